@@ -1,0 +1,100 @@
+"""The nouns of an evaluation, frozen: what is studied, what was seen, what was said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["feature", "neuron"]
+
+
+class Arm(StrEnum):
+    """Why an exemplar is judged."""
+
+    MAIN = "main"
+    """A fair sample of each activation bin, under the unit's own explanation."""
+    SHUFFLED = "shuffled"
+    """The unit's exemplars under another unit's explanation: the floor."""
+    BASE_RATE = "base_rate"
+    """Windows in which the unit is silent, under its own explanation: how easily the explanation is earned."""
+
+
+class Outcome(StrEnum):
+    """How one question to a judge ended. Everything but `SCORED` is unscored, and never a score."""
+
+    SCORED = "scored"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+    PARSE_FAILURE = "parse_failure"
+    OUT_OF_RANGE = "out_of_range"
+    TOO_LONG = "too_long"
+    CONTENT_REJECTED = "content_rejected"
+    PROVIDER_ERROR = "provider_error"
+    NO_EXPLANATION = "no_explanation"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A feature or one sign of a neuron, with what the harvest found of it over the whole corpus.
+
+    `density` is the share of counted tokens at which it is active; `documents` is the number of documents in the sketch's
+    sample in which it is; `status` is `alive`, `barely_active` or `dead`.
+    """
+
+    unit_id: str
+    kind: Kind
+    index: int
+    sign: Literal["", "+", "-"]
+    hook_point: str
+    max_activation: float
+    density: float
+    status: Literal["alive", "barely_active", "dead"]
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One window around one token at which a unit's activation is known.
+
+    `role` says what it is for: `explain_top`, `explain_spread`, `explain_quiet` or, for judging, `score` and `quiet`. Documents that serve
+    explaining never serve judging. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that of the
+    exemplar among the unit's events in its bin (and role's documents).
+    """
+
+    exemplar_id: str
+    unit_id: str
+    role: Literal["explain_top", "explain_spread", "explain_quiet", "score", "quiet", "top"]
+    document: int
+    position: int
+    activation: float
+    activation_fraction: float
+    bin: int
+    inclusion_probability: float
+    mark: int
+    tokens: tuple[str, ...]
+    token_activations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an explainer said of a unit, or why it said nothing usable (`text` is then empty)."""
+
+    unit_id: str
+    outcome: Outcome
+    text: str
+    reason: str
+    call_key: str | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One judge's verdict on one exemplar. `score` is None unless `outcome` is `scored`."""
+
+    exemplar_id: str
+    unit_id: str
+    arm: Arm
+    repeat: int
+    outcome: Outcome
+    score: int | None
+    reason: str
+    call_key: str | None

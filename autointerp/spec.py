@@ -1,0 +1,374 @@
+"""The spec: what to evaluate, with what, and how. Read from TOML and checked before anything is loaded or spent.
+
+Fields marked `_setting` decide how a run is carried out (concurrency, device, budget), not what it finds: they are left out
+of the spec's hash, so changing one resumes the same run. Every other field is part of the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autointerp.errors import UsageError
+
+PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
+
+
+def _setting(default: Any, **constraints: Any) -> Any:
+    """A field that decides how a run is carried out and not what it finds."""
+    return Field(default, json_schema_extra={"setting": True}, **constraints)
+
+
+class Section(BaseModel):
+    """Base of the spec's tables: unknown keys are errors, values are not coerced, and field docstrings are the reference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Subject(Section):
+    """The language model whose insides are studied."""
+
+    model: str = Field(min_length=1)
+    """A hub id, a local folder in transformers' layout, or a `.gguf` file."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub. Pin it: a branch can move."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the forward pass. `auto` is bfloat16 where the hardware computes it natively, else float32."""
+    device: str = _setting("auto")
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` takes a GPU when there is one."""
+
+
+class Dictionary(Section):
+    """The trained dictionary under evaluation."""
+
+    path: str = Field(min_length=1)
+    """A folder or file, or on the hub `owner/name` or `owner/name/folder/inside`."""
+    format: Literal["auto", "saelens", "gemma_scope", "sparsify"] = "auto"
+    """How the weights are stored. `auto` looks at which files there are."""
+    hook_point: str | None = Field(None, pattern=r"^(resid_post|mlp_act)\.\d+$")
+    """Where it reads the subject, such as `resid_post.12`. Left out: what the dictionary's own config says."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+
+
+class Corpus(Section):
+    """The text over which units are read."""
+
+    sources: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Files or globs (`.txt`, `.md`, code, `.jsonl`, `.parquet`, `.csv`, each optionally `.gz` or `.zst`), or names in the `datasets` library as `datasets:owner/name`."""
+    text_field: str = "text"
+    """The column that holds the text in JSONL, Parquet, CSV and `datasets` sources."""
+    split: str = "train"
+    """The split of `datasets` sources."""
+    context_tokens: int = Field(128, ge=16, le=131072)
+    """Tokens in one context: documents are cut into contexts of this length, and none spans two documents. The paper gives none; 128 is what public dashboards use."""
+    max_tokens: int = Field(1_000_000, ge=1000)
+    """Stop reading after this many tokens. The paper's maxima come from far larger scans: raise it for publication."""
+
+
+class Units(Section):
+    """Which features and neurons are sampled, uniformly and without replacement."""
+
+    features: int = Field(100, ge=1)
+    """Features to sample. 100 follows Scaling Monosemanticity, "Features vs. Neurons"."""
+    neurons: int = Field(100, ge=0)
+    """Neurons to sample, each sign a unit of its own, from the MLP that feeds the dictionary's hook point."""
+    feature_ids: tuple[int, ...] | None = Field(None, strict=False)
+    """Evaluate exactly these features instead of a sample."""
+    neuron_ids: tuple[str, ...] | None = Field(None, strict=False)
+    """Evaluate exactly these neurons, such as `"17+"` or `"903-"`, instead of a sample."""
+    seed: int = Field(0, ge=0)
+    """Decides which units and which exemplars are drawn. The same seed gives the same sample."""
+
+
+class Harvest(Section):
+    """How exemplars are taken from the activations."""
+
+    bins: int = Field(10, ge=2, le=20)
+    """Activation bins of equal width on (0, max] of each unit. Scaling Monosemanticity plots such bins without giving their number."""
+    window_tokens: int = Field(48, ge=8, le=512)
+    """Tokens in an exemplar's window. The marked token's place within it varies from exemplar to exemplar."""
+    top: int = Field(16, ge=1, le=200)
+    """Top exemplars kept a unit, at most one a context."""
+    skip_positions: int = Field(1, ge=0)
+    """Positions at the start of each context that are run but never counted, besides BOS: they carry massive activations."""
+    max_norm_ratio: float = Field(10.0, gt=1)
+    """Tokens whose norm exceeds this many times the median norm are run but never counted. SmolLM2's first position has 150 times the median."""
+    batch_tokens: int = _setting(4096, ge=128)
+    """Tokens in one forward pass."""
+
+
+class Explain(Section):
+    """How a unit's explanation is made."""
+
+    top: int = Field(8, ge=1, le=50)
+    """Strongest exemplars shown to the explainer."""
+    spread: int = Field(8, ge=0, le=50)
+    """Exemplars shown from across the lower bins, so that the explanation covers more than the top."""
+    quiet: int = Field(5, ge=0, le=50)
+    """Windows shown in which the unit does not fire. Towards Monosemanticity shows 5 random ones."""
+    max_chars: int = Field(300, ge=40, le=2000)
+    """A longer explanation is refused."""
+    min_exemplars: int = Field(8, ge=1)
+    """A unit with fewer documents in which it fires is barely active: reported and counted, but not explained."""
+
+
+class Score(Section):
+    """How explanations are graded."""
+
+    rubric: str = "specificity"
+    """A rubric's name in `rubrics/`, or the path of a rubric file."""
+    per_bin: int = Field(5, ge=1, le=200)
+    """Exemplars judged in each activation bin of each unit. The paper judges about 1000 a feature: 100 here."""
+    shuffled: int = Field(5, ge=0, le=200)
+    """Control: exemplars of each unit judged under another unit's explanation (the floor)."""
+    base_rate: int = Field(5, ge=0, le=200)
+    """Control: windows in which the unit is silent, judged under its own explanation (the base rate)."""
+    repeats: int = Field(1, ge=1, le=20)
+    """Times each exemplar is judged. More than one measures the judge's noise."""
+
+
+class Judge(Section):
+    """A model that explains or scores."""
+
+    model: str = "embedded"
+    """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
+    base_url: str | None = None
+    """Where an OpenAI-compatible server listens (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
+    thinking: bool = False
+    """Let the model think before it answers. Raise `max_output_tokens` with it: thinking counts."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """Sampling temperature, only where the provider still takes one. Claude's current API does not."""
+    max_output_tokens: int = Field(1024, ge=16, le=128_000)
+    """Ceiling of one reply. It is reserved from the budget and the rate limit before each call."""
+    concurrency: int = _setting(8, ge=1, le=512)
+    """Calls in flight at once."""
+    requests_per_minute: int | None = _setting(None, ge=1)
+    """Requests a minute over all threads. Left out: no limit but what the provider answers."""
+    tokens_per_minute: int | None = _setting(None, ge=1)
+    """Tokens a minute, input and reserved output together, over all threads."""
+    timeout_s: float = _setting(120.0, gt=0)
+    """Seconds to wait for one reply."""
+    max_wait_s: float = _setting(900.0, ge=0)
+    """When a provider asks for a longer pause than this, the run stops with exit 5 and can be resumed."""
+    input_usd_per_mtok: float | None = _setting(None, ge=0)
+    """Dollars a million input tokens, for models that the price table does not list."""
+    output_usd_per_mtok: float | None = _setting(None, ge=0)
+    """Dollars a million output tokens, for models that the price table does not list."""
+
+    @field_validator("model")
+    @classmethod
+    def _known_provider(cls, model: str) -> str:
+        provider, _, name = model.partition("/")
+        if provider not in PROVIDERS or (provider != "embedded" and not name) or (provider == "embedded" and name):
+            raise ValueError("use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded")
+        return model
+
+    @model_validator(mode="after")
+    def _base_url_fits(self) -> Judge:
+        compatible = self.model.startswith("openai-compatible/")
+        if compatible and not self.base_url:
+            raise ValueError("openai-compatible needs base_url, such as http://127.0.0.1:8080/v1")
+        if self.base_url and self.model == "embedded":
+            raise ValueError("base_url has no meaning for the embedded judge: remove it or name a model")
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
+        return self
+
+
+class Budget(Section):
+    """What a run may spend."""
+
+    usd: float | None = _setting(None, ge=0)
+    """Dollars at most, a hard stop: a call that could exceed it is not made. Raise it and run again to go on."""
+
+
+class Report(Section):
+    """When a result is good enough to be a headline."""
+
+    max_unscored_share: float = Field(0.1, ge=0, le=1)
+    """The headline is withheld when a larger share of the judgements is unscored."""
+    min_units: int = Field(5, ge=2)
+    """The headline is withheld when fewer features or fewer neurons than this have a score."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Level of all intervals."""
+    resamples: int = Field(2000, ge=200)
+    """Bootstrap resamples behind each interval."""
+
+
+class Spec(Section):
+    """One evaluation, start to end."""
+
+    name: str = Field("run", pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    """Names the run's folder in `results/`, before a short hash of the spec."""
+    subject: Subject
+    dictionary: Dictionary
+    corpus: Corpus
+    units: Units = Units()
+    harvest: Harvest = Harvest()
+    explain: Explain = Explain()
+    score: Score = Score()
+    judge: Judge = Judge()
+    explainer: Judge | None = None
+    """Who explains. Left out: the judge does. A different family of models avoids self-preference."""
+    budget: Budget = Budget()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Spec:
+        if self.harvest.window_tokens > self.corpus.context_tokens:
+            raise ValueError(
+                f"harvest.window_tokens = {self.harvest.window_tokens} exceeds corpus.context_tokens ="
+                f" {self.corpus.context_tokens}: lower the first or raise the second"
+            )
+        if self.corpus.context_tokens > self.corpus.max_tokens:
+            raise ValueError(
+                f"corpus.context_tokens = {self.corpus.context_tokens} exceeds corpus.max_tokens ="
+                f" {self.corpus.max_tokens}: lower the first or raise the second"
+            )
+        if self.explain.top > self.harvest.top:
+            raise ValueError(
+                f"explain.top = {self.explain.top} exceeds harvest.top = {self.harvest.top}: lower the first or raise the second"
+            )
+        return self
+
+    @property
+    def explained_by(self) -> Judge:
+        """The explainer: `explainer` where given, else `judge`."""
+        return self.explainer or self.judge
+
+    def identity(self) -> dict[str, Any]:
+        """Every field that decides what the run finds, as JSON values; settings are left out."""
+        return _identity(self)
+
+    def hash(self) -> str:
+        """sha-256 over the canonical JSON of `identity()`, in hex."""
+        return content_hash(self.identity())
+
+    def to_toml(self) -> str:
+        """The spec as resolved, all defaults written out; `load` reads it back to an equal spec."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def content_hash(value: Any) -> str:
+    """sha-256 in hex over canonical JSON: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
+    """Read a spec from TOML. `overrides` are `key=value` with dotted keys and TOML values; bare words are strings.
+
+    Relative paths in the file are taken from the file's own folder. Raises `UsageError`.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"spec {path} does not exist: check the path, or run `autointerp demo` for an example") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"spec {path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"spec {path} is not valid TOML: {error}") from None
+    _resolve_paths(data, path.parent)
+    for override in overrides:
+        _apply(data, override)
+    return parse(data)
+
+
+def parse(data: Mapping[str, Any]) -> Spec:
+    """Check plain data against the spec. Raises `UsageError` naming the first wrong key, its value and the remedy."""
+    try:
+        return Spec.model_validate(dict(data))
+    except ValidationError as error:
+        raise UsageError(_explain_error(error, data)) from None
+
+
+def _identity(section: Section) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("setting"):
+            continue
+        value = getattr(section, name)
+        result[name] = _identity(value) if isinstance(value, Section) else value
+    return result
+
+
+def _resolve_paths(data: dict[str, Any], base: Path) -> None:
+    """Make paths that exist beside the spec absolute-from-there; hub ids and dataset names stay as they are."""
+    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
+        section = data.get(table)
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = _beside(section[key], base)
+    corpus = data.get("corpus")
+    if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
+        corpus["sources"] = [_beside(s, base) if isinstance(s, str) else s for s in corpus["sources"]]
+
+
+def _beside(value: str, base: Path) -> str:
+    if value.startswith("datasets:") or Path(value).is_absolute():
+        return value
+    candidate = base / value
+    is_path = candidate.exists() or any(c in value for c in "*?[") or value.startswith(("./", "../", "~"))
+    return str(candidate if not value.startswith("~") else Path(value).expanduser()) if is_path else value
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, separator, raw = override.partition("=")
+    path = [part for part in key.strip().split(".") if part]
+    if not separator or not path:
+        raise UsageError(f"--set {override!r} is not key=value: write it like --set judge.model=anthropic/claude-haiku-4-5")
+    try:
+        value = tomllib.loads(f"v = {raw.strip()}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    table = data
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {override!r}: {part} is a value, not a table")
+    table[path[-1]] = value
+
+
+def _explain_error(error: ValidationError, data: Mapping[str, Any]) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if not isinstance(part, int)]
+    key = ".".join(str(part) for part in location) or "spec"
+    value = first["input"]
+    shown = "" if isinstance(value, Mapping) else f" = {value!r}"
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return f"spec: unknown key {key}{shown}: {_did_you_mean(location)}"
+    if kind == "missing":
+        return f"spec: {key} is missing: add it (see `autointerp spec`)"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"spec: {key}{shown} is wrong: {message[0].lower()}{message[1:]}"
+
+
+def _did_you_mean(location: list[Any]) -> str:
+    import difflib
+
+    model: Any = Spec
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return "remove it"
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(known)}"
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value

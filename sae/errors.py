@@ -1,0 +1,19 @@
+"""Errors about subjects, dictionaries and corpora: one line each, saying what is wrong, which value, and what to do."""
+
+from __future__ import annotations
+
+
+class SaeError(ValueError):
+    """Base of the errors raised by this package for inputs that cannot be used."""
+
+
+class SubjectError(SaeError):
+    """The language model cannot be loaded or lacks what was asked of it."""
+
+
+class DictionaryError(SaeError):
+    """The dictionary's files are missing, malformed, unsafe or do not fit the subject."""
+
+
+class CorpusError(SaeError):
+    """The corpus cannot be read or holds too little text."""
