@@ -29,6 +29,8 @@ LANES = INTERVALS + 1
 EXPLAIN, JUDGE = 0, 1
 """The two sides that documents are split into."""
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
+_FAINTEST = -100
+"""Exponent of a unit that was never active; its reciprocal still fits in float32."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Batch(NamedTuple):
 class Rows(NamedTuple):
     """Kept events as columns of n: `group` and `priority` order them, `token` is the ordinal in the corpus and breaks ties.
 
-    `window` (n, W) holds the unit's activations from `start` columns before the token on; NaN past the context's end.
+    `window` (n, W), in bfloat16, holds the unit's activations from `start` columns before the token on; NaN past the context's end.
     """
 
     unit: Tensor
@@ -131,7 +133,7 @@ class Sketch:
         self.unit_ids, self.quota, self.seed, self.window, self.device = tuple(unit_ids), quota, seed, window, device
         self.n_counted = 0
         self.maximum = torch.zeros(n, device=device)
-        self.exponent = torch.full((n,), -120, dtype=torch.int32, device=device)
+        self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
         self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int64, device=device)
         per_lane = torch.tensor([[quota.quiet] + [kept] * INTERVALS for kept in (quota.explain, quota.judge)])
         self.events = BottomK(per_lane.flatten().repeat(n).to(device), _no_rows(window, device))
@@ -166,7 +168,8 @@ class Sketch:
         arrays = {"n_counted": np.array(self.n_counted), "maximum": _np(self.maximum), "histogram": _np(self.histogram)}
         for name, kept in (("events", self.events), ("tops", self.tops)):
             kept.compact()
-            arrays |= {f"{name}.{field}": _np(column) for field, column in zip(Rows._fields, kept.rows, strict=True)}
+            packed = kept.rows._replace(window=kept.rows.window.view(torch.int16))
+            arrays |= {f"{name}.{field}": _np(column) for field, column in zip(Rows._fields, packed, strict=True)}
         return arrays
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -175,7 +178,8 @@ class Sketch:
         self.n_counted = int(arrays["n_counted"])
         self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
         for name, kept in (("events", self.events), ("tops", self.tops)):
-            kept.add(Rows(*(torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in Rows._fields)))
+            packed = Rows(*(torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in Rows._fields))
+            kept.add(packed._replace(window=packed.window.view(torch.bfloat16)))
             kept.compact()
 
     def _update_events(self, batch: Batch, side: Tensor) -> None:
@@ -222,7 +226,7 @@ class Sketch:
             token=self._ordinal(batch, context, column),
             activation=batch.activations[context, column, unit],
             start=(column - start).to(torch.int32),
-            window=window.to(torch.float16),
+            window=window.to(torch.bfloat16),
         )
 
     def _window_start(self, batch: Batch, context: Tensor, column: Tensor) -> Tensor:
@@ -267,7 +271,7 @@ class Sketch:
 def _no_rows(window: int, device: str) -> Rows:
     kinds = (torch.int32, torch.int64, torch.int32, torch.int64, torch.float32, torch.int32)
     columns = (torch.zeros(0, dtype=kind, device=device) for kind in kinds)
-    return Rows(*columns, torch.zeros((0, window), dtype=torch.float16, device=device))
+    return Rows(*columns, torch.zeros((0, window), dtype=torch.bfloat16, device=device))
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -1,0 +1,8 @@
+# Every target is a verb of ./dev, which also does the set-up.  make test ARGS="-k sketch"  passes arguments on.
+TARGETS := demo demo-llm test check fix docs bench lock clean
+
+.PHONY: help $(TARGETS)
+help:
+	@./dev help
+$(TARGETS):
+	@./dev $@ $(ARGS)

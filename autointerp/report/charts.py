@@ -1,0 +1,239 @@
+"""The figures of a report, each a function from a summary to SVG.
+
+Grades take one ordered ramp from pale to dark, kinds take different marks as well as colours: every figure can be read without
+colour. Figures in the page take its colours; `bins_figure` can also stand alone as a file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autointerp.report import svg, words
+from autointerp.report.words import Summary
+
+KINDS = ("feature", "neuron")
+_AXIS = "activation, as a share of the unit's maximum"
+
+
+def bins_of(summary: Summary, kind: str) -> list[dict[str, Any]]:
+    """The activation bins of one kind, weakest first; silent windows are not one of them."""
+    rows = [row for row in summary["bins"] if row["kind"] == kind and row["bin"] >= 1]
+    return sorted(rows, key=lambda row: int(row["bin"]))
+
+
+def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
+    """The paper's two plots for both kinds, four panels on shared axes, with a title that names the judge.
+
+    After Scaling Monosemanticity, "Features vs. Neurons": counts of each grade by activation bin, and the same as shares.
+    """
+    width, panel_width, panel_height, top = 760, 352.0, 200.0, 92.0
+    parts = [
+        svg.text(20, 30, f"Grades by activation bin, {summary['subject']['name']} at {summary['hook_point']}", class_="strong head"),
+        svg.text(20, 50, _sentence(words.judged_by(summary)) + ".", class_="strong" if not summary["judge_is_llm"] else None),
+        _legend(summary, 20, 74),
+    ]
+    for row, shares in enumerate((False, True)):
+        for column, kind in enumerate(KINDS):
+            body = _panel(summary, kind, shares, panel_width, panel_height)
+            x, y = 16 + column * (panel_width + 24), top + row * (panel_height + 12)
+            parts.append(svg.tag("g", body, transform=f"translate({x:.0f} {y:.0f})"))
+    label = f"Counts and shares of each grade by activation bin, features beside neurons; {words.judged_by(summary)}"
+    return svg.figure(width, top + 2 * panel_height + 24, "".join(parts), label, standalone=standalone)
+
+
+def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
+    """One of the four panels, for a page that lays them out by its own width."""
+    what = "shares" if shares else "counts"
+    label = f"{kind}s: {what} of each grade by activation bin; {words.judged_by(summary)}"
+    return svg.figure(352, 200, _panel(summary, kind, shares, 352.0, 200.0), label, class_="panel")
+
+
+def curve_figure(summary: Summary, *, width: float) -> str:
+    """Mean grade by bin with intervals for both kinds, over the shuffled floor, and where the corpus's events lie."""
+    grades = words.grades_of(summary)
+    roomy = width >= 600
+    left, right = (104.0, 84.0) if roomy else (34.0, 66.0)
+    height, top, bottom = (316.0, 14.0, 86.0) if roomy else (270.0, 12.0, 46.0)
+    x = svg.linear((0, 1), (left, width - right))
+    y = svg.linear((grades[0], grades[-1]), (height - bottom, top))
+    parts = []
+    for grade in grades:
+        parts.append(svg.line(left, y(grade), width - right, y(grade), "grid"))
+        parts.append(svg.text(left - 8, y(grade) + 4, str(grade), text_anchor="end"))
+    if roomy:
+        parts.append(svg.text(left - 26, top + 4, "mean grade", text_anchor="end"))
+    parts.append(_x_axis(x, height - bottom))
+    parts.append(svg.text((left + width - right) / 2, height - bottom + 32, _AXIS, text_anchor="middle"))
+    labels = _floor(summary, parts, x, y)
+    for kind, shift in zip(KINDS, (-3.0, 3.0), strict=True):
+        drawn = [row for row in bins_of(summary, kind) if row["mean"] is not None]
+        parts.append(_curve(drawn, kind, x, y, shift))
+        if drawn:
+            labels.append((y(drawn[-1]["mean"]), f"{kind}s", "strong"))
+    parts.extend(svg.text(width - right + 8, at + 4, name, class_=style) for at, name, style in _apart(labels))
+    if roomy:
+        for kind, at in zip(KINDS, (height - 32, height - 14), strict=True):
+            parts.append(_events_row(summary, kind, x, left, at))
+    label = f"Mean grade by activation bin with intervals, features and neurons; {words.judged_by(summary)}"
+    return svg.figure(width, height, "".join(parts), label)
+
+
+def controls_figure(summary: Summary, *, width: float) -> str:
+    """Mean grade with its interval in each arm, for features and for neurons."""
+    grades = words.grades_of(summary)
+    roomy = width >= 600
+    left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
+    step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
+    height = top + step * len(words.ARMS) + 30
+    x = svg.linear((grades[0], grades[-1]), (left, width - right))
+    floor = height - 30
+    parts = []
+    for grade in grades:
+        parts.append(svg.line(x(grade), top - 4, x(grade), floor, "grid"))
+        parts.append(svg.text(x(grade), floor + 15, str(grade), text_anchor="middle"))
+    parts.append(svg.text((left + width - right) / 2, floor + 29, "mean grade", text_anchor="middle"))
+    for row, (arm, name) in enumerate(words.ARMS.items()):
+        middle = top + step * (row + 0.5) + (0 if roomy else 8)
+        parts.append(_arm_label(name, arm, left, middle, roomy))
+        for kind, shift in zip(KINDS, (-8.0, 8.0), strict=True):
+            parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
+            if roomy:
+                parts.append(_arm_number(summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift))
+    label = f"Mean grade in each arm with intervals, features and neurons; {words.judged_by(summary)}"
+    return svg.figure(width, height, "".join(parts), label)
+
+
+def difference_figure(difference: float | None, low: float | None, high: float | None, reach: float) -> str:
+    """One row of a forest plot: the difference and its interval on a shared axis from -reach to reach."""
+    x = svg.linear((-reach, reach), (6.0, 154.0))
+    parts = [svg.line(x(0), 0, x(0), 24, "axis")]
+    if difference is not None and low is not None and high is not None:
+        parts += [svg.line(x(low), 12, x(high), 12, "feature line"), svg.dot(x(difference), 12, "feature")]
+    return svg.figure(160, 24, "".join(parts), f"difference {words.estimate(difference, low, high)}", class_="forest")
+
+
+def _panel(summary: Summary, kind: str, shares: bool, width: float, height: float) -> str:
+    left, right, top, bottom = 46.0, 6.0, 24.0, 38.0
+    tallest = max((row["n"] + row["n_unscored"] for row in summary["bins"] if row["bin"] >= 1), default=0)
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if shares else svg.round_ticks(tallest)
+    x = svg.linear((0, 1), (left, width - right))
+    y = svg.linear((0, ticks[-1]), (height - bottom, top))
+    title = f"{kind.capitalize()}s: " + ("share of each grade" if shares else "judgements of each grade")
+    parts = [svg.text(left, 13, title, class_="strong")]
+    for tick in ticks:
+        parts.append(svg.line(left, y(tick), width - right, y(tick), "grid"))
+        parts.append(svg.text(left - 6, y(tick) + 4, words.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end"))
+    for row in bins_of(summary, kind):
+        parts.append(_stack(row, words.grades_of(summary), shares, x, y))
+    parts.append(_x_axis(x, height - bottom))
+    parts.append(svg.text((left + width - right) / 2, height - 4, _AXIS, text_anchor="middle"))
+    return "".join(parts)
+
+
+def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
+    scored = row["n"]
+    left, right = x(row["low"]) + 0.75, x(row["high"]) - 0.75
+    where = f"bin {row['bin']}, {row['low']:.2g} to {row['high']:.2g} of maximum"
+    parts, base = [], 0.0
+    for grade in grades:
+        share = row.get(f"share_{grade}")
+        if not scored or not share:
+            continue
+        size = share if shares else share * scored
+        said = f"{where}: grade {grade}, {words.percent(share)} of {words.plural(scored, 'judgement')}"
+        parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
+        base += size
+    if not shares and row["n_unscored"]:
+        said = f"{where}: {words.plural(row['n_unscored'], 'judgement')} unscored"
+        parts.append(_bar(left, right, base, base + row["n_unscored"], y, "un", said))
+    return "".join(parts)
+
+
+def _bar(left: float, right: float, low: float, high: float, y: svg.Scale, class_: str, said: str) -> str:
+    return svg.tag("rect", svg.hint(said), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_)
+
+
+def _x_axis(x: svg.Scale, at: float) -> str:
+    parts = [svg.line(x(0), at, x(1), at, "axis")]
+    for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        parts.append(svg.line(x(tick), at, x(tick), at + 4, "axis"))
+        parts.append(svg.text(x(tick), at + 16, f"{tick:g}", text_anchor="middle"))
+    return "".join(parts)
+
+
+def _curve(rows: list[dict[str, Any]], kind: str, x: svg.Scale, y: svg.Scale, shift: float) -> str:
+    points = [(x((row["low"] + row["high"]) / 2) + shift, row) for row in rows]
+    path = " ".join(f"{at:.1f},{y(row['mean']):.1f}" for at, row in points)
+    parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
+    for at, row in points:
+        shown = f"{kind}s, bin {row['bin']}: {words.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
+        marks = svg.hint(shown)
+        if row["ci_low"] is not None and row["ci_high"] is not None:
+            marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), f"{kind} line")
+        parts.append(svg.tag("g", marks, svg.dot(at, y(row["mean"]), kind, 3.5)))
+    return "".join(parts)
+
+
+def _floor(summary: Summary, parts: list[str], x: svg.Scale, y: svg.Scale) -> list[tuple[float, str, str | None]]:
+    shuffled = (summary["controls"].get("shuffled", {}).get("all") or {}).get("mean")
+    if shuffled is None:
+        return []
+    parts.append(svg.line(x(0), y(shuffled), x(1), y(shuffled), "floor"))
+    return [(y(shuffled), "shuffled", None)]
+
+
+def _apart(labels: list[tuple[float, str, str | None]], gap: float = 14.0) -> list[tuple[float, str, str | None]]:
+    placed: list[tuple[float, str, str | None]] = []
+    for at, name, style in sorted(labels, key=lambda label: label[0]):
+        placed.append((max(at, placed[-1][0] + gap) if placed else at, name, style))
+    return placed
+
+
+def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: float) -> str:
+    rows = bins_of(summary, kind)
+    total = sum(row["events"] for row in rows)
+    parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
+    for row in rows if total else []:
+        share = row["events"] / total
+        said = words.percent(share) if share < 0.095 or share > 0.105 else "10%"
+        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, said, text_anchor="middle"))
+    return "".join(parts)
+
+
+def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> str:
+    meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate"}[arm]
+    if roomy:
+        return svg.text(left - 24, middle - 2, _sentence(name), text_anchor="end", class_="strong") + svg.text(
+            left - 24, middle + 13, meaning, text_anchor="end"
+        )
+    return svg.text(left, middle - 20, f"{_sentence(name)} ({meaning})", class_="strong halo")
+
+
+def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: float) -> str:
+    if cell.get("mean") is None:
+        return ""
+    marks = svg.hint(f"{kind}s, {words.ARMS[arm]}: {words.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}")
+    if cell["ci_low"] is not None and cell["ci_high"] is not None:
+        marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
+    return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
+
+
+def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:
+    shown = words.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
+    return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)
+
+
+def _legend(summary: Summary, x: float, y: float) -> str:
+    parts = []
+    for grade in words.grades_of(summary):
+        parts.append(svg.tag("rect", x=x, y=y - 10, width=12, height=12, class_=f"g{grade}"))
+        parts.append(svg.text(x + 17, y, f"grade {grade}"))
+        x += 76
+    if any(row["n_unscored"] for row in summary["bins"]):
+        parts.append(svg.tag("rect", x=x + 0.5, y=y - 9.5, width=11, height=11, class_="un"))
+        parts.append(svg.text(x + 17, y, "unscored"))
+    return "".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,119 @@
+"""A run's files as plain Python values: the only input of every page."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import UsageError
+
+Row = dict[str, Any]
+
+_UNIT_COLUMNS = (
+    "unit_id kind index sign explanation explanation_outcome max_activation density status n_exemplars n_scored n_unscored"
+    " mean_score mean_score_frequency shuffled_mean base_rate_mean histogram"
+).split()
+_EXEMPLAR_COLUMNS = (
+    "exemplar_id unit_id role activation activation_fraction bin mark tokens token_activations".split()
+)
+_JUDGEMENT_COLUMNS = "exemplar_id unit_id kind arm bin repeat outcome score reason explanation_unit_id".split()
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of one results folder, missing values as None."""
+
+    summary: dict[str, Any]
+    units: list[Row]
+    exemplars: dict[str, Row]
+    """By exemplar id; only those that were judged."""
+    judgements: dict[str, list[Row]]
+    """By unit id, in the file's order."""
+    spec: str
+    n_judgements: int
+    confidence: float = 0.95
+    """Level of the intervals, as the spec says."""
+    files: tuple[str, ...] = field(default=("units.parquet", "exemplars.parquet", "judgements.parquet", "summary.json"))
+
+
+def read(folder: Path) -> Results:
+    """Read a results folder. Raises `UsageError` when a file is missing or unreadable."""
+    summary = read_summary(folder)
+    units = _rows(folder / "units.parquet", _UNIT_COLUMNS)
+    judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
+    wanted = {row["exemplar_id"] for row in judged}
+    exemplars = {row["exemplar_id"]: row for row in _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, wanted)}
+    by_unit: dict[str, list[Row]] = defaultdict(list)
+    for row in judged:
+        by_unit[row["unit_id"]].append(row)
+    spec = _text(folder / "spec.toml")
+    return Results(summary, units, exemplars, dict(by_unit), spec, len(judged), _confidence(spec))
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The folder's `summary.json`. Raises `UsageError`."""
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(_text(path))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON ({error}): run the spec again to write it anew") from None
+    if not isinstance(summary, dict) or summary.get("schema_version") != 1:
+        version = summary.get("schema_version") if isinstance(summary, dict) else None
+        raise UsageError(f"{path} has schema_version {version!r}, this version reads 1: run the spec again")
+    return summary
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` in one step, so that a reader never meets half a page."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]}): run the spec again") from None
+    absent = [name for name in columns if name not in table.column_names]
+    if absent:
+        raise UsageError(f"{path} lacks the column {absent[0]}: run the spec again with this version")
+    if exemplar_ids is not None:
+        table = table.filter(pc.is_in(table["exemplar_id"], pa.array(sorted(exemplar_ids), table.schema.field("exemplar_id").type)))
+    return [{key: _none_if_nan(value) for key, value in row.items()} for row in table.to_pylist()]
+
+
+def _none_if_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _confidence(spec: str) -> float:
+    try:
+        return float(tomllib.loads(spec).get("report", {}).get("confidence", 0.95))
+    except (tomllib.TOMLDecodeError, TypeError, ValueError):
+        return 0.95

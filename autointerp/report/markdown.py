@@ -1,0 +1,71 @@
+"""The same findings as text: a Markdown file that reads well unrendered too."""
+
+from __future__ import annotations
+
+import re
+
+from autointerp.report import tabular, units, words
+from autointerp.report.inputs import Results
+from autointerp.report.tabular import Table
+from autointerp.report.visible import clip, visible
+from autointerp.report.visible import markdown as escaped
+
+
+def render(results: Results) -> str:
+    """The report as Markdown."""
+    summary = results.summary
+    verdict = words.verdict(summary)
+    level = f"Intervals are at {100 * results.confidence:g}%, over units."
+    parts = [f"# {escaped(str(summary['name']))}", f"**{escaped(verdict.sentence)}**"]
+    if verdict.tone != "withheld":
+        parts += [" ".join(part for part in (words.superiority(summary["headline"]), level) if part).replace(">", "\\>")]
+        parts += [_table(tabular.weightings(summary))]
+    parts += [escaped(sentence) for sentence in words.not_llm(summary)]
+    parts += ["## Validity", escaped(words.can_tell(summary)), escaped(words.base_rate(summary)), _table(tabular.controls(summary))]
+    parts += [_table(tabular.denominators(summary)), _table(tabular.unscored(summary, results.n_judgements))]
+    parts += [_pairs(tabular.facts(summary))]
+    if summary["cautions"]:
+        parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
+    parts += ["## Grades by activation", _table(tabular.bins(summary))]
+    parts += ["## Units", _table(_units(results))]
+    parts += ["## Rubric", "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"])]
+    parts += ["## Provenance", _pairs(tabular.provenance(summary)), "Made by:", _fenced(str(summary["command"]), "sh")]
+    parts += ["The spec:", _fenced(results.spec, "toml")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _units(results: Results) -> Table:
+    rows = []
+    for unit in sorted(results.units, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
+        said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
+        numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
+        scored = f"{words.count(unit['n_scored'])} / {words.count(unit['n_scored'] + unit['n_unscored'])}"
+        rows.append((unit["unit_id"], said, *(words.number(value) for value in numbers), density(unit["density"]), scored))
+    header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
+    shown = f"{len(results.units)} units; {words.judged_by(results.summary)}; windows in report.html ({units.WINDOW_TOKENS} tokens each)"
+    return Table(shown, header, tuple(rows))
+
+
+def density(value: float | None) -> str:
+    """A density as the share of tokens in scientific form, 0 as itself."""
+    return words.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def _table(table: Table) -> str:
+    lines = [f"*{escaped(table.caption)}*", "", _row(table.header), _row(("---",) * len(table.header), raw=True)]
+    return "\n".join(lines + [_row(row) for row in table.rows])
+
+
+def _row(cells: tuple[str, ...], raw: bool = False) -> str:
+    return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
+
+
+def _pairs(pairs: list[tuple[str, str]]) -> str:
+    return "\n".join(f"- {name}: {escaped(value)}" for name, value in pairs)
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any run of backticks in the text."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{visible(text, keep=chr(10)).rstrip()}\n{fence}"

@@ -1,0 +1,100 @@
+"""The report as one HTML file: opens from disk, asks the network for nothing, and runs only its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from autointerp.report import charts, tabular, units, words
+from autointerp.report.inputs import Results
+from autointerp.report.visible import island, visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_WIDE, _NARROW = 720, 350
+
+
+def render(results: Results) -> str:
+    """The report's HTML."""
+    summary = results.summary
+    verdict = words.verdict(summary)
+    data = units.compact(results)
+    return environment().get_template("report.html.j2").render(
+        **assets("report.css", "report.js"),
+        summary=summary,
+        verdict=verdict,
+        withheld=verdict.tone == "withheld",
+        headline=summary["headline"],
+        confidence=f"{100 * results.confidence:g}%",
+        judged_by=words.judged_by(summary),
+        not_llm=words.not_llm(summary),
+        superiority=words.superiority(summary["headline"]),
+        can_tell=words.can_tell(summary),
+        base_rate=words.base_rate(summary),
+        charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
+        tables=_tables(results),
+        facts=tabular.facts(summary),
+        provenance=tabular.provenance(summary),
+        spec=Markup(escape(visible(results.spec, keep="\n"))),
+        files=results.files,
+        shown=units.shown_per_unit(len(results.units)),
+        window=units.WINDOW_TOKENS,
+        n_units=len(results.units),
+        island=Markup(island(data)),
+    )  # fmt: skip
+
+
+@cache
+def environment() -> Environment:
+    """The templates' environment: everything printed is made visible, then escaped; an unknown name is an error."""
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    made.filters |= {"number": words.number, "count": words.count, "day": words.day}
+    return made
+
+
+def assets(style: str, script: str | None = None) -> dict[str, Any]:
+    """A page's own style and script, and the content security policy that allows these two texts and nothing else."""
+    css = (_TEMPLATES / "base.css").read_text(encoding="utf-8") + (_TEMPLATES / style).read_text(encoding="utf-8")
+    js = (_TEMPLATES / script).read_text(encoding="utf-8") if script else ""
+    rules = ["default-src 'none'", f"style-src {_hash(css)}", "img-src data:", "base-uri 'none'", "form-action 'none'"]
+    rules += [f"script-src {_hash(js)}", "require-trusted-types-for 'script'", "trusted-types 'none'"] if script else []
+    return {"css": Markup(css), "js": Markup(js), "csp": Markup("; ".join(rules))}
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+def _charts(summary: words.Summary) -> dict[str, str]:
+    drawn = {
+        f"{kind}_{'shares' if shares else 'counts'}": charts.bins_panel(summary, kind, shares=shares)
+        for kind in charts.KINDS
+        for shares in (False, True)
+    }
+    for size, width in (("wide", _WIDE), ("narrow", _NARROW)):
+        drawn[f"curve_{size}"] = charts.curve_figure(summary, width=width)
+        drawn[f"controls_{size}"] = charts.controls_figure(summary, width=width)
+    return drawn
+
+
+def _tables(results: Results) -> dict[str, tabular.Table]:
+    summary = results.summary
+    return {
+        "bins": tabular.bins(summary),
+        "weightings": tabular.weightings(summary),
+        "controls": tabular.controls(summary),
+        "denominators": tabular.denominators(summary),
+        "unscored": tabular.unscored(summary, results.n_judgements),
+    }

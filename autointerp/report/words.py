@@ -1,0 +1,197 @@
+"""What a summary says, in sentences: shared by the page, the text report and the index, so that they cannot disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Summary = Mapping[str, Any]
+
+NONE = "n/a"
+ARMS = {"main": "own explanation", "shuffled": "another unit's explanation", "base_rate": "silent windows"}
+OUTCOMES = {
+    "scored": "scored",
+    "refusal": "the judge refused",
+    "truncated": "the reply was cut off",
+    "parse_failure": "the reply could not be read",
+    "out_of_range": "the grade is not on the scale",
+    "too_long": "the prompt or the explanation was too long",
+    "content_rejected": "the provider rejected the content",
+    "provider_error": "the provider failed",
+    "no_explanation": "the unit has no explanation",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The headline as a sentence in parts: `claim` `number` `scale` `basis`. A withheld one has no number."""
+
+    tone: Literal["higher", "lower", "none", "withheld"]
+    claim: str
+    number: str
+    scale: str
+    basis: str
+
+    @property
+    def sentence(self) -> str:
+        """The whole sentence, as the page shows it."""
+        return " ".join(part for part in (self.claim, self.number, self.scale, self.basis) if part)
+
+
+def verdict(summary: Summary) -> Verdict:
+    """The headline in words. An interval that includes 0 is said to show no difference."""
+    headline = summary["headline"]
+    basis = f"({_basis(summary)})"
+    if headline.get("withheld"):
+        reason = str(headline["withheld"]).strip().rstrip(".")
+        return Verdict("withheld", f"The headline is withheld: {reason}", "", "", basis)
+    number = estimate(headline["difference"], headline["ci_low"], headline["ci_high"])
+    scale = f"on the {scale_of(summary)} scale"
+    specific = summary["rubric"]["name"] == "specificity"
+    if headline["ci_low"] > 0:
+        claim = "Features are more specific than neurons by" if specific else "Features score higher than neurons by"
+        return Verdict("higher", claim, number, scale, basis)
+    if headline["ci_high"] < 0:
+        claim = "Features are less specific than neurons:" if specific else "Features score lower than neurons:"
+        return Verdict("lower", claim, number, scale, basis)
+    return Verdict("none", "No difference between features and neurons is shown:", number, scale, basis)
+
+
+def _basis(summary: Summary) -> str:
+    headline = summary["headline"]
+    unscored = sum(summary["unscored"].values())
+    parts = [
+        f"{count(headline.get('n_features_scored'))} of {count(headline.get('n_features'))} features and"
+        f" {count(headline.get('n_neurons_scored'))} of {count(headline.get('n_neurons'))} neurons scored",
+        plural(unscored, "judgement") + " unscored",
+    ]
+    return ", ".join(parts) + "; " + judged_by(summary)
+
+
+def judged_by(summary: Summary) -> str:
+    """Who graded, for captions: an LLM by its name, anything else by name and as what it is not."""
+    if summary["judge_is_llm"]:
+        return f"judge {summary['judge']}"
+    return f"graded by the {baseline_name(summary['judge'])}, not an LLM"
+
+
+def not_llm(summary: Summary) -> list[str]:
+    """What was not an LLM, one sentence each; empty when both roles were."""
+    said = []
+    if not summary["explainer_is_llm"]:
+        said.append(f"The explanations were written by the {baseline_name(summary['explainer'])}, not by an LLM.")
+    if not summary["judge_is_llm"]:
+        said.append(f"The grades were given by the {baseline_name(summary['judge'])}, not by an LLM.")
+    return said
+
+
+def baseline_name(judge: str) -> str:
+    """How a judge that is not an LLM is called in a sentence."""
+    return f"{judge} baseline" if "/" not in judge else f"{judge} judge"
+
+
+def superiority(numbers: Mapping[str, Any]) -> str:
+    """P(feature > neuron) as a phrase, empty when it is not known."""
+    value = numbers.get("p_superior")
+    return "" if value is None else f"P(feature > neuron) = {number(value)}"
+
+
+def can_tell(summary: Summary) -> str:
+    """Whether the judge tells a unit's own explanation from another unit's."""
+    contrast = summary["controls"].get("main_minus_shuffled") or {}
+    if contrast.get("difference") is None:
+        return "No exemplar was judged under another unit's explanation, so nothing here shows that the judge reads the explanation."
+    shown = f"{estimate(contrast['difference'], contrast['ci_low'], contrast['ci_high'])} over {plural(contrast['n_units'], 'unit')}"
+    if contrast["ci_low"] is not None and contrast["ci_low"] > 0:
+        return f"The judge tells a unit's own explanation from another unit's: own minus shuffled is {shown}."
+    return (
+        f"The judge does not tell a unit's own explanation from another unit's: own minus shuffled is {shown}."
+        " Grades from such a judge say little about the explanations."
+    )
+
+
+def base_rate(summary: Summary) -> str:
+    """How easily the explanations are earned by text on which the unit is silent."""
+    contrast = summary["controls"].get("main_minus_base_rate") or {}
+    if contrast.get("difference") is None:
+        return "No silent window was judged, so the base rate is not known."
+    shown = estimate(contrast["difference"], contrast["ci_low"], contrast["ci_high"])
+    if contrast["ci_low"] is not None and contrast["ci_low"] > 0:
+        return f"Active windows score above windows in which the unit is silent by {shown}."
+    return f"Active windows do not score above windows in which the unit is silent: {shown}."
+
+
+def cost(summary: Summary) -> str:
+    """Dollars spent; an unknown price is said to be unknown, never 0."""
+    usd, unknown = summary["cost_usd"], summary.get("cost_unknown_calls") or 0
+    if usd is None:
+        return f"unknown ({plural(unknown, 'call')} without a price)" if unknown else "unknown"
+    if unknown:
+        return f"more than {dollars(usd)} ({plural(unknown, 'call')} without a price)"
+    return dollars(usd)
+
+
+def dollars(usd: float) -> str:
+    """`$0.00`, `$12.34`, and more digits below a cent."""
+    return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.4f}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A fixed-point number with a true minus sign."""
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    return "0." + "0" * digits if float(text) == 0 else text.replace("-", "\u2212")
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.52 [0.27, 0.78]`, without the brackets where there is no interval."""
+    if value is None or low is None or high is None:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with the digits that matter."""
+    if share is None:
+        return NONE
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "<0.1%"
+    return f"{value:.1f}%" if 0 < value < 10 else f"{value:.0f}%"
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated."""
+    return NONE if value is None else f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{value:,} {noun}" + ("" if value == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Wall time as people say it: `42 s`, `3 min 12 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def scale_of(summary: Summary) -> str:
+    """The rubric's range, such as `0\u20133`."""
+    grades = grades_of(summary)
+    return f"{grades[0]}\u2013{grades[-1]}"
+
+
+def grades_of(summary: Summary) -> list[int]:
+    """The rubric's grades, ascending."""
+    return sorted(int(level["grade"]) for level in summary["rubric"]["levels"])
+
+
+def day(timestamp: str) -> str:
+    """The date of an ISO timestamp."""
+    return timestamp[:10]

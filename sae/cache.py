@@ -1,0 +1,16 @@
+"""Where converted models, tokenised text and downloads are kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """The cache folder, created if need be: `$AUTOINTERP_CACHE`, else the user's cache folder of the operating system."""
+    chosen = os.environ.get("AUTOINTERP_CACHE")
+    path = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("autointerp", appauthor=False)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

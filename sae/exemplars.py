@@ -1,0 +1,253 @@
+"""From a finished sketch to exemplars: the final bins are cut, and each unit's windows are chosen and turned into text.
+
+A bin's known events are those with priority at or below every overlapping full interval's threshold: the lowest of them are a
+uniform sample of the bin, whatever the intervals' densities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sae.sketch import CELLS, EXPLAIN, INTERVALS, JUDGE, LANES, Sketch
+
+if TYPE_CHECKING:
+    from sae.corpus import Corpus
+    from sae.harvest import UnitKey
+
+HISTOGRAM_BINS = 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How many exemplars of each role are taken from the sketch; `bins` equal parts of (0, max]."""
+
+    bins: int
+    per_bin: int
+    top: int
+    spread: int
+    explain_quiet: int
+    quiet: int
+    min_documents: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One exemplar before its text is read: `token` is its ordinal in the corpus, `start` its place in the window."""
+
+    unit: int
+    role: str
+    token: int
+    start: int
+    activation: float
+    bin: int
+    probability: float | None
+    window: np.ndarray
+
+
+class SketchReader:
+    """A sketch as arrays, with its rows found by unit."""
+
+    def __init__(self, sketch: Sketch, corpus: Corpus, bins: int) -> None:
+        self.state = sketch.state()
+        self.corpus, self.bins = corpus, bins
+        self.maximum = self.state["maximum"].astype(np.float64)
+        self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
+        self.admits = sketch.events.admits.cpu().numpy().reshape(len(self.maximum), 2, LANES)
+        self.full = self.admits < np.iinfo(np.int32).max
+        n = len(self.maximum)
+        self._event_cuts = np.searchsorted(self.state["events.group"], np.arange(n + 1) * 2 * LANES)
+        self._top_cuts = np.searchsorted(self.state["tops.group"], np.arange(n + 1) * 2)
+        self.windows = {k: _bfloat16(self.state[f"{k}.window"]) for k in ("events", "tops")}
+        kept = self.state["events.token"], self.state["tops.token"]
+        self.documents = {k: self.document(t) for k, t in zip(("events", "tops"), kept, strict=True)}
+
+    def document(self, token: np.ndarray) -> np.ndarray:
+        """Document numbers of corpus ordinals."""
+        offsets = self.corpus.contexts["offset"]
+        return np.asarray(self.corpus.contexts["document"][np.searchsorted(offsets, token, side="right") - 1])
+
+    def counts(self, unit: int, parts: int) -> np.ndarray:
+        """Events in each of `parts` equal parts of (0, max]; cells that straddle an edge are split in proportion."""
+        histogram = self.state["histogram"][unit, 1:]
+        if self.maximum[unit] == 0:
+            return np.zeros(parts, dtype=np.int64)
+        edges = np.arange(parts + 1) / parts * self.maximum[unit] / self.scale[unit] * CELLS
+        cumulative = np.interp(edges, np.arange(CELLS + 1), np.concatenate([[0], np.cumsum(histogram)]))
+        cumulative[-1] = histogram.sum()
+        return np.diff(np.rint(cumulative)).astype(np.int64)
+
+    def events(self, unit: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of a unit's kept events on one side, in order of priority, and each one's bin (0: silent)."""
+        index = np.arange(self._event_cuts[unit], self._event_cuts[unit + 1])
+        index = index[self.state["events.group"][index] // LANES % 2 == side]
+        index = index[np.lexsort((self.state["events.token"][index], self.state["events.priority"][index]))]
+        activation = self.state["events.activation"][index].astype(np.float64)
+        bin_ = np.ceil(activation / max(self.maximum[unit], 1e-300) * self.bins).astype(int).clip(0, self.bins)
+        return index, bin_
+
+    def fair(self, unit: int, side: int, bin_: int) -> np.ndarray:
+        """Events of one bin that form a uniform sample of it, lowest priority first."""
+        index, bins = self.events(unit, side)
+        ratio = self.maximum[unit] / self.scale[unit] * INTERVALS / self.bins
+        first, last = int(np.floor((bin_ - 1) * ratio)) + 1, int(np.ceil(bin_ * ratio))
+        lanes = slice(max(first, 1), min(last, INTERVALS) + 1) if bin_ else slice(0, 1)
+        full = self.full[unit, side, lanes]
+        limit = self.admits[unit, side, lanes][full].min() if full.any() else np.iinfo(np.int32).max
+        inside = (bins == bin_) & (self.state["events.priority"][index] <= limit)
+        return np.asarray(index[inside])
+
+    def tops(self, unit: int, side: int | None = None) -> np.ndarray:
+        """Indices of a unit's top exemplars, strongest first; of both sides when none is given."""
+        index = np.arange(self._top_cuts[unit], self._top_cuts[unit + 1])
+        if side is not None:
+            index = index[self.state["tops.group"][index] % 2 == side]
+        return index[np.lexsort((self.state["tops.token"][index], -self.state["tops.activation"][index]))]
+
+    def n_documents(self, unit: int) -> tuple[int, int]:
+        """Distinct documents, explaining and judging side, among a unit's kept events with positive activation."""
+        found = []
+        for side in (EXPLAIN, JUDGE):
+            index, bins = self.events(unit, side)
+            found.append(len(np.unique(self.documents["events"][index[bins > 0]])))
+        return found[0], found[1]
+
+
+def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
+    """Choose a unit's exemplars, each event for one role only."""
+    taken: set[int] = set()
+
+    def row(role: str, kept: str, i: int, bin_: int, probability: float | None) -> Iterator[Row]:
+        token = int(reader.state[f"{kept}.token"][i])
+        if token not in taken:
+            taken.add(token)
+            start, activation = int(reader.state[f"{kept}.start"][i]), float(reader.state[f"{kept}.activation"][i])
+            yield Row(unit, role, token, start, activation, bin_, probability, reader.windows[kept][i])
+
+    counts = reader.counts(unit, want.bins)
+    for bin_ in range(1, want.bins + 1):
+        chosen = reader.fair(unit, JUDGE, bin_)[: want.per_bin]
+        for i in chosen:
+            yield from row("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
+    for role, side, n in (("quiet", JUDGE, want.quiet), ("explain_quiet", EXPLAIN, want.explain_quiet)):
+        for i in _quietest(reader, reader.fair(unit, side, 0), n):
+            yield from row(role, "events", i, 0, None)
+    documents: set[int] = set()
+    for i in _one_a_document(reader, "tops", reader.tops(unit, EXPLAIN), documents, want.top):
+        yield from row("explain_top", "tops", i, _bin(reader, unit, "tops", i), None)
+    for i in _one_a_document(reader, "events", _spread(reader, unit, want), documents, want.spread):
+        yield from row("explain_spread", "events", i, _bin(reader, unit, "events", i), None)
+    for i in reader.tops(unit)[: want.top]:
+        yield from row("top", "tops", i, _bin(reader, unit, "tops", i), None)
+
+
+def tables(
+    sketch: Sketch,
+    corpus: Corpus,
+    units: tuple[UnitKey, ...],
+    hook_points: dict[str, str],
+    want: Selection,
+    texts: Callable[[np.ndarray], list[str]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The harvest's outcome: a row a unit, and a row an exemplar.
+
+    `hook_points` maps a kind to where it was read; `texts` turns token ids into one string a token.
+    """
+    reader = SketchReader(sketch, corpus, want.bins)
+    unit_rows, exemplar_rows = [], []
+    for number, key in enumerate(units):
+        unit_rows.append(_unit_row(reader, number, key, hook_points[key.kind], want))
+        exemplar_rows += [_exemplar_row(reader, key, row, texts) for row in select(reader, number, want)]
+    columns = None if exemplar_rows else EXEMPLAR_COLUMNS
+    return pd.DataFrame(unit_rows), pd.DataFrame(exemplar_rows, columns=columns)
+
+
+EXEMPLAR_COLUMNS = [
+    "exemplar_id", "unit_id", "role", "document", "position", "activation", "activation_fraction", "bin",
+    "inclusion_probability", "mark", "tokens", "token_activations",
+]  # fmt: skip
+
+
+def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, want: Selection) -> dict[str, Any]:
+    active = int(reader.state["histogram"][unit, 1:].sum())
+    explaining, judging = reader.n_documents(unit)
+    few = explaining + judging < want.min_documents or min(explaining, judging) < 2
+    return {
+        "unit_id": key.unit_id,
+        **asdict(key),
+        "hook_point": hook_point,
+        "max_activation": float(reader.maximum[unit]),
+        "density": active / max(int(reader.state["n_counted"]), 1),
+        "status": "dead" if not active else "barely_active" if few else "alive",
+        "n_events": active,
+        "bin_events": reader.counts(unit, want.bins).tolist(),
+        "histogram": reader.counts(unit, HISTOGRAM_BINS).tolist(),
+    }
+
+
+def _exemplar_row(
+    reader: SketchReader, key: UnitKey, row: Row, texts: Callable[[np.ndarray], list[str]]
+) -> dict[str, Any]:
+    contexts = reader.corpus.contexts
+    context = contexts[np.searchsorted(contexts["offset"], row.token, side="right") - 1]
+    length = int((~np.isnan(row.window)).sum())
+    first = row.token - row.start
+    document, position = int(context["document"]), int(context["position"] + row.token - context["offset"])
+    maximum = float(reader.maximum[row.unit])
+    return {
+        "exemplar_id": f"{key.unit_id}@{document}.{position}",
+        "unit_id": key.unit_id,
+        "role": row.role,
+        "document": document,
+        "position": position,
+        "activation": row.activation,
+        "activation_fraction": row.activation / maximum if maximum else 0.0,
+        "bin": row.bin,
+        "inclusion_probability": row.probability,
+        "mark": row.start,
+        "tokens": texts(np.asarray(reader.corpus.tokens[first : first + length])),
+        "token_activations": [float(a) for a in row.window[:length]],
+    }
+
+
+def _quietest(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
+    """Silent windows: those silent throughout in order of priority, then those with the least activity around the mark.
+
+    Half of all tokens activate one sign of a gated MLP's neuron, so no window of its is silent throughout.
+    """
+    if not len(index):
+        return index
+    peak = np.nanmax(reader.windows["events"][index], axis=1)
+    return np.asarray(index[np.argsort(peak, kind="stable")][:n])
+
+
+def _spread(reader: SketchReader, unit: int, want: Selection) -> Iterator[int]:
+    """Explaining-side events round by round over the bins, from the top one down."""
+    lists = [list(reader.fair(unit, EXPLAIN, bin_)) for bin_ in range(want.bins, 0, -1)]
+    for turn in range(max((len(found) for found in lists), default=0)):
+        yield from (found[turn] for found in lists if turn < len(found))
+
+
+def _one_a_document(
+    reader: SketchReader, kept: str, index: Any, documents: set[int], n: int
+) -> Iterator[int]:
+    for i in index:
+        document = int(reader.documents[kept][i])
+        if n and document not in documents:
+            documents.add(document)
+            n -= 1
+            yield i
+
+
+def _bin(reader: SketchReader, unit: int, kept: str, i: int) -> int:
+    fraction = float(reader.state[f"{kept}.activation"][i]) / float(reader.maximum[unit])
+    return int(np.clip(np.ceil(fraction * reader.bins), 1, reader.bins))
+
+
+def _bfloat16(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 values stored as int16, as float32."""
+    return (bits.astype(np.uint16).astype(np.uint32) << 16).view(np.float32)
