@@ -6,8 +6,10 @@ of the spec's hash, so changing one resumes the same run. Every other field is p
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -233,10 +235,6 @@ class Spec(Section):
                 f"corpus.context_tokens = {self.corpus.context_tokens} exceeds corpus.max_tokens ="
                 f" {self.corpus.max_tokens}: lower the first or raise the second"
             )
-        if self.explain.top > self.harvest.top:
-            raise ValueError(
-                f"explain.top = {self.explain.top} exceeds harvest.top = {self.harvest.top}: lower the first or raise the second"
-            )
         return self
 
     @property
@@ -252,6 +250,21 @@ class Spec(Section):
         """sha-256 over the canonical JSON of `identity()`, in hex."""
         return content_hash(self.identity())
 
+    def relative_to(self, folder: Path) -> Spec:
+        """The same spec with local paths written as seen from `folder`, so that a copy saved there runs again."""
+
+        def seen(value: str) -> str:
+            if not (Path(value).is_absolute() or Path(value).exists() or any(c in value for c in "*?[")):
+                return value
+            return os.path.relpath(value, folder)
+
+        subject = self.subject.model_copy(update={"model": seen(self.subject.model)})
+        dictionary = self.dictionary.model_copy(update={"path": seen(self.dictionary.path)})
+        corpus = self.corpus.model_copy(update={"sources": tuple(seen(s) for s in self.corpus.sources)})
+        score = self.score.model_copy(update={"rubric": seen(self.score.rubric)})
+        parts = {"subject": subject, "dictionary": dictionary, "corpus": corpus, "score": score}
+        return self.model_copy(update=parts)
+
     def to_toml(self) -> str:
         """The spec as resolved, all defaults written out; `load` reads it back to an equal spec."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
@@ -264,22 +277,27 @@ def content_hash(value: Any) -> str:
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
-    """Read a spec from TOML. `overrides` are `key=value` with dotted keys and TOML values; bare words are strings.
+    """Read a spec from TOML. Raises `UsageError`."""
+    return parse(read_toml(path, overrides))
+
+
+def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a TOML file as plain data. `overrides` are `key=value` with dotted keys and TOML values; bare words are strings.
 
     Relative paths in the file are taken from the file's own folder. Raises `UsageError`.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"spec {path} does not exist: check the path, or run `autointerp demo` for an example") from None
+        raise UsageError(f"{path} does not exist: check the path; `autointerp spec` prints one to start from") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"spec {path} cannot be read: {error}") from None
+        raise UsageError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"spec {path} is not valid TOML: {error}") from None
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
     _resolve_paths(data, path.parent)
     for override in overrides:
         _apply(data, override)
-    return parse(data)
+    return data
 
 
 def parse(data: Mapping[str, Any]) -> Spec:
@@ -287,7 +305,7 @@ def parse(data: Mapping[str, Any]) -> Spec:
     try:
         return Spec.model_validate(dict(data))
     except ValidationError as error:
-        raise UsageError(_explain_error(error, data)) from None
+        raise UsageError(wrong_key(error, Spec, "spec")) from None
 
 
 def _identity(section: Section) -> dict[str, Any]:
@@ -337,25 +355,22 @@ def _apply(data: dict[str, Any], override: str) -> None:
     table[path[-1]] = value
 
 
-def _explain_error(error: ValidationError, data: Mapping[str, Any]) -> str:
+def wrong_key(error: ValidationError, model: type[BaseModel], what: str) -> str:
+    """One line for pydantic's first complaint about `what`: the key, its value and the remedy."""
     first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"] if not isinstance(part, int)]
-    key = ".".join(str(part) for part in location) or "spec"
-    value = first["input"]
+    location = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    key, value, kind = ".".join(location), first["input"], first["type"]
     shown = "" if isinstance(value, Mapping) else f" = {value!r}"
-    kind = first["type"]
     if kind == "extra_forbidden":
-        return f"spec: unknown key {key}{shown}: {_did_you_mean(location)}"
+        return f"{what}: unknown key {key}{shown}: {_did_you_mean(location, model)}"
     if kind == "missing":
-        return f"spec: {key} is missing: add it (see `autointerp spec`)"
+        return f"{what}: {key} is missing: add it (`autointerp spec` prints every key)"
     message = first["msg"].removeprefix("Value error, ")
-    return f"spec: {key}{shown} is wrong: {message[0].lower()}{message[1:]}"
+    message = message[0].lower() + message[1:]
+    return f"{what}: {key}{shown}: {message}" if key else f"{what}: {message}"
 
 
-def _did_you_mean(location: list[Any]) -> str:
-    import difflib
-
-    model: Any = Spec
+def _did_you_mean(location: list[str], model: Any) -> str:
     for part in location[:-1]:
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
@@ -364,7 +379,7 @@ def _did_you_mean(location: list[Any]) -> str:
         if model is None:
             return "remove it"
     known = list(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    close = difflib.get_close_matches(location[-1], known, n=1)
     return f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(known)}"
 
 

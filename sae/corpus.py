@@ -1,6 +1,6 @@
 """Text as tokens: streamed from its sources, cut into contexts, cached on disk by content, memory-mapped when used.
 
-No context spans two documents. Sources take turns by the amount of text read, so a limit on tokens cuts none of them off.
+No context spans two documents. Sources take turns by the tokens they gave, so a limit on tokens cuts none of them off.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORMAT = 1
 
 CONTEXT = np.dtype([("document", "<i8"), ("position", "<i4"), ("offset", "<i8"), ("length", "<i4")])
 TOKEN = np.dtype("<u4")
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 1 << 18
 
 Progress = Callable[[int, int], None]
 """Called with (tokens read so far, most tokens that will be read)."""
@@ -92,14 +92,13 @@ def open_corpus(
     """
     parsed = [parse_source(source) for source in sources]
     stride = context_tokens - (bos_id is not None)
-    if not parsed or stride < 1:
-        raise CorpusError("the corpus has no sources: name files in corpus.sources" if not parsed else
-                          f"corpus.context_tokens = {context_tokens} leaves no room for text: raise it")
+    if not parsed:
+        raise CorpusError("the corpus has no sources: name files in corpus.sources")
+    if stride < 1:
+        raise CorpusError(f"corpus.context_tokens = {context_tokens} leaves no room for text: raise it")
     parsed = [_pinned(source) for source in parsed]
-    identity = [
-        FORMAT, tokenizer_fingerprint, stride, max_tokens, text_field, split, [_identity(source) for source in parsed]
-    ]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    settings = [FORMAT, tokenizer_fingerprint, context_tokens, bos_id, max_tokens, text_field, split]
+    key = hashlib.sha256(json.dumps([settings, [_identity(source) for source in parsed]]).encode()).hexdigest()
     folder = cache_dir() / "corpora" / key
     if not (folder / "meta.json").is_file():
         readers = [read_source(source, text_field=text_field, split=split) for source in parsed]
@@ -134,8 +133,11 @@ def _write(
     try:
         with (work / "tokens.bin").open("wb") as tokens, (work / "contexts.bin").open("wb") as contexts:
             writer = _ContextWriter(tokens, contexts, stride, max_tokens)
-            for pieces in _batches(_take_turns(readers)):
+            turns = _Turns(readers)
+            while pieces := turns.take(BATCH_BYTES):
                 writer.add(pieces, _tokenise(tokenizer, [text for _, text, _ in pieces]))
+                for source, count in writer.given.items():
+                    turns.correct(source, count)
                 if progress is not None:
                     progress(writer.n_tokens, max_tokens)
                 if writer.full:
@@ -159,31 +161,36 @@ def _sweep(root: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _take_turns(readers: list[Iterator[Piece]]) -> Iterator[tuple[int, str, bool]]:
-    """Pieces of all sources, each next one from the source that gave the fewest bytes so far: (source, text, last)."""
-    given = {number: 0 for number in range(len(readers))}
-    while given:
-        number = min(given, key=lambda n: (given[n], n))
-        piece = next(readers[number], None)
-        if piece is None:
-            del given[number]
-            continue
-        text = clean(piece[0])
-        given[number] += len(text.encode()) + 1
-        yield number, text, piece[1]
+class _Turns:
+    """Pieces of all sources, each next one from the source that gave the fewest tokens so far."""
 
+    def __init__(self, readers: list[Iterator[Piece]]) -> None:
+        self.readers = dict(enumerate(readers))
+        self.bytes = dict.fromkeys(self.readers, 0)
+        self.tokens = dict.fromkeys(self.readers, 0.0)
+        self.rate = dict.fromkeys(self.readers, 0.25)  # tokens a byte; English to begin with
 
-def _batches(pieces: Iterator[tuple[int, str, bool]]) -> Iterator[list[tuple[int, str, bool]]]:
-    batch: list[tuple[int, str, bool]] = []
-    size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece[1])
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    def take(self, limit: int) -> list[tuple[int, str, bool]]:
+        """The next pieces, about `limit` bytes of text, as (source, text, last); none when all sources are at their end."""
+        pieces: list[tuple[int, str, bool]] = []
+        while self.readers and limit > 0:
+            source = min(self.readers, key=lambda n: (self.tokens[n], n))
+            piece = next(self.readers[source], None)
+            if piece is None:
+                del self.readers[source]
+                continue
+            text = clean(piece[0])
+            size = len(text.encode()) + 1
+            limit -= size
+            self.bytes[source] += size
+            self.tokens[source] += size * self.rate[source]
+            pieces.append((source, text, piece[1]))
+        return pieces
+
+    def correct(self, source: int, tokens: int) -> None:
+        """Replace the estimate by the number of tokens that all text taken from `source` came to."""
+        self.tokens[source] = tokens
+        self.rate[source] = max(tokens, 1) / max(self.bytes[source], 1)
 
 
 def _tokenise(tokenizer: Any, texts: list[str]) -> list[list[int]]:
@@ -203,6 +210,7 @@ class _ContextWriter:
         self.tokens, self.contexts = tokens, contexts
         self.stride, self.max_tokens = stride, max_tokens
         self.n_tokens = self.n_documents = 0
+        self.given: dict[int, int] = {}
         self._open: dict[int, _OpenDocument] = {}
 
     @property
@@ -213,6 +221,7 @@ class _ContextWriter:
         for (source, _, last), piece in zip(pieces, ids, strict=True):
             document = self._open.setdefault(source, _OpenDocument())
             document.held.extend(piece)
+            self.given[source] = self.given.get(source, 0) + len(piece)
             self._cut(document, whole=last)
             if last:
                 del self._open[source]

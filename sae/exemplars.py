@@ -24,11 +24,15 @@ HISTOGRAM_BINS = 20
 
 @dataclass(frozen=True)
 class Selection:
-    """How many exemplars of each role are taken from the sketch; `bins` equal parts of (0, max]."""
+    """How many exemplars of each role are taken from the sketch; `bins` equal parts of (0, max].
+
+    `top` are for the explainer, `shown_top` for readers of the report.
+    """
 
     bins: int
     per_bin: int
     top: int
+    shown_top: int
     spread: int
     explain_quiet: int
     quiet: int
@@ -141,7 +145,7 @@ def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
         yield from row("explain_top", "tops", i, _bin(reader, unit, "tops", i), None)
     for i in _one_a_document(reader, "events", _spread(reader, unit, want), documents, want.spread):
         yield from row("explain_spread", "events", i, _bin(reader, unit, "events", i), None)
-    for i in reader.tops(unit)[: want.top]:
+    for i in reader.tops(unit)[: want.shown_top]:
         yield from row("top", "tops", i, _bin(reader, unit, "tops", i), None)
 
 

@@ -6,7 +6,9 @@ Layout of the format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -39,7 +41,9 @@ def unpack(file: Path) -> Path:
             if not target.is_dir():  # otherwise another process was quicker
                 raise
     except OSError as error:
-        raise SubjectError(f"{file} cannot be converted into {target.parent}: {error.strerror or error}: free some space") from None
+        raise SubjectError(
+            f"{file} cannot be converted into {target.parent}: {error.strerror or error}: free some space"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
@@ -69,13 +73,16 @@ def _convert(file: Path, folder: Path) -> None:
 
     options: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(file.parent), dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **options
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # the conversion's progress bar has no switch
+            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(file.parent), dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **options
+            )
     except Exception as error:  # the readers below raise whatever a malformed file leads them to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SubjectError(f"{file} cannot be read as GGUF: {reason}: is it complete, and of a family that transformers knows?") from None
+        raise SubjectError(
+            f"{file} cannot be read as GGUF: {reason}: is it complete, and of a family that transformers knows?"
+        ) from None
     model.config.quantization_config = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

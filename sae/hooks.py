@@ -42,7 +42,9 @@ def parse(hook_point: str) -> tuple[str, int]:
     """Split `resid_post.12` into `("resid_post", 12)`. Raises `SubjectError`."""
     match = _HOOK_POINT.fullmatch(hook_point)
     if not match:
-        raise SubjectError(f"hook point {hook_point!r} is not known: use resid_post.L or mlp_act.L, such as resid_post.12")
+        raise SubjectError(
+            f"hook point {hook_point!r} is not known: use resid_post.L or mlp_act.L, such as resid_post.12"
+        )
     return match[1], int(match[2])
 
 
@@ -51,7 +53,9 @@ def find_blocks(model: nn.Module, n_layers: int) -> nn.ModuleList:
     found = [(name.count("."), module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     fitting = [(depth, module) for depth, module in found if len(module) == n_layers]
     if not fitting:
-        raise SubjectError(f"{type(model).__name__} has no list of {n_layers} blocks to hook: this architecture is not supported")
+        raise SubjectError(
+            f"{type(model).__name__} has no list of {n_layers} blocks to hook: this architecture is not supported"
+        )
     return min(fitting, key=lambda pair: pair[0])[1]
 
 
@@ -60,7 +64,7 @@ def down_projection(block: nn.Module, name: str) -> nn.Module:
 
     `name` is the hook point, for the message.
     """
-    modules = dict(block.named_modules())
+    modules: dict[str, nn.Module] = dict(block.named_modules())
     if any(path.rsplit(".", 1)[-1] == "experts" for path in modules):
         raise SubjectError(
             f"{name}: {type(block).__name__} is a mixture of experts, which has no single neuron basis: choose a dense model,"
@@ -82,7 +86,9 @@ def input_width(projection: nn.Module) -> int:
         return width
     weight = getattr(projection, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
-        raise SubjectError(f"{type(projection).__name__} is not a down projection this program can read: choose another model")
+        raise SubjectError(
+            f"{type(projection).__name__} is not a down projection this program can read: choose another model"
+        )
     return int(weight.shape[0])
 
 
@@ -99,9 +105,12 @@ def reading(sites: Mapping[str, tuple[str, nn.Module]], shape: Sequence[int]) ->
     def keep(name: str) -> Callable[[Any], None]:
         def store(value: Any) -> None:
             tensor = value[0] if isinstance(value, tuple) else value
-            values[name] = tensor.detach().reshape(*shape, -1).to(torch.float32)
+            kept = tensor.detach().reshape(*shape, tensor.shape[-1]).to(torch.float32)
+            values[name] = kept
             if len(values) == len(sites):
                 raise Stop
+            # What runs on may add to this very tensor in place, as Falcon does to its MLP's output.
+            values[name] = kept.clone()
 
         return store
 

@@ -188,8 +188,11 @@ def _read_jsonl(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piec
 def _read_csv(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
     csv.field_size_limit(sys.maxsize)  # the default refuses fields over 128 KiB
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    for record in csv.DictReader(text):
-        yield _text_of(record, text_field, f"corpus file {path}"), True
+    try:
+        for record in csv.DictReader(text):
+            yield _text_of(record, text_field, f"corpus file {path}"), True
+    finally:
+        text.detach()  # the caller closes the stream
 
 
 def _read_parquet(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:

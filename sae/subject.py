@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 class Subject:
     """A loaded causal language model; `run` reads hook points, `width` says how wide they are.
 
-    `fingerprint` is a sha-256 that identifies weights and tokenizer; `dtype` is the precision of the forward pass.
+    `fingerprint` is a sha-256 that identifies weights and tokenizer; `precision` is that of the forward pass.
     `special_ids` are run but never counted; `bos_id`, when not None, is put before each context.
     """
 
@@ -42,14 +42,14 @@ class Subject:
         *,
         name: str,
         fingerprint: str,
-        dtype: str = "float32",
+        precision: str = "float32",
     ) -> None:
         config = model.config.get_text_config()
         self.model = model.train(False)
         self.tokenizer = tokenizer
         self.name = name
         self.fingerprint = fingerprint
-        self.dtype = dtype
+        self.precision = precision
         self.device: torch.device = model.device
         self.n_layers = int(config.num_hidden_layers)
         self.d_model = int(config.hidden_size)
@@ -84,7 +84,9 @@ class Subject:
             self.model.base_model(input_ids=tokens.to(self.device), use_cache=False)
         missing = [name for name in sites if name not in values]
         if missing:
-            raise SubjectError(f"{self.name} never ran {', '.join(missing)} in its forward pass: choose another hook point")
+            raise SubjectError(
+                f"{self.name} never ran {', '.join(missing)} in its forward pass: choose another hook point"
+            )
         return values
 
     def _site(self, hook_point: str) -> tuple[str, nn.Module]:
@@ -97,7 +99,7 @@ class Subject:
         return ("output", block) if kind == "resid_post" else ("input", hooks.down_projection(block, hook_point))
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        if self.dtype == "bfloat16" and self.device.type == "cpu":
+        if self.precision == "bfloat16" and self.device.type == "cpu":
             # float32 weights under autocast err half as much as bfloat16 weights, and are as fast on CPUs. Each weight is
             # used once a pass, so that keeping the casts would only cost memory.
             return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
@@ -111,19 +113,19 @@ def load_subject(model: str, *, revision: str | None = None, precision: str = "a
     (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
     """
     where = choose_device(device)
-    dtype = choose_precision(precision, where)
+    arithmetic = choose_precision(precision, where)
     path = Path(model).expanduser()
     if model.endswith(".gguf") and path.is_file():
         with _quiet():
             folder = gguf.unpack(path)
-        return _load(folder, path.stem, dtype, where, None)
+        return _load(folder, path.stem, arithmetic, where, None)
     if path.is_dir():
-        return _load(path, path.absolute().name, dtype, where, None)
+        return _load(path, path.absolute().name, arithmetic, where, None)
     if path.exists():
         raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
     if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
         raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")
-    return _load(model, model, dtype, where, revision)
+    return _load(model, model, arithmetic, where, revision)
 
 
 def choose_device(device: str) -> torch.device:
@@ -136,14 +138,16 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError:
         raise SubjectError(f"device {device!r} is not known: use auto, cpu, cuda, cuda:1 or mps") from None
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    present = chosen.type == "cpu" or (chosen.type == "cuda" and (chosen.index or 0) < gpus) or (chosen.type == "mps" and mps)
+    present = (
+        chosen.type == "cpu" or (chosen.type == "cuda" and (chosen.index or 0) < gpus) or (chosen.type == "mps" and mps)
+    )
     if not present:
         raise SubjectError(f"device {device!r} is not on this machine ({gpus} CUDA devices): use auto or cpu")
     return chosen
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """"float32" or "bfloat16"; for "auto", bfloat16 where `device` computes it natively. Raises `SubjectError`."""
+    """ "float32" or "bfloat16"; for "auto", bfloat16 where `device` computes it natively. Raises `SubjectError`."""
     if precision in PRECISIONS:
         return precision
     if precision != "auto":
@@ -161,49 +165,59 @@ def _cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _load(source: Path | str, name: str, dtype: str, device: torch.device, revision: str | None) -> Subject:
+def _load(source: Path | str, name: str, precision: str, device: torch.device, revision: str | None) -> Subject:
     """Load from a folder (a Path) or from the hub (a str)."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     if isinstance(source, Path):
         _check_folder(source)
-    where: dict[str, Any] = {"pretrained_model_name_or_path": str(source), "revision": revision or "main", "trust_remote_code": False}
-    weights = torch.bfloat16 if dtype == "bfloat16" and device.type != "cpu" else torch.float32
+    where: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(source),
+        "revision": revision or "main",
+        "trust_remote_code": False,
+    }
+    weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
     with _quiet():
-        config = _reading("configuration", name, lambda: AutoConfig.from_pretrained(**where))
+        config = _reading("configuration", name, AutoConfig.from_pretrained, **where)
         _check_causal(config, name)
-        tokenizer = _reading("tokenizer", name, lambda: AutoTokenizer.from_pretrained(**where))
-        load = lambda: AutoModelForCausalLM.from_pretrained(config=config, dtype=weights, output_loading_info=True, **where)  # noqa: E731
-        model, report = _reading("weights", name, load)
+        tokenizer = _reading("tokenizer", name, AutoTokenizer.from_pretrained, **where)
+        load = AutoModelForCausalLM.from_pretrained
+        model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
         _check_complete(report, model, name)
-        model = _reading("weights", name, lambda: model.to(device))
+        model = _reading("weights", name, model.to, device=device)
     if isinstance(source, Path):
         fingerprint = _folder_fingerprint(source)
     else:  # a commit fixes every file of the repository
         fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
-    return Subject(model, tokenizer, name=name, fingerprint=fingerprint, dtype=dtype)
+    return Subject(model, tokenizer, name=name, fingerprint=fingerprint, precision=precision)
 
 
-def _reading(what: str, name: str, load: Any) -> Any:
+def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
     """Call `load`, turning whatever the third-party readers raise into one line."""
     from huggingface_hub import is_offline_mode
 
     try:
-        return load()
-    except SubjectError:
-        raise
+        return load(**arguments)
     except Exception as error:
         text = " ".join(str(error).split())
-        if re.search(r"couldn't connect|offline mode|cannot find the requested files|cannot find an appropriate cached", text, re.I):
+        if re.search(
+            r"couldn't connect|offline mode|cannot find the requested files|cannot find an appropriate cached",
+            text,
+            re.I,
+        ):
             offline = "HF_HUB_OFFLINE is set" if is_offline_mode() else "is the network up?"
-            raise SubjectError(f"subject {name} is not on this machine and the hub cannot be reached ({offline})") from None
+            raise SubjectError(
+                f"subject {name} is not on this machine and the hub cannot be reached ({offline})"
+            ) from None
         if "not a valid model identifier" in text or "401" in text or "Repository Not Found" in text:
             raise SubjectError(
                 f"subject {name} is neither a local folder nor a readable model on the hub: check the name; gated models need"
                 " `hf auth login`"
             ) from None
         if "out of memory" in text.lower():
-            raise SubjectError(f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu") from None
+            raise SubjectError(
+                f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu"
+            ) from None
         raise SubjectError(f"subject {name}: its {what} cannot be read: {text[:200] or type(error).__name__}") from None
 
 
@@ -211,26 +225,36 @@ def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise SubjectError(f"subject {folder} has no config.json: give a folder in transformers' layout")
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise SubjectError(f"subject {folder} has no tokenizer ({', '.join(_TOKENIZER_FILES[:3])}): save the tokenizer beside the model")
+        raise SubjectError(
+            f"subject {folder} has no tokenizer ({', '.join(_TOKENIZER_FILES[:3])}): save the tokenizer beside the model"
+        )
     if not _weight_files(folder):
-        raise SubjectError(f"subject {folder} has no weights (*.safetensors or pytorch_model*.bin): save the model there")
+        raise SubjectError(
+            f"subject {folder} has no weights (*.safetensors or pytorch_model*.bin): save the model there"
+        )
 
 
 def _check_causal(config: Any, name: str) -> None:
     from transformers.models.auto import modeling_auto as auto
 
     known = config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    bidirectional = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    bidirectional = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        config, "is_decoder", False
+    )
     if not known or bidirectional or getattr(config, "is_encoder_decoder", False):
-        raise SubjectError(f"subject {name} ({config.model_type}) is not a causal language model: choose one, such as a Llama or GPT-2")
+        raise SubjectError(
+            f"subject {name} ({config.model_type}) is not a causal language model: choose one, such as a Llama or GPT-2"
+        )
 
 
 def _check_complete(report: dict[str, Any], model: Any, name: str) -> None:
-    """transformers fills missing tensors with random numbers; the output head is the only one that is never run."""
-    head = {f"{path}.weight" for path, module in model.named_modules() if module is model.get_output_embeddings()}
-    missing = sorted(key for key in report["missing_keys"] if key not in head)
+    """transformers fills missing tensors with random numbers; only the output head, which is never run, may be absent."""
+    head = tuple(f"{path}." for path, module in model.named_modules() if module is model.get_output_embeddings())
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(head))
     if missing:
-        raise SubjectError(f"subject {name} lacks {len(missing)} of its tensors, such as {missing[0]}: download it again")
+        raise SubjectError(
+            f"subject {name} lacks {len(missing)} of its tensors, such as {missing[0]}: download it again"
+        )
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -267,16 +291,20 @@ def _special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and warnings off the terminal while loading."""
-    from transformers.utils import logging as untyped
+    """Keep progress bars, warnings and the hub's notes on its retries off the terminal while loading."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as model_logging
 
-    logging: Any = untyped
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging: Any = model_logging
+    hub: Any = hub_logging
+    verbosity, bars, hub_verbosity = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    hub.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        hub.set_verbosity(hub_verbosity)
         if bars:
             logging.enable_progress_bar()

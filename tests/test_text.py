@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +15,19 @@ from sae.text import token_texts
 SAMPLE = ["the cat sat on the mat", "日本語の文字 日本", "naïve café", "שלום עולם", "😀😀 👨‍👩‍👧"] * 3
 
 
+def tokenizer_of(backend: Tokenizer, **special: Any) -> PreTrainedTokenizerFast:
+    make: Any = PreTrainedTokenizerFast  # untyped
+    tokenizer: PreTrainedTokenizerFast = make(tokenizer_object=backend, **special)
+    return tokenizer
+
+
 def byte_level() -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     backend.train_from_iterator(SAMPLE, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<bos>", additional_special_tokens=["<日>"])
+    return tokenizer_of(backend, bos_token="<bos>", additional_special_tokens=["<日>"])
 
 
 def sentencepiece() -> PreTrainedTokenizerFast:
@@ -29,7 +37,7 @@ def sentencepiece() -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True))
     backend.normalizer = normalizers.Replace(" ", "\u2581")
     backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    return tokenizer_of(backend, unk_token="<unk>")
 
 
 def word_level() -> PreTrainedTokenizerFast:
@@ -37,7 +45,7 @@ def word_level() -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.decoder = decoders.WordPiece()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    return tokenizer_of(backend, unk_token="[UNK]")
 
 
 TOKENIZERS = {"byte_level": byte_level(), "sentencepiece": sentencepiece()}
@@ -64,7 +72,8 @@ def test_a_window_anywhere_is_valid_text_with_one_mark_at_each_torn_edge(text: s
     assert len(texts) == len(ids)
     joined.encode()
     inner = joined.removeprefix("\ufffd").removesuffix("\ufffd")
-    assert "\ufffd" not in inner and inner in text
+    assert "\ufffd" not in inner
+    assert inner in text
 
 
 def test_a_character_goes_to_the_token_that_completes_it() -> None:

@@ -1,0 +1,47 @@
+"""Judges: whoever explains or scores, behind one seam (`autointerp.judges.base`), one module a provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autointerp.errors import UsageError
+
+if TYPE_CHECKING:
+    from autointerp.judges.base import Judge
+    from autointerp.rubric import Rubric
+    from autointerp.spec import Judge as JudgeSettings
+
+__all__ = ["open_judge", "provider_of"]
+
+
+def provider_of(model: str) -> str:
+    """The provider of a judge's name: what stands before its first `/`."""
+    return model.partition("/")[0]
+
+
+def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
+    """The judge that the settings name, ready to ask. `rubric` calibrates the embedded one; LLMs read theirs in the prompt.
+
+    SDKs are imported here and not before: they take more than a second. Raises `UsageError` for a missing key, and for
+    settings that the provider or model does not take.
+    """
+    provider = provider_of(settings.model)
+    if provider == "embedded":
+        from autointerp.judges.embedded import EmbeddedJudge
+
+        return EmbeddedJudge(rubric)
+    if provider == "anthropic":
+        from autointerp.judges.anthropic import AnthropicJudge
+
+        return AnthropicJudge(settings)
+    if provider == "openai":
+        from autointerp.judges.openai import OpenAIJudge
+
+        return OpenAIJudge(settings)
+    if provider == "openai-compatible":
+        from autointerp.judges.compatible import CompatibleJudge
+
+        return CompatibleJudge(settings)
+    raise UsageError(
+        f"judge.model = {settings.model}: use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
+    )

@@ -64,12 +64,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call as the provider counted them. The four classes are disjoint: `input_tokens` excludes cached ones."""
+    """Tokens of one call as the provider counted them. The four classes are disjoint: `input_tokens` excludes cached ones.
+
+    `known` is False where a server said nothing: the counts are then 0, and the call's cost is unknown.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_write_tokens: int = 0
     cache_read_tokens: int = 0
+    known: bool = True
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ def postpone(connection: Connection, run_id: str, job_key: str, *, not_before: f
 
 
 def release(connection: Connection, run_id: str) -> None:
-    """Give up all leases of a run whose only worker is gone; the caller holds the run's lock."""
-    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == "leased")
+    """Make leased and waiting jobs of a run pending: its only worker is gone, and the caller, who holds its lock, asks anew."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("leased", "waiting")))
     connection.execute(sa.update(jobs).where(mine).values(state="pending", lease_until=0.0))
 
 

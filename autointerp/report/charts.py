@@ -28,8 +28,15 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
     """
     width, panel_width, panel_height, top = 760, 352.0, 200.0, 92.0
     parts = [
-        svg.text(20, 30, f"Grades by activation bin, {summary['subject']['name']} at {summary['hook_point']}", class_="strong head"),
-        svg.text(20, 50, _sentence(words.judged_by(summary)) + ".", class_="strong" if not summary["judge_is_llm"] else None),
+        svg.text(
+            20,
+            30,
+            f"Grades by activation bin, {summary['subject']['name']} at {summary['hook_point']}",
+            class_="strong head",
+        ),
+        svg.text(
+            20, 50, _sentence(words.judged_by(summary)) + ".", class_="strong" if not summary["judge_is_llm"] else None
+        ),
         _legend(summary, 20, 74),
     ]
     for row, shares in enumerate((False, True)):
@@ -45,7 +52,7 @@ def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
     """One of the four panels, for a page that lays them out by its own width."""
     what = "shares" if shares else "counts"
     label = f"{kind}s: {what} of each grade by activation bin; {words.judged_by(summary)}"
-    return svg.figure(352, 200, _panel(summary, kind, shares, 352.0, 200.0), label, class_="panel")
+    return svg.figure(400, 216, _panel(summary, kind, shares, 400.0, 216.0), label, class_="panel")
 
 
 def curve_figure(summary: Summary, *, width: float) -> str:
@@ -98,13 +105,22 @@ def controls_figure(summary: Summary, *, width: float) -> str:
         for kind, shift in zip(KINDS, (-8.0, 8.0), strict=True):
             parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
             if roomy:
-                parts.append(_arm_number(summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift))
+                parts.append(
+                    _arm_number(
+                        summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift
+                    )
+                )
     label = f"Mean grade in each arm with intervals, features and neurons; {words.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
 
-def difference_figure(difference: float | None, low: float | None, high: float | None, reach: float) -> str:
+Interval = tuple[float | None, float | None, float | None]
+"""An estimate with its lower and upper limit."""
+
+
+def difference_figure(interval: Interval, reach: float) -> str:
     """One row of a forest plot: the difference and its interval on a shared axis from -reach to reach."""
+    difference, low, high = interval
     x = svg.linear((-reach, reach), (6.0, 154.0))
     parts = [svg.line(x(0), 0, x(0), 24, "axis")]
     if difference is not None and low is not None and high is not None:
@@ -122,7 +138,9 @@ def _panel(summary: Summary, kind: str, shares: bool, width: float, height: floa
     parts = [svg.text(left, 13, title, class_="strong")]
     for tick in ticks:
         parts.append(svg.line(left, y(tick), width - right, y(tick), "grid"))
-        parts.append(svg.text(left - 6, y(tick) + 4, words.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end"))
+        parts.append(
+            svg.text(left - 6, y(tick) + 4, words.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end")
+        )
     for row in bins_of(summary, kind):
         parts.append(_stack(row, words.grades_of(summary), shares, x, y))
     parts.append(_x_axis(x, height - bottom))
@@ -150,7 +168,9 @@ def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y
 
 
 def _bar(left: float, right: float, low: float, high: float, y: svg.Scale, class_: str, said: str) -> str:
-    return svg.tag("rect", svg.hint(said), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_)
+    return svg.tag(
+        "rect", svg.hint(said), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_
+    )
 
 
 def _x_axis(x: svg.Scale, at: float) -> str:
@@ -166,7 +186,9 @@ def _curve(rows: list[dict[str, Any]], kind: str, x: svg.Scale, y: svg.Scale, sh
     path = " ".join(f"{at:.1f},{y(row['mean']):.1f}" for at, row in points)
     parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
     for at, row in points:
-        shown = f"{kind}s, bin {row['bin']}: {words.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
+        shown = (
+            f"{kind}s, bin {row['bin']}: {words.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
+        )
         marks = svg.hint(shown)
         if row["ci_low"] is not None and row["ci_high"] is not None:
             marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), f"{kind} line")
@@ -195,8 +217,7 @@ def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: floa
     parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
     for row in rows if total else []:
         share = row["events"] / total
-        said = words.percent(share) if share < 0.095 or share > 0.105 else "10%"
-        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, said, text_anchor="middle"))
+        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, words.percent(share), text_anchor="middle"))
     return "".join(parts)
 
 

@@ -25,7 +25,7 @@ def write(results: Path) -> None:
     rows.sort(key=lambda row: str(row["finished_at"]), reverse=True)
     reach = max((abs(edge) for row in rows for edge in row["interval"] if edge is not None), default=1.0) * 1.05 or 1.0
     for row in rows:
-        row["chart"] = Markup(charts.difference_figure(*row["interval"], reach))
+        row["chart"] = Markup(charts.difference_figure(row["interval"], reach))
     html = page.environment().get_template("index.html.j2").render(
         **page.assets("index.css"), rows=rows, unreadable=unreadable, reach=words.number(reach)
     )  # fmt: skip

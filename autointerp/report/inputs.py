@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from autointerp.errors import UsageError
 
 Row = dict[str, Any]
 
-_UNIT_COLUMNS = (
-    "unit_id kind index sign explanation explanation_outcome max_activation density status n_exemplars n_scored n_unscored"
-    " mean_score mean_score_frequency shuffled_mean base_rate_mean histogram"
-).split()
-_EXEMPLAR_COLUMNS = (
-    "exemplar_id unit_id role activation activation_fraction bin mark tokens token_activations".split()
-)
-_JUDGEMENT_COLUMNS = "exemplar_id unit_id kind arm bin repeat outcome score reason explanation_unit_id".split()
+_UNIT_COLUMNS = [
+    *("unit_id", "kind", "index", "explanation", "explanation_outcome", "max_activation", "density", "status"),
+    *("n_scored", "n_unscored", "mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean", "histogram"),
+]
+_EXEMPLAR_COLUMNS = ["exemplar_id", "activation_fraction", "bin", "mark", "tokens", "token_activations"]
+_JUDGEMENT_COLUMNS = [
+    *("exemplar_id", "unit_id", "arm", "bin", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
+]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class Results:
     """By unit id, in the file's order."""
     spec: str
     n_judgements: int
-    confidence: float = 0.95
+    confidence: float
     """Level of the intervals, as the spec says."""
-    files: tuple[str, ...] = field(default=("units.parquet", "exemplars.parquet", "judgements.parquet", "summary.json"))
 
 
 def read(folder: Path) -> Results:
@@ -95,7 +94,9 @@ def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = N
     if absent:
         raise UsageError(f"{path} lacks the column {absent[0]}: run the spec again with this version")
     if exemplar_ids is not None:
-        table = table.filter(pc.is_in(table["exemplar_id"], pa.array(sorted(exemplar_ids), table.schema.field("exemplar_id").type)))
+        table = table.filter(
+            pc.is_in(table["exemplar_id"], pa.array(sorted(exemplar_ids), table.schema.field("exemplar_id").type))
+        )
     return [{key: _none_if_nan(value) for key, value in row.items()} for row in table.to_pylist()]
 
 

@@ -18,17 +18,28 @@ def render(results: Results) -> str:
     level = f"Intervals are at {100 * results.confidence:g}%, over units."
     parts = [f"# {escaped(str(summary['name']))}", f"**{escaped(verdict.sentence)}**"]
     if verdict.tone != "withheld":
-        parts += [" ".join(part for part in (words.superiority(summary["headline"]), level) if part).replace(">", "\\>")]
+        parts += [
+            " ".join(part for part in (words.superiority(summary["headline"]), level) if part).replace(">", "\\>")
+        ]
         parts += [_table(tabular.weightings(summary))]
+        parts += [escaped(sentence) for sentence in words.robustness(summary)]
     parts += [escaped(sentence) for sentence in words.not_llm(summary)]
-    parts += ["## Validity", escaped(words.can_tell(summary)), escaped(words.base_rate(summary)), _table(tabular.controls(summary))]
+    parts += [
+        "## Validity",
+        escaped(words.can_tell(summary)),
+        escaped(words.base_rate(summary)),
+        _table(tabular.controls(summary)),
+    ]
     parts += [_table(tabular.denominators(summary)), _table(tabular.unscored(summary, results.n_judgements))]
     parts += [_pairs(tabular.facts(summary))]
     if summary["cautions"]:
         parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
     parts += ["## Grades by activation", _table(tabular.bins(summary))]
     parts += ["## Units", _table(_units(results))]
-    parts += ["## Rubric", "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"])]
+    parts += [
+        "## Rubric",
+        "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"]),
+    ]
     parts += ["## Provenance", _pairs(tabular.provenance(summary)), "Made by:", _fenced(str(summary["command"]), "sh")]
     parts += ["The spec:", _fenced(results.spec, "toml")]
     return "\n\n".join(parts) + "\n"
@@ -40,7 +51,9 @@ def _units(results: Results) -> Table:
         said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
         numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
         scored = f"{words.count(unit['n_scored'])} / {words.count(unit['n_scored'] + unit['n_unscored'])}"
-        rows.append((unit["unit_id"], said, *(words.number(value) for value in numbers), density(unit["density"]), scored))
+        rows.append(
+            (unit["unit_id"], said, *(words.number(value) for value in numbers), density(unit["density"]), scored)
+        )
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
     shown = f"{len(results.units)} units; {words.judged_by(results.summary)}; windows in report.html ({units.WINDOW_TOKENS} tokens each)"
     return Table(shown, header, tuple(rows))

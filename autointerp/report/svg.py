@@ -11,7 +11,7 @@ from autointerp.report.visible import visible
 Scale = Callable[[float], float]
 
 PALETTE = """
-text{font-family:system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,"Liberation Sans",sans-serif;font-size:11px;fill:#57534c}
+text{font-family:-apple-system,BlinkMacSystemFont,"Segoe UI","Helvetica Neue",Arial,"Liberation Sans",system-ui,sans-serif;font-size:11px;fill:#57534c}
 .ground{fill:#fff}.strong{fill:#1c1b19;font-weight:600}.head{font-size:15px}.axis{stroke:#8d877c}.grid{stroke:#e7e3da}
 .g0{fill:#e6e0d2}.g1{fill:#a5cdc3}.g2{fill:#469a94}.g3{fill:#10545a}.un{fill:none;stroke:#8d877c;stroke-dasharray:2 2}
 .feature{stroke:#2559a8;fill:#2559a8}.neuron{stroke:#77716a;fill:#fff}.line{fill:none;stroke-width:1.75}.dashed{stroke-dasharray:5 3}
@@ -23,7 +23,9 @@ text{font-family:system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,"Libe
 def tag(name: str, *children: str, **attributes: object) -> str:
     """One element. Attribute values are escaped; children are markup already. `class_` is `class`, `_` in names is `-`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     return f"<{name}{written}>{''.join(children)}</{name}>" if children else f"<{name}{written}/>"
 
@@ -43,7 +45,9 @@ def dot(x: float, y: float, kind: str, radius: float = 4) -> str:
     if kind == "feature":
         return tag("circle", cx=x, cy=y, r=radius, class_="feature")
     r = radius * 1.25
-    return tag("path", d=f"M{x:.1f} {y - r:.1f}l{r:.1f} {r:.1f}l{-r:.1f} {r:.1f}l{-r:.1f} {-r:.1f}z", class_="neuron dot")
+    return tag(
+        "path", d=f"M{x:.1f} {y - r:.1f}l{r:.1f} {r:.1f}l{-r:.1f} {r:.1f}l{-r:.1f} {-r:.1f}z", class_="neuron dot"
+    )
 
 
 def hint(words: str) -> str:
@@ -68,7 +72,9 @@ def round_ticks(top: float, wanted: int = 4) -> list[float]:
     return [step * i for i in range(math.ceil(top / step) + 1)]
 
 
-def figure(width: float, height: float, body: str, label: str, *, standalone: bool = False, class_: str | None = None) -> str:
+def figure(
+    width: float, height: float, body: str, label: str, *, standalone: bool = False, class_: str | None = None
+) -> str:
     """The svg element around a figure. `label` says what it shows to those who do not see it."""
     content = hint(label) + body if standalone else body
     if standalone:

@@ -39,7 +39,16 @@ def bins(summary: Summary) -> Table:
                     percent(row["events"] / events) if events else words.NONE,
                 )
             )
-    header = ("kind", "bin", *(f"grade {g}" for g in grades), "mean grade", "scored", "unscored", "units", "share of events")
+    header = (
+        "kind",
+        "bin",
+        *(f"grade {g}" for g in grades),
+        "mean grade",
+        "scored",
+        "unscored",
+        "units",
+        "share of events",
+    )
     return Table(_caption("Grades by activation bin", summary), header, tuple(rows))
 
 
@@ -77,9 +86,10 @@ def controls(summary: Summary) -> Table:
 
 def denominators(summary: Summary) -> Table:
     """What became of every sampled unit."""
-    columns = ("sampled", "dead", "barely_active", "unexplained", "scored")
+    columns = ("sampled", "dead", "barely_active", "unexplained", "unscored", "scored")
     rows = tuple(
-        (f"{kind}s", *(count((summary["denominator"].get(kind) or {}).get(column)) for column in columns)) for kind in charts.KINDS
+        (f"{kind}s", *(count((summary["denominator"].get(kind) or {}).get(column)) for column in columns))
+        for kind in charts.KINDS
     )
     return Table(_caption("Units", summary), ("kind", *(c.replace("_", " ") for c in columns)), rows)
 
@@ -101,11 +111,19 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     """What the run cost, as pairs."""
     tokens = summary["tokens"]
     cached = tokens.get("cache_read") or 0
-    said = f"{count(tokens['input'])} in, {count(tokens['output'])} out" + (f", {count(cached)} read from cache" if cached else "")
+    said = f"{count(tokens['input'])} in, {count(tokens['output'])} out" + (
+        f", {count(cached)} read from cache" if cached else ""
+    )
     stages = summary.get("stage_s") or {}
     spent = ", ".join(f"{stage} {words.duration(s)}" for stage, s in stages.items() if s is not None)
     pairs = [("cost", words.cost(summary)), ("calls", count(summary["calls"])), ("tokens", said)]
     pairs.append(("wall time", words.duration(summary["wall_s"]) + (f" ({spent})" if spent else "")))
+    if summary.get("failed_attempts"):
+        pairs.append(("failed attempts", count(summary["failed_attempts"])))
+    if summary.get("lost_calls"):
+        at_most = summary.get("lost_usd_at_most")
+        more = f", at most {words.dollars(at_most)} more" if at_most is not None else ""
+        pairs.append(("lost replies", count(summary["lost_calls"]) + more))
     repeats = summary.get("repeats")
     if repeats:
         flips, spread = percent(repeats["flip_rate"]), number(repeats["within_sd"])

@@ -16,7 +16,7 @@ from autointerp.report.visible import clip, visible
 ARMS = tuple(words.ARMS)
 WINDOW_TOKENS = 32
 """Tokens shown around the mark; the files hold the whole window."""
-_TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 260, 600
+_TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 200, 600
 
 
 class _Strings:
@@ -58,8 +58,8 @@ def compact(results: Results) -> dict[str, Any]:
 
 
 def shown_per_unit(n_units: int) -> int:
-    """Exemplars shown a unit: 14, fewer when there are so many units that the page would grow too large to send."""
-    return max(4, min(14, 14 * 250 // max(n_units, 1)))
+    """Exemplars shown a unit: 12, fewer when there are so many units that the page would grow too large to send."""
+    return max(4, min(12, 12 * 250 // max(n_units, 1)))
 
 
 def choose(judged: list[Row], limit: int) -> list[str]:
@@ -92,7 +92,13 @@ def _draft(unit: Row, results: Results, strings: _Strings, limit: int, bins: int
     text = strings.use(clip(visible(explanation), _EXPLANATION_CHARS)) if explanation else None
     exemplars = [_exemplar(results.exemplars[e], by_exemplar[e], unit["max_activation"], strings) for e in chosen]
     exemplars.sort(key=lambda exemplar: (-exemplar["bin"], -exemplar["fraction"]))
-    return {"row": unit, "text": text, "means": _means(judged, bins), "exemplars": exemplars, "judged": len(by_exemplar)}
+    return {
+        "row": unit,
+        "text": text,
+        "means": _means(judged, bins),
+        "exemplars": exemplars,
+        "judged": len(by_exemplar),
+    }
 
 
 def _exemplar(exemplar: Row, judged: list[Row], maximum: float | None, strings: _Strings) -> dict[str, Any]:
@@ -135,7 +141,14 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
     def verdict(row: Row, reason: str) -> list[int | None]:
         other = row["explanation_unit_id"]
         shown = numbers.get(other) if other != row["unit_id"] else None
-        return [ARMS.index(row["arm"]), outcomes.index(row["outcome"]), row["score"], strings.place(reason), shown, row["repeat"]]
+        return [
+            ARMS.index(row["arm"]),
+            outcomes.index(row["outcome"]),
+            row["score"],
+            strings.place(reason),
+            shown,
+            row["repeat"],
+        ]
 
     return {
         "id": visible(unit["unit_id"]),

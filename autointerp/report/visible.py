@@ -34,7 +34,8 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~&#:@!$])")
+_MARKDOWN = re.compile(r"([\\`*_<>|~&#@$]|:(?=//)|\[(?![\d\u2212.]+, [\d\u2212.]+\](?![(\[:])))")
+"""What can start markup or a link. An interval such as `[0.27, 0.78]` cannot."""
 _ISLAND = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 

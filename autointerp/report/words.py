@@ -48,6 +48,8 @@ def verdict(summary: Summary) -> Verdict:
         return Verdict("withheld", f"The headline is withheld: {reason}", "", "", basis)
     number = estimate(headline["difference"], headline["ci_low"], headline["ci_high"])
     scale = f"on the {scale_of(summary)} scale"
+    if headline["ci_low"] is None or headline["ci_high"] is None:
+        return Verdict("none", "Features and neurons differ, with no interval to be had, by", number, scale, basis)
     specific = summary["rubric"]["name"] == "specificity"
     if headline["ci_low"] > 0:
         claim = "Features are more specific than neurons by" if specific else "Features score higher than neurons by"
@@ -79,6 +81,8 @@ def judged_by(summary: Summary) -> str:
 def not_llm(summary: Summary) -> list[str]:
     """What was not an LLM, one sentence each; empty when both roles were."""
     said = []
+    if not summary["explainer_is_llm"] and not summary["judge_is_llm"] and summary["explainer"] == summary["judge"]:
+        return [f"Explanations and grades are the work of the {baseline_name(summary['judge'])}, not of an LLM."]
     if not summary["explainer_is_llm"]:
         said.append(f"The explanations were written by the {baseline_name(summary['explainer'])}, not by an LLM.")
     if not summary["judge_is_llm"]:
@@ -94,7 +98,29 @@ def baseline_name(judge: str) -> str:
 def superiority(numbers: Mapping[str, Any]) -> str:
     """P(feature > neuron) as a phrase, empty when it is not known."""
     value = numbers.get("p_superior")
-    return "" if value is None else f"P(feature > neuron) = {number(value)}"
+    shown = estimate(value, numbers.get("p_superior_ci_low"), numbers.get("p_superior_ci_high"))
+    return "" if value is None else f"P(feature > neuron) = {shown}"
+
+
+def robustness(summary: Summary) -> list[str]:
+    """What the difference would be under other readings of what is missing, and whether the kinds fire equally often."""
+    said = []
+    bounds = summary.get("headline_bounds") or {}
+    if bounds.get("low") is not None and bounds.get("high") is not None:
+        low, high = number(bounds["low"]), number(bounds["high"])
+        said.append(
+            f"Had everything unscored gone against the features, the difference would be {low}; for them, {high}."
+        )
+    zeroed = summary.get("difference_if_unscored_units_are_zero")
+    if zeroed is not None:
+        said.append(
+            f"With every unit that has no score, dead ones included, at the lowest grade it is {number(zeroed)}."
+        )
+    density = summary.get("density") or {}
+    if density.get("ratio") is not None:
+        medians = f"{percent(density['feature'])} of tokens for features, {percent(density['neuron'])} for neurons"
+        said.append(f"Median density of the scored units: {medians}.")
+    return said
 
 
 def can_tell(summary: Summary) -> str:
@@ -159,7 +185,7 @@ def percent(share: float | None) -> str:
     value = 100 * share
     if 0 < value < 0.1:
         return "<0.1%"
-    return f"{value:.1f}%" if 0 < value < 10 else f"{value:.0f}%"
+    return f"{value:.1f}%" if 0 < value < 9.95 else f"{value:.0f}%"
 
 
 def count(value: int | None) -> str:

@@ -1,0 +1,246 @@
+"""Asks a judge on behalf of a run: known answers are reused, the rest is admitted, paid for, attempted and written down.
+
+    ledger (answered before?) -> limiter -> budget -> one attempt -> ledger, and again after a passing failure
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from autointerp import spec as spec_
+from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
+from autointerp.judges import prices
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MustStop, MustWait, Prompt, Reply, Usage
+from autointerp.judges.limits import Aborted, Admission, Limiter
+from autointerp.judges.retry import attempt
+from autointerp.ledger import Ledger, calls, runs
+from autointerp.prompts import ReplyUnusable
+from autointerp.records import Outcome
+
+T = TypeVar("T")
+SAME_ERROR_LIMIT = 10
+"""So many items in a row with the same error mean that the error is not the items'."""
+SHORTEST_PAUSE_S = 30.0
+OVERHEAD_TOKENS = 400
+"""Tokens that a provider may add around a prompt, for roles and for the schema."""
+
+
+class Postponed(Exception):
+    """The item must wait until `not_before`, as seconds since the epoch."""
+
+    def __init__(self, message: str, not_before: float) -> None:
+        super().__init__(message)
+        self.not_before = not_before
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What came of a question: a value when `outcome` is `scored`, else None and the reason."""
+
+    value: T | None
+    outcome: Outcome
+    reason: str
+    call_key: str | None
+
+
+class Caller:
+    """One judge, as one run asks it from many threads."""
+
+    def __init__(
+        self, ledger: Ledger, run_id: str, judge: Judge, settings: spec_.Judge, budget_usd: float | None
+    ) -> None:
+        self.ledger, self.run_id, self.judge, self.budget_usd = ledger, run_id, judge, budget_usd
+        self.concurrency, self.max_wait_s = settings.concurrency, settings.max_wait_s
+        self.price = prices.price_of(settings.model, settings) if judge.is_llm else prices.FREE
+        if budget_usd is not None and self.price is None:
+            raise UsageError(
+                f"budget.usd = {budget_usd:g} cannot be kept: the price of {judge.name} is unknown; give"
+                " judge.input_usd_per_mtok and judge.output_usd_per_mtok, or remove the budget"
+            )
+        self._settings = settings
+        self._limiter = Limiter(settings.requests_per_minute, settings.tokens_per_minute)
+        self._settled = threading.Condition()
+        self._in_flight = 0
+        self._same_error = ("", 0)
+
+    def ask(self, prompt: Prompt, parse: Callable[[str], T], *, job_key: str, repeat: int) -> Answer[T]:
+        """The answer to `prompt`, read by `parse`, which raises `ReplyUnusable`.
+
+        Raises `Postponed` when the provider asks for a longer pause, `ProviderStopped`, `BudgetExceeded`, and `Aborted` after
+        `abort()`.
+        """
+        key = call_key(self.judge, prompt, repeat)
+        if not self.judge.is_llm:
+            return _read(self.judge.ask(prompt), parse, key)
+        with self.ledger.read() as tx:
+            known = calls.answered(tx, self.run_id, key)
+        if known is not None:
+            if known["state"] != calls.SCORED:
+                return Answer(None, Outcome(known["state"]), known["reason"], key)
+            return _read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
+        try:
+            return _Attempts(self, prompt, parse, key, job_key).answer()
+        except ItemFailed as error:
+            self._count_error(str(error), error.reason)
+            return Answer(None, Outcome(error.reason), str(error), key)
+        except MustStop as error:
+            raise ProviderStopped(f"{self.judge.name}: {error}") from None
+        except MustWait as error:
+            pause = max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S)
+            if pause <= self.max_wait_s:
+                self._limiter.pause(pause)
+            raise Postponed(str(error), time.time() + pause) from None
+
+    def abort(self) -> None:
+        """Wake every thread that waits here: it raises `Aborted`."""
+        self._limiter.abort()
+        with self._settled:
+            self._settled.notify_all()
+
+    def fresh(self) -> None:
+        """Admit again after `abort`."""
+        self._limiter = Limiter(self._settings.requests_per_minute, self._settings.tokens_per_minute)
+
+    def admit(self, prompt: Prompt, key: str, job_key: str) -> tuple[int, float, Admission]:
+        """Wait for the limits, set the money aside, and write the call down. Returns its row, reservation and admission."""
+        bound = input_bound(prompt)
+        admission = self._limiter.acquire(bound // 3 + prompt.max_tokens)
+        reserved = prices.most(bound, prompt.max_tokens, self.price) or 0.0
+        while True:
+            with self._settled, self.ledger.write() as tx:
+                if runs.reserve(tx, self.run_id, reserved, self.budget_usd):
+                    self._in_flight += 1
+                    call_id = calls.begin(
+                        tx,
+                        run_id=self.run_id,
+                        job_key=job_key,
+                        call_key=key,
+                        judge=self.judge.name,
+                        prompt=prompt,
+                        reserved_usd=reserved,
+                    )
+                    return call_id, reserved, admission
+                spent = runs.get(tx, self.run_id)
+            self._wait_for_money(spent["spent_usd"] if spent else 0.0, reserved)
+
+    def settle(self, admission: Admission, usage: Usage) -> None:
+        """Give back what a call reserved and did not use."""
+        used = usage.input_tokens + usage.output_tokens + usage.cache_write_tokens
+        if used:
+            self._limiter.settle(admission, used)
+        with self._settled:
+            self._in_flight -= 1
+            self._settled.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Hold everybody, as the provider asked."""
+        self._limiter.pause(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless the run stops."""
+        self._limiter.sleep(seconds)
+
+    def succeeded(self) -> None:
+        self._same_error = ("", 0)
+
+    def _wait_for_money(self, spent: float, needed: float) -> None:
+        """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""
+        with self._settled:
+            if self._limiter.aborted:
+                raise Aborted
+            if self._in_flight:
+                self._settled.wait(timeout=1.0)
+                return
+        raise BudgetExceeded(
+            f"budget.usd = {self.budget_usd:g} could be exceeded by the next call: ${spent:.4f} spent, up to ${needed:.4f} needed;"
+            " raise it and run the same command to go on"
+        )
+
+    def _count_error(self, message: str, reason: str) -> None:
+        if reason != Outcome.PROVIDER_ERROR:
+            return
+        last, count = self._same_error
+        self._same_error = (message, count + 1 if message == last else 1)
+        if self._same_error[1] >= SAME_ERROR_LIMIT:
+            raise ProviderStopped(
+                f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: mend its cause and run the same command"
+            )
+
+
+class _Attempts(Generic[T]):
+    """The attempts at one question, each written down before it is made and after it ended."""
+
+    def __init__(self, caller: Caller, prompt: Prompt, parse: Callable[[str], T], key: str, job_key: str) -> None:
+        self.caller, self.prompt, self.parse, self.key, self.job_key = caller, prompt, parse, key, job_key
+        self._answer: Answer[T] | None = None
+
+    def answer(self) -> Answer[T]:
+        attempt(self._once, on_attempt=self._ended, pause=self.caller.pause, sleep=self.caller.sleep)
+        assert self._answer is not None
+        self.caller.succeeded()
+        return self._answer
+
+    def _once(self) -> Reply:
+        self._call_id, self._reserved, self._admission = self.caller.admit(self.prompt, self.key, self.job_key)
+        self._started = time.monotonic()
+        return self.caller.judge.ask(self.prompt)
+
+    def _ended(self, _number: int, outcome: Reply | JudgeError) -> None:
+        usage = outcome.usage or Usage()
+        if isinstance(outcome, Reply):
+            self._answer = _read(outcome, self.parse, self.key)
+            state, reason = self._answer.outcome.value, self._answer.reason
+            cost = prices.cost(usage, self.caller.price)
+        else:
+            failed = isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR
+            state, reason = outcome.reason if failed else calls.ERROR, str(outcome)
+            cost = prices.cost(usage, self.caller.price) if outcome.usage else 0.0
+        with self.caller.ledger.write() as tx:
+            calls.end(
+                tx,
+                self._call_id,
+                run_id=self.caller.run_id,
+                state=state,
+                reason=reason,
+                reply=outcome if isinstance(outcome, Reply) else None,
+                usage=usage,
+                cost_usd=cost,
+                reserved_usd=self._reserved,
+                duration_s=time.monotonic() - self._started,
+            )
+        self.caller.settle(self._admission, usage)
+
+
+def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
+    """sha-256 of everything that decides the answer: who is asked, what, with which schema and ceiling, and which repeat."""
+    return spec_.content_hash(
+        {
+            "judge": dict(judge.identity()),
+            "system": prompt.system,
+            "user": prompt.user,
+            "schema": dict(prompt.schema),
+            "max_tokens": prompt.max_tokens,
+            "repeat": repeat,
+        }
+    )
+
+
+def input_bound(prompt: Prompt) -> int:
+    """An upper bound of a prompt's tokens: no tokenizer makes more tokens than there are bytes."""
+    schema = json.dumps(dict(prompt.schema))
+    return sum(len(text.encode("utf-8", "replace")) for text in (prompt.system, prompt.user, schema)) + OVERHEAD_TOKENS
+
+
+def _read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
+    if reply.stop != "complete":
+        outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
+        return Answer(None, outcome, reply.text[:200] or reply.stop, key)
+    try:
+        return Answer(parse(reply.text), Outcome.SCORED, "", key)
+    except ReplyUnusable as error:
+        return Answer(None, error.outcome, str(error), key)

@@ -1,0 +1,98 @@
+"""Explaining: exemplars of one unit to a prompt, and the reply to a validated explanation.
+
+The explainer sees strongest exemplars, others from across the lower bins, and windows in which the unit is silent. None of
+their documents is ever judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt
+from autointerp.prompts import ReplyUnusable, harmless, read_object, show
+from autointerp.records import Exemplar
+from autointerp.rubric import Rubric
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"explanation": {"type": "string", "description": "one noun phrase or sentence, at most 30 words"}},
+    "required": ["explanation"],
+    "additionalProperties": False,
+}
+ROLES = ("explain_top", "explain_spread", "explain_quiet")
+TRIES = 3
+"""How often an explainer is asked for a usable explanation; each later try says why the one before was refused."""
+HOTTEST = 6
+"""Tokens of a window whose strength is written out."""
+
+_PREAMBLE = re.compile(
+    r"^(sure|okay|ok|certainly|of course|here('s| is| are)|let me|let's|first,|i think|i believe|i see|we need|we have|"
+    r"the user|based on|looking at|to (determine|find|explain|understand)|after (analy|review|look))\b",
+    re.IGNORECASE,
+)
+_THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
+
+
+def material(exemplars: Iterable[Exemplar], max_activation: float) -> ExplainMaterial:
+    """What the explainer is shown: activating windows strongest first, then silent ones."""
+    shown: dict[str, list[Exemplar]] = {role: [] for role in ROLES}
+    for exemplar in exemplars:
+        if exemplar.role in shown:
+            shown[exemplar.role].append(exemplar)
+    activating = shown["explain_top"] + shown["explain_spread"]
+    activating.sort(key=lambda exemplar: -exemplar.activation)
+    return ExplainMaterial(
+        activating=tuple(_marked(exemplar, max_activation) for exemplar in activating),
+        quiet=tuple(_marked(exemplar, max_activation) for exemplar in shown["explain_quiet"]),
+    )
+
+
+def prompt(rubric: Rubric, material: ExplainMaterial, max_tokens: int) -> Prompt:
+    """The question what a unit's activating windows have in common."""
+    activating = "\n\n".join(_activating(number, window) for number, window in enumerate(material.activating, 1))
+    silent = "\n\n".join(f"[{n}] {harmless(window.text)}" for n, window in enumerate(material.quiet, 1))
+    user = f"<activating>\n{activating}\n</activating>"
+    if silent:
+        user += f"\n<silent>\n{silent}\n</silent>"
+    return Prompt(rubric.explain_instructions.strip(), user, SCHEMA, max_tokens, material)
+
+
+def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
+    """The same question after unusable answers, saying what was wrong with each."""
+    said = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
+    return replace(prompt, user=prompt.user + said)
+
+
+def parse(text: str, max_chars: int) -> str:
+    """The explanation of a complete reply. Raises `ReplyUnusable` for reasoning, preambles, lists and excess length."""
+    value = read_object(text).get("explanation")
+    if not isinstance(value, str):
+        raise ReplyUnusable("the explanation is missing or not text")
+    explanation = " ".join(value.split()).strip("\"'` ")
+    explanation = re.sub(r"^(explanation|answer)\s*:\s*", "", explanation, flags=re.IGNORECASE)
+    if not explanation:
+        raise ReplyUnusable("the explanation is empty")
+    if len(explanation) > max_chars:
+        raise ReplyUnusable(f"the explanation has {len(explanation)} characters, more than {max_chars}")
+    if _PREAMBLE.match(explanation) or _THINKING.search(explanation):
+        raise ReplyUnusable(f"it holds a preamble or reasoning, not only the explanation: {explanation[:60]!r}")
+    return explanation
+
+
+def _marked(exemplar: Exemplar, max_activation: float) -> MarkedText:
+    scale = max_activation or 1.0
+    heat = tuple(min(10, max(0, round(10 * a / scale))) for a in exemplar.token_activations)
+    return MarkedText(exemplar.tokens, exemplar.mark, heat)
+
+
+def _activating(number: int, window: MarkedText) -> str:
+    hottest = sorted(range(len(window.tokens)), key=lambda i: (-window.heat[i], i))[:HOTTEST]
+    strengths = ", ".join(
+        f"{harmless(window.tokens[i].strip() or repr(window.tokens[i]))} {window.heat[i]}"
+        for i in sorted(hottest)
+        if window.heat[i]
+    )
+    return f"[{number}] {show(window)}\nstrength 0-10: {strengths or 'below 1'}"

@@ -1,0 +1,180 @@
+"""Claude through the Messages API: one attempt a call, structured output, the system prompt marked for caching.
+
+Written against anthropic 2.11 (API version 2026-10-21). That API takes no temperature; what varies between repeats is the model's own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from autointerp.errors import UsageError
+from autointerp.judges import http, outcomes
+from autointerp.judges.base import ItemFailed, JudgeError, MustStop, Prompt, Reply, Usage
+from autointerp.spec import Judge as JudgeSettings
+
+PROVIDER = "anthropic"
+KEY = "ANTHROPIC_API_KEY"
+
+# platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting, "Thinking support, defaults, and rejected configurations by model"
+ALWAYS_THINKING = ("claude-opus-5-5", "claude-fable-", "claude-mythos-")
+BETWEEN_TOOLS = ("claude-sonnet-5-5",)
+BUDGETED_THINKING = ("claude-3", "claude-opus-4-1", "claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5")
+LEAST_BUDGET = 1024
+
+_STOPS: dict[str, Literal["complete", "truncated", "refusal"]] = {
+    "end_turn": "complete",
+    "stop_sequence": "complete",
+    "max_tokens": "truncated",
+    "model_context_window_exceeded": "truncated",
+    "refusal": "refusal",
+}
+
+
+class AnthropicJudge:
+    """A Claude model. One client, shared by all threads; closing the judge closes it."""
+
+    is_llm = True
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        """Raises `UsageError` for a missing key and for settings that the model does not take."""
+        self._model = settings.model.partition("/")[2]
+        self._settings = settings
+        _check(self._model, settings)
+        if not (os.environ.get(KEY) or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
+            raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
+        import anthropic
+
+        self._client = anthropic.Anthropic(
+            base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s)
+        )
+
+    @property
+    def name(self) -> str:
+        return self._settings.model
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "provider": PROVIDER,
+            "model": self._model,
+            "api": f"messages/{self._client.default_headers['anthropic-version']}",
+            "base_url": self._settings.base_url,
+            "thinking": self._settings.thinking,
+        }
+
+    def ask(self, prompt: Prompt) -> Reply:
+        outcome = self._attempt(prompt)
+        if isinstance(outcome, JudgeError):
+            raise outcome
+        return outcome
+
+    def count_tokens(self, prompt: Prompt) -> int | None:
+        import anthropic
+
+        request = self._request(prompt)
+        del request["max_tokens"]
+        outcome: JudgeError
+        try:
+            return self._client.messages.count_tokens(**request).input_tokens
+        except anthropic.APIStatusError as error:
+            outcome = _status_outcome(error)
+        except anthropic.AnthropicError as error:
+            outcome = http.connection_outcome(PROVIDER, error, self._settings.timeout_s)
+        raise outcome
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _attempt(self, prompt: Prompt) -> Reply | JudgeError:
+        import anthropic
+        import httpx2
+
+        deadline = time.monotonic() + self._settings.timeout_s
+        try:
+            with self._client.messages.with_streaming_response.create(**self._request(prompt)) as response:
+                headers = dict(response.headers)
+                body = http.read(response.iter_bytes(), deadline)
+        except anthropic.APIStatusError as error:
+            return _status_outcome(error)
+        except (anthropic.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
+            return http.connection_outcome(PROVIDER, error, self._settings.timeout_s)
+        except anthropic.AnthropicError as error:
+            return MustStop(f"{PROVIDER} cannot be called: {outcomes.tidy(str(error))}: check {KEY}")
+        except UnicodeError:
+            return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
+        parsed = http.parse(PROVIDER, body)
+        return parsed if isinstance(parsed, JudgeError) else read_message(parsed, headers)
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        from anthropic import transform_schema
+
+        return {
+            "model": self._model,
+            "max_tokens": prompt.max_tokens,
+            "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": prompt.user}],
+            "output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(prompt.schema))}},
+            "thinking": thinking(self._model, self._settings.thinking, prompt.max_tokens),
+        }
+
+
+def thinking(model: str, wanted: bool, max_tokens: int) -> dict[str, Any]:
+    """The request's `thinking`, in the form that the model takes; a budget leaves half of `max_tokens` to the reply."""
+    if not wanted:
+        return {"type": "between_tools" if model.startswith(BETWEEN_TOOLS) else "disabled"}
+    if model.startswith(BUDGETED_THINKING):
+        return {"type": "enabled", "budget_tokens": max(LEAST_BUDGET, max_tokens // 2)}
+    return {"type": "adaptive"}
+
+
+def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
+    """A Messages body as a reply. Thinking blocks are left out of the text; their tokens are in the usage."""
+    failure = outcomes.failure_in_body(PROVIDER, body, headers)
+    if failure is not None:
+        return outcomes.outcome_of(failure)
+    usage = read_usage(body.get("usage") or {})
+    content = body.get("content")
+    blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
+    text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    reason = body.get("stop_reason")
+    stop = _STOPS.get(str(reason))
+    if stop is None:
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {outcomes.tidy(str(reason))}", usage=usage)
+    if stop == "refusal" and isinstance(details := body.get("stop_details"), Mapping):
+        text = text or f"{details.get('category') or 'refused'}: {details.get('explanation') or 'no explanation'}"
+    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("request-id"))
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Anthropic's counts, which are disjoint already: `input_tokens` excludes what was read from or written to the cache."""
+    return Usage(
+        input_tokens=http.count(usage, "input_tokens"),
+        output_tokens=http.count(usage, "output_tokens"),
+        cache_write_tokens=http.count(usage, "cache_creation_input_tokens"),
+        cache_read_tokens=http.count(usage, "cache_read_input_tokens"),
+    )
+
+
+def _check(model: str, settings: JudgeSettings) -> None:
+    if settings.temperature is not None:
+        raise UsageError(f"judge.temperature = {settings.temperature:g}: Claude's API takes no temperature, remove it")
+    if not settings.thinking and model.startswith(ALWAYS_THINKING):
+        raise UsageError(
+            f"judge.thinking = false, but {model} always thinks: set judge.thinking = true and"
+            " judge.max_output_tokens = 8192, or name another model"
+        )
+    if settings.thinking and model.startswith(BUDGETED_THINKING) and settings.max_output_tokens < 2 * LEAST_BUDGET:
+        raise UsageError(
+            f"judge.max_output_tokens = {settings.max_output_tokens} leaves no room to think: raise it to 8192"
+        )
+
+
+def _status_outcome(error: Any) -> JudgeError:
+    body = error.body.get("error") if isinstance(error.body, Mapping) else None
+    message = body.get("message") if isinstance(body, Mapping) else str(error.body or "")
+    failure = outcomes.Failure(
+        PROVIDER, error.status_code, outcomes.codes_of(body), str(message), dict(error.response.headers)
+    )
+    return outcomes.outcome_of(failure)

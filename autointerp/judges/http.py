@@ -1,0 +1,70 @@
+"""One HTTP attempt at a provider: its body within a deadline, and connection failures as outcomes.
+
+The SDKs' read timeout restarts with every byte, so a server that trickles could hold a thread for ever. Here the whole reply has
+`timeout_s`. Outcomes are returned and not raised, so that no SDK exception stays behind as their context.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autointerp.judges.base import JudgeError, MayRetry
+from autointerp.judges.outcomes import tidy
+
+CONNECT_S = 10.0
+"""Seconds to open a connection; a host that is slower than this is down."""
+
+
+class DeadlinePassed(Exception):
+    """The reply was still coming when its time was up."""
+
+
+def timeout(timeout_s: float) -> Any:
+    """The SDKs' timeout object: `timeout_s` between bytes, and a shorter limit to connect."""
+    import httpx2
+
+    return httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+
+
+def read(chunks: Iterable[bytes], deadline: float) -> bytes:
+    """All of a body. Raises `DeadlinePassed` when monotonic time `deadline` comes first."""
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if time.monotonic() > deadline:
+            raise DeadlinePassed
+    return bytes(body)
+
+
+def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
+    """The JSON object of a reply; a reply that is none was cut or mangled on its way."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        return MayRetry(
+            f"{provider} answered with something that is not a JSON object: {tidy(body[:80].decode(errors='replace'))!r}"
+        )
+    return value
+
+
+def connection_outcome(provider: str, error: BaseException, timeout_s: float) -> JudgeError:
+    """What a timeout or a broken connection stands for; `error` is the SDK's, httpx2's or `DeadlinePassed`."""
+    causes = [error, error.__cause__]
+    names = [type(cause).__name__ for cause in causes if cause is not None]
+    if any("Timeout" in name or name == "DeadlinePassed" for name in names):
+        return MayRetry(f"{provider} did not answer within {timeout_s:g} s (judge.timeout_s)")
+    detail = tidy(str(error.__cause__ or error)) or names[-1]
+    return MayRetry(f"the connection to {provider} failed: {detail}")
+
+
+def count(usage: Mapping[str, Any], *path: str) -> int:
+    """A token count somewhere in a usage object; 0 where it is missing, null or not a number."""
+    value: Any = usage
+    for part in path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0

@@ -1,0 +1,80 @@
+"""Word vectors and word frequencies without a model server: static embeddings and the ranks of their tokenizer.
+
+The vectors are wordllama's (256 numbers a token, averaged over a text). The frequencies are Zipf's law on the order in which the
+tokenizer learned its pieces, most frequent first: rough, but good enough to tell "the" from "zygote" in many languages.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import UsageError
+
+Vector = NDArray[np.float32]
+
+_FIRST_MERGE, _FIRST_CHARACTER = 259, 29871
+_SPACE = 29871
+_MOST_FREQUENT, _CHARACTER, _RARE = 0.05, 1e-4, 1e-5
+
+
+class Lexicon:
+    """Loaded once and shared between threads. Raises `UsageError` when wordllama's files cannot be read."""
+
+    def __init__(self) -> None:
+        try:
+            import wordllama
+
+            # Without cache_dir the package looks for its own files in the home folder and then on the network.
+            folder = Path(wordllama.__file__).parent
+            model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+        except (ImportError, OSError) as error:
+            message = " ".join(str(error).split())
+            raise UsageError(f"the embedded judge cannot load wordllama ({message}): pip install wordllama") from None
+        self._table: Vector = model.embedding
+        self._tokenizer = model.tokenizer
+        self.version = f"wordllama {version('wordllama')}"
+        self.word = lru_cache(maxsize=20_000)(self.text)
+        self.weight = lru_cache(maxsize=50_000)(self._weight)
+
+    def text(self, text: str) -> Vector:
+        """Unit vector (256,) of a text, or zeros when there is nothing to embed. `word` is the same with a cache."""
+        ids = self._ids(text)
+        if not ids:
+            return np.zeros(self._table.shape[1], dtype=np.float32)
+        mean: Vector = self._table[ids].mean(axis=0)
+        return mean / max(float(np.linalg.norm(mean)), 1e-9)
+
+    def frequency(self, word: str) -> float:
+        """Share of running words that `word` is, about: from 0.05 ("the") down to 0.00001 (not a piece of its own)."""
+        return max(self._piece_frequency(word), self._piece_frequency(word.capitalize()))
+
+    def _weight(self, word: str) -> float:
+        """How much a match of `word` says, from 0 (as frequent as "the") to 1 (rare)."""
+        return math.log(self.frequency(word) / _MOST_FREQUENT) / math.log(_RARE / _MOST_FREQUENT)
+
+    def _piece_frequency(self, word: str) -> float:
+        ids = self._ids(word)
+        if len(ids) != 1 or ids[0] < _FIRST_MERGE:
+            return _RARE
+        if ids[0] >= _FIRST_CHARACTER:
+            return _CHARACTER
+        return min(_MOST_FREQUENT, 1.0 / (ids[0] - _FIRST_MERGE + 1))
+
+    def _ids(self, text: str) -> list[int]:
+        if not text.strip():
+            return []
+        valid = text.encode("utf-8", "replace").decode()
+        ids: list[int] = self._tokenizer.encode(valid, add_special_tokens=False).ids
+        return [i for i in ids if i != _SPACE and i < len(self._table)]
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Lexicon:
+    """The one lexicon of this process."""
+    return Lexicon()

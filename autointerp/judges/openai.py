@@ -1,0 +1,139 @@
+"""GPT models through OpenAI's Responses API: one attempt a call, strict structured output, nothing stored.
+
+Written against openai 3.52. OpenAI caches prompts by itself; the counts of cached tokens are made disjoint here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from autointerp.errors import UsageError
+from autointerp.judges import http, outcomes
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
+from autointerp.judges.openai_client import OpenAIClient
+from autointerp.spec import Judge as JudgeSettings
+
+PROVIDER = "openai"
+KEY = "OPENAI_API_KEY"
+
+# The least effort that each family takes (developers.openai.com/api/docs/guides/reasoning); first match wins. Families that do
+# not reason reject the parameter, and unknown ones are left to their default.
+LEAST_EFFORT: tuple[tuple[str, str | None], ...] = (
+    (r"gpt-.*-(chat|pro|codex)", None),
+    (r"gpt-6-astra|gpt-6\.1-", "low"),
+    (r"gpt-(6|5\.[1-9])\b", "none"),
+    (r"gpt-5\b", "minimal"),
+    (r"o[1-9]", "low"),
+)
+
+
+class OpenAIJudge:
+    """A GPT model. One client, shared by all threads; closing the judge closes it."""
+
+    is_llm = True
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        """Raises `UsageError` for a missing key."""
+        self._model = settings.model.partition("/")[2]
+        self._settings = settings
+        key = os.environ.get(KEY)
+        if not key:
+            raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
+        self._client = OpenAIClient(PROVIDER, key, settings.base_url, settings.timeout_s)
+
+    @property
+    def name(self) -> str:
+        return self._settings.model
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "provider": PROVIDER,
+            "model": self._model,
+            "api": "responses",
+            "base_url": self._settings.base_url,
+            "thinking": self._settings.thinking,
+            "temperature": self._settings.temperature,
+        }
+
+    def ask(self, prompt: Prompt) -> Reply:
+        request = {**self._question(prompt), "max_output_tokens": prompt.max_tokens, "store": False}
+        if self._settings.temperature is not None:
+            request["temperature"] = self._settings.temperature
+        body = self._client.send(lambda sdk: sdk.responses.with_streaming_response.create(**request))
+        outcome = body if isinstance(body, JudgeError) else read_response(*body)
+        if isinstance(outcome, JudgeError):
+            raise outcome
+        return outcome
+
+    def count_tokens(self, prompt: Prompt) -> int | None:
+        question = self._question(prompt)
+        body = self._client.send(lambda sdk: sdk.responses.input_tokens.with_streaming_response.count(**question))
+        if isinstance(body, JudgeError):
+            raise body
+        return http.count(body[0], "input_tokens") or None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _question(self, prompt: Prompt) -> dict[str, Any]:
+        """What both asking and counting send."""
+        form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
+        question = {"model": self._model, "instructions": prompt.system, "input": prompt.user, "text": {"format": form}}
+        effort = None if self._settings.thinking else least_effort(self._model)
+        return question if effort is None else {**question, "reasoning": {"effort": effort}}
+
+
+def least_effort(model: str) -> str | None:
+    """The smallest reasoning effort that the model takes, or None where the parameter is better left out."""
+    return next((effort for pattern, effort in LEAST_EFFORT if re.match(pattern, model)), None)
+
+
+def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
+    """A Responses body as a reply."""
+    failure = outcomes.failure_in_body(PROVIDER, body, headers)
+    if failure is not None:
+        return outcomes.outcome_of(failure)
+    usage = read_usage(body.get("usage"), "input_tokens", "output_tokens")
+    output = body.get("output")
+    items = [item for item in output if isinstance(item, Mapping)] if isinstance(output, list) else []
+    parts = [
+        part
+        for item in items
+        if item.get("type") == "message"
+        for part in item.get("content") or ()
+        if isinstance(part, Mapping)
+    ]
+    text = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "output_text")
+    refusals = [str(part.get("refusal", "")) for part in parts if part.get("type") == "refusal"]
+    status, details = body.get("status"), body.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    stop: Literal["complete", "truncated", "refusal"]
+    if refusals or reason == "content_filter":
+        stop, text = "refusal", "".join(refusals) or text
+    elif status == "incomplete" and reason == "max_output_tokens":
+        stop = "truncated"
+    elif status == "completed":
+        stop = "complete"
+    else:
+        said = outcomes.tidy(f"{status} {reason or ''}")
+        kind = ItemFailed if status == "incomplete" else MayRetry
+        return kind(f"{PROVIDER} ended the reply unfinished: {said}", usage=usage)
+    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("x-request-id"))
+
+
+def read_usage(usage: Any, input_name: str, output_name: str) -> Usage:
+    """OpenAI's counts made disjoint: its input count includes cached and written tokens. None counts as unknown."""
+    if not isinstance(usage, Mapping):
+        return Usage(known=False)
+    total = http.count(usage, input_name)
+    cached = min(total, http.count(usage, f"{input_name}_details", "cached_tokens"))
+    written = min(total - cached, http.count(usage, f"{input_name}_details", "cache_write_tokens"))
+    return Usage(
+        input_tokens=total - cached - written,
+        output_tokens=http.count(usage, output_name),
+        cache_write_tokens=written,
+        cache_read_tokens=cached,
+    )

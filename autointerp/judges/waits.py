@@ -1,0 +1,101 @@
+"""How long a provider asks its callers to wait, read from the headers of its answer.
+
+`retry-after` is the providers' own advice and wins when it is there. The reset headers say when a limit is full again, which is
+later than need be, so they count only where `retry-after` is missing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST_SENSIBLE_S = 7 * 24 * 3600.0
+"""A longer wait than a week is a broken clock or header, and is ignored."""
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
+_RESET = re.compile(r"^(x-ratelimit-reset-(?P<openai>.+)|anthropic-ratelimit-(?P<anthropic>.+)-reset)$")
+
+
+def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Seconds to wait, or None where the headers do not say.
+
+    Reads `retry-after-ms`, `retry-after` (seconds or an HTTP date, RFC 9110 section 10.2.3), OpenAI's `x-ratelimit-reset-*`
+    (`1m30s`) and Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339). Of several resets the largest counts, and those of
+    limits with nothing remaining come before the others.
+    """
+    low = {name.lower(): value.strip() for name, value in headers.items()}
+    advised = _sensible(_milliseconds(low.get("retry-after-ms")))
+    if advised is None:
+        advised = _sensible(_seconds_or_date(low.get("retry-after"), now()))
+    if advised is not None:
+        return advised
+    resets = list(_resets(low, now()))
+    exhausted = [wait for wait, spent in resets if spent]
+    return max(exhausted or [wait for wait, _ in resets], default=None)
+
+
+def _resets(headers: Mapping[str, str], now: float) -> Iterator[tuple[float, bool]]:
+    for name, value in headers.items():
+        found = _RESET.match(name)
+        if found is None:
+            continue
+        if found["openai"]:
+            wait, remaining = _span(value), headers.get(f"x-ratelimit-remaining-{found['openai']}")
+        else:
+            wait, remaining = _moment(value, now), headers.get(f"anthropic-ratelimit-{found['anthropic']}-remaining")
+        sensible = _sensible(wait)
+        if sensible is not None:
+            yield sensible, remaining is None or remaining == "0"
+
+
+def _milliseconds(value: str | None) -> float | None:
+    seconds = _number(value)
+    return None if seconds is None else seconds / 1000
+
+
+def _seconds_or_date(value: str | None, now: float) -> float | None:
+    if not value:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() - now
+
+
+def _moment(value: str, now: float) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return _number(value)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() - now
+
+
+def _span(value: str) -> float | None:
+    parts = _SPAN.findall(value)
+    if parts and "".join(number + unit for number, unit in parts) == value:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return _number(value)
+
+
+def _number(value: str | None) -> float | None:
+    if value is None or not re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return None
+    return float(value)
+
+
+def _sensible(seconds: float | None) -> float | None:
+    if seconds is None or seconds > LONGEST_SENSIBLE_S:
+        return None
+    return max(0.0, seconds)

@@ -1,0 +1,189 @@
+"""Carries a run through in this process: harvest, then judges on a pool of threads, then the report.
+
+Ctrl-C and `kill -9` are part of the plan: every outcome is committed as it comes, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autointerp import inputs as inputs_
+from autointerp import pipeline, rubric
+from autointerp.caller import Caller, Postponed
+from autointerp.errors import AutointerpError, ProviderStopped, UsageError
+from autointerp.judges import open_judge
+from autointerp.judges.base import Judge
+from autointerp.ledger import Ledger, calls, jobs, runs, verdicts
+from autointerp.ledger.jobs import Job
+from autointerp.pipeline import Run
+from autointerp.progress import Progress
+from autointerp.spec import Spec
+
+LEASE_S = 3600.0
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who answers: replaceable, so that tests may bring a judge that knows the truth."""
+
+    explainer: Judge
+    judge: Judge
+
+    @classmethod
+    def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
+        judge = open_judge(spec.judge, rubric_)
+        return cls(judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_), judge)
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary says of them."""
+        return {
+            "judge": self.judge.name,
+            "judge_is_llm": self.judge.is_llm,
+            "explainer": self.explainer.name,
+            "explainer_is_llm": self.explainer.is_llm,
+        }
+
+
+def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
+    """Open the inputs and harvest them, or reuse the harvest. Spends no money."""
+    rubric_ = rubric.load(spec.score.rubric)
+    opened = inputs_.open_inputs(spec, progress.tell)
+    run_id = opened.run_id(rubric_)
+    with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
+        harvest = inputs_.harvest(opened, results / "artifacts", progress.tell)
+    del opened
+    return pipeline.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def carry(
+    run: Run, ledger: Ledger, progress: Progress, *, judges: Judges | None = None, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Take a run to its report, or to the error that stops it, and return its summary."""
+    judges = judges or Judges.open(run.spec, run.rubric)
+    with ExitStack() as stack:
+        stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
+        stack.callback(judges.judge.close)
+        stack.callback(judges.explainer.close)
+        pipeline.register(ledger, run)
+        with ledger.write() as tx:
+            jobs.release(tx, run.run_id)
+            lost = calls.write_off(tx, run.run_id)
+        if lost:
+            progress.note(f"{lost} calls were in flight when the last sitting was killed: they may have been billed")
+        try:
+            _explain_and_score(run, ledger, progress, judges)
+        except BaseException as error:
+            reason = str(error) if isinstance(error, AutointerpError) else type(error).__name__
+            with ledger.write() as tx:
+                runs.set_state(tx, run.run_id, "stopped", reason)
+            raise
+        progress.tell("writing the report", 0, 0)
+        return pipeline.finish(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+
+
+def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
+    explainer = Caller(ledger, run.run_id, judges.explainer, run.spec.explained_by, run.spec.budget.usd)
+    judge = explainer
+    if judges.judge is not judges.explainer:
+        judge = Caller(ledger, run.run_id, judges.judge, run.spec.judge, run.spec.budget.usd)
+    _work(run, ledger, progress, "explain", explainer, lambda job: pipeline.explain_unit(ledger, run, explainer, job))
+    pipeline.plan_scoring(ledger, run)
+    with ledger.read() as tx:
+        said = verdicts.explanations_of(tx, run.run_id)
+    _work(run, ledger, progress, "score", judge, lambda job: pipeline.score_exemplar(ledger, run, judge, job, said))
+
+
+def _work(
+    run: Run, ledger: Ledger, progress: Progress, stage: str, caller: Caller, handle: Callable[[Job], None]
+) -> None:
+    """Do every job of a stage on the caller's threads; jobs that must wait are waited for."""
+    started = time.monotonic()
+    pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=stage)
+    busy: dict[Future[None], Job] = {}
+    try:
+        for job in _due(run, ledger, stage, caller, busy):
+            busy[pool.submit(handle, job)] = job
+            if len(busy) >= 2 * caller.concurrency:
+                _collect(run, ledger, busy)
+            _show(run, ledger, progress, stage)
+    finally:
+        caller.abort()
+        pool.shutdown(wait=True, cancel_futures=True)
+        with ledger.write() as tx:
+            jobs.release(tx, run.run_id)
+            runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
+        caller.fresh()
+    _show(run, ledger, progress, stage, last=True)
+
+
+def _due(
+    run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]
+) -> Iterator[Job]:
+    """Jobs of a stage as they fall due, until none is left."""
+    while True:
+        with ledger.write() as tx:
+            now = time.time()
+            leased = jobs.lease(tx, run.run_id, stage, most=CHUNK, now=now, until=now + LEASE_S)
+        yield from leased
+        if leased:
+            continue
+        if busy:
+            _collect(run, ledger, busy)
+            continue
+        with ledger.read() as tx:
+            due = jobs.next_due(tx, run.run_id, stage)
+        if due is None:
+            return
+        _sleep_until(due, caller.max_wait_s)
+
+
+def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
+    """Wait for a job to end and clear it; a postponed one goes back to the ledger, an error that ends the run is raised."""
+    done, _ = wait(busy, return_when=FIRST_COMPLETED)
+    for future in done:
+        job = busy.pop(future)
+        try:
+            future.result()
+        except Postponed as pause:
+            with ledger.write() as tx:
+                jobs.postpone(tx, run.run_id, job.job_key, not_before=pause.not_before, error=str(pause))
+
+
+def _sleep_until(due: float, max_wait_s: float) -> None:
+    if due - time.time() > max_wait_s:
+        at = time.strftime("%H:%M:%S", time.localtime(due))
+        raise ProviderStopped(
+            f"the provider asks for a pause until {at}, longer than judge.max_wait_s = {max_wait_s:g}: run the same command then"
+        )
+    time.sleep(max(0.0, due - time.time()))
+
+
+def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: bool = False) -> None:
+    if not (last or progress.wants_update()):
+        return
+    with ledger.read() as tx:
+        states = jobs.counts(tx, run.run_id).get(stage, {})
+        row = runs.get(tx, run.run_id)
+    spent = row["spent_usd"] if row else 0.0
+    progress.tell(stage, states.get("done", 0), sum(states.values()), spent_usd=spent)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, so that no two processes do the same work at once. Raises `UsageError` when another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process is at work on {what}: wait for it, or stop it first") from None
+        yield

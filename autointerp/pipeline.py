@@ -1,0 +1,151 @@
+"""The stages of a run as plain functions over the ledger.
+
+    prepare -> explain, a job a unit -> score, a job an exemplar and arm -> finish
+
+`local.py` walks them in one process. Each function may be called again at any time: what is done stays done.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autointerp import explain, plan, score
+from autointerp.caller import Answer, Caller
+from autointerp.judges.base import MarkedText, ScoreMaterial
+from autointerp.ledger import Ledger, jobs, runs, verdicts
+from autointerp.ledger.jobs import Job
+from autointerp.records import Arm, Exemplar, Explanation, Judgement, Outcome, Unit
+from autointerp.rubric import Rubric
+from autointerp.spec import Spec
+
+STAGES = ("explain", "score")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its stages see it: the spec, the harvest's outcome, and where its rows and files go."""
+
+    run_id: str
+    spec: Spec
+    rubric: Rubric
+    folder: Path
+    harvest: Path
+    facts: Mapping[str, Any]
+    units: Mapping[str, Unit]
+    exemplars: Mapping[str, Sequence[Exemplar]]
+    """By unit."""
+
+    def exemplar(self, job: Job) -> Exemplar:
+        return next(e for e in self.exemplars[job.unit_id] if e.exemplar_id == job.exemplar_id)
+
+
+def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
+    """A run over a finished harvest."""
+    from autointerp.tables import read_exemplars, read_units
+
+    facts = json.loads((harvest / "facts.json").read_text(encoding="utf-8"))
+    units = {unit.unit_id: unit for unit in read_units(harvest / "units.parquet")}
+    by_unit: dict[str, list[Exemplar]] = {unit_id: [] for unit_id in units}
+    for exemplar in read_exemplars(harvest / "exemplars.parquet"):
+        by_unit[exemplar.unit_id].append(exemplar)
+    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit)
+
+
+def register(ledger: Ledger, run: Run) -> None:
+    """Write the run and its explain jobs into the ledger; both may be there already."""
+    with ledger.write() as tx:
+        runs.register(
+            tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml()
+        )
+        jobs.plan(tx, run.run_id, plan.explain_jobs(run.units.values()))
+
+
+def plan_scoring(ledger: Ledger, run: Run) -> None:
+    """Write the run's score jobs into the ledger, once all explanations are in."""
+    planned = plan.score_jobs(run.spec, list(run.units.values()), run.exemplars)
+    with ledger.write() as tx:
+        jobs.plan(tx, run.run_id, planned)
+
+
+def explain_unit(ledger: Ledger, run: Run, caller: Caller, job: Job) -> None:
+    """Ask for one unit's explanation and store it, or why there is none. Raises `Postponed` and errors that end the run."""
+    unit, limits = run.units[job.unit_id], run.spec.explained_by
+    material = explain.material(run.exemplars[unit.unit_id], unit.max_activation)
+    first = explain.prompt(run.rubric, material, limits.max_output_tokens)
+    refusals: list[str] = []
+    answer: Answer[str]
+    for attempt in range(explain.TRIES):
+        prompt = explain.ask_again(first, refusals)
+        answer = caller.ask(
+            prompt, lambda text: explain.parse(text, run.spec.explain.max_chars), job_key=job.job_key, repeat=attempt
+        )
+        if answer.outcome is not Outcome.PARSE_FAILURE:
+            break
+        refusals.append(answer.reason)
+    explanation = Explanation(unit.unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
+    with ledger.write() as tx:
+        verdicts.add_explanation(tx, run.run_id, explanation)
+        jobs.finish(tx, run.run_id, job.job_key)
+
+
+def score_exemplar(
+    ledger: Ledger, run: Run, caller: Caller, job: Job, explanations: Mapping[str, Explanation]
+) -> None:
+    """Ask for one judgement and store it, scored or not. Raises `Postponed` and errors that end the run."""
+    exemplar, explanation = run.exemplar(job), explanations.get(job.explanation_unit_id)
+    if explanation is None or explanation.outcome is not Outcome.SCORED:
+        why = explanation.reason if explanation else "the unit was not explained"
+        answer: Answer[tuple[int, str]] = Answer(None, Outcome.NO_EXPLANATION, why, None)
+    else:
+        window = MarkedText(exemplar.tokens, exemplar.mark)
+        prompt = score.prompt(
+            run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens
+        )
+        answer = caller.ask(
+            prompt, lambda text: score.parse(run.rubric, text), job_key=job.job_key, repeat=_asking(job)
+        )
+    grade, reason = answer.value or (None, answer.reason)
+    judgement = Judgement(
+        job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, answer.outcome, grade, reason, answer.call_key
+    )
+    with ledger.write() as tx:
+        verdicts.add_judgement(tx, run.run_id, job.job_key, job.explanation_unit_id, judgement)
+        jobs.finish(tx, run.run_id, job.job_key)
+
+
+def _asking(job: Job) -> int:
+    """The repeat's number: it is part of what addresses an answer, so repeats are asked anew."""
+    return job.repeat
+
+
+def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Write the run's files and report from the ledger, and return its summary."""
+    from autointerp import report, tables
+    from autointerp.summary import summarise
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    frames = tables.of_run(ledger, run)
+    facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
+    summary = summarise(
+        units=frames.units,
+        judgements=frames.judgements,
+        exemplars=frames.exemplars,
+        spec=run.spec,
+        rubric_levels=[level.grade for level in run.rubric.levels],
+        facts=facts,
+    )
+    tables.write(frames, summary, run)
+    report.write(run.folder)
+    withheld = summary["headline"].get("withheld")
+    with ledger.write() as tx:
+        runs.set_state(tx, run.run_id, "withheld" if withheld else "done", withheld or "")
+    return summary
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

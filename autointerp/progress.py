@@ -1,0 +1,81 @@
+"""Progress of long work on a terminal: what is going on, how far, how fast, what it cost, and the time left.
+
+Where output is not a terminal, a plain line every few seconds instead of a bar.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+INTERVAL_S = 0.25
+PLAIN_INTERVAL_S = 10.0
+
+
+class Progress:
+    """One bar a phase, on stderr. Use as a context manager; `quiet` shows nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._bars = Bars(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _Rate("{task.description}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[spent]}"),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self._plain = not quiet and not self.console.is_terminal
+        self._tasks: dict[str, TaskID] = {}
+        self._shown = self._printed = 0.0
+        self._started: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def tell(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
+        """Show that `done` of `total` are behind us; a total of 0 means that it is not known."""
+        spent = f"${spent_usd:.4f}" if spent_usd else ""
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bars.add_task(phase, total=total or None, spent=spent)
+            self._started[phase] = time.monotonic()
+        finished = bool(total) and done >= total
+        self._bars.update(self._tasks[phase], completed=done, total=total or None, spent=spent)
+        self._shown = time.monotonic()
+        if self._plain and (done == 0 or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
+            self._printed = self._shown
+            self.console.print(self._line(phase, done, total, spent))
+
+    def wants_update(self) -> bool:
+        """Whether enough time has passed since the last update for another to be worth its query."""
+        return time.monotonic() - self._shown > INTERVAL_S
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(text, markup=False)
+
+    def _line(self, phase: str, done: int, total: int, spent: str) -> str:
+        elapsed = time.monotonic() - self._started[phase]
+        parts = [phase, f"{done:,} of {total:,}" if total else "", f"{elapsed:.0f} s" if done else "", spent]
+        if 0 < done < total:
+            parts.append(f"about {elapsed / done * (total - done):.0f} s left")
+        return "  ".join(part for part in parts if part)
+
+
+class _Rate(TextColumn):
+    """Units of work a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")

@@ -1,0 +1,298 @@
+"""Inference over units: means, intervals, contrasts and noise, as pure functions of the result tables.
+
+The unit of analysis is the feature or neuron. Its judgements are a cluster: repeats are averaged within an exemplar,
+exemplars within an activation bin, bins within a unit, and only then does inference begin, over units (Miller,
+arXiv 2411.00640). Unscored judgements enter counts and nothing else. What cannot be estimated is `None`, never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from autointerp.records import Arm, Outcome
+
+Floats = NDArray[np.float64]
+
+MIN_FOR_INTERVAL = 3
+"""Fewer units than this have no interval: of two values the bootstrap knows three means."""
+_SAME = 1e-12
+"""Unit means closer than this are equal: they are sums of a few fractions of small integers."""
+_BATCH_VALUES = 1 << 22
+"""Values resampled at once, which bounds memory at tens of MB for any number of units."""
+
+
+class Estimate(NamedTuple):
+    """A mean over `n` units with its interval. Without units all but `n` is None; see `mean_estimate` for the interval."""
+
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+
+
+class Comparison(NamedTuple):
+    """Features against neurons: the difference of means and P(feature > neuron), each with its interval."""
+
+    features_mean: float | None
+    neurons_mean: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_superior: float | None
+    p_superior_ci_low: float | None
+    p_superior_ci_high: float | None
+    n_features_scored: int
+    n_neurons_scored: int
+
+
+class Noise(NamedTuple):
+    """Disagreement of the judge with itself over `n` exemplars that it graded more than once.
+
+    `flip_rate` is the probability that two judgements of the same exemplar differ; `within_sd` the pooled standard
+    deviation within an exemplar. Neither depends on the number of repeats.
+    """
+
+    n: int
+    flip_rate: float
+    within_sd: float
+
+
+def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:
+    """The judgements that have a grade, with `score` as float. Raises ValueError where outcome and score disagree."""
+    is_scored = judgements["outcome"].astype("object") == Outcome.SCORED.value
+    if bool((is_scored != judgements["score"].notna()).any()):
+        raise ValueError(
+            "judgements: a row is scored without a score, or has a score and is unscored: rebuild the table"
+        )
+    rows = judgements.loc[is_scored]
+    return rows.assign(score=rows["score"].astype("float64"))
+
+
+def cell_means(judgements: pd.DataFrame, grades: Sequence[int] = ()) -> pd.DataFrame:
+    """Mean grade in each cell, indexed by (unit_id, arm, bin); with `grades`, also the share of each as `share_G`.
+
+    Repeats of an exemplar are averaged first, so an exemplar counts once however often it was judged.
+    """
+    rows = scored_rows(judgements)
+    shares = {f"share_{g}": (rows["score"] == g).astype("float64") for g in grades}
+    rows = rows.assign(mean=rows["score"], **shares)
+    columns = ["mean", *shares]
+    items = rows.groupby(["unit_id", "arm", "bin", "exemplar_id"])[columns].mean()
+    return items.groupby(level=["unit_id", "arm", "bin"]).mean()
+
+
+def unit_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    """One row a unit, indexed by unit_id in the order of `units`, named as in `units.parquet`.
+
+    `mean_score` weights equally the bins that have a scored judgement (bin-uniform); `mean_score_frequency` weights them
+    by `bin_events`, the unit's counted tokens in each bin. `shuffled_mean` and `base_rate_mean` are the control arms'.
+    Means are NaN where nothing was scored. `n_scored` and `n_unscored` count judgements of the main arm.
+    """
+    ids = pd.Index(units["unit_id"], name="unit_id")
+    cells = cell_means(judgements)["mean"]
+    main = _arm(cells, Arm.MAIN)
+    result = pd.DataFrame({"kind": units["kind"].to_numpy()}, index=ids)
+    result["mean_score"] = _unit_mean(main).reindex(ids)
+    result["mean_score_frequency"] = _frequency_mean(main, units).reindex(ids)
+    result["shuffled_mean"] = _unit_mean(_arm(cells, Arm.SHUFFLED)).reindex(ids)
+    result["base_rate_mean"] = _unit_mean(_arm(cells, Arm.BASE_RATE)).reindex(ids)
+    rows = judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value]
+    total = rows.groupby("unit_id").size().reindex(ids, fill_value=0).astype("int64")
+    result["n_scored"] = scored_rows(rows).groupby("unit_id").size().reindex(ids, fill_value=0).astype("int64")
+    result["n_unscored"] = total - result["n_scored"]
+    return result
+
+
+def bin_table(
+    judgements: pd.DataFrame,
+    units: pd.DataFrame,
+    *,
+    bins: int,
+    grades: Sequence[int],
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The main arm by kind and activation bin: a row for each of the `bins` bins of each kind in `units`.
+
+    `n` and `n_unscored` count judgements, `n_units` the units with a grade in the bin, `events` the counted tokens of
+    all sampled units. `mean` and `share_G` weight those units equally; the interval of the mean is over units.
+    """
+    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
+    rows = judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value]
+    rows = rows.assign(_kind=rows["unit_id"].map(kinds), _scored=rows["score"].notna())
+    cells = cell_means(rows, grades).reset_index()
+    cells["_kind"] = cells["unit_id"].map(kinds)
+    table: list[dict[str, Any]] = []
+    for kind in (k for k in ("feature", "neuron") if k in set(units["kind"])):
+        events = event_counts(units.loc[units["kind"] == kind], bins).sum(axis=0)
+        for bin_ in range(1, bins + 1):
+            cell = cells.loc[(cells["_kind"] == kind) & (cells["bin"] == bin_)]
+            judged = rows.loc[(rows["_kind"] == kind) & (rows["bin"] == bin_), "_scored"]
+            estimate = mean_estimate(cell["mean"], confidence=confidence, resamples=resamples, seed=seed)
+            table.append(
+                {"kind": kind, "bin": bin_, "low": (bin_ - 1) / bins, "high": bin_ / bins}
+                | {"n": int(judged.sum()), "n_unscored": int((~judged).sum()), "n_units": estimate.n}
+                | {"events": int(events[bin_ - 1])}
+                | {"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high}
+                | {f"share_{g}": float(cell[f"share_{g}"].mean()) if len(cell) else None for g in grades}
+            )
+    return table
+
+
+def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Estimate:
+    """Mean of unit values with a one-sample BCa interval; NaN values are units without a score and are left out.
+
+    The interval is None with fewer than `MIN_FOR_INTERVAL` units and when all values are the same.
+    """
+    sample = _sample(values)
+    if not len(sample):
+        return Estimate(None, None, None, 0)
+    low, high = _bca([sample], confidence, resamples, seed)
+    return Estimate(float(sample.mean()), low, high, len(sample))
+
+
+def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Comparison:
+    """Features against neurons as independent samples of unit means; NaN values are left out.
+
+    The difference has a two-sample BCa interval over units (Efron and Tibshirani 1993, chapter 14): None with fewer than
+    `MIN_FOR_INTERVAL` units of a kind, and when both samples are constant. For P(feature > neuron) see `superiority`.
+    """
+    f, n = _sample(features), _sample(neurons)
+    f_mean, n_mean = (float(s.mean()) if len(s) else None for s in (f, n))
+    if f_mean is None or n_mean is None:
+        return Comparison(f_mean, n_mean, None, None, None, None, None, None, len(f), len(n))
+    low, high = _bca([f, n], confidence, resamples, seed)
+    p, p_low, p_high = superiority(f, n, confidence=confidence)
+    return Comparison(f_mean, n_mean, f_mean - n_mean, low, high, p, p_low, p_high, len(f), len(n))
+
+
+def superiority(
+    features: ArrayLike, neurons: ArrayLike, *, confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    """P(feature > neuron) + P(equal) / 2, which is Mann-Whitney's U / (n m), with its interval.
+
+    The interval is Brunner and Munzel's (2000), t on the logit scale, so it stays within (0, 1). When the samples are
+    fully apart their variance estimate is 0; the interval then inverts the binomial bound on min(n, m) disjoint pairs,
+    which is exact and conservative. None with fewer than `MIN_FOR_INTERVAL` units of a kind or nothing but ties.
+    """
+    # Rounded: unit means that are equal as fractions may differ in the last bit, and a tie must count half.
+    f, n = np.round(_sample(features), 12), np.round(_sample(neurons), 12)
+    if not len(f) or not len(n):
+        return None, None, None
+    above, below = _placements(f, n), 1 - _placements(n, f)
+    p = float(above.mean())
+    if min(len(f), len(n)) < MIN_FOR_INTERVAL:
+        return p, None, None
+    if p in (0.0, 1.0):
+        bound = float(((1 - confidence) / 2) ** (1 / min(len(f), len(n))))
+        return (p, bound, 1.0) if p else (p, 0.0, 1 - bound)
+    parts = np.array([above.var(ddof=1) / len(f), below.var(ddof=1) / len(n)])
+    variance = float(parts.sum())
+    if variance < _SAME:
+        return p, None, None
+    freedom = variance**2 / float((parts**2 / [len(f) - 1, len(n) - 1]).sum())
+    width = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance) / (p * (1 - p))
+    logit = math.log(p / (1 - p))
+    return p, float(stats.logistic.cdf(logit - width)), float(stats.logistic.cdf(logit + width))
+
+
+def paired_differences(judgements: pd.DataFrame, control: Arm) -> pd.Series[float]:
+    """Main minus `control` for each unit that has both, indexed by unit_id.
+
+    The shuffled arm grades the unit's own exemplars, so bins are matched: the mean over bins graded in both arms of the
+    difference of bin means. Where no bin is shared, as with the silent windows of the base rate, the arms' means differ.
+    """
+    cells = cell_means(judgements)["mean"]
+    main, other = _arm(cells, Arm.MAIN), _arm(cells, control)
+    matched = _unit_mean((main - other).dropna())
+    overall = (_unit_mean(main) - _unit_mean(other)).dropna()
+    return matched.reindex(overall.index).fillna(overall)
+
+
+def repeat_noise(judgements: pd.DataFrame) -> Noise | None:
+    """The judge's noise over exemplars with two or more grades in the same arm; None where there are none."""
+    keys = ["unit_id", "arm", "exemplar_id"]
+    rows = scored_rows(judgements)
+    items = rows.groupby(keys)["score"].agg(["size", "var"])
+    items = items.loc[items["size"] > 1]
+    if not len(items):
+        return None
+    same = rows.groupby([*keys, "score"]).size()
+    agreeing = (same * (same - 1)).groupby(level=keys).sum().reindex(items.index)
+    flips = 1 - agreeing / (items["size"] * (items["size"] - 1))
+    return Noise(len(items), float(flips.mean()), math.sqrt(float(items["var"].mean())))
+
+
+def event_counts(units: pd.DataFrame, bins: int) -> NDArray[np.int64]:
+    """`bin_events` as an array (units, bins); a unit without any (null or empty: dead) has zeros. Raises ValueError."""
+    counts = np.zeros((len(units), bins), dtype=np.int64)
+    for row, events in enumerate(units["bin_events"]):
+        if isinstance(events, list | tuple | np.ndarray) and len(events):
+            if len(events) != bins:
+                raise ValueError(f"units: bin_events has {len(events)} bins where the spec has {bins}: harvest again")
+            counts[row] = events
+    return counts
+
+
+def _arm(cells: pd.Series[float], arm: Arm) -> pd.Series[float]:
+    return cells.loc[cells.index.get_level_values("arm") == arm.value].droplevel("arm")
+
+
+def _unit_mean(cells: pd.Series[float]) -> pd.Series[float]:
+    return cells.groupby(level="unit_id").mean()
+
+
+def _frequency_mean(main: pd.Series[float], units: pd.DataFrame) -> pd.Series[float]:
+    bins = max((len(e) for e in units["bin_events"] if isinstance(e, list | tuple | np.ndarray)), default=0)
+    events = event_counts(units, bins)
+    row = {unit_id: i for i, unit_id in enumerate(units["unit_id"])}
+    pairs = zip(main.index.get_level_values("unit_id"), main.index.get_level_values("bin"), strict=True)
+    weights = pd.Series([float(events[row[u], b - 1]) if b <= bins else 0.0 for u, b in pairs], main.index, dtype=float)
+    total = weights.groupby(level="unit_id").sum()
+    return (main * weights).groupby(level="unit_id").sum() / total.where(total > 0)
+
+
+def _sample(values: ArrayLike) -> Floats:
+    """Finite values in order: sorted, so that the seeded resamples do not depend on the order of rows."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.sort(array[np.isfinite(array)])
+
+
+def _placements(values: Floats, others: Floats) -> Floats:
+    """For each value the share of `others` below it, ties half. Both sorted."""
+    left, right = (np.searchsorted(others, values, side=side) for side in ("left", "right"))
+    return np.asarray((left + right) / (2 * len(others)), dtype=np.float64)
+
+
+def _bca(samples: Sequence[Floats], confidence: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
+    """BCa interval of the mean of one sample or the difference of means of two; (None, None) where it is undefined."""
+    if min(map(len, samples)) < MIN_FOR_INTERVAL or all(np.ptp(sample) < _SAME for sample in samples):
+        return None, None
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        interval = stats.bootstrap(
+            samples,
+            _mean_or_difference,
+            vectorized=True,
+            confidence_level=confidence,
+            n_resamples=resamples,
+            batch=max(1, _BATCH_VALUES // max(map(len, samples))),
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    low, high = float(interval.low), float(interval.high)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
+
+
+def _mean_or_difference(*samples: Floats, axis: int) -> Any:
+    means = [sample.mean(axis=axis) for sample in samples]
+    return means[0] if len(means) == 1 else means[0] - means[1]

@@ -1,0 +1,153 @@
+"""From the ledger and the harvest to pandas, and from there to the files that a run leaves: a public contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autointerp.ledger import Ledger, calls, runs, verdicts
+from autointerp.records import Exemplar, Outcome, Unit
+
+if TYPE_CHECKING:
+    from autointerp.pipeline import Run
+
+PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
+JUDGEMENT_COLUMNS = [
+    "exemplar_id", "unit_id", "kind", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "call_key",
+    "explanation_unit_id",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A run as tables: a row a unit, an exemplar, a judgement."""
+
+    units: pd.DataFrame
+    exemplars: pd.DataFrame
+    judgements: pd.DataFrame
+
+
+def read_units(path: Path) -> list[Unit]:
+    """The harvest's units as records."""
+    names = [field.name for field in dataclasses.fields(Unit)]
+    return [Unit(**row) for row in pd.read_parquet(path)[names].to_dict("records")]
+
+
+def read_exemplars(path: Path) -> list[Exemplar]:
+    """The harvest's exemplars as records."""
+    rows = pd.read_parquet(path).to_dict("records")
+    for row in rows:
+        row["tokens"] = tuple(row["tokens"])
+        row["token_activations"] = tuple(float(a) for a in row["token_activations"])
+    return [Exemplar(**row) for row in rows]
+
+
+def of_run(ledger: Ledger, run: Run) -> Frames:
+    """A run's tables as they stand in the ledger, finished or not."""
+    from autointerp.stats import unit_scores
+
+    exemplars = pd.read_parquet(run.harvest / "exemplars.parquet")
+    units = pd.read_parquet(run.harvest / "units.parquet")
+    with ledger.read() as tx:
+        explanations = verdicts.explanations_of(tx, run.run_id)
+        rows = verdicts.judgement_rows(tx, run.run_id)
+    judgements = _judgements(rows, units, exemplars, run.spec.judge.model)
+    said = {u: e.text if e.outcome is Outcome.SCORED else None for u, e in explanations.items()}
+    units["explanation"] = pd.array([said.get(u) for u in units["unit_id"]], dtype="string")
+    outcomes = [explanations[u].outcome.value if u in explanations else None for u in units["unit_id"]]
+    units["explanation_outcome"] = pd.array(outcomes, dtype="string")
+    scores = unit_scores(judgements, units)
+    units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
+    units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
+    return Frames(units, exemplars, judgements)
+
+
+def _judgements(rows: list[dict[str, Any]], units: pd.DataFrame, exemplars: pd.DataFrame, judge: str) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        frame = pd.DataFrame(columns=["run_id", "job_key", *JUDGEMENT_COLUMNS])
+    frame["kind"] = frame["unit_id"].map(units.set_index("unit_id")["kind"])
+    frame["bin"] = frame["exemplar_id"].map(exemplars.set_index("exemplar_id")["bin"]).astype("int64")
+    frame["judge"] = judge
+    frame["score"] = frame["score"].astype("Int64")
+    return frame[JUDGEMENT_COLUMNS]
+
+
+def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
+    """What the summary passes through: inputs, spending, working time and versions."""
+    with ledger.read() as tx:
+        row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
+    assert row is not None, run.run_id
+    stage_s = {"harvest": run.facts["harvest_s"], **json.loads(row["stage_s"])}
+    corpus = dict(run.facts["corpus"]) | {"n_counted": run.facts["n_counted"]}
+    return {
+        **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
+        "corpus": corpus,
+        "run_id": run.run_id,
+        "created_at": _iso(row["created_at"]),
+        "wall_s": sum(stage_s.values()),
+        "stage_s": stage_s,
+        "cost_usd": totals["cost_usd"] if not totals["unpriced_calls"] else None,
+        "cost_unknown_calls": totals["unpriced_calls"],
+        "lost_calls": totals["lost_calls"],
+        "lost_usd_at_most": row["lost_usd"],
+        "failed_attempts": totals["failed_attempts"],
+        "calls": totals["calls"],
+        "tokens": {
+            "input": totals["input_tokens"],
+            "output": totals["output_tokens"],
+            "cache_write": totals["cache_write_tokens"],
+            "cache_read": totals["cache_read_tokens"],
+        },
+        "served_models": totals["served_models"],
+        "versions": _versions(),
+        "rubric": {
+            "name": run.rubric.name,
+            "version": run.rubric.version,
+            "hash": run.rubric.hash,
+            "levels": [{"grade": level.grade, "text": level.text} for level in run.rubric.levels],
+        },
+        "seed": run.spec.units.seed,
+    }
+
+
+def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
+    """Leave the contract's data files in the run's folder, each written whole or not at all."""
+    for name in ("units", "exemplars", "judgements"):
+        table: pd.DataFrame = getattr(frames, name)
+        _replace(run.folder / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
+    spec = run.spec.relative_to(run.folder).to_toml()
+    _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+
+
+def _replace(path: Path, save: Any) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    save(partial)
+    os.replace(partial, path)
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name.removesuffix("-eval")] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _iso(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,39 @@
+"""What every test gets: no keys, no network by name, a cache of its own, and repeatable examples."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+# A test must neither spend somebody's money nor depend on what their machine has: taken away before any import can look.
+for _name in [n for n in os.environ if n.startswith(("ANTHROPIC_", "OPENAI_")) or n == "HF_TOKEN"]:
+    del os.environ[_name]
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# The same examples everywhere and no deadline: a busy machine must not fail a test.
+settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="autointerp-tests-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOINTERP_CACHE", folder)
+        yield
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for Playwright's `executable_path`. Skips where there is none."""
+    from autointerp.doctor import find_browser
+
+    found = find_browser()
+    if found is None:
+        pytest.skip("no Chromium on this machine: install chromium to look at reports in a browser")
+    return found

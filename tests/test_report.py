@@ -1,0 +1,311 @@
+"""The report's files: what they say, how large they are, and that no text in them can act."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import report_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp import report
+from autointerp.errors import UsageError
+from autointerp.report import charts, index, units, visible, words
+from autointerp.report.inputs import read
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "demo-1"
+    report_data.make(made)
+    report.write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "hostile-1"
+    report_data.make(made, hostile=True)
+    report.write(made)
+    return made
+
+
+@pytest.fixture
+def summary(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+class _Attributes(HTMLParser):
+    """Every attribute of every element that a parser sees."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [(name, value or "") for name, value in attrs]
+
+
+def with_headline(summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return summary | {"headline": summary["headline"] | changes}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tone", "start"),
+    [
+        (0.27, 0.78, "higher", "Features are more specific than neurons by 0.52 [0.27, 0.78] on the 0\u20133 scale ("),
+        (
+            -0.9,
+            -0.1,
+            "lower",
+            "Features are less specific than neurons: 0.52 [\u22120.90, \u22120.10] on the 0\u20133 scale (",
+        ),
+        (-0.1, 0.9, "none", "No difference between features and neurons is shown: 0.52 [\u22120.10, 0.90] on the 0"),
+        (0.0, 0.9, "none", "No difference between features and neurons is shown: 0.52 [0.00, 0.90] on the 0"),
+        (None, None, "none", "Features and neurons differ, with no interval to be had, by 0.52 on the 0"),
+    ],
+)
+def test_the_verdict_follows_the_interval(
+    summary: dict[str, Any], low: float, high: float, tone: str, start: str
+) -> None:
+    verdict = words.verdict(with_headline(summary, difference=0.52, ci_low=low, ci_high=high))
+    assert verdict.tone == tone
+    assert verdict.sentence.startswith(start)
+
+
+def test_the_verdict_names_denominators_and_judge(summary: dict[str, Any]) -> None:
+    changed = with_headline(summary, n_features=64, n_features_scored=64, n_neurons=64, n_neurons_scored=61)
+    changed |= {"unscored": {"refusal": 2, "truncated": 1}, "judge": "anthropic/claude-haiku-4-5", "judge_is_llm": True}
+    said = words.verdict(changed).basis
+    assert said == (
+        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge anthropic/claude-haiku-4-5)"
+    )
+    assert words.verdict(changed | {"judge": "embedded", "judge_is_llm": False}).basis.endswith(
+        "; graded by the embedded baseline, not an LLM)"
+    )
+
+
+def test_another_rubric_is_not_called_specificity(summary: dict[str, Any]) -> None:
+    other = {"name": "clarity", "version": "1", "levels": [{"grade": g, "text": "x"} for g in (1, 2, 3, 4, 5)]}
+    said = words.verdict(with_headline(summary, difference=0.5, ci_low=0.1, ci_high=0.9) | {"rubric": other}).sentence
+    assert said.startswith("Features score higher than neurons by 0.50 [0.10, 0.90] on the 1\u20135 scale")
+
+
+def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, withheld="21% of all judgements are unscored, more than 10%")
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    difference = words.estimate(*(made["headline"][key] for key in ("difference", "ci_low", "ci_high")))
+    for written in (page, text):
+        assert "The headline is withheld: 21% of all judgements are unscored, more than 10%" in written
+        assert difference not in written
+        assert "P(feature" not in written
+    index.write(tmp_path.parent)
+    assert difference not in (tmp_path.parent / "index.html").read_text("utf-8")
+
+
+def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(folder: Path) -> None:
+    page = (folder / "report.html").read_text("utf-8")
+    named = "graded by the embedded baseline, not an LLM"
+    for pattern in (
+        r"<h1.*?</h1>",
+        r"<figcaption>.*?</figcaption>",
+        r"<caption>.*?</caption>",
+        r'aria-label="[^"]*grade[^"]*; [^"]*"',
+    ):
+        found = re.findall(pattern, page, flags=re.DOTALL)
+        assert found
+        assert all(named in part.replace("Graded", "graded") for part in found), pattern
+    assert all(
+        named in line for line in re.findall(r"^\*.*\*$", (folder / "report.md").read_text("utf-8"), flags=re.MULTILINE)
+    )
+
+
+def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
+    assert words.cost(summary | {"cost_usd": None, "cost_unknown_calls": 0}) == "unknown"
+    assert words.cost(summary | {"cost_usd": None, "cost_unknown_calls": 7}) == "unknown (7 calls without a price)"
+    assert (
+        words.cost(summary | {"cost_usd": 1.5, "cost_unknown_calls": 1}) == "more than $1.50 (1 call without a price)"
+    )
+    assert words.cost(summary | {"cost_usd": 0.0}) == "$0.00"
+    assert words.cost(summary | {"cost_usd": 0.0004}) == "$0.0004"
+
+
+def test_controls_say_whether_the_judge_reads_the_explanation(summary: dict[str, Any]) -> None:
+    changed = copy.deepcopy(summary)
+    contrast = changed["controls"]["main_minus_shuffled"]
+    contrast.update(difference=0.9, ci_low=0.7, ci_high=1.1, n_units=20)
+    assert words.can_tell(changed).startswith("The judge tells a unit's own explanation from another unit's")
+    contrast.update(difference=0.1, ci_low=-0.1, ci_high=0.3)
+    assert words.can_tell(changed).startswith("The judge does not tell")
+    contrast.update(difference=None, ci_low=None, ci_high=None, n_units=0)
+    assert "nothing here shows" in words.can_tell(changed)
+
+
+@pytest.mark.parametrize("wordy", [False, True])
+def test_a_page_of_200_units_stays_small(tmp_path: Path, wordy: bool) -> None:
+    report_data.make(tmp_path, n_features=100, n_neurons=100, wordy=wordy, per_bin=2, controls=2)
+    report.write(tmp_path)
+    size = (tmp_path / "report.html").stat().st_size
+    assert size < (1_500_000 if wordy else 800_000)
+    assert len((Path(report.__file__).parent / "templates" / "report.js").read_bytes()) < 30_000
+
+
+def test_nothing_is_fetched_and_only_the_own_script_may_run(hostile: Path) -> None:
+    page = (hostile / "report.html").read_text("utf-8")
+    markup = re.sub(r'<script type="application/json" id="data">.*?</script>', "", page, flags=re.DOTALL)
+    attributes = _Attributes(markup).found
+    fetched = [value for name, value in attributes if name in {"src", "href", "action", "srcset", "xlink:href"}]
+    assert len(fetched) > 4
+    assert all(value.startswith("#") or value == "data:," for value in fetched)
+    assert not [name for name, _ in attributes if name.startswith("on") or name == "style"]
+    assert not re.search(
+        r"@import|url\(|fetch\(|import\s*\(|XMLHttpRequest|innerHTML|outerHTML|insertAdjacentHTML", markup
+    )
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "unsafe" not in policy[1]
+    assert page.count("<script") == 2
+
+
+def test_the_island_cannot_be_left_and_holds_only_visible_text(hostile: Path) -> None:
+    page = (hostile / "report.html").read_text("utf-8")
+    found = re.search(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert found is not None
+    assert not set("<>&\u2028\u2029\u202e\x1b\x00") & set(found[1])
+    strings = json.loads(found[1])["strings"]
+    assert "<script>window.pwned=1</script>" in strings
+    assert "\u241b[31mred\u241b[0m\u2407\u2400" in strings
+    assert "\u27e8RLO\u27e9gnp.exe\u27e8LRI\u27e9\u27e8PDI\u27e9" in strings
+
+
+def test_markdown_renders_hostile_text_as_itself(hostile: Path) -> None:
+    text = (hostile / "report.md").read_text("utf-8")
+    outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert not re.search(r"(?<!\\)<", outside)
+    assert not re.search(r"(?<!\\)\[(?=link)", outside)
+    assert not re.search(r"https?://", outside)
+    lengths = {
+        line.count("|") - line.count("\\|") for line in outside.splitlines() if re.match(r"\| (feature|neuron)-", line)
+    }
+    assert len(lengths) == 1
+    assert not set("\x1b\x00\u202e\u2028") & set(text)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_visible_text_can_be_written_and_hides_nothing(text: str) -> None:
+    shown = visible.visible(text)
+    shown.encode("utf-8")
+    assert len(shown) >= len(text)
+    assert not any(
+        ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0x202A <= ord(c) <= 0x202E or 0x2066 <= ord(c) <= 0x2069
+        for c in shown
+    )
+    assert visible.visible(shown) == shown
+    assert json.loads(visible.island(shown)) == shown
+
+
+def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> None:
+    results = read(folder)
+    data = units.compact(results)
+    unit = next(u for u in data["units"] if u["s"] == "alive")
+    assert {x[0] for x in unit["x"]} == set(range(data["bins"] + 1))
+    assert len(unit["x"]) == units.shown_per_unit(len(data["units"]))
+    judged = {row["exemplar_id"]: results.exemplars[row["exemplar_id"]] for row in results.judgements[unit["id"]]}
+    marked = {visible.visible(exemplar["tokens"][exemplar["mark"]]) for exemplar in judged.values()}
+    for _, fraction, mark, _, heat, tokens, _ in unit["x"]:
+        assert len(tokens) <= units.WINDOW_TOKENS
+        assert data["strings"][tokens[mark]] in marked
+        assert int((heat + "0" * len(tokens))[mark]) == (0 if fraction == 0 else min(9, int(9 * fraction) + 1))
+
+
+def test_a_shuffled_verdict_names_the_explanation_that_was_shown(folder: Path) -> None:
+    results = read(folder)
+    data = units.compact(results)
+    shuffled = [
+        (u["id"], v) for u in data["units"] for x in u["x"] for v in x[6] if v[0] == units.ARMS.index("shuffled")
+    ]
+    assert shuffled
+    for unit_id, row in shuffled:
+        shown = data["units"][row[4]]["id"]
+        assert any(shown == judged["explanation_unit_id"] for judged in results.judgements[unit_id])
+
+
+def test_the_figure_for_the_readme_stands_alone_and_names_the_judge(summary: dict[str, Any]) -> None:
+    figure = charts.bins_figure(summary)
+    root = ElementTree.fromstring(figure)
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "Graded by the embedded baseline, not an LLM." in texts
+    bars = [
+        node for node in root.iter("{http://www.w3.org/2000/svg}rect") if node.get("class") in {"g0", "g1", "g2", "g3"}
+    ]
+    shares = sum(row[f"share_{g}"] > 0 for row in summary["bins"] for g in range(4))
+    assert len(bars) == 2 * shares + 4
+
+
+def test_missing_numbers_are_said_not_drawn(tmp_path: Path) -> None:
+    made = report_data.make(
+        tmp_path, n_features=3, n_neurons=3, controls=0, unscored_rate=1.0, withheld="nothing was scored"
+    )
+    assert made["bins"][0]["mean"] is None
+    report.write(tmp_path)
+    assert words.NONE in (tmp_path / "report.md").read_text("utf-8")
+    assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_writing_again_changes_nothing(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report.write(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("summary.json", None, "does not exist: name a folder"),
+        ("summary.json", b"{", "is not valid JSON"),
+        ("summary.json", b'{"schema_version": 9}', "has schema_version 9, this version reads 1"),
+        ("units.parquet", None, "does not exist"),
+        ("judgements.parquet", b"PAR1 broken", "cannot be read"),
+    ],
+)
+def test_broken_folders_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        report.write(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_index_lists_runs_newest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    for name, judge, finished in (
+        ("a", "embedded", "2026-11-20T01:00:00Z"),
+        ("b & c", "openai/gpt-5-mini", "2026-11-21T01:00:00Z"),
+    ):
+        made = report_data.make(tmp_path / name, n_features=3, n_neurons=3, bins=2, per_bin=2, judge=judge)
+        (tmp_path / name / "summary.json").write_text(
+            json.dumps(made | {"finished_at": finished, "name": name}), "utf-8"
+        )
+    report.write(tmp_path / "b & c")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "summary.json").write_text("{}", "utf-8")
+    index.write(tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert page.index("b &amp; c") < page.index("2026-11-20")
+    assert re.findall(r'<a href="([^"]*)"', page) == ["b%20%26%20c/report.html"]
+    assert page.count("not an LLM") == 1
+    assert "Not readable by this version: broken." in page
