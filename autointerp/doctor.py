@@ -18,7 +18,9 @@ from pathlib import Path
 DISTRIBUTION = "autointerp-eval"
 KEYS = {
     "ANTHROPIC_API_KEY": "anthropic/MODEL",
+    "ANTHROPIC_AUTH_TOKEN": "instead of the former",
     "OPENAI_API_KEY": "openai/MODEL",
+    "OPENAI_COMPATIBLE_API_KEY": "openai-compatible/MODEL, where the server wants one",
     "HF_TOKEN": "gated models and datasets on the hub",
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -136,7 +138,7 @@ def check_keys() -> Check:
     given = [name for name in KEYS if os.environ.get(name, "").strip()]
     absent = [f"{name} ({use})" for name, use in KEYS.items() if name not in given]
     detail = f"set: {', '.join(given) or 'none'}" + (f"; not set: {', '.join(absent)}" if absent else "")
-    if any(name.endswith("API_KEY") for name in given):
+    if any(name != "HF_TOKEN" for name in given):
         return Check("keys", True, detail)
     remedy = "export one to use its models; `embedded` and local servers need none"
     return Check("keys", None, detail, remedy)

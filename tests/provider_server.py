@@ -149,7 +149,7 @@ class ProviderServer:
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def start(self) -> ProviderServer:
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
         return self
 

@@ -29,7 +29,8 @@ def test_keys_are_named_when_set_and_blank_ones_count_as_absent(monkeypatch: pyt
     monkeypatch.setenv("OPENAI_API_KEY", "  ")
     check = doctor.check_keys()
     assert check.ok is True
-    assert check.detail.startswith("set: ANTHROPIC_API_KEY; not set: OPENAI_API_KEY")
+    assert check.detail.startswith("set: ANTHROPIC_API_KEY; not set: ANTHROPIC_AUTH_TOKEN (")
+    assert "OPENAI_API_KEY (openai/MODEL)" in check.detail
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     assert doctor.check_keys().ok is None
 

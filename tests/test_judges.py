@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
-from provider_server import FINAL, PASSING, Faults, ProviderServer, Script, tokens
+from provider_protocols import tokens
+from provider_server import FINAL, PASSING, Faults, ProviderServer, Script, read_books
 
 from autointerp.errors import UsageError
 from autointerp.judges import open_judge, outcomes, provider_of, retry
@@ -89,7 +91,7 @@ def test_a_reply_and_its_bill(model: str, asking: Asking) -> None:
     reply = judge.ask(prompt())
     [entry] = server.books
     assert reply.stop == "complete"
-    assert reply.text == '{"reason": "decided by hash", "grade": 0}'
+    assert reply.text == '{"reason": "decided by hash", "grade": 3}'
     assert reply.usage == Usage(entry.input_tokens, entry.output_tokens)
     assert reply.served_model == model.partition("/")[2]
     assert reply.request_id == "req_0"
@@ -209,7 +211,7 @@ def test_a_server_that_is_not_there(model: str) -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         judge = open_judge(JudgeSettings(model=model, base_url=url), None)  # type: ignore[arg-type]
-        with pytest.raises(MayRetry, match="connection to .* failed"):
+        with pytest.raises(MayRetry, match=r"connection to .* failed"):
             judge.ask(prompt())
         judge.close()
 
@@ -334,6 +336,16 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, model: str, var
         open_judge(JudgeSettings(model=model), None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("model", "variable"), [(MODELS[0], "ANTHROPIC_BASE_URL"), (MODELS[1], "OPENAI_BASE_URL")])
+def test_the_sdks_own_base_url_variables_count(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
+    with ProviderServer() as server:
+        monkeypatch.setenv(variable, str(settings(model, server).base_url))
+        judge = open_judge(JudgeSettings(model=model), None)  # type: ignore[arg-type]
+        assert judge.ask(prompt()).stop == "complete"
+        judge.close()
+        assert len(server.books) == 1
+
+
 def test_identity_leaves_out_keys_and_how_a_run_is_carried_out(model: str, asking: Asking) -> None:
     judge, server = asking(model)
     other = open_judge(settings(model, server, timeout_s=3.0, concurrency=2, max_output_tokens=99), None)  # type: ignore[arg-type]
@@ -410,6 +422,35 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 )  # fmt: skip
 def test_bodies_that_no_provider_should_send(read: Callable[..., Reply | JudgeError], body: dict[str, Any]) -> None:
     assert isinstance(read(body, {}), JudgeError)
+
+
+def test_the_server_as_a_process_keeps_its_books_in_a_file(tmp_path: Path) -> None:
+    """As the kill tests use it: its own process, its first line the URL, the books complete however it ends."""
+    books = tmp_path / "books.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.provider_server",
+        "--books",
+        str(books),
+        "--faults",
+        "1",
+        "--kinds",
+        "refusal",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        judge = open_judge(JudgeSettings(model=MODELS[2], base_url=f"{url}/v1"), None)  # type: ignore[arg-type]
+        usages = [judge.ask(prompt(f"case {number}")).usage for number in range(3)]
+        judge.close()
+        process.kill()
+    entries = read_books(books)
+    assert [entry.fault for entry in entries] == ["refusal"] * 3
+    assert [(entry.input_tokens, entry.output_tokens) for entry in entries] == [
+        (usage.input_tokens, usage.output_tokens) for usage in usages
+    ]
+    assert all(entry.billed and entry.delivered for entry in entries)
 
 
 def test_sdks_are_imported_late() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from autointerp.errors import UsageError
@@ -65,35 +65,33 @@ class AnthropicJudge:
         }
 
     def ask(self, prompt: Prompt) -> Reply:
-        outcome = self._attempt(prompt)
+        body = self._send(self._client.messages.with_streaming_response.create, self._request(prompt))
+        outcome = body if isinstance(body, JudgeError) else read_message(*body)
         if isinstance(outcome, JudgeError):
             raise outcome
         return outcome
 
     def count_tokens(self, prompt: Prompt) -> int | None:
-        import anthropic
-
         request = self._request(prompt)
         del request["max_tokens"]
-        outcome: JudgeError
-        try:
-            return self._client.messages.count_tokens(**request).input_tokens
-        except anthropic.APIStatusError as error:
-            outcome = _status_outcome(error)
-        except anthropic.AnthropicError as error:
-            outcome = http.connection_outcome(PROVIDER, error, self._settings.timeout_s)
-        raise outcome
+        body = self._send(self._client.messages.with_streaming_response.count_tokens, request)
+        if isinstance(body, JudgeError):
+            raise body
+        return http.count(body[0], "input_tokens") or None
 
     def close(self) -> None:
         self._client.close()
 
-    def _attempt(self, prompt: Prompt) -> Reply | JudgeError:
+    def _send(
+        self, method: Callable[..., Any], request: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
+        """Body and headers of one request."""
         import anthropic
         import httpx2
 
         deadline = time.monotonic() + self._settings.timeout_s
         try:
-            with self._client.messages.with_streaming_response.create(**self._request(prompt)) as response:
+            with method(**request) as response:
                 headers = dict(response.headers)
                 body = http.read(response.iter_bytes(), deadline)
         except anthropic.APIStatusError as error:
@@ -105,7 +103,7 @@ class AnthropicJudge:
         except UnicodeError:
             return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
         parsed = http.parse(PROVIDER, body)
-        return parsed if isinstance(parsed, JudgeError) else read_message(parsed, headers)
+        return parsed if isinstance(parsed, JudgeError) else (parsed, headers)
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         from anthropic import transform_schema

@@ -43,7 +43,7 @@ def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
     """The JSON object of a reply; a reply that is none was cut or mangled on its way."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         return MayRetry(

@@ -60,7 +60,7 @@ class Window:
     def _fits(self, count: int, held: int, tokens: int) -> bool:
         if self._requests is not None and count >= self._requests:
             return False
-        return self._tokens is None or held + tokens <= self._tokens
+        return self._tokens is None or held <= self._tokens
 
 
 class Limiter:

@@ -15,7 +15,7 @@ from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait, R
 ATTEMPTS = 4
 LONGEST_WAIT_S = 30.0
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT_S, jitter=0.5)
+_backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=LONGEST_WAIT_S, jitter=0.5)
 
 
 def _nothing(number: int, outcome: Reply | JudgeError) -> None:

@@ -36,14 +36,14 @@ MEASURES = (
     "cosine of neighbourhood",
     "cosine of window",
 )
-TOPICAL = 0.4
+TOPICAL = 0.35
 """Cosine at which two texts are plainly of one topic: more than that says no more about the mark."""
 NEAR = 6
 """Words on either side of the mark that count as near it."""
 RIDGE = 0.004
 """Penalty on the mean squared slope."""
-ZERO_WEIGHT = 2.0
-"""Grade 0 counts twice in the fit: most of what a judge sees in a run (other units' explanations, silent windows) deserves it."""
+ZERO_SHARE = 0.4
+"""Weight of grade 0 in the fit, the others sharing the rest: most of what a judge sees (other units' explanations, silent windows) deserves 0."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class GradeModel:
     """Measures to grades, fitted to graded cases: cumulative logits with common slopes, at or above zero."""
 
     def __init__(self, measures: Floats, grades: NDArray[np.int64], levels: int) -> None:
-        """Fit to `measures` (n, 10) and `grades` (n,) in 0..levels-1, each grade weighted alike."""
+        """Fit to `measures` (n, 10) and `grades` (n,) in 0..levels-1, grade 0 with `ZERO_SHARE` of the weight, the others alike."""
         self.levels = levels
         counts = np.bincount(grades, minlength=levels)
         if counts.min() < 2:
@@ -102,13 +102,14 @@ class GradeModel:
                 f"the rubric's calibration has {counts.min()} cases of grade {counts.argmin()}: add at least 2 of each"
             )
         width = measures.shape[1]
-        weights = 1.0 / counts[grades] * np.where(grades == 0, ZERO_WEIGHT, 1.0)
-        weights *= len(grades) / weights.sum()
+        shares = np.full(levels, (1 - ZERO_SHARE) / (levels - 1))
+        shares[0] = ZERO_SHARE
+        weights = (shares / counts)[grades]
 
         def loss(parameters: Floats) -> float:
             slopes, cuts = parameters[:width], _cuts(parameters[width:])
             chances = _chances(measures @ slopes, cuts)[np.arange(len(grades)), grades]
-            fit = -float(weights @ np.log(np.maximum(chances, 1e-12))) / len(grades)
+            fit = -float(weights @ np.log(np.maximum(chances, 1e-12)))
             penalty: float = RIDGE * float(slopes @ slopes) / width
             return fit + penalty
 

@@ -1,0 +1,247 @@
+"""A world whose truth is known: a subject, a dictionary and a corpus in which every unit answers to words we chose.
+
+The subject is a Llama whose blocks pass the embedding through: a word's residual is its own embedding. Each word of a concept
+points along that concept's direction, its five strong words with more than half of the largest activation and its five weak
+ones with less. Strong words *are* the concept (grade 3); weak ones are only related to it (grade 1). Units of kind `pure`
+answer to one concept, `pair` to two unrelated ones, `noise` to a random handful of filler words.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from autointerp.judges.base import ExplainMaterial, Prompt, Reply, ScoreMaterial, Usage
+from autointerp.spec import Spec, parse
+
+CONCEPTS = ("harbour", "orchard", "furnace", "glacier", "theatre", "monsoon", "bakery", "quarry")
+STRONG, WEAK, FILLERS = 5, 5, 60
+BIAS = 8.0
+"""The constant component that keeps RMSNorm from rescaling words differently."""
+
+
+def strong_word(concept: str, i: int) -> str:
+    return f"{concept}{i}"
+
+
+def weak_word(concept: str, i: int) -> str:
+    return f"near{concept}{i}"
+
+
+def vocabulary() -> list[str]:
+    words = ["[UNK]"]
+    for concept in CONCEPTS:
+        words += [strong_word(concept, i) for i in range(STRONG)] + [weak_word(concept, i) for i in range(WEAK)]
+    return words + [f"filler{i}" for i in range(FILLERS)]
+
+
+def strength(word: str) -> tuple[str, float] | None:
+    """A word's concept and its activation there, as a share of the largest: 0.6..1.0 strong, 0.1..0.5 weak."""
+    for concept in CONCEPTS:
+        if word.startswith(concept):
+            return concept, 0.6 + 0.1 * int(word[len(concept) :])
+        if word.startswith(f"near{concept}"):
+            return concept, 0.1 + 0.1 * int(word[len(concept) + 4 :])
+    return None
+
+
+@dataclass(frozen=True)
+class World:
+    """Folders of a planted subject and dictionary, the corpus file, and what each feature and neuron answers to."""
+
+    subject: Path
+    dictionary: Path
+    corpus: Path
+    features: tuple[tuple[str, ...], ...]
+    neurons: tuple[tuple[str, ...], ...]
+    """The words' concepts, or filler words, that each unit answers to."""
+
+    def kind(self, unit_id: str) -> str:
+        """`pure`, `pair` or `noise`."""
+        name, number = unit_id.rstrip("+-").split("-")[:2]
+        answers = (self.features if name == "feature" else self.neurons)[int(number)]
+        return "noise" if answers[0].startswith("filler") else "pure" if len(answers) == 1 else "pair"
+
+    def spec(self, **sections: Mapping[str, Any]) -> Spec:
+        """A spec over this world; `sections` replace keys of its tables."""
+        data: dict[str, Any] = {
+            "name": "planted",
+            "subject": {"model": str(self.subject), "precision": "float32"},
+            "dictionary": {"path": str(self.dictionary)},
+            "corpus": {"sources": [str(self.corpus)], "context_tokens": 64, "max_tokens": 60_000},
+            "units": {
+                "feature_ids": list(range(len(self.features))),
+                "neuron_ids": [f"{i}+" for i in range(len(self.neurons))],
+            },
+            "harvest": {"window_tokens": 16},
+            "explain": {"top": 6, "spread": 4, "quiet": 3},
+            "score": {"per_bin": 4, "shuffled": 4, "base_rate": 4},
+        }
+        for name, table in sections.items():
+            data[name] = data.get(name, {}) | dict(table)
+        return parse(data)
+
+
+def units(pure: int, pair: int, noise: int, seed: int) -> tuple[tuple[str, ...], ...]:
+    rng = random.Random(seed)
+    found = [(CONCEPTS[i % len(CONCEPTS)],) for i in range(pure)]
+    found += [tuple(rng.sample(CONCEPTS, 2)) for _ in range(pair)]
+    found += [tuple(f"filler{i}" for i in rng.sample(range(FILLERS), 8)) for _ in range(noise)]
+    return tuple(found)
+
+
+def make(folder: Path, *, documents: int = 300, extra: tuple[str, ...] = (), seed: int = 0) -> World:
+    """Write a planted world. `extra` are documents to add to the corpus, such as hostile ones."""
+    words = vocabulary()
+    features, neurons = units(8, 4, 4, seed=1), units(4, 6, 6, seed=2)
+    directions, d_model = _directions(words)
+    _subject(folder / "subject", words, directions, d_model, neurons)
+    _dictionary(folder / "dictionary", directions, d_model, features)
+    corpus = folder / "corpus.jsonl"
+    rng = random.Random(seed)
+    texts = [" ".join(_sentence(rng) for _ in range(12)) for _ in range(documents)]
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, *extra]))
+    return World(folder / "subject", folder / "dictionary", corpus, features, neurons)
+
+
+def _sentence(rng: random.Random) -> str:
+    filler = [f"filler{rng.randrange(FILLERS)}" for _ in range(8)]
+    concept = rng.choice(CONCEPTS)
+    word = strong_word if rng.random() < 0.5 else weak_word
+    filler.insert(rng.randrange(9), word(concept, rng.randrange(5)))
+    return " ".join(filler)
+
+
+def _directions(words: list[str]) -> tuple[dict[str, torch.Tensor], int]:
+    """Each word's embedding: its concept's axis times its strength, or a filler's own axis; and the constant axis 0."""
+    axes = {name: 1 + i for i, name in enumerate([*CONCEPTS, *(f"filler{i}" for i in range(FILLERS))])}
+    d_model = 80
+    table = {}
+    for word in words:
+        row = torch.zeros(d_model)
+        row[0] = BIAS
+        known = strength(word)
+        if known:
+            row[axes[known[0]]] = known[1]
+        elif word in axes:
+            row[axes[word]] = 0.3 + 0.7 * (axes[word] * 37 % 11) / 10
+        table[word] = row
+    return table, d_model
+
+
+def _axis(directions: dict[str, torch.Tensor], answer: str) -> torch.Tensor:
+    row = directions[answer if answer.startswith("filler") else strong_word(answer, 4)].clone()
+    row[0] = 0
+    return row / row.norm()
+
+
+def _subject(
+    folder: Path, words: list[str], directions: dict[str, torch.Tensor], d_model: int, neurons: tuple[tuple[str, ...], ...]
+) -> None:
+    config = LlamaConfig(
+        vocab_size=len(words), hidden_size=d_model, intermediate_size=len(neurons), num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.stack([directions[word] for word in words]))
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+            layer.mlp.gate_proj.weight.zero_()
+            layer.mlp.gate_proj.weight[:, 0] = 1.0
+            rows = [torch.stack([_axis(directions, a) for a in answers]).sum(0) for answers in neurons]
+            layer.mlp.up_proj.weight.copy_(torch.stack(rows))
+    model.save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+
+
+def _dictionary(
+    folder: Path, directions: dict[str, torch.Tensor], d_model: int, features: tuple[tuple[str, ...], ...]
+) -> None:
+    rows = torch.stack([torch.stack([_axis(directions, a) for a in answers]).sum(0) for answers in features])
+    folder.mkdir(parents=True)
+    tensors = {
+        "W_enc": rows.T.contiguous(),
+        "b_enc": torch.full((len(features),), -0.01),
+        "W_dec": torch.nn.functional.normalize(rows, dim=1),
+        "b_dec": torch.zeros(d_model),
+    }
+    save_file(tensors, folder / "sae_weights.safetensors")
+    config = {
+        "architecture": "standard", "d_in": d_model, "d_sae": len(features), "hook_name": "blocks.0.hook_resid_post",
+        "apply_b_dec_to_input": False, "normalize_activations": "none", "dtype": "float32",
+    }  # fmt: skip
+    (folder / "cfg.json").write_text(json.dumps(config))
+
+
+def marked_word(tokens: tuple[str, ...], mark: int) -> str:
+    return tokens[mark].strip()
+
+
+def said(explanation: str) -> str | None:
+    """The concept that an explanation names."""
+    return next((concept for concept in CONCEPTS if concept in explanation), None)
+
+
+def grade(explanation: str, word: str) -> int:
+    """The truth: 3 when the marked word is the concept, 1 when it is only related, else 0."""
+    known = strength(word)
+    if known is None or known[0] != said(explanation):
+        return 0
+    return 3 if known[1] > 0.55 else 1
+
+
+class PlantedJudge:
+    """A judge that knows the concepts. It is no LLM, and reads the material alone."""
+
+    name = "planted"
+    is_llm = False
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"judge": self.name}
+
+    def count_tokens(self, prompt: Prompt) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+    def ask(self, prompt: Prompt) -> Reply:
+        return Reply(json.dumps(answer(prompt.material)), "complete", Usage(), "planted")
+
+
+class SwappedJudge(PlantedJudge):
+    """Explains every unit as another concept than the one it answers to."""
+
+    def ask(self, prompt: Prompt) -> Reply:
+        if isinstance(prompt.material, ScoreMaterial):
+            return super().ask(prompt)
+        concept = said(answer(prompt.material)["explanation"])
+        wrong = CONCEPTS[(CONCEPTS.index(concept) + 3) % len(CONCEPTS)] if concept else CONCEPTS[0]
+        return Reply(json.dumps({"explanation": f"words about a {wrong}"}), "complete", Usage(), "planted")
+
+
+def answer(material: ExplainMaterial | ScoreMaterial) -> dict[str, Any]:
+    if isinstance(material, ScoreMaterial):
+        word = marked_word(material.window.tokens, material.window.mark)
+        return {"reason": f"the marked word is {word}", "grade": grade(material.explanation, word)}
+    marked = [marked_word(window.tokens, window.mark) for window in material.activating]
+    concepts = Counter(known[0] for word in marked if (known := strength(word)))
+    if not concepts:
+        return {"explanation": "filler words without a common theme"}
+    return {"explanation": f"words about a {concepts.most_common(1)[0][0]}"}
