@@ -11,7 +11,7 @@ from statistics import fmean
 from autointerp import explain, plan, score
 from autointerp.caller import call_key
 from autointerp.judges import open_judge, prices
-from autointerp.judges.base import Judge, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges.base import Judge, JudgeError, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.ledger import Ledger, calls, verdicts
 from autointerp.pipeline import Run
 from autointerp.records import Explanation, Outcome
@@ -125,7 +125,10 @@ def _count(count: Callable[[Prompt], int | None], prompts: Sequence[Prompt]) -> 
     drawn = random.Random(0).sample(range(len(prompts)), min(SAMPLE, len(prompts)))
     counted: list[tuple[int, int]] = []
     for i in drawn:
-        exact = count(prompts[i])
+        try:
+            exact = count(prompts[i])
+        except JudgeError:
+            exact = None
         if exact is None:
             return sum(rough), "by rule of thumb"
         counted.append((exact, rough[i]))

@@ -25,11 +25,11 @@ ATTEMPT_S = 900
 
 @dataclass(frozen=True)
 class Package:
-    """One wheel: its name and version on the package index, and the sha256 of the file."""
+    """One wheel: its name and version on the package index, and the sha256 of the file, or None where its content is checked."""
 
     name: str
     version: str
-    sha256: str
+    sha256: str | None
 
 
 def download(package: Package, folder: Path) -> Path:
@@ -38,10 +38,11 @@ def download(package: Package, folder: Path) -> Path:
         raise UsageError(f"{package.name} is downloaded with pip, which this Python lacks: run `{sys.executable} -m ensurepip`")
     folder.mkdir(parents=True, exist_ok=True)
     requirement = folder / "requirement.txt"
-    requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    pinned = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
+    requirement.write_text(f"{package.name}=={package.version}{pinned}\n")
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-        "--only-binary", ":all:", "--require-hashes", "--requirement", str(requirement), "--dest", str(folder),
+        "--only-binary", ":all:", "--requirement", str(requirement), "--dest", str(folder),
     ]  # fmt: skip
     problem = ""
     for attempt in range(ATTEMPTS):

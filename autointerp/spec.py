@@ -142,7 +142,7 @@ class Judge(Section):
 
     model: str = "embedded"
     """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
-    base_url: str | None = None
+    base_url: str | None = _setting(None)
     """Where an OpenAI-compatible server listens (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
     thinking: bool = False
     """Let the model think before it answers. Raise `max_output_tokens` with it: thinking counts."""

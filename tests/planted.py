@@ -3,7 +3,10 @@
 The subject is a Llama whose blocks pass the embedding through: a word's residual is its own embedding. Each word of a concept
 points along that concept's direction, its five strong words with more than half of the largest activation and its five weak
 ones with less. Strong words *are* the concept (grade 3); weak ones are only related to it (grade 1). Units of kind `pure`
-answer to one concept, `pair` to two unrelated ones, `noise` to a random handful of filler words.
+answer to one concept, `pair` to two unrelated ones, `noise` to a random handful of filler words, `rare` to a word of three
+documents, `absent` to one that never occurs, and `strange` to the words that a test added.
+
+The tokenizer is a Llama's in kind: words are pieces of a unigram vocabulary, everything else falls back to bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,16 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from autointerp.judges.base import ExplainMaterial, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.spec import Spec, parse
+from sae.sources import clean
 
 CONCEPTS = ("harbour", "orchard", "furnace", "glacier", "theatre", "monsoon", "bakery", "quarry")
 STRONG, WEAK, FILLERS = 5, 5, 60
 BIAS = 8.0
 """The constant component that keeps RMSNorm from rescaling words differently."""
+STRANGE, PLAIN = "strange", "plain"
+IDLE = ("rare", "absent")
+SPACE = "\u2581"
+"""What the tokenizer's pieces have in place of a space."""
 
 
 def strong_word(concept: str, i: int) -> str:
@@ -38,20 +46,33 @@ def weak_word(concept: str, i: int) -> str:
     return f"near{concept}{i}"
 
 
-def vocabulary() -> list[str]:
-    words = ["[UNK]"]
+def vocabulary(extra: Sequence[str] = ()) -> list[str]:
+    """All words; those of `extra` texts come last."""
+    words: list[str] = []
     for concept in CONCEPTS:
         words += [strong_word(concept, i) for i in range(STRONG)] + [weak_word(concept, i) for i in range(WEAK)]
-    return words + [f"filler{i}" for i in range(FILLERS)]
+    return words + [f"filler{i}" for i in range(FILLERS)] + list(IDLE) + strange_words(extra)
+
+
+def strange_words(extra: Sequence[str]) -> list[str]:
+    """The words of added texts that are neither planted nor long, in order of appearance."""
+    known = set(vocabulary()) if extra else set()
+    return list(dict.fromkeys(w for text in extra for w in clean(text).split(" ") if 0 < len(w) <= 80 and w not in known))
+
+
+def plain(extra: Sequence[str]) -> tuple[str, ...]:
+    """The same texts with every strange word replaced by a harmless one that the subject cannot tell from it."""
+    harmless = {word: f"{PLAIN}{i}" for i, word in enumerate(strange_words(extra))}
+    return tuple(" ".join(harmless.get(word, word) for word in clean(text).split(" ")) for text in extra)
 
 
 def strength(word: str) -> tuple[str, float] | None:
-    """A word's concept and its activation there, as a share of the largest: 0.6..1.0 strong, 0.1..0.5 weak."""
+    """A word's concept and how strongly it is that: 0.55..0.95 strong, 0.05..0.45 weak; none lies near a bin's edge."""
     for concept in CONCEPTS:
         if word.startswith(concept):
-            return concept, 0.6 + 0.1 * int(word[len(concept) :])
+            return concept, 0.55 + 0.1 * int(word[len(concept) :])
         if word.startswith(f"near{concept}"):
-            return concept, 0.1 + 0.1 * int(word[len(concept) + 4 :])
+            return concept, 0.05 + 0.1 * int(word[len(concept) + 4 :])
     return None
 
 
@@ -67,9 +88,11 @@ class World:
     """The words' concepts, or filler words, that each unit answers to."""
 
     def kind(self, unit_id: str) -> str:
-        """`pure`, `pair` or `noise`."""
+        """`pure`, `pair`, `noise`, `rare`, `absent` or `strange`."""
         name, number = unit_id.rstrip("+-").split("-")[:2]
         answers = (self.features if name == "feature" else self.neurons)[int(number)]
+        if answers[0] in (*IDLE, STRANGE):
+            return answers[0]
         return "noise" if answers[0].startswith("filler") else "pure" if len(answers) == 1 else "pair"
 
     def spec(self, **sections: Mapping[str, Any]) -> Spec:
@@ -100,16 +123,26 @@ def units(pure: int, pair: int, noise: int, seed: int) -> tuple[tuple[str, ...],
     return tuple(found)
 
 
-def make(folder: Path, *, documents: int = 300, extra: tuple[str, ...] = (), seed: int = 0) -> World:
-    """Write a planted world. `extra` are documents to add to the corpus, such as hostile ones."""
-    words = vocabulary()
+def make(
+    folder: Path, *, documents: int = 300, extra: Sequence[str] = (), idle: bool = False, seed: int = 0
+) -> World:
+    """Write a planted world.
+
+    `extra` are documents to add to the corpus, such as hostile ones: their words join the vocabulary, and one feature answers to
+    them. `idle` adds a feature whose word stands in three documents and one whose word stands in none.
+    """
+    words = vocabulary(extra)
     features, neurons = units(8, 4, 4, seed=1), units(4, 6, 6, seed=2)
-    directions, d_model = _directions(words)
-    _subject(folder / "subject", words, directions, d_model, neurons)
-    _dictionary(folder / "dictionary", directions, d_model, features)
-    corpus = folder / "corpus.jsonl"
+    features += tuple((word,) for word in IDLE) if idle else ()
+    features += ((STRANGE,),) if extra else ()
+    directions = {word: _embedding(word, i) for i, word in enumerate(words)}
+    _subject(folder / "subject", words, directions, neurons)
+    _dictionary(folder / "dictionary", features)
     rng = random.Random(seed)
     texts = [" ".join(_sentence(rng) for _ in range(12)) for _ in range(documents)]
+    if idle:
+        texts[3:6] = [f"{text} rare" for text in texts[3:6]]
+    corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, *extra]))
     return World(folder / "subject", folder / "dictionary", corpus, features, neurons)
 
@@ -122,68 +155,74 @@ def _sentence(rng: random.Random) -> str:
     return " ".join(filler)
 
 
-def _directions(words: list[str]) -> tuple[dict[str, torch.Tensor], int]:
-    """Each word's embedding: its concept's axis times its strength, or a filler's own axis; and the constant axis 0."""
-    axes = {name: 1 + i for i, name in enumerate([*CONCEPTS, *(f"filler{i}" for i in range(FILLERS))])}
-    d_model = 80
-    table = {}
-    for word in words:
-        row = torch.zeros(d_model)
-        row[0] = BIAS
-        known = strength(word)
-        if known:
-            row[axes[known[0]]] = known[1]
-        elif word in axes:
-            row[axes[word]] = 0.3 + 0.7 * (axes[word] * 37 % 11) / 10
-        table[word] = row
-    return table, d_model
+_AXES = {
+    name: 1 + i for i, name in enumerate([*CONCEPTS, *(f"filler{i}" for i in range(FILLERS)), *IDLE, STRANGE])
+}
+D_MODEL = 80
 
 
-def _axis(directions: dict[str, torch.Tensor], answer: str) -> torch.Tensor:
-    row = directions[answer if answer.startswith("filler") else strong_word(answer, 4)].clone()
-    row[0] = 0
-    return row / row.norm()
+def _embedding(word: str, number: int) -> torch.Tensor:
+    """(D_MODEL,): along a word's axis its strength, and along axis 0 the constant that all words share."""
+    row = torch.zeros(D_MODEL)
+    row[0] = BIAS
+    known = strength(word)
+    if known:
+        row[_AXES[known[0]]] = known[1]
+    elif word in _AXES:
+        row[_AXES[word]] = 0.3 + 0.7 * (_AXES[word] * 37 % 11) / 10
+    else:
+        row[_AXES[STRANGE]] = 0.2 + 0.7 * (number * 37 % 11) / 10
+    return row
+
+
+def _reading(answers: Sequence[str]) -> torch.Tensor:
+    """(D_MODEL,): the sum of the axes of what a unit answers to."""
+    row = torch.zeros(D_MODEL)
+    row[[_AXES[answer] for answer in answers]] = 1.0
+    return row
 
 
 def _subject(
-    folder: Path, words: list[str], directions: dict[str, torch.Tensor], d_model: int, neurons: tuple[tuple[str, ...], ...]
+    folder: Path, words: Sequence[str], directions: Mapping[str, torch.Tensor], neurons: Sequence[Sequence[str]]
 ) -> None:
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), SPACE, *(SPACE + word for word in words)]
     config = LlamaConfig(
-        vocab_size=len(words), hidden_size=d_model, intermediate_size=len(neurons), num_hidden_layers=2,
+        vocab_size=len(pieces), hidden_size=D_MODEL, intermediate_size=len(neurons), num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
     torch.manual_seed(0)
     model = LlamaForCausalLM(config)
     with torch.no_grad():
-        model.model.embed_tokens.weight.copy_(torch.stack([directions[word] for word in words]))
+        table = torch.zeros(len(pieces), D_MODEL)
+        table[:, 0] = BIAS
+        table[-len(words) :] = torch.stack([directions[word] for word in words])
+        model.model.embed_tokens.weight.copy_(table)
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
             layer.mlp.gate_proj.weight.zero_()
             layer.mlp.gate_proj.weight[:, 0] = 1.0
-            rows = [torch.stack([_axis(directions, a) for a in answers]).sum(0) for answers in neurons]
-            layer.mlp.up_proj.weight.copy_(torch.stack(rows))
+            layer.mlp.up_proj.weight.copy_(torch.stack([_reading(answers) for answers in neurons]))
     model.save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    scores = [(piece, -20.0 if i < 258 else -1.0) for i, piece in enumerate(pieces)]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
 
 
-def _dictionary(
-    folder: Path, directions: dict[str, torch.Tensor], d_model: int, features: tuple[tuple[str, ...], ...]
-) -> None:
-    rows = torch.stack([torch.stack([_axis(directions, a) for a in answers]).sum(0) for answers in features])
+def _dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
+    rows = torch.stack([_reading(answers) for answers in features])
     folder.mkdir(parents=True)
     tensors = {
         "W_enc": rows.T.contiguous(),
         "b_enc": torch.full((len(features),), -0.01),
         "W_dec": torch.nn.functional.normalize(rows, dim=1),
-        "b_dec": torch.zeros(d_model),
+        "b_dec": torch.zeros(D_MODEL),
     }
     save_file(tensors, folder / "sae_weights.safetensors")
     config = {
-        "architecture": "standard", "d_in": d_model, "d_sae": len(features), "hook_name": "blocks.0.hook_resid_post",
+        "architecture": "standard", "d_in": D_MODEL, "d_sae": len(features), "hook_name": "blocks.0.hook_resid_post",
         "apply_b_dec_to_input": False, "normalize_activations": "none", "dtype": "float32",
     }  # fmt: skip
     (folder / "cfg.json").write_text(json.dumps(config))
@@ -203,7 +242,7 @@ def grade(explanation: str, word: str) -> int:
     known = strength(word)
     if known is None or known[0] != said(explanation):
         return 0
-    return 3 if known[1] > 0.55 else 1
+    return 3 if known[1] > 0.5 else 1
 
 
 class PlantedJudge:
@@ -226,13 +265,13 @@ class PlantedJudge:
 
 
 class SwappedJudge(PlantedJudge):
-    """Explains every unit as another concept than the one it answers to."""
+    """Explains every unit as a concept that it does not answer to."""
 
     def ask(self, prompt: Prompt) -> Reply:
         if isinstance(prompt.material, ScoreMaterial):
             return super().ask(prompt)
-        concept = said(answer(prompt.material)["explanation"])
-        wrong = CONCEPTS[(CONCEPTS.index(concept) + 3) % len(CONCEPTS)] if concept else CONCEPTS[0]
+        seen = {known[0] for w in prompt.material.activating if (known := strength(marked_word(w.tokens, w.mark)))}
+        wrong = next(concept for concept in CONCEPTS if concept not in seen)
         return Reply(json.dumps({"explanation": f"words about a {wrong}"}), "complete", Usage(), "planted")
 
 

@@ -1,4 +1,4 @@
-"""The wire formats of the three protocols that `provider_server` speaks: reading requests, writing replies and errors."""
+"""The wire formats that `provider_server` speaks: reading requests, writing replies and errors."""
 
 from __future__ import annotations
 

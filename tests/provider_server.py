@@ -1,14 +1,14 @@
 """A judge provider on 127.0.0.1 that speaks three real protocols, keeps exact books and fails on request.
 
-Anthropic Messages (`/v1/messages`, `/v1/messages/count_tokens`), OpenAI Responses (`/v1/responses`, `/v1/responses/input_tokens`) and
-Chat Completions (`/v1/chat/completions`) over HTTP/1.1 with keep-alive. In a test:
+Anthropic Messages (`/v1/messages`, `/v1/messages/count_tokens`), OpenAI Responses (`/v1/responses`,
+`/v1/responses/input_tokens`) and Chat Completions (`/v1/chat/completions`) over HTTP/1.1 with keep-alive. In a test:
 
     with ProviderServer(brain, Faults(share=0.2, seed=1)) as server:
         ...                      # ANTHROPIC_BASE_URL = server.url; OPENAI_BASE_URL, base_url = server.url + "/v1"
         server.books             # one Entry a request served, in order
 
-As a process of its own: `python -m tests.provider_server --port 0 --books FILE --faults 0.2 --seed 1 --brain module:function`; its first
-line of output is its URL, and `read_books(FILE)` reads the books, also while it runs.
+As a process of its own: `python -m tests.provider_server --port 0 --books FILE --faults 0.2 --seed 1 --brain
+module:function`; its first line of output is its URL, and `read_books(FILE)` reads the books, also while it runs.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Entry:
 
 
 class Faults:
-    """A plan of faults. Each request's is drawn from the seed, its body and how often that body came, whatever the threads' order."""
+    """A plan of faults, each drawn from the seed, the body and how often it came, whatever the threads' order."""
 
     def __init__(self, share: float = 0.0, seed: int = 0, kinds: Sequence[str] = PASSING + FINAL) -> None:
         self.share, self.seed, self.kinds = share, seed, tuple(kinds)

@@ -1,4 +1,4 @@
-"""The limiter: never more than allowed in any minute, in order, for all threads, and awake at once when the run stops."""
+"""The limiter: never more than allowed in any minute, for all threads, and awake at once when the run stops."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ def provider_of(model: str) -> str:
 
 
 def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
-    """The judge that the settings name, ready to ask. `rubric` calibrates the embedded one; LLMs read theirs in the prompt.
+    """The judge that the settings name, ready to ask. `rubric` calibrates the embedded one; LLMs read theirs in the
+    prompt.
 
     SDKs are imported here and not before: they take more than a second. Raises `UsageError` for a missing key, and for
     settings that the provider or model does not take.

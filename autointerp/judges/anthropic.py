@@ -1,6 +1,7 @@
 """Claude through the Messages API: one attempt a call, structured output, the system prompt marked for caching.
 
-Written against anthropic 2.11 (API version 2026-10-21). That API takes no temperature; what varies between repeats is the model's own.
+Written against anthropic 2.11 (API version 2026-10-21). That API takes no temperature; what varies between repeats is
+the model's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from autointerp.spec import Judge as JudgeSettings
 PROVIDER = "anthropic"
 KEY = "ANTHROPIC_API_KEY"
 
-# platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting, "Thinking support, defaults, and rejected configurations by model"
+# platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting, "Thinking support, defaults, and rejected
+# configurations by model"
 ALWAYS_THINKING = ("claude-opus-5-5", "claude-fable-", "claude-mythos-")
 BETWEEN_TOOLS = ("claude-sonnet-5-5",)
 BUDGETED_THINKING = ("claude-3", "claude-opus-4-1", "claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5")
@@ -60,7 +62,6 @@ class AnthropicJudge:
             "provider": PROVIDER,
             "model": self._model,
             "api": f"messages/{self._client.default_headers['anthropic-version']}",
-            "base_url": self._settings.base_url,
             "thinking": self._settings.thinking,
         }
 
@@ -146,7 +147,7 @@ def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply |
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Anthropic's counts, which are disjoint already: `input_tokens` excludes what was read from or written to the cache."""
+    """Anthropic's counts, disjoint already: `input_tokens` excludes what the cache held or took."""
     return Usage(
         input_tokens=http.count(usage, "input_tokens"),
         output_tokens=http.count(usage, "output_tokens"),

@@ -1,7 +1,7 @@
 """Any server that speaks Chat Completions: vLLM, llama.cpp, Ollama, gateways.
 
-The request holds only what all of them take. Some servers answer with JSON inside prose or a code fence; that is for whoever parses the
-reply. Usage that a server leaves out is marked unknown.
+The request holds only what all of them take. Some servers answer with JSON inside prose or a code fence; that is for
+whoever parses the reply. Usage that a server leaves out is marked unknown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CompatibleJudge:
     is_llm = True
 
     def __init__(self, settings: JudgeSettings) -> None:
-        """Raises `UsageError` where `base_url` is missing. The key is `OPENAI_COMPATIBLE_API_KEY`; local servers need none."""
+        """Raises `UsageError` where `base_url` is missing. Local servers need no `OPENAI_COMPATIBLE_API_KEY`."""
         if not settings.base_url:
             raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
         self._model = settings.model.partition("/")[2]
@@ -54,7 +54,6 @@ class CompatibleJudge:
             "provider": PROVIDER,
             "model": self._model,
             "api": "chat/completions",
-            "base_url": self._settings.base_url,
             "temperature": self._temperature,
         }
 

@@ -1,7 +1,8 @@
 """One HTTP attempt at a provider: its body within a deadline, and connection failures as outcomes.
 
-The SDKs' read timeout restarts with every byte, so a server that trickles could hold a thread for ever. Here the whole reply has
-`timeout_s`. Outcomes are returned and not raised, so that no SDK exception stays behind as their context.
+The SDKs' read timeout restarts with every byte, so a server that trickles could hold a thread for ever. Here the
+whole reply has `timeout_s`. Outcomes are returned and not raised, so that no SDK exception stays behind as their
+context.
 """
 
 from __future__ import annotations
@@ -46,9 +47,8 @@ def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        return MayRetry(
-            f"{provider} answered with something that is not a JSON object: {tidy(body[:80].decode(errors='replace'))!r}"
-        )
+        start = tidy(body[:80].decode(errors="replace"))
+        return MayRetry(f"{provider} answered with something that is not a JSON object: {start!r}")
     return value
 
 

@@ -1,7 +1,7 @@
 """Requests and tokens a minute over all threads of this process, and the pauses that a provider asks for.
 
-pyrate-limiter comes closest among the libraries, but neither it nor limits or aiolimiter can settle a reservation to what a call really
-used, hold everybody for a `retry-after`, and wake waiting threads when the run stops.
+pyrate-limiter comes closest among the libraries, but neither it nor limits or aiolimiter can settle a reservation to
+what a call really used, hold everybody for a `retry-after`, and wake waiting threads when the run stops.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Admission:
 class Window:
     """The calls admitted in the last minute, exactly. Pure: it knows neither clocks nor threads.
 
-    In any 60 s at most `requests` calls are admitted and at most `tokens` tokens are held; the burst is the limit itself. A
-    single call larger than `tokens` is admitted when the window is empty, alone, for it could never be otherwise.
+    In any 60 s at most `requests` calls are admitted and at most `tokens` tokens are held; the burst is the limit
+    itself. A single call larger than `tokens` is admitted when the window is empty, alone, for it could never be
+    otherwise.
     """
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
@@ -60,13 +61,14 @@ class Window:
     def _fits(self, count: int, held: int, tokens: int) -> bool:
         if self._requests is not None and count >= self._requests:
             return False
-        return self._tokens is None or held <= self._tokens
+        return self._tokens is None or held + tokens <= self._tokens
 
 
 class Limiter:
     """Admission for all threads that share an account, in the order in which they ask.
 
-    `clock` is monotonic, in seconds; `wait` waits on a condition for at most so many seconds (None: until it is notified). Tests replace both.
+    `clock` is monotonic, in seconds; `wait` waits on a condition for at most so many seconds (None: until it is
+    notified). Tests replace both.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Limiter:
         return self._aborted.is_set()
 
     def acquire(self, tokens: int = 0) -> Admission:
-        """Wait until a call that may use `tokens` (input estimate and reserved output) is admitted. Raises `Aborted`."""
+        """Wait until a call of up to `tokens` (input estimate and reserved output) is admitted. Raises `Aborted`."""
         with self._lock:
             mine = threading.Condition(self._lock)
             self._queue.append(mine)
@@ -119,7 +121,7 @@ class Limiter:
             self._wake_first()
 
     def pause(self, seconds: float) -> None:
-        """Admit nobody for `seconds`: the provider asked this account to wait. A shorter pause never ends a longer one."""
+        """Admit nobody for `seconds`: the provider asked for it. A shorter pause never ends a longer one."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 

@@ -19,8 +19,8 @@ from autointerp.spec import Judge as JudgeSettings
 PROVIDER = "openai"
 KEY = "OPENAI_API_KEY"
 
-# The least effort that each family takes (developers.openai.com/api/docs/guides/reasoning); first match wins. Families that do
-# not reason reject the parameter, and unknown ones are left to their default.
+# The least effort that each family takes (developers.openai.com/api/docs/guides/reasoning); first match wins.
+# Families that do not reason reject the parameter, and unknown ones are left to their default.
 LEAST_EFFORT: tuple[tuple[str, str | None], ...] = (
     (r"gpt-.*-(chat|pro|codex)", None),
     (r"gpt-6-astra|gpt-6\.1-", "low"),
@@ -53,7 +53,6 @@ class OpenAIJudge:
             "provider": PROVIDER,
             "model": self._model,
             "api": "responses",
-            "base_url": self._settings.base_url,
             "thinking": self._settings.thinking,
             "temperature": self._settings.temperature,
         }

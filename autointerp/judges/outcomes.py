@@ -1,8 +1,9 @@
 """Every error that a provider can answer with, as one of the five outcomes of `autointerp.judges.base`.
 
-The rules branch on the HTTP status and on the provider's stable codes, never on wording, except for the few cases in `_WORDING`
-that have no code of their own. Codes: Anthropic's `error.type` and `error.details.error_code` (platform.claude.com/docs/en/api/errors),
-OpenAI's `error.code` and `error.type` (developers.openai.com/api/docs/guides/error-codes), and what vLLM and llama.cpp send.
+The rules branch on the HTTP status and on the provider's stable codes, never on wording, except for the few cases in
+`_WORDING` that have no code of their own. Codes: Anthropic's `error.type` and `error.details.error_code`
+(platform.claude.com/docs/en/api/errors), OpenAI's `error.code` and `error.type`
+(developers.openai.com/api/docs/guides/error-codes), and what vLLM and llama.cpp send.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from autointerp.judges.waits import retry_after
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer that is an error, free of any SDK: its status (None inside a 200), stable codes, message and headers."""
+    """An error answer, free of any SDK: its status (None inside a 200), stable codes, message and headers."""
 
     provider: str
     status: int | None
@@ -96,8 +97,9 @@ _STATUS_STOP = {
 }
 _STATUS_RETRY = frozenset({408, 409, 425, 499})
 
-# Cases that providers tell apart by wording alone. The first is Anthropic's and vLLM's, the second Anthropic's, the third Anthropic's
-# for models whose thinking cannot be set as asked, and the last what a body cut off on its way up comes back as.
+# Cases that providers tell apart by wording alone. The first is Anthropic's and vLLM's, the second Anthropic's, the
+# third Anthropic's for models whose thinking cannot be set as asked, and the last what a body cut off on its way up
+# comes back as.
 _WORDING: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"prompt is too long|maximum context length|exceeds? the (available )?context", re.IGNORECASE),
@@ -112,7 +114,8 @@ _WORDING: tuple[tuple[re.Pattern[str], str], ...] = (
 def outcome_of(failure: Failure) -> JudgeError:
     """The outcome that an error answer stands for. Codes decide first, then the status.
 
-    Money comes before rates: spend limits travel on 429 too, with Anthropic's `rate_limit_error` type beside their own code.
+    Money comes before rates: spend limits travel on 429 too, with Anthropic's `rate_limit_error` type beside their
+    own code.
     """
     line = one_line(failure)
     stop = next((_STOP[code] for code in sorted(failure.codes) if code in _STOP), None)

@@ -21,7 +21,7 @@ _NOTICE_DAYS = 90
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars a million tokens, by class. `source` says where from and as of when; `uncertain` that it is unconfirmed."""
+    """US dollars a million tokens, by class. `source` says where from, as of when; `uncertain`: unconfirmed."""
 
     input: float
     output: float
@@ -76,7 +76,7 @@ def most(input_tokens: int, output_tokens: int, price: Price | None) -> float | 
 
 
 def retirement_note(model: str, today: date | None = None) -> str | None:
-    """A sentence where `provider/model` is retired or retires within 90 days, else None. The dates are the vendors' announcements."""
+    """A sentence where `provider/model` is retired or retires within 90 days, as its vendor announced, else None."""
     provider, _, name = model.partition("/")
     dates = _table().get(provider, {}).get("retires", {})
     day = dates.get(name) or dates.get(_SNAPSHOT.sub("", name))

@@ -34,9 +34,9 @@ def attempt(
     """The reply of `call`, which makes one attempt each time.
 
     `MayRetry`, and `MustWait` of at most `longest_wait_s`, are tried again after the larger of the asked wait and an
-    exponential backoff with jitter. `on_attempt` learns how each attempt ended, numbered from 1, before any wait; `pause` is told how long
-    a `MustWait` holds everybody. Raises `MustWait` when the wait is long or attempts run out, `ItemFailed` when a passing
-    failure does not pass, and `ItemFailed` and `MustStop` at once.
+    exponential backoff with jitter. `on_attempt` learns how each attempt ended, numbered from 1, before any wait;
+    `pause` is told how long a `MustWait` holds everybody. Raises `MustWait` when the wait is long or attempts run
+    out, `ItemFailed` when a passing failure does not pass, and `ItemFailed` and `MustStop` at once.
     """
     number = 0
 

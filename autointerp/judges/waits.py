@@ -1,7 +1,7 @@
 """How long a provider asks its callers to wait, read from the headers of its answer.
 
-`retry-after` is the providers' own advice and wins when it is there. The reset headers say when a limit is full again, which is
-later than need be, so they count only where `retry-after` is missing.
+`retry-after` is the providers' own advice and wins when it is there. The reset headers say when a limit is full
+again, which is later than need be, so they count only where `retry-after` is missing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _RESET = re.compile(r"^(x-ratelimit-reset-(?P<openai>.+)|anthropic-ratelimit-(?P
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
     """Seconds to wait, or None where the headers do not say.
 
-    Reads `retry-after-ms`, `retry-after` (seconds or an HTTP date, RFC 9110 section 10.2.3), OpenAI's `x-ratelimit-reset-*`
-    (`1m30s`) and Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339). Of several resets the largest counts, and those of
-    limits with nothing remaining come before the others.
+    Reads `retry-after-ms`, `retry-after` (seconds or an HTTP date, RFC 9110 section 10.2.3), OpenAI's
+    `x-ratelimit-reset-*` (`1m30s`) and Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339). Of several resets the
+    largest counts, and those of limits with nothing remaining come before the others.
     """
     low = {name.lower(): value.strip() for name, value in headers.items()}
     advised = _sensible(_milliseconds(low.get("retry-after-ms")))
