@@ -92,10 +92,11 @@ def demo(
 ) -> int:
     """Evaluate a real dictionary, trained here in minutes on SmolLM2-135M, end to end."""
     from autointerp import demo as demo_
+    from autointerp import demo_judge
     from autointerp.progress import Progress
 
-    with Progress(quiet=quiet) as progress, demo_.judge(judge, judge_url, llm, progress.tell) as settings:
-        spec = demo_.prepare_spec(settings, overrides, progress.tell)
+    with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.tell) as chosen:
+        spec = demo_.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.tell)
         return _carry(spec, results, dry_run=dry_run, quiet=quiet, progress=progress)
 
 

@@ -71,7 +71,7 @@ def training_config() -> TrainConfig:
     from sae.train import TrainConfig
 
     return TrainConfig(
-        architecture="batchtopk", d_sae=4096, k=32, tokens=2_600_000, reuse=4, batch_tokens=2048, lr=8e-4,
+        architecture="batchtopk", d_sae=4096, k=32, tokens=2_400_000, reuse=4, batch_tokens=2048, lr=1.5e-3,
         buffer_tokens=131_072, checkpoint_steps=200, seed=0,
     )  # fmt: skip
 

@@ -10,9 +10,14 @@ from autointerp.judges.base import MarkedText
 from autointerp.records import Outcome
 
 OPEN_MARK, CLOSE_MARK = "<<", ">>"
-_FORGED = str.maketrans({"<": "＜", ">": "＞"})
+_FORGED = str.maketrans({"<": "＜", ">": "＞", "/": "／"})
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if c not in (9, 10)} | {0x7F: "\u2421"}
-_FENCE = re.compile(r"<(?=/?\s*(?:text|explanation|activating|silent)\b)", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TAG = r"(?:text|explanation|activating|silent)\b"
+_MARKS = re.compile("<<|>>")
+_FENCE = re.compile(rf"<(?=[^\w<>]*{_TAG})", re.IGNORECASE)
+_LEFT = re.compile(rf"^(?:[<>]+|[^\w<>]*/(?=[^\w<>]*{_TAG}))", re.IGNORECASE)
+_RIGHT = re.compile(r"[<>]+$")
 
 
 class ReplyUnusable(Exception):
@@ -25,17 +30,23 @@ class ReplyUnusable(Exception):
 
 def harmless(text: str) -> str:
     """Text that can neither close a fence nor forge a mark: those characters become their full-width twins."""
-    text = text.translate(_CONTROL).replace("\ud800", "�")
-    text = re.sub(r"<<|>>", lambda found: found[0].translate(_FORGED), text)
-    return _FENCE.sub("＜", text)
+    text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text.translate(_CONTROL))
+    return _forged(_FENCE, _forged(_MARKS, text))
 
 
 def show(window: MarkedText) -> str:
-    """The window as a judge reads it, the marked token between `<<` and `>>`."""
+    """The window as a judge reads it, the marked token between `<<` and `>>`.
+
+    Brackets that touch a mark are replaced too: they would lengthen it, or make a fence with it.
+    """
     before = harmless("".join(window.tokens[: window.mark]))
     marked = harmless(window.tokens[window.mark])
     after = harmless("".join(window.tokens[window.mark + 1 :]))
-    return f"{before}{OPEN_MARK}{marked}{CLOSE_MARK}{after}"
+    return f"{_forged(_RIGHT, before)}{OPEN_MARK}{_forged(_RIGHT, _forged(_LEFT, marked))}{CLOSE_MARK}{_forged(_LEFT, after)}"
+
+
+def _forged(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(lambda found: found[0].translate(_FORGED), text)
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -45,8 +56,9 @@ def read_object(text: str) -> dict[str, Any]:
         raise ReplyUnusable(f"the reply is not a JSON object: {body[:80]!r}")
     try:
         value, end = json.JSONDecoder().raw_decode(body)
-    except json.JSONDecodeError as error:
-        raise ReplyUnusable(f"the reply is not valid JSON ({error.msg}): {body[:80]!r}") from None
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
+        why = getattr(error, "msg", type(error).__name__)
+        raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[:80]!r}") from None
     if body[end:].strip():
         raise ReplyUnusable(f"text follows the JSON object: {body[end : end + 80]!r}")
     return dict(value)

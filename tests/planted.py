@@ -165,14 +165,20 @@ def _embedding(word: str, number: int) -> torch.Tensor:
     """(D_MODEL,): along a word's axis its strength, and along axis 0 the constant that all words share."""
     row = torch.zeros(D_MODEL)
     row[0] = BIAS
-    known = strength(word)
-    if known:
-        row[_AXES[known[0]]] = known[1]
-    elif word in _AXES:
-        row[_AXES[word]] = 0.3 + 0.7 * (_AXES[word] * 37 % 11) / 10
-    else:
-        row[_AXES[STRANGE]] = 0.2 + 0.7 * (number * 37 % 11) / 10
+    axis, length = _loudness(word, number)
+    row[_AXES[axis]] = length
     return row
+
+
+def _loudness(word: str, number: int) -> tuple[str, float]:
+    if word in _AXES:
+        return word, 0.3 + 0.7 * (_AXES[word] * 37 % 11) / 10
+    return strength(word) or (STRANGE, 0.2 + 0.7 * (number * 37 % 11) / 10)
+
+
+def loudness(word: str) -> tuple[str, float]:
+    """What a planted word belongs to, a concept or itself, and its length along that axis."""
+    return _loudness(word, 0)
 
 
 def _reading(answers: Sequence[str]) -> torch.Tensor:

@@ -5,11 +5,25 @@ Changing a table means a new migration in `migrations/versions`; a test compares
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+import re
+from typing import Any
 
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, TypeDecorator
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
 )
+
+
+class AnyText(TypeDecorator[str]):
+    """Text of whatever origin: null bytes become U+2400 and lone surrogates U+FFFD, which no database takes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else _UNSTORABLE.sub(lambda found: "\u2400" if found[0] == "\x00" else "\ufffd", value)
 
 
 def _run_id(*, primary_key: bool = False) -> Column[str]:
@@ -24,7 +38,7 @@ runs = Table(
     Column("spec_hash", String(64), nullable=False),
     Column("spec", Text, nullable=False, comment="the resolved spec, TOML"),
     Column("state", String(16), nullable=False, comment="running | stopped | done | withheld"),
-    Column("reason", Text, nullable=False, default="", comment="why it stopped"),
+    Column("reason", AnyText, nullable=False, default="", comment="why it stopped"),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("wall_s", Float, nullable=False, default=0.0, comment="seconds of work over all sittings"),
@@ -50,7 +64,7 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("lease_until", Float, nullable=False, default=0.0),
-    Column("last_error", Text, nullable=False, default=""),
+    Column("last_error", AnyText, nullable=False, default=""),
     Index(None, "run_id", "stage", "state", "place"),
 )
 
@@ -58,7 +72,7 @@ texts = Table(
     "texts",
     metadata,
     Column("text_hash", String(64), primary_key=True),
-    Column("text", Text, nullable=False),
+    Column("text", AnyText, nullable=False),
 )
 
 calls = Table(
@@ -71,10 +85,10 @@ calls = Table(
     Column("judge", String(128), nullable=False),
     Column("served_model", String(128), nullable=False, default=""),
     Column("state", String(16), nullable=False, comment="open | scored | an unscored outcome | error | lost"),
-    Column("reason", Text, nullable=False, default=""),
+    Column("reason", AnyText, nullable=False, default=""),
     Column("system_hash", String(64), ForeignKey("texts.text_hash"), nullable=False),
-    Column("user", Text, nullable=False),
-    Column("reply", Text, nullable=False, default=""),
+    Column("user", AnyText, nullable=False),
+    Column("reply", AnyText, nullable=False, default=""),
     Column("input_tokens", Integer, nullable=False, default=0),
     Column("output_tokens", Integer, nullable=False, default=0),
     Column("cache_write_tokens", Integer, nullable=False, default=0),
@@ -94,8 +108,8 @@ explanations = Table(
     _run_id(primary_key=True),
     Column("unit_id", String(32), primary_key=True),
     Column("outcome", String(24), nullable=False),
-    Column("text", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("text", AnyText, nullable=False),
+    Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
 )
 
@@ -111,6 +125,6 @@ judgements = Table(
     Column("explanation_unit_id", String(32), nullable=False),
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
-    Column("reason", Text, nullable=False),
+    Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
 )
