@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from autointerp import spec as spec_
-from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
+from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped, UsageError
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, Judge, JudgeError, MustStop, MustWait, Prompt, Reply, Usage
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
 from autointerp.judges.limits import Aborted, Admission, Limiter
 from autointerp.judges.retry import attempt
 from autointerp.ledger import Ledger, calls, runs
@@ -54,19 +56,20 @@ class Caller:
     def __init__(
         self, ledger: Ledger, run_id: str, judge: Judge, settings: spec_.Judge, budget_usd: float | None
     ) -> None:
+        """Raises `UsageError` for a budget that cannot be kept."""
         self.ledger, self.run_id, self.judge, self.budget_usd = ledger, run_id, judge, budget_usd
         self.concurrency, self.max_wait_s = settings.concurrency, settings.max_wait_s
-        self.price = prices.price_of(settings.model, settings) if judge.is_llm else prices.FREE
-        if budget_usd is not None and self.price is None:
-            raise UsageError(
-                f"budget.usd = {budget_usd:g} cannot be kept: the price of {judge.name} is unknown; give"
-                " judge.input_usd_per_mtok and judge.output_usd_per_mtok, or remove the budget"
-            )
+        self.price = price_within(settings, budget_usd) if judge.is_llm else prices.FREE
         self._settings = settings
         self._limiter = Limiter(settings.requests_per_minute, settings.tokens_per_minute)
         self._settled = threading.Condition()
         self._in_flight = 0
-        self._same_error = ("", 0)
+        self._asking = threading.Condition()
+        self._asked: set[str] = set()
+        self._waiting_since: float | None = None
+        self._last_error, self._alike = "", 0
+        self._failed: dict[str, list[str]] = {}
+        """Keys of the jobs that ended in a provider's error, by its kind."""
 
     def ask(self, prompt: Prompt, parse: Callable[[str], T], *, job_key: str, repeat: int) -> Answer[T]:
         """The answer to `prompt`, read by `parse`, which raises `ReplyUnusable`.
@@ -75,26 +78,48 @@ class Caller:
         `abort()`.
         """
         key = call_key(self.judge, prompt, repeat)
-        if not self.judge.is_llm:
-            return _read(self.judge.ask(prompt), parse, key)
-        with self.ledger.read() as tx:
-            known = calls.answered(tx, self.run_id, key)
-        if known is not None:
-            if known["state"] != calls.SCORED:
-                return Answer(None, Outcome(known["state"]), known["reason"], key)
-            return _read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
+        with self._alone(key):
+            free = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
+            return free or self._answer(_Attempts(self, prompt, parse, key, job_key))
+
+    def _answer(self, attempts: _Attempts[T]) -> Answer[T]:
         try:
-            return _Attempts(self, prompt, parse, key, job_key).answer()
+            return attempts.answer()
         except ItemFailed as error:
-            self._count_error(str(error), error.reason)
-            return Answer(None, Outcome(error.reason), str(error), key)
+            self._count_alike(attempts.job_key, str(error), error.reason)
+            return Answer(None, Outcome(error.reason), str(error), attempts.key)
         except MustStop as error:
             raise ProviderStopped(f"{self.judge.name}: {error}") from None
         except MustWait as error:
-            pause = max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S)
-            if pause <= self.max_wait_s:
-                self._limiter.pause(pause)
-            raise Postponed(str(error), time.time() + pause) from None
+            raise self._pause(error) from None
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Hold back others with the same question: they find its answer in the ledger afterwards."""
+        with self._asking:
+            self._asking.wait_for(lambda: key not in self._asked)
+            self._asked.add(key)
+        try:
+            yield
+        finally:
+            with self._asking:
+                self._asked.remove(key)
+                self._asking.notify_all()
+
+    def _pause(self, error: MustWait) -> Postponed | ProviderStopped:
+        """Hold everybody and postpone the item, unless that adds up to more than `judge.max_wait_s` since the last reply."""
+        now, seconds = time.time(), max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S)
+        with self._settled:
+            self._waiting_since = self._waiting_since or now
+            too_long = now + seconds - self._waiting_since > self.max_wait_s
+        if too_long:
+            until = time.strftime("%H:%M:%S", time.localtime(now + seconds))
+            return ProviderStopped(
+                f"{self.judge.name}: {error}: a pause until {until} is asked for, longer than judge.max_wait_s ="
+                f" {self.max_wait_s:g} allows: run the same command then, or raise it"
+            )
+        self._limiter.pause(seconds)
+        return Postponed(str(error), now + seconds)
 
     def abort(self) -> None:
         """Wake every thread that waits here: it raises `Aborted`."""
@@ -112,21 +137,23 @@ class Caller:
         admission = self._limiter.acquire(bound // 3 + prompt.max_tokens)
         reserved = prices.most(bound, prompt.max_tokens, self.price) or 0.0
         while True:
-            with self._settled, self.ledger.write() as tx:
-                if runs.reserve(tx, self.run_id, reserved, self.budget_usd):
-                    self._in_flight += 1
-                    call_id = calls.begin(
-                        tx,
-                        run_id=self.run_id,
-                        job_key=job_key,
-                        call_key=key,
-                        judge=self.judge.name,
-                        prompt=prompt,
-                        reserved_usd=reserved,
-                    )
-                    return call_id, reserved, admission
-                spent = runs.get(tx, self.run_id)
-            self._wait_for_money(spent["spent_usd"] if spent else 0.0, reserved)
+            with self._settled:
+                with self.ledger.write() as tx:
+                    if runs.reserve(tx, self.run_id, reserved, self.budget_usd):
+                        self._in_flight += 1
+                        call_id = calls.begin(
+                            tx,
+                            run_id=self.run_id,
+                            job_key=job_key,
+                            call_key=key,
+                            judge=self.judge.name,
+                            prompt=prompt,
+                            reserved_usd=reserved,
+                        )
+                        return call_id, reserved, admission
+                    row = runs.get(tx, self.run_id)
+                assert row is not None, self.run_id
+                self._wait_for_money(row["spent_usd"], row["lost_usd"], reserved)
 
     def settle(self, admission: Admission, usage: Usage) -> None:
         """Give back what a call reserved and did not use."""
@@ -146,30 +173,44 @@ class Caller:
         self._limiter.sleep(seconds)
 
     def succeeded(self) -> None:
-        self._same_error = ("", 0)
-
-    def _wait_for_money(self, spent: float, needed: float) -> None:
-        """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""
+        """The provider answers: what waited and failed before is behind us."""
         with self._settled:
-            if self._limiter.aborted:
-                raise Aborted
-            if self._in_flight:
-                self._settled.wait(timeout=1.0)
-                return
+            self._waiting_since = None
+            if self._alike < SAME_ERROR_LIMIT:
+                self._alike = 0
+
+    @property
+    def doubtful(self) -> Sequence[str]:
+        """Keys of the jobs that ended in the error that stopped the run: the failure was not theirs."""
+        return self._failed[self._last_error] if self._alike >= SAME_ERROR_LIMIT else ()
+
+    def _wait_for_money(self, spent: float, lost: float, needed: float) -> None:
+        """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""
+        if self._limiter.aborted:
+            raise Aborted
+        if self._in_flight:
+            self._settled.wait(timeout=1.0)
+            return
+        more = f" and up to ${lost:.4f} for replies that were lost" if lost else ""
         raise BudgetExceeded(
-            f"budget.usd = {self.budget_usd:g} could be exceeded by the next call: ${spent:.4f} spent, up to ${needed:.4f} needed;"
-            " raise it and run the same command to go on"
+            f"budget.usd = {self.budget_usd:g} could be exceeded by the next call: ${spent:.4f} spent{more}, up to"
+            f" ${needed:.4f} needed; raise it and run the same command to go on"
         )
 
-    def _count_error(self, message: str, reason: str) -> None:
+    def _count_alike(self, job_key: str, message: str, reason: str) -> None:
         if reason != Outcome.PROVIDER_ERROR:
             return
-        last, count = self._same_error
-        self._same_error = (message, count + 1 if message == last else 1)
-        if self._same_error[1] >= SAME_ERROR_LIMIT:
-            raise ProviderStopped(
-                f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: mend its cause and run the same command"
-            )
+        kind = re.sub(r"\b\w*\d\w*\b", "#", message)
+        with self._settled:
+            self._failed.setdefault(kind, []).append(job_key)
+            if self._alike < SAME_ERROR_LIMIT:
+                self._alike = self._alike + 1 if kind == self._last_error else 1
+                self._last_error = kind
+            if self._alike >= SAME_ERROR_LIMIT:
+                raise ProviderStopped(
+                    f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: mend its cause and"
+                    " run the same command"
+                )
 
 
 class _Attempts(Generic[T]):
@@ -188,32 +229,70 @@ class _Attempts(Generic[T]):
     def _once(self) -> Reply:
         self._call_id, self._reserved, self._admission = self.caller.admit(self.prompt, self.key, self.job_key)
         self._started = time.monotonic()
-        return self.caller.judge.ask(self.prompt)
+        try:
+            return self.caller.judge.ask(self.prompt)
+        except JudgeError:
+            raise
+        except Exception as error:
+            failed = f"{self.caller.judge.name} failed in a way nobody foresaw: {type(error).__name__}: {error}"
+            self._ended(0, MayRetry(failed, usage=Usage(known=False)))
+            raise AutointerpError(f"{failed}: please report it; run the same command to go on") from error
 
     def _ended(self, _number: int, outcome: Reply | JudgeError) -> None:
+        """Write down how an attempt ended. A failure after which the provider may bill all the same is a lost call."""
         usage = outcome.usage or Usage()
+        reply: Reply | None = None
         if isinstance(outcome, Reply):
-            self._answer = _read(outcome, self.parse, self.key)
+            reply = replace(outcome, text=_storable(outcome.text))
+            self._answer = _read(reply, self.parse, self.key)
             state, reason = self._answer.outcome.value, self._answer.reason
-            cost = prices.cost(usage, self.caller.price)
         else:
-            failed = isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR
-            state, reason = outcome.reason if failed else calls.ERROR, str(outcome)
-            cost = prices.cost(usage, self.caller.price) if outcome.usage else 0.0
-        with self.caller.ledger.write() as tx:
-            calls.end(
-                tx,
-                self._call_id,
-                run_id=self.caller.run_id,
-                state=state,
-                reason=reason,
-                reply=outcome if isinstance(outcome, Reply) else None,
-                usage=usage,
-                cost_usd=cost,
-                reserved_usd=self._reserved,
-                duration_s=time.monotonic() - self._started,
-            )
-        self.caller.settle(self._admission, usage)
+            state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
+            if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
+                state = outcome.reason
+        try:
+            with self.caller.ledger.write() as tx:
+                calls.end(
+                    tx,
+                    self._call_id,
+                    run_id=self.caller.run_id,
+                    state=state,
+                    reason=reason,
+                    reply=reply,
+                    usage=usage,
+                    cost_usd=prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
+                    reserved_usd=self._reserved,
+                    duration_s=time.monotonic() - self._started,
+                )
+        finally:
+            self.caller.settle(self._admission, usage)
+
+
+def free_answer(
+    ledger: Ledger, run_id: str, judge: Judge, prompt: Prompt, parse: Callable[[str], T], repeat: int
+) -> Answer[T] | None:
+    """What the ledger holds as the answer to a question, or what a judge that is no LLM answers; None where one must pay."""
+    key = call_key(judge, prompt, repeat)
+    if not judge.is_llm:
+        return _read(judge.ask(prompt), parse, key)
+    with ledger.read() as tx:
+        known = calls.answered(tx, run_id, key)
+    if known is None:
+        return None
+    if known["state"] != calls.SCORED:
+        return Answer(None, Outcome(known["state"]), known["reason"], key)
+    return _read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
+
+
+def price_within(settings: spec_.Judge, budget_usd: float | None) -> prices.Price | None:
+    """The price of a judge, None where it is unknown. Raises `UsageError` for an unknown price under a budget."""
+    price = prices.price_of(settings.model, settings)
+    if budget_usd is not None and price is None:
+        raise UsageError(
+            f"budget.usd = {budget_usd:g} cannot be kept: the price of {settings.model} is unknown; give"
+            " judge.input_usd_per_mtok and judge.output_usd_per_mtok, or remove the budget"
+        )
+    return price
 
 
 def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
@@ -244,3 +323,8 @@ def _read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
         return Answer(parse(reply.text), Outcome.SCORED, "", key)
     except ReplyUnusable as error:
         return Answer(None, error.outcome, str(error), key)
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no lone surrogates, no null characters."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -38,6 +40,7 @@ def _errors_in_one_line(command: Callable[P, int | None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             click.echo("autointerp: stopped; everything done so far is kept: run the same command to go on", err=True)
             code = 130
+            _leave_calls_in_flight(code)
         except Exception as error:
             if type(error).__module__ != "sae.errors":
                 raise
@@ -46,6 +49,14 @@ def _errors_in_one_line(command: Callable[P, int | None]) -> Callable[P, None]:
         sys.exit(code)
 
     return wrapped
+
+
+def _leave_calls_in_flight(code: int) -> None:
+    """Exit at once where threads still wait for replies, as after a second Ctrl-C: the ledger knows of them."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -25,7 +25,12 @@ GENRE_BYTES = 1_250_000
 """Size of each file. Five of about equal size, read in turns, make prose three fifths, code and languages a fifth each."""
 
 PROSE = {
-    "web": ("56_wikidatasex_or_gender", "57_wikidatais_alive", "58_wikidatapolitical_party", "64_wikidata_occupation_isresearcher"),
+    "web": (
+        "56_wikidatasex_or_gender",
+        "57_wikidatais_alive",
+        "58_wikidatapolitical_party",
+        "64_wikidata_occupation_isresearcher",
+    ),
     "news": ("100_news_fake", "45_context_ans", "97_news_class"),
     "opinion_and_science": ("111_yelp_data", "101_disease_class", "94_ai_gen", "36_sciq_tf", "90_glue_qnli"),
 }

@@ -43,7 +43,7 @@ def describe_run(results: Path, run_id: str) -> Iterator[str]:
         cost += f" and {totals['unpriced_calls']:,} calls of unknown price"
     yield f"  cost     {cost}; {totals['calls']:,} calls, {totals['failed_attempts']:,} failed attempts"
     if totals["lost_calls"]:
-        yield f"  lost     {totals['lost_calls']:,} calls in flight at a kill, at most ${row['lost_usd']:.4f}"
+        yield f"  lost     {totals['lost_calls']:,} calls whose reply never came, at most ${row['lost_usd']:.4f}"
     yield f"  report   {results / run_id / 'report.html'}"
 
 

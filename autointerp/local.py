@@ -17,8 +17,8 @@ from typing import Any
 
 from autointerp import inputs as inputs_
 from autointerp import pipeline, rubric
-from autointerp.caller import Caller, Postponed
-from autointerp.errors import AutointerpError, ProviderStopped, UsageError
+from autointerp.caller import Caller, Postponed, price_within
+from autointerp.errors import AutointerpError, UsageError
 from autointerp.judges import open_judge
 from autointerp.judges.base import Judge
 from autointerp.ledger import Ledger, calls, jobs, runs, verdicts
@@ -27,7 +27,8 @@ from autointerp.pipeline import Run
 from autointerp.progress import Progress
 from autointerp.spec import Spec
 
-LEASE_S = 3600.0
+LEASE_S = 30 * 24 * 3600.0
+"""The run's lock keeps others out, so leases need not run out; one that did would be asked twice."""
 CHUNK = 64
 
 
@@ -54,7 +55,9 @@ class Judges:
 
 
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest. Spends no money."""
+    """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
+    for settings in (spec.judge, spec.explained_by):
+        price_within(settings, spec.budget.usd)
     rubric_ = rubric.load(spec.score.rubric)
     opened = inputs_.open_inputs(spec, progress.tell)
     run_id = opened.run_id(rubric_)
@@ -115,11 +118,16 @@ def _work(
             if len(busy) >= 2 * caller.concurrency:
                 _collect(run, ledger, busy)
             _show(run, ledger, progress, stage)
+    except KeyboardInterrupt:
+        caller.abort()
+        progress.note("stopping: calls in flight may be billed, so their replies are waited for; Ctrl-C again leaves them")
+        raise
     finally:
         caller.abort()
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
             jobs.release(tx, run.run_id)
+            verdicts.withdraw(tx, run.run_id, caller.doubtful)
             runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
         caller.fresh()
     _show(run, ledger, progress, stage, last=True)
@@ -143,7 +151,7 @@ def _due(
             due = jobs.next_due(tx, run.run_id, stage)
         if due is None:
             return
-        _sleep_until(due, caller.max_wait_s)
+        time.sleep(max(0.0, due - time.time()))
 
 
 def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
@@ -156,15 +164,6 @@ def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
         except Postponed as pause:
             with ledger.write() as tx:
                 jobs.postpone(tx, run.run_id, job.job_key, not_before=pause.not_before, error=str(pause))
-
-
-def _sleep_until(due: float, max_wait_s: float) -> None:
-    if due - time.time() > max_wait_s:
-        at = time.strftime("%H:%M:%S", time.localtime(due))
-        raise ProviderStopped(
-            f"the provider asks for a pause until {at}, longer than judge.max_wait_s = {max_wait_s:g}: run the same command then"
-        )
-    time.sleep(max(0.0, due - time.time()))
 
 
 def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: bool = False) -> None:

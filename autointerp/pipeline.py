@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autointerp import explain, plan, score
 from autointerp.caller import Answer, Caller
-from autointerp.judges.base import MarkedText, ScoreMaterial
+from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
 from autointerp.records import Arm, Exemplar, Explanation, Judgement, Outcome, Unit
@@ -74,23 +74,31 @@ def plan_scoring(ledger: Ledger, run: Run) -> None:
 
 def explain_unit(ledger: Ledger, run: Run, caller: Caller, job: Job) -> None:
     """Ask for one unit's explanation and store it, or why there is none. Raises `Postponed` and errors that end the run."""
-    unit, limits = run.units[job.unit_id], run.spec.explained_by
-    material = explain.material(run.exemplars[unit.unit_id], unit.max_activation)
-    first = explain.prompt(run.rubric, material, limits.max_output_tokens)
+
+    def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
+        return caller.ask(prompt, parse, job_key=job.job_key, repeat=repeat)
+
+    explanation = explanation_of(run, job.unit_id, ask)
+    with ledger.write() as tx:
+        verdicts.add_explanation(tx, run.run_id, explanation)
+        jobs.finish(tx, run.run_id, job.job_key)
+
+
+def explanation_of(
+    run: Run, unit_id: str, ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]]
+) -> Explanation:
+    """A unit's explanation, or why there is none, from whoever `ask` reaches with a prompt, a parser and a repeat's number."""
+    material = explain.material(run.exemplars[unit_id], run.units[unit_id].max_activation)
+    first = explain.prompt(run.rubric, material, run.spec.explained_by.max_output_tokens)
     refusals: list[str] = []
     answer: Answer[str]
     for attempt in range(explain.TRIES):
         prompt = explain.ask_again(first, refusals)
-        answer = caller.ask(
-            prompt, lambda text: explain.parse(text, run.spec.explain.max_chars), job_key=job.job_key, repeat=attempt
-        )
+        answer = ask(prompt, lambda text: explain.parse(text, run.spec.explain.max_chars), attempt)
         if answer.outcome is not Outcome.PARSE_FAILURE:
             break
         refusals.append(answer.reason)
-    explanation = Explanation(unit.unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
-    with ledger.write() as tx:
-        verdicts.add_explanation(tx, run.run_id, explanation)
-        jobs.finish(tx, run.run_id, job.job_key)
+    return Explanation(unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
 
 
 def score_exemplar(

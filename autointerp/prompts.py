@@ -10,7 +10,7 @@ from autointerp.judges.base import MarkedText
 from autointerp.records import Outcome
 
 OPEN_MARK, CLOSE_MARK = "<<", ">>"
-_FORGED = str.maketrans({"<": "＜", ">": "＞", "/": "／"})
+_FORGED = str.maketrans({"<": "\uff1c", ">": "\uff1e", "/": "\uff0f"})
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if c not in (9, 10)} | {0x7F: "\u2421"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = r"(?:text|explanation|activating|silent)\b"

@@ -49,7 +49,7 @@ def parse(rubric: Rubric, text: str) -> tuple[int, str]:
     """Grade and reason of a complete reply. Raises `ReplyUnusable`: an odd grade is never rounded or clipped."""
     reply = read_object(text)
     grade = reply.get("grade")
-    if isinstance(grade, str) and grade.strip().isdecimal():
+    if isinstance(grade, str) and len(grade) < 10 and grade.strip().isdecimal():
         grade = int(grade)
     if isinstance(grade, bool) or not isinstance(grade, int):
         raise ReplyUnusable(f"the grade is missing or not a whole number: {grade!r}")

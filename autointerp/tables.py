@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,12 +38,12 @@ class Frames:
 def read_units(path: Path) -> list[Unit]:
     """The harvest's units as records."""
     names = [field.name for field in dataclasses.fields(Unit)]
-    return [Unit(**row) for row in pd.read_parquet(path)[names].to_dict("records")]
+    return [Unit(**_named(row)) for row in pd.read_parquet(path)[names].to_dict("records")]
 
 
 def read_exemplars(path: Path) -> list[Exemplar]:
     """The harvest's exemplars as records."""
-    rows = pd.read_parquet(path).to_dict("records")
+    rows = [_named(row) for row in pd.read_parquet(path).to_dict("records")]
     for row in rows:
         row["tokens"] = tuple(row["tokens"])
         row["token_activations"] = tuple(float(a) for a in row["token_activations"])
@@ -127,6 +128,10 @@ def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
     _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
     spec = run.spec.relative_to(run.folder).to_toml()
     _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+
+
+def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 def _replace(path: Path, save: Any) -> None:

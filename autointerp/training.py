@@ -23,7 +23,7 @@ class Training(Section):
     corpus: Corpus
     hook_point: str = Field(pattern=r"^(resid_post|mlp_act)\.\d+$")
     """Where the dictionary reads the subject, such as `resid_post.12`."""
-    train: dict[str, Any] = {}
+    train: dict[str, Any] = Field(default_factory=dict)
     """Any field of `sae.train.TrainConfig`: architecture, d_sae, k, l1, tokens, lr, seed and others."""
 
 

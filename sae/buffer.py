@@ -33,7 +33,13 @@ class ActivationStream:
     """
 
     def __init__(
-        self, subject: Subject, corpus: Corpus, hook_point: str, rows: npt.NDArray[np.int64], seed: int, forward_tokens: int
+        self,
+        subject: Subject,
+        corpus: Corpus,
+        hook_point: str,
+        rows: npt.NDArray[np.int64],
+        seed: int,
+        forward_tokens: int,
     ) -> None:
         self.subject, self.corpus, self.hook_point = subject, corpus, hook_point
         self.rows, self.seed, self.forward_tokens = rows, seed, forward_tokens
@@ -51,7 +57,9 @@ class ActivationStream:
         kept = sample[norms <= self.limit]
         square = float(kept.square().sum(dim=1).mean())
         if not square > 0:
-            raise CorpusError(f"all activations of {self.hook_point} are zero or not finite: check the subject's weights")
+            raise CorpusError(
+                f"all activations of {self.hook_point} are zero or not finite: check the subject's weights"
+            )
         self.scale = (self.width / square) ** 0.5
         self.mean = kept.mean(dim=0) * self.scale
         self._group, self._held = 0, sample[:0]

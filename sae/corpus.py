@@ -124,7 +124,12 @@ def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[in
 
 
 def _write(
-    folder: Path, readers: list[Iterator[Piece]], tokenizer: Any, stride: int, max_tokens: int, progress: Progress | None
+    folder: Path,
+    readers: list[Iterator[Piece]],
+    tokenizer: Any,
+    stride: int,
+    max_tokens: int,
+    progress: Progress | None,
 ) -> None:
     """Write a cache entry whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +275,9 @@ def _pinned(source: Source) -> Source:
     except Exception as error:
         if source.revision is not None:
             return source  # a pinned commit may be in the cache already; reading it will say what is wrong
-        raise CorpusError(f"corpus source datasets:{source.name} is not on the hub or the hub is out of reach: {one_line(error)}") from None
+        raise CorpusError(
+            f"corpus source datasets:{source.name} is not on the hub or the hub is out of reach: {one_line(error)}"
+        ) from None
     return HubDataset(source.name, source.config, commit)
 
 
@@ -286,7 +293,9 @@ def _file_hash(path: Path) -> str:
     """sha256 of a file's bytes, remembered by path, size and modification time so that a second run reads nothing."""
     try:
         stat = path.stat()
-        known = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+        known = hashlib.sha256(
+            f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
+        )
         memo = cache_dir() / "corpora" / "hashes" / known.hexdigest()
         if memo.is_file():
             return memo.read_text()
@@ -294,7 +303,8 @@ def _file_hash(path: Path) -> str:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise CorpusError(f"corpus file {path} cannot be read: {one_line(error)}") from None
-    if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:  # a younger file could change again within its timestamp's tick
+    # A file younger than two seconds could change again within its timestamp's tick.
+    if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
         memo.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkstemp(dir=memo.parent)[1])
         partial.write_text(digest)

@@ -1,7 +1,7 @@
 """From a finished sketch to exemplars: the final bins are cut, and each unit's windows are chosen and turned into text.
 
-A bin's known events are those with priority at or below every overlapping full interval's threshold: the lowest of them are a
-uniform sample of the bin, whatever the intervals' densities.
+A bin's known events are those with priority at or below the threshold of every full interval that it has events in: the lowest
+of them are a uniform sample of the bin, whatever the intervals' densities.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class SketchReader:
         edges = np.arange(parts + 1) / parts * self.maximum[unit] / self.scale[unit] * CELLS
         cumulative = np.interp(edges, np.arange(CELLS + 1), np.concatenate([[0], np.cumsum(histogram)]))
         cumulative[-1] = histogram.sum()
-        return np.diff(np.rint(cumulative)).astype(np.int64)
+        counts: np.ndarray = np.diff(np.rint(cumulative)).astype(np.int64)
+        return counts
 
     def events(self, unit: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices of a unit's kept events on one side, in order of priority, and each one's bin (0: silent)."""
@@ -97,13 +98,20 @@ class SketchReader:
     def fair(self, unit: int, side: int, bin_: int) -> np.ndarray:
         """Events of one bin that form a uniform sample of it, lowest priority first."""
         index, bins = self.events(unit, side)
-        ratio = self.maximum[unit] / self.scale[unit] * INTERVALS / self.bins
-        first, last = int(np.floor((bin_ - 1) * ratio)) + 1, int(np.ceil(bin_ * ratio))
-        lanes = slice(max(first, 1), min(last, INTERVALS) + 1) if bin_ else slice(0, 1)
+        lanes = self._lanes(unit, bin_)
         full = self.full[unit, side, lanes]
         limit = self.admits[unit, side, lanes][full].min() if full.any() else np.iinfo(np.int32).max
         inside = (bins == bin_) & (self.state["events.priority"][index] <= limit)
         return np.asarray(index[inside])
+
+    def _lanes(self, unit: int, bin_: int) -> np.ndarray:
+        """Lanes in which events of the bin lie. One that the bin only touches, with nothing in the part that is the bin's, is none."""
+        if not bin_:
+            return np.zeros(1, dtype=int)
+        edges = np.array([bin_ - 1, bin_]) / self.bins * self.maximum[unit] / self.scale[unit] * CELLS
+        first, last = int(np.floor(edges[0] - 1e-6).clip(0)), int(np.ceil(edges[1] + 1e-6))
+        occupied = first + np.flatnonzero(self.state["histogram"][unit, 1:][first:last])
+        return np.asarray(np.unique(occupied // (CELLS // INTERVALS)) + 1)
 
     def tops(self, unit: int, side: int | None = None) -> np.ndarray:
         """Indices of a unit's top exemplars, strongest first; of both sides when none is given."""
@@ -202,6 +210,8 @@ def _exemplar_row(
     first = row.token - row.start
     document, position = int(context["document"]), int(context["position"] + row.token - context["offset"])
     maximum = float(reader.maximum[row.unit])
+    heat = row.window[:length].astype(np.float64)
+    heat[row.start] = row.activation
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
@@ -214,7 +224,7 @@ def _exemplar_row(
         "inclusion_probability": row.probability,
         "mark": row.start,
         "tokens": texts(np.asarray(reader.corpus.tokens[first : first + length])),
-        "token_activations": [float(a) for a in row.window[:length]],
+        "token_activations": heat.tolist(),
     }
 
 

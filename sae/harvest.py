@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from sae.dictionary import Dictionary
     from sae.subject import Subject
 
-SHARD_TOKENS = 1 << 20
+SHARD_TOKENS = 1 << 18
+NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
 Progress = Callable[[int, int], None]
 """Called with tokens done and tokens in all."""
 
@@ -134,11 +135,19 @@ def harvest(
     folder: Path,
     progress: Progress | None = None,
 ) -> Sketch:
-    """Read the whole corpus, shard by shard, keeping finished shards in `folder`; call it again to go on after a stop."""
+    """Read the whole corpus, shard by shard, keeping finished shards in `folder`; call it again to go on after a stop.
+
+    Raises `SaeError` when no token is countable or the subject computes values that are not finite.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     reader = UnitReader(subject, dictionary, plan.units)
     limit = norm_limit(reader, corpus, plan)
     total, done = int(corpus.contexts["length"].sum()), 0
+
+    def tell(within_shard: int) -> None:
+        if progress:
+            progress(done + within_shard, total)
+
     merged = new_sketch(plan, subject.device)
     for number, rows in enumerate(shards(corpus)):
         path = folder / f"shard-{number:05d}.npz"
@@ -148,11 +157,13 @@ def harvest(
             with np.load(path, allow_pickle=False) as saved:
                 shard.restore(saved)
         else:
-            read_contexts(reader, corpus, rows, plan, limit, shard, lambda n, base=done: _tell(progress, base + n, total))
+            read_contexts(reader, corpus, rows, plan, limit, shard, tell)
             _save(path, shard)
         merged.merge(shard)
         done += size
-        _tell(progress, done, total)
+        tell(0)
+    if not merged.n_counted:
+        raise SaeError(NOTHING_COUNTED)
     return merged
 
 
@@ -196,7 +207,9 @@ def _read_batch(reader: UnitReader, corpus: Corpus, rows: np.ndarray, plan: Harv
     device = reader.subject.device
     tokens, counted_np = corpus.batch(rows)
     activations, norms = reader.read(torch.as_tensor(tokens, device=device))
-    counted = torch.as_tensor(counted_np, device=device) & (norms <= limit)
+    text = torch.as_tensor(counted_np, device=device)
+    _check_finite(norms[text], reader.hook_point)
+    counted = text & (norms <= limit)
     first = int(corpus.bos_id is not None)
     counted[:, : first + plan.skip_positions] = False
     info = corpus.contexts[rows]
@@ -219,8 +232,17 @@ def norm_limit(reader: UnitReader, corpus: Corpus, plan: HarvestPlan) -> float:
     _, norms = reader.read(torch.as_tensor(tokens, device=reader.subject.device))
     kept = norms[torch.as_tensor(counted, device=norms.device)]
     if not len(kept):
-        raise SaeError("the corpus has no countable token: give it longer documents")
+        raise SaeError(NOTHING_COUNTED)
+    _check_finite(kept, reader.hook_point)
     return float(kept.median()) * plan.max_norm_ratio
+
+
+def _check_finite(norms: Tensor, hook_point: str) -> None:
+    """Such tokens would never be counted, and units would look dead that nobody could read."""
+    if not bool(norms.isfinite().all()):
+        raise SaeError(
+            f"the subject computes NaN or infinite values at {hook_point}: mend its weights, or raise subject.precision to float32"
+        )
 
 
 def _save(path: Path, sketch: Sketch) -> None:
@@ -229,7 +251,3 @@ def _save(path: Path, sketch: Sketch) -> None:
         np.savez(out, **sketch.state())  # type: ignore[arg-type]
     os.replace(partial, path)
 
-
-def _tell(progress: Progress | None, done: int, total: int) -> None:
-    if progress:
-        progress(done, total)

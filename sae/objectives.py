@@ -71,7 +71,8 @@ class Standard:
         f, error = f.float(), (x_hat.float() - x).square().sum()
         penalty = (f.sum(dim=0) * W_dec.norm(dim=1)).sum()
         loss = (error + self.l1 * min(1.0, progress / 0.05) * penalty) / len(x)
-        for parameter, gradient in zip(self.parameters.values(), torch.autograd.grad(loss, list(self.parameters.values())), strict=True):
+        parameters = list(self.parameters.values())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
         active = f.detach() > 0
         return Step(loss.item(), active.sum().item() / len(x), error.item() / _variance(x), active.any(dim=0))
@@ -177,7 +178,8 @@ class BatchTopK:
     def _update_threshold(self, f: Tensor) -> None:
         if len(f):
             self.least = f.min().item()
-            self.threshold = self.least if self.threshold < 0 else self.beta * self.threshold + (1 - self.beta) * self.least
+            before = self.least if self.threshold < 0 else self.threshold
+            self.threshold = self.beta * before + (1 - self.beta) * self.least
 
     def _add_auxk(self, gradients: dict[str, Tensor], x: Tensor, z: Tensor, left: Tensor, dead: Tensor) -> None:
         """Gradients of `AUX_COEFFICIENT * ||left - left_hat||^2 / ||left||^2`, left_hat from each row's d/2 largest dead features."""

@@ -269,9 +269,18 @@ class Sketch:
 
 
 def _no_rows(window: int, device: str) -> Rows:
-    kinds = (torch.int32, torch.int64, torch.int32, torch.int64, torch.float32, torch.int32)
-    columns = (torch.zeros(0, dtype=kind, device=device) for kind in kinds)
-    return Rows(*columns, torch.zeros((0, window), dtype=torch.bfloat16, device=device))
+    def empty(kind: torch.dtype) -> Tensor:
+        return torch.zeros(0, dtype=kind, device=device)
+
+    return Rows(
+        unit=empty(torch.int32),
+        group=empty(torch.int64),
+        priority=empty(torch.int32),
+        token=empty(torch.int64),
+        activation=empty(torch.float32),
+        start=empty(torch.int32),
+        window=torch.zeros((0, window), dtype=torch.bfloat16, device=device),
+    )
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -67,7 +67,9 @@ def parse_source(source: str) -> Source:
     if path.is_file():
         return Files((path,))
     if path.is_dir():
-        raise CorpusError(f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / '*.txt'}")
+        raise CorpusError(
+            f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / '*.txt'}"
+        )
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not found:
         raise CorpusError(f"corpus source {source} matches no file: check the path")

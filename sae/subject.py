@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -192,6 +193,13 @@ def _load(source: Path | str, name: str, precision: str, device: torch.device, r
     return Subject(model, tokenizer, name=name, fingerprint=fingerprint, precision=precision)
 
 
+_MEANINGS = {
+    "Weights only load failed": "damaged, or pickled code, which is never run: save them as safetensors where they come from",
+    "ignore_mismatched_sizes": "their shapes are not those that config.json gives: download both again",
+}
+"""What some third-party errors mean, where their own advice is unsafe or names nothing."""
+
+
 def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
     """Call `load`, turning whatever the third-party readers raise into one line."""
     from huggingface_hub import is_offline_mode
@@ -218,6 +226,8 @@ def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -
             raise SubjectError(
                 f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu"
             ) from None
+        for sign, meaning in _MEANINGS.items():
+            text = meaning if sign in text else text
         raise SubjectError(f"subject {name}: its {what} cannot be read: {text[:200] or type(error).__name__}") from None
 
 
@@ -302,7 +312,9 @@ def _quiet() -> Iterator[None]:
     logging.disable_progress_bar()
     hub.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         hub.set_verbosity(hub_verbosity)

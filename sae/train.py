@@ -66,11 +66,22 @@ class TrainConfig:
     """Decides the initial weights, what is held out, and every order."""
 
     def __post_init__(self) -> None:
-        for name in ("d_sae", "k", "tokens", "reuse", "batch_tokens", "buffer_tokens", "forward_tokens", "checkpoint_steps"):
+        for name in (
+            "d_sae",
+            "k",
+            "tokens",
+            "reuse",
+            "batch_tokens",
+            "buffer_tokens",
+            "forward_tokens",
+            "checkpoint_steps",
+        ):
             if getattr(self, name) < 1:
                 raise DictionaryError(f"training: {name} = {getattr(self, name)} must be at least 1")
         if self.architecture not in ("batchtopk", "standard"):
-            raise DictionaryError(f"training: architecture = {self.architecture!r} is not known: use batchtopk or standard")
+            raise DictionaryError(
+                f"training: architecture = {self.architecture!r} is not known: use batchtopk or standard"
+            )
         if self.architecture == "batchtopk" and self.k > self.d_sae:
             raise DictionaryError(f"training: k = {self.k} exceeds d_sae = {self.d_sae}: lower it")
         if not self.lr > 0:
@@ -123,7 +134,12 @@ Progress = Callable[[TrainProgress], None]
 
 
 def train(
-    subject: Subject, corpus: Corpus, hook_point: str, config: TrainConfig, folder: Path, progress: Progress | None = None
+    subject: Subject,
+    corpus: Corpus,
+    hook_point: str,
+    config: TrainConfig,
+    folder: Path,
+    progress: Progress | None = None,
 ) -> TrainReport:
     """Train, or go on from `folder`'s checkpoint, or return the report of what is finished there with the same configuration.
 
@@ -141,7 +157,10 @@ def train(
     run.start()
     run.go(progress)
     dictionary = Dictionary(
-        **run.objective.exported(stream.scale), hook_point=hook_point, architecture=config.architecture, path=str(folder)
+        **run.objective.exported(stream.scale),
+        hook_point=hook_point,
+        architecture=config.architecture,
+        path=str(folder),
     )
     l0, fvu, measured = evaluate(dictionary, stream, held_out)
     dead = (run.silent >= config.dead_after).float().mean().item()
@@ -156,7 +175,9 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(dictionary: Dictionary, stream: ActivationStream, contexts: npt.NDArray[np.int64]) -> tuple[float, float, int]:
+def evaluate(
+    dictionary: Dictionary, stream: ActivationStream, contexts: npt.NDArray[np.int64]
+) -> tuple[float, float, int]:
     """`(l0, fvu, tokens)` of a dictionary over contexts: mean active features a token, and squared error over variance."""
     total = torch.zeros(dictionary.d_in, dtype=torch.float64, device=dictionary.W_enc.device)
     squares = error = active = 0.0
@@ -250,12 +271,18 @@ class _Run:
         if not self.checkpoint.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location=self.stream.subject.device, weights_only=True)
+            state: dict[str, Any] = torch.load(
+                self.checkpoint, map_location=self.stream.subject.device, weights_only=True
+            )
             identity = state["identity"]
         except Exception as error:
-            raise DictionaryError(f"checkpoint {self.checkpoint} cannot be read ({type(error).__name__}): remove it to start over") from None
+            raise DictionaryError(
+                f"checkpoint {self.checkpoint} cannot be read ({type(error).__name__}): remove it to start over"
+            ) from None
         if identity != self.identity:
-            raise DictionaryError(f"checkpoint {self.checkpoint} is of another training: remove it, or choose another folder")
+            raise DictionaryError(
+                f"checkpoint {self.checkpoint} is of another training: remove it, or choose another folder"
+            )
         return state
 
 

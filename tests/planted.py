@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from sae.sources import clean
 
 CONCEPTS = ("harbour", "orchard", "furnace", "glacier", "theatre", "monsoon", "bakery", "quarry")
 STRONG, WEAK, FILLERS = 5, 5, 60
+_WORD = re.compile(rf"(near)?({'|'.join(CONCEPTS)})([0-4])")
 BIAS = 8.0
 """The constant component that keeps RMSNorm from rescaling words differently."""
 STRANGE, PLAIN = "strange", "plain"
@@ -57,7 +59,9 @@ def vocabulary(extra: Sequence[str] = ()) -> list[str]:
 def strange_words(extra: Sequence[str]) -> list[str]:
     """The words of added texts that are neither planted nor long, in order of appearance."""
     known = set(vocabulary()) if extra else set()
-    return list(dict.fromkeys(w for text in extra for w in clean(text).split(" ") if 0 < len(w) <= 80 and w not in known))
+    return list(
+        dict.fromkeys(w for text in extra for w in clean(text).split(" ") if 0 < len(w) <= 80 and w not in known)
+    )
 
 
 def plain(extra: Sequence[str]) -> tuple[str, ...]:
@@ -68,12 +72,8 @@ def plain(extra: Sequence[str]) -> tuple[str, ...]:
 
 def strength(word: str) -> tuple[str, float] | None:
     """A word's concept and how strongly it is that: 0.55..0.95 strong, 0.05..0.45 weak; none lies near a bin's edge."""
-    for concept in CONCEPTS:
-        if word.startswith(concept):
-            return concept, 0.55 + 0.1 * int(word[len(concept) :])
-        if word.startswith(f"near{concept}"):
-            return concept, 0.05 + 0.1 * int(word[len(concept) + 4 :])
-    return None
+    found = _WORD.fullmatch(word)
+    return (found[2], (0.05 if found[1] else 0.55) + 0.1 * int(found[3])) if found else None
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,14 @@ class World:
     neurons: tuple[tuple[str, ...], ...]
     """The words' concepts, or filler words, that each unit answers to."""
 
+    def answers(self, unit_id: str) -> tuple[str, ...]:
+        """The concepts, or words, that a unit answers to."""
+        name, number = unit_id.rstrip("+-").split("-")[:2]
+        return (self.features if name == "feature" else self.neurons)[int(number)]
+
     def kind(self, unit_id: str) -> str:
         """`pure`, `pair`, `noise`, `rare`, `absent` or `strange`."""
-        name, number = unit_id.rstrip("+-").split("-")[:2]
-        answers = (self.features if name == "feature" else self.neurons)[int(number)]
+        answers = self.answers(unit_id)
         if answers[0] in (*IDLE, STRANGE):
             return answers[0]
         return "noise" if answers[0].startswith("filler") else "pure" if len(answers) == 1 else "pair"
@@ -123,9 +127,7 @@ def units(pure: int, pair: int, noise: int, seed: int) -> tuple[tuple[str, ...],
     return tuple(found)
 
 
-def make(
-    folder: Path, *, documents: int = 300, extra: Sequence[str] = (), idle: bool = False, seed: int = 0
-) -> World:
+def make(folder: Path, *, documents: int = 300, extra: Sequence[str] = (), idle: bool = False, seed: int = 0) -> World:
     """Write a planted world.
 
     `extra` are documents to add to the corpus, such as hostile ones: their words join the vocabulary, and one feature answers to
@@ -155,9 +157,7 @@ def _sentence(rng: random.Random) -> str:
     return " ".join(filler)
 
 
-_AXES = {
-    name: 1 + i for i, name in enumerate([*CONCEPTS, *(f"filler{i}" for i in range(FILLERS)), *IDLE, STRANGE])
-}
+_AXES = {name: 1 + i for i, name in enumerate([*CONCEPTS, *(f"filler{i}" for i in range(FILLERS)), *IDLE, STRANGE])}
 D_MODEL = 80
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -48,6 +49,7 @@ _KEYS = {
 _PIECE = re.compile(r"\s?[^\W\d_]+|\s?\d+|\s+|.", re.DOTALL)
 
 
+@lru_cache(maxsize=1024)
 def tokens(text: str) -> int:
     """Tokens of a text: about one to four letters of English, one to a character of scripts without spaces."""
     return sum(max(1, -(-len(piece.strip()) // 6)) if piece.isascii() else len(piece) for piece in _PIECE.findall(text))

@@ -50,8 +50,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(*sources: object, **changes: object) -> Corpus:
     settings: dict[str, object] = {
-        "tokenizer": TOKENIZER, "tokenizer_fingerprint": "t", "context_tokens": 16, "max_tokens": 10_000_000,
-        "bos_id": BOS, "special_ids": {BOS, PAD},
+        "tokenizer": TOKENIZER,
+        "tokenizer_fingerprint": "t",
+        "context_tokens": 16,
+        "max_tokens": 10_000_000,
+        "bos_id": BOS,
+        "special_ids": {BOS, PAD},
     }
     return open_corpus([str(s) for s in sources], **(settings | changes))  # type: ignore[arg-type]
 
@@ -135,7 +139,11 @@ def test_batch_pads_on_the_right_and_counts_only_text(tmp_path: Path) -> None:
     assert tokens.dtype == np.int64
     assert tokens.shape == counted.shape == (3, 6)
     assert tokens[:, 0].tolist() == [BOS] * 3
-    assert counted.tolist() == [[False] + [True] * 5, [False] + [True] * 3 + [False] * 2, [False, False, True] + [False] * 3]
+    assert counted.tolist() == [
+        [False] + [True] * 5,
+        [False] + [True] * 3 + [False] * 2,
+        [False, False, True] + [False] * 3,
+    ]
     assert token_texts(TOKENIZER, tokens[0, 1:].tolist()) == list("defgh")
     assert tokens[1, 4:].tolist() == [PAD, PAD]
 
@@ -207,10 +215,17 @@ def test_errors_name_the_remedy_on_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.txt.gz").write_bytes(gzip.compress(b"abc" * 10_000)[:-20])
     (tmp_path / "empty.txt").write_text("")
     cases = {
-        "nothing-*.txt": "matches no file", "": "is a folder", "a.jsonl": "one of: id, content",
-        "a.parquet": "one of: body, n", "broken.parquet": "cannot be read as parquet", "broken.jsonl": "line 2",
-        "list.jsonl": "not a JSON object", "number.jsonl": "holds int", "broken.txt.gz": "cannot be read as text",
-        Path(truncated(tmp_path / "t.jsonl.zst")).name: "truncated", "empty.txt": "every document",
+        "nothing-*.txt": "matches no file",
+        "": "is a folder",
+        "a.jsonl": "one of: id, content",
+        "a.parquet": "one of: body, n",
+        "broken.parquet": "cannot be read as parquet",
+        "broken.jsonl": "line 2",
+        "list.jsonl": "not a JSON object",
+        "number.jsonl": "holds int",
+        "broken.txt.gz": "cannot be read as text",
+        Path(truncated(tmp_path / "t.jsonl.zst")).name: "truncated",
+        "empty.txt": "every document",
     }
     for name, message in cases.items():
         with pytest.raises(CorpusError, match=message) as caught:

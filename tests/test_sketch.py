@@ -161,4 +161,6 @@ def test_documents_that_explain_never_judge() -> None:
         index = np.concatenate([reader.events(u, side)[0] for u in range(4)])
         tops = np.concatenate([reader.tops(u, side) for u in range(4)])
         sides.append(set(reader.documents["events"][index]) | set(reader.documents["tops"][tops]))
-    assert sides[0] and sides[1] and not sides[0] & sides[1]
+    assert sides[0]
+    assert sides[1]
+    assert not sides[0] & sides[1]

@@ -26,7 +26,9 @@ def byte_level() -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(SAMPLE, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False))
+    backend.train_from_iterator(
+        SAMPLE, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
+    )
     return tokenizer_of(backend, bos_token="<bos>", additional_special_tokens=["<日>"])
 
 

@@ -57,11 +57,17 @@ class Planted(Subject):
         return dict.fromkeys(hook_points, values)
 
 
-SMALL = TrainConfig(d_sae=64, k=3, tokens=300_000, batch_tokens=512, buffer_tokens=16_384, reuse=4, lr=3e-3, forward_tokens=2048)
+SMALL = TrainConfig(
+    d_sae=64, k=3, tokens=300_000, batch_tokens=512, buffer_tokens=16_384, reuse=4, lr=3e-3, forward_tokens=2048
+)
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, architecture="standard", l1=2.0)], ids=lambda c: c.architecture)
-def test_planted_directions_are_found_and_the_saved_dictionary_is_what_was_trained(config: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config", [SMALL, replace(SMALL, architecture="standard", l1=2.0)], ids=lambda c: c.architecture
+)
+def test_planted_directions_are_found_and_the_saved_dictionary_is_what_was_trained(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     subject = Planted()
     corpus = random_corpus(VOCABULARY, 1200)
     report = train(subject, corpus, HOOK, config, tmp_path, None)
@@ -123,8 +129,12 @@ def test_standard_loss_is_the_papers() -> None:
     squared = (x - f @ W_dec - b_dec).square().sum(dim=1)
     penalty = (f * W_dec.norm(dim=1)).sum(dim=1)
     nothing_dead = torch.zeros(64, dtype=torch.bool)
-    assert objective.gradients(x, 0.5, nothing_dead).loss == pytest.approx((squared + 5 * penalty).mean().item(), rel=1e-5)
-    assert objective.gradients(x, 0.025, nothing_dead).loss == pytest.approx((squared + 2.5 * penalty).mean().item(), rel=1e-5)
+    assert objective.gradients(x, 0.5, nothing_dead).loss == pytest.approx(
+        (squared + 5 * penalty).mean().item(), rel=1e-5
+    )
+    assert objective.gradients(x, 0.025, nothing_dead).loss == pytest.approx(
+        (squared + 2.5 * penalty).mean().item(), rel=1e-5
+    )
 
 
 def tiny_llama() -> Subject:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autointerp.judges.base import JudgeError, MayRetry
+from autointerp.judges.base import JudgeError, MayRetry, Usage
 from autointerp.judges.outcomes import tidy
 
 CONNECT_S = 10.0
 """Seconds to open a connection; a host that is slower than this is down."""
+_UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
+"""Failures before anything was sent."""
 
 
 class DeadlinePassed(Exception):
@@ -48,18 +50,23 @@ def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
         value = None
     if not isinstance(value, dict):
         start = tidy(body[:80].decode(errors="replace"))
-        return MayRetry(f"{provider} answered with something that is not a JSON object: {start!r}")
+        message = f"{provider} answered with something that is not a JSON object: {start!r}"
+        return MayRetry(message, usage=Usage(known=False))
     return value
 
 
 def connection_outcome(provider: str, error: BaseException, timeout_s: float) -> JudgeError:
-    """What a timeout or a broken connection stands for; `error` is the SDK's, httpx2's or `DeadlinePassed`."""
+    """What a timeout or a broken connection stands for; `error` is the SDK's, httpx2's or `DeadlinePassed`.
+
+    Once the question may have arrived, the provider may bill for it: the usage is then unknown.
+    """
     causes = [error, error.__cause__]
     names = [type(cause).__name__ for cause in causes if cause is not None]
+    usage = None if any(name in _UNSENT for name in names) else Usage(known=False)
     if any("Timeout" in name or name == "DeadlinePassed" for name in names):
-        return MayRetry(f"{provider} did not answer within {timeout_s:g} s (judge.timeout_s)")
+        return MayRetry(f"{provider} did not answer within {timeout_s:g} s (judge.timeout_s)", usage=usage)
     detail = tidy(str(error.__cause__ or error)) or names[-1]
-    return MayRetry(f"the connection to {provider} failed: {detail}")
+    return MayRetry(f"the connection to {provider} failed: {detail}", usage=usage)
 
 
 def count(usage: Mapping[str, Any], *path: str) -> int:

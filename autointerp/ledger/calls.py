@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, RowMapping
 
 from autointerp.judges.base import Prompt, Reply, Usage
 from autointerp.ledger import runs
-from autointerp.ledger.schema import calls, texts
+from autointerp.ledger.schema import calls, jobs, texts
+from autointerp.ledger.schema import runs as run_table
 from autointerp.ledger.store import insert_new
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
@@ -34,7 +36,7 @@ def begin(
         "reserved_usd": reserved_usd,
         "started_at": time.time(),
     }
-    return int(connection.execute(sa.insert(calls).values(**row)).inserted_primary_key[0])
+    return int(connection.execute(sa.insert(calls).values(**row).returning(calls.c.call_id)).scalar_one())
 
 
 def end(
@@ -50,7 +52,7 @@ def end(
     reserved_usd: float,
     duration_s: float,
 ) -> None:
-    """Close a call with its outcome and settle its reservation."""
+    """Close a call with its outcome and settle its reservation, all of which counts as spent where the cost is unknown."""
     values = {
         "state": state,
         "reason": reason,
@@ -65,7 +67,7 @@ def end(
         "duration_s": duration_s,
     }
     connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
-    runs.settle(connection, run_id, reserved_usd, cost_usd or 0.0)
+    runs.settle(connection, run_id, reserved_usd, cost_usd)
 
 
 def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping | None:
@@ -88,9 +90,33 @@ def write_off(connection: Connection, run_id: str) -> int:
     mine = sa.and_(calls.c.run_id == run_id, calls.c.state == OPEN)
     bound = connection.execute(sa.select(sa.func.coalesce(sa.func.sum(calls.c.reserved_usd), 0.0)).where(mine)).scalar()
     lost = connection.execute(sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill")).rowcount
-    values = {"lost_usd": runs.runs.c.lost_usd + bound, "reserved_usd": 0.0}
-    connection.execute(sa.update(runs.runs).where(runs.runs.c.run_id == run_id).values(**values))
+    values = {"lost_usd": run_table.c.lost_usd + bound, "reserved_usd": 0.0}
+    connection.execute(sa.update(run_table).where(run_table.c.run_id == run_id).values(**values))
     return lost
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A question, and the tokens that a provider counted for it: input of all classes, and output."""
+
+    system: str
+    user: str
+    input_tokens: int
+    output_tokens: int
+
+
+def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Measured]:
+    """The newest answered calls to a judge in a stage of any run, where the provider counted their tokens."""
+    total = calls.c.input_tokens + calls.c.cache_write_tokens + calls.c.cache_read_tokens
+    statement = (
+        sa.select(texts.c.text, calls.c.user, total, calls.c.output_tokens)
+        .join(texts, texts.c.text_hash == calls.c.system_hash)
+        .join(jobs, sa.and_(jobs.c.run_id == calls.c.run_id, jobs.c.job_key == calls.c.job_key))
+        .where(calls.c.judge == judge, calls.c.state == SCORED, total > 0, jobs.c.stage == stage)
+        .order_by(calls.c.call_id.desc())
+        .limit(most)
+    )
+    return [Measured(*row) for row in connection.execute(statement)]
 
 
 def totals(connection: Connection, run_id: str) -> dict[str, Any]:

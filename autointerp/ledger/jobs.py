@@ -52,7 +52,7 @@ def lease(connection: Connection, run_id: str, stage: str, *, most: int, now: fl
     chosen = sa.select(jobs.c.job_key).where(mine, due).order_by(jobs.c.place).limit(most)
     statement = (
         sa.update(jobs)
-        .where(mine, jobs.c.job_key.in_(chosen))
+        .where(mine, due, jobs.c.job_key.in_(chosen))
         .values(state="leased", lease_until=until, attempts=jobs.c.attempts + 1)
         .returning(*(jobs.c[f] for f in _FIELDS))
     )
@@ -61,11 +61,6 @@ def lease(connection: Connection, run_id: str, stage: str, *, most: int, now: fl
 
 def finish(connection: Connection, run_id: str, job_key: str) -> None:
     _update(connection, run_id, job_key, state="done", last_error="")
-
-
-def put_back(connection: Connection, run_id: str, job_key: str) -> None:
-    """Return a leased job unasked, as after Ctrl-C."""
-    _update(connection, run_id, job_key, state="pending", lease_until=0.0, attempts=jobs.c.attempts - 1)
 
 
 def postpone(connection: Connection, run_id: str, job_key: str, *, not_before: float, error: str) -> None:

@@ -57,7 +57,12 @@ def reserve(connection: Connection, run_id: str, usd: float, limit: float | None
     return connection.execute(statement).rowcount == 1
 
 
-def settle(connection: Connection, run_id: str, reserved_usd: float, spent_usd: float) -> None:
-    """Turn a reservation into what the call really cost."""
-    values = {"reserved_usd": runs.c.reserved_usd - reserved_usd, "spent_usd": runs.c.spent_usd + spent_usd}
+def settle(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None) -> None:
+    """Turn a reservation into what the call really cost; where that is unknown, all of it stays counted as lost."""
+    lost = reserved_usd if cost_usd is None else 0.0
+    values = {
+        "reserved_usd": runs.c.reserved_usd - reserved_usd,
+        "spent_usd": runs.c.spent_usd + (cost_usd or 0.0),
+        "lost_usd": runs.c.lost_usd + lost,
+    }
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))

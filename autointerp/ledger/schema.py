@@ -23,7 +23,11 @@ class AnyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        return None if value is None else _UNSTORABLE.sub(lambda found: "\u2400" if found[0] == "\x00" else "\ufffd", value)
+        return (
+            None
+            if value is None
+            else _UNSTORABLE.sub(lambda found: "\u2400" if found[0] == "\x00" else "\ufffd", value)
+        )
 
 
 def _run_id(*, primary_key: bool = False) -> Column[str]:
@@ -44,7 +48,7 @@ runs = Table(
     Column("wall_s", Float, nullable=False, default=0.0, comment="seconds of work over all sittings"),
     Column("spent_usd", Float, nullable=False, default=0.0),
     Column("reserved_usd", Float, nullable=False, default=0.0, comment="upper bound of what calls in flight may cost"),
-    Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls in flight at a kill"),
+    Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls whose cost is unknown"),
     Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds a stage"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from autointerp.errors import UsageError
+from autointerp.errors import AutointerpError, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -39,9 +40,10 @@ class Ledger:
                 sa.event.listen(engine, "connect", _prepare_sqlite)
                 sa.event.listen(engine, "begin", _begin_sqlite)
             _migrate(engine)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise UsageError(f"ledger {url} cannot be opened: {cause}: check the path or the database's URL") from None
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            raise UsageError(
+                f"ledger {_shown(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
+            ) from None
         return cls(engine)
 
     @classmethod
@@ -51,15 +53,32 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; one at a time in this process, committed at the end, rolled back on an error."""
-        with self._writing, self.engine.connect().execution_options(write=True) as connection, connection.begin():
+        """A transaction that may write; one at a time in this process, committed at the end, rolled back on an error.
+
+        Raises `AutointerpError` when the database cannot be written, as on a full disk.
+        """
+        with (
+            self._failing_in_one_line(),
+            self._writing,
+            self.engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self.engine.connect() as connection:
+        """A transaction that only reads. Raises `AutointerpError` when the database cannot be read."""
+        with self._failing_in_one_line(), self.engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _failing_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            raise AutointerpError(
+                f"ledger {self.engine.url}: {_cause(error)}: what was done so far is kept; mend it and run the same command"
+            ) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -74,7 +93,7 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -90,13 +109,28 @@ def _migrate(engine: sa.Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    scripts = ScriptDirectory.from_config(config)
+    newest = scripts.get_current_head()
+
+    def found(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
     with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found == newest:
+        schema = found(connection)
+    if schema == newest:
         return
-    if found is not None and found not in {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}:
-        raise UsageError(f"ledger {engine.url} has schema {found}, newer than this program's {newest}: upgrade autointerp")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    if schema is not None and schema not in {script.revision for script in scripts.walk_revisions()}:
+        raise UsageError(f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp")
+    with engine.connect().execution_options(write=True) as connection, connection.begin():
+        if found(connection) != newest:  # another process may have been first
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _cause(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def _shown(url: str) -> str:
+    """A database's URL without its password."""
+    return re.sub(r"(?<=//)([^/@:]*):.*@", r"\1:***@", url)

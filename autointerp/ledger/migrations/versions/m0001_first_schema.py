@@ -25,7 +25,7 @@ def upgrade() -> None:
     sa.Column('wall_s', sa.Float(), nullable=False, comment='seconds of work over all sittings'),
     sa.Column('spent_usd', sa.Float(), nullable=False),
     sa.Column('reserved_usd', sa.Float(), nullable=False, comment='upper bound of what calls in flight may cost'),
-    sa.Column('lost_usd', sa.Float(), nullable=False, comment='upper bound of calls in flight at a kill'),
+    sa.Column('lost_usd', sa.Float(), nullable=False, comment='upper bound of calls whose cost is unknown'),
     sa.Column('stage_s', sa.Text(), nullable=False, comment='JSON: seconds a stage'),
     sa.PrimaryKeyConstraint('run_id')
     )

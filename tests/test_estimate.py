@@ -1,0 +1,161 @@
+"""What a dry run says a run will ask is what the run then asks, before its start and half way through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import planted
+import planted_runs as runs_
+import pytest
+from click.testing import CliRunner
+from planted_brain import think, think_apart
+from provider_server import Entry, Faults, ProviderServer, Script
+
+from autointerp import estimate, local
+from autointerp.cli import main
+from autointerp.errors import ProviderStopped
+
+UNITS = {"feature_ids": list(range(0, 16, 2)), "neuron_ids": [f"{i}+" for i in range(0, 16, 2)]}
+SCORE = {"per_bin": 1, "shuffled": 2, "base_rate": 2}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return planted.make(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in runs_.KEYS:
+        monkeypatch.setenv(name, runs_.KEY)
+
+
+def tokens(entries: list[Entry]) -> int:
+    """Input and output tokens by the server's own tokenizer, cached ones included."""
+    return sum(e.input_tokens + e.cache_write_tokens + e.cache_read_tokens + e.output_tokens for e in entries)
+
+
+def foreseen(forecast: estimate.Forecast) -> tuple[int, int]:
+    """Calls and tokens of a forecast."""
+    return (
+        sum(stage.calls for stage in forecast.stages),
+        sum(stage.input_tokens + stage.output_tokens for stage in forecast.stages),
+    )
+
+
+@pytest.mark.parametrize("model", runs_.MODELS)
+@pytest.mark.parametrize("done", [0, 9, 60])
+def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart, Script(*[None] * done, then="insufficient_quota")) as server:
+        settings = runs_.judge(model, server, concurrency=2)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=settings)
+        if done:
+            with pytest.raises(ProviderStopped):
+                runs_.carry(run, ledger)
+        before = len(server.books)
+        calls, expected = foreseen(estimate.forecast(run, ledger))
+        assert len(server.books) == before, "a forecast asks nothing"
+        server.faults = Faults()
+        runs_.carry(run, ledger)
+    asked = server.books[before:]
+    assert calls == len(asked)
+    assert expected == pytest.approx(tokens(asked), rel=0.1)
+    assert foreseen(estimate.forecast(run, ledger)) == (0, 0)
+
+
+def test_questions_that_several_units_share_are_foreseen_once(world: planted.World, tmp_path: Path) -> None:
+    """Once explanations are known: then those of some units are the same, and so are some of their windows."""
+    score = {"per_bin": 4, "shuffled": 10, "base_rate": 2}
+    with ProviderServer(think, Script(*[None] * 40, then="insufficient_quota")) as server:
+        run, ledger = runs_.prepare(world, tmp_path, score=score, judge=runs_.judge(runs_.MODELS[2], server))
+        with pytest.raises(ProviderStopped):
+            runs_.carry(run, ledger)
+        before = len(server.books)
+        calls, _ = foreseen(estimate.forecast(run, ledger))
+        server.faults = Faults()
+        summary = runs_.carry(run, ledger)
+    assert calls == len(server.books) - before
+    judged = runs_.tables(run.folder)["judgements"]
+    assert summary["calls"] < len(judged) + len(run.units), "the world has no question that two units share"
+
+
+def test_answers_of_another_run_are_not_asked_again(world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        settings: dict[str, Any] = {"units": UNITS, "score": SCORE, "judge": runs_.judge(runs_.MODELS[1], server)}
+        first, ledger = runs_.prepare(world, tmp_path, **settings)
+        runs_.carry(first, ledger)
+        second, ledger = runs_.prepare(world, tmp_path, **settings, report={"confidence": 0.9})
+        asked = len(server.books)
+        assert foreseen(estimate.forecast(second, ledger)) == (0, 0)
+        summary = runs_.carry(second, ledger)
+    assert first.run_id != second.run_id
+    assert len(server.books) == asked
+    assert summary["calls"] == 0
+    assert set(runs_.tables(second.folder)["judgements"]["outcome"]) == {"scored"}
+
+
+def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted.World, tmp_path: Path) -> None:
+    """With the embedded explainer the judge's prompts are known in full."""
+    with ProviderServer(think_apart) as server:
+        judge = runs_.judge(runs_.MODELS[0], server)
+        run, ledger = runs_.prepare(
+            world, tmp_path, units=UNITS, score=SCORE, judge=judge, explainer={"model": "embedded"}
+        )
+        explain, score = estimate.forecast(run, ledger).stages
+        runs_.carry(run, ledger)
+    assert (explain.is_llm, explain.calls, explain.cost_usd) == (False, 0, 0.0)
+    assert score.calls == len(server.books)
+    assert score.input_tokens + score.output_tokens == pytest.approx(tokens(server.books), rel=0.1)
+
+
+def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        spec = tmp_path / "spec.toml"
+        spec.write_text(world.spec(units=UNITS, score=SCORE, judge=runs_.judge(runs_.MODELS[0], server)).to_toml())
+        ran = CliRunner().invoke(main, ["run", str(spec), "--dry-run", "--results", str(tmp_path / "results")])
+        run, ledger = runs_.prepare(
+            world, tmp_path / "results", units=UNITS, score=SCORE, judge=runs_.judge(runs_.MODELS[0], server)
+        )
+        explain, score = estimate.forecast(run, ledger).stages
+    assert ran.exit_code == 0, ran.output
+    assert server.books == []
+    said = " ".join(ran.stderr.split())
+    assert f"{explain.calls} calls to {runs_.MODELS[0]}: {explain.input_tokens:,} input" in said
+    assert f"{score.calls} calls to {runs_.MODELS[0]}: {score.input_tokens:,} input" in said
+    assert "in all" in said
+    assert not (run.folder / "summary.json").exists()
+
+
+def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        judge = runs_.judge(runs_.MODELS[2], server)
+        for key in runs_.PRICED:
+            del judge[key]
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=judge)
+        forecast = estimate.forecast(run, ledger)
+        summary = runs_.carry(run, ledger)
+    assert [stage.cost_usd for stage in forecast.stages] == [None, None]
+    assert "cost unknown" in forecast.describe()
+    assert "$" not in forecast.describe()
+    assert summary["cost_usd"] is None
+    assert summary["cost_unknown_calls"] == len(server.books)
+
+
+def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        judge = runs_.judge(runs_.MODELS[0], server)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=judge)
+    forecast = estimate.forecast(run, ledger)
+    assert {stage.counted_by for stage in forecast.stages} == {"by rule of thumb"}
+    assert foreseen(forecast)[1] > 0
+
+
+def test_no_provider_is_opened_for_a_baseline(world: planted.World, tmp_path: Path) -> None:
+    run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE)
+    explain, score = estimate.forecast(run, ledger).stages
+    judges = local.Judges.open(run.spec, run.rubric)
+    runs_.carry(run, ledger, judges)
+    assert explain.calls == len(run.units)
+    assert score.calls == len(runs_.tables(run.folder)["judgements"])
+    assert not estimate.forecast(run, ledger).asks_llm
