@@ -1,6 +1,6 @@
 """Asks a judge on behalf of a run: known answers are reused, the rest is admitted, paid for, attempted and written down.
 
-    ledger (answered before?) -> limiter -> budget -> one attempt -> ledger, and again after a passing failure
+ledger (answered before?) -> limiter -> budget -> one attempt -> ledger, and again after a passing failure
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from autointerp import spec as spec_
+from autointerp.answer import Answer, call_key, free_answer, read, storable
 from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped, UsageError
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
 from autointerp.judges.limits import Aborted, Admission, Limiter
 from autointerp.judges.retry import attempt
 from autointerp.ledger import Ledger, calls, runs
-from autointerp.prompts import ReplyUnusable
 from autointerp.records import Outcome
 
 T = TypeVar("T")
@@ -38,16 +38,6 @@ class Postponed(Exception):
     def __init__(self, message: str, not_before: float) -> None:
         super().__init__(message)
         self.not_before = not_before
-
-
-@dataclass(frozen=True)
-class Answer(Generic[T]):
-    """What came of a question: a value when `outcome` is `scored`, else None and the reason."""
-
-    value: T | None
-    outcome: Outcome
-    reason: str
-    call_key: str | None
 
 
 class Caller:
@@ -243,8 +233,8 @@ class _Attempts(Generic[T]):
         usage = outcome.usage or Usage()
         reply: Reply | None = None
         if isinstance(outcome, Reply):
-            reply = replace(outcome, text=_storable(outcome.text))
-            self._answer = _read(reply, self.parse, self.key)
+            reply = replace(outcome, text=storable(outcome.text))
+            self._answer = read(reply, self.parse, self.key)
             state, reason = self._answer.outcome.value, self._answer.reason
         else:
             state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
@@ -268,22 +258,6 @@ class _Attempts(Generic[T]):
             self.caller.settle(self._admission, usage)
 
 
-def free_answer(
-    ledger: Ledger, run_id: str, judge: Judge, prompt: Prompt, parse: Callable[[str], T], repeat: int
-) -> Answer[T] | None:
-    """What the ledger holds as the answer to a question, or what a judge that is no LLM answers; None where one must pay."""
-    key = call_key(judge, prompt, repeat)
-    if not judge.is_llm:
-        return _read(judge.ask(prompt), parse, key)
-    with ledger.read() as tx:
-        known = calls.answered(tx, run_id, key)
-    if known is None:
-        return None
-    if known["state"] != calls.SCORED:
-        return Answer(None, Outcome(known["state"]), known["reason"], key)
-    return _read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
-
-
 def price_within(settings: spec_.Judge, budget_usd: float | None) -> prices.Price | None:
     """The price of a judge, None where it is unknown. Raises `UsageError` for an unknown price under a budget."""
     price = prices.price_of(settings.model, settings)
@@ -295,36 +269,7 @@ def price_within(settings: spec_.Judge, budget_usd: float | None) -> prices.Pric
     return price
 
 
-def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
-    """sha-256 of everything that decides the answer: who is asked, what, with which schema and ceiling, and which repeat."""
-    return spec_.content_hash(
-        {
-            "judge": dict(judge.identity()),
-            "system": prompt.system,
-            "user": prompt.user,
-            "schema": dict(prompt.schema),
-            "max_tokens": prompt.max_tokens,
-            "repeat": repeat,
-        }
-    )
-
-
 def input_bound(prompt: Prompt) -> int:
     """An upper bound of a prompt's tokens: no tokenizer makes more tokens than there are bytes."""
     schema = json.dumps(dict(prompt.schema))
     return sum(len(text.encode("utf-8", "replace")) for text in (prompt.system, prompt.user, schema)) + OVERHEAD_TOKENS
-
-
-def _read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
-    if reply.stop != "complete":
-        outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
-        return Answer(None, outcome, reply.text[:200] or reply.stop, key)
-    try:
-        return Answer(parse(reply.text), Outcome.SCORED, "", key)
-    except ReplyUnusable as error:
-        return Answer(None, error.outcome, str(error), key)
-
-
-def _storable(text: str) -> str:
-    """Text that every database takes: no lone surrogates, no null characters."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

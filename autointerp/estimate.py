@@ -11,7 +11,7 @@ from functools import cache
 from statistics import fmean
 
 from autointerp import pipeline, plan, score
-from autointerp.caller import Answer, call_key, free_answer
+from autointerp.answer import Answer, call_key, free_answer
 from autointerp.judges import open_judge, prices
 from autointerp.judges.base import Judge, JudgeError, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.ledger import Ledger, calls, verdicts
@@ -68,7 +68,9 @@ class Forecast:
                     f" {s.output_tokens:,} output tokens ({s.counted_by}), {cost}"
                 )
             else:
-                lines.append(f"  {s.stage:<8} {s.calls:>7,} questions to {s.judge}, which is not an LLM: no calls, no cost")
+                lines.append(
+                    f"  {s.stage:<8} {s.calls:>7,} questions to {s.judge}, which is not an LLM: no calls, no cost"
+                )
         known = [s.cost_usd for s in self.stages if s.calls]
         if self.asks_llm and None not in known:
             lines.append(f"  in all   about ${sum(c for c in known if c is not None):.4f}")
@@ -127,7 +129,9 @@ def _explanations(
     """Explanations that are there or can be made from what is, and the questions that stand before the others."""
 
     def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
-        known = free_answer(ledger, run.run_id, explainer, prompt, parse, repeat) if needed or explainer.is_llm else None
+        known = (
+            free_answer(ledger, run.run_id, explainer, prompt, parse, repeat) if needed or explainer.is_llm else None
+        )
         if known is None:
             raise _Unanswered(prompt)
         return known
@@ -169,7 +173,9 @@ def _score_prompt(run: Run, job: Job, explanation: Explanation | None) -> Prompt
     return score.prompt(run.rubric, material, run.spec.judge.max_output_tokens)
 
 
-def _stage(name: str, judge: Judge, settings: JudgeSettings, prompts: Sequence[Prompt], ledger: Ledger) -> StageForecast:
+def _stage(
+    name: str, judge: Judge, settings: JudgeSettings, prompts: Sequence[Prompt], ledger: Ledger
+) -> StageForecast:
     if not judge.is_llm:
         return StageForecast(name, judge.name, False, len(prompts), 0, 0, 0.0, "")
     with ledger.read() as tx:

@@ -61,5 +61,7 @@ def _outcome(results: Path, row: Any) -> str:
 
 def _ledger(results: Path) -> Ledger:
     if not (results / "ledger.sqlite").exists():
-        raise UsageError(f"{results} holds no ledger: start a run with `autointerp run SPEC`, or name another --results")
+        raise UsageError(
+            f"{results} holds no ledger: start a run with `autointerp run SPEC`, or name another --results"
+        )
     return Ledger.in_folder(results)

@@ -120,7 +120,9 @@ def _work(
             _show(run, ledger, progress, stage)
     except KeyboardInterrupt:
         caller.abort()
-        progress.note("stopping: calls in flight may be billed, so their replies are waited for; Ctrl-C again leaves them")
+        progress.note(
+            "stopping: calls in flight may be billed, so their replies are waited for; Ctrl-C again leaves them"
+        )
         raise
     finally:
         caller.abort()
@@ -133,9 +135,7 @@ def _work(
     _show(run, ledger, progress, stage, last=True)
 
 
-def _due(
-    run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]
-) -> Iterator[Job]:
+def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]) -> Iterator[Job]:
     """Jobs of a stage as they fall due, until none is left."""
     while True:
         with ledger.write() as tx:

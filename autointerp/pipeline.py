@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import explain, plan, score
-from autointerp.caller import Answer, Caller
+from autointerp.answer import Answer
+from autointerp.caller import Caller
 from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
@@ -59,9 +60,7 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
 def register(ledger: Ledger, run: Run) -> None:
     """Write the run and its explain jobs into the ledger; both may be there already."""
     with ledger.write() as tx:
-        runs.register(
-            tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml()
-        )
+        runs.register(tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml())
         jobs.plan(tx, run.run_id, plan.explain_jobs(run.units.values()))
 
 
@@ -101,9 +100,7 @@ def explanation_of(
     return Explanation(unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
 
 
-def score_exemplar(
-    ledger: Ledger, run: Run, caller: Caller, job: Job, explanations: Mapping[str, Explanation]
-) -> None:
+def score_exemplar(ledger: Ledger, run: Run, caller: Caller, job: Job, explanations: Mapping[str, Explanation]) -> None:
     """Ask for one judgement and store it, scored or not. Raises `Postponed` and errors that end the run."""
     exemplar, explanation = run.exemplar(job), explanations.get(job.explanation_unit_id)
     if explanation is None or explanation.outcome is not Outcome.SCORED:
@@ -111,9 +108,7 @@ def score_exemplar(
         answer: Answer[tuple[int, str]] = Answer(None, Outcome.NO_EXPLANATION, why, None)
     else:
         window = MarkedText(exemplar.tokens, exemplar.mark)
-        prompt = score.prompt(
-            run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens
-        )
+        prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
         answer = caller.ask(
             prompt, lambda text: score.parse(run.rubric, text), job_key=job.job_key, repeat=_asking(job)
         )

@@ -210,8 +210,10 @@ def _exemplar_row(
     first = row.token - row.start
     document, position = int(context["document"]), int(context["position"] + row.token - context["offset"])
     maximum = float(reader.maximum[row.unit])
+    tokens = texts(np.asarray(reader.corpus.tokens[first : first + length]))
     heat = row.window[:length].astype(np.float64)
     heat[row.start] = row.activation
+    mark = _carry_to_whole_characters(tokens, heat, row.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
@@ -222,10 +224,20 @@ def _exemplar_row(
         "activation_fraction": row.activation / maximum if maximum else 0.0,
         "bin": row.bin,
         "inclusion_probability": row.probability,
-        "mark": row.start,
-        "tokens": texts(np.asarray(reader.corpus.tokens[first : first + length])),
+        "mark": mark,
+        "tokens": tokens,
         "token_activations": heat.tolist(),
     }
+
+
+def _carry_to_whole_characters(tokens: list[str], heat: np.ndarray, mark: int) -> int:
+    """Let the token that completes a character stand for those before it, whose own text is empty. Returns the mark's place."""
+    for i in range(len(tokens) - 1):
+        if not tokens[i]:
+            heat[i + 1] = max(heat[i], heat[i + 1])
+    while not tokens[mark] and mark + 1 < len(tokens):
+        mark += 1
+    return mark
 
 
 def _quietest(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:

@@ -40,7 +40,7 @@ class Ledger:
                 sa.event.listen(engine, "connect", _prepare_sqlite)
                 sa.event.listen(engine, "begin", _begin_sqlite)
             _migrate(engine)
-        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, ImportError, OSError, ValueError) as error:
             raise UsageError(
                 f"ledger {_shown(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
             ) from None
@@ -120,7 +120,9 @@ def _migrate(engine: sa.Engine) -> None:
     if schema == newest:
         return
     if schema is not None and schema not in {script.revision for script in scripts.walk_revisions()}:
-        raise UsageError(f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp")
+        raise UsageError(
+            f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
+        )
     with engine.connect().execution_options(write=True) as connection, connection.begin():
         if found(connection) != newest:  # another process may have been first
             config.attributes["connection"] = connection
@@ -128,7 +130,8 @@ def _migrate(engine: sa.Engine) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    said = str(getattr(error, "orig", None) or error) or type(error).__name__
+    return said.splitlines()[0]
 
 
 def _shown(url: str) -> str:

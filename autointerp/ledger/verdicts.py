@@ -30,7 +30,9 @@ def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> No
     mine = sa.or_(named, sa.and_(of_run, jobs.c.stage == "score", jobs.c.explanation_unit_id.in_(units)))
     judged = sa.and_(judgements.c.run_id == run_id, judgements.c.job_key.in_(sa.select(jobs.c.job_key).where(mine)))
     connection.execute(sa.delete(judgements).where(judged))
-    connection.execute(sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(units)))
+    connection.execute(
+        sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(units))
+    )
     connection.execute(sa.update(jobs).where(mine).values(state="pending"))
 
 
