@@ -37,6 +37,8 @@ TRAINING_CORPUS_TOKENS = 2_000_000
 EVALUATION_TOKENS = 400_000
 UNITS = 64
 """Features, and as many neurons."""
+QUIET = 15
+"""Silent windows shown to the explainer: the embedded one takes the corpus' common words from them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, e
             "max_tokens": EVALUATION_TOKENS,
         },
         "units": {"features": UNITS, "neurons": UNITS},
+        "explain": {"quiet": QUIET},
         "judge": judge.model_dump(exclude_defaults=True) | {"model": judge.model},
     }
     if explainer is not None:

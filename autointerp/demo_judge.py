@@ -59,7 +59,7 @@ def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterato
 def _checked(**fields: object) -> Judge:
     from pydantic import ValidationError
 
-    from autointerp.spec import wrong_key
+    from autointerp.specfile import wrong_key
 
     try:
         return Judge.model_validate(fields)

@@ -55,7 +55,7 @@ def _across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
     longest = max((len(found) for found in lists), default=0)
     rounds = [found[turn] for turn in range(longest) for found in lists if turn < len(found)]
     step = max(1, len(lists) // n) if n else 1
-    first = [found for found in rounds[: len(lists)][::step]]
+    first = rounds[: len(lists)][::step]
     return (first + [found for found in rounds if found not in first])[:n]
 
 

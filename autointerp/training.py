@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from autointerp.errors import UsageError
-from autointerp.spec import Corpus, Section, Subject, read_toml, wrong_key
+from autointerp.spec import Corpus, Section, Subject
+from autointerp.specfile import read_toml, wrong_key
 
 if TYPE_CHECKING:
     from autointerp.inputs import Tell

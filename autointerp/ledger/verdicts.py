@@ -54,4 +54,4 @@ def unscored(connection: Connection, run_id: str) -> dict[str, int]:
     """Unscored judgements of a run by reason."""
     mine = sa.and_(judgements.c.run_id == run_id, judgements.c.outcome != Outcome.SCORED)
     statement = sa.select(judgements.c.outcome, sa.func.count()).where(mine).group_by(judgements.c.outcome)
-    return {outcome: n for outcome, n in connection.execute(statement)}
+    return dict(connection.execute(statement).tuples().all())

@@ -1,0 +1,96 @@
+"""TOML files that a user writes: read, overridden from the command line, and refused in one line."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from autointerp.errors import UsageError
+
+
+def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a TOML file as plain data. `overrides` are `key=value` with dotted keys and TOML values; bare words are strings.
+
+    Relative paths in the file are taken from the file's own folder. Raises `UsageError`.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: check the path; `autointerp spec` prints one to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    _resolve_paths(data, path.parent)
+    for override in overrides:
+        _apply(data, override)
+    return data
+
+
+def _resolve_paths(data: dict[str, Any], base: Path) -> None:
+    """Make paths that exist beside the spec absolute-from-there; hub ids and dataset names stay as they are."""
+    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
+        section = data.get(table)
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = _beside(section[key], base)
+    corpus = data.get("corpus")
+    if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
+        corpus["sources"] = [_beside(s, base) if isinstance(s, str) else s for s in corpus["sources"]]
+
+
+def _beside(value: str, base: Path) -> str:
+    if value.startswith("datasets:") or Path(value).is_absolute():
+        return value
+    candidate = base / value
+    is_path = candidate.exists() or any(c in value for c in "*?[") or value.startswith(("./", "../", "~"))
+    return str(candidate if not value.startswith("~") else Path(value).expanduser()) if is_path else value
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, separator, raw = override.partition("=")
+    path = [part for part in key.strip().split(".") if part]
+    if not separator or not path:
+        raise UsageError(f"--set {override!r} is not key=value: write it like --set judge.model=anthropic/claude-haiku-4-5")
+    try:
+        value = tomllib.loads(f"v = {raw.strip()}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    table = data
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {override!r}: {part} is a value, not a table")
+    table[path[-1]] = value
+
+
+def wrong_key(error: ValidationError, model: type[BaseModel], what: str) -> str:
+    """One line for pydantic's first complaint about `what`: the key, its value and the remedy."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    key, value, kind = ".".join(location), first["input"], first["type"]
+    shown = "" if isinstance(value, Mapping) else f" = {value!r}"
+    if kind == "extra_forbidden":
+        return f"{what}: unknown key {key}{shown}: {_did_you_mean(location, model)}"
+    if kind == "missing":
+        return f"{what}: {key} is missing: add it (`autointerp spec` prints every key)"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{what}: {key}{shown}: {message}" if key else f"{what}: {message}"
+
+
+def _did_you_mean(location: list[str], model: Any) -> str:
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return "remove it"
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(known)}"
