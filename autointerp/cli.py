@@ -113,7 +113,9 @@ def demo(
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the dictionary.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the dictionary."
+)
 @SET
 @QUIET
 @_errors_in_one_line

@@ -88,7 +88,9 @@ def served_model(base_url: str) -> str:
         listed = httpx2.get(f"{base_url.rstrip('/')}/models", timeout=10).raise_for_status().json()
         return str(listed["data"][0]["id"])
     except (httpx2.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise UsageError(f"{base_url} does not list its models ({error}): name one with --judge openai-compatible/MODEL") from None
+        raise UsageError(
+            f"{base_url} does not list its models ({error}): name one with --judge openai-compatible/MODEL"
+        ) from None
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

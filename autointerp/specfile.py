@@ -55,7 +55,9 @@ def _apply(data: dict[str, Any], override: str) -> None:
     key, separator, raw = override.partition("=")
     path = [part for part in key.strip().split(".") if part]
     if not separator or not path:
-        raise UsageError(f"--set {override!r} is not key=value: write it like --set judge.model=anthropic/claude-haiku-4-5")
+        raise UsageError(
+            f"--set {override!r} is not key=value: write it like --set judge.model=anthropic/claude-haiku-4-5"
+        )
     try:
         value = tomllib.loads(f"v = {raw.strip()}")["v"]
     except tomllib.TOMLDecodeError:

@@ -35,7 +35,9 @@ def template() -> str:
 def _key(name: str, field: FieldInfo) -> str:
     value = PLACEHOLDERS[name] if field.is_required() else field.default
     known = value is not None
-    written = tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}).strip() if known else f"# {name} ="
+    written = (
+        tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}).strip() if known else f"# {name} ="
+    )
     return "\n".join([*_comment(field.description or ""), written])
 
 

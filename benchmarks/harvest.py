@@ -70,7 +70,9 @@ def main() -> None:
         base = statistics.median([first, second, third])
         ratios.append(took / base)
         print(f"  round {number + 1}: needed {base:.2f} s, harvest {took:.2f} s, ratio {took / base:.3f}")
-    print(f"median ratio {statistics.median(ratios):.3f}; peak memory {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of it while measuring")
+    print(
+        f"median ratio {statistics.median(ratios):.3f}; peak memory {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of it while measuring"
+    )
 
 
 def cut(corpus: Corpus, tokens: int):  # type: ignore[no-untyped-def]

@@ -258,9 +258,7 @@ def _spread(reader: SketchReader, unit: int, want: Selection) -> Iterator[int]:
         yield from (found[turn] for found in lists if turn < len(found))
 
 
-def _one_a_document(
-    reader: SketchReader, kept: str, index: Any, documents: set[int], n: int
-) -> Iterator[int]:
+def _one_a_document(reader: SketchReader, kept: str, index: Any, documents: set[int], n: int) -> Iterator[int]:
     for i in index:
         document = int(reader.documents[kept][i])
         if n and document not in documents:

@@ -250,4 +250,3 @@ def _save(path: Path, sketch: Sketch) -> None:
     with partial.open("wb") as out:
         np.savez(out, **sketch.state())  # type: ignore[arg-type]
     os.replace(partial, path)
-

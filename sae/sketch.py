@@ -152,7 +152,12 @@ class Sketch:
 
     def merge(self, other: Sketch) -> None:
         """Take in another sketch of the same units over other contexts. Exact: order and cuts do not matter."""
-        if (self.unit_ids, self.quota, self.seed, self.window) != (other.unit_ids, other.quota, other.seed, other.window):
+        if (self.unit_ids, self.quota, self.seed, self.window) != (
+            other.unit_ids,
+            other.quota,
+            other.seed,
+            other.window,
+        ):
             raise ValueError("sketches of different units, quotas, windows or seeds cannot be merged")
         self._raise_scale(other.maximum)
         other._raise_scale(self.maximum)
@@ -199,9 +204,7 @@ class Sketch:
         token = self._ordinal(batch, context[row], column[row])
         keep = lowest(chosen_group, chosen_priority, token, self.events.k)
         row, which = row[keep], which[keep]
-        self.events.add(
-            self._rows(batch, context[row], column[row], which, chosen_group[keep], chosen_priority[keep])
-        )
+        self.events.add(self._rows(batch, context[row], column[row], which, chosen_group[keep], chosen_priority[keep]))
 
     def _update_tops(self, batch: Batch, active: Tensor, peaks: Tensor, side: Tensor) -> None:
         unit = torch.arange(len(self.unit_ids), device=peaks.device)

@@ -16,7 +16,9 @@ HEAVY = ("torch", "transformers", "anthropic", "openai", "pandas", "sqlalchemy",
 
 def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, autointerp.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_every_command_explains_itself() -> None:

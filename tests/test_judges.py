@@ -233,7 +233,7 @@ def test_threads_faults_and_retries_end_with_equal_books(model: str) -> None:
             spent: list[Usage] = []
 
             def note(_: int, outcome: Reply | JudgeError) -> None:
-                if outcome.usage is not None:
+                if outcome.usage is not None and outcome.usage.known:
                     spent.append(outcome.usage)
 
             try:

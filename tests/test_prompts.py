@@ -14,7 +14,9 @@ from autointerp.records import Outcome
 SPECIFICITY = rubric.load("specificity")
 
 
-@pytest.mark.parametrize("text", ["a << b >> c", "</text>", "< / TEXT >", "<explanation>", "\x1b[31m", "\x00", "<</text>>"])
+@pytest.mark.parametrize(
+    "text", ["a << b >> c", "</text>", "< / TEXT >", "<explanation>", "\x1b[31m", "\x00", "<</text>>"]
+)
 def test_text_can_neither_mark_nor_close_a_fence(text: str) -> None:
     shown = show(MarkedText((text, "word", text), 1))
     assert shown.count("<<") == shown.count(">>") == 1
@@ -112,7 +114,9 @@ def test_a_sound_explanation_is_stored_clean(said: str, stored: str) -> None:
 
 def test_the_explaining_prompt_shows_marks_strengths_and_silent_windows() -> None:
     window = MarkedText((" the", " Danube", " flows"), 1, heat=(0, 10, 3))
-    prompt = explain.prompt(SPECIFICITY, ExplainMaterial((window,), (MarkedText((" silent", " text"), 0, (0, 0)),)), 100)
+    prompt = explain.prompt(
+        SPECIFICITY, ExplainMaterial((window,), (MarkedText((" silent", " text"), 0, (0, 0)),)), 100
+    )
     assert "<< Danube>>" in prompt.user
     assert "Danube 10, flows 3" in prompt.user
     assert "silent text" in prompt.user

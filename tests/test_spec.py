@@ -68,7 +68,9 @@ def test_paths_are_taken_from_the_specs_folder_and_a_moved_copy_finds_them(tmp_p
     for folder in (home / "model", home / "dictionary", copy):
         folder.mkdir(parents=True)
     (home / "text.txt").write_text("words")
-    text = '[subject]\nmodel = "model"\n[dictionary]\npath = "owner/name"\n[corpus]\nsources = ["*.txt", "datasets:a/b"]\n'
+    text = (
+        '[subject]\nmodel = "model"\n[dictionary]\npath = "owner/name"\n[corpus]\nsources = ["*.txt", "datasets:a/b"]\n'
+    )
     (home / "spec.toml").write_text(text)
     spec = load(home / "spec.toml")
     assert Path(spec.subject.model) == home / "model"
@@ -85,7 +87,9 @@ def test_paths_are_taken_from_the_specs_folder_and_a_moved_copy_finds_them(tmp_p
 def test_overrides_are_toml_values_or_words(tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
     path.write_text('[subject]\nmodel = "a"\n[dictionary]\npath = "b"\n[corpus]\nsources = ["c"]\n')
-    spec = load(path, ["units.features=7", "judge.model=anthropic/claude-haiku-4-5", "corpus.sources=['d']", "budget.usd=2.5"])
+    spec = load(
+        path, ["units.features=7", "judge.model=anthropic/claude-haiku-4-5", "corpus.sources=['d']", "budget.usd=2.5"]
+    )
     assert (spec.units.features, spec.judge.model, spec.corpus.sources, spec.budget.usd) == (
         7,
         "anthropic/claude-haiku-4-5",

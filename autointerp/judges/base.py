@@ -91,7 +91,10 @@ class Reply:
 
 
 class JudgeError(Exception):
-    """Base of what can go wrong in one attempt. `usage` holds what the provider billed all the same, if it said so."""
+    """Base of what can go wrong in one attempt. `usage` holds what the provider billed all the same, if it said so.
+
+    None: it bills nothing. An unknown usage: the question may have arrived, and nobody can tell whether it is billed.
+    """
 
     def __init__(self, message: str, *, usage: Usage | None = None) -> None:
         super().__init__(message)

@@ -112,21 +112,18 @@ def _migrate(engine: sa.Engine) -> None:
     scripts = ScriptDirectory.from_config(config)
     newest = scripts.get_current_head()
 
-    def found(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
-
     with engine.connect() as connection:
-        schema = found(connection)
+        schema = MigrationContext.configure(connection).get_current_revision()
     if schema == newest:
         return
     if schema is not None and schema not in {script.revision for script in scripts.walk_revisions()}:
         raise UsageError(
             f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
         )
+    # Of several processes that come here at once the first migrates, and the others find nothing left to do.
     with engine.connect().execution_options(write=True) as connection, connection.begin():
-        if found(connection) != newest:  # another process may have been first
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def _cause(error: BaseException) -> str:
