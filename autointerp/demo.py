@@ -34,7 +34,7 @@ HOOK_POINT = "resid_post.15"
 CONTEXT_TOKENS = 128
 TRAINING_CORPUS_TOKENS = 2_000_000
 """More than there are: the training reads everything."""
-EVALUATION_TOKENS = 400_000
+EVALUATION_TOKENS = 300_000
 UNITS = 64
 """Features, and as many neurons."""
 QUIET = 15
@@ -73,7 +73,7 @@ def training_config() -> TrainConfig:
     from sae.train import TrainConfig
 
     return TrainConfig(
-        architecture="batchtopk", d_sae=4096, k=32, tokens=2_400_000, reuse=4, batch_tokens=2048, lr=1.5e-3,
+        architecture="batchtopk", d_sae=4096, k=32, tokens=1_800_000, reuse=4, batch_tokens=2048, lr=1.5e-3,
         buffer_tokens=131_072, checkpoint_steps=200, seed=0,
     )  # fmt: skip
 
