@@ -107,6 +107,11 @@ def demo(
     from autointerp.progress import Progress
 
     with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.tell) as chosen:
+        if demo_.is_first():
+            progress.note(
+                "The first demo here downloads 150 MB, trains a dictionary and reads a corpus: ten minutes or so on two"
+                " cores. Ctrl-C keeps what is done."
+            )
         spec = demo_.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.tell)
         return _carry(spec, results, dry_run=dry_run, quiet=quiet, progress=progress)
 

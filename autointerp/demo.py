@@ -141,6 +141,11 @@ def spec(
         return load(write_spec(work / "spec.toml", assets, dictionary, judge, explainer), overrides)
 
 
+def is_first() -> bool:
+    """Whether no dictionary was trained here yet."""
+    return not any((cache_dir() / "demo").glob("dictionary-*/train.json"))
+
+
 def prepare_spec(judge: Judge, overrides: Iterable[str], tell: Tell) -> Spec:
     """Everything up to the spec: assets, dictionary, spec."""
     assets = prepare(tell)
