@@ -1,10 +1,12 @@
-"""Writes the pages of docs/ that come from the code: spec.md from the spec's fields, cli.md from the commands' help.
+"""Writes the pages of docs/ that come from the code: spec.md and training.md from the fields, cli.md from the help.
 
 `python docs/generate.py` writes them; with `--check` it writes nothing and exits with 1 when a page is out of date.
 """
 
 from __future__ import annotations
 
+import ast
+import itertools
 import sys
 import types
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+import sae
 from autointerp import spec
 
 DOCS = Path(__file__).parent
@@ -58,6 +61,15 @@ A spec is a TOML file that says what to evaluate, with what, and how. Three tabl
 """
 
 
+TRAINING_INTRO = """\
+# Training reference
+
+`autointerp train FILE --out FOLDER` reads a TOML file with `hook_point`, the tables `[subject]` and `[corpus]` of the
+[spec](spec.md), and the table `[train]`, whose keys are these:
+
+"""
+
+
 def spec_page() -> str:
     """docs/spec.md: every table and key with its type, default and docstring. Raises `UsageError` if the example is wrong."""
     import tomllib
@@ -77,6 +89,19 @@ def spec_page() -> str:
     return "\n".join(parts)
 
 
+def training_page() -> str:
+    """docs/training.md: the fields of the trainer's configuration, read from its source so that torch need not be there."""
+    tree = ast.parse(Path(sae.__file__).with_name("train.py").read_text(encoding="utf-8"))
+    config = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainConfig")
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    for field, docstring in itertools.pairwise(config.body):
+        if isinstance(field, ast.AnnAssign) and field.value and isinstance(docstring, ast.Expr):
+            default = ast.unparse(field.value).replace("_", "").replace("'", '"')
+            meaning = _one_line(ast.literal_eval(docstring.value))
+            lines.append(f"| `{ast.unparse(field.target)}` | `{default}` | {meaning} |".replace("`None`", "none"))
+    return MARK + TRAINING_INTRO + "\n".join(lines) + "\n"
+
+
 def cli_page() -> str:
     """docs/cli.md: the help of every command as the program prints it."""
     from autointerp.cli import main
@@ -86,7 +111,7 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"spec.md": spec_page, "cli.md": cli_page}
+PAGES: dict[str, Callable[[], str]] = {"spec.md": spec_page, "training.md": training_page, "cli.md": cli_page}
 
 
 def main(arguments: list[str]) -> int:
