@@ -10,7 +10,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -26,9 +33,10 @@ class Progress:
         self._bars = Bars(
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=28),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]:>24}"),
             _Rate("{task.description}"),
-            TimeRemainingColumn(compact=True),
+            TimeElapsedColumn(),
+            _Left(compact=True),
             TextColumn("{task.fields[spent]}"),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
@@ -50,15 +58,16 @@ class Progress:
     def tell(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
         """Show that `done` of `total` are behind us; a total of 0 means that it is not known."""
         spent = f"${spent_usd:.4f}" if spent_usd else ""
+        count = f"{done:,} of {total:,}" if total else ""
         if phase not in self._tasks:
-            self._tasks[phase] = self._bars.add_task(phase, total=total or None, spent=spent)
+            self._tasks[phase] = self._bars.add_task(phase, total=total or None, spent=spent, count=count)
             self._started[phase] = time.monotonic()
         finished = bool(total) and done >= total
-        self._bars.update(self._tasks[phase], completed=done, total=total or None, spent=spent)
+        self._bars.update(self._tasks[phase], completed=done, total=total or None, spent=spent, count=count)
         self._shown = time.monotonic()
         if self._plain and (done == 0 or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
             self._printed = self._shown
-            self.console.print(self._line(phase, done, total, spent))
+            self.console.print(self._line(phase, count, done, total, spent))
 
     def wants_update(self) -> bool:
         """Whether enough time has passed since the last update for another to be worth its query."""
@@ -68,9 +77,9 @@ class Progress:
         """Print a line above the bars."""
         self._bars.console.print(text, markup=False)
 
-    def _line(self, phase: str, done: int, total: int, spent: str) -> str:
+    def _line(self, phase: str, count: str, done: int, total: int, spent: str) -> str:
         elapsed = time.monotonic() - self._started[phase]
-        parts = [phase, f"{done:,} of {total:,}" if total else "", f"{elapsed:.0f} s" if done else "", spent]
+        parts = [phase, count, f"{elapsed:.0f} s" if done else "", spent]
         if 0 < done < total:
             parts.append(f"about {elapsed / done * (total - done):.0f} s left")
         return "  ".join(part for part in parts if part)
@@ -81,3 +90,12 @@ class _Rate(TextColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class _Left(TimeRemainingColumn):
+    """The time left, where it can be known."""
+
+    def render(self, task: Task) -> Text:
+        if not task.total or task.finished:
+            return Text("")
+        return super().render(task).append(" left")
