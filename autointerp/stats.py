@@ -123,7 +123,7 @@ def bin_table(
 ) -> list[dict[str, Any]]:
     """The main arm by kind and activation bin: a row for each of the `bins` bins of each kind in `units`.
 
-    `n` and `n_unscored` count judgements, `n_units` the units with a grade in the bin, `events` the counted tokens of
+    `n`, `n_unscored` and `count_G` count judgements, `n_units` the units with a grade in the bin, `events` the counted tokens of
     all sampled units. `mean` and `share_G` weight those units equally; the interval of the mean is over units.
     """
     kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
@@ -136,14 +136,16 @@ def bin_table(
         events = event_counts(units.loc[units["kind"] == kind], bins).sum(axis=0)
         for bin_ in range(1, bins + 1):
             cell = cells.loc[(cells["_kind"] == kind) & (cells["bin"] == bin_)]
-            judged = rows.loc[(rows["_kind"] == kind) & (rows["bin"] == bin_), "_scored"]
+            judged = rows.loc[(rows["_kind"] == kind) & (rows["bin"] == bin_)]
+            scored = int(judged["_scored"].sum())
             estimate = mean_estimate(cell["mean"], confidence=confidence, resamples=resamples, seed=seed)
             table.append(
                 {"kind": kind, "bin": bin_, "low": (bin_ - 1) / bins, "high": bin_ / bins}
-                | {"n": int(judged.sum()), "n_unscored": int((~judged).sum()), "n_units": estimate.n}
+                | {"n": scored, "n_unscored": len(judged) - scored, "n_units": estimate.n}
                 | {"events": int(events[bin_ - 1])}
                 | {"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high}
                 | {f"share_{g}": float(cell[f"share_{g}"].mean()) if len(cell) else None for g in grades}
+                | {f"count_{g}": int((judged["score"] == g).sum()) for g in grades}
             )
     return table
 

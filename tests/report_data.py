@@ -290,6 +290,7 @@ def _bins(draw: _Draw) -> list[Row]:
             here = [j for j in draw.judgements if j["kind"] == kind and j["arm"] == "main" and j["bin"] == b]
             grades = [j["score"] for j in here if j["score"] is not None]
             shares = {f"share_{g}": grades.count(g) / len(grades) if grades else None for g in range(4)}
+            shares |= {f"count_{g}": grades.count(g) for g in range(4)}
             edges = {"kind": kind, "bin": b, "low": (b - 1) / draw.bins, "high": b / draw.bins}
             rows.append(
                 edges | _cell(here) | shares | {"events": int(2e6 * math.exp(-b / (1.4 if kind == "feature" else 0.9)))}

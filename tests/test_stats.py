@@ -108,6 +108,7 @@ def test_bins_weight_units_equally_and_count_every_units_events() -> None:
     assert [(b["kind"], b["bin"]) for b in bins] == [(k, b) for k in ("feature", "neuron") for b in range(1, BINS + 1)]
     first = bins[0]
     assert (first["mean"], first["share_0"], first["share_3"]) == (1.5, 0.5, 0.5)
+    assert sum(first[f"count_{g}"] for g in range(4)) == first["n"]
     assert (first["n"], first["n_unscored"], first["n_units"], first["events"]) == (10, 1, 2, 100)
     assert (first["low"], first["high"], first["ci_low"]) == (0.0, 0.1, None)
     assert (bins[1]["mean"], bins[1]["share_0"], bins[1]["events"]) == (None, None, 50)

@@ -149,16 +149,14 @@ def _panel(summary: Summary, kind: str, shares: bool, width: float, height: floa
 
 
 def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
-    scored = row["n"]
     left, right = x(row["low"]) + 0.75, x(row["high"]) - 0.75
     where = f"bin {row['bin']}, {row['low']:.2g} to {row['high']:.2g} of maximum"
     parts, base = [], 0.0
     for grade in grades:
-        share = row.get(f"share_{grade}")
-        if not scored or not share:
+        size = row.get(f"{'share' if shares else 'count'}_{grade}")
+        if not size:
             continue
-        size = share if shares else share * scored
-        said = f"{where}: grade {grade}, {words.percent(share)} of {words.plural(scored, 'judgement')}"
+        said = f"{where}: grade {grade}, " + (words.percent(size) if shares else words.plural(size, "judgement"))
         parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
         base += size
     if not shares and row["n_unscored"]:
