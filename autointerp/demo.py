@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from autointerp import demo_text
+from autointerp.inputs import open_corpus, open_subject
 from autointerp.packages import Package, Workplace, download, extract
-from autointerp.spec import Judge, Spec, load
+from autointerp.spec import Corpus, Judge, Spec, Subject, load
 from sae.cache import cache_dir
 
 if TYPE_CHECKING:
@@ -80,8 +81,6 @@ def training_config() -> TrainConfig:
 
 def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
     """The folder of the demo's dictionary in SAELens' format, trained now or by an earlier call; resumes one that was stopped."""
-    from sae.corpus import open_corpus
-    from sae.subject import load_subject
     from sae.train import REPORT, train
 
     config = training_config()
@@ -90,17 +89,15 @@ def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
     folder = cache_dir() / "demo" / f"dictionary-{name}"
     if (folder / REPORT).is_file():
         return folder
-    tell("loading the subject", 0, 0)
-    subject = load_subject(str(assets.model))
+    subject = open_subject(Subject(model=str(assets.model)), tell)
     corpus = open_corpus(
-        [str(path) for path in assets.corpus_files],
-        tokenizer=subject.tokenizer,
-        tokenizer_fingerprint=subject.fingerprint,
-        context_tokens=CONTEXT_TOKENS,
-        max_tokens=TRAINING_CORPUS_TOKENS,
-        bos_id=subject.bos_id,
-        special_ids=subject.special_ids,
-        progress=lambda done, total: tell("reading the corpus", done, total),
+        Corpus(
+            sources=tuple(str(path) for path in assets.corpus_files),
+            context_tokens=CONTEXT_TOKENS,
+            max_tokens=TRAINING_CORPUS_TOKENS,
+        ),
+        subject,
+        tell,
     )
 
     def progress(at: TrainProgress) -> None:

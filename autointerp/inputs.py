@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autointerp import spec as spec_
 from autointerp.rubric import Rubric
 from autointerp.spec import Spec, content_hash
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, int, int], None]
 """Progress: what is going on, how much is done, how much there is."""
+
+SILENT_POOL = 64
+"""Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
 
 
 @dataclass(frozen=True)
@@ -62,45 +66,48 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.score.base_rate],
-                "version": 1,
+                "version": 2,
             }
         )
 
 
 def open_inputs(spec: Spec, tell: Tell) -> Inputs:
     """Load what the spec names. Raises `SaeError` where something is missing, broken or does not fit."""
-    from sae.corpus import open_corpus
     from sae.dictionary import load_dictionary
-    from sae.subject import load_subject
 
     tell("loading the dictionary", 0, 0)
-    dictionary = load_dictionary(
-        spec.dictionary.path,
-        format=spec.dictionary.format,
-        hook_point=spec.dictionary.hook_point,
-        revision=spec.dictionary.revision,
-    )
-    tell("loading the subject", 0, 0)
-    subject = load_subject(
-        spec.subject.model,
-        revision=spec.subject.revision,
-        precision=spec.subject.precision,
-        device=spec.subject.device,
-    )
+    given = spec.dictionary
+    dictionary = load_dictionary(given.path, format=given.format, hook_point=given.hook_point, revision=given.revision)
+    subject = open_subject(spec.subject, tell)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    corpus = open_corpus(
-        spec.corpus.sources,
+    corpus = open_corpus(spec.corpus, subject, tell)
+    return Inputs(spec, subject, dictionary, corpus)
+
+
+def open_subject(given: spec_.Subject, tell: Tell) -> Subject:
+    """The subject that a spec names. Raises `SaeError`."""
+    from sae.subject import load_subject
+
+    tell("loading the subject", 0, 0)
+    return load_subject(given.model, revision=given.revision, precision=given.precision, device=given.device)
+
+
+def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
+    """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
+    from sae import corpus
+
+    return corpus.open_corpus(
+        given.sources,
         tokenizer=subject.tokenizer,
         tokenizer_fingerprint=subject.fingerprint,
-        context_tokens=spec.corpus.context_tokens,
-        max_tokens=spec.corpus.max_tokens,
-        text_field=spec.corpus.text_field,
-        split=spec.corpus.split,
+        context_tokens=given.context_tokens,
+        max_tokens=given.max_tokens,
+        text_field=given.text_field,
+        split=given.split,
         bos_id=subject.bos_id,
         special_ids=subject.special_ids,
         progress=lambda done, total: tell("reading the corpus", done, total),
     )
-    return Inputs(spec, subject, dictionary, corpus)
 
 
 def harvest(inputs: Inputs, artifacts: Path, tell: Tell) -> Path:
@@ -139,7 +146,7 @@ def _plan(spec: Spec, units: Any) -> Any:
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
         judge=spec.score.per_bin,
-        quiet=4 * max(spec.score.base_rate, spec.explain.quiet, 1),
+        quiet=max(SILENT_POOL, 4 * spec.score.base_rate, 4 * spec.explain.quiet),
         top=max(spec.harvest.top, 2 * spec.explain.top),
     )
     return HarvestPlan(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from autointerp.errors import UsageError
+from autointerp.inputs import open_corpus, open_subject
 from autointerp.spec import Corpus, Section, Subject
 from autointerp.specfile import read_toml, wrong_key
 
@@ -39,27 +40,12 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Training:
 
 def train_from(training: Training, folder: Path, tell: Tell) -> TrainReport:
     """Train into `folder`, going on from the checkpoint that an interrupted training left there."""
-    from sae.corpus import open_corpus
-    from sae.subject import load_subject
     from sae.train import TrainConfig, train
 
     config: TrainConfig = _config(training.train, TrainConfig)
-    tell("loading the subject", 0, 0)
-    given = training.subject
-    subject = load_subject(given.model, revision=given.revision, precision=given.precision, device=given.device)
+    subject = open_subject(training.subject, tell)
     subject.width(training.hook_point)
-    corpus = open_corpus(
-        training.corpus.sources,
-        tokenizer=subject.tokenizer,
-        tokenizer_fingerprint=subject.fingerprint,
-        context_tokens=training.corpus.context_tokens,
-        max_tokens=training.corpus.max_tokens,
-        text_field=training.corpus.text_field,
-        split=training.corpus.split,
-        bos_id=subject.bos_id,
-        special_ids=subject.special_ids,
-        progress=lambda done, total: tell("reading the corpus", done, total),
-    )
+    corpus = open_corpus(training.corpus, subject, tell)
 
     def progress(at: TrainProgress) -> None:
         tell("training", at.tokens, at.steps * config.batch_tokens)
