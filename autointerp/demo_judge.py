@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SMALL = (
     "name=demo-llm",
-    "units.features=12",
-    "units.neurons=12",
+    "units.features=8",
+    "units.neurons=8",
     "harvest.window_tokens=32",
     "explain.top=5",
     "explain.spread=3",

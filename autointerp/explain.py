@@ -18,7 +18,7 @@ from autointerp.rubric import Rubric
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"explanation": {"type": "string", "description": "one noun phrase or sentence, at most 30 words"}},
+    "properties": {"explanation": {"type": "string", "description": "one noun phrase, at most 25 words"}},
     "required": ["explanation"],
     "additionalProperties": False,
 }
@@ -33,6 +33,7 @@ _PREAMBLE = re.compile(
     r"the user|based on|looking at|to (determine|find|explain|understand)|after (analy|review|look))\b",
     re.IGNORECASE,
 )
+_SHOP_TALK = re.compile(r"\b(activating|active|silent) (token|text|window|example)s?\b", re.IGNORECASE)
 _THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
 
 
@@ -57,6 +58,7 @@ def prompt(rubric: Rubric, material: ExplainMaterial, max_tokens: int) -> Prompt
     user = f"<activating>\n{activating}\n</activating>"
     if silent:
         user += f"\n<silent>\n{silent}\n</silent>"
+    user += "\nWhat are the marked tokens, or what are they about? One noun phrase, at most 25 words."
     return Prompt(rubric.explain_instructions.strip(), user, SCHEMA, max_tokens, material)
 
 
@@ -77,6 +79,8 @@ def parse(text: str, max_chars: int) -> str:
         raise ReplyUnusable("the explanation is empty")
     if len(explanation) > max_chars:
         raise ReplyUnusable(f"the explanation has {len(explanation)} characters, more than {max_chars}")
+    if _SHOP_TALK.search(explanation):
+        raise ReplyUnusable("it speaks of activating tokens or silent texts: name only the thing itself")
     if _PREAMBLE.match(explanation) or _THINKING.search(explanation):
         raise ReplyUnusable(f"it holds a preamble or reasoning, not only the explanation: {explanation[:60]!r}")
     return explanation

@@ -130,9 +130,8 @@ def main(arguments: list[str]) -> int:
 
 def _helps(command: click.Command, path: str, parent: click.Context | None) -> list[tuple[str, str]]:
     # A fixed width: the page must not depend on whose terminal wrote it.
-    context = click.Context(
-        command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=100, max_content_width=100
-    )
+    settings: dict[str, Any] = dict(command.context_settings) | {"terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
     found = [(path, click.unstyle(command.get_help(context)).rstrip())]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

@@ -91,6 +91,7 @@ def test_what_is_not_a_grade_is_never_made_one(text: str, outcome: Outcome) -> N
         "<think>rivers?</think> names of rivers",
         "Looking at the activating windows, rivers",
         "The user wants me to explain",
+        "The activating tokens are all about rivers, while the silent texts are not",
         "x" * 301,
     ],
 )
