@@ -33,6 +33,14 @@ _PREAMBLE = re.compile(
     r"the user|based on|looking at|to (determine|find|explain|understand)|after (analy|review|look))\b",
     re.IGNORECASE,
 )
+_OPENING = re.compile(
+    r"^(explanation|answer)\s*:\s*|^the (marked|activating) (tokens?|texts?|words?)( in the texts?)?"
+    r" (are|is|have in common( that they are)?|have the common feature of being)( all)?( about| related to)? ",
+    re.IGNORECASE,
+)
+_ON_SILENCE = re.compile(
+    r"[\s,;.]*\b(while|whereas|but|and|unlike)?\s*the silent (texts?|tokens?|windows?)\b.*$", re.IGNORECASE
+)
 _SHOP_TALK = re.compile(r"\b(activating|active|silent) (token|text|window|example)s?\b", re.IGNORECASE)
 _THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
 
@@ -69,12 +77,15 @@ def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
 
 
 def parse(text: str, max_chars: int) -> str:
-    """The explanation of a complete reply. Raises `ReplyUnusable` for reasoning, preambles, lists and excess length."""
+    """The explanation of a complete reply, without its opening words and without what it says of the silent texts.
+
+    Raises `ReplyUnusable` for reasoning, preambles and excess length.
+    """
     value = read_object(text).get("explanation")
     if not isinstance(value, str):
         raise ReplyUnusable("the explanation is missing or not text")
     explanation = " ".join(value.split()).strip("\"'` ")
-    explanation = re.sub(r"^(explanation|answer)\s*:\s*", "", explanation, flags=re.IGNORECASE)
+    explanation = _ON_SILENCE.sub("", _OPENING.sub("", explanation))
     if not explanation:
         raise ReplyUnusable("the explanation is empty")
     if len(explanation) > max_chars:

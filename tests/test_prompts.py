@@ -91,7 +91,7 @@ def test_what_is_not_a_grade_is_never_made_one(text: str, outcome: Outcome) -> N
         "<think>rivers?</think> names of rivers",
         "Looking at the activating windows, rivers",
         "The user wants me to explain",
-        "The activating tokens are all about rivers, while the silent texts are not",
+        "rivers, since these activating tokens name them",
         "x" * 301,
     ],
 )
@@ -107,6 +107,12 @@ def test_reasoning_preambles_and_length_are_refused_as_explanations(said: str) -
         (' "names of\n rivers" ', "names of rivers"),
         ("Explanation: first names, mostly German", "first names, mostly German"),
         ("the word first, in lists", "the word first, in lists"),
+        (
+            "The marked tokens are about the names of countries, while the silent texts are about food.",
+            "the names of countries",
+        ),
+        ("The activating tokens are all rivers. The silent texts lack them and name cities.", "rivers"),
+        ("the marked exams of students, while the others wait", "the marked exams of students, while the others wait"),
     ],
 )
 def test_a_sound_explanation_is_stored_clean(said: str, stored: str) -> None:
