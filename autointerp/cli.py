@@ -237,10 +237,11 @@ def _carry(spec: Any, results: Path, *, dry_run: bool, quiet: bool, progress: An
         run_ = local.prepare(spec, results, bars)
         ledger = Ledger.in_folder(results)
         forecast = estimate.forecast(run_, ledger)
-        if dry_run or forecast.asks_llm:
-            bars.note(forecast.describe())
         if dry_run:
+            click.echo(forecast.describe())
             return 0
+        if forecast.asks_llm:
+            bars.note(forecast.describe())
         summary = local.carry(run_, ledger, bars, command=["autointerp", *sys.argv[1:]])
         write_index(results)
     headline = summary["headline"]

@@ -75,7 +75,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(text, markup=False)
+        self._bars.console.print(text, markup=False, soft_wrap=True)
 
     def _line(self, phase: str, count: str, done: int, total: int, spent: str) -> str:
         elapsed = time.monotonic() - self._started[phase]

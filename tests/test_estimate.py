@@ -120,7 +120,7 @@ def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Pat
         explain, score = estimate.forecast(run, ledger).stages
     assert ran.exit_code == 0, ran.output
     assert server.books == []
-    said = " ".join(ran.stderr.split())
+    said = " ".join(ran.stdout.split())
     assert f"{explain.calls} calls to {runs_.MODELS[0]}: {explain.input_tokens:,} input" in said
     assert f"{score.calls} calls to {runs_.MODELS[0]}: {score.input_tokens:,} input" in said
     assert "in all" in said
