@@ -109,9 +109,7 @@ def score_exemplar(ledger: Ledger, run: Run, caller: Caller, job: Job, explanati
     else:
         window = MarkedText(exemplar.tokens, exemplar.mark)
         prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
-        answer = caller.ask(
-            prompt, lambda text: score.parse(run.rubric, text), job_key=job.job_key, repeat=_asking(job)
-        )
+        answer = caller.ask(prompt, lambda text: score.parse(run.rubric, text), job_key=job.job_key, repeat=job.repeat)
     grade, reason = answer.value or (None, answer.reason)
     judgement = Judgement(
         job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, answer.outcome, grade, reason, answer.call_key
@@ -119,11 +117,6 @@ def score_exemplar(ledger: Ledger, run: Run, caller: Caller, job: Job, explanati
     with ledger.write() as tx:
         verdicts.add_judgement(tx, run.run_id, job.job_key, job.explanation_unit_id, judgement)
         jobs.finish(tx, run.run_id, job.job_key)
-
-
-def _asking(job: Job) -> int:
-    """The repeat's number: it is part of what addresses an answer, so repeats are asked anew."""
-    return job.repeat
 
 
 def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
