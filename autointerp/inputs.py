@@ -1,34 +1,56 @@
-"""What a spec points at, opened and fingerprinted: subject, dictionary, corpus; and the harvest made from them.
+"""What a spec points at, opened and fingerprinted: subject, dictionary, corpus.
 
 A run is named by the content of its inputs, not by where they lie: moving a folder changes nothing, changing a weight does.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import time
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autointerp import spec as spec_
 from autointerp.rubric import Rubric
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sae.corpus import Corpus
     from sae.dictionary import Dictionary
+    from sae.harvest import UnitKey
     from sae.subject import Subject
 
 Tell = Callable[[str, int, int], None]
 """Progress: what is going on, how much is done, how much there is."""
 
-SILENT_POOL = 64
-"""Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
+
+def quiet(phase: str, done: int, total: int) -> None:
+    """A `Tell` that says nothing."""
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What a spec points at, by content: the fingerprints of subject, dictionary and corpus."""
+
+    spec: Spec
+    subject: str
+    dictionary: str
+    hook_point: str
+    corpus: str
+
+    def identity(self, rubric: Rubric) -> dict[str, Any]:
+        """The spec's identity with every path replaced by the fingerprint of what lies there."""
+        identity = self.spec.identity()
+        identity["subject"] |= {"model": self.subject, "revision": None}
+        identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point}
+        identity["corpus"] = {"fingerprint": self.corpus}
+        identity["score"]["rubric"] = rubric.hash
+        return identity
+
+    def run_id(self, rubric: Rubric) -> str:
+        """The run's name and the first digits of its identity's hash."""
+        return f"{self.spec.name}-{content_hash(self.identity(rubric))[:8]}"
 
 
 @dataclass(frozen=True)
@@ -40,19 +62,16 @@ class Inputs:
     dictionary: Dictionary
     corpus: Corpus
 
-    def identity(self, rubric: Rubric) -> dict[str, Any]:
-        """The spec's identity with every path replaced by the fingerprint of what lies there."""
-        identity = self.spec.identity()
-        identity["subject"] |= {"model": self.subject.fingerprint, "revision": None}
-        identity["dictionary"] |= {"path": self.dictionary.fingerprint, "revision": None}
-        identity["dictionary"]["hook_point"] = self.dictionary.hook_point
-        identity["corpus"] = {"fingerprint": self.corpus.fingerprint}
-        identity["score"]["rubric"] = rubric.hash
-        return identity
+    @property
+    def identified(self) -> Identified:
+        """The same by content."""
+        dictionary = self.dictionary
+        fingerprints = self.subject.fingerprint, dictionary.fingerprint, dictionary.hook_point, self.corpus.fingerprint
+        return Identified(self.spec, *fingerprints)
 
     def run_id(self, rubric: Rubric) -> str:
-        """The run's name and the first digits of its identity's hash."""
-        return f"{self.spec.name}-{content_hash(self.identity(rubric))[:8]}"
+        """See `Identified.run_id`."""
+        return self.identified.run_id(rubric)
 
     def harvest_key(self) -> str:
         """Hash of everything that decides the harvest, the precision in use included."""
@@ -66,30 +85,70 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.score.base_rate],
-                "version": 2,
+                "version": 3,
             }
         )
 
+    def units(self) -> tuple[UnitKey, ...]:
+        """The units that the spec names or draws. Raises `SaeError` where there are none such."""
+        from sae.harvest import sample_units
 
-def open_inputs(spec: Spec, tell: Tell) -> Inputs:
-    """Load what the spec names. Raises `SaeError` where something is missing, broken or does not fit."""
-    from sae.dictionary import load_dictionary
+        wanted = self.spec.units
+        width = 0
+        if wanted.neurons or wanted.neuron_ids:
+            width = self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
+        return sample_units(
+            self.dictionary.d_sae,
+            width,
+            features=wanted.features,
+            neurons=wanted.neurons,
+            seed=wanted.seed,
+            feature_ids=wanted.feature_ids,
+            neuron_ids=wanted.neuron_ids,
+        )
 
-    tell("loading the dictionary", 0, 0)
-    given = spec.dictionary
-    dictionary = load_dictionary(given.path, format=given.format, hook_point=given.hook_point, revision=given.revision)
-    subject = open_subject(spec.subject, tell)
+
+def open_inputs(spec: Spec, tell: Tell, *, precision: str | None = None) -> Inputs:
+    """Load what the spec names. Raises `SaeError` where something is missing, broken or does not fit.
+
+    `precision` takes the place of the spec's where another machine has settled it.
+    """
+    dictionary = open_dictionary(spec.dictionary, tell)
+    subject = open_subject(spec.subject, tell, precision=precision)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    corpus = open_corpus(spec.corpus, subject, tell)
-    return Inputs(spec, subject, dictionary, corpus)
+    return Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, tell))
 
 
-def open_subject(given: spec_.Subject, tell: Tell) -> Subject:
+def identify(spec: Spec, tell: Tell) -> Identified:
+    """Fingerprint what the spec names, without reading the subject's weights. Raises `SaeError` as `open_inputs` does,
+    except for weights that are damaged, and where the units that the spec wants are not there."""
+    from sae.subject import outline_subject
+
+    dictionary = open_dictionary(spec.dictionary, tell)
+    tell("reading the subject's configuration", 0, 0)
+    subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
+    dictionary.check_fits(subject.width(dictionary.hook_point))
+    inputs = Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, tell))
+    inputs.units()
+    return inputs.identified
+
+
+def open_subject(given: spec_.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
     """The subject that a spec names. Raises `SaeError`."""
     from sae.subject import load_subject
 
     tell("loading the subject", 0, 0)
-    return load_subject(given.model, revision=given.revision, precision=given.precision, device=given.device)
+    return load_subject(
+        given.model, revision=given.revision, precision=precision or given.precision, device=given.device
+    )
+
+
+def open_dictionary(given: spec_.Dictionary, tell: Tell) -> Dictionary:
+    """The dictionary that a spec names. Raises `SaeError`."""
+    from sae.dictionary import load_dictionary
+
+    tell("loading the dictionary", 0, 0)
+    return load_dictionary(given.path, format=given.format, hook_point=given.hook_point, revision=given.revision)
 
 
 def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
@@ -110,112 +169,37 @@ def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
     )
 
 
-def harvest(inputs: Inputs, artifacts: Path, tell: Tell) -> Path:
-    """The harvest's folder: `units.parquet`, `exemplars.parquet`, `facts.json`. Made once, then reused."""
-    from sae.harvest import UnitKey, sample_units
-    from sae.harvest import harvest as run_harvest
+class Opened:
+    """Subjects, dictionaries and corpora that a worker keeps between jobs that share them, the least recently used given up first."""
 
-    folder = artifacts / f"harvest-{inputs.harvest_key()[:16]}"
-    if (folder / "facts.json").exists():
-        return folder
-    spec, subject, dictionary = inputs.spec, inputs.subject, inputs.dictionary
-    neuron_hook_point = subject.neuron_hook_point(dictionary.hook_point)
-    wants_neurons = bool(spec.units.neurons or spec.units.neuron_ids)
-    units: tuple[UnitKey, ...] = sample_units(
-        dictionary.d_sae,
-        subject.width(neuron_hook_point) if wants_neurons else 0,
-        features=spec.units.features,
-        neurons=spec.units.neurons,
-        seed=spec.units.seed,
-        feature_ids=spec.units.feature_ids,
-        neuron_ids=spec.units.neuron_ids,
-    )
-    started = time.monotonic()
-    plan = _plan(spec, units)
-    sketch = run_harvest(
-        subject, dictionary, inputs.corpus, plan, folder, lambda done, total: tell("harvesting", done, total)
-    )
-    _write(inputs, folder, sketch, units, neuron_hook_point, time.monotonic() - started)
-    return folder
+    MOST: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 4, "corpus": 4}
 
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.MOST}
 
-def _plan(spec: Spec, units: Any) -> Any:
-    from sae.harvest import HarvestPlan
-    from sae.sketch import Quota
+    def inputs(self, spec: Spec, precision: str | None = None, tell: Tell = quiet) -> Inputs:
+        """As `open_inputs`, loading only what is not at hand. Local files that changed since are loaded again."""
+        given, sources = spec.subject, spec.corpus.sources
+        about: list[Any] = [given.model_dump(), precision or given.precision, _stamps(given.model)]
+        subject = self._keep("subject", about, lambda: open_subject(given, tell, precision=precision))
+        about = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
+        dictionary = self._keep("dictionary", about, lambda: open_dictionary(spec.dictionary, tell))
+        dictionary.check_fits(subject.width(dictionary.hook_point))
+        about = [spec.corpus.model_dump(), subject.fingerprint, [_stamps(source) for source in sources]]
+        corpus = self._keep("corpus", about, lambda: open_corpus(spec.corpus, subject, tell))
+        return Inputs(spec, subject, dictionary, corpus)
 
-    quota = Quota(
-        explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
-        judge=spec.score.per_bin,
-        quiet=max(SILENT_POOL, 4 * spec.score.base_rate, 4 * spec.explain.quiet),
-        top=max(spec.harvest.top, 2 * spec.explain.top),
-    )
-    return HarvestPlan(
-        units=units,
-        quota=quota,
-        window=spec.harvest.window_tokens,
-        skip_positions=spec.harvest.skip_positions,
-        max_norm_ratio=spec.harvest.max_norm_ratio,
-        seed=spec.units.seed,
-        batch_tokens=spec.harvest.batch_tokens,
-    )
+    def _keep(self, kind: str, about: Any, load: Callable[[], Any]) -> Any:
+        kept, key = self._kept[kind], content_hash(about)
+        found = kept.pop(key, None)
+        while found is None and len(kept) >= self.MOST[kind]:
+            del kept[next(iter(kept))]  # before loading, so that memory never holds one more
+        kept[key] = load() if found is None else found
+        return kept[key]
 
 
-def _write(inputs: Inputs, folder: Path, sketch: Any, units: Any, neuron_hook_point: str, seconds: float) -> None:
-    from sae.exemplars import Selection, tables
-    from sae.text import token_texts
-
-    spec, dictionary, corpus = inputs.spec, inputs.dictionary, inputs.corpus
-    want = Selection(
-        bins=spec.harvest.bins,
-        per_bin=spec.score.per_bin,
-        top=spec.explain.top,
-        shown_top=spec.harvest.top,
-        spread=spec.explain.spread,
-        explain_quiet=spec.explain.quiet,
-        quiet=spec.score.base_rate,
-        min_documents=spec.explain.min_exemplars,
-    )
-
-    def texts(ids: np.ndarray) -> list[str]:
-        return token_texts(inputs.subject.tokenizer, ids.tolist())
-
-    hook_points = {"feature": dictionary.hook_point, "neuron": neuron_hook_point}
-    unit_table, exemplar_table = tables(sketch, corpus, units, hook_points, want, texts)
-    _save_parquet(unit_table, folder / "units.parquet")
-    _save_parquet(exemplar_table, folder / "exemplars.parquet")
-    facts = _facts(inputs, neuron_hook_point) | {"n_counted": sketch.n_counted, "harvest_s": seconds}
-    partial = folder / "facts.partial"
-    partial.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(partial, folder / "facts.json")
-    for shard in folder.glob("shard-*.npz"):
-        shard.unlink()
-
-
-def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
-    subject, dictionary, corpus = inputs.subject, inputs.dictionary, inputs.corpus
-    return {
-        "subject": {"name": subject.name, "fingerprint": subject.fingerprint, "precision": subject.precision},
-        "dictionary": {
-            "name": Path(dictionary.path).name,
-            "format": dictionary.format,
-            "architecture": dictionary.architecture,
-            "d_in": dictionary.d_in,
-            "d_sae": dictionary.d_sae,
-            "fingerprint": dictionary.fingerprint,
-        },
-        "hook_point": dictionary.hook_point,
-        "neuron_hook_point": neuron_hook_point,
-        "corpus": {
-            "sources": [s if s.startswith("datasets:") else Path(s).name for s in inputs.spec.corpus.sources],
-            "n_documents": corpus.n_documents,
-            "n_contexts": len(corpus.contexts),
-            "n_tokens": corpus.n_tokens,
-            "fingerprint": corpus.fingerprint,
-        },
-    }
-
-
-def _save_parquet(table: Any, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    table.to_parquet(partial, index=False)
-    os.replace(partial, path)
+def _stamps(path: str) -> list[tuple[str, int, int]]:
+    """Size and modification time of every local file that a path or glob names; of hub ids and data sets, none."""
+    here = Path(path).expanduser()
+    found = here.iterdir() if here.is_dir() else map(Path, glob.glob(str(here), recursive=True))
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(found) if p.is_file()]

@@ -15,21 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autointerp import harvests, pipeline, rubric
 from autointerp import inputs as inputs_
-from autointerp import pipeline, rubric
+from autointerp.artifacts import Artifacts
 from autointerp.caller import Caller, Postponed, price_within
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.judges import open_judge
 from autointerp.judges.base import Judge
-from autointerp.ledger import Ledger, calls, jobs, runs, verdicts
+from autointerp.ledger import Ledger, calls, events, jobs, runs, verdicts
+from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
+from autointerp.settings import Settings
 from autointerp.spec import Spec
 
-LEASE_S = 30 * 24 * 3600.0
-"""The run's lock keeps others out, so leases need not run out; one that did would be asked twice."""
 CHUNK = 64
+OWNER = "local"
+"""Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,12 @@ class Judges:
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
     for settings in (spec.judge, spec.explained_by):
-        price_within(settings, spec.budget.usd)
+        price_within(settings, run_limits(spec))
     rubric_ = rubric.load(spec.score.rubric)
     opened = inputs_.open_inputs(spec, progress.tell)
     run_id = opened.run_id(rubric_)
     with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
-        harvest = inputs_.harvest(opened, results / "artifacts", progress.tell)
+        harvest = harvests.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
     del opened
     return pipeline.open_run(run_id, spec, rubric_, results, harvest)
 
@@ -76,33 +79,55 @@ def carry(
         stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
         stack.callback(judges.judge.close)
         stack.callback(judges.explainer.close)
-        pipeline.register(ledger, run)
-        with ledger.write() as tx:
-            jobs.release(tx, run.run_id)
-            lost = calls.write_off(tx, run.run_id)
-        if lost:
-            progress.note(f"{lost} calls were in flight when the last sitting was killed: they may have been billed")
+        _take_up(run, ledger, progress)
         try:
             _explain_and_score(run, ledger, progress, judges)
         except BaseException as error:
             reason = str(error) if isinstance(error, AutointerpError) else type(error).__name__
             with ledger.write() as tx:
                 runs.set_state(tx, run.run_id, "stopped", reason)
+                events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
         progress.tell("writing the report", 0, 0)
         return pipeline.finish(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
 
 
+def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
+    """Register the run, and free what a killed sitting left. Raises `UsageError` for a run that workers are at."""
+    with ledger.read() as tx:
+        known = runs.get(tx, run.run_id)
+    if known is not None and known["carrier"] == "fleet" and known["state"] in runs.LIVE:
+        raise UsageError(
+            f"run {run.run_id} is with the workers: `autointerp status {run.run_id}` shows it; `autointerp cancel"
+            f" {run.run_id}` takes it from them"
+        )
+    pipeline.register(ledger, run)
+    with ledger.write() as tx:
+        jobs.release(tx, run.run_id)
+        lost = calls.write_off(tx, run.run_id)
+        events.add(tx, run.run_id, "begun in one process" if known is None else "taken up in one process")
+    if lost:
+        progress.note(f"{lost} calls were in flight when the last sitting was killed: they may have been billed")
+
+
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
-    explainer = Caller(ledger, run.run_id, judges.explainer, run.spec.explained_by, run.spec.budget.usd)
+    limits = run_limits(run.spec)
+    explainer = Caller(ledger, run.run_id, judges.explainer, run.spec.explained_by, limits)
     judge = explainer
     if judges.judge is not judges.explainer:
-        judge = Caller(ledger, run.run_id, judges.judge, run.spec.judge, run.spec.budget.usd)
-    _work(run, ledger, progress, "explain", explainer, lambda job: pipeline.explain_unit(ledger, run, explainer, job))
+        judge = Caller(ledger, run.run_id, judges.judge, run.spec.judge, limits)
+    _work(
+        run, ledger, progress, "explain", explainer, lambda job: pipeline.explain_unit(ledger, run, explainer.ask, job)
+    )
     pipeline.plan_scoring(ledger, run)
     with ledger.read() as tx:
         said = verdicts.explanations_of(tx, run.run_id)
-    _work(run, ledger, progress, "score", judge, lambda job: pipeline.score_exemplar(ledger, run, judge, job, said))
+    _work(run, ledger, progress, "score", judge, lambda job: pipeline.score_exemplar(ledger, run, judge.ask, job, said))
+
+
+def run_limits(spec: Spec) -> Limits:
+    """What a run may spend: its own budget, and that of the calendar month."""
+    return Limits(spec.budget.usd, Settings.from_env().month_usd)
 
 
 def _work(
@@ -129,7 +154,8 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
             jobs.release(tx, run.run_id)
-            verdicts.withdraw(tx, run.run_id, caller.doubtful)
+            if caller.doubted:
+                verdicts.withdraw(tx, run.run_id, verdicts.failed(tx, run.run_id, caller.doubted))
             runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
         caller.fresh()
     _show(run, ledger, progress, stage, last=True)
@@ -139,8 +165,7 @@ def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future
     """Jobs of a stage as they fall due, until none is left."""
     while True:
         with ledger.write() as tx:
-            now = time.time()
-            leased = jobs.lease(tx, run.run_id, stage, most=CHUNK, now=now, until=now + LEASE_S)
+            leased = jobs.lease(tx, run.run_id, stage, most=CHUNK, owner=OWNER)
         yield from leased
         if leased:
             continue
@@ -163,7 +188,7 @@ def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
             future.result()
         except Postponed as pause:
             with ledger.write() as tx:
-                jobs.postpone(tx, run.run_id, job.job_key, not_before=pause.not_before, error=str(pause))
+                jobs.postpone(tx, run.run_id, job, owner=OWNER, seconds=pause.seconds, error=str(pause))
 
 
 def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: bool = False) -> None:

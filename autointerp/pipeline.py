@@ -1,8 +1,9 @@
 """The stages of a run as plain functions over the ledger.
 
-    prepare -> explain, a job a unit -> score, a job an exemplar and arm -> finish
+    prepare -> harvest, a job a shard -> merge -> explain, a job a unit -> plan -> score, a job an exemplar and arm -> finish
 
-`local.py` walks them in one process. Each function may be called again at any time: what is done stays done.
+`local.py` walks them in one process and `workers/` in many. Each function may be called again at any time: what is done stays
+done.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection
 
 from autointerp import explain, plan, score
 from autointerp.answer import Answer
-from autointerp.caller import Caller
+from autointerp.caller import Conclude
 from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
@@ -24,7 +27,19 @@ from autointerp.records import Arm, Exemplar, Explanation, Judgement, Outcome, U
 from autointerp.rubric import Rubric
 from autointerp.spec import Spec
 
-STAGES = ("explain", "score")
+T = TypeVar("T")
+STAGES = ("prepare", "harvest", "merge", "explain", "plan", "score", "finish")
+PLANNED_AT_ONCE = 10_000
+_FOLLOWS = {"harvest": "merge", "explain": "plan", "score": "finish"}
+"""What is planned once every job of a stage has ended. The other stages are single jobs that plan what follows themselves."""
+
+
+class Ask(Protocol):
+    """Whoever reaches a judge: `Caller.ask`, or a batch that is being put together."""
+
+    def __call__(
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
+    ) -> Answer[T]: ...
 
 
 @dataclass(frozen=True)
@@ -64,20 +79,45 @@ def register(ledger: Ledger, run: Run) -> None:
         jobs.plan(tx, run.run_id, plan.explain_jobs(run.units.values()))
 
 
-def plan_scoring(ledger: Ledger, run: Run) -> None:
-    """Write the run's score jobs into the ledger, once all explanations are in."""
+def plan_scoring(ledger: Ledger, run: Run) -> list[Job]:
+    """Write the run's score jobs into the ledger, once all explanations are in; returns them."""
     planned = plan.score_jobs(run.spec, list(run.units.values()), run.exemplars)
-    with ledger.write() as tx:
-        jobs.plan(tx, run.run_id, planned)
+    for start in range(0, len(planned), PLANNED_AT_ONCE):  # others may write between
+        with ledger.write() as tx:
+            jobs.plan(tx, run.run_id, planned[start : start + PLANNED_AT_ONCE])
+    return planned
 
 
-def explain_unit(ledger: Ledger, run: Run, caller: Caller, job: Job) -> None:
-    """Ask for one unit's explanation and store it, or why there is none. Raises `Postponed` and errors that end the run."""
+def begin(tx: Connection, run_id: str, stage: str, planned: Sequence[Job] | None = None) -> None:
+    """Plan a stage: `planned`, which may be there already, or its single job. One that has nothing to do is passed over."""
+    planned = [plan.stage_job(stage)] if planned is None else planned
+    if len(planned) <= PLANNED_AT_ONCE:
+        jobs.plan(tx, run_id, planned)
+    runs.begin_stage(tx, run_id, stage)
+    if not planned:
+        runs.end_stage(tx, run_id, stage)
+        begin(tx, run_id, _FOLLOWS[stage])
 
-    def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
-        return caller.ask(prompt, parse, job_key=job.job_key, repeat=repeat)
 
-    explanation = explanation_of(run, job.unit_id, ask)
+def advance(tx: Connection, run_id: str) -> bool:
+    """Plan what follows the stages whose jobs have all ended. Returns whether anything was planned."""
+    moved = False
+    for stage, following in _FOLLOWS.items():
+        before = STAGES[: STAGES.index(stage) + 1]
+        if not jobs.exists(tx, run_id, [stage]) or jobs.exists(tx, run_id, before, jobs.UNFINISHED):
+            continue
+        if stage == "harvest" and jobs.exists(tx, run_id, [stage], ("failed",)):
+            continue
+        if not jobs.exists(tx, run_id, [following]):
+            runs.end_stage(tx, run_id, stage)
+            begin(tx, run_id, following)
+            moved = True
+    return moved
+
+
+def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
+    """Ask for one unit's explanation and store it, or why there is none. Raises what `ask` does."""
+    explanation = explanation_of(run, job.unit_id, lambda prompt, parse, repeat: ask(prompt, parse, job, repeat, None))
     with ledger.write() as tx:
         verdicts.add_explanation(tx, run.run_id, explanation)
         jobs.finish(tx, run.run_id, job.job_key)
@@ -100,23 +140,26 @@ def explanation_of(
     return Explanation(unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
 
 
-def score_exemplar(ledger: Ledger, run: Run, caller: Caller, job: Job, explanations: Mapping[str, Explanation]) -> None:
-    """Ask for one judgement and store it, scored or not. Raises `Postponed` and errors that end the run."""
+def score_exemplar(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Mapping[str, Explanation]) -> None:
+    """Ask for one judgement and store it, scored or not. Raises what `ask` does."""
     exemplar, explanation = run.exemplar(job), explanations.get(job.explanation_unit_id)
-    if explanation is None or explanation.outcome is not Outcome.SCORED:
-        why = explanation.reason if explanation else "the unit was not explained"
-        answer: Answer[tuple[int, str]] = Answer(None, Outcome.NO_EXPLANATION, why, None)
-    else:
-        window = MarkedText(exemplar.tokens, exemplar.mark)
-        prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
-        answer = caller.ask(prompt, lambda text: score.parse(run.rubric, text), job_key=job.job_key, repeat=job.repeat)
-    grade, reason = answer.value or (None, answer.reason)
-    judgement = Judgement(
-        job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, answer.outcome, grade, reason, answer.call_key
-    )
-    with ledger.write() as tx:
+
+    def store(tx: Connection, answer: Answer[tuple[int, str]]) -> None:
+        grade, reason = answer.value or (None, answer.reason)
+        judgement = Judgement(
+            job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, answer.outcome, grade, reason, answer.call_key
+        )
         verdicts.add_judgement(tx, run.run_id, job.job_key, job.explanation_unit_id, judgement)
         jobs.finish(tx, run.run_id, job.job_key)
+
+    if explanation is None or explanation.outcome is not Outcome.SCORED:
+        why = explanation.reason if explanation else "the unit was not explained"
+        with ledger.write() as tx:
+            store(tx, Answer(None, Outcome.NO_EXPLANATION, why, None))
+        return
+    window = MarkedText(exemplar.tokens, exemplar.mark)
+    prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
+    ask(prompt, lambda text: score.parse(run.rubric, text), job, job.repeat, store)
 
 
 def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:

@@ -10,6 +10,11 @@ from autointerp.records import Arm, Exemplar, Unit
 from autointerp.spec import Spec, content_hash
 
 
+def stage_job(stage: str, number: int = 0) -> Job:
+    """A job that is no question to a judge: a whole stage, or one shard of the harvest."""
+    return Job(content_hash([stage, number]), stage, place=number)
+
+
 def explain_jobs(units: Iterable[Unit]) -> list[Job]:
     """One job for each unit that is alive; dead and barely active ones stay in the tables, unexplained."""
     return [_job("explain", place, unit.unit_id) for place, unit in enumerate(units) if unit.status == "alive"]

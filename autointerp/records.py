@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     CONTENT_REJECTED = "content_rejected"
     PROVIDER_ERROR = "provider_error"
     NO_EXPLANATION = "no_explanation"
+    GAVE_UP = "gave_up"
+    """Work on it began several times and never ended."""
 
 
 @dataclass(frozen=True)

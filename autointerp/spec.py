@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +105,8 @@ class Harvest(Section):
     """Tokens whose norm exceeds this many times the median norm are run but never counted. SmolLM2's first position has 150 times the median."""
     batch_tokens: int = _setting(4096, ge=128)
     """Tokens in one forward pass."""
+    shard_tokens: int = _setting(1 << 18, ge=1024)
+    """Tokens in one shard: what an interrupted harvest loses at most, and what one worker of a fleet takes at a time."""
 
 
 class Explain(Section):
@@ -150,11 +153,13 @@ class Judge(Section):
     max_output_tokens: int = Field(1024, ge=16, le=128_000)
     """Ceiling of one reply. It is reserved from the budget and the rate limit before each call."""
     concurrency: int = _setting(8, ge=1, le=512)
-    """Calls in flight at once."""
+    """Calls in flight at once at most, over all workers that share the account. Fewer at first and after a 429."""
     requests_per_minute: int | None = _setting(None, ge=1)
-    """Requests a minute over all threads. Left out: no limit but what the provider answers."""
-    tokens_per_minute: int | None = _setting(None, ge=1)
-    """Tokens a minute, input and reserved output together, over all threads."""
+    """Requests in any minute, over all workers that share the account. Left out: what the provider's headers say."""
+    input_tokens_per_minute: int | None = _setting(None, ge=1)
+    """Input tokens in any minute, those read from a cache not counted. Left out: what the provider's headers say."""
+    output_tokens_per_minute: int | None = _setting(None, ge=1)
+    """Output tokens in any minute; `max_output_tokens` until a reply is there. Left out: what the provider's headers say."""
     timeout_s: float = _setting(120.0, gt=0)
     """Seconds to wait for one reply."""
     max_wait_s: float = _setting(900.0, ge=0)
@@ -251,11 +256,20 @@ class Spec(Section):
 
     def relative_to(self, folder: Path) -> Spec:
         """The same spec with local paths written as seen from `folder`, so that a copy saved there runs again."""
+        return self._with_paths(lambda path: os.path.relpath(path, folder))
+
+    def absolute(self) -> Spec:
+        """The same spec with local paths made absolute, so that a process in another folder finds them."""
+        return self._with_paths(os.path.abspath)
+
+    def _with_paths(self, change: Callable[[str], str]) -> Spec:
+        """The same spec with every local path changed; hub ids, `datasets:` sources and names of rubrics stay as they are."""
 
         def seen(value: str) -> str:
-            if not (Path(value).is_absolute() or Path(value).exists() or any(c in value for c in "*?[")):
+            local = os.path.expanduser(value)
+            if not (os.path.isabs(local) or os.path.exists(local) or any(c in value for c in "*?[")):
                 return value
-            return os.path.relpath(value, folder)
+            return change(local)
 
         subject = self.subject.model_copy(update={"model": seen(self.subject.model)})
         dictionary = self.dictionary.model_copy(update={"path": seen(self.dictionary.path)})
@@ -278,6 +292,11 @@ def content_hash(value: Any) -> str:
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
     """Read a spec from TOML. Raises `UsageError`."""
     return parse(read_toml(path, overrides))
+
+
+def from_toml(text: str) -> Spec:
+    """Read back what `Spec.to_toml` wrote. Raises `UsageError`."""
+    return parse(tomllib.loads(text))
 
 
 def parse(data: Mapping[str, Any]) -> Spec:

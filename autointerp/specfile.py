@@ -26,13 +26,13 @@ def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
-    _resolve_paths(data, path.parent)
+    resolve_paths(data, path.parent)
     for override in overrides:
         _apply(data, override)
     return data
 
 
-def _resolve_paths(data: dict[str, Any], base: Path) -> None:
+def resolve_paths(data: dict[str, Any], base: Path) -> None:
     """Make paths that exist beside the spec absolute-from-there; hub ids and dataset names stay as they are."""
     for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
         section = data.get(table)

@@ -86,7 +86,8 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     with ledger.read() as tx:
         row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
     assert row is not None, run.run_id
-    stage_s = {"harvest": run.facts["harvest_s"], **json.loads(row["stage_s"])}
+    finished = {stage: s for stage, s in runs.stage_times(row).items() if not stage.startswith("@")}
+    stage_s = {**finished, "harvest": run.facts["harvest_s"]}
     corpus = dict(run.facts["corpus"]) | {"n_counted": run.facts["n_counted"]}
     return {
         **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},

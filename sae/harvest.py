@@ -4,14 +4,14 @@
     features: f_i(x) * ||W_dec_i||      neurons: relu(+m_j), relu(-m_j)
     -> sketch -> exemplars with the probability at which each was drawn
 
-The corpus is read in shards whose sketches merge exactly; a finished shard is on disk, so an interrupted harvest loses at
-most one.
+The corpus is read in shards whose sketches merge exactly, wherever and however often each was read. Floating point depends on a
+batch's shape, so batches are formed within fixed blocks of the corpus and a shard is a run of whole blocks: where it is cut
+changes no bit.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from sae.dictionary import Dictionary
     from sae.subject import Subject
 
-SHARD_TOKENS = 1 << 18
+BLOCK_BATCHES = 8
+"""Batches in a block: enough that contexts of like length find each other, few enough that a shard is many blocks."""
 NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
-Progress = Callable[[int, int], None]
-"""Called with tokens done and tokens in all."""
+Shard = list[np.ndarray]
+"""The rows of contexts of each of its blocks."""
 
 
 @dataclass(frozen=True)
@@ -127,83 +128,66 @@ class UnitReader:
         return torch.cat(parts, dim=-1), x.norm(dim=-1)
 
 
-def harvest(
-    subject: Subject,
-    dictionary: Dictionary,
-    corpus: Corpus,
-    plan: HarvestPlan,
-    folder: Path,
-    progress: Progress | None = None,
-) -> Sketch:
-    """Read the whole corpus, shard by shard, keeping finished shards in `folder`; call it again to go on after a stop.
-
-    Raises `SaeError` when no token is countable or the subject computes values that are not finite.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    reader = UnitReader(subject, dictionary, plan.units)
-    limit = norm_limit(reader, corpus, plan)
-    total, done = int(corpus.contexts["length"].sum()), 0
-
-    def tell(within_shard: int) -> None:
-        if progress:
-            progress(done + within_shard, total)
-
-    merged = new_sketch(plan, subject.device)
-    for number, rows in enumerate(shards(corpus)):
-        path = folder / f"shard-{number:05d}.npz"
-        shard = new_sketch(plan, subject.device)
-        size = int(corpus.contexts["length"][rows].sum())
-        if path.exists():
-            with np.load(path, allow_pickle=False) as saved:
-                shard.restore(saved)
-        else:
-            read_contexts(reader, corpus, rows, plan, limit, shard, tell)
-            _save(path, shard)
-        merged.merge(shard)
-        done += size
-        tell(0)
-    if not merged.n_counted:
-        raise SaeError(NOTHING_COUNTED)
-    return merged
-
-
 def new_sketch(plan: HarvestPlan, device: torch.device | str = "cpu") -> Sketch:
     """An empty sketch for the plan's units."""
     ids = [u.unit_id for u in plan.units]
     return Sketch(ids, plan.quota, window=plan.window, seed=plan.seed, device=str(device))
 
 
-def shards(corpus: Corpus) -> list[np.ndarray]:
-    """Rows of contexts, cut into runs of about SHARD_TOKENS tokens."""
-    ends = np.cumsum(corpus.contexts["length"])
-    cuts = np.searchsorted(ends, np.arange(SHARD_TOKENS, ends[-1], SHARD_TOKENS))
-    return [part for part in np.split(np.arange(len(ends)), np.unique(cuts)) if len(part)]
+def shards(corpus: Corpus, shard_tokens: int, batch_tokens: int) -> list[Shard]:
+    """The corpus as shards of about `shard_tokens` tokens, each of at least one block. Blocks depend on `batch_tokens` alone."""
+    size = BLOCK_BATCHES * batch_tokens
+    lengths = corpus.contexts["length"].astype(np.int64)
+    block = (np.cumsum(lengths) - lengths) // size
+    firsts = np.flatnonzero(np.diff(block, prepend=-1))
+    found: dict[int, Shard] = {}
+    for rows in np.split(np.arange(len(block)), firsts[1:]):
+        found.setdefault(int(block[rows[0]]) * size // shard_tokens, []).append(rows)
+    return list(found.values())
 
 
-@torch.inference_mode()
-def read_contexts(
+def n_tokens(corpus: Corpus, shard: Shard) -> int:
+    """Tokens of a shard's contexts."""
+    return sum(int(corpus.contexts["length"][rows].sum()) for rows in shard)
+
+
+def read_shard(
     reader: UnitReader,
     corpus: Corpus,
-    rows: np.ndarray,
+    shard: Shard,
     plan: HarvestPlan,
     limit: float,
     sketch: Sketch,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Run the contexts `rows` through the subject and into the sketch. Contexts of like length share a batch."""
+    """Run a shard's contexts through the subject and into the sketch. `progress` is called after each batch with the tokens read.
+
+    Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
+    """
+    done = 0
+    for rows in shard:
+        for chosen in batches(corpus, rows, plan.batch_tokens):
+            _read_batch(reader, corpus, chosen, plan, limit, sketch)
+            done += int(corpus.contexts["length"][chosen].sum())
+            if progress:
+                progress(done)
+
+
+def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """A block's rows in batches of at most `batch_tokens` tokens, padding included; contexts of like length share one."""
     rows = rows[np.argsort(-corpus.contexts["length"][rows], kind="stable")]
-    start = done = 0
+    start = 0
     while start < len(rows):
         width = int(corpus.contexts["length"][rows[start]]) + (corpus.bos_id is not None)
-        chosen = rows[start : start + max(1, plan.batch_tokens // width)]
-        sketch.update(_read_batch(reader, corpus, chosen, plan, limit))
+        chosen = rows[start : start + max(1, batch_tokens // width)]
+        yield chosen
         start += len(chosen)
-        done += int(corpus.contexts["length"][chosen].sum())
-        if progress:
-            progress(done)
 
 
-def _read_batch(reader: UnitReader, corpus: Corpus, rows: np.ndarray, plan: HarvestPlan, limit: float) -> Batch:
+@torch.inference_mode()
+def _read_batch(
+    reader: UnitReader, corpus: Corpus, rows: np.ndarray, plan: HarvestPlan, limit: float, sketch: Sketch
+) -> None:
     device = reader.subject.device
     tokens, counted_np = corpus.batch(rows)
     activations, norms = reader.read(torch.as_tensor(tokens, device=device))
@@ -218,7 +202,8 @@ def _read_batch(reader: UnitReader, corpus: Corpus, rows: np.ndarray, plan: Harv
         return torch.as_tensor(info[name].astype(np.int64), device=device)
 
     length = column("length") + first
-    return Batch(activations, counted, column("document"), column("position"), column("offset"), length, first)
+    where = column("document"), column("position"), column("offset")
+    sketch.update(Batch(activations, counted, *where, length, first))
 
 
 @torch.inference_mode()
@@ -245,8 +230,15 @@ def _check_finite(norms: Tensor, hook_point: str) -> None:
         )
 
 
-def _save(path: Path, sketch: Sketch) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as out:
-        np.savez(out, **sketch.state())  # type: ignore[arg-type]
-    os.replace(partial, path)
+def save(path: Path, sketch: Sketch, seconds: float) -> None:
+    """Write a shard's sketch and the seconds that it took, as npz without pickles."""
+    with path.open("wb") as out:
+        np.savez(out, seconds=np.array(seconds), **sketch.state())  # type: ignore[arg-type]
+
+
+def restore(path: Path, plan: HarvestPlan, device: torch.device | str) -> tuple[Sketch, float]:
+    """Read back what `save` wrote."""
+    sketch = new_sketch(plan, device)
+    with np.load(path, allow_pickle=False) as saved:
+        sketch.restore(saved)
+        return sketch, float(saved["seconds"])

@@ -115,18 +115,32 @@ def load_subject(model: str, *, revision: str | None = None, precision: str = "a
     """
     where = choose_device(device)
     arithmetic = choose_precision(precision, where)
+    source, name = _locate(model)
+    return _load(source, name, arithmetic, where, revision)
+
+
+def outline_subject(model: str, *, revision: str | None = None) -> Subject:
+    """A subject as `load_subject` gives it, on the meta device: without its weights all of it is known but what it computes.
+
+    Raises `SubjectError` as `load_subject` does, except for weights that are damaged. A `.gguf` file is converted on first use.
+    """
+    source, name = _locate(model)
+    return _load(source, name, "float32", torch.device("meta"), revision)
+
+
+def _locate(model: str) -> tuple[Path | str, str]:
+    """Where a subject lies, a folder (a Path) or on the hub (a str), and its name. Raises `SubjectError`."""
     path = Path(model).expanduser()
     if model.endswith(".gguf") and path.is_file():
         with _quiet():
-            folder = gguf.unpack(path)
-        return _load(folder, path.stem, arithmetic, where, None)
+            return gguf.unpack(path), path.stem
     if path.is_dir():
-        return _load(path, path.absolute().name, arithmetic, where, None)
+        return path, path.absolute().name
     if path.exists():
         raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
     if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
         raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")
-    return _load(model, model, arithmetic, where, revision)
+    return model, model
 
 
 def choose_device(device: str) -> torch.device:
@@ -167,8 +181,8 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _load(source: Path | str, name: str, precision: str, device: torch.device, revision: str | None) -> Subject:
-    """Load from a folder (a Path) or from the hub (a str)."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    """Load from a folder (a Path) or from the hub (a str); onto the meta device without reading weights."""
+    from transformers import AutoConfig, AutoTokenizer
 
     if isinstance(source, Path):
         _check_folder(source)
@@ -177,20 +191,36 @@ def _load(source: Path | str, name: str, precision: str, device: torch.device, r
         "revision": revision or "main",
         "trust_remote_code": False,
     }
-    weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
     with _quiet():
         config = _reading("configuration", name, AutoConfig.from_pretrained, **where)
         _check_causal(config, name)
         tokenizer = _reading("tokenizer", name, AutoTokenizer.from_pretrained, **where)
-        load = AutoModelForCausalLM.from_pretrained
-        model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
-        _check_complete(report, model, name)
-        model = _reading("weights", name, model.to, device=device)
+        if device.type == "meta":
+            model = _empty_model(config, name)
+        else:
+            model = _loaded_model(config, name, precision, device, where)
     if isinstance(source, Path):
         fingerprint = _folder_fingerprint(source)
     else:  # a commit fixes every file of the repository
         fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
     return Subject(model, tokenizer, name=name, fingerprint=fingerprint, precision=precision)
+
+
+def _loaded_model(config: Any, name: str, precision: str, device: torch.device, where: dict[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
+    load = AutoModelForCausalLM.from_pretrained
+    model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
+    _check_complete(report, model, name)
+    return _reading("weights", name, model.to, device=device)
+
+
+def _empty_model(config: Any, name: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return _reading("configuration", name, AutoModelForCausalLM.from_config, config=config, trust_remote_code=False)
 
 
 _MEANINGS = {

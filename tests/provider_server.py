@@ -5,10 +5,12 @@ Anthropic Messages (`/v1/messages`, `/v1/messages/count_tokens`), OpenAI Respons
 
     with ProviderServer(brain, Faults(share=0.2, seed=1)) as server:
         ...                      # ANTHROPIC_BASE_URL = server.url; OPENAI_BASE_URL, base_url = server.url + "/v1"
-        server.books             # one Entry a request served, in order
+        server.books             # one Entry a request served, in order; one for each item of a batch
+        server.batches           # every batch accepted, with its custom ids (`provider_batches`)
 
 As a process of its own: `python -m tests.provider_server --port 0 --books FILE --faults 0.2 --seed 1 --brain
-module:function`; its first line of output is its URL, and `read_books(FILE)` reads the books, also while it runs.
+module:function`; its first line of output is its URL, and `read_books(FILE)` reads the books, also while it runs. With
+`--batches FOLDER` accepted batches outlive it, and `provider_batches.read_batches(FOLDER)` reads them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import importlib
 import json
 import socket
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,8 +33,10 @@ from pathlib import Path
 from typing import Any
 
 if __package__:  # python -m tests.provider_server
+    from . import provider_batches
     from . import provider_protocols as wire
 else:
+    import provider_batches
     import provider_protocols as wire
 
 Brain = Callable[[str, str, wire.Json], wire.Json]
@@ -133,17 +138,23 @@ class ProviderServer:
         delay_s: float = 0.0,
         cache_from_tokens: int = 1024,
         report_usage: bool = True,
+        batches: Path | None = None,
+        batch_delay_s: float = 0.0,
+        batch_faults: Callable[[int, str, int], str | None] | None = None,
     ) -> None:
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
         self.cache_from_tokens, self.report_usage = cache_from_tokens, report_usage
-        self.books: list[Entry] = []
-        self.bodies: list[wire.Json] = []
+        self.books: list[Entry] = read_books(books) if books and books.exists() else []
+        self.bodies: list[wire.Json] = [{} for _ in self.books]
         self.stopping = threading.Event()
-        self._seen: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter(entry.body_hash for entry in self.books)
         self._cached: set[str] = set()
         self._lock = threading.Lock()
         self._file = books.open("a", encoding="utf-8") if books else None
+        self._scratch = None if batches else tempfile.TemporaryDirectory(prefix="provider-")
+        folder = batches or Path(self._scratch.name)
+        self.desk = provider_batches.Desk(self, folder, batch_delay_s, batch_faults or Faults())
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -160,6 +171,13 @@ class ProviderServer:
         self._thread.join()
         if self._file:
             self._file.close()
+        if self._scratch:
+            self._scratch.cleanup()
+
+    @property
+    def batches(self) -> list[provider_batches.Batch]:
+        """Every batch that was accepted, in order, whether or not its sender learnt of it."""
+        return self.desk.batches
 
     def __enter__(self) -> ProviderServer:
         return self.start()
@@ -225,8 +243,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
 
+    def do_GET(self) -> None:
+        self._from_desk("GET", b"")
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        raw = self._read_body()
+        if self._from_desk("POST", raw):
+            return None
+        body = json.loads(raw)
         path = self.path.partition("?")[0]
         if path == "/v1/messages/count_tokens":
             return self._send(200, {"input_tokens": wire.count_input(*wire.read_request("anthropic", body))})
@@ -235,6 +259,30 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, {"object": "response.input_tokens", "input_tokens": count})
         protocol = {"/v1/messages": "anthropic", "/v1/responses": "responses", "/v1/chat/completions": "chat"}[path]
         self._answer(protocol, body)
+
+    def _read_body(self) -> bytes:
+        if "content-length" in self.headers:
+            return self.rfile.read(int(self.headers["content-length"]))
+        chunks = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _from_desk(self, method: str, raw: bytes) -> bool:
+        answer = self.server.owner.desk.serve(method, self.path, self.headers, raw)
+        if answer is None and method == "GET":
+            answer = provider_batches.Answer(404, {"error": {"message": "no such page"}})
+        if answer is None:
+            return False
+        if answer.body is None:
+            self._hang_up()
+        elif isinstance(answer.body, Path):
+            self._send_bytes(200, answer.body.read_bytes(), {"content-type": "application/binary"})
+        else:
+            self._send(answer.status, answer.body, answer.headers)
+        return True
 
     def _answer(self, protocol: str, body: wire.Json) -> None:
         owner = self.server.owner
@@ -285,8 +333,11 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, body: wire.Json, headers: dict[str, str] | None = None, fault: str | None = None
     ) -> None:
         data = b"<html>gateway</html>" if fault == "not_json" else json.dumps(body).encode()
+        self._send_bytes(status, data, {"content-type": "application/json", **(headers or {})}, fault)
+
+    def _send_bytes(self, status: int, data: bytes, headers: dict[str, str], fault: str | None = None) -> None:
         self.send_response(status)
-        for name, value in {"content-type": "application/json", **(headers or {})}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
@@ -323,11 +374,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--brain", default="", help="module:function")
+    parser.add_argument("--batches", type=Path, help="folder that keeps accepted batches")
+    parser.add_argument("--batch-delay", type=float, default=0.0, help="seconds until a batch is worked off")
+    parser.add_argument("--batch-faults", type=float, default=0.0, help="share of submitted batches that fail")
+    parser.add_argument("--batch-kinds", default=",".join(provider_batches.CREATE_FAULTS))
     given = parser.parse_args()
     module, _, function = given.brain.partition(":")
     brain = getattr(importlib.import_module(module), function) if module else default_brain
     faults = Faults(given.faults, given.seed, given.kinds.split(","))
-    server = ProviderServer(brain, faults, port=given.port, books=given.books, delay_s=given.delay).start()
+    server = ProviderServer(
+        brain,
+        faults,
+        port=given.port,
+        books=given.books,
+        delay_s=given.delay,
+        batches=given.batches,
+        batch_delay_s=given.batch_delay,
+        batch_faults=Faults(given.batch_faults, given.seed, given.batch_kinds.split(",")),
+    ).start()
     sys.stdout.write(f"{server.url}\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -228,24 +229,15 @@ def lookup(place: np.ndarray, is_main: np.ndarray, half: np.ndarray) -> float:
     return float((says[is_main & ~half].mean() + (~says)[~is_main & ~half].mean()) / 2)
 
 
-@pytest.mark.parametrize(("batch_tokens", "shard_tokens"), [(128, 1 << 20), (4096, 3000), (700, 9000)])
+@pytest.mark.parametrize(("batch_tokens", "shard_tokens"), [(128, 1 << 20), (256, 3000), (700, 9000)])
 def test_batches_and_shards_do_not_change_the_sample(
-    world: planted.World,
-    run: Result,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    batch_tokens: int,
-    shard_tokens: int,
+    world: planted.World, run: Result, tmp_path: Path, batch_tokens: int, shard_tokens: int
 ) -> None:
-    monkeypatch.setattr(sae.harvest, "SHARD_TOKENS", shard_tokens)
-    cuts: list[int] = []
-    real = sae.harvest.shards
-    monkeypatch.setattr(sae.harvest, "shards", lambda corpus: [cuts.append(len(s)) or s for s in real(corpus)])
     asked = {"per_bin": 6, "shuffled": 6, "base_rate": 6}
-    units, exemplars = harvested(
-        world.spec(score=asked, harvest={"window_tokens": 16, "batch_tokens": batch_tokens}), tmp_path
-    )
-    assert len(cuts) == {1 << 20: 1, 3000: 11, 9000: 4}[shard_tokens]
+    cut = {"window_tokens": 16, "batch_tokens": batch_tokens, "shard_tokens": shard_tokens}
+    units, exemplars = harvested(world.spec(score=asked, harvest=cut), tmp_path)
+    [plan] = tmp_path.glob("artifacts/*/plan.json")
+    assert json.loads(plan.read_text())["shards"] == {1 << 20: 1, 3000: 11, 9000: 4}[shard_tokens]
     assert_same(exemplars, run.exemplars)
     assert_same(units, run.units[units.columns])
 
@@ -304,7 +296,7 @@ def test_the_same_command_again_recomputes_nothing(
         units={"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]}, score={"per_bin": 2}
     )
     first = carry(spec, tmp_path)
-    monkeypatch.setattr(sae.harvest, "harvest", lambda *_: pytest.fail("harvested again"))
+    monkeypatch.setattr(sae.harvest, "read_shard", lambda *_: pytest.fail("harvested again"))
     judge = Counting()
     second = carry(spec, tmp_path, judge)
     assert judge.asked == 0

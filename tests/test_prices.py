@@ -64,16 +64,45 @@ def test_each_class_has_its_price() -> None:
     assert prices.cost(Usage(0, 0, 0, 1_000_000), price) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("model", "rates"),
+    [
+        ("anthropic/claude-haiku-4-5", (0.5, 2.5, 1.0, 0.05)),  # writes for one hour cost twice the input, then half
+        ("openai/gpt-6-luna", (0.05, 0.25, 0.0625, 0.005)),
+        ("openai/gpt-5.4", (1.25, 7.5, 1.25, 0.125)),
+        ("embedded", (0.0, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_each_class_has_its_batch_price(model: str, rates: tuple[float, ...]) -> None:
+    price = prices.price_of(model)
+    for place, rate in enumerate(rates):
+        counts = [0, 0, 0, 0]
+        counts[place] = 1_000_000
+        assert prices.cost(Usage(*counts), price, batch=True) == pytest.approx(rate)
+    assert prices.cost(Usage(known=False), price, batch=True) is None
+    assert prices.cost(Usage(1), None, batch=True) is None
+
+
+def test_given_prices_hold_for_batches_too() -> None:
+    local = Judge(model="openai/q", input_usd_per_mtok=2.0, output_usd_per_mtok=8.0)
+    price = prices.price_of(local.model, local)
+    usage = Usage(1_000_000, 500_000, 1_000_000, 1_000_000)
+    assert prices.cost(usage, price, batch=True) == prices.cost(usage, price) == pytest.approx(10.0)
+
+
 def test_unknown_usage_has_an_unknown_cost() -> None:
     assert prices.cost(Usage(known=False), prices.price_of("openai/gpt-6-luna")) is None
 
 
-def test_the_most_that_a_call_can_cost_covers_every_class() -> None:
-    price = prices.price_of("anthropic/claude-haiku-4-5")
-    bound = prices.most(1000, 200, price)
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-6-luna", "openai/gpt-5.4"])
+def test_the_most_that_a_call_can_cost_covers_every_class(model: str, batch: bool) -> None:
+    price = prices.price_of(model)
+    bound = prices.most(1000, 200, price, batch=batch)
     assert bound is not None
     for usage in (Usage(1000, 200), Usage(0, 200, 1000, 0), Usage(0, 200, 0, 1000), Usage(500, 0, 500, 0)):
-        assert (prices.cost(usage, price) or 0.0) <= bound
+        assert (prices.cost(usage, price, batch=batch) or 0.0) <= bound
+    assert prices.most(1000, 200, None, batch=batch) is None
 
 
 def test_every_row_is_sane() -> None:

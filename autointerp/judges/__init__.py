@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import UsageError
 
@@ -10,13 +10,26 @@ if TYPE_CHECKING:
     from autointerp.judges.base import Judge
     from autointerp.rubric import Rubric
     from autointerp.spec import Judge as JudgeSettings
+    from autointerp.spec import Spec
 
-__all__ = ["open_judge", "provider_of"]
+__all__ = ["facts_of", "is_llm", "open_judge", "provider_of"]
 
 
 def provider_of(model: str) -> str:
     """The provider of a judge's name: what stands before its first `/`."""
     return model.partition("/")[0]
+
+
+def is_llm(model: str) -> bool:
+    """Whether `provider/model` is a language model; what is not never passes for one."""
+    return provider_of(model) != "embedded"
+
+
+def facts_of(spec: Spec) -> dict[str, Any]:
+    """What a summary says of a spec's judge and explainer."""
+    explainer = spec.explained_by.model
+    judge = {"judge": spec.judge.model, "judge_is_llm": is_llm(spec.judge.model)}
+    return judge | {"explainer": explainer, "explainer_is_llm": is_llm(explainer)}
 
 
 def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:

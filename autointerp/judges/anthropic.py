@@ -14,6 +14,7 @@ from typing import Any, Literal
 from autointerp.errors import UsageError
 from autointerp.judges import http, outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, Prompt, Reply, Usage
+from autointerp.judges.waits import rate_limits
 from autointerp.spec import Judge as JudgeSettings
 
 PROVIDER = "anthropic"
@@ -44,14 +45,7 @@ class AnthropicJudge:
         """Raises `UsageError` for a missing key and for settings that the model does not take."""
         self._model = settings.model.partition("/")[2]
         self._settings = settings
-        _check(self._model, settings)
-        if not (os.environ.get(KEY) or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
-            raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
-        import anthropic
-
-        self._client = anthropic.Anthropic(
-            base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s)
-        )
+        self._client = open_client(settings)
 
     @property
     def name(self) -> str:
@@ -66,14 +60,14 @@ class AnthropicJudge:
         }
 
     def ask(self, prompt: Prompt) -> Reply:
-        body = self._send(self._client.messages.with_streaming_response.create, self._request(prompt))
+        body = self._send(self._client.messages.with_streaming_response.create, request_of(self._settings, prompt))
         outcome = body if isinstance(body, JudgeError) else read_message(*body)
         if isinstance(outcome, JudgeError):
             raise outcome
         return outcome
 
     def count_tokens(self, prompt: Prompt) -> int | None:
-        request = self._request(prompt)
+        request = request_of(self._settings, prompt)
         del request["max_tokens"]
         body = self._send(self._client.messages.with_streaming_response.count_tokens, request)
         if isinstance(body, JudgeError):
@@ -87,36 +81,58 @@ class AnthropicJudge:
         self, method: Callable[..., Any], request: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
         """Body and headers of one request."""
-        import anthropic
-        import httpx2
+        answer = exchange(method, request, self._settings.timeout_s)
+        return outcomes.outcome_of(answer) if isinstance(answer, outcomes.Failure) else answer
 
-        deadline = time.monotonic() + self._settings.timeout_s
-        try:
-            with method(**request) as response:
-                headers = dict(response.headers)
-                body = http.read(response.iter_bytes(), deadline)
-        except anthropic.APIStatusError as error:
-            return _status_outcome(error)
-        except (anthropic.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
-            return http.connection_outcome(PROVIDER, error, self._settings.timeout_s)
-        except anthropic.AnthropicError as error:
-            return MustStop(f"{PROVIDER} cannot be called: {outcomes.tidy(str(error))}: check {KEY}")
-        except UnicodeError:
-            return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
-        parsed = http.parse(PROVIDER, body)
-        return parsed if isinstance(parsed, JudgeError) else (parsed, headers)
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
-        from anthropic import transform_schema
+def open_client(settings: JudgeSettings) -> Any:
+    """The SDK's client without retries. Raises `UsageError` for a missing key and for settings the model does not take."""
+    _check(settings.model.partition("/")[2], settings)
+    if not (os.environ.get(KEY) or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
+        raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
+    import anthropic
 
-        return {
-            "model": self._model,
-            "max_tokens": prompt.max_tokens,
-            "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral"}}],
-            "messages": [{"role": "user", "content": prompt.user}],
-            "output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(prompt.schema))}},
-            "thinking": thinking(self._model, self._settings.thinking, prompt.max_tokens),
-        }
+    return anthropic.Anthropic(base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s))
+
+
+def exchange(
+    method: Callable[..., Any], request: Mapping[str, Any], timeout_s: float
+) -> tuple[dict[str, Any], dict[str, str]] | outcomes.Failure | JudgeError:
+    """Body and headers of one request; `method` is one of the SDK's that stream their response."""
+    import anthropic
+    import httpx2
+
+    deadline = time.monotonic() + timeout_s
+    try:
+        with method(**request, timeout=http.timeout(timeout_s)) as response:
+            headers = dict(response.headers)
+            body = http.read(response.iter_bytes(), deadline)
+    except anthropic.APIStatusError as error:
+        return failure_of(error)
+    except (anthropic.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
+        return http.connection_outcome(PROVIDER, error, timeout_s)
+    except anthropic.AnthropicError as error:
+        return MustStop(f"{PROVIDER} cannot be called: {outcomes.tidy(str(error))}: check {KEY}")
+    except UnicodeError:
+        return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
+    parsed = http.parse(PROVIDER, body)
+    return parsed if isinstance(parsed, JudgeError) else (parsed, headers)
+
+
+def request_of(settings: JudgeSettings, prompt: Prompt, cache_for: Literal["5m", "1h"] = "5m") -> dict[str, Any]:
+    """What asking sends, alone or within a batch. The system prompt is kept in the provider's cache for `cache_for`."""
+    from anthropic import transform_schema
+
+    model = settings.model.partition("/")[2]
+    cache = {"type": "ephemeral"} if cache_for == "5m" else {"type": "ephemeral", "ttl": cache_for}
+    return {
+        "model": model,
+        "max_tokens": prompt.max_tokens,
+        "system": [{"type": "text", "text": prompt.system, "cache_control": cache}],
+        "messages": [{"role": "user", "content": prompt.user}],
+        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(prompt.schema))}},
+        "thinking": thinking(model, settings.thinking, prompt.max_tokens),
+    }
 
 
 def thinking(model: str, wanted: bool, max_tokens: int) -> dict[str, Any]:
@@ -143,7 +159,7 @@ def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply |
         return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {outcomes.tidy(str(reason))}", usage=usage)
     if stop == "refusal" and isinstance(details := body.get("stop_details"), Mapping):
         text = text or f"{details.get('category') or 'refused'}: {details.get('explanation') or 'no explanation'}"
-    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("request-id"))
+    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("request-id"), rate_limits(headers))
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -170,10 +186,10 @@ def _check(model: str, settings: JudgeSettings) -> None:
         )
 
 
-def _status_outcome(error: Any) -> JudgeError:
+def failure_of(error: Any) -> outcomes.Failure:
+    """The SDK's status error without the SDK."""
     body = error.body.get("error") if isinstance(error.body, Mapping) else None
     message = body.get("message") if isinstance(body, Mapping) else str(error.body or "")
-    failure = outcomes.Failure(
+    return outcomes.Failure(
         PROVIDER, error.status_code, outcomes.codes_of(body), str(message), dict(error.response.headers)
     )
-    return outcomes.outcome_of(failure)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from autointerp.judges.window import RateLimits
+
 
 @dataclass(frozen=True)
 class MarkedText:
@@ -88,13 +90,18 @@ class Reply:
     usage: Usage
     served_model: str
     request_id: str | None = None
+    limits: RateLimits | None = None
+    """What the headers say the account may do in a minute."""
 
 
 class JudgeError(Exception):
     """Base of what can go wrong in one attempt. `usage` holds what the provider billed all the same, if it said so.
 
     None: it bills nothing. An unknown usage: the question may have arrived, and nobody can tell whether it is billed.
+    `limits` is what the headers say the account may do in a minute.
     """
+
+    limits: RateLimits | None = None
 
     def __init__(self, message: str, *, usage: Usage | None = None) -> None:
         super().__init__(message)

@@ -15,6 +15,7 @@ from autointerp.judges import outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply
 from autointerp.judges.openai import read_usage
 from autointerp.judges.openai_client import OpenAIClient
+from autointerp.judges.waits import rate_limits
 from autointerp.spec import Judge as JudgeSettings
 
 PROVIDER = "openai-compatible"
@@ -98,6 +99,6 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
     if stop is None:
         said = outcomes.tidy(str(choice.get("finish_reason")))
         return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {said}", usage=usage)
-    request_id = headers.get("x-request-id") or body.get("id")
-    served = str(body.get("model", ""))
-    return Reply(str(refusal) if refusal else text, stop, usage, served, str(request_id) if request_id else None)
+    found = headers.get("x-request-id") or body.get("id")
+    request_id, served = str(found) if found else None, str(body.get("model", ""))
+    return Reply(str(refusal) if refusal else text, stop, usage, served, request_id, rate_limits(headers))

@@ -1,71 +1,126 @@
-"""Requests and tokens a minute over all threads of this process, and the pauses that a provider asks for.
+"""Requests, tokens and calls in flight, over all threads of a process or, where it is shared, over a fleet.
 
-pyrate-limiter comes closest among the libraries, but neither it nor limits or aiolimiter can settle a reservation to
-what a call really used, hold everybody for a `retry-after`, and wake waiting threads when the run stops.
+Of the libraries, pyrate-limiter 4.5, limits 5.8, throttled-py 3.5 and aiolimiter 1.3 count what was asked for against
+fixed rates, the last within one event loop only. None holds requests and two kinds of tokens in one step, settles a
+reservation to what the call really used, bounds and adapts the calls in flight, holds everybody for a `retry-after`, or
+wakes waiting threads when the run stops. Celery's `rate_limit` counts tasks a worker. So the rules are our own
+(`autointerp.judges.window`); `SharedLimiter` has them in Redis.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-WINDOW_S = 60.0
+from autointerp.judges.base import JudgeError, MayRetry, MustWait, Reply, Usage
+from autointerp.judges.window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict, Window
+from autointerp.spec import Judge as JudgeSettings
+
+__all__ = ["Aborted", "Admission", "Held", "Limiter", "LocalLimiter", "Settled", "ceilings_of", "limiter_key"]
+
+PATIENCE_S = 30.0
+"""A longer pause is not sat out: the item goes back to the ledger."""
+SLOT_S = 900.0
+"""A call that is not settled after so long is not waited for. No provider's timeout is longer."""
+
+_KEYS = {
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "openai": ("OPENAI_API_KEY",),
+    "openai-compatible": ("OPENAI_COMPATIBLE_API_KEY",),
+}
 
 
 class Aborted(Exception):
     """The run is stopping: nothing more is admitted, and nobody waits any longer."""
 
 
-@dataclass
+class Held(Exception):
+    """The provider asked for a pause, and its `seconds` left are more than a caller waits for."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the provider asked for a pause: {seconds:.0f} s of it are left")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
 class Admission:
-    """One admitted call: when, and the tokens it holds against the limit."""
+    """One admitted call: when, in microseconds of the limiter's own clock, and the tokens it holds against the limits."""
 
-    moment: float
-    tokens: int
-
-
-class Window:
-    """The calls admitted in the last minute, exactly. Pure: it knows neither clocks nor threads.
-
-    In any 60 s at most `requests` calls are admitted and at most `tokens` tokens are held; the burst is the limit
-    itself. A single call larger than `tokens` is admitted when the window is empty, alone, for it could never be
-    otherwise.
-    """
-
-    def __init__(self, requests: int | None, tokens: int | None) -> None:
-        self._requests = requests
-        self._tokens = tokens
-        self._admitted: deque[Admission] = deque()
-
-    def delay(self, now: float, tokens: int) -> float:
-        """Seconds from `now` until a call of `tokens` fits; 0 if it fits."""
-        while self._admitted and self._admitted[0].moment + WINDOW_S <= now:
-            self._admitted.popleft()
-        held, count, wait = sum(call.tokens for call in self._admitted), len(self._admitted), 0.0
-        for call in self._admitted:
-            if self._fits(count, held, tokens):
-                return wait
-            wait = call.moment + WINDOW_S - now
-            held, count = held - call.tokens, count - 1
-        return wait
-
-    def admit(self, now: float, tokens: int) -> Admission:
-        """Count a call of `tokens`, which `delay` said fits."""
-        call = Admission(now, tokens)
-        self._admitted.append(call)
-        return call
-
-    def _fits(self, count: int, held: int, tokens: int) -> bool:
-        if self._requests is not None and count >= self._requests:
-            return False
-        return self._tokens is None or held + tokens <= self._tokens
+    call_id: str
+    moment: int
+    input_tokens: int
+    output_tokens: int
 
 
-class Limiter:
-    """Admission for all threads that share an account, in the order in which they ask.
+@dataclass(frozen=True)
+class Settled:
+    """How a call ended, the tokens it used (None: unknown, what was reserved stays), and what its headers told."""
+
+    ending: Ending
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    limits: RateLimits | None = None
+
+    @classmethod
+    def of(cls, outcome: Reply | JudgeError) -> Settled:
+        """What the outcome of an attempt tells the limiter. A failure that used nothing still counts as a request."""
+        usage = outcome.usage or Usage()
+        ending: Ending = "ok"
+        if isinstance(outcome, MustWait | MayRetry):
+            ending = "limited" if isinstance(outcome, MustWait) else "failed"
+        if not usage.known:
+            return cls(ending, limits=outcome.limits)
+        return cls(ending, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens, outcome.limits)
+
+    @classmethod
+    def unused(cls) -> Settled:
+        """The call was never made: it counts for nothing."""
+        return cls("unused", 0, 0)
+
+
+class Limiter(Protocol):
+    """Admission for all who share an account and model."""
+
+    @property
+    def aborted(self) -> bool:
+        """Whether `abort` was called."""
+        ...
+
+    def acquire(self, input_tokens: int, output_tokens: int) -> Admission:
+        """Wait until a call of up to so many tokens is admitted. Raises `Aborted`, and `Held` where a pause is long."""
+        ...
+
+    def settle(self, admission: Admission, settled: Settled) -> None:
+        """Replace what `admission` reserved by what its call used. Every admission is settled once."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Admit nobody for `seconds`: the provider asked for it. A shorter pause never ends a longer one."""
+        ...
+
+    def abort(self) -> None:
+        """Wake everybody who waits or sleeps here; they and all later callers get `Aborted`."""
+        ...
+
+    def fresh(self) -> None:
+        """Admit again after `abort`; what was counted stays counted."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless the run stops. Raises `Aborted`."""
+        ...
+
+
+class QueuedLimiter(ABC):
+    """What both limiters share: a process asks for one call at a time, in the order in which its threads came.
 
     `clock` is monotonic, in seconds; `wait` waits on a condition for at most so many seconds (None: until it is
     notified). Tests replace both.
@@ -73,74 +128,148 @@ class Limiter:
 
     def __init__(
         self,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
+        ceilings: Ceilings,
+        worker_id: str = "local",
         *,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
     ) -> None:
-        self._window = Window(requests_per_minute, tokens_per_minute)
-        self._unlimited = requests_per_minute is None and tokens_per_minute is None
+        self._ceilings = ceilings
         self._clock = clock
         self._wait = wait
+        self._numbers = (f"{worker_id}/{number}" for number in itertools.count())
         self._lock = threading.Lock()
         self._queue: deque[threading.Condition] = deque()
-        self._paused_until = float("-inf")
+        self._news = 0
+        """Counts what may let the first in line in, so that nothing is missed between asking and waiting."""
         self._aborted = threading.Event()
 
     @property
     def aborted(self) -> bool:
-        """Whether `abort` was called."""
         return self._aborted.is_set()
 
-    def acquire(self, tokens: int = 0) -> Admission:
-        """Wait until a call of up to `tokens` (input estimate and reserved output) is admitted. Raises `Aborted`."""
+    def acquire(self, input_tokens: int, output_tokens: int) -> Admission:
         with self._lock:
             mine = threading.Condition(self._lock)
             self._queue.append(mine)
-            try:
-                while True:
-                    if self._aborted.is_set():
-                        raise Aborted
-                    if self._queue[0] is not mine:
-                        self._wait(mine, None)
-                        continue
-                    delay = self._delay(tokens)
-                    if delay <= 0:
-                        now = self._clock()
-                        return Admission(now, tokens) if self._unlimited else self._window.admit(now, tokens)
-                    self._wait(mine, delay)
-            finally:
+            call_id = next(self._numbers)
+        try:
+            while True:
+                heard = self._my_turn(mine)
+                verdict = self._ask(call_id, input_tokens, output_tokens)
+                if verdict.admitted:
+                    return Admission(call_id, verdict.moment, input_tokens, output_tokens)
+                seconds = verdict.wait / SECOND
+                if verdict.paused and seconds > PATIENCE_S:
+                    raise Held(seconds)
+                with self._lock:
+                    if self._news == heard:
+                        self._wait(mine, seconds)
+        finally:
+            with self._lock:
                 self._queue.remove(mine)
-                self._wake_first()
+                self._tell_first()
 
-    def settle(self, admission: Admission, tokens: int) -> None:
-        """Replace what `admission` reserved by the tokens that its call used, which makes room for others."""
+    def settle(self, admission: Admission, settled: Settled) -> None:
+        used = (
+            admission.input_tokens if settled.input_tokens is None else settled.input_tokens,
+            admission.output_tokens if settled.output_tokens is None else settled.output_tokens,
+        )
+        self._settle(admission, settled.ending, used, settled.limits or RateLimits())
         with self._lock:
-            admission.tokens = tokens
-            self._wake_first()
+            self._tell_first()
 
-    def pause(self, seconds: float) -> None:
-        """Admit nobody for `seconds`: the provider asked for it. A shorter pause never ends a longer one."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, self._clock() + seconds)
+    @abstractmethod
+    def pause(self, seconds: float) -> None: ...
 
     def abort(self) -> None:
-        """Wake everybody who waits or sleeps here; they and all later callers get `Aborted`."""
         self._aborted.set()
         with self._lock:
+            self._news += 1
             for waiting in self._queue:
                 waiting.notify()
 
+    def fresh(self) -> None:
+        self._aborted.clear()
+
     def sleep(self, seconds: float) -> None:
-        """Sleep, unless the run stops. Raises `Aborted`."""
         if self._aborted.wait(seconds):
             raise Aborted
 
-    def _delay(self, tokens: int) -> float:
-        now = self._clock()
-        return max(self._paused_until - now, 0.0 if self._unlimited else self._window.delay(now, tokens))
+    @abstractmethod
+    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Verdict: ...
 
-    def _wake_first(self) -> None:
+    @abstractmethod
+    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], told: RateLimits) -> None: ...
+
+    def _my_turn(self, mine: threading.Condition) -> int:
+        """Wait to be the first in line; the count of news at that moment."""
+        with self._lock:
+            while True:
+                if self._aborted.is_set():
+                    raise Aborted
+                if self._queue[0] is mine:
+                    return self._news
+                self._wait(mine, None)
+
+    def _tell_first(self) -> None:
+        self._news += 1
         if self._queue:
             self._queue[0].notify()
+
+
+class LocalLimiter(QueuedLimiter):
+    """Admission for the threads of this process."""
+
+    def __init__(
+        self,
+        ceilings: Ceilings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
+    ) -> None:
+        super().__init__(ceilings, clock=clock, wait=wait)
+        self._window = Window(WINDOW_S)
+        self._started = clock()
+
+    @classmethod
+    def of(cls, settings: JudgeSettings) -> LocalLimiter:
+        """The limiter that a spec asks for."""
+        return cls(ceilings_of(settings))
+
+    def pause(self, seconds: float) -> None:
+        with self._lock:
+            self._window.pause(self._now(), round(seconds * SECOND))
+
+    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Verdict:
+        with self._lock:
+            return self._window.ask(
+                self._now(), call_id, input_tokens, output_tokens, self._ceilings, round(SLOT_S * SECOND)
+            )
+
+    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], told: RateLimits) -> None:
+        with self._lock:
+            self._window.settle(
+                self._now(), admission.call_id, admission.moment, ending, *used, told, self._ceilings.concurrency
+            )
+
+    def _now(self) -> int:
+        return round((self._clock() - self._started) * SECOND)
+
+
+def ceilings_of(settings: JudgeSettings) -> Ceilings:
+    """What the spec allows of a judge."""
+    return Ceilings(
+        settings.concurrency,
+        settings.requests_per_minute,
+        settings.input_tokens_per_minute,
+        settings.output_tokens_per_minute,
+    )
+
+
+def limiter_key(settings: JudgeSettings) -> str:
+    """Names those who share a limit: `provider/model` and a hash of the account, from which no key can be read."""
+    provider = settings.model.partition("/")[0]
+    secret = next((os.environ[name] for name in _KEYS.get(provider, ()) if os.environ.get(name)), "")
+    account = hashlib.sha256(f"{secret}\n{settings.base_url or ''}".encode()).hexdigest()[:12]
+    return f"{settings.model}/{account}"

@@ -14,6 +14,7 @@ from autointerp.errors import UsageError
 from autointerp.judges import http, outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
 from autointerp.judges.openai_client import OpenAIClient
+from autointerp.judges.waits import rate_limits
 from autointerp.spec import Judge as JudgeSettings
 
 PROVIDER = "openai"
@@ -39,10 +40,7 @@ class OpenAIJudge:
         """Raises `UsageError` for a missing key."""
         self._model = settings.model.partition("/")[2]
         self._settings = settings
-        key = os.environ.get(KEY)
-        if not key:
-            raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
-        self._client = OpenAIClient(PROVIDER, key, settings.base_url, settings.timeout_s)
+        self._client = open_client(settings)
 
     @property
     def name(self) -> str:
@@ -58,9 +56,7 @@ class OpenAIJudge:
         }
 
     def ask(self, prompt: Prompt) -> Reply:
-        request = {**self._question(prompt), "max_output_tokens": prompt.max_tokens, "store": False}
-        if self._settings.temperature is not None:
-            request["temperature"] = self._settings.temperature
+        request = request_of(self._settings, prompt)
         body = self._client.send(lambda sdk: sdk.responses.with_streaming_response.create(**request))
         outcome = body if isinstance(body, JudgeError) else read_response(*body)
         if isinstance(outcome, JudgeError):
@@ -68,7 +64,7 @@ class OpenAIJudge:
         return outcome
 
     def count_tokens(self, prompt: Prompt) -> int | None:
-        question = self._question(prompt)
+        question = question_of(self._settings, prompt)
         body = self._client.send(lambda sdk: sdk.responses.input_tokens.with_streaming_response.count(**question))
         if isinstance(body, JudgeError):
             raise body
@@ -77,12 +73,28 @@ class OpenAIJudge:
     def close(self) -> None:
         self._client.close()
 
-    def _question(self, prompt: Prompt) -> dict[str, Any]:
-        """What both asking and counting send."""
-        form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
-        question = {"model": self._model, "instructions": prompt.system, "input": prompt.user, "text": {"format": form}}
-        effort = None if self._settings.thinking else least_effort(self._model)
-        return question if effort is None else {**question, "reasoning": {"effort": effort}}
+
+def open_client(settings: JudgeSettings) -> OpenAIClient:
+    """The SDK's client without retries. Raises `UsageError` for a missing key."""
+    key = os.environ.get(KEY)
+    if not key:
+        raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
+    return OpenAIClient(PROVIDER, key, settings.base_url, settings.timeout_s)
+
+
+def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
+    """What asking sends, alone or within a batch."""
+    request = {**question_of(settings, prompt), "max_output_tokens": prompt.max_tokens, "store": False}
+    return request if settings.temperature is None else {**request, "temperature": settings.temperature}
+
+
+def question_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
+    """What both asking and counting send."""
+    model = settings.model.partition("/")[2]
+    form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
+    question = {"model": model, "instructions": prompt.system, "input": prompt.user, "text": {"format": form}}
+    effort = None if settings.thinking else least_effort(model)
+    return question if effort is None else {**question, "reasoning": {"effort": effort}}
 
 
 def least_effort(model: str) -> str | None:
@@ -120,7 +132,7 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
         said = outcomes.tidy(f"{status} {reason or ''}")
         kind = ItemFailed if status == "incomplete" else MayRetry
         return kind(f"{PROVIDER} ended the reply unfinished: {said}", usage=usage)
-    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("x-request-id"))
+    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("x-request-id"), rate_limits(headers))
 
 
 def read_usage(usage: Any, input_name: str, output_name: str) -> Usage:

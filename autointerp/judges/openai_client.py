@@ -16,40 +16,47 @@ class OpenAIClient:
     def __init__(self, provider: str, key: str, base_url: str | None, timeout_s: float) -> None:
         import openai
 
-        self._provider = provider
-        self._timeout_s = timeout_s
-        self._sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=http.timeout(timeout_s))
+        self.provider = provider
+        self.timeout_s = timeout_s
+        self.sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=http.timeout(timeout_s))
 
     def send(self, call: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
         """Body and headers of one request; `call` takes the SDK and returns a streaming response's context manager."""
+        answer = self.exchange(call)
+        return outcomes.outcome_of(answer) if isinstance(answer, outcomes.Failure) else answer
+
+    def exchange(
+        self, call: Callable[[Any], Any], timeout_s: float | None = None
+    ) -> tuple[dict[str, Any], dict[str, str]] | outcomes.Failure | JudgeError:
+        """The same, an error status as it came; `timeout_s` replaces the client's where `call` sets another."""
         import httpx2
         import openai
 
-        deadline = time.monotonic() + self._timeout_s
+        timeout_s = timeout_s or self.timeout_s
+        deadline = time.monotonic() + timeout_s
         try:
-            with call(self._sdk) as response:
+            with call(self.sdk) as response:
                 headers = dict(response.headers)
                 body = http.read(response.iter_bytes(), deadline)
         except openai.APIStatusError as error:
-            return _status_outcome(self._provider, error)
+            return failure_of(self.provider, error)
         except (openai.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
-            return http.connection_outcome(self._provider, error, self._timeout_s)
+            return http.connection_outcome(self.provider, error, timeout_s)
         except openai.OpenAIError as error:
-            return MustStop(f"{self._provider} cannot be called: {outcomes.tidy(str(error))}: check the API key")
+            return MustStop(f"{self.provider} cannot be called: {outcomes.tidy(str(error))}: check the API key")
         except UnicodeError:
             return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
-        parsed = http.parse(self._provider, body)
+        parsed = http.parse(self.provider, body)
         return parsed if isinstance(parsed, JudgeError) else (parsed, headers)
 
     def close(self) -> None:
         """Release connections."""
-        self._sdk.close()
+        self.sdk.close()
 
 
-def _status_outcome(provider: str, error: Any) -> JudgeError:
+def failure_of(provider: str, error: Any) -> outcomes.Failure:
+    """The SDK's status error without the SDK."""
     body = error.body if isinstance(error.body, Mapping) else None
     message = body.get("message") if body else str(error.body or "")
     codes = outcomes.codes_of(body)
-    return outcomes.outcome_of(
-        outcomes.Failure(provider, error.status_code, codes, str(message), dict(error.response.headers))
-    )
+    return outcomes.Failure(provider, error.status_code, codes, str(message), dict(error.response.headers))

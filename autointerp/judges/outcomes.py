@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
-from autointerp.judges.waits import retry_after
+from autointerp.judges.waits import rate_limits, retry_after
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,14 @@ _WORDING: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def outcome_of(failure: Failure) -> JudgeError:
-    """The outcome that an error answer stands for. Codes decide first, then the status.
+    """The outcome that an error answer stands for, with the limits that its headers tell."""
+    outcome = _outcome(failure)
+    outcome.limits = rate_limits(failure.headers)
+    return outcome
+
+
+def _outcome(failure: Failure) -> JudgeError:
+    """Codes decide first, then the status.
 
     Money comes before rates: spend limits travel on 429 too, with Anthropic's `rate_limit_error` type beside their
     own code.

@@ -21,7 +21,12 @@ _NOTICE_DAYS = 90
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars a million tokens, by class. `source` says where from, as of when; `uncertain`: unconfirmed."""
+    """US dollars a million tokens, by class. `source` says where from, as of when; `uncertain`: unconfirmed.
+
+    Batches: Anthropic documents half of all four classes, and that the discounts of caching and batches multiply; its
+    `batch_cache_write` is that of the one-hour cache, which batches ask for. OpenAI documents half of input and output.
+    Half of its cached classes is an assumption: for some models a cached token of a batch may cost as much as another.
+    """
 
     input: float
     output: float
@@ -29,11 +34,13 @@ class Price:
     cache_read: float
     batch_input: float
     batch_output: float
+    batch_cache_write: float
+    batch_cache_read: float
     source: str
     uncertain: bool = False
 
 
-FREE = Price(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "the embedded judge runs on this machine")
+FREE = Price(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "the embedded judge runs on this machine")
 
 
 def price_of(model: str, settings: JudgeSettings | None = None) -> Price | None:
@@ -44,7 +51,8 @@ def price_of(model: str, settings: JudgeSettings | None = None) -> Price | None:
     """
     if settings is not None and settings.input_usd_per_mtok is not None and settings.output_usd_per_mtok is not None:
         given, out = settings.input_usd_per_mtok, settings.output_usd_per_mtok
-        return Price(given, out, given, given, given, out, "judge.input_usd_per_mtok and judge.output_usd_per_mtok")
+        source = "judge.input_usd_per_mtok and judge.output_usd_per_mtok"
+        return Price(given, out, given, given, given, out, given, given, source)
     provider, _, name = model.partition("/")
     if provider == "embedded":
         return FREE
@@ -55,24 +63,25 @@ def price_of(model: str, settings: JudgeSettings | None = None) -> Price | None:
     return None if row is None else _price(row, table, f"{table['source']}, as of {_table()['as_of']}")
 
 
-def cost(usage: Usage, price: Price | None) -> float | None:
-    """Dollars of one call, or None where its price or its usage is unknown."""
+def cost(usage: Usage, price: Price | None, *, batch: bool = False) -> float | None:
+    """Dollars of one call, or of one item of a batch; None where its price or its usage is unknown."""
     if price is None or not usage.known:
         return None
-    micro = (
-        usage.input_tokens * price.input
-        + usage.output_tokens * price.output
-        + usage.cache_write_tokens * price.cache_write
-        + usage.cache_read_tokens * price.cache_read
-    )
-    return micro / 1e6
+    ordinary = (price.input, price.output, price.cache_write, price.cache_read)
+    batched = (price.batch_input, price.batch_output, price.batch_cache_write, price.batch_cache_read)
+    tokens = (usage.input_tokens, usage.output_tokens, usage.cache_write_tokens, usage.cache_read_tokens)
+    return sum(n * rate for n, rate in zip(tokens, batched if batch else ordinary, strict=True)) / 1e6
 
 
-def most(input_tokens: int, output_tokens: int, price: Price | None) -> float | None:
+def most(input_tokens: int, output_tokens: int, price: Price | None, *, batch: bool = False) -> float | None:
     """The most that a call can cost in dollars: all its input at the dearest class, all its output allowance used."""
     if price is None:
         return None
-    return (input_tokens * max(price.input, price.cache_write) + output_tokens * price.output) / 1e6
+    if batch:
+        into, out = max(price.batch_input, price.batch_cache_write, price.batch_cache_read), price.batch_output
+    else:
+        into, out = max(price.input, price.cache_write), price.output
+    return (input_tokens * into + output_tokens * out) / 1e6
 
 
 def retirement_note(model: str, today: date | None = None) -> str | None:
@@ -80,8 +89,11 @@ def retirement_note(model: str, today: date | None = None) -> str | None:
     provider, _, name = model.partition("/")
     dates = _table().get(provider, {}).get("retires", {})
     day = dates.get(name) or dates.get(_SNAPSHOT.sub("", name))
-    if day is None:
-        return None
+    return None if day is None else retirement_notice(model, day, today)
+
+
+def retirement_notice(model: str, day: date, today: date | None = None) -> str | None:
+    """The sentence about `provider/model` retiring on `day`, from 90 days before, else None."""
     days = (day - (today or date.today())).days
     if days > _NOTICE_DAYS:
         return None
@@ -94,7 +106,8 @@ def retirement_note(model: str, today: date | None = None) -> str | None:
 
 
 def _price(row: dict[str, Any], table: dict[str, Any], source: str) -> Price:
-    half = table["batch_share"]
+    half, longer = table["batch_share"], table.get("hour_write")
+    batch_write = row["input"] * longer if longer else row.get("cache_write", row["input"])
     return Price(
         input=row["input"],
         output=row["output"],
@@ -102,6 +115,8 @@ def _price(row: dict[str, Any], table: dict[str, Any], source: str) -> Price:
         cache_read=row.get("cache_read", row["input"]),
         batch_input=row["input"] * half,
         batch_output=row["output"] * half,
+        batch_cache_write=batch_write * half,
+        batch_cache_read=row.get("cache_read", row["input"]) * half,
         source=source,
         uncertain=row.get("uncertain", False),
     )

@@ -1,4 +1,4 @@
-"""How long a provider asks its callers to wait, read from the headers of its answer.
+"""How long a provider asks its callers to wait, and how much it allows in a minute, read from its answer's headers.
 
 `retry-after` is the providers' own advice and wins when it is there. The reset headers say when a limit is full
 again, which is later than need be, so they count only where `retry-after` is missing.
@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from autointerp.judges.window import RateLimits
 
 LONGEST_SENSIBLE_S = 7 * 24 * 3600.0
 """A longer wait than a week is a broken clock or header, and is ignored."""
@@ -36,6 +38,27 @@ def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time
     resets = list(_resets(low, now()))
     exhausted = [wait for wait, spent in resets if spent]
     return max(exhausted or [wait for wait, _ in resets], default=None)
+
+
+def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """What the account may do in a minute, or None where the headers do not say.
+
+    Reads Anthropic's `anthropic-ratelimit-{requests,input-tokens,output-tokens}-limit` and OpenAI's
+    `x-ratelimit-limit-{requests,tokens}`. OpenAI's tokens are input and output together: either alone may be all of them.
+    """
+    low = {name.lower(): value.strip() for name, value in headers.items()}
+    tokens = _count(low.get("x-ratelimit-limit-tokens"))
+    limits = RateLimits(
+        _count(low.get("anthropic-ratelimit-requests-limit")) or _count(low.get("x-ratelimit-limit-requests")),
+        _count(low.get("anthropic-ratelimit-input-tokens-limit")) or tokens,
+        _count(low.get("anthropic-ratelimit-output-tokens-limit")) or tokens,
+    )
+    return None if limits == RateLimits() else limits
+
+
+def _count(value: str | None) -> int | None:
+    """A positive whole number that a limit can be, or None."""
+    return int(value) if value and re.fullmatch(r"[0-9]{1,15}", value) and int(value) else None
 
 
 def _resets(headers: Mapping[str, str], now: float) -> Iterator[tuple[float, bool]]:

@@ -8,35 +8,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import ColumnElement, Connection, RowMapping
 
 from autointerp.judges.base import Prompt, Reply, Usage
-from autointerp.ledger import runs
+from autointerp.ledger import budgets
 from autointerp.ledger.schema import calls, jobs, texts
-from autointerp.ledger.schema import runs as run_table
-from autointerp.ledger.store import insert_new
+from autointerp.ledger.store import Ledger, insert_new, insert_or_nothing
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
 
 
-def begin(
-    connection: Connection, *, run_id: str, job_key: str, call_key: str, judge: str, prompt: Prompt, reserved_usd: float
-) -> int:
-    """Write down a call before it is made, so that a kill leaves a trace of what may have been billed."""
+@dataclass(frozen=True)
+class Opening:
+    """What is written down of a call before it is made."""
+
+    run_id: str
+    job_key: str
+    call_key: str
+    judge: str
+    reserved_usd: float
+    worker: str = ""
+    month: str = ""
+    batch_key: str = ""
+
+
+def begin(connection: Connection, opening: Opening, prompt: Prompt) -> int | None:
+    """Write down a call before it is made, so that a kill leaves a trace of what may have been billed.
+
+    None, and nothing written, while the same question is being asked already, by whomever: one question is asked once.
+    """
     system_hash = hashlib.sha256(prompt.system.encode()).hexdigest()
     insert_new(connection, texts, [{"text_hash": system_hash, "text": prompt.system}])
-    row = {
-        "call_key": call_key,
-        "run_id": run_id,
-        "job_key": job_key,
-        "judge": judge,
-        "state": OPEN,
-        "system_hash": system_hash,
-        "user": prompt.user,
-        "reserved_usd": reserved_usd,
-        "started_at": time.time(),
-    }
-    return int(connection.execute(sa.insert(calls).values(**row).returning(calls.c.call_id)).scalar_one())
+    row = {**vars(opening), "state": OPEN, "system_hash": system_hash, "user": prompt.user, "started_at": time.time()}
+    statement = insert_or_nothing(connection, calls).values(**row).returning(calls.c.call_id)
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def end(
@@ -51,8 +56,12 @@ def end(
     cost_usd: float | None,
     reserved_usd: float,
     duration_s: float,
+    month: str = "",
 ) -> None:
-    """Close a call with its outcome and settle its reservation, all of which counts as spent where the cost is unknown."""
+    """Close a call with its outcome and settle its reservation, all of which counts as spent where the cost is unknown.
+
+    A call that was written off meanwhile, by somebody who took its worker for dead, is found again.
+    """
     values = {
         "state": state,
         "reason": reason,
@@ -66,8 +75,11 @@ def end(
         "cost_usd": cost_usd,
         "duration_s": duration_s,
     }
-    connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
-    runs.settle(connection, run_id, reserved_usd, cost_usd)
+    mine = calls.c.call_id == call_id
+    if connection.execute(sa.update(calls).where(mine, calls.c.state == OPEN).values(**values)).rowcount:
+        budgets.settle(connection, run_id, reserved_usd, cost_usd, month)
+    elif connection.execute(sa.update(calls).where(mine, calls.c.state == LOST).values(**values)).rowcount:
+        budgets.find(connection, run_id, reserved_usd, cost_usd, month)
 
 
 def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping | None:
@@ -86,13 +98,24 @@ def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping |
 
 
 def write_off(connection: Connection, run_id: str) -> int:
-    """Mark calls that a kill left open as lost; their upper bounds still count against the budget. Returns how many."""
-    mine = sa.and_(calls.c.run_id == run_id, calls.c.state == OPEN)
-    bound = connection.execute(sa.select(sa.func.coalesce(sa.func.sum(calls.c.reserved_usd), 0.0)).where(mine)).scalar()
-    lost = connection.execute(sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill")).rowcount
-    values = {"lost_usd": run_table.c.lost_usd + bound, "reserved_usd": 0.0}
-    connection.execute(sa.update(run_table).where(run_table.c.run_id == run_id).values(**values))
-    return lost
+    """Mark calls of a run that a kill left open as lost; their upper bounds still count as spent. Returns how many."""
+    return len(_write_off(connection, calls.c.run_id == run_id))
+
+
+def write_off_of(connection: Connection, worker: str) -> list[tuple[str, str]]:
+    """The same for the calls of a dead worker, of whatever run. Returns the run and job of each."""
+    return _write_off(connection, calls.c.worker == worker)
+
+
+def _write_off(connection: Connection, which: ColumnElement[bool]) -> list[tuple[str, str]]:
+    """A call in a provider's batch is not lost with whoever sent it."""
+    mine = sa.and_(which, calls.c.state == OPEN, calls.c.batch_key == "")
+    columns = (calls.c.run_id, calls.c.job_key, calls.c.reserved_usd, calls.c.month)
+    statement = sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill").returning(*columns)
+    lost = connection.execute(statement).all()
+    for run_id, _, reserved_usd, month in lost:
+        budgets.settle(connection, run_id, reserved_usd, None, month)
+    return [(run_id, job_key) for run_id, job_key, _, _ in lost]
 
 
 @dataclass(frozen=True)
@@ -117,6 +140,16 @@ def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Me
         .limit(most)
     )
     return [Measured(*row) for row in connection.execute(statement)]
+
+
+def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
+    """The calls to a judge that began in the last minute: age in seconds, input and output tokens, as reserved while open."""
+    began = time.time() - 60.0
+    used = calls.c.input_tokens + calls.c.cache_write_tokens
+    with ledger.read() as tx:
+        statement = sa.select(calls.c.started_at, used, calls.c.output_tokens)
+        rows = tx.execute(statement.where(calls.c.started_at > began, calls.c.judge == judge, calls.c.batch_key == ""))
+        return [(max(0.0, time.time() - started), int(sent), int(received)) for started, sent, received in rows]
 
 
 def totals(connection: Connection, run_id: str) -> dict[str, Any]:

@@ -1,28 +1,35 @@
-"""Rows of `jobs`: what a run still has to ask, and who is at it.
+"""Rows of `jobs`: what a run still has to do, and who is at it.
 
-A job is pending, leased by somebody until a time, waiting until a time, done, or failed. Leasing is one UPDATE, so two
-workers never hold the same job; a lease that ran out may be taken again.
+A job is pending, leased by a worker, waiting until a time, travelling in a provider's batch, done, or failed. Leasing is one
+UPDATE, so two workers never hold the same job. A lease lasts as long as its worker lives: `workers` tells the dead from the slow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from autointerp.ledger.schema import jobs
-from autointerp.ledger.store import insert_new
+from autointerp.ledger.store import insert_new, now
+
+MAX_ATTEMPTS = 5
+"""A job at which work began so often and never ended well is given up: it may be what kills its workers."""
+QUESTIONS = ("explain", "score")
+"""Stages whose jobs are questions to a judge, leased several at a time."""
+UNFINISHED = ("pending", "leased", "waiting", "batched")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One question to a judge, by reference: the prompt is rendered from these when it is asked."""
+    """One piece of work by reference, mostly a question to a judge: the prompt is rendered from these when it is asked."""
 
     job_key: str
     stage: str
-    unit_id: str
+    unit_id: str = ""
     exemplar_id: str = ""
     arm: str = ""
     repeat: int = 0
@@ -34,26 +41,32 @@ class Job:
 _FIELDS = tuple(Job.__dataclass_fields__)
 
 
-def plan(connection: Connection, run_id: str, planned: list[Job]) -> None:
+def plan(connection: Connection, run_id: str, planned: Iterable[Job]) -> None:
     """Add jobs that are not there yet; whatever is known of the others stays."""
     rows = [{"run_id": run_id, "state": "pending", **{f: getattr(job, f) for f in _FIELDS}} for job in planned]
     for start in range(0, len(rows), 1000):
         insert_new(connection, jobs, rows[start : start + 1000])
 
 
-def lease(connection: Connection, run_id: str, stage: str, *, most: int, now: float, until: float) -> list[Job]:
-    """Take up to `most` jobs that are due, in order of place."""
-    due = sa.or_(
-        jobs.c.state == "pending",
-        sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now),
-        sa.and_(jobs.c.state == "leased", jobs.c.lease_until <= now),
-    )
-    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage)
-    chosen = sa.select(jobs.c.job_key).where(mine, due).order_by(jobs.c.place).limit(most)
+def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: str) -> list[Job]:
+    """Take up to `most` jobs that are due, in order of place; those that waited come when nothing else is left."""
+    taken = _take(connection, run_id, stage, jobs.c.state == "pending", most, owner)
+    if len(taken) < most:
+        waited = sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now(connection))
+        taken += _take(connection, run_id, stage, waited, most - len(taken), owner)
+    return taken
+
+
+def _take(
+    connection: Connection, run_id: str, stage: str, due: ColumnElement[bool], most: int, owner: str
+) -> list[Job]:
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, due)
+    # Workers pass over each other's choices where the database can; elsewhere they write one at a time.
+    chosen = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(most).with_for_update(skip_locked=True)
     statement = (
         sa.update(jobs)
-        .where(mine, due, jobs.c.job_key.in_(chosen))
-        .values(state="leased", lease_until=until, attempts=jobs.c.attempts + 1)
+        .where(mine, jobs.c.job_key.in_(chosen))
+        .values(state="leased", lease_owner=owner)
         .returning(*(jobs.c[f] for f in _FIELDS))
     )
     return sorted((Job(*row) for row in connection.execute(statement)), key=lambda job: job.place)
@@ -63,15 +76,69 @@ def finish(connection: Connection, run_id: str, job_key: str) -> None:
     _update(connection, run_id, job_key, state="done", last_error="")
 
 
-def postpone(connection: Connection, run_id: str, job_key: str, *, not_before: float, error: str) -> None:
-    """Let a job wait until a time, as a provider asked."""
-    _update(connection, run_id, job_key, state="waiting", not_before=not_before, lease_until=0.0, last_error=error)
+def postpone(connection: Connection, run_id: str, job: Job, *, owner: str, seconds: float, error: str) -> None:
+    """Let a job wait, as a provider asked; that is no failed attempt."""
+    held = sa.and_(_of(run_id, job.job_key), jobs.c.lease_owner == owner)
+    values = {"state": "waiting", "lease_owner": "", "not_before": now(connection) + seconds, "last_error": error}
+    connection.execute(sa.update(jobs).where(held).values(**values))
+
+
+def put_back(connection: Connection, run_id: str, job_keys: Sequence[str], owner: str) -> None:
+    """Give up leases on jobs that were not begun."""
+    held = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys), jobs.c.lease_owner == owner)
+    connection.execute(sa.update(jobs).where(held, jobs.c.state == "leased").values(state="pending", lease_owner=""))
 
 
 def release(connection: Connection, run_id: str) -> None:
     """Make leased and waiting jobs of a run pending: its only worker is gone, and the caller, who holds its lock, asks anew."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("leased", "waiting")))
-    connection.execute(sa.update(jobs).where(mine).values(state="pending", lease_until=0.0))
+    connection.execute(sa.update(jobs).where(mine).values(state="pending", lease_owner=""))
+
+
+def release_of(connection: Connection, owner: str, begun: Sequence[tuple[str, str]] = ()) -> int:
+    """Make all jobs that a dead worker held pending. Returns how many.
+
+    An attempt is counted against those it was at: `begun` questions, by run and key, and any job that is no question.
+    """
+    held = sa.and_(jobs.c.lease_owner == owner, jobs.c.state == "leased")
+    at_work = sa.or_(jobs.c.stage.not_in(QUESTIONS), sa.tuple_(jobs.c.run_id, jobs.c.job_key).in_(begun))
+    attempts = jobs.c.attempts + sa.case((at_work, 1), else_=0)
+    values = {"state": "pending", "lease_owner": "", "attempts": attempts}
+    return connection.execute(sa.update(jobs).where(held).values(**values)).rowcount
+
+
+def fail(connection: Connection, run_id: str, job_key: str, error: str) -> None:
+    """Give a job up for good, until somebody asks for it again."""
+    _update(connection, run_id, job_key, state="failed", last_error=error)
+
+
+def fault(connection: Connection, run_id: str, job: Job, *, owner: str, error: str, seconds: float) -> None:
+    """Let a job be taken again a while after an error of ours, and count the attempt; `exhausted` sees when it is enough."""
+    held = sa.and_(_of(run_id, job.job_key), jobs.c.lease_owner == owner)
+    values = {"state": "waiting", "lease_owner": "", "attempts": jobs.c.attempts + 1, "last_error": error}
+    connection.execute(sa.update(jobs).where(held).values(not_before=now(connection) + seconds, **values))
+
+
+def exhausted(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
+    """Jobs that were tried too often and are free to be taken once more, with their last error."""
+    tired = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("pending", "waiting")), jobs.c.attempts >= MAX_ATTEMPTS)
+    columns = [jobs.c[f] for f in _FIELDS]
+    return [
+        (Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns, jobs.c.last_error).where(tired))
+    ]
+
+
+def failed(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
+    """A run's failed jobs with their errors."""
+    columns = [jobs.c[f] for f in _FIELDS]
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == "failed")
+    return [(Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns, jobs.c.last_error).where(mine))]
+
+
+def reopen(connection: Connection, run_id: str) -> None:
+    """Make failed jobs that are no questions pending again; `verdicts.withdraw` does so for those that are."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == "failed", jobs.c.stage.not_in(QUESTIONS))
+    connection.execute(sa.update(jobs).where(mine).values(state="pending", attempts=0))
 
 
 def counts(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
@@ -84,12 +151,40 @@ def counts(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
     return result
 
 
+def due(connection: Connection, run_id: str, stage: str, most: int) -> int:
+    """How many jobs of a stage could be leased now, counted up to `most`."""
+    waited = sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now(connection))
+    found = 0
+    for state in (jobs.c.state == "pending", waited):
+        some = sa.select(sa.literal(1)).where(jobs.c.run_id == run_id, jobs.c.stage == stage, state).limit(most - found)
+        found += connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
+        if found >= most:
+            break
+    return found
+
+
+def exists(connection: Connection, run_id: str, stages: Sequence[str], states: Sequence[str] | None = None) -> bool:
+    """Whether a run has a job of one of the stages, in one of `states` if given."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(stages))
+    if states is not None:
+        mine = sa.and_(mine, jobs.c.state.in_(states))
+    return connection.execute(sa.select(sa.exists().where(mine))).scalar_one()
+
+
 def next_due(connection: Connection, run_id: str, stage: str) -> float | None:
     """When the earliest waiting job may be asked, or None when none waits."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state == "waiting")
     return connection.execute(sa.select(sa.func.min(jobs.c.not_before)).where(mine)).scalar()
 
 
+def forget(connection: Connection, run_id: str, stages: Sequence[str]) -> None:
+    """Remove the jobs of whole stages, which will be planned again."""
+    connection.execute(sa.delete(jobs).where(jobs.c.run_id == run_id, jobs.c.stage.in_(stages)))
+
+
+def _of(run_id: str, job_key: str) -> ColumnElement[bool]:
+    return sa.and_(jobs.c.run_id == run_id, jobs.c.job_key == job_key)
+
+
 def _update(connection: Connection, run_id: str, job_key: str, **values: Any) -> None:
-    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key == job_key)
-    connection.execute(sa.update(jobs).where(mine).values(**values))
+    connection.execute(sa.update(jobs).where(_of(run_id, job_key)).values(lease_owner="", **values))

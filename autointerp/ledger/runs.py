@@ -1,10 +1,10 @@
-"""Rows of `runs`: registering a run, its state, and the money it may still spend."""
+"""Rows of `runs`: registering a run, its state, and how long its stages took."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -12,19 +12,46 @@ from sqlalchemy import Connection, RowMapping
 from autointerp.ledger.schema import runs
 from autointerp.ledger.store import insert_new
 
+LIVE = ("queued", "running")
+Carrier = Literal["local", "fleet"]
 
-def register(connection: Connection, *, run_id: str, name: str, spec_hash: str, spec: str) -> None:
+
+def register(
+    connection: Connection,
+    *,
+    run_id: str,
+    name: str,
+    spec_hash: str,
+    spec: str,
+    state: str = "running",
+    carrier: Carrier = "local",
+    night: str = "",
+) -> None:
     """Add a run, or take up the one that is there with the settings of today's spec."""
     now = time.time()
-    row = {"run_id": run_id, "name": name, "spec_hash": spec_hash, "spec": spec, "state": "running"}
+    row = {"run_id": run_id, "name": name, "spec_hash": spec_hash, "spec": spec, "state": state}
     insert_new(connection, runs, [row | {"created_at": now, "updated_at": now}])
-    set_state(connection, run_id, "running")
-    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(spec=spec))
+    set_state(connection, run_id, state)
+    values = {"spec": spec, "carrier": carrier} | ({"night": night} if night else {})
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
 
 
 def set_state(connection: Connection, run_id: str, state: str, reason: str = "") -> None:
     values = {"state": state, "reason": reason, "updated_at": time.time()}
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+
+
+def stop(connection: Connection, run_id: str, reason: str) -> bool:
+    """Stop a run that is going on; False when somebody else already did."""
+    values = {"state": "stopped", "reason": reason, "updated_at": time.time()}
+    mine = sa.and_(runs.c.run_id == run_id, runs.c.state.in_(LIVE))
+    return connection.execute(sa.update(runs).where(mine).values(**values)).rowcount == 1
+
+
+def harvesting(connection: Connection, harvest_key: str, *, but: str) -> bool:
+    """Whether another live run of the fleet has begun this harvest, whose shards it will read."""
+    others = sa.and_(runs.c.harvest_key == harvest_key, runs.c.run_id != but, runs.c.carrier == "fleet")
+    return connection.execute(sa.select(sa.exists().where(others, runs.c.state == "running"))).scalar_one()
 
 
 def get(connection: Connection, run_id: str) -> RowMapping | None:
@@ -36,33 +63,50 @@ def every(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(sa.select(runs).order_by(runs.c.created_at.desc())).mappings())
 
 
+def live(connection: Connection, carrier: Carrier) -> list[RowMapping]:
+    """Runs that are queued or running, oldest first."""
+    mine = sa.and_(runs.c.state.in_(LIVE), runs.c.carrier == carrier)
+    return list(connection.execute(sa.select(runs).where(mine).order_by(runs.c.created_at)).mappings())
+
+
+def set_harvest(connection: Connection, run_id: str, harvest_key: str) -> None:
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(harvest_key=harvest_key))
+
+
 def add_time(connection: Connection, run_id: str, stage: str, seconds: float) -> None:
     """Add working time to a stage and to the run."""
-    row = get(connection, run_id)
-    stages: dict[str, Any] = json.loads(row["stage_s"]) if row else {}
+    stages = _stages(connection, run_id)
     stages[stage] = stages.get(stage, 0.0) + seconds
+    _set_stages(connection, run_id, stages, seconds)
+
+
+def begin_stage(connection: Connection, run_id: str, stage: str) -> None:
+    """Note when a stage was planned; `end_stage` makes a duration of it."""
+    stages = _stages(connection, run_id)
+    stages.setdefault(f"@{stage}", time.time())
+    _set_stages(connection, run_id, stages, 0.0)
+
+
+def end_stage(connection: Connection, run_id: str, stage: str) -> None:
+    """Count the time since a stage was planned as its own; under many workers no other time is one run's."""
+    stages = _stages(connection, run_id)
+    begun = stages.pop(f"@{stage}", None)
+    if begun is not None:
+        seconds = max(0.0, time.time() - begun)
+        stages[stage] = stages.get(stage, 0.0) + seconds
+        _set_stages(connection, run_id, stages, seconds)
+
+
+def stage_times(row: RowMapping) -> dict[str, float]:
+    """Seconds of each finished stage; keys that begin with `@` hold when an unfinished one was planned."""
+    return dict(json.loads(row["stage_s"]))
+
+
+def _stages(connection: Connection, run_id: str) -> dict[str, float]:
+    row = connection.execute(sa.select(runs.c.stage_s).where(runs.c.run_id == run_id).with_for_update()).scalar()
+    return dict(json.loads(row or "{}"))
+
+
+def _set_stages(connection: Connection, run_id: str, stages: dict[str, float], seconds: float) -> None:
     values = {"stage_s": json.dumps(stages), "wall_s": runs.c.wall_s + seconds, "updated_at": time.time()}
-    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
-
-
-def reserve(connection: Connection, run_id: str, usd: float, limit: float | None) -> bool:
-    """Set `usd` aside for a call about to be made; False, and nothing done, when that could exceed `limit`.
-
-    One UPDATE decides, so the limit holds under any number of threads or workers.
-    """
-    committed = runs.c.spent_usd + runs.c.reserved_usd + runs.c.lost_usd
-    statement = sa.update(runs).where(runs.c.run_id == run_id).values(reserved_usd=runs.c.reserved_usd + usd)
-    if limit is not None:
-        statement = statement.where(committed + usd <= limit)
-    return connection.execute(statement).rowcount == 1
-
-
-def settle(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None) -> None:
-    """Turn a reservation into what the call really cost; where that is unknown, all of it stays counted as lost."""
-    lost = reserved_usd if cost_usd is None else 0.0
-    values = {
-        "reserved_usd": runs.c.reserved_usd - reserved_usd,
-        "spent_usd": runs.c.spent_usd + (cost_usd or 0.0),
-        "lost_usd": runs.c.lost_usd + lost,
-    }
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, TypeDecorator
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, TypeDecorator, text
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 metadata = MetaData(
@@ -41,7 +41,9 @@ runs = Table(
     Column("name", String(64), nullable=False),
     Column("spec_hash", String(64), nullable=False),
     Column("spec", Text, nullable=False, comment="the resolved spec, TOML"),
-    Column("state", String(16), nullable=False, comment="running | stopped | done | withheld"),
+    Column(
+        "state", String(16), nullable=False, comment="queued | running | stopped | cancelled | failed | done | withheld"
+    ),
     Column("reason", AnyText, nullable=False, default="", comment="why it stopped"),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -50,6 +52,10 @@ runs = Table(
     Column("reserved_usd", Float, nullable=False, default=0.0, comment="upper bound of what calls in flight may cost"),
     Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls whose cost is unknown"),
     Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds a stage"),
+    Column("carrier", String(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
+    Column("harvest_key", String(16), nullable=False, default="", server_default="", comment="folder of its harvest"),
+    Column("night", String(10), nullable=False, default="", server_default="", comment="date key of its night"),
+    Index(None, "state"),
 )
 
 jobs = Table(
@@ -57,19 +63,27 @@ jobs = Table(
     metadata,
     _run_id(primary_key=True),
     Column("job_key", String(64), primary_key=True, comment="hash of stage, unit, exemplar, arm and repeat"),
-    Column("stage", String(16), nullable=False, comment="explain | score"),
-    Column("place", Integer, nullable=False, comment="order of work: shuffled over units, bins and arms"),
-    Column("state", String(16), nullable=False, comment="pending | leased | waiting | done | failed"),
+    Column("stage", String(16), nullable=False, comment="prepare | harvest | merge | explain | plan | score | finish"),
+    Column(
+        "place", Integer, nullable=False, comment="order of work: shuffled over units, bins and arms; a shard's number"
+    ),
+    Column("state", String(16), nullable=False, comment="pending | leased | waiting | batched | done | failed"),
     Column("unit_id", String(32), nullable=False),
     Column("exemplar_id", String(80), nullable=False, default=""),
     Column("arm", String(16), nullable=False, default=""),
     Column("repeat", Integer, nullable=False, default=0),
     Column("explanation_unit_id", String(32), nullable=False, default="", comment="whose explanation is shown"),
-    Column("attempts", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0, comment="times that work began and did not end well"),
     Column("not_before", Float, nullable=False, default=0.0),
-    Column("lease_until", Float, nullable=False, default=0.0),
+    Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),
     Column("last_error", AnyText, nullable=False, default=""),
     Index(None, "run_id", "stage", "state", "place"),
+    Index(
+        "ix_jobs_leased",
+        "lease_owner",
+        sqlite_where=text("lease_owner <> ''"),
+        postgresql_where=text("lease_owner <> ''"),
+    ),
 )
 
 texts = Table(
@@ -102,8 +116,26 @@ calls = Table(
     Column("request_id", String(128), nullable=False, default=""),
     Column("started_at", Float, nullable=False),
     Column("duration_s", Float, nullable=False, default=0.0),
+    Column("worker", String(64), nullable=False, default="", server_default="", comment="who makes it"),
+    Column("batch_key", String(64), nullable=False, default="", server_default="", comment="the batch that carries it"),
+    Column("month", String(7), nullable=False, default="", server_default="", comment="the month that pays"),
     Index(None, "call_key"),
     Index(None, "run_id", "state"),
+    Index(None, "started_at"),
+    Index(
+        "ix_calls_batch_key",
+        "batch_key",
+        sqlite_where=text("batch_key <> ''"),
+        postgresql_where=text("batch_key <> ''"),
+    ),
+    # One question is asked once at a time, whoever asks it.
+    Index(
+        "uq_calls_open",
+        "call_key",
+        unique=True,
+        sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
 )
 
 explanations = Table(
@@ -130,5 +162,111 @@ judgements = Table(
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
     Column("reason", AnyText, nullable=False),
+    Column("call_key", String(64), nullable=True),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", String(64), primary_key=True, comment="host, process and a random part: one life of a process"),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", String(128), nullable=False),
+    Column("state", String(8), nullable=False, comment="live | gone"),
+    Column("beat", Integer, nullable=False, default=0, comment="counts up while it lives"),
+    Column("started_at", Float, nullable=False),
+    Column("beat_at", Float, nullable=False),
+    Column("version", String(32), nullable=False, default=""),
+    Index(None, "state"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", String(32), primary_key=True, comment="night 2026-11-21 | month 2026-11"),
+    Column("spent_usd", Float, nullable=False, default=0.0),
+    Column("reserved_usd", Float, nullable=False, default=0.0),
+    Column("lost_usd", Float, nullable=False, default=0.0),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(96), nullable=False, default="", comment="empty: not of one run"),
+    Column("at", Float, nullable=False),
+    Column("level", String(8), nullable=False, comment="info | warning | error"),
+    Column("text", AnyText, nullable=False),
+    Column("worker", String(64), nullable=False, default=""),
+    Index(None, "run_id", "event_id"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_key", String(64), primary_key=True, comment="ours, made before it is submitted"),
+    _run_id(),
+    Column("stage", String(16), nullable=False),
+    Column("judge", String(128), nullable=False),
+    Column("state", String(12), nullable=False, comment="prepared | submitted | collected | failed"),
+    Column("provider_id", String(128), nullable=False, default="", comment="the provider's name for it"),
+    Column(
+        "input_file", String(128), nullable=False, default="", comment="uploaded items, where the provider wants a file"
+    ),
+    Column("n_items", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("next_poll", Float, nullable=False, default=0.0),
+    Column("reason", AnyText, nullable=False, default=""),
+    Index(None, "run_id", "state"),
+)
+
+nights = Table(
+    "nights",
+    metadata,
+    Column("date", String(10), primary_key=True),
+    Column("state", String(12), nullable=False, comment="running | done"),
+    Column("usd", Float, nullable=True, comment="what the night may spend"),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float, nullable=False, default=0.0),
+    Column("note", AnyText, nullable=False, default=""),
+)
+
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("dictionary_key", String(64), primary_key=True, comment="hash of a place and of the state of its files"),
+    Column("fingerprint", String(64), nullable=False, default="", comment="hash of the weights; empty: corrupt"),
+    Column("lineage", AnyText, nullable=False, comment="the dictionary of which this is a version"),
+    Column("path", AnyText, nullable=False),
+    Column("state", String(12), nullable=False, comment="waiting | queued | scored | failed | copy | corrupt"),
+    Column("reason", AnyText, nullable=False, default="", comment="why it waits, failed or is corrupt; what it copies"),
+    Column("change", Float, nullable=True, comment="relative change of the decoder; null: the first version"),
+    Column("sketch", Text, nullable=False, default="", comment="the decoder's, base64: a later version's change"),
+    Column("forecast_usd", Float, nullable=False, default=0.0),
+    Column("modified_at", Float, nullable=False, default=0.0),
+    Column("first_seen", Float, nullable=False),
+    Column("night", String(10), nullable=False, default="", comment="the last night that dealt with it"),
+    Column("run_id", String(96), nullable=False, default=""),
+    Index(None, "night"),
+    # Weights are scored once, wherever else they lie.
+    Index(
+        "uq_dictionaries_fingerprint",
+        "fingerprint",
+        unique=True,
+        sqlite_where=text("state not in ('copy', 'corrupt')"),
+        postgresql_where=text("state not in ('copy', 'corrupt')"),
+    ),
+)
+
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("anchor_set", String(64), primary_key=True, comment="hash of what must stay alike from night to night"),
+    Column("number", Integer, primary_key=True),
+    Column("night", String(10), primary_key=True, comment="the first night chose them; it and each later one ask them"),
+    Column("unit_id", String(32), nullable=False),
+    Column("item", AnyText, nullable=False, comment="JSON: explanation, tokens, mark"),
+    Column("outcome", String(24), nullable=False),
+    Column("score", Integer, nullable=True),
     Column("call_key", String(64), nullable=True),
 )

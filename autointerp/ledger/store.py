@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class Ledger:
     """A database of runs, jobs, calls and judgements. Safe to share between threads.
 
-    On SQLite, WAL lets readers go on during a write, and a commit survives `kill -9` of the process.
+    On SQLite, WAL lets readers go on during a write, and a commit survives `kill -9` of the process. Its writers take turns
+    here, which is cheaper than having them collide there; PostgreSQL lets them write side by side.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        self._writing = threading.Lock()
+        self._writing: AbstractContextManager[Any] = (
+            threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        )
 
     @classmethod
     def open(cls, url: str) -> Ledger:
@@ -35,7 +39,7 @@ class Ledger:
             location = sa.make_url(url)
             if location.get_backend_name() == "sqlite" and location.database:
                 Path(location.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(location, pool_pre_ping=location.get_backend_name() != "sqlite")
+            engine = sa.create_engine(location, **_engine_options(location))
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", _prepare_sqlite)
                 sa.event.listen(engine, "begin", _begin_sqlite)
@@ -47,13 +51,13 @@ class Ledger:
         return cls(engine)
 
     @classmethod
-    def in_folder(cls, results: Path) -> Ledger:
-        """The ledger that belongs to a results folder."""
-        return cls.open(f"sqlite:///{results / 'ledger.sqlite'}")
+    def in_folder(cls, results: Path, url: str | None = None) -> Ledger:
+        """The ledger at `url`, or the one that belongs to a results folder."""
+        return cls.open(url or f"sqlite:///{results / 'ledger.sqlite'}")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; one at a time in this process, committed at the end, rolled back on an error.
+        """A transaction that may write, committed at the end, rolled back on an error.
 
         Raises `AutointerpError` when the database cannot be written, as on a full disk.
         """
@@ -87,8 +91,27 @@ class Ledger:
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert rows whose key is not there yet; the others are left as they are."""
     if rows:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+        connection.execute(insert_or_nothing(connection, table), rows)
+
+
+def insert_or_nothing(connection: Connection, table: Table) -> Any:
+    """An insert that does nothing where a unique key is taken."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def now(connection: Connection) -> float:
+    """Seconds since the epoch by the clock that all workers share: the database server's, or this host's."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    return time.time()
+
+
+def _engine_options(location: sa.URL) -> dict[str, Any]:
+    if location.get_backend_name() == "sqlite":
+        return {}
+    # Threads of a worker share a few connections: a statement takes a millisecond, a call to a judge a thousand.
+    return {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8, "pool_timeout": 120}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

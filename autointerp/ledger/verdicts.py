@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import explanations, jobs, judgements
 from autointerp.ledger.store import insert_new
-from autointerp.records import Explanation, Judgement, Outcome
+from autointerp.records import Arm, Explanation, Judgement, Outcome
 
 
 def add_explanation(connection: Connection, run_id: str, explanation: Explanation) -> None:
@@ -22,8 +24,44 @@ def add_judgement(connection: Connection, run_id: str, job_key: str, explained_b
     insert_new(connection, judgements, [row])
 
 
+def give_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
+    """Write down that a question will not be asked any more: unscored, with its reason, until somebody retries it."""
+    if job.stage == "explain":
+        add_explanation(connection, run_id, Explanation(job.unit_id, Outcome.GAVE_UP, "", reason, None))
+    elif job.stage == "score":
+        judgement = Judgement(
+            job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, Outcome.GAVE_UP, None, reason, None
+        )
+        add_judgement(connection, run_id, job.job_key, job.explanation_unit_id, judgement)
+
+
+def kind_of_error(message: str) -> str:
+    """An error's message without the numbers and names that differ from one occurrence to the next."""
+    return re.sub(r"\b\w*\d\w*\b", "#", message)
+
+
+def failed(connection: Connection, run_id: str, kind: str | None = None) -> list[str]:
+    """Keys of the jobs that ended because the provider or a worker failed, of one kind of error if given."""
+    outcomes = (Outcome.PROVIDER_ERROR, Outcome.GAVE_UP)
+    judged = sa.select(judgements.c.job_key, judgements.c.reason).where(
+        judgements.c.run_id == run_id, judgements.c.outcome.in_(outcomes)
+    )
+    explained = (
+        sa.select(jobs.c.job_key, explanations.c.reason)
+        .join(explanations, sa.and_(explanations.c.run_id == jobs.c.run_id, explanations.c.unit_id == jobs.c.unit_id))
+        .where(jobs.c.run_id == run_id, jobs.c.stage == "explain", explanations.c.outcome.in_(outcomes))
+    )
+    rows = connection.execute(judged.union_all(explained))
+    return [job_key for job_key, reason in rows if kind is None or kind_of_error(reason) == kind]
+
+
 def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
     """Make jobs pending and forget what came of them, and of those that needed their explanations: the failure was not theirs."""
+    for start in range(0, len(job_keys), 1000):
+        _withdraw(connection, run_id, job_keys[start : start + 1000])
+
+
+def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
     of_run = jobs.c.run_id == run_id
     named = sa.and_(of_run, jobs.c.job_key.in_(job_keys))
     units = sa.select(jobs.c.unit_id).where(named, jobs.c.stage == "explain")
@@ -33,7 +71,7 @@ def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> No
     connection.execute(
         sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(units))
     )
-    connection.execute(sa.update(jobs).where(mine).values(state="pending"))
+    connection.execute(sa.update(jobs).where(mine).values(state="pending", attempts=0, lease_owner=""))
 
 
 def explanations_of(connection: Connection, run_id: str) -> dict[str, Explanation]:

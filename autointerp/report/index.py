@@ -1,7 +1,12 @@
-"""All runs on one page: a row a run, newest first, differences on a shared axis."""
+"""All runs on one page: a row a run, newest first, differences on a shared axis; what the nights found above them.
+
+Nights leave `nights/DATE.json` and, in the folder of each run they scored, `trend.json`. Without any, the page is the runs alone.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,22 +19,49 @@ from autointerp.report.inputs import read_summary, write_atomically
 
 
 def write(results: Path) -> None:
-    """Write `index.html` into `results`, from the `summary.json` of every run in it. Unreadable runs are listed as such."""
+    """Write `index.html` into `results`, from what runs and nights left in it. What cannot be read is listed as such."""
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
     for folder in sorted(path.parent for path in results.glob("*/summary.json")):
         try:
-            rows.append(_row(folder))
+            rows.append(_row(folder) | _trend_cells(_object(folder / "trend.json")))
         except (UsageError, KeyError, TypeError, AttributeError, ValueError):
             unreadable.append(folder.name)
     rows.sort(key=lambda row: str(row["finished_at"]), reverse=True)
     reach = max((abs(edge) for row in rows for edge in row["interval"] if edge is not None), default=1.0) * 1.05 or 1.0
     for row in rows:
         row["chart"] = Markup(charts.difference_figure(row["interval"], reach))
+    nights, unread = _nights(results / "nights")
     html = page.environment().get_template("index.html.j2").render(
-        **page.assets("index.css"), rows=rows, unreadable=unreadable, reach=words.number(reach)
+        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=words.number(reach), nights=nights,
+        nightly=any(row["night"] for row in rows), regressions=_standing_regressions(rows),
     )  # fmt: skip
     write_atomically(results / "index.html", html)
+
+
+def night_line(night: Mapping[str, Any]) -> str:
+    """A night in one line: what it scored, what it did not, the judge's drift, and the money."""
+    parts = [f"{len(night['scored'])} scored"]
+    for key, noun in (("copies", "copy of a known one"), ("corrupt", "corrupt"), ("failed", "failed")):
+        if night[key]:
+            names = ", ".join(Path(entry["path"]).name for entry in night[key])
+            parts.append(f"{len(night[key])} {noun} ({names})")
+    if night["deferred"]:
+        parts.append(f"{len(night['deferred'])} left to the next night")
+    if night["scored"]:
+        parts.append(f"judge drift {drift(night['judge_drift'])}")
+    budget = f" of {words.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
+    return f"Night {night['night']}: " + "; ".join(parts) + f"; {words.dollars(night['cost_usd'])}{budget} spent."
+
+
+def drift(found: Mapping[str, Any]) -> str:
+    """The judge's drift since the first night in words."""
+    if not found["is_llm"]:
+        return f"none: {words.baseline_name(found['judge'])}, not an LLM"
+    if found["difference"] is None:
+        return f"not known: {found['reason']}"
+    shown = words.estimate(found["difference"], found["ci_low"], found["ci_high"])
+    return f"{shown} since {found['since']}" + (": the judge has moved" if found["excludes_zero"] else "")
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -61,3 +93,67 @@ def _row(folder: Path) -> dict[str, Any]:
         "hook_point": str(summary["hook_point"]),
         "cost": words.cost(summary),
     }
+
+
+def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
+    """What a night said of a run; empty strings where none did."""
+    if not trend:
+        return {
+            "night": "",
+            "trend": "",
+            "trend_said": "",
+            "trend_tone": "",
+            "drift": "",
+            "lineage": "",
+            "corrected": "",
+        }
+    verdict = str(trend["verdict"])
+    corrected = trend.get("corrected")
+    said = {"first": "first version", "unknown": str(trend["reason"])}.get(verdict, verdict)
+    return {
+        "night": str(trend["night"]),
+        "lineage": str(trend["lineage"]),
+        "trend": words.estimate(trend["difference"], trend["ci_low"], trend["ci_high"]) if "mean_now" in trend else "",
+        "trend_said": said + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
+        "trend_tone": verdict,
+        "drift": drift(trend["judge_drift"]),
+        "corrected": (
+            f"{words.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
+            f" of {words.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
+            if corrected
+            else ""
+        ),
+    }
+
+
+def _standing_regressions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of regressions that no later version of the same dictionary has followed."""
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted((row for row in rows if row["night"]), key=lambda row: (row["night"], row["finished_at"])):
+        newest[row["lineage"]] = row
+    return [row for row in newest.values() if row["trend_tone"] == "regression"]
+
+
+def _nights(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every night's line and notes, newest first, and the names of files that cannot be read."""
+    nights, unread = [], []
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            night = _object(path)
+            corrupt = [f"{entry['path']}: {entry['reason']}" for entry in night["corrupt"] + night["failed"]]
+            deferred = [f"{entry['path']} waits for the next night: {entry['reason']}" for entry in night["deferred"]]
+            nights.append({"line": night_line(night), "notes": [*map(str, night["notes"]), *corrupt, *deferred]})
+        except (KeyError, TypeError, AttributeError, ValueError):
+            unread.append(f"nights/{path.name}")
+    return nights, unread
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is no such file. Raises ValueError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return value

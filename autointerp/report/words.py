@@ -20,6 +20,7 @@ OUTCOMES = {
     "content_rejected": "the provider rejected the content",
     "provider_error": "the provider failed",
     "no_explanation": "the unit has no explanation",
+    "gave_up": "work on it never ended",
 }
 
 

@@ -1,0 +1,227 @@
+"""Files that workers share: plans, shards and harvests, in a folder or on storage that speaks S3 or another fsspec protocol.
+
+Every file is written whole or not at all, and none is changed afterwards, so that whoever finds one may use it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import AutointerpError, UsageError
+from sae.cache import cache_dir
+
+_PARTIAL = ".writing-"
+_STALE_S = 24 * 3600
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_LOCAL = re.compile(r"(file|local)://", re.IGNORECASE)
+
+Save = Callable[[Path], None]
+"""Writes a file at the path given."""
+
+
+class Unreachable(AutointerpError):
+    """Storage does not answer as it should: trying again may help."""
+
+
+class Artifacts:
+    """Files by name, such as `harvest-0f3c/plan.json`, below `root`: a path or an fsspec URL (`s3://bucket/prefix`, `memory://x`).
+
+    Raises `UsageError` where the URL, its driver or the credentials are wrong, and `Unreachable` where storage fails.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        given = _LOCAL.sub("", str(root), count=1)
+        self.folder: Path | None = None if _URL.match(given) else Path(given).expanduser().absolute()
+        """Where the files lie, when they are local."""
+        self.root = str(self.folder or given.rstrip("/"))
+
+    def __str__(self) -> str:
+        return re.sub(r"//[^/@]*@", "//", self.root)  # passwords stay out of messages
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of that name is there, whole."""
+        if self.folder:
+            return (self.folder / name).is_file()
+        with self._speaking():
+            return bool(self._system.isfile(self._at(name)))
+
+    def read(self, name: str) -> Path:
+        """A local path of the file: its own, or that of a copy in the cache. Raises `FileNotFoundError`."""
+        if self.folder:
+            path = self.folder / name
+            if not path.is_file():
+                raise FileNotFoundError(path)
+            return path
+        copy, known = self._copy(name), self._copy(f"{name}.version")
+        with self._speaking():
+            version = str(self._system.ukey(self._at(name)))
+            if not (copy.is_file() and known.is_file() and known.read_text() == version):
+                with _whole(copy) as partial:
+                    self._system.get_file(self._at(name), str(partial))
+                with _whole(known) as partial:
+                    partial.write_text(version)
+        return copy
+
+    def write(self, name: str, save: Save) -> None:
+        """Let `save` write the file, which appears whole or not at all, in place of any that was there."""
+        if self.folder:
+            with self._speaking(), _whole(self.folder / name) as partial:
+                save(partial)
+            return
+        with _saved(save) as path, self._speaking(), self._reaching():
+            self._system.put_file(str(path), self._at(name))
+
+    def write_once(self, name: str, save: Save) -> bool:
+        """As `write`, unless the file is there: of several processes the first wins, where storage can tell. Whether it was ours."""
+        if self.exists(name):
+            return False
+        with suppress(FileExistsError):
+            if self.folder:
+                with self._speaking(), _whole(self.folder / name, replace=False) as partial:
+                    save(partial)
+            else:
+                with _saved(save) as path, self._speaking(), self._reaching():
+                    self._create(path, name)
+            return True
+        return False
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        if self.folder:
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        with self._speaking(), suppress(FileNotFoundError):
+            self._system.rm_file(self._at(name))
+        for copy in (self._copy(name), self._copy(f"{name}.version")):
+            copy.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> list[str]:
+        """Names of the files that begin with `prefix`, sorted."""
+        above = prefix.rpartition("/")[0]
+        if self.folder:
+            found = [p.relative_to(self.folder).as_posix() for p in (self.folder / above).rglob("*") if p.is_file()]
+        else:
+            with self._speaking():
+                root = self._system._strip_protocol(self.root)
+                found = [path[len(root) :].lstrip("/") for path in self._system.find(self._at(above))]
+        return sorted(n for n in found if n.startswith(prefix) and not n.rpartition("/")[2].startswith(_PARTIAL))
+
+    @cached_property
+    def _system(self) -> Any:
+        from fsspec.core import url_to_fs
+
+        protocol = self.root.partition("://")[0]
+        try:
+            # Others write here as well, so what a listing once said is not to be remembered.
+            return url_to_fs(self.root, use_listings_cache=False, skip_instance_cache=True)[0]
+        except ImportError as error:
+            extra = "pip install 'autointerp-eval[s3]'" if protocol in ("s3", "s3a") else _one_line(error)
+            raise UsageError(f"artifacts {self}: the driver of {protocol}:// is not installed: {extra}") from None
+        except ValueError as error:
+            raise UsageError(
+                f"artifacts {self}: {_one_line(error)}: give a path, or a URL such as s3://bucket/x"
+            ) from None
+
+    def _at(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def _copy(self, name: str) -> Path:
+        path = cache_dir() / "artifacts" / hashlib.sha256(self.root.encode()).hexdigest()[:16] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _create(self, path: Path, name: str) -> None:
+        """Put a file that must not be there. Raises `FileExistsError`."""
+        try:
+            self._system.put_file(str(path), self._at(name), mode="create")
+        except OSError:
+            # S3 answers "precondition failed" or "conflict", as some other error in each driver.
+            if self._system.isfile(self._at(name)):
+                raise FileExistsError(name) from None
+            raise
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Turn what the system and drivers raise into one line each; `FileNotFoundError` and `FileExistsError` pass."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except Exception as error:
+            reason = _one_line(error)
+            if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+                raise UsageError(
+                    f"artifacts {self}: access is refused ({reason}): check rights and credentials"
+                ) from None
+            if isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("botocore", "aiohttp"):
+                raise Unreachable(f"artifacts {self}: {reason}") from None
+            raise
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """A file cannot be written where its bucket or folder is missing."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"artifacts {self}: {_one_line(error)}: make the bucket first, or check its name"
+            ) from None
+
+
+@contextmanager
+def _whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A path to write to, which becomes `path` on the way out. Raises `FileExistsError` where it is there and must not be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        if replace or not _linked(partial, path):
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _linked(partial: Path, path: Path) -> bool:
+    """Give a file its final name unless there is one. False on file systems without hard links, which cannot say who was first."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left more than a day ago."""
+    for left in folder.glob(f"{_PARTIAL}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                left.unlink()
+
+
+@contextmanager
+def _saved(save: Save) -> Iterator[Path]:
+    """A temporary file that `save` has written."""
+    with tempfile.TemporaryDirectory(prefix="autointerp-") as folder:
+        path = Path(folder) / "file"
+        save(path)
+        yield path
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,290 @@
+"""A harvest that many workers share: a plan, shards in any order and as often as need be, and one merge.
+
+    begin_harvest -> harvest_shard, for each number -> merge_harvest
+
+All three leave files in `harvest-KEY/` of the artifacts, each whole or not at all, and do nothing where their outcome is there.
+What could differ between machines, the precision in use and the norm limit, is settled by the plan of whoever comes first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autointerp.artifacts import Artifacts
+from autointerp.errors import UsageError
+from autointerp.inputs import Inputs, Tell
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sae.harvest import HarvestPlan
+    from sae.sketch import Sketch
+
+SILENT_POOL = 64
+"""Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
+FILES = ("units.parquet", "exemplars.parquet", "facts.json")
+"""What a finished harvest consists of; the last one says that it is finished."""
+
+
+class Interrupted(Exception):
+    """A shard was left unread because its worker is to stop."""
+
+
+@dataclass(frozen=True)
+class HarvestPlanFile:
+    """What all workers of a harvest agree on, as written in its `plan.json`.
+
+    `key` names the harvest's folder; `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
+    """
+
+    key: str
+    harvest_key: str
+    precision: str
+    norm_limit: float
+    shards: int
+    shard_tokens: int
+    batch_tokens: int
+    units: tuple[tuple[str, int, str], ...]
+
+    def name(self, file: str) -> str:
+        """Name of one of the harvest's files among the artifacts."""
+        return f"harvest-{self.key}/{file}"
+
+    def shard(self, number: int) -> str:
+        """Name of a shard's file among the artifacts."""
+        return self.name(f"shard-{number:05d}.npz")
+
+
+def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell) -> Path:
+    """The harvest's folder, as `merge_harvest` leaves it. Made once, then reused; an interrupted one goes on where it stopped."""
+    plan = begin_harvest(inputs, artifacts)
+    if done := finished_harvest(artifacts, plan.key):
+        return done
+    for number in range(plan.shards):
+        harvest_shard(inputs, artifacts, plan, number, tell)
+    return merge_harvest(inputs, artifacts, plan, tell)
+
+
+def begin_harvest(inputs: Inputs, artifacts: Artifacts) -> HarvestPlanFile:
+    """Write the harvest's plan, or read the one that is there. Raises `SaeError` where units or countable tokens are missing."""
+    harvest_key = inputs.harvest_key()
+    key = harvest_key[:16]
+    if not artifacts.exists(f"harvest-{key}/plan.json"):
+        plan = _new_plan(inputs, harvest_key)
+        text = json.dumps(asdict(plan), indent=1)
+        artifacts.write_once(plan.name("plan.json"), lambda path: _write_text(path, text))
+    return read_plan(artifacts, key)
+
+
+def read_plan(artifacts: Artifacts, key: str) -> HarvestPlanFile:
+    """The plan of the harvest `key`, its first 16 digits. Raises `UsageError` where there is none."""
+    try:
+        data = json.loads(artifacts.read(f"harvest-{key}/plan.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"harvest-{key}/plan.json is not in {artifacts}: all workers must share one folder") from None
+    return HarvestPlanFile(**data | {"units": tuple((kind, index, sign) for kind, index, sign in data["units"])})
+
+
+def harvest_shard(
+    inputs: Inputs,
+    artifacts: Artifacts,
+    plan: HarvestPlanFile,
+    number: int,
+    tell: Tell,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Read one shard and write its sketch. Raises `Interrupted` between batches once `stopping` says so, and leaves nothing then.
+
+    Raises `UsageError` when the inputs are not those of the plan, `SaeError` when the subject computes no finite values.
+    """
+    from sae import harvest as sae
+
+    if artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1])):
+        return
+    _check(inputs, plan)
+    shards = sae.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens)
+    before, total = sum(sae.n_tokens(inputs.corpus, s) for s in shards[:number]), inputs.corpus.n_tokens
+
+    def progress(done: int) -> None:
+        if stopping():
+            raise Interrupted(plan.shard(number))
+        tell("harvesting", before + done, total)
+
+    started = time.monotonic()
+    reading = _reading(inputs, plan)
+    reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
+    sketch = sae.new_sketch(reading, inputs.subject.device)
+    sae.read_shard(reader, inputs.corpus, shards[number], reading, plan.norm_limit, sketch, progress)
+    artifacts.write(plan.shard(number), partial(sae.save, sketch=sketch, seconds=time.monotonic() - started))
+    if artifacts.exists(plan.name(FILES[-1])):  # another worker read it too, and merged meanwhile
+        artifacts.remove(plan.shard(number))
+
+
+def missing_shards(artifacts: Artifacts, plan: HarvestPlanFile) -> list[int]:
+    """Numbers of the shards that are still to be read."""
+    present = set(artifacts.list(plan.name("shard-")))
+    return [number for number in range(plan.shards) if plan.shard(number) not in present]
+
+
+def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> Path:
+    """Merge all shards, write the harvest's tables and facts, remove the shards; returns the folder of `FILES`.
+
+    Raises `UsageError` when a shard is missing or the inputs are not those of the plan, `SaeError` when no token was counted.
+    """
+    if done := finished_harvest(artifacts, plan.key):
+        return done
+    _check(inputs, plan)
+    tell("merging the harvest", 0, 0)
+    try:
+        sketch, seconds = _merged(inputs, artifacts, plan)
+    except FileNotFoundError:
+        if done := finished_harvest(artifacts, plan.key):  # another worker merged, and removed the shards
+            return done
+        missing = missing_shards(artifacts, plan)
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise UsageError(
+            f"harvest-{plan.key} lacks {len(missing)} of its {plan.shards} shards ({shown}) in {artifacts}: read them first;"
+            " all workers must share one folder"
+        ) from None
+    _write(inputs, artifacts, plan, sketch, seconds)
+    for name in artifacts.list(plan.name("shard-")):
+        artifacts.remove(name)
+    return _local_folder(artifacts, plan.key)
+
+
+def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
+    """The local folder of a finished harvest's `FILES`, fetched if need be; None when it is not finished."""
+    return _local_folder(artifacts, key) if artifacts.exists(f"harvest-{key}/{FILES[-1]}") else None
+
+
+def _local_folder(artifacts: Artifacts, key: str) -> Path:
+    return [artifacts.read(f"harvest-{key}/{file}") for file in FILES][-1].parent
+
+
+def _new_plan(inputs: Inputs, harvest_key: str) -> HarvestPlanFile:
+    from sae import harvest as sae
+
+    settings = inputs.spec.harvest
+    plan = HarvestPlanFile(
+        key=harvest_key[:16],
+        harvest_key=harvest_key,
+        precision=inputs.subject.precision,
+        norm_limit=0.0,
+        shards=len(sae.shards(inputs.corpus, settings.shard_tokens, settings.batch_tokens)),
+        shard_tokens=settings.shard_tokens,
+        batch_tokens=settings.batch_tokens,
+        units=tuple((unit.kind, unit.index, unit.sign) for unit in inputs.units()),
+    )
+    reading = _reading(inputs, plan)
+    reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
+    return replace(plan, norm_limit=sae.norm_limit(reader, inputs.corpus, reading))
+
+
+def _check(inputs: Inputs, plan: HarvestPlanFile) -> None:
+    if inputs.harvest_key() != plan.harvest_key:
+        raise UsageError(
+            f"the inputs here make harvest-{inputs.harvest_key()[:16]}, the plan is harvest-{plan.key}: subject, dictionary,"
+            " corpus or precision differ from those that made it; give all machines the same files"
+        )
+
+
+def _reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
+    from sae.harvest import HarvestPlan, UnitKey
+    from sae.sketch import Quota
+
+    spec = inputs.spec
+    quota = Quota(
+        explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
+        judge=spec.score.per_bin,
+        quiet=max(SILENT_POOL, 4 * spec.score.base_rate, 4 * spec.explain.quiet),
+        top=max(spec.harvest.top, 2 * spec.explain.top),
+    )
+    return HarvestPlan(
+        units=tuple(UnitKey(*unit) for unit in plan.units),
+        quota=quota,
+        window=spec.harvest.window_tokens,
+        skip_positions=spec.harvest.skip_positions,
+        max_norm_ratio=spec.harvest.max_norm_ratio,
+        seed=spec.units.seed,
+        batch_tokens=plan.batch_tokens,
+    )
+
+
+def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tuple[Sketch, float]:
+    """All shards as one sketch, and the seconds that they took together. Raises `FileNotFoundError`."""
+    from sae import harvest as sae
+    from sae.errors import SaeError
+
+    reading, device = _reading(inputs, plan), inputs.subject.device
+    merged, seconds = sae.new_sketch(reading, device), 0.0
+    for number in range(plan.shards):
+        shard, took = sae.restore(artifacts.read(plan.shard(number)), reading, device)
+        merged.merge(shard)
+        seconds += took
+    if not merged.n_counted:
+        raise SaeError(sae.NOTHING_COUNTED)
+    return merged, seconds
+
+
+def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: Sketch, seconds: float) -> None:
+    from sae.exemplars import Selection, tables
+    from sae.text import token_texts
+
+    spec, dictionary = inputs.spec, inputs.dictionary
+    want = Selection(
+        bins=spec.harvest.bins,
+        per_bin=spec.score.per_bin,
+        top=spec.explain.top,
+        shown_top=spec.harvest.top,
+        spread=spec.explain.spread,
+        explain_quiet=spec.explain.quiet,
+        quiet=spec.score.base_rate,
+        min_documents=spec.explain.min_exemplars,
+    )
+
+    def texts(ids: np.ndarray) -> list[str]:
+        return token_texts(inputs.subject.tokenizer, ids.tolist())
+
+    neurons_at = inputs.subject.neuron_hook_point(dictionary.hook_point)
+    hook_points = {"feature": dictionary.hook_point, "neuron": neurons_at}
+    for name, table in zip(
+        FILES, tables(sketch, inputs.corpus, _reading(inputs, plan).units, hook_points, want, texts), strict=False
+    ):
+        artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+    facts = _facts(inputs, neurons_at) | {"n_counted": sketch.n_counted, "harvest_s": seconds}
+    text = json.dumps(facts, indent=1, ensure_ascii=False)
+    artifacts.write(plan.name(FILES[-1]), lambda path: _write_text(path, text))
+
+
+def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
+    subject, dictionary, corpus = inputs.subject, inputs.dictionary, inputs.corpus
+    return {
+        "subject": {"name": subject.name, "fingerprint": subject.fingerprint, "precision": subject.precision},
+        "dictionary": {
+            "name": Path(dictionary.path).name,
+            "format": dictionary.format,
+            "architecture": dictionary.architecture,
+            "d_in": dictionary.d_in,
+            "d_sae": dictionary.d_sae,
+            "fingerprint": dictionary.fingerprint,
+        },
+        "hook_point": dictionary.hook_point,
+        "neuron_hook_point": neuron_hook_point,
+        "corpus": {
+            "sources": [s if s.startswith("datasets:") else Path(s).name for s in inputs.spec.corpus.sources],
+            "n_documents": corpus.n_documents,
+            "n_contexts": len(corpus.contexts),
+            "n_tokens": corpus.n_tokens,
+            "fingerprint": corpus.fingerprint,
+        },
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,120 @@
+"""Money set aside before a call and settled after it: per run, per night and per calendar month.
+
+Each limit is decided by one UPDATE, all of a call's in one transaction, so they hold under any number of threads and workers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Table
+
+from autointerp.ledger.schema import budgets, nights, runs
+from autointerp.ledger.store import insert_new
+
+ROUNDING = 1e-9
+"""Dollars by which sums of floats may be off."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be spent, in dollars; None: no limit. A night's own limit stands in its row of `nights`."""
+
+    run: float | None = None
+    month: float | None = None
+
+
+class Short(Exception):
+    """A reservation that a limit does not allow; the transaction it was tried in must be rolled back."""
+
+    def __init__(self, scope: str, limit: float, spent: float, reserved: float, lost: float) -> None:
+        super().__init__(scope, limit, spent, reserved, lost)
+        self.scope, self.limit, self.spent, self.reserved, self.lost = scope, limit, spent, reserved, lost
+
+    @property
+    def may_ease(self) -> bool:
+        """Whether calls in flight may yet give back what they hold."""
+        return self.reserved > ROUNDING
+
+
+class NotRunning(Exception):
+    """The run was stopped or cancelled, by whomever: nothing more is asked for it."""
+
+
+def month_of(limits: Limits) -> str:
+    """The month that pays for a call made now, in UTC; empty where no month is limited."""
+    return "" if limits.month is None else time.strftime("%Y-%m", time.gmtime())
+
+
+def reserve(connection: Connection, run_id: str, usd: float, limits: Limits, month: str = "") -> None:
+    """Set `usd` aside for a call about to be made. Raises `Short` and `NotRunning`; roll back then."""
+    state, night = _take(
+        connection, runs, runs.c.run_id == run_id, usd, limits.run, f"run {run_id}", ("state", "night")
+    )
+    if state != "running":
+        raise NotRunning(state)
+    for scope, limit in _scopes(connection, night, month, limits):
+        insert_new(connection, budgets, [{"scope": scope}])
+        _take(connection, budgets, budgets.c.scope == scope, usd, limit, scope)
+
+
+def settle(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None, month: str = "") -> None:
+    """Turn a reservation into what the call really cost; where that is unknown, all of it stays counted as lost."""
+    lost = reserved_usd if cost_usd is None else 0.0
+    _move(connection, run_id, month, spent_usd=cost_usd or 0.0, reserved_usd=-reserved_usd, lost_usd=lost)
+
+
+def find(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None, month: str = "") -> None:
+    """Settle a call that was taken for lost and came back."""
+    if cost_usd is not None:
+        _move(connection, run_id, month, spent_usd=cost_usd, lost_usd=-reserved_usd)
+
+
+def spent(connection: Connection, scope: str) -> float:
+    """Dollars spent, reserved or lost in a scope such as `night 2026-11-21` or `month 2026-11`."""
+    total = budgets.c.spent_usd + budgets.c.reserved_usd + budgets.c.lost_usd
+    return connection.execute(sa.select(total).where(budgets.c.scope == scope)).scalar() or 0.0
+
+
+def _scopes(connection: Connection, night: str, month: str, limits: Limits) -> list[tuple[str, float | None]]:
+    scopes: list[tuple[str, float | None]] = []
+    if night:
+        usd = connection.execute(sa.select(nights.c.usd).where(nights.c.date == night)).scalar()
+        scopes.append((f"night {night}", usd))
+    if month:
+        scopes.append((f"month {month}", limits.month))
+    return scopes
+
+
+def _take(
+    connection: Connection,
+    table: Table,
+    mine: ColumnElement[bool],
+    usd: float,
+    limit: float | None,
+    scope: str,
+    wanted: tuple[str, ...] = ("reserved_usd",),
+) -> tuple[Any, ...]:
+    """Raise a row's reservation within its limit, and return the wanted columns."""
+    committed = table.c.spent_usd + table.c.reserved_usd + table.c.lost_usd
+    statement = sa.update(table).where(mine).values(reserved_usd=table.c.reserved_usd + usd)
+    if limit is not None:
+        statement = statement.where(committed + usd <= limit + ROUNDING)
+    row = connection.execute(statement.returning(*(table.c[name] for name in wanted))).first()
+    if row is not None:
+        return tuple(row)
+    columns = (table.c.spent_usd, table.c.reserved_usd, table.c.lost_usd)
+    raise Short(scope, limit or 0.0, *connection.execute(sa.select(*columns).where(mine)).one())
+
+
+def _move(connection: Connection, run_id: str, month: str, **amounts: float) -> None:
+    """Add to the columns of the run and of the night and month that pay with it, in the order in which `reserve` took."""
+    values = {name: runs.c[name] + usd for name, usd in amounts.items()}
+    statement = sa.update(runs).where(runs.c.run_id == run_id).values(**values).returning(runs.c.night)
+    night = connection.execute(statement).scalar()
+    for scope in ([f"night {night}"] if night else []) + ([f"month {month}"] if month else []):
+        values = {name: budgets.c[name] + usd for name, usd in amounts.items()}
+        connection.execute(sa.update(budgets).where(budgets.c.scope == scope).values(**values))

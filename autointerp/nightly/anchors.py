@@ -1,0 +1,184 @@
+"""The same questions to the judge, night after night: what moves in its grades is the judge, and not a dictionary.
+
+The set is chosen from the first night's judgements, as many of each grade as there are, and then asked at once, afresh: grades by
+which items were chosen are biased towards the extremes, and only answers given after the choice can be compared with later ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date as date_
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from autointerp import rubric as rubric_
+from autointerp import score
+from autointerp.answer import Answer
+from autointerp.caller import Caller, Postponed
+from autointerp.errors import AutointerpError
+from autointerp.judges import open_judge
+from autointerp.judges.base import Judge, MarkedText, ScoreMaterial
+from autointerp.judges.limits import Aborted
+from autointerp.ledger import Ledger, calls, nights, runs, verdicts
+from autointerp.ledger.budgets import Limits, NotRunning
+from autointerp.ledger.jobs import Job
+from autointerp.ledger.nights import Anchor
+from autointerp.nightly import trend
+from autointerp.nightly.trend import Change
+from autointerp.records import Outcome
+from autointerp.rubric import Rubric
+from autointerp.spec import Spec, content_hash
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A judge against itself: its grades of the anchors by night, or why there are none.
+
+    A judge that is no LLM answers the same question alike: its drift is 0 by construction.
+    """
+
+    judge: str
+    is_llm: bool
+    grades: dict[str, dict[int, int]]
+    """By night and anchor."""
+    units: dict[int, str]
+    missing: str = ""
+
+    def between(self, before: str, now: str) -> Change | None:
+        """How the grades moved from one night to another; None where it was not measured."""
+        if not self.is_llm or before == now:
+            return Change(0.0, 0.0, 0.0, 0)
+        if self.missing or before not in self.grades or now not in self.grades:
+            return None
+        return trend.judge_drift(self.grades[before], self.grades[now], self.units)
+
+    @property
+    def first_night(self) -> str:
+        return min(self.grades, default="")
+
+
+def measure(
+    ledger: Ledger, template: Spec, date: str, results: Path, run_ids: Sequence[str], n: int, limits: Limits
+) -> Drift:
+    """Ask the anchors as this night's, choosing them from the given runs where there are none yet.
+
+    What was asked on this date is not asked again. A judge that cannot be asked makes the drift unknown, not the night fail.
+    """
+    rubric = rubric_.load(template.score.rubric)
+    judge = open_judge(template.judge, rubric)
+    try:
+        if not judge.is_llm or not n:
+            return Drift(judge.name, judge.is_llm, {}, {}, "" if n else "no anchors are asked: night.anchors = 0")
+        set_ = set_of(template, rubric, n)
+        chosen = _items(ledger, set_, results, run_ids, n)
+        if not chosen:
+            return Drift(judge.name, True, {}, {}, "no judgement is there to choose anchors from")
+        with ledger.write() as tx:
+            nights.add_anchors(tx, set_, date, chosen)
+        missing = _ask(ledger, judge, template, rubric, set_, date, chosen, limits)
+    finally:
+        judge.close()
+    grades: dict[str, dict[int, int]] = defaultdict(dict)
+    with ledger.read() as tx:
+        for night, number, _, grade in nights.anchor_scores(tx, set_):
+            grades[night][number] = grade
+    return Drift(judge.name, True, dict(grades), {anchor.number: anchor.unit_id for anchor in chosen}, missing)
+
+
+def set_of(template: Spec, rubric: Rubric, n: int) -> str:
+    """Hash of what must stay alike from night to night: who is asked, by which rubric, and how many questions."""
+    return content_hash([template.identity()["judge"], rubric.hash, n])
+
+
+def choose(rows: Sequence[dict[str, object]], n: int) -> list[dict[str, object]]:
+    """Up to `n` graded judgements: grade by grade in turn, and of each grade units that have the fewest so far first."""
+    shuffled = sorted(rows, key=lambda row: str(row["job_key"]))
+    random.Random(0).shuffle(shuffled)
+    by_grade: dict[object, list[dict[str, object]]] = defaultdict(list)
+    for row in shuffled:
+        by_grade[row["score"]].append(row)
+    used: dict[object, int] = defaultdict(int)
+    chosen: list[dict[str, object]] = []
+    while len(chosen) < n and any(by_grade.values()):
+        for grade in sorted(by_grade, key=str):
+            if by_grade[grade] and len(chosen) < n:
+                row = min(by_grade[grade], key=lambda candidate: used[candidate["unit_id"]])
+                by_grade[grade].remove(row)
+                used[row["unit_id"]] += 1
+                chosen.append(row)
+    return chosen
+
+
+def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: int) -> list[Anchor]:
+    with ledger.read() as tx:
+        if known := nights.anchors_of(tx, set_):
+            return known
+    for run_id in run_ids:
+        with ledger.read() as tx:
+            graded = [r for r in verdicts.judgement_rows(tx, run_id) if r["score"] is not None and r["repeat"] == 0]
+            said = verdicts.explanations_of(tx, run_id)
+        chosen = choose(graded, n)
+        if chosen:
+            windows = pd.read_parquet(results / run_id / "exemplars.parquet", columns=["exemplar_id", "tokens", "mark"])
+            windows = windows.set_index("exemplar_id")
+            return [
+                _anchor(i, row, said[str(row["explanation_unit_id"])].text, windows) for i, row in enumerate(chosen)
+            ]
+    return []
+
+
+def _anchor(number: int, row: dict[str, object], explanation: str, windows: pd.DataFrame) -> Anchor:
+    window = windows.loc[str(row["exemplar_id"])]
+    return Anchor(number, str(row["unit_id"]), explanation, tuple(window["tokens"]), int(window["mark"]))
+
+
+def _ask(
+    ledger: Ledger, judge: Judge, template: Spec, rubric: Rubric, set_: str, date: str, chosen: Sequence[Anchor], limits: Limits
+) -> str:  # fmt: skip
+    """Ask every anchor under a run of its own, which pays from the night's budget. Returns why not all were, if so."""
+    run_id = f"anchors-{date}-{set_[:8]}"
+    with ledger.write() as tx:
+        calls.write_off(tx, run_id)
+        runs.register(
+            tx, run_id=run_id, name="anchors", spec_hash=template.hash(), spec=template.to_toml(), night=date
+        )  # fmt: skip
+    caller = Caller(ledger, run_id, judge, template.judge, limits)
+    repeat = date_.fromisoformat(date).toordinal()
+
+    def ask(anchor: Anchor) -> None:
+        def conclude(tx: Connection, answer: Answer[tuple[int, str]]) -> None:
+            grade = answer.value[0] if answer.value else None
+            outcome = Outcome(answer.outcome).value
+            nights.answer_anchor(
+                tx, set_, anchor.number, date, outcome=outcome, score=grade, call_key=answer.call_key
+            )  # fmt: skip
+
+        material = ScoreMaterial(anchor.explanation, MarkedText(anchor.tokens, anchor.mark))
+        prompt = score.prompt(rubric, material, template.judge.max_output_tokens)
+        job = Job(content_hash(["anchor", set_, anchor.number, date]), "anchor", anchor.unit_id, repeat=repeat)
+        caller.ask(prompt, lambda text: score.parse(rubric, text), job, repeat, conclude)
+
+    why = _all(caller, ask, chosen)
+    with ledger.write() as tx:
+        runs.set_state(tx, run_id, "stopped" if why else "done", why)
+    return why
+
+
+def _all(caller: Caller, ask: Callable[[Anchor], None], chosen: Sequence[Anchor]) -> str:
+    with ThreadPoolExecutor(caller.concurrency, thread_name_prefix="anchors") as pool:
+        why = ""
+        for future in [pool.submit(ask, anchor) for anchor in chosen]:
+            try:
+                future.result()
+            except (AutointerpError, Postponed, NotRunning) as error:
+                why = why or f"the anchors could not all be asked: {error}"
+                caller.abort()
+            except Aborted:
+                continue
+    return why

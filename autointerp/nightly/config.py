@@ -1,0 +1,105 @@
+"""What `autointerp nightly` reads: where dictionaries appear, what a night may spend, and the spec that each is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from autointerp import spec as spec_
+from autointerp.errors import UsageError
+from autointerp.judges import provider_of
+from autointerp.nightly.sources import Candidate
+from autointerp.spec import Section, Spec
+from autointerp.specfile import read_toml, resolve_paths, wrong_key
+
+HAVE_BATCHES = ("anthropic", "openai")
+"""Providers whose batches cost half and take hours: what a night has."""
+
+
+class Night(Section):
+    """What a night may cost, how long it may begin runs, and whom it tells."""
+
+    usd: float | None = Field(None, ge=0)
+    """Dollars that the night's runs and anchors may cost together, a hard stop. Left out: only `spec.budget.usd` holds, a run."""
+    deadline: str | None = Field(None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    """Local time, such as `06:00`, after which no run is begun. Runs that were begun go on to their end."""
+    order: Literal["change", "newest"] = "change"
+    """Which dictionary comes first: the one whose decoder changed most, first versions before all others, or the newest."""
+    webhook: str | None = Field(None, pattern=r"^https?://[^\s/]+")
+    """Where regressions are posted as JSON."""
+    anchors: int = Field(50, ge=0, le=1000)
+    """Questions that are asked again every night, to tell a judge that drifts from a dictionary that does. 0: none."""
+
+
+class Source(Section):
+    """Where dictionaries appear: exactly one of the three."""
+
+    folder: str | None = Field(None, min_length=1)
+    """A glob of dictionaries' folders or files, such as `checkpoints/*`."""
+    hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
+    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
+    registry: str | None = Field(None, min_length=1)
+    """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Source:
+        given = [name for name in ("folder", "hub", "registry") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of folder, hub and registry, not {' and '.join(given) or 'none'}")
+        return self
+
+
+class Nightly(Section):
+    """The sources to watch, the night's limits, and the template."""
+
+    night: Night = Night()
+    sources: tuple[Source, ...] = Field(min_length=1, strict=False)
+    spec: dict[str, Any]
+    """Any key of the [spec](spec.md) but `dictionary.path`, which each night finds."""
+
+    def spec_for(self, candidate: Candidate) -> Spec:
+        """The spec of one dictionary's run. Raises `UsageError`."""
+        own = {name: getattr(candidate, name) for name in ("format", "hook_point", "revision")}
+        dictionary = self.spec.get("dictionary", {}) | {"path": candidate.path}
+        return self._parse(dictionary | {name: value for name, value in own.items() if value is not None})
+
+    def template(self) -> Spec:
+        """The spec with a stand-in for the dictionary: whatever all runs share. Raises `UsageError`."""
+        return self._parse(self.spec.get("dictionary", {}) | {"path": "dictionary"})
+
+    def _parse(self, dictionary: dict[str, Any]) -> Spec:
+        judges = {name: _in_batches(self.spec[name]) for name in ("judge", "explainer") if name in self.spec}
+        return spec_.parse(self.spec | judges | {"dictionary": dictionary})
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Nightly:
+    """Read a nightly file. Raises `UsageError`; relative paths are taken from the file's folder."""
+    data = read_toml(path, overrides)
+    template = data.get("spec")
+    if isinstance(template, dict):
+        resolve_paths(template, path.parent)
+        given = template.get("dictionary", {})
+        if not isinstance(given, dict) or "path" in given:
+            raise UsageError(f"{path}: spec.dictionary.path is what each night finds: remove it, and name sources")
+    for source in data.get("sources", []) if isinstance(data.get("sources"), list) else []:
+        for key in ("folder", "registry"):
+            if isinstance(source, dict) and isinstance(source.get(key), str):
+                source[key] = str(path.parent / Path(source[key]).expanduser())
+    try:
+        config = Nightly.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(wrong_key(error, Nightly, str(path))) from None
+    config.template()
+    return config
+
+
+def _in_batches(judge: Any) -> Any:
+    """A judge's table with the batch transport, where the provider has one and nothing else is said."""
+    if not isinstance(judge, dict) or "transport" in judge or "transport" not in spec_.Judge.model_fields:
+        return judge
+    # A server of one's own in the provider's place need not speak its batch protocol.
+    batches = provider_of(str(judge.get("model", ""))) in HAVE_BATCHES and not judge.get("base_url")
+    return judge | {"transport": "batch"} if batches else judge

@@ -1,0 +1,215 @@
+"""Where dictionaries appear: folders by glob, repositories on the hub by pattern, and registry files.
+
+A candidate is a place and the state of its files. Finding candidates loads no weights and reads no more than names, sizes and times.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from autointerp.errors import UsageError
+from autointerp.nightly.lineage import lineage_of
+from autointerp.spec import Section, content_hash
+from autointerp.specfile import wrong_key
+
+if TYPE_CHECKING:
+    from autointerp.nightly.config import Source
+
+PICKLED = ("*.pt", "*.pth", "*.pkl", "*.bin", "*.ckpt")
+"""What a folder may hold in place of weights that can be loaded: it is then named, and not passed over."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place where a dictionary lies, or should. `mark` tells one state of its files from another."""
+
+    path: str
+    lineage: str
+    mark: str
+    modified_at: float
+    format: str | None = None
+    hook_point: str | None = None
+    revision: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of the place, of how it is read and of the state of its files."""
+        return content_hash([self.path, self.format, self.hook_point, self.mark])
+
+    @property
+    def is_local(self) -> bool:
+        return not self.mark.startswith("commit ")
+
+
+class Entry(Section):
+    """One dictionary in a registry."""
+
+    name: str = Field(min_length=1)
+    """The dictionary of which this is a version."""
+    path: str = Field(min_length=1)
+    format: Literal["auto", "saelens", "gemma_scope", "sparsify"] | None = None
+    hook_point: str | None = None
+    revision: str | None = None
+
+
+class Registry(Section):
+    """A file that lists dictionaries."""
+
+    dictionaries: tuple[Entry, ...] = Field(strict=False)
+
+
+def discover(sources: Sequence[Source]) -> tuple[list[Candidate], list[str]]:
+    """Every candidate of every source, each place once, and a line for each source that could not be read."""
+    found: dict[str, Candidate] = {}
+    failed: list[str] = []
+    for source in sources:
+        try:
+            for candidate in _candidates(source):
+                found.setdefault(candidate.key, candidate)
+        except UsageError as error:
+            failed.append(str(error))
+    return list(found.values()), failed
+
+
+def _candidates(source: Source) -> Iterator[Candidate]:
+    if source.folder is not None:
+        return in_folder(source.folder)
+    if source.hub is not None:
+        return on_hub(source.hub)
+    assert source.registry is not None
+    return in_registry(Path(source.registry))
+
+
+def in_folder(pattern: str) -> Iterator[Candidate]:
+    """Folders that match the glob, and folders of files that do, where they hold what could be a dictionary.
+
+    Raises `UsageError` when the glob's fixed part is not there.
+    """
+    base = _fixed_part(pattern)
+    if not base.is_dir():
+        raise UsageError(f"sources: folder = {pattern!r}: {base} is not a folder: check the path, or mount it")
+    matches = (Path(os.path.abspath(match)) for match in glob.glob(pattern, recursive=True))
+    for folder in sorted({match if match.is_dir() else match.parent for match in matches}):
+        if files := weight_files(folder):
+            relative = folder.relative_to(base).parts if folder != base else ()
+            mark, modified_at = state_of(files)
+            yield Candidate(str(folder), lineage_of([base.name, *relative]), mark, modified_at)
+
+
+def in_registry(path: Path) -> Iterator[Candidate]:
+    """What a registry lists; its names are the lineages. Raises `UsageError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"registry {path} cannot be read: {error}: check the path") from None
+    except ValueError as error:
+        raise UsageError(
+            f"registry {path} is not valid {'JSON' if path.suffix == '.json' else 'TOML'}: {error}"
+        ) from None
+    try:
+        registry = TypeAdapter(Registry).validate_python({"dictionaries": data} if isinstance(data, list) else data)
+    except ValidationError as error:
+        raise UsageError(wrong_key(error, Registry, f"registry {path}")) from None
+    for entry in registry.dictionaries:
+        own = {"format": entry.format, "hook_point": entry.hook_point, "revision": entry.revision}
+        local = path.parent / Path(entry.path).expanduser()
+        if not local.exists() and entry.path.count("/") >= 1 and not entry.path.startswith((".", "/", "~")):
+            commit, modified_at = _commit(entry.path, entry.revision)
+            yield Candidate(entry.path, entry.name, f"commit {commit}", modified_at, **own | {"revision": commit})
+            continue
+        folder = local if local.is_dir() else local.parent
+        mark, modified_at = state_of(weight_files(folder))
+        yield Candidate(os.path.abspath(folder), entry.name, mark, modified_at, **own)
+
+
+def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
+    """Model repositories that match `OWNER/PATTERN`, or folders in them that match what follows, pinned by commit.
+
+    Raises `UsageError` when the hub cannot be asked.
+    """
+    owner, repositories, *inside = pattern.split("/", 2)
+    try:
+        api = api or _hub()
+        for model in api.list_models(author=owner, search=_literal(repositories) or None, full=True):
+            if not fnmatchcase(model.id, f"{owner}/{repositories}"):
+                continue
+            modified_at = model.last_modified.timestamp() if model.last_modified else 0.0
+            for folder in _folders(api, model, inside[0]) if inside else [""]:
+                path = f"{model.id}/{folder}".rstrip("/")
+                mark = f"commit {model.sha}"
+                yield Candidate(path, lineage_of(path.split("/")), mark, modified_at, revision=model.sha)
+    except Exception as error:
+        raise _unreachable(f"sources: hub = {pattern!r}", error) from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Files in a folder that make it a dictionary, or that somebody took for one."""
+    from sae.formats import ADAPTERS
+
+    names = [name for adapter in ADAPTERS.values() for name in adapter.FILES]
+    known = {folder / name for name in names if (folder / name).exists()}
+    return sorted(known | {path for pattern in PICKLED for path in folder.glob(pattern)})
+
+
+def state_of(files: Sequence[Path]) -> tuple[str, float]:
+    """A mark that changes when a file does, and when the latest one was changed; files that are gone have none."""
+    seen = []
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        seen.append([path.name, status.st_size, status.st_mtime_ns])
+    return content_hash(seen), max((ns / 1e9 for _, _, ns in seen), default=0.0)
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folder above the first part of a glob that has a wildcard."""
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(os.path.abspath(Path(*parts[:fixed])))
+
+
+def _folders(api: Any, model: Any, pattern: str) -> list[str]:
+    from sae.formats import ADAPTERS
+
+    names = {name for adapter in ADAPTERS.values() for name in adapter.FILES}
+    paths = [name.rpartition("/") for name in api.list_repo_files(model.id, revision=model.sha)]
+    return sorted({folder for folder, _, name in paths if name in names and fnmatchcase(folder, pattern.rstrip("/"))})
+
+
+def _commit(path: str, revision: str | None) -> tuple[str, float]:
+    repository = "/".join(path.split("/")[:2])
+    try:
+        info = _hub().model_info(repository, revision=revision)
+    except Exception as error:
+        raise _unreachable(f"registry: path = {path!r}", error) from None
+    return str(info.sha), info.last_modified.timestamp() if info.last_modified else 0.0
+
+
+def _hub() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+def _unreachable(what: str, error: Exception) -> UsageError:
+    """Whatever the library, the hub or the network raises, the remedy is the user's."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UsageError(f"{what}: the hub cannot be asked: {reason}: is the network up, and is the name right?")
+
+
+def _literal(pattern: str) -> str:
+    """What a pattern begins with before its first wildcard: the hub searches by substring."""
+    return pattern[: next((i for i, c in enumerate(pattern) if c in "*?["), len(pattern))]

@@ -1,0 +1,144 @@
+"""Leases a run's jobs and does them, one after another, until none is left or the task's time is over.
+
+Errors that end a run, a stop asked for elsewhere, and jobs that must wait all go to the ledger; nothing is raised to Celery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from autointerp import pipeline
+from autointerp.caller import Postponed
+from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped
+from autointerp.judges.limits import Aborted
+from autointerp.ledger import budgets, events, jobs, runs, verdicts
+from autointerp.ledger.jobs import Job
+from workers import stages as stages_
+from workers.context import Context
+
+log = structlog.get_logger()
+LEASE_S, MOST_LEASED = 1.0, 16
+"""Questions are leased for about a second of work at a time, so that a run's last ones are shared by all threads."""
+FAULT_WAIT_S = 10.0
+
+
+def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) -> bool:
+    """Do jobs of stages that ask nobody, one lease at a time. Returns whether there may be more when the time was over."""
+    owner, until = context.worker_id, time.monotonic() + seconds
+    while time.monotonic() < until and not context.stopping.is_set():
+        job = next(filter(None, (_lease(context, run_id, stage, 1, owner) for stage in names)), None)
+        if not job:
+            return False
+        _do(context, run_id, job[0], owner, partial(stages_.do, context, run_id, job[0]))
+    return True
+
+
+def questions(context: Context, run_id: str, seconds: float) -> bool:
+    """Ask a run's due questions one after another. Returns whether there may be more when the time was over."""
+    owner, until, most = context.worker_id, time.monotonic() + seconds, 1
+    while time.monotonic() < until and not context.stopping.is_set():
+        leased: list[Job] = []
+        for stage in jobs.QUESTIONS:
+            leased = leased or _lease(context, run_id, stage, most, owner)
+        if not leased:
+            _advance(context, run_id)
+            return False
+        started, done = time.monotonic(), 0
+        for job in leased:
+            if context.stopping.is_set() or not _ask(context, run_id, job, owner):
+                break
+            done += 1
+        if done < len(leased):
+            with context.ledger.write() as tx:
+                jobs.put_back(tx, run_id, [job.job_key for job in leased[done:]], owner)
+            return False
+        each = (time.monotonic() - started) / len(leased)
+        most = max(1, min(MOST_LEASED, round(LEASE_S / max(each, 1e-3))))
+    return True
+
+
+def _lease(context: Context, run_id: str, stage: str, most: int, owner: str) -> list[Job]:
+    """Jobs of a run that is to be carried; its first lease sets it running."""
+    with context.ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    if row is None or row["carrier"] != "fleet" or row["state"] not in runs.LIVE:
+        return []
+    with context.ledger.write() as tx:
+        leased = jobs.lease(tx, run_id, stage, most=most, owner=owner)
+        if leased and row["state"] == "queued":
+            runs.set_state(tx, run_id, "running")
+            events.add(tx, run_id, "begun", worker=owner)
+    return leased
+
+
+def _ask(context: Context, run_id: str, job: Job, owner: str) -> bool:
+    """Ask one question. Returns False when the run, or this worker, is to stop."""
+
+    def ask() -> None:
+        run = context.run(run_id)
+        caller = context.caller(run, job.stage)
+        if job.stage == "explain":
+            pipeline.explain_unit(context.ledger, run, caller.ask, job)
+        else:
+            pipeline.score_exemplar(context.ledger, run, caller.ask, job, context.explanations(run_id))
+
+    return _do(context, run_id, job, owner, ask)
+
+
+def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], None]) -> bool:
+    """Do a job's work, and write down how it ended otherwise than well. Returns False when the run, or this worker, is to stop."""
+    with structlog.contextvars.bound_contextvars(run=run_id, job=job.job_key[:12], stage=job.stage):
+        try:
+            work()
+            return True
+        except Postponed as pause:
+            with context.ledger.write() as tx:
+                jobs.postpone(tx, run_id, job, owner=owner, seconds=pause.seconds, error=str(pause))
+            return True
+        except (Aborted, stages_.Interrupted, budgets.NotRunning):
+            with context.ledger.write() as tx:
+                jobs.put_back(tx, run_id, [job.job_key], owner)
+            return False
+        except (BudgetExceeded, ProviderStopped) as error:
+            _stop(context, run_id, job, owner, error)
+            return False
+        except Exception as error:
+            return _fault(context, run_id, job, owner, error)
+
+
+def _stop(context: Context, run_id: str, job: Job, owner: str, error: AutointerpError) -> None:
+    """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
+    with context.ledger.write() as tx:
+        jobs.put_back(tx, run_id, [job.job_key], owner)
+        if not runs.stop(tx, run_id, str(error)):
+            return
+        doubted = context.caller(context.run(run_id), job.stage).doubted
+        if doubted:
+            verdicts.withdraw(tx, run_id, verdicts.failed(tx, run_id, doubted))
+        events.add(tx, run_id, f"stopped: {error}", level="error", worker=owner)
+    log.error("run stopped", reason=str(error))
+
+
+def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception) -> bool:
+    """An input that cannot be used fails the run at once; any other error is tried again a few times."""
+    final = stages_.is_final(error) and job.stage not in jobs.QUESTIONS
+    said = " ".join(str(error).split()) or type(error).__name__
+    expected = isinstance(error, AutointerpError) or final
+    log.error("job failed", error=said, exc_info=None if expected else error)
+    with context.ledger.write() as tx:
+        if final:
+            jobs.fail(tx, run_id, job.job_key, said)
+            runs.set_state(tx, run_id, "failed", said)
+            events.add(tx, run_id, f"failed: {said}", level="error", worker=owner)
+        else:
+            jobs.fault(tx, run_id, job, owner=owner, error=f"{type(error).__name__}: {said}", seconds=FAULT_WAIT_S)
+    return not final
+
+
+def _advance(context: Context, run_id: str) -> None:
+    with context.ledger.write() as tx:
+        pipeline.advance(tx, run_id)

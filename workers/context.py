@@ -1,0 +1,196 @@
+"""What a worker process keeps between tasks: the ledger, what it loaded, whom it asks, and its heartbeat."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import structlog
+
+from autointerp import broker, harvests, pipeline, rubric, spec
+from autointerp.artifacts import Artifacts
+from autointerp.caller import Caller
+from autointerp.errors import AutointerpError
+from autointerp.inputs import Opened
+from autointerp.judges import open_judge, shared_limits
+from autointerp.judges.base import Judge
+from autointerp.judges.limits import Limiter
+from autointerp.judges.shared_limits import SharedLimiter
+from autointerp.ledger import Ledger, budgets, calls, runs, verdicts, workers
+from autointerp.pipeline import Run
+from autointerp.records import Explanation
+from autointerp.settings import Settings
+from autointerp.spec import Judge as JudgeSettings
+from autointerp.spec import Spec
+
+T = TypeVar("T")
+BEAT_S = 3.0
+KEPT = 8
+"""Runs whose exemplars and clients are kept loaded."""
+log = structlog.get_logger()
+
+
+class Context:
+    """One life of a worker process. Safe to use from all its threads."""
+
+    def __init__(self, settings: Settings, queues: str) -> None:
+        """Raises `UsageError` where the ledger or the artifacts cannot be reached."""
+        self.settings = settings
+        self.pid = os.getpid()
+        self.ledger = Ledger.open(settings.ledger_url)
+        self.artifacts = Artifacts(settings.artifacts_root)
+        self.opened = Opened()
+        self.stopping = threading.Event()
+        self.worker_id = workers.new_id()
+        self._queues = queues
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._keeping = threading.Lock()
+        self._making: dict[Any, threading.Lock] = {}
+        self._limiters: dict[Any, SharedLimiter] = {}
+        self._redis = broker.connect(settings)
+        self._register()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def spec(self, run_id: str) -> Spec:
+        """A run's spec as the ledger holds it now."""
+        with self.ledger.read() as tx:
+            row = runs.get(tx, run_id)
+        if row is None:
+            raise AutointerpError(f"no run {run_id} in the ledger")
+        return self._keep(("spec", row["spec"]), lambda: spec.from_toml(row["spec"]))
+
+    def run(self, run_id: str) -> Run:
+        """A run over its finished harvest."""
+        with self.ledger.read() as tx:
+            row = runs.get(tx, run_id)
+        assert row is not None, run_id
+
+        def open_run() -> Run:
+            given = self.spec(run_id)
+            folder = harvests.finished_harvest(self.artifacts, row["harvest_key"])
+            if folder is None:
+                raise AutointerpError(f"harvest-{row['harvest_key']} of run {run_id} is not in {self.artifacts}")
+            return pipeline.open_run(run_id, given, rubric.load(given.score.rubric), self.settings.results, folder)
+
+        return self._keep(("run", run_id, row["harvest_key"], row["spec"]), open_run)
+
+    def explanations(self, run_id: str) -> dict[str, Explanation]:
+        """What is said of a run's units. They are complete before scoring begins, and change only when a stage is planned anew."""
+        with self.ledger.read() as tx:
+            row = runs.get(tx, run_id)
+        assert row is not None, run_id
+
+        def read() -> dict[str, Explanation]:
+            with self.ledger.read() as tx:
+                return verdicts.explanations_of(tx, run_id)
+
+        return self._keep(("said", run_id, row["stage_s"]), read)
+
+    def caller(self, run: Run, stage: str) -> Caller:
+        """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
+        given = run.spec.explained_by if stage == "explain" else run.spec.judge
+        limits = budgets.Limits(run.spec.budget.usd, self.settings.month_usd)
+
+        def make() -> Caller:
+            judge = self._judge(given, run)
+            limiter = self._limiter(given, judge) if judge.is_llm else None
+            return Caller(self.ledger, run.run_id, judge, given, limits, limiter=limiter, worker=self.worker_id)
+
+        return self._keep(("caller", run.run_id, given, limits, self.worker_id), make)
+
+    def forget(self, worker_id: str) -> None:
+        """Free what a dead worker held in the limiters."""
+        shared_limits.forget(self._redis, worker_id)
+
+    def stop(self) -> None:
+        """Ask every task to end after what it is at."""
+        self.stopping.set()
+        for limiter in list(self._limiters.values()):
+            limiter.abort()
+
+    def close(self) -> None:
+        """Free what this worker still holds, and say that it is gone."""
+        self.stop()
+        with self.ledger.write() as tx:
+            workers.bury(tx, self.worker_id)
+        self.ledger.close()
+
+    def _judge(self, given: JudgeSettings, run: Run) -> Judge:
+        return self._keep(("judge", given, run.rubric.hash), lambda: open_judge(given, run.rubric))
+
+    def _limiter(self, given: JudgeSettings, judge: Judge) -> Limiter:
+        with self._keeping:
+            if given not in self._limiters:
+                recent = partial(calls.last_minute, self.ledger, judge.name)
+                self._limiters[given] = SharedLimiter.of(given, self._redis, self.worker_id, recent)
+            return self._limiters[given]
+
+    def _keep(self, key: Any, make: Callable[[], T]) -> T:
+        """What was made under a key, made once even when many threads want it, and let go when others came since."""
+        with self._keeping:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]  # type: ignore[no-any-return]
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._keeping:
+                if key in self._kept:
+                    return self._kept[key]  # type: ignore[no-any-return]
+            made = make()
+            with self._keeping:
+                self._kept[key] = made
+                self._making.pop(key, None)
+                while len(self._kept) > 5 * KEPT:
+                    self._kept.popitem(last=False)
+            return made
+
+    def _register(self) -> None:
+        with self.ledger.write() as tx:
+            workers.register(tx, self.worker_id, queues=self._queues, version=version("autointerp-eval"))
+
+    def _beat(self) -> None:
+        """Count up for as long as the process lives; whoever was taken for dead begins a new life under a new name."""
+        while True:
+            threading.Event().wait(BEAT_S)
+            try:
+                with self.ledger.write() as tx:
+                    alive = workers.beat(tx, self.worker_id)
+                if not alive and not self.stopping.is_set():
+                    log.warning("taken for dead, beginning anew", worker=self.worker_id)
+                    self.worker_id = workers.new_id()
+                    self._register()
+            except Exception as error:
+                log.warning("no heartbeat", error=str(error))
+
+
+queues = ""
+_current: Context | None = None
+_lock = threading.Lock()
+
+
+def current() -> Context:
+    """This process's context, made when it is first wanted: a forked child has its own."""
+    global _current
+    with _lock:
+        if _current is None or _current.pid != os.getpid():
+            _current = Context(Settings.from_env(), queues)
+        return _current
+
+
+def stop() -> None:
+    """Ask this process's tasks to end."""
+    if _current is not None and _current.pid == os.getpid():
+        _current.stop()
+
+
+def close() -> None:
+    """End this process's context, if it has one."""
+    global _current
+    if _current is not None and _current.pid == os.getpid():
+        context, _current = _current, None
+        context.close()

@@ -1,0 +1,102 @@
+"""The stages of a run that ask nobody: preparing, reading shards, merging, planning, finishing."""
+
+from __future__ import annotations
+
+from autointerp import harvests, judges, pipeline, plan
+from autointerp.caller import Postponed
+from autointerp.errors import UsageError
+from autointerp.harvests import Interrupted
+from autointerp.inputs import quiet
+from autointerp.ledger import events, jobs, runs
+from autointerp.ledger.jobs import Job
+from autointerp.report.index import write as write_index
+from workers.context import Context
+
+__all__ = ["Interrupted", "do", "is_final"]
+SAME_HARVEST_S = 10.0
+"""How long a run waits before it looks again whether another has made the harvest that it needs."""
+
+
+def do(context: Context, run_id: str, job: Job) -> None:
+    """Do the work of one job and plan what follows from it."""
+    {"prepare": _prepare, "harvest": _harvest, "merge": _merge, "plan": _plan, "finish": _finish}[job.stage](
+        context, run_id, job
+    )
+
+
+def is_final(error: Exception) -> bool:
+    """Whether trying again cannot help: the spec or an input is wrong."""
+    return isinstance(error, UsageError) or type(error).__module__ == "sae.errors"
+
+
+def _prepare(context: Context, run_id: str, job: Job) -> None:
+    """Open the inputs and settle the harvest's plan; runs that need the same harvest wait for the first of them."""
+    inputs = context.opened.inputs(context.spec(run_id))
+    made = harvests.begin_harvest(inputs, context.artifacts)
+    finished = harvests.finished_harvest(context.artifacts, made.key) is not None
+    with context.ledger.write() as tx:
+        if not finished and runs.harvesting(tx, made.key, but=run_id):
+            raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
+        runs.set_harvest(tx, run_id, made.key)
+        jobs.finish(tx, run_id, job.job_key)
+        if finished:
+            pipeline.begin(tx, run_id, "merge")
+        else:
+            pipeline.begin(tx, run_id, "harvest", [plan.stage_job("harvest", number) for number in range(made.shards)])
+        what = "harvest found" if finished else f"harvest begun in {made.shards} shards"
+        events.add(tx, run_id, what, worker=context.worker_id)
+
+
+def _harvest(context: Context, run_id: str, job: Job) -> None:
+    """Read one shard."""
+    made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
+    inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
+    harvests.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set)
+    with context.ledger.write() as tx:
+        jobs.finish(tx, run_id, job.job_key)
+    with context.ledger.write() as tx:
+        pipeline.advance(tx, run_id)
+
+
+def _merge(context: Context, run_id: str, job: Job) -> None:
+    """Make exemplars of all shards, and plan the explanations."""
+    made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
+    if harvests.finished_harvest(context.artifacts, made.key) is None:
+        inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
+        harvests.merge_harvest(inputs, context.artifacts, made, quiet)
+    run = context.run(run_id)
+    with context.ledger.write() as tx:
+        jobs.finish(tx, run_id, job.job_key)
+        runs.end_stage(tx, run_id, "merge")
+        pipeline.begin(tx, run_id, "explain", plan.explain_jobs(run.units.values()))
+        events.add(tx, run_id, f"harvest done: {len(run.units)} units", worker=context.worker_id)
+
+
+def _plan(context: Context, run_id: str, job: Job) -> None:
+    """Plan the scoring. Until this job is done, nothing follows from how far the scoring is."""
+    run = context.run(run_id)
+    planned = pipeline.plan_scoring(context.ledger, run)
+    with context.ledger.write() as tx:
+        jobs.finish(tx, run_id, job.job_key)
+        runs.end_stage(tx, run_id, "plan")
+        pipeline.begin(tx, run_id, "score", planned)
+        events.add(tx, run_id, f"scoring begun: {len(planned):,} judgements", worker=context.worker_id)
+
+
+def _finish(context: Context, run_id: str, job: Job) -> None:
+    """Tables, statistics, report, and the index's row."""
+    run = context.run(run_id)
+    facts = judges.facts_of(run.spec)
+    summary = pipeline.finish(context.ledger, run, judge_facts=facts, command=f"autointerp submit {run.spec.name}.toml")
+    with context.ledger.write() as tx:
+        jobs.finish(tx, run_id, job.job_key)
+        withheld = summary["headline"].get("withheld")
+        events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done", worker=context.worker_id)
+    write_index(context.settings.results)
+
+
+def _harvest_key(context: Context, run_id: str) -> str:
+    with context.ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    assert row is not None, run_id
+    return str(row["harvest_key"])
