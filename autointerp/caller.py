@@ -173,12 +173,7 @@ class Caller:
         if short.may_ease:
             self.limiter.sleep(MONEY_WAIT_S)
             return
-        name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
-        more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
-        raise BudgetExceeded(
-            f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
-            f" ${needed:.4f} needed; raise it and run the same command to go on"
-        )
+        raise budget_error(short, needed)
 
     def succeeded(self) -> None:
         """The provider answers: what waited and failed before is behind us."""
@@ -281,6 +276,16 @@ class _Attempts(Generic[T]):
                     self.conclude(tx, self._answer)
         finally:
             self.caller.limiter.settle(call.admission, Settled.of(outcome))
+
+
+def budget_error(short: Short, needed: float) -> BudgetExceeded:
+    """A budget's end, for whoever has to raise it; `needed` is what the next call could cost."""
+    name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
+    more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
+    return BudgetExceeded(
+        f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
+        f" ${needed:.4f} needed; raise it and run the same command to go on"
+    )
 
 
 def price_within(settings: spec_.Judge, limits: Limits) -> prices.Price | None:

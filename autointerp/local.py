@@ -8,29 +8,34 @@ from __future__ import annotations
 import fcntl
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autointerp import harvests, pipeline, rubric
+from autointerp import harvests, pipeline, rubric, tending
 from autointerp import inputs as inputs_
 from autointerp.artifacts import Artifacts
+from autointerp.batching import Batcher
 from autointerp.caller import Caller, Postponed, price_within
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.judges import open_judge
 from autointerp.judges.base import Judge
-from autointerp.ledger import Ledger, calls, events, jobs, runs, verdicts
+from autointerp.judges.batches import check_transport, open_batches
+from autointerp.ledger import Ledger, batches, calls, events, jobs, runs, verdicts
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
+from autointerp.records import Explanation
 from autointerp.settings import Settings
 from autointerp.spec import Spec
 
 CHUNK = 64
+BATCH_LOOK_S = 1.0
 OWNER = "local"
 """Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
 
@@ -61,6 +66,7 @@ def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
     for settings in (spec.judge, spec.explained_by):
         price_within(settings, run_limits(spec))
+        check_transport(settings)
     rubric_ = rubric.load(spec.score.rubric)
     opened = inputs_.open_inputs(spec, progress.tell)
     run_id = opened.run_id(rubric_)
@@ -111,18 +117,40 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
 
 
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
-    limits = run_limits(run.spec)
-    explainer = Caller(ledger, run.run_id, judges.explainer, run.spec.explained_by, limits)
-    judge = explainer
-    if judges.judge is not judges.explainer:
-        judge = Caller(ledger, run.run_id, judges.judge, run.spec.judge, limits)
-    _work(
-        run, ledger, progress, "explain", explainer, lambda job: pipeline.explain_unit(ledger, run, explainer.ask, job)
-    )
+    _ask_all(run, ledger, progress, judges.explainer, "explain", {})
     pipeline.plan_scoring(ledger, run)
     with ledger.read() as tx:
         said = verdicts.explanations_of(tx, run.run_id)
-    _work(run, ledger, progress, "score", judge, lambda job: pipeline.score_exemplar(ledger, run, judge.ask, job, said))
+    _ask_all(run, ledger, progress, judges.judge, "score", said)
+
+
+def _ask_all(
+    run: Run, ledger: Ledger, progress: Progress, judge: Judge, stage: str, said: Mapping[str, Explanation]
+) -> None:
+    """Do every job of a stage, call by call or in batches."""
+    settings, limits = pipeline.judge_of(run.spec, stage), run_limits(run.spec)
+    started = time.monotonic()
+    try:
+        if settings.transport == "batch":
+            provider = open_batches(settings)
+            assert provider is not None, settings.model
+            with closing(provider):
+                batcher = Batcher(ledger, run, stage, judge, provider, limits, lambda: said, OWNER)
+                _work_in_batches(batcher, progress)
+        else:
+            caller = Caller(ledger, run.run_id, judge, settings, limits)
+            _work(run, ledger, progress, stage, caller, partial(_ask, run, ledger, caller, said))
+    finally:
+        with ledger.write() as tx:
+            runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
+    _show(run, ledger, progress, stage, last=True)
+
+
+def _ask(run: Run, ledger: Ledger, caller: Caller, said: Mapping[str, Explanation], job: Job) -> None:
+    if job.stage == "explain":
+        pipeline.explain_unit(ledger, run, caller.ask, job)
+    else:
+        pipeline.score_exemplar(ledger, run, caller.ask, job, said)
 
 
 def run_limits(spec: Spec) -> Limits:
@@ -134,7 +162,6 @@ def _work(
     run: Run, ledger: Ledger, progress: Progress, stage: str, caller: Caller, handle: Callable[[Job], None]
 ) -> None:
     """Do every job of a stage on the caller's threads; jobs that must wait are waited for."""
-    started = time.monotonic()
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=stage)
     busy: dict[Future[None], Job] = {}
     try:
@@ -156,9 +183,29 @@ def _work(
             jobs.release(tx, run.run_id)
             if caller.doubted:
                 verdicts.withdraw(tx, run.run_id, verdicts.failed(tx, run.run_id, caller.doubted))
-            runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
-        caller.fresh()
-    _show(run, ledger, progress, stage, last=True)
+
+
+def _work_in_batches(batcher: Batcher, progress: Progress) -> None:
+    """Do every job of a stage in provider batches; those of an earlier sitting are taken up again."""
+    run, ledger, stage = batcher.run, batcher.ledger, batcher.stage
+    progress.note(
+        f"{stage}: in batches, which take up to a day; Ctrl-C leaves them at the provider, and the same command takes them up"
+    )
+    while True:
+        while batcher.send():
+            pass
+        with ledger.read() as tx:
+            due = [row["batch_key"] for row in batches.due(tx) if row["run_id"] == run.run_id]
+            if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
+                return
+        for batch_key in due:
+            tending.tend(batcher, batch_key)
+        with ledger.write() as tx:
+            for job, error in jobs.exhausted(tx, run.run_id):
+                pipeline.give_up(tx, run.run_id, job, error)
+        _show(run, ledger, progress, stage)
+        if not due:
+            time.sleep(BATCH_LOOK_S)
 
 
 def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]) -> Iterator[Job]:

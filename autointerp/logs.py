@@ -1,7 +1,7 @@
 """Log lines of the service: one JSON object a line on stderr, or text on a terminal, with the run and the job at hand.
 
 Prompts and replies are logged at `debug` only, and so is everything that SDKs and HTTP clients say below a warning, which may
-quote them. What looks like a key or a password is blotted out of the finished line, wherever in it that stands.
+quote them, and what Celery says of each message. What looks like a key or a password is blotted out of the finished line, wherever in it that stands.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ TALKATIVE = (
     "alembic",
     "filelock",
     "asyncio",
+    "celery.beat",
+    "celery.worker.strategy",
+    "celery.app.trace",
 )
-"""Loggers that may quote what is sent: below a warning they are heard at `debug` only."""
+"""Loggers that may quote what is sent, or say the same every few seconds: below a warning they are heard at `debug` only."""
 BLOT = "[hidden]"
 _KEYS = re.compile(
     r"\b(?:(?:sk|pk|rk|hf|ghp|gho|glpat|xox[abp])[-_]|AIza|AKIA|ASIA)[A-Za-z0-9_\-]{12,}"

@@ -21,10 +21,11 @@ from autointerp import explain, plan, score
 from autointerp.answer import Answer
 from autointerp.caller import Conclude
 from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
-from autointerp.ledger import Ledger, jobs, runs, verdicts
+from autointerp.ledger import Ledger, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
 from autointerp.records import Arm, Exemplar, Explanation, Judgement, Outcome, Unit
 from autointerp.rubric import Rubric
+from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
 
 T = TypeVar("T")
@@ -58,6 +59,11 @@ class Run:
 
     def exemplar(self, job: Job) -> Exemplar:
         return next(e for e in self.exemplars[job.unit_id] if e.exemplar_id == job.exemplar_id)
+
+
+def judge_of(spec: Spec, stage: str) -> JudgeSettings:
+    """Who is asked in a stage: the explainer or the judge."""
+    return spec.explained_by if stage == "explain" else spec.judge
 
 
 def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
@@ -160,6 +166,15 @@ def score_exemplar(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: M
     window = MarkedText(exemplar.tokens, exemplar.mark)
     prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
     ask(prompt, lambda text: score.parse(run.rubric, text), job, job.repeat, store)
+
+
+def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
+    """Fail a job that was tried too often; a question is unscored then, with the reason that is returned."""
+    said = f"{job.stage} given up after {job.attempts} attempts: {error or 'its worker died each time'}"
+    jobs.fail(tx, run_id, job.job_key, said)
+    verdicts.give_up(tx, run_id, job, said)
+    events.add(tx, run_id, said, level="error")
+    return said
 
 
 def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:

@@ -160,6 +160,8 @@ class Judge(Section):
     """Input tokens in any minute, those read from a cache not counted. Left out: what the provider's headers say."""
     output_tokens_per_minute: int | None = _setting(None, ge=1)
     """Output tokens in any minute; `max_output_tokens` until a reply is there. Left out: what the provider's headers say."""
+    transport: Literal["calls", "batch"] = _setting("calls")
+    """`batch` hands questions to the provider in batches: half the price, answered within a day. Anthropic and OpenAI take them."""
     timeout_s: float = _setting(120.0, gt=0)
     """Seconds to wait for one reply."""
     max_wait_s: float = _setting(900.0, ge=0)

@@ -13,7 +13,9 @@ import argparse
 import resource
 import statistics
 import time
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from autointerp import demo, spec
@@ -29,7 +31,6 @@ from sae.harvest import (
     norm_limit,
     read_shard,
     sample_units,
-    shards,
 )
 from sae.sketch import Quota
 from sae.subject import Subject
@@ -39,7 +40,7 @@ UNITS = 256
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--tokens", type=int, default=32_768, help="tokens in each measured stretch")
+    parser.add_argument("--tokens", type=int, default=16_384, help="tokens in each measured stretch")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
 
@@ -58,7 +59,7 @@ def main() -> None:
     reader = UnitReader(subject, dictionary, units)
     limit = norm_limit(reader, corpus, plan)
     sketch = new_sketch(plan, subject.device)
-    stretches = iter(shards(corpus, arguments.tokens, plan.batch_tokens))
+    stretches = cut(corpus, arguments.tokens)
 
     read_shard(reader, corpus, next(stretches), plan, limit, sketch)
     before = peak_mib()
@@ -77,6 +78,13 @@ def main() -> None:
     print(
         f"median ratio {statistics.median(ratios):.3f}; peak memory {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of it while measuring"
     )
+
+
+def cut(corpus: Corpus, tokens: int) -> Iterator[Shard]:
+    """Stretches of about `tokens` tokens, all different, each one block."""
+    ends = np.cumsum(corpus.contexts["length"])
+    cuts = np.searchsorted(ends, np.arange(tokens, ends[-1], tokens))
+    return ([rows] for rows in np.split(np.arange(len(ends)), cuts))
 
 
 @torch.inference_mode()

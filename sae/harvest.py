@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sae.dictionary import Dictionary
     from sae.subject import Subject
 
-BLOCK_BATCHES = 8
-"""Batches in a block: enough that contexts of like length find each other, few enough that a shard is many blocks."""
+BLOCK_BATCHES = 32
+"""Batches in a block: enough that contexts of like length find each other, few enough that a corpus has many blocks."""
 NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
 Shard = list[np.ndarray]
 """The rows of contexts of each of its blocks."""
@@ -165,7 +165,7 @@ def read_shard(
     Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
     """
     done = 0
-    for rows in shard:
+    for rows in [np.concatenate(shard)]:
         for chosen in batches(corpus, rows, plan.batch_tokens):
             _read_batch(reader, corpus, chosen, plan, limit, sketch)
             done += int(corpus.contexts["length"][chosen].sum())

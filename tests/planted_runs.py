@@ -46,7 +46,7 @@ def carry(run: Run, ledger: Ledger, judges: local.Judges | None = None) -> dict[
 
 def price(model: str) -> prices.Price:
     found = prices.price_of(model)
-    return found or prices.Price(1.0, 5.0, 1.0, 1.0, 1.0, 5.0, "PRICED")
+    return found or prices.Price(1.0, 5.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, "PRICED")
 
 
 def bill(model: str, entries: list[Entry]) -> float:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -446,6 +447,23 @@ def test_random_faults_submit_nothing_twice(model: str, opening: Opening) -> Non
     assert sum(entry.billed for entry in server.books) == 60
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_many_hand_in_at_once(model: str, opening: Opening) -> None:
+    provider, server = opening(model)
+
+    def carry(number: int) -> tuple[str, set[str]]:
+        key = f"{number:016d}"
+        provider_id = provider.submit(key, items(5, key))
+        assert provider.poll(provider_id).state == "ended"
+        return key, {name for name, _ in provider.results(provider_id)}
+
+    with ThreadPoolExecutor(8) as pool:
+        for key, names in pool.map(carry, range(24)):
+            assert names == {item.custom_id for item in items(5, key)}
+    assert len({batch.id for batch in server.batches}) == 24
+    assert [entry.number for entry in server.books] == list(range(120))
+
+
 def test_lines_come_one_at_a_time() -> None:
     """Nothing is read ahead of what is asked for, however the bytes are cut."""
     lines = [json.dumps({"n": n, "text": "ü\u2028" * n}, ensure_ascii=False) for n in range(20)]
@@ -478,10 +496,9 @@ def test_providers_without_batches() -> None:
     for none in (JudgeSettings(), compatible):
         assert open_batches(none) is None
         batches.check_transport(none)
-        object.__setattr__(none, "transport", "batch")
         with pytest.raises(UsageError, match=r'set judge\.transport = "calls"'):
-            batches.check_transport(none)
-    batches.check_transport(JudgeSettings(model=OPENAI))
+            batches.check_transport(none.model_copy(update={"transport": "batch"}))
+    batches.check_transport(JudgeSettings(model=OPENAI, transport="batch"))
 
 
 def test_custom_ids_are_checked() -> None:

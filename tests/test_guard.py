@@ -200,3 +200,15 @@ def test_no_envelope_and_no_body_breaks_the_guard(value: Any, body: Any, key: st
         assert said
     assert problem_with_task({"task": GOOD, "id": "1"}, json.dumps(body), TASKS)
     assert "\n" not in problem_with_task({"task": value, "id": "1"}, json.dumps(body), TASKS)
+
+
+def test_the_services_app_is_behind_the_guard(redis_service: RedisServer) -> None:
+    code = "from workers.app import app; app.send_task('autointerp.judge', ['demo-0123456789abcdef']); import json;"
+    code += "from workers.guard import GUARDED; print(all(app.conf[name] == value for name, value in GUARDED.items()))"
+    env = os.environ | {"AUTOINTERP_BROKER": redis_service.url}
+    ended = subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout == "True\n"
+    with redis_service.client() as client:
+        raw = client.lpop("judge")
+    assert problem_with_envelope(json.loads(raw), task=True) == ""
+    assert len(raw) < LARGEST / 2

@@ -229,15 +229,17 @@ def lookup(place: np.ndarray, is_main: np.ndarray, half: np.ndarray) -> float:
     return float((says[is_main & ~half].mean() + (~says)[~is_main & ~half].mean()) / 2)
 
 
-@pytest.mark.parametrize(("batch_tokens", "shard_tokens"), [(128, 1 << 20), (256, 3000), (700, 9000)])
+@pytest.mark.parametrize(
+    ("batch_tokens", "shard_tokens", "n_shards"), [(128, 1 << 20, 1), (128, 3000, 8), (200, 9000, 4), (4096, 3000, 1)]
+)
 def test_batches_and_shards_do_not_change_the_sample(
-    world: planted.World, run: Result, tmp_path: Path, batch_tokens: int, shard_tokens: int
+    world: planted.World, run: Result, tmp_path: Path, batch_tokens: int, shard_tokens: int, n_shards: int
 ) -> None:
     asked = {"per_bin": 6, "shuffled": 6, "base_rate": 6}
     cut = {"window_tokens": 16, "batch_tokens": batch_tokens, "shard_tokens": shard_tokens}
     units, exemplars = harvested(world.spec(score=asked, harvest=cut), tmp_path)
     [plan] = tmp_path.glob("artifacts/*/plan.json")
-    assert json.loads(plan.read_text())["shards"] == {1 << 20: 1, 3000: 11, 9000: 4}[shard_tokens]
+    assert json.loads(plan.read_text())["shards"] == n_shards
     assert_same(exemplars, run.exemplars)
     assert_same(units, run.units[units.columns])
 

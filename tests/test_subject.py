@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from sae import gguf, hooks
 from sae.errors import SubjectError
-from sae.subject import Subject, choose_device, choose_precision, load_subject
+from sae.subject import Subject, choose_device, choose_precision, load_subject, outline_subject
 
 hf: Any = transformers
 D, LAYERS, MLP, VOCAB = 16, 4, 40, 64
@@ -209,6 +209,25 @@ def test_load_a_local_folder(folder: Path) -> None:
     assert (subject.bos_id, subject.special_ids) == (None, frozenset({0, 1, 2}))
     expected = tiny_subject(DENSE["llama"]()).run(TOKENS, ["resid_post.1"])
     assert torch.equal(subject.run(TOKENS, ["resid_post.1"])["resid_post.1"], expected["resid_post.1"])
+
+
+@pytest.mark.parametrize("family", [*DENSE, *EXPERTS])
+def test_an_outline_is_the_subject_without_its_weights(family: str, tmp_path: Path) -> None:
+    tiny_model((DENSE | EXPERTS)[family]()).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    whole, outline = load_subject(str(tmp_path), device="cpu"), outline_subject(str(tmp_path))
+    assert {p.device.type for p in outline.model.parameters()} == {"meta"}
+    for name in ("name", "fingerprint", "n_layers", "d_model", "bos_id", "special_ids"):
+        assert getattr(outline, name) == getattr(whole, name), name
+    points = ["resid_post.1", "resid_post.9"] + ["mlp_act.1"] * (family in DENSE)
+    assert [_width(outline, point) for point in points] == [_width(whole, point) for point in points]
+
+
+def _width(subject: Subject, hook_point: str) -> int | str:
+    try:
+        return subject.width(hook_point)
+    except SubjectError as error:
+        return str(error)
 
 
 def test_bos_is_what_the_tokenizer_prepends_and_always_there_for_gemma() -> None:

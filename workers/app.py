@@ -15,6 +15,7 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from autointerp import logs, security
 from autointerp.errors import AutointerpError
 from autointerp.settings import Settings
+from workers.guard import GUARDED
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 RECONCILE_S = 5.0
@@ -43,12 +44,13 @@ def make_app(settings: Settings) -> Celery:
         task_create_missing_queues=False,
         task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES},
         task_default_queue="control",
-        task_routes={f"autointerp.{name}": {"queue": name} for name in QUEUES[:-1]},
+        task_routes={f"autointerp.{name}": {"queue": name} for name in QUEUES[:-1]}
+        | {"autointerp.tend": {"queue": "judge"}},
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_consumer="workers.guard:GuardedConsumer",
         beat_schedule=schedule(settings),
         timezone="UTC",
+        **GUARDED,
     )
     return app
 

@@ -11,11 +11,11 @@ from functools import partial
 
 import structlog
 
-from autointerp import pipeline
+from autointerp import pipeline, tending
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped
 from autointerp.judges.limits import Aborted
-from autointerp.ledger import budgets, events, jobs, runs, verdicts
+from autointerp.ledger import batches, budgets, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
 from workers import stages as stages_
 from workers.context import Context
@@ -40,9 +40,13 @@ def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) 
 def questions(context: Context, run_id: str, seconds: float) -> bool:
     """Ask a run's due questions one after another. Returns whether there may be more when the time was over."""
     owner, until, most = context.worker_id, time.monotonic() + seconds, 1
+    spec = context.spec(run_id)
+    one_by_one = [stage for stage in jobs.QUESTIONS if pipeline.judge_of(spec, stage).transport == "calls"]
+    for stage in set(jobs.QUESTIONS) - set(one_by_one):
+        send(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
         leased: list[Job] = []
-        for stage in jobs.QUESTIONS:
+        for stage in one_by_one:
             leased = leased or _lease(context, run_id, stage, most, owner)
         if not leased:
             _advance(context, run_id)
@@ -61,18 +65,74 @@ def questions(context: Context, run_id: str, seconds: float) -> bool:
     return True
 
 
-def _lease(context: Context, run_id: str, stage: str, most: int, owner: str) -> list[Job]:
-    """Jobs of a run that is to be carried; its first lease sets it running."""
+def send(context: Context, run_id: str, stage: str, until: float) -> None:
+    """Hand in a stage's due questions in batches."""
+
+    def send() -> None:
+        batcher = context.batcher(context.run(run_id), stage)
+        while batcher.send() and time.monotonic() < until and not context.stopping.is_set():
+            pass
+
+    if _may_begin(context, run_id) and _has_due(context, run_id, stage):
+        _for_all(context, run_id, stage, send)
+
+
+def tend(context: Context, batch_key: str) -> None:
+    """Ask after a batch, and write down what came of it; one whose run was cancelled is stopped first."""
+    with context.ledger.read() as tx:
+        row = batches.get(tx, batch_key)
+        of = runs.get(tx, row["run_id"]) if row else None
+    if row is None or of is None:
+        return
+    run_id, stage = of["run_id"], row["stage"]
+
+    def tend() -> None:
+        batcher = context.batcher(context.run(run_id), stage)
+        if of["state"] not in runs.LIVE and row["reason"] != tending.CANCELLED:
+            tending.cancel(batcher, row)
+        tending.tend(batcher, batch_key)
+
+    _for_all(context, run_id, stage, tend)
+    _advance(context, run_id)
+
+
+def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]) -> None:
+    """Do work that is of many questions at once; what it could not do is still in the ledger."""
+    with structlog.contextvars.bound_contextvars(run=run_id, stage=stage):
+        try:
+            work()
+        except budgets.NotRunning:
+            pass
+        except (BudgetExceeded, ProviderStopped) as error:
+            _stop(context, run_id, stage, error)
+        except Exception as error:
+            log.error("batch failed", error=str(error), exc_info=error)
+
+
+def _may_begin(context: Context, run_id: str) -> bool:
+    """Whether a run is to be carried; its first work sets it running."""
     with context.ledger.read() as tx:
         row = runs.get(tx, run_id)
     if row is None or row["carrier"] != "fleet" or row["state"] not in runs.LIVE:
+        return False
+    if row["state"] == "queued":
+        with context.ledger.write() as tx:
+            if runs.start(tx, run_id):
+                events.add(tx, run_id, "begun", worker=context.worker_id)
+    return True
+
+
+def _has_due(context: Context, run_id: str, stage: str) -> bool:
+    with context.ledger.read() as tx:
+        return jobs.due(tx, run_id, stage, 1) > 0
+
+
+def _lease(context: Context, run_id: str, stage: str, most: int, owner: str) -> list[Job]:
+    """Jobs of a run that is to be carried."""
+    if not _may_begin(context, run_id):
         return []
     with context.ledger.write() as tx:
-        leased = jobs.lease(tx, run_id, stage, most=most, owner=owner)
-        if leased and row["state"] == "queued":
-            runs.set_state(tx, run_id, "running")
-            events.add(tx, run_id, "begun", worker=owner)
-    return leased
+        return jobs.lease(tx, run_id, stage, most=most, owner=owner)
 
 
 def _ask(context: Context, run_id: str, job: Job, owner: str) -> bool:
@@ -104,22 +164,23 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
                 jobs.put_back(tx, run_id, [job.job_key], owner)
             return False
         except (BudgetExceeded, ProviderStopped) as error:
-            _stop(context, run_id, job, owner, error)
+            with context.ledger.write() as tx:
+                jobs.put_back(tx, run_id, [job.job_key], owner)
+            _stop(context, run_id, job.stage, error)
             return False
         except Exception as error:
             return _fault(context, run_id, job, owner, error)
 
 
-def _stop(context: Context, run_id: str, job: Job, owner: str, error: AutointerpError) -> None:
+def _stop(context: Context, run_id: str, stage: str, error: AutointerpError) -> None:
     """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
+    doubted = context.caller(context.run(run_id), stage).doubted
     with context.ledger.write() as tx:
-        jobs.put_back(tx, run_id, [job.job_key], owner)
         if not runs.stop(tx, run_id, str(error)):
             return
-        doubted = context.caller(context.run(run_id), job.stage).doubted
         if doubted:
             verdicts.withdraw(tx, run_id, verdicts.failed(tx, run_id, doubted))
-        events.add(tx, run_id, f"stopped: {error}", level="error", worker=owner)
+        events.add(tx, run_id, f"stopped: {error}", level="error", worker=context.worker_id)
     log.error("run stopped", reason=str(error))
 
 

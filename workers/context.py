@@ -14,11 +14,13 @@ import structlog
 
 from autointerp import broker, harvests, pipeline, rubric, spec
 from autointerp.artifacts import Artifacts
+from autointerp.batching import Batcher
 from autointerp.caller import Caller
 from autointerp.errors import AutointerpError
 from autointerp.inputs import Opened
 from autointerp.judges import open_judge, shared_limits
 from autointerp.judges.base import Judge
+from autointerp.judges.batches import open_batches
 from autointerp.judges.limits import Limiter
 from autointerp.judges.shared_limits import SharedLimiter
 from autointerp.ledger import Ledger, budgets, calls, runs, verdicts, workers
@@ -93,8 +95,7 @@ class Context:
 
     def caller(self, run: Run, stage: str) -> Caller:
         """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
-        given = run.spec.explained_by if stage == "explain" else run.spec.judge
-        limits = budgets.Limits(run.spec.budget.usd, self.settings.month_usd)
+        given, limits = pipeline.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
             judge = self._judge(given, run)
@@ -106,6 +107,22 @@ class Context:
     def forget(self, worker_id: str) -> None:
         """Free what a dead worker held in the limiters."""
         shared_limits.forget(self._redis, worker_id)
+
+    def limits(self, run: Run) -> budgets.Limits:
+        """What a run may spend."""
+        return budgets.Limits(run.spec.budget.usd, self.settings.month_usd)
+
+    def batcher(self, run: Run, stage: str) -> Batcher:
+        """Whoever asks the judge of a stage for a run in batches."""
+        given, limits = pipeline.judge_of(run.spec, stage), self.limits(run)
+
+        def make() -> Batcher:
+            provider = open_batches(given)
+            assert provider is not None, given.model
+            said = partial(self.explanations, run.run_id)
+            return Batcher(self.ledger, run, stage, self._judge(given, run), provider, limits, said, self.worker_id)
+
+        return self._keep(("batcher", run.run_id, given, limits, self.worker_id, stage), make)
 
     def stop(self) -> None:
         """Ask every task to end after what it is at."""

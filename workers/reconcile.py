@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from autointerp import broker, pipeline
-from autointerp.ledger import events, jobs, runs, verdicts, workers
+from autointerp.ledger import batches, events, jobs, runs, workers
 from workers.context import Context
 
 DEAD_S = 20.0
@@ -29,7 +29,7 @@ QUEUE_OF = {
     "finish": "aggregate",
 }
 Publish = Callable[[str, str], object]
-"""Sends a hint: a queue, and a run."""
+"""Sends a hint: a task's name, which is its queue's but for `tend`, and a run or batch."""
 
 log = structlog.get_logger()
 _busy = threading.Lock()
@@ -47,7 +47,11 @@ def once(context: Context, publish: Publish) -> None:
             live = [row["run_id"] for row in runs.live(tx, "fleet")]
         for run_id in live:
             _give_up_and_advance(context, run_id)
-        _publish(context, live, publish)
+        with context.ledger.read() as tx:
+            tended = [row["batch_key"] for row in batches.due(tx)]
+        for batch_key in tended:
+            publish("tend", batch_key)
+        hint(context, live, publish)
     finally:
         _busy.release()
 
@@ -73,16 +77,13 @@ def _bury_the_dead(context: Context) -> None:
 def _give_up_and_advance(context: Context, run_id: str) -> None:
     with context.ledger.write() as tx:
         for job, error in jobs.exhausted(tx, run_id):
-            said = f"{job.stage} given up after {job.attempts} attempts: {error or 'its worker died each time'}"
-            jobs.fail(tx, run_id, job.job_key, said)
-            verdicts.give_up(tx, run_id, job, said)
-            events.add(tx, run_id, said, level="error", worker=context.worker_id)
+            said = pipeline.give_up(tx, run_id, job, error)
             if job.stage not in jobs.QUESTIONS:
                 runs.set_state(tx, run_id, "failed", said)
         pipeline.advance(tx, run_id)
 
 
-def _publish(context: Context, live: list[str], publish: Publish) -> None:
+def hint(context: Context, live: Sequence[str], publish: Publish) -> None:
     """Hints for due jobs, as many as there are or as the queue has room for, shared by the runs."""
     if not live:
         return

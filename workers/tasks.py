@@ -24,6 +24,12 @@ def judge(run_id: str) -> None:
         app.send_task("autointerp.judge", [run_id])
 
 
+@app.task(name="autointerp.tend")
+def tend(batch_key: str) -> None:
+    """Ask after a provider's batch, and collect what it answered."""
+    carry.tend(context.current(), batch_key)
+
+
 @app.task(name="autointerp.aggregate")
 def aggregate(run_id: str) -> None:
     """Plan the scoring, or make tables, statistics and report."""
@@ -33,4 +39,4 @@ def aggregate(run_id: str) -> None:
 @app.task(name="autointerp.reconcile")
 def reconcile_all() -> None:
     """Free what the dead held, plan what comes next, and say where there is work."""
-    reconcile.once(context.current(), lambda queue, run_id: app.send_task(f"autointerp.{queue}", [run_id]))
+    reconcile.once(context.current(), lambda task, key: app.send_task(f"autointerp.{task}", [key]))

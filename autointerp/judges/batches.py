@@ -1,8 +1,8 @@
 """Batches: many questions handed to a provider at once, for half the price, answered within a day in any order.
 
-A batch is paid for when it is accepted, so the one thing that must not happen is to submit it twice. Whoever submits
-writes the batch key, the items and the moment to the ledger first. Where the answer to `submit` is lost (its process
-died, or `MayRetry` with an unknown usage was raised), `find` says whether the provider has the batch:
+Every accepted batch is worked off and billed, so the one thing that must not happen is to submit it twice. Whoever
+submits writes the batch key, the items and the moment to the ledger first. Where the answer to `submit` is lost (its
+process died, or `MayRetry` with an unknown usage was raised), `find` says whether the provider has the batch:
 
 - OpenAI keeps the batch key in the batch's metadata, which is proof.
 - Anthropic keeps nothing of ours but the items' custom ids, and shows those only once a batch has ended. A batch of
@@ -148,7 +148,7 @@ def open_batches(settings: JudgeSettings, *, settle_s: float = SUBMIT_S) -> Batc
 
 def check_transport(settings: JudgeSettings) -> None:
     """Raises `UsageError` where the judge is to be asked in batches and its provider takes none."""
-    if getattr(settings, "transport", "calls") == "batch" and provider_of(settings.model) not in PROVIDERS:
+    if settings.transport == "batch" and provider_of(settings.model) not in PROVIDERS:
         raise UsageError(
             f'judge.transport = "batch", but {settings.model} has no batch API: set judge.transport = "calls", or name'
             " an anthropic/ or openai/ model"

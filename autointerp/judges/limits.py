@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import uuid4
 
 from autointerp.judges.base import JudgeError, MayRetry, MustWait, Reply, Usage
 from autointerp.judges.window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict, Window
@@ -137,7 +138,8 @@ class QueuedLimiter(ABC):
         self._ceilings = ceilings
         self._clock = clock
         self._wait = wait
-        self._numbers = (f"{worker_id}/{number}" for number in itertools.count())
+        life = uuid4().hex[:8]
+        self._call_ids = (f"{worker_id}/{life}-{number}" for number in itertools.count())
         self._lock = threading.Lock()
         self._queue: deque[threading.Condition] = deque()
         self._news = 0
@@ -152,7 +154,7 @@ class QueuedLimiter(ABC):
         with self._lock:
             mine = threading.Condition(self._lock)
             self._queue.append(mine)
-            call_id = next(self._numbers)
+            call_id = next(self._call_ids)
         try:
             while True:
                 heard = self._my_turn(mine)

@@ -1,41 +1,69 @@
 -- The rules of window.py, carried out by Redis in one step. KEYS: state, calls of the window, slots, workers that wait.
--- ARGV: operation, epoch and moment of the asker's clock, length of the window, milliseconds to keep the keys, and what
--- the operation takes. Answers {status, epoch, moment, wait}; times are whole microseconds.
+-- ARGV[1], in words (one argument costs the client less than twenty): operation, epoch and moment by the asker's clock,
+-- length of the window, milliseconds to keep the keys, Redis's time (-: ask it; tests give it), and what the operation
+-- takes. Answers {status, epoch, moment, wait}; times are whole microseconds.
 --
--- Redis's own clock is not read, for it may jump: each process tells how late it must be at least, by the monotonic time
--- since an answer that told it the moment, and the latest of these is the time. So it never runs faster than time does.
+-- The moment follows the steps of Redis's clock, which may jump. Whoever was answered before tells how late it must be
+-- by now, by its own monotonic clock: where a step leads back, or far beyond that, its word counts instead.
 
 local ADMITTED, WAIT, PAUSED, UNKNOWN = 1, 2, 3, 4
 local FIRST_CONCURRENCY, SETBACK = 16, 10
 local SLOT_POLL, LONGEST_WAIT, OVERDUE, HANDOVER = 100000, 5000000, 2000000, 20000
 
-local operation, epoch, claim, length, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local args = {}
-for i = 6, #ARGV do args[#args + 1] = ARGV[i] end -- unpack stops at 8000
-local STATE, CALLS, SLOTS, WAITING = unpack(KEYS)
-local FIELDS = {'now', 'limit', 'steep', 'good', 'peak', 'cut_at', 'paused_until', 'input', 'output',
-  'told_requests', 'told_input', 'told_output'}
+local TOLERANCE = 2000000
 
-local state = {}
+local words = {}
+for word in string.gmatch(ARGV[1], '%S+') do words[#words + 1] = word end
+local operation, epoch, claim, length = words[1], words[2], tonumber(words[3]), tonumber(words[4])
+local keep, time, args = tonumber(words[5]), words[6], 6
+local STATE, CALLS, SLOTS, WAITING = unpack(KEYS)
+local FIELDS = {'now', 'clock', 'limit', 'steep', 'good', 'peak', 'cut_at', 'paused_until', 'input', 'output',
+  'told_requests', 'told_input', 'told_output', 'kept_at'}
+
+local state, loaded = {}, {}
+local made_anew = false -- A key that was empty has lost its expiry.
+
+local function clock()
+  if time ~= '-' then return tonumber(time) end
+  local now = redis.call('TIME')
+  return now[1] * 1000000 + now[2]
+end
+
+local function tick(known_to_asker)
+  local before = state.clock
+  state.clock = clock()
+  local step = state.clock - before
+  local moment = state.now + step
+  if known_to_asker and (step < 0 or moment > claim + TOLERANCE) then moment = claim end
+  state.now = math.max(state.now, moment)
+end
 
 local function load()
   local values = redis.call('HMGET', STATE, 'epoch', unpack(FIELDS))
   if not values[1] then return false end
   for i, field in ipairs(FIELDS) do state[field] = tonumber(values[i + 1]) end
-  if values[1] == epoch then state.now = math.max(state.now, claim) end
+  for field, value in pairs(state) do loaded[field] = value end
+  tick(values[1] == epoch)
   epoch = values[1]
   return true
 end
 
 local function save()
-  local pairs_ = {}
-  for _, field in ipairs(FIELDS) do
-    pairs_[#pairs_ + 1] = field
-    pairs_[#pairs_ + 1] = string.format('%.0f', state[field])
+  if made_anew or state.now - state.kept_at >= length / 2 or state.paused_until ~= loaded.paused_until then
+    state.kept_at = state.now
   end
-  redis.call('HSET', STATE, 'epoch', epoch, unpack(pairs_))
-  local kept = keep + math.max(0, math.floor((state.paused_until - state.now) / 1000))
-  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, kept) end
+  local changed = {}
+  for _, field in ipairs(FIELDS) do
+    if state[field] ~= loaded[field] then
+      changed[#changed + 1] = field
+      changed[#changed + 1] = string.format('%.0f', state[field])
+    end
+  end
+  redis.call('HSET', STATE, 'epoch', epoch, unpack(changed))
+  if state.kept_at == state.now then
+    local kept = keep + math.max(0, math.floor((state.paused_until - state.now) / 1000))
+    for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, kept) end
+  end
 end
 
 local function answer(status, wait)
@@ -125,10 +153,12 @@ local function ask(id, input, output, concurrency, requests, most_input, most_ou
     wait = math.min(wait, LONGEST_WAIT)
     local since = redis.call('HGET', WAITING, worker)
     since = since and waiting_of(since) or state.now
+    made_anew = next(waiting) == nil
     redis.call('HSET', WAITING, worker, string.format('%.0f %.0f', since, state.now + wait))
     return answer(WAIT, wait)
   end
   if waiting[worker] then redis.call('HDEL', WAITING, worker) end
+  made_anew = taken == 0 or redis.call('EXISTS', CALLS) == 0
   redis.call('ZADD', CALLS, state.now, string.format('%s %d %d', id, input, output))
   redis.call('ZADD', SLOTS, state.now + timeout, id)
   hold(1, input, output)
@@ -159,16 +189,19 @@ local function learn(ending, moment, ceiling)
   end
 end
 
-local function settle(id, moment, reserved, ending, used_input, used_output, requests, input, output, ceiling)
-  local held = id .. ' ' .. reserved
+local function settle(
+  id, ending, moment, reserved_input, reserved_output, used_input, used_output, requests, input, output, ceiling
+)
+  local held = string.format('%s %d %d', id, reserved_input, reserved_output)
   local admitted = redis.call('ZSCORE', CALLS, held)
   if admitted then
-    redis.call('ZREM', CALLS, held)
-    hold(-1, tokens_of(held))
+    hold(-1, reserved_input, reserved_output)
+    local settled = string.format('%s %d %d', id, used_input, used_output)
     if ending ~= 'unused' then
-      redis.call('ZADD', CALLS, admitted, string.format('%s %d %d', id, used_input, used_output))
+      redis.call('ZADD', CALLS, admitted, settled)
       hold(1, used_input, used_output)
     end
+    if ending == 'unused' or settled ~= held then redis.call('ZREM', CALLS, held) end
   end
   if requests > 0 then state.told_requests = requests end
   if input > 0 then state.told_input = input end
@@ -186,25 +219,25 @@ local function forget(worker)
 end
 
 -- Takes age, input and output of each call of the last minute, flat.
-local function seed(calls)
+local function seed()
   redis.call('DEL', unpack(KEYS))
   for _, field in ipairs(FIELDS) do state[field] = 0 end
-  state.limit, state.steep, state.cut_at = FIRST_CONCURRENCY, 1, -1
-  for i = 1, #calls, 3 do
-    redis.call('ZADD', CALLS, -tonumber(calls[i]), string.format('seed/%d %d %d', i, calls[i + 1], calls[i + 2]))
-    hold(1, tonumber(calls[i + 1]), tonumber(calls[i + 2]))
+  state.clock, state.limit, state.steep, state.cut_at = clock(), FIRST_CONCURRENCY, 1, -1
+  for i = args + 1, #words, 3 do
+    redis.call('ZADD', CALLS, -tonumber(words[i]), string.format('seed/%d %d %d', i, words[i + 1], words[i + 2]))
+    hold(1, tonumber(words[i + 1]), tonumber(words[i + 2]))
   end
 end
 
 local function numbers(from, to)
   local result = {}
-  for i = from, to do result[#result + 1] = tonumber(args[i]) end
+  for i = from, to do result[#result + 1] = tonumber(words[args + i]) end
   return unpack(result)
 end
 
 local known = load()
 if operation == 'seed' then
-  if not known then seed(args) end
+  if not known then seed() end
 elseif not known then
   return {UNKNOWN, '', 0, 0}
 end
@@ -212,14 +245,15 @@ advance()
 
 local result
 if operation == 'ask' then
-  result = ask(args[1], numbers(2, 8))
+  result = ask(words[args + 1], numbers(2, 8))
 elseif operation == 'settle' then
-  result = settle(args[1], tonumber(args[2]), args[3], args[4], numbers(5, 10))
+  local id, ending = words[args + 1], words[args + 2]
+  result = settle(id, ending, numbers(3, 11))
 elseif operation == 'pause' then
-  state.paused_until = math.max(state.paused_until, state.now + tonumber(args[1]))
+  state.paused_until = math.max(state.paused_until, state.now + numbers(1, 1))
   result = answer(ADMITTED)
 elseif operation == 'forget' then
-  result = forget(args[1])
+  result = forget(words[args + 1])
 else
   result = answer(ADMITTED)
 end

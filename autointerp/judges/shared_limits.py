@@ -1,8 +1,8 @@
 """The limiter of a fleet: the rules of `autointerp.judges.window` in Redis, one script a step.
 
 Redis holds nothing that cannot be lost. Where its state is gone, whoever notices fills the window with the calls of the
-last minute, which the ledger knows; where it cannot be reached, nobody is admitted. Time is what the processes' monotonic
-clocks agree on, so that no wall clock, Redis's own included, can free or block anybody by jumping.
+last minute, which the ledger knows; where it cannot be reached, nobody is admitted. Time is Redis's own, checked against the
+processes' monotonic clocks, so that no clock can free or block anybody by jumping.
 
 The keys live as long as a call may take and a window lasts, and a pause longer: an idle limiter leaves nothing behind.
 """
@@ -63,6 +63,7 @@ class Script:
         key: str,
         window_s: float = WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
+        redis_time: Callable[[], int | str] = lambda: "-",
     ) -> None:
         self._script = client.register_script(_SCRIPT)
         name = PREFIX + key + "}"
@@ -70,7 +71,8 @@ class Script:
         self._length = round(window_s * SECOND)
         self._keep_ms = round(1000 * (SLOT_S + window_s))
         self._clock = clock
-        self._seen = ("", 0)
+        self._redis_time = redis_time
+        self._seen = ("-", 0)
         """The life of the state that was seen last, and its moment less this process's clock: replaced as one."""
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
 
@@ -79,8 +81,8 @@ class Script:
         with self._connections:
             seen, offset = self._seen
             moment = int(self._clock() * SECOND) + offset
-            argv = [operation, epoch or seen, moment, self._length, self._keep_ms, *args]
-            status, life, moment, wait = self._script(self._keys, argv)
+            words = (operation, epoch or seen, moment, self._length, self._keep_ms, self._redis_time(), *args)
+            status, life, moment, wait = self._script(self._keys, (" ".join(map(str, words)),))
         answer = Answer(status, life.decode() if isinstance(life, bytes) else life, moment, wait)
         if status != _UNKNOWN:
             self._tell_time(answer)
@@ -96,7 +98,7 @@ class Script:
 class SharedLimiter(QueuedLimiter):
     """Admission for every process that gives the same `key`. `recent` is asked where Redis has lost its state.
 
-    `worker_id` names one life of a process; it holds no `/`.
+    `worker_id` names one life of a process; it holds no `/` and no space.
     """
 
     def __init__(
@@ -146,9 +148,9 @@ class SharedLimiter(QueuedLimiter):
         return Verdict(answer.status == _ADMITTED, answer.moment, answer.wait, answer.status == _PAUSED)
 
     def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], told: RateLimits) -> None:
-        reserved = f"{admission.input_tokens} {admission.output_tokens}"
+        reserved = (admission.input_tokens, admission.output_tokens)
         limits = (told.requests or 0, told.input_tokens or 0, told.output_tokens or 0, self._ceilings.concurrency)
-        args = (admission.call_id, admission.moment, reserved, ending, *used, *limits)
+        args = (admission.call_id, ending, admission.moment, *reserved, *used, *limits)
         self._owe(lambda: self._script.run("settle", *args))
 
     def _limits(self) -> tuple[int, int, int, int, int]:

@@ -61,6 +61,17 @@ def reserve(connection: Connection, run_id: str, usd: float, limits: Limits, mon
         _take(connection, budgets, budgets.c.scope == scope, usd, limit, scope)
 
 
+def left(connection: Connection, run_id: str, limits: Limits) -> float:
+    """The most that could be reserved now under all limits, in dollars; infinite where there is none."""
+    committed = runs.c.spent_usd + runs.c.reserved_usd + runs.c.lost_usd
+    statement = sa.select(committed, runs.c.night).where(runs.c.run_id == run_id)
+    used, night = connection.execute(statement).one()
+    room = [float("inf")] if limits.run is None else [limits.run - used]
+    scopes = _scopes(connection, night, month_of(limits), limits)
+    room += [limit - spent(connection, scope) for scope, limit in scopes if limit is not None]
+    return min(room) + ROUNDING
+
+
 def settle(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None, month: str = "") -> None:
     """Turn a reservation into what the call really cost; where that is unknown, all of it stays counted as lost."""
     lost = reserved_usd if cost_usd is None else 0.0

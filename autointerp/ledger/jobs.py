@@ -119,6 +119,16 @@ def fault(connection: Connection, run_id: str, job: Job, *, owner: str, error: s
     connection.execute(sa.update(jobs).where(held).values(not_before=now(connection) + seconds, **values))
 
 
+def by_key(connection: Connection, run_id: str, job_keys: Sequence[str]) -> dict[str, Job]:
+    """Jobs of a run by their keys."""
+    found: dict[str, Job] = {}
+    for start in range(0, len(job_keys), 1000):
+        mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys[start : start + 1000]))
+        rows = connection.execute(sa.select(*(jobs.c[f] for f in _FIELDS)).where(mine))
+        found |= {row[0]: Job(*row) for row in rows}
+    return found
+
+
 def exhausted(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
     """Jobs that were tried too often and are free to be taken once more, with their last error."""
     tired = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("pending", "waiting")), jobs.c.attempts >= MAX_ATTEMPTS)

@@ -125,9 +125,11 @@ def original_of(connection: Connection, fingerprint: str) -> Version | None:
     return Version(**row) if row else None
 
 
-def move(connection: Connection, version: Version, key: str, path: str, lineage: str) -> None:
-    """A dictionary that still waits lies elsewhere now."""
-    update(connection, version.dictionary_key, dictionary_key=key, path=path, lineage=lineage)
+def move(connection: Connection, version: Version, to: Version) -> Version:
+    """A dictionary that still waits lies elsewhere now, or its files were touched."""
+    place = {"dictionary_key": to.dictionary_key, "path": to.path, "lineage": to.lineage, "modified_at": to.modified_at}
+    update(connection, version.dictionary_key, **place)
+    return replace(version, **place)
 
 
 def update(connection: Connection, key: str, **values: Any) -> None:

@@ -41,6 +41,13 @@ def set_state(connection: Connection, run_id: str, state: str, reason: str = "")
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
 
 
+def start(connection: Connection, run_id: str) -> bool:
+    """Set a queued run running; False when somebody else already did."""
+    values = {"state": "running", "updated_at": time.time()}
+    mine = sa.and_(runs.c.run_id == run_id, runs.c.state == "queued")
+    return connection.execute(sa.update(runs).where(mine).values(**values)).rowcount == 1
+
+
 def stop(connection: Connection, run_id: str, reason: str) -> bool:
     """Stop a run that is going on; False when somebody else already did."""
     values = {"state": "stopped", "reason": reason, "updated_at": time.time()}

@@ -84,6 +84,14 @@ jobs = Table(
         sqlite_where=text("lease_owner <> ''"),
         postgresql_where=text("lease_owner <> ''"),
     ),
+    Index(
+        "ix_jobs_waiting",
+        "run_id",
+        "stage",
+        "not_before",
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
 )
 
 texts = Table(
@@ -163,6 +171,13 @@ judgements = Table(
     Column("score", Integer, nullable=True),
     Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
+    Index(
+        "ix_judgements_unscored",
+        "run_id",
+        "outcome",
+        sqlite_where=text("outcome <> 'scored'"),
+        postgresql_where=text("outcome <> 'scored'"),
+    ),
 )
 
 workers = Table(
@@ -208,7 +223,7 @@ batches = Table(
     _run_id(),
     Column("stage", String(16), nullable=False),
     Column("judge", String(128), nullable=False),
-    Column("state", String(12), nullable=False, comment="prepared | submitted | collected | failed"),
+    Column("state", String(12), nullable=False, comment="prepared | submitted | collected | dissolved"),
     Column("provider_id", String(128), nullable=False, default="", comment="the provider's name for it"),
     Column(
         "input_file", String(128), nullable=False, default="", comment="uploaded items, where the provider wants a file"

@@ -125,17 +125,14 @@ def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: 
             said = verdicts.explanations_of(tx, run_id)
         chosen = choose(graded, n)
         if chosen:
-            windows = pd.read_parquet(results / run_id / "exemplars.parquet", columns=["exemplar_id", "tokens", "mark"])
-            windows = windows.set_index("exemplar_id")
+            columns = ["exemplar_id", "tokens", "mark"]
+            table = pd.read_parquet(results / run_id / "exemplars.parquet", columns=columns)
+            windows = {row["exemplar_id"]: (tuple(row["tokens"]), int(row["mark"])) for row in table.to_dict("records")}
             return [
-                _anchor(i, row, said[str(row["explanation_unit_id"])].text, windows) for i, row in enumerate(chosen)
+                Anchor(i, str(r["unit_id"]), said[str(r["explanation_unit_id"])].text, *windows[str(r["exemplar_id"])])
+                for i, r in enumerate(chosen)
             ]
     return []
-
-
-def _anchor(number: int, row: dict[str, object], explanation: str, windows: pd.DataFrame) -> Anchor:
-    window = windows.loc[str(row["exemplar_id"])]
-    return Anchor(number, str(row["unit_id"]), explanation, tuple(window["tokens"]), int(window["mark"]))
 
 
 def _ask(

@@ -55,7 +55,7 @@ def conclude(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[
         night = nights.get(tx, date)
         spent = budgets.spent(tx, f"night {date}")
     assert night is not None
-    summary = _summary(night, dealt_with, drift, date, spent) | {"regressions": regressions}
+    summary = _summary(dict(night), dealt_with, drift, date, spent) | {"regressions": regressions}
     _write(results / "nights" / f"{date}.json", summary)
     index.write(results)
     with ledger.write() as tx:
@@ -129,8 +129,14 @@ def _trend(
         found["reason"] = f"only {pairing.change.n} features have a grade in both versions"
     between = drift.between(before.night, date)
     if between is not None and between.excludes_zero:
-        corrected = trend.corrected(pairing.change, between)
-        found["corrected"] = corrected.plain() | {"verdict": corrected.verdict, "drift": between.plain()}
+        asked = [pd.read_parquet(results / v.run_id / "judgements.parquet") for v in (before, version)]
+        share = trend.fresh_share(asked[0], asked[1])
+        corrected = trend.corrected(pairing.change, between.times(share))
+        found["corrected"] = corrected.plain() | {
+            "verdict": corrected.verdict,
+            "drift": between.plain(),
+            "share": share,
+        }
     return found
 
 

@@ -25,7 +25,7 @@ from autointerp.nightly import versions
 from autointerp.nightly.carriers import Carrier
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.morning import LOCK, conclude
-from autointerp.nightly.sources import Candidate, discover
+from autointerp.nightly.sources import discover
 from autointerp.spec import Spec
 from sae.errors import DictionaryError, SaeError
 

@@ -164,13 +164,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 def state_of(files: Sequence[Path]) -> tuple[str, float]:
     """A mark that changes when a file does, and when the latest one was changed; files that are gone have none."""
-    seen = []
+    seen: list[tuple[str, int, int]] = []
     for path in files:
         try:
             status = path.stat()
         except OSError:
             continue
-        seen.append([path.name, status.st_size, status.st_mtime_ns])
+        seen.append((path.name, status.st_size, status.st_mtime_ns))
     return content_hash(seen), max((ns / 1e9 for _, _, ns in seen), default=0.0)
 
 

@@ -49,6 +49,11 @@ class Change:
             return "unknown"
         return "regression" if self.ci_high < 0 else "improvement" if self.ci_low > 0 else "unchanged"
 
+    def times(self, share: float) -> Change:
+        """The same change where only a share of the answers is concerned."""
+        parts = (None if v is None else v * share for v in (self.difference, self.ci_low, self.ci_high))
+        return Change(*parts, self.n, None if self.error is None else self.error * share, self.freedom)
+
     def plain(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -86,8 +91,20 @@ def compare(before: pd.DataFrame, now: pd.DataFrame) -> Pairing:
     change = mean_change(new.loc[both] - old.loc[both])
     if change.n < MIN_PAIRS:
         change = Change(change.difference, None, None, change.n)
-    means = [float(means.loc[both].mean()) if len(both) else None for means in (old, new)]
-    return Pairing(change, *means, n_only_before=len(old) - len(both), n_only_now=len(new) - len(both))
+    mean_before, mean_now = (float(means.loc[both].mean()) if len(both) else None for means in (old, new))
+    return Pairing(change, mean_before, mean_now, len(old) - len(both), len(new) - len(both))
+
+
+def fresh_share(before: pd.DataFrame, now: pd.DataFrame) -> float:
+    """Share of a run's judgements (by `judgements.parquet`) that are not answers which the run before was given already.
+
+    A question that was answered once is not asked again, so an answer that both versions share cannot have drifted.
+    """
+    old, new = (
+        table.loc[(table["arm"] == "main") & (table["kind"] == "feature") & table["score"].notna(), "call_key"]
+        for table in (before, now)
+    )
+    return float((~new.isin(set(old))).mean()) if len(new) else 0.0
 
 
 def judge_drift(before: Mapping[int, int], now: Mapping[int, int], units: Mapping[int, str]) -> Change:

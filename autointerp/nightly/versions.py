@@ -123,8 +123,7 @@ def _write(ledger: Ledger, version: Version, here: set[str]) -> Version:
         nights.forget_corrupt(tx, version.dictionary_key)
         original = nights.original_of(tx, version.fingerprint) if version.fingerprint else None
         if original and original.state == WAITING and original.dictionary_key not in here:
-            nights.move(tx, original, version.dictionary_key, version.path, version.lineage)
-            return replace(original, dictionary_key=version.dictionary_key, path=version.path, lineage=version.lineage)
+            return nights.move(tx, original, version)
         if original:
             version = replace(version, state=COPY, reason=original.path)
         return nights.add(tx, version)

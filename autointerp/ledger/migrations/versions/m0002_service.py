@@ -131,7 +131,9 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(length=96), nullable=False),
         sa.Column("stage", sa.String(length=16), nullable=False),
         sa.Column("judge", sa.String(length=128), nullable=False),
-        sa.Column("state", sa.String(length=12), nullable=False, comment="prepared | submitted | collected | failed"),
+        sa.Column(
+            "state", sa.String(length=12), nullable=False, comment="prepared | submitted | collected | dissolved"
+        ),
         sa.Column("provider_id", sa.String(length=128), nullable=False, comment="the provider's name for it"),
         sa.Column(
             "input_file",
@@ -198,6 +200,22 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("lease_owner <> ''"),
             postgresql_where=sa.text("lease_owner <> ''"),
+        )
+        batch_op.create_index(
+            "ix_jobs_waiting",
+            ["run_id", "stage", "not_before"],
+            unique=False,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
+    with op.batch_alter_table("judgements", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_judgements_unscored",
+            ["run_id", "outcome"],
+            unique=False,
+            sqlite_where=sa.text("outcome <> 'scored'"),
+            postgresql_where=sa.text("outcome <> 'scored'"),
         )
         batch_op.drop_column("lease_until")
 
