@@ -37,7 +37,8 @@ class Unreachable(AutointerpError):
 class Artifacts:
     """Files by name, such as `harvest-0f3c/plan.json`, below `root`: a path or an fsspec URL (`s3://bucket/prefix`, `memory://x`).
 
-    Raises `UsageError` where the URL, its driver or the credentials are wrong, and `Unreachable` where storage fails.
+    Raises `UsageError` where the URL, its driver or the credentials are wrong, and `Unreachable` where storage fails. Drivers do
+    not survive a fork: open one in each process.
     """
 
     def __init__(self, root: str | Path) -> None:

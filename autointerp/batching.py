@@ -149,7 +149,7 @@ class Batcher:
                 sent = self._write_down(tx, batch_key, self._affordable(tx, questions))
         except Short as short:
             if not short.may_ease:
-                raise budget_error(short, questions[0].bound_usd) from None
+                raise budget_error(short) from None
             self._let_wait(questions, "waiting for money that calls in flight hold")
             return
         if not sent:

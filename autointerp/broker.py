@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from autointerp.settings import Settings
 
 
 def connect(settings: Settings, *, timeout_s: float = 30.0) -> redis.Redis:
-    """A client, safe to share between threads; the connection is made with the first command. Raises `UsageError`."""
+    """A client, safe to share between threads; the connection is made with the first command. Raises `UsageError`.
+
+    It tries once more, at once, as after a restart of Redis; whoever asks knows better than it how long to wait.
+    """
     return redis.Redis.from_url(
         settings.broker_url,
         **(settings.broker_tls or {}),
@@ -16,4 +21,5 @@ def connect(settings: Settings, *, timeout_s: float = 30.0) -> redis.Redis:
         socket_connect_timeout=min(5.0, timeout_s),
         socket_keepalive=True,
         health_check_interval=25,
+        retry=Retry(NoBackoff(), 1),
     )

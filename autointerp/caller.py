@@ -36,7 +36,8 @@ SAME_ERROR_LIMIT = 10
 SHORTEST_PAUSE_S = 30.0
 ASKED_ELSEWHERE_S = 5.0
 """After this long a question that another worker was asking is looked up again."""
-MONEY_WAIT_S = 0.5
+MONEY_WAIT_S, MONEY_PATIENCE_S = 0.5, 10.0
+"""Between looks at a budget that others hold, and until the item makes way: a batch may hold its money for a day."""
 OVERHEAD_TOKENS = 400
 """Tokens that a provider may add around a prompt, for roles and for the schema."""
 
@@ -150,30 +151,31 @@ class Caller:
         reserved = prices.most(bound, prompt.max_tokens, self.price) or 0.0
         month = budgets.month_of(self.limits)
         opening = calls.Opening(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
-        admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
-        try:
-            while True:
-                try:
-                    with self.ledger.write() as tx:
-                        budgets.reserve(tx, self.run_id, reserved, self.limits, month)
-                        call_id = calls.begin(tx, opening, prompt)
-                        if call_id is None:
-                            raise Postponed("another worker is asking the same", ASKED_ELSEWHERE_S)
-                    return _Admitted(call_id, opening, admission)
-                except Short as short:
-                    self._wait_for_money(short, reserved)
-        except BaseException:
-            self.limiter.settle(admission, Settled.unused())
-            raise
+        patience = time.monotonic() + MONEY_PATIENCE_S
+        while True:
+            admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
+            try:
+                with self.ledger.write() as tx:
+                    call_id = calls.begin(tx, opening, prompt)
+                    if call_id is None:
+                        raise Postponed("another worker is asking the same", ASKED_ELSEWHERE_S)
+                    budgets.reserve(tx, self.run_id, reserved, self.limits, month)
+                return _Admitted(call_id, opening, admission)
+            except BaseException as error:
+                self.limiter.settle(admission, Settled.unused())
+                if not isinstance(error, Short):
+                    raise
+                self._wait_for_money(error, patience)
 
-    def _wait_for_money(self, short: Short, needed: float) -> None:
+    def _wait_for_money(self, short: Short, patience: float) -> None:
         """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""
         if self.limiter.aborted:
             raise Aborted
-        if short.may_ease:
-            self.limiter.sleep(MONEY_WAIT_S)
-            return
-        raise budget_error(short, needed)
+        if not short.may_ease:
+            raise budget_error(short)
+        if time.monotonic() > patience:
+            raise Postponed(f"the money of {short.scope} is held by calls in flight", MONEY_PATIENCE_S)
+        self.limiter.sleep(MONEY_WAIT_S)
 
     def succeeded(self) -> None:
         """The provider answers: what waited and failed before is behind us."""
@@ -256,35 +258,38 @@ class _Attempts(Generic[T]):
             state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
             if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
                 state = outcome.reason
-        call = self._call
+        call, duration_s = self._call, time.monotonic() - self._call.started
+
+        def settle(tx: Connection) -> None:
+            calls.end(
+                tx,
+                call.call_id,
+                run_id=self.caller.run_id,
+                state=state,
+                reason=reason,
+                reply=reply,
+                usage=usage,
+                cost_usd=prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
+                reserved_usd=call.opening.reserved_usd,
+                duration_s=duration_s,
+                month=call.opening.month,
+            )
+            if self.conclude is not None and reply is not None and self._answer is not None:
+                self.conclude(tx, self._answer)
+
         try:
-            with self.caller.ledger.write() as tx:
-                calls.end(
-                    tx,
-                    call.call_id,
-                    run_id=self.caller.run_id,
-                    state=state,
-                    reason=reason,
-                    reply=reply,
-                    usage=usage,
-                    cost_usd=prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
-                    reserved_usd=call.opening.reserved_usd,
-                    duration_s=time.monotonic() - call.started,
-                    month=call.opening.month,
-                )
-                if self.conclude is not None and reply is not None and self._answer is not None:
-                    self.conclude(tx, self._answer)
+            self.caller.ledger.insist(settle)
         finally:
             self.caller.limiter.settle(call.admission, Settled.of(outcome))
 
 
-def budget_error(short: Short, needed: float) -> BudgetExceeded:
-    """A budget's end, for whoever has to raise it; `needed` is what the next call could cost."""
+def budget_error(short: Short) -> BudgetExceeded:
+    """A budget's end, for whoever has to raise it."""
     name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
     more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
     return BudgetExceeded(
         f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
-        f" ${needed:.4f} needed; raise it and run the same command to go on"
+        f" ${short.needed:.4f} needed; raise it and run the same command to go on"
     )
 
 

@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import click
 
-from autointerp.errors import WITHHELD_EXIT_CODE, AutointerpError
+from autointerp import cli_service
+from autointerp.cli_base import QUIET, RESULTS, SET, one_line_errors, run_argument
+from autointerp.errors import WITHHELD_EXIT_CODE
 
-P = ParamSpec("P")
-RESULTS = click.option(
-    "--results",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for runs, their ledger and their artifacts.",
-)
-SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then say what judging will cost. Calls no judge.")
-QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-def _errors_in_one_line(command: Callable[P, int | None]) -> Callable[P, None]:
-    """Turn every expected error into one line on stderr and its exit code."""
+class Commands(click.Group):
+    """Lists the commands of one machine and those of the service apart."""
 
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs) or 0
-        except AutointerpError as error:
-            click.echo(f"autointerp: {' '.join(str(error).split())}", err=True)
-            code = error.exit_code
-        except KeyboardInterrupt:
-            click.echo("autointerp: stopped; everything done so far is kept: run the same command to go on", err=True)
-            code = 130
-            _leave_calls_in_flight(code)
-        except Exception as error:
-            if type(error).__module__ != "sae.errors":
-                raise
-            click.echo(f"autointerp: {' '.join(str(error).split())}", err=True)
-            code = 2
-        sys.exit(code)
-
-    return wrapped
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        service = {command.name for command in cli_service.COMMANDS}
+        for title, names in (
+            ("On this machine", [name for name in self.commands if name not in service]),
+            ("With workers", [name for name in self.commands if name in service]),
+        ):
+            limit = formatter.width - 6 - max(map(len, self.commands))
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in names])
 
 
-def _leave_calls_in_flight(code: int) -> None:
-    """Exit at once where threads still wait for replies, as after a second Ctrl-C: the ledger knows of them."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="autointerp-eval", prog_name="autointerp")
 def main() -> None:
     """How interpretable is a dictionary, against the model's own neurons, at every activation strength?
@@ -75,7 +45,7 @@ def main() -> None:
 @DRY_RUN
 @RESULTS
 @QUIET
-@_errors_in_one_line
+@one_line_errors()
 def run(spec: Path, overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
     """Evaluate the dictionary that SPEC (a TOML file) names, and write the report."""
     from autointerp.spec import load
@@ -91,7 +61,7 @@ def run(spec: Path, overrides: tuple[str, ...], dry_run: bool, results: Path, qu
 @DRY_RUN
 @RESULTS
 @QUIET
-@_errors_in_one_line
+@one_line_errors()
 def demo(
     judge: str | None,
     judge_url: str | None,
@@ -123,7 +93,7 @@ def demo(
 )
 @SET
 @QUIET
-@_errors_in_one_line
+@one_line_errors()
 def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool) -> None:
     """Train a dictionary as CONFIG (a TOML file) says, and save it in SAELens' format. Resumes what is in --out."""
     from autointerp.progress import Progress
@@ -138,9 +108,9 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool) -> N
 
 
 @main.command()
-@click.argument("run_id", metavar="RUN", shell_complete=lambda ctx, param, text: _run_ids(text))
+@run_argument()
 @RESULTS
-@_errors_in_one_line
+@one_line_errors()
 def report(run_id: str, results: Path) -> None:
     """Write the report of RUN again from the files in its folder."""
     from autointerp import report as report_
@@ -155,29 +125,18 @@ def report(run_id: str, results: Path) -> None:
 
 @main.command()
 @RESULTS
-@_errors_in_one_line
+@one_line_errors()
 def runs(results: Path) -> None:
-    """List the runs in the results folder, newest first."""
+    """List the runs in the ledger, newest first."""
     from autointerp.listing import list_runs
+    from autointerp.places import existing_ledger
 
-    for line in list_runs(results):
+    for line in list_runs(existing_ledger(results), results):
         click.echo(line)
 
 
 @main.command()
-@click.argument("run_id", metavar="RUN", shell_complete=lambda ctx, param, text: _run_ids(text))
-@RESULTS
-@_errors_in_one_line
-def status(run_id: str, results: Path) -> None:
-    """Say how far RUN is: jobs by stage and state, unscored by reason, cost."""
-    from autointerp.listing import describe_run
-
-    for line in describe_run(results, run_id):
-        click.echo(line)
-
-
-@main.command()
-@_errors_in_one_line
+@one_line_errors()
 def rubrics() -> None:
     """List the rubrics that a spec can name, with their levels."""
     from autointerp import rubric
@@ -190,7 +149,7 @@ def rubrics() -> None:
 
 
 @main.command("spec")
-@_errors_in_one_line
+@one_line_errors()
 def spec_() -> None:
     """Print every key that a spec may hold, with its default."""
     from autointerp.template import template
@@ -200,7 +159,7 @@ def spec_() -> None:
 
 @main.command()
 @RESULTS
-@_errors_in_one_line
+@one_line_errors()
 def doctor(results: Path) -> int:
     """Say what is installed, which keys are set, which device would be used, and what would fail."""
     from autointerp.doctor import examine
@@ -228,14 +187,14 @@ def _carry(spec: Any, results: Path, *, dry_run: bool, quiet: bool, progress: An
     from contextlib import nullcontext
 
     from autointerp import estimate, local
-    from autointerp.ledger import Ledger
+    from autointerp.places import open_ledger
     from autointerp.progress import Progress
     from autointerp.report.index import write as write_index
     from autointerp.report.words import verdict
 
     with nullcontext(progress) if progress else Progress(quiet=quiet) as bars:
         run_ = local.prepare(spec, results, bars)
-        ledger = Ledger.in_folder(results)
+        ledger = open_ledger(results)
         forecast = estimate.forecast(run_, ledger)
         if dry_run:
             click.echo(forecast.describe())
@@ -250,8 +209,8 @@ def _carry(spec: Any, results: Path, *, dry_run: bool, quiet: bool, progress: An
     return WITHHELD_EXIT_CODE if headline.get("withheld") else 0
 
 
-def _run_ids(text: str) -> list[str]:
-    return sorted(p.parent.name for p in Path("results").glob(f"{text}*/summary.json"))
+for _command in cli_service.COMMANDS:
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from autointerp.errors import AutointerpError, UsageError
 from autointerp.judges import open_judge
 from autointerp.judges.base import Judge
 from autointerp.judges.batches import check_transport, open_batches
+from autointerp.judges.limits import Limiter, LocalLimiter
 from autointerp.ledger import Ledger, batches, calls, events, jobs, runs, verdicts
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
@@ -32,6 +33,7 @@ from autointerp.pipeline import Run
 from autointerp.progress import Progress
 from autointerp.records import Explanation
 from autointerp.settings import Settings
+from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
 
 CHUNK = 64
@@ -110,6 +112,7 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
     pipeline.register(ledger, run)
     with ledger.write() as tx:
         jobs.release(tx, run.run_id)
+        batches.free(tx, run.run_id)
         lost = calls.write_off(tx, run.run_id)
         events.add(tx, run.run_id, "begun in one process" if known is None else "taken up in one process")
     if lost:
@@ -117,15 +120,23 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
 
 
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
-    _ask_all(run, ledger, progress, judges.explainer, "explain", {})
+    # One account and model has one limiter, so that what explaining used counts when scoring begins.
+    limiters = {settings: LocalLimiter.of(settings) for settings in (run.spec.explained_by, run.spec.judge)}
+    _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
     pipeline.plan_scoring(ledger, run)
     with ledger.read() as tx:
         said = verdicts.explanations_of(tx, run.run_id)
-    _ask_all(run, ledger, progress, judges.judge, "score", said)
+    _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
 
 
 def _ask_all(
-    run: Run, ledger: Ledger, progress: Progress, judge: Judge, stage: str, said: Mapping[str, Explanation]
+    run: Run,
+    ledger: Ledger,
+    progress: Progress,
+    judge: Judge,
+    stage: str,
+    said: Mapping[str, Explanation],
+    limiters: Mapping[JudgeSettings, Limiter],
 ) -> None:
     """Do every job of a stage, call by call or in batches."""
     settings, limits = pipeline.judge_of(run.spec, stage), run_limits(run.spec)
@@ -138,7 +149,7 @@ def _ask_all(
                 batcher = Batcher(ledger, run, stage, judge, provider, limits, lambda: said, OWNER)
                 _work_in_batches(batcher, progress)
         else:
-            caller = Caller(ledger, run.run_id, judge, settings, limits)
+            caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
             _work(run, ledger, progress, stage, caller, partial(_ask, run, ledger, caller, said))
     finally:
         with ledger.write() as tx:
@@ -183,6 +194,7 @@ def _work(
             jobs.release(tx, run.run_id)
             if caller.doubted:
                 verdicts.withdraw(tx, run.run_id, verdicts.failed(tx, run.run_id, caller.doubted))
+        caller.fresh()
 
 
 def _work_in_batches(batcher: Batcher, progress: Progress) -> None:

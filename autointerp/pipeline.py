@@ -97,10 +97,14 @@ def plan_scoring(ledger: Ledger, run: Run) -> list[Job]:
 def begin(tx: Connection, run_id: str, stage: str, planned: Sequence[Job] | None = None) -> None:
     """Plan a stage: `planned`, which may be there already, or its single job. One that has nothing to do is passed over."""
     planned = [plan.stage_job(stage)] if planned is None else planned
-    if len(planned) <= PLANNED_AT_ONCE:
-        jobs.plan(tx, run_id, planned)
+    jobs.plan(tx, run_id, planned)
+    begun(tx, run_id, stage, empty=not planned)
+
+
+def begun(tx: Connection, run_id: str, stage: str, *, empty: bool) -> None:
+    """Note that a stage's jobs are planned, or that it has none and is passed over."""
     runs.begin_stage(tx, run_id, stage)
-    if not planned:
+    if empty:
         runs.end_stage(tx, run_id, stage)
         begin(tx, run_id, _FOLLOWS[stage])
 
@@ -109,16 +113,22 @@ def advance(tx: Connection, run_id: str) -> bool:
     """Plan what follows the stages whose jobs have all ended. Returns whether anything was planned."""
     moved = False
     for stage, following in _FOLLOWS.items():
-        before = STAGES[: STAGES.index(stage) + 1]
-        if not jobs.exists(tx, run_id, [stage]) or jobs.exists(tx, run_id, before, jobs.UNFINISHED):
-            continue
-        if stage == "harvest" and jobs.exists(tx, run_id, [stage], ("failed",)):
-            continue
-        if not jobs.exists(tx, run_id, [following]):
+        # Looked at once more under the lock: of many who see a stage end one plans what follows.
+        if _ended(tx, run_id, stage) and runs.hold(tx, run_id) and _ended(tx, run_id, stage):
             runs.end_stage(tx, run_id, stage)
             begin(tx, run_id, following)
             moved = True
     return moved
+
+
+def _ended(tx: Connection, run_id: str, stage: str) -> bool:
+    """Whether a stage and all before it have ended, and what follows is not planned yet."""
+    before = STAGES[: STAGES.index(stage) + 1]
+    if jobs.exists(tx, run_id, [_FOLLOWS[stage]]) or not jobs.exists(tx, run_id, [stage]):
+        return False
+    if jobs.exists(tx, run_id, before, jobs.UNFINISHED):
+        return False
+    return stage != "harvest" or not jobs.exists(tx, run_id, [stage], ("failed",))
 
 
 def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:

@@ -41,12 +41,12 @@ def check_broker(settings: Settings) -> None:
         )
 
 
-def check_ledger(settings: Settings) -> None:
+def check_ledger(url: str) -> None:
     """Raise `UsageError` where strangers on other machines could use the ledger's PostgreSQL. SQLite is a file, and passes."""
     import psycopg
     import sqlalchemy as sa
 
-    location = sa.make_url(settings.ledger_url)
+    location = sa.make_url(url)
     host = str(location.host or location.query.get("host") or "")
     if location.get_backend_name() != "postgresql" or not host or host.startswith(("/", "@")):
         return

@@ -28,13 +28,10 @@ class Submitted:
 
 def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:
     """Queue a run under the id that its content gives it: the same spec twice is one run. Raises `UsageError` and `SaeError`."""
-    for settings in (spec.judge, spec.explained_by):
-        price_within(settings, run_limits(spec))
-        check_transport(settings)
     spec = spec.absolute()
-    run_id = inputs.identify(spec, tell).run_id(rubric.load(spec.score.rubric))
+    run_id = run_id_of(spec, tell)
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
-        row = runs.get(tx, run_id)
+        row = runs.hold(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
             return Submitted(run_id, "done")
         at_work = row is not None and row["carrier"] == "fleet" and row["state"] in runs.LIVE
@@ -46,7 +43,7 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
             spec=spec.to_toml(),
             state=str(row["state"]) if row and at_work else "queued",
             carrier="fleet",
-            night=night,
+            night="" if at_work else night,
         )
         if at_work:
             return Submitted(run_id, "queued")
@@ -55,6 +52,14 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
         runs.begin_stage(tx, run_id, "prepare")
         events.add(tx, run_id, "submitted" if row is None else "submitted again")
     return Submitted(run_id, "new" if row is None else "resumed")
+
+
+def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
+    """The id under which a spec's run is queued. Raises what `submit` does."""
+    for settings in (spec.judge, spec.explained_by):
+        price_within(settings, run_limits(spec))
+        check_transport(settings)
+    return inputs.identify(spec, tell).run_id(rubric.load(spec.score.rubric))
 
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:
@@ -96,7 +101,7 @@ def retry(ledger: Ledger, run_id: str, results: Path) -> int:
         stages = [job.stage for job, _ in jobs.failed(tx, run_id)]
         if keys or stages:
             # Whatever is planned and done anew costs nothing where its answers stand in the ledger.
-            jobs.forget(tx, run_id, ["plan", "finish"])
+            jobs.forget(tx, run_id, ["plan"])
             _queue(tx, run_id, f"{len(keys)} failed questions are asked again")
     return len(keys) + len(stages)
 
@@ -118,14 +123,18 @@ def _queue(tx: Connection, run_id: str, said: str) -> None:
 
 
 def _reopen(tx: Connection, run_id: str) -> None:
-    """Free what a sitting in one process left, and give jobs that failed for good another chance."""
-    jobs.release(tx, run_id)
-    calls.write_off(tx, run_id)
+    """Free what nobody alive is at, and give jobs that failed for good another chance. The report is made again in any case."""
+    calls.write_off_orphans(tx, run_id)
+    jobs.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
+    jobs.forget(tx, run_id, ["finish"])
+    if not jobs.exists(tx, run_id, ["merge"], ("done",)):
+        # Questions of a sitting in one process wait for the harvest that the workers look at.
+        jobs.forget_questions(tx, run_id)
 
 
 def _known(tx: Connection, run_id: str) -> Any:
-    row = runs.get(tx, run_id)
+    row = runs.hold(tx, run_id)
     if row is None:
         raise UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs there are")
     return row

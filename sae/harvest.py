@@ -165,7 +165,7 @@ def read_shard(
     Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
     """
     done = 0
-    for rows in [np.concatenate(shard)]:
+    for rows in shard:
         for chosen in batches(corpus, rows, plan.batch_tokens):
             _read_batch(reader, corpus, chosen, plan, limit, sketch)
             done += int(corpus.contexts["length"][chosen].sum())

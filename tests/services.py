@@ -112,13 +112,17 @@ class RedisServer(Server):
     def client(self) -> Any:
         """A redis-py client; over TLS it shows a certificate. Close it, or use it in a `with`."""
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
         files = {"ssl_ca_certs": "ca.crt", "ssl_certfile": "server.crt", "ssl_keyfile": "server.key"} if self.ca else {}
-        return redis.Redis.from_url(self.url, **{name: str(self.folder / file) for name, file in files.items()})
+        return redis.Redis.from_url(
+            self.url, retry=Retry(NoBackoff(), 1), **{name: str(self.folder / file) for name, file in files.items()}
+        )
 
-    def restart(self, empty: bool = False) -> None:
+    def restart(self, empty: bool = False, by: signal.Signals = signal.SIGTERM) -> None:
         """Stop and start with what it held (its append-only file), or with nothing."""
-        self.stop()
+        self._end(by)
         if empty:
             shutil.rmtree(self.folder / "data")
             (self.folder / "data").mkdir()

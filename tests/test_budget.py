@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import ledger_worker
 import planted
 import planted_runs as runs_
+import provider_protocols as wire
 import pytest
 from click.testing import CliRunner, Result
 from planted_brain import think_apart
@@ -16,9 +19,13 @@ from provider_server import Faults, ProviderServer
 from autointerp import caller, explain
 from autointerp.cli import main
 from autointerp.judges import prices, retry
+from autointerp.ledger import Ledger, budgets, nights
+from autointerp.ledger import runs as ledger_runs
+from autointerp.ledger.budgets import Limits
 
 MODEL = runs_.MODELS[0]
 Command = Callable[..., Result]
+N_CALLS = {"run": 1000, "night": 250, "month": 250}
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,45 @@ def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
     bytes_ = len((prompt.system + prompt.user).encode("utf-8", "replace"))
     assert most is not None
     assert most >= (prices.cost(Usage(output_tokens=200, cache_write_tokens=bytes_), price) or 0.0)
+
+
+@pytest.mark.parametrize("scope", ["run", "night", "month"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_200_threads_in_4_processes_make_at_most_the_calls_that_a_budget_is_for(
+    database: str, scope: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """And no fewer than what the replies really cost allows: who finds no money waits while others may give some back."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres_service").database()
+    bound, cost = ledger_worker.MAX_TOKENS, wire.tokens(json.dumps({"reason": "decided by hash", "grade": 2})) + 3
+    most = N_CALLS[scope] * cost
+    ledger = Ledger.open(url)
+    with ledger.write() as tx:
+        for run_id in ("a", "b"):
+            night = "2026-11-21" if scope == "night" else ""
+            ledger_runs.register(tx, run_id=run_id, name="run", spec_hash="", spec="", night=night)
+        nights.begin(tx, "2026-11-21", most if scope == "night" else None)
+    limits = Limits(run=most if scope == "run" else None, month=most if scope == "month" else None)
+    mine = "aaaa" if scope == "run" else "abab"
+    with ProviderServer() as server, ledger_worker.processes(4) as pool:
+        stopped = [
+            pool.submit(ledger_worker.spend, url, server.url, run_id, f"worker-{n}", limits, 50, 40)
+            for n, run_id in enumerate(mine)
+        ]
+        assert [end.result() for end in stopped] == [50] * 4, "every thread went on to the budget's end"
+        billed = [entry.output_tokens for entry in server.books if entry.billed]
+    assert set(billed) == {cost}
+    assert len(billed) <= N_CALLS[scope]
+    assert len(billed) == (most - bound) // cost + 1, "the last call was made while its upper bound fitted"
+    with ledger.read() as tx:
+        rows = [ledger_runs.get(tx, run_id) for run_id in "ab"]
+        paid = {
+            "run": rows[0]["spent_usd"] if rows[0] else 0.0,
+            "night": budgets.spent(tx, "night 2026-11-21"),
+            "month": budgets.spent(tx, f"month {budgets.month_of(limits)}"),
+        }
+    assert paid[scope] == sum(billed)
+    assert sum(row["spent_usd"] for row in rows if row) == sum(billed)
+    assert all(row["reserved_usd"] == row["lost_usd"] == 0.0 for row in rows if row)
+    ledger.close()

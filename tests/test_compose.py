@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import redis
 from compose import FILE, commands_of, load
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from services import free_port
 
 ROOT = FILE.parent
@@ -155,7 +157,10 @@ def test_redis_starts_as_its_command_says(tmp_path: Path) -> None:
             assert {name: client.config_get(name)[name] for name in wanted} == wanted
             assert "secret" not in Path(f"/proc/{process.pid}/cmdline").read_text()
             client.close()
-            with redis.Redis(host="127.0.0.1", port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            with (
+                redis.Redis(host="127.0.0.1", port=port, retry=Retry(NoBackoff(), 0)) as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
                 stranger.ping()
         finally:
             process.terminate()

@@ -203,11 +203,14 @@ def test_no_envelope_and_no_body_breaks_the_guard(value: Any, body: Any, key: st
 
 
 def test_the_services_app_is_behind_the_guard(redis_service: RedisServer) -> None:
-    code = "from workers.app import app; app.send_task('autointerp.judge', ['demo-0123456789abcdef']); import json;"
-    code += "from workers.guard import GUARDED; print(all(app.conf[name] == value for name, value in GUARDED.items()))"
+    code = "from workers import guard; from workers.app import app; connection = app.connection_for_read(); "
+    code += "app.send_task('autointerp.judge', ['demo-0123456789abcdef']); print(connection.as_uri(), "
+    code += "connection.get_transport_cls() is guard.GuardedTransport, app.conf.worker_consumer)"
     env = os.environ | {"AUTOINTERP_BROKER": redis_service.url}
     ended = subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=ROOT, capture_output=True, text=True)
-    assert ended.stdout == "True\n"
+    uri, guarded, consumer = ended.stdout.split()
+    assert uri == f"redis://:**@127.0.0.1:{redis_service.port}/0"
+    assert (guarded, consumer) == ("True", "workers.guard:GuardedConsumer")
     with redis_service.client() as client:
         raw = client.lpop("judge")
     assert problem_with_envelope(json.loads(raw), task=True) == ""

@@ -272,13 +272,13 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
             plan_night(place.ledger, place.config(), "2026-11-19").planned[0].spec
         )
         assert cost is not None
-        # More than one run's forecast and what its last call sets aside, less than two runs.
-        place.night["usd"] = budget = 1.7 * cost
+        # What the first spends is less than its forecast, cached as its questions are; a second does not fit all the same.
+        place.night["usd"] = budget = 1.03 * cost
         first = place.run("2026-11-20")
         spent = runs_.bill(MODEL, server.books)
         assert first is not None
-        assert names(first["scored"]) == ["a"]
-        assert names(first["deferred"]) == ["b"]
+        assert names(first["scored"]) == ["b"], "the newer of two first versions"
+        assert names(first["deferred"]) == ["a"]
         assert "exceeds what was left of night.usd" in first["deferred"][0]["reason"]
         assert 0 < spent <= budget
         assert first["cost_usd"] == pytest.approx(spent)
@@ -287,7 +287,7 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
         place.night["usd"] = budget
         second = place.run("2026-11-21")
         assert second is not None
-        assert names(second["scored"]) == ["b"], "what was left comes first"
+        assert names(second["scored"]) == ["a"], "what was left comes first"
         assert names(second["deferred"]) == ["c"]
         assert runs_.bill(MODEL, server.books) - spent <= budget
     assert "1 left to the next night" in describe(second)[0]
@@ -330,7 +330,10 @@ def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
     trend = place.trend(third["scored"][0]["run_id"])
     assert trend["difference"] < 0
     assert trend["corrected"]["difference"] > trend["difference"]
-    assert trend["corrected"]["drift"]["difference"] == drifted["difference"]
+    assert drifted["difference"] < trend["corrected"]["drift"]["difference"] < 0, (
+        "most judgements are 0 and cannot fall"
+    )
+    assert trend["corrected"]["asked_anew"] > 0.5
     page = (place.results / "index.html").read_text("utf-8")
     assert "the judge has moved" in page
     assert "less the judge&#39;s drift" in page
@@ -383,7 +386,7 @@ def test_the_largest_change_comes_first_and_only_what_changed_is_loaded(
     place.night["order"] = "newest"
     os.utime(place.root / "saes" / "a-v2" / "cfg.json", (time.time() - 120,) * 2)
     planned = plan_night(place.ledger, place.config(), "2026-11-21").planned
-    assert [Path(p.version.path).name for p in planned][0] == "a-v2"
+    assert Path(planned[0].version.path).name == "a-v2"
     assert len(planned) == 3
     assert sorted(Path(path).name for path in loaded) == ["a-v2", "a-v2", "b-v2", "new"]
 

@@ -18,10 +18,6 @@ def settings_for(server: RedisServer, url: str | None = None) -> Settings:
     return Settings(broker=url or server.url, broker_ca=server.ca)  # type: ignore[arg-type]
 
 
-def ledger_at(url: str) -> Settings:
-    return Settings(ledger=url)  # type: ignore[arg-type]
-
-
 def test_a_redis_that_lets_anybody_in_is_refused_in_one_line() -> None:
     with redis_server(config=OPEN) as server:
         for url in (server.url, server.url.replace("//", "//:needless@")):
@@ -103,18 +99,18 @@ def test_a_redis_that_asks_for_certificates_is_not_open() -> None:
 
 
 def test_a_postgres_with_a_password_may_listen_anywhere(postgres_service: PostgresServer) -> None:
-    check_ledger(ledger_at(postgres_service.url))
-    check_ledger(ledger_at(postgres_service.url.replace(str(postgres_service.password), "wrong")))
+    check_ledger(postgres_service.url)
+    check_ledger(postgres_service.url.replace(str(postgres_service.password), "wrong"))
 
 
 def test_a_postgres_that_trusts_must_keep_to_its_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     with postgres_server(trust=True) as server:
-        check_ledger(ledger_at(server.url))
+        check_ledger(server.url)
     with postgres_server(trust=True, config=("listen_addresses=127.0.0.1,198.51.100.7",)) as server:
         monkeypatch.setenv("PGPASSWORD", "needless")
         for url in (server.url, server.url.replace("autointerp@", "autointerp:needless@")):
             with pytest.raises(UsageError) as caught:
-                check_ledger(ledger_at(url))
+                check_ledger(url)
             assert "listens on 127.0.0.1 198.51.100.7: ask for scram-sha-256" in str(caught.value)
             assert "needless" not in str(caught.value)
 
@@ -123,11 +119,11 @@ def test_a_password_from_the_environment_does_not_open_the_door(
     postgres_service: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", str(postgres_service.password))
-    check_ledger(ledger_at(postgres_service.url.replace(f":{postgres_service.password}", "")))
+    check_ledger(postgres_service.url.replace(f":{postgres_service.password}", ""))
 
 
 @pytest.mark.parametrize(
     "url", ["sqlite:///results/ledger.sqlite", "postgresql+psycopg://u@/d", "postgresql+psycopg://u@/d?host=/run/pg"]
 )
 def test_files_and_sockets_pass(url: str) -> None:
-    check_ledger(ledger_at(url))
+    check_ledger(url)

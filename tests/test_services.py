@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from services import PostgresServer, RedisServer, postgres_server, redis_server
 
 
@@ -25,7 +27,10 @@ def test_redis_keeps_its_keys_over_a_kill_and_loses_them_when_asked_to(redis_ser
 
 
 def test_redis_wants_its_password(redis_service: RedisServer) -> None:
-    with redis.Redis(host="127.0.0.1", port=redis_service.port) as client, pytest.raises(redis.AuthenticationError):
+    with (
+        redis.Redis(host="127.0.0.1", port=redis_service.port, retry=Retry(NoBackoff(), 0)) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
         client.ping()
 
 

@@ -45,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
     """A planted world whose blocks are no longer passed by, and whose documents differ in length: so do batches, and rounding."""
-    world = planted.make(tmp_path_factory.mktemp("sharding") / "world", documents=600)
+    world = planted.make(tmp_path_factory.mktemp("sharding") / "world", documents=540)
     rng = random.Random(4)
     words = [json.loads(line)["text"].split(" ") for line in world.corpus.read_text().splitlines()]
     cut = [" ".join(text[: rng.randint(6, len(text))]) for text in words]

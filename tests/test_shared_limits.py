@@ -140,7 +140,7 @@ class BothLimiters(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from("abc"))
     def forget(self, worker: str) -> None:
-        self.window.forget(self.now, worker)
+        self.window.forget(worker)
         self.script.run("forget", worker)
 
     @invariant()

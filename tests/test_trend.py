@@ -140,11 +140,40 @@ def test_anchors_chosen_by_their_grades_must_be_asked_afresh() -> None:
     assert sum(by_choice) > NIGHTS / 4
 
 
+def test_a_drift_that_depends_on_the_grade_is_weighed_as_the_judgements_are() -> None:
+    """A judge that grades one lower, but never below 0, over judgements of which most are 0 and anchors of which a quarter is."""
+    rng = np.random.default_rng(6)
+    quality = rng.choice([0.0, 1.0, 2.0, 3.0], 40_000, p=[0.7, 0.1, 0.1, 0.1])
+
+    def ask(shift: float) -> np.ndarray:
+        return np.clip(np.rint(quality + shift + rng.normal(0, 0.4, len(quality))), 0, 3).astype(int)
+
+    first, second, third = ask(0.0), ask(0.0), ask(-1.0)
+    truth = float((third - second).mean())
+    shares = {grade: float((first == grade).mean()) for grade in range(4)}
+    plain = weighed = 0
+    for _ in range(NIGHTS):
+        picked = np.concatenate([rng.choice(np.flatnonzero(first == grade), 12) for grade in range(4)]).tolist()
+        before, now = ({i: int(given[k]) for i, k in enumerate(picked)} for given in (second, third))
+        units = {i: f"feature-{i}" for i in before}
+        weights = trend.to_population({i: int(first[k]) for i, k in enumerate(picked)}, shares)
+        for_all = trend.judge_drift(before, now, units, weights)
+        assert for_all.ci_low is not None
+        assert for_all.ci_high is not None
+        weighed += for_all.ci_low <= truth <= for_all.ci_high
+        of_anchors = trend.judge_drift(before, now, units)
+        assert of_anchors.ci_low is not None
+        assert of_anchors.ci_high is not None
+        plain += of_anchors.ci_low <= truth <= of_anchors.ci_high
+    assert weighed >= stats.binom.ppf(0.001, NIGHTS, 0.9)
+    assert plain < NIGHTS / 2
+
+
 def test_a_trend_that_is_the_judges_drift_goes_away_when_it_is_taken_off() -> None:
     rng = np.random.default_rng(4)
     features = rng.normal(-0.4, 0.3, 64)
     change = trend.mean_change(features)
-    drift = trend.clustered_change([[x] for x in rng.normal(-0.4, 0.5, 50)])
+    drift = trend.clustered_change([[(1.0, x)] for x in rng.normal(-0.4, 0.5, 50)])
     assert change.verdict == "regression"
     assert drift.excludes_zero
     left = trend.corrected(change, drift)
@@ -170,10 +199,11 @@ def test_only_features_that_both_versions_scored_are_paired() -> None:
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=5), min_size=8, max_size=30))
 def test_clusters_of_one_are_a_plain_t_interval(clusters: list[list[int]]) -> None:
     flat = [cluster[0] for cluster in clusters]
-    single, plain = trend.clustered_change([[x] for x in flat]), trend.mean_change(flat)
+    single, plain = trend.clustered_change([[(2.0, x)] for x in flat]), trend.mean_change(flat)
     assert single.ci_low == pytest.approx(plain.ci_low, abs=1e-9)
     assert single.ci_high == pytest.approx(plain.ci_high, abs=1e-9)
-    assert trend.clustered_change(clusters).difference == pytest.approx(np.mean([x for c in clusters for x in c]))
+    weighted = trend.clustered_change([[(1.0, x) for x in c] for c in clusters])
+    assert weighted.difference == pytest.approx(np.mean([x for c in clusters for x in c]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60), st.integers(1, 20))

@@ -142,10 +142,11 @@ class Context:
 
     def _limiter(self, given: JudgeSettings, judge: Judge) -> Limiter:
         with self._keeping:
-            if given not in self._limiters:
+            key = (given, self.worker_id)
+            if key not in self._limiters:
                 recent = partial(calls.last_minute, self.ledger, judge.name)
-                self._limiters[given] = SharedLimiter.of(given, self._redis, self.worker_id, recent)
-            return self._limiters[given]
+                self._limiters[key] = SharedLimiter.of(given, self._redis, self.worker_id, recent)
+            return self._limiters[key]
 
     def _keep(self, key: Any, make: Callable[[], T]) -> T:
         """What was made under a key, made once even when many threads want it, and let go when others came since."""
@@ -171,15 +172,20 @@ class Context:
             workers.register(tx, self.worker_id, queues=self._queues, version=version("autointerp-eval"))
 
     def _beat(self) -> None:
-        """Count up for as long as the process lives; whoever was taken for dead begins a new life under a new name."""
+        """Count up for as long as the process lives.
+
+        Whoever was taken for dead begins a new life under a new name. So does one whose ledger failed: it may hold leases of
+        which it never heard, and they are freed when the old name is buried.
+        """
+        failures = self.ledger.failures
         while True:
             threading.Event().wait(BEAT_S)
             try:
                 with self.ledger.write() as tx:
                     alive = workers.beat(tx, self.worker_id)
-                if not alive and not self.stopping.is_set():
-                    log.warning("taken for dead, beginning anew", worker=self.worker_id)
-                    self.worker_id = workers.new_id()
+                if (not alive or self.ledger.failures != failures) and not self.stopping.is_set():
+                    log.warning("taken for dead or cut off, beginning anew", worker=self.worker_id)
+                    failures, self.worker_id = self.ledger.failures, workers.new_id()
                     self._register()
             except Exception as error:
                 log.warning("no heartbeat", error=str(error))

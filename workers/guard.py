@@ -2,7 +2,8 @@
 
 Celery believes whoever can write to the broker. Here a message is looked at twice: as it comes from Redis, before its body is
 decoded (`GuardedTransport`), and as a task, before anything of it is used (`GuardedConsumer`). What does not belong is dropped with one line
-in the log and never put back; as messages are hints, nothing is lost by it. Switched on by the settings `GUARDED`.
+in the log and never put back; as messages are hints, nothing is lost by it. Importing this module makes its transport kombu's
+for Redis; the settings `GUARDED` do the rest.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from typing import Any
 
 import celery.worker.consumer
 import kombu.transport.redis
+from kombu.transport import TRANSPORT_ALIASES
 
 LARGEST = 4096
 """Bytes of a whole message, headers included; ours have about 1,200."""
 OWN_QUEUES = ("celery.pidbox", "celeryev")
 """Celery's own traffic: remote control and events, which may be larger and are not tasks."""
 ARGUMENT = re.compile(r"[\w.:-]{1,128}")
-GUARDED = {"worker_consumer": "workers.guard:GuardedConsumer", "broker_transport": "workers.guard:GuardedTransport"}
+GUARDED = {"worker_consumer": f"{__name__}:GuardedConsumer"}
 """Settings of a Celery app that put the guard in place."""
+# By its alias, and not as `broker_transport`, so that the broker's URL stays one that flower can read.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:GuardedTransport"))
 
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _log = logging.getLogger(__name__)

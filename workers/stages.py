@@ -79,7 +79,7 @@ def _plan(context: Context, run_id: str, job: Job) -> None:
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
         runs.end_stage(tx, run_id, "plan")
-        pipeline.begin(tx, run_id, "score", planned)
+        pipeline.begun(tx, run_id, "score", empty=not planned)
         events.add(tx, run_id, f"scoring begun: {len(planned):,} judgements", worker=context.worker_id)
 
 

@@ -157,9 +157,8 @@ class Window:
         self._advance(now)
         self._paused_until = max(self._paused_until, self.now + length)
 
-    def forget(self, now: int, worker: str) -> None:
+    def forget(self, worker: str) -> None:
         """Free the slots of a worker that died. Its calls stay in the window."""
-        self._advance(now)
         for call_id in [call_id for call_id in self._slots if call_id.startswith(f"{worker}/")]:
             del self._slots[call_id]
         self._waiting.pop(worker, None)

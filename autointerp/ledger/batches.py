@@ -58,6 +58,11 @@ def take(connection: Connection, batch_key: str) -> RowMapping | None:
     return connection.execute(statement).mappings().first()
 
 
+def free(connection: Connection, run_id: str) -> None:
+    """Let a run's batches be tended at once: whoever was at them is gone, as the caller, who holds the run's lock, knows."""
+    connection.execute(sa.update(batches).where(batches.c.run_id == run_id).values(next_poll=0.0))
+
+
 def get(connection: Connection, batch_key: str) -> RowMapping | None:
     return connection.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).mappings().first()
 

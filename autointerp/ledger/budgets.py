@@ -1,11 +1,14 @@
 """Money set aside before a call and settled after it: per run, per night and per calendar month.
 
 Each limit is decided by one UPDATE, all of a call's in one transaction, so they hold under any number of threads and workers.
+Rows are always locked in the same order, so that no two transactions wait for each other: calls, runs, budgets, jobs.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +33,16 @@ class Limits:
 class Short(Exception):
     """A reservation that a limit does not allow; the transaction it was tried in must be rolled back."""
 
-    def __init__(self, scope: str, limit: float, spent: float, reserved: float, lost: float) -> None:
-        super().__init__(scope, limit, spent, reserved, lost)
-        self.scope, self.limit, self.spent, self.reserved, self.lost = scope, limit, spent, reserved, lost
+    def __init__(self, scope: str, needed: float, limit: float, spent: float, reserved: float, lost: float) -> None:
+        super().__init__(scope, needed, limit, spent, reserved, lost)
+        self.scope, self.needed, self.limit = scope, needed, limit
+        self.spent, self.reserved, self.lost = spent, reserved, lost
 
     @property
     def may_ease(self) -> bool:
-        """Whether calls in flight may yet give back what they hold."""
-        return self.reserved > ROUNDING
+        """Whether calls in flight may yet give back what they hold, or one just did."""
+        committed = self.spent + self.reserved + self.lost
+        return self.reserved > ROUNDING or committed + self.needed <= self.limit + ROUNDING
 
 
 class NotRunning(Exception):
@@ -57,7 +62,6 @@ def reserve(connection: Connection, run_id: str, usd: float, limits: Limits, mon
     if state != "running":
         raise NotRunning(state)
     for scope, limit in _scopes(connection, night, month, limits):
-        insert_new(connection, budgets, [{"scope": scope}])
         _take(connection, budgets, budgets.c.scope == scope, usd, limit, scope)
 
 
@@ -76,6 +80,35 @@ def settle(connection: Connection, run_id: str, reserved_usd: float, cost_usd: f
     """Turn a reservation into what the call really cost; where that is unknown, all of it stays counted as lost."""
     lost = reserved_usd if cost_usd is None else 0.0
     _move(connection, run_id, month, spent_usd=cost_usd or 0.0, reserved_usd=-reserved_usd, lost_usd=lost)
+
+
+def lose(connection: Connection, lost: Sequence[tuple[str, str, float]]) -> None:
+    """Turn the reservations of calls that will not come back into losses; each with its run and its month."""
+    by_run: defaultdict[str, float] = defaultdict(float)
+    by_scope: defaultdict[str, float] = defaultdict(float)
+    for run_id, _, usd in lost:
+        by_run[run_id] += usd
+    for run_id, usd in sorted(by_run.items()):
+        night = _add(connection, runs, runs.c.run_id == run_id, runs.c.night, reserved_usd=-usd, lost_usd=usd)
+        by_scope[f"night {night}"] += usd if night else 0.0
+    for _, month, usd in lost:
+        by_scope[f"month {month}"] += usd if month else 0.0
+    for scope, usd in sorted(by_scope.items(), reverse=True):  # nights before months, as everywhere
+        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, reserved_usd=-usd, lost_usd=usd)
+
+
+def move_to_night(connection: Connection, run_id: str, night: str) -> None:
+    """Let another night pay for a run from now on, and for what its calls in flight hold."""
+    statement = sa.select(runs.c.night, runs.c.reserved_usd).where(runs.c.run_id == run_id).with_for_update()
+    before, held = connection.execute(statement).one()
+    if before == night:
+        return
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(night=night))
+    if not held:
+        return
+    insert_new(connection, budgets, [{"scope": f"night {night}"}])
+    for scope, usd in sorted({f"night {before}": -held, f"night {night}": held}.items()):
+        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, reserved_usd=usd)
 
 
 def find(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None, month: str = "") -> None:
@@ -118,14 +151,23 @@ def _take(
     if row is not None:
         return tuple(row)
     columns = (table.c.spent_usd, table.c.reserved_usd, table.c.lost_usd)
-    raise Short(scope, limit or 0.0, *connection.execute(sa.select(*columns).where(mine)).one())
+    held = connection.execute(sa.select(*columns).where(mine)).first()
+    if held is None:  # the first call of a night or month
+        insert_new(connection, budgets, [{"scope": scope}])
+        return _take(connection, table, mine, usd, limit, scope, wanted)
+    raise Short(scope, usd, limit or 0.0, *held)
 
 
 def _move(connection: Connection, run_id: str, month: str, **amounts: float) -> None:
     """Add to the columns of the run and of the night and month that pay with it, in the order in which `reserve` took."""
-    values = {name: runs.c[name] + usd for name, usd in amounts.items()}
-    statement = sa.update(runs).where(runs.c.run_id == run_id).values(**values).returning(runs.c.night)
-    night = connection.execute(statement).scalar()
+    night = _add(connection, runs, runs.c.run_id == run_id, runs.c.night, **amounts)
     for scope in ([f"night {night}"] if night else []) + ([f"month {month}"] if month else []):
-        values = {name: budgets.c[name] + usd for name, usd in amounts.items()}
-        connection.execute(sa.update(budgets).where(budgets.c.scope == scope).values(**values))
+        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, **amounts)
+
+
+def _add(
+    connection: Connection, table: Table, mine: ColumnElement[bool], wanted: ColumnElement[str], **amounts: float
+) -> str | None:
+    """Add to the columns of a row, and return one that is wanted."""
+    values = {name: table.c[name] + usd for name, usd in amounts.items()}
+    return connection.execute(sa.update(table).where(mine).values(**values).returning(wanted)).scalar()

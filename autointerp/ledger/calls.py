@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping
 
 from autointerp.judges.base import Prompt, Reply, Usage
 from autointerp.ledger import budgets
-from autointerp.ledger.schema import calls, jobs, texts
+from autointerp.ledger.schema import calls, jobs, texts, workers
 from autointerp.ledger.store import Ledger, insert_new, insert_or_nothing
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
@@ -35,13 +35,21 @@ class Opening:
 def begin(connection: Connection, opening: Opening, prompt: Prompt) -> int | None:
     """Write down a call before it is made, so that a kill leaves a trace of what may have been billed.
 
-    None, and nothing written, while the same question is being asked already, by whomever: one question is asked once.
+    None, and nothing written, while the same question is being asked already, by whomever, or has an answer since it was looked
+    up: one question is asked once.
     """
     system_hash = hashlib.sha256(prompt.system.encode()).hexdigest()
     insert_new(connection, texts, [{"text_hash": system_hash, "text": prompt.system}])
     row = {**vars(opening), "state": OPEN, "system_hash": system_hash, "user": prompt.user, "started_at": time.time()}
     statement = insert_or_nothing(connection, calls).values(**row).returning(calls.c.call_id)
-    return connection.execute(statement).scalar_one_or_none()
+    call_id = connection.execute(statement).scalar_one_or_none()
+    if (
+        call_id is not None
+        and connection.execute(sa.select(sa.exists().where(_answers(opening.run_id, opening.call_key)))).scalar_one()
+    ):
+        connection.execute(sa.delete(calls).where(calls.c.call_id == call_id))
+        return None
+    return call_id
 
 
 def end(
@@ -87,19 +95,26 @@ def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping |
 
     Refusals, truncations and unreadable replies of other runs are not reused.
     """
-    mine = sa.and_(calls.c.run_id == run_id, calls.c.state.not_in((OPEN, ERROR, LOST)))
     statement = (
-        sa.select(calls)
-        .where(calls.c.call_key == call_key, sa.or_(calls.c.state == SCORED, mine))
-        .order_by(calls.c.state != SCORED, calls.c.call_id)
-        .limit(1)
+        sa.select(calls).where(_answers(run_id, call_key)).order_by(calls.c.state != SCORED, calls.c.call_id).limit(1)
     )
     return connection.execute(statement).mappings().first()
+
+
+def _answers(run_id: str, call_key: str) -> ColumnElement[bool]:
+    mine = sa.and_(calls.c.run_id == run_id, calls.c.state.not_in((OPEN, ERROR, LOST)))
+    return sa.and_(calls.c.call_key == call_key, sa.or_(calls.c.state == SCORED, mine))
 
 
 def write_off(connection: Connection, run_id: str) -> int:
     """Mark calls of a run that a kill left open as lost; their upper bounds still count as spent. Returns how many."""
     return len(_write_off(connection, calls.c.run_id == run_id))
+
+
+def write_off_orphans(connection: Connection, run_id: str) -> int:
+    """The same for those calls of a run that nobody alive is making."""
+    living = sa.select(workers.c.worker_id).where(workers.c.state == "live")
+    return len(_write_off(connection, sa.and_(calls.c.run_id == run_id, calls.c.worker.not_in(living))))
 
 
 def write_off_of(connection: Connection, worker: str) -> list[tuple[str, str]]:
@@ -113,8 +128,7 @@ def _write_off(connection: Connection, which: ColumnElement[bool]) -> list[tuple
     columns = (calls.c.run_id, calls.c.job_key, calls.c.reserved_usd, calls.c.month)
     statement = sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill").returning(*columns)
     lost = connection.execute(statement).all()
-    for run_id, _, reserved_usd, month in lost:
-        budgets.settle(connection, run_id, reserved_usd, None, month)
+    budgets.lose(connection, [(run_id, month, reserved_usd) for run_id, _, reserved_usd, month in lost])
     return [(run_id, job_key) for run_id, job_key, _, _ in lost]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from autointerp.ledger.schema import jobs
+from autointerp.ledger.schema import jobs, workers
 from autointerp.ledger.store import insert_new, now
 
 MAX_ATTEMPTS = 5
@@ -62,10 +62,12 @@ def _take(
 ) -> list[Job]:
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, due)
     # Workers pass over each other's choices where the database can; elsewhere they write one at a time.
-    chosen = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(most).with_for_update(skip_locked=True)
+    # The choice is a CTE so that no plan makes it twice, and more of them.
+    choice = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(most).with_for_update(skip_locked=True)
+    chosen = choice.cte("chosen")
     statement = (
         sa.update(jobs)
-        .where(mine, jobs.c.job_key.in_(chosen))
+        .where(mine, jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
         .values(state="leased", lease_owner=owner)
         .returning(*(jobs.c[f] for f in _FIELDS))
     )
@@ -93,6 +95,13 @@ def release(connection: Connection, run_id: str) -> None:
     """Make leased and waiting jobs of a run pending: its only worker is gone, and the caller, who holds its lock, asks anew."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("leased", "waiting")))
     connection.execute(sa.update(jobs).where(mine).values(state="pending", lease_owner=""))
+
+
+def release_orphans(connection: Connection, run_id: str) -> None:
+    """Make jobs of a run pending that nobody alive is at, and those that wait: the run is taken up again."""
+    living = sa.select(workers.c.worker_id).where(workers.c.state == "live")
+    idle = sa.or_(jobs.c.state == "waiting", sa.and_(jobs.c.state == "leased", jobs.c.lease_owner.not_in(living)))
+    connection.execute(sa.update(jobs).where(jobs.c.run_id == run_id, idle).values(state="pending", lease_owner=""))
 
 
 def release_of(connection: Connection, owner: str, begun: Sequence[tuple[str, str]] = ()) -> int:
@@ -190,6 +199,12 @@ def next_due(connection: Connection, run_id: str, stage: str) -> float | None:
 def forget(connection: Connection, run_id: str, stages: Sequence[str]) -> None:
     """Remove the jobs of whole stages, which will be planned again."""
     connection.execute(sa.delete(jobs).where(jobs.c.run_id == run_id, jobs.c.stage.in_(stages)))
+
+
+def forget_questions(connection: Connection, run_id: str) -> None:
+    """Remove unfinished questions, which the stages that plan them will plan again."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
+    connection.execute(sa.delete(jobs).where(mine))
 
 
 def _of(run_id: str, job_key: str) -> ColumnElement[bool]:

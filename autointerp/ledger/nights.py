@@ -46,10 +46,14 @@ class Version:
 
 @dataclass(frozen=True)
 class Anchor:
-    """One question that is asked again every night: an explanation and a window of one unit."""
+    """One question that is asked again every night: an explanation and a window of one unit.
+
+    `grade` is the one by which it was chosen, its stratum; answers count only from when it is asked as an anchor.
+    """
 
     number: int
     unit_id: str
+    grade: int
     explanation: str
     tokens: tuple[str, ...]
     mark: int
@@ -127,7 +131,12 @@ def original_of(connection: Connection, fingerprint: str) -> Version | None:
 
 def move(connection: Connection, version: Version, to: Version) -> Version:
     """A dictionary that still waits lies elsewhere now, or its files were touched."""
-    place = {"dictionary_key": to.dictionary_key, "path": to.path, "lineage": to.lineage, "modified_at": to.modified_at}
+    place: dict[str, Any] = {
+        "dictionary_key": to.dictionary_key,
+        "path": to.path,
+        "lineage": to.lineage,
+        "modified_at": to.modified_at,
+    }
     update(connection, version.dictionary_key, **place)
     return replace(version, **place)
 
@@ -163,7 +172,7 @@ def add_anchors(connection: Connection, anchor_set: str, night: str, chosen: Seq
             "number": anchor.number,
             "night": night,
             "unit_id": anchor.unit_id,
-            "item": json.dumps([anchor.explanation, list(anchor.tokens), anchor.mark]),
+            "item": json.dumps([anchor.grade, anchor.explanation, list(anchor.tokens), anchor.mark]),
             "outcome": "",
         }
         for anchor in chosen
@@ -178,8 +187,8 @@ def anchors_of(connection: Connection, anchor_set: str) -> list[Anchor]:
     statement = sa.select(anchors).where(mine, anchors.c.night == first).order_by(anchors.c.number)
     found = []
     for row in connection.execute(statement).mappings():
-        explanation, tokens, mark = json.loads(row["item"])
-        found.append(Anchor(row["number"], row["unit_id"], explanation, tuple(tokens), mark))
+        grade, explanation, tokens, mark = json.loads(row["item"])
+        found.append(Anchor(row["number"], row["unit_id"], grade, explanation, tuple(tokens), mark))
     return found
 
 

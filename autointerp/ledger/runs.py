@@ -9,6 +9,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
+from autointerp.ledger import budgets
 from autointerp.ledger.schema import runs
 from autointerp.ledger.store import insert_new
 
@@ -32,8 +33,9 @@ def register(
     row = {"run_id": run_id, "name": name, "spec_hash": spec_hash, "spec": spec, "state": state}
     insert_new(connection, runs, [row | {"created_at": now, "updated_at": now}])
     set_state(connection, run_id, state)
-    values = {"spec": spec, "carrier": carrier} | ({"night": night} if night else {})
-    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(spec=spec, carrier=carrier))
+    if night:
+        budgets.move_to_night(connection, run_id, night)
 
 
 def set_state(connection: Connection, run_id: str, state: str, reason: str = "") -> None:
@@ -63,6 +65,11 @@ def harvesting(connection: Connection, harvest_key: str, *, but: str) -> bool:
 
 def get(connection: Connection, run_id: str) -> RowMapping | None:
     return connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).mappings().first()
+
+
+def hold(connection: Connection, run_id: str) -> RowMapping | None:
+    """A run's row, which nobody else changes before this transaction ends."""
+    return connection.execute(sa.select(runs).where(runs.c.run_id == run_id).with_for_update()).mappings().first()
 
 
 def every(connection: Connection) -> list[RowMapping]:

@@ -280,7 +280,7 @@ anchors = Table(
     Column("number", Integer, primary_key=True),
     Column("night", String(10), primary_key=True, comment="the first night chose them; it and each later one ask them"),
     Column("unit_id", String(32), nullable=False),
-    Column("item", AnyText, nullable=False, comment="JSON: explanation, tokens, mark"),
+    Column("item", AnyText, nullable=False, comment="JSON: grade it was chosen by, explanation, tokens, mark"),
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
     Column("call_key", String(64), nullable=True),

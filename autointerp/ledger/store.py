@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from autointerp.errors import AutointerpError, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+PATIENCE_S = 60.0
 
 
 class Ledger:
@@ -28,6 +29,8 @@ class Ledger:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self.failures = 0
+        """Times that the database failed: what was written just before may or may not be there."""
         self._writing: AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         )
@@ -69,6 +72,22 @@ class Ledger:
         ):
             yield connection
 
+    def insist(self, work: Callable[[Connection], None]) -> None:
+        """Do `work` in a transaction of its own, again while a server cannot be reached: a paid answer outlives its restart.
+
+        `work` may be done twice, where only the news of its first time was lost. Raises `AutointerpError` after a minute.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with self.write() as tx:
+                    work(tx)
+                return
+            except AutointerpError:
+                if self.engine.dialect.name == "sqlite" or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises `AutointerpError` when the database cannot be read."""
@@ -80,6 +99,7 @@ class Ledger:
         try:
             yield
         except sa.exc.OperationalError as error:
+            self.failures += 1
             raise AutointerpError(
                 f"ledger {self.engine.url}: {_cause(error)}: what was done so far is kept; mend it and run the same command"
             ) from error

@@ -56,7 +56,10 @@ def failed(connection: Connection, run_id: str, kind: str | None = None) -> list
 
 
 def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
-    """Make jobs pending and forget what came of them, and of those that needed their explanations: the failure was not theirs."""
+    """Make jobs pending and forget what came of them: the failure was not theirs.
+
+    Scores that rest on an explanation among them are forgotten with their jobs: scoring is planned anew when it is there.
+    """
     for start in range(0, len(job_keys), 1000):
         _withdraw(connection, run_id, job_keys[start : start + 1000])
 
@@ -64,14 +67,17 @@ def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> No
 def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
     of_run = jobs.c.run_id == run_id
     named = sa.and_(of_run, jobs.c.job_key.in_(job_keys))
-    units = sa.select(jobs.c.unit_id).where(named, jobs.c.stage == "explain")
-    mine = sa.or_(named, sa.and_(of_run, jobs.c.stage == "score", jobs.c.explanation_unit_id.in_(units)))
+    explained = connection.execute(sa.select(jobs.c.unit_id).where(named, jobs.c.stage == "explain")).scalars().all()
+    resting = sa.and_(of_run, jobs.c.stage == "score", jobs.c.explanation_unit_id.in_(explained))
+    mine = sa.or_(named, resting)
     judged = sa.and_(judgements.c.run_id == run_id, judgements.c.job_key.in_(sa.select(jobs.c.job_key).where(mine)))
     connection.execute(sa.delete(judgements).where(judged))
     connection.execute(
-        sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(units))
+        sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(explained))
     )
-    connection.execute(sa.update(jobs).where(mine).values(state="pending", attempts=0, lease_owner=""))
+    connection.execute(sa.update(jobs).where(named).values(state="pending", attempts=0, lease_owner=""))
+    if explained:
+        connection.execute(sa.delete(jobs).where(resting))
 
 
 def explanations_of(connection: Connection, run_id: str) -> dict[str, Explanation]:

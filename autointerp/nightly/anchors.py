@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date as date_
@@ -47,16 +47,22 @@ class Drift:
     is_llm: bool
     grades: dict[str, dict[int, int]]
     """By night and anchor."""
-    units: dict[int, str]
+    anchors: tuple[Anchor, ...] = ()
     missing: str = ""
 
-    def between(self, before: str, now: str) -> Change | None:
-        """How the grades moved from one night to another; None where it was not measured."""
+    def between(self, before: str, now: str, shares: Mapping[int, float] | None = None) -> Change | None:
+        """How the grades moved from one night to another; None where it was not measured.
+
+        Over the anchors alike, or as it concerns judgements of which each grade has its share in `shares`.
+        """
         if not self.is_llm or before == now:
             return Change(0.0, 0.0, 0.0, 0)
         if self.missing or before not in self.grades or now not in self.grades:
             return None
-        return trend.judge_drift(self.grades[before], self.grades[now], self.units)
+        units = {anchor.number: anchor.unit_id for anchor in self.anchors}
+        strata = {anchor.number: anchor.grade for anchor in self.anchors}
+        weights = None if shares is None else trend.to_population(strata, shares)
+        return trend.judge_drift(self.grades[before], self.grades[now], units, weights)
 
     @property
     def first_night(self) -> str:
@@ -74,11 +80,11 @@ def measure(
     judge = open_judge(template.judge, rubric)
     try:
         if not judge.is_llm or not n:
-            return Drift(judge.name, judge.is_llm, {}, {}, "" if n else "no anchors are asked: night.anchors = 0")
+            return Drift(judge.name, judge.is_llm, {}, missing="" if n else "no anchors are asked: night.anchors = 0")
         set_ = set_of(template, rubric, n)
         chosen = _items(ledger, set_, results, run_ids, n)
         if not chosen:
-            return Drift(judge.name, True, {}, {}, "no judgement is there to choose anchors from")
+            return Drift(judge.name, True, {}, missing="no judgement is there to choose anchors from")
         with ledger.write() as tx:
             nights.add_anchors(tx, set_, date, chosen)
         missing = _ask(ledger, judge, template, rubric, set_, date, chosen, limits)
@@ -88,7 +94,7 @@ def measure(
     with ledger.read() as tx:
         for night, number, _, grade in nights.anchor_scores(tx, set_):
             grades[night][number] = grade
-    return Drift(judge.name, True, dict(grades), {anchor.number: anchor.unit_id for anchor in chosen}, missing)
+    return Drift(judge.name, True, dict(grades), tuple(chosen), missing)
 
 
 def set_of(template: Spec, rubric: Rubric, n: int) -> str:
@@ -129,7 +135,13 @@ def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: 
             table = pd.read_parquet(results / run_id / "exemplars.parquet", columns=columns)
             windows = {row["exemplar_id"]: (tuple(row["tokens"]), int(row["mark"])) for row in table.to_dict("records")}
             return [
-                Anchor(i, str(r["unit_id"]), said[str(r["explanation_unit_id"])].text, *windows[str(r["exemplar_id"])])
+                Anchor(
+                    i,
+                    str(r["unit_id"]),
+                    int(str(r["score"])),
+                    said[str(r["explanation_unit_id"])].text,
+                    *windows[str(r["exemplar_id"])],
+                )
                 for i, r in enumerate(chosen)
             ]
     return []

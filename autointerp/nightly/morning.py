@@ -99,7 +99,7 @@ def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Se
     run_ids = [version.run_id for version in scored]
     if not run_ids:
         judge = template.judge.model
-        return Drift(judge, judge != "embedded", {}, {}, "nothing was scored")
+        return Drift(judge, judge != "embedded", {}, missing="nothing was scored")
     return anchors.measure(ledger, template, date, results, run_ids, config.night.anchors, run_limits(template))
 
 
@@ -127,17 +127,26 @@ def _trend(
     }  # fmt: skip
     if pairing.change.verdict == "unknown":
         found["reason"] = f"only {pairing.change.n} features have a grade in both versions"
-    between = drift.between(before.night, date)
-    if between is not None and between.excludes_zero:
-        asked = [pd.read_parquet(results / v.run_id / "judgements.parquet") for v in (before, version)]
-        share = trend.fresh_share(asked[0], asked[1])
-        corrected = trend.corrected(pairing.change, between.times(share))
-        found["corrected"] = corrected.plain() | {
-            "verdict": corrected.verdict,
-            "drift": between.plain(),
-            "share": share,
-        }
+    if (corrected := _corrected(results, pairing.change, before, version, drift, date)) is not None:
+        found["corrected"] = corrected
     return found
+
+
+def _corrected(
+    results: Path, change: trend.Change, before: Version, version: Version, drift: Drift, date: str
+) -> dict[str, Any] | None:
+    """The trend less the judge's drift since the version before was scored; None where that drift may be 0 or is unknown."""
+    plain = drift.between(before.night, date)
+    if plain is None or not plain.excludes_zero:
+        return None
+    old, new = (pd.read_parquet(results / v.run_id / "judgements.parquet") for v in (before, version))
+    concerned = drift.between(before.night, date, trend.grade_shares(old))
+    assert concerned is not None
+    share = trend.fresh_share(old, new)
+    corrected = trend.corrected(change, concerned.times(share))
+    return corrected.plain() | {
+        "verdict": corrected.verdict, "drift": concerned.times(share).plain(), "asked_anew": share
+    }  # fmt: skip
 
 
 def _said(drift: Drift, since: str, date: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ bootstrap covers less (tests/test_trend.py simulates both kinds of night).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -51,8 +52,11 @@ class Change:
 
     def times(self, share: float) -> Change:
         """The same change where only a share of the answers is concerned."""
-        parts = (None if v is None else v * share for v in (self.difference, self.ci_low, self.ci_high))
-        return Change(*parts, self.n, None if self.error is None else self.error * share, self.freedom)
+        difference, low, high, error = (
+            None if value is None else value * share
+            for value in (self.difference, self.ci_low, self.ci_high, self.error)
+        )
+        return Change(difference, low, high, self.n, error, self.freedom)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,32 +104,51 @@ def fresh_share(before: pd.DataFrame, now: pd.DataFrame) -> float:
 
     A question that was answered once is not asked again, so an answer that both versions share cannot have drifted.
     """
-    old, new = (
-        table.loc[(table["arm"] == "main") & (table["kind"] == "feature") & table["score"].notna(), "call_key"]
-        for table in (before, now)
-    )
+    old, new = (_main_of_features(table)["call_key"] for table in (before, now))
     return float((~new.isin(set(old))).mean()) if len(new) else 0.0
 
 
-def judge_drift(before: Mapping[int, int], now: Mapping[int, int], units: Mapping[int, str]) -> Change:
-    """How a judge's grades of the same anchors moved: now minus before, by anchor; anchors of one unit are one cluster."""
-    shared = sorted(before.keys() & now.keys())
-    by_unit: dict[str, list[int]] = {}
-    for number in shared:
-        by_unit.setdefault(units[number], []).append(now[number] - before[number])
+def grade_shares(judgements: pd.DataFrame) -> dict[int, float]:
+    """Share of each grade among the features' scored judgements of the main arm (by `judgements.parquet`)."""
+    grades = _main_of_features(judgements)["score"].astype(int)
+    return {int(str(grade)): float(share) for grade, share in grades.value_counts(normalize=True).items()}
+
+
+def judge_drift(
+    before: Mapping[int, int],
+    now: Mapping[int, int],
+    units: Mapping[int, str],
+    weights: Mapping[int, float] | None = None,
+) -> Change:
+    """How a judge's grades of the same anchors moved: now minus before, by anchor; anchors of one unit are one cluster.
+
+    `weights`, by anchor, make the mean that of a population whose grades are not as even as the anchors' (see `to_population`).
+    """
+    by_unit: dict[str, list[tuple[float, float]]] = {}
+    for number in sorted(before.keys() & now.keys()):
+        weight = 1.0 if weights is None else weights[number]
+        by_unit.setdefault(units[number], []).append((weight, now[number] - before[number]))
     return clustered_change(list(by_unit.values()))
 
 
-def clustered_change(clusters: Sequence[Sequence[float]]) -> Change:
-    """The mean over all items, with an interval that takes each cluster as one observation.
+def to_population(strata: Mapping[int, int], shares: Mapping[int, float]) -> dict[int, float]:
+    """Weights that give anchors, by the grade that each was chosen by, the shares that grades have among all judgements."""
+    sizes = Counter(strata.values())
+    return {number: shares.get(grade, 0.0) / sizes[grade] for number, grade in strata.items()}
+
+
+def clustered_change(clusters: Sequence[Sequence[tuple[float, float]]]) -> Change:
+    """The mean of (weight, value) items, with an interval that takes each cluster as one observation.
 
     The error of a ratio of sums over G clusters with its factor G / (G - 1), and t with G - 1 degrees (Miller, arXiv 2411.00640).
     """
-    sizes = np.array([len(cluster) for cluster in clusters], dtype=float)
-    if not len(sizes):
+    weighing = [[item for item in cluster if item[0] > 0] for cluster in clusters]
+    kept = [cluster for cluster in weighing if cluster]
+    if not kept:
         return Change(None, None, None, 0)
-    sums = np.array([sum(cluster) for cluster in clusters], dtype=float)
-    mean, g = float(sums.sum() / sizes.sum()), len(sizes)
+    sizes = np.array([sum(weight for weight, _ in cluster) for cluster in kept])
+    sums = np.array([sum(weight * value for weight, value in cluster) for cluster in kept])
+    mean, g = float(sums.sum() / sizes.sum()), len(kept)
     if g < MIN_PAIRS:
         return Change(mean, None, None, g)
     error = math.sqrt(g / (g - 1) * float(((sums - mean * sizes) ** 2).sum())) / float(sizes.sum())
@@ -144,6 +167,11 @@ def corrected(change: Change, drift: Change) -> Change:
     spread = sum(part**2 / freedom for part, freedom in parts)
     freedom = total**2 / spread if spread else change.freedom
     return _interval(difference, math.sqrt(total), freedom, change.n)
+
+
+def _main_of_features(judgements: pd.DataFrame) -> pd.DataFrame:
+    wanted = (judgements["arm"] == "main") & (judgements["kind"] == "feature") & judgements["score"].notna()
+    return judgements.loc[wanted]
 
 
 def _feature_means(units: pd.DataFrame) -> pd.Series[float]:

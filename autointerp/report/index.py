@@ -59,7 +59,7 @@ def drift(found: Mapping[str, Any]) -> str:
     if not found["is_llm"]:
         return f"none: {words.baseline_name(found['judge'])}, not an LLM"
     if found["difference"] is None:
-        return f"not known: {found['reason']}"
+        return str(found["reason"])
     shown = words.estimate(found["difference"], found["ci_low"], found["ci_high"])
     return f"{shown} since {found['since']}" + (": the judge has moved" if found["excludes_zero"] else "")
 

@@ -28,7 +28,7 @@ def upgrade() -> None:
             comment="the first night chose them; each later one asks again",
         ),
         sa.Column("unit_id", sa.String(length=32), nullable=False),
-        sa.Column("item", sa.Text(), nullable=False, comment="JSON: explanation, tokens, mark"),
+        sa.Column("item", sa.Text(), nullable=False, comment="JSON: grade it was chosen by, explanation, tokens, mark"),
         sa.Column("outcome", sa.String(length=24), nullable=False),
         sa.Column("score", sa.Integer(), nullable=True),
         sa.Column("call_key", sa.String(length=64), nullable=True),
@@ -152,10 +152,10 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_batches_run_id_state"), ["run_id", "state"], unique=False)
 
     # Only what a kill left behind can be open twice.
-    op.execute(
-        "UPDATE calls SET state = 'lost' WHERE state = 'open' AND call_id NOT IN"
-        " (SELECT max(call_id) FROM calls WHERE state = 'open' GROUP BY call_key)"
-    )
+    twice = "state = 'open' AND call_id NOT IN (SELECT max(call_id) FROM calls WHERE state = 'open' GROUP BY call_key)"
+    usd = f"(SELECT coalesce(sum(calls.reserved_usd), 0) FROM calls WHERE calls.run_id = runs.run_id AND {twice})"
+    op.execute(f"UPDATE runs SET lost_usd = lost_usd + {usd}, reserved_usd = reserved_usd - {usd}")
+    op.execute(f"UPDATE calls SET state = 'lost', reason = 'in flight at a kill' WHERE {twice}")
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column("worker", sa.String(length=64), server_default="", nullable=False, comment="who makes it")
@@ -208,6 +208,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'waiting'"),
             postgresql_where=sa.text("state = 'waiting'"),
         )
+        batch_op.drop_column("lease_until")
 
     with op.batch_alter_table("judgements", schema=None) as batch_op:
         batch_op.create_index(
@@ -217,7 +218,6 @@ def upgrade() -> None:
             sqlite_where=sa.text("outcome <> 'scored'"),
             postgresql_where=sa.text("outcome <> 'scored'"),
         )
-        batch_op.drop_column("lease_until")
 
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.add_column(

@@ -1,0 +1,91 @@
+"""What a run may ask and cost at most, known from its spec alone: before its harvest nobody knows which units are alive.
+
+Every unit is taken to be alive and every bin to be full. `estimate` counts exactly, after the harvest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autointerp import estimate, explain, rubric, score
+from autointerp.caller import input_bound
+from autointerp.judges import prices
+from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.spec import Judge, Spec
+
+WORD = " written"
+"""Stands for a token: as many bytes as few vocabularies reach on average over a window."""
+
+
+@dataclass(frozen=True)
+class StageBound:
+    """One stage that asks an LLM: its calls at most, dollars if replies are as long as usual, and dollars at most.
+
+    Dollars are None where the price is unknown.
+    """
+
+    stage: str
+    model: str
+    calls: int
+    usual_usd: float | None
+    most_usd: float | None
+
+
+def bounds(spec: Spec) -> list[StageBound]:
+    """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
+    n = n_units(spec)
+    of_a_unit = spec.harvest.bins * spec.score.per_bin * spec.score.repeats + spec.score.shuffled + spec.score.base_rate
+    explaining, scoring = _prompts(spec)
+    stages = [
+        _bound("explain", spec.explained_by, explaining, n, n * explain.TRIES, estimate.EXPLANATION_TOKENS),
+        _bound("score", spec.judge, scoring, n * of_a_unit, n * of_a_unit, estimate.JUDGEMENT_TOKENS),
+    ]
+    return [stage for stage in stages if stage.model != "embedded"]
+
+
+def describe(spec: Spec) -> Iterator[str]:
+    """The bounds in words; nothing for a run that asks no LLM."""
+    stages = bounds(spec)
+    for stage in stages:
+        usual, most = stage.usual_usd, stage.most_usd
+        cost = (
+            f"about ${usual:,.2f}, at most ${most:,.2f}" if usual is not None and most is not None else "cost unknown"
+        )
+        yield f"  {stage.stage:<8} at most {stage.calls:,} calls to {stage.model}: {cost}"
+    if stages:
+        limit = spec.budget.usd
+        stops = "no budget.usd is set" if limit is None else f"budget.usd = {limit:g} stops it in any case"
+        yield f"  if every unit is alive and every bin full, which only the harvest tells; {stops}"
+
+
+def n_units(spec: Spec) -> int:
+    """Units that a spec draws or names."""
+    units = spec.units
+    features = units.features if units.feature_ids is None else len(units.feature_ids)
+    return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
+
+
+def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:
+    """A stand-in for a question of each stage, with as much text as there can be."""
+    scale = rubric.load(spec.score.rubric)
+    tokens = (WORD,) * spec.harvest.window_tokens
+    window = MarkedText(tokens, 0, (10,) * len(tokens))
+    material = ExplainMaterial((window,) * (spec.explain.top + spec.explain.spread), (window,) * spec.explain.quiet)
+    said = (estimate.STAND_IN * 20)[: spec.explain.max_chars]
+    explaining = explain.prompt(scale, material, spec.explained_by.max_output_tokens)
+    return explaining, score.prompt(scale, ScoreMaterial(said, window), spec.judge.max_output_tokens)
+
+
+def _bound(stage: str, judge: Judge, prompt: Prompt, usual: int, calls: int, output_tokens: int) -> StageBound:
+    price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
+    into = estimate.rough_tokens(prompt.system + prompt.user) + estimate.FRAME_TOKENS
+    each = prices.cost(Usage(into, output_tokens), price, batch=batch)
+    most = prices.most(input_bound(prompt), prompt.max_tokens, price, batch=batch)
+    return StageBound(
+        stage,
+        judge.model,
+        calls,
+        None if each is None else usual * each,
+        None if most is None else calls * most,
+    )

@@ -1,0 +1,44 @@
+"""Where the command line finds the ledger: where AUTOINTERP_LEDGER says, or else in the results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from autointerp.errors import UsageError
+from autointerp.ledger import Ledger
+from autointerp.settings import Settings
+
+
+def open_ledger(results: Path, settings: Settings | None = None) -> Ledger:
+    """The ledger, made or migrated where need be. Raises `UsageError`."""
+    given = (settings or Settings.from_env()).ledger
+    return Ledger.in_folder(results, given.get_secret_value() if given else None)
+
+
+def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
+    """The ledger, for commands that only look: they make none. Raises `UsageError`."""
+    settings = settings or Settings.from_env()
+    given = settings.ledger.get_secret_value() if settings.ledger else None
+    path = sqlite_file(given) if given else results / "ledger.sqlite"
+    if path is not None and not path.exists():
+        where = f"{results} holds no ledger" if given is None else f"AUTOINTERP_LEDGER: there is no {path}"
+        raise UsageError(
+            f"{where}: start a run with `autointerp run SPEC` or `autointerp submit SPEC`, or name another --results"
+        )
+    return open_ledger(results, settings)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file behind a URL of SQLite, or None."""
+    location = sa.make_url(url)
+    return Path(location.database) if location.get_backend_name() == "sqlite" and location.database else None
+
+
+def schema_of(ledger: Ledger) -> str:
+    """The revision of a ledger's schema."""
+    from alembic.migration import MigrationContext
+
+    with ledger.read() as connection:
+        return str(MigrationContext.configure(connection).get_current_revision())
