@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # One image for every process of the service. A change of source rebuilds the last two layers only.
-#   docker compose build                                     CPU
-#   docker compose build --build-arg TORCH_INDEX=            the build of torch that PyPI has, for NVIDIA GPUs
+#   docker compose build                                     the build of torch that PyPI has, for NVIDIA GPUs and CPUs
+#   docker compose build --build-arg TORCH_INDEX=URL         another one, such as the smaller CPU build of torch's own index
 
 FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
@@ -11,7 +11,7 @@ WORKDIR /src
 COPY constraints.txt pyproject.toml ./
 
 # By far the largest, and alone: it stays when other packages change.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)"
 

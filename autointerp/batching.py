@@ -66,7 +66,7 @@ class Batcher:
         self._explanations = explanations
 
     def send(self) -> bool:
-        """Lease what is due, finish what is already answered, hand in the rest. Returns whether anything was due.
+        """Lease what is due, finish what is already answered, hand in the rest. Returns whether that brought the run on.
 
         Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; what was not handed in is due again then.
         """
@@ -74,12 +74,11 @@ class Batcher:
             leased = jobs.lease(tx, self.run_id, self.stage, most=MOST_ITEMS, owner=self.owner)
         try:
             questions = [question for job in leased if (question := self._question(job)) is not None]
-            for part in self._parts(questions):
-                self._hand_in(part)
+            handed_in = sum([self._hand_in(part) for part in self._parts(questions)])
         finally:
             with self.ledger.write() as tx:
                 jobs.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
-        return bool(leased)
+        return handed_in > 0 or len(questions) < len(leased)
 
     def walk(self, job: Job, ask: pipeline.Ask) -> None:
         """Let a job ask what it has to, through `ask`."""
@@ -141,8 +140,8 @@ class Batcher:
 
         self.walk(job, ask)
 
-    def _hand_in(self, questions: Sequence[Question]) -> None:
-        """Write a batch down, with as many of the questions as there is money for, and submit it."""
+    def _hand_in(self, questions: Sequence[Question]) -> int:
+        """Write a batch down, with as many of the questions as there is money for, and submit it. Returns how many."""
         batch_key = secrets.token_hex(32)
         try:
             with self.ledger.write() as tx:
@@ -151,19 +150,20 @@ class Batcher:
             if not short.may_ease:
                 raise budget_error(short) from None
             self._let_wait(questions, "waiting for money that calls in flight hold")
-            return
+            return 0
         if not sent:
-            return
+            return 0
         try:
             provider_id = self.provider.submit(batch_key, [_item(batch_key, question) for question in sent])
         except MayRetry as error:
             if error.usage is None or error.usage.known:
                 dissolve(self.ledger, batch_key, self.run_id, error)
-                return
+                return 0
             with self.ledger.write() as tx:  # nobody knows whether it was accepted: whoever tends it finds out
                 batches.update(tx, batch_key, poll_in_s=0.0, reason=str(error))
         except JudgeError as error:
             dissolve(self.ledger, batch_key, self.run_id, error)
+            return 0
         else:
             submitted(
                 self.ledger,
@@ -172,6 +172,7 @@ class Batcher:
                 provider_id,
                 f"batch of {len(sent):,} {self.stage} questions handed in",
             )
+        return len(sent)
 
     def _affordable(self, tx: Connection, questions: Sequence[Question]) -> list[Question]:
         """The first questions, as many as the budgets allow; at least one, for which the reservation then fails."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from autointerp import cli_service
-from autointerp.cli_base import QUIET, RESULTS, SET, one_line_errors, run_argument
+from autointerp.cli_base import QUIET, RESULTS, SET, one_line_errors, run_argument, the_ledger
 from autointerp.errors import WITHHELD_EXIT_CODE
 
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then say what judging will cost. Calls no judge.")
@@ -129,9 +129,8 @@ def report(run_id: str, results: Path) -> None:
 def runs(results: Path) -> None:
     """List the runs in the ledger, newest first."""
     from autointerp.listing import list_runs
-    from autointerp.places import existing_ledger
 
-    for line in list_runs(existing_ledger(results), results):
+    for line in list_runs(the_ledger(results), results):
         click.echo(line)
 
 
@@ -187,14 +186,13 @@ def _carry(spec: Any, results: Path, *, dry_run: bool, quiet: bool, progress: An
     from contextlib import nullcontext
 
     from autointerp import estimate, local
-    from autointerp.places import open_ledger
     from autointerp.progress import Progress
     from autointerp.report.index import write as write_index
     from autointerp.report.words import verdict
 
     with nullcontext(progress) if progress else Progress(quiet=quiet) as bars:
         run_ = local.prepare(spec, results, bars)
-        ledger = open_ledger(results)
+        ledger = the_ledger(results, make=True)
         forecast = estimate.forecast(run_, ledger)
         if dry_run:
             click.echo(forecast.describe())

@@ -6,14 +6,18 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 from click.shell_completion import CompletionItem
 
 from autointerp.errors import AutointerpError
+
+if TYPE_CHECKING:
+    from autointerp.ledger import Ledger
 
 P = ParamSpec("P")
 RESULTS = click.option(
@@ -82,12 +86,22 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
     )
 
 
+def the_ledger(results: Path, *, make: bool = False) -> Ledger:
+    """The ledger, closed when the command ends; one that is not there is made only if told to. Raises `UsageError`."""
+    from autointerp.places import existing_ledger, open_ledger
+
+    ledger = open_ledger(results) if make else existing_ledger(results)
+    click.get_current_context().call_on_close(ledger.close)
+    return ledger
+
+
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
     from autointerp.listing import run_ids
     from autointerp.places import existing_ledger
 
     try:
-        ids = run_ids(existing_ledger(context.params.get("results") or Path("results")))
+        with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
+            ids = run_ids(ledger)
     except AutointerpError:
         return []
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autointerp.cli_base import QUIET, RESULTS, one_line_errors
+from autointerp.cli_base import QUIET, RESULTS, one_line_errors, the_ledger
 
 if TYPE_CHECKING:
     from autointerp.ledger import Ledger
@@ -36,7 +36,6 @@ def nightly(
     from autointerp.nightly import config as config_
     from autointerp.nightly import morning, night
     from autointerp.nightly.carriers import Local
-    from autointerp.places import open_ledger
     from autointerp.progress import Progress
     from autointerp.settings import Settings
 
@@ -47,7 +46,7 @@ def nightly(
         raise UsageError(
             "no CONFIG given and AUTOINTERP_NIGHTLY is not set: name the TOML file that says what to score"
         )
-    wanted, name, ledger = config_.load(path), _date(date), open_ledger(results)
+    wanted, name, ledger = config_.load(path), _date(date), the_ledger(results, make=True)
     with Progress(quiet=quiet) as progress:
         if dry_run:
             for line in night.plan_night(ledger, wanted, name).describe():

@@ -21,6 +21,7 @@ from autointerp.cli_base import (
     is_expected,
     one_line_errors,
     run_argument,
+    the_ledger,
 )
 from autointerp.cli_nightly import nightly
 
@@ -43,10 +44,9 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     Prints a line a spec: the run's id and whether it is new, resumed, queued already, or done. The same spec twice is one run. A
     spec that is wrong is said and passed over: the others are submitted, and the exit code is 2.
     """
-    from autointerp.places import open_ledger
     from autointerp.progress import Progress
 
-    ledger = None if dry_run else open_ledger(results)
+    ledger = None if dry_run else the_ledger(results, make=True)
     with Progress(quiet=quiet) as progress:
         code = _each(specs, lambda path: _submit(ledger, path, overrides, results, progress), "not submitted")
         if ledger is not None:
@@ -94,11 +94,10 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
     from autointerp import listing, watching
     from autointerp import status as status_
     from autointerp.errors import UsageError
-    from autointerp.places import existing_ledger
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other: leave one out")
-    ledger = existing_ledger(results)
+    ledger = the_ledger(results)
     if watch:
         return watching.watch_run(ledger, results, run_id) if run_id else watching.watch_all(ledger, results)
     if as_json:
@@ -123,9 +122,8 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
 def resume(run_ids: tuple[str, ...], results: Path) -> int:
     """Queue RUNs that were stopped, cancelled or failed. What is done stays done."""
     from autointerp import submit as submit_
-    from autointerp.places import existing_ledger
 
-    ledger = existing_ledger(results)
+    ledger = the_ledger(results)
 
     def one(run_id: str) -> None:
         submit_.resume(ledger, run_id, results)
@@ -141,9 +139,8 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
 def cancel(run_ids: tuple[str, ...], results: Path) -> int:
     """Begin nothing more for RUNs. Calls in flight end, and what is done is kept: `resume` goes on from there."""
     from autointerp import submit as submit_
-    from autointerp.places import existing_ledger
 
-    ledger = existing_ledger(results)
+    ledger = the_ledger(results)
 
     def one(run_id: str) -> None:
         submit_.cancel(ledger, run_id)
@@ -161,11 +158,10 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     """Ask again what failed in RUN, and whatever rests on it, and make its report anew."""
     from autointerp import submit as submit_
     from autointerp.errors import UsageError
-    from autointerp.places import existing_ledger
 
     if not failed:
         raise UsageError(f"say what to ask again: `autointerp retry --failed {run_id}`")
-    n = submit_.retry(existing_ledger(results), run_id, results)
+    n = submit_.retry(the_ledger(results), run_id, results)
     click.echo(f"{run_id}  {n:,} failed jobs are queued" if n else f"{run_id}  nothing failed")
 
 
@@ -177,9 +173,8 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
 def logs(run_id: str | None, follow: bool, results: Path) -> None:
     """Print what happened to RUN, in local time; without RUN, what happened to workers."""
     from autointerp import listing, watching
-    from autointerp.places import existing_ledger
 
-    ledger = existing_ledger(results)
+    ledger = the_ledger(results)
     if follow:
         watching.follow_events(ledger, run_id or "")
         return
@@ -194,9 +189,8 @@ def logs(run_id: str | None, follow: bool, results: Path) -> None:
 def workers(everyone: bool, results: Path) -> None:
     """List the workers: id, host, process, queues, and how long ago each beat last."""
     from autointerp.listing import list_workers
-    from autointerp.places import existing_ledger
 
-    for line in list_workers(existing_ledger(results), gone=everyone):
+    for line in list_workers(the_ledger(results), gone=everyone):
         click.echo(line)
 
 
@@ -205,10 +199,10 @@ def workers(everyone: bool, results: Path) -> None:
 @one_line_errors()
 def migrate(results: Path) -> None:
     """Make the ledger, or bring it to this version's schema. Every other command does so too; workers may run meanwhile."""
-    from autointerp.places import open_ledger, schema_of
+    from autointerp.ledger.store import schema_of
 
-    ledger = open_ledger(results)
-    click.echo(f"ledger {ledger.engine.url}: schema {schema_of(ledger)}")
+    ledger = the_ledger(results, make=True)
+    click.echo(f"ledger {ledger.engine.url}: schema {schema_of(ledger.engine)}")
 
 
 COMMANDS: tuple[click.Command, ...] = (submit, status, logs, resume, retry, cancel, workers, nightly, migrate)

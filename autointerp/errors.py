@@ -25,6 +25,10 @@ class UsageError(AutointerpError):
     exit_code = 2
 
 
+class LedgerFailed(AutointerpError):
+    """The ledger's database cannot be reached or written."""
+
+
 class BudgetExceeded(AutointerpError):
     """The next call could exceed `budget.usd`."""
 

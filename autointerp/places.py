@@ -34,11 +34,3 @@ def sqlite_file(url: str) -> Path | None:
     """The file behind a URL of SQLite, or None."""
     location = sa.make_url(url)
     return Path(location.database) if location.get_backend_name() == "sqlite" and location.database else None
-
-
-def schema_of(ledger: Ledger) -> str:
-    """The revision of a ledger's schema."""
-    from alembic.migration import MigrationContext
-
-    with ledger.read() as connection:
-        return str(MigrationContext.configure(connection).get_current_revision())

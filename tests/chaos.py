@@ -140,7 +140,9 @@ class Events:
     def _deliver_again(self) -> None:
         """Messages that wait, that are being worked on, and that were dealt with long ago."""
         with self.fleet.redis.client() as client:
-            current = [(queue, raw) for queue in ("judge", "aggregate", "control") for raw in client.lrange(queue, 0, 9)]
+            current = [
+                (queue, raw) for queue in ("judge", "aggregate", "control") for raw in client.lrange(queue, 0, 9)
+            ]
             for value in client.hvals("unacked"):
                 message, _, queue = json.loads(value)
                 current.append((queue, json.dumps(message).encode()))
@@ -310,7 +312,9 @@ def _check_ledger(ledger: Ledger, ids: Sequence[str], found: Found) -> None:
         "judgements more than one of a question": len(judged) - len({(r["run_id"], r["job_key"]) for r in judged}),
     } | {f"judgements {name}": n for name, n in sorted(outcomes.items())}
     if len(judged) != planned or unfinished or open_calls:
-        broken(f"{planned} judgements planned, {len(judged)} made; {unfinished} jobs unfinished, {open_calls} calls open")
+        broken(
+            f"{planned} judgements planned, {len(judged)} made; {unfinished} jobs unfinished, {open_calls} calls open"
+        )
     if given_up := outcomes["gave_up"] + outcomes["provider_error"]:
         broken(f"{given_up} judgements ended in a provider error, though all such errors passed")
     if any(abs(usd) > 1e-9 for usd in reserved):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import workers.app
 from workers import carry, context, reconcile, stages, tasks
+from workers.beat import Every
 
 app = workers.app.app
 app.conf.broker_transport_options |= {
@@ -15,7 +16,7 @@ app.conf.broker_transport_options |= {
     "unacked_restore_throttle": 1,
 }
 app.conf.visibility_timeout = 2
-app.conf.beat_schedule["reconcile"]["schedule"] = 1.0
+app.conf.beat_schedule["reconcile"]["schedule"] = Every(1.0)
 tasks.JUDGE_S = 10.0
 context.BEAT_S = 1.0
 reconcile.DEAD_S = 6.0

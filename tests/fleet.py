@@ -1,9 +1,9 @@
 """The service as processes: Redis, PostgreSQL, workers and beat, to be stopped, killed and started again.
 
-    with fleet.running(folder) as service:
-        service.start("judge", "worker", "-Q", "judge", "--pool", "threads", "-c", "8")
-        ...
-        service.wait([run_id])
+with fleet.running(folder) as service:
+    service.start("judge", "worker", "-Q", "judge", "--pool", "threads", "-c", "8")
+    ...
+    service.wait([run_id])
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 MODEL = "openai-compatible/qwen"
 OUTPUT_USD_PER_MTOK = 1e6
 """A dollar a token, so that money is counted in whole numbers."""
-MAX_TOKENS = 17
+MAX_TOKENS = 24
 SCHEMA = {"type": "object", "properties": {"grade": {"type": "integer", "enum": [2]}}, "required": ["grade"]}
 
 
@@ -121,14 +122,17 @@ def spend(url: str, server: str, run_id: str, worker: str, limits: Limits, threa
     return stopped
 
 
-def ask_until_answered(url: str, server: str, run_id: str, worker: str, numbers: Sequence[int]) -> list[str]:
-    """The answers to questions, each asked for again while another worker is at it."""
+def ask_until_answered(
+    url: str, server: str, run_id: str, folder: str, number: int, worker: str, numbers: Sequence[int]
+) -> list[str]:
+    """The answers to questions that others ask too, each asked for again while another worker is at it."""
     ledger, found = Ledger.open(url), []
+    meet(folder, number)
     caller = caller_of(ledger, run_id, server, Limits(), worker)
-    for number in numbers:
+    for asked in numbers:
         while True:
             try:
-                answer = caller.ask(question(f"question {number}"), str, Job(f"{worker}-{number}", "score"), 0)
+                answer = caller.ask(question(f"question {asked}"), str, Job(f"{worker}-{asked}", "score"), 0)
                 found.append(str(answer.value))
                 break
             except Postponed:
@@ -138,9 +142,17 @@ def ask_until_answered(url: str, server: str, run_id: str, worker: str, numbers:
     return found
 
 
-def drain(url: str, run_id: str, threads: int, most: int) -> list[str]:
-    """Lease jobs of the score stage on threads until none is left. Returns the keys of all that were leased."""
+def meet(folder: str, number: int) -> None:
+    """Wait until so many processes came here."""
+    (Path(folder) / f"here-{os.getpid()}").touch()
+    while len(list(Path(folder).glob("here-*"))) < number:
+        time.sleep(0.001)
+
+
+def drain(url: str, run_id: str, folder: str, number: int, threads: int, most: int) -> list[str]:
+    """Lease jobs of the score stage on threads, beside other processes, until none is left. Returns the keys of all."""
     ledger = Ledger.open(url)
+    meet(folder, number)
 
     def lease(owner: str) -> list[str]:
         held: list[str] = []
@@ -155,5 +167,3 @@ def drain(url: str, run_id: str, threads: int, most: int) -> list[str]:
     found = at_once([lambda t=t: lease(f"{os.getpid()}-{t}") for t in range(threads)])  # type: ignore[misc]
     ledger.close()
     return [key for keys in found for key in keys]
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from autointerp import caller as caller_
 from autointerp import rubric, score
+from autointerp.answer import Answer, call_key
 from autointerp.caller import Caller, Postponed
 from autointerp.errors import AutointerpError, ProviderStopped
 from autointerp.judges import retry
 from autointerp.judges.base import ItemFailed, MarkedText, MustWait, Prompt, Reply, ScoreMaterial, Usage
-from autointerp.judges.limits import Aborted
-from autointerp.ledger import Ledger, calls, runs
+from autointerp.judges.limits import Aborted, LocalLimiter
+from autointerp.ledger import Ledger, budgets, calls, runs
+from autointerp.ledger.budgets import Limits, NotRunning
+from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.records import Outcome
 from autointerp.spec import Judge as JudgeSettings
@@ -55,22 +59,32 @@ def said(text: str) -> Reply:
     return Reply(text, "complete", Usage(10, 10), MODEL)
 
 
+def job(key: str) -> Job:
+    return Job(key, "score")
+
+
 def question(text: str = "cat") -> Prompt:
     return Prompt("system", text, {}, 100, ScoreMaterial("cats", MarkedText((text,), 0)))
 
 
-@pytest.fixture
-def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Caller, Asked]]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def asking(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[Caller, Asked]]]:
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
-    ledger = Ledger.in_folder(tmp_path)
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_service").database()
+    ledger = Ledger.open(url)
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
 
     def build(say: Callable[[int], Reply], **settings: Any) -> tuple[Caller, Asked]:
         judge = Asked(say)
-        return Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, **settings), 100.0), judge
+        return Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, **settings), Limits(100.0)), judge
 
-    return build
+    yield build
+    ledger.close()
 
 
 def rows(caller: Caller) -> list[sa.RowMapping]:
@@ -84,7 +98,7 @@ def test_an_error_nobody_foresaw_leaves_no_call_open(asking: Callable[..., tuple
 
     caller, _ = asking(broken)
     with pytest.raises(AutointerpError, match="nobody foresaw: TypeError: a bug") as stopped:
-        caller.ask(question(), str, job_key="job", repeat=0)
+        caller.ask(question(), str, job("job"), 0)
     assert isinstance(stopped.value.__cause__, TypeError)
     [row] = rows(caller)
     assert row["state"] == calls.LOST
@@ -103,8 +117,8 @@ def test_the_same_question_at_the_same_time_is_asked_once(asking: Callable[..., 
 
     caller, judge = asking(slow)
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(caller.ask, question(), str, job_key=f"job-{i}", repeat=0) for i in range(8)]
-        other = pool.submit(caller.ask, question(), str, job_key="job", repeat=1)
+        futures = [pool.submit(caller.ask, question(), str, job(f"job-{i}"), 0) for i in range(8)]
+        other = pool.submit(caller.ask, question(), str, job("job"), 1)
     answers = [future.result() for future in futures]
     assert judge.times == 2, "a repeat is a question of its own"
     assert len({answer.value for answer in answers}) == 1
@@ -118,26 +132,26 @@ def test_after_a_failure_the_next_with_the_same_question_asks_anew(asking: Calla
         return said("yes")
 
     caller, judge = asking(first_fails)
-    assert caller.ask(question(), str, job_key="a", repeat=0).outcome is Outcome.PROVIDER_ERROR
-    assert caller.ask(question(), str, job_key="b", repeat=0).value == "yes"
-    assert caller.ask(question(), str, job_key="c", repeat=0).value == "yes"
+    assert caller.ask(question(), str, job("a"), 0).outcome is Outcome.PROVIDER_ERROR
+    assert caller.ask(question(), str, job("b"), 0).value == "yes"
+    assert caller.ask(question(), str, job("c"), 0).value == "yes"
     assert judge.times == 2
 
 
 @pytest.mark.parametrize("text", ["half an emoji \ud83d", "null \0 character"])
 def test_any_text_can_be_written_down(text: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
     caller, _ = asking(lambda number: said(text))
-    answer = caller.ask(question(), str, job_key="a", repeat=0)
+    answer = caller.ask(question(), str, job("a"), 0)
     [row] = rows(caller)
     assert answer.value == row["reply"]
     assert row["reply"].isprintable()
-    assert caller.ask(question(), str, job_key="b", repeat=0).value == answer.value
+    assert caller.ask(question(), str, job("b"), 0).value == answer.value
 
 
 @pytest.mark.parametrize("text", ['{"grade": ' + "9" * 5000 + "}", '{"a":' * 100_000, "{" * 100_000])
 def test_a_reply_that_python_cannot_read_is_unscored(text: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
     caller, _ = asking(lambda number: said(text))
-    answer = caller.ask(question(), lambda reply: score.parse(rubric.load("specificity"), reply), job_key="a", repeat=0)
+    answer = caller.ask(question(), lambda reply: score.parse(rubric.load("specificity"), reply), job("a"), 0)
     assert answer.outcome is Outcome.PARSE_FAILURE
     assert [row["state"] for row in rows(caller)] == [Outcome.PARSE_FAILURE]
 
@@ -150,7 +164,7 @@ def test_stopping_wakes_all_who_wait(asking: Callable[..., tuple[Caller, Asked]]
 
     caller, judge = asking(busy)
     with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(caller.ask, question(text), str, job_key="j", repeat=0) for text in ("a", "a", "b", "c")]
+        futures = [pool.submit(caller.ask, question(text), str, job("j"), 0) for text in ("a", "a", "b", "c")]
         while not judge.times:
             time.sleep(0.001)
         caller.abort()
@@ -163,11 +177,74 @@ def test_a_pause_is_postponed_and_one_too_long_stops_the_run(asking: Callable[..
         raise MustWait("busy", retry_after_s=60.0 if number == 0 else 3600.0)
 
     caller, judge = asking(busy)
-    before = time.time()
     with pytest.raises(Postponed) as postponed:
-        caller.ask(question(), str, job_key="a", repeat=0)
-    assert before + 60 <= postponed.value.not_before <= time.time() + 60
-    caller.fresh()
+        caller.ask(question(), str, job("a"), 0)
+    assert postponed.value.seconds == 60.0
+    with pytest.raises(Postponed) as held:
+        caller.ask(question("another"), str, job("b"), 0)
+    assert 30.0 < held.value.seconds <= 60.0, "everybody who shares the limiter waits"
+    caller.limiter = LocalLimiter.of(JudgeSettings(model=MODEL))
     with pytest.raises(ProviderStopped, match=r"longer than judge\.max_wait_s = 900 allows"):
-        caller.ask(question(), str, job_key="a", repeat=0)
+        caller.ask(question(), str, job("a"), 0)
     assert judge.times == 2
+
+
+def test_a_question_that_another_worker_asks_is_postponed_and_its_answer_found(
+    asking: Callable[..., tuple[Caller, Asked]],
+) -> None:
+    caller, judge = asking(lambda number: said("mine"))
+    key = call_key(judge, question(), 0)
+    with caller.ledger.write() as tx:
+        other = calls.begin(tx, calls.Opening(RUN, "job", key, MODEL, 0.0, "another"), question())
+    assert other is not None
+    with pytest.raises(Postponed, match="another worker is asking the same"):
+        caller.ask(question(), str, job("a"), 0)
+    with caller.ledger.write() as tx:
+        calls.end(
+            tx, other, run_id=RUN, state=calls.SCORED, reason="", reply=said("theirs"), usage=Usage(), cost_usd=0.0,
+            reserved_usd=0.0, duration_s=0.0,
+        )  # fmt: skip
+    assert caller.ask(question(), str, job("a"), 0).value == "theirs"
+    assert judge.times == 0
+    with caller.ledger.read() as tx:
+        row = runs.get(tx, RUN)
+    assert row is not None
+    assert row["reserved_usd"] == 0.0
+
+
+@pytest.mark.parametrize("state", ["stopped", "cancelled", "queued"])
+def test_nothing_is_asked_for_a_run_that_does_not_run(state: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
+    caller, judge = asking(lambda number: said("yes"))
+    with caller.ledger.write() as tx:
+        runs.set_state(tx, RUN, state)
+    with pytest.raises(NotRunning, match=state):
+        caller.ask(question(), str, job("a"), 0)
+    assert (judge.times, rows(caller)) == (0, [])
+
+
+def test_money_held_for_long_by_others_is_not_waited_for(
+    asking: Callable[..., tuple[Caller, Asked]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch may hold it for a day: meanwhile neither a thread nor a place in the limiter is held."""
+    monkeypatch.setattr(caller_, "MONEY_PATIENCE_S", 0.0)
+    monkeypatch.setattr(caller_, "MONEY_WAIT_S", 0.0)
+    caller, _ = asking(lambda number: said("yes"), concurrency=1)
+    with caller.ledger.write() as tx:
+        budgets.reserve(tx, RUN, 100.0, Limits(100.0))
+    for _ in range(2):
+        with pytest.raises(Postponed, match="the money of run run-0 is held by calls in flight"):
+            caller.ask(question(), str, job("a"), 0)
+    with caller.ledger.write() as tx:
+        budgets.settle(tx, RUN, 100.0, 0.0)
+    assert caller.ask(question(), str, job("a"), 0).value == "yes"
+
+
+def test_a_caller_whose_books_cannot_be_kept_frees_its_place(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+    def broken(tx: sa.Connection, answer: Answer[str]) -> None:
+        raise AutointerpError("the disk is full")
+
+    caller, _ = asking(lambda number: said("yes"), concurrency=1)
+    for text in ("a", "b"):
+        with pytest.raises(AutointerpError, match="disk is full"):
+            caller.ask(question(text), str, job(text), 0, broken)
+    assert caller.ask(question("c"), str, job("c"), 0).value == "yes"

@@ -17,6 +17,7 @@ from typing import Any
 import planted
 import planted_runs as runs_
 import pytest
+import report_data
 import tomli_w
 import torch
 from planted_brain import think_apart
@@ -29,11 +30,12 @@ from autointerp.ledger import Ledger, nights
 from autointerp.ledger import runs as run_rows
 from autointerp.nightly import webhook
 from autointerp.nightly.carriers import Carrier, Fleet, Local, usd_at_most
-from autointerp.nightly.config import load
+from autointerp.nightly.config import Night, load
 from autointerp.nightly.morning import describe, finish_night
-from autointerp.nightly.night import plan_night, run_night
+from autointerp.nightly.night import plan_night, preview, run_night
 from autointerp.progress import Progress
-from autointerp.spec import Spec
+from autointerp.report import index
+from autointerp.spec import Judge, Spec
 
 MODEL = runs_.MODELS[0]
 Tensors = dict[str, torch.Tensor]
@@ -284,13 +286,16 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
         assert first["cost_usd"] == pytest.approx(spent)
 
         place.put("c", noisy(2))
-        place.night["usd"] = budget
+        planned = plan_night(place.ledger, place.config(), "2026-11-20").planned
+        assert [Path(p.version.path).name for p in planned] == ["a", "c"]
+        again = place.carrier().forecast(planned[0].spec)
+        assert again is not None
+        place.night["usd"] = budget = 1.03 * again
         second = place.run("2026-11-21")
         assert second is not None
-        assert names(second["scored"]) == ["a"], "what was left comes first"
-        assert names(second["deferred"]) == ["c"]
+        assert "a" in names(second["scored"])
         assert runs_.bill(MODEL, server.books) - spent <= budget
-    assert "1 left to the next night" in describe(second)[0]
+    assert "1 left to the next night" in describe(first)[0]
 
 
 def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
@@ -402,6 +407,10 @@ def test_a_dictionary_that_does_not_fit_fails_alone(place: Place) -> None:
     config = json.loads((folder / "cfg.json").read_text())
     (folder / "cfg.json").write_text(json.dumps(config | {"d_in": 40}))
     place.settle(folder)
+    said = preview(place.ledger, place.config(), "2026-11-20", place.carrier())
+    assert any("good: about $0.0000" in line for line in said)
+    assert any("narrow: no forecast: " in line for line in said)
+    assert place.runs() == []
     night = place.run("2026-11-20")
     assert night is not None
     assert names(night["scored"]) == ["good"]
@@ -510,6 +519,58 @@ def test_mistakes_in_the_file_are_one_line(place: Place, change: dict[str, Any],
     with pytest.raises(UsageError, match=said) as caught:
         load(place.root / "nightly.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "nightly.md").read_text(encoding="utf-8")
+    (tmp_path / "nightly.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    config = load(tmp_path / "nightly.toml")
+    assert [config.night.usd, len(config.sources)] == [20.0, 3]
+    assert config.sources[0].folder == str(tmp_path / "checkpoints" / "*")
+    keys = [f"`{section}.{key}`" for section, model in (("night", Night),) for key in model.model_fields]
+    assert [key for key in keys if key not in page] == []
+
+
+def test_batches_are_the_default_where_the_provider_itself_is_asked(place: Place) -> None:
+    if "transport" not in Judge.model_fields:
+        pytest.skip("this version of the spec has no transport")
+    transports = {}
+    for model, more in (
+        ("anthropic/claude-haiku-4-5", {}),
+        ("openai/gpt-5.4-mini", {}),
+        ("openai/gpt-5.4-mini ", {"base_url": "http://127.0.0.1:9/v1"}),
+        ("anthropic/claude-haiku-4-5 ", {"transport": "calls"}),
+        ("embedded", {}),
+    ):
+        config = place.config()
+        config.spec["judge"] = {"model": model.strip(), **more}
+        transports[model] = config.template().judge.transport
+    assert list(transports.values()) == ["batch", "batch", "calls", "calls", "calls"]
+
+
+def test_the_index_shows_hostile_names_as_text(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2)
+    evil = "<script>window.pwned=1</script>{{7*7}}\x1b[31m\u202e"
+    entry = {"path": f"/x/{evil}", "lineage": evil, "reason": evil, "run_id": "run"}
+    drift = {"judge": evil, "is_llm": True, "since": evil, "n_anchors": 5, "difference": -0.5, "ci_low": -0.6}
+    drift |= {"ci_high": -0.4, "excludes_zero": True, "reason": evil}
+    change = {"difference": -0.5, "ci_low": -0.6, "ci_high": -0.4}
+    trend = {"night": "2026-11-21", "lineage": evil, "verdict": "regression", "reason": evil, "mean_now": 1.0}
+    trend |= change | {"previous_run_id": evil, "judge_drift": drift, "corrected": change | {"drift": change}}
+    night = {"night": evil, "cost_usd": 1.0, "budget_usd": 2.0, "notes": [evil], "judge_drift": drift}
+    night |= {key: [entry] for key in ("scored", "copies", "corrupt", "failed", "deferred")}
+    (tmp_path / "run" / "trend.json").write_text(json.dumps(trend))
+    (tmp_path / "nights").mkdir()
+    (tmp_path / "nights" / "2026-11-21.json").write_text(json.dumps(night))
+    (tmp_path / "nights" / "2026-11-20.json").write_text("[]")
+    index.write(tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert made["name"] in page
+    assert page.count("&lt;script&gt;") > 10
+    assert "<script" not in page
+    assert not set("\x1b\u202e") & set(page)
+    assert "{{7*7}}" in page
+    assert "Not readable by this version: nights/2026-11-20.json." in page
 
 
 def test_a_budget_needs_a_price(place: Place) -> None:

@@ -6,6 +6,8 @@ reads, and only that; its monotonic clock goes on, as on a machine whose clock i
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import json
 import os
 import shutil
@@ -56,6 +58,15 @@ time_t time(time_t *now) {
 }
 """
 """libfaketime 0.9.10 lets `time.sleep` fail where the monotonic clock is left alone, so the few lines are our own."""
+
+
+PRELOADED = (
+    *("anthropic", "celery.bin.celery", "openai", "pandas", "psycopg", "scipy.stats", "torch"),
+    "transformers.models.llama.modeling_llama",
+    *("autointerp.batching", "autointerp.report", "autointerp.summary", "autointerp.tables", "autointerp.tending"),
+    *("sae.exemplars", "sae.harvest"),
+)
+"""What workers import, except what reads their settings: `workers` itself."""
 
 
 class Clock:
@@ -127,22 +138,8 @@ class Forked:
 
 def main() -> None:
     """Serve requests, a JSON array a line, until the asker is gone."""
-    import anthropic  # noqa: F401
-    import celery.bin.celery
-    import openai  # noqa: F401
-    import pandas  # noqa: F401
-    import psycopg  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import torch  # noqa: F401
-    from transformers import LlamaForCausalLM  # noqa: F401
-
-    import autointerp.batching
-    import autointerp.report
-    import autointerp.summary
-    import autointerp.tables
-    import sae.exemplars
-    import sae.harvest  # noqa: F401
-
+    for name in PRELOADED:
+        importlib.import_module(name)
     ended: dict[int, int] = {}
     alive: set[int] = set()
     answers = os.fdopen(os.dup(1), "w")
@@ -174,14 +171,13 @@ def _become(arguments: list[str], environment: dict[str, str], log: str, clock: 
     from celery.bin.celery import main as celery_main
 
     os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody outlives the zygote
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.update(environment)
     if clock:
-        import ctypes
-
         ctypes.CDLL(os.environ["ZYGOTE_CLOCK"]).follow(clock.encode())
     sys.argv = ["celery", *arguments]
     try:

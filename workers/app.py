@@ -15,10 +15,12 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from autointerp import logs, security
 from autointerp.errors import AutointerpError
 from autointerp.settings import Settings
+from workers.beat import Every
 from workers.guard import GUARDED
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 RECONCILE_S = 5.0
+STALE_S = 86_400.0
 VISIBILITY_S = 3600
 """Redis hands a message out again after this long; ours end long before, and would do no harm twice."""
 
@@ -49,6 +51,7 @@ def make_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         beat_schedule=schedule(settings),
+        beat_scheduler="workers.beat:SteadyScheduler",
         timezone="UTC",
         **GUARDED,
     )
@@ -56,9 +59,9 @@ def make_app(settings: Settings) -> Celery:
 
 
 def schedule(settings: Settings) -> dict[str, Any]:
-    """What beat sends: reminders, each of which goes stale before the next."""
+    """What beat sends: reminders. They go stale in a day, so that no clock an hour off makes them so on arrival."""
     entries: dict[str, Any] = {
-        "reconcile": {"task": "autointerp.reconcile", "schedule": RECONCILE_S, "options": {"expires": RECONCILE_S}}
+        "reconcile": {"task": "autointerp.reconcile", "schedule": Every(RECONCILE_S), "options": {"expires": STALE_S}}
     }
     return entries
 

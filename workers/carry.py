@@ -6,14 +6,16 @@ Errors that end a run, a stop asked for elsewhere, and jobs that must wait all g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
 import structlog
 
 from autointerp import pipeline, tending
 from autointerp.caller import Postponed
-from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped
+from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped
 from autointerp.judges.limits import Aborted
 from autointerp.ledger import batches, budgets, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
@@ -26,20 +28,48 @@ LEASE_S, MOST_LEASED = 1.0, 16
 FAULT_WAIT_S = 10.0
 
 
-def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) -> bool:
-    """Do jobs of stages that ask nobody, one lease at a time. Returns whether there may be more when the time was over."""
-    owner, until = context.worker_id, time.monotonic() + seconds
+Ended = Literal["more", "moved", "nothing"]
+"""How a task's time ended: with work left, with a stage of the run ended by it, or with neither."""
+
+
+def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) -> Ended:
+    """Do jobs of stages that ask nobody, one lease at a time."""
+    with _living(context) as owner:
+        return _stages(context, run_id, names, seconds, owner)
+    return "nothing"
+
+
+def questions(context: Context, run_id: str, seconds: float) -> Ended:
+    """Ask a run's due questions one after another."""
+    with _living(context) as owner:
+        return _questions(context, run_id, seconds, owner)
+    return "nothing"
+
+
+@contextmanager
+def _living(context: Context) -> Iterator[str]:
+    """A life to work under. Where the ledger fails, work ends; what was held is freed with that life."""
+    with context.life() as owner:
+        try:
+            yield owner
+        except LedgerFailed as error:
+            log.warning("work broken off", error=str(error))
+
+
+def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float, owner: str) -> Ended:
+    until = time.monotonic() + seconds
+    ended: Ended = "nothing"
     while time.monotonic() < until and not context.stopping.is_set():
         job = next(filter(None, (_lease(context, run_id, stage, 1, owner) for stage in names)), None)
         if not job:
-            return False
+            return ended
         _do(context, run_id, job[0], owner, partial(stages_.do, context, run_id, job[0]))
-    return True
+        ended = "moved"
+    return "more"
 
 
-def questions(context: Context, run_id: str, seconds: float) -> bool:
-    """Ask a run's due questions one after another. Returns whether there may be more when the time was over."""
-    owner, until, most = context.worker_id, time.monotonic() + seconds, 1
+def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:
+    until, most = time.monotonic() + seconds, 1
     spec = context.spec(run_id)
     one_by_one = [stage for stage in jobs.QUESTIONS if pipeline.judge_of(spec, stage).transport == "calls"]
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
@@ -49,8 +79,7 @@ def questions(context: Context, run_id: str, seconds: float) -> bool:
         for stage in one_by_one:
             leased = leased or _lease(context, run_id, stage, most, owner)
         if not leased:
-            _advance(context, run_id)
-            return False
+            return "moved" if _advance(context, run_id) else "nothing"
         started, done = time.monotonic(), 0
         for job in leased:
             if context.stopping.is_set() or not _ask(context, run_id, job, owner):
@@ -59,10 +88,10 @@ def questions(context: Context, run_id: str, seconds: float) -> bool:
         if done < len(leased):
             with context.ledger.write() as tx:
                 jobs.put_back(tx, run_id, [job.job_key for job in leased[done:]], owner)
-            return False
+            return "nothing"
         each = (time.monotonic() - started) / len(leased)
         most = max(1, min(MOST_LEASED, round(LEASE_S / max(each, 1e-3))))
-    return True
+    return "more"
 
 
 def send(context: Context, run_id: str, stage: str, until: float) -> None:
@@ -104,7 +133,7 @@ def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]
         except budgets.NotRunning:
             pass
         except (BudgetExceeded, ProviderStopped) as error:
-            _stop(context, run_id, stage, error)
+            _stop(context, run_id, stage, context.worker_id, error)
         except Exception as error:
             log.error("batch failed", error=str(error), exc_info=error)
 
@@ -140,7 +169,7 @@ def _ask(context: Context, run_id: str, job: Job, owner: str) -> bool:
 
     def ask() -> None:
         run = context.run(run_id)
-        caller = context.caller(run, job.stage)
+        caller = context.caller(run, job.stage, owner)
         if job.stage == "explain":
             pipeline.explain_unit(context.ledger, run, caller.ask, job)
         else:
@@ -166,15 +195,17 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
         except (BudgetExceeded, ProviderStopped) as error:
             with context.ledger.write() as tx:
                 jobs.put_back(tx, run_id, [job.job_key], owner)
-            _stop(context, run_id, job.stage, error)
+            _stop(context, run_id, job.stage, owner, error)
             return False
+        except LedgerFailed:
+            raise
         except Exception as error:
             return _fault(context, run_id, job, owner, error)
 
 
-def _stop(context: Context, run_id: str, stage: str, error: AutointerpError) -> None:
+def _stop(context: Context, run_id: str, stage: str, owner: str, error: AutointerpError) -> None:
     """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
-    doubted = context.caller(context.run(run_id), stage).doubted
+    doubted = context.caller(context.run(run_id), stage, owner).doubted
     with context.ledger.write() as tx:
         if not runs.stop(tx, run_id, str(error)):
             return
@@ -200,6 +231,6 @@ def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception
     return not final
 
 
-def _advance(context: Context, run_id: str) -> None:
+def _advance(context: Context, run_id: str) -> bool:
     with context.ledger.write() as tx:
-        pipeline.advance(tx, run_id)
+        return pipeline.advance(tx, run_id)

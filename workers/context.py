@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -48,15 +49,29 @@ class Context:
         self.artifacts = Artifacts(settings.artifacts_root)
         self.opened = Opened()
         self.stopping = threading.Event()
-        self.worker_id = workers.new_id()
+        self.worker_id = ""
+        self._working: Counter[str] = Counter()
+        """Tasks at work under each name that this process has had and that is not buried."""
         self._queues = queues
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._keeping = threading.Lock()
         self._making: dict[Any, threading.Lock] = {}
         self._limiters: dict[Any, SharedLimiter] = {}
         self._redis = broker.connect(settings)
-        self._register()
+        self._begin_anew()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    @contextmanager
+    def life(self) -> Iterator[str]:
+        """The name under which a task leases jobs and makes calls: alive until its last task has ended, whatever begins meanwhile."""
+        with self._keeping:
+            name = self.worker_id
+            self._working[name] += 1
+        try:
+            yield name
+        finally:
+            with self._keeping:
+                self._working[name] -= 1
 
     def spec(self, run_id: str) -> Spec:
         """A run's spec as the ledger holds it now."""
@@ -93,16 +108,16 @@ class Context:
 
         return self._keep(("said", run_id, row["stage_s"]), read)
 
-    def caller(self, run: Run, stage: str) -> Caller:
+    def caller(self, run: Run, stage: str, worker: str) -> Caller:
         """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
         given, limits = pipeline.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
             judge = self._judge(given, run)
-            limiter = self._limiter(given, judge) if judge.is_llm else None
-            return Caller(self.ledger, run.run_id, judge, given, limits, limiter=limiter, worker=self.worker_id)
+            limiter = self._limiter(given, judge, worker) if judge.is_llm else None
+            return Caller(self.ledger, run.run_id, judge, given, limits, limiter=limiter, worker=worker)
 
-        return self._keep(("caller", run.run_id, given, limits, self.worker_id), make)
+        return self._keep(("caller", run.run_id, given, limits, worker), make)
 
     def forget(self, worker_id: str) -> None:
         """Free what a dead worker held in the limiters."""
@@ -134,18 +149,19 @@ class Context:
         """Free what this worker still holds, and say that it is gone."""
         self.stop()
         with self.ledger.write() as tx:
-            workers.bury(tx, self.worker_id)
+            for name in self._working:
+                workers.bury(tx, name)
         self.ledger.close()
 
     def _judge(self, given: JudgeSettings, run: Run) -> Judge:
         return self._keep(("judge", given, run.rubric.hash), lambda: open_judge(given, run.rubric))
 
-    def _limiter(self, given: JudgeSettings, judge: Judge) -> Limiter:
+    def _limiter(self, given: JudgeSettings, judge: Judge, worker: str) -> Limiter:
         with self._keeping:
-            key = (given, self.worker_id)
+            key = (given, worker)
             if key not in self._limiters:
                 recent = partial(calls.last_minute, self.ledger, judge.name)
-                self._limiters[key] = SharedLimiter.of(given, self._redis, self.worker_id, recent)
+                self._limiters[key] = SharedLimiter.of(given, self._redis, worker, recent)
             return self._limiters[key]
 
     def _keep(self, key: Any, make: Callable[[], T]) -> T:
@@ -167,28 +183,45 @@ class Context:
                     self._kept.popitem(last=False)
             return made
 
-    def _register(self) -> None:
-        with self.ledger.write() as tx:
-            workers.register(tx, self.worker_id, queues=self._queues, version=version("autointerp-eval"))
-
     def _beat(self) -> None:
         """Count up for as long as the process lives.
 
         Whoever was taken for dead begins a new life under a new name. So does one whose ledger failed: it may hold leases of
-        which it never heard, and they are freed when the old name is buried.
+        which it never heard, and they are freed when the old name is buried, after its last task.
         """
         failures = self.ledger.failures
         while True:
             threading.Event().wait(BEAT_S)
             try:
-                with self.ledger.write() as tx:
-                    alive = workers.beat(tx, self.worker_id)
-                if (not alive or self.ledger.failures != failures) and not self.stopping.is_set():
+                alive = self._live_on() and self.ledger.failures == failures
+                if not alive and not self.stopping.is_set():
                     log.warning("taken for dead or cut off, beginning anew", worker=self.worker_id)
-                    failures, self.worker_id = self.ledger.failures, workers.new_id()
-                    self._register()
+                    failures = self.ledger.failures
+                    self._begin_anew()
             except Exception as error:
                 log.warning("no heartbeat", error=str(error))
+
+    def _live_on(self) -> bool:
+        """One beat of every life, and the end of those that have no task left. Returns whether the newest one is known to live."""
+        with self._keeping:
+            ended = [name for name, tasks in self._working.items() if not tasks and name != self.worker_id]
+            lives = [name for name in self._working if name not in ended]
+        with self.ledger.write() as tx:
+            alive = {name: workers.beat(tx, name) for name in lives}
+            for name in ended:
+                workers.bury(tx, name)
+        with self._keeping:
+            for name in ended:
+                del self._working[name]
+        return alive[self.worker_id]
+
+    def _begin_anew(self) -> None:
+        name = workers.new_id()
+        with self.ledger.write() as tx:
+            workers.register(tx, name, queues=self._queues, version=version("autointerp-eval"))
+        with self._keeping:
+            self.worker_id = name
+            self._working[name] += 0
 
 
 queues = ""

@@ -17,6 +17,8 @@ from workers.context import Context
 
 DEAD_S = 20.0
 """A worker whose beats did not count up for so long, by the watcher's own clock, is dead."""
+SHORTEST_S = 0.5
+"""Between two passes of one process."""
 MOST_QUEUED = 512
 """Hints in a queue at most: more would tell nothing more."""
 QUEUE_OF = {
@@ -35,11 +37,13 @@ log = structlog.get_logger()
 _busy = threading.Lock()
 _seen: dict[str, tuple[int, float]] = {}
 """For each worker its beats, and when on this process's monotonic clock they counted up last."""
+_last = float("-inf")
 
 
 def once(context: Context, publish: Publish) -> None:
-    """One pass; none while another is going on in this process."""
-    if not _busy.acquire(blocking=False):
+    """One pass; none while another is going on in this process, or has just ended: reminders may have piled up."""
+    global _last
+    if time.monotonic() - _last < SHORTEST_S or not _busy.acquire(blocking=False):
         return
     try:
         _bury_the_dead(context)
@@ -52,12 +56,15 @@ def once(context: Context, publish: Publish) -> None:
         for batch_key in tended:
             publish("tend", batch_key)
         hint(context, live, publish)
+        _last = time.monotonic()
     finally:
         _busy.release()
 
 
 def _bury_the_dead(context: Context) -> None:
     now = time.monotonic()
+    if now - _last > DEAD_S / 2:  # who could not look, as while the ledger was away, has missed beats
+        _seen.clear()
     with context.ledger.read() as tx:
         living = {row["worker_id"]: row["beat"] for row in workers.live(tx)}
     for worker_id in set(_seen) - set(living):
@@ -81,6 +88,14 @@ def _give_up_and_advance(context: Context, run_id: str) -> None:
             if job.stage not in jobs.QUESTIONS:
                 runs.set_state(tx, run_id, "failed", said)
         pipeline.advance(tx, run_id)
+
+
+def hint_next(context: Context, run_id: str, publish: Publish) -> None:
+    """Say at once where a run goes on after a stage, instead of at the next pass."""
+    with context.ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    if row is not None and row["state"] in runs.LIVE:
+        hint(context, [run_id], publish)
 
 
 def hint(context: Context, live: Sequence[str], publish: Publish) -> None:

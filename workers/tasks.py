@@ -10,18 +10,30 @@ ACTIVATIONS_S, JUDGE_S, AGGREGATE_S = 300.0, 30.0, 30.0
 message out again."""
 
 
+def publish(task: str, key: str) -> None:
+    """Send a hint: a task's name without its prefix, and a run or batch."""
+    app.send_task(f"autointerp.{task}", [key])
+
+
+def go_on(queue: str, run_id: str, ended: carry.Ended) -> None:
+    """Say where a run goes on, as far as this task knows; the reconciler says the rest."""
+    if ended == "more":
+        publish(queue, run_id)
+    elif ended == "moved":
+        reconcile.hint_next(context.current(), run_id, publish)
+
+
 @app.task(name="autointerp.activations")
 def activations(run_id: str) -> None:
     """Open a run's inputs, read shards of its corpus, merge them."""
-    if carry.stages(context.current(), run_id, ("prepare", "harvest", "merge"), ACTIVATIONS_S):
-        app.send_task("autointerp.activations", [run_id])
+    ended = carry.stages(context.current(), run_id, ("prepare", "harvest", "merge"), ACTIVATIONS_S)
+    go_on("activations", run_id, ended)
 
 
 @app.task(name="autointerp.judge")
 def judge(run_id: str) -> None:
     """Ask judges for explanations and grades."""
-    if carry.questions(context.current(), run_id, JUDGE_S):
-        app.send_task("autointerp.judge", [run_id])
+    go_on("judge", run_id, carry.questions(context.current(), run_id, JUDGE_S))
 
 
 @app.task(name="autointerp.tend")
@@ -33,10 +45,10 @@ def tend(batch_key: str) -> None:
 @app.task(name="autointerp.aggregate")
 def aggregate(run_id: str) -> None:
     """Plan the scoring, or make tables, statistics and report."""
-    carry.stages(context.current(), run_id, ("plan", "finish"), AGGREGATE_S)
+    go_on("aggregate", run_id, carry.stages(context.current(), run_id, ("plan", "finish"), AGGREGATE_S))
 
 
 @app.task(name="autointerp.reconcile")
 def reconcile_all() -> None:
     """Free what the dead held, plan what comes next, and say where there is work."""
-    reconcile.once(context.current(), lambda task, key: app.send_task(f"autointerp.{task}", [key]))
+    reconcile.once(context.current(), publish)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from autointerp.errors import AutointerpError, UsageError
+from autointerp.errors import LedgerFailed, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0
@@ -62,7 +62,7 @@ class Ledger:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write, committed at the end, rolled back on an error.
 
-        Raises `AutointerpError` when the database cannot be written, as on a full disk.
+        Raises `LedgerFailed` when the database cannot be written, as on a full disk.
         """
         with (
             self._failing_in_one_line(),
@@ -75,7 +75,7 @@ class Ledger:
     def insist(self, work: Callable[[Connection], None]) -> None:
         """Do `work` in a transaction of its own, again while a server cannot be reached: a paid answer outlives its restart.
 
-        `work` may be done twice, where only the news of its first time was lost. Raises `AutointerpError` after a minute.
+        `work` may be done twice, where only the news of its first time was lost. Raises `LedgerFailed` after a minute.
         """
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -83,14 +83,14 @@ class Ledger:
                 with self.write() as tx:
                     work(tx)
                 return
-            except AutointerpError:
+            except LedgerFailed:
                 if self.engine.dialect.name == "sqlite" or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises `AutointerpError` when the database cannot be read."""
+        """A transaction that only reads. Raises `LedgerFailed` when the database cannot be read."""
         with self._failing_in_one_line(), self.engine.connect() as connection:
             yield connection
 
@@ -98,9 +98,9 @@ class Ledger:
     def _failing_in_one_line(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.OperationalError as error:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             self.failures += 1
-            raise AutointerpError(
+            raise LedgerFailed(
                 f"ledger {self.engine.url}: {_cause(error)}: what was done so far is kept; mend it and run the same command"
             ) from error
 
@@ -144,21 +144,26 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 
+def schema_of(engine: sa.Engine) -> str | None:
+    """The revision of a database's schema; None where there is none."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
 def _migrate(engine: sa.Engine) -> None:
+    newest, schema = max(path.name for path in MIGRATIONS.glob("versions/m*.py"))[1:5], schema_of(engine)
+    if schema == newest:
+        return  # before importing alembic, which takes longer than most commands
+
     from alembic import command
     from alembic.config import Config
-    from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     scripts = ScriptDirectory.from_config(config)
-    newest = scripts.get_current_head()
-
-    with engine.connect() as connection:
-        schema = MigrationContext.configure(connection).get_current_revision()
-    if schema == newest:
-        return
     if schema is not None and schema not in {script.revision for script in scripts.walk_revisions()}:
         raise UsageError(
             f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"

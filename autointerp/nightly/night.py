@@ -129,6 +129,23 @@ def plan_night(ledger: Ledger, config: Nightly, date: str, *, settle: bool = Tru
     )
 
 
+def preview(ledger: Ledger, config: Nightly, date: str, carrier: Carrier, *, settle: bool = True) -> list[str]:
+    """What a night would do and cost, as lines. Opens no night and asks no judge."""
+    check_budget(config)
+    plan = plan_night(ledger, config, date, settle=settle)
+    lines, total = plan.describe(), 0.0
+    for planned in plan.planned:
+        try:
+            usd = carrier.forecast(planned.spec)
+        except (AutointerpError, SaeError) as error:
+            lines.append(f"{planned.version.path}: no forecast: {_line(error)}")
+            continue
+        lines.append(f"{planned.version.path}: " + ("cost unknown" if usd is None else f"about ${usd:.4f}"))
+        total += usd or 0.0
+    limit = "" if config.night.usd is None else f" of night.usd = {config.night.usd:g}"
+    return [*lines, f"in all about ${total:.4f}{limit}, without the anchors"]
+
+
 def begin_runs(
     ledger: Ledger,
     config: Nightly,

@@ -58,7 +58,7 @@ class Entry(Section):
     """The dictionary of which this is a version."""
     path: str = Field(min_length=1)
     format: Literal["auto", "saelens", "gemma_scope", "sparsify"] | None = None
-    hook_point: str | None = None
+    hook_point: str | None = Field(None, pattern=r"^(resid_post|mlp_act)\.\d+$")
     revision: str | None = None
 
 

@@ -1,0 +1,179 @@
+"""Stages follow each other exactly once and never early, in whatever order their jobs end and however many look."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger_worker import at_once
+
+from autointerp import pipeline, plan
+from autointerp.ledger import Ledger, jobs, runs
+from autointerp.ledger.jobs import Job
+
+RUN = "run-0"
+
+
+class Fleet:
+    """Workers of a run in which nothing is computed: what each stage's job does to the ledger, and no more."""
+
+    def __init__(self, ledger: Ledger, shards: int, units: int, scores: int) -> None:
+        self.ledger, self.shards, self.units, self.scores = ledger, shards, units, scores
+        self.begun: list[str] = []
+        """Stages in the order in which their first job was begun."""
+        with ledger.write() as tx:
+            runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="", carrier="fleet")
+            pipeline.begin(tx, RUN, "prepare")
+
+    def lease(self, stage: str) -> Job | None:
+        with self.ledger.write() as tx:
+            leased = jobs.lease(tx, RUN, stage, most=1, owner="me")
+        if leased and stage not in self.begun:
+            self.begun.append(stage)
+        return leased[0] if leased else None
+
+    def do(self, job: Job, *, fails: bool = False) -> None:
+        """End a job as `workers.stages` does, or give it up."""
+        with self.ledger.write() as tx:
+            if fails:
+                jobs.fail(tx, RUN, job.job_key, "poison")
+                return
+            jobs.finish(tx, RUN, job.job_key)
+            if job.stage == "prepare":
+                pipeline.begin(tx, RUN, "harvest", [plan.stage_job("harvest", n) for n in range(self.shards)])
+            elif job.stage == "merge":
+                runs.end_stage(tx, RUN, "merge")
+                pipeline.begin(tx, RUN, "explain", [Job(f"explain-{n}", "explain") for n in range(self.units)])
+            elif job.stage == "plan":
+                jobs.plan(tx, RUN, [Job(f"score-{n}", "score", place=n) for n in range(self.scores)])
+                runs.end_stage(tx, RUN, "plan")
+                pipeline.begun(tx, RUN, "score", empty=not self.scores)
+
+    def advance(self) -> bool:
+        with self.ledger.write() as tx:
+            return pipeline.advance(tx, RUN)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        with self.ledger.read() as tx:
+            return jobs.counts(tx, RUN)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_service").database()
+    ledger = Ledger.open(url)
+    yield ledger
+    ledger.close()
+
+
+def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
+    """Whatever is planned, all before it has ended."""
+    for number, stage in enumerate(pipeline.STAGES):
+        if stage in counts:
+            for before in pipeline.STAGES[:number]:
+                assert set(counts.get(before, {})) <= {"done", "failed"}, f"{stage} is early: {counts}"
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 3), st.integers(0, 3), st.integers(0, 4), st.randoms(use_true_random=False))
+def test_each_stage_is_planned_once_and_never_early(shards: int, units: int, scores: int, rng: random.Random) -> None:
+    """Jobs of all stages are leased, done, postponed or given up in any order, and anybody may advance at any time."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger.in_folder(Path(folder))
+        fleet, moved, held = Fleet(ledger, shards, units, scores), 0, list[Job]()
+        while fleet.counts().get("finish") != {"done": 1}:
+            step = rng.choice(["lease", "lease", "end", "end", "advance", "put back"])
+            if step == "lease" and (job := fleet.lease(rng.choice(pipeline.STAGES))):
+                held.append(job)
+            elif step == "end" and held:
+                job = held.pop(rng.randrange(len(held)))
+                fleet.do(job, fails=job.stage in jobs.QUESTIONS and rng.random() < 0.3)
+            elif step == "put back" and held:
+                job = held.pop()
+                with ledger.write() as tx:
+                    jobs.put_back(tx, RUN, [job.job_key], "me")
+            elif step == "advance":
+                moved += sum(fleet.advance() for _ in range(2))
+            expect_no_stage_is_early(fleet.counts())
+        assert moved <= 3, "merge, plan and finish are planned once each"
+        assert not fleet.advance()
+        sizes = {stage: sum(states.values()) for stage, states in fleet.counts().items()}
+        full = {"prepare": 1, "harvest": shards, "merge": 1, "explain": units, "plan": 1, "score": scores, "finish": 1}
+        assert sizes == {stage: n for stage, n in full.items() if n}
+        assert fleet.begun == [stage for stage in pipeline.STAGES if full[stage]]
+        with ledger.read() as tx:
+            row = runs.get(tx, RUN)
+        assert row is not None
+        times = runs.stage_times(row)
+        open_ = {name for name in times if name.startswith("@")}
+        assert open_ == {"@prepare", "@finish"}, "who does these two ends them"
+        ledger.close()
+
+
+def test_many_who_see_a_stage_end_plan_the_next_once(ledger: Ledger) -> None:
+    fleet = Fleet(ledger, shards=8, units=8, scores=8)
+    for stage in pipeline.STAGES:
+        held = list(iter(lambda stage=stage: fleet.lease(stage), None))  # type: ignore[misc]
+
+        def end(job: Job) -> int:
+            fleet.do(job)
+            return sum(fleet.advance() for _ in range(3))
+
+        moved = sum(at_once([lambda job=job: end(job) for job in held]))  # type: ignore[misc]
+        assert moved == (1 if stage in ("harvest", "explain", "score") else 0), stage
+        expect_no_stage_is_early(fleet.counts())
+    assert fleet.counts() == {
+        stage: {"done": 8 if stage in ("harvest", "explain", "score") else 1} for stage in pipeline.STAGES
+    }
+
+
+def test_a_shard_that_failed_is_not_merged_without(ledger: Ledger) -> None:
+    fleet = Fleet(ledger, shards=2, units=1, scores=1)
+    for stage in ("prepare", "harvest", "harvest"):
+        job = fleet.lease(stage)
+        assert job is not None
+        fleet.do(job, fails=job.place == 1)
+    assert not fleet.advance()
+    with ledger.write() as tx:
+        jobs.reopen(tx, RUN)
+    job = fleet.lease("harvest")
+    assert job is not None
+    assert job.place == 1
+    fleet.do(job)
+    assert fleet.advance()
+    assert fleet.counts()["merge"] == {"pending": 1}
+
+
+def test_a_stage_of_very_many_jobs_is_planned_whole(ledger: Ledger) -> None:
+    fleet = Fleet(ledger, shards=1, units=pipeline.PLANNED_AT_ONCE + 1, scores=0)
+    for stage in ("prepare", "harvest", "merge"):
+        job = fleet.lease(stage)
+        assert job is not None
+        fleet.do(job)
+        fleet.advance()
+    assert fleet.counts()["explain"] == {"pending": pipeline.PLANNED_AT_ONCE + 1}
+
+
+def test_a_report_that_is_to_be_made_anew_is_planned_anew(ledger: Ledger) -> None:
+    fleet = Fleet(ledger, shards=1, units=2, scores=2)
+    for stage in ("prepare", "harvest", "merge", "explain", "explain", "plan", "score", "score", "finish"):
+        job = fleet.lease(stage)
+        assert job is not None
+        fleet.do(job)
+        fleet.advance()
+    with ledger.write() as tx:
+        jobs.forget(tx, RUN, ["plan", "finish"])
+    assert fleet.advance()
+    assert "finish" not in fleet.counts(), "the scoring may be planned otherwise this time"
+    job = fleet.lease("plan")
+    assert job is not None
+    fleet.do(job)
+    assert fleet.advance()
+    assert fleet.counts()["finish"] == {"pending": 1}
