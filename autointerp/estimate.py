@@ -183,7 +183,8 @@ def _stage(
     tokens, counted_by = _input_tokens(judge, prompts, seen)
     typical = EXPLANATION_TOKENS if name == "explain" else JUDGEMENT_TOKENS
     output = round(len(prompts) * (fmean(call.output_tokens for call in seen) if seen else typical))
-    cost = prices.cost(Usage(tokens, output), prices.price_of(settings.model, settings))
+    batch = settings.transport == "batch"
+    cost = prices.cost(Usage(tokens, output), prices.price_of(settings.model, settings), batch=batch)
     return StageForecast(name, judge.name, True, len(prompts), tokens, output, cost, counted_by)
 
 

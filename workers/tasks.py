@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers import carry, context, reconcile
+from workers import carry, context, nightly, reconcile
 from workers.app import app
 
 ACTIVATIONS_S, JUDGE_S, AGGREGATE_S = 300.0, 30.0, 30.0
@@ -46,6 +46,12 @@ def tend(batch_key: str) -> None:
 def aggregate(run_id: str) -> None:
     """Plan the scoring, or make tables, statistics and report."""
     go_on("aggregate", run_id, carry.stages(context.current(), run_id, ("plan", "finish"), AGGREGATE_S))
+
+
+@app.task(name="autointerp.nightly")
+def nightly_tick() -> None:
+    """Begin tonight's scoring at its hour, and end it when its runs have ended."""
+    nightly.tick(context.current())
 
 
 @app.task(name="autointerp.reconcile")

@@ -85,12 +85,12 @@ def lively(tx: Connection) -> int:
 def _errors(tx: Connection, run_id: str) -> dict[str, int]:
     mine = sa.and_(jobs_.c.run_id == run_id, jobs_.c.state == "failed")
     statement = sa.select(jobs_.c.last_error, sa.func.count().label("n")).where(mine).group_by(jobs_.c.last_error)
-    return {error: n for error, n in tx.execute(statement.order_by(sa.desc("n")).limit(ERRORS))}
+    return dict(tx.execute(statement.order_by(sa.desc("n")).limit(ERRORS)).all())
 
 
 def _calls(tx: Connection, run_id: str) -> dict[str, int]:
     statement = sa.select(calls.c.state, sa.func.count()).where(calls.c.run_id == run_id).group_by(calls.c.state)
-    return {state: n for state, n in tx.execute(statement)}
+    return dict(tx.execute(statement).all())
 
 
 def _answers_per_second(tx: Connection, run_id: str, at: float) -> float | None:

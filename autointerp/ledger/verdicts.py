@@ -99,4 +99,4 @@ def unscored(connection: Connection, run_id: str) -> dict[str, int]:
     # A literal, or SQLite does not see that the index of the unscored will do.
     mine = sa.and_(judgements.c.run_id == run_id, judgements.c.outcome != sa.literal_column(f"'{Outcome.SCORED}'"))
     statement = sa.select(judgements.c.outcome, sa.func.count()).where(mine).group_by(judgements.c.outcome)
-    return {outcome: n for outcome, n in connection.execute(statement)}
+    return dict(connection.execute(statement).all())

@@ -115,4 +115,5 @@ def _usd(ledger: Ledger, spec: Spec, settings: JudgeSettings, stage: str, n: int
     typical = estimate.EXPLANATION_TOKENS if stage == "explain" else estimate.JUDGEMENT_TOKENS
     input_tokens = fmean(call.input_tokens for call in seen) if seen else PROMPT_TOKENS[stage]
     output_tokens = fmean(call.output_tokens for call in seen) if seen else typical
-    return prices.cost(Usage(round(n * input_tokens), round(n * output_tokens)), price)
+    used = Usage(round(n * input_tokens), round(n * output_tokens))
+    return prices.cost(used, price, batch=settings.transport == "batch")

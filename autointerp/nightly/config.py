@@ -24,6 +24,8 @@ class Night(Section):
 
     usd: float | None = Field(None, ge=0)
     """Dollars that the night's runs and anchors may cost together, a hard stop. Left out: only `spec.budget.usd` holds, a run."""
+    start: str = Field("01:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    """Local time of the workers, such as `01:00`, at which the service begins a night."""
     deadline: str | None = Field(None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     """Local time, such as `06:00`, after which no run is begun. Runs that were begun go on to their end."""
     order: Literal["change", "newest"] = "change"
