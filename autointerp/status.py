@@ -130,12 +130,13 @@ def _stage(found: Standing, name: str, measured: Mapping[str, float]) -> dict[st
 
 def _rate(found: Standing, name: str, measured: Mapping[str, float]) -> float | None:
     """Jobs a second: as counted, as the newest calls tell, or on average since the stage was planned."""
-    if name in measured:
-        return measured[name]
+    done = ended(found.stages[name])
+    if name in measured or not done:
+        return measured.get(name)
     if name in jobs.QUESTIONS and found.answers_per_second:
         return found.answers_per_second
     begun = runs.stage_times(found.row).get(f"@{name}")
-    return ended(found.stages[name]) / max(found.at - begun, 1.0) if begun is not None else None
+    return done / max(found.at - begun, 1.0) if begun is not None else None
 
 
 def _stage_line(stage: Mapping[str, Any]) -> str:
@@ -147,7 +148,9 @@ def _stage_line(stage: Mapping[str, Any]) -> str:
             until = f" until {_clock(stage['waiting_until'])}" if state == "waiting" and stage["waiting_until"] else ""
             parts.append(f"{stage[state]:,} {state}{until}")
     if stage["per_second"]:
-        parts.append(f"{stage['per_second']:,.1f}/s, about {ago(stage['seconds_left'])} left")
+        rate = stage["per_second"]
+        pace = f"{rate:,.1f}/s" if rate > 0.5 else f"{60 * rate:,.1f}/min"
+        parts.append(f"{pace}, about {ago(stage['seconds_left'])} left")
     return ", ".join(parts)
 
 

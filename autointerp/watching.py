@@ -52,9 +52,12 @@ class Pace:
         self._seen.append((at, now))
         while at - self._seen[0][0] > self.WINDOW_S:
             self._seen.popleft()
-        first_at, first = self._seen[0]
-        moved = {stage: n - first.get(stage, 0) for stage, n in now.items()}
-        return {stage: n / (at - first_at) for stage, n in moved.items() if n > 0 and at > first_at}
+        rates = {}
+        for stage, n in now.items():
+            first_at, first = next((then, seen[stage]) for then, seen in self._seen if stage in seen)
+            if n > first and at > first_at:
+                rates[stage] = (n - first) / (at - first_at)
+        return rates
 
 
 def watch_run(ledger: Ledger, results: Path, run_id: str) -> int:

@@ -30,18 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import fleet as fleet_
 import planted
 import planted_runs as runs_
 
-from autointerp import local
-from autointerp.ledger import Ledger
-from autointerp.progress import Progress
 from autointerp.submit import submit
 
+ROOT = Path(__file__).parents[1]
 CASES = ("local:64x2", "64x2", "512x2", "64x0.2", "512x0.2", "64x0.2@6000", "512x0.2@6000")
 CEILING_GUESS = 250.0
 """Judgements a second that two cores may reach: cases that ask for more are made as long as this rate takes."""
@@ -129,7 +126,7 @@ def main() -> None:
 
 def measure(folder: Path, cases: Sequence[Case], processes: Sequence[int], seconds: float) -> Iterator[Measured]:
     """Each case with each number of processes, in a fleet and a ledger of its own."""
-    world = planted.make(folder / "world", documents=600)
+    world = planted.make(folder / "world")
     os.environ.update(dict.fromkeys(runs_.KEYS, runs_.KEY))
     for number, case in enumerate(cases):
         for count in processes if case.carrier == "fleet" else (1,):

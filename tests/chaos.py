@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +41,7 @@ from provider_protocols import read_request
 from provider_server import PASSING, Entry, ProviderServer
 from zygote import Clock
 
+from autointerp.errors import AutointerpError
 from autointerp.ledger import Ledger, calls, runs, verdicts
 from autointerp.ledger.schema import budgets as budget_rows
 from autointerp.ledger.schema import calls as call_rows
@@ -50,8 +53,10 @@ FINAL = ("truncated", "refusal", "invalid_json", "out_of_range", "content_policy
 MOST_FAULTS = 2
 """Passing faults that a question meets: less than the attempts that it has."""
 JUDGE_THREADS, HOUR_S = 6, 3600
-EVERY_S = 4.0
+EVERY_S = 3.0
 """An event comes at the latest so long after the one before, also where nothing is being asked."""
+LIMIT_S = 1500
+"""Seconds after which a disturbed fleet counts as stuck."""
 WEIGHTS = {
     "kill -9 of a judge worker": 6,
     "kill -9 of a pool's child": 6,
@@ -207,6 +212,8 @@ def break_service(
             )
             found = Found(Counter(injected), numbers, [])
             _check(fleet, states, expected, server.books[asked:], server.bodies[asked:], models, found)
+            if found.numbers["judgements"] < judgements:
+                found.violations.append(f"only {found.numbers['judgements']} judgements, {judgements} were wanted")
             if injected.total() < faults:
                 found.violations.append(f"only {injected.total()} faults were injected, {faults} were wanted")
             if found.violations:
@@ -215,15 +222,15 @@ def break_service(
 
 
 def _spec(world: planted.World, model: str, server: ProviderServer, judgements: int, units: int) -> dict[str, Any]:
-    """Sections of a spec of at least so many judgements, half of its `units` features."""
-    each = -(-judgements // units)
+    """Sections of a spec of at least so many judgements, half of its `units` features. Not every unit is active in every bin."""
+    each = math.ceil(1.15 * judgements / units)
     per_bin = max(1, each // 13)
     controls = max(2, -(-(each - 10 * per_bin) // 2))
     half = units // 2
     return {
         "units": {"feature_ids": list(range(half)), "neuron_ids": [f"{i}+" for i in range(half)]},
         "score": {"per_bin": per_bin, "shuffled": controls, "base_rate": controls},
-        "harvest": {"window_tokens": 16, "shard_tokens": 16_384},
+        "harvest": {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192},
         "judge": runs_.judge(model, server, concurrency=JUDGE_THREADS),
     }
 
@@ -254,15 +261,21 @@ def _disturb(
 ) -> None:
     """Let the events happen in step with the questions, and then the provider's faults end."""
     total, begun, told = asked, time.monotonic(), 0.0
-    while chaos.done < len(chaos.names):
+    while chaos.done < len(chaos.names) or len({entry.body_hash for entry in server.books[asked:]}) < total:
         fleet.supervise()
         progress = (len(server.books) - asked) / total
         behind = progress - chaos.done / len(chaos.names)
         server.delay_s = min(2.0, max(0.1, 20 * behind))
-        if behind > 0 or time.monotonic() - chaos.last > EVERY_S:
+        if chaos.done < len(chaos.names) and (behind > 0 or time.monotonic() - chaos.last > EVERY_S):
             chaos.next()
+        if time.monotonic() - begun > LIMIT_S:
+            raise AssertionError(f"not through after {LIMIT_S} s\n{fleet.logs()}")
         if time.monotonic() - told > 15:
             told = time.monotonic()
+            with suppress(AutointerpError):
+                states, _ = fleet.look(ids)
+                if not set(states.values()) <= {*runs.LIVE, "done", "withheld"}:
+                    raise AssertionError(f"{states}\n{fleet.logs()}")
             say(f"{told - begun:5.0f} s: {chaos.done} events, {len(server.books) - asked:,} requests")
         time.sleep(0.05)
     provider.unsteady, server.delay_s = False, 0.0
@@ -374,7 +387,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=int, default=1000, help="faults to inject, at least")
-    parser.add_argument("--events", type=int, default=300, help="how many of them befall the fleet")
+    parser.add_argument("--events", type=int, default=250, help="how many of them befall the fleet")
     parser.add_argument("--judgements", type=int, default=5000)
     parser.add_argument("--keep", type=Path, help="folder to leave everything in")
     given = parser.parse_args()

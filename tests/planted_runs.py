@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,11 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     }
     frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in keys}
     return {name: frame.sort_values(keys[name], ignore_index=True) for name, frame in frames.items()}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """A run's summary as written."""
+    return dict(json.loads((folder / "summary.json").read_text()))
 
 
 def environment(cache: Path) -> dict[str, str]:

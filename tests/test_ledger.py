@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_worker import at_once
 
@@ -65,10 +66,16 @@ def money(ledger: Ledger) -> tuple[float, float, float]:
     return row["spent_usd"], row["reserved_usd"], row["lost_usd"]
 
 
+def differences(connection: sa.Connection) -> list[Any]:
+    """Between what migrations made and the schema, comments apart."""
+    found = compare_metadata(MigrationContext.configure(connection), metadata)
+    return [change for change in found if not isinstance(change, list) or {c[0] for c in change} != {"modify_comment"}]
+
+
 def test_migrations_make_the_schema(url: str) -> None:
     ledger = Ledger.open(url)
     with ledger.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert differences(connection) == []
     ledger.close()
 
 
@@ -105,7 +112,7 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows_and_its_money(url: str) -> 
     of_the_first_schema(url)
     ledger = Ledger.open(url)
     with ledger.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert differences(connection) == []
         assert jobs.counts(connection, RUN) == {"score": {"leased": 1, "pending": 1, "done": 1}}
         states = connection.execute(sa.text("select run_id, call_key, state from calls order by call_id")).all()
         first = runs.get(connection, RUN)
@@ -219,6 +226,7 @@ def test_no_two_threads_ever_hold_the_same_job(url: str) -> None:
 STEPS = ["lease", "finish", "postpone", "put_back", "fault", "release", "release_of"]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5), st.sampled_from("ab")), max_size=25))
 def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, str]]) -> None:
     """Against a model: pending jobs, held ones with their owner, waiting ones that are due or not, and done ones."""

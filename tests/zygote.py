@@ -81,20 +81,27 @@ class Clock:
             file.write(struct.pack("q", seconds))
 
 
+def clock_library(folder: Path) -> Path | None:
+    """A library to preload, whose `follow` takes a clock's path; None without a C compiler."""
+    compiler, library = shutil.which("cc"), folder / "clock.so"
+    if compiler is None:
+        return None
+    command = [compiler, "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=SHIM.encode(), check=True, capture_output=True)
+    return library
+
+
 class Zygote:
     """The process that forks; `close` ends it and all that it forked."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="zygote-")
-        library = Path(self._folder.name) / "clock.so"
+        library = clock_library(Path(self._folder.name))
         paths = os.pathsep.join((str(HERE), str(HERE.parent)))
         given = dict(environment) | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        compiler = shutil.which("cc")
-        if compiler:
-            command = [compiler, "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", str(library)]
-            subprocess.run(command, input=SHIM.encode(), check=True, capture_output=True)
+        if library:
             given["LD_PRELOAD"] = given["ZYGOTE_CLOCK"] = str(library)
-        self.has_clocks = compiler is not None
+        self.has_clocks = library is not None
         command = [sys.executable, __file__]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, env=given, cwd=HERE.parent, stdin=pipe, stdout=pipe, text=True)

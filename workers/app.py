@@ -10,7 +10,14 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from autointerp import logs, security
 from autointerp.errors import AutointerpError
@@ -109,6 +116,7 @@ def _stop(**_: Any) -> None:
 
 
 @worker_shutdown.connect
+@worker_process_shutdown.connect
 def _end(**_: Any) -> None:
     from workers import context
 

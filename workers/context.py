@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections import Counter, OrderedDict
@@ -192,6 +193,8 @@ class Context:
         failures = self.ledger.failures
         while True:
             threading.Event().wait(BEAT_S)
+            if _told[0] and not self.stopping.is_set():
+                self.stop()
             try:
                 alive = self._live_on() and self.ledger.failures == failures
                 if not alive and not self.stopping.is_set():
@@ -227,6 +230,8 @@ class Context:
 queues = ""
 _current: Context | None = None
 _lock = threading.Lock()
+_told = mmap.mmap(-1, 1)
+"""Shared with the processes that this one forks, which nobody else tells that they are to stop."""
 
 
 def current() -> Context:
@@ -239,7 +244,8 @@ def current() -> Context:
 
 
 def stop() -> None:
-    """Ask this process's tasks to end."""
+    """Ask the tasks of this process, and of those that it forked, to end."""
+    _told[0] = 1
     if _current is not None and _current.pid == os.getpid():
         _current.stop()
 

@@ -17,6 +17,8 @@ from autointerp.judges.window import RateLimits
 LONGEST_SENSIBLE_S = 7 * 24 * 3600.0
 """A longer wait than a week is a broken clock or header, and is ignored."""
 
+CLOCKS_AGREE_S = 5.0
+
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
 _RESET = re.compile(r"^(x-ratelimit-reset-(?P<openai>.+)|anthropic-ratelimit-(?P<anthropic>.+)-reset)$")
@@ -27,15 +29,16 @@ def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time
 
     Reads `retry-after-ms`, `retry-after` (seconds or an HTTP date, RFC 9110 section 10.2.3), OpenAI's
     `x-ratelimit-reset-*` (`1m30s`) and Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339). Of several resets the
-    largest counts, and those of limits with nothing remaining come before the others.
+    largest counts, and those of limits with nothing remaining come before the others. Moments are compared with the answer's
+    own `date` where this host's clock is off.
     """
     low = {name.lower(): value.strip() for name, value in headers.items()}
-    advised = _sensible(_milliseconds(low.get("retry-after-ms")))
+    advised, moment = _sensible(_milliseconds(low.get("retry-after-ms"))), _now(low, now())
     if advised is None:
-        advised = _sensible(_seconds_or_date(low.get("retry-after"), now()))
+        advised = _sensible(_seconds_or_date(low.get("retry-after"), moment))
     if advised is not None:
         return advised
-    resets = list(_resets(low, now()))
+    resets = list(_resets(low, moment))
     exhausted = [wait for wait, spent in resets if spent]
     return max(exhausted or [wait for wait, _ in resets], default=None)
 
@@ -54,6 +57,12 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
         _count(low.get("anthropic-ratelimit-output-tokens-limit")) or tokens,
     )
     return None if limits == RateLimits() else limits
+
+
+def _now(headers: Mapping[str, str], here: float) -> float:
+    """The provider's time, which has whole seconds, where it and ours are clearly apart."""
+    there = _seconds_or_date(headers.get("date"), 0.0)
+    return here if there is None or abs(there - here) < CLOCKS_AGREE_S else there
 
 
 def _count(value: str | None) -> int | None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import budgets
 from autointerp.ledger.schema import runs
-from autointerp.ledger.store import insert_new
+from autointerp.ledger.store import insert_new, now
 
 LIVE = ("queued", "running")
 Carrier = Literal["local", "fleet"]
@@ -97,7 +97,7 @@ def add_time(connection: Connection, run_id: str, stage: str, seconds: float) ->
 def begin_stage(connection: Connection, run_id: str, stage: str) -> None:
     """Note when a stage was planned; `end_stage` makes a duration of it."""
     stages = _stages(connection, run_id)
-    stages.setdefault(f"@{stage}", time.time())
+    stages.setdefault(f"@{stage}", now(connection))
     _set_stages(connection, run_id, stages, 0.0)
 
 
@@ -106,7 +106,7 @@ def end_stage(connection: Connection, run_id: str, stage: str) -> None:
     stages = _stages(connection, run_id)
     begun = stages.pop(f"@{stage}", None)
     if begun is not None:
-        seconds = max(0.0, time.time() - begun)
+        seconds = max(0.0, now(connection) - begun)
         stages[stage] = stages.get(stage, 0.0) + seconds
         _set_stages(connection, run_id, stages, seconds)
 
