@@ -189,7 +189,9 @@ class Batcher:
         """Open the batch's calls and set its money aside. What others are asking at this moment waits for their answer."""
         month = budgets.month_of(self.limits)
         begun: list[Question] = []
-        for question in questions:
+        for question in sorted(
+            questions, key=lambda question: question.call_key
+        ):  # so that no two batches wait for each other
             opening = calls.Opening(
                 self.run_id,
                 question.job.job_key,

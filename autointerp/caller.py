@@ -74,6 +74,7 @@ class Caller:
         self._health = threading.Lock()
         self._asking = threading.Condition()
         self._asked: set[str] = set()
+        self._texts: dict[str, str] = {}
 
     def ask(
         self,
@@ -151,12 +152,13 @@ class Caller:
         reserved = prices.most(bound, prompt.max_tokens, self.price) or 0.0
         month = budgets.month_of(self.limits)
         opening = calls.Opening(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
+        system_hash = self._kept(prompt.system)
         patience = time.monotonic() + MONEY_PATIENCE_S
         while True:
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
             try:
                 with self.ledger.write() as tx:
-                    call_id = calls.begin(tx, opening, prompt)
+                    call_id = calls.begin(tx, opening, prompt, system_hash)
                     if call_id is None:
                         raise Postponed("another worker is asking the same", ASKED_ELSEWHERE_S)
                     budgets.reserve(tx, self.run_id, reserved, self.limits, month)
@@ -166,6 +168,13 @@ class Caller:
                 if not isinstance(error, Short):
                     raise
                 self._wait_for_money(error, patience)
+
+    def _kept(self, text: str) -> str:
+        """The hash of a system prompt, stored the first time that it is used."""
+        if text not in self._texts:
+            with self.ledger.write() as tx:
+                self._texts[text] = calls.keep_text(tx, text)
+        return self._texts[text]
 
     def _wait_for_money(self, short: Short, patience: float) -> None:
         """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""

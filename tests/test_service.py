@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -134,18 +133,3 @@ def test_a_worker_asked_to_stop_ends_after_the_calls_in_flight(
         service.start("judge", "worker", "-Q", "judge", *pool)
         assert service.wait([run_id])[run_id] in ("done", "withheld")
     assert len({entry.body_hash for entry in server.books}) == len(server.books)
-
-
-def test_the_last_worker_leaves_nothing_behind(service: Fleet) -> None:
-    """Stopped before any work came."""
-    service.start("judge", *fleet_.JUDGE)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with service.ledger.read() as tx:
-            if workers.live(tx):
-                break
-        time.sleep(0.1)
-    assert service.stop("judge") == 0
-    with service.ledger.read() as tx:
-        assert workers.live(tx) == []
-        assert len(workers.recent(tx)) == 1

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Literal
 
 import structlog
+from sqlalchemy import Connection, RowMapping
 
 from autointerp import pipeline, tending
 from autointerp.caller import Postponed
@@ -60,10 +61,10 @@ def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float,
     until = time.monotonic() + seconds
     ended: Ended = "nothing"
     while time.monotonic() < until and not context.stopping.is_set():
-        job = next(filter(None, (_lease(context, run_id, stage, 1, owner) for stage in names)), None)
-        if not job:
+        leased, _ = _lease(context, run_id, names, 1, owner)
+        if not leased:
             return ended
-        _do(context, run_id, job[0], owner, partial(stages_.do, context, run_id, job[0]))
+        _do(context, run_id, leased[0], owner, partial(stages_.do, context, run_id, leased[0]))
         ended = "moved"
     return "more"
 
@@ -75,14 +76,13 @@ def _questions(context: Context, run_id: str, seconds: float, owner: str) -> End
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
         send(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
-        leased: list[Job] = []
-        for stage in one_by_one:
-            leased = leased or _lease(context, run_id, stage, most, owner)
+        leased, row = _lease(context, run_id, one_by_one, most, owner)
         if not leased:
             return "moved" if _advance(context, run_id) else "nothing"
+        one_by_one.sort(key=lambda stage: stage != leased[0].stage)  # it will have more
         started, done = time.monotonic(), 0
         for job in leased:
-            if context.stopping.is_set() or not _ask(context, run_id, job, owner):
+            if context.stopping.is_set() or not _ask(context, row, job, owner):
                 break
             done += 1
         if done < len(leased):
@@ -102,7 +102,9 @@ def send(context: Context, run_id: str, stage: str, until: float) -> None:
         while batcher.send() and time.monotonic() < until and not context.stopping.is_set():
             pass
 
-    if _may_begin(context, run_id) and _has_due(context, run_id, stage):
+    with context.ledger.write() as tx:
+        wanted = _may_begin(context, tx, run_id) and jobs.due(tx, run_id, stage, 1)
+    if wanted:
         _for_all(context, run_id, stage, send)
 
 
@@ -138,42 +140,40 @@ def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]
             log.error("batch failed", error=str(error), exc_info=error)
 
 
-def _may_begin(context: Context, run_id: str) -> bool:
+def _may_begin(context: Context, tx: Connection, run_id: str) -> bool:
     """Whether a run is to be carried; its first work sets it running."""
-    with context.ledger.read() as tx:
-        row = runs.get(tx, run_id)
+    row = runs.get(tx, run_id)
     if row is None or row["carrier"] != "fleet" or row["state"] not in runs.LIVE:
         return False
-    if row["state"] == "queued":
-        with context.ledger.write() as tx:
-            if runs.start(tx, run_id):
-                events.add(tx, run_id, "begun", worker=context.worker_id)
+    if row["state"] == "queued" and runs.start(tx, run_id):
+        events.add(tx, run_id, "begun", worker=context.worker_id)
     return True
 
 
-def _has_due(context: Context, run_id: str, stage: str) -> bool:
-    with context.ledger.read() as tx:
-        return jobs.due(tx, run_id, stage, 1) > 0
-
-
-def _lease(context: Context, run_id: str, stage: str, most: int, owner: str) -> list[Job]:
-    """Jobs of a run that is to be carried."""
-    if not _may_begin(context, run_id):
-        return []
+def _lease(
+    context: Context, run_id: str, stages: Sequence[str], most: int, owner: str
+) -> tuple[list[Job], RowMapping | None]:
+    """Jobs of the first stage that has any due, and the run's row after they were planned; none of a run that is not to be carried."""
     with context.ledger.write() as tx:
-        return jobs.lease(tx, run_id, stage, most=most, owner=owner)
+        if not _may_begin(context, tx, run_id):
+            return [], None
+        found = (jobs.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
+        return next(filter(None, found), []), runs.get(tx, run_id)
 
 
-def _ask(context: Context, run_id: str, job: Job, owner: str) -> bool:
+def _ask(context: Context, row: RowMapping | None, job: Job, owner: str) -> bool:
     """Ask one question. Returns False when the run, or this worker, is to stop."""
 
+    assert row is not None, job
+    run_id = str(row["run_id"])
+
     def ask() -> None:
-        run = context.run(run_id)
+        run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
         if job.stage == "explain":
             pipeline.explain_unit(context.ledger, run, caller.ask, job)
         else:
-            pipeline.score_exemplar(context.ledger, run, caller.ask, job, context.explanations(run_id))
+            pipeline.score_exemplar(context.ledger, run, caller.ask, job, context.explanations(run_id, row))
 
     return _do(context, run_id, job, owner, ask)
 

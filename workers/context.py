@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import RowMapping
 
 from autointerp import broker, harvests, pipeline, rubric, spec
 from autointerp.artifacts import Artifacts
@@ -76,17 +77,12 @@ class Context:
 
     def spec(self, run_id: str) -> Spec:
         """A run's spec as the ledger holds it now."""
-        with self.ledger.read() as tx:
-            row = runs.get(tx, run_id)
-        if row is None:
-            raise AutointerpError(f"no run {run_id} in the ledger")
+        row = self._row(run_id)
         return self._keep(("spec", row["spec"]), lambda: spec.from_toml(row["spec"]))
 
-    def run(self, run_id: str) -> Run:
-        """A run over its finished harvest."""
-        with self.ledger.read() as tx:
-            row = runs.get(tx, run_id)
-        assert row is not None, run_id
+    def run(self, run_id: str, row: RowMapping | None = None) -> Run:
+        """A run over its finished harvest, as its row says, where somebody has just read that."""
+        row = row or self._row(run_id)
 
         def open_run() -> Run:
             given = self.spec(run_id)
@@ -97,11 +93,9 @@ class Context:
 
         return self._keep(("run", run_id, row["harvest_key"], row["spec"]), open_run)
 
-    def explanations(self, run_id: str) -> dict[str, Explanation]:
+    def explanations(self, run_id: str, row: RowMapping | None = None) -> dict[str, Explanation]:
         """What is said of a run's units. They are complete before scoring begins, and change only when a stage is planned anew."""
-        with self.ledger.read() as tx:
-            row = runs.get(tx, run_id)
-        assert row is not None, run_id
+        row = row or self._row(run_id)
 
         def read() -> dict[str, Explanation]:
             with self.ledger.read() as tx:
@@ -153,6 +147,13 @@ class Context:
             for name in self._working:
                 workers.bury(tx, name)
         self.ledger.close()
+
+    def _row(self, run_id: str) -> RowMapping:
+        with self.ledger.read() as tx:
+            row = runs.get(tx, run_id)
+        if row is None:
+            raise AutointerpError(f"no run {run_id} in the ledger")
+        return row
 
     def _judge(self, given: JudgeSettings, run: Run) -> Judge:
         return self._keep(("judge", given, run.rubric.hash), lambda: open_judge(given, run.rubric))

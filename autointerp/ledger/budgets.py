@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy import Connection, Table
 
 from autointerp.ledger.schema import budgets, nights, runs
 from autointerp.ledger.store import insert_new
@@ -56,13 +56,11 @@ def month_of(limits: Limits) -> str:
 
 def reserve(connection: Connection, run_id: str, usd: float, limits: Limits, month: str = "") -> None:
     """Set `usd` aside for a call about to be made. Raises `Short` and `NotRunning`; roll back then."""
-    state, night = _take(
-        connection, runs, runs.c.run_id == run_id, usd, limits.run, f"run {run_id}", ("state", "night")
-    )
+    state, night = _take(connection, runs, run_id, usd, limits.run, f"run {run_id}")
     if state != "running":
         raise NotRunning(state)
     for scope, limit in _scopes(connection, night, month, limits):
-        _take(connection, budgets, budgets.c.scope == scope, usd, limit, scope)
+        _take(connection, budgets, scope, usd, limit, scope)
 
 
 def left(connection: Connection, run_id: str, limits: Limits) -> float:
@@ -89,12 +87,12 @@ def lose(connection: Connection, lost: Sequence[tuple[str, str, float]]) -> None
     for run_id, _, usd in lost:
         by_run[run_id] += usd
     for run_id, usd in sorted(by_run.items()):
-        night = _add(connection, runs, runs.c.run_id == run_id, runs.c.night, reserved_usd=-usd, lost_usd=usd)
+        night = _add(connection, runs, run_id, reserved_usd=-usd, lost_usd=usd)
         by_scope[f"night {night}"] += usd if night else 0.0
     for _, month, usd in lost:
         by_scope[f"month {month}"] += usd if month else 0.0
     for scope, usd in sorted(by_scope.items(), reverse=True):  # nights before months, as everywhere
-        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, reserved_usd=-usd, lost_usd=usd)
+        _add(connection, budgets, scope, reserved_usd=-usd, lost_usd=usd)
 
 
 def move_to_night(connection: Connection, run_id: str, night: str) -> None:
@@ -108,7 +106,7 @@ def move_to_night(connection: Connection, run_id: str, night: str) -> None:
         return
     insert_new(connection, budgets, [{"scope": f"night {night}"}])
     for scope, usd in sorted({f"night {before}": -held, f"night {night}": held}.items()):
-        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, reserved_usd=usd)
+        _add(connection, budgets, scope, reserved_usd=usd)
 
 
 def find(connection: Connection, run_id: str, reserved_usd: float, cost_usd: float | None, month: str = "") -> None:
@@ -134,40 +132,68 @@ def _scopes(connection: Connection, night: str, month: str, limits: Limits) -> l
 
 
 def _take(
-    connection: Connection,
-    table: Table,
-    mine: ColumnElement[bool],
-    usd: float,
-    limit: float | None,
-    scope: str,
-    wanted: tuple[str, ...] = ("reserved_usd",),
+    connection: Connection, table: Table, key: str, usd: float, limit: float | None, scope: str
 ) -> tuple[Any, ...]:
-    """Raise a row's reservation within its limit, and return the wanted columns."""
-    committed = table.c.spent_usd + table.c.reserved_usd + table.c.lost_usd
-    statement = sa.update(table).where(mine).values(reserved_usd=table.c.reserved_usd + usd)
-    if limit is not None:
-        statement = statement.where(committed + usd <= limit + ROUNDING)
-    row = connection.execute(statement.returning(*(table.c[name] for name in wanted))).first()
+    """Raise a row's reservation within its limit, and return the row's `_WANTED` columns."""
+    row = connection.execute(_TAKE[table], {"the_key": key, "usd": usd, "room": _room(limit)}).first()
     if row is not None:
         return tuple(row)
     columns = (table.c.spent_usd, table.c.reserved_usd, table.c.lost_usd)
-    held = connection.execute(sa.select(*columns).where(mine)).first()
+    held = connection.execute(sa.select(*columns).where(_KEY[table] == key)).first()
     if held is None:  # the first call of a night or month
         insert_new(connection, budgets, [{"scope": scope}])
-        return _take(connection, table, mine, usd, limit, scope, wanted)
+        return _take(connection, table, key, usd, limit, scope)
     raise Short(scope, usd, limit or 0.0, *held)
+
+
+def _room(limit: float | None) -> float:
+    """What a limit allows; no limit is one that no sum reaches."""
+    return 1e300 if limit is None else limit + ROUNDING
 
 
 def _move(connection: Connection, run_id: str, month: str, **amounts: float) -> None:
     """Add to the columns of the run and of the night and month that pay with it, in the order in which `reserve` took."""
-    night = _add(connection, runs, runs.c.run_id == run_id, runs.c.night, **amounts)
+    night = _add(connection, runs, run_id, **amounts)
     for scope in ([f"night {night}"] if night else []) + ([f"month {month}"] if month else []):
-        _add(connection, budgets, budgets.c.scope == scope, budgets.c.scope, **amounts)
+        _add(connection, budgets, scope, **amounts)
 
 
 def _add(
-    connection: Connection, table: Table, mine: ColumnElement[bool], wanted: ColumnElement[str], **amounts: float
+    connection: Connection,
+    table: Table,
+    key: str,
+    *,
+    spent_usd: float = 0.0,
+    reserved_usd: float = 0.0,
+    lost_usd: float = 0.0,
 ) -> str | None:
-    """Add to the columns of a row, and return one that is wanted."""
-    values = {name: table.c[name] + usd for name, usd in amounts.items()}
-    return connection.execute(sa.update(table).where(mine).values(**values).returning(wanted)).scalar()
+    """Add to the columns of a row; returns the night of a run."""
+    amounts = {"spent": spent_usd, "reserved": reserved_usd, "lost": lost_usd}
+    return connection.execute(_ADD[table], {"the_key": key, **amounts}).scalar()
+
+
+# Built once: every call takes and gives back, and building a statement costs more than carrying it out.
+_KEY = {runs: runs.c.run_id, budgets: budgets.c.scope}
+_WANTED = {runs: (runs.c.state, runs.c.night), budgets: (budgets.c.scope,)}
+_TAKE = {
+    table: sa.update(table)
+    .where(key == sa.bindparam("the_key"))
+    .where(
+        table.c.spent_usd + table.c.reserved_usd + table.c.lost_usd + sa.bindparam("usd", type_=sa.Float)
+        <= sa.bindparam("room", type_=sa.Float)
+    )
+    .values(reserved_usd=table.c.reserved_usd + sa.bindparam("usd", type_=sa.Float))
+    .returning(*_WANTED[table])
+    for table, key in _KEY.items()
+}
+_ADD = {
+    table: sa.update(table)
+    .where(key == sa.bindparam("the_key"))
+    .values(
+        spent_usd=table.c.spent_usd + sa.bindparam("spent", type_=sa.Float),
+        reserved_usd=table.c.reserved_usd + sa.bindparam("reserved", type_=sa.Float),
+        lost_usd=table.c.lost_usd + sa.bindparam("lost", type_=sa.Float),
+    )
+    .returning(runs.c.night if table is runs else budgets.c.scope)
+    for table, key in _KEY.items()
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,21 +33,23 @@ class Opening:
     batch_key: str = ""
 
 
-def begin(connection: Connection, opening: Opening, prompt: Prompt) -> int | None:
+def keep_text(connection: Connection, text: str) -> str:
+    """Store a system prompt once; returns its hash, by which calls refer to it."""
+    text_hash = hashlib.sha256(text.encode()).hexdigest()
+    insert_new(connection, texts, [{"text_hash": text_hash, "text": text}])
+    return text_hash
+
+
+def begin(connection: Connection, opening: Opening, prompt: Prompt, system_hash: str | None = None) -> int | None:
     """Write down a call before it is made, so that a kill leaves a trace of what may have been billed.
 
     None, and nothing written, while the same question is being asked already, by whomever, or has an answer since it was looked
-    up: one question is asked once.
+    up: one question is asked once. `system_hash` is what `keep_text` gave, where it was called before.
     """
-    system_hash = hashlib.sha256(prompt.system.encode()).hexdigest()
-    insert_new(connection, texts, [{"text_hash": system_hash, "text": prompt.system}])
+    system_hash = system_hash or keep_text(connection, prompt.system)
     row = {**vars(opening), "state": OPEN, "system_hash": system_hash, "user": prompt.user, "started_at": time.time()}
-    statement = insert_or_nothing(connection, calls).values(**row).returning(calls.c.call_id)
-    call_id = connection.execute(statement).scalar_one_or_none()
-    if (
-        call_id is not None
-        and connection.execute(sa.select(sa.exists().where(_answers(opening.run_id, opening.call_key)))).scalar_one()
-    ):
+    call_id = connection.execute(_begin(connection.dialect.name), row).scalar_one_or_none()
+    if call_id is not None and connection.execute(_ANSWERED, _asked(opening.run_id, opening.call_key)).first():
         connection.execute(sa.delete(calls).where(calls.c.call_id == call_id))
         return None
     return call_id
@@ -83,10 +86,9 @@ def end(
         "cost_usd": cost_usd,
         "duration_s": duration_s,
     }
-    mine = calls.c.call_id == call_id
-    if connection.execute(sa.update(calls).where(mine, calls.c.state == OPEN).values(**values)).rowcount:
+    if connection.execute(_END, values | {"the_call": call_id, "was": OPEN}).rowcount:
         budgets.settle(connection, run_id, reserved_usd, cost_usd, month)
-    elif connection.execute(sa.update(calls).where(mine, calls.c.state == LOST).values(**values)).rowcount:
+    elif connection.execute(_END, values | {"the_call": call_id, "was": LOST}).rowcount:
         budgets.find(connection, run_id, reserved_usd, cost_usd, month)
 
 
@@ -95,15 +97,44 @@ def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping |
 
     Refusals, truncations and unreadable replies of other runs are not reused.
     """
-    statement = (
-        sa.select(calls).where(_answers(run_id, call_key)).order_by(calls.c.state != SCORED, calls.c.call_id).limit(1)
-    )
-    return connection.execute(statement).mappings().first()
+    return connection.execute(_ANSWERED, _asked(run_id, call_key)).mappings().first()
 
 
-def _answers(run_id: str, call_key: str) -> ColumnElement[bool]:
-    mine = sa.and_(calls.c.run_id == run_id, calls.c.state.not_in((OPEN, ERROR, LOST)))
-    return sa.and_(calls.c.call_key == call_key, sa.or_(calls.c.state == SCORED, mine))
+def _asked(run_id: str, call_key: str) -> dict[str, str]:
+    return {"the_run": run_id, "the_key": call_key}
+
+
+# What every call does is built once: building a statement costs more than carrying it out.
+_told = sa.and_(calls.c.run_id == sa.bindparam("the_run"), calls.c.state.not_in((OPEN, ERROR, LOST)))
+_ANSWERED = (
+    sa.select(calls.c.state, calls.c.reason, calls.c.reply, calls.c.served_model)
+    .where(calls.c.call_key == sa.bindparam("the_key"), sa.or_(calls.c.state == SCORED, _told))
+    .order_by(calls.c.state != SCORED, calls.c.call_id)
+    .limit(1)
+)
+_ENDED = (
+    "state",
+    "reason",
+    "reply",
+    "served_model",
+    "request_id",
+    "input_tokens",
+    "output_tokens",
+    "cache_write_tokens",
+    "cache_read_tokens",
+    "cost_usd",
+    "duration_s",
+)
+_END = (
+    sa.update(calls)
+    .where(calls.c.call_id == sa.bindparam("the_call"), calls.c.state == sa.bindparam("was"))
+    .values({name: sa.bindparam(name) for name in _ENDED})
+)
+
+
+@cache
+def _begin(dialect: str) -> Any:
+    return insert_or_nothing(dialect, calls).returning(calls.c.call_id)
 
 
 def write_off(connection: Connection, run_id: str) -> int:

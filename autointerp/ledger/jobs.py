@@ -66,8 +66,8 @@ def _take(
     choice = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(most).with_for_update(skip_locked=True)
     chosen = choice.cte("chosen")
     statement = (
-        sa.update(jobs)
-        .where(mine, jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
+        sa.update(jobs)  # not where `mine` again: a planner would go through all that are due
+        .where(jobs.c.run_id == run_id, jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
         .values(state="leased", lease_owner=owner)
         .returning(*(jobs.c[f] for f in _FIELDS))
     )
@@ -75,7 +75,14 @@ def _take(
 
 
 def finish(connection: Connection, run_id: str, job_key: str) -> None:
-    _update(connection, run_id, job_key, state="done", last_error="")
+    connection.execute(_FINISH, {"the_run": run_id, "the_job": job_key})
+
+
+_FINISH = (
+    sa.update(jobs)
+    .where(jobs.c.run_id == sa.bindparam("the_run"), jobs.c.job_key == sa.bindparam("the_job"))
+    .values(state="done", lease_owner="", last_error="")
+)
 
 
 def postpone(connection: Connection, run_id: str, job: Job, *, owner: str, seconds: float, error: str) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from autointerp.errors import LedgerFailed, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0
+IDLE_S = 2.0
 
 
 class Ledger:
@@ -31,6 +33,9 @@ class Ledger:
         self.engine = engine
         self.failures = 0
         """Times that the database failed: what was written just before may or may not be there."""
+        # A look needs no transaction, which would take two more round trips to a server.
+        looks = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = engine.execution_options(**looks)
         self._writing: AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         )
@@ -46,6 +51,8 @@ class Ledger:
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", _prepare_sqlite)
                 sa.event.listen(engine, "begin", _begin_sqlite)
+            else:
+                sa.event.listen(engine, "checkout", _check_idle)
             _migrate(engine)
         except (sa.exc.SQLAlchemyError, ImportError, OSError, ValueError) as error:
             raise UsageError(
@@ -91,7 +98,7 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises `LedgerFailed` when the database cannot be read."""
-        with self._failing_in_one_line(), self.engine.connect() as connection:
+        with self._failing_in_one_line(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -111,13 +118,13 @@ class Ledger:
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert rows whose key is not there yet; the others are left as they are."""
     if rows:
-        connection.execute(insert_or_nothing(connection, table), rows)
+        connection.execute(insert_or_nothing(connection.dialect.name, table), rows)
 
 
-def insert_or_nothing(connection: Connection, table: Table) -> Any:
+@cache
+def insert_or_nothing(dialect: str, table: Table) -> Any:
     """An insert that does nothing where a unique key is taken."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table).on_conflict_do_nothing()
 
 
 def now(connection: Connection) -> float:
@@ -131,7 +138,19 @@ def _engine_options(location: sa.URL) -> dict[str, Any]:
     if location.get_backend_name() == "sqlite":
         return {}
     # Threads of a worker share a few connections: a statement takes a millisecond, a call to a judge a thousand.
-    return {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8, "pool_timeout": 120}
+    return {"pool_size": 8, "max_overflow": 8, "pool_timeout": 120, "connect_args": {"connect_timeout": 10}}
+
+
+def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    """Let a connection that was idle answer before it is used: the server may have been restarted. Asking each time would
+    cost as much as the work."""
+    idle, record.info["used"] = time.monotonic() - record.info.get("used", 0.0), time.monotonic()
+    if idle > IDLE_S:
+        try:
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except Exception as error:
+            raise sa.exc.DisconnectionError(str(error)) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
