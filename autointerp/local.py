@@ -97,7 +97,10 @@ def carry(
                 events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
         progress.tell("writing the report", 0, 0)
-        return pipeline.finish(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+        summary = pipeline.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+        with ledger.write() as tx:
+            pipeline.conclude(tx, run.run_id, summary)
+        return summary
 
 
 def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:

@@ -187,7 +187,7 @@ def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
     return said
 
 
-def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
+def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write the run's files and report from the ledger, and return its summary."""
     from autointerp import report, tables
     from autointerp.summary import summarise
@@ -205,10 +205,14 @@ def finish(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command:
     )
     tables.write(frames, summary, run)
     report.write(run.folder)
-    withheld = summary["headline"].get("withheld")
-    with ledger.write() as tx:
-        runs.set_state(tx, run.run_id, "withheld" if withheld else "done", withheld or "")
     return summary
+
+
+def conclude(tx: Connection, run_id: str, summary: Mapping[str, Any]) -> None:
+    """Mark a run whose files are written as done."""
+    withheld = summary["headline"].get("withheld")
+    runs.set_state(tx, run_id, "withheld" if withheld else "done", withheld or "")
+    events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done")
 
 
 def _now() -> str:

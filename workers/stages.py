@@ -87,12 +87,12 @@ def _finish(context: Context, run_id: str, job: Job) -> None:
     """Tables, statistics, report, and the index's row."""
     run = context.run(run_id)
     facts = judges.facts_of(run.spec)
-    summary = pipeline.finish(context.ledger, run, judge_facts=facts, command=f"autointerp submit {run.spec.name}.toml")
+    command = f"autointerp submit {run.spec.name}.toml"
+    summary = pipeline.write_results(context.ledger, run, judge_facts=facts, command=command)
+    write_index(context.settings.results)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
-        withheld = summary["headline"].get("withheld")
-        events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done", worker=context.worker_id)
-    write_index(context.settings.results)
+        pipeline.conclude(tx, run_id, summary)
 
 
 def _harvest_key(context: Context, run_id: str) -> str:

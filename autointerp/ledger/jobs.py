@@ -147,7 +147,9 @@ def by_key(connection: Connection, run_id: str, job_keys: Sequence[str]) -> dict
 
 def exhausted(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
     """Jobs that were tried too often and are free to be taken once more, with their last error."""
-    tired = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("pending", "waiting")), jobs.c.attempts >= MAX_ATTEMPTS)
+    # A literal, or no planner sees that the index of what was attempted will do.
+    attempted = sa.and_(jobs.c.run_id == run_id, jobs.c.attempts > sa.literal_column("0"))
+    tired = sa.and_(attempted, jobs.c.attempts >= MAX_ATTEMPTS, jobs.c.state.in_(("pending", "waiting")))
     columns = [jobs.c[f] for f in _FIELDS]
     return [
         (Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns, jobs.c.last_error).where(tired))

@@ -92,6 +92,13 @@ jobs = Table(
         sqlite_where=text("state = 'waiting'"),
         postgresql_where=text("state = 'waiting'"),
     ),
+    Index(
+        "ix_jobs_attempts",
+        "run_id",
+        "attempts",
+        sqlite_where=text("attempts > 0"),
+        postgresql_where=text("attempts > 0"),
+    ),
 )
 
 texts = Table(

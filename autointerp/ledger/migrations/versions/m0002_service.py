@@ -208,6 +208,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'waiting'"),
             postgresql_where=sa.text("state = 'waiting'"),
         )
+        batch_op.create_index(
+            "ix_jobs_attempts",
+            ["run_id", "attempts"],
+            unique=False,
+            sqlite_where=sa.text("attempts > 0"),
+            postgresql_where=sa.text("attempts > 0"),
+        )
         batch_op.drop_column("lease_until")
 
     with op.batch_alter_table("judgements", schema=None) as batch_op:
