@@ -41,11 +41,12 @@ from provider_protocols import read_request
 from provider_server import PASSING, Entry, ProviderServer
 from zygote import Clock
 
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, LedgerFailed
 from autointerp.ledger import Ledger, calls, runs, verdicts
 from autointerp.ledger.schema import budgets as budget_rows
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows
+from autointerp.ledger.schema import workers as worker_rows
 from autointerp.submit import submit
 
 FINAL = ("truncated", "refusal", "invalid_json", "out_of_range", "content_policy")
@@ -116,8 +117,8 @@ class Events:
         """Let the next event happen."""
         name = self.names[self.done]
         {
-            "kill -9 of a judge worker": lambda: self.fleet.kill(self.rng.choice(["judge-1", "judge-2"])),
-            "kill -9 of a pool's child": lambda: self.fleet.kill_child("judge-2", self.rng.randrange(100)),
+            "kill -9 of a judge worker": self._kill_judge,
+            "kill -9 of a pool's child": self._kill_child,
             "kill -9 of the aggregating worker": lambda: self.fleet.kill("aggregate"),
             "kill -9 of the activations worker": lambda: self.fleet.kill("activations"),
             "kill -9 of beat": lambda: self.fleet.kill("beat"),
@@ -131,6 +132,28 @@ class Events:
         }[name]()
         self.happened[name] += 1
         self.last = time.monotonic()
+
+    def _kill_judge(self) -> None:
+        """Kill a worker, in the middle of a call if it comes to one soon."""
+        name = self.rng.choice(["judge-1", "judge-2"])
+        main = self.fleet.members[name].process.pid
+        self._once_asking(lambda: [main, *fleet_.children_of(main)])
+        self.fleet.kill(name)
+
+    def _kill_child(self) -> None:
+        main = self.fleet.members["judge-2"].process.pid
+        pids = self._once_asking(lambda: fleet_.children_of(main)) or fleet_.children_of(main)
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(pids[0], signal.SIGKILL)
+
+    def _once_asking(self, pids: Callable[[], Sequence[int]]) -> list[int]:
+        """Those of some processes that are in the middle of a call, once there are any; none are waited for longer than 2 s."""
+        asking = sa.select(worker_rows.c.pid).join(call_rows, call_rows.c.worker == worker_rows.c.worker_id)
+        deadline, found = time.monotonic() + 2.0, set[int]()
+        while not found and time.monotonic() < deadline:
+            with suppress(LedgerFailed), self.fleet.ledger.read() as tx:
+                found = set(tx.execute(asking.where(call_rows.c.state == calls.OPEN)).scalars()) & set(pids())
+        return sorted(found)
 
     def _terminate(self) -> None:
         os.kill(self.fleet.members["judge-1"].process.pid, signal.SIGTERM)

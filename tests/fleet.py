@@ -88,13 +88,6 @@ class Fleet:
             os.kill(self.members[name].process.pid, signal.SIGKILL)
         self.ended(name)
 
-    def kill_child(self, name: str, number: int) -> None:
-        """`kill -9` of one process of a worker's pool, if it has any."""
-        children = children_of(self.members[name].process.pid)
-        if children:
-            with suppress(ProcessLookupError):
-                os.kill(children[number % len(children)], signal.SIGKILL)
-
     def ended(self, name: str) -> int:
         """Wait for a member's end; its exit status."""
         process, deadline = self.members[name].process, time.monotonic() + 60

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +32,7 @@ FEW = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
     "score": {"per_bin": 2, "shuffled": 2, "base_rate": 2},
 }
+ANCHORS = 10
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -76,7 +79,7 @@ def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch
         template = tomllib.loads(world.spec(**FEW, judge=runs_.judge(runs_.MODELS[0], server)).to_toml())
         del template["dictionary"]["path"]
         nightly = {
-            "night": {"start": "00:00", "usd": 5.0, "anchors": 10},
+            "night": {"start": "00:00", "usd": 5.0, "anchors": ANCHORS},
             "sources": [{"folder": str(watched / "*")}],
             "spec": template,
         }
@@ -100,7 +103,8 @@ def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch
     assert len(summary["scored"]) == 2
     assert [Path(entry["path"]).name for entry in summary["corrupt"]] == ["broken-v1"]
     assert all(run_id in page for run_id in run_ids)
-    assert set(Counter(entry.body_hash for entry in server.books if entry.billed).values()) == {1}
+    again = Counter(entry.body_hash for entry in server.books if entry.billed)
+    assert sum(n - 1 for n in again.values()) == ANCHORS, "only the anchors are asked again"
 
 
 def variant(source: Path, target: Path, noise: float) -> None:
@@ -114,9 +118,6 @@ def variant(source: Path, target: Path, noise: float) -> None:
 
 def age(folder: Path) -> None:
     """Make files old enough not to be taken for half written."""
-    import os
-    import time
-
     for path in folder.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
 
@@ -124,7 +125,7 @@ def age(folder: Path) -> None:
 def tick(fleet: Fleet) -> None:
     """What beat sends every minute."""
     words = [sys.executable, "-m", "celery", "-A", "workers.app", "call", "autointerp.nightly"]
-    subprocess.run(words, env=dict(fleet_.os.environ), cwd=fleet_.ROOT, check=True, capture_output=True)
+    subprocess.run(words, env=dict(os.environ), cwd=fleet_.ROOT, check=True, capture_output=True)
 
 
 def every_few(do: Callable[[], None]) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping
 
 from autointerp import pipeline, tending
 from autointerp.caller import Postponed
-from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped
+from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
 from autointerp.judges.limits import Aborted
 from autointerp.ledger import batches, budgets, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
@@ -134,7 +134,7 @@ def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]
             work()
         except budgets.NotRunning:
             pass
-        except (BudgetExceeded, ProviderStopped) as error:
+        except (BudgetExceeded, ProviderStopped, UsageError) as error:
             _stop(context, run_id, stage, context.worker_id, error)
         except Exception as error:
             log.error("batch failed", error=str(error), exc_info=error)
@@ -163,7 +163,6 @@ def _lease(
 
 def _ask(context: Context, row: RowMapping | None, job: Job, owner: str) -> bool:
     """Ask one question. Returns False when the run, or this worker, is to stop."""
-
     assert row is not None, job
     run_id = str(row["run_id"])
 
@@ -200,12 +199,18 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
         except LedgerFailed:
             raise
         except Exception as error:
+            if isinstance(error, UsageError) and job.stage in jobs.QUESTIONS:  # such as a judge without its key
+                with context.ledger.write() as tx:
+                    jobs.put_back(tx, run_id, [job.job_key], owner)
+                _stop(context, run_id, job.stage, owner, error)
+                return False
             return _fault(context, run_id, job, owner, error)
 
 
 def _stop(context: Context, run_id: str, stage: str, owner: str, error: AutointerpError) -> None:
     """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
-    doubted = context.caller(context.run(run_id), stage, owner).doubted
+    asked = not isinstance(error, UsageError)
+    doubted = context.caller(context.run(run_id), stage, owner).doubted if asked else None
     with context.ledger.write() as tx:
         if not runs.stop(tx, run_id, str(error)):
             return
@@ -217,7 +222,7 @@ def _stop(context: Context, run_id: str, stage: str, owner: str, error: Autointe
 
 def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception) -> bool:
     """An input that cannot be used fails the run at once; any other error is tried again a few times."""
-    final = stages_.is_final(error) and job.stage not in jobs.QUESTIONS
+    final = stages_.is_final(error)
     said = " ".join(str(error).split()) or type(error).__name__
     expected = isinstance(error, AutointerpError) or final
     log.error("job failed", error=said, exc_info=None if expected else error)
