@@ -39,8 +39,8 @@ import planted_runs as runs_
 from autointerp.submit import submit
 
 ROOT = Path(__file__).parents[1]
-CASES = ("local:64x2", "64x2", "512x2", "64x0.2", "512x0.2", "64x0.2@6000", "512x0.2@6000")
-CEILING_GUESS = 250.0
+CASES = ("local:64x2", "64x2", "512x2", "64x0.2", "512x0.2", "64x0.2@3000", "512x0.2@3000")
+CEILING_GUESS = 100.0
 """Judgements a second that two cores may reach: cases that ask for more are made as long as this rate takes."""
 TICK = os.sysconf("SC_CLK_TCK")
 LOOK_S = 0.5
@@ -73,9 +73,9 @@ class Case:
         return self.per_minute is not None and self.per_minute / 60 < self.concurrency / self.latency_s
 
     def judgements(self, seconds: float) -> int:
-        """As many as the case takes about `seconds` for; under a limit, two minutes' and the beginning of a third's."""
+        """As many as the case takes about `seconds` for; under a limit, whole minutes' and the beginning of one more's."""
         if self.limited and self.per_minute:
-            return round(2.2 * self.per_minute)
+            return round((max(1, seconds // 60) + 0.1) * self.per_minute)
         return max(64, round(min(self.ideal, CEILING_GUESS) * seconds))
 
 
@@ -125,11 +125,12 @@ def main() -> None:
 
 
 def measure(folder: Path, cases: Sequence[Case], processes: Sequence[int], seconds: float) -> Iterator[Measured]:
-    """Each case with each number of processes, in a fleet and a ledger of its own."""
+    """Each case with each number of processes, or the last where a limit binds, in a fleet and a ledger of its own."""
     world = planted.make(folder / "world")
     os.environ.update(dict.fromkeys(runs_.KEYS, runs_.KEY))
     for number, case in enumerate(cases):
-        for count in processes if case.carrier == "fleet" else (1,):
+        counts = (1,) if case.carrier == "local" else processes[-1:] if case.limited else processes
+        for count in counts:
             with fixed_server(case.latency_s) as (url, server):
                 here = folder / f"{number}-{count}"
                 spec = spec_of(world, case, url, case.judgements(seconds))
@@ -139,7 +140,7 @@ def measure(folder: Path, cases: Sequence[Case], processes: Sequence[int], secon
 
 
 def spec_of(world: planted.World, case: Case, url: str, judgements: int) -> Any:
-    """The planted run that asks about so many questions: half of them repeats, as a repeat is a question of its own."""
+    """The planted run that asks about so many questions, repeats among them: each is a question of its own."""
     judge = {"model": "anthropic/claude-haiku-4-5", "base_url": url, "max_output_tokens": 200, "max_wait_s": 3600}
     judge |= {"concurrency": case.concurrency} | ({"requests_per_minute": case.per_minute} if case.per_minute else {})
     units = len(world.features) + len(world.neurons)

@@ -14,10 +14,10 @@ import asyncio
 import json
 import re
 import time
+import zlib
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 GRADE = json.dumps({"reason": "the marked word fits", "grade": 2})
-EXPLANATION = json.dumps({"explanation": "words about a harbour"})
 USAGE = {"input_tokens": 400, "output_tokens": 20}
 
 
@@ -43,13 +43,8 @@ def _response(body: object) -> bytes:
     )
 
 
-REPLIES = {
-    (b"/v1/messages", True): message(GRADE),
-    (b"/v1/messages", False): message(EXPLANATION),
-    (b"/v1/responses", True): response(GRADE),
-    (b"/v1/responses", False): response(EXPLANATION),
-}
-"""By path, and by whether a grade is asked for."""
+BODIES = {b"/v1/messages": message, b"/v1/responses": response}
+GRADES = {path: body(GRADE) for path, body in BODIES.items()}
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -92,9 +87,15 @@ class Connection(asyncio.Protocol):
         if not request.startswith(b"POST"):
             self._transport.write(self._asked.report(path))
             return
-        graded = b'"grade"' in request
-        (self._asked.grades if graded else self._asked.explanations).append(time.monotonic())
-        self._later(self._latency_s, self._answer, REPLIES.get((path, graded), NOT_FOUND))
+        if path not in BODIES:
+            self._transport.write(NOT_FOUND)
+        elif b'"grade"' in request:
+            self._asked.grades.append(time.monotonic())
+            self._later(self._latency_s, self._answer, GRADES[path])
+        else:
+            self._asked.explanations.append(time.monotonic())
+            said = f"words of kind {zlib.crc32(request[head:])}"  # no two alike, or questions for grades would be
+            self._later(self._latency_s, self._answer, BODIES[path](json.dumps({"explanation": said})))
 
     def _answer(self, reply: bytes) -> None:
         if not self._transport.is_closing():

@@ -1,0 +1,71 @@
+"""The benchmarks run in a small configuration, and their server answers as a provider does. No test looks at how fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import planted_runs as runs_
+import pytest
+
+from autointerp import rubric, score
+from autointerp.judges import open_judge
+from autointerp.judges.base import MarkedText, ScoreMaterial
+from autointerp.spec import Judge
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, *arguments: str) -> list[list[str]]:
+    """The cells of the table that a benchmark prints."""
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_fan_out_is_measured_in_both_ways_of_carrying() -> None:
+    header, local, fleet = run("fanout.py", "--cases", "local:8x0.05", "8x0.05", "--seconds", "2", "--processes", "2")
+    for row, processes in ((local, "1"), (fleet, "2")):
+        found = dict(zip(header, row, strict=True))
+        assert found["processes"] == processes
+        assert int(found["judgements"].replace(",", "")) >= 64
+        assert float(found["whole /s"]) > 0
+        assert float(found["worker ms"]) > 0
+
+
+def test_a_million_jobs_are_measured_with_fewer() -> None:
+    header, *rows = run("million.py", "--jobs", "3000")
+    assert header == ["", "sqlite", "postgresql"]
+    found = {row[0]: row[1:] for row in rows}
+    assert all(int(size.replace(",", "")) > 100 for size in found["ledger, bytes a job"])
+    few, many = found["Redis with 1,000 jobs, KiB"], found["Redis with 3,000 jobs, KiB"]
+    assert all(0 < int(after) < 2 * int(before) for before, after in zip(few, many, strict=True))
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini"])
+def test_the_fixed_server_answers_a_judge(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in runs_.KEYS:
+        monkeypatch.setenv(name, runs_.KEY)
+    specificity = rubric.load("specificity")
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "benchmarks" / "fixed_server.py"), "--latency", "0.01"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            judge = open_judge(Judge(model=model, base_url=runs_.url(model, url)), specificity)
+            window = MarkedText(("a", " word"), 1)
+            prompt = score.prompt(specificity, ScoreMaterial("words", window), 200)
+            for _ in range(3):
+                reply = judge.ask(prompt)
+                assert reply.stop == "complete"
+                assert score.parse(specificity, reply.text)[0] == 2
+            judge.close()
+        finally:
+            server.kill()
