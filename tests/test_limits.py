@@ -213,8 +213,8 @@ def test_server_errors_hold_the_growth_back() -> None:
     provider = Provider(200)
     for _ in range(50):
         calls = provider.fill()
-        provider.end(calls[:2], "failed")
-        provider.end(calls[2:], "ok")
+        provider.end(calls[:4], "failed")
+        provider.end(calls[4:], "ok")
     assert provider.window.limit == FIRST_CONCURRENCY
     provider.round()
     assert provider.window.limit == 2 * FIRST_CONCURRENCY

@@ -7,7 +7,7 @@
 -- by now, by its own monotonic clock: where a step leads back, or far beyond that, its word counts instead.
 
 local ADMITTED, WAIT, PAUSED, UNKNOWN = 1, 2, 3, 4
-local FIRST_CONCURRENCY, SETBACK = 16, 2
+local FIRST_CONCURRENCY, SETBACK = 16, 4
 local SLOT_POLL, LONGEST_WAIT, OVERDUE, HANDOVER = 100000, 5000000, 2000000, 20000
 
 local TOLERANCE = 2000000

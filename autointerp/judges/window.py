@@ -15,8 +15,8 @@ SECOND = 1_000_000
 WINDOW_S = 60.0
 FIRST_CONCURRENCY = 16
 """Calls in flight at once before anything is known of the provider."""
-SETBACK = 2
-"""Successes that a server error takes back: nothing grows where one call in ten fails."""
+SETBACK = 4
+"""Successes that a server error takes back: nothing grows where one call in five fails."""
 SLOT_POLL = SECOND // 10
 """How soon to ask again where all slots are taken: nobody tells a process what others give back."""
 LONGEST_WAIT = 5 * SECOND
