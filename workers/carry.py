@@ -24,8 +24,6 @@ from workers import stages as stages_
 from workers.context import Context
 
 log = structlog.get_logger()
-LEASE_S, MOST_LEASED = 1.0, 16
-"""Questions are leased for about a second of work at a time, so that a run's last ones are shared by all threads."""
 FAULT_WAIT_S = 10.0
 
 
@@ -61,36 +59,29 @@ def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float,
     until = time.monotonic() + seconds
     ended: Ended = "nothing"
     while time.monotonic() < until and not context.stopping.is_set():
-        leased, _ = _lease(context, run_id, names, 1, owner)
+        leased = _lease(context, run_id, names, owner, 1)
         if not leased:
             return ended
-        _do(context, run_id, leased[0], owner, partial(stages_.do, context, run_id, leased[0]))
+        job, _ = leased[0]
+        _do(context, run_id, job, owner, partial(stages_.do, context, run_id, job))
         ended = "moved"
     return "more"
 
 
 def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:
-    until, most = time.monotonic() + seconds, 1
+    until = time.monotonic() + seconds
     spec = context.spec(run_id)
     one_by_one = [stage for stage in jobs.QUESTIONS if pipeline.judge_of(spec, stage).transport == "calls"]
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
         send(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
-        leased, row = _lease(context, run_id, one_by_one, most, owner)
-        if not leased:
+        taken = context.leases.take((run_id, owner), partial(_lease, context, run_id, one_by_one, owner))
+        if taken is None:
             return "moved" if _advance(context, run_id) else "nothing"
-        one_by_one.sort(key=lambda stage: stage != leased[0].stage)  # it will have more
-        started, done = time.monotonic(), 0
-        for job in leased:
-            if context.stopping.is_set() or not _ask(context, row, job, owner):
-                break
-            done += 1
-        if done < len(leased):
-            with context.ledger.write() as tx:
-                jobs.put_back(tx, run_id, [job.job_key for job in leased[done:]], owner)
+        job, row = taken
+        one_by_one.sort(key=lambda stage: stage != job.stage)  # it will have more
+        if not _ask(context, row, job, owner):
             return "nothing"
-        each = (time.monotonic() - started) / len(leased)
-        most = max(1, min(MOST_LEASED, round(LEASE_S / max(each, 1e-3))))
     return "more"
 
 
@@ -103,7 +94,7 @@ def send(context: Context, run_id: str, stage: str, until: float) -> None:
             pass
 
     with context.ledger.write() as tx:
-        wanted = _may_begin(context, tx, run_id) and jobs.due(tx, run_id, stage, 1)
+        wanted = _may_begin(context, tx, runs.get(tx, run_id)) and jobs.due(tx, run_id, stage, 1)
     if wanted:
         _for_all(context, run_id, stage, send)
 
@@ -140,33 +131,35 @@ def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]
             log.error("batch failed", error=str(error), exc_info=error)
 
 
-def _may_begin(context: Context, tx: Connection, run_id: str) -> bool:
+def _may_begin(context: Context, tx: Connection, row: RowMapping | None) -> bool:
     """Whether a run is to be carried; its first work sets it running."""
-    row = runs.get(tx, run_id)
     if row is None or row["carrier"] != "fleet" or row["state"] not in runs.LIVE:
         return False
-    if row["state"] == "queued" and runs.start(tx, run_id):
-        events.add(tx, run_id, "begun", worker=context.worker_id)
+    if row["state"] == "queued" and runs.start(tx, row["run_id"]):
+        events.add(tx, row["run_id"], "begun", worker=context.worker_id)
     return True
 
 
-def _lease(
-    context: Context, run_id: str, stages: Sequence[str], most: int, owner: str
-) -> tuple[list[Job], RowMapping | None]:
-    """Jobs of the first stage that has any due, and the run's row after they were planned; none of a run that is not to be carried."""
+def _lease(context: Context, run_id: str, stages: Sequence[str], owner: str, most: int) -> list[tuple[Job, RowMapping]]:
+    """Jobs of the first stage that has any due, each with the run's row after they were planned; none of a run that is not to be
+    carried."""
     with context.ledger.write() as tx:
-        if not _may_begin(context, tx, run_id):
-            return [], None
         found = (jobs.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
-        return next(filter(None, found), []), runs.get(tx, run_id)
+        leased: list[Job] = next(filter(None, found), [])
+        row = runs.get(tx, run_id) if leased else None
+        if row is None or not _may_begin(context, tx, row):
+            jobs.put_back(tx, run_id, [job.job_key for job in leased], owner)
+            return []
+        return [(job, row) for job in leased]
 
 
-def _ask(context: Context, row: RowMapping | None, job: Job, owner: str) -> bool:
+def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
     """Ask one question. Returns False when the run, or this worker, is to stop."""
-    assert row is not None, job
     run_id = str(row["run_id"])
 
     def ask() -> None:
+        if context.stopping.is_set():
+            raise Aborted
         run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
         if job.stage == "explain":

@@ -27,11 +27,13 @@ from autointerp.judges.batches import open_batches
 from autointerp.judges.limits import Limiter
 from autointerp.judges.shared_limits import SharedLimiter
 from autointerp.ledger import Ledger, budgets, calls, runs, verdicts, workers
+from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.records import Explanation
 from autointerp.settings import Settings
 from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
+from workers.leases import Leases
 
 T = TypeVar("T")
 BEAT_S = 3.0
@@ -51,6 +53,7 @@ class Context:
         self.artifacts = Artifacts(settings.artifacts_root)
         self.opened = Opened()
         self.stopping = threading.Event()
+        self.leases: Leases[tuple[Job, RowMapping]] = Leases()
         self.worker_id = ""
         self._working: Counter[str] = Counter()
         """Tasks at work under each name that this process has had and that is not buried."""

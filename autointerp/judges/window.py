@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 SECOND = 1_000_000
-WINDOW_S = 60.0
+WINDOW_S = 62.0
+"""A minute, and the time between a call's admission and its arrival: no 60 s at the provider hold more than the ceiling."""
 FIRST_CONCURRENCY = 16
 """Calls in flight at once before anything is known of the provider."""
 SETBACK = 4

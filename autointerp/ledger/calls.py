@@ -188,8 +188,8 @@ def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Me
 
 
 def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
-    """The calls to a judge that began in the last minute: age in seconds, input and output tokens, as reserved while open."""
-    began = time.time() - 60.0
+    """The calls to a judge that began in the last minute or little more: age in seconds, input and output tokens, as reserved while open."""
+    began = time.time() - 70.0
     used = calls.c.input_tokens + calls.c.cache_write_tokens
     with ledger.read() as tx:
         statement = sa.select(calls.c.started_at, used, calls.c.output_tokens)

@@ -50,28 +50,31 @@ def plan(connection: Connection, run_id: str, planned: Iterable[Job]) -> None:
 
 def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: str) -> list[Job]:
     """Take up to `most` jobs that are due, in order of place; those that waited come when nothing else is left."""
-    taken = _take(connection, run_id, stage, jobs.c.state == "pending", most, owner)
+    wanted = {"the_run": run_id, "the_stage": stage, "owner": owner}
+    taken = list(connection.execute(_TAKE_PENDING, wanted | {"most": most}))
     if len(taken) < most:
-        waited = sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now(connection))
-        taken += _take(connection, run_id, stage, waited, most - len(taken), owner)
-    return taken
+        taken += connection.execute(_TAKE_WAITED, wanted | {"most": most - len(taken), "moment": now(connection)})
+    return sorted((Job(*row) for row in taken), key=lambda job: job.place)
 
 
-def _take(
-    connection: Connection, run_id: str, stage: str, due: ColumnElement[bool], most: int, owner: str
-) -> list[Job]:
-    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, due)
+def _take(due: ColumnElement[bool]) -> sa.UpdateBase:
+    mine = sa.and_(jobs.c.run_id == sa.bindparam("the_run"), jobs.c.stage == sa.bindparam("the_stage"), due)
     # Workers pass over each other's choices where the database can; elsewhere they write one at a time.
     # The choice is a CTE so that no plan makes it twice, and more of them.
-    choice = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(most).with_for_update(skip_locked=True)
-    chosen = choice.cte("chosen")
-    statement = (
+    choice = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(sa.bindparam("most", type_=sa.Integer))
+    chosen = choice.with_for_update(skip_locked=True).cte("chosen")
+    return (
         sa.update(jobs)  # not where `mine` again: a planner would go through all that are due
-        .where(jobs.c.run_id == run_id, jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
-        .values(state="leased", lease_owner=owner)
+        .where(jobs.c.run_id == sa.bindparam("the_run"), jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
+        .values(state="leased", lease_owner=sa.bindparam("owner"))
         .returning(*(jobs.c[f] for f in _FIELDS))
     )
-    return sorted((Job(*row) for row in connection.execute(statement)), key=lambda job: job.place)
+
+
+_TAKE_PENDING = _take(jobs.c.state == sa.literal_column("'pending'"))
+_TAKE_WAITED = _take(
+    sa.and_(jobs.c.state == sa.literal_column("'waiting'"), jobs.c.not_before <= sa.bindparam("moment", type_=sa.Float))
+)
 
 
 def finish(connection: Connection, run_id: str, job_key: str) -> None:
