@@ -51,10 +51,15 @@ def plan(connection: Connection, run_id: str, planned: Iterable[Job]) -> None:
 def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: str) -> list[Job]:
     """Take up to `most` jobs that are due, in order of place; those that waited come when nothing else is left."""
     wanted = {"the_run": run_id, "the_stage": stage, "owner": owner}
-    taken = list(connection.execute(_TAKE_PENDING, wanted | {"most": most}))
+    taken = _by_place(connection.execute(_TAKE_PENDING, wanted | {"most": most}))
     if len(taken) < most:
-        taken += connection.execute(_TAKE_WAITED, wanted | {"most": most - len(taken), "moment": now(connection)})
-    return sorted((Job(*row) for row in taken), key=lambda job: job.place)
+        waited = connection.execute(_TAKE_WAITED, wanted | {"most": most - len(taken), "moment": now(connection)})
+        taken += _by_place(waited)
+    return taken
+
+
+def _by_place(rows: Iterable[Any]) -> list[Job]:
+    return sorted((Job(*row) for row in rows), key=lambda job: job.place)
 
 
 def _take(due: ColumnElement[bool]) -> sa.UpdateBase:
