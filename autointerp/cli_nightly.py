@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("--once", is_flag=True, help="Score the night now, in this process.")
 @click.option("--submit", "hand_over", is_flag=True, help="Leave the night's runs to the workers.")
-@click.option("--dry-run", is_flag=True, help="Say what the night would score. Begins nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what the night would score and cost. Begins nothing.")
 @click.option("--date", metavar="YYYY-MM-DD", help="The night's name, by default today. Each is scored once.")
 @RESULTS
 @QUIET
@@ -49,11 +49,12 @@ def nightly(
     wanted, name, ledger = config_.load(path), _date(date), the_ledger(results, make=True)
     with Progress(quiet=quiet) as progress:
         if dry_run:
-            for line in night.plan_night(ledger, wanted, name).describe():
+            for line in night.preview(ledger, wanted, name, _fleet(ledger, results, progress)):
                 click.echo(line)
             return
         carrier = Local(ledger, results, progress) if once else _fleet(ledger, results, progress)
-        summary = night.run_night(ledger, wanted, name, results, carrier, tell=progress.note)
+        # Who asks for a night now has finished writing; a schedule cannot know.
+        summary = night.run_night(ledger, wanted, name, results, carrier, settle=not once, tell=progress.note)
     if summary is not None:
         for line in morning.describe(summary):
             click.echo(line)
