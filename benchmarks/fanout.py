@@ -4,7 +4,7 @@
     ratio      = judgements a second / ideal
     in 60 s    = the most questions that the server was asked within any 60 seconds
 
-Run with `python benchmarks/fanout.py [--processes N ...] [--seconds N] [--cases CASE ...]`. A case is CONCURRENCYxLATENCY, with
+Run with `python benchmarks/fanout.py [--processes N ...] [--seconds N] [--ledger sqlite] [--cases CASE ...]`. A case is CONCURRENCYxLATENCY, with
 `@N` for a limit of N requests a minute; `local:` before it takes `autointerp run`'s way, one process over SQLite. The limiter's
 slow start is in `whole`, from the first judgement to the last answer; `steady` leaves out the first 15 percent of the judgements
 and the last 10. Under a limit it counts whole minutes from the first on, for a minute's admissions come as fast as they can.
@@ -27,6 +27,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +116,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="worker processes that share a case")
     parser.add_argument("--cases", type=Case.parse, nargs="+", default=[Case.parse(text) for text in CASES])
+    parser.add_argument("--ledger", choices=["postgresql", "sqlite"], default="postgresql", help="of the fleet's cases")
     parser.add_argument("--seconds", type=float, default=40.0, help="about how long a case is made")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n{Measured.HEADER}")
     print("|" + " --- |" * (Measured.HEADER.count("|") - 1), flush=True)
     with tempfile.TemporaryDirectory(prefix="autointerp-fanout-") as name:
-        for measured in measure(Path(name), arguments.cases, arguments.processes, arguments.seconds):
+        for measured in measure(Path(name), arguments.cases, arguments.processes, arguments.seconds, arguments.ledger):
             print(measured.row(), flush=True)
 
 
-def measure(folder: Path, cases: Sequence[Case], processes: Sequence[int], seconds: float) -> Iterator[Measured]:
+def measure(
+    folder: Path, cases: Sequence[Case], processes: Sequence[int], seconds: float, ledger: str = "postgresql"
+) -> Iterator[Measured]:
     """Each case with each number of processes, or the last where a limit binds, in a fleet and a ledger of its own."""
     world = planted.make(folder / "world")
     os.environ.update(dict.fromkeys(runs_.KEYS, runs_.KEY))
@@ -134,7 +138,7 @@ def measure(folder: Path, cases: Sequence[Case], processes: Sequence[int], secon
             with fixed_server(case.latency_s) as (url, server):
                 here = folder / f"{number}-{count}"
                 spec = spec_of(world, case, url, case.judgements(seconds))
-                carry = in_fleet if case.carrier == "fleet" else in_one_process
+                carry = partial(in_fleet, ledger) if case.carrier == "fleet" else in_one_process
                 looks = carry(here, spec, case, count, folder / "artifacts", url, server)
                 yield summed_up(case, count, looks, ask(url, "asked"))
 
@@ -155,10 +159,20 @@ BINS = 7
 
 
 def in_fleet(
-    folder: Path, spec: Any, case: Case, processes: int, artifacts: Path, url: str, server: subprocess.Popen[str]
+    ledger: str,
+    folder: Path,
+    spec: Any,
+    case: Case,
+    processes: int,
+    artifacts: Path,
+    url: str,
+    server: subprocess.Popen[str],
 ) -> list[Look]:
     """Carry a run by worker processes that share the concurrency."""
-    with fleet_.running(folder, AUTOINTERP_ARTIFACTS=artifacts) as service:
+    settings = {"AUTOINTERP_ARTIFACTS": artifacts}
+    if ledger == "sqlite":
+        settings["AUTOINTERP_LEDGER"] = f"sqlite:///{folder / 'ledger.sqlite'}"
+    with fleet_.running(folder, **settings) as service:
         service.start("activations", *fleet_.ACTIVATIONS)
         service.start("aggregate", *fleet_.AGGREGATE)
         service.start("beat", *fleet_.BEAT)

@@ -133,7 +133,7 @@ class Fleet:
     @property
     def ledger(self) -> Ledger:
         if "_ledger" not in self.__dict__:
-            self.__dict__["_ledger"] = Ledger.open(self.postgres.url)
+            self.__dict__["_ledger"] = Ledger.open(self.environment["AUTOINTERP_LEDGER"])
         return self.__dict__["_ledger"]  # type: ignore[no-any-return]
 
     def logs(self, most: int = 2500) -> str:

@@ -99,7 +99,8 @@ def _wait_for_a_bad_moment(
 ) -> None:
     """The first kills fall into starting and harvesting, the last into writing the report, all others between and during calls."""
     if number < 4:
-        time.sleep(rng.uniform(0.0, 1.5))
+        asked, until = len(server.books), time.monotonic() + rng.uniform(0.0, 1.5)
+        wait_until(process, lambda: time.monotonic() > until or len(server.books) > asked)
         return
     answered = {entry.body_hash for entry in server.books}
     goal = total if number >= KILLS - 3 else min(total, len(answered) + rng.randrange(1, 2 * total // KILLS))
