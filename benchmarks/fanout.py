@@ -40,7 +40,7 @@ import planted_runs as runs_
 from autointerp.submit import submit
 
 ROOT = Path(__file__).parents[1]
-CASES = ("local:64x2", "64x2", "512x2", "64x0.2", "512x0.2", "64x0.2@3000", "512x0.2@3000")
+CASES = ("local:64x2", "64x2", "512x2", "64x0.2", "512x0.2", "64x0.2@3000", "512x0.2@3000", "512x2@3000")
 CEILING_GUESS = 100.0
 """Judgements a second that two cores may reach: cases that ask for more are made as long as this rate takes."""
 TICK = os.sysconf("SC_CLK_TCK")
