@@ -67,12 +67,6 @@ def get(connection: Connection, batch_key: str) -> RowMapping | None:
     return connection.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).mappings().first()
 
 
-def under_way(connection: Connection, run_id: str) -> list[RowMapping]:
-    """A run's batches that are not ended, oldest first."""
-    mine = sa.and_(batches.c.run_id == run_id, batches.c.state.in_((PREPARED, SUBMITTED)))
-    return list(connection.execute(sa.select(batches).where(mine).order_by(batches.c.created_at)).mappings())
-
-
 def provider_ids(connection: Connection) -> set[str]:
     """The provider's ids of all batches that are known here."""
     return set(connection.execute(sa.select(batches.c.provider_id).where(batches.c.provider_id != "")).scalars())
