@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from autointerp import pipeline, tending
+from autointerp import logs, pipeline, tending
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
 from autointerp.judges.limits import Aborted
@@ -120,7 +120,7 @@ def tend(context: Context, batch_key: str) -> None:
 
 def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]) -> None:
     """Do work that is of many questions at once; what it could not do is still in the ledger."""
-    with structlog.contextvars.bound_contextvars(run=run_id, stage=stage):
+    with logs.bind(run=run_id, stage=stage):
         try:
             work()
         except budgets.NotRunning:
@@ -172,7 +172,7 @@ def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
 
 def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], None]) -> bool:
     """Do a job's work, and write down how it ended otherwise than well. Returns False when the run, or this worker, is to stop."""
-    with structlog.contextvars.bound_contextvars(run=run_id, job=job.job_key[:12], stage=job.stage):
+    with logs.bind(run=run_id, job=job.job_key[:12], stage=job.stage):
         try:
             work()
             return True
