@@ -165,9 +165,10 @@ def test_saelens_finetuned_decoder_scale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_files_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_half_precision_files_are_read_as_they_are_and_computed_in_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     d = load_dictionary(str(write_saelens(tmp_path, {name: t.to(dtype) for name, t in BASE.items()})))
-    assert d.W_enc.dtype == torch.float32
+    assert d.W_enc.dtype == dtype
+    assert d.encode(torch.randn(3, d.d_in)).dtype == torch.float32
     same(d.encode(X), (X @ W_ENC.to(dtype).float() + B_ENC.to(dtype).float()).relu())
 
 

@@ -1,47 +1,60 @@
-"""What the adapters share: reading configs and tensors without trusting them, and naming hook points."""
+"""What the adapters share: reading configs and tensors without trusting them.
+
+Tensors stay where they are: each is a view of its mapped file, in the precision of the file, until its values are used.
+"""
 
 from __future__ import annotations
 
 import json
-import re
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sae.errors import DictionaryError
 
-_OURS = re.compile(r"(?:resid_post|mlp_act)\.\d+")
-_TRANSFORMER_LENS = re.compile(r"blocks\.(\d+)\.(hook_resid_post|hook_resid_pre|mlp\.hook_post)")
-_BLOCK = re.compile(r"(?:\w+\.)*(?:layers|h|blocks)\.(\d+)(?:\.output)?")
-_DOWN_PROJECTION = re.compile(
-    r"(?:\w+\.)*(?:layers|h|blocks)\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc_out|fc2)|ffn\.down_proj|fc2)\.input"
-)
+Tensors = dict[str, Tensor]
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A JSON object from `file`. Raises `DictionaryError`."""
+    """The object in a JSON or YAML file. Raises `DictionaryError`."""
+    kind = "YAML" if file.suffix in (".yaml", ".yml") else "JSON"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        config = _parse_yaml(text) if kind == "YAML" else json.loads(text)
     except OSError as error:
         raise DictionaryError(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise DictionaryError(f"{file} is not JSON: {' '.join(str(error).split())[:120]}") from None
+        raise DictionaryError(f"{file} is not {kind}: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(config, dict):
         raise DictionaryError(
-            f"{file} holds a JSON {type(config).__name__}, not an object: it is not a dictionary's config"
+            f"{file} holds a {kind} {type(config).__name__}, not an object: it is not a dictionary's config"
         )
     return config
 
 
-def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of `file`, as float32. Raises `DictionaryError`; a pickle under this name is not executed."""
+def _parse_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def read_safetensors(file: Path) -> Tensors:
+    """All tensors of `file`. Raises `DictionaryError`; a pickle under this name is not executed."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return {name: as_float(tensor, name, file) for name, tensor in load_file(file).items()}
+        return {name: real(tensor, name, file) for name, tensor in load_file(file).items()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
@@ -49,14 +62,97 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         raise DictionaryError(f"{file} is not a whole safetensors file ({reason}): copy or download it again") from None
 
 
-def as_float(tensor: Tensor, name: str, file: Path) -> Tensor:
-    """`tensor` as float32. Raises `DictionaryError` on integers and complex numbers."""
+def read_torch(file: Path) -> dict[str, Any]:
+    """The object that `torch.save` wrote: tensors and plain values, for nothing else is read. Raises `DictionaryError`."""
+    try:
+        try:
+            held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):  # files from before torch 1.6 cannot be mapped
+                raise
+            held = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DictionaryError(
+            f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
+        ) from None
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DictionaryError(
+            f"{file} is not a whole file of torch.save ({reason}): copy or download it again"
+        ) from None
+    if not isinstance(held, dict):
+        raise DictionaryError(f"{file} holds a {type(held).__name__}, not named tensors: save its state_dict")
+    return {str(name): value for name, value in held.items()}
+
+
+def tensors_of(held: Mapping[str, Any], file: Path) -> Tensors:
+    """The tensors among what `read_torch` gave, by name."""
+    return {name: real(value.detach(), name, file) for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def read_npz(file: Path) -> Tensors:
+    """All arrays of `file`. Raises `DictionaryError`, on arrays of objects (pickles) too."""
+    try:
+        # numpy leaves a file that it opened itself open when the archive is broken.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {
+                name: _mapped(file, name) if _is_stored(archive, name) else archive[name] for name in archive.files
+            }
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        AttributeError,
+        TypeError,
+    ) as error:
+        reason = " ".join(str(error).split())[:120]
+        if "pickle" in reason or "object" in reason.lower():
+            raise DictionaryError(
+                f"{file} holds pickled objects, which can run code when loaded: save plain arrays"
+            ) from None
+        raise DictionaryError(f"{file} is not a whole npz file ({reason}): copy or download it again") from None
+    tensors: Tensors = {}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":  # members that are not .npy come back as bytes
+            raise DictionaryError(f"{file}: {name} holds {getattr(array, 'dtype', 'bytes')}, not real numbers")
+        native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        tensors[name] = torch.from_numpy(native)
+    return tensors
+
+
+def _is_stored(archive: Any, name: str) -> bool:
+    """Whether a member lies in the file as it is. Its checksum is not looked at then; a truncated file has no directory at all."""
+    names = archive.zip.NameToInfo
+    return f"{name}.npy" in names and names[f"{name}.npy"].compress_type == zipfile.ZIP_STORED
+
+
+def _mapped(file: Path, name: str) -> Any:
+    """A stored member as an array over the mapped file (APPNOTE 4.3.7: the local header's names are 26 bytes in)."""
+    with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
+        info = archive.getinfo(f"{name}.npy")
+        stream.seek(info.header_offset + 26)
+        name_bytes, extra_bytes = np.frombuffer(stream.read(4), "<u2").tolist()
+        stream.seek(name_bytes + extra_bytes, 1)
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(stream)
+        if dtype.hasobject:
+            raise ValueError("object arrays are not read")
+        # Copy on write, for torch wants memory that could be written.
+        return np.memmap(file, dtype, mode="c", offset=stream.tell(), shape=shape, order="F" if fortran else "C")
+
+
+def real(tensor: Tensor, name: str, file: Path) -> Tensor:
+    """`tensor`, which holds real numbers. Raises `DictionaryError` on integers and complex numbers."""
     if not tensor.is_floating_point():
         raise DictionaryError(f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not real numbers")
-    return tensor.to(torch.float32)
+    return tensor
 
 
-def take(tensors: dict[str, Tensor], name: str, ndim: int, file: Path) -> Tensor:
+def take(tensors: Mapping[str, Tensor], name: str, ndim: int, file: Path) -> Tensor:
     """The tensor called `name`, with `ndim` dimensions. Raises `DictionaryError` when it is missing or of another rank."""
     if name not in tensors:
         held = ", ".join(sorted(tensors)) or "nothing"
@@ -66,39 +162,9 @@ def take(tensors: dict[str, Tensor], name: str, ndim: int, file: Path) -> Tensor
     return tensors[name]
 
 
-def our_hook_point(name: str) -> str | None:
-    """Our name of a hook point that TransformerLens or transformers names, or None when it is another place.
-
-    `blocks.L.hook_resid_pre` is the output of block L - 1. A bare module path means that module's output, so that
-    `layers.5.mlp` is not among ours, while `layers.5` and `layers.5.mlp.down_proj.input` are.
-    """
-    if _OURS.fullmatch(name):
-        return name
-    if match := _TRANSFORMER_LENS.fullmatch(name):
-        layer = int(match[1]) - (match[2] == "hook_resid_pre")
-        kind = "mlp_act" if match[2] == "mlp.hook_post" else "resid_post"
-        return f"{kind}.{layer}" if layer >= 0 else None
-    if match := _BLOCK.fullmatch(name):
-        return f"resid_post.{match[1]}"
-    if match := _DOWN_PROJECTION.fullmatch(name):
-        return f"mlp_act.{match[1]}"
-    return None
-
-
-def choose_hook_point(given: str | None, names: list[str], source: Path) -> str:
-    """`given`, else the first of `names` that is one of ours. Raises `DictionaryError` saying what to set."""
-    if given is not None:
-        if not _OURS.fullmatch(given):
-            raise DictionaryError(
-                f"hook point {given!r} is not known: use resid_post.L or mlp_act.L, such as resid_post.12"
-            )
-        return given
-    for name in names:
-        if found := our_hook_point(name):
-            return found
-    if names:
-        raise DictionaryError(
-            f"{source} reads {names[0]}, which is neither resid_post.L nor mlp_act.L: such dictionaries are not supported"
-            " (set dictionary.hook_point only if the name is wrong)"
-        )
-    raise DictionaryError(f"{source} does not say where it reads: set dictionary.hook_point, such as resid_post.12")
+def take_whole(config: Mapping[str, Any], name: str, file: Path) -> int:
+    """The whole number called `name` in a config. Raises `DictionaryError`."""
+    value = config.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DictionaryError(f"{file}: {name} = {value!r} is not a whole number")
+    return value

@@ -19,9 +19,11 @@ from torch import Tensor
 
 from sae.dictionary import Dictionary, InputNorm
 from sae.errors import DictionaryError
-from sae.formats.reading import choose_hook_point, read_config, read_safetensors, take
+from sae.formats.place import Place
+from sae.formats.reading import read_config, read_safetensors, take
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+PUBLISHER, CHECKED = "SAELens", ""
 FILES: tuple[str, ...] = (CONFIG, WEIGHTS, SCALER)
 ARCHITECTURES = ("standard", "topk", "jumprelu", "gated")
 _NORMS: dict[str, InputNorm] = {"none": "none", "layer_norm": "layer_norm", "constant_norm_rescale": "per_token"}
@@ -29,13 +31,14 @@ _NORMS: dict[str, InputNorm] = {"none": "none", "layer_norm": "layer_norm", "con
 _LAYER_NORM_MODELS = ("gpt2", "distilgpt2", "pythia", "gpt-neo", "gpt-j", "opt-")
 
 
-def matches(folder: Path) -> bool:
-    """Whether `folder` holds a dictionary of this format."""
-    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+def matches(place: Place) -> bool:
+    """Whether it is of this format."""
+    return place.has(CONFIG, WEIGHTS)
 
 
-def load(folder: Path, hook_point: str | None = None) -> Dictionary:
-    """Read a folder. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
+def load(place: Place) -> Dictionary:
+    """Read it. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
+    folder = place.folder
     config_file, file = folder / CONFIG, folder / WEIGHTS
     config = read_config(config_file)
     architecture = config.get("architecture", "standard")
@@ -43,7 +46,7 @@ def load(folder: Path, hook_point: str | None = None) -> Dictionary:
         raise DictionaryError(
             f"{config_file}: architecture {architecture!r} is not supported: use {', '.join(ARCHITECTURES)}"
         )
-    where = choose_hook_point(hook_point, _hook_names(config), config_file)
+    where = place.where(_hook_names(config), config_file)
     tensors = read_safetensors(file)
     W_enc, W_dec = take(tensors, "W_enc", 2, file).T, take(tensors, "W_dec", 2, file)
     b_dec = take(tensors, "b_dec", 1, file)
@@ -66,9 +69,9 @@ def load(folder: Path, hook_point: str | None = None) -> Dictionary:
             raise DictionaryError(f"{config_file}: center_writing_weights with constant_norm_rescale is not supported")
         W_enc, b_enc = _fold_centring(W_enc, b_enc, b_dec if c else torch.zeros_like(b_dec))
     return Dictionary(
-        W_enc=W_enc.contiguous(),
+        W_enc=W_enc,
         b_enc=b_enc,
-        W_dec=W_dec.contiguous(),
+        W_dec=W_dec,
         b_dec=b_dec,
         activation="topk" if architecture == "topk" else "relu" if threshold is None else "jumprelu",
         threshold=threshold,

@@ -7,24 +7,25 @@ means d_in times the expansion factor. Layout: https://github.com/EleutherAI/spa
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
-from sae.formats.reading import choose_hook_point, read_config, read_safetensors, take
+from sae.formats.place import Place
+from sae.formats.reading import read_config, read_safetensors, take
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+PUBLISHER, CHECKED = "sparsify (EleutherAI)", ""
 FILES: tuple[str, ...] = (CONFIG, WEIGHTS)
 _DEFAULT_K = 32
 
 
-def matches(folder: Path) -> bool:
-    """Whether `folder` holds a dictionary of this format."""
-    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+def matches(place: Place) -> bool:
+    """Whether it is of this format."""
+    return place.has(CONFIG, WEIGHTS)
 
 
-def load(folder: Path, hook_point: str | None = None) -> Dictionary:
-    """Read a folder. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
+def load(place: Place) -> Dictionary:
+    """Read it. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
+    folder = place.folder
     config_file, file = folder / CONFIG, folder / WEIGHTS
     config = read_config(config_file)
     activation = config.get("activation", "topk")
@@ -33,7 +34,7 @@ def load(folder: Path, hook_point: str | None = None) -> Dictionary:
     for name in ("transcode", "skip_connection", "signed"):
         if config.get(name):
             raise DictionaryError(f"{config_file}: {name} = true is not supported: use a plain sparse autoencoder")
-    where = choose_hook_point(hook_point, [folder.name], config_file)
+    where = place.where([folder.name], config_file)
     k = config.get("k", _DEFAULT_K)
     if not isinstance(k, int) or isinstance(k, bool):
         raise DictionaryError(f"{config_file}: k = {k!r} is not a whole number")
@@ -49,9 +50,9 @@ def load(folder: Path, hook_point: str | None = None) -> Dictionary:
                 f"{file}: encoder.weight says {name} = {size}, {CONFIG} says {config[name]!r}: the two do not belong together"
             )
     return Dictionary(
-        W_enc=W_enc.contiguous(),
+        W_enc=W_enc,
         b_enc=take(tensors, "encoder.bias", 1, file),
-        W_dec=W_dec.contiguous(),
+        W_dec=W_dec,
         b_dec=take(tensors, "b_dec", 1, file),
         activation="topk",
         k=k,

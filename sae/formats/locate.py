@@ -1,0 +1,66 @@
+"""From what a user writes to a local folder: a path, or a hub id of which only the needed files are downloaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from sae.errors import DictionaryError
+from sae.formats.place import Place
+
+WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
+_PICKLED = (".bin", ".pkl", ".pickle", ".joblib", ".ckpt")
+_HUB_PATH = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.-]+)*)/?")
+
+
+def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Place:
+    """The folder or file of a local path, or of a hub id once its files that fit `patterns` are here. Raises `DictionaryError`."""
+    local = Path(path).expanduser().absolute()
+    if local.is_dir():
+        return Place(local, path)
+    if local.is_file():
+        if local.suffix in _PICKLED:
+            raise DictionaryError(
+                f"{path} is a pickle, which can run code when loaded: save the weights as safetensors"
+            )
+        return Place(local.parent, path, local if local.suffix in WEIGHTS else None)
+    match = _HUB_PATH.fullmatch(path)
+    if not match:
+        raise DictionaryError(f"dictionary {path} does not exist: check the path, or give owner/name/folder on the hub")
+    repository, inside = match[1], PurePosixPath(match[2].strip("/"))
+    file = inside.name if inside.suffix in WEIGHTS else None
+    folder = inside.parent if file else inside
+    root = _download(repository, folder, revision, (*patterns, file) if file else patterns)
+    return Place(root / folder, path, root / inside if file else None)
+
+
+def _download(repository: str, inside: PurePosixPath, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    """Only the files that an adapter reads, and only from the folder named: repositories hold hundreds of dictionaries."""
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    # The hub's patterns let * cross folders, so that a pattern at the top would take in every dictionary below it.
+    wanted = [str(inside / pattern) for pattern in patterns if "*" not in pattern or str(inside) != "."]
+    shown = f"dictionary {repository}" + ("" if str(inside) == "." else f"/{inside}")
+    try:
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=wanted))
+    except RevisionNotFoundError:
+        raise DictionaryError(
+            f"{shown} has no revision {revision!r} on the hub: give a branch, tag or commit"
+        ) from None
+    except RepositoryNotFoundError:
+        raise DictionaryError(
+            f"{shown} is neither a local folder nor on the hub: check the name; private ones need `hf auth login`"
+        ) from None
+    except (LocalEntryNotFoundError, ConnectionError):
+        raise DictionaryError(
+            f"{shown} is not on this machine and the hub cannot be reached: is the network up?"
+        ) from None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DictionaryError(f"{shown} cannot be downloaded: {reason}") from None

@@ -1,0 +1,91 @@
+"""Hook points by name: eight places of a transformer block, and what other libraries call them.
+
+    resid_pre.L    input of block L; for L > 0 it is resid_post.(L-1)         width d_model
+    resid_mid.L    residual stream between attention and MLP                  width d_model
+    resid_post.L   output of block L                                          width d_model
+    attn_z.L       input of attention's output projection                     width heads x d_head
+    attn_out.L     what attention adds to the residual stream                 width d_model
+    mlp_in.L       input of the MLP, after its norm                           width d_model
+    mlp_act.L      input of the MLP's down projection: the neurons            width of the MLP
+    mlp_out.L      what the MLP adds to the residual stream                   width d_model
+
+Where a model puts a norm after attention or MLP (Gemma 2 and 3, OLMo 2), what is added is that norm's output.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sae.errors import SubjectError
+
+KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_z", "attn_out", "mlp_in", "mlp_act", "mlp_out")
+PATTERN = rf"({'|'.join(KINDS)})\.(\d+)"
+"""Regular expression of every hook point's name."""
+
+_TRANSFORMER_LENS = {
+    "hook_resid_pre": "resid_pre",
+    "hook_resid_mid": "resid_mid",
+    "hook_resid_post": "resid_post",
+    "attn.hook_z": "attn_z",
+    "hook_attn_out": "attn_out",
+    "mlp.hook_in": "mlp_in",
+    "mlp.hook_post": "mlp_act",
+    "mlp.hook_out": "mlp_out",
+    "hook_mlp_out": "mlp_out",
+}
+"""Names below `blocks.L.`. Its `ln2.hook_normalized`, before the norm's gain, is no place that every model has."""
+_LENS_NAME = re.compile(rf"blocks\.(\d+)\.({'|'.join(map(re.escape, _TRANSFORMER_LENS))})")
+
+_MODULES = (
+    (r"", "output", "resid_post"),
+    (r"", "input", "resid_pre"),
+    (r"\.(?:mlp|ffn|feed_forward)", "input", "mlp_in"),
+    (r"\.(?:mlp|ffn|feed_forward)", "output", "mlp_out"),
+    (r"\.pre_feedforward_layernorm", "output", "mlp_in"),
+    (r"\.pre_feedforward_layernorm", "input", "resid_mid"),
+    (r"\.post_feedforward_layernorm", "output", "mlp_out"),
+    (r"\.post_attention_layernorm", "output", "attn_out"),
+    (r"\.(?:self_attn|attn|attention|self_attention)", "output", "attn_out"),
+    (r"\.(?:self_attn|attn)\.(?:o_proj|c_proj|out_proj)", "input", "attn_z"),
+    (
+        r"\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc_out|fc2)|ffn\.down_proj|fc2)",
+        "input",
+        "mlp_act",
+    ),
+)
+"""Module of a block, its side, and our kind. `post_attention_layernorm` follows attention only in models that name
+`pre_feedforward_layernorm` too; names of a Llama's, which stands before the MLP, have not been seen in dictionaries."""
+
+
+def parse(hook_point: str) -> tuple[str, int]:
+    """Split `resid_post.12` into `("resid_post", 12)`. Raises `SubjectError`."""
+    match = re.fullmatch(PATTERN, hook_point)
+    if not match:
+        raise SubjectError(
+            f"hook point {hook_point!r} is not known: use one of {', '.join(KINDS)} with a layer, such as resid_post.12"
+        )
+    return match[1], int(match[2])
+
+
+def ours(name: str) -> str | None:
+    """Our name of a hook point that TransformerLens or transformers names, or None when it is another place.
+
+    A bare module path means that module's output: `layers.5` is resid_post.5, and `layers.5.mlp` is mlp_out.5, which the model
+    adds as it is unless a norm follows it.
+    """
+    if re.fullmatch(PATTERN, name):
+        return _canonical(name)
+    if match := _LENS_NAME.fullmatch(name):
+        return _canonical(f"{_TRANSFORMER_LENS[match[2]]}.{match[1]}")
+    if name in ("embed_tokens", "hook_embed", "transformer.wte", "wte", "model.embed_tokens.output"):
+        return "resid_pre.0"
+    for module, side, kind in _MODULES:
+        ending = r"\.input" if side == "input" else r"(?:\.output)?"
+        if match := re.fullmatch(rf"(?:\w+\.)*(?:layers|h|blocks)\.(\d+){module}{ending}", name):
+            return _canonical(f"{kind}.{match[1]}")
+    return None
+
+
+def _canonical(name: str) -> str:
+    kind, layer = parse(name)
+    return f"resid_post.{layer - 1}" if kind == "resid_pre" and layer > 0 else name
