@@ -40,17 +40,26 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SET
 @DRY_RUN
 @RESULTS
 @QUIET
 @one_line_errors()
-def run(spec: Path, overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
-    """Evaluate the dictionary that SPEC (a TOML file) names, and write the report."""
+def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
+    """Evaluate the dictionary that each SPEC (a TOML file) names, and write the reports.
+
+    Dictionaries that read the same subject and corpus are harvested in one pass.
+    """
+    from autointerp import local
+    from autointerp.progress import Progress
     from autointerp.spec import load
 
-    return _carry(load(spec, overrides), results, dry_run=dry_run, quiet=quiet)
+    loaded = [load(spec, overrides) for spec in specs]
+    if len(loaded) > 1:
+        with Progress(quiet=quiet) as progress:
+            local.harvest_together(loaded, results, progress)
+    return max([_carry(spec, results, dry_run=dry_run, quiet=quiet) for spec in loaded])
 
 
 @main.command()
@@ -91,20 +100,31 @@ def demo(
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the dictionary."
 )
+@click.option("--sweep", is_flag=True, help="Train the grid of the table [sweep], and fit the scaling laws.")
+@click.option("--dry-run", is_flag=True, help="Say what it will cost, from a probe of seconds. Trains nothing.")
 @SET
 @QUIET
 @one_line_errors()
-def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool) -> None:
-    """Train a dictionary as CONFIG (a TOML file) says, and save it in SAELens' format. Resumes what is in --out."""
+def train(config: Path, out: Path, sweep: bool, dry_run: bool, overrides: tuple[str, ...], quiet: bool) -> None:
+    """Train the dictionaries of CONFIG (a TOML file), and save them in SAELens' format. Resumes what is in --out."""
+    from autointerp import scaling, training
     from autointerp.progress import Progress
-    from autointerp.training import load, train_from
 
+    file = training.load(config, overrides)
     with Progress(quiet=quiet) as progress:
-        report = train_from(load(config, overrides), out, progress.tell)
-    click.echo(
-        f"{out}: L0 {report.l0:.1f}, explained variance {report.explained_variance:.3f}, "
-        f"dead {report.dead_fraction:.1%}, {report.tokens:,} tokens in {report.seconds:.0f} s"
-    )
+        if dry_run:
+            said = [scaling.cost(training.cost_of(file, progress.tell, sweep=sweep))]
+        elif sweep:
+            cells, laws = training.sweep_from(file, out, progress.tell)
+            scaling.write(out, cells, laws, f"Scaling of {file.config().architecture} at {file.hook_point}")
+            said = [*scaling.sentences(laws), str(out / "sweep.svg")]
+        else:
+            said = [
+                f"{folder}: L0 {report.l0:.1f}, explained variance {report.explained_variance:.3f}, "
+                f"dead {report.dead_fraction:.1%}, {report.tokens:,} tokens in {report.seconds:.0f} s"
+                for folder, report in training.train_from(file, out, progress.tell).items()
+            ]
+    click.echo("\n".join(said))
 
 
 @main.command()

@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autointerp import studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
-from autointerp.inputs import Inputs, Tell
+from autointerp.inputs import Inputs, Tell, quiet
+from autointerp.spec import Spec
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sae.harvest import HarvestPlan
+    from sae.harvest import HarvestPlan, Reading
     from sae.sketch import Sketch
+    from sae.subject import Subject
 
 SILENT_POOL = 64
 """Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
+MOST_TOGETHER = 9
+"""Dictionaries read in one pass: each keeps its encoders and its sample in memory."""
 FILES = ("units.parquet", "exemplars.parquet", "facts.json")
 """What a finished harvest consists of; the last one says that it is finished."""
 
@@ -40,17 +45,20 @@ class Interrupted(Exception):
 class HarvestPlanFile:
     """What all workers of a harvest agree on, as written in its `plan.json`.
 
-    `key` names the harvest's folder; `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
+    `key` names the harvest's folder; harvests of one `pass_key` read the same batches of the same subject, so one pass serves them all; `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
     """
 
     key: str
     harvest_key: str
+    pass_key: str
     precision: str
     norm_limit: float
     shards: int
     shard_tokens: int
     batch_tokens: int
     units: tuple[tuple[str, int, str], ...]
+    check: dict[str, Any] | None = None
+    """What the dictionary explains of the subject, as `studies.measure` found it."""
 
     def name(self, file: str) -> str:
         """Name of one of the harvest's files among the artifacts."""
@@ -61,25 +69,41 @@ class HarvestPlanFile:
         return self.name(f"shard-{number:05d}.npz")
 
 
-def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell) -> Path:
-    """The harvest's folder, as `merge_harvest` leaves it. Made once, then reused; an interrupted one goes on where it stopped."""
-    plan = begin_harvest(inputs, artifacts)
-    if done := finished_harvest(artifacts, plan.key):
-        return done
-    for number in range(plan.shards):
-        harvest_shard(inputs, artifacts, plan, number, tell)
+@dataclass(frozen=True)
+class Part:
+    """One dictionary's part in a pass over a shard that several share."""
+
+    inputs: Inputs
+    plan: HarvestPlanFile
+
+
+def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell, also: Sequence[Inputs] = ()) -> Path:
+    """The harvest's folder, as `merge_harvest` leaves it. Made once, then reused; an interrupted one goes on where it stopped.
+
+    The shards of `also`, which share the pass, are read along with its own; each is merged by a call of its own.
+    """
+    plan = begin_harvest(inputs, artifacts, tell)
+    if finished_harvest(artifacts, plan.key) is None:
+        others = [Part(other, begin_harvest(other, artifacts, tell)) for other in also]
+        for number in range(plan.shards):
+            harvest_shard(inputs, artifacts, plan, number, tell, also=others)
     return merge_harvest(inputs, artifacts, plan, tell)
 
 
-def begin_harvest(inputs: Inputs, artifacts: Artifacts) -> HarvestPlanFile:
-    """Write the harvest's plan, or read the one that is there. Raises `SaeError` where units or countable tokens are missing."""
+def begin_harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell = quiet) -> HarvestPlanFile:
+    """Write the harvest's plan, or read the one that is there.
+
+    Raises `SaeError` where units or countable tokens are missing, `UsageError` where the dictionary explains nothing.
+    """
     harvest_key = inputs.harvest_key()
     key = harvest_key[:16]
     if not artifacts.exists(f"harvest-{key}/plan.json"):
-        plan = _new_plan(inputs, harvest_key)
+        plan = _new_plan(inputs, harvest_key, tell)
         text = json.dumps(asdict(plan), indent=1)
         artifacts.write_once(plan.name("plan.json"), lambda path: _write_text(path, text))
-    return read_plan(artifacts, key)
+    plan = read_plan(artifacts, key)
+    studies.insist(inputs.spec, plan.check)
+    return plan
 
 
 def read_plan(artifacts: Artifacts, key: str) -> HarvestPlanFile:
@@ -98,16 +122,22 @@ def harvest_shard(
     number: int,
     tell: Tell,
     stopping: Callable[[], bool] = lambda: False,
+    also: Sequence[Part] = (),
 ) -> None:
-    """Read one shard and write its sketch. Raises `Interrupted` between batches once `stopping` says so, and leaves nothing then.
+    """Read one shard, for the harvests of `also` too, and write its sketches, each the same as if it were read alone.
 
-    Raises `UsageError` when the inputs are not those of the plan, `SaeError` when the subject computes no finite values.
+    Raises `Interrupted` between batches once `stopping` says so, and leaves nothing then; `UsageError` when the inputs are not
+    those of the plan or harvests do not share a pass; `SaeError` when the subject computes no finite values.
     """
     from sae import harvest as sae
 
-    if artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1])):
+    parts = [part for part in (Part(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
+    if not parts:
         return
-    _check(inputs, plan)
+    for part in parts:
+        _check(part.inputs, part.plan)
+    if {part.plan.pass_key for part in parts} != {plan.pass_key}:
+        raise UsageError(f"harvest-{plan.key} shares no pass with all of the others: read them apart")
     shards = sae.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens)
     before, total = sum(sae.n_tokens(inputs.corpus, s) for s in shards[:number]), inputs.corpus.n_tokens
 
@@ -117,13 +147,25 @@ def harvest_shard(
         tell("harvesting", before + done, total)
 
     started = time.monotonic()
-    reading = _reading(inputs, plan)
-    reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
-    sketch = sae.new_sketch(reading, inputs.subject.device)
-    sae.read_shard(reader, inputs.corpus, shards[number], reading, plan.norm_limit, sketch, progress)
-    artifacts.write(plan.shard(number), partial(sae.save, sketch=sketch, seconds=time.monotonic() - started))
-    if artifacts.exists(plan.name(FILES[-1])):  # another worker read it too, and merged meanwhile
-        artifacts.remove(plan.shard(number))
+    readings = [_reading_of(part, inputs.subject) for part in parts]
+    sae.read_shard(readings, inputs.corpus, shards[number], progress)
+    seconds = (time.monotonic() - started) / len(parts)
+    for part, reading in zip(parts, readings, strict=True):
+        artifacts.write(part.plan.shard(number), partial(sae.save, sketch=reading.sketch, seconds=seconds))
+        if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read it too, and merged meanwhile
+            artifacts.remove(part.plan.shard(number))
+
+
+def _is_read(artifacts: Artifacts, plan: HarvestPlanFile, number: int) -> bool:
+    return artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1]))
+
+
+def _reading_of(part: Part, subject: Subject) -> Reading:
+    from sae import harvest as sae
+
+    plan = _reading(part.inputs, part.plan)
+    reader = sae.UnitReader(subject, part.inputs.dictionary, plan.units)
+    return sae.Reading(reader, plan, part.plan.norm_limit, sae.new_sketch(plan, subject.device))
 
 
 def missing_shards(artifacts: Artifacts, plan: HarvestPlanFile) -> list[int]:
@@ -133,19 +175,27 @@ def missing_shards(artifacts: Artifacts, plan: HarvestPlanFile) -> list[int]:
 
 
 def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> Path:
-    """Merge all shards, write the harvest's tables and facts, remove the shards; returns the folder of `FILES`.
+    """Merge all shards, write the harvest's tables and facts, remove the shards, study the dictionary; returns the folder of `FILES`.
 
-    Raises `UsageError` when a shard is missing or the inputs are not those of the plan, `SaeError` when no token was counted.
+    Only what is missing is done. Raises `UsageError` when a shard is missing or the inputs are not those of the plan, `SaeError`
+    when no token was counted.
     """
-    if done := finished_harvest(artifacts, plan.key):
-        return done
+    if finished_harvest(artifacts, plan.key) is None:
+        _merge(inputs, artifacts, plan, tell)
+    if not studies.are_there(inputs.spec, artifacts, plan):
+        _check(inputs, plan)
+        studies.make(inputs, artifacts, plan, tell)
+    return _local_folder(artifacts, plan.key)
+
+
+def _merge(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
     _check(inputs, plan)
     tell("merging the harvest", 0, 0)
     try:
         sketch, seconds = _merged(inputs, artifacts, plan)
     except FileNotFoundError:
-        if done := finished_harvest(artifacts, plan.key):  # another worker merged, and removed the shards
-            return done
+        if finished_harvest(artifacts, plan.key):  # another worker merged, and removed the shards
+            return
         missing = missing_shards(artifacts, plan)
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise UsageError(
@@ -155,7 +205,6 @@ def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, t
     _write(inputs, artifacts, plan, sketch, seconds)
     for name in artifacts.list(plan.name("shard-")):
         artifacts.remove(name)
-    return _local_folder(artifacts, plan.key)
 
 
 def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
@@ -163,17 +212,25 @@ def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
     return _local_folder(artifacts, key) if artifacts.exists(f"harvest-{key}/{FILES[-1]}") else None
 
 
+def is_complete(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
+    """Whether the harvest is finished and the spec's studies are beside it: there is nothing left to merge."""
+    return artifacts.exists(plan.name(FILES[-1])) and studies.are_there(spec, artifacts, plan)
+
+
 def _local_folder(artifacts: Artifacts, key: str) -> Path:
+    for name in artifacts.list(f"harvest-{key}/studies-"):
+        artifacts.read(name)
     return [artifacts.read(f"harvest-{key}/{file}") for file in FILES][-1].parent
 
 
-def _new_plan(inputs: Inputs, harvest_key: str) -> HarvestPlanFile:
+def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> HarvestPlanFile:
     from sae import harvest as sae
 
     settings = inputs.spec.harvest
     plan = HarvestPlanFile(
         key=harvest_key[:16],
         harvest_key=harvest_key,
+        pass_key=inputs.pass_key(),
         precision=inputs.subject.precision,
         norm_limit=0.0,
         shards=len(sae.shards(inputs.corpus, settings.shard_tokens, settings.batch_tokens)),
@@ -183,7 +240,8 @@ def _new_plan(inputs: Inputs, harvest_key: str) -> HarvestPlanFile:
     )
     reading = _reading(inputs, plan)
     reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
-    return replace(plan, norm_limit=sae.norm_limit(reader, inputs.corpus, reading))
+    limit = sae.norm_limit(reader, inputs.corpus, reading)
+    return replace(plan, norm_limit=limit, check=studies.measure(inputs, limit, tell))
 
 
 def _check(inputs: Inputs, plan: HarvestPlanFile) -> None:
@@ -257,7 +315,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: 
         FILES, tables(sketch, inputs.corpus, _reading(inputs, plan).units, hook_points, want, texts), strict=False
     ):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
-    facts = _facts(inputs, neurons_at) | {"n_counted": sketch.n_counted, "harvest_s": seconds}
+    facts = _facts(inputs, neurons_at) | {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     artifacts.write(plan.name(FILES[-1]), lambda path: _write_text(path, text))
 

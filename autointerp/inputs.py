@@ -43,7 +43,7 @@ class Identified:
         """The spec's identity with every path replaced by the fingerprint of what lies there."""
         identity = self.spec.identity()
         identity["subject"] |= {"model": self.subject, "revision": None}
-        identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point}
+        identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point, "k": None}
         identity["corpus"] = {"fingerprint": self.corpus}
         identity["score"]["rubric"] = rubric.hash
         return identity
@@ -85,9 +85,15 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.score.base_rate],
-                "version": 3,
+                "version": 4,
             }
         )
+
+    def pass_key(self) -> str:
+        """Hash of everything that decides how the subject is run: harvests that share it can be read in one pass."""
+        harvest = self.spec.harvest
+        subject = self.subject.fingerprint, self.subject.precision
+        return content_hash([*subject, self.corpus.fingerprint, harvest.shard_tokens, harvest.batch_tokens])
 
     def units(self) -> tuple[UnitKey, ...]:
         """The units that the spec names or draws. Raises `SaeError` where there are none such."""
@@ -148,7 +154,9 @@ def open_dictionary(given: spec_.Dictionary, tell: Tell) -> Dictionary:
     from sae.dictionary import load_dictionary
 
     tell("loading the dictionary", 0, 0)
-    return load_dictionary(given.path, format=given.format, hook_point=given.hook_point, revision=given.revision)
+    return load_dictionary(
+        given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
+    )
 
 
 def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
@@ -172,7 +180,7 @@ def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
 class Opened:
     """Subjects, dictionaries and corpora that a worker keeps between jobs that share them, the least recently used given up first."""
 
-    MOST: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 4, "corpus": 4}
+    MOST: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 9, "corpus": 4}
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.MOST}

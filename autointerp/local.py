@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from autointerp.records import Explanation
 from autointerp.settings import Settings
 from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
+from sae.errors import SaeError
 
 CHUNK = 64
 BATCH_LOOK_S = 1.0
@@ -76,6 +77,30 @@ def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
         harvest = harvests.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
     del opened
     return pipeline.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
+    """Harvest what the specs name, dictionaries that read the same subject and corpus in one pass.
+
+    A spec whose inputs cannot be used is left for `prepare`, which says why.
+    """
+    opened, passes = inputs_.Opened(), dict[str, list[inputs_.Inputs]]()
+    for spec in specs:
+        with suppress(SaeError, AutointerpError):
+            found = opened.inputs(spec, tell=progress.tell)
+            passes.setdefault(found.pass_key(), []).append(found)
+    for sharing in passes.values():
+        distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
+        for start in range(0, len(distinct), harvests.MOST_TOGETHER):
+            _harvest_pass(distinct[start : start + harvests.MOST_TOGETHER], results, progress)
+
+
+def _harvest_pass(sharing: Sequence[inputs_.Inputs], results: Path, progress: Progress) -> None:
+    with ExitStack() as stack:
+        for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
+            stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
+        for number, inputs in enumerate(sharing):
+            harvests.harvest(inputs, Artifacts(results / "artifacts"), progress.tell, also=sharing[number + 1 :])
 
 
 def carry(

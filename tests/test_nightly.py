@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -204,6 +204,9 @@ def test_two_processes_at_once_and_a_moved_dictionary(place: Place) -> None:
         def __init__(self) -> None:
             self.carried: list[str] = []
 
+        def expect(self, specs: Sequence[Spec]) -> None:
+            pass
+
         def forecast(self, spec: Spec) -> float:
             return 0.0
 
@@ -243,6 +246,9 @@ def test_a_night_that_was_killed_goes_on(place: Place) -> None:
 
     class Dying:
         lasting = False
+
+        def expect(self, specs: Sequence[Spec]) -> None:
+            pass
 
         def forecast(self, spec: Spec) -> float:
             return 0.0

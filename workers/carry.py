@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from autointerp import logs, pipeline, tending
+from autointerp import harvests, logs, pipeline, plan, tending
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
 from autointerp.judges.limits import Aborted
@@ -63,9 +63,23 @@ def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float,
         if not leased:
             return ended
         job, _ = leased[0]
+        if job.stage == "harvest":
+            _prepare_alike(context, run_id, owner)
         _do(context, run_id, job, owner, partial(stages_.do, context, run_id, job))
         ended = "moved"
     return "more"
+
+
+def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
+    """Prepare other runs over the same subject and corpus first, so that one pass over a shard serves them all."""
+    with context.ledger.read() as tx:
+        others = jobs.also(tx, run_id, plan.stage_job("prepare"))
+    mine = context.spec(run_id)
+    for other in others[: harvests.MOST_TOGETHER - 1]:
+        its = context.spec(other)
+        if (its.subject, its.corpus) == (mine.subject, mine.corpus):
+            for job, _ in _lease(context, other, ("prepare",), owner, 1):
+                _do(context, other, job, owner, partial(stages_.do, context, other, job))
 
 
 def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from autointerp import harvests, judges, pipeline, plan
 from autointerp.caller import Postponed
-from autointerp.errors import UsageError
-from autointerp.harvests import Interrupted
+from autointerp.errors import AutointerpError, UsageError
+from autointerp.harvests import HarvestPlanFile, Interrupted
 from autointerp.inputs import quiet
 from autointerp.ledger import events, jobs, runs
 from autointerp.ledger.jobs import Job
 from autointerp.report.index import write as write_index
+from sae.errors import SaeError
 from workers.context import Context
 
 __all__ = ["Interrupted", "do", "is_final"]
@@ -48,20 +49,53 @@ def _prepare(context: Context, run_id: str, job: Job) -> None:
 
 
 def _harvest(context: Context, run_id: str, job: Job) -> None:
-    """Read one shard."""
+    """Read one shard, and with it the same shard for every other run whose dictionary reads the same subject and corpus."""
     made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
     inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
-    harvests.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set)
-    with context.ledger.write() as tx:
-        jobs.finish(tx, run_id, job.job_key)
-    with context.ledger.write() as tx:
-        pipeline.advance(tx, run_id)
+    owner = context.worker_id
+    # A job that failed before is done alone: it may be what others would fail of.
+    along = [] if job.attempts else _along(context, run_id, job, made, owner)
+    try:
+        parts = [part for *_, part in along]
+        harvests.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set, parts)
+    except BaseException:
+        with context.ledger.write() as tx:
+            for other, its, _ in along:
+                jobs.put_back(tx, other, [its.job_key], owner)
+        raise
+    for other, its in [(run_id, job), *((other, its) for other, its, _ in along)]:
+        with context.ledger.write() as tx:
+            jobs.finish(tx, other, its.job_key)
+        with context.ledger.write() as tx:
+            pipeline.advance(tx, other)
+
+
+def _along(
+    context: Context, run_id: str, job: Job, made: HarvestPlanFile, owner: str
+) -> list[tuple[str, Job, harvests.Part]]:
+    """Jobs of other runs that the same pass can serve, leased; one whose inputs cannot be used is left to itself."""
+    with context.ledger.read() as tx:
+        others = jobs.also(tx, run_id, job)
+    found = []
+    for other in others[: harvests.MOST_TOGETHER - 1]:
+        try:
+            plan_ = harvests.read_plan(context.artifacts, _harvest_key(context, other))
+            if plan_.pass_key != made.pass_key:
+                continue
+            part = harvests.Part(context.opened.inputs(context.spec(other), precision=plan_.precision), plan_)
+        except (AutointerpError, SaeError):
+            continue
+        with context.ledger.write() as tx:
+            its = jobs.lease_at(tx, other, job, owner=owner)
+        if its is not None:
+            found.append((other, its, part))
+    return found
 
 
 def _merge(context: Context, run_id: str, job: Job) -> None:
     """Make exemplars of all shards, and plan the explanations."""
     made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
-    if harvests.finished_harvest(context.artifacts, made.key) is None:
+    if not harvests.is_complete(context.spec(run_id), context.artifacts, made):
         inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
         harvests.merge_harvest(inputs, context.artifacts, made, quiet)
     run = context.run(run_id)

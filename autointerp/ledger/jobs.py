@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from autointerp.ledger.schema import jobs, workers
+from autointerp.ledger.schema import jobs, runs, workers
 from autointerp.ledger.store import insert_new, now
 
 MAX_ATTEMPTS = 5
@@ -56,6 +56,22 @@ def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: 
         waited = connection.execute(_TAKE_WAITED, wanted | {"most": most - len(taken), "moment": now(connection)})
         taken += _by_place(waited)
     return taken
+
+
+def also(connection: Connection, run_id: str, job: Job) -> list[str]:
+    """Other live runs of the fleet in which a job of the same stage and place is pending and was never begun, oldest first."""
+    alike = sa.and_(jobs.c.stage == job.stage, jobs.c.place == job.place, jobs.c.state == "pending", jobs.c.attempts == 0)
+    live = sa.and_(runs.c.state.in_(("queued", "running")), runs.c.carrier == "fleet", runs.c.run_id != run_id)
+    joined = sa.select(runs.c.run_id).join(jobs, jobs.c.run_id == runs.c.run_id).where(alike, live)
+    return list(connection.execute(joined.order_by(runs.c.created_at)).scalars())
+
+
+def lease_at(connection: Connection, run_id: str, job: Job, *, owner: str) -> Job | None:
+    """Take a run's pending job of the same stage and place as `job`, or None when somebody was faster."""
+    alike = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == job.stage, jobs.c.place == job.place)
+    statement = sa.update(jobs).where(alike, jobs.c.state == "pending").values(state="leased", lease_owner=owner)
+    row = connection.execute(statement.returning(*(jobs.c[f] for f in _FIELDS))).first()
+    return Job(*row) if row else None
 
 
 def _by_place(rows: Iterable[Any]) -> list[Job]:

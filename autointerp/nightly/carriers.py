@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -30,6 +30,10 @@ class Carrier(Protocol):
         """Whether its runs go on when this process ends."""
         ...
 
+    def expect(self, specs: Sequence[Spec]) -> None:
+        """Hear of all runs that a night may begin, before the first: what they share can be done once."""
+        ...
+
     def forecast(self, spec: Spec) -> float | None:
         """Dollars that the run will ask for; None where a price is unknown. Raises `UsageError` and `SaeError`."""
         ...
@@ -53,6 +57,9 @@ class Local:
     ) -> None:
         self.ledger, self.results, self.progress, self.judges = ledger, results, progress, judges
         self._prepared: tuple[Spec, Run] | None = None
+
+    def expect(self, specs: Sequence[Spec]) -> None:
+        local.harvest_together(specs, self.results, self.progress)
 
     def forecast(self, spec: Spec) -> float | None:
         run = self._prepare(spec)
@@ -83,6 +90,9 @@ class Fleet:
 
     def __init__(self, ledger: Ledger, submit: Callable[[Spec, str], str]) -> None:
         self.ledger, self._submit = ledger, submit
+
+    def expect(self, specs: Sequence[Spec]) -> None:
+        """Nothing to do: workers look for runs that can share a pass."""
 
     def forecast(self, spec: Spec) -> float | None:
         return usd_at_most(spec, self.ledger)

@@ -159,6 +159,8 @@ def begin_runs(
     """Begin the planned runs one after the other; what does not fit into the night waits for the next, with its reason."""
     deadline = _deadline(ledger, config, date)
     stopped = ""
+    if clock() < deadline:
+        carrier.expect([planned.spec for planned in plan.planned])
     for planned in plan.planned:
         try:
             why = stopped or ("" if clock() < deadline else f"the deadline {config.night.deadline} had passed")

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from autointerp.errors import UsageError
 from autointerp.nightly.lineage import lineage_of
-from autointerp.spec import Section, content_hash
+from autointerp.spec import Section, content_hash, known_format
 from autointerp.specfile import wrong_key
+from sae.hookpoints import PATTERN
 
 if TYPE_CHECKING:
     from autointerp.nightly.config import Source
@@ -57,9 +58,14 @@ class Entry(Section):
     name: str = Field(min_length=1)
     """The dictionary of which this is a version."""
     path: str = Field(min_length=1)
-    format: Literal["auto", "saelens", "gemma_scope", "sparsify"] | None = None
-    hook_point: str | None = Field(None, pattern=r"^(resid_post|mlp_act)\.\d+$")
+    format: str | None = None
+    hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
     revision: str | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, format: str | None) -> str | None:
+        return None if format is None else known_format(format)
 
 
 class Registry(Section):

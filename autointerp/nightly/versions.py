@@ -101,7 +101,9 @@ def _read(config: Nightly, candidate: Candidate, known: Mapping[str, Version]) -
         candidate.key, "", candidate.lineage, candidate.path, CORRUPT, modified_at=candidate.modified_at, first_seen=time.time()
     )  # fmt: skip
     try:
-        loaded = load_dictionary(given.path, format=given.format, hook_point=given.hook_point, revision=given.revision)
+        loaded = load_dictionary(
+            given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
+        )
     except DictionaryError as error:
         return replace(new, reason=" ".join(str(error).split()))
     drawn = sketch(loaded.W_dec.detach().float().cpu().numpy())
