@@ -28,6 +28,7 @@ _TRANSFORMER_LENS = {
     "hook_resid_post": "resid_post",
     "attn.hook_z": "attn_z",
     "hook_attn_out": "attn_out",
+    "hook_mlp_in": "resid_mid",
     "mlp.hook_in": "mlp_in",
     "mlp.hook_post": "mlp_act",
     "mlp.hook_out": "mlp_out",

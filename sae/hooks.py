@@ -1,16 +1,13 @@
-"""Hook points: which tensor of which module each name stands for, and how it is read.
+"""Reading and writing hook points during a forward pass.
 
-    resid_post.L   output of block L: the residual stream after it         width d_model
-    mlp_act.L      input of block L's MLP down projection: the neurons     width of the MLP
-
-Both are read with plain forward hooks (`torch.nn.Module.register_forward_hook` and `register_forward_pre_hook`), so any model
-of transformers whose blocks stand in one `ModuleList` works. `resid_post.L` equals `hidden_states[L + 1]` bit for bit, except
-at the last block, where transformers reports the tensor after the final norm.
+All is plain forward hooks (`torch.nn.Module.register_forward_hook` and `register_forward_pre_hook`), so any model of
+transformers whose blocks stand in one `ModuleList` works. `resid_post.L` equals `hidden_states[L + 1]` bit for bit, except at
+the last block, where transformers reports the tensor after the final norm.
 """
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,111 +16,107 @@ import torch
 from torch import Tensor, nn
 
 from sae.errors import SubjectError
-
-_HOOK_POINT = re.compile(r"(resid_post|mlp_act)\.(\d+)")
-
-DOWN_PROJECTIONS = (
-    "mlp.down_proj",  # llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, phi3, olmo2, cohere, granite, smollm3, glm4
-    "mlp.c_proj",  # gpt2 (a Conv1D), gptneo, starcoder2
-    "mlp.dense_4h_to_h",  # gptneox, bloom, falcon
-    "mlp.fc_out",  # gptj
-    "mlp.fc2",  # phi
-    "ffn.down_proj",  # mpt
-    "fc2",  # opt: on the block itself
-)
-"""Where the down projection stands within a block, by family."""
+from sae.sites import Site
 
 
 class Stop(Exception):
     """Ends a forward pass once everything asked for has been read."""
 
 
-def parse(hook_point: str) -> tuple[str, int]:
-    """Split `resid_post.12` into `("resid_post", 12)`. Raises `SubjectError`."""
-    match = _HOOK_POINT.fullmatch(hook_point)
-    if not match:
-        raise SubjectError(
-            f"hook point {hook_point!r} is not known: use resid_post.L or mlp_act.L, such as resid_post.12"
-        )
-    return match[1], int(match[2])
-
-
-def find_blocks(model: nn.Module, n_layers: int) -> nn.ModuleList:
-    """The transformer blocks: the shallowest `ModuleList` of length `n_layers`. Raises `SubjectError`."""
-    found = [(name.count("."), module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    fitting = [(depth, module) for depth, module in found if len(module) == n_layers]
-    if not fitting:
-        raise SubjectError(
-            f"{type(model).__name__} has no list of {n_layers} blocks to hook: this architecture is not supported"
-        )
-    return min(fitting, key=lambda pair: pair[0])[1]
-
-
-def down_projection(block: nn.Module, name: str) -> nn.Module:
-    """The module whose input are the block's neurons. Raises `SubjectError` on mixture-of-experts and unknown layouts.
-
-    `name` is the hook point, for the message.
-    """
-    modules: dict[str, nn.Module] = dict(block.named_modules())
-    if any(path.rsplit(".", 1)[-1] == "experts" for path in modules):
-        raise SubjectError(
-            f"{name}: {type(block).__name__} is a mixture of experts, which has no single neuron basis: choose a dense model,"
-            " or set units.neurons = 0"
-        )
-    for path in DOWN_PROJECTIONS:
-        if path in modules:
-            return modules[path]
-    raise SubjectError(
-        f"{name}: {type(block).__name__} has none of the known down projections ({', '.join(DOWN_PROJECTIONS)}):"
-        " choose another model, or set units.neurons = 0"
-    )
-
-
-def input_width(projection: nn.Module) -> int:
-    """Number of inputs of a `Linear`, or of GPT-2's `Conv1D`, whose weight is (inputs, outputs)."""
-    width = getattr(projection, "in_features", None)
-    if isinstance(width, int):
-        return width
-    weight = getattr(projection, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim != 2:
-        raise SubjectError(
-            f"{type(projection).__name__} is not a down projection this program can read: choose another model"
-        )
-    return int(weight.shape[0])
-
-
 @contextmanager
-def reading(sites: Mapping[str, tuple[str, nn.Module]], shape: Sequence[int]) -> Iterator[dict[str, Tensor]]:
+def reading(sites: Mapping[str, Site], shape: Sequence[int]) -> Iterator[dict[str, Tensor]]:
     """Within the block, a forward pass fills the yielded dict and is ended by `Stop` when it is complete.
 
-    `sites` maps each name to ("input" | "output", module); `shape` is (B, T), to which every value (B, T, width) is
-    restored, because some OPT versions flatten it. Hooks are removed on the way out, whatever happened.
+    `shape` is (B, T), to which every value (B, T, width) is restored, because mixtures of experts flatten it. Hooks are
+    removed on the way out, whatever happened.
     """
     values: dict[str, Tensor] = {}
     handles: list[Any] = []
 
-    def keep(name: str) -> Callable[[Any], None]:
-        def store(value: Any) -> None:
-            tensor = value[0] if isinstance(value, tuple) else value
-            kept = tensor.detach().reshape(*shape, tensor.shape[-1]).to(torch.float32)
-            values[name] = kept
+    def keep(name: str) -> Callable[[Tensor], None]:
+        def store(tensor: Tensor) -> None:
+            values[name] = _restored(tensor.detach(), shape, name)
             if len(values) == len(sites):
                 raise Stop
-            # What runs on may add to this very tensor in place, as Falcon does to its MLP's output.
-            values[name] = kept.clone()
+            if values[name].dtype == tensor.dtype:
+                # What runs on may add to this very tensor in place, as Falcon does to its MLP's output.
+                values[name] = values[name].clone()
 
         return store
 
     try:
-        for name, (side, module) in sites.items():
-            store = keep(name)
-            if side == "input":
-                handles.append(module.register_forward_pre_hook(lambda _module, args, store=store: store(args)))
-            else:
-                handles.append(module.register_forward_hook(lambda _module, _args, out, store=store: store(out)))
+        handles.extend(_hook(site, keep(name)) for name, site in sites.items())
         yield values
     except Stop:
         pass
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def editing(
+    reads: Site, writes: Site, edit: Callable[[Tensor], Tensor], shape: Sequence[int], stream: nn.Module | None = None
+) -> Iterator[None]:
+    """Within the block, forward passes run with `edit(value at reads)` in the place of the value at `writes`.
+
+    `stream` is the block whose output moves by as much as the value at `writes`, where a residual connection goes round
+    that place. `edit` leaves its argument as it is. Raises `SubjectError` when `writes` runs before `reads`.
+    """
+    seen: list[Tensor] = []
+    moved: list[Tensor] = []
+
+    def read(tensor: Tensor) -> None:
+        seen[:] = [edit(_restored(tensor, shape, "edit"))]
+
+    def write(tensor: Tensor) -> Tensor:
+        if reads == writes:
+            read(tensor)
+        if not seen:
+            raise SubjectError("what is written runs before what is read: swap the two hook points")
+        new = seen.pop().to(tensor.dtype).reshape(tensor.shape)
+        moved[:] = [new - tensor]
+        return new
+
+    handles = [] if reads == writes else [_hook(reads, read)]
+    handles.append(_hook(writes, write))
+    if stream is not None:
+        handles.append(_hook(Site("output", stream), lambda tensor: tensor + moved.pop().reshape(tensor.shape)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _restored(tensor: Tensor, shape: Sequence[int], name: str) -> Tensor:
+    """`tensor` as float32 (B, T, width). Raises `SubjectError` when it does not hold one vector a token."""
+    if tensor.numel() != shape[0] * shape[1] * tensor.shape[-1]:
+        raise SubjectError(
+            f"{name}: this model has {list(tensor.shape)} values there for {list(shape)} tokens, not one vector a token: choose"
+            " another model"
+        )
+    return tensor.reshape(*shape, tensor.shape[-1]).to(torch.float32)
+
+
+def _hook(site: Site, see: Callable[[Tensor], Tensor | None]) -> Any:
+    """Show `see` the site's tensor in each pass; what it returns, if anything, takes its place."""
+    module = site.module
+    if site.side == "output":
+
+        def output(_module: nn.Module, _args: Any, out: Any) -> Any:
+            if not isinstance(out, (tuple, list)):
+                return see(out)
+            new, kind = see(out[0]), type(out)
+            return None if new is None else getattr(kind, "_make", kind)((new, *out[1:]))
+
+        return module.register_forward_hook(output)
+    name = next(iter(inspect.signature(module.forward).parameters))
+
+    def enter(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        new = see(args[0] if args else kwargs[name])
+        if new is None:
+            return None
+        return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, name: new})
+
+    return module.register_forward_pre_hook(enter, with_kwargs=True)

@@ -199,7 +199,10 @@ def test_another_precision_is_another_subject_and_the_old_one_is_given_up(
     assert loaded.count("dictionary") == loaded.count("corpus") == 1
 
 
-def test_the_dictionary_used_longest_ago_is_given_up(world: planted.World, loaded: list[str]) -> None:
+def test_the_dictionary_used_longest_ago_is_given_up(
+    world: planted.World, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Opened.MOST, "dictionary", 4)
     opened = Opened()
 
     def use(layer: str, form: str = "auto") -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from sae import gguf, hooks
+from sae import gguf, sites
 from sae.errors import SubjectError
+from sae.hookpoints import KINDS
 from sae.subject import Subject, choose_device, choose_precision, load_subject, outline_subject
 
 hf: Any = transformers
@@ -94,7 +100,7 @@ def test_hook_points_of_dense_families(family: str) -> None:
     ran: list[int] = []
     for layer, block in enumerate(subject.blocks):
         block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
-    down = hooks.down_projection(subject.blocks[1], "mlp_act.1")
+    down = sites.down_projection(subject.blocks[1], "mlp_act.1")
     down.register_forward_hook(lambda _m, _a, out: projections.append(out.clone()))
 
     values = subject.run(TOKENS, ["resid_post.1", "mlp_act.1", "resid_post.0"])
@@ -122,7 +128,7 @@ def test_neurons_alone_stop_within_their_block() -> None:
     subject = tiny_subject(DENSE["llama"]())
     ran: list[str] = []
     subject.blocks[2].register_forward_hook(lambda *_: ran.append("block 2"))
-    down = hooks.down_projection(subject.blocks[2], "mlp_act.2")
+    down = sites.down_projection(subject.blocks[2], "mlp_act.2")
     down.register_forward_hook(lambda *_: ran.append("down projection"))
     subject.run(TOKENS, ["mlp_act.2"])
     assert ran == []
@@ -176,9 +182,9 @@ def test_missing_layers_and_unknown_names_say_what_exists() -> None:
     subject = tiny_subject(DENSE["gpt2"]())
     refused(lambda: subject.run(TOKENS, ["resid_post.9"]), "resid_post.9", "choose one of 0 to 3")
     refused(lambda: subject.width("mlp_act.4"), "mlp_act.4", "0 to 3")
-    refused(lambda: subject.width("mlp_out.1"), "mlp_out.1", "resid_post.L or mlp_act.L")
+    refused(lambda: subject.width("mlp_mid.1"), "mlp_mid.1", "resid_post, attn_z", "such as resid_post.12")
     refused(lambda: subject.width("resid_post.-1"), "resid_post.-1")
-    assert subject.neuron_hook_point("resid_post.3") == subject.neuron_hook_point("mlp_act.3") == "mlp_act.3"
+    assert {subject.neuron_hook_point(f"{kind}.3") for kind in KINDS} == {"mlp_act.3"}
 
 
 def test_device_and_precision() -> None:
@@ -190,6 +196,115 @@ def test_device_and_precision() -> None:
     refused(lambda: choose_precision("float16", cpu), "float16", "bfloat16")
     refused(lambda: choose_device("warp"), "warp", "cuda:1")
     refused(lambda: choose_device("cuda:99"), "cuda:99", "use auto or cpu")
+
+
+# What a block adds
+
+
+@given(
+    factor=st.sampled_from([1.0, 0.22, -0.5, 3.0]),
+    size=st.sampled_from([0.02, 0.5, 20.0]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 99),
+)
+def test_multiple_finds_the_factor_and_nothing_where_there_is_none(
+    factor: float, size: float, dtype: torch.dtype, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    base, part, other = (torch.randn(1, 8, 64, generator=random).to(dtype) for _ in range(3))
+    base[..., 3] *= 1000  # as real models have it
+    part, eps = part * size, torch.finfo(dtype).eps
+    total = base + (factor * part.float()).to(dtype)
+    found = sites.multiple(total.float(), base.float(), part.float(), eps)
+    assert found == pytest.approx(factor, rel=0.05)
+    assert (found == 1) == (factor == 1)
+    assert sites.multiple((total + other).float(), base.float(), part.float(), eps) is None
+    assert sites.multiple(base.float(), base.float(), part.float(), eps) is None, "nothing added"
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["autocast", "weights"])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gptj", "mixtral"])
+def test_sublayers_are_recognised_in_bfloat16(family: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model((DENSE | EXPERTS)[family]())
+    if native:  # as on a GPU
+        monkeypatch.setattr(Subject, "_arithmetic", lambda self: nullcontext())
+        model = model.to(torch.bfloat16)
+    subject = Subject(model, tiny_tokenizer(), name="tiny", fingerprint="0", precision="bfloat16")
+    names = ["attn_out.2", "mlp_out.2"] + ["resid_mid.2"] * (family != "gptj")
+    assert list(subject.run(TOKENS, names)) == names
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["autocast", "weights"])
+def test_a_factor_is_recognised_in_bfloat16(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(hf.GraniteConfig(**LLAMA, residual_multiplier=0.22))
+    if native:
+        monkeypatch.setattr(Subject, "_arithmetic", lambda self: nullcontext())
+        model = model.to(torch.bfloat16)
+    subject = Subject(model, tiny_tokenizer(), name="tiny", fingerprint="0", precision="bfloat16")
+    refused(lambda: subject.run(TOKENS, ["mlp_out.2"]), "mlp_out.2", "GraniteDecoderLayer", "multiplied by 0.2")
+    assert list(subject.run(TOKENS, ["resid_mid.2"])) == ["resid_mid.2"]
+
+
+# Losses
+
+
+@torch.no_grad()
+def test_losses_are_those_of_the_logits() -> None:
+    subject = tiny_subject(DENSE["llama"]())
+    logits = subject.model(TOKENS).logits
+    expected = -torch.log_softmax(logits[:, :-1], -1).gather(-1, TOKENS[:, 1:, None])[..., 0]
+    torch.testing.assert_close(subject.losses(TOKENS), expected)
+
+
+@torch.no_grad()
+def test_an_edit_at_the_last_layer_is_what_follows_from_it_by_hand() -> None:
+    subject = tiny_subject(DENSE["llama"]())
+    block, llama = subject.blocks[LAYERS - 1], subject.model
+    names = [f"{kind}.{LAYERS - 1}" for kind in ("resid_mid", "mlp_in", "mlp_act", "resid_post")]
+    mid, mlp_in, act, _ = subject.run(TOKENS, names).values()
+
+    def after(post: torch.Tensor) -> torch.Tensor:
+        logits = llama.lm_head(llama.model.norm(post))
+        return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), TOKENS[:, 1:], reduction="none")
+
+    def halved(x: torch.Tensor) -> torch.Tensor:
+        return x / 2
+
+    by_hand = {
+        "resid_mid": after(mid / 2 + block.mlp(block.post_attention_layernorm(mid / 2))),
+        "mlp_in": after(mid + block.mlp(mlp_in / 2)),
+        "mlp_act": after(mid + block.mlp.down_proj(act / 2)),
+        "mlp_out": after(mid + block.mlp(mlp_in) / 2),
+        "resid_post": after((mid + block.mlp(mlp_in)) / 2),
+    }
+    for kind, expected in by_hand.items():
+        torch.testing.assert_close(subject.losses(TOKENS, reads=f"{kind}.{LAYERS - 1}", edit=halved), expected)
+    transcoded = subject.losses(
+        TOKENS, reads=f"mlp_in.{LAYERS - 1}", writes=f"mlp_out.{LAYERS - 1}", edit=deepcopy(block.mlp)
+    )
+    torch.testing.assert_close(transcoded, subject.losses(TOKENS))
+    skipped = subject.losses(TOKENS, reads="resid_mid.1", writes="mlp_out.1", edit=torch.zeros_like)
+    assert not torch.allclose(skipped, subject.losses(TOKENS))
+    torch.testing.assert_close(skipped, subject.losses(TOKENS, reads="mlp_out.1", edit=torch.zeros_like))
+
+
+def test_what_cannot_be_edited_is_refused() -> None:
+    subject = tiny_subject(DENSE["llama"]())
+    refused(lambda: subject.losses(TOKENS, reads="mlp_out.2", writes="mlp_in.2", edit=torch.relu), "swap the two")
+    refused(lambda: subject.losses(TOKENS, reads="mlp_out.7", edit=torch.relu), "mlp_out.7", "0 to 3")
+    before = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.model.modules())
+    assert before == 0
+
+
+def test_a_checkpoint_without_its_head_has_everything_but_a_loss(folder: Path) -> None:
+    edit_config(folder, tie_word_embeddings=False)
+    weights = tiny_model(DENSE["llama"]()).state_dict()
+    save_file(
+        {name: tensor for name, tensor in weights.items() if name != "lm_head.weight"}, folder / "model.safetensors"
+    )
+    subject = load_subject(str(folder), device="cpu")
+    assert subject.run(TOKENS, ["resid_post.2"])["resid_post.2"].isfinite().all()
+    refused(lambda: subject.losses(TOKENS), "tiny-llama", "lm_head.weight", "no loss")
 
 
 # Loading
