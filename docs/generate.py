@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ that come from the code: spec.md and training.md from the fields, cli.md from the help.
+"""Writes the pages of docs/ that come from the code: spec.md and training.md from the fields, cli.md
+from the help, dictionaries.md from the formats' adapters.
 
 `python docs/generate.py` writes them; with `--check` it writes nothing and exits with 1 when a page is out of date.
 """
@@ -65,9 +66,142 @@ TRAINING_INTRO = """\
 # Training reference
 
 `autointerp train FILE --out FOLDER` reads a TOML file with `hook_point`, the tables `[subject]` and `[corpus]` of the
-[spec](spec.md), and the table `[train]`, whose keys are these:
+[spec](spec.md), and the table `[train]`, whose keys stand below. The same command goes on after an interruption, with the
+weights that an uninterrupted training would have given. `--dry-run` says what it will cost, from a probe of seconds.
+
+## Several dictionaries from one stream
+
+The forward pass is often the dearer half. `[[dictionary]]` tables share it: each has a `name`, the folder in `--out` that it
+goes into, and whatever it has other than `[train]`.
+
+```toml
+hook_point = "resid_post.6"
+
+[subject]
+model = "openai-community/gpt2"
+
+[corpus]
+sources = ["text/*.jsonl"]
+
+[train]
+tokens = 20_000_000
+reuse = 2
+
+[[dictionary]]
+name = "k32"
+k = 32
+
+[[dictionary]]
+name = "nested"
+architecture = "matryoshka"
+k = 64
+```
+
+`seed`, `reuse`, `batch_tokens`, `buffer_tokens` and `forward_tokens` decide the stream and have to be the same for all.
+What a dictionary becomes does not depend on which others are trained beside it.
+
+## Scaling laws
+
+`autointerp train FILE --out FOLDER --sweep` trains every combination of the lists in `[sweep]`, with `[train]` for the rest:
+
+```toml
+hook_point = "resid_post.6"
+
+[subject]
+model = "openai-community/gpt2"
+
+[corpus]
+sources = ["text/*.jsonl"]
+
+[train]
+architecture = "standard"
+
+[sweep]
+d_sae = [1024, 2048, 4096, 8192, 16_384]
+tokens = [1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000]
+lr = [1e-4, 2e-4, 4e-4, 8e-4]
+```
+
+Lists whose values grow by the same factor make budgets of equal compute, along which the best number of features is looked
+for. `sweep.json`, `sweep.csv` and `sweep.svg` in the folder hold every training, and after Scaling Monosemanticity's
+"Scaling laws": the loss by features and tokens; the lowest loss, the best number of features and of steps by compute; and
+the best learning rate by compute. Compute is 12 x d x d_sae x tokens, as if all products were dense. The loss is
+the objective on held-out tokens for `standard`, and the fraction of variance unexplained for the others. An optimum is the
+lowest point of a parabola through the logarithms; one at the grid's edge is drawn hollow and enters no law, and a law
+with fewer than three points is withheld.
+
+## Keys of `[train]`
 
 """
+
+
+DICTIONARIES_INTRO = """\
+# Dictionaries
+
+A spec names a dictionary by `dictionary.path`: a folder, a file, or a place on the hub, `owner/name/folder/inside` or
+`owner/name/folder/file.safetensors`, with `dictionary.revision`. Only that folder's files are downloaded. The format is found by
+looking at the files; `dictionary.format` names it where that is not enough.
+
+```text
+autointerp dictionaries gemma-2-2b      what SAELens' registry knows (needs the extra `saelens`)
+autointerp inspect PATH                 what was understood: architecture, widths, hook point, normalisation, what was folded
+autointerp inspect PATH --subject MODEL --corpus text/*.jsonl   and how well it fits that model, measured
+```
+
+Weights are read from safetensors, npz without pickles, or torch files with the reader that runs no code. Files stay mapped: of a
+dictionary of a million features only the rows of the sampled ones are read, unless its activation (topk, groupmax) needs all.
+
+## Formats
+
+`auto` takes the first that fits. *Checked* says by what the reading was compared, for encode and decode, to 1e-5 relative in float32.
+
+"""
+
+DICTIONARIES_END = """
+Everything comes down to one set of equations, in `sae/dictionary.py`: gated encoders become their exact jumprelu, batch-wise TopK
+runs as jumprelu with its stored threshold, normalisation is folded or kept as one of four kinds. What has no such form (temporal,
+matching pursuit, abstopk, covariance whitening, crosscoders of several models) is refused by name.
+
+## Hook points
+
+| name | what it reads | TransformerLens | transformers |
+|---|---|---|---|
+| `resid_pre.0` | the embeddings | `blocks.0.hook_resid_pre` | input of block 0 |
+| `resid_mid.L` | residual stream between attention and MLP | `hook_resid_mid`, `hook_mlp_in` | input of the norm before the MLP |
+| `resid_post.L` | residual stream after block L | `hook_resid_post` | output of block L |
+| `attn_z.L` | input of attention's output projection | `attn.hook_z` | input of `o_proj` |
+| `attn_out.L` | what attention adds to the stream | `hook_attn_out` | after a norm that follows attention, where there is one |
+| `mlp_in.L` | input of the MLP, after its norm | `mlp.hook_in` | input of `mlp` |
+| `mlp_act.L` | the neurons | `mlp.hook_post` | input of `down_proj` |
+| `mlp_out.L` | what the MLP adds to the stream | `hook_mlp_out` | after a norm that follows the MLP, where there is one |
+
+Which models have which is measured in [models](models.md). A transcoder reads one place and writes another; its features are read where it reads.
+
+## What is easily got wrong, and what happens here
+
+| trap | here |
+|---|---|
+| `hook_mlp_out` on Gemma 2 and 3, OLMo 2: the norm after the MLP comes first | `mlp_out` is that norm's output, and is checked against the residual stream before it is used |
+| dictionaries trained on a centred residual stream (`center_writing_weights`, GPT-2) | the mean is folded into the encoder; three repositories that do not say so are known by name |
+| a second BOS, BOS in mid-window | BOS is put before each context once, run and never counted |
+| first positions and attention sinks with 100 times the norm | `harvest.skip_positions`, and tokens above `harvest.max_norm_ratio` medians are left out |
+| TopK with decoder norms in the selection, folded norms | folded to decoder rows of norm 1; an activation is always `f` times its decoder row's norm |
+| batch-wise TopK without a threshold (Goodfire R1) | read as TopK of each token, and said so |
+| k only in the repository's name (Qwen-Scope) | taken from there, or from `dictionary.k` |
+| the wrong model, layer, normalisation or revision | `inspect` and every run measure it first: see [inspecting](inspecting.md) |
+"""
+
+
+def dictionaries_page() -> str:
+    """docs/dictionaries.md: the formats, as their adapters describe themselves."""
+    from sae.formats import ADAPTERS
+
+    lines = ["| `format` | whose | files | checked |", "|---|---|---|---|"]
+    for name, adapter in ADAPTERS.items():
+        files = ", ".join(f"`{pattern}`" for pattern in adapter.FILES[:3])
+        cells = (f"`{name}`", adapter.PUBLISHER, files, adapter.CHECKED)
+        lines.append("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |")
+    return MARK + DICTIONARIES_INTRO + "\n".join(lines) + "\n" + DICTIONARIES_END
 
 
 def spec_page() -> str:
@@ -111,7 +245,12 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"spec.md": spec_page, "training.md": training_page, "cli.md": cli_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "spec.md": spec_page,
+    "training.md": training_page,
+    "cli.md": cli_page,
+    "dictionaries.md": dictionaries_page,
+}
 
 
 def main(arguments: list[str]) -> int:

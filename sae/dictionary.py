@@ -182,7 +182,7 @@ class Dictionary:
     def prepare(self, x: Tensor) -> Tensor:
         """What the encoder multiplies: x (..., d_in) normalised, and less b_dec where that is subtracted, in `dtype`."""
         x = self._normalise(x.to(self.dtype))
-        return x - self.b_dec.to(x.dtype) if self.apply_b_dec_to_input else x
+        return x - self.b_dec.to(x) if self.apply_b_dec_to_input else x
 
     def encode(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """Feature activations f of x (..., d_in): (..., d_sae), or (..., n) for the n indices in `features`.
@@ -206,7 +206,11 @@ class Dictionary:
         Under layer_norm and per_token an autoencoder's scale to restore is the input's own: without `x`, the reconstruction stays
         normalised. A transcoder's output has no such scale. Raises `ValueError` where a skip connection has no `x`.
         """
-        out = self._denormalise(f.to(self.dtype) @ self.W_dec.to(self.dtype) + self.b_dec.to(self.dtype), x)
+        return self.complete(f.to(self.dtype) @ self.W_dec.to(self.dtype), x)
+
+    def complete(self, written: Tensor, x: Tensor | None = None) -> Tensor:
+        """The reconstruction (..., d_out) where the features wrote `f @ W_dec`, which may have been summed in parts; else as `decode`."""
+        out = self._denormalise(written.to(self.dtype) + self.b_dec.to(self.dtype), x)
         if self.W_skip is None:
             return out
         if x is None:

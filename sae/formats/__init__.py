@@ -13,7 +13,21 @@ from typing import Protocol
 
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
-from sae.formats import gemma_scope, saelens, sparsify
+from sae.formats import (
+    circuit_tracer,
+    dictionary_learning,
+    gemma_scope,
+    gemma_scope_2,
+    goodfire,
+    llama_scope,
+    llamascopium,
+    openai,
+    qwen_scope,
+    r1_distill,
+    refused,
+    saelens,
+    sparsify,
+)
 from sae.formats.locate import locate
 from sae.formats.place import Place
 
@@ -26,7 +40,8 @@ class Adapter(Protocol):
     CHECKED: str
     """How reading them was checked, for the same table."""
     FILES: tuple[str, ...]
-    """Patterns of the names of all the files it reads, the ones that make out the format first."""
+    """Patterns of the names of all the files it reads, the ones that make out the format first. `{n}` is the number in the name of
+    the file that the user points at, for formats with a file a layer."""
 
     def matches(self, place: Place) -> bool:
         """Whether a dictionary of this format is there, by the names of the files and, where those are common, by what they hold."""
@@ -35,8 +50,23 @@ class Adapter(Protocol):
         """Read it. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
 
 
-ADAPTERS: dict[str, Adapter] = {"saelens": saelens, "gemma_scope": gemma_scope, "sparsify": sparsify}
-"""By the name that a spec gives; `auto` takes the first that matches."""
+ADAPTERS: dict[str, Adapter] = {
+    "saelens": saelens,
+    "gemma_scope": gemma_scope,
+    "gemma_scope_2": gemma_scope_2,
+    "sparsify": sparsify,
+    "dictionary_learning": dictionary_learning,
+    "llama_scope": llama_scope,
+    "llamascopium": llamascopium,
+    "circuit_tracer": circuit_tracer,
+    "qwen_scope": qwen_scope,
+    "crosscoder": refused.crosscoder,
+    "temporal": refused.temporal,
+    "openai": openai,
+    "goodfire": goodfire,
+    "r1_distill": r1_distill,
+}
+"""By the name that a spec gives; `auto` takes the first that matches. The last ones go by what a file holds, not by its name."""
 
 
 def load(
@@ -64,12 +94,12 @@ def _nothing_here(place: Place, format: str) -> str:
     files = {name: adapter.FILES for name, adapter in ADAPTERS.items() if format in ("auto", name)}
     if place.file is not None:
         return f"{place.name} is not a dictionary of a known format: give one of {', '.join(files)}, or name its folder"
-    wanted = "; ".join(f"{name}: {' + '.join(patterns[:2])}" for name, patterns in files.items())
+    wanted = ", ".join(files) if format == "auto" else " + ".join(files[format][:2])
     inside = sorted(
         {
             found.parent.relative_to(place.folder).as_posix()
             for patterns in files.values()
-            for found in place.folder.glob(f"*/**/{patterns[-1 if len(patterns) == 1 else 1]}")
+            for found in place.folder.glob(f"*/**/{patterns[-1 if len(patterns) == 1 else 1]}".replace("{n}", "*"))
         }
     )
     hint = f"; there are dictionaries in its folders, such as {inside[0]}: name one" if inside else ""

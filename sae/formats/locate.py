@@ -10,7 +10,7 @@ from sae.formats.place import Place
 
 WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
 _PICKLED = (".bin", ".pkl", ".pickle", ".joblib", ".ckpt")
-_HUB_PATH = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.-]+)*)/?")
+_HUB_PATH = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.:-]+)*)/?")
 
 
 def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Place:
@@ -30,8 +30,18 @@ def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Place:
     repository, inside = match[1], PurePosixPath(match[2].strip("/"))
     file = inside.name if inside.suffix in WEIGHTS else None
     folder = inside.parent if file else inside
-    root = _download(repository, folder, revision, (*patterns, file) if file else patterns)
+    root = _download(repository, folder, revision, _filled(patterns, file))
+    if (root / inside).is_dir():  # some folders are named like files
+        return Place(root / inside, path)
     return Place(root / folder, path, root / inside if file else None)
+
+
+def _filled(patterns: tuple[str, ...], file: str | None) -> tuple[str, ...]:
+    """The patterns, and the file named, whose number stands for `{n}`; without one, patterns that ask for it mean nothing."""
+    numbers = re.findall(r"\d+", file.partition(".")[0]) if file else []
+    filled = [pattern.replace("{n}", numbers[-1] if numbers else "{n}") for pattern in patterns]
+    here = [pattern for pattern in filled if "{n}" not in pattern]
+    return (*here, *([file, *(f"{file}/{pattern}" for pattern in here)] if file else []))
 
 
 def _download(repository: str, inside: PurePosixPath, revision: str | None, patterns: tuple[str, ...]) -> Path:

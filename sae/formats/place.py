@@ -35,6 +35,17 @@ class Place:
         found = sorted({path for pattern in patterns for path in self.folder.glob(pattern) if path.is_file()})
         return found[0] if len(found) == 1 else None
 
+    def one(self, pattern: str) -> Path:
+        """The file named, else the folder's single file that fits `pattern`. Raises `DictionaryError` where it is for the user to say."""
+        file = self.only(pattern)
+        if file is None:
+            found = sorted(path.name for path in self.folder.glob(pattern))
+            such = f"{len(found)} such files" if found else "one dictionary a file"
+            raise DictionaryError(
+                f"{self.name} holds {such}: name one, such as {self.name}/{found[0] if found else pattern}"
+            )
+        return file
+
     def where(self, names: list[str], source: Path) -> str:
         """The hook point: the user's, else the first of `names` that is one of ours. Raises `DictionaryError` saying what to set."""
         if self.hook_point is not None:
@@ -53,7 +64,16 @@ class Place:
             )
         raise DictionaryError(f"{source} does not say where it reads: set dictionary.hook_point, such as resid_post.12")
 
-    def number(self, pattern: str) -> int | None:
-        """The last number that `pattern`'s group finds in the folders' or file's names, such as a layer or k."""
-        found = re.findall(pattern, f"{self.name}/{self.folder.as_posix()}/{self.file.name if self.file else ''}")
+    def number(self, pattern: str, file: Path | None = None) -> int | None:
+        """The last number that `pattern`'s group finds in the names of the folders or of the file, such as a layer or k."""
+        file = file or self.file
+        found = re.findall(pattern, f"{self.name}/{self.folder.as_posix()}/{file.name if file else ''}")
         return int(found[-1]) if found else None
+
+
+def where_to(name: object, source: Path) -> str:
+    """The hook point that a transcoder's output belongs to, from what `source` calls it. Raises `DictionaryError`."""
+    found = ours(name) if isinstance(name, str) else None
+    if found is None:
+        raise DictionaryError(f"{source} writes to {name}, which is none of our hook points: it is not supported")
+    return found

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,13 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from None
 
 
-def read_safetensors(file: Path) -> Tensors:
-    """All tensors of `file`. Raises `DictionaryError`; a pickle under this name is not executed."""
+def read_safetensors(file: Path, whole: Collection[str] = ()) -> Tensors:
+    """All tensors of `file`, real but for those in `whole`. Raises `DictionaryError`; a pickle under this name is not executed."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return {name: real(tensor, name, file) for name, tensor in load_file(file).items()}
+        return {name: tensor if name in whole else real(tensor, name, file) for name, tensor in load_file(file).items()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
@@ -70,7 +71,9 @@ def read_torch(file: Path) -> dict[str, Any]:
         except RuntimeError as error:
             if "mmap" not in str(error):  # files from before torch 1.6 cannot be mapped
                 raise
-            held = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about pickles that it then refuses
+                held = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DictionaryError(
             f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
@@ -168,3 +171,12 @@ def take_whole(config: Mapping[str, Any], name: str, file: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise DictionaryError(f"{file}: {name} = {value!r} is not a whole number")
     return value
+
+
+def check_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path, source: str) -> None:
+    """Raise `DictionaryError` where `config`, from a file called `source`, gives one of these sizes otherwise; 0 says nothing."""
+    for name, size in sizes.items():
+        if config.get(name) and config[name] != size:
+            raise DictionaryError(
+                f"{file}: the weights say {name} = {size}, {source} says {config[name]!r}: the two do not belong together"
+            )
