@@ -21,7 +21,7 @@ InputNorm = Literal["none", "scale", "layer_norm", "per_token"]
 
 _LAYER_NORM_EPS = 1e-5
 _TOPK_ELEMENTS = 1 << 26
-_PIECE_ELEMENTS = 1 << 24
+_PIECE_ELEMENTS = 1 << 22
 """Elements of a tensor that are looked at together, so that a wide dictionary's file is never in memory twice."""
 
 
