@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class HarvestPlanFile:
     shard_tokens: int
     batch_tokens: int
     units: tuple[tuple[str, int, str], ...]
-    check: dict[str, Any] | None = None
+    check: dict[str, Any] | None = field(default=None, compare=False)
     """What the dictionary explains of the subject, as `studies.measure` found it."""
 
     def name(self, file: str) -> str:

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autointerp.errors import UsageError
 from autointerp.specfile import read_toml, wrong_key
+from sae.format_names import NAMES as FORMATS
+from sae.hookpoints import PATTERN
 
 PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
 
@@ -52,12 +54,21 @@ class Dictionary(Section):
 
     path: str = Field(min_length=1)
     """A folder or file, or on the hub `owner/name` or `owner/name/folder/inside`."""
-    format: Literal["auto", "saelens", "gemma_scope", "sparsify"] = "auto"
-    """How the weights are stored. `auto` looks at which files there are."""
-    hook_point: str | None = Field(None, pattern=r"^(resid_post|mlp_act)\.\d+$")
+    format: str = "auto"
+    """How the weights are stored, by the format's name. `auto` looks at which files there are."""
+    hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
     """Where it reads the subject, such as `resid_post.12`. Left out: what the dictionary's own config says."""
+    k: int | None = Field(None, ge=1)
+    """Features active on a token, for TopK dictionaries whose files do not say."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
+    check: bool = _setting(True)
+    """Refuse a dictionary that explains nothing of the subject. `false` goes on all the same, and the report says so."""
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, format: str) -> str:
+        return known_format(format)
 
 
 class Corpus(Section):
@@ -107,6 +118,13 @@ class Harvest(Section):
     """Tokens in one forward pass."""
     shard_tokens: int = _setting(1 << 18, ge=1024)
     """Tokens in one shard: what an interrupted harvest loses at most, and what one worker of a fleet takes at a time."""
+
+
+class Studies(Section):
+    """What is measured of the whole dictionary beside its sampled features: density, correlation with neurons, rounding."""
+
+    tokens: int = Field(65_536, ge=0)
+    """Tokens read for it, drawn by the seed; 0 leaves it out. Features silent on them are called dead: more tokens find rarer ones."""
 
 
 class Explain(Section):
@@ -221,6 +239,7 @@ class Spec(Section):
     corpus: Corpus
     units: Units = Units()
     harvest: Harvest = Harvest()
+    studies: Studies = Studies()
     explain: Explain = Explain()
     score: Score = Score()
     judge: Judge = Judge()
@@ -283,6 +302,13 @@ class Spec(Section):
     def to_toml(self) -> str:
         """The spec as resolved, all defaults written out; `load` reads it back to an equal spec."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def known_format(name: str) -> str:
+    """The name, if it is `auto` or one of a file format. Raises `ValueError`."""
+    if name not in ("auto", *FORMATS):
+        raise ValueError(f"use auto, {', '.join(FORMATS)}")
+    return name
 
 
 def content_hash(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autointerp import stats
+from autointerp import rounding, stats
 from autointerp.cautions import cautions
 from autointerp.records import Arm, Outcome
 from autointerp.spec import Spec
@@ -19,7 +19,7 @@ KINDS = ("feature", "neuron")
 FACTS = (
     *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
     *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
-    *("versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts"),
+    *("versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
 )
 """What only the run knows: `summarise` passes these through. `rubric` must hold `levels: [{grade, text}]`."""
 _IDENTITY = ("name", "judge", "judge_is_llm", "explainer", "explainer_is_llm", "seed")
@@ -82,6 +82,12 @@ def summarise(
         "controls": _controls(judgements, scores, options),
         "repeats": noise._asdict() if noise else None,
     }
+    if summary["studies"] is not None:
+        studied = summary["studies"]["rounding"]
+        graded = rounding.specificity(
+            judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **options
+        )
+        summary["studies"] = summary["studies"] | {"rounding": studied | {"specificity": graded}}
     summary["cautions"] = cautions(summary, exemplars)
     plain: dict[str, Any] = _plain(summary)
     return plain

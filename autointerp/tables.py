@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from autointerp import studies
 from autointerp.ledger import Ledger, calls, runs, verdicts
 from autointerp.records import Exemplar, Outcome, Unit
 
@@ -92,6 +93,8 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     return {
         **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
         "corpus": corpus,
+        "check": run.facts.get("check"),
+        "studies": studies.read(run.harvest, run.spec),
         "run_id": run.run_id,
         "created_at": _iso(row["created_at"]),
         "wall_s": sum(stage_s.values()),

@@ -93,12 +93,14 @@ def make(
     hostile: bool = False,
     wordy: bool = False,
     unscored_rate: float = 0.004,
+    studied: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write one results folder and return its summary.
 
     `gap` is how much higher features grade than neurons; `hostile` puts markup and control characters everywhere text can
-    stand; `wordy` gives every judgement a long reason of its own and the corpus a large vocabulary, as an LLM judge on web text would.
+    stand; `wordy` gives every judgement a long reason of its own and the corpus a large vocabulary, as an LLM judge on web text would;
+    `studied` adds the dictionary's check and studies.
     """
     draw = _Draw(random.Random(seed), bins, per_bin, controls, window, gap, hostile, wordy, unscored_rate, judge)
     units = draw.units(n_features, n_neurons)
@@ -107,6 +109,7 @@ def make(
     for unit in units:
         draw.finish(unit)
     summary = _summary(draw, units, judge, withheld, hostile)
+    summary |= {"check": _check(), "studies": _studies(random.Random(seed))} if studied else {}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "spec.toml").write_text(_spec(judge, hostile), encoding="utf-8")
@@ -375,6 +378,39 @@ def _summary(draw: _Draw, units: list[Row], judge: str, withheld: str | None, ho
         "versions": {"autointerp": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0",
                      "anthropic": "2.11.0" if llm else None, "openai": None},
         "seed": 0, "command": "autointerp run spec.toml" + (" " + HOSTILE[1] if hostile else ""),
+    }  # fmt: skip
+
+
+def _check() -> dict[str, Any]:
+    return {
+        "tokens": 8192, "l0": 31.94, "variance_explained": 0.8127, "dead_fraction": 0.0347, "norm_ratio": 0.921, "cosine": 0.934,
+        "loss": {"clean": 3.212, "reconstructed": 3.501, "zeroed": 11.87, "tokens": 2054}, "loss_recovered": 0.9666,
+        "verdict": "fits", "said": "",
+    }  # fmt: skip
+
+
+def _studies(rng: random.Random) -> dict[str, Any]:
+    """Densities, correlations and rounding of the shapes that real dictionaries have."""
+    edges = [-5 + 0.25 * i for i in range(21)]
+    best = sorted(min(0.99, max(0.02, rng.gauss(0.22, 0.11))) for _ in range(60))
+    shares = [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    cells = [i / 20 for i in range(21)]
+
+    def found(values: list[float]) -> dict[str, Any]:
+        counts = [sum(low <= v < high for v in values) for low, high in zip(cells[:-1], cells[1:], strict=True)]
+        return {"at_most": 0.3, "share": fmean(v <= 0.3 for v in values), "median": values[30], "counts": counts}
+
+    return {
+        "version": 1, "tokens": 65_540,
+        "density": {"features": 4096, "dead": 142, "dead_share": 142 / 4096, "median": 0.0021, "log10_edges": edges,
+                    "counts": [int(900 * math.exp(-((e + 2.7) ** 2))) for e in edges[:-1]]},
+        "l0": {"mean": 31.9, "median": 30.0, "p5": 14.0, "p95": 58.0, "edges": list(range(0, 93, 3)),
+               "shares": [0.09 * math.exp(-(((i - 10) / 5) ** 2)) for i in range(30)]},
+        "correlation": {"features": 60, "silent": 4, "asked": 64, "layers": [f"mlp_act.{i}" for i in range(16)], "edges": cells,
+                        "signed": found(best), "absolute": found([min(0.99, v + 0.04) for v in best]), "best": []},
+        "rounding": {"tokens": 8192, "shares": shares, "variance_explained": [0.81 - 0.02 * i * i / 3 for i in range(11)],
+                     "specificity": [{"share": s, "mean": 1.2 + s, "ci_low": 1.05 + s, "ci_high": 1.36 + s, "n_units": 58}
+                                     for s in shares]},
     }  # fmt: skip
 
 

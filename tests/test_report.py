@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from autointerp import report
 from autointerp.errors import UsageError
-from autointerp.report import charts, index, units, visible, words
+from autointerp.report import charts, index, studied, units, visible, words
 from autointerp.report.inputs import read
 
 
@@ -262,6 +262,36 @@ def test_missing_numbers_are_said_not_drawn(tmp_path: Path) -> None:
     report.write(tmp_path)
     assert words.NONE in (tmp_path / "report.md").read_text("utf-8")
     assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    share = words.percent(made["studies"]["correlation"]["signed"]["share"])
+    for written in (page, text):
+        assert "explains 0.81 of the variance and recovers 0.97 of the subject" in written
+        assert f"For {share} of 60 sampled features" in written.replace("\\", "")
+        assert "142 of 4,096 (3.5%), on 65,540 tokens" in written.replace("\\", "")
+    figure = studied.rounding_figure(made, width=720)
+    assert figure.count("<circle") == 1 + len(made["studies"]["rounding"]["shares"])
+    assert words.judged_by(made) in figure
+    drawn = studied.panels(made)
+    bars = sum(n > 0 for n in made["studies"]["correlation"]["signed"]["counts"])
+    assert drawn["signed"].count("<rect") == bars
+
+
+def test_a_doubtful_dictionary_and_missing_neurons_are_said(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
+    made["check"] |= {"said": "explains little of <b>", "loss": None, "loss_recovered": None}
+    made["studies"]["correlation"] = {"skipped": "mlp_act.0: a mixture of experts"}
+    (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Before the harvest it was found that the dictionary explains little of &lt;b&gt;." in page
+    assert "not measured: the subject has no loss with another value there" in page
+    assert "were not compared with the neurons before them: mlp_act.0: a mixture of experts." in page
+    assert "Correlations as a table" not in page
 
 
 def test_writing_again_changes_nothing(folder: Path) -> None:

@@ -39,7 +39,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     report_data.make(root / "plain", n_features=8, n_neurons=8)
     report_data.make(root / "hostile", n_features=4, n_neurons=4, hostile=True)
-    for name in ("plain", "hostile"):
+    report_data.make(root / "apart" / "studied", n_features=2, n_neurons=2, bins=2, per_bin=2, controls=1, studied=True)
+    for name in ("plain", "hostile", "apart/studied"):
         report.write(root / name)
     index.write(root)
     return root
@@ -159,13 +160,14 @@ def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results:
     assert watched.complaints == []
 
 
+@pytest.mark.parametrize("name", ["plain", "apart/studied"])
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark"), (320, "light")])
 def test_nothing_is_clipped_and_no_label_overlaps(
-    browser: playwright.Browser, results: Path, width: int, scheme: str
+    browser: playwright.Browser, results: Path, name: str, width: int, scheme: str
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
-    page.goto((results / "plain" / "report.html").as_uri())
+    page.goto((results / name / "report.html").as_uri())
     page.locator(".unit").first.evaluate("node => { node.open = true }")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(_OVERLAPS) == []

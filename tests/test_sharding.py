@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sae.harvest
-from autointerp import harvests
+from autointerp import harvests, studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
 from autointerp.harvests import Interrupted, begin_harvest, harvest, harvest_shard, merge_harvest
@@ -101,7 +101,7 @@ def test_shards_read_in_any_order_and_some_twice_give_the_same_tables(
     assert_same(folder, whole)
     assert artifacts.list(plan.name("shard-")) == []
     assert sorted(p.name for p in folder.iterdir()) == [
-        "exemplars.parquet", "facts.json", "plan.json", "units.parquet",
+        "exemplars.parquet", "facts.json", "plan.json", "studies-65536.json", "units.parquet",
     ]  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_two_processes_read_the_same_shards_at_once(
         assert worker.exitcode == 0
     folder = next(tmp_path.glob("harvest-*/facts.json")).parent
     assert_same(folder, whole)
-    assert len(list(folder.iterdir())) == 4, "nothing but the plan and the harvest"
+    assert len(list(folder.iterdir())) == 5, "nothing but the plan, the harvest and the studies"
 
 
 def test_of_workers_that_begin_at_once_the_first_decides(
@@ -208,6 +208,7 @@ def test_of_workers_that_begin_at_once_the_first_decides(
     inputs, artifacts, n = opened(world, 3), Artifacts(tmp_path), 6
     together = threading.Barrier(n)
     monkeypatch.setattr(sae.harvest, "norm_limit", lambda *_: 100.0 + together.wait())
+    monkeypatch.setattr(studies, "measure", lambda *_: None)  # workers share no subject, as these threads do
     plans: list[harvests.HarvestPlanFile] = []
     threads = [threading.Thread(target=lambda: plans.append(begin_harvest(inputs, artifacts))) for _ in range(n)]
     for thread in threads:

@@ -35,6 +35,17 @@ def render(results: Results) -> str:
     if summary["cautions"]:
         parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
     parts += ["## Grades by activation", _table(tabular.bins(summary))]
+    if summary.get("check"):
+        parts += ["## The dictionary", escaped(words.checked(summary)), _pairs(tabular.check_pairs(summary["check"]))]
+    if summary.get("studies"):
+        parts += [
+            "## Studies of the dictionary",
+            _pairs(tabular.densities(summary)),
+            escaped(words.resemblance(summary)),
+        ]
+        if "skipped" not in summary["studies"]["correlation"]:
+            parts += [_table(tabular.correlations(summary))]
+        parts += [_table(tabular.rounding(summary))]
     parts += ["## Units", _table(_units(results))]
     parts += [
         "## Rubric",

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from autointerp.report import charts, tabular, units, words
+from autointerp.report import charts, studied, tabular, units, words
 from autointerp.report.inputs import Results
 from autointerp.report.visible import island, visible
 
@@ -38,6 +38,9 @@ def render(results: Results) -> str:
         base_rate=words.base_rate(summary),
         charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
         tables=_tables(results),
+        check=tabular.check_pairs(summary["check"]) if summary.get("check") else None,
+        checked=words.checked(summary) if summary.get("check") else "",
+        studies=_studies(summary),
         facts=tabular.facts(summary),
         provenance=tabular.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
@@ -86,6 +89,21 @@ def _charts(summary: words.Summary) -> dict[str, str]:
         drawn[f"curve_{size}"] = charts.curve_figure(summary, width=width)
         drawn[f"controls_{size}"] = charts.controls_figure(summary, width=width)
     return drawn
+
+
+def _studies(summary: words.Summary) -> dict[str, Any] | None:
+    """What the template shows of the dictionary's studies; None where there are none."""
+    if not summary.get("studies"):
+        return None
+    return {
+        "densities": tabular.densities(summary),
+        "resemblance": words.resemblance(summary),
+        "panels": [Markup(drawing) for drawing in studied.panels(summary).values()],
+        "wide": Markup(studied.rounding_figure(summary, width=_WIDE)),
+        "narrow": Markup(studied.rounding_figure(summary, width=_NARROW)),
+        "correlations": None if "skipped" in summary["studies"]["correlation"] else tabular.correlations(summary),
+        "rounding": tabular.rounding(summary),
+    }
 
 
 def _tables(results: Results) -> dict[str, tabular.Table]:

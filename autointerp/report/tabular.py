@@ -161,5 +161,58 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
+def check_pairs(check: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a dictionary explains of its subject, as pairs."""
+    pairs = [
+        ("measured on", f"{count(check['tokens'])} tokens"),
+        ("variance explained", number(check["variance_explained"], 3)),
+        ("active a token (L0)", number(check["l0"], 1)),
+        ("silent features", f"{percent(check['dead_fraction'])} on these tokens"),
+        ("norm, cosine", f"{number(check['norm_ratio'], 3)} of the norm, cosine {number(check['cosine'], 3)}"),
+    ]
+    loss = check["loss"]
+    if loss is None:
+        return [*pairs, ("loss recovered", "not measured: the subject has no loss with another value there")]
+    figures = (
+        f"{number(loss['clean'])} clean, {number(loss['reconstructed'])} reconstructed, {number(loss['zeroed'])} zeroed"
+    )
+    recovered = check["loss_recovered"]
+    share = "no meaning: zeroing costs nothing" if recovered is None else number(recovered, 3)
+    return [*pairs, ("loss recovered", f"{share} ({figures}; nats over {count(loss['tokens'])} tokens)")]
+
+
+def correlations(summary: Summary) -> Table:
+    """How like neurons the sampled features are."""
+    found, rows = summary["studies"]["correlation"], []
+    for name, shown in (("signed", "highest correlation"), ("absolute", "highest absolute correlation")):
+        figures = found.get(name) or {}
+        rows.append((shown, percent(figures.get("share")), number(figures.get("median")), count(found.get("features"))))
+    header = ("each feature's best neuron", "at most 0.3", "median", "features")
+    return Table("Features and neurons", header, tuple(rows))
+
+
+def rounding(summary: Summary) -> Table:
+    """What rounding weak activations to 0 does, a row a share of the maximum."""
+    found = summary["studies"]["rounding"]
+    graded = {row["share"]: row for row in found.get("specificity") or []}
+    rows = []
+    for share, explained in zip(found["shares"], found["variance_explained"], strict=True):
+        row: Mapping[str, Any] = graded.get(share) or {}
+        mean = estimate(row.get("mean"), row.get("ci_low"), row.get("ci_high"))
+        rows.append((f"{share:g}", mean, count(row.get("n_units")), number(explained, 3)))
+    header = ("rounded to 0 up to", "mean grade of features", "features graded", "variance explained")
+    return Table(_caption("Weak activations rounded to 0", summary), header, tuple(rows))
+
+
+def densities(summary: Summary) -> list[tuple[str, str]]:
+    """How often the dictionary's features are active, as pairs."""
+    studies = summary["studies"]
+    density, l0, tokens = studies["density"], studies["l0"], count(studies["tokens"])
+    silent = f"{count(density['dead'])} of {count(density['features'])} ({percent(density['dead_share'])}), on {tokens} tokens"
+    median = words.NONE if density["median"] is None else f"{density['median']:.1e} of tokens, silent features left out"
+    spread = f"mean {number(l0['mean'], 1)}, median {l0['median']:,.0f}, 5th to 95th percentile {l0['p5']:,.0f} to {l0['p95']:,.0f}"
+    return [("silent features", silent), ("median density", median), ("active a token (L0)", spread)]
+
+
 def _caption(what: str, summary: Summary) -> str:
     return f"{what}; {words.judged_by(summary)}"

@@ -124,6 +124,35 @@ def robustness(summary: Summary) -> list[str]:
     return said
 
 
+def checked(summary: Summary) -> str:
+    """What the dictionary explains of the subject, or why that is in doubt."""
+    check = summary["check"]
+    if check["said"]:
+        return f"Before the harvest it was found that the dictionary {check['said']}."
+    said = f"The dictionary explains {number(check['variance_explained'])} of the variance"
+    if check["loss_recovered"] is not None:
+        said += f" and recovers {number(check['loss_recovered'])} of the subject's loss"
+    active = f"{number(check['l0'], 1)} features active a token"
+    return f"{said}, with {active}, measured on {count(check['tokens'])} tokens before the harvest."
+
+
+def resemblance(summary: Summary) -> str:
+    """For how many features no neuron is like them, beside what the paper has."""
+    found = summary["studies"]["correlation"]
+    if "skipped" in found:
+        return f"Features were not compared with the neurons before them: {found['skipped']}."
+    signed, absolute, layers = found["signed"], found["absolute"], found["layers"]
+    if signed["share"] is None:
+        return "None of the sampled features fired on the tokens of this study."
+    where = layers[0] if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
+    features = plural(found["features"], "sampled feature")
+    return (
+        f"For {percent(signed['share'])} of {features} the most correlated neuron of {where} has a correlation of at most"
+        f" {signed['at_most']:g}; by absolute value for {percent(absolute['share'])}. Scaling Monosemanticity found 82% for its"
+        " dictionary of 1M features."
+    )
+
+
 def can_tell(summary: Summary) -> str:
     """Whether the judge tells a unit's own explanation from another unit's."""
     contrast = summary["controls"].get("main_minus_shuffled") or {}
