@@ -6,7 +6,7 @@ a few counters is enough to go on as if nothing had happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class ActivationStream:
         self.width = subject.width(hook_point)
         self.scale, self.limit = 1.0, float("inf")
         self.mean = torch.zeros(self.width, device=subject.device)
+        self.harvested = 0
+        """Activations that the subject has produced so far."""
+        self.told: Callable[[], None] | None = None
+        """Called after each forward pass."""
         self._group = 0
         self._held = torch.empty(0, self.width, device=subject.device)
 
@@ -62,7 +66,7 @@ class ActivationStream:
             )
         self.scale = (self.width / square) ** 0.5
         self.mean = kept.mean(dim=0) * self.scale
-        self._group, self._held = 0, sample[:0]
+        self._group, self._held, self.harvested = 0, sample[:0], 0
 
     def take(self, count: int) -> Tensor:
         """The next `count` activations, float32 (count, d), scaled."""
@@ -77,11 +81,14 @@ class ActivationStream:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to hold to go on from here."""
-        return {"scale": self.scale, "limit": self.limit, "mean": self.mean, "group": self._group, "held": self._held}
+        return {
+            "scale": self.scale, "limit": self.limit, "mean": self.mean, "group": self._group, "held": self._held,
+            "harvested": self.harvested,
+        }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         self.scale, self.limit, self._group = state["scale"], state["limit"], state["group"]
-        self.mean, self._held = state["mean"], state["held"]
+        self.mean, self._held, self.harvested = state["mean"], state["held"], state["harvested"]
 
     def _next_group(self) -> Tensor:
         groups = -(-len(self.rows) // GROUP_CONTEXTS)
@@ -89,7 +96,12 @@ class ActivationStream:
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(self.rows)
         group = order[number * GROUP_CONTEXTS : (number + 1) * GROUP_CONTEXTS]
         self._group += 1
-        parts = [x[x.norm(dim=1) <= self.limit] * self.scale for x in self.raw(group)]
+        parts = []
+        for x in self.raw(group):
+            parts.append(x[x.norm(dim=1) <= self.limit] * self.scale)
+            self.harvested += len(parts[-1])
+            if self.told is not None:
+                self.told()
         return torch.cat(parts)
 
     def raw(self, contexts: npt.NDArray[np.int64]) -> Iterator[Tensor]:
@@ -120,6 +132,10 @@ class MixingBuffer:
     def fill(self) -> None:
         """Harvest the whole buffer for the first time."""
         self.rows = self.stream.take(2 * self.half).half()
+
+    def needs(self, batches: int) -> int:
+        """Activations to be harvested for so many batches."""
+        return self.half * (1 + max(1, -(-batches * self.batch // (self.reuse * self.half))))
 
     def next(self) -> Tensor:
         """The next batch, float32 (batch, d)."""
