@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sae.sketch import CELLS, EXPLAIN, INTERVALS, JUDGE, LANES, Sketch
+from sae.activations import CELLS
+from sae.sketch import EXPLAIN, INTERVALS, JUDGE, LANES, Sketch
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus
@@ -64,9 +65,8 @@ class SketchReader:
         self.admits = sketch.events.admits.cpu().numpy().reshape(len(self.maximum), 2, LANES)
         self.full = self.admits < np.iinfo(np.int32).max
         n = len(self.maximum)
-        self._event_cuts = np.searchsorted(self.state["events.group"], np.arange(n + 1) * 2 * LANES)
-        self._top_cuts = np.searchsorted(self.state["tops.group"], np.arange(n + 1) * 2)
-        self.windows = {k: _bfloat16(self.state[f"{k}.window"]) for k in ("events", "tops")}
+        self._event_cuts = np.searchsorted(self.state["events.head"], np.arange(n + 1) * 2)
+        self._top_cuts = np.searchsorted(self.state["tops.head"], np.arange(n + 1) * 2)
         kept = self.state["events.token"], self.state["tops.token"]
         self.documents = {k: self.document(t) for k, t in zip(("events", "tops"), kept, strict=True)}
 
@@ -74,6 +74,13 @@ class SketchReader:
         """Document numbers of corpus ordinals."""
         offsets = self.corpus.contexts["offset"]
         return np.asarray(self.corpus.contexts["document"][np.searchsorted(offsets, token, side="right") - 1])
+
+    def window(self, kept: str, i: int) -> np.ndarray:
+        """Activations over a kept event's window, as far as its context goes."""
+        slot, length = self.state[f"{kept}.slot"][i], self.state[f"{kept}.length"][i]
+        if slot < 0:
+            return np.zeros(length, dtype=np.float32)
+        return _bfloat16(self.state[f"{kept}.windows"][slot, :length])
 
     def counts(self, unit: int, parts: int) -> np.ndarray:
         """Events in each of `parts` equal parts of (0, max]; cells that straddle an edge are split in proportion."""
@@ -89,7 +96,7 @@ class SketchReader:
     def events(self, unit: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices of a unit's kept events on one side, in order of priority, and each one's bin (0: silent)."""
         index = np.arange(self._event_cuts[unit], self._event_cuts[unit + 1])
-        index = index[self.state["events.group"][index] // LANES % 2 == side]
+        index = index[self.state["events.head"][index] % 2 == side]
         index = index[np.lexsort((self.state["events.token"][index], self.state["events.priority"][index]))]
         activation = self.state["events.activation"][index].astype(np.float64)
         bin_ = np.ceil(activation / max(self.maximum[unit], 1e-300) * self.bins).astype(int).clip(0, self.bins)
@@ -117,7 +124,7 @@ class SketchReader:
         """Indices of a unit's top exemplars, strongest first; of both sides when none is given."""
         index = np.arange(self._top_cuts[unit], self._top_cuts[unit + 1])
         if side is not None:
-            index = index[self.state["tops.group"][index] % 2 == side]
+            index = index[self.state["tops.head"][index] % 2 == side]
         return index[np.lexsort((self.state["tops.token"][index], -self.state["tops.activation"][index]))]
 
     def n_documents(self, unit: int) -> tuple[int, int]:
@@ -138,7 +145,7 @@ def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
         if token not in taken:
             taken.add(token)
             start, activation = int(reader.state[f"{kept}.start"][i]), float(reader.state[f"{kept}.activation"][i])
-            yield Row(unit, role, token, start, activation, bin_, probability, reader.windows[kept][i])
+            yield Row(unit, role, token, start, activation, bin_, probability, reader.window(kept, i))
 
     counts = reader.counts(unit, want.bins)
     for bin_ in range(1, want.bins + 1):
@@ -206,12 +213,12 @@ def _exemplar_row(
 ) -> dict[str, Any]:
     contexts = reader.corpus.contexts
     context = contexts[np.searchsorted(contexts["offset"], row.token, side="right") - 1]
-    length = int((~np.isnan(row.window)).sum())
+    length = len(row.window)
     first = row.token - row.start
     document, position = int(context["document"]), int(context["position"] + row.token - context["offset"])
     maximum = float(reader.maximum[row.unit])
     tokens = texts(np.asarray(reader.corpus.tokens[first : first + length]))
-    heat = row.window[:length].astype(np.float64)
+    heat = row.window.astype(np.float64)
     heat[row.start] = row.activation
     mark = _carry_to_whole_characters(tokens, heat, row.start)
     return {
@@ -247,7 +254,7 @@ def _quietest(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
     """
     if not len(index):
         return index
-    peak = np.nanmax(reader.windows["events"][index], axis=1)
+    peak = np.array([reader.window("events", i).max() for i in index])
     return np.asarray(index[np.argsort(peak, kind="stable")][:n])
 
 

@@ -11,7 +11,7 @@ changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sae.activations import Block
+from sae.encoder import FeatureEncoder, NeuronEncoder
 from sae.errors import SaeError
 from sae.sketch import Batch, Quota, Sketch
 
@@ -102,30 +104,42 @@ def _parse_neuron(name: str, n_mlp: int) -> tuple[int, str]:
 
 
 class UnitReader:
-    """Computes the activations of chosen units for a batch of tokens, in one forward pass."""
+    """Reads the activations of chosen units, `units[j]` being unit j of the sketch, from the values at `hook_points`."""
 
     def __init__(self, subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey]) -> None:
-        self.subject = subject
+        self.subject, self.dictionary = subject, dictionary
         self.hook_point = dictionary.hook_point
         self.neuron_hook_point = subject.neuron_hook_point(self.hook_point)
-        self.dictionary = dictionary.to(subject.device, torch.float32)
-        features = [u.index for u in units if u.kind == "feature"]
-        neurons = [u for u in units if u.kind == "neuron"]
-        self._features = torch.tensor(features, dtype=torch.int64, device=subject.device)
-        self._neurons = torch.tensor([u.index for u in neurons], dtype=torch.int64, device=subject.device)
-        self._signs = torch.tensor([1.0 if u.sign == "+" else -1.0 for u in neurons], device=subject.device)
-        self._hook_points = [self.hook_point]
-        if neurons and self.neuron_hook_point != self.hook_point:
-            self._hook_points.append(self.neuron_hook_point)
+        features = [(j, unit.index) for j, unit in enumerate(units) if unit.kind == "feature"]
+        neurons = [(j, unit.index, 1.0 if unit.sign == "+" else -1.0) for j, unit in enumerate(units) if unit.sign]
+        self._encoders: list[tuple[str, FeatureEncoder | NeuronEncoder]] = []
+        if features:
+            encoder = FeatureEncoder(dictionary, [i for _, i in features], self._numbers([j for j, _ in features]))
+            self._encoders.append((self.hook_point, encoder))
+        if neurons:
+            numbers = self._numbers([j for j, *_ in neurons])
+            self._encoders.append(
+                (self.neuron_hook_point, NeuronEncoder([i for _, i, _ in neurons], [s for *_, s in neurons], numbers))
+            )
+        self.hook_points = {self.hook_point, *(name for name, _ in self._encoders)}
 
-    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) token ids -> activations (B, T, U), features first, and the L2 norm (B, T) of the dictionary's input."""
-        sites = self.subject.run(tokens, self._hook_points)
-        x = sites[self.hook_point].float()
-        parts = [self.dictionary.activations(x, self._features)]
-        if len(self._neurons):
-            parts.append((sites[self.neuron_hook_point][..., self._neurons].float() * self._signs).relu_())
-        return torch.cat(parts, dim=-1), x.norm(dim=-1)
+    def _numbers(self, units: list[int]) -> Tensor:
+        return torch.tensor(units, dtype=torch.int64, device=self.subject.device)
+
+    def blocks(self, values: Mapping[str, Tensor], counted: Tensor) -> Iterator[Block]:
+        """Activations of all units, in blocks, given the values (N, width) of N tokens at each of `hook_points`."""
+        for name, encoder in self._encoders:
+            yield from encoder.blocks(values[name], counted)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One dictionary's part in a pass: what is read, the largest `limit` of a counted token's norm, and where it goes."""
+
+    reader: UnitReader
+    plan: HarvestPlan
+    limit: float
+    sketch: Sketch
 
 
 def new_sketch(plan: HarvestPlan, device: torch.device | str = "cpu") -> Sketch:
@@ -152,22 +166,19 @@ def n_tokens(corpus: Corpus, shard: Shard) -> int:
 
 
 def read_shard(
-    reader: UnitReader,
-    corpus: Corpus,
-    shard: Shard,
-    plan: HarvestPlan,
-    limit: float,
-    sketch: Sketch,
-    progress: Callable[[int], None] | None = None,
+    readings: Sequence[Reading], corpus: Corpus, shard: Shard, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Run a shard's contexts through the subject and into the sketch. `progress` is called after each batch with the tokens read.
+    """Run a shard's contexts through the subject, once for all readings, and into their sketches.
 
-    Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
+    The readings share subject and `batch_tokens`; each comes out as it would alone. `progress` is called after each batch with
+    the tokens read. Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
     """
+    if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
+        raise ValueError("readings of one pass share a subject and batch_tokens")
     done = 0
     for rows in shard:
-        for chosen in batches(corpus, rows, plan.batch_tokens):
-            _read_batch(reader, corpus, chosen, plan, limit, sketch)
+        for chosen in batches(corpus, rows, readings[0].plan.batch_tokens):
+            _read_batch(readings, corpus, chosen)
             done += int(corpus.contexts["length"][chosen].sum())
             if progress:
                 progress(done)
@@ -185,25 +196,35 @@ def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.
 
 
 @torch.inference_mode()
-def _read_batch(
-    reader: UnitReader, corpus: Corpus, rows: np.ndarray, plan: HarvestPlan, limit: float, sketch: Sketch
-) -> None:
-    device = reader.subject.device
-    tokens, counted_np = corpus.batch(rows)
-    activations, norms = reader.read(torch.as_tensor(tokens, device=device))
-    text = torch.as_tensor(counted_np, device=device)
-    _check_finite(norms[text], reader.hook_point)
-    counted = text & (norms <= limit)
-    first = int(corpus.bos_id is not None)
-    counted[:, : first + plan.skip_positions] = False
+def _read_batch(readings: Sequence[Reading], corpus: Corpus, rows: np.ndarray) -> None:
+    subject = readings[0].reader.subject
+    values, text = _run(subject, corpus, rows, sorted(set().union(*(r.reader.hook_points for r in readings))))
     info = corpus.contexts[rows]
+    length, *where = (
+        torch.as_tensor(info[name].astype(np.int64), device=subject.device)
+        for name in ("length", "document", "position", "offset")
+    )
+    column = torch.cat([torch.arange(int(n), device=subject.device) for n in info["length"]])
+    for reading in readings:
+        norms = values[reading.reader.hook_point].norm(dim=1)
+        _check_finite(norms[text], reading.reader.hook_point)
+        counted = text & (norms <= reading.limit) & (column >= reading.plan.skip_positions)
+        reading.sketch.update(Batch(counted, length, *where), reading.reader.blocks(values, counted))
 
-    def column(name: str) -> Tensor:
-        return torch.as_tensor(info[name].astype(np.int64), device=device)
 
-    length = column("length") + first
-    where = column("document"), column("position"), column("offset")
-    sketch.update(Batch(activations, counted, *where, length, first))
+def _run(
+    subject: Subject, corpus: Corpus, rows: np.ndarray, hook_points: Sequence[str]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Values (N, width) of the contexts' tokens, without BOS and padding, and which of the tokens are text (N,)."""
+    tokens, text = corpus.batch(rows)
+    columns = np.arange(tokens.shape[1]) - int(corpus.bos_id is not None)
+    used = (columns >= 0) & (columns < corpus.contexts["length"][rows][:, None])
+    place = torch.as_tensor(np.flatnonzero(used), device=subject.device)
+    values = subject.run(torch.as_tensor(tokens, device=subject.device), hook_points)
+    flat = {name: value.flatten(0, 1) for name, value in values.items()}
+    if len(place) < used.size:
+        flat = {name: value.index_select(0, place) for name, value in flat.items()}
+    return flat, torch.as_tensor(text[used], device=subject.device)
 
 
 @torch.inference_mode()
@@ -213,9 +234,8 @@ def norm_limit(reader: UnitReader, corpus: Corpus, plan: HarvestPlan) -> float:
     SmolLM2's first position has 150 times the median norm; a few such tokens would fill every unit's top bin.
     """
     drawn = np.random.default_rng([plan.seed, 3]).permutation(len(corpus.contexts))[:32]
-    tokens, counted = corpus.batch(np.sort(drawn))
-    _, norms = reader.read(torch.as_tensor(tokens, device=reader.subject.device))
-    kept = norms[torch.as_tensor(counted, device=norms.device)]
+    values, text = _run(reader.subject, corpus, np.sort(drawn), [reader.hook_point])
+    kept = values[reader.hook_point].norm(dim=1)[text]
     if not len(kept):
         raise SaeError(NOTHING_COUNTED)
     _check_finite(kept, reader.hook_point)

@@ -1,10 +1,14 @@
 """A mergeable sample of activations: fair in every activation bin, exact, and the same in whatever order events arrive.
 
-Every event (unit, document, position) has a priority, a hash of the seed and of those three. For each unit and each fine
-interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples merge exactly (unite, keep the k
-lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's maximum, known only at the end:
-fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and pairs of them merge whenever
-s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using Bottom-k Sketches", PODC 2007.)
+Every event (unit, document, position) has a priority: a hash of the seed and the token, turned by an offset that is the unit's
+own. For each unit, side and fine interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples
+merge exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
+maximum, known only at the end: fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and
+pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using
+Bottom-k Sketches", PODC 2007.)
+
+The tokens of lowest priority for a unit stand together in a ring of hashes, from the unit's own point on. So silent and weak
+events, nearly all that there are, are found without looking at the others: what is too late in the ring cannot enter.
 
 Documents are split by hash into an explaining and a judging side before anything is sampled, so the two never share one.
 """
@@ -12,7 +16,7 @@ Documents are split by hash into an explaining and a judging side before anythin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,17 +24,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CELLS = 1024
-"""Histogram cells on (0, s]; between 512 and 1024 of them lie below the maximum."""
+from sae.activations import CELLS, Block, Events, expand, where
+from sae.bottomk import HIGHEST, LOWEST, BottomK, Rows, lowest
+
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
 LANES = INTERVALS + 1
 """Lane 0 holds events of activation zero, lanes 1..INTERVALS the fine intervals, for each side."""
 EXPLAIN, JUDGE = 0, 1
 """The two sides that documents are split into."""
-_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 _FAINTEST = -100
 """Exponent of a unit that was never active; its reciprocal still fits in float32."""
+_TURN = 1 << 32
+"""Hashes on the ring."""
+_SIDE = 4 * _TURN
+"""How far apart the two sides' rings are laid out, each twice in a row so that no range wraps around."""
 
 
 @dataclass(frozen=True)
@@ -44,87 +52,23 @@ class Quota:
 
 
 class Batch(NamedTuple):
-    """Activations of U units on B contexts of T tokens, with where those tokens stand.
+    """Where N tokens stand, in C contexts one after another, without BOS and padding.
 
-    `activations` (B, T, U), never negative; `counted` (B, T); `document` (B,); `position` (B,) of column `first` within its
-    document; `ordinal` (B,) of that token in the corpus; `length` (B,) columns in use. Columns before `first` hold BOS.
+    `counted` (N,); `length` (C,) tokens of a context; `document` (C,); `position` (C,) of its first token within the document;
+    `ordinal` (C,) of that token in the corpus.
     """
 
-    activations: Tensor
     counted: Tensor
+    length: Tensor
     document: Tensor
     position: Tensor
     ordinal: Tensor
-    length: Tensor
-    first: int
-
-
-class Rows(NamedTuple):
-    """Kept events as columns of n: `group` and `priority` order them, `token` is the ordinal in the corpus and breaks ties.
-
-    `window` (n, W), in bfloat16, holds the unit's activations from `start` columns before the token on; NaN past the context's end.
-    """
-
-    unit: Tensor
-    group: Tensor
-    priority: Tensor
-    token: Tensor
-    activation: Tensor
-    start: Tensor
-    window: Tensor
-
-    def take(self, index: Tensor) -> Rows:
-        return Rows(*(column[index] for column in self))
-
-    @staticmethod
-    def join(parts: Sequence[Rows]) -> Rows:
-        return Rows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-
-
-class BottomK:
-    """For each group, the `k[group]` rows that come first by (priority, token)."""
-
-    def __init__(self, k: Tensor, empty: Rows) -> None:
-        self.k = k
-        self.rows = empty
-        self.admits = torch.full_like(k, _HIGHEST, dtype=torch.int32)
-        """Highest priority that may still enter each group; a row above it cannot be among the lowest k."""
-        self._pending: list[Rows] = []
-        self._n_pending = 0
-
-    def add(self, rows: Rows) -> None:
-        self._pending.append(rows)
-        self._n_pending += len(rows.token)
-        if self._n_pending > max(50_000, len(self.rows.token) // 4):
-            self.compact()
-
-    def compact(self) -> None:
-        rows = Rows.join([self.rows, *self._pending])
-        self._pending, self._n_pending = [], 0
-        keep = lowest(rows.group, rows.priority, rows.token, self.k)
-        self.rows = rows.take(keep)
-        counts = torch.bincount(self.rows.group, minlength=len(self.k))
-        full = (counts >= self.k).nonzero().squeeze(1)
-        last = counts.cumsum(0)[full] - 1
-        self.admits.fill_(_HIGHEST)
-        self.admits[full] = torch.where(self.k[full] > 0, self.rows.priority[last], _LOWEST).to(torch.int32)
-
-
-def lowest(group: Tensor, priority: Tensor, token: Tensor, k: Tensor) -> Tensor:
-    """Indices of the rows that are among the k[group] lowest of their group by (priority, token), sorted by group and rank."""
-    order = token.argsort(stable=True)
-    key = (group[order] << 32) + (priority[order].long() - _LOWEST)
-    order = order[key.argsort(stable=True)]
-    sorted_group = group[order]
-    counts = torch.bincount(sorted_group, minlength=len(k))
-    rank = torch.arange(len(order), device=group.device) - (counts.cumsum(0) - counts)[sorted_group]
-    return order[rank < k[sorted_group]]
 
 
 class Sketch:
     """What one pass over a corpus, or a shard of it, leaves of U units.
 
-    `histogram` (U, CELLS + 1) counts events: column 0 those of activation zero, the others equal parts of (0, 2**exponent].
+    `histogram` (U, CELLS + 1) counts active events in equal parts of (0, 2**exponent]; `counts` adds the silent ones as column 0.
     `maximum` (U,), `exponent` (U,). `events` and `tops` hold the samples.
     """
 
@@ -134,21 +78,27 @@ class Sketch:
         self.n_counted = 0
         self.maximum = torch.zeros(n, device=device)
         self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
-        self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int64, device=device)
-        per_lane = torch.tensor([[quota.quiet] + [kept] * INTERVALS for kept in (quota.explain, quota.judge)])
-        self.events = BottomK(per_lane.flatten().repeat(n).to(device), _no_rows(window, device))
-        self.tops = BottomK(torch.full((2 * n,), quota.top, device=device), _no_rows(window, device))
-        self._unit_hash = torch.tensor([_hash32(f"{seed}/{u}") for u in unit_ids], dtype=torch.int32, device=device)
+        self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
+        per_lane = [quota.quiet, *[quota.explain] * INTERVALS, quota.quiet, *[quota.judge] * INTERVALS]
+        self.events = BottomK(per_lane, n, window, self._lane_group, device)
+        self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.head.long(), device)
+        self._offset = torch.tensor([_hash32(f"{seed}/{u}") for u in unit_ids], dtype=torch.int32, device=device)
+        self._aim_events()
+        self._aim_tops()
 
-    def update(self, batch: Batch) -> None:
-        """Take in one batch. Contexts must not be given twice."""
-        active = batch.activations.masked_fill(~batch.counted.unsqueeze(-1), 0)
-        peaks = active.amax(dim=1)
-        self._raise_scale(peaks.amax(dim=0))
+    def update(self, batch: Batch, blocks: Iterable[Block]) -> None:
+        """Take in one batch: all units once, in any blocks. Contexts must not be given twice."""
+        places = _Places(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
-        side = (_mix(batch.document.to(torch.int32) ^ _hash32(f"{self.seed}/side")) >> 8) & 1
-        self._update_events(batch, side)
-        self._update_tops(batch, active, peaks, side)
+        for block in blocks:
+            self._take_in(block, places)
+
+    @property
+    def counts(self) -> Tensor:
+        """The histogram as int64, with the silent events in column 0."""
+        counts = self.histogram.long()
+        counts[:, 0] = self.n_counted - counts.sum(dim=1)
+        return counts
 
     def merge(self, other: Sketch) -> None:
         """Take in another sketch of the same units over other contexts. Exact: order and cuts do not matter."""
@@ -159,139 +109,222 @@ class Sketch:
             other.window,
         ):
             raise ValueError("sketches of different units, quotas, windows or seeds cannot be merged")
-        self._raise_scale(other.maximum)
-        other._raise_scale(self.maximum)
+        units = torch.arange(len(self.unit_ids), device=self.device)
+        self._raise_scale(units, other.maximum)
+        other._raise_scale(units, self.maximum)
         self.n_counted += other.n_counted
         self.histogram += other.histogram
         for mine, theirs in ((self.events, other.events), (self.tops, other.tops)):
-            theirs.compact()
-            mine.add(theirs.rows)
-            mine.compact()
+            mine.merge(theirs)
+        self._aim_events()
+        self._aim_tops()
 
     def state(self) -> dict[str, np.ndarray]:
         """The sketch as plain arrays, canonical: equal samples give equal arrays."""
         arrays = {"n_counted": np.array(self.n_counted), "maximum": _np(self.maximum), "histogram": _np(self.histogram)}
         for name, kept in (("events", self.events), ("tops", self.tops)):
-            kept.compact()
-            packed = kept.rows._replace(window=kept.rows.window.view(torch.int16))
-            arrays |= {f"{name}.{field}": _np(column) for field, column in zip(Rows._fields, packed, strict=True)}
+            rows, windows = kept.canonical()
+            arrays |= {f"{name}.{field}": _np(column) for field, column in zip(Rows._fields, rows, strict=True)}
+            arrays[f"{name}.windows"] = _np(windows.view(torch.int16))
         return arrays
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take `state()` back into a fresh sketch."""
-        self._raise_scale(torch.from_numpy(arrays["maximum"]).to(self.device))
+        units = torch.arange(len(self.unit_ids), device=self.device)
+        self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
         self.n_counted = int(arrays["n_counted"])
         self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
         for name, kept in (("events", self.events), ("tops", self.tops)):
-            packed = Rows(*(torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in Rows._fields))
-            kept.add(packed._replace(window=packed.window.view(torch.bfloat16)))
+            rows = Rows(*(torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in Rows._fields))
+            kept.add(rows, torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16))
             kept.compact()
+        self._aim_events()
+        self._aim_tops()
 
-    def _update_events(self, batch: Batch, side: Tensor) -> None:
-        n_units = len(self.unit_ids)
-        context, column = batch.counted.nonzero(as_tuple=True)
-        values = batch.activations[context, column]
-        cell = (values * torch.exp2(10.0 - self.exponent)).ceil_().to(torch.int32)
-        unit = torch.arange(n_units, device=cell.device, dtype=torch.int32)
-        flat = (cell + unit * (CELLS + 1)).flatten()
-        self.histogram += torch.bincount(flat, minlength=n_units * (CELLS + 1)).view_as(self.histogram)
-        cell.add_(CELLS // INTERVALS - 1).bitwise_right_shift_(4)
-        group = cell.add_(unit * (2 * LANES)).add_((side[context] * LANES).to(torch.int32).unsqueeze(1))
-        priority = _mix(self._token_hash(batch, context, column).unsqueeze(1) ^ self._unit_hash)
-        admitted = self.events.admits.index_select(0, group.flatten()).view_as(group)
-        row, which = (priority <= admitted).nonzero(as_tuple=True)
-        chosen_group, chosen_priority = group[row, which].long(), priority[row, which]
-        token = self._ordinal(batch, context[row], column[row])
-        keep = lowest(chosen_group, chosen_priority, token, self.events.k)
-        row, which = row[keep], which[keep]
-        self.events.add(self._rows(batch, context[row], column[row], which, chosen_group[keep], chosen_priority[keep]))
+    def _take_in(self, block: Block, places: _Places) -> None:
+        units = block.units
+        self._raise_scale(units, block.maxima())
+        block.tally(self.histogram, torch.exp2(10.0 - self.exponent[units]))
+        strong, high = self._strong[units], self._high[units]
+        active = block.above(torch.minimum(strong, high))
+        chosen = [active.take(where(active.value > strong.index_select(0, active.unit)))]
+        chosen += self._early(block, places, strong)
+        self._take_events(block, places, Events(*(torch.cat(parts) for parts in zip(*chosen, strict=True))))
+        self._take_tops(block, places, active)
 
-    def _update_tops(self, batch: Batch, active: Tensor, peaks: Tensor, side: Tensor) -> None:
-        unit = torch.arange(len(self.unit_ids), device=peaks.device)
-        group = unit * 2 + side.long().unsqueeze(1)
-        rank = -peaks.contiguous().view(torch.int32)
-        context, which = ((peaks > 0) & (rank <= self.tops.admits[group])).nonzero(as_tuple=True)
-        column = active[context, :, which].argmax(dim=1)
-        self.tops.add(self._rows(batch, context, column, which, group[context, which], rank[context, which]))
+    def _early(self, block: Block, places: _Places, strong: Tensor) -> list[Events]:
+        """Silent and weak events early enough in their unit's ring to enter.
 
-    def _rows(
-        self, batch: Batch, context: Tensor, column: Tensor, unit: Tensor, group: Tensor, priority: Tensor
-    ) -> Rows:
-        start = self._window_start(batch, context, column)
-        columns = start.unsqueeze(1) + torch.arange(self.window, device=start.device)
-        inside = columns < batch.length[context].unsqueeze(1)
-        safe = columns.clamp(max=batch.activations.shape[1] - 1)
-        window = batch.activations[context.unsqueeze(1), safe, unit.unsqueeze(1)].masked_fill(~inside, torch.nan)
-        return Rows(
-            unit=unit.to(torch.int32),
-            group=group,
+        While silent lanes are not full, their whole ring would do; its first part nearly always has silent events enough.
+        """
+        units = block.units
+        start = ((_TURN // 2 - self._offset[units].long()) % _TURN).unsqueeze(1) + places.origin
+        first = torch.searchsorted(places.ring, start)
+        weak = torch.searchsorted(places.ring, start + self._weak_reach[units], right=True)
+        silent = torch.searchsorted(places.ring, start + self._silent_reach[units], right=True)
+        near = torch.maximum(weak, torch.minimum(silent, first + 2 * self.quota.quiet))
+        found = [self._between(block, places, strong, first, near)]
+        quiet = found[0].take(where(found[0].value == 0))
+        head = 2 * quiet.unit + places.side.index_select(0, quiet.column)
+        n_silent = torch.bincount(head, minlength=2 * len(units))
+        wanting = (near < silent) & (n_silent.view(-1, 2) < self.quota.quiet)
+        if bool(wanting.any()):
+            found.append(self._between(block, places, strong, near, torch.where(wanting, silent, near)))
+        return found
+
+    def _between(self, block: Block, places: _Places, strong: Tensor, low: Tensor, high: Tensor) -> Events:
+        head, place = expand(low.flatten(), high.flatten())
+        unit, column = head >> 1, places.order.index_select(0, place)
+        value = block.at(unit, column)
+        return Events(unit, column, value).take(where(value <= strong.index_select(0, unit)))
+
+    def _take_events(self, block: Block, places: _Places, events: Events) -> None:
+        unit = block.units.index_select(0, events.unit)
+        head = 2 * unit + places.side.index_select(0, events.column)
+        group = head * LANES + self._lane(unit, events.value)
+        priority = places.token.index_select(0, events.column) + self._offset.index_select(0, unit)
+        may = where(priority <= self.events.admits.index_select(0, group))
+        events, head, group, priority = events.take(may), head[may], group[may], priority[may]
+        keep = lowest(group, priority, places.ordinal.index_select(0, events.column), self.events.k)
+        if self._add(self.events, block, places, events.take(keep), head[keep], priority[keep]):
+            self._aim_events()
+
+    def _take_tops(self, block: Block, places: _Places, active: Events) -> None:
+        """The strongest event of each context, its first where several are alike."""
+        high = self._high.index_select(0, block.units)
+        active = active.take(where(active.value > high.index_select(0, active.unit)))
+        rank = -active.value.view(torch.int32)
+        group = active.unit * len(places.batch.length) + places.context.index_select(0, active.column)
+        best = lowest(group, rank, active.column, 1)
+        active, rank = active.take(best), rank[best]
+        head = 2 * block.units.index_select(0, active.unit) + places.side.index_select(0, active.column)
+        may = where(rank <= self.tops.admits.index_select(0, head))
+        if self._add(self.tops, block, places, active.take(may), head[may], rank[may]):
+            self._aim_tops()
+
+    def _add(
+        self, kept: BottomK, block: Block, places: _Places, events: Events, head: Tensor, priority: Tensor
+    ) -> bool:
+        """Keep events with their windows. Returns whether thresholds were renewed."""
+        column = events.column
+        first, length = places.first.index_select(0, column), places.inside.index_select(0, column)
+        windows = block.windows(events.unit, first, length, self.window)
+        heard = windows.view(torch.int16).amax(dim=1) > 0
+        slot = (heard.cumsum(0) * heard - 1).to(torch.int32)
+        rows = Rows(
+            head=head.to(torch.int32),
             priority=priority,
-            token=self._ordinal(batch, context, column),
-            activation=batch.activations[context, column, unit],
-            start=(column - start).to(torch.int32),
-            window=window.to(torch.bfloat16),
+            token=places.ordinal.index_select(0, column),
+            activation=events.value,
+            start=(column - first).to(torch.int16),
+            length=length.to(torch.int16),
+            slot=slot,
         )
+        return kept.add(rows, windows.index_select(0, where(heard)))
 
-    def _window_start(self, batch: Batch, context: Tensor, column: Tensor) -> Tensor:
-        """First column of the window: the mark's place is a hash of the token alone, drawn alike for all units and arms."""
-        place = _mix(self._token_hash(batch, context, column) ^ _hash32("place")).long().remainder(self.window)
-        latest = (batch.length[context] - self.window).clamp(min=batch.first)
-        return torch.minimum((column - place).clamp(min=batch.first), latest)
+    def _lane(self, unit: Tensor, activation: Tensor) -> Tensor:
+        return (activation * torch.exp2(6.0 - self.exponent).index_select(0, unit)).ceil_().long()
 
-    def _token_hash(self, batch: Batch, context: Tensor, column: Tensor) -> Tensor:
-        document = _mix(batch.document.to(torch.int32) ^ _hash32(f"{self.seed}/token"))
-        position = (batch.position[context] + column - batch.first).to(torch.int32)
-        return _mix(document[context] + position * 0x1E3779B1)
+    def _lane_group(self, rows: Rows) -> Tensor:
+        return rows.head.long() * LANES + self._lane((rows.head >> 1).long(), rows.activation)
 
-    def _ordinal(self, batch: Batch, context: Tensor, column: Tensor) -> Tensor:
-        return batch.ordinal[context] + column - batch.first
+    def _aim_events(self) -> None:
+        """Decide for each unit above which activation all events are looked at, and how far into the ring those below.
 
-    def _raise_scale(self, maximum: Tensor) -> None:
-        """Grow units' scales to cover a new maximum, merging histogram cells and lanes in powers of two."""
-        self.maximum = torch.maximum(self.maximum, maximum)
-        mantissa, exponent = torch.frexp(self.maximum)
+        Lanes 1..c are searched by priority, up to the latest that any of them still admits, and those above c by strength. c is
+        chosen to give the fewest events to look at, judging by the events so far.
+        """
+        n = len(self.unit_ids)
+        admits = self.events.admits.view(n, 2, LANES)
+        latest = torch.cat([torch.full_like(admits[..., :1], LOWEST), admits[..., 1:].cummax(dim=2).values], dim=2)
+        lanes = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
+        above = lanes.sum(dim=1, keepdim=True) - torch.nn.functional.pad(lanes.cumsum(dim=1), (1, 0))
+        share = (latest.float() - LOWEST) / _TURN
+        cut = (above + self.n_counted * share.amax(dim=1)).argmin(dim=1)
+        self._strong = cut * torch.exp2(self.exponent - 6.0)
+        reach = latest.gather(2, cut.view(n, 1, 1).expand(n, 2, 1)).squeeze(2).long() - LOWEST
+        self._weak_reach = torch.where(cut.unsqueeze(1) > 0, reach, -1)
+        self._silent_reach = admits[..., 0].long() - LOWEST
+
+    def _aim_tops(self) -> None:
+        admits = self.tops.admits.view(-1, 2)
+        least = torch.where(admits == HIGHEST, 0, -admits).view(torch.float32)
+        least = torch.where(admits == LOWEST, torch.inf, least).amin(dim=1)
+        self._high = torch.nextafter(least, torch.tensor(-1.0, device=least.device)).clamp_(min=0)
+
+    def _raise_scale(self, units: Tensor, maximum: Tensor) -> None:
+        """Grow the scales of `units` to cover a new maximum (u,), merging histogram cells and lanes in powers of two."""
+        maximum = torch.maximum(self.maximum[units], maximum)
+        self.maximum[units] = maximum
+        mantissa, exponent = torch.frexp(maximum)
         needed = torch.where(mantissa == 0.5, exponent - 1, exponent).to(torch.int32)
-        needed = torch.where(self.maximum > 0, torch.maximum(needed, self.exponent), self.exponent)
-        grown = (needed > self.exponent).nonzero().squeeze(1)
-        if not len(grown):
+        before = self.exponent[units]
+        chosen = ((maximum > 0) & (needed > before)).nonzero().squeeze(1)
+        if not len(chosen):
             return
-        shift = (needed - self.exponent)[grown].clamp(max=11)
-        cells = torch.arange(1, CELLS + 1, device=self.histogram.device).expand(len(grown), -1)
-        target = ((cells - 1) >> shift.unsqueeze(1)).long() + 1
-        old = self.histogram[grown, 1:].clone()
-        self.histogram[grown, 1:] = 0
-        self.histogram[grown] = self.histogram[grown].scatter_add(1, target, old)
-        self.exponent = needed
-        self.events.compact()
-        rows = self.events.rows
-        if len(rows.token):
-            lane = (rows.activation * torch.exp2(6.0 - self.exponent[rows.unit.long()])).ceil().long()
-            base = rows.group - rows.group % LANES
-            self.events.rows = rows._replace(group=base + lane)
-            self.events.compact()
+        grown, shift = units[chosen], (needed - before)[chosen].clamp(max=11).unsqueeze(1)
+        self.exponent[grown] = needed[chosen]
+        cells = torch.zeros((len(grown), CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
+        self.histogram[grown] = cells.scatter_add_(1, _merged(CELLS, shift), self.histogram[grown])
+        admits = self.events.admits.view(-1, 2, LANES)
+        lanes = torch.full((len(grown), 2, LANES), HIGHEST, dtype=torch.int32, device=grown.device)
+        target = _merged(INTERVALS, shift).unsqueeze(1).expand(-1, 2, -1)
+        # What two lanes admit together is at most what either does.
+        admits[grown] = lanes.scatter_reduce_(2, target, admits[grown], "amin")
 
 
-def _no_rows(window: int, device: str) -> Rows:
-    def empty(kind: torch.dtype) -> Tensor:
-        return torch.zeros(0, dtype=kind, device=device)
+class _Places:
+    """What the sketch needs to know of a batch's tokens, (N,) each unless said otherwise."""
 
-    return Rows(
-        unit=empty(torch.int32),
-        group=empty(torch.int64),
-        priority=empty(torch.int32),
-        token=empty(torch.int64),
-        activation=empty(torch.float32),
-        start=empty(torch.int32),
-        window=torch.zeros((0, window), dtype=torch.bfloat16, device=device),
-    )
+    def __init__(self, batch: Batch, seed: int, window: int) -> None:
+        self.batch, device = batch, batch.counted.device
+        n_tokens = len(batch.counted)
+        self.context = torch.arange(len(batch.length), device=device).repeat_interleave(batch.length)
+        begin = (batch.length.cumsum(0) - batch.length)[self.context]
+        column = torch.arange(n_tokens, device=device)
+        self.ordinal = batch.ordinal[self.context] + column - begin
+        self.side = self._sides(seed)[self.context]
+        document = _mix(batch.document.to(torch.int32) ^ _hash32(f"{seed}/token"))[self.context]
+        self.token = _mix(document + (batch.position[self.context] + column - begin).to(torch.int32) * 0x1E3779B1)
+        length = batch.length[self.context]
+        # The mark's place in its window is a hash of the token alone, drawn alike for all units and arms.
+        place = _mix(self.token ^ _hash32("place")).long().remainder(window)
+        latest = begin + (length - window).clamp(min=0)
+        self.first = torch.minimum(torch.maximum(column - place, begin), latest)
+        self.inside = (begin + length - self.first).clamp(max=window)
+        self.origin = torch.tensor([0, _SIDE], device=device)
+        self.ring, self.order = self._ring()
+
+    def _sides(self, seed: int) -> Tensor:
+        return ((_mix(self.batch.document.to(torch.int32) ^ _hash32(f"{seed}/side")) >> 8) & 1).long()
+
+    def _ring(self) -> tuple[Tensor, Tensor]:
+        """The counted tokens' hashes, ascending, a side after the other and each side twice, and the tokens' columns."""
+        chosen = self.batch.counted.nonzero().squeeze(1)
+        chosen = chosen[self.ordinal[chosen].argsort(stable=True)]
+        hashes, order = (self.token[chosen].long() % _TURN).sort(stable=True)
+        chosen = chosen[order]
+        rings, columns = [], []
+        for side in (EXPLAIN, JUDGE):
+            mine = self.side[chosen] == side
+            ring = hashes[mine] + side * _SIDE
+            rings += [ring, ring + _TURN]
+            columns += [chosen[mine]] * 2
+        return torch.cat(rings), torch.cat(columns)
+
+
+def _merged(parts: int, shift: Tensor) -> Tensor:
+    """Which of the parts 0..`parts` each becomes when the scale grows by 2**shift (n, 1); 0 stays."""
+    part = torch.arange(1, parts + 1, device=shift.device).expand(len(shift), -1)
+    return torch.nn.functional.pad(((part - 1) >> shift) + 1, (1, 0))
 
 
 def _mix(x: Tensor) -> Tensor:
     """A bijection of 32-bit integers that spreads every input bit over all output bits."""
     x = x * -0x3D4D51CB
-    x = x ^ (x >> 15)
+    x = x ^ ((x >> 15) & 0x1FFFF)
     x = x * 0x2C1B3C6D
-    return x ^ (x >> 13)
+    return x ^ ((x >> 13) & 0x7FFFF)
 
 
 def _hash32(text: str) -> int:

@@ -46,6 +46,14 @@ def test_a_million_jobs_are_measured_with_fewer() -> None:
     assert all(0 < int(after) < 2 * int(before) for before, after in zip(few, many, strict=True))
 
 
+def test_a_harvest_is_measured_against_the_work_that_it_needs() -> None:
+    header, *rows = run("harvest.py", "--case", "tiny", "tiny-topk", "--tokens", "2048", "--rounds", "2")
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["case"] for row in found] == ["tiny", "tiny-topk"]
+    assert [row["features"] for row in found] == ["16", "64"]
+    assert all(float(row[ratio]) > 0 for row in found for ratio in ("first", "median", "whole"))
+
+
 @pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini"])
 def test_the_fixed_server_answers_a_judge(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in runs_.KEYS:
