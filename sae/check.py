@@ -20,7 +20,7 @@ from torch.nn.functional import cosine_similarity
 from sae import alternatives, sample
 from sae.errors import SaeError, SubjectError
 from sae.harvest import NOTHING_COUNTED
-from sae.pieces import reconstruct, variance_explained
+from sae.pieces import activity, reconstruct, variance_explained
 
 if TYPE_CHECKING:
     from sae.alternatives import Alternative
@@ -62,7 +62,7 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured over `tokens` counted tokens, and what it means.
+    """What was measured over `tokens` counted tokens, and what it means. What needs a reconstruction is None where there is none.
 
     `dead_fraction`: features silent on all of them. `norm_ratio`: mean ||y_hat|| over mean ||y||. `cosine`: mean cosine of y and
     y_hat. `loss_recovered` is None where it has no meaning. `said` is the verdict in one line, empty when the dictionary fits.
@@ -70,10 +70,10 @@ class Check:
 
     tokens: int
     l0: float
-    variance_explained: float
+    variance_explained: float | None
     dead_fraction: float
-    norm_ratio: float
-    cosine: float
+    norm_ratio: float | None
+    cosine: float | None
     loss: Loss | None
     loss_recovered: float | None
     verdict: Verdict
@@ -107,6 +107,10 @@ def check(
     """
     drawn = sample.draw(corpus, tokens, seed, skip_positions)
     seen = _read(subject, dictionary, drawn, max_norm_ratio, norm_limit)
+    if not dictionary.reconstructs:
+        l0, fired = activity(dictionary, seen.x)
+        l0_mean, dead = float(l0.float().mean()), float((fired == 0).float().mean())
+        return Check(len(seen.x), l0_mean, None, dead, None, None, None, None, "fits", "")
     y_hat, l0, fired = reconstruct(dictionary, seen.x)
     explained = variance_explained(seen.y, y_hat)
     loss = _loss(subject, dictionary.hook_point_out or dictionary.hook_point, seen.batches, y_hat)
@@ -156,10 +160,15 @@ def judged(
     )
 
 
+def _written(dictionary: Dictionary) -> str:
+    """The hook point that it reconstructs; of one that reconstructs none, the one it reads."""
+    return (dictionary.reconstructs and dictionary.hook_point_out) or dictionary.hook_point
+
+
 def _read(
     subject: Subject, dictionary: Dictionary, drawn: sample.Sample, max_norm_ratio: float, norm_limit: float | None
 ) -> _Seen:
-    reads, writes = dictionary.hook_point, dictionary.hook_point_out or dictionary.hook_point
+    reads, writes = dictionary.hook_point, _written(dictionary)
     batches, xs, ys = [], [], []
     for tokens, text in drawn.batches(FORWARD_TOKENS, subject.device):
         sites = subject.run(tokens, list(dict.fromkeys([reads, writes])))

@@ -19,6 +19,7 @@ from sae.errors import DictionaryError
 Activation = Literal["relu", "jumprelu", "topk", "groupmax"]
 InputNorm = Literal["none", "scale", "layer_norm", "per_token"]
 
+CROSS_LAYER = "cross_layer_transcoder"
 _LAYER_NORM_EPS = 1e-5
 _TOPK_ELEMENTS = 1 << 26
 _PIECE_ELEMENTS = 1 << 22
@@ -139,6 +140,11 @@ class Dictionary:
     def d_out(self) -> int:
         """Width of what it writes; an autoencoder's is `d_in`."""
         return int(self.W_dec.shape[1])
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether its output is meant to equal what is at one hook point. A cross-layer transcoder's goes to many."""
+        return self.architecture != CROSS_LAYER
 
     @cached_property
     def decoder_norm(self) -> Tensor:

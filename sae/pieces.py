@@ -60,6 +60,16 @@ def reconstruct(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor, Tens
     return finished(dictionary, written, x), l0, fired
 
 
+def activity(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The last two of what `reconstruct` gives, for dictionaries that reconstruct nothing."""
+    l0 = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    fired = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=x.device)
+    for piece in pieces(dictionary, x):
+        l0 += (piece.f > 0).sum(dim=1)
+        fired[piece.start : piece.stop] = (piece.f > 0).sum(dim=0)
+    return l0, fired
+
+
 def reconstruct_rounded(dictionary: Dictionary, x: Tensor, maximum: Tensor, shares: Tensor) -> Tensor:
     """Reconstructions (t, n, d_out) of rows x where activations of at most `shares` (t,), ascending, of a feature's maximum are 0.
 

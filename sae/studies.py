@@ -68,7 +68,8 @@ def study(
     neurons, why_not = _neurons(subject, dictionary.hook_point)
     width = sum(neurons.values())
     chosen = list(features)[: correlation.ELEMENTS // width] if width else []
-    reads, writes = dictionary.hook_point, dictionary.hook_point_out or dictionary.hook_point
+    reads = dictionary.hook_point
+    writes = (dictionary.reconstructs and dictionary.hook_point_out) or reads
     names = list(dict.fromkeys([reads, writes, *(neurons if chosen else ())]))
     pass_ = _Pass(dictionary, chosen, subject.device)
     most = min(FORWARD_TOKENS, max(1, NEURON_ELEMENTS // max(1, width)))
@@ -202,6 +203,8 @@ def _correlation(
 
 def _rounding(dictionary: Dictionary, x: Tensor, y: Tensor, maximum: Tensor) -> dict[str, Any]:
     """The share of y's variance explained for each of `SHARES`."""
+    if not dictionary.reconstructs:
+        return {"tokens": 0, "shares": list(SHARES), "variance_explained": [None] * len(SHARES)}
     shares = torch.tensor(SHARES, device=x.device)
     size = max(1, ROUNDING_ELEMENTS // (len(SHARES) * max(dictionary.d_in, dictionary.d_out)))
     error = torch.zeros(len(SHARES), dtype=torch.float64)

@@ -11,7 +11,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -397,7 +397,7 @@ def _studies(rng: random.Random) -> dict[str, Any]:
     cells = [i / 20 for i in range(21)]
 
     def found(values: list[float]) -> dict[str, Any]:
-        counts = [sum(low <= v < high for v in values) for low, high in zip(cells[:-1], cells[1:], strict=True)]
+        counts = [sum(low <= v < high for v in values) for low, high in pairwise(cells)]
         return {"at_most": 0.3, "share": fmean(v <= 0.3 for v in values), "median": values[30], "counts": counts}
 
     return {

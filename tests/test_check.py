@@ -24,9 +24,10 @@ from autointerp.spec import Spec, parse
 from sae import pieces
 from sae.check import Check, check
 from sae.corpus import Corpus
-from sae.dictionary import Dictionary
+from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import SaeError
 from sae.sample import draw
+from sae.studies import study
 from sae.subject import Subject
 
 LAST = f"resid_post.{planted_deep.LAYERS - 1}"
@@ -128,6 +129,21 @@ def test_a_transcoder_is_measured_where_it_writes(subject: Subject, corpus: Corp
     assert expected > 0.1
     assert found.loss_recovered is not None
     assert found.verdict == "fits"
+
+
+def test_of_what_writes_to_several_layers_only_the_features_are_measured(
+    subject: Subject, corpus: Corpus, right: Dictionary
+) -> None:
+    across = replace(
+        right, W_dec=torch.cat([right.W_dec, right.W_dec], dim=1), b_dec=torch.zeros(2 * right.d_in),
+        apply_b_dec_to_input=False, hook_point_out=LAST, architecture=CROSS_LAYER,
+    )  # fmt: skip
+    found, own = check(subject, across, corpus), check(subject, replace(right, apply_b_dec_to_input=False), corpus)
+    assert (found.variance_explained, found.cosine, found.loss) == (None, None, None)
+    assert (found.l0, found.dead_fraction) == (own.l0, own.dead_fraction)
+    studied = study(subject, across, corpus, tokens=2048, features=[0, 1], seed=0, skip_positions=1, norm_limit=1e9)
+    assert studied["density"]["features"] == right.d_sae
+    assert set(studied["rounding"]["variance_explained"]) == {None}
 
 
 def test_the_same_seed_draws_the_same_tokens_and_more_contain_fewer(corpus: Corpus) -> None:

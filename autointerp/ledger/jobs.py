@@ -60,7 +60,9 @@ def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: 
 
 def also(connection: Connection, run_id: str, job: Job) -> list[str]:
     """Other live runs of the fleet in which a job of the same stage and place is pending and was never begun, oldest first."""
-    alike = sa.and_(jobs.c.stage == job.stage, jobs.c.place == job.place, jobs.c.state == "pending", jobs.c.attempts == 0)
+    alike = sa.and_(
+        jobs.c.stage == job.stage, jobs.c.place == job.place, jobs.c.state == "pending", jobs.c.attempts == 0
+    )
     live = sa.and_(runs.c.state.in_(("queued", "running")), runs.c.carrier == "fleet", runs.c.run_id != run_id)
     joined = sa.select(runs.c.run_id).join(jobs, jobs.c.run_id == runs.c.run_id).where(alike, live)
     return list(connection.execute(joined.order_by(runs.c.created_at)).scalars())

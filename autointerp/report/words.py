@@ -129,6 +129,8 @@ def checked(summary: Summary) -> str:
     check = summary["check"]
     if check["said"]:
         return f"Before the harvest it was found that the dictionary {check['said']}."
+    if check["variance_explained"] is None:
+        return f"The dictionary has {number(check['l0'], 1)} features active a token; what it writes goes to several layers, so that nothing is reconstructed here."
     said = f"The dictionary explains {number(check['variance_explained'])} of the variance"
     if check["loss_recovered"] is not None:
         said += f" and recovers {number(check['loss_recovered'])} of the subject's loss"

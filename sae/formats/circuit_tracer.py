@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sae.dictionary import Activation, Dictionary, InputNorm
+from sae.dictionary import CROSS_LAYER, Activation, Dictionary, InputNorm
 from sae.errors import DictionaryError
 from sae.formats.place import Place, where_to
 from sae.formats.reading import Tensors, read_config, read_safetensors, take
@@ -33,7 +33,7 @@ CHECKED = (
 )
 FILES: tuple[str, ...] = (CONFIG, "layer_{n}.safetensors", "W_enc_{n}.safetensors", "W_dec_{n}.safetensors")
 _LAYER = re.compile(r"(layer|W_enc|W_dec)_(\d+)\.safetensors")
-_KINDS = ("transcoder_set", "cross_layer_transcoder")
+_KINDS = ("transcoder_set", CROSS_LAYER)
 _NAMES = {"W_enc", "W_dec", "b_enc", "b_dec", "activation_function.threshold", "k", "W_skip"}
 _NORMALISED = "ln2.hook_normalized"
 
@@ -70,7 +70,7 @@ def _file(place: Place, config: Mapping[str, Any]) -> Path:
     if isinstance(listed := config.get("transcoders"), list) and listed:
         named = str(listed[0]).removeprefix("hf://").partition("?")[0]
         raise DictionaryError(f"{place.name}/{CONFIG} only lists its transcoders: name one, such as {named}")
-    across = config.get("model_kind") == "cross_layer_transcoder"
+    across = config.get("model_kind") == CROSS_LAYER
     return place.one("W_enc_*.safetensors" if across else "layer_*.safetensors")
 
 
@@ -123,7 +123,7 @@ def _across(folder: Path, layer: int, where: str, norm: InputNorm, out: str) -> 
         input_norm=norm,
         hook_point=where,
         hook_point_out=out,
-        architecture="cross_layer_transcoder",
+        architecture=CROSS_LAYER,
         path=str(file),
         format="circuit_tracer",
         notes=(

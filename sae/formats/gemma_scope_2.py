@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sae.dictionary import Dictionary
+from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import of_relu
 from sae.formats.place import Place, where_to
@@ -117,7 +117,7 @@ def _skip(tensors: Tensors, file: Path) -> Tensor | None:
 
 def _architecture(across: str | None, out: str | None, skip: Tensor | None) -> str:
     if across is not None:
-        return "cross_layer_transcoder"
+        return CROSS_LAYER
     return "jumprelu" if out is None else "jumprelu_transcoder" if skip is None else "jumprelu_skip_transcoder"
 
 
