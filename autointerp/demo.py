@@ -38,6 +38,7 @@ TRAINING_CORPUS_TOKENS = 2_000_000
 EVALUATION_TOKENS = 300_000
 UNITS = 64
 """Features, and as many neurons."""
+STUDIED_TOKENS = 16_384
 QUIET = 15
 """Silent windows shown to the explainer: the embedded one takes the corpus' common words from them."""
 
@@ -74,7 +75,7 @@ def training_config() -> TrainConfig:
     from sae.train import TrainConfig
 
     return TrainConfig(
-        architecture="batchtopk", d_sae=4096, k=32, tokens=1_800_000, reuse=4, batch_tokens=2048, lr=1.5e-3,
+        architecture="batchtopk", d_sae=4096, k=32, tokens=1_800_000, reuse=4, batch_tokens=2048, lr=2e-3,
         buffer_tokens=131_072, checkpoint_steps=200, seed=0,
     )  # fmt: skip
 
@@ -121,6 +122,7 @@ def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, e
         },
         "units": {"features": UNITS, "neurons": UNITS},
         "explain": {"quiet": QUIET},
+        "studies": {"tokens": STUDIED_TOKENS},
         "judge": judge.model_dump(exclude_defaults=True) | {"model": judge.model},
     }
     if explainer is not None:

@@ -225,7 +225,7 @@ def spec_page() -> str:
 
 def training_page() -> str:
     """docs/training.md: the fields of the trainer's configuration, read from its source so that torch need not be there."""
-    tree = ast.parse(Path(sae.__file__).with_name("train.py").read_text(encoding="utf-8"))
+    tree = ast.parse(Path(sae.__file__).with_name("train_config.py").read_text(encoding="utf-8"))
     config = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainConfig")
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for field, docstring in itertools.pairwise(config.body):
