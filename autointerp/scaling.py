@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autointerp.report import svg
+from autointerp.report.words import duration
 from sae.laws import Cell, Law, Scaling, Surface, Withheld, as_json
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def cost(found: Cost) -> str:
     again = found.harvested / max(found.corpus_tokens, 1)
     passes = f", {again:.1f} times the corpus" if again > 1 else ""
     return (
-        f"{found.harvested:,} activations to read{passes}, {found.trained:,} to train on: about {found.hours:.2f} hours here,"
-        f" {found.harvest_s / 3600:.2f} of them in the subject"
+        f"{found.harvested:,} activations to read{passes}, {found.trained:,} to train on: about {duration(found.seconds)} here,"
+        f" {duration(found.harvest_s)} of it in the subject"
     )
 
 
@@ -101,7 +102,7 @@ def _by_features(cells: Sequence[Cell], scaling: Scaling) -> list[Curve]:
 
 
 def _by_budget(scaling: Scaling) -> list[Curve]:
-    curves = [Curve(f"{o.compute:.0e}", list(o.slice)) for o in scaling.optima]
+    curves = [Curve(_short(o.compute), list(o.slice)) for o in scaling.optima]
     inside, edge = ([(o.d_sae, o.loss) for o in scaling.optima if o.edge is at] for at in (False, True))
     return [*curves, Curve("", inside, joined=False, open=edge)] if curves else []
 
@@ -167,15 +168,20 @@ def _ticks(values: Sequence[float]) -> list[float]:
     """Round values within the range: decades where there are enough of them, else finer ones."""
     low, high = min(values) * 0.999, max(values) * 1.001
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for steps in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), tuple(n / 10 for n in range(10, 100))):
+    tenths = tuple(n / 10 for n in range(10, 100))
+    for steps in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0), tenths):
         ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
         if len(ticks) >= 3:
             break
-    return ticks[:: 1 + len(ticks) // 7]
+    return ticks[:: 1 + (len(ticks) - 1) // 6]
 
 
 def _short(value: float) -> str:
-    return f"{value:g}" if 1e-3 <= value < 1e5 else f"{value:.1e}".replace(".0e", "e").replace("e+", "e")
+    return (
+        f"{value:g}"
+        if 1e-3 <= value < 1e5
+        else f"{value:.1e}".replace(".0e", "e").replace("e+", "e").replace("e0", "e").replace("e-0", "e-")
+    )
 
 
 def _law(law: Law | Withheld) -> str:

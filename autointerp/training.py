@@ -101,7 +101,7 @@ def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, Train
 
     configs = training.configs(folder)
     opened = _open(training, tell)
-    return train_together(*opened, training.hook_point, configs, folder / CHECKPOINT, _progress(tell))
+    return train_together(*opened, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
 
 
 def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
@@ -111,7 +111,7 @@ def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell]
 
     grid, base = training.grid(), training.config()
     grid.configs(base)  # checked before anything is loaded
-    cells = sweep(*_open(training, tell), training.hook_point, base, grid, folder, _progress(tell))
+    cells = sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
     return cells, fit(cells)
 
 
@@ -134,7 +134,7 @@ def _open(training: Training, tell: Tell) -> tuple[subject.Subject, corpus.Corpu
     return opened, open_corpus(training.corpus, opened, tell)
 
 
-def _progress(tell: Tell) -> Any:
+def progress_bars(tell: Tell) -> Any:
     """Two bars, so that something moves while the buffer is filled as well as while it is served."""
     read = -1
 
