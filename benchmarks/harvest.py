@@ -94,8 +94,8 @@ def half() -> tuple[Subject, Corpus]:
 
 
 CASES = {
-    "smollm2-256": Case(demo, "demo", 4096, 256, 256),
-    "smollm2-4096": Case(demo, "demo", 4096, 4096, 3072),
+    "smollm2-256": Case(demo, "jumprelu", 4096, 256, 256),
+    "smollm2-4096": Case(demo, "jumprelu", 4096, 4096, 3072),
     "gpt2-256": Case(gpt2, "jumprelu", 8192, 256, 256),
     "gpt2-4096": Case(gpt2, "jumprelu", 8192, 4096, 4096),
     "gpt2-bf16-256": Case(half, "jumprelu", 8192, 256, 256),
@@ -194,13 +194,7 @@ class Needed:
 
 @torch.inference_mode()
 def make_dictionary(case: Case, subject: Subject, corpus: Corpus) -> Dictionary:
-    """The demo's dictionary, or one whose features are directions of single tokens, with `ACTIVE` of them active a token."""
-    if case.kind == "demo":
-        from autointerp import demo
-        from autointerp.inputs import quiet
-        from sae.dictionary import load_dictionary
-
-        return load_dictionary(str(demo.train_dictionary(demo.prepare(quiet), quiet)))
+    """A dictionary whose features are directions of single tokens, with `ACTIVE` of them active a token."""
     at = f"resid_post.{subject.n_layers // 2}"
     tokens = torch.as_tensor(corpus.batch(np.arange(min(len(corpus.contexts), 128)))[0])
     x = subject.run(tokens, [at])[at].flatten(0, 1)

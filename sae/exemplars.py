@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sae.activations import CELLS
+from sae.bottomk import Rows as Kept
 from sae.sketch import EXPLAIN, INTERVALS, JUDGE, LANES, Sketch
 
 if TYPE_CHECKING:
@@ -64,11 +65,27 @@ class SketchReader:
         self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
         self.admits = sketch.events.admits.cpu().numpy().reshape(len(self.maximum), 2, LANES)
         self.full = self.admits < np.iinfo(np.int32).max
-        n = len(self.maximum)
-        self._event_cuts = np.searchsorted(self.state["events.head"], np.arange(n + 1) * 2)
-        self._top_cuts = np.searchsorted(self.state["tops.head"], np.arange(n + 1) * 2)
+        heads = np.arange(2 * len(self.maximum) + 1)
+        self._sort_events()
+        self._event_cuts = np.searchsorted(self.state["events.head"], heads)
+        self._top_cuts = np.searchsorted(self.state["tops.head"], heads[::2])
+        self.bin = {kept: self._bins(kept) for kept in ("events", "tops")}
         kept = self.state["events.token"], self.state["tops.token"]
         self.documents = {k: self.document(t) for k, t in zip(("events", "tops"), kept, strict=True)}
+        # Bits of bfloat16 that are not negative are ordered as their values are.
+        peaks = np.append(self.state["events.windows"].max(axis=1, initial=0), 0)
+        self.peak = peaks[self.state["events.slot"]]
+
+    def _sort_events(self) -> None:
+        """Put events into the order of priority within their unit and side, whatever their intervals."""
+        order = np.lexsort([self.state[f"events.{name}"] for name in ("token", "priority", "head")])
+        self.state |= {f"events.{name}": self.state[f"events.{name}"][order] for name in Kept._fields}
+
+    def _bins(self, kept: str) -> np.ndarray:
+        """The bin of each kept event; that of silent ones is 0."""
+        maximum = self.maximum[self.state[f"{kept}.head"] // 2]
+        fraction = self.state[f"{kept}.activation"] / np.maximum(maximum, 1e-300)
+        return np.asarray(np.ceil(fraction * self.bins).astype(int).clip(0, self.bins))
 
     def document(self, token: np.ndarray) -> np.ndarray:
         """Document numbers of corpus ordinals."""
@@ -93,23 +110,18 @@ class SketchReader:
         counts: np.ndarray = np.diff(np.rint(cumulative)).astype(np.int64)
         return counts
 
-    def events(self, unit: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of a unit's kept events on one side, in order of priority, and each one's bin (0: silent)."""
-        index = np.arange(self._event_cuts[unit], self._event_cuts[unit + 1])
-        index = index[self.state["events.head"][index] % 2 == side]
-        index = index[np.lexsort((self.state["events.token"][index], self.state["events.priority"][index]))]
-        activation = self.state["events.activation"][index].astype(np.float64)
-        bin_ = np.ceil(activation / max(self.maximum[unit], 1e-300) * self.bins).astype(int).clip(0, self.bins)
-        return index, bin_
+    def events(self, unit: int, side: int) -> slice:
+        """A unit's kept events on one side, in order of priority."""
+        first, last = self._event_cuts[2 * unit + side : 2 * unit + side + 2]
+        return slice(int(first), int(last))
 
     def fair(self, unit: int, side: int, bin_: int) -> np.ndarray:
         """Events of one bin that form a uniform sample of it, lowest priority first."""
-        index, bins = self.events(unit, side)
-        lanes = self._lanes(unit, bin_)
+        found, lanes = self.events(unit, side), self._lanes(unit, bin_)
         full = self.full[unit, side, lanes]
         limit = self.admits[unit, side, lanes][full].min() if full.any() else np.iinfo(np.int32).max
-        inside = (bins == bin_) & (self.state["events.priority"][index] <= limit)
-        return np.asarray(index[inside])
+        inside = (self.bin["events"][found] == bin_) & (self.state["events.priority"][found] <= limit)
+        return np.asarray(found.start + np.flatnonzero(inside))
 
     def _lanes(self, unit: int, bin_: int) -> np.ndarray:
         """Lanes in which events of the bin lie. One that the bin only touches, with nothing in the part that is the bin's, is none."""
@@ -117,8 +129,8 @@ class SketchReader:
             return np.zeros(1, dtype=int)
         edges = np.array([bin_ - 1, bin_]) / self.bins * self.maximum[unit] / self.scale[unit] * CELLS
         first, last = int(np.floor(edges[0] - 1e-6).clip(0)), int(np.ceil(edges[1] + 1e-6))
-        occupied = first + np.flatnonzero(self.state["histogram"][unit, 1:][first:last])
-        return np.asarray(np.unique(occupied // (CELLS // INTERVALS)) + 1)
+        occupied = (first + np.flatnonzero(self.state["histogram"][unit, 1 + first : 1 + last])) // (CELLS // INTERVALS)
+        return np.asarray(occupied[np.diff(occupied, prepend=-1) > 0] + 1)
 
     def tops(self, unit: int, side: int | None = None) -> np.ndarray:
         """Indices of a unit's top exemplars, strongest first; of both sides when none is given."""
@@ -129,11 +141,9 @@ class SketchReader:
 
     def n_documents(self, unit: int) -> tuple[int, int]:
         """Distinct documents, explaining and judging side, among a unit's kept events with positive activation."""
-        found = []
-        for side in (EXPLAIN, JUDGE):
-            index, bins = self.events(unit, side)
-            found.append(len(np.unique(self.documents["events"][index[bins > 0]])))
-        return found[0], found[1]
+        kept = [self.events(unit, side) for side in (EXPLAIN, JUDGE)]
+        explaining, judging = (set(self.documents["events"][found][self.bin["events"][found] > 0]) for found in kept)
+        return len(explaining), len(judging)
 
 
 def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
@@ -157,11 +167,11 @@ def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
             yield from row(role, "events", i, 0, None)
     documents: set[int] = set()
     for i in _one_a_document(reader, "tops", reader.tops(unit, EXPLAIN), documents, want.top):
-        yield from row("explain_top", "tops", i, _bin(reader, unit, "tops", i), None)
+        yield from row("explain_top", "tops", i, int(reader.bin["tops"][i]), None)
     for i in _one_a_document(reader, "events", _spread(reader, unit, want), documents, want.spread):
-        yield from row("explain_spread", "events", i, _bin(reader, unit, "events", i), None)
+        yield from row("explain_spread", "events", i, int(reader.bin["events"][i]), None)
     for i in reader.tops(unit)[: want.shown_top]:
-        yield from row("top", "tops", i, _bin(reader, unit, "tops", i), None)
+        yield from row("top", "tops", i, int(reader.bin["tops"][i]), None)
 
 
 def tables(
@@ -252,10 +262,7 @@ def _quietest(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
 
     Half of all tokens activate one sign of a gated MLP's neuron, so no window of its is silent throughout.
     """
-    if not len(index):
-        return index
-    peak = np.array([reader.window("events", i).max() for i in index])
-    return np.asarray(index[np.argsort(peak, kind="stable")][:n])
+    return np.asarray(index[np.argsort(reader.peak[index], kind="stable")][:n])
 
 
 def _spread(reader: SketchReader, unit: int, want: Selection) -> Iterator[int]:
@@ -272,11 +279,6 @@ def _one_a_document(reader: SketchReader, kept: str, index: Any, documents: set[
             documents.add(document)
             n -= 1
             yield i
-
-
-def _bin(reader: SketchReader, unit: int, kept: str, i: int) -> int:
-    fraction = float(reader.state[f"{kept}.activation"][i]) / float(reader.maximum[unit])
-    return int(np.clip(np.ceil(fraction * reader.bins), 1, reader.bins))
 
 
 def _bfloat16(bits: np.ndarray) -> np.ndarray:

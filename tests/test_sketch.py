@@ -242,7 +242,7 @@ def test_documents_that_explain_never_judge() -> None:
     reader = SketchReader(sketch_of(activations, [list(range(80))]), Contexts.of(80), 10)  # type: ignore[arg-type]
     sides = []
     for side in (EXPLAIN, JUDGE):
-        index = np.concatenate([reader.events(u, side)[0] for u in range(4)])
+        index = np.concatenate([np.arange(len(reader.bin["events"]))[reader.events(u, side)] for u in range(4)])
         tops = np.concatenate([reader.tops(u, side) for u in range(4)])
         sides.append(set(reader.documents["events"][index]) | set(reader.documents["tops"][tops]))
     assert sides[0]

@@ -1,0 +1,106 @@
+"""From what a forward pass leaves at the hook points to the activations of chosen units, block by block.
+
+Nothing of the width of a dictionary is ever held for a whole batch: relu and jumprelu compute the chosen features, a few at a
+time; topk and groupmax have to compute all, and do so for a few tokens at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sae.activations import Block, Dense, Sparse
+from sae.dictionary import Dictionary
+
+_DENSE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Activations in one dense block: few enough for a CPU's cache, many enough to occupy a GPU."""
+_TILE_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 28}
+"""Pre-activations from which topk and groupmax choose at a time."""
+_TILE_TOKENS = 64
+"""Fewest tokens whose pre-activations are computed together, however wide the dictionary."""
+_SPARSE_UNITS = 4096
+"""Units in a sparse block."""
+
+
+class FeatureEncoder:
+    """Computes the activations, `f_i * ||W_dec_i||`, of chosen features; feature `features[j]` is unit `units[j]`."""
+
+    def __init__(self, dictionary: Dictionary, features: Sequence[int], units: Tensor) -> None:
+        self._dictionary, self._units = dictionary, units
+        device, chosen = units.device, torch.tensor(features, dtype=torch.int64)
+        self._selects = dictionary.activation in ("topk", "groupmax")
+        rows = dictionary.take(None if self._selects else chosen, device)
+        self._norm = rows.decoder_norm
+        if self._selects:
+            self._W_enc, self._b_enc = rows.W_enc, rows.b_enc
+            self._number = torch.full((dictionary.d_sae,), -1, device=device)
+            self._number[chosen.to(device)] = torch.arange(len(features), device=device)
+        else:
+            # Scaling rows by a positive number scales activations, whatever the threshold.
+            self._W_enc, self._b_enc = rows.W_enc * rows.decoder_norm.unsqueeze(1), rows.b_enc * rows.decoder_norm
+            floor = torch.zeros_like(self._b_enc) if rows.threshold is None else rows.threshold
+            self._floor = floor * rows.decoder_norm
+
+    def blocks(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+        """Activations at the tokens of x (N, d_in), of which `counted` (N,) are those that may be sampled."""
+        if not len(self._units):
+            return
+        x = self._dictionary.prepare(x).float()
+        yield from self._selected(x, counted) if self._selects else self._rows(x, counted)
+
+    def _rows(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+        size = _rows_a_block(x)
+        for start in range(0, len(self._units), size):
+            part = slice(start, start + size)
+            z = torch.addmm(self._b_enc[part].unsqueeze(1), self._W_enc[part], x.T)
+            yield Dense(self._units[part], z, self._floor[part], counted)
+
+    def _selected(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+        keys, values = self._active(x)
+        edges = torch.arange(0, len(self._units) + _SPARSE_UNITS, _SPARSE_UNITS, device=x.device)
+        cuts = torch.searchsorted(keys, edges * len(x)).tolist()
+        for start, low, high in zip(edges.tolist(), cuts, cuts[1:], strict=False):
+            units = self._units[start : start + _SPARSE_UNITS]
+            yield Sparse(units, keys[low:high] - start * len(x), values[low:high], counted)
+
+    def _active(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Active events of the chosen features: `position in units * N + column`, ascending, and activation."""
+        tokens = max(_TILE_TOKENS, _TILE_ELEMENTS.get(x.device.type, 1 << 22) // len(self._W_enc))
+        keys, values = [], []
+        for start in range(0, len(x), tokens):
+            z = torch.addmm(self._b_enc, x[start : start + tokens], self._W_enc.T)
+            value, feature = self._dictionary.largest(z)
+            value, number = value * self._norm[feature], self._number[feature]
+            row, which = ((value > 0) & (number >= 0)).nonzero(as_tuple=True)
+            keys.append(number[row, which] * len(x) + row + start)
+            values.append(value[row, which])
+        key, order = torch.cat(keys).sort()
+        return key, torch.cat(values)[order]
+
+
+class NeuronEncoder:
+    """Reads the activations, `relu(sign * m_j)`, of chosen signed neurons; `neurons[j]` with `signs[j]` is unit `units[j]`."""
+
+    def __init__(self, neurons: Sequence[int], signs: Sequence[float], units: Tensor) -> None:
+        device, chosen = units.device, torch.tensor(neurons, dtype=torch.int64)
+        order = chosen.argsort(stable=True)
+        self._units = units[order.to(device)]
+        self._neurons = chosen[order].to(device)
+        self._signs = torch.tensor(signs)[order].to(device)
+
+    def blocks(self, m: Tensor, counted: Tensor) -> Iterator[Block]:
+        """Activations at the tokens of m (N, n_mlp), of which `counted` (N,) are those that may be sampled."""
+        size = _rows_a_block(m)
+        for start in range(0, len(self._units), size):
+            part = slice(start, start + size)
+            # Both signs of a neuron stand side by side, so that its column is read once.
+            distinct, row = torch.unique_consecutive(self._neurons[part], return_inverse=True)
+            values = m.index_select(1, distinct).T.contiguous().index_select(0, row)
+            values *= self._signs[part].unsqueeze(1)
+            yield Dense(self._units[part], values, torch.zeros(len(row), device=m.device), counted)
+
+
+def _rows_a_block(x: Tensor) -> int:
+    return max(16, _DENSE_ELEMENTS.get(x.device.type, 1 << 20) // max(1, len(x)))
