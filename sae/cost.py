@@ -29,9 +29,9 @@ class Cost:
     train_s: float
 
     @property
-    def hours(self) -> float:
+    def seconds(self) -> float:
         """Both together."""
-        return (self.harvest_s + self.train_s) / 3600
+        return self.harvest_s + self.train_s
 
 
 def estimate(subject: Subject, corpus: Corpus, hook_point: str, groups: Iterable[Iterable[TrainConfig]]) -> Cost:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sae.dictionary import Dictionary
 from sae.objectives import BatchTopK, JumpReLU, Matryoshka, Objective, Standard, Step, TopK
-
-if TYPE_CHECKING:
-    from sae.train import TrainConfig
+from sae.train_config import TrainConfig
 
 CLIP = 1.0
 """Largest norm of a step's gradients (Anthropic's April 2024 update)."""

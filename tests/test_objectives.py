@@ -38,8 +38,8 @@ def make(architecture: str) -> Objective:
 
 
 def dense_standard(o: Standard, x: Tensor, dead: Tensor) -> Tensor:
-    W_enc, b_enc, W_dec, b_dec = o.parameters.values()
-    f = torch.relu(x @ W_enc.T + b_enc)
+    W_enc, b_enc, W_dec, b_dec = o.parameters.values()  # b_enc is learned in units of sqrt(d)
+    f = torch.relu(x @ W_enc.T + b_enc * x.shape[1] ** 0.5)
     loss: Tensor = ((x - f @ W_dec - b_dec).square().sum(dim=1) + o.l1 * (f * W_dec.norm(dim=1)).sum(dim=1)).mean()
     return loss
 

@@ -210,7 +210,7 @@ def test_a_cost_counts_what_will_be_harvested_and_trained() -> None:
     assert cost.corpus_tokens == 1200
     assert cost.trained == 2 * (3200 + 6400)
     assert cost.harvested == 2 * (1 + 6400 // 640) * 320
-    assert cost.hours == (cost.harvest_s + cost.train_s) / 3600 > 0
+    assert cost.seconds == cost.harvest_s + cost.train_s > 0
 
 
 def test_progress_goes_on_while_activations_are_harvested(tmp_path: Path) -> None:

@@ -62,9 +62,14 @@ class Objective(ABC):
         """The dense product a @ b, float32."""
         return (a.bfloat16() @ b.bfloat16()).float() if self.precision == "bfloat16" else a @ b
 
+    @property
+    def b_enc(self) -> Tensor:
+        """The encoder's bias (d_sae,)."""
+        return self.parameters["b_enc"]
+
     def encoded(self, x: Tensor) -> Tensor:
         """Pre-activations (n, d_sae) of x (n, d)."""
-        W_enc, b_enc = self.parameters["W_enc"], self.parameters["b_enc"]
+        W_enc, b_enc = self.parameters["W_enc"], self.b_enc
         return torch.addmm(b_enc, x, W_enc.T) if self.precision != "bfloat16" else self.product(x, W_enc.T) + b_enc
 
     def put(self, gradients: dict[str, Tensor]) -> None:
