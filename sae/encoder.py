@@ -16,7 +16,7 @@ from sae.dictionary import Dictionary
 
 _DENSE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Activations in one dense block: few enough for a CPU's cache, many enough to occupy a GPU."""
-_TILE_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 28}
+_TILE_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
 """Pre-activations from which topk and groupmax choose at a time."""
 _TILE_TOKENS = 64
 """Fewest tokens whose pre-activations are computed together, however wide the dictionary."""
@@ -25,9 +25,15 @@ _SPARSE_UNITS = 4096
 
 
 class FeatureEncoder:
-    """Computes the activations, `f_i * ||W_dec_i||`, of chosen features; feature `features[j]` is unit `units[j]`."""
+    """Computes the activations, `f_i * ||W_dec_i||`, of chosen features; feature `features[j]` is unit `units[j]`.
 
-    def __init__(self, dictionary: Dictionary, features: Sequence[int], units: Tensor) -> None:
+    `rounded`: a topk dictionary's k features are chosen among half as many again that a product in bfloat16 lists. For inputs that
+    are no more exact than that; activations themselves are float32 always.
+    """
+
+    def __init__(
+        self, dictionary: Dictionary, features: Sequence[int], units: Tensor, *, rounded: bool = False
+    ) -> None:
         self._dictionary, self._units = dictionary, units
         device, chosen = units.device, torch.tensor(features, dtype=torch.int64)
         self._selects = dictionary.activation in ("topk", "groupmax")
@@ -35,6 +41,10 @@ class FeatureEncoder:
         self._norm = rows.decoder_norm
         if self._selects:
             self._W_enc, self._b_enc = rows.W_enc, rows.b_enc
+            self._shortlist = rounded and dictionary.activation == "topk"
+            if self._shortlist:
+                # The bias as one more dimension, of which every input has 1.
+                self._rounded = torch.cat([rows.W_enc, rows.b_enc.unsqueeze(1)], dim=1).bfloat16()
             self._number = torch.full((dictionary.d_sae,), -1, device=device)
             self._number[chosen.to(device)] = torch.arange(len(features), device=device)
         else:
@@ -67,17 +77,29 @@ class FeatureEncoder:
 
     def _active(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Active events of the chosen features: `position in units * N + column`, ascending, and activation."""
-        tokens = max(_TILE_TOKENS, _TILE_ELEMENTS.get(x.device.type, 1 << 22) // len(self._W_enc))
+        tokens = max(_TILE_TOKENS, _TILE_ELEMENTS.get(x.device.type, 1 << 24) // len(self._W_enc))
         keys, values = [], []
         for start in range(0, len(x), tokens):
-            z = torch.addmm(self._b_enc, x[start : start + tokens], self._W_enc.T)
-            value, feature = self._dictionary.largest(z)
+            value, feature = self._largest(x[start : start + tokens])
             value, number = value * self._norm[feature], self._number[feature]
             row, which = ((value > 0) & (number >= 0)).nonzero(as_tuple=True)
             keys.append(number[row, which] * len(x) + row + start)
             values.append(value[row, which])
         key, order = torch.cat(keys).sort()
         return key, torch.cat(values)[order]
+
+    def _largest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and indices, each (n, k), of the features that rows of x (n, d_in) activate."""
+        if not self._shortlist:
+            return self._dictionary.largest(torch.addmm(self._b_enc, x, self._W_enc.T))
+        k = self._dictionary.k or 0
+        x_one = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).bfloat16()
+        listed = min(len(self._W_enc), k + max(16, k // 2))
+        feature = (x_one @ self._rounded.T).topk(listed, dim=1, sorted=False).indices
+        rows = self._W_enc.index_select(0, feature.flatten()).view(*feature.shape, -1)
+        z = torch.bmm(rows, x.unsqueeze(2)).squeeze(2) + self._b_enc[feature]
+        value, place = z.topk(k, dim=1, sorted=False)
+        return value.relu_(), feature.gather(1, place)
 
 
 class NeuronEncoder:

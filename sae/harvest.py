@@ -114,7 +114,9 @@ class UnitReader:
         neurons = [(j, unit.index, 1.0 if unit.sign == "+" else -1.0) for j, unit in enumerate(units) if unit.sign]
         self._encoders: list[tuple[str, FeatureEncoder | NeuronEncoder]] = []
         if features:
-            encoder = FeatureEncoder(dictionary, [i for _, i in features], self._numbers([j for j, _ in features]))
+            numbers = self._numbers([j for j, _ in features])
+            rounded = subject.precision == "bfloat16"
+            encoder = FeatureEncoder(dictionary, [i for _, i in features], numbers, rounded=rounded)
             self._encoders.append((self.hook_point, encoder))
         if neurons:
             numbers = self._numbers([j for j, *_ in neurons])

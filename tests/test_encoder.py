@@ -90,6 +90,24 @@ def test_blocks_hold_the_dictionary_s_activations(activation: str, n: int) -> No
     assert expected.count_nonzero() > 0
 
 
+def test_a_rounded_choice_is_that_of_float32_but_for_near_ties() -> None:
+    """Of 400 tokens with 2,048 features: the same 32 for nearly all, within a rounding error of the 32nd for the rest."""
+    generator = torch.Generator().manual_seed(5)
+    W_enc, x = torch.randn(2048, 64, generator=generator), torch.randn(400, 64, generator=generator)
+    wide = Dictionary(
+        W_enc=W_enc, b_enc=torch.randn(2048, generator=generator), W_dec=W_enc, b_dec=torch.zeros(64),
+        activation="topk", k=32, hook_point="resid_post.1",
+    )  # fmt: skip
+    units = torch.arange(2048)
+    exact, rounded = (FeatureEncoder(wide, units.tolist(), units, rounded=r)._largest(x) for r in (False, True))
+    order = [found[1].sort(dim=1) for found in (exact, rounded)]
+    same = (order[0].values == order[1].values).all(dim=1)
+    assert same.float().mean() > 0.98
+    values = [found[0].gather(1, o.indices) for found, o in zip((exact, rounded), order, strict=True)]
+    torch.testing.assert_close(values[0][same], values[1][same], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(exact[0].sort(dim=1).values, rounded[0].sort(dim=1).values, rtol=0.02, atol=0.02)
+
+
 def test_blocks_hold_both_signs_of_neurons() -> None:
     m = torch.randn(N, 12, generator=torch.Generator().manual_seed(0))
     signed = [(i, sign) for i in (7, 3, 11, 0) for sign in (-1.0, 1.0)] + [(5, 1.0)]
