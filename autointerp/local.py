@@ -82,25 +82,29 @@ def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
 def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
     """Harvest what the specs name, dictionaries that read the same subject and corpus in one pass.
 
-    A spec whose inputs cannot be used is left for `prepare`, which says why.
+    A spec whose inputs cannot be used, whose dictionary is refused, or whose harvest another process holds, is left for `prepare`,
+    which says why.
     """
     opened, passes = inputs_.Opened(), dict[str, list[inputs_.Inputs]]()
+    artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(SaeError, AutointerpError):
             found = opened.inputs(spec, tell=progress.tell)
+            harvests.begin_harvest(found, artifacts, progress.tell)
             passes.setdefault(found.pass_key(), []).append(found)
     for sharing in passes.values():
         distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
         for start in range(0, len(distinct), harvests.MOST_TOGETHER):
-            _harvest_pass(distinct[start : start + harvests.MOST_TOGETHER], results, progress)
+            with suppress(SaeError, AutointerpError):
+                _harvest_pass(distinct[start : start + harvests.MOST_TOGETHER], artifacts, results, progress)
 
 
-def _harvest_pass(sharing: Sequence[inputs_.Inputs], results: Path, progress: Progress) -> None:
+def _harvest_pass(sharing: Sequence[inputs_.Inputs], artifacts: Artifacts, results: Path, progress: Progress) -> None:
     with ExitStack() as stack:
         for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
             stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
         for number, inputs in enumerate(sharing):
-            harvests.harvest(inputs, Artifacts(results / "artifacts"), progress.tell, also=sharing[number + 1 :])
+            harvests.harvest(inputs, artifacts, progress.tell, also=sharing[number + 1 :])
 
 
 def carry(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from services import RedisServer
 
 import sae.harvest
-from autointerp import harvests, local
+from autointerp import harvests, local, studies
 from autointerp.artifacts import Artifacts
 from autointerp.cli import main
 from autointerp.errors import UsageError
@@ -104,6 +104,24 @@ def test_a_dictionary_that_cannot_be_read_does_not_hold_up_the_others(
     broken = world.spec(**FEW, dictionary={"path": str(tmp_path / "nowhere")})
     local.harvest_together([broken, *specs[:2]], tmp_path, Progress(quiet=True))
     assert len(exemplars(tmp_path)) == 2
+
+
+def test_a_dictionary_that_is_refused_does_not_hold_up_the_others(
+    specs: list[Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at night, where nobody would see why nothing was scored."""
+    insist = studies.insist
+
+    def refuse(spec: Spec, check: Any) -> None:
+        insist(spec, check)
+        if spec.dictionary.path == specs[1].dictionary.path:
+            raise UsageError("the dictionary explains nothing")
+
+    monkeypatch.setattr(studies, "insist", refuse)
+    local.harvest_together(specs, tmp_path, Progress(quiet=True))
+    assert len(exemplars(tmp_path)) == 2
+    with pytest.raises(UsageError, match="explains nothing"):
+        local.prepare(specs[1], tmp_path, Progress(quiet=True))
 
 
 def test_what_shares_no_pass_is_refused(specs: list[Spec], world: planted.World, tmp_path: Path) -> None:
