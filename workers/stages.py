@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from autointerp import harvests, judges, pipeline, plan
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, UsageError
@@ -53,9 +55,10 @@ def _harvest(context: Context, run_id: str, job: Job) -> None:
     made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
     inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
     owner = context.worker_id
-    # A job that failed before is done alone: it may be what others would fail of.
-    along = [] if job.attempts else _along(context, run_id, job, made, owner)
+    along: list[tuple[str, Job, harvests.Part]] = []
     try:
+        if not job.attempts:  # one that failed before is done alone: it may be what others would fail of
+            along.extend(_along(context, run_id, job, made, owner))
         parts = [part for *_, part in along]
         harvests.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set, parts)
     except BaseException:
@@ -72,24 +75,22 @@ def _harvest(context: Context, run_id: str, job: Job) -> None:
 
 def _along(
     context: Context, run_id: str, job: Job, made: HarvestPlanFile, owner: str
-) -> list[tuple[str, Job, harvests.Part]]:
-    """Jobs of other runs that the same pass can serve, leased; one whose inputs cannot be used is left to itself."""
+) -> Iterator[tuple[str, Job, harvests.Part]]:
+    """Jobs of other runs that the same pass can serve, leased one by one; one whose inputs cannot be used is left to itself."""
     with context.ledger.read() as tx:
         others = jobs.also(tx, run_id, job)
-    found = []
     for other in others[: harvests.MOST_TOGETHER - 1]:
         try:
-            plan_ = harvests.read_plan(context.artifacts, _harvest_key(context, other))
-            if plan_.pass_key != made.pass_key:
+            its_plan = harvests.read_plan(context.artifacts, _harvest_key(context, other))
+            if its_plan.pass_key != made.pass_key:
                 continue
-            part = harvests.Part(context.opened.inputs(context.spec(other), precision=plan_.precision), plan_)
+            part = harvests.Part(context.opened.inputs(context.spec(other), precision=its_plan.precision), its_plan)
         except (AutointerpError, SaeError):
             continue
         with context.ledger.write() as tx:
             its = jobs.lease_at(tx, other, job, owner=owner)
         if its is not None:
-            found.append((other, its, part))
-    return found
+            yield other, its, part
 
 
 def _merge(context: Context, run_id: str, job: Job) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
+from autointerp.ledger.runs import LIVE
 from autointerp.ledger.schema import jobs, runs, workers
 from autointerp.ledger.store import insert_new, now
 
@@ -63,7 +64,7 @@ def also(connection: Connection, run_id: str, job: Job) -> list[str]:
     alike = sa.and_(
         jobs.c.stage == job.stage, jobs.c.place == job.place, jobs.c.state == "pending", jobs.c.attempts == 0
     )
-    live = sa.and_(runs.c.state.in_(("queued", "running")), runs.c.carrier == "fleet", runs.c.run_id != run_id)
+    live = sa.and_(runs.c.state.in_(LIVE), runs.c.carrier == "fleet", runs.c.run_id != run_id)
     joined = sa.select(runs.c.run_id).join(jobs, jobs.c.run_id == runs.c.run_id).where(alike, live)
     return list(connection.execute(joined.order_by(runs.c.created_at)).scalars())
 
