@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sae import alternatives, sample
-from sae.errors import SaeError, SubjectError
+from sae.errors import DictionaryError, SaeError, SubjectError
 from sae.harvest import NOTHING_COUNTED
 from sae.pieces import activity, reconstruct, variance_explained
 
@@ -176,6 +176,11 @@ def _read(
         xs.append(sites[reads][text])
         ys.append(sites[writes][text])
     x, y = torch.cat(xs), torch.cat(ys)
+    if dictionary.reconstructs and y.shape[1] != dictionary.d_out:
+        raise DictionaryError(
+            f"{dictionary.path} writes {dictionary.d_out} dimensions, but {writes} of the subject has {y.shape[1]}: it was trained"
+            " on another model"
+        )
     norms = x.norm(dim=1)
     if not len(norms):
         raise SaeError(NOTHING_COUNTED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,16 +29,10 @@ from sae.sample import draw
 from sae.studies import study
 from sae.subject import Subject
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAST = f"resid_post.{planted_deep.LAYERS - 1}"
 ALL = 60_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +122,15 @@ def test_a_transcoder_is_measured_where_it_writes(subject: Subject, corpus: Corp
     assert expected > 0.1
     assert found.loss_recovered is not None
     assert found.verdict == "fits"
+
+
+def test_a_transcoder_of_another_width_is_refused(subject: Subject, corpus: Corpus, right: Dictionary) -> None:
+    wide = replace(
+        right, W_dec=torch.ones(right.d_sae, 7), b_dec=torch.zeros(7), apply_b_dec_to_input=False,
+        hook_point_out=LAST, path="wide",
+    )  # fmt: skip
+    with pytest.raises(SaeError, match=rf"wide writes 7 dimensions, but {LAST} of the subject has 80"):
+        check(subject, wide, corpus)
 
 
 def test_of_what_writes_to_several_layers_only_the_features_are_measured(
