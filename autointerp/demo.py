@@ -40,6 +40,7 @@ EVALUATION_TOKENS = 300_000
 UNITS = 64
 """Features, and as many neurons."""
 STUDIED_TOKENS = 16_384
+"""Half a minute's reading on two cores."""
 QUIET = 15
 """Silent windows shown to the explainer: the embedded one takes the corpus' common words from them."""
 

@@ -45,7 +45,8 @@ class Interrupted(Exception):
 class HarvestPlanFile:
     """What all workers of a harvest agree on, as written in its `plan.json`.
 
-    `key` names the harvest's folder; harvests of one `pass_key` read the same batches of the same subject, so one pass serves them all; `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
+    `key` names the harvest's folder. Harvests of one `pass_key` read the same batches of the same subject, so one pass serves them
+    all. `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
     """
 
     key: str

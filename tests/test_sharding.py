@@ -29,17 +29,11 @@ from autointerp.harvests import Interrupted, begin_harvest, harvest, harvest_sha
 from autointerp.inputs import Inputs, open_inputs, quiet
 from autointerp.spec import Spec
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BATCH = 128
 SHARDS = {1: 1 << 18, 3: 12_288, 8: 4096}
 """Tokens in a shard, by how many shards that makes of the world."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
