@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from autointerp import spec as spec_
 from autointerp.answer import Answer, call_key, free_answer, read, storable
-from autointerp.errors import AutointerpError, BudgetExceeded, ProviderStopped, UsageError
+from autointerp.errors import AutointerpError, BudgetExceeded, Collided, ProviderStopped, UsageError
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
 from autointerp.judges.limits import Aborted, Admission, Held, Limiter, LocalLimiter, Settled
@@ -165,9 +165,10 @@ class Caller:
                 return _Admitted(call_id, opening, admission)
             except BaseException as error:
                 self.limiter.settle(admission, Settled.unused())
-                if not isinstance(error, Short):
+                if isinstance(error, Short):
+                    self._wait_for_money(error, patience)
+                elif not isinstance(error, Collided):
                     raise
-                self._wait_for_money(error, patience)
 
     def _kept(self, text: str) -> str:
         """The hash of a system prompt, stored the first time that it is used."""

@@ -29,6 +29,10 @@ class LedgerFailed(AutointerpError):
     """The ledger's database cannot be reached or written."""
 
 
+class Collided(LedgerFailed):
+    """The database undid a transaction that another was in the way of; done again, it may go through."""
+
+
 class BudgetExceeded(AutointerpError):
     """The next call could exceed `budget.usd`."""
 

@@ -110,6 +110,34 @@ def test_an_error_nobody_foresaw_leaves_no_call_open(asking: Callable[..., tuple
     assert run["lost_usd"] > 0
 
 
+@pytest.mark.parametrize("asking", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [("40P01", "deadlock detected"), ("XX000", "new multixact has more than one updating member")],
+)
+def test_a_transaction_that_the_server_undid_is_done_again(
+    sqlstate: str, message: str, asking: Callable[..., tuple[Caller, Asked]]
+) -> None:
+    caller, judge = asking(lambda number: said("answer"))
+    with caller.ledger.write() as tx:
+        for statement in (
+            "CREATE SEQUENCE met",  # not set back by a rollback
+            "CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('met') IN (1, 3) THEN RAISE"
+            f" EXCEPTION '{message}' USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$",
+            "CREATE TRIGGER meeting BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION meet()",
+        ):
+            tx.exec_driver_sql(statement)
+    assert caller.ask(question(), str, job("job"), 0).value is not None
+    assert judge.times == 1
+    [row] = rows(caller)
+    assert row["state"] == calls.SCORED
+    with caller.ledger.read() as tx:
+        run = runs.get(tx, RUN)
+        assert tx.exec_driver_sql("SELECT last_value FROM met").scalar() == 4, "one undone as it began, one as it ended"
+    assert run is not None
+    assert (run["reserved_usd"], run["spent_usd"]) == (0.0, pytest.approx(row["cost_usd"]))
+
+
 def test_the_same_question_at_the_same_time_is_asked_once(asking: Callable[..., tuple[Caller, Asked]]) -> None:
     def slow(number: int) -> Reply:
         time.sleep(0.05)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from autointerp.errors import LedgerFailed, UsageError
+from autointerp.errors import Collided, LedgerFailed, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0
@@ -69,7 +69,7 @@ class Ledger:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write, committed at the end, rolled back on an error.
 
-        Raises `LedgerFailed` when the database cannot be written, as on a full disk.
+        Raises `LedgerFailed` when the database cannot be written, as on a full disk, and `Collided` when it may be tried again.
         """
         with (
             self._failing_in_one_line(),
@@ -80,7 +80,7 @@ class Ledger:
             yield connection
 
     def insist(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` in a transaction of its own, again while a server cannot be reached: a paid answer outlives its restart.
+        """Do `work` in a transaction of its own, again while a server cannot carry it out: a paid answer outlives its restart.
 
         `work` may be done twice, where only the news of its first time was lost. Raises `LedgerFailed` after a minute.
         """
@@ -105,7 +105,11 @@ class Ledger:
     def _failing_in_one_line(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            if _collided(error):
+                raise Collided(f"ledger {self.engine.url}: {_cause(error)}: run the same command again") from error
+            if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
+                raise
             self.failures += 1
             raise LedgerFailed(
                 f"ledger {self.engine.url}: {_cause(error)}: what was done so far is kept; mend it and run the same command"
@@ -191,6 +195,14 @@ def _migrate(engine: sa.Engine) -> None:
     with engine.connect().execution_options(write=True) as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _collided(error: BaseException) -> bool:
+    """Whether two transactions met. Besides what says so, PostgreSQL (15 at least) gives an internal error to who updates a row
+    in the moment in which another's update of it is rolled back, if a third holds it by a foreign key."""
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None)
+    return state in ("40001", "40P01") or (state == "XX000" and "multixact" in str(cause))
 
 
 def _cause(error: BaseException) -> str:
