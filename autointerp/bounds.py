@@ -35,7 +35,9 @@ class StageBound:
 def bounds(spec: Spec) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
     n = n_units(spec)
-    of_a_unit = spec.harvest.bins * spec.score.per_bin * spec.score.repeats + spec.score.shuffled + spec.score.base_rate
+    of_a_unit = (
+        spec.harvest.bins * spec.score.per_bin * spec.score.repeats + spec.controls.shuffled + spec.controls.base_rate
+    )
     explaining, scoring = _prompts(spec)
     stages = [
         _bound("explain", spec.explained_by, explaining, n, n * explain.TRIES, estimate.EXPLANATION_TOKENS),

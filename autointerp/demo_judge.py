@@ -23,8 +23,8 @@ SMALL = (
     "explain.spread=3",
     "explain.quiet=3",
     "score.per_bin=1",
-    "score.shuffled=3",
-    "score.base_rate=3",
+    "controls.shuffled=3",
+    "controls.base_rate=3",
 )
 """A demo small enough for a judge that answers once in a few seconds."""
 

@@ -261,7 +261,7 @@ def _reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
         judge=spec.score.per_bin,
-        quiet=max(SILENT_POOL, 4 * spec.score.base_rate, 4 * spec.explain.quiet),
+        quiet=max(SILENT_POOL, 4 * spec.controls.base_rate, 4 * spec.explain.quiet),
         top=max(spec.harvest.top, 2 * spec.explain.top),
     )
     return HarvestPlan(
@@ -303,7 +303,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: 
         shown_top=spec.harvest.top,
         spread=spec.explain.spread,
         explain_quiet=spec.explain.quiet,
-        quiet=spec.score.base_rate,
+        quiet=spec.controls.base_rate,
         min_documents=spec.explain.min_exemplars,
     )
 

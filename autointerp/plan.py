@@ -27,14 +27,14 @@ def score_jobs(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Sequen
     planned = []
     for unit in alive:
         judged = [e for e in exemplars[unit.unit_id] if e.role == "score"]
-        silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.score.base_rate]
+        silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.controls.base_rate]
         for exemplar in judged:
             planned += [
                 _score_job(exemplar, Arm.MAIN, unit.unit_id, spec, repeat) for repeat in range(spec.score.repeats)
             ]
         stranger = strangers.get(unit.unit_id)
         if stranger:
-            for exemplar in _across_bins(judged, spec.score.shuffled):
+            for exemplar in _across_bins(judged, spec.controls.shuffled):
                 planned.append(_score_job(exemplar, Arm.SHUFFLED, stranger, spec))
         planned += [_score_job(exemplar, Arm.BASE_RATE, unit.unit_id, spec) for exemplar in silent]
     return planned

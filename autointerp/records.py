@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Kind = Literal["feature", "neuron"]
+Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
+"""Features and neurons are compared; the others are controls: synthetic units, and features of what was never trained."""
 
 
 class Arm(StrEnum):
@@ -18,6 +19,8 @@ class Arm(StrEnum):
     """The unit's exemplars under another unit's explanation: the floor."""
     BASE_RATE = "base_rate"
     """Windows in which the unit is silent, under its own explanation: how easily the explanation is earned."""
+    VARIANT = "variant"
+    """The main sample under a second explanation of the unit, made in another way."""
 
 
 class Outcome(StrEnum):

@@ -138,6 +138,16 @@ class Explain(Section):
     """Windows shown in which the unit does not fire. Towards Monosemanticity shows 5 random ones."""
     max_chars: int = Field(300, ge=40, le=2000)
     """A longer explanation is refused."""
+    contrast: int = Field(0, ge=0, le=20)
+    """Silent windows shown that hold the words of activating ones: what the unit is not."""
+    neighbours: int = Field(0, ge=0, le=20)
+    """Silent windows shown in which features of nearly the same decoder direction fire: hard negatives."""
+    logits: int = Field(0, ge=0, le=50)
+    """Tokens shown that the unit's output direction makes likeliest, and as many that it makes least likely."""
+    revise: bool = False
+    """Test each explanation on windows that it was not made from, and let the explainer mend it once by those it gets wrong."""
+    compare: tuple[Literal["contrast", "neighbours", "logits", "revise"], ...] = Field((), strict=False)
+    """Aids whose effect is measured: for each a second explanation is made with it, stored, and judged on the same exemplars."""
     min_exemplars: int = Field(8, ge=1)
     """A unit with fewer documents in which it fires is barely active: reported and counted, but not explained."""
 
@@ -149,12 +159,46 @@ class Score(Section):
     """A rubric's name in `rubrics/`, or the path of a rubric file."""
     per_bin: int = Field(5, ge=1, le=200)
     """Exemplars judged in each activation bin of each unit. The paper judges about 1000 a feature: 100 here."""
-    shuffled: int = Field(5, ge=0, le=200)
-    """Control: exemplars of each unit judged under another unit's explanation (the floor)."""
-    base_rate: int = Field(5, ge=0, le=200)
-    """Control: windows in which the unit is silent, judged under its own explanation (the base rate)."""
     repeats: int = Field(1, ge=1, le=20)
-    """Times each exemplar is judged. More than one measures the judge's noise."""
+    """Times each exemplar is judged. `controls.repeated` measures the judge's noise for less."""
+    ask: Literal["reason", "grade", "logprobs"] = "reason"
+    """What a judge is asked for: a short reason and then the grade, the grade alone, or the grade with the probabilities of all, whose mean is then the score (servers of Chat Completions give them)."""
+    per_call: int = Field(1, ge=1, le=50)
+    """Items in one question: cheaper, since instructions are sent once. Items of all units, bins and arms are mixed."""
+    also: tuple[str, ...] = Field((), strict=False)
+    """Other evaluations of the same units, by name: see `autointerp scorers`."""
+
+
+class Controls(Section):
+    """What is judged beside the result to tell what the result is worth. A judge cannot tell these items from the others."""
+
+    shuffled: int = Field(5, ge=0, le=200)
+    """Exemplars of each unit judged under another unit's explanation: the floor."""
+    base_rate: int = Field(5, ge=0, le=200)
+    """Windows in which the unit is silent, judged under its own explanation: how easily the explanation is earned."""
+    planted: int = Field(6, ge=0, le=12)
+    """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
+    repeated: int = Field(20, ge=0, le=1000)
+    """Items, drawn over all units and bins, that are judged `repeats` times in all: the judge's noise."""
+    repeats: int = Field(3, ge=2, le=20)
+    """Times that each of the `repeated` items is judged."""
+    random_dictionary: bool = False
+    """Also evaluate features of a dictionary of the same shape whose weights are random."""
+    random_subject: bool = False
+    """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
+
+
+class Adaptive(Section):
+    """When enough has been judged: half-widths of intervals at which sampling stops. All left out: everything is judged at once."""
+
+    unit: float | None = Field(None, gt=0)
+    """A unit's mean is known to this half-width."""
+    bin: float | None = Field(None, gt=0)
+    """The mean of a bin over all units of a kind is known to this half-width."""
+    run: float | None = Field(None, gt=0)
+    """The difference of features and neurons is known to this half-width."""
+    per_round: int = Field(1, ge=1, le=50)
+    """Exemplars a bin and unit that are judged before the intervals are looked at again."""
 
 
 class Judge(Section):
@@ -209,6 +253,15 @@ class Judge(Section):
         return self
 
 
+class Cascade(Section):
+    """A second, better judge that grades again a sample of what `judge` graded, and by which the result is corrected."""
+
+    judge: Judge
+    """Who grades again."""
+    share: float = Field(0.2, gt=0, le=1)
+    """Share of the items that it grades, drawn more often where `judge` is unsure."""
+
+
 class Budget(Section):
     """What a run may spend."""
 
@@ -242,9 +295,13 @@ class Spec(Section):
     studies: Studies = Studies()
     explain: Explain = Explain()
     score: Score = Score()
+    controls: Controls = Controls()
+    adaptive: Adaptive = Adaptive()
     judge: Judge = Judge()
     explainer: Judge | None = None
     """Who explains. Left out: the judge does. A different family of models avoids self-preference."""
+    cascade: Cascade | None = None
+    """A better judge for a sample. Left out: there is none."""
     budget: Budget = Budget()
     report: Report = Report()
 

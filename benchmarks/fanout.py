@@ -150,8 +150,9 @@ def spec_of(world: planted.World, case: Case, url: str, judgements: int) -> Any:
     units = len(world.features) + len(world.neurons)
     repeats = max(1, min(20, round(judgements / (units * 60))))
     each = max(1, math.ceil(judgements / (units * BINS * repeats)))
-    score = {"per_bin": each, "repeats": repeats, "shuffled": 0, "base_rate": 0}
-    return world.spec(judge=judge, score=score, budget={"usd": 10_000})
+    score = {"per_bin": each, "repeats": repeats}
+    controls = {"shuffled": 0, "base_rate": 0}
+    return world.spec(judge=judge, score=score, controls=controls, budget={"usd": 10_000})
 
 
 BINS = 7

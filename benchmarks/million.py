@@ -37,7 +37,8 @@ SPEC: dict[str, Any] = {
     "subject": {"model": "nowhere"},
     "dictionary": {"path": "nowhere"},
     "corpus": {"sources": ["nowhere.jsonl"]},
-    "score": {"repeats": REPEATS, "per_bin": PER_UNIT, "shuffled": 0, "base_rate": 0},
+    "score": {"repeats": REPEATS, "per_bin": PER_UNIT},
+    "controls": {"shuffled": 0, "base_rate": 0},
 }
 WORK_S = 5.0
 """So long jobs are leased and finished."""

@@ -306,7 +306,9 @@ def _kind(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(a) for a in arguments if a is not type(None))
     if origin is tuple:
-        return f"list of {_kind(arguments[0])}s"
+        return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
+    if _section(annotation):
+        return f"a table like `[{annotation.__name__.lower()}]`"
     raise TypeError(f"docs/generate.py has no words for the type {annotation!r}: add them to _kind")
 
 

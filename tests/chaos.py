@@ -252,7 +252,8 @@ def _spec(world: planted.World, model: str, server: ProviderServer, judgements: 
     half = units // 2
     return {
         "units": {"feature_ids": list(range(half)), "neuron_ids": [f"{i}+" for i in range(half)]},
-        "score": {"per_bin": per_bin, "shuffled": controls, "base_rate": controls},
+        "score": {"per_bin": per_bin},
+        "controls": {"shuffled": controls, "base_rate": controls, "planted": 0, "repeated": 0},
         "harvest": {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192},
         "judge": runs_.judge(model, server, concurrency=JUDGE_THREADS),
     }

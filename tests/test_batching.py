@@ -28,7 +28,8 @@ from autointerp.ledger import schema as tables_
 MODELS = runs_.MODELS[:2]
 FEW = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
-    "score": {"per_bin": 2, "shuffled": 2, "base_rate": 2},
+    "score": {"per_bin": 2},
+    "controls": {"shuffled": 2, "base_rate": 2},
 }
 Carried = Callable[..., tuple[dict[str, Any], Path, Ledger]]
 

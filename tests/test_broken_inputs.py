@@ -44,7 +44,8 @@ def data() -> dict[str, Any]:
         "corpus": {"sources": ["corpus.jsonl"], "context_tokens": 64, "max_tokens": 2000},
         "units": {"features": 4, "neurons": 4},
         "harvest": {"window_tokens": 16},
-        "score": {"per_bin": 1, "shuffled": 1, "base_rate": 1},
+        "score": {"per_bin": 1},
+        "controls": {"shuffled": 1, "base_rate": 1},
     }
 
 

@@ -104,13 +104,17 @@ def eventually(compose: Compose, ask: Callable[[], str], wanted: str) -> str:
 def test_the_commands_of_the_compose_file_carry_what_is_submitted(compose: Compose, tmp_path: Path) -> None:
     world = planted.make(tmp_path / "inputs")
     few = {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]}
-    score = {"per_bin": 2, "shuffled": 2, "base_rate": 2}
-    assert "0002" in compose.run("autointerp", "migrate")
+    controls = {"shuffled": 2, "base_rate": 2}
+    assert "0003" in compose.run("autointerp", "migrate")
     for name in ("cpu-worker", "judge-worker", "aggregate-worker", "beat", "flower", "metrics"):
         compose.start(name)
     with ProviderServer(think_apart) as server:
         path = tmp_path / "spec.toml"
-        path.write_text(world.spec(units=few, score=score, judge=runs_.judge(runs_.MODELS[0], server)).to_toml())
+        path.write_text(
+            world.spec(
+                units=few, score={"per_bin": 2}, controls=controls, judge=runs_.judge(runs_.MODELS[0], server)
+            ).to_toml()
+        )
         first, second = compose.run("autointerp", "submit", str(path), str(path)).splitlines()
         run_id = first.split()[0]
         assert second.split()[0] == run_id, "the same spec twice is one run"

@@ -17,7 +17,8 @@ from autointerp.cli import main
 from autointerp.errors import ProviderStopped
 
 UNITS = {"feature_ids": list(range(0, 16, 2)), "neuron_ids": [f"{i}+" for i in range(0, 16, 2)]}
-SCORE = {"per_bin": 1, "shuffled": 2, "base_rate": 2}
+SCORE = {"per_bin": 1}
+CONTROLS = {"shuffled": 2, "base_rate": 2}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def foreseen(forecast: estimate.Forecast) -> tuple[int, int]:
 def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart, Script(*[None] * done, then="insufficient_quota")) as server:
         settings = runs_.judge(model, server, concurrency=2)
-        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=settings)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=settings)
         if done:
             with pytest.raises(ProviderStopped):
                 runs_.carry(run, ledger)
@@ -66,9 +67,11 @@ def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world:
 
 def test_questions_that_several_units_share_are_foreseen_once(world: planted.World, tmp_path: Path) -> None:
     """Once explanations are known: then those of some units are the same, and so are some of their windows."""
-    score = {"per_bin": 4, "shuffled": 10, "base_rate": 2}
+    score, controls = {"per_bin": 4}, {"shuffled": 10, "base_rate": 2}
     with ProviderServer(think, Script(*[None] * 40, then="insufficient_quota")) as server:
-        run, ledger = runs_.prepare(world, tmp_path, score=score, judge=runs_.judge(runs_.MODELS[2], server))
+        run, ledger = runs_.prepare(
+            world, tmp_path, score=score, controls=controls, judge=runs_.judge(runs_.MODELS[2], server)
+        )
         with pytest.raises(ProviderStopped):
             runs_.carry(run, ledger)
         before = len(server.books)
@@ -82,7 +85,12 @@ def test_questions_that_several_units_share_are_foreseen_once(world: planted.Wor
 
 def test_answers_of_another_run_are_not_asked_again(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
-        settings: dict[str, Any] = {"units": UNITS, "score": SCORE, "judge": runs_.judge(runs_.MODELS[1], server)}
+        settings: dict[str, Any] = {
+            "units": UNITS,
+            "score": SCORE,
+            "controls": CONTROLS,
+            "judge": runs_.judge(runs_.MODELS[1], server),
+        }
         first, ledger = runs_.prepare(world, tmp_path, **settings)
         runs_.carry(first, ledger)
         second, ledger = runs_.prepare(world, tmp_path, **settings, report={"confidence": 0.9})
@@ -100,7 +108,7 @@ def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted
     with ProviderServer(think_apart) as server:
         judge = runs_.judge(runs_.MODELS[0], server)
         run, ledger = runs_.prepare(
-            world, tmp_path, units=UNITS, score=SCORE, judge=judge, explainer={"model": "embedded"}
+            world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge, explainer={"model": "embedded"}
         )
         explain, score = estimate.forecast(run, ledger).stages
         runs_.carry(run, ledger)
@@ -112,10 +120,19 @@ def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted
 def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         spec = tmp_path / "spec.toml"
-        spec.write_text(world.spec(units=UNITS, score=SCORE, judge=runs_.judge(runs_.MODELS[0], server)).to_toml())
+        spec.write_text(
+            world.spec(
+                units=UNITS, score=SCORE, controls=CONTROLS, judge=runs_.judge(runs_.MODELS[0], server)
+            ).to_toml()
+        )
         ran = CliRunner().invoke(main, ["run", str(spec), "--dry-run", "--results", str(tmp_path / "results")])
         run, ledger = runs_.prepare(
-            world, tmp_path / "results", units=UNITS, score=SCORE, judge=runs_.judge(runs_.MODELS[0], server)
+            world,
+            tmp_path / "results",
+            units=UNITS,
+            score=SCORE,
+            controls=CONTROLS,
+            judge=runs_.judge(runs_.MODELS[0], server),
         )
         explain, score = estimate.forecast(run, ledger).stages
     assert ran.exit_code == 0, ran.output
@@ -132,7 +149,7 @@ def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: 
         judge = runs_.judge(runs_.MODELS[2], server)
         for key in runs_.PRICED:
             del judge[key]
-        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=judge)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge)
         forecast = estimate.forecast(run, ledger)
         summary = runs_.carry(run, ledger)
     assert [stage.cost_usd for stage in forecast.stages] == [None, None]
@@ -145,7 +162,7 @@ def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: 
 def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         judge = runs_.judge(runs_.MODELS[0], server)
-        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, judge=judge)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge)
     forecast = estimate.forecast(run, ledger)
     assert {stage.counted_by for stage in forecast.stages} == {"by rule of thumb"}
     assert foreseen(forecast)[1] > 0

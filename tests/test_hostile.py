@@ -109,7 +109,8 @@ def spec(world: planted.World) -> Spec:
     return world.spec(
         corpus={"sources": [str(world.corpus)], "context_tokens": 64, "max_tokens": 24_000},
         units={"feature_ids": [0, 1, 2, 8, 9, 12, 16], "neuron_ids": ["0+", "1+", "4+", "5+", "10+", "11+"]},
-        score={"per_bin": 5, "shuffled": 5, "base_rate": 10},
+        score={"per_bin": 5},
+        controls={"shuffled": 5, "base_rate": 10},
     )
 
 

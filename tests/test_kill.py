@@ -47,9 +47,11 @@ def start(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         few = {"feature_ids": list(range(8)), "neuron_ids": [f"{i}+" for i in range(8)]}
-        score = {"per_bin": 2, "shuffled": 2, "base_rate": 2}
+        controls = {"shuffled": 2, "base_rate": 2}
         judge = runs_.judge(MODEL, server, concurrency=CONCURRENCY)
-        (folder / "spec.toml").write_text(world.spec(units=few, score=score, judge=judge).to_toml())
+        (folder / "spec.toml").write_text(
+            world.spec(units=few, score={"per_bin": 2}, controls=controls, judge=judge).to_toml()
+        )
         arguments = ["run", str(folder / "spec.toml"), "--results", str(folder / "results"), "--quiet"]
         environment = runs_.environment(folder / "cache")
         started.append(carry_run.start(arguments, environment, folder / "output.txt"))

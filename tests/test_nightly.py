@@ -270,7 +270,11 @@ def test_a_night_that_was_killed_goes_on(place: Place) -> None:
 def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place) -> None:
     """By the server's own books, over two nights."""
     few = {"feature_ids": list(range(4)), "neuron_ids": ["0+", "1+"]}
-    place.sections["units"], place.sections["score"] = few, {"per_bin": 1, "shuffled": 1, "base_rate": 1}
+    place.sections |= {
+        "units": few,
+        "score": {"per_bin": 1},
+        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0},
+    }
     place.put("a")
     place.put("b", noisy(1))
     with ProviderServer(think_apart) as server:
@@ -305,7 +309,8 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
 
 
 def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
-    place.sections["score"] = {"per_bin": 1, "shuffled": 2, "base_rate": 2}
+    place.sections["score"] = {"per_bin": 1}
+    place.sections["controls"] = {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0}
     place.night["anchors"] = 40
     place.put("sae@1")
     strict = threading.Event()
@@ -461,7 +466,8 @@ def test_a_fleet_carries_and_the_night_ends_when_its_runs_do(place: Place, world
 def test_a_forecast_before_the_harvest_counts_every_unit_and_bin(place: Place) -> None:
     spec = place.world.spec(
         units={"feature_ids": [1, 2], "neuron_ids": ["1+"]},
-        score={"per_bin": 4, "shuffled": 3, "base_rate": 2},
+        score={"per_bin": 4},
+        controls={"shuffled": 3, "base_rate": 2, "planted": 0, "repeated": 0},
         judge={"model": "openai-compatible/x", "base_url": "http://127.0.0.1:9/v1"} | runs_.PRICED,
     )
     assert usd_at_most(spec, place.ledger) == pytest.approx((3 * (1500 + 5 * 28) + 3 * 45 * (1100 + 5 * 36)) / 1e6)

@@ -31,7 +31,9 @@ def oracle(world: planted.World) -> Oracle:
 
 @pytest.fixture(scope="module")
 def run(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return carry(world.spec(score={"per_bin": 6, "shuffled": 6, "base_rate": 6}), tmp_path_factory.mktemp("run"))
+    return carry(
+        world.spec(score={"per_bin": 6}, controls={"shuffled": 6, "base_rate": 6}), tmp_path_factory.mktemp("run")
+    )
 
 
 def by_kind(world: planted.World, units: pd.DataFrame, column: str) -> pd.Series:
@@ -187,7 +189,7 @@ def test_a_quota_that_nothing_exceeds_takes_every_event_of_the_judged_documents(
 
 
 def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result, tmp_path: Path) -> None:
-    _, larger = harvested(world.spec(score={"per_bin": 12, "base_rate": 6}), tmp_path)
+    _, larger = harvested(world.spec(score={"per_bin": 12}, controls={"base_rate": 6}), tmp_path)
     before, after = (
         {
             role: set(zip(rows["exemplar_id"], rows["bin"], rows["mark"], strict=True))
@@ -200,7 +202,7 @@ def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result,
 
 
 def test_the_mark_s_place_does_not_tell_the_arms_apart(world: planted.World, tmp_path: Path) -> None:
-    _, exemplars = harvested(world.spec(score={"per_bin": 25, "base_rate": 150}), tmp_path)
+    _, exemplars = harvested(world.spec(score={"per_bin": 25}, controls={"base_rate": 150}), tmp_path)
     rows = exemplars.loc[exemplars["role"].isin(["score", "quiet"])]
     length, mark = rows["tokens"].str.len(), rows["mark"]
     is_main, half = (rows["role"] == "score").to_numpy(), (rows["document"] % 2 == 0).to_numpy()
@@ -235,9 +237,9 @@ def lookup(place: np.ndarray, is_main: np.ndarray, half: np.ndarray) -> float:
 def test_batches_and_shards_do_not_change_the_sample(
     world: planted.World, run: Result, tmp_path: Path, batch_tokens: int, shard_tokens: int, n_shards: int
 ) -> None:
-    asked = {"per_bin": 6, "shuffled": 6, "base_rate": 6}
+    controls = {"shuffled": 6, "base_rate": 6}
     cut = {"window_tokens": 16, "batch_tokens": batch_tokens, "shard_tokens": shard_tokens}
-    units, exemplars = harvested(world.spec(score=asked, harvest=cut), tmp_path)
+    units, exemplars = harvested(world.spec(score={"per_bin": 6}, controls=controls, harvest=cut), tmp_path)
     [plan] = tmp_path.glob("artifacts/*/plan.json")
     assert json.loads(plan.read_text())["shards"] == n_shards
     assert_same(exemplars, run.exemplars)

@@ -35,7 +35,7 @@ EXPECTED = {
     "400": "provider_error",
 }
 """What an item ends as when this is the last thing that the server did with it; after any other fault, a provider error."""
-FEW = {"per_bin": 1, "shuffled": 1, "base_rate": 1}
+FEW: dict[str, Any] = {"score": {"per_bin": 1}, "controls": {"shuffled": 1, "base_rate": 1}}
 SILENT = ("drop", "drop_body", "not_json", "slow", "trickle")
 """Faults after which nobody can tell whether the provider bills."""
 
@@ -58,7 +58,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_process(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the judge that needs no provider finds."""
     judge = planted.PlantedJudge()
-    run, ledger = runs_.prepare(world, tmp_path_factory.mktemp("results"), score=FEW)
+    run, ledger = runs_.prepare(world, tmp_path_factory.mktemp("results"), **FEW)
     return runs_.carry(run, ledger, local.Judges(judge, judge))
 
 
@@ -67,7 +67,7 @@ def test_a_provider_finds_what_the_planted_judge_finds(
     model: str, world: planted.World, in_process: dict[str, Any], tmp_path: Path
 ) -> None:
     with ProviderServer(think) as server:
-        run, ledger = runs_.prepare(world, tmp_path, score=FEW, judge=runs_.judge(model, server))
+        run, ledger = runs_.prepare(world, tmp_path, **FEW, judge=runs_.judge(model, server))
         summary = runs_.carry(run, ledger)
     assert summary["headline"] == in_process["headline"]
     assert summary["bins"] == in_process["bins"]
@@ -85,7 +85,7 @@ def test_every_fault_ends_in_its_own_reason(world: planted.World, tmp_path: Path
     with ProviderServer(think, faults, slow_s=30.0) as server:
         settings = runs_.judge(model, server, timeout_s=4.0, concurrency=16)
         run, ledger = runs_.prepare(
-            world, tmp_path, score={"per_bin": 6, "shuffled": 8, "base_rate": 8}, judge=settings
+            world, tmp_path, score={"per_bin": 6}, controls={"shuffled": 8, "base_rate": 8}, judge=settings
         )
         summary = runs_.carry(run, ledger)
         books, bodies = list(server.books), list(server.bodies)
@@ -150,7 +150,7 @@ def small(world: planted.World, tmp_path: Path) -> Callable[..., list[str]]:
 
     def command(model: str, server: ProviderServer, **changes: Any) -> list[str]:
         few = {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]}
-        spec = world.spec(units=few, score=FEW, judge=runs_.judge(model, server, **changes))
+        spec = world.spec(units=few, **FEW, judge=runs_.judge(model, server, **changes))
         path = tmp_path / "spec.toml"
         path.write_text(spec.to_toml())
         return ["run", str(path), "--results", str(tmp_path / "results"), "--quiet"]

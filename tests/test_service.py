@@ -25,7 +25,8 @@ from autointerp.submit import submit
 
 FEW: dict[str, Any] = {
     "units": {"feature_ids": list(range(8)), "neuron_ids": [f"{i}+" for i in range(8)]},
-    "score": {"per_bin": 1, "shuffled": 2, "base_rate": 2},
+    "score": {"per_bin": 1},
+    "controls": {"shuffled": 2, "base_rate": 2},
     "harvest": {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192},
 }
 VARYING = ("command", "created_at", "finished_at", "wall_s", "stage_s")

@@ -30,7 +30,8 @@ from autointerp.submit import submit
 
 FEW = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
-    "score": {"per_bin": 2, "shuffled": 2, "base_rate": 2},
+    "score": {"per_bin": 2},
+    "controls": {"shuffled": 2, "base_rate": 2},
 }
 ANCHORS = 10
 pytestmark = pytest.mark.timeout(600)

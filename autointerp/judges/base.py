@@ -49,6 +49,29 @@ class ScoreMaterial:
 
 
 @dataclass(frozen=True)
+class GroupMaterial:
+    """Several items in one question, each judged on its own."""
+
+    items: tuple[ScoreMaterial, ...]
+
+
+@dataclass(frozen=True)
+class TaskMaterial:
+    """What another evaluation shows: `task` says what is asked of the windows, in a scorer's own word.
+
+    `sets` are further groups of windows, where windows are to be told apart by them.
+    """
+
+    task: str
+    explanation: str
+    windows: tuple[MarkedText, ...]
+    sets: tuple[tuple[MarkedText, ...], ...] = ()
+
+
+Material = ExplainMaterial | ScoreMaterial | GroupMaterial | TaskMaterial
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One question to a judge.
 
@@ -61,7 +84,9 @@ class Prompt:
     user: str
     schema: Mapping[str, Any]
     max_tokens: int
-    material: ExplainMaterial | ScoreMaterial
+    material: Material
+    choices: tuple[str, ...] = ()
+    """Answers of a token each whose probabilities are wanted with the reply, where the server gives them."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,8 @@ class Reply:
     request_id: str | None = None
     limits: RateLimits | None = None
     """What the headers say the account may do in a minute."""
+    probabilities: Mapping[str, float] | None = None
+    """Of the prompt's `choices` as first token of the reply, as far as the server gave them; not normalised."""
 
 
 class JudgeError(Exception):

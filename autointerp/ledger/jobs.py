@@ -36,6 +36,7 @@ class Job:
     repeat: int = 0
     explanation_unit_id: str = ""
     place: int = 0
+    items: str = ""
     attempts: int = 0
 
 

@@ -63,7 +63,12 @@ jobs = Table(
     metadata,
     _run_id(primary_key=True),
     Column("job_key", String(64), primary_key=True, comment="hash of stage, unit, exemplar, arm and repeat"),
-    Column("stage", String(16), nullable=False, comment="prepare | harvest | merge | explain | plan | score | finish"),
+    Column(
+        "stage",
+        String(16),
+        nullable=False,
+        comment="prepare | harvest | merge | explain | plan | score | probe | regrade | finish",
+    ),
     Column(
         "place", Integer, nullable=False, comment="order of work: shuffled over units, bins and arms; a shard's number"
     ),
@@ -73,6 +78,9 @@ jobs = Table(
     Column("arm", String(16), nullable=False, default=""),
     Column("repeat", Integer, nullable=False, default=0),
     Column("explanation_unit_id", String(32), nullable=False, default="", comment="whose explanation is shown"),
+    Column(
+        "items", Text, nullable=False, default="", server_default="", comment="JSON: what one question asks of several"
+    ),
     Column("attempts", Integer, nullable=False, default=0, comment="times that work began and did not end well"),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),
@@ -176,6 +184,9 @@ judgements = Table(
     Column("explanation_unit_id", String(32), nullable=False),
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
+    Column("expected", Float, nullable=True, comment="mean grade by the judge's own probabilities"),
+    Column("judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge"),
+    Column("asked_in", String(64), nullable=False, default="", server_default="", comment="job that asked of several"),
     Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
     Index(
@@ -185,6 +196,45 @@ judgements = Table(
         sqlite_where=text("outcome <> 'scored'"),
         postgresql_where=text("outcome <> 'scored'"),
     ),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    _run_id(primary_key=True),
+    Column("job_key", String(64), primary_key=True),
+    Column("scorer", String(24), nullable=False),
+    Column("unit_id", String(32), nullable=False),
+    Column("step", Integer, nullable=False, default=0, comment="questions of a later step rest on earlier answers"),
+    Column("number", Integer, nullable=False, comment="which of the unit's questions"),
+    Column("outcome", String(24), nullable=False),
+    Column("answer", AnyText, nullable=False, default="", comment="JSON, as the scorer read it"),
+    Column("reason", AnyText, nullable=False, default=""),
+    Column("call_key", String(64), nullable=True),
+    Index(None, "run_id", "scorer", "unit_id"),
+)
+
+label_items = Table(
+    "label_items",
+    metadata,
+    _run_id(primary_key=True),
+    Column("number", Integer, primary_key=True, comment="place in the sample: raters see it in this order"),
+    Column("exemplar_id", String(80), nullable=False),
+    Column("unit_id", String(32), nullable=False),
+    Column("arm", String(16), nullable=False),
+    Column("explanation_unit_id", String(32), nullable=False, comment="whose explanation is shown"),
+    Column("stratum", String(48), nullable=False),
+    Column("probability", Float, nullable=False, comment="of being in the sample, given the run's judged items"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _run_id(primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("rater", String(64), primary_key=True),
+    Column("score", Integer, nullable=True, comment="null: passed over"),
+    Column("at", Float, nullable=False),
 )
 
 workers = Table(

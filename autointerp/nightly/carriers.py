@@ -110,7 +110,7 @@ def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
     n = len(units.feature_ids or range(units.features)) + len(
         units.neuron_ids if units.neuron_ids is not None else range(units.neurons)
     )
-    asked = spec.harvest.bins * score.per_bin * score.repeats + score.shuffled + score.base_rate
+    asked = spec.harvest.bins * score.per_bin * score.repeats + spec.controls.shuffled + spec.controls.base_rate
     costs = [
         _usd(ledger, spec, spec.explained_by, "explain", n),
         _usd(ledger, spec, spec.judge, "score", n * asked),
