@@ -157,12 +157,14 @@ def test_sparse_products_are_the_dense_ones(seed: int, share: float, levels: int
     S, W, x, g = torch.randn(levels * n, d_sae), torch.randn(d_sae, d), torch.randn(n, d), torch.randn(levels * n, d)
     sparse, dense = Sparse.at(mask.flatten().nonzero()[:, 0], *S.shape), Dense(mask, torch.matmul)
     s, t = sparse.pick(S), dense.pick(S)
-    assert torch.allclose(sparse.times(s, W), dense.times(t, W), atol=1e-5)
+    (times, back), (dense_times, dense_back) = sparse.times(s, W), dense.times(t, W)
+    assert torch.allclose(times, dense_times, atol=1e-5)
+    assert torch.allclose(back(g), dense_back(g)[mask], atol=1e-5)
     assert torch.allclose(sparse.transposed(s, g), dense.transposed(t, g), atol=1e-5)
     assert torch.allclose(sparse.transposed(s, x), dense.transposed(t, x.repeat(levels, 1)), atol=1e-5)
     assert torch.allclose(sparse.column_sums(s), dense.column_sums(t), atol=1e-5)
-    assert torch.allclose(sparse.sampled(g, W), dense.sampled(g, W)[mask], atol=1e-5)
-    assert torch.equal(sparse.spread(W[:, 0]), dense.spread(W[:, 0])[mask])
+    assert torch.allclose(sparse.plus(s.clone(), W[:, 0]), dense.plus(t.clone(), W[:, 0])[mask], atol=1e-5)
+    assert torch.equal(sparse.ones(), dense.ones()[mask])
     assert torch.equal(sparse.fired(), dense.fired())
 
 

@@ -52,33 +52,27 @@ class JumpReLU(UnitDecoder):
         centred = x - b_dec
         z = self.encoded(centred)
         threshold = self._threshold(z)
-        places = active(z, threshold - BANDWIDTH / 2, self.product)
-        values, t = places.pick(z), places.spread(threshold)
-        on = (values > t).float()
-        f = values * on
-        error = places.times(f, W_dec) - centred
-        df = places.sampled(error * (2 / error.numel()), W_dec)
-        l0 = on.sum().item() / n
-        penalty, price = self._penalty(f, l0, n, progress)
-        jump, slope = torch.ones_like(threshold), torch.zeros_like(f)
-        if self.sparsity == "tanh":
-            slope = TANH_SCALE * (1 - torch.tanh(TANH_SCALE * f).square())
-            jump = torch.tanh(TANH_SCALE * threshold)
-        within = ((values - t).abs() < BANDWIDTH / 2).float()
-        dz = (df + price * slope) * on
-        b_enc = places.column_sums(dz)
+        places = active(z > threshold, self.product)
+        f = places.pick(z)
+        x_hat, back = places.times(f, W_dec)
+        error = x_hat - centred
         g = error * (2 / error.numel())
+        l0 = torch.count_nonzero(f).item() / n
+        penalty, price = self._penalty(f, l0, n, progress)
+        dz, jump = back(g), torch.ones_like(threshold)
+        if self.sparsity == "tanh":
+            dz += price * TANH_SCALE * places.ones() * (1 - torch.tanh(TANH_SCALE * f).square())
+            jump = torch.tanh(TANH_SCALE * threshold)
+        b_enc = places.column_sums(dz)
         gradients = {
             "W_enc": places.transposed(dz, centred), "b_enc": b_enc, "W_dec": places.transposed(f, g),
-            "b_dec": g.sum(dim=0) - b_enc @ W_enc,
-            "threshold": places.column_sums(within * (t * df + price * places.spread(jump))) * (-self.unit / BANDWIDTH),
+            "b_dec": g.sum(dim=0) - b_enc @ W_enc, "threshold": self._through(z, threshold, g, price * jump),
         }  # fmt: skip
-        fired = places.column_sums(on) > 0
         loss = error.square().mean().item() + penalty
         if bool(dead.any()):
             loss += self._add_pre_act(gradients, centred, z, threshold, dead.nonzero()[:, 0])
         self.put(gradients)
-        return Step(loss, l0, error.square().sum().item() / variance(x), fired)
+        return Step(loss, l0, error.square().sum().item() / variance(x), places.fired())
 
     def after_step(self) -> None:
         super().after_step()
@@ -101,6 +95,17 @@ class JumpReLU(UnitDecoder):
             self.started = True
         threshold: Tensor = parameter * self.unit
         return threshold
+
+    def _through(self, z: Tensor, threshold: Tensor, g: Tensor, price: Tensor) -> Tensor:
+        """The gradient of the thresholds, g being that of x_hat, and price (d_sae,) that of a feature's being active.
+
+        Early on nearly all z are in the window. The sum over it of `dL/df = g @ W_dec.T` is therefore taken over g first:
+        it is the one product that has to be dense then.
+        """
+        window = active((z > threshold - BANDWIDTH / 2) & (z < threshold + BANDWIDTH / 2), self.product)
+        df = (window.transposed(window.ones(), g) * self.parameters["W_dec"]).sum(dim=1)
+        gradient: Tensor = (threshold * df + price * window.column_sums(window.ones())) * (-self.unit / BANDWIDTH)
+        return gradient
 
     def _penalty(self, f: Tensor, l0: float, n: int, progress: float) -> tuple[float, float]:
         """The penalty, and what one more active feature in the batch adds to it (under tanh: one that is fully on)."""

@@ -39,10 +39,11 @@ class KSparse(UnitDecoder):
         places = self.select(z)
         f = places.pick(z)
         # A level decodes its own features and all before it, so a feature has a part in the error of its level and all after.
-        errors = places.times(f, W_dec).view(self.levels, *x.shape).cumsum(dim=0) - centred
+        parts, back = places.times(f, W_dec)
+        errors = parts.view(self.levels, *x.shape).cumsum(dim=0) - centred
         g = errors * (2 / errors.numel())
         later = g.flip(0).cumsum(dim=0).flip(0).reshape(-1, x.shape[1])
-        dz = places.sampled(later, W_dec)
+        dz = back(later)
         b_enc = places.column_sums(dz)
         gradients = {
             "W_enc": places.transposed(dz, centred), "b_enc": b_enc, "W_dec": places.transposed(f, later),

@@ -36,13 +36,14 @@ class Standard(Objective):
         _, _, W_dec, b_dec = self.parameters.values()
         n, norm = len(x), W_dec.norm(dim=1)
         z = self.encoded(x)
-        places = active(z, 0.0, self.product)
+        places = active(z > 0, self.product)
         f = places.pick(z)
-        error = places.times(f, W_dec) + b_dec - x
+        x_hat, back = places.times(f, W_dec)
+        error = x_hat + b_dec - x
         sums = places.column_sums(f)
         l1 = self.l1 * min(1.0, progress / PENALTY_WARMUP)
         g = error * (2 / n)
-        df = places.sampled(g, W_dec) + places.spread(norm * (l1 / n))
+        df = places.plus(back(g), norm * (l1 / n))
         W_dec_gradient = places.transposed(f, g) + (sums * (l1 / n) / norm.clamp_min(1e-12))[:, None] * W_dec
         self.put({
             "W_enc": places.transposed(df, x), "b_enc": places.column_sums(df) * self.unit,
