@@ -1,0 +1,152 @@
+"""Simulation: told only the explanation, how well does the judge foresee the unit's activation at every token?
+
+Bills et al. read, at each token, the simulator's probabilities of 0 to 10 and take their mean, for all tokens in one pass over the prompt.
+No chat API gives the probabilities of a prompt's own tokens, and a question a token would cost hundreds of times more, so the judge
+here names whole numbers, for all tokens at once, as in neuron-explainer's later simulator without probabilities. It lists
+the tokens that are not 0 by their number; tokens written out again are miscounted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, TypeGuard
+
+from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
+from autointerp.prompts import ReplyUnusable, harmless, read_object
+from autointerp.records import Exemplar, Outcome
+from autointerp.scorers import items, metrics
+from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
+from autointerp.scorers.questions import DATA_ONLY, numbered
+
+TOP = 10
+"""Strongest prediction: the unit's largest activation."""
+PER_CALL = 4
+MAX_TOKENS = 2000
+SYSTEM = f"""\
+An explanation says what a unit inside a language model responds to. Below it stand texts, one token a line, each after its number.
+
+Foresee how strongly the unit responds at each token, from 0 (not at all) to 10 (as strongly as it ever does), going by the \
+explanation and by the tokens before it. Most units respond at few tokens, and at none of many a text.
+
+{DATA_ONLY}
+
+Reply with a JSON object whose "strengths" lists the tokens above 0, each with its number ("token") and its strength from 1 to 10. \
+The list may be empty."""
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "strengths": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "token": {"type": "integer"},
+                    "strength": {"type": "integer", "enum": list(range(1, TOP + 1))},
+                },
+                "required": ["token", "strength"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["strengths"],
+    "additionalProperties": False,
+}
+
+
+class Simulation:
+    """How strongly is the unit active at each of these tokens?"""
+
+    name = "simulation"
+    source = "Bills et al. 2023, Language models can explain neurons in language models; openai/automated-interpretability, scoring.py"
+    needs_explanation = True
+    steps: tuple[Literal["ask", "run"], ...] = ("ask",)
+    figures: Mapping[str, str] = {
+        "pearson": "Pearson's correlation of predicted and true activation over all tokens of all windows together",
+        "spearman": "Spearman's rank correlation of the same, as in Towards Monosemanticity",
+        "cosine": "cosine of the two, without taking their means off",
+        "square_explained": "1 - squared error / square of the truth, in tenths of the unit's maximum; not calibrated",
+        "deviation_explained": "1 - absolute error / absolute truth, in tenths of the unit's maximum; not calibrated",
+    }
+    chance: float | None = 0.0
+
+    def windows(self, case: Case) -> list[Exemplar]:
+        """One window a bin and as many silent ones, shuffled: about the number that Bills et al. simulate, over all strengths."""
+        rng = items.draw(case, self.name)
+        by_bin: dict[int, list[Exemplar]] = {}
+        for exemplar in case.active:
+            by_bin.setdefault(exemplar.bin, []).append(exemplar)
+        found = [rng.choice(some) for _, some in sorted(by_bin.items())]
+        found += rng.sample(case.quiet, min(len(found), len(case.quiet)))
+        rng.shuffle(found)
+        return found
+
+    def questions(self, case: Case, step: int, brought: Brought) -> Sequence[Question]:
+        """Four windows a question, their tokens numbered through."""
+        if not _can_ask(case):
+            return []
+        return [_question(case.explanation, lot) for lot in _lots(self.windows(case))]
+
+    def work(self, case: Case, step: int, brought: Brought) -> Sequence[Read | Steer]:
+        """Nothing: the subject has done its part."""
+        return ()
+
+    def score(self, case: Case, brought: Brought) -> Scores:
+        """One correlation over all tokens, not a mean of windows' own. A constant prediction scores 0."""
+        truth: list[float] = []
+        predicted: list[float] = []
+        windows, n = self.windows(case) if _can_ask(case) else [], 0
+        for lot, answer in zip(_lots(windows), brought[0] if brought else (), strict=False):
+            if answer is not None:
+                n += len(lot)
+                truth += [TOP * a / case.unit.max_activation for e in lot for a in e.token_activations]
+                predicted += answer
+        values = {name: getattr(metrics, name)(truth, predicted) for name in self.figures}
+        return Scores(values, n, len(windows) - n)
+
+
+def read(text: str, n: int) -> list[int]:
+    """One whole number from 0 to 10 for each of `n` tokens.
+
+    Raises `ReplyUnusable`: a token or a strength that cannot be is never dropped or clipped.
+    """
+    listed = read_object(text).get("strengths")
+    if not isinstance(listed, list):
+        raise ReplyUnusable(f"the reply has no list of strengths: {text[:80]!r}")
+    strengths: dict[int, int] = {}
+    for entry in listed:
+        token, strength = (entry.get("token"), entry.get("strength")) if isinstance(entry, dict) else (None, None)
+        if not (_whole(token) and _whole(strength)):
+            raise ReplyUnusable(f"a strength is not two whole numbers: {str(entry)[:80]!r}")
+        if not (1 <= token <= n and 0 <= strength <= TOP):
+            raise ReplyUnusable(f"token {token} of {n} at strength {strength}", Outcome.OUT_OF_RANGE)
+        if strengths.setdefault(token, strength) != strength:
+            raise ReplyUnusable(f"token {token} has two strengths, {strengths[token]} and {strength}")
+    return [strengths.get(token, 0) for token in range(1, n + 1)]
+
+
+def _can_ask(case: Case) -> bool:
+    return bool(case.explanation and case.active)
+
+
+def _lots(windows: Sequence[Exemplar]) -> list[Sequence[Exemplar]]:
+    return [windows[i : i + PER_CALL] for i in range(0, len(windows), PER_CALL)]
+
+
+def _question(explanation: str, lot: Sequence[Exemplar]) -> Question:
+    windows = tuple(MarkedText(e.tokens, 0) for e in lot)
+    shown, number = [], 0
+    for window in windows:
+        lines = []
+        for token in window.tokens:
+            number += 1
+            lines.append(f"{number} {json.dumps(harmless(token), ensure_ascii=False)}")
+        shown.append("\n".join(lines))
+    user = f"<explanation>\n{harmless(explanation)}\n</explanation>\n{numbered(shown)}"
+    material = TaskMaterial(Simulation.name, explanation, windows)
+    return Question(Prompt(SYSTEM, user, SCHEMA, MAX_TOKENS, material), partial(read, n=number))
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
