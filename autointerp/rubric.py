@@ -25,6 +25,12 @@ _MARK = re.compile(r"<<(.+?)>>", re.DOTALL)
 _PIECE = re.compile(r"\n|[ \t]*(?:\w+|[^\w\s]+)|[ \t]+")
 
 
+def window(before: str, marked: str, after: str) -> MarkedText:
+    """A text in pieces about the size of tokens, the marked one a piece of its own. No heat."""
+    head = _PIECE.findall(before)
+    return MarkedText((*head, marked, *_PIECE.findall(after)), len(head))
+
+
 class Part(BaseModel):
     """Base of a rubric's tables: unknown keys are errors, values are not coerced."""
 
@@ -53,12 +59,10 @@ class Case(Part):
 
     @property
     def window(self) -> MarkedText:
-        """The text in pieces about the size of tokens, the marked one a piece of its own. No heat."""
+        """The text as a judge is shown it."""
         found = _MARK.search(self.marked)
         assert found is not None
-        before = _PIECE.findall(self.marked[: found.start()])
-        after = _PIECE.findall(self.marked[found.end() :])
-        return MarkedText((*before, found[1], *after), len(before))
+        return window(self.marked[: found.start()], found[1], self.marked[found.end() :])
 
 
 class Example(Case):
@@ -133,7 +137,7 @@ def load(name_or_path: str | Path) -> Rubric:
     try:
         return Rubric.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"rubric {path}: {_first_error(error)}") from None
+        raise UsageError(f"rubric {path}: {first_error(error)}") from None
 
 
 def _locate(name: str) -> Path:
@@ -145,7 +149,7 @@ def _locate(name: str) -> Path:
     raise UsageError(f"rubric {name!r} is unknown: use one of {', '.join(available())}, or the path of a rubric file")
 
 
-def _first_error(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     first: Any = error.errors(include_url=False)[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "missing":

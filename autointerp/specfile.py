@@ -28,7 +28,7 @@ def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     resolve_paths(data, path.parent)
     for override in overrides:
-        _apply(data, override)
+        apply(data, override)
     return data
 
 
@@ -51,7 +51,8 @@ def _beside(value: str, base: Path) -> str:
     return str(candidate if not value.startswith("~") else Path(value).expanduser()) if is_path else value
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def apply(data: dict[str, Any], override: str) -> None:
+    """Set in `data` what a `key=value` of the command line says. Raises `UsageError`."""
     key, separator, raw = override.partition("=")
     path = [part for part in key.strip().split(".") if part]
     if not separator or not path:
