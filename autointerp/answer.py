@@ -6,9 +6,10 @@ An address is a hash of everything that decides the answer, so that whatever was
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from autointerp.choices import fold
 from autointerp.judges.base import Judge, Prompt, Reply, Usage
 from autointerp.ledger import Ledger, calls
 from autointerp.prompts import ReplyUnusable
@@ -59,7 +60,8 @@ def free_answer(
 
 
 def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
-    """What a reply answers; only a complete one is parsed."""
+    """What a reply answers; only a complete one is parsed, its probabilities folded into its text."""
+    reply = fold(reply)
     if reply.stop != "complete":
         outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
         return Answer(None, outcome, reply.text[:200] or reply.stop, key)
@@ -71,6 +73,8 @@ def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
         return Answer(None, Outcome.PARSE_FAILURE, f"the reply cannot be read: {error}", key)
 
 
-def storable(text: str) -> str:
-    """Text that every database takes: no lone surrogates, no null characters."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+def storable(reply: Reply) -> Reply:
+    """The reply as the ledger keeps it: probabilities within its text, and nothing in that which a database does not take."""
+    reply = fold(reply)
+    text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return replace(reply, text=text)

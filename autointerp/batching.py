@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp import pipeline
+from autointerp import asking
 from autointerp.answer import Answer, call_key, free_answer
 from autointerp.caller import Conclude, budget_error, input_bound, price_within
 from autointerp.judges import prices
@@ -62,7 +62,7 @@ class Batcher:
         """Raises `UsageError` for a budget that cannot be kept."""
         self.ledger, self.run, self.run_id, self.stage = ledger, run, run.run_id, stage
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
-        self.price = price_within(pipeline.judge_of(run.spec, stage), limits)
+        self.price = price_within(asking.judge_of(run.spec, stage), limits)
         self._explanations = explanations
 
     def send(self) -> bool:
@@ -80,12 +80,9 @@ class Batcher:
                 jobs.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
         return handed_in > 0 or len(questions) < len(leased)
 
-    def walk(self, job: Job, ask: pipeline.Ask) -> None:
+    def walk(self, job: Job, ask: asking.Ask) -> None:
         """Let a job ask what it has to, through `ask`."""
-        if job.stage == "explain":
-            pipeline.explain_unit(self.ledger, self.run, ask, job)
-        else:
-            pipeline.score_exemplar(self.ledger, self.run, ask, job, self._explanations())
+        asking.do(self.ledger, self.run, ask, job, {} if job.stage == "explain" else self._explanations())
 
     def ask(
         self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None

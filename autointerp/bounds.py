@@ -5,13 +5,15 @@ Every unit is taken to be alive and every bin to be full. `estimate` counts exac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autointerp import estimate, explain, rubric, score
+from autointerp import estimate, explain, grouped, rubric, score
 from autointerp.caller import input_bound
 from autointerp.judges import prices
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.rubric import Rubric
 from autointerp.spec import Judge, Spec
 
 WORD = " written"
@@ -34,15 +36,18 @@ class StageBound:
 
 def bounds(spec: Spec) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
-    n = n_units(spec)
-    of_a_unit = (
-        spec.harvest.bins * spec.score.per_bin * spec.score.repeats + spec.controls.shuffled + spec.controls.base_rate
-    )
+    n, per_call = n_units(spec), spec.score.per_call
+    items = n * _items_of_a_unit(spec) + spec.controls.repeated * (spec.controls.repeats - 1)
+    explanations = n * (1 + len(spec.explain.compare))
     explaining, scoring = _prompts(spec)
+    asked = -(-items // per_call)
     stages = [
-        _bound("explain", spec.explained_by, explaining, n, n * explain.TRIES, estimate.EXPLANATION_TOKENS),
-        _bound("score", spec.judge, scoring, n * of_a_unit, n * of_a_unit, estimate.JUDGEMENT_TOKENS),
+        _bound("explain", spec.explained_by, explaining, explanations, explanations * explain.TRIES),
+        _bound("score", spec.judge, scoring, asked, asked),
     ]
+    if spec.cascade is not None:
+        again = math.ceil(items * spec.cascade.share / per_call)
+        stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again))
     return [stage for stage in stages if stage.model != "embedded"]
 
 
@@ -68,6 +73,12 @@ def n_units(spec: Spec) -> int:
     return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
 
 
+def _items_of_a_unit(spec: Spec) -> int:
+    """What is judged of a unit whose every bin is full."""
+    main = spec.harvest.bins * spec.score.per_bin
+    return main * (spec.score.repeats + len(spec.explain.compare)) + spec.controls.shuffled + spec.controls.base_rate
+
+
 def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:
     """A stand-in for a question of each stage, with as much text as there can be."""
     scale = rubric.load(spec.score.rubric)
@@ -76,13 +87,20 @@ def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:
     material = ExplainMaterial((window,) * (spec.explain.top + spec.explain.spread), (window,) * spec.explain.quiet)
     said = (estimate.STAND_IN * 20)[: spec.explain.max_chars]
     explaining = explain.prompt(scale, material, spec.explained_by.max_output_tokens)
-    return explaining, score.prompt(scale, ScoreMaterial(said, window), spec.judge.max_output_tokens)
+    return explaining, _scoring(spec, scale, ScoreMaterial(said, window))
 
 
-def _bound(stage: str, judge: Judge, prompt: Prompt, usual: int, calls: int, output_tokens: int) -> StageBound:
+def _scoring(spec: Spec, scale: Rubric, item: ScoreMaterial) -> Prompt:
+    ask, ceiling = spec.score.ask, spec.judge.max_output_tokens
+    if spec.score.per_call == 1 or ask == "logprobs":
+        return score.prompt(scale, item, ceiling, ask)
+    return grouped.prompt(scale, [item] * spec.score.per_call, ceiling, ask)
+
+
+def _bound(stage: str, judge: Judge, prompt: Prompt, usual: int, calls: int) -> StageBound:
     price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
     into = estimate.rough_tokens(prompt.system + prompt.user) + estimate.FRAME_TOKENS
-    each = prices.cost(Usage(into, output_tokens), price, batch=batch)
+    each = prices.cost(Usage(into, estimate.typical_output(prompt)), price, batch=batch)
     most = prices.most(input_bound(prompt), prompt.max_tokens, price, batch=batch)
     return StageBound(
         stage,

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -261,7 +260,7 @@ class _Attempts(Generic[T]):
         usage = outcome.usage or Usage()
         reply: Reply | None = None
         if isinstance(outcome, Reply):
-            reply = replace(outcome, text=storable(outcome.text))
+            reply = storable(outcome)
             self._answer = read(reply, self.parse, self.key)
             state, reason = self._answer.outcome.value, self._answer.reason
         else:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from autointerp import pipeline, plan, score
+from autointerp import asking, plan, rounds
 from autointerp.answer import Answer, call_key, free_answer
 from autointerp.judges import open_judge, prices
-from autointerp.judges.base import Judge, JudgeError, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges.base import ExplainMaterial, GroupMaterial, Judge, JudgeError, Prompt, Usage
+from autointerp.judges.caching import least_tokens
 from autointerp.ledger import Ledger, calls, verdicts
-from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.records import Explanation, Outcome
+from autointerp.scorers import SCORERS
 from autointerp.spec import Judge as JudgeSettings
+from autointerp.spec import Spec
 
 SAMPLE = 24
 """Prompts of each stage whose tokens are counted; the others are taken in proportion to their length."""
@@ -26,6 +29,8 @@ EXPLANATION_TOKENS = 28
 """Output tokens of a typical explanation in its JSON."""
 JUDGEMENT_TOKENS = 36
 """Output tokens of a typical reason and grade in their JSON."""
+GRADE_TOKENS = 7
+"""Output tokens of a grade alone in its JSON."""
 FRAME_TOKENS = 12
 """Tokens that a chat template adds around a prompt."""
 STAND_IN = "mentions of a particular place, person or thing, and words that commonly stand beside them in the text"
@@ -44,6 +49,8 @@ class StageForecast:
     output_tokens: int
     cost_usd: float | None
     counted_by: str
+    cached_tokens: int = 0
+    """Of the input, what the provider is known to read from its cache."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,9 @@ class Forecast:
         for s in self.stages:
             if s.is_llm:
                 cost = "cost unknown: no price for this model" if s.cost_usd is None else f"about ${s.cost_usd:.4f}"
+                cached = f" (of which about {s.cached_tokens:,} from its cache)" if s.cached_tokens else ""
                 lines.append(
-                    f"  {s.stage:<8} {s.calls:>7,} calls to {s.judge}: {s.input_tokens:,} input and about"
+                    f"  {s.stage:<8} {s.calls:>7,} calls to {s.judge}: {s.input_tokens:,} input{cached} and about"
                     f" {s.output_tokens:,} output tokens ({s.counted_by}), {cost}"
                 )
             else:
@@ -94,9 +102,21 @@ def forecast(run: Run, ledger: Ledger) -> Forecast:
     finally:
         explainer.close()
         judge.close()
-    models = {run.spec.explained_by.model, run.spec.judge.model}
+    models = {settings.model for settings in run.spec.judges}
     notes = [note for model in sorted(models) if (note := prices.retirement_note(model))]
+    notes += list(_later(run.spec))
     return Forecast(run.run_id, stages, tuple(notes))
+
+
+def _later(spec: Spec) -> Iterator[str]:
+    """What is asked after the first round, and rests on its answers."""
+    if rounds.adaptive(spec):
+        yield "this is the first round: more of what is not known well enough is asked after it (`autointerp plan`)"
+    if spec.cascade is not None:
+        share, judge = spec.cascade.share, spec.cascade.judge.model
+        yield f"then {judge} grades about {share:.0%} of the judged items again, which is not counted here"
+    if later := [name for name in spec.score.also if len(SCORERS[name].steps) > 1]:
+        yield f"then the later steps of {', '.join(later)}, which are not counted here"
 
 
 def rough_tokens(text: str) -> int:
@@ -138,39 +158,36 @@ def _explanations(
 
     with ledger.read() as tx:
         said = verdicts.explanations_of(tx, run.run_id)
+    said |= {unit_id: Explanation(unit_id, Outcome.SCORED, text, "", None) for unit_id, text in run.given.items()}
     questions: list[Prompt] = []
-    for unit in run.units.values():
-        if unit.status == "alive" and unit.unit_id not in said:
+    for job in plan.explain_jobs(run.units.values(), run.spec.explain.compare):
+        if job.explanation_key not in said:
             try:
-                said[unit.unit_id] = pipeline.explanation_of(run, unit.unit_id, ask)
+                said[job.explanation_key] = asking.explanation_of(run, job, ask)
             except _Unanswered as question:
                 questions.append(question.prompt)
     return said, questions
 
 
 def _unscored(run: Run, ledger: Ledger, judge: Judge, said: Mapping[str, Explanation]) -> list[Prompt]:
-    """The scoring questions that the ledger cannot answer, each once; where there is no explanation yet, a stand-in's."""
+    """The first round's questions that the ledger cannot answer, each once; where there is no explanation yet, a stand-in's."""
     with ledger.read() as tx:
-        judged = {str(row["job_key"]) for row in verdicts.judgement_rows(tx, run.run_id)}
+        done = verdicts.answered_jobs(tx, run.run_id)
+    planned = plan.explain_jobs(run.units.values(), run.spec.explain.compare)
+    unknown = {job.explanation_key for job in planned} - set(said)
+    texts = {key: Explanation(key, Outcome.SCORED, STAND_IN, "", None) for key in unknown} | dict(said)
     questions: dict[str, Prompt] = {}
-    for job in plan.score_jobs(run.spec, list(run.units.values()), run.exemplars):
-        explanation = said.get(job.explanation_unit_id)
-        if job.job_key in judged or (explanation and explanation.outcome is not Outcome.SCORED):
+    for job in rounds.next_round(ledger, run, 0, texts).jobs:
+        asked = None if job.job_key in done else asking.question(run, job, texts)
+        if asked is None:
             continue
-        prompt = _score_prompt(run, job, explanation)
-        key = call_key(judge, prompt, job.repeat) if explanation and judge.is_llm else job.job_key
-        questions[key] = prompt
+        shown = {job.explanation_unit_id, *(item.explained_by for item in (() if job.scorer else job.asked))}
+        known = judge.is_llm and not shown & unknown
+        questions[call_key(judge, asked.prompt, job.repeat) if known else job.job_key] = asked.prompt
     if not judge.is_llm:
         return list(questions.values())
     with ledger.read() as tx:
         return [prompt for key, prompt in questions.items() if calls.answered(tx, run.run_id, key) is None]
-
-
-def _score_prompt(run: Run, job: Job, explanation: Explanation | None) -> Prompt:
-    exemplar = run.exemplar(job)
-    text = explanation.text if explanation else STAND_IN
-    material = ScoreMaterial(text, MarkedText(exemplar.tokens, exemplar.mark))
-    return score.prompt(run.rubric, material, run.spec.judge.max_output_tokens)
 
 
 def _stage(
@@ -181,19 +198,56 @@ def _stage(
     with ledger.read() as tx:
         seen = calls.latest(tx, judge.name, name, SAMPLE)
     tokens, counted_by = _input_tokens(judge, prompts, seen)
-    typical = EXPLANATION_TOKENS if name == "explain" else JUDGEMENT_TOKENS
-    output = round(len(prompts) * (fmean(call.output_tokens for call in seen) if seen else typical))
-    batch = settings.transport == "batch"
-    cost = prices.cost(Usage(tokens, output), prices.price_of(settings.model, settings), batch=batch)
-    return StageForecast(name, judge.name, True, len(prompts), tokens, output, cost, counted_by)
+    output = round(sum(_output_tokens(prompt, seen) for prompt in prompts))
+    cached, written = _cached_tokens(settings, prompts, seen, tokens)
+    usage = Usage(tokens - cached - written, output, written, cached)
+    cost = prices.cost(usage, prices.price_of(settings.model, settings), batch=settings.transport == "batch")
+    return StageForecast(name, judge.name, True, len(prompts), tokens, output, cost, counted_by, cached)
+
+
+def _output_tokens(prompt: Prompt, seen: Sequence[calls.Measured]) -> float:
+    """What questions with the same instructions were answered with before, or what such a reply typically takes."""
+    if alike := [call.output_tokens for call in seen if call.system == prompt.system]:
+        return fmean(alike)
+    return typical_output(prompt)
+
+
+def typical_output(prompt: Prompt) -> int:
+    """Output tokens of a typical reply."""
+    if prompt.choices:
+        return 1
+    if isinstance(prompt.material, ExplainMaterial):
+        return EXPLANATION_TOKENS
+    n = len(prompt.material.items) if isinstance(prompt.material, GroupMaterial) else 1
+    return n * (JUDGEMENT_TOKENS if "reason" in json.dumps(dict(prompt.schema)) else GRADE_TOKENS)
+
+
+def _cached_tokens(
+    settings: JudgeSettings, prompts: Sequence[Prompt], seen: Sequence[calls.Measured], tokens: int
+) -> tuple[int, int]:
+    """Input tokens that will be read from the provider's cache, and those written to it: as earlier calls with the same instructions
+    found it, or as it documents it. The first calls in flight at once find nothing yet; of batches nothing is promised."""
+    rough = sum(_rough(p.system, p.user) + _schema_tokens(p) for p in prompts) or 1
+    least, read, written = least_tokens(settings.model), 0.0, 0.0
+    for system, n in Counter(prompt.system for prompt in prompts).items():
+        alike = [call for call in seen if call.system == system]
+        size = tokens / rough * _system_tokens(system)
+        if alike:
+            within = sum(_rough(p.system, p.user) + _schema_tokens(p) for p in prompts if p.system == system)
+            share = sum(call.cached_tokens for call in alike) / sum(call.input_tokens for call in alike)
+            read += share * tokens / rough * within
+        elif least is not None and size >= least and settings.transport != "batch":
+            first = min(n, settings.concurrency)
+            read, written = read + size * (n - first), written + size * first
+    return round(read), round(written)
 
 
 def _input_tokens(judge: Judge, prompts: Sequence[Prompt], seen: Sequence[calls.Measured]) -> tuple[int, str]:
     """Input tokens of all prompts: our rough count of each, scaled by what the provider counts, or counted before, of some."""
     if not prompts:
         return 0, "nothing left to ask"
-    schema = rough_tokens(json.dumps(dict(prompts[0].schema)))
-    rough = [_rough(p.system, p.user) + schema for p in prompts]
+    rough = [_rough(p.system, p.user) + _schema_tokens(p) for p in prompts]
+    schema = _schema_tokens(prompts[0])
     drawn = random.Random(0).sample(range(len(prompts)), min(SAMPLE, len(prompts)))
     try:
         counted = [(judge.count_tokens(prompts[i]), rough[i]) for i in drawn]
@@ -207,6 +261,10 @@ def _input_tokens(judge: Judge, prompts: Sequence[Prompt], seen: Sequence[calls.
         return sum(rough), "by rule of thumb"
     ratio = sum(exact or 0 for exact, _ in counted) / max(sum(r for _, r in counted), 1)
     return round(ratio * sum(rough)), f"from {len(counted)} {by}"
+
+
+def _schema_tokens(prompt: Prompt) -> int:
+    return _system_tokens(json.dumps(dict(prompt.schema)))
 
 
 @cache

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autointerp import studies
+from autointerp import planting, studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
 from autointerp.inputs import Inputs, Tell, quiet
@@ -183,9 +183,10 @@ def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, t
     """
     if finished_harvest(artifacts, plan.key) is None:
         _merge(inputs, artifacts, plan, tell)
-    if not studies.are_there(inputs.spec, artifacts, plan):
-        _check(inputs, plan)
-        studies.make(inputs, artifacts, plan, tell)
+    for beside in (studies, planting):
+        if not beside.are_there(inputs.spec, artifacts, plan):
+            _check(inputs, plan)
+            beside.make(inputs, artifacts, plan, tell)
     return _local_folder(artifacts, plan.key)
 
 
@@ -214,13 +215,15 @@ def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
 
 
 def is_complete(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
-    """Whether the harvest is finished and the spec's studies are beside it: there is nothing left to merge."""
-    return artifacts.exists(plan.name(FILES[-1])) and studies.are_there(spec, artifacts, plan)
+    """Whether the harvest is finished and the spec's studies and planted units are beside it: there is nothing left to merge."""
+    beside = all(made.are_there(spec, artifacts, plan) for made in (studies, planting))
+    return artifacts.exists(plan.name(FILES[-1])) and beside
 
 
 def _local_folder(artifacts: Artifacts, key: str) -> Path:
-    for name in artifacts.list(f"harvest-{key}/studies-"):
-        artifacts.read(name)
+    for beside in ("studies-", "planted-"):
+        for name in artifacts.list(f"harvest-{key}/{beside}"):
+            artifacts.read(name)
     return [artifacts.read(f"harvest-{key}/{file}") for file in FILES][-1].parent
 
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autointerp import harvests, pipeline, rubric, tending
+from autointerp import asking, harvests, pipeline, probes, rubric, tending
 from autointerp import inputs as inputs_
 from autointerp.artifacts import Artifacts
 from autointerp.batching import Batcher
@@ -49,11 +48,19 @@ class Judges:
 
     explainer: Judge
     judge: Judge
+    second: Judge | None = None
 
     @classmethod
     def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
         judge = open_judge(spec.judge, rubric_)
-        return cls(judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_), judge)
+        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_)
+        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric_) if spec.cascade else None)
+
+    def close(self) -> None:
+        """Release their connections."""
+        for judge in (self.judge, self.explainer, self.second):
+            if judge is not None:
+                judge.close()
 
     def facts(self) -> dict[str, Any]:
         """What the summary says of them."""
@@ -67,7 +74,7 @@ class Judges:
 
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
-    for settings in (spec.judge, spec.explained_by):
+    for settings in spec.judges:
         price_within(settings, run_limits(spec))
         check_transport(settings)
     rubric_ = rubric.load(spec.score.rubric)
@@ -114,8 +121,7 @@ def carry(
     judges = judges or Judges.open(run.spec, run.rubric)
     with ExitStack() as stack:
         stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
-        stack.callback(judges.judge.close)
-        stack.callback(judges.explainer.close)
+        stack.callback(judges.close)
         _take_up(run, ledger, progress)
         try:
             _explain_and_score(run, ledger, progress, judges)
@@ -144,6 +150,8 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
     pipeline.register(ledger, run)
     with ledger.write() as tx:
         jobs.release(tx, run.run_id)
+        if jobs.exists(tx, run.run_id, ["explain"], jobs.UNFINISHED):
+            jobs.forget(tx, run.run_id, ["plan"])
         batches.free(tx, run.run_id)
         lost = calls.write_off(tx, run.run_id)
         events.add(tx, run.run_id, "begun in one process" if known is None else "taken up in one process")
@@ -153,12 +161,22 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
 
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
     # One account and model has one limiter, so that what explaining used counts when scoring begins.
-    limiters = {settings: LocalLimiter.of(settings) for settings in (run.spec.explained_by, run.spec.judge)}
+    limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
     _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
-    pipeline.plan_scoring(ledger, run)
     with ledger.read() as tx:
         said = verdicts.explanations_of(tx, run.run_id)
-    _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
+    while True:
+        _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
+        probes.do_all(ledger, run, said, progress.tell, OWNER)
+        if judges.second is not None:
+            _ask_all(run, ledger, progress, judges.second, "regrade", said, limiters)
+        with ledger.read() as tx:
+            number = jobs.next_place(tx, run.run_id, "plan")
+        if number is None:
+            return
+        found = pipeline.plan_round(ledger, run, number)
+        with ledger.write() as tx:
+            pipeline.planned(tx, run.run_id, number, found)
 
 
 def _ask_all(
@@ -171,7 +189,10 @@ def _ask_all(
     limiters: Mapping[JudgeSettings, Limiter],
 ) -> None:
     """Do every job of a stage, call by call or in batches."""
-    settings, limits = pipeline.judge_of(run.spec, stage), run_limits(run.spec)
+    settings, limits = asking.judge_of(run.spec, stage), run_limits(run.spec)
+    with ledger.read() as tx:
+        if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
+            return
     started = time.monotonic()
     try:
         if settings.transport == "batch":
@@ -182,18 +203,11 @@ def _ask_all(
                 _work_in_batches(batcher, progress)
         else:
             caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
-            _work(run, ledger, progress, stage, caller, partial(_ask, run, ledger, caller, said))
+            _work(run, ledger, progress, stage, caller, lambda job: asking.do(ledger, run, caller.ask, job, said))
     finally:
         with ledger.write() as tx:
             runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
     _show(run, ledger, progress, stage, last=True)
-
-
-def _ask(run: Run, ledger: Ledger, caller: Caller, said: Mapping[str, Explanation], job: Job) -> None:
-    if job.stage == "explain":
-        pipeline.explain_unit(ledger, run, caller.ask, job)
-    else:
-        pipeline.score_exemplar(ledger, run, caller.ask, job, said)
 
 
 def run_limits(spec: Spec) -> Limits:

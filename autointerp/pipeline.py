@@ -1,8 +1,9 @@
 """The stages of a run as plain functions over the ledger.
 
-    prepare -> harvest, a job a shard -> merge -> explain, a job a unit -> plan -> score, a job an exemplar and arm -> finish
+    prepare -> harvest, a job a shard -> merge -> explain, a job a unit -> plan -> what is asked -> plan -> ... -> finish
 
-`local.py` walks them in one process and `workers/` in many. Each function may be called again at any time: what is done stays
+What is asked are `score` questions to the judge, `probe` work for the subject, and `regrade` questions to a second judge; `rounds`
+says which, and `asking` what each is. `local.py` walks them in one process and `workers/` in many. Each function may be called again at any time: what is done stays
 done.
 """
 
@@ -10,37 +11,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp import explain, plan, score
-from autointerp.answer import Answer
-from autointerp.caller import Conclude
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
+from autointerp import plan, rounds
 from autointerp.ledger import Ledger, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
-from autointerp.records import Arm, Exemplar, Explanation, Judgement, Outcome, Unit
+from autointerp.records import Exemplar, Explanation, Item, Outcome, Unit
+from autointerp.rounds import Round
 from autointerp.rubric import Rubric
-from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
 
-T = TypeVar("T")
-STAGES = ("prepare", "harvest", "merge", "explain", "plan", "score", "finish")
+ASKED = ("score", "probe", "regrade")
+STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ASKED, "finish")
 PLANNED_AT_ONCE = 10_000
-_FOLLOWS = {"harvest": "merge", "explain": "plan", "score": "finish"}
-"""What is planned once every job of a stage has ended. The other stages are single jobs that plan what follows themselves."""
-
-
-class Ask(Protocol):
-    """Whoever reaches a judge: `Caller.ask`, or a batch that is being put together."""
-
-    def __call__(
-        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
-    ) -> Answer[T]: ...
+_FOLLOWS = {"harvest": "merge", "explain": "plan"}
+"""What is planned once every job of a stage has ended. What follows a round of questions is the next, or `finish`; the other stages
+are single jobs that plan what follows themselves."""
 
 
 @dataclass(frozen=True)
@@ -57,41 +48,68 @@ class Run:
     exemplars: Mapping[str, Sequence[Exemplar]]
     """By unit."""
 
-    def exemplar(self, job: Job) -> Exemplar:
-        return next(e for e in self.exemplars[job.unit_id] if e.exemplar_id == job.exemplar_id)
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Explanations that need no explainer: those of planted units."""
+    neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By feature, those of the sample whose decoder directions are nearest, nearest first."""
 
+    def exemplar(self, item: Item) -> Exemplar:
+        return next(e for e in self.exemplars[item.unit_id] if e.exemplar_id == item.exemplar_id)
 
-def judge_of(spec: Spec, stage: str) -> JudgeSettings:
-    """Who is asked in a stage: the explainer or the judge."""
-    return spec.explained_by if stage == "explain" else spec.judge
+    def bin_of(self, item: Item) -> int:
+        return self.exemplar(item).bin
 
 
 def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
     """A run over a finished harvest."""
-    from autointerp.tables import read_exemplars, read_units
+    from autointerp.planting import with_controls
+    from autointerp.tables import exemplars_of, units_of
 
     facts = json.loads((harvest / "facts.json").read_text(encoding="utf-8"))
-    units = {unit.unit_id: unit for unit in read_units(harvest / "units.parquet")}
+    unit_rows, exemplar_rows = with_controls(harvest, spec)
+    units = {unit.unit_id: unit for unit in units_of(unit_rows)}
     by_unit: dict[str, list[Exemplar]] = {unit_id: [] for unit_id in units}
-    for exemplar in read_exemplars(harvest / "exemplars.parquet"):
+    for exemplar in exemplars_of(exemplar_rows):
         by_unit[exemplar.unit_id].append(exemplar)
-    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit)
+    planted = unit_rows.dropna(subset="given")
+    given = dict(zip(planted["unit_id"], planted["given"], strict=True))
+    neighbours = facts.get("neighbours", {})
+    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, neighbours)
 
 
 def register(ledger: Ledger, run: Run) -> None:
     """Write the run and its explain jobs into the ledger; both may be there already."""
     with ledger.write() as tx:
         runs.register(tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml())
-        jobs.plan(tx, run.run_id, plan.explain_jobs(run.units.values()))
+        jobs.plan(tx, run.run_id, explaining(tx, run))
 
 
-def plan_scoring(ledger: Ledger, run: Run) -> list[Job]:
-    """Write the run's score jobs into the ledger, once all explanations are in; returns them."""
-    planned = plan.score_jobs(run.spec, list(run.units.values()), run.exemplars)
-    for start in range(0, len(planned), PLANNED_AT_ONCE):  # others may write between
+def explaining(tx: Connection, run: Run) -> list[Job]:
+    """The explain jobs of a run, whose given explanations are written down."""
+    for unit_id, text in run.given.items():
+        verdicts.add_explanation(tx, run.run_id, Explanation(unit_id, Outcome.SCORED, text, "", None))
+    return plan.explain_jobs(run.units.values(), run.spec.explain.compare)
+
+
+def plan_round(ledger: Ledger, run: Run, number: int) -> Round:
+    """Write the questions of a round into the ledger, once all before are answered; `planned` then ends the planning."""
+    found = rounds.next_round(ledger, run, number)
+    for start in range(0, len(found.jobs), PLANNED_AT_ONCE):  # others may write between
         with ledger.write() as tx:
-            jobs.plan(tx, run.run_id, planned[start : start + PLANNED_AT_ONCE])
-    return planned
+            jobs.plan(tx, run.run_id, found.jobs[start : start + PLANNED_AT_ONCE])
+    return found
+
+
+def planned(tx: Connection, run_id: str, number: int, found: Round) -> None:
+    """Note that a round is planned, and that another is to be where one may follow."""
+    this = plan.stage_job("plan", number)
+    jobs.plan(tx, run_id, [this])
+    jobs.finish(tx, run_id, this.job_key)
+    runs.end_stage(tx, run_id, "plan")
+    if found.more:
+        jobs.plan(tx, run_id, [plan.stage_job("plan", number + 1)], jobs.LATER)
+    for stage in dict.fromkeys(job.stage for job in found.jobs):
+        runs.begin_stage(tx, run_id, stage)
 
 
 def begin(tx: Connection, run_id: str, stage: str, planned: Sequence[Job] | None = None) -> None:
@@ -118,7 +136,27 @@ def advance(tx: Connection, run_id: str) -> bool:
             runs.end_stage(tx, run_id, stage)
             begin(tx, run_id, following)
             moved = True
+    if _all_asked(tx, run_id) and runs.hold(tx, run_id) and _all_asked(tx, run_id):
+        after_round(tx, run_id)
+        moved = True
     return moved
+
+
+def after_round(tx: Connection, run_id: str) -> None:
+    """Let the next round be planned, or the run finish where none is to come."""
+    for stage in ASKED:
+        runs.end_stage(tx, run_id, stage)
+    if jobs.release_later(tx, run_id):
+        runs.begin_stage(tx, run_id, "plan")
+    else:
+        begin(tx, run_id, "finish")
+
+
+def _all_asked(tx: Connection, run_id: str) -> bool:
+    """Whether a round was planned and everything has ended, and the run is not finishing yet."""
+    if jobs.exists(tx, run_id, ["finish"]) or not jobs.exists(tx, run_id, ["plan"]):
+        return False
+    return not jobs.exists(tx, run_id, STAGES[:-1], jobs.UNFINISHED)
 
 
 def _ended(tx: Connection, run_id: str, stage: str) -> bool:
@@ -129,53 +167,6 @@ def _ended(tx: Connection, run_id: str, stage: str) -> bool:
     if jobs.exists(tx, run_id, before, jobs.UNFINISHED):
         return False
     return stage != "harvest" or not jobs.exists(tx, run_id, [stage], ("failed",))
-
-
-def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
-    """Ask for one unit's explanation and store it, or why there is none. Raises what `ask` does."""
-    explanation = explanation_of(run, job.unit_id, lambda prompt, parse, repeat: ask(prompt, parse, job, repeat, None))
-    with ledger.write() as tx:
-        verdicts.add_explanation(tx, run.run_id, explanation)
-        jobs.finish(tx, run.run_id, job.job_key)
-
-
-def explanation_of(
-    run: Run, unit_id: str, ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]]
-) -> Explanation:
-    """A unit's explanation, or why there is none, from whoever `ask` reaches with a prompt, a parser and a repeat's number."""
-    material = explain.material(run.exemplars[unit_id], run.units[unit_id].max_activation)
-    first = explain.prompt(run.rubric, material, run.spec.explained_by.max_output_tokens)
-    refusals: list[str] = []
-    answer: Answer[str]
-    for attempt in range(explain.TRIES):
-        prompt = explain.ask_again(first, refusals)
-        answer = ask(prompt, lambda text: explain.parse(text, run.spec.explain.max_chars), attempt)
-        if answer.outcome is not Outcome.PARSE_FAILURE:
-            break
-        refusals.append(answer.reason)
-    return Explanation(unit_id, answer.outcome, answer.value or "", answer.reason, answer.call_key)
-
-
-def score_exemplar(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Mapping[str, Explanation]) -> None:
-    """Ask for one judgement and store it, scored or not. Raises what `ask` does."""
-    exemplar, explanation = run.exemplar(job), explanations.get(job.explanation_unit_id)
-
-    def store(tx: Connection, answer: Answer[tuple[int, str]]) -> None:
-        grade, reason = answer.value or (None, answer.reason)
-        judgement = Judgement(
-            job.exemplar_id, job.unit_id, Arm(job.arm), job.repeat, answer.outcome, grade, reason, answer.call_key
-        )
-        verdicts.add_judgement(tx, run.run_id, job.job_key, job.explanation_unit_id, judgement)
-        jobs.finish(tx, run.run_id, job.job_key)
-
-    if explanation is None or explanation.outcome is not Outcome.SCORED:
-        why = explanation.reason if explanation else "the unit was not explained"
-        with ledger.write() as tx:
-            store(tx, Answer(None, Outcome.NO_EXPLANATION, why, None))
-        return
-    window = MarkedText(exemplar.tokens, exemplar.mark)
-    prompt = score.prompt(run.rubric, ScoreMaterial(explanation.text, window), run.spec.judge.max_output_tokens)
-    ask(prompt, lambda text: score.parse(run.rubric, text), job, job.repeat, store)
 
 
 def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
@@ -189,19 +180,22 @@ def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
 
 def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write the run's files and report from the ledger, and return its summary."""
-    from autointerp import report, tables
+    from autointerp import evidence, report, tables
     from autointerp.summary import summarise
 
     run.folder.mkdir(parents=True, exist_ok=True)
     frames = tables.of_run(ledger, run)
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
+    again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
+    found = evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     summary = summarise(
         units=frames.units,
-        judgements=frames.judgements,
+        judgements=frames.main,
         exemplars=frames.exemplars,
         spec=run.spec,
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
+        evidence=found,
     )
     tables.write(frames, summary, run)
     report.write(run.folder)

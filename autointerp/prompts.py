@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from autointerp.judges.base import MarkedText
@@ -13,7 +15,7 @@ OPEN_MARK, CLOSE_MARK = "<<", ">>"
 _FORGED = str.maketrans({"<": "\uff1c", ">": "\uff1e", "/": "\uff0f"})
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if c not in (9, 10)} | {0x7F: "\u2421"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TAG = r"(?:text|explanation|activating|silent)\b"
+_TAG = r"(?:text|explanation|activating|silent|item)(?![^\W\d_])"
 _MARKS = re.compile("<<|>>")
 _FENCE = re.compile(rf"<(?=[^\w<>]*{_TAG})", re.IGNORECASE)
 _LEFT = re.compile(rf"^(?:[<>]+|[^\w<>]*/(?=[^\w<>]*{_TAG}))", re.IGNORECASE)
@@ -28,6 +30,13 @@ class ReplyUnusable(Exception):
         self.outcome = outcome
 
 
+class Repeated:
+    """Stands for the value of a key that a reply gives more than once: it has none."""
+
+    def __repr__(self) -> str:
+        return "given more than once"
+
+
 def harmless(text: str) -> str:
     """Text that can neither close a fence nor forge a mark: those characters become their full-width twins."""
     text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text.translate(_CONTROL))
@@ -35,14 +44,22 @@ def harmless(text: str) -> str:
 
 
 def show(window: MarkedText) -> str:
-    """The window as a judge reads it, the marked token between `<<` and `>>`.
+    """The window as a judge reads it, its marked token between `<<` and `>>`; of several, neighbours share one pair.
 
     Brackets that touch a mark are replaced too: they would lengthen it, or make a fence with it.
     """
-    before = harmless("".join(window.tokens[: window.mark]))
-    marked = harmless(window.tokens[window.mark])
-    after = harmless("".join(window.tokens[window.mark + 1 :]))
-    return f"{_forged(_RIGHT, before)}{OPEN_MARK}{_forged(_RIGHT, _forged(_LEFT, marked))}{CLOSE_MARK}{_forged(_LEFT, after)}"
+    marked = frozenset(window.marks or (window.mark,))
+    shown, after_mark = [], False
+    for is_marked, places in groupby(range(len(window.tokens)), key=marked.__contains__):
+        found = list(places)
+        text = harmless("".join(window.tokens[i] for i in found))
+        if is_marked or after_mark:
+            text = _forged(_LEFT, text)
+        if is_marked or found[-1] + 1 < len(window.tokens):
+            text = _forged(_RIGHT, text)
+        shown.append(f"{OPEN_MARK}{text}{CLOSE_MARK}" if is_marked else text)
+        after_mark = is_marked
+    return "".join(shown)
 
 
 def _forged(pattern: re.Pattern[str], text: str) -> str:
@@ -50,15 +67,25 @@ def _forged(pattern: re.Pattern[str], text: str) -> str:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The one JSON object of a reply, with or without a code fence around it. Raises `ReplyUnusable`."""
+    """The one JSON object of a reply, with or without a code fence around it. Raises `ReplyUnusable`.
+
+    The value of a key that an object gives more than once is `Repeated`.
+    """
     body = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())
     if not body.startswith("{"):
         raise ReplyUnusable(f"the reply is not a JSON object: {body[:80]!r}")
     try:
-        value, end = json.JSONDecoder().raw_decode(body)
+        value, end = json.JSONDecoder(object_pairs_hook=_once).raw_decode(body)
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
         why = getattr(error, "msg", type(error).__name__)
         raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[:80]!r}") from None
     if body[end:].strip():
         raise ReplyUnusable(f"text follows the JSON object: {body[end : end + 80]!r}")
     return dict(value)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found[key] = Repeated() if key in found else value
+    return found

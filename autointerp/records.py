@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
 """Features and neurons are compared; the others are controls: synthetic units, and features of what was never trained."""
@@ -19,8 +19,14 @@ class Arm(StrEnum):
     """The unit's exemplars under another unit's explanation: the floor."""
     BASE_RATE = "base_rate"
     """Windows in which the unit is silent, under its own explanation: how easily the explanation is earned."""
+    NEAR = "near"
+    """Planted units: windows that hold what the explanation names, but not at the mark."""
     VARIANT = "variant"
     """The main sample under a second explanation of the unit, made in another way."""
+
+
+SECOND = "second"
+"""Marks the judgements of a cascade's second judge."""
 
 
 class Outcome(StrEnum):
@@ -68,7 +74,7 @@ class Exemplar:
 
     exemplar_id: str
     unit_id: str
-    role: Literal["explain_top", "explain_spread", "explain_quiet", "score", "quiet", "top"]
+    role: Literal["explain_top", "explain_spread", "explain_quiet", "score", "quiet", "near", "top"]
     document: int
     position: int
     activation: float
@@ -92,6 +98,33 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Item:
+    """One thing to be judged: an exemplar under an explanation, with the key under which its judgement is stored."""
+
+    key: str
+    unit_id: str
+    exemplar_id: str
+    arm: Arm
+    repeat: int
+    explained_by: str
+    """Whose explanation is shown: a unit's id, or `UNIT#AID` for one made in another way."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one question of another scorer brought: plain JSON values in `answer`, None unless `outcome` is `scored`."""
+
+    scorer: str
+    unit_id: str
+    step: int
+    number: int
+    outcome: Outcome
+    answer: Any
+    reason: str
+    call_key: str | None
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One judge's verdict on one exemplar. `score` is None unless `outcome` is `scored`."""
 
@@ -103,3 +136,9 @@ class Judgement:
     score: int | None
     reason: str
     call_key: str | None
+    expected: float | None = None
+    """Mean grade by the judge's own probabilities, where they were asked for."""
+    judge: str = ""
+    """Empty for the spec's judge; `SECOND` for the one that grades again."""
+    asked_in: str = ""
+    """The job that asked of several items at once; empty where it asked of this one."""

@@ -168,6 +168,16 @@ class Score(Section):
     also: tuple[str, ...] = Field((), strict=False)
     """Other evaluations of the same units, by name: see `autointerp scorers`."""
 
+    @field_validator("also")
+    @classmethod
+    def _known_scorers(cls, also: tuple[str, ...]) -> tuple[str, ...]:
+        if also:
+            from autointerp.scorers import SCORERS
+
+            if unknown := [name for name in also if name not in SCORERS]:
+                raise ValueError(f"{unknown[0]!r} is no evaluation: use some of {', '.join(SCORERS)}")
+        return also
+
 
 class Controls(Section):
     """What is judged beside the result to tell what the result is worth. A judge cannot tell these items from the others."""
@@ -312,6 +322,11 @@ class Spec(Section):
                 f"harvest.window_tokens = {self.harvest.window_tokens} exceeds corpus.context_tokens ="
                 f" {self.corpus.context_tokens}: lower the first or raise the second"
             )
+        if self.score.ask == "logprobs" and self.score.per_call > 1:
+            raise ValueError(
+                f"score.per_call = {self.score.per_call} does not go with score.ask = logprobs, which reads one digit: ask for"
+                " grade, or one item a call"
+            )
         if self.corpus.context_tokens > self.corpus.max_tokens:
             raise ValueError(
                 f"corpus.context_tokens = {self.corpus.context_tokens} exceeds corpus.max_tokens ="
@@ -323,6 +338,12 @@ class Spec(Section):
     def explained_by(self) -> Judge:
         """The explainer: `explainer` where given, else `judge`."""
         return self.explainer or self.judge
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """All who are asked, each once."""
+        second = () if self.cascade is None else (self.cascade.judge,)
+        return tuple(dict.fromkeys((self.explained_by, self.judge, *second)))
 
     def identity(self) -> dict[str, Any]:
         """Every field that decides what the run finds, as JSON values; settings are left out."""

@@ -66,14 +66,18 @@ class Noise(NamedTuple):
 
 
 def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The judgements that have a grade, with `score` as float. Raises ValueError where outcome and score disagree."""
+    """The judgements that have a grade, with `score` as float: the mean by the judge's own probabilities where it gave them, else
+    the grade; `grade` is always that. Raises ValueError where outcome and score disagree.
+    """
     is_scored = judgements["outcome"].astype("object") == Outcome.SCORED.value
     if bool((is_scored != judgements["score"].notna()).any()):
         raise ValueError(
             "judgements: a row is scored without a score, or has a score and is unscored: rebuild the table"
         )
     rows = judgements.loc[is_scored]
-    return rows.assign(score=rows["score"].astype("float64"))
+    grade = rows["score"].astype("float64")
+    expected = rows["expected"].astype("float64").fillna(grade) if "expected" in rows else grade
+    return rows.assign(score=expected, grade=grade)
 
 
 def cell_means(judgements: pd.DataFrame, grades: Sequence[int] = ()) -> pd.DataFrame:
@@ -82,7 +86,7 @@ def cell_means(judgements: pd.DataFrame, grades: Sequence[int] = ()) -> pd.DataF
     Repeats of an exemplar are averaged first, so an exemplar counts once however often it was judged.
     """
     rows = scored_rows(judgements)
-    shares = {f"share_{g}": (rows["score"] == g).astype("float64") for g in grades}
+    shares = {f"share_{g}": (rows["grade"] == g).astype("float64") for g in grades}
     rows = rows.assign(mean=rows["score"], **shares)
     columns = ["mean", *shares]
     items = rows.groupby(["unit_id", "arm", "bin", "exemplar_id"])[columns].mean()
@@ -228,7 +232,7 @@ def repeat_noise(judgements: pd.DataFrame) -> Noise | None:
     items = items.loc[items["size"] > 1]
     if not len(items):
         return None
-    same = rows.groupby([*keys, "score"]).size()
+    same = rows.groupby([*keys, "grade"]).size()
     agreeing = (same * (same - 1)).groupby(level=keys).sum().reindex(items.index)
     flips = 1 - agreeing / (items["size"] * (items["size"] - 1))
     return Noise(len(items), float(flips.mean()), math.sqrt(float(items["var"].mean())))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from autointerp import rounding, stats
 from autointerp.cautions import cautions
+from autointerp.evidence import reasons_to_withhold
 from autointerp.records import Arm, Outcome
 from autointerp.spec import Spec
 
@@ -34,6 +35,7 @@ def summarise(
     spec: Spec,
     rubric_levels: Sequence[int],
     facts: Mapping[str, Any],
+    evidence: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All of `summary.json`, as plain JSON values without NaN.
 
@@ -44,7 +46,8 @@ def summarise(
     """
     _check(units, judgements, rubric_levels, spec, facts)
     # Sums of floats depend on their order in the last bit: figures must not depend on the order of rows.
-    units = units.sort_values("unit_id", ignore_index=True)
+    units = units.loc[units["kind"].isin(KINDS)].sort_values("unit_id", ignore_index=True)
+    judgements = judgements.loc[judgements["kind"].isin(KINDS) & (judgements["arm"] != Arm.VARIANT.value)]
     options: dict[str, Any] = {"confidence": spec.report.confidence, "resamples": spec.report.resamples}
     options["seed"] = spec.units.seed
     scores = stats.unit_scores(judgements, units)
@@ -57,6 +60,7 @@ def summarise(
     share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
     shares = {kind: _main_unscored_share(scores, kind) for kind in KINDS}
     reasons = withheld_reasons(denominator, share, shares, spec)
+    reasons += reasons_to_withhold(evidence) if evidence else []
     noise = stats.repeat_noise(judgements)
     zeroed = scores["mean_score"].fillna(min(rubric_levels))
     summary: dict[str, Any] = {
@@ -81,6 +85,7 @@ def summarise(
         "main_unscored_share": shares,
         "controls": _controls(judgements, scores, options),
         "repeats": noise._asdict() if noise else None,
+        "evidence": evidence,
     }
     if summary["studies"] is not None:
         studied = summary["studies"]["rounding"]

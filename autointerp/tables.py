@@ -13,38 +13,53 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from autointerp import studies
-from autointerp.ledger import Ledger, calls, runs, verdicts
-from autointerp.records import Exemplar, Outcome, Unit
+from autointerp import cascade, studies
+from autointerp.ledger import Ledger, calls, labels, runs, verdicts
+from autointerp.planting import with_controls
+from autointerp.records import SECOND, Exemplar, Outcome, Unit
 
 if TYPE_CHECKING:
     from autointerp.pipeline import Run
 
 PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
 JUDGEMENT_COLUMNS = [
-    "exemplar_id", "unit_id", "kind", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "call_key",
+    "exemplar_id", "unit_id", "kind", "arm", "bin", "judge", "repeat", "outcome", "score", "expected", "reason", "call_key",
     "explanation_unit_id",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A run as tables: a row a unit, an exemplar, a judgement."""
+    """A run as tables: a row a unit, an exemplar, a judgement; controls among them, and a second judge's judgements."""
 
     units: pd.DataFrame
     exemplars: pd.DataFrame
     judgements: pd.DataFrame
+    explanations: Mapping[str, str]
+    """Every explanation by its key, those made with another aid too."""
+    second: str | None
+    """The second judge's name."""
+
+    @property
+    def main(self) -> pd.DataFrame:
+        """The judgements of the spec's own judge."""
+        return self.judgements if self.second is None else self.judgements.loc[~self.judgements["again"]]
+
+    @property
+    def again(self) -> pd.DataFrame:
+        """The judgements of the second judge."""
+        return self.judgements.loc[self.judgements["again"]]
 
 
-def read_units(path: Path) -> list[Unit]:
-    """The harvest's units as records."""
+def units_of(table: pd.DataFrame) -> list[Unit]:
+    """A table's units as records."""
     names = [field.name for field in dataclasses.fields(Unit)]
-    return [Unit(**_named(row)) for row in pd.read_parquet(path)[names].to_dict("records")]
+    return [Unit(**_named(row)) for row in table[names].to_dict("records")]
 
 
-def read_exemplars(path: Path) -> list[Exemplar]:
-    """The harvest's exemplars as records."""
-    rows = [_named(row) for row in pd.read_parquet(path).to_dict("records")]
+def exemplars_of(table: pd.DataFrame) -> list[Exemplar]:
+    """A table's exemplars as records."""
+    rows = [_named(row) for row in table.to_dict("records")]
     for row in rows:
         row["tokens"] = tuple(row["tokens"])
         row["token_activations"] = tuple(float(a) for a in row["token_activations"])
@@ -55,31 +70,60 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     """A run's tables as they stand in the ledger, finished or not."""
     from autointerp.stats import unit_scores
 
-    exemplars = pd.read_parquet(run.harvest / "exemplars.parquet")
-    units = pd.read_parquet(run.harvest / "units.parquet")
+    units, exemplars = with_controls(run.harvest, run.spec)
+    units = units.drop(columns="given")
     with ledger.read() as tx:
         explanations = verdicts.explanations_of(tx, run.run_id)
         rows = verdicts.judgement_rows(tx, run.run_id)
-    judgements = _judgements(rows, units, exemplars, run.spec.judge.model)
+    second = run.spec.cascade.judge.model if run.spec.cascade else None
+    judgements = _judgements(rows, units, exemplars, run.spec.judge.model, second)
     said = {u: e.text if e.outcome is Outcome.SCORED else None for u, e in explanations.items()}
     units["explanation"] = pd.array([said.get(u) for u in units["unit_id"]], dtype="string")
     outcomes = [explanations[u].outcome.value if u in explanations else None for u in units["unit_id"]]
     units["explanation_outcome"] = pd.array(outcomes, dtype="string")
-    scores = unit_scores(judgements, units)
+    scores = unit_scores(judgements.loc[~judgements["again"]], units)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
-    return Frames(units, exemplars, judgements)
+    return Frames(units, exemplars, judgements, {key: text for key, text in said.items() if text}, second)
 
 
-def _judgements(rows: list[dict[str, Any]], units: pd.DataFrame, exemplars: pd.DataFrame, judge: str) -> pd.DataFrame:
+def _judgements(
+    rows: list[dict[str, Any]], units: pd.DataFrame, exemplars: pd.DataFrame, judge: str, second: str | None
+) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if frame.empty:
         frame = pd.DataFrame(columns=["run_id", "job_key", *JUDGEMENT_COLUMNS])
     frame["kind"] = frame["unit_id"].map(units.set_index("unit_id")["kind"])
     frame["bin"] = frame["exemplar_id"].map(exemplars.set_index("exemplar_id")["bin"]).astype("int64")
-    frame["judge"] = judge
+    frame["again"] = (frame["judge"] == SECOND).astype("bool")
+    frame["judge"] = frame["judge"].map({"": judge, SECOND: second})
     frame["score"] = frame["score"].astype("Int64")
-    return frame[JUDGEMENT_COLUMNS]
+    frame["expected"] = frame["expected"].astype("float64")
+    return frame[[*JUDGEMENT_COLUMNS, "again"]]
+
+
+def again_of(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
+    """The second judge's judgements, each with the stratum and probability that it was drawn with; None where there is none such."""
+    if run.spec.cascade is None:
+        return None
+    columns = ["exemplar_id", "arm", "explanation_unit_id"]
+    drawn = [
+        (d.item.exemplar_id, str(d.item.arm), d.item.explained_by, d.stratum, d.probability)
+        for d in cascade.design(ledger, run)
+    ]
+    return frames.again.merge(pd.DataFrame(drawn, columns=[*columns, "stratum", "probability"]), on=columns)
+
+
+def labels_of(ledger: Ledger, run: Run) -> pd.DataFrame | None:
+    """People's grades: a row an item of their sample and rater, and one without rater for an item that nobody graded; None where no
+    sample was drawn."""
+    with ledger.read() as tx:
+        items, said = labels.items(tx, run.run_id), labels.of_run(tx, run.run_id)
+    if not items:
+        return None
+    design = pd.DataFrame([dataclasses.asdict(item) for item in items])
+    given = pd.DataFrame(said, columns=[*design.columns, "rater", "score"])[["number", "rater", "score"]]
+    return design.merge(given, on="number", how="left")
 
 
 def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
@@ -126,7 +170,7 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
 def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
     """Leave the contract's data files in the run's folder, each written whole or not at all."""
     for name in ("units", "exemplars", "judgements"):
-        table: pd.DataFrame = getattr(frames, name)
+        table: pd.DataFrame = getattr(frames, name).drop(columns="again", errors="ignore")
         _replace(run.folder / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
     _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))

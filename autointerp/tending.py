@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, RowMapping
@@ -163,7 +162,7 @@ def _let_go(ledger: Ledger, row: RowMapping) -> None:
 def _settle(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | JudgeError) -> None:
     """Write down one item's outcome, and take its job on from there. Raises `MustStop`."""
     if isinstance(outcome, Reply):
-        settling = _Settling(batcher, item, replace(outcome, text=storable(outcome.text)))
+        settling = _Settling(batcher, item, storable(outcome))
         try:
             batcher.walk(job, settling)
         except StillOpen:

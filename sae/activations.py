@@ -41,7 +41,7 @@ class Block(Protocol):
         """The largest activation (u,) at a counted token."""
 
     def above(self, bound: Tensor) -> Events:
-        """Active events of counted tokens whose activation exceeds their unit's bound (u,)."""
+        """Active events of counted tokens whose activation exceeds their unit's bound (u,), unit after unit, column after column."""
 
     def at(self, unit: Tensor, column: Tensor) -> Tensor:
         """Activations (n,) of units of this block at counted columns."""

@@ -104,7 +104,9 @@ class BottomK:
         if n > len(self._free):
             old = len(self._windows)
             more = max(n - len(self._free), old // 2)
-            self._windows = torch.cat([self._windows, self._windows.new_zeros((more, self._windows.shape[1]))])
+            grown = self._windows.new_empty((old + more, self._windows.shape[1]))
+            grown[:old] = self._windows
+            self._windows = grown
             fresh = torch.arange(old, old + more, dtype=torch.int32, device=self._free.device)
             self._free = torch.cat([self._free, fresh])
         claimed, self._free = self._free[:n], self._free[n:]
@@ -136,3 +138,19 @@ def lowest(group: Tensor, priority: Tensor, token: Tensor, k: Tensor | int) -> T
     one a group."""
     order, group = ranked(group, priority, token)
     return order.index_select(0, where(leading(group, k if isinstance(k, int) else k.index_select(0, group))))
+
+
+def hopeful(group: Tensor, priority: Tensor, k: Tensor, latest: Tensor) -> Tensor:
+    """Indices of rows among which are the k lowest of each group, and few others; `k` and `latest` (g,) are the groups'.
+
+    Priorities are even from LOWEST to their group's `latest`, so that of n rows the k-th is expected at k/n of the way. A group
+    that has fewer than k rows as early as a little after that is taken whole.
+    """
+    n = torch.bincount(group, minlength=len(k))
+    share = (k + 2 * k.sqrt() + 2) / n
+    bound = torch.where(share < 1, LOWEST + share * (latest.double() - LOWEST), HIGHEST).to(torch.int32)
+    early = where(priority <= bound.index_select(0, group))
+    short = torch.bincount(group.index_select(0, early), minlength=len(k)) < torch.minimum(n, k)
+    if not bool(short.any()):
+        return early
+    return where(priority <= torch.where(short, HIGHEST, bound).index_select(0, group))

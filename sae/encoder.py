@@ -6,6 +6,7 @@ time; topk and groupmax have to compute all, and do so for a few tokens at a tim
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -22,6 +23,8 @@ _TILE_TOKENS = 64
 """Fewest tokens whose pre-activations are computed together, however wide the dictionary."""
 _SPARSE_UNITS = 4096
 """Units in a sparse block."""
+_CHUNK = 16
+"""Pre-activations of a token whose maximum is looked at before they are, where the k largest are wanted."""
 
 
 class FeatureEncoder:
@@ -78,9 +81,12 @@ class FeatureEncoder:
     def _active(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Active events of the chosen features: `position in units * N + column`, ascending, and activation."""
         tokens = max(_TILE_TOKENS, _TILE_ELEMENTS.get(x.device.type, 1 << 24) // len(self._W_enc))
+        kind = torch.bfloat16 if self._shortlist else torch.float32
+        # One tile for all: fresh memory costs a CPU a tenth of the product that is written to it.
+        tile = torch.empty((min(tokens, len(x)), len(self._W_enc)), dtype=kind, device=x.device)
         keys, values = [], []
         for start in range(0, len(x), tokens):
-            value, feature = self._largest(x[start : start + tokens])
+            value, feature = self._largest(x[start : start + tokens], tile)
             value, number = value * self._norm[feature], self._number[feature]
             row, which = ((value > 0) & (number >= 0)).nonzero(as_tuple=True)
             keys.append(number[row, which] * len(x) + row + start)
@@ -88,18 +94,47 @@ class FeatureEncoder:
         key, order = torch.cat(keys).sort()
         return key, torch.cat(values)[order]
 
-    def _largest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and indices, each (n, k), of the features that rows of x (n, d_in) activate."""
+    def _largest(self, x: Tensor, tile: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and indices, each (n, k), of the features that rows of x (n, d_in) activate; `tile` is written over."""
+        z, k = tile[: len(x)], self._dictionary.k or 0
         if not self._shortlist:
-            return self._dictionary.largest(torch.addmm(self._b_enc, x, self._W_enc.T))
-        k = self._dictionary.k or 0
+            torch.addmm(self._b_enc, x, self._W_enc.T, out=z)
+            if self._dictionary.activation == "groupmax":
+                return self._dictionary.largest(z)
+            feature = top(z, k)
+            return z.gather(1, feature).relu_(), feature
         x_one = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).bfloat16()
-        listed = min(len(self._W_enc), k + max(16, k // 2))
-        feature = (x_one @ self._rounded.T).topk(listed, dim=1, sorted=False).indices
-        rows = self._W_enc.index_select(0, feature.flatten()).view(*feature.shape, -1)
-        z = torch.bmm(rows, x.unsqueeze(2)).squeeze(2) + self._b_enc[feature]
-        value, place = z.topk(k, dim=1, sorted=False)
+        torch.mm(x_one, self._rounded.T, out=z)
+        feature = top(z, min(len(self._W_enc), k + max(16, k // 2)))
+        exact = _products(x, self._W_enc, feature) + self._b_enc[feature]
+        value, place = exact.topk(k, dim=1, sorted=False)
         return value.relu_(), feature.gather(1, place)
+
+
+def top(z: Tensor, k: int) -> Tensor:
+    """Indices (n, k) of the k largest of each row of z (n, d), in no order. They are all within the k chunks of largest maximum."""
+    n, d = z.shape
+    if d % _CHUNK or d < 2 * k * _CHUNK:
+        return z.topk(k, dim=1, sorted=False).indices
+    # A chunk's columns stand d / _CHUNK apart, so that whole rows are compared.
+    chunk = z.view(n, _CHUNK, -1).amax(dim=1).topk(k, dim=1, sorted=False).indices
+    column = (chunk.unsqueeze(2) + torch.arange(0, d, d // _CHUNK, device=z.device)).flatten(1)
+    return column.gather(1, z.gather(1, column).topk(k, dim=1, sorted=False).indices)
+
+
+def _products(x: Tensor, W: Tensor, feature: Tensor) -> Tensor:
+    """x (n, d_in) times those rows of W that `feature` (n, m) names, (n, m)."""
+    if x.device.type != "cpu":
+        return torch.bmm(W.index_select(0, feature.flatten()).view(*feature.shape, -1), x.unsqueeze(2)).squeeze(2)
+    # Six times faster on a CPU, for no row is copied.
+    rows = torch.arange(0, feature.numel() + 1, feature.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its sparse matrices a beta
+        wanted = torch.sparse_csr_tensor(
+            rows, feature.flatten(), x.new_zeros(feature.numel()), (len(x), len(W)), check_invariants=False
+        )
+        products: Tensor = torch.sparse.sampled_addmm(wanted, x, W.T, beta=0.0)
+    return products.values().view(feature.shape)
 
 
 class NeuronEncoder:

@@ -11,8 +11,10 @@ changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +109,7 @@ class UnitReader:
     """Reads the activations of chosen units, `units[j]` being unit j of the sketch, from the values at `hook_points`."""
 
     def __init__(self, subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey]) -> None:
-        self.subject, self.dictionary = subject, dictionary
+        self.subject, self.dictionary, self.units = subject, dictionary, tuple(units)
         self.hook_point = dictionary.hook_point
         self.neuron_hook_point = subject.neuron_hook_point(self.hook_point)
         features = [(j, unit.index) for j, unit in enumerate(units) if unit.kind == "feature"]
@@ -177,13 +179,30 @@ def read_shard(
     """
     if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
         raise ValueError("readings of one pass share a subject and batch_tokens")
+    hook_points = sorted(set().union(*(r.reader.hook_points for r in readings)))
+    chosen = [batch for rows in shard for batch in batches(corpus, rows, readings[0].plan.batch_tokens)]
     done = 0
-    for rows in shard:
-        for chosen in batches(corpus, rows, readings[0].plan.batch_tokens):
-            _read_batch(readings, corpus, chosen)
-            done += int(corpus.contexts["length"][chosen].sum())
-            if progress:
-                progress(done)
+    run = partial(run_contexts, readings[0].reader.subject, corpus, hook_points=hook_points)
+    for batch, (values, text) in zip(chosen, _ahead(run, chosen), strict=True):
+        _read_batch(readings, corpus, batch, values, text)
+        done += int(corpus.contexts["length"][batch].sum())
+        if progress:
+            progress(done)
+
+
+def _ahead(
+    run: Callable[[np.ndarray], tuple[dict[str, Tensor], Tensor]], chosen: Iterable[np.ndarray]
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """`run` of each batch in turn, begun while the one before is taken in: little of a sketch's work occupies more than one core."""
+    with ThreadPoolExecutor(1) as thread:
+        last: Future[tuple[dict[str, Tensor], Tensor]] | None = None
+        for batch in chosen:
+            coming = thread.submit(run, batch)
+            if last:
+                yield last.result()
+            last = coming
+        if last:
+            yield last.result()
 
 
 def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
@@ -198,23 +217,25 @@ def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.
 
 
 @torch.inference_mode()
-def _read_batch(readings: Sequence[Reading], corpus: Corpus, rows: np.ndarray) -> None:
-    subject = readings[0].reader.subject
-    values, text = _run(subject, corpus, rows, sorted(set().union(*(r.reader.hook_points for r in readings))))
+def _read_batch(
+    readings: Sequence[Reading], corpus: Corpus, rows: np.ndarray, values: Mapping[str, Tensor], text: Tensor
+) -> None:
+    device = text.device
     info = corpus.contexts[rows]
     length, *where = (
-        torch.as_tensor(info[name].astype(np.int64), device=subject.device)
+        torch.as_tensor(info[name].astype(np.int64), device=device)
         for name in ("length", "document", "position", "offset")
     )
-    column = torch.cat([torch.arange(int(n), device=subject.device) for n in info["length"]])
+    column = torch.cat([torch.arange(int(n), device=device) for n in info["length"]])
     for reading in readings:
         norms = values[reading.reader.hook_point].norm(dim=1)
-        _check_finite(norms[text], reading.reader.hook_point)
+        check_finite(norms[text], reading.reader.hook_point)
         counted = text & (norms <= reading.limit) & (column >= reading.plan.skip_positions)
         reading.sketch.update(Batch(counted, length, *where), reading.reader.blocks(values, counted))
 
 
-def _run(
+@torch.inference_mode()
+def run_contexts(
     subject: Subject, corpus: Corpus, rows: np.ndarray, hook_points: Sequence[str]
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Values (N, width) of the contexts' tokens, without BOS and padding, and which of the tokens are text (N,)."""
@@ -236,16 +257,16 @@ def norm_limit(reader: UnitReader, corpus: Corpus, plan: HarvestPlan) -> float:
     SmolLM2's first position has 150 times the median norm; a few such tokens would fill every unit's top bin.
     """
     drawn = np.random.default_rng([plan.seed, 3]).permutation(len(corpus.contexts))[:32]
-    values, text = _run(reader.subject, corpus, np.sort(drawn), [reader.hook_point])
+    values, text = run_contexts(reader.subject, corpus, np.sort(drawn), [reader.hook_point])
     kept = values[reader.hook_point].norm(dim=1)[text]
     if not len(kept):
         raise SaeError(NOTHING_COUNTED)
-    _check_finite(kept, reader.hook_point)
+    check_finite(kept, reader.hook_point)
     return float(kept.median()) * plan.max_norm_ratio
 
 
-def _check_finite(norms: Tensor, hook_point: str) -> None:
-    """Such tokens would never be counted, and units would look dead that nobody could read."""
+def check_finite(norms: Tensor, hook_point: str) -> None:
+    """Raise `SaeError` for values that no token would be counted by: units would look dead that nobody could read."""
     if not bool(norms.isfinite().all()):
         raise SaeError(
             f"the subject computes NaN or infinite values at {hook_point}: mend its weights, or raise subject.precision to float32"

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from sae.activations import CELLS, Block, Events, expand, where
-from sae.bottomk import HIGHEST, LOWEST, BottomK, Rows, lowest
+from sae.bottomk import HIGHEST, LOWEST, BottomK, Rows, hopeful, leading, lowest
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
@@ -33,6 +33,8 @@ LANES = INTERVALS + 1
 """Lane 0 holds events of activation zero, lanes 1..INTERVALS the fine intervals, for each side."""
 EXPLAIN, JUDGE = 0, 1
 """The two sides that documents are split into."""
+_CROWDED = 4
+"""Events a lane, on average, above which it pays to leave most of them out before the rest are sorted."""
 _FAINTEST = -100
 """Exponent of a unit that was never active; its reciprocal still fits in float32."""
 _TURN = 1 << 32
@@ -184,6 +186,12 @@ class Sketch:
         group = head * LANES + self._lane(unit, events.value)
         priority = places.token.index_select(0, events.column) + self._offset.index_select(0, unit)
         may = where(priority <= self.events.admits.index_select(0, group))
+        if len(may) > _CROWDED * len(block.units) * 2 * LANES:
+            k, latest = (
+                each.view(-1, 2 * LANES)[block.units].flatten() for each in (self.events.k, self.events.admits)
+            )
+            within = group + (events.unit - unit) * 2 * LANES
+            may = may[hopeful(within[may], priority[may], k, latest)]
         events, head, group, priority = events.take(may), head[may], group[may], priority[may]
         keep = lowest(group, priority, places.ordinal.index_select(0, events.column), self.events.k)
         if self._add(self.events, block, places, events.take(keep), head[keep], priority[keep]):
@@ -193,10 +201,12 @@ class Sketch:
         """The strongest event of each context, its first where several are alike."""
         high = self._high.index_select(0, block.units)
         active = active.take(where(active.value > high.index_select(0, active.unit)))
+        n_contexts = len(places.batch.length)
+        group = active.unit * n_contexts + places.context.index_select(0, active.column)
+        most = active.value.new_zeros(len(block.units) * n_contexts).scatter_reduce_(0, group, active.value, "amax")
+        best = where(active.value == most.index_select(0, group))
+        active = active.take(best[where(leading(group[best], 1))])
         rank = -active.value.view(torch.int32)
-        group = active.unit * len(places.batch.length) + places.context.index_select(0, active.column)
-        best = lowest(group, rank, active.column, 1)
-        active, rank = active.take(best), rank[best]
         head = 2 * block.units.index_select(0, active.unit) + places.side.index_select(0, active.column)
         may = where(rank <= self.tops.admits.index_select(0, head))
         if self._add(self.tops, block, places, active.take(may), head[may], rank[may]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
@@ -95,19 +96,10 @@ class Subject:
         With `edit`, the pass runs with `edit(value at reads)` as the value of `writes`, which is `reads` if left out: float32
         (B, T, width of reads) to a new (B, T, width of writes). Raises `SubjectError` as `run` does, and without an output head.
         """
-        if self.headless:
-            raise SubjectError(
-                f"subject {self.name} lacks {self.headless}, without which it has no loss: download it again"
-            )
+        self._need_head()
         editing: AbstractContextManager[Any] = nullcontext()
         if edit is not None and reads is not None:
-            kind, layer = parse(writes or reads)
-            source, place = self._site(reads), self._site(writes or reads)
-            stream = None
-            if kind == "resid_mid":  # a residual connection goes round the MLP: the block's output has to move as well
-                self._site(f"mlp_out.{layer}")
-                stream = self.blocks[layer]
-            editing = hooks.editing(source, place, edit, tokens.shape, stream)
+            editing = self.editing(reads, edit, tokens.shape, writes=writes)
         tokens = tokens.to(self.device)
         with editing, self._arithmetic():
             logits = self.model(input_ids=tokens, use_cache=False).logits
@@ -116,6 +108,42 @@ class Subject:
             for row, ids in zip(logits, tokens, strict=True)
         ]
         return torch.stack(rows)
+
+    @torch.no_grad()
+    def next_logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, vocabulary), float32, of what follows token ids (B, T), and a cache of all that was read.
+
+        With `cache`, the ids go on from what it holds. It is None for models that keep none: give those the whole text each
+        time. Raises `SubjectError` without an output head.
+        """
+        self._need_head()
+        known: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
+        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+            known["logits_to_keep"] = 1
+        with self._arithmetic():
+            out = self.model(input_ids=tokens.to(self.device), use_cache=True, **known)
+        return out.logits[:, -1].float(), getattr(out, "past_key_values", None)
+
+    def editing(
+        self, reads: str, edit: Callable[[Tensor], Tensor], shape: Sequence[int], *, writes: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Within the block, passes over tokens of `shape` (B, T) run with `edit(value at reads)` as the value of `writes`.
+
+        `writes` is `reads` if left out; see `sae.hooks.editing`. Raises `SubjectError` as `width` does.
+        """
+        kind, layer = parse(writes or reads)
+        source, place = self._site(reads), self._site(writes or reads)
+        stream = None
+        if kind == "resid_mid":  # a residual connection goes round the MLP: the block's output has to move as well
+            self._site(f"mlp_out.{layer}")
+            stream = self.blocks[layer]
+        return hooks.editing(source, place, edit, shape, stream)
+
+    def _need_head(self) -> None:
+        if self.headless:
+            raise SubjectError(
+                f"subject {self.name} lacks {self.headless}, without which it predicts nothing and has no loss: download it again"
+            )
 
     @torch.no_grad()
     def _read(self, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:

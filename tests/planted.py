@@ -25,7 +25,16 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from autointerp.judges.base import ExplainMaterial, Prompt, Reply, ScoreMaterial, Usage
+from autointerp.judges.base import (
+    ExplainMaterial,
+    GroupMaterial,
+    Material,
+    Prompt,
+    Reply,
+    ScoreMaterial,
+    TaskMaterial,
+    Usage,
+)
 from autointerp.spec import Spec, parse
 from sae.sources import clean
 
@@ -268,21 +277,34 @@ class PlantedJudge:
         pass
 
     def ask(self, prompt: Prompt) -> Reply:
+        if prompt.choices:
+            return digit(answer(prompt.material)["grade"])
         return Reply(json.dumps(answer(prompt.material)), "complete", Usage(), "planted")
+
+
+def digit(grade: int) -> Reply:
+    """A sure judge's reply of one digit."""
+    probabilities = {str(g): 0.97 if g == grade else 0.01 for g in range(4)}
+    return Reply(str(grade), "complete", Usage(), "planted", probabilities=probabilities)
 
 
 class SwappedJudge(PlantedJudge):
     """Explains every unit as a concept that it does not answer to."""
 
     def ask(self, prompt: Prompt) -> Reply:
-        if isinstance(prompt.material, ScoreMaterial):
+        if not isinstance(prompt.material, ExplainMaterial):
             return super().ask(prompt)
         seen = {known[0] for w in prompt.material.activating if (known := strength(marked_word(w.tokens, w.mark)))}
         wrong = next(concept for concept in CONCEPTS if concept not in seen)
         return Reply(json.dumps({"explanation": f"words about a {wrong}"}), "complete", Usage(), "planted")
 
 
-def answer(material: ExplainMaterial | ScoreMaterial) -> dict[str, Any]:
+def answer(material: Material) -> dict[str, Any]:
+    """The true answer to a question; to one about several items, that to each."""
+    if isinstance(material, GroupMaterial):
+        return {str(number): answer(item) for number, item in enumerate(material.items, 1)}
+    if isinstance(material, TaskMaterial):
+        raise NotImplementedError(material.task)
     if isinstance(material, ScoreMaterial):
         word = marked_word(material.window.tokens, material.window.mark)
         return {"reason": f"the marked word is {word}", "grade": grade(material.explanation, word)}

@@ -207,12 +207,9 @@ class Desk:
             return "errored", _line(protocol, entry, answer) if protocol == "responses" else {
                 "result": {"type": "errored", "error": {**answer, "request_id": None}}
             }
-        system, user, schema = wire.read_request(protocol, body)
-        text = wire.spoil(fault, json.dumps(self.owner.brain(system, user, schema), ensure_ascii=False))
-        self.owner.bill(entry, system, wire.count_input(system, user, schema), wire.tokens(text) + 3)
+        reply = self.owner.reply(protocol, body, entry)
         entry.delivered = True
         self.owner.write(entry)
-        reply = wire.BODIES[protocol](str(body["model"]), text, fault, entry)
         if protocol == "responses":
             return "succeeded", _line(protocol, entry, reply)
         return "succeeded", {"result": {"type": "succeeded", "message": reply}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import lru_cache
 from typing import Any, Protocol
@@ -43,9 +44,13 @@ ERRORS: dict[str, tuple[int, str, str | None, str, str | None, str]] = {
 }  # fmt: skip
 _KEYS = {
     "anthropic": {"model", "max_tokens", "system", "messages", "output_config", "thinking"},
-    "responses": {"model", "instructions", "input", "text", "reasoning", "max_output_tokens", "store", "temperature"},
-    "chat": {"model", "messages", "max_tokens", "temperature", "response_format"},
-}
+    "responses": {
+        "model", "instructions", "input", "text", "reasoning", "max_output_tokens", "store", "temperature", "include", "top_logprobs",
+        "prompt_cache_key", "prompt_cache_options",
+    },
+    "chat": {"model", "messages", "max_tokens", "temperature", "response_format", "logprobs", "top_logprobs"},
+}  # fmt: skip
+_BY_BREAKPOINT = re.compile(r"gpt-(5\.[6-9]|[6-9])")
 _PIECE = re.compile(r"\s?[^\W\d_]+|\s?\d+|\s+|.", re.DOTALL)
 
 
@@ -56,17 +61,43 @@ def tokens(text: str) -> int:
 
 
 def read_request(protocol: str, body: Json) -> tuple[str, str, Json]:
-    """System prompt, question and schema of a request."""
+    """System prompt, question and schema of a request; the schema is empty where plain text is asked for."""
     if protocol == "anthropic":
         system = "".join(block["text"] for block in body["system"])
         return system, body["messages"][0]["content"], body["output_config"]["format"]["schema"]
     if protocol == "responses":
-        return body["instructions"], body["input"], body["text"]["format"]["schema"]
-    return (
-        body["messages"][0]["content"],
-        body["messages"][1]["content"],
-        body["response_format"]["json_schema"]["schema"],
-    )
+        schema = body["text"]["format"]["schema"] if "text" in body else {}
+        if "instructions" in body:
+            return body["instructions"], body["input"], schema
+        return body["input"][0]["content"][0]["text"], body["input"][1]["content"], schema
+    schema = body["response_format"]["json_schema"]["schema"] if "response_format" in body else {}
+    return body["messages"][0]["content"], body["messages"][1]["content"], schema
+
+
+def cacheable(protocol: str, body: Json, system: str, user: str) -> str:
+    """What of a request a later one may find in the cache again.
+
+    The instructions, but of OpenAI's models since GPT-5.6 what ends at a breakpoint, which by default is all of the request.
+    """
+    if protocol != "responses" or not _BY_BREAKPOINT.match(str(body["model"])):
+        return system
+    if any("prompt_cache_breakpoint" in block for block in _blocks(body)):
+        return system
+    return "" if (body.get("prompt_cache_options") or {}).get("mode") == "explicit" else system + user
+
+
+def _blocks(body: Json) -> list[Json]:
+    messages = body["input"] if isinstance(body.get("input"), list) else []
+    return [block for message in messages if isinstance(message["content"], list) for block in message["content"]]
+
+
+def logprobs(text: str, probabilities: Json) -> list[Json]:
+    """The tokens of a reply of one token, in OpenAI's form."""
+    top = [
+        {"token": token, "logprob": math.log(p), "bytes": list(token.encode())} for token, p in probabilities.items()
+    ]
+    said = next((entry for entry in top if entry["token"] == text), {"token": text, "logprob": -20.0, "bytes": []})
+    return [{**said, "top_logprobs": top}]
 
 
 def count_input(system: str, user: str, schema: Json) -> int:
@@ -107,7 +138,7 @@ def spoil(fault: str | None, text: str) -> str:
     return "I cannot help with that." if fault == "refusal" else text
 
 
-def _message(model: str, text: str, fault: str | None, entry: Counted) -> Json:
+def _message(model: str, text: str, fault: str | None, entry: Counted, _tokens: list[Json] | None) -> Json:
     stop = {"truncated": "max_tokens", "refusal": "refusal"}.get(str(fault), "end_turn")
     usage = {
         "input_tokens": entry.input_tokens,
@@ -130,9 +161,10 @@ def _openai_usage(entry: Counted, names: tuple[str, str]) -> Json:
     return {**counts, f"{names[0]}_details": details}
 
 
-def _response(model: str, text: str, fault: str | None, entry: Counted) -> Json:
+def _response(model: str, text: str, fault: str | None, entry: Counted, tokens: list[Json] | None) -> Json:
     refused = {"type": "refusal", "refusal": text}
-    part = refused if fault == "refusal" else {"type": "output_text", "text": text, "annotations": []}
+    said = {"type": "output_text", "text": text, "annotations": []} | ({"logprobs": tokens} if tokens else {})
+    part = refused if fault == "refusal" else said
     cut = fault == "truncated"
     return {
         "id": f"resp_{entry.number}", "object": "response", "created_at": 0, "model": model, "error": None,
@@ -143,13 +175,14 @@ def _response(model: str, text: str, fault: str | None, entry: Counted) -> Json:
     }  # fmt: skip
 
 
-def _completion(model: str, text: str, fault: str | None, entry: Counted) -> Json:
+def _completion(model: str, text: str, fault: str | None, entry: Counted, tokens: list[Json] | None) -> Json:
     refused = fault == "refusal"
     message = {"role": "assistant", "content": None if refused else text, "refusal": text if refused else None}
-    reason = "length" if fault == "truncated" else "stop"
+    reason = "length" if tokens or fault == "truncated" else "stop"
+    logprobs = {"logprobs": {"content": tokens}} if tokens else {}
     return {
         "id": f"chatcmpl_{entry.number}", "object": "chat.completion", "created": 0, "model": model,
-        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
+        "choices": [{"index": 0, "finish_reason": reason, "message": message, **logprobs}],
         "usage": _openai_usage(entry, ("prompt_tokens", "completion_tokens")),
     }  # fmt: skip
 

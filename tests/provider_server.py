@@ -74,12 +74,28 @@ OTHERS = ("429_long", "ramp_limit", "slow", "trickle")
 
 
 def default_brain(system: str, user: str, schema: wire.Json) -> wire.Json:
-    """A grade by hash of the question, or an explanation."""
+    """A grade by hash of the question, one for each item of a group, or an explanation; plain text is a digit with its odds."""
     digest = hashlib.sha256(user.encode("utf-8", "replace")).digest()
-    grades = schema["properties"].get("grade", {}).get("enum")
-    if grades is None:
+    if not schema:
+        return {
+            "said": str(digest[0] % 4),
+            "probabilities": {str(grade): 0.7 if grade == digest[0] % 4 else 0.08 for grade in range(4)},
+        }
+    if "explanation" in schema["properties"]:
         return {"explanation": f"words like those of group {digest[0] % 16}"}
-    return {"reason": "decided by hash", "grade": grades[digest[0] % len(grades)]}
+    if "$defs" in schema:
+        item = schema["$defs"]["item"]
+        return {number: _by_hash(digest[int(number) % 32], item) for number in schema["properties"]}
+    return _by_hash(digest[0], schema)
+
+
+def _by_hash(number: int, schema: wire.Json) -> Any:
+    """An answer that follows the schema of a grade, with its reason or bare."""
+    properties = schema.get("properties", {"grade": schema})
+    grades = properties["grade"]["enum"]
+    grade = grades[number % len(grades)]
+    reason = {"reason": "decided by hash"} if "reason" in properties else {}
+    return {**reason, "grade": grade} if "properties" in schema else grade
 
 
 @dataclass
@@ -138,13 +154,18 @@ class ProviderServer:
         delay_s: float = 0.0,
         cache_from_tokens: int = 1024,
         report_usage: bool = True,
+        report_logprobs: bool = True,
         batches: Path | None = None,
         batch_delay_s: float = 0.0,
         batch_faults: Callable[[int, str, int], str | None] | None = None,
     ) -> None:
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
-        self.cache_from_tokens, self.report_usage = cache_from_tokens, report_usage
+        self.cache_from_tokens, self.report_usage, self.report_logprobs = (
+            cache_from_tokens,
+            report_usage,
+            report_logprobs,
+        )
         self.books: list[Entry] = read_books(books) if books and books.exists() else []
         self.bodies: list[wire.Json] = [{} for _ in self.books]
         self.stopping = threading.Event()
@@ -198,12 +219,23 @@ class ProviderServer:
             self.bodies.append(body)
         return entry
 
-    def bill(self, entry: Entry, system: str, input_tokens: int, output_tokens: int) -> None:
-        """Count what an answer costs, its system prompt from the cache where it is long enough and was seen before."""
-        size = wire.tokens(system) if wire.tokens(system) >= self.cache_from_tokens else 0
+    def reply(self, protocol: str, body: wire.Json, entry: Entry) -> wire.Json:
+        """The body of an answer, which is billed."""
+        system, user, schema = wire.read_request(protocol, body)
+        answer = self.brain(system, user, schema)
+        text = wire.spoil(entry.fault, json.dumps(answer, ensure_ascii=False) if schema else answer["said"])
+        asked = bool(body.get("top_logprobs")) and self.report_logprobs
+        tokens = wire.logprobs(text, answer["probabilities"]) if asked else None
+        prefix = wire.cacheable(protocol, body, system, user)
+        self.bill(entry, prefix, wire.count_input(system, user, schema), wire.tokens(text) + 3)
+        return wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens)
+
+    def bill(self, entry: Entry, prefix: str, input_tokens: int, output_tokens: int) -> None:
+        """Count what an answer costs, its beginning from the cache where that is long enough and was seen before."""
+        size = wire.tokens(prefix) if wire.tokens(prefix) >= self.cache_from_tokens else 0
         with self._lock:
-            known = system in self._cached
-            self._cached.add(system)
+            known = prefix in self._cached
+            self._cached.add(prefix)
             entry.cache_read_tokens, entry.cache_write_tokens = (size, 0) if known else (0, size)
         entry.billed, entry.input_tokens, entry.output_tokens = True, input_tokens - size, output_tokens
 
@@ -302,12 +334,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "overloaded_body":
             owner.write(entry)
             return self._send(200, wire.overloaded_body(protocol))
-        system, user, schema = wire.read_request(protocol, body)
-        text = wire.spoil(fault, json.dumps(owner.brain(system, user, schema), ensure_ascii=False))
-        owner.bill(entry, system, wire.count_input(system, user, schema), wire.tokens(text) + 3)
+        reply = owner.reply(protocol, body, entry)
         entry.delivered = fault not in ("drop_body", "slow", "trickle", "not_json")
         owner.write(entry)
-        reply = wire.BODIES[protocol](str(body["model"]), text, fault, entry)
         if not owner.report_usage:
             del reply["usage"]
         owner.stopping.wait(owner.slow_s if fault == "slow" else owner.delay_s)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,21 @@ from ledger_worker import at_once
 from autointerp import pipeline, plan
 from autointerp.ledger import Ledger, jobs, runs
 from autointerp.ledger.jobs import Job
+from autointerp.rounds import Round
 
 RUN = "run-0"
+STAGES = [stage for stage in pipeline.STAGES if stage not in ("probe", "regrade")]
 
 
 class Fleet:
     """Workers of a run in which nothing is computed: what each stage's job does to the ledger, and no more."""
 
-    def __init__(self, ledger: Ledger, shards: int, units: int, scores: int) -> None:
-        self.ledger, self.shards, self.units, self.scores = ledger, shards, units, scores
+    def __init__(self, ledger: Ledger, shards: int, units: int, *rounds: Sequence[str]) -> None:
+        """`rounds` are the stages of each round's jobs."""
+        self.ledger, self.shards, self.units = ledger, shards, units
+        numbers = itertools.count()
+        asked = [[Job(f"asked-{(n := next(numbers))}", stage, place=n) for stage in stages] for stages in rounds]
+        self.rounds = [Round(jobs_, number + 1 < len(rounds)) for number, jobs_ in enumerate(asked)]
         self.begun: list[str] = []
         """Stages in the order in which their first job was begun."""
         with ledger.write() as tx:
@@ -50,9 +58,11 @@ class Fleet:
                 runs.end_stage(tx, RUN, "merge")
                 pipeline.begin(tx, RUN, "explain", [Job(f"explain-{n}", "explain") for n in range(self.units)])
             elif job.stage == "plan":
-                jobs.plan(tx, RUN, [Job(f"score-{n}", "score", place=n) for n in range(self.scores)])
-                runs.end_stage(tx, RUN, "plan")
-                pipeline.begun(tx, RUN, "score", empty=not self.scores)
+                found = self.rounds[job.place]
+                jobs.plan(tx, RUN, found.jobs)
+                pipeline.planned(tx, RUN, job.place, found)
+                if not found.jobs:
+                    pipeline.after_round(tx, RUN)
 
     def advance(self) -> bool:
         with self.ledger.write() as tx:
@@ -74,23 +84,33 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 
 def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
-    """Whatever is planned, all before it has ended."""
-    for number, stage in enumerate(pipeline.STAGES):
-        if stage in counts:
-            for before in pipeline.STAGES[:number]:
-                assert set(counts.get(before, {})) <= {"done", "failed"}, f"{stage} is early: {counts}"
+    """Whatever is planned, all before it has ended; of a round's stages none waits for another."""
+    for stage in counts:
+        earlier = pipeline.STAGES[: pipeline.STAGES.index("score" if stage in pipeline.ASKED else stage)]
+        for before in earlier:
+            assert set(counts.get(before, {})) <= {"done", "failed", jobs.LATER}, f"{stage} is early: {counts}"
+    if counts.get("plan", {}).keys() & {"pending", "leased"}:
+        asked = set().union(*(counts.get(stage, {}) for stage in pipeline.ASKED))
+        assert asked <= {"done", "failed"}, f"a round is planned before the last is answered: {counts}"
 
 
 @settings(max_examples=15)
-@given(st.integers(1, 3), st.integers(0, 3), st.integers(0, 4), st.integers(0, 10_000).map(random.Random))
-def test_each_stage_is_planned_once_and_never_early(shards: int, units: int, scores: int, rng: random.Random) -> None:
+@given(
+    st.integers(1, 3),
+    st.integers(0, 3),
+    st.lists(st.lists(st.sampled_from(pipeline.ASKED), max_size=4), min_size=1, max_size=3),
+    st.integers(0, 10_000).map(random.Random),
+)
+def test_each_stage_is_planned_once_and_never_early(
+    shards: int, units: int, rounds: list[list[str]], rng: random.Random
+) -> None:
     """Jobs of all stages are leased, done, postponed or given up in any order, and anybody may advance at any time."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.in_folder(Path(folder))
-        fleet, moved, held = Fleet(ledger, shards, units, scores), 0, list[Job]()
+        fleet, moved, held = Fleet(ledger, shards, units, *rounds), 0, list[Job]()
         while fleet.counts().get("finish") != {"done": 1}:
             step = rng.choice(["lease", "lease", "end", "end", "advance", "put back"])
-            if step == "lease" and (job := fleet.lease(rng.choice(pipeline.STAGES))):
+            if step == "lease" and (job := fleet.lease(rng.choice(list(fleet.counts())))):
                 held.append(job)
             elif step == "end" and held:
                 job = held.pop(rng.randrange(len(held)))
@@ -102,12 +122,12 @@ def test_each_stage_is_planned_once_and_never_early(shards: int, units: int, sco
             elif step == "advance":
                 moved += sum(fleet.advance() for _ in range(2))
             expect_no_stage_is_early(fleet.counts())
-        assert moved <= 3, "merge, plan and finish are planned once each"
+        assert moved <= 3 + len(rounds), "merge, plans and finish are planned once each"
         assert not fleet.advance()
         sizes = {stage: sum(states.values()) for stage, states in fleet.counts().items()}
-        full = {"prepare": 1, "harvest": shards, "merge": 1, "explain": units, "plan": 1, "score": scores, "finish": 1}
+        full = {"prepare": 1, "harvest": shards, "merge": 1, "explain": units, "plan": len(rounds), "finish": 1}
+        full |= Counter(stage for stages in rounds for stage in stages)
         assert sizes == {stage: n for stage, n in full.items() if n}
-        assert fleet.begun == [stage for stage in pipeline.STAGES if full[stage]]
         with ledger.read() as tx:
             row = runs.get(tx, RUN)
         assert row is not None
@@ -118,8 +138,8 @@ def test_each_stage_is_planned_once_and_never_early(shards: int, units: int, sco
 
 
 def test_many_who_see_a_stage_end_plan_the_next_once(ledger: Ledger) -> None:
-    fleet = Fleet(ledger, shards=8, units=8, scores=8)
-    for stage in pipeline.STAGES:
+    fleet = Fleet(ledger, 8, 8, ["score"] * 8)
+    for stage in STAGES:
         held = list(iter(lambda stage=stage: fleet.lease(stage), None))  # type: ignore[misc]
 
         def end(job: Job) -> int:
@@ -129,13 +149,11 @@ def test_many_who_see_a_stage_end_plan_the_next_once(ledger: Ledger) -> None:
         moved = sum(at_once([lambda job=job: end(job) for job in held]))  # type: ignore[misc]
         assert moved == (1 if stage in ("harvest", "explain", "score") else 0), stage
         expect_no_stage_is_early(fleet.counts())
-    assert fleet.counts() == {
-        stage: {"done": 8 if stage in ("harvest", "explain", "score") else 1} for stage in pipeline.STAGES
-    }
+    assert fleet.counts() == {stage: {"done": 8 if stage in ("harvest", "explain", "score") else 1} for stage in STAGES}
 
 
 def test_a_shard_that_failed_is_not_merged_without(ledger: Ledger) -> None:
-    fleet = Fleet(ledger, shards=2, units=1, scores=1)
+    fleet = Fleet(ledger, 2, 1, ["score"])
     for stage in ("prepare", "harvest", "harvest"):
         job = fleet.lease(stage)
         assert job is not None
@@ -152,7 +170,7 @@ def test_a_shard_that_failed_is_not_merged_without(ledger: Ledger) -> None:
 
 
 def test_a_stage_of_very_many_jobs_is_planned_whole(ledger: Ledger) -> None:
-    fleet = Fleet(ledger, shards=1, units=pipeline.PLANNED_AT_ONCE + 1, scores=0)
+    fleet = Fleet(ledger, 1, pipeline.PLANNED_AT_ONCE + 1, [])
     for stage in ("prepare", "harvest", "merge"):
         job = fleet.lease(stage)
         assert job is not None
@@ -162,7 +180,7 @@ def test_a_stage_of_very_many_jobs_is_planned_whole(ledger: Ledger) -> None:
 
 
 def test_a_report_that_is_to_be_made_anew_is_planned_anew(ledger: Ledger) -> None:
-    fleet = Fleet(ledger, shards=1, units=2, scores=2)
+    fleet = Fleet(ledger, 1, 2, ["score"] * 2)
     for stage in ("prepare", "harvest", "merge", "explain", "explain", "plan", "score", "score", "finish"):
         job = fleet.lease(stage)
         assert job is not None

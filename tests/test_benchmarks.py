@@ -37,6 +37,16 @@ def test_the_fan_out_is_measured_in_both_ways_of_carrying() -> None:
         assert float(found["worker ms"]) > 0
 
 
+def test_ways_of_asking_are_measured_side_by_side() -> None:
+    header, *rows = run("asking.py", "--items", "12", "--attacked", "1", "--ways", "reason", "logprobs", "grade:3")
+    found = {cells[0]: dict(zip(header, cells, strict=True)) for cells in rows}
+    assert list(found) == ["reason", "logprobs", "grade x 3"]
+    assert {cells["scored"] for cells in found.values()} == {"12/12"}
+    assert [found[way]["expected"] == "-" for way in found] == [True, False, True]
+    assert found["reason"]["exact"] == found["grade x 3"]["exact"], "the baseline grades items of a group one by one"
+    assert {cells["fence"] for cells in found.values()} == {"0/1"}
+
+
 def test_a_million_jobs_are_measured_with_fewer() -> None:
     header, *rows = run("million.py", "--jobs", "3000")
     assert header == ["", "sqlite", "postgresql"]

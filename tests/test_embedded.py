@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from autointerp import explain as explaining
-from autointerp import rubric, score
+from autointerp import grouped, rubric, score
+from autointerp.answer import read
 from autointerp.errors import UsageError
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, TaskMaterial, Usage
 from autointerp.judges.claims import NOTHING, parse
 from autointerp.judges.embedded import EmbeddedJudge, cross_validate
 from autointerp.judges.enrichment import MAX_CHARS
@@ -348,11 +349,44 @@ def test_only_the_material_is_read(judge: EmbeddedJudge) -> None:
 def test_reply_has_the_form_that_scoring_expects(specificity: Rubric, judge: EmbeddedJudge) -> None:
     material = ScoreMaterial('the token "Rhine"', Case(marked="They crossed the <<Rhine>> at dawn.", grade=3).window)
     reply = judge.ask(score.prompt(specificity, material, 100))
-    assert score.parse(specificity, reply.text) == (3, '"Rhine" is the marked token')
+    assert score.parse(specificity, reply.text) == score.Grade(3, '"Rhine" is the marked token')
     assert reply.stop == "complete"
     assert reply.usage == Usage()
     assert reply.served_model.startswith("embedded (wordllama ")
     assert (judge.name, judge.is_llm) == ("embedded", False)
+
+
+def test_items_of_a_group_are_answered_as_if_asked_one_by_one(specificity: Rubric, judge: EmbeddedJudge) -> None:
+    items = [ScoreMaterial(said, Case(marked=text, grade=0).window) for said, texts in HELD_OUT for text in texts]
+    alone = [score.parse(specificity, judge.ask(score.prompt(specificity, item, 100)).text) for item in items]
+    for ask in ("reason", "grade"):
+        together = judge.ask(grouped.prompt(specificity, items, 100, ask))  # type: ignore[arg-type]
+        assert grouped.parse(specificity, len(items), together.text) == alone
+
+
+def test_its_probabilities_are_those_of_its_model(specificity: Rubric, judge: EmbeddedJudge) -> None:
+    for said, texts in HELD_OUT:
+        means = []
+        for text in texts:
+            question = score.prompt(
+                specificity, ScoreMaterial(said, Case(marked=text, grade=0).window), 100, "logprobs"
+            )
+            reply = judge.ask(question)
+            assert reply.probabilities is not None
+            assert sum(reply.probabilities.values()) == pytest.approx(1, abs=1e-5)
+            below = sum(p for grade, p in reply.probabilities.items() if int(grade) < int(reply.text))
+            assert below < 0.5 <= below + reply.probabilities[reply.text] + 1e-6, "the grade is the median"
+            answer = read(reply, lambda kept: score.parse(specificity, kept, "logprobs"), "")
+            assert answer.value is not None
+            assert answer.value.expected is not None
+            means.append(answer.value.expected)
+        assert means[0] > means[2]
+
+
+def test_a_question_that_it_cannot_answer_is_declined(judge: EmbeddedJudge) -> None:
+    reply = judge.ask(Prompt("", "", {}, 100, TaskMaterial("no such task", "", ())))
+    assert reply.stop == "refusal"
+    assert "no such task" in reply.text
 
 
 def test_identity_follows_the_calibration(specificity: Rubric, judge: EmbeddedJudge) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -99,13 +101,27 @@ def test_a_rounded_choice_is_that_of_float32_but_for_near_ties() -> None:
         activation="topk", k=32, hook_point="resid_post.1",
     )  # fmt: skip
     units = torch.arange(2048)
-    exact, rounded = (FeatureEncoder(wide, units.tolist(), units, rounded=r)._largest(x) for r in (False, True))
+    exact, rounded = (
+        FeatureEncoder(wide, units.tolist(), units, rounded=r)._largest(x, torch.empty(400, 2048, dtype=kind))
+        for r, kind in ((False, torch.float32), (True, torch.bfloat16))
+    )
     order = [found[1].sort(dim=1) for found in (exact, rounded)]
     same = (order[0].values == order[1].values).all(dim=1)
     assert same.float().mean() > 0.98
     values = [found[0].gather(1, o.indices) for found, o in zip((exact, rounded), order, strict=True)]
     torch.testing.assert_close(values[0][same], values[1][same], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(exact[0].sort(dim=1).values, rounded[0].sort(dim=1).values, rtol=0.02, atol=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([40, 64, 320, 1024]), st.integers(1, 20), st.booleans())
+def test_the_top_of_a_row_is_found_through_its_chunks(seed: int, d: int, k: int, ties: bool) -> None:
+    z = torch.randn(9, d, generator=torch.Generator().manual_seed(seed))
+    if ties:
+        z = z.round()
+    found = encoder.top(z, k)
+    assert all(len(set(row)) == k for row in found.tolist())
+    assert torch.equal(z.gather(1, found).sort(dim=1).values, z.sort(dim=1).values[:, d - k :])
 
 
 def test_blocks_hold_both_signs_of_neurons() -> None:

@@ -65,6 +65,49 @@ def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world:
     assert foreseen(estimate.forecast(run, ledger)) == (0, 0)
 
 
+@pytest.mark.parametrize(("model", "done"), [(runs_.MODELS[0], 60), (runs_.MODELS[1], 0), (runs_.MODELS[1], 60)])
+def test_what_the_cache_holds_is_foreseen(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
+    """From what the provider documents (OpenAI: 1,024 tokens), and from earlier calls where it documents nothing for the model."""
+    with ProviderServer(think_apart, Script(*[None] * done, then="insufficient_quota")) as server:
+        settings = runs_.judge(model, server, concurrency=2)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=settings)
+        if done:
+            with pytest.raises(ProviderStopped):
+                runs_.carry(run, ledger)
+        before = len(server.books)
+        _, scoring = estimate.forecast(run, ledger).stages
+        server.faults = Faults()
+        runs_.carry(run, ledger)
+    read = sum(entry.cache_read_tokens for entry in server.books[before:])
+    assert read > 0.5 * scoring.input_tokens
+    assert scoring.cached_tokens == pytest.approx(read, rel=0.1)
+    assert (
+        f"of which about {scoring.cached_tokens:,} from its cache" in estimate.Forecast("r", (scoring,), ()).describe()
+    )
+
+
+def test_nothing_is_foreseen_of_a_cache_that_nothing_is_known_of(world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        settings = runs_.judge(runs_.MODELS[0], server)
+        run, ledger = runs_.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=settings)
+        assert [stage.cached_tokens for stage in estimate.forecast(run, ledger).stages] == [0, 0]
+
+
+@pytest.mark.parametrize("ask", ["reason", "grade"])
+def test_questions_about_several_items_are_foreseen(ask: str, world: planted.World, tmp_path: Path) -> None:
+    with ProviderServer(think_apart) as server:
+        settings = runs_.judge(runs_.MODELS[1], server, concurrency=2)
+        run, ledger = runs_.prepare(
+            world, tmp_path, units=UNITS, score=SCORE | {"per_call": 5, "ask": ask}, controls=CONTROLS, judge=settings
+        )
+        calls, expected = foreseen(estimate.forecast(run, ledger))
+        runs_.carry(run, ledger)
+        judged = runs_.tables(run.folder)["judgements"]
+    assert calls == len(server.books) == len(run.units) + -(-len(judged) // 5)
+    assert expected == pytest.approx(tokens(server.books), rel=0.1)
+    assert set(judged["outcome"]) == {"scored"}
+
+
 def test_questions_that_several_units_share_are_foreseen_once(world: planted.World, tmp_path: Path) -> None:
     """Once explanations are known: then those of some units are the same, and so are some of their windows."""
     score, controls = {"per_bin": 4}, {"shuffled": 10, "base_rate": 2}

@@ -15,8 +15,9 @@ import pytest
 from provider_protocols import tokens
 from provider_server import FINAL, PASSING, Faults, ProviderServer, Script, read_books
 
+from autointerp import grouped, rubric, score
 from autointerp.errors import UsageError
-from autointerp.judges import open_judge, outcomes, provider_of, retry
+from autointerp.judges import no_probabilities, open_judge, outcomes, provider_of, retry
 from autointerp.judges.anthropic import read_message, thinking
 from autointerp.judges.base import (
     ItemFailed,
@@ -31,6 +32,7 @@ from autointerp.judges.base import (
     ScoreMaterial,
     Usage,
 )
+from autointerp.judges.caching import least_tokens
 from autointerp.judges.compatible import read_completion
 from autointerp.judges.openai import least_effort, read_response
 from autointerp.judges.waits import retry_after
@@ -290,6 +292,80 @@ def test_what_compatible_servers_are_sent(asking: Asking) -> None:
     [body] = server.bodies
     assert (body["temperature"], body["max_tokens"]) == (0.0, 99)
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def digit(text: str = "the cat sat") -> Prompt:
+    return Prompt("Grade it.", text, {"enum": [0, 1, 2, 3]}, 16, prompt().material, ("0", "1", "2", "3"))
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_a_digit_comes_with_its_probabilities(model: str, asking: Asking) -> None:
+    judge, server = asking(model)
+    reply = judge.ask(digit())
+    assert reply.stop == "complete"
+    assert reply.probabilities is not None
+    assert {int(name): round(p, 2) for name, p in reply.probabilities.items()} == {
+        grade: 0.7 if str(grade) == reply.text else 0.08 for grade in range(4)
+    }
+    [body] = server.bodies
+    assert body["top_logprobs"] == 20
+    assert not body.keys() & {"response_format", "text"}, "the digit is asked for plainly"
+    limit = body.get("max_tokens", body.get("max_output_tokens"))
+    assert limit == (1 if "messages" in body else 16)
+
+
+def test_a_server_without_probabilities_stops_the_run(asking: Asking) -> None:
+    judge, server = asking(MODELS[2], server={"report_logprobs": False})
+    with pytest.raises(MustStop, match=r"set score\.ask to grade") as stopped:
+        judge.ask(digit())
+    assert stopped.value.usage == Usage(server.books[0].input_tokens, server.books[0].output_tokens)
+    assert judge.ask(prompt()).probabilities is None
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "why"),
+    [
+        ("anthropic/claude-haiku-5-5", False, "Claude's API"),
+        ("openai/gpt-6-luna", False, None),
+        ("openai/gpt-6-luna", True, "reasons"),
+        ("openai/gpt-6.1-sol", False, "reasons"),
+        ("openai/gpt-4.1", False, None),
+        ("embedded", False, None),
+    ],
+)
+def test_who_gives_probabilities(model: str, thinking: bool, why: str | None) -> None:
+    said = no_probabilities(JudgeSettings(model=model, thinking=thinking))
+    assert said is None if why is None else why in str(said)
+
+
+QUESTIONS: dict[str, Callable[[int], Prompt]] = {
+    "reason": lambda n: score.prompt(RULES, _item(n), 99),
+    "grade": lambda n: score.prompt(RULES, _item(n), 99, "grade"),
+    "together": lambda n: grouped.prompt(RULES, [_item(n), _item(-n)], 99),
+}
+RULES = rubric.load("specificity")
+
+
+def _item(number: int) -> ScoreMaterial:
+    return ScoreMaterial(f"numbers such as {number}", MarkedText((f" {number}",), 0))
+
+
+@pytest.mark.parametrize("way", QUESTIONS)
+@pytest.mark.parametrize("model", [*MODELS, "openai/gpt-5.4"])
+def test_the_instructions_of_a_real_question_are_read_from_the_cache(model: str, way: str, asking: Asking) -> None:
+    """The server caches from 1,024 tokens on, and GPT-5.6 and later only what ends at a breakpoint, as their vendors do."""
+    judge, _ = asking(model, server={"cache_from_tokens": 1024})
+    first, *others = [judge.ask(QUESTIONS[way](number)) for number in range(4)]
+    size = tokens(QUESTIONS[way](0).system)
+    assert (first.usage.cache_write_tokens, first.usage.cache_read_tokens) == (size, 0)
+    assert {(reply.usage.cache_write_tokens, reply.usage.cache_read_tokens) for reply in others} == {(0, size)}
+    assert all(reply.usage.input_tokens < size for reply in others)
+
+
+@pytest.mark.parametrize(("model", "least"), [("openai/gpt-6-luna", 1024), ("anthropic/claude-opus-5", 512), (MODELS[0], None),
+    ("anthropic/claude-haiku-4-5-20251001", 4096), ("openai-compatible/m", None)])  # fmt: skip
+def test_from_how_many_tokens_on_prompts_are_cached(model: str, least: int | None) -> None:
+    assert least_tokens(model) == least
 
 
 @pytest.mark.parametrize(

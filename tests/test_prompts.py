@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from autointerp import explain, rubric, score
+from autointerp import explain, grouped, rubric, score
+from autointerp.errors import UsageError
 from autointerp.judges.base import ExplainMaterial, MarkedText, ScoreMaterial
 from autointerp.prompts import ReplyUnusable, harmless, show
 from autointerp.records import Outcome
@@ -41,9 +42,91 @@ def test_the_scoring_prompt_shows_the_case_and_nothing_else_of_the_unit() -> Non
     assert prompt.schema["properties"]["grade"]["enum"] == [0, 1, 2, 3]
 
 
-def test_the_system_text_is_the_same_for_every_case() -> None:
-    prompts = [score.prompt(SPECIFICITY, ScoreMaterial(e, MarkedText((w,), 0)), 9) for e, w in [("a", "b"), ("c", "d")]]
+def material(said: str, word: str) -> ScoreMaterial:
+    return ScoreMaterial(said, MarkedText((word,), 0))
+
+
+@pytest.mark.parametrize("ask", ["reason", "grade", "logprobs"])
+def test_the_system_text_is_the_same_for_every_case(ask: score.Ask) -> None:
+    prompts = [score.prompt(SPECIFICITY, material(*case), 9, ask) for case in [("a", "b"), ("c", "d")]]
     assert prompts[0].system == prompts[1].system
+
+
+@pytest.mark.parametrize("ask", ["reason", "grade"])
+def test_the_system_text_is_the_same_for_groups_of_any_size(ask: grouped.Ask) -> None:
+    prompts = [grouped.prompt(SPECIFICITY, [material("a", "b")] * n, 100, ask) for n in (1, 2, 9)]
+    assert len({prompt.system for prompt in prompts}) == 1
+    assert [prompt.max_tokens for prompt in prompts] == [100 + n * grouped.ITEM_TOKENS[ask] for n in (0, 1, 8)]
+
+
+def test_each_way_of_asking_says_what_it_wants_and_shows_it() -> None:
+    """The worked examples are answered in the form that is asked for, and no form is asked for that is not."""
+    for ask in ("reason", "grade", "logprobs"):
+        asked = score.prompt(SPECIFICITY, material("a", "b"), 100, ask)  # type: ignore[arg-type]
+        answers = [block.rpartition("</text>")[2].strip() for block in asked.system.split("\n\n<explanation>")[1:]]
+        assert [score.parse(SPECIFICITY, json.dumps({"said": a, "probabilities": {a: 1.0}}) if ask == "logprobs" else a, ask)[0]  # type: ignore[arg-type]
+                for a in answers] == [example.grade for example in SPECIFICITY.examples]  # fmt: skip
+        assert ("short reason" in asked.system) == (ask == "reason")
+        assert asked.choices == (("0", "1", "2", "3") if ask == "logprobs" else ())
+
+
+def test_the_worked_group_is_one_that_the_parser_takes() -> None:
+    for ask in ("reason", "grade"):
+        shown, _, answer = grouped.system(SPECIFICITY, ask).rpartition("\n")  # type: ignore[arg-type]
+        grades = grouped.parse(SPECIFICITY, len(SPECIFICITY.examples), answer)
+        order = [said.split("\n")[0] for said in shown.split("<explanation>\n")[1:]]
+        truth = {(e.explanation, e.grade) for e in SPECIFICITY.examples}
+        assert {(said, grade.score) for said, grade in zip(order, grades, strict=True)} == truth  # type: ignore[union-attr]
+
+
+def test_one_digit_cannot_tell_more_than_ten_grades() -> None:
+    levels = tuple(rubric.Level(grade=grade, text="level") for grade in range(11))
+    with pytest.raises(UsageError, match="has 11"):
+        score.prompt(SPECIFICITY.model_copy(update={"levels": levels}), material("a", "b"), 9, "logprobs")
+
+
+def kept(said: str, **probabilities: float) -> str:
+    return json.dumps({"said": said, "probabilities": {name.strip("p"): p for name, p in probabilities.items()}})
+
+
+def test_probabilities_give_the_likeliest_grade_and_the_mean() -> None:
+    assert score.parse(SPECIFICITY, kept("1", p0=0.1, p1=0.2, p3=0.5), "logprobs") == (3, "", pytest.approx(1.7 / 0.8))
+    assert score.parse(SPECIFICITY, kept("2", p2=0.999), "logprobs") == (2, "", 2.0)
+
+
+@pytest.mark.parametrize(
+    "text", [kept("The", p1=0.3, p2=0.19, pThe=0.5), kept("", p0=0.0), kept("?"), "3", '{"grade": 3}']
+)
+def test_a_digit_without_half_of_the_probability_is_no_grade(text: str) -> None:
+    with pytest.raises(ReplyUnusable):
+        score.parse(SPECIFICITY, text, "logprobs")
+
+
+@pytest.mark.parametrize(
+    ("text", "grades"),
+    [
+        ('{"1": {"reason": "r", "grade": 3}, "2": {"reason": "r", "grade": 0}}', [3, 0]),
+        ('{"1": 3, "2": 0}', [3, 0]),
+        ('{"item 2": 1, "01": "2"}', [2, 1]),
+        ('{"1": 3}', [3, None]),
+        ('{"1": 3, "2": 1, "2": 1}', [3, None]),
+        ('{"1": 3, "2": 1, "item 2": 2}', [3, None]),
+        ('{"1": 3, "2": 7}', [3, None]),
+        ('{"1": 3, "2": {"grade": 1, "grade": 2}}', [3, None]),
+        ('{"1": 3, "2": [2]}', [3, None]),
+        ('{"1": 3, "2": null}', [3, None]),
+        ('{"1": 3, "2": 2, "3": 1, "0": 0, "-1": 1, "x": 2}', [3, 2]),
+    ],
+)
+def test_an_odd_answer_to_one_item_costs_no_other(text: str, grades: list[int | None]) -> None:
+    found = grouped.parse(SPECIFICITY, 2, text)
+    assert [None if isinstance(grade, ReplyUnusable) else grade.score for grade in found] == grades
+
+
+@pytest.mark.parametrize("text", ["", "[3, 0]", '{"1": 3, "2": 0', '{"grades": {"1": 3}}', '{"1": 3, "1": 3}', "{}"])
+def test_a_group_without_any_answer_is_unusable_as_a_whole(text: str) -> None:
+    with pytest.raises(ReplyUnusable):
+        grouped.parse(SPECIFICITY, 2, text)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +154,7 @@ def test_a_grade_is_read(text: str, grade: int) -> None:
         ('{"reason": "r", "grade": null}', Outcome.PARSE_FAILURE),
         ('[{"reason": "r", "grade": 3}]', Outcome.PARSE_FAILURE),
         ('{"reason": "r", "grade": 0} {"reason": "r", "grade": 3}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": 0, "grade": 3}', Outcome.PARSE_FAILURE),
         ('{"reason": "r", "grade": 4}', Outcome.OUT_OF_RANGE),
         ('{"reason": "r", "grade": -1}', Outcome.OUT_OF_RANGE),
     ],

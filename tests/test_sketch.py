@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sae.activations import Block, Dense, Sparse
+from sae.bottomk import HIGHEST, LOWEST, hopeful, lowest
 from sae.exemplars import SketchReader
 from sae.sketch import EXPLAIN, INTERVALS, JUDGE, Batch, Quota, Sketch, _hash32, _mix
 
@@ -282,3 +283,20 @@ def test_units_share_no_more_silent_events_than_independent_draws_would() -> Non
     overlap = (shared @ shared.T)[~np.eye(n_units, dtype=bool)].mean()
     tokens_a_side = n * (T - len(SILENT)) / 2
     assert 0.8 < overlap / (2 * QUOTA.quiet**2 / tokens_a_side) < 1.25
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.booleans())
+def test_no_row_is_left_out_that_is_among_the_lowest(seed: int, n: int, groups: int, skewed: bool) -> None:
+    """Even where priorities are not even at all."""
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.randint(groups, (n,), generator=generator)
+    k = torch.randint(0, 9, (groups,), generator=generator, dtype=torch.int32)
+    priority = torch.randint(LOWEST, HIGHEST, (n,), generator=generator, dtype=torch.int32)
+    if skewed:
+        priority = priority.abs() // 2 + HIGHEST // 2
+    left = hopeful(group, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
+    kept = left[lowest(group[left], priority[left], left, k)]
+    assert torch.equal(kept, lowest(group, priority, torch.arange(n), k))
+    if n == 600 and not skewed:
+        assert len(left) < n

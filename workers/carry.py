@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from autointerp import harvests, logs, pipeline, plan, tending
+from autointerp import asking, harvests, logs, pipeline, plan, tending
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
 from autointerp.judges.limits import Aborted
@@ -85,7 +85,7 @@ def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
 def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:
     until = time.monotonic() + seconds
     spec = context.spec(run_id)
-    one_by_one = [stage for stage in jobs.QUESTIONS if pipeline.judge_of(spec, stage).transport == "calls"]
+    one_by_one = [stage for stage in jobs.QUESTIONS if asking.judge_of(spec, stage).transport == "calls"]
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
         send(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
@@ -176,10 +176,8 @@ def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
             raise Aborted
         run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
-        if job.stage == "explain":
-            pipeline.explain_unit(context.ledger, run, caller.ask, job)
-        else:
-            pipeline.score_exemplar(context.ledger, run, caller.ask, job, context.explanations(run_id, row))
+        said = {} if job.stage == "explain" else context.explanations(run_id, row)
+        asking.do(context.ledger, run, caller.ask, job, said)
 
     return _do(context, run_id, job, owner, ask)
 

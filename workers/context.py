@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import RowMapping
 
-from autointerp import broker, harvests, pipeline, rubric, spec
+from autointerp import asking, broker, harvests, pipeline, rubric, spec
 from autointerp.artifacts import Artifacts
 from autointerp.batching import Batcher
 from autointerp.caller import Caller
@@ -108,7 +108,7 @@ class Context:
 
     def caller(self, run: Run, stage: str, worker: str) -> Caller:
         """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
-        given, limits = pipeline.judge_of(run.spec, stage), self.limits(run)
+        given, limits = asking.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
             judge = self._judge(given, run)
@@ -127,7 +127,7 @@ class Context:
 
     def batcher(self, run: Run, stage: str) -> Batcher:
         """Whoever asks the judge of a stage for a run in batches."""
-        given, limits = pipeline.judge_of(run.spec, stage), self.limits(run)
+        given, limits = asking.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Batcher:
             provider = open_batches(given)

@@ -27,6 +27,8 @@ QUEUE_OF = {
     "merge": "activations",
     "explain": "judge",
     "score": "judge",
+    "probe": "activations",
+    "regrade": "judge",
     "plan": "aggregate",
     "finish": "aggregate",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autointerp import harvests, judges, pipeline, plan
+from autointerp import harvests, judges, pipeline, plan, probes
 from autointerp.caller import Postponed
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.harvests import HarvestPlanFile, Interrupted
@@ -22,9 +22,15 @@ SAME_HARVEST_S = 10.0
 
 def do(context: Context, run_id: str, job: Job) -> None:
     """Do the work of one job and plan what follows from it."""
-    {"prepare": _prepare, "harvest": _harvest, "merge": _merge, "plan": _plan, "finish": _finish}[job.stage](
-        context, run_id, job
-    )
+    work = {
+        "prepare": _prepare,
+        "harvest": _harvest,
+        "merge": _merge,
+        "plan": _plan,
+        "probe": _probe,
+        "finish": _finish,
+    }
+    work[job.stage](context, run_id, job)
 
 
 def is_final(error: Exception) -> bool:
@@ -103,19 +109,28 @@ def _merge(context: Context, run_id: str, job: Job) -> None:
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
         runs.end_stage(tx, run_id, "merge")
-        pipeline.begin(tx, run_id, "explain", plan.explain_jobs(run.units.values()))
+        pipeline.begin(tx, run_id, "explain", pipeline.explaining(tx, run))
         events.add(tx, run_id, f"harvest done: {len(run.units)} units", worker=context.worker_id)
 
 
 def _plan(context: Context, run_id: str, job: Job) -> None:
-    """Plan the scoring. Until this job is done, nothing follows from how far the scoring is."""
+    """Plan a round of questions. Until this job is done, nothing follows from how far they are answered."""
     run = context.run(run_id)
-    planned = pipeline.plan_scoring(context.ledger, run)
+    found = pipeline.plan_round(context.ledger, run, job.place)
     with context.ledger.write() as tx:
-        jobs.finish(tx, run_id, job.job_key)
-        runs.end_stage(tx, run_id, "plan")
-        pipeline.begun(tx, run_id, "score", empty=not planned)
-        events.add(tx, run_id, f"scoring begun: {len(planned):,} judgements", worker=context.worker_id)
+        pipeline.planned(tx, run_id, job.place, found)
+        if not found.jobs:
+            pipeline.after_round(tx, run_id)
+        what = "scoring begun" if job.place == 0 else f"round {job.place + 1}"
+        events.add(tx, run_id, f"{what}: {len(found.jobs):,} questions", worker=context.worker_id)
+
+
+def _probe(context: Context, run_id: str, job: Job) -> None:
+    """Let the subject do what a scorer wants of it."""
+    inputs = context.opened.inputs(context.spec(run_id))
+    probes.do(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
+    with context.ledger.write() as tx:
+        pipeline.advance(tx, run_id)
 
 
 def _finish(context: Context, run_id: str, job: Job) -> None:

@@ -25,8 +25,8 @@ def go_on(queue: str, run_id: str, ended: carry.Ended) -> None:
 
 @app.task(name="autointerp.activations")
 def activations(run_id: str) -> None:
-    """Open a run's inputs, read shards of its corpus, merge them."""
-    ended = carry.stages(context.current(), run_id, ("prepare", "harvest", "merge"), ACTIVATIONS_S)
+    """Open a run's inputs, read shards of its corpus, merge them; read what judges wrote."""
+    ended = carry.stages(context.current(), run_id, ("prepare", "harvest", "merge", "probe"), ACTIVATIONS_S)
     go_on("activations", run_id, ended)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autointerp.spec import Judge as JudgeSettings
     from autointerp.spec import Spec
 
-__all__ = ["facts_of", "is_llm", "open_judge", "provider_of"]
+__all__ = ["facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
 
 
 def provider_of(model: str) -> str:
@@ -30,6 +30,18 @@ def facts_of(spec: Spec) -> dict[str, Any]:
     explainer = spec.explained_by.model
     judge = {"judge": spec.judge.model, "judge_is_llm": is_llm(spec.judge.model)}
     return judge | {"explainer": explainer, "explainer_is_llm": is_llm(explainer)}
+
+
+def no_probabilities(settings: JudgeSettings) -> str | None:
+    """Why a judge cannot be asked with `score.ask = "logprobs"`, in a few words; None where it can, as far as is known."""
+    provider = provider_of(settings.model)
+    if provider == "anthropic":
+        return "Claude's API gives no probabilities"
+    if provider == "openai":
+        from autointerp.judges import openai
+
+        return openai.no_probabilities(settings)
+    return None
 
 
 def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:

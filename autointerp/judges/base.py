@@ -25,6 +25,8 @@ class MarkedText:
     tokens: tuple[str, ...]
     mark: int
     heat: tuple[int, ...] = ()
+    marks: tuple[int, ...] = ()
+    """Where several tokens are marked, their indices in ascending order; `mark` is then one of them."""
 
     @property
     def text(self) -> str:

@@ -1,6 +1,6 @@
 """Any server that speaks Chat Completions: vLLM, llama.cpp, Ollama, gateways.
 
-The request holds only what all of them take. Some servers answer with JSON inside prose or a code fence; that is for
+The request holds only what all of them take. They keep what they read of a prompt: a run's instructions are read once, as `cached_tokens` shows. Some servers answer with JSON inside prose or a code fence; that is for
 whoever parses the reply. Usage that a server leaves out is marked unknown.
 """
 
@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from autointerp import choices
 from autointerp.errors import UsageError
 from autointerp.judges import outcomes
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, Prompt, Reply
 from autointerp.judges.openai import read_usage
 from autointerp.judges.openai_client import OpenAIClient
 from autointerp.judges.waits import rate_limits
@@ -59,20 +60,26 @@ class CompatibleJudge:
         }
 
     def ask(self, prompt: Prompt) -> Reply:
-        request = {
+        request: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
-            "max_tokens": prompt.max_tokens,
             "temperature": self._temperature,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "strict": True, "schema": dict(prompt.schema)},
-            },
         }
+        if prompt.choices:
+            request |= {"max_tokens": 1, "logprobs": True, "top_logprobs": choices.TOP}
+        else:
+            form = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
+            response_format = {"type": "json_schema", "json_schema": form}
+            request |= {"max_tokens": prompt.max_tokens, "response_format": response_format}
         body = self._client.send(lambda sdk: sdk.chat.completions.with_streaming_response.create(**request))
         outcome = body if isinstance(body, JudgeError) else read_completion(*body)
         if isinstance(outcome, JudgeError):
             raise outcome
+        if prompt.choices and outcome.stop != "refusal" and outcome.probabilities is None:
+            raise MustStop(
+                f"{self._settings.model} gives no probabilities of its tokens: set score.ask to grade",
+                usage=outcome.usage,
+            )
         return outcome
 
     def count_tokens(self, prompt: Prompt) -> int | None:
@@ -84,21 +91,32 @@ class CompatibleJudge:
 
 
 def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
-    """A Chat Completions body as a reply."""
+    """A Chat Completions body as a reply. One that brings the probabilities asked for is complete after its first token."""
     failure = outcomes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
         return outcomes.outcome_of(failure)
     usage = read_usage(body.get("usage"), "prompt_tokens", "completion_tokens")
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
+    found = body.get("choices")
+    choice = found[0] if isinstance(found, list) and found and isinstance(found[0], Mapping) else None
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, Mapping):
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
     text, refusal = str(message.get("content") or ""), message.get("refusal")
+    logprobs = choice.get("logprobs")
+    probabilities = choices.of_first_token(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
     stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
     if stop is None:
         said = outcomes.tidy(str(choice.get("finish_reason")))
         return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {said}", usage=usage)
-    found = headers.get("x-request-id") or body.get("id")
-    request_id, served = str(found) if found else None, str(body.get("model", ""))
-    return Reply(str(refusal) if refusal else text, stop, usage, served, request_id, rate_limits(headers))
+    if stop == "truncated" and probabilities is not None:
+        stop = "complete"
+    request = headers.get("x-request-id") or body.get("id")
+    return Reply(
+        str(refusal) if refusal else text,
+        stop,
+        usage,
+        str(body.get("model", "")),
+        str(request) if request else None,
+        rate_limits(headers),
+        probabilities,
+    )

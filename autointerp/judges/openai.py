@@ -1,15 +1,20 @@
 """GPT models through OpenAI's Responses API: one attempt a call, strict structured output, nothing stored.
 
-Written against openai 3.52. OpenAI caches prompts by itself; the counts of cached tokens are made disjoint here.
+Written against openai 3.52. The counts of cached tokens are made disjoint here. Up to GPT-5.5 OpenAI caches every long
+prompt by itself and finds any beginning of it again. Later models find only what ends at a breakpoint, which by itself stands
+behind the question, and bill what they write (developers.openai.com/api/docs/guides/prompt-caching): they are given one behind the
+instructions, and no other.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from autointerp import choices
 from autointerp.errors import UsageError
 from autointerp.judges import http, outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
@@ -29,6 +34,12 @@ LEAST_EFFORT: tuple[tuple[str, str | None], ...] = (
     (r"gpt-5\b", "minimal"),
     (r"o[1-9]", "low"),
 )
+
+
+_BREAKPOINTS = re.compile(r"gpt-(5\.[6-9]|[6-9])")
+"""Models whose cache works by breakpoints."""
+LEAST_OUTPUT = 16
+"""The least `max_output_tokens` that the API takes."""
 
 
 class OpenAIJudge:
@@ -84,17 +95,49 @@ def open_client(settings: JudgeSettings) -> OpenAIClient:
 
 def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
     """What asking sends, alone or within a batch."""
-    request = {**question_of(settings, prompt), "max_output_tokens": prompt.max_tokens, "store": False}
-    return request if settings.temperature is None else {**request, "temperature": settings.temperature}
+    ceiling = max(LEAST_OUTPUT, prompt.max_tokens)
+    request = {**question_of(settings, prompt), "max_output_tokens": ceiling, "store": False}
+    if settings.temperature is not None:
+        request["temperature"] = settings.temperature
+    if prompt.choices:
+        request |= {"include": ["message.output_text.logprobs"], "top_logprobs": choices.TOP}
+    if _BREAKPOINTS.match(request["model"]):
+        request |= {"prompt_cache_options": {"mode": "explicit"}, "prompt_cache_key": _cache_key(prompt)}
+    return request
 
 
 def question_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
     """What both asking and counting send."""
     model = settings.model.partition("/")[2]
-    form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
-    question = {"model": model, "instructions": prompt.system, "input": prompt.user, "text": {"format": form}}
+    question: dict[str, Any] = {"model": model}
+    if _BREAKPOINTS.match(model):
+        question["input"] = [*_up_to_breakpoint(prompt.system), {"role": "user", "content": prompt.user}]
+    else:
+        question |= {"instructions": prompt.system, "input": prompt.user}
+    if not prompt.choices:
+        form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
+        question["text"] = {"format": form}
     effort = None if settings.thinking else least_effort(model)
     return question if effort is None else {**question, "reasoning": {"effort": effort}}
+
+
+def no_probabilities(settings: JudgeSettings) -> str | None:
+    """Why a model gives no probabilities of its tokens: one that reasons before it answers does not. None: it should."""
+    model = settings.model.partition("/")[2]
+    if settings.thinking or least_effort(model) not in (None, "none"):
+        return f"{model} reasons before it answers and gives no probabilities then"
+    return None
+
+
+def _up_to_breakpoint(system: str) -> list[dict[str, Any]]:
+    """The instructions as a message whose end is where the cached part of a prompt ends."""
+    block = {"type": "input_text", "text": system, "prompt_cache_breakpoint": {"mode": "explicit"}}
+    return [{"role": "developer", "content": [block]}]
+
+
+def _cache_key(prompt: Prompt) -> str:
+    """Brings questions with the same instructions to where these are cached."""
+    return hashlib.sha256(prompt.system.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def least_effort(model: str) -> str | None:
@@ -121,18 +164,20 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     refusals = [str(part.get("refusal", "")) for part in parts if part.get("type") == "refusal"]
     status, details = body.get("status"), body.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, Mapping) else None
+    probabilities = next((choices.of_first_token(part["logprobs"]) for part in parts if part.get("logprobs")), None)
     stop: Literal["complete", "truncated", "refusal"]
     if refusals or reason == "content_filter":
         stop, text = "refusal", "".join(refusals) or text
     elif status == "incomplete" and reason == "max_output_tokens":
-        stop = "truncated"
+        stop = "truncated" if probabilities is None else "complete"
     elif status == "completed":
         stop = "complete"
     else:
         said = outcomes.tidy(f"{status} {reason or ''}")
         kind = ItemFailed if status == "incomplete" else MayRetry
         return kind(f"{PROVIDER} ended the reply unfinished: {said}", usage=usage)
-    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("x-request-id"), rate_limits(headers))
+    served, request_id = str(body.get("model", "")), headers.get("x-request-id")
+    return Reply(text, stop, usage, served, request_id, rate_limits(headers), probabilities)
 
 
 def read_usage(usage: Any, input_name: str, output_name: str) -> Usage:

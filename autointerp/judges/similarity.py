@@ -124,6 +124,10 @@ class GradeModel:
         at_least = expit(float(measures @ self.slopes) - self.cuts)
         return int((at_least > 0.5).sum())
 
+    def chances(self, measures: Floats) -> Floats:
+        """The probability of each grade for `measures` (10,)."""
+        return np.asarray(_chances((measures @ self.slopes)[None], self.cuts)[0])
+
 
 def calibrate(rubric: Rubric, lexicon: Lexicon, leave_out: str | None = None) -> GradeModel:
     """The model fitted to the rubric's calibration and examples, those of one explanation left out if asked."""

@@ -165,11 +165,12 @@ def _write_off(connection: Connection, which: ColumnElement[bool]) -> list[tuple
 
 @dataclass(frozen=True)
 class Measured:
-    """A question, and the tokens that a provider counted for it: input of all classes, and output."""
+    """A question, and the tokens that a provider counted for it: input of all classes, that of it from its cache, and output."""
 
     system: str
     user: str
     input_tokens: int
+    cached_tokens: int
     output_tokens: int
 
 
@@ -177,7 +178,7 @@ def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Me
     """The newest answered calls to a judge in a stage of any run, where the provider counted their tokens."""
     total = calls.c.input_tokens + calls.c.cache_write_tokens + calls.c.cache_read_tokens
     statement = (
-        sa.select(texts.c.text, calls.c.user, total, calls.c.output_tokens)
+        sa.select(texts.c.text, calls.c.user, total, calls.c.cache_read_tokens, calls.c.output_tokens)
         .join(texts, texts.c.text_hash == calls.c.system_hash)
         .join(jobs, sa.and_(jobs.c.run_id == calls.c.run_id, jobs.c.job_key == calls.c.job_key))
         .where(calls.c.judge == judge, calls.c.state == SCORED, total > 0, jobs.c.stage == stage)

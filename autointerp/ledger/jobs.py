@@ -6,8 +6,9 @@ UPDATE, so two workers never hold the same job. A lease lasts as long as its wor
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,12 +17,15 @@ from sqlalchemy import ColumnElement, Connection
 from autointerp.ledger.runs import LIVE
 from autointerp.ledger.schema import jobs, runs, workers
 from autointerp.ledger.store import insert_new, now
+from autointerp.records import SECOND, Arm, Item
 
 MAX_ATTEMPTS = 5
 """A job at which work began so often and never ended well is given up: it may be what kills its workers."""
-QUESTIONS = ("explain", "score")
+QUESTIONS = ("explain", "score", "regrade")
 """Stages whose jobs are questions to a judge, leased several at a time."""
 UNFINISHED = ("pending", "leased", "waiting", "batched")
+LATER = "later"
+"""State of a job that falls due once all that is planned has ended."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,59 @@ class Job:
     items: str = ""
     attempts: int = 0
 
+    @property
+    def asked(self) -> tuple[Item, ...]:
+        """What a question of the rubric is about: one item, or the several of a group."""
+        if self.items:
+            return items_of(self.items)
+        return (
+            Item(self.job_key, self.unit_id, self.exemplar_id, Arm(self.arm), self.repeat, self.explanation_unit_id),
+        )
+
+    @property
+    def judge(self) -> str:
+        """Who is asked, as `Judgement.judge` says it."""
+        return SECOND if self.stage == "regrade" else ""
+
+    @property
+    def explanation_key(self) -> str:
+        """Under which key an explain job stores its explanation."""
+        return explanation_key(self.unit_id, self.arm)
+
+    @property
+    def scorer(self) -> str:
+        """The scorer whose question, or work for the subject, this is; empty for the rubric's."""
+        return self.exemplar_id.partition(":")[0].removeprefix("@") if self.exemplar_id.startswith("@") else ""
+
+    @property
+    def step(self) -> int:
+        """The scorer's step."""
+        return int(self.exemplar_id.partition(":")[2])
+
+
+def explanation_key(unit_id: str, aid: str) -> str:
+    """A unit's own explanation has its id as key; one made with another aid beside it, `UNIT#AID`."""
+    return f"{unit_id}#{aid}" if aid else unit_id
+
+
+def group(items: Sequence[Item]) -> str:
+    """Items as they are stored with the job that asks of them together."""
+    return json.dumps([astuple(item) for item in items], separators=(",", ":"))
+
+
+def items_of(text: str) -> tuple[Item, ...]:
+    """What `group` wrote."""
+    return tuple(
+        Item(key, unit, exemplar, Arm(arm), repeat, by) for key, unit, exemplar, arm, repeat, by in json.loads(text)
+    )
+
 
 _FIELDS = tuple(Job.__dataclass_fields__)
 
 
-def plan(connection: Connection, run_id: str, planned: Iterable[Job]) -> None:
+def plan(connection: Connection, run_id: str, planned: Iterable[Job], state: str = "pending") -> None:
     """Add jobs that are not there yet; whatever is known of the others stays."""
-    rows = [{"run_id": run_id, "state": "pending", **{f: getattr(job, f) for f in _FIELDS}} for job in planned]
+    rows = [{"run_id": run_id, "state": state, **{f: getattr(job, f) for f in _FIELDS}} for job in planned]
     for start in range(0, len(rows), 1000):
         insert_new(connection, jobs, rows[start : start + 1000])
 
@@ -161,6 +211,25 @@ def fault(connection: Connection, run_id: str, job: Job, *, owner: str, error: s
     held = sa.and_(_of(run_id, job.job_key), jobs.c.lease_owner == owner)
     values = {"state": "waiting", "lease_owner": "", "attempts": jobs.c.attempts + 1, "last_error": error}
     connection.execute(sa.update(jobs).where(held).values(not_before=now(connection) + seconds, **values))
+
+
+def release_later(connection: Connection, run_id: str) -> bool:
+    """Let what was planned for later fall due. Returns whether there was anything."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == LATER)
+    return connection.execute(sa.update(jobs).where(mine).values(state="pending")).rowcount > 0
+
+
+def next_place(connection: Connection, run_id: str, stage: str) -> int | None:
+    """The place of a stage's first job that is not done; None where all are, 0 where there are none."""
+    places = dict(
+        connection.execute(
+            sa.select(jobs.c.state, sa.func.min(jobs.c.place))
+            .where(jobs.c.run_id == run_id, jobs.c.stage == stage)
+            .group_by(jobs.c.state)
+        ).all()
+    )
+    open_ = [place for state, place in places.items() if state != "done"]
+    return min(open_) if open_ else None if places else 0
 
 
 def by_key(connection: Connection, run_id: str, job_keys: Sequence[str]) -> dict[str, Job]:

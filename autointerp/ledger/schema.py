@@ -185,7 +185,9 @@ judgements = Table(
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
     Column("expected", Float, nullable=True, comment="mean grade by the judge's own probabilities"),
-    Column("judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge"),
+    Column(
+        "judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge; second"
+    ),
     Column("asked_in", String(64), nullable=False, default="", server_default="", comment="job that asked of several"),
     Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),

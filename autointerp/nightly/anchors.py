@@ -161,8 +161,8 @@ def _ask(
     repeat = date_.fromisoformat(date).toordinal()
 
     def ask(anchor: Anchor) -> None:
-        def conclude(tx: Connection, answer: Answer[tuple[int, str]]) -> None:
-            grade = answer.value[0] if answer.value else None
+        def conclude(tx: Connection, answer: Answer[score.Grade]) -> None:
+            grade = answer.value.score if answer.value else None
             outcome = Outcome(answer.outcome).value
             nights.answer_anchor(
                 tx, set_, anchor.number, date, outcome=outcome, score=grade, call_key=answer.call_key

@@ -61,7 +61,9 @@ def upgrade() -> None:
     )
     for column in (
         sa.Column("expected", sa.Float(), nullable=True, comment="mean grade by the judge's own probabilities"),
-        sa.Column("judge", sa.String(length=128), server_default="", nullable=False, comment="empty: the spec's judge"),
+        sa.Column(
+            "judge", sa.String(length=128), server_default="", nullable=False, comment="empty: the spec's judge; second"
+        ),
         sa.Column(
             "asked_in", sa.String(length=64), server_default="", nullable=False, comment="job that asked of several"
         ),

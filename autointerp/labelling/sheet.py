@@ -1,0 +1,183 @@
+"""One rater's sheet: the sample's items as they are shown, and what the rater said of them. Page, terminal and files share it.
+
+What leaves this module towards a rater is an explanation and a marked window. Grades, reasons, bins, activations, kinds, arms and the
+names of units stay in the ledger until the rater has decided everything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from autointerp.errors import UsageError
+from autointerp.labelling import sample
+from autointerp.labelling.sample import Judged
+from autointerp.ledger import Ledger, labels, runs, verdicts
+from autointerp.ledger.labels import Label, Sampled
+from autointerp.report.visible import visible
+from autointerp.spec import content_hash
+from autointerp.status import no_such_run
+
+ITEMS = 100
+KINDS = ("feature", "neuron", "planted")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a rater sees of one item: the explanation, and the window before, at and after the mark. All of it is legible text."""
+
+    number: int
+    explanation: str
+    before: str
+    marked: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A rater's grades beside the judge's, item by item and unweighted.
+
+    `table[j][r]` counts items that the judge gave grade `j` and the rater `r`.
+    """
+
+    n: int
+    exact: int
+    within_one: int
+    table: list[list[int]]
+
+
+class Sheet:
+    """A rater's items in an order of their own, and their labels, which are written to the ledger at once.
+
+    Safe to use from several threads, and beside other sheets of the same run: each label is a row of its own.
+    """
+
+    def __init__(self, ledger: Ledger, run_id: str, rater: str, levels: Sequence[str], items: Sequence[Item]) -> None:
+        self.ledger, self.run_id, self.rater, self.levels = ledger, run_id, rater, tuple(levels)
+        self.items = tuple(sorted(items, key=lambda item: content_hash(["rater", run_id, rater, item.number])))
+        self.numbers = frozenset(item.number for item in items)
+
+    def labels(self) -> dict[int, Label]:
+        """What was said so far, by number, the earliest first."""
+        with self.ledger.read() as tx:
+            found = labels.of_rater(tx, self.run_id, self.rater)
+        return {number: label for number, label in found.items() if number in self.numbers}
+
+    def set(self, given: Mapping[int, int | None]) -> None:
+        """Write grades by number, None to pass an item over: all of them or none. Raises `ValueError` for what is not on the sheet."""
+        for number, score in given.items():
+            self._check(number)
+            if score is not None and not 0 <= score < len(self.levels):
+                raise ValueError(f"grade {score} is not on the rubric: use 0 to {len(self.levels) - 1}")
+        with self.ledger.write() as tx:
+            for number, score in given.items():
+                labels.add(tx, self.run_id, number, self.rater, score)
+
+    def undo(self, number: int) -> None:
+        """Take back what was said of an item. Raises `ValueError`."""
+        self._check(number)
+        with self.ledger.write() as tx:
+            labels.undo(tx, self.run_id, number, self.rater)
+
+    def _check(self, number: int) -> None:
+        if number not in self.numbers:
+            raise ValueError(f"item {number} is not in the sample: it has {len(self.numbers)} items")
+
+    def describe(self) -> str:
+        """How far the rater is, in one line."""
+        said = self.labels()
+        passed = sum(label.score is None for label in said.values())
+        skipped = f", {passed} passed over" if passed else ""
+        return f"{self.run_id}: {self.rater} has graded {len(said) - passed} of {len(self.items)} items{skipped}"
+
+    def agreement(self) -> Agreement | None:
+        """The judge's grades beside the rater's, or None until the rater has decided every item."""
+        said = self.labels()
+        if len(said) < len(self.items):
+            return None
+        with self.ledger.read() as tx:
+            judged = labels.judged(tx, self.run_id)
+            sampled = labels.items(tx, self.run_id)
+        table = [[0] * len(self.levels) for _ in self.levels]
+        for item in sampled:
+            score = said[item.number].score if item.number in said else None
+            if score is not None and item.key in judged:
+                table[judged[item.key][1]][score] += 1
+        cells = [(abs(j - r), count) for j, row in enumerate(table) for r, count in enumerate(row)]
+        n, exact, near = (sum(count for apart, count in cells if apart <= most) for most in (len(table), 0, 1))
+        return Agreement(n, exact, near, table)
+
+
+def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | None) -> Sheet:
+    """A rater's sheet of a run that has ended; its sample is drawn now or, with a larger `n`, enlarged. Raises `UsageError`."""
+    rater = rater.strip()
+    if not 0 < len(rater) <= 64 or visible(rater) != rater:
+        raise UsageError(f"--rater {rater!r} is wrong: give a name of 1 to 64 visible characters")
+    folder = results / run_id
+    with ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    if row is None:
+        raise no_such_run(run_id)
+    if row["state"] in runs.LIVE or not (folder / "summary.json").exists():
+        raise UsageError(f"run {run_id} has not ended: people grade what the judge graded, so label it afterwards")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    with ledger.write() as tx:
+        runs.hold(tx, run_id)  # of two that come at once, one draws the sample
+        sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary['seed']}")
+        explained = verdicts.explanations_of(tx, run_id)
+    texts = {unit_id: explanation.text for unit_id, explanation in explained.items()}
+    levels = [str(level["text"]) for level in summary["rubric"]["levels"]]
+    return Sheet(ledger, run_id, rater, levels, _items(folder, sampled, texts))
+
+
+def _sample(tx: Connection, run_id: str, kinds: Mapping[str, str], n: int | None, seed: str) -> list[Sampled]:
+    there = labels.items(tx, run_id)
+    if there and (n is None or n <= len(there)):
+        return there
+    population = [
+        Judged(key, unit_id, kinds[unit_id], score)
+        for key, (unit_id, score) in labels.judged(tx, run_id).items()
+        if unit_id in kinds and (kinds[unit_id] != "planted" or key.arm == "main")
+    ]
+    if not population:
+        raise UsageError(f"run {run_id} has no scored judgements: there is nothing to label")
+    sampled = sample.extend(population, there, n or ITEMS, seed)
+    labels.put_items(tx, run_id, sampled)
+    return sampled
+
+
+def _kinds(folder: Path) -> dict[str, str]:
+    """The kinds of the units whose items people are shown."""
+    table = pd.read_parquet(folder / "units.parquet", columns=["unit_id", "kind"])
+    return {str(u): str(kind) for u, kind in zip(table["unit_id"], table["kind"], strict=True) if kind in KINDS}
+
+
+def _items(folder: Path, sampled: Sequence[Sampled], explanations: Mapping[str, str]) -> list[Item]:
+    wanted = [("exemplar_id", "in", {item.exemplar_id for item in sampled})]
+    columns = ["exemplar_id", "mark", "tokens"]
+    table = pd.read_parquet(folder / "exemplars.parquet", columns=columns, filters=wanted)
+    windows: dict[str, dict[str, Any]] = {row["exemplar_id"]: row for row in table.to_dict("records")}  # type: ignore[misc]
+    if missing := [item for item in sampled if item.exemplar_id not in windows]:
+        raise UsageError(
+            f"{folder / 'exemplars.parquet'} lacks {len(missing)} of the sample's windows: run the spec again"
+        )
+    return [
+        _item(item.number, explanations.get(item.explanation_unit_id, ""), **windows[item.exemplar_id])
+        for item in sampled
+    ]
+
+
+def _item(number: int, explanation: str, *, exemplar_id: str, mark: int, tokens: Sequence[str]) -> Item:
+    """Spaces before a marked token are left unmarked; one that is nothing else has a sign for them."""
+    token = str(tokens[mark])
+    word = token.lstrip(" ")
+    space = token[: len(token) - len(word)] if word else ""
+    before, after = "".join(tokens[:mark]) + space, "".join(tokens[mark + 1 :])
+    marked = visible(word) or ("\u2423" if token else "\u25cc")
+    return Item(number, visible(explanation, keep="\n"), visible(before, keep="\n"), marked, visible(after, keep="\n"))

@@ -1,0 +1,56 @@
+"""A run that is judged a round at a time until its targets are met, by the shipped rule."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from simulations import worlds
+
+from autointerp import stats, stopping
+from autointerp.spec import Adaptive
+
+
+class Stopped(NamedTuple):
+    """Each unit's interval as it stood at the end, its truth, the exemplars used in a bin, and the run's difference."""
+
+    units: pd.DataFrame
+    difference: stats.Comparison
+    items_per_cell: float
+
+
+def run(
+    rng: np.random.Generator,
+    features: worlds.World,
+    neurons: worlds.World,
+    targets: Adaptive,
+    *,
+    units: int,
+    bins: int,
+    at_most: int,
+    confidence: float = 0.95,
+    resamples: int = 300,
+) -> Stopped:
+    """Judge `units` of each kind until `stopping.needed` has enough or the exemplars are used up."""
+    drawn = {
+        kind: worlds.draw(rng, w, units, bins, at_most) for kind, w in (("feature", features), ("neuron", neurons))
+    }
+    pool = pd.concat([worlds.table(kind, grades) for kind, (grades, _) in drawn.items()], ignore_index=True)
+    known = worlds.units_of(pool)
+    place = {unit_id: i for i, unit_id in enumerate(known["unit_id"])}
+    given = np.zeros((len(place), bins), dtype=np.int64)
+    item = pool["item"].to_numpy().reshape(len(place), bins, at_most)
+    look, need = 0, stopping.needed(pool, known, targets, bins=bins, confidence=confidence, look=0)
+    while not need.done and look < at_most:
+        for unit_id, found in need.cells.items():
+            given[place[unit_id], np.array(found) - 1] += targets.per_round
+        look += 1
+        rows = pool.loc[(item < given[..., None]).ravel()]
+        need = stopping.needed(rows, known, targets, bins=bins, confidence=confidence, look=look)
+    intervals = stopping.unit_intervals(stopping.cell_table(rows, known), confidence)
+    truth = {f"{kind}-{i}": t for kind, (_, means) in drawn.items() for i, t in enumerate(means.mean(axis=1))}
+    intervals["truth"], intervals["kind"] = intervals.index.map(truth), intervals.index.str.split("-").str[0]
+    means = [intervals.loc[intervals["kind"] == kind, "mean"] for kind in ("feature", "neuron")]
+    compared = stats.compare(*means, confidence=confidence, resamples=resamples, seed=int(rng.integers(1 << 30)))
+    return Stopped(intervals, compared, len(rows) / (2 * units * bins))

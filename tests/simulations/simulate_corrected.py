@@ -1,0 +1,109 @@
+"""Corrected intervals cover what people would have said, and the judge's own do not: 25, 50 and 100 labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from simulations import worlds
+
+from autointerp import corrected, stats
+
+BINS, PER_BIN = 6, 2
+NAMES = ("features", "neurons", "difference")
+
+
+def items(rng: np.random.Generator, world: worlds.World, units: int, n: int, *, strata: bool, by_unit: bool) -> corrected.Items:
+    """One kind as a judge that is +1 on 30% and -1 on 10% saw it, `n` items labelled with the truth.
+
+    A simple random sample, or as many from each of the judge's grades.
+    """
+    grades = worlds.draw(rng, world, units, BINS, PER_BIN)[0]
+    seen = worlds.biased(rng, grades, by_unit=by_unit).ravel()
+    stratum = seen if strata else np.zeros_like(seen)
+    size = np.bincount(stratum, minlength=4)
+    take = np.minimum(size, max(1, n // int((size > 0).sum())))
+    rank = np.empty(seen.size, dtype=np.int64)
+    for h in np.flatnonzero(size):
+        rank[stratum == h] = rng.permutation(size[h])
+    chosen = rank < take[stratum]
+    return corrected.Items(
+        unit=np.repeat(np.arange(units), BINS * PER_BIN),
+        weight=np.full(seen.size, 1 / seen.size),
+        grade=seen.astype(float),
+        label=np.where(chosen, grades.ravel(), np.nan),
+        stratum=np.where(chosen, stratum, -1),
+        probability=(take / np.maximum(size, 1))[stratum],
+    )
+
+
+def cover(
+    kinds: tuple[worlds.World, worlds.World], *, units: int, n: int, strata: bool, by_unit: bool, runs: int
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """Shares of corrected and of judge-only 95% intervals that hold the truth, and the difference's mean width."""
+    rng = np.random.default_rng(n)
+    means = [worlds.true_mean(world, BINS) for world in kinds]
+    truth = dict(zip(NAMES, [*means, means[0] - means[1]], strict=True))
+    hits: dict[str, list[bool]] = {name: [] for name in NAMES}
+    fooled: dict[str, list[bool]] = {name: [] for name in NAMES}
+    widths = []
+    for _ in range(runs):
+        pair = [
+            items(rng, world, units, half, strata=strata, by_unit=by_unit)
+            for world, half in zip(kinds, ((n + 1) // 2, n // 2), strict=True)
+        ]
+        found = corrected.correct(pair[0], pair[1], confidence=0.95)
+        for name in NAMES:
+            figure = getattr(found, name)
+            if figure.ci_low is not None:
+                hits[name].append(figure.ci_low <= truth[name] <= figure.ci_high)
+        assert found.difference.ci_high is not None
+        widths.append(found.difference.ci_high - found.difference.ci_low)
+        of_unit = [np.bincount(k.unit, k.grade) / (BINS * PER_BIN) for k in pair]
+        halves = [1.96 * u.std(ddof=1) / units**0.5 for u in of_unit]
+        alone = {"features": (of_unit[0].mean(), halves[0]), "neurons": (of_unit[1].mean(), halves[1])}
+        alone["difference"] = (of_unit[0].mean() - of_unit[1].mean(), float(np.hypot(*halves)))
+        for name, (mean, half) in alone.items():
+            fooled[name].append(abs(mean - truth[name]) <= half)
+    shares = {name: float(np.mean(h)) for name, h in hits.items() if len(h) > runs / 2}
+    return shares, {name: float(np.mean(h)) for name, h in fooled.items()}, float(np.mean(widths))
+
+
+@pytest.mark.parametrize("strata", [False, True], ids=["simple", "strata"])
+@pytest.mark.parametrize("n", [25, 50, 100])
+@pytest.mark.parametrize("by_unit", [False, True], ids=["even", "by-unit"])
+def test_corrected_intervals_cover(n: int, strata: bool, by_unit: bool) -> None:
+    worlds_ = (worlds.FEATURES, worlds.NEURONS)
+    found, judge, width = cover(worlds_, units=64, n=n, strata=strata, by_unit=by_unit, runs=3000)
+    words = ", ".join(f"{name} {share:.3f} (judge alone {judge[name]:.3f})" for name, share in found.items())
+    print(f"\n{n} labels, {'strata' if strata else 'simple'}, {'by unit' if by_unit else 'even'}: {words}; width {width:.2f}")
+    assert 0.93 <= found["difference"] <= 0.97
+    assert all(0.92 <= share <= 0.98 for share in found.values())
+    assert judge["neurons"] < 0.85
+
+
+@pytest.mark.parametrize("n", [25, 50, 100])
+def test_corrected_intervals_cover_where_few_units_are_graded_high(n: int) -> None:
+    """30 units of a kind, four grades in five a 3, labels by strata."""
+    found, _, width = cover((worlds.LENIENT, worlds.FEATURES), units=30, n=n, strata=True, by_unit=True, runs=3000)
+    print(f"\n{n} labels, lenient: {found}; width {width:.2f}")
+    assert 0.93 <= found["difference"] <= 0.975
+
+
+def test_the_headlines_own_interval_covers() -> None:
+    """BCa over units as `stats.compare` does it: 20 to 64 units, in worlds with skew to either side."""
+    for kinds in ((worlds.FEATURES, worlds.NEURONS), (worlds.LENIENT, worlds.NOISY)):
+        truth = worlds.true_mean(kinds[0], BINS) - worlds.true_mean(kinds[1], BINS)
+        for units in (20, 40, 64):
+            share = headline_cover(kinds, truth, units=units, runs=2000)
+            print(f"\nheadline, {units} units: {share:.3f}")
+            assert 0.93 <= share <= 0.97
+
+
+def headline_cover(kinds: tuple[worlds.World, worlds.World], truth: float, *, units: int, runs: int) -> float:
+    rng, hits = np.random.default_rng(units), 0
+    for run in range(runs):
+        means = [worlds.draw(rng, world, units, BINS, PER_BIN)[0].mean(axis=(1, 2)) for world in kinds]
+        found = stats.compare(*means, confidence=0.95, resamples=1000, seed=run)
+        assert found.ci_low is not None
+        hits += found.ci_low <= truth <= found.ci_high
+    return hits / runs
