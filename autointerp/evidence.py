@@ -28,10 +28,13 @@ def of_run(
     frames: Frames, spec: Spec, grades: Sequence[int], again: pd.DataFrame | None, labels: pd.DataFrame | None
 ) -> dict[str, Any]:
     """`gather` for a run's tables."""
-    options: dict[str, Any] = {"confidence": spec.report.confidence, "resamples": spec.report.resamples}
-    options["seed"] = spec.units.seed
     units = frames.units.sort_values("unit_id", ignore_index=True)
-    return gather(frames.main, units, again, labels, grades=grades, options=options, second=frames.second)
+    return gather(frames.main, units, again, labels, grades=grades, options=options(spec), second=frames.second)
+
+
+def options(spec: Spec) -> dict[str, Any]:
+    """How intervals are made: confidence, resamples, seed."""
+    return {"confidence": spec.report.confidence, "resamples": spec.report.resamples, "seed": spec.units.seed}
 
 
 def gather(

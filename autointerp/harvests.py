@@ -264,7 +264,7 @@ def _reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
         judge=spec.score.per_bin,
-        quiet=max(SILENT_POOL, 4 * spec.controls.base_rate, 4 * spec.explain.quiet),
+        quiet=max(SILENT_POOL, 4 * spec.silent_windows, 4 * spec.explain.quiet),
         top=max(spec.harvest.top, 2 * spec.explain.top),
     )
     return HarvestPlan(
@@ -306,7 +306,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: 
         shown_top=spec.harvest.top,
         spread=spec.explain.spread,
         explain_quiet=spec.explain.quiet,
-        quiet=spec.controls.base_rate,
+        quiet=spec.silent_windows,
         min_documents=spec.explain.min_exemplars,
     )
 
@@ -320,6 +320,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: 
     ):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
     facts = _facts(inputs, neurons_at) | {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
+    facts["norm_limit"] = plan.norm_limit
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     artifacts.write(plan.name(FILES[-1]), lambda path: _write_text(path, text))
 

@@ -84,7 +84,7 @@ class Inputs:
                 "units": spec.identity()["units"],
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
-                "judged": [spec.score.per_bin, spec.controls.base_rate],
+                "judged": [spec.score.per_bin, spec.silent_windows],
                 "version": 4,
             }
         )

@@ -180,7 +180,7 @@ def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
 
 def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write the run's files and report from the ledger, and return its summary."""
-    from autointerp import evidence, report, tables
+    from autointerp import evaluations, evidence, report, tables
     from autointerp.summary import summarise
 
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +188,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
     found = evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
+    figures = evaluations.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,
@@ -196,7 +197,10 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
         evidence=found,
+        scorers=evaluations.summarise(figures, evaluations.unscored_of(ledger, run), evidence.options(run.spec)),
     )
+    if len(figures):
+        tables.write_table(run.folder / "scorers.parquet", figures)
     tables.write(frames, summary, run)
     report.write(run.folder)
     return summary

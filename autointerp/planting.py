@@ -25,7 +25,7 @@ def file_names(spec: Spec) -> tuple[str, str] | None:
     """Names of the files of the spec's planted units and of their exemplars, or None where it wants none."""
     if not spec.controls.planted:
         return None
-    asked = [VERSION, spec.controls.planted, spec.controls.base_rate, spec.harvest.window_tokens, spec.harvest.bins]
+    asked = [VERSION, spec.controls.planted, spec.silent_windows, spec.harvest.window_tokens, spec.harvest.bins]
     key = content_hash([*asked, spec.units.seed])[:12]
     return f"planted-{key}-units.parquet", f"planted-{key}-exemplars.parquet"
 
@@ -52,7 +52,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
         inputs.corpus,
         texts,
         n=spec.controls.planted,
-        quiet=spec.controls.base_rate,
+        quiet=spec.silent_windows,
         window=spec.harvest.window_tokens,
         bins=spec.harvest.bins,
         seed=spec.units.seed,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autointerp import inputs as inputs_
@@ -75,8 +75,8 @@ def _read(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, i
         return {}
     tell("the subject reads what was written", 0, 0)
     reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in work])
-    skip = run.spec.harvest.skip_positions
-    seen = probing.read_own(reader, [wanted for _, wanted in places], skip_positions=skip)
+    skip, limit = run.spec.harvest.skip_positions, run.facts.get("norm_limit", math.inf)
+    seen = probing.read_own(reader, [wanted for _, wanted in places], skip_positions=skip, norm_limit=limit)
     return {
         place: [round(float(a), 6) for a in text.activations[0]] for (place, _), text in zip(places, seen, strict=True)
     }
@@ -88,28 +88,22 @@ def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str
 
     found: dict[tuple[str, int], Any] = {}
     for done, (unit, pieces) in enumerate(work):
-        for (factor, tokens), alike in _alike(pieces):
+        steers = [(number, piece) for number, piece in enumerate(pieces) if isinstance(piece, Steer)]
+        for tokens in sorted({piece.tokens for _, piece in steers}):
             tell("the subject goes on from texts", done, len(work))
-            texts = [piece.text for _, piece in alike]
+            alike = [(number, piece) for number, piece in steers if piece.tokens == tokens]
             added = go_on(
                 inputs.subject,
                 inputs.dictionary,
                 _key(unit),
-                texts,
-                factor,
+                [piece.text for _, piece in alike],
+                [piece.factor for _, piece in alike],
                 tokens,
                 run.spec.units.seed,
                 largest=unit.max_activation,
             )
             found |= {(unit.unit_id, number): text for (number, _), text in zip(alike, added, strict=True)}
     return found
-
-
-def _alike(pieces: Sequence[Read | Steer]) -> Iterator[tuple[tuple[float, int], list[tuple[int, Steer]]]]:
-    steers = [(number, piece) for number, piece in enumerate(pieces) if isinstance(piece, Steer)]
-    steers.sort(key=lambda numbered: (numbered[1].factor, numbered[1].tokens))
-    for how, group in groupby(steers, key=lambda numbered: (numbered[1].factor, numbered[1].tokens)):
-        yield how, list(group)
 
 
 def _key(unit: Unit) -> UnitKey:

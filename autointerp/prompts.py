@@ -15,7 +15,7 @@ OPEN_MARK, CLOSE_MARK = "<<", ">>"
 _FORGED = str.maketrans({"<": "\uff1c", ">": "\uff1e", "/": "\uff0f"})
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if c not in (9, 10)} | {0x7F: "\u2421"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TAG = r"(?:text|explanation|activating|silent|item)(?![^\W\d_])"
+_TAG = r"(?:text|explanation|activating|silent|item|contrast|neighbours|logits|missed|mistaken)(?![^\W\d_])"
 _MARKS = re.compile("<<|>>")
 _FENCE = re.compile(rf"<(?=[^\w<>]*{_TAG})", re.IGNORECASE)
 _LEFT = re.compile(rf"^(?:[<>]+|[^\w<>]*/(?=[^\w<>]*{_TAG}))", re.IGNORECASE)

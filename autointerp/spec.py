@@ -22,6 +22,8 @@ from autointerp.specfile import read_toml, wrong_key
 from sae.format_names import NAMES as FORMATS
 from sae.hookpoints import PATTERN
 
+MOST_SILENT = 50
+"""Silent windows kept of a unit for other scorers at most."""
 PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
 
 
@@ -338,6 +340,12 @@ class Spec(Section):
     def explained_by(self) -> Judge:
         """The explainer: `explainer` where given, else `judge`."""
         return self.explainer or self.judge
+
+    @property
+    def silent_windows(self) -> int:
+        """Silent windows kept of a unit. Other scorers want about as many as active ones, or they cannot see what is claimed too much."""
+        wanted = self.harvest.bins * self.score.per_bin if self.score.also else 0
+        return max(self.controls.base_rate, min(MOST_SILENT, wanted))
 
     @property
     def judges(self) -> tuple[Judge, ...]:

@@ -36,6 +36,7 @@ def summarise(
     rubric_levels: Sequence[int],
     facts: Mapping[str, Any],
     evidence: Mapping[str, Any] | None = None,
+    scorers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """All of `summary.json`, as plain JSON values without NaN.
 
@@ -86,6 +87,7 @@ def summarise(
         "controls": _controls(judgements, scores, options),
         "repeats": noise._asdict() if noise else None,
         "evidence": evidence,
+        "scorers": list(scorers),
     }
     if summary["studies"] is not None:
         studied = summary["studies"]["rounding"]

@@ -170,12 +170,16 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
 def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
     """Leave the contract's data files in the run's folder, each written whole or not at all."""
     for name in ("units", "exemplars", "judgements"):
-        table: pd.DataFrame = getattr(frames, name).drop(columns="again", errors="ignore")
-        _replace(run.folder / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+        write_table(run.folder / f"{name}.parquet", getattr(frames, name).drop(columns="again", errors="ignore"))
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
     _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
     spec = run.spec.relative_to(run.folder).to_toml()
     _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole or not at all."""
+    _replace(path, lambda partial: table.to_parquet(partial, index=False))
 
 
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:

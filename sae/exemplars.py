@@ -230,7 +230,7 @@ def _exemplar_row(
     tokens = texts(np.asarray(reader.corpus.tokens[first : first + length]))
     heat = row.window.astype(np.float64)
     heat[row.start] = row.activation
-    mark = _carry_to_whole_characters(tokens, heat, row.start)
+    mark = carry_to_whole_characters(tokens, heat, row.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
@@ -247,7 +247,7 @@ def _exemplar_row(
     }
 
 
-def _carry_to_whole_characters(tokens: list[str], heat: np.ndarray, mark: int) -> int:
+def carry_to_whole_characters(tokens: list[str], heat: np.ndarray, mark: int) -> int:
     """Let the token that completes a character stand for those before it, whose own text is empty. Returns the mark's place."""
     for i in range(len(tokens) - 1):
         if not tokens[i]:

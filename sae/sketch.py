@@ -293,7 +293,7 @@ class _Places:
         begin = (batch.length.cumsum(0) - batch.length)[self.context]
         column = torch.arange(n_tokens, device=device)
         self.ordinal = batch.ordinal[self.context] + column - begin
-        self.side = self._sides(seed)[self.context]
+        self.side = sides(batch.document, seed)[self.context]
         document = _mix(batch.document.to(torch.int32) ^ _hash32(f"{seed}/token"))[self.context]
         self.token = _mix(document + (batch.position[self.context] + column - begin).to(torch.int32) * 0x1E3779B1)
         length = batch.length[self.context]
@@ -304,9 +304,6 @@ class _Places:
         self.inside = (begin + length - self.first).clamp(max=window)
         self.origin = torch.tensor([0, _SIDE], device=device)
         self.ring, self.order = self._ring()
-
-    def _sides(self, seed: int) -> Tensor:
-        return ((_mix(self.batch.document.to(torch.int32) ^ _hash32(f"{seed}/side")) >> 8) & 1).long()
 
     def _ring(self) -> tuple[Tensor, Tensor]:
         """The counted tokens' hashes, ascending, a side after the other and each side twice, and the tokens' columns."""
@@ -321,6 +318,11 @@ class _Places:
             rings += [ring, ring + _TURN]
             columns += [chosen[mine]] * 2
         return torch.cat(rings), torch.cat(columns)
+
+
+def sides(document: Tensor, seed: int) -> Tensor:
+    """`EXPLAIN` or `JUDGE` for each document number."""
+    return ((_mix(document.to(torch.int32) ^ _hash32(f"{seed}/side")) >> 8) & 1).long()
 
 
 def _merged(parts: int, shift: Tensor) -> Tensor:

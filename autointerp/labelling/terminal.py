@@ -7,8 +7,8 @@ import re
 import sys
 import termios
 import tty
-from collections.abc import Generator, Iterable
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -114,16 +114,17 @@ def label(sheet: Sheet) -> None:
     """Take labels in this terminal. Raises `UsageError` where there is none."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--terminal needs a terminal, and this is none: leave it out for the page, or use --export")
-    with suppress(KeyboardInterrupt), closing(_keys(sys.stdin.fileno())) as keys:
+    with suppress(KeyboardInterrupt), _pressed(sys.stdin.fileno()) as keys:
         Terminal(sheet, Console(highlight=False)).run(keys)
 
 
-def _keys(terminal: int) -> Generator[str]:
-    """Keys as they are pressed. The terminal is left as it was; what is typed ahead of the screen is kept."""
+@contextmanager
+def _pressed(terminal: int) -> Iterator[Iterator[str]]:
+    """Keys as they are pressed; what is typed ahead of the screen is kept. The terminal is left as it was."""
     before = termios.tcgetattr(terminal)
     try:
-        tty.setcbreak(terminal)
-        while typed := os.read(terminal, 1024).decode("utf-8", "replace"):
-            yield from _KEY.findall(typed)
+        tty.setcbreak(terminal, termios.TCSANOW)
+        typed = iter(lambda: os.read(terminal, 1024).decode("utf-8", "replace"), "")
+        yield (key for some in typed for key in _KEY.findall(some))
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)

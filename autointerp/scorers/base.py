@@ -51,9 +51,9 @@ class Read:
 
 @dataclass(frozen=True)
 class Steer:
-    """A text for the subject to go on from with the unit's direction added; brings the new text, of `tokens` tokens.
+    """A text for the subject to go on from while the unit is held at an activation; brings the new text, of `tokens` tokens.
 
-    `factor` is in multiples of the unit's largest activation; 0 leaves the subject as it is.
+    `factor` is that activation in multiples of the unit's largest; 0 silences the unit.
     """
 
     text: str
@@ -70,7 +70,7 @@ class Scores(NamedTuple):
 
 
 class Scorer(Protocol):
-    """One evaluation. `figures` says what each figure means, the first being the one that is compared; all are better high."""
+    """One evaluation. `figures` says what each figure means, the first being the one that is compared, better high."""
 
     name: str
     source: str

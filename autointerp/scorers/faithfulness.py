@@ -76,18 +76,17 @@ class Faithfulness:
 
 def figures_of(rated: Rated) -> dict[str, float | None]:
     """All figures, from the ratings at each factor; `rated` holds factor 0."""
-    best = _best(rated)
+    base, best = _share(rated[0.0]), _best(rated)
+    if base is None or base == 1 or best is None:
+        return {"faithfulness": None, "faithfulness_fade": None, "best_factor": None}
     halves = [{factor: row[part::2] for factor, row in rated.items()} for part in (0, 1)]
-    chosen = [_best(half) for half in halves]
-    gains = [
-        None if factor is None else _gain(half, factor) for half, factor in zip(halves, reversed(chosen), strict=True)
-    ]
-    known = [gain for gain in gains if gain is not None]
-    theirs = None if best is None else _gain(rated, best)
+    chosen = reversed([_best(half) for half in halves])
+    gains = [gain for half, factor in zip(halves, chosen, strict=True) if (gain := _gain(half, factor)) is not None]
+    theirs = _gain(rated, best) or 0.0
     return {
-        "faithfulness": fmean(known) if known else None,
-        "faithfulness_fade": None if theirs is None else max(theirs, 0.0),
-        "best_factor": best if theirs is not None and theirs > 0 else None,
+        "faithfulness": fmean(gains) / (1 - base) if gains else None,
+        "faithfulness_fade": theirs / (1 - base),
+        "best_factor": best if theirs > 0 else None,
     }
 
 
@@ -97,10 +96,10 @@ def _best(rated: Rated) -> float | None:
     return max(shares, key=lambda factor: (shares[factor], -abs(factor), factor), default=None)
 
 
-def _gain(rated: Rated, factor: float) -> float | None:
-    """What `factor` gains over 0, out of what is left to gain there; None where nothing is left or nothing was rated."""
-    base, share = _share(rated[0.0]), _share(rated[factor])
-    return None if base is None or share is None or base == 1 else (share - base) / (1 - base)
+def _gain(rated: Rated, factor: float | None) -> float | None:
+    """By how much the share of 2 is larger at `factor` than at 0; None where either is not known."""
+    base, share = _share(rated[0.0]), None if factor is None else _share(rated[factor])
+    return None if base is None or share is None else share - base
 
 
 def _share(row: Sequence[int | None]) -> float | None:

@@ -61,6 +61,8 @@ def test_intervals_of_agreement_cover(units: int, per_unit: int) -> None:
 @pytest.mark.parametrize("items", [100, 200, 400])
 def test_planted_items_catch_a_biased_judge(items: int) -> None:
     biased, noisy = (caught(up=up, down=down, items=items, runs=1000) for up, down in ((0.3, 0.1), (0.2, 0.2)))
-    print(f"\n{items} planted items: a judge +1 on 30% and -1 on 10% caught {biased:.3f}, one that errs evenly {noisy:.3f}")
+    print(
+        f"\n{items} planted items: a judge +1 on 30% and -1 on 10% caught {biased:.3f}, one that errs evenly {noisy:.3f}"
+    )
     assert noisy <= 0.08
     assert biased >= {100: 0.7, 200: 0.93, 400: 0.99}[items]

@@ -12,7 +12,9 @@ BINS, PER_BIN = 6, 2
 NAMES = ("features", "neurons", "difference")
 
 
-def items(rng: np.random.Generator, world: worlds.World, units: int, n: int, *, strata: bool, by_unit: bool) -> corrected.Items:
+def items(
+    rng: np.random.Generator, world: worlds.World, units: int, n: int, *, strata: bool, by_unit: bool
+) -> corrected.Items:
     """One kind as a judge that is +1 on 30% and -1 on 10% saw it, `n` items labelled with the truth.
 
     A simple random sample, or as many from each of the judge's grades.
@@ -75,7 +77,9 @@ def test_corrected_intervals_cover(n: int, strata: bool, by_unit: bool) -> None:
     worlds_ = (worlds.FEATURES, worlds.NEURONS)
     found, judge, width = cover(worlds_, units=64, n=n, strata=strata, by_unit=by_unit, runs=3000)
     words = ", ".join(f"{name} {share:.3f} (judge alone {judge[name]:.3f})" for name, share in found.items())
-    print(f"\n{n} labels, {'strata' if strata else 'simple'}, {'by unit' if by_unit else 'even'}: {words}; width {width:.2f}")
+    print(
+        f"\n{n} labels, {'strata' if strata else 'simple'}, {'by unit' if by_unit else 'even'}: {words}; width {width:.2f}"
+    )
     assert 0.93 <= found["difference"] <= 0.97
     assert all(0.92 <= share <= 0.98 for share in found.values())
     assert judge["neurons"] < 0.85

@@ -1,7 +1,7 @@
 """Made-up populations whose truth is known: units, grades and judges that look like those of real runs.
 
 A unit has a latent level, a bin lifts it, an item scatters about it, and three thresholds make a grade 0-3. The worlds
-were matched to runs of the demo with the embedded judge (`features`: mean 1.4, sd 0.9 between units, a third of the
+were matched to runs of the demo with the embedded judge (`FEATURES`: mean 1.4, sd 0.9 between units and 0.75 within a
 grades 0 and a third 3; `neurons`: mean 0.6, skew 1.2) and with a local language model (`lenient`: four grades in five are 3).
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 THRESHOLDS = np.array([0.0, 0.5, 1.0])
 
@@ -25,7 +25,7 @@ class World(NamedTuple):
     within: float
 
 
-FEATURES = World(0.45, 1.1, 0.9)
+FEATURES = World(0.4, 0.9, 0.6)
 NEURONS = World(-0.9, 1.3, 0.9)
 LENIENT = World(2.0, 0.9, 0.8)
 NOISY = World(0.2, 0.8, 1.6)
@@ -40,7 +40,7 @@ def draw(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Grades (units, bins, items) and the true mean of each unit and bin."""
     place = rng.normal(world.level, world.between, units)[:, None] + lift(bins)
-    truth = stats.norm.sf(THRESHOLDS, place[..., None], world.within).sum(axis=-1)
+    truth = special.ndtr((place[..., None] - THRESHOLDS) / world.within).sum(axis=-1)
     latent = place[..., None] + rng.normal(0, world.within, (units, bins, items))
     return (latent[..., None] > THRESHOLDS).sum(axis=-1), truth
 
@@ -48,7 +48,8 @@ def draw(
 def true_mean(world: World, bins: int) -> float:
     """The mean over all units there could be."""
     scale = np.hypot(world.between, world.within)
-    return float(stats.norm.sf(THRESHOLDS, (world.level + lift(bins))[:, None], scale).sum(axis=-1).mean())
+    reach = (world.level + lift(bins))[:, None] - THRESHOLDS
+    return float(special.ndtr(reach / scale).sum(axis=-1).mean())
 
 
 def biased(

@@ -1,0 +1,81 @@
+"""What the other scorers found: a figure a unit, and features against neurons by each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autointerp import scorers, stats
+from autointerp.ledger import Ledger, verdicts
+from autointerp.records import Outcome
+from autointerp.scorers import cases
+
+if TYPE_CHECKING:
+    from autointerp.pipeline import Run
+
+COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
+
+
+def of_run(ledger: Ledger, run: Run) -> pd.DataFrame:
+    """A row a scorer, unit and figure; `value` is NaN where the figure is undefined. `n` answers rest behind it, `n_unscored` failed."""
+    with ledger.read() as tx:
+        known = cases.Cases(run, verdicts.explanations_of(tx, run.run_id), verdicts.answers_of(tx, run.run_id))
+    rows = [
+        (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
+        for scorer, unit, scores in cases.figures(known, [scorers.scorer(name) for name in run.spec.score.also])
+        for figure, value in scores.values.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
+
+
+def summarise(
+    figures: pd.DataFrame, unscored: Mapping[str, Mapping[str, int]], options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """For each scorer what it is, its answers, and each figure for features, neurons and planted units, and the difference.
+
+    `unscored` counts by scorer the answers that failed, by outcome. `options`: confidence, resamples, seed.
+    """
+    found = []
+    for name, rows in figures.groupby("scorer", sort=False):
+        scorer = scorers.scorer(str(name))
+        answers = rows.drop_duplicates("unit_id")
+        found.append(
+            {
+                "scorer": scorer.name,
+                "source": scorer.source,
+                "needs_explanation": scorer.needs_explanation,
+                "chance": scorer.chance,
+                "n": int(answers["n"].sum()),
+                "n_unscored": int(answers["n_unscored"].sum()),
+                "unscored": dict(unscored.get(scorer.name, {})),
+                "figures": [_figure(rows, figure, meaning, options) for figure, meaning in scorer.figures.items()],
+            }
+        )
+    return found
+
+
+def unscored_of(ledger: Ledger, run: Run) -> dict[str, dict[str, int]]:
+    """Answers that failed, by scorer and outcome."""
+    with ledger.read() as tx:
+        answers = verdicts.answers_of(tx, run.run_id)
+    found: dict[str, dict[str, int]] = {}
+    for row in answers:
+        if row.outcome is not Outcome.SCORED:
+            by_outcome = found.setdefault(row.scorer, {})
+            by_outcome[row.outcome.value] = by_outcome.get(row.outcome.value, 0) + 1
+    return found
+
+
+def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    mine = rows.loc[rows["figure"] == figure]
+    values = {kind: mine.loc[mine["kind"] == kind, "value"] for kind in ("feature", "neuron", "planted")}
+    compared = stats.compare(values["feature"], values["neuron"], **options)
+    return {
+        "figure": figure,
+        "meaning": meaning,
+        "undefined": int(mine["value"].isna().sum()),
+        **{kind: stats.mean_estimate(v, **options)._asdict() for kind, v in values.items()},
+        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "p_superior")},
+    }
