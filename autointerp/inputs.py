@@ -85,7 +85,7 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.silent_windows],
-                "version": 4,
+                "version": 5,
             }
         )
 

@@ -86,7 +86,8 @@ def questions(spec: Spec, items: Sequence[Item], stage: str = "score") -> list[J
 
     Repeats of an item are never asked of together: they must not see each other.
     """
-    items = [_keyed(item, stage) for item in items]
+    if stage != "score":
+        items = [_keyed(item, stage) for item in items]
     if spec.score.per_call == 1:
         return [_alone(spec, item, stage) for item in items]
     planned: list[Job] = []

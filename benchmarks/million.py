@@ -77,11 +77,11 @@ def measure(url: str, redis: RedisServer, folder: Path, n: int) -> dict[str, str
     with ledger.write() as tx:
         runs.register(tx, run_id="million", name="million", spec_hash="", spec=spec.to_toml(), carrier="fleet")
     empty = size(ledger)
-    pipeline.plan_scoring(ledger, made_up(spec, FIRST, begin=n))
+    pipeline.plan_round(ledger, made_up(spec, FIRST, begin=n), 0)
     few = used_memory(redis)
     run = made_up(spec, n - FIRST)
     started = time.perf_counter()
-    planned = FIRST + len(pipeline.plan_scoring(ledger, run))
+    planned = FIRST + len(pipeline.plan_round(ledger, run, 0).jobs)
     took = time.perf_counter() - started
     found = {
         "queued, jobs/s": f"{(planned - FIRST) / took:,.0f}",
