@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp import explain, grouped, score, scorers
+from autointerp import aids, explain, grouped, revising, score, scorers
 from autointerp.answer import Answer
 from autointerp.caller import Conclude
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
+from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, jobs, verdicts
 from autointerp.ledger.jobs import Job
 from autointerp.prompts import ReplyUnusable
@@ -56,17 +56,20 @@ def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
 
 def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]]) -> Explanation:
     """A unit's explanation, or why there is none, from whoever `ask` reaches with a prompt, a parser and a repeat's number."""
-    material = explain.material(run.exemplars[job.unit_id], run.units[job.unit_id].max_activation)
-    first = explain.prompt(run.rubric, material, run.spec.explained_by.max_output_tokens)
-    refusals: list[str] = []
-    answer: Answer[str]
-    for attempt in range(explain.TRIES):
-        prompt = explain.ask_again(first, refusals)
-        answer = ask(prompt, lambda text: explain.parse(text, run.spec.explain.max_chars), attempt)
-        if answer.outcome is not Outcome.PARSE_FAILURE:
-            break
-        refusals.append(answer.reason)
-    return Explanation(job.explanation_key, answer.outcome, answer.value or "", answer.reason, answer.call_key)
+    spec, unit = run.spec, run.units[job.unit_id]
+    found = aids.of_unit(run.harvest, spec, job.unit_id).only(aids.wanted(spec, job.arm))
+    most = spec.explained_by.max_output_tokens
+
+    def render(material: ExplainMaterial) -> Prompt:
+        return explain.prompt(run.rubric, material, most)
+
+    first = render(explain.material(run.exemplars[job.unit_id], unit.max_activation, found))
+    answer = explain.usable(ask, first, partial(explain.parse, max_chars=spec.explain.max_chars))
+    if not answer.value or not found.held:
+        return Explanation(job.explanation_key, answer.outcome, answer.value or "", answer.reason, answer.call_key)
+    better = revising.revised(ask, first, answer.value, found.held, render, spec.explain.max_chars)
+    call_key = better.call_key or answer.call_key
+    return Explanation(job.explanation_key, answer.outcome, better.text, better.why, call_key)
 
 
 def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:

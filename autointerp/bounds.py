@@ -41,6 +41,8 @@ def bounds(spec: Spec) -> list[StageBound]:
     explanations = n * (1 + len(spec.explain.compare))
     explaining, scoring = _prompts(spec)
     asked = -(-items // per_call)
+    if per_call > 1:  # repeats are grouped apart, and each may end in a group that is not full
+        asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [
         _bound("explain", spec.explained_by, explaining, explanations, explanations * explain.TRIES),
         _bound("score", spec.judge, scoring, asked, asked),

@@ -51,7 +51,7 @@ class Corrected:
 
 @dataclass(frozen=True)
 class CorrectedHeadline:
-    """The headline's three figures, corrected with one power: the difference is that of the two means."""
+    """The headline's three figures. Where the difference is given all share its power, so it is that of the two means."""
 
     features: Corrected
     neurons: Corrected
@@ -138,16 +138,17 @@ def weighted_items(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFram
 def correct(features: Items, neurons: Items, *, confidence: float) -> CorrectedHeadline:
     """`headline` from arrays."""
     kinds = (features, neurons)
-    plain = [_uncorrected([items], [1], _too_few([items], f"{k}s")) for items, k in zip(kinds, KINDS, strict=True)]
-    difference = _uncorrected(kinds, (1, -1), _too_few(kinds, "units"))
+    means = [_uncorrected([items], [1], _too_few([items], f"{k}s")) for items, k in zip(kinds, KINDS, strict=True)]
+    difference = _uncorrected(kinds, (1, -1), _too_few(kinds, "both kinds"))
     if difference.why is None:
-        samples = [_sample(items) for items in kinds]
-        power = best_power(samples)
-        difference = _figure(samples, (1, -1), power, confidence)
-        plain = [
-            _figure([s], [1], power, confidence) if p.why is None else p for s, p in zip(samples, plain, strict=True)
-        ]
-    return CorrectedHeadline(plain[0], plain[1], difference)
+        pair = [_sample(items) for items in kinds]
+        difference = _figure(pair, (1, -1), best_power(pair), confidence)
+    for i, mean in enumerate(means):
+        if mean.why is None:
+            sample = _sample(kinds[i])
+            power = difference.power if difference.power is not None else best_power([sample])
+            means[i] = _figure([sample], [1], power, confidence)
+    return CorrectedHeadline(means[0], means[1], difference)
 
 
 def best_power(samples: Sequence[_Sample]) -> float:
@@ -161,13 +162,13 @@ def _too_few(kinds: Sequence[Items], name: str) -> str | None:
     done = [~np.isnan(items.label) for items in kinds]
     n = sum(int(d.sum()) for d in done)
     if n < MIN_LABELS:
-        return f"{n} items of {name} are labelled, fewer than {MIN_LABELS}: label more"
+        return f"{n} labels of {name}, fewer than {MIN_LABELS}: label more"
     least = min(len(np.unique(items.unit[d])) for items, d in zip(kinds, done, strict=True))
     if least < MIN_UNITS:
-        return f"labels of one kind are in {least} units, fewer than {MIN_UNITS}: label more"
+        return f"labels in {least} units of a kind, fewer than {MIN_UNITS}: label more"
     strata = [(set(items.stratum) - {-1}) - set(items.stratum[d]) for items, d in zip(kinds, done, strict=True)]
     missing = sum(map(len, strata))
-    return f"{missing} strata of the sample of {name} have no label yet: label on" if missing else None
+    return f"no label yet in {missing} of the strata of {name}: label on" if missing else None
 
 
 def _uncorrected(kinds: Sequence[Items], signs: Sequence[int], why: str | None) -> Corrected:
@@ -197,7 +198,7 @@ def _sample(items: Items) -> _Sample:
         means[1],
         judge_mean,
         np.bincount(unit, label_errors, n_units).astype(np.float64),
-        np.bincount(unit, seen_errors, n_units) - unit_parts,
+        np.asarray(np.bincount(unit, seen_errors, n_units) - unit_parts, dtype=np.float64),
         np.bincount(unit, minlength=n_units) > 0,
         label_errors,
         seen_errors,

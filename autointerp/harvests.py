@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autointerp import planting, studies
+from autointerp import aids, planting, studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
 from autointerp.inputs import Inputs, Tell, quiet
@@ -183,7 +183,7 @@ def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, t
     """
     if finished_harvest(artifacts, plan.key) is None:
         _merge(inputs, artifacts, plan, tell)
-    for beside in (studies, planting):
+    for beside in (studies, planting, aids):
         if not beside.are_there(inputs.spec, artifacts, plan):
             _check(inputs, plan)
             beside.make(inputs, artifacts, plan, tell)
@@ -215,13 +215,13 @@ def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
 
 
 def is_complete(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
-    """Whether the harvest is finished and the spec's studies and planted units are beside it: there is nothing left to merge."""
-    beside = all(made.are_there(spec, artifacts, plan) for made in (studies, planting))
+    """Whether the harvest is finished and the spec's studies, planted units and aids are beside it: there is nothing left to merge."""
+    beside = all(made.are_there(spec, artifacts, plan) for made in (studies, planting, aids))
     return artifacts.exists(plan.name(FILES[-1])) and beside
 
 
 def _local_folder(artifacts: Artifacts, key: str) -> Path:
-    for beside in ("studies-", "planted-"):
+    for beside in ("studies-", "planted-", "aids-"):
         for name in artifacts.list(f"harvest-{key}/{beside}"):
             artifacts.read(name)
     return [artifacts.read(f"harvest-{key}/{file}") for file in FILES][-1].parent

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp import plan, rounds
+from autointerp import aids, plan, rounds
 from autointerp.ledger import Ledger, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
 from autointerp.records import Exemplar, Explanation, Item, Outcome, Unit
@@ -73,7 +73,7 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
         by_unit[exemplar.unit_id].append(exemplar)
     planted = unit_rows.dropna(subset="given")
     given = dict(zip(planted["unit_id"], planted["given"], strict=True))
-    neighbours = facts.get("neighbours", {})
+    neighbours = aids.alike(harvest, spec)
     return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, neighbours)
 
 

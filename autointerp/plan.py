@@ -40,7 +40,7 @@ def score_items(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Seque
             planned += [_item(e, Arm.SHUFFLED, stranger) for e in _across_bins(judged, spec.controls.shuffled)]
         silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.controls.base_rate]
         planned += [_item(e, Arm.BASE_RATE, unit.unit_id) for e in silent]
-    return planned + repeated_items(spec, planned)
+    return planned
 
 
 def main_items(spec: Spec, unit: Unit, judged: Sequence[Exemplar]) -> Iterator[Item]:

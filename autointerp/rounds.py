@@ -9,19 +9,22 @@ A round is planned when all that was planned before has ended, so it rests on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autointerp import cascade, plan, scorers
 from autointerp.ledger import Ledger, verdicts
 from autointerp.ledger.jobs import Job
-from autointerp.records import Arm, Exemplar, Explanation, Item, Unit
+from autointerp.records import Arm, Explanation, Item
 from autointerp.scorers import cases
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
     from autointerp.pipeline import Run
+
+SAMPLED = ("feature", "neuron")
+"""Kinds of units that are judged until they are known well enough."""
 
 
 @dataclass(frozen=True)
@@ -54,35 +57,38 @@ def next_round(ledger: Ledger, run: Run, number: int, said: Mapping[str, Explana
 
 
 def _rubric(ledger: Ledger, run: Run, number: int) -> tuple[list[Item], bool]:
-    """The rubric's items of a round, and whether there may be others."""
-    units = list(run.units.values())
-    everything = plan.score_items(run.spec, units, run.exemplars)
+    """The rubric's items of a round, and whether there may be others. Where sampling is adaptive, the exemplars of features and
+    neurons come by and by, and whatever else is judged comes first: controls are no use half done."""
+    items = plan.score_items(run.spec, list(run.units.values()), run.exemplars)
     if not adaptive(run.spec):
-        return (everything, False) if number == 0 else ([], False)
-    size = run.spec.adaptive.per_round
-    ranks = _ranks(run.exemplars, units)
-    first = [item for item in everything if ranks.get(item.exemplar_id, 0) < size]
+        return (items + plan.repeated_items(run.spec, items), False) if number == 0 else ([], False)
+    turns = _turns(run)
     if number == 0:
-        return first, True
+        first = [item for item in items if not _by_and_by(item) or turns.get(item.exemplar_id, 0) == 0]
+        return first + plan.repeated_items(run.spec, first), True
+    due = [item for item in items if _by_and_by(item) and turns.get(item.exemplar_id) == number]
+    cells = _needed(ledger, run, turns, number)
+    asked = [item for item in due if run.bin_of(item) in cells.get(item.unit_id, ())]
+    return asked, bool(asked)
+
+
+def _needed(ledger: Ledger, run: Run, turns: Mapping[str, int], number: int) -> Mapping[str, Sequence[int]]:
+    """The bins of each unit that need another round. Looks at earlier rounds alone: this one may be half planned already."""
     from autointerp import stopping, tables
 
     frames = tables.of_run(ledger, run)
-    need = stopping.needed(
-        frames.main,
-        frames.units.loc[frames.units["kind"].isin(("feature", "neuron"))],
+    return stopping.needed(
+        frames.main.loc[frames.main["exemplar_id"].map(turns) < number],
+        frames.units.loc[frames.units["kind"].isin(SAMPLED)],
         run.spec.adaptive,
         bins=run.spec.harvest.bins,
         confidence=run.spec.report.confidence,
         look=number,
-    )
-    asked = [
-        item
-        for item in everything
-        if item.arm in (Arm.MAIN, Arm.VARIANT)
-        and number * size <= ranks.get(item.exemplar_id, -1) < (number + 1) * size
-        and run.bin_of(item) in need.cells.get(item.unit_id, ())
-    ]
-    return asked, bool(asked)
+    ).cells
+
+
+def _by_and_by(item: Item) -> bool:
+    return item.arm in (Arm.MAIN, Arm.VARIANT)
 
 
 def adaptive(spec: Spec) -> bool:
@@ -91,11 +97,13 @@ def adaptive(spec: Spec) -> bool:
     return not (targets.unit is None and targets.bin is None and targets.run is None)
 
 
-def _ranks(exemplars: Mapping[str, Sequence[Exemplar]], units: Sequence[Unit]) -> dict[str, int]:
-    """Each judged exemplar's place among those of its unit and bin, drawn by hash: the first are a fair sample of all."""
-    return {e.exemplar_id: rank for unit in units for rank, e in _ranked(plan.judged_of(exemplars[unit.unit_id]))}
-
-
-def _ranked(judged: Sequence[Exemplar]) -> Iterator[tuple[int, Exemplar]]:
-    for bin_ in {e.bin for e in judged}:
-        yield from enumerate(sorted((e for e in judged if e.bin == bin_), key=lambda e: content_hash(e.exemplar_id)))
+def _turns(run: Run) -> dict[str, int]:
+    """The round in which each judged exemplar of features and neurons comes at the earliest: those of a bin come in the order of their
+    hash, so that the first are a fair sample of all."""
+    found: dict[str, int] = {}
+    for unit in run.units.values():
+        judged = plan.judged_of(run.exemplars[unit.unit_id]) if unit.kind in SAMPLED else []
+        for bin_ in {e.bin for e in judged}:
+            ids = sorted((e.exemplar_id for e in judged if e.bin == bin_), key=content_hash)
+            found |= {name: place // run.spec.adaptive.per_round for place, name in enumerate(ids)}
+    return found

@@ -1,7 +1,7 @@
 """When enough has been judged: which units and bins need more exemplars, looked at after every round.
 
 Looking again and again and stopping at the first narrow interval picks intervals that came out narrow by luck. A unit whose
-first grades are all 3 would stop at [3, 3]: simulated 95% intervals of units then cover 56-90%. Two things mend it, and no
+first grades are all 3 would stop at [3, 3]: simulated 95% intervals of units then cover 56-94%. Two things mend it, and no
 correction of the level is needed beside them: a unit stops only once it has grades beyond the first in a bin, and its
 variance within bins is drawn towards that of its kind with the weight of `PRIOR_FREEDOM` degrees of freedom. Means over
 units (a bin's, the run's) move so little from look to look that the plain interval holds. Coverage of a unit's interval is

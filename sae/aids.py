@@ -57,13 +57,17 @@ class Reading:
 
 
 class _Place(NamedTuple):
-    """A token of a context that a window may be cut around; those that sort first are wanted most."""
+    """A token that a window may be cut around, with that window; those that sort first are wanted most.
 
-    order: tuple[Any, ...]
+    `mark` is the token's place in its context, `start` that of the window's first.
+    """
+
+    order: tuple[float, ...]
     row: int
     mark: int
-    activations: npt.NDArray[np.float32]
+    start: int
     ids: npt.NDArray[np.uint32]
+    activations: npt.NDArray[np.float32]
 
 
 @dataclass
@@ -107,7 +111,9 @@ def windows(
         for u, pool in enumerate(pools)
         for role, place in _pick(pool, near[u], want, set(documents[u]), corpus)
     ]
-    return pd.DataFrame(found, columns=EXEMPLAR_COLUMNS)
+    # A character of several tokens stands at its last, which may fire where an earlier one is silent.
+    sound = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
+    return pd.DataFrame(sound, columns=EXEMPLAR_COLUMNS)
 
 
 def _explaining_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
@@ -204,37 +210,43 @@ def _look(
 ) -> None:
     """Put the places of one context into the pools of all units: one of each sort at most."""
     for number, pool in enumerate(pools):
-        mine = seen.activations[number]
+        mine, draw = seen.activations[number], np.random.default_rng([reading.seed, number, row])
         silent = seen.counted & (mine == 0)
-        draw = np.random.default_rng([reading.seed, number, row])
-
-        def place(marks: npt.NDArray[np.bool_], order: Iterable[Any], at: int | None = None) -> _Place | None:
-            where = np.flatnonzero(marks)
-            if not len(where):
-                return None
-            mark = int(draw.choice(where)) if at is None else at  # noqa: B023
-            part = _cut(len(seen.ids), mark, row, reading.window)
-            peak = float(mine[part].max())  # noqa: B023
-            return _Place((peak > 0, *order, peak, row), row, mark, mine.copy(), seen.ids)  # noqa: B023
-
-        held = np.isin(seen.ids, words[number])
-        _keep(pool.contrast, place(silent & held, ()))
-        _keep(pool.silent, place(silent, ()))
-        active = place(seen.counted & (mine > 0), ())
-        if active is not None:
-            share = float(mine[active.mark]) / max(maximum[number], 1e-30)
-            _keep(pool.active[min(reading.bins, int(np.ceil(share * reading.bins)))], active._replace(order=(row,)))
+        for mark in _one_of(silent & np.isin(seen.ids, words[number]), draw):
+            _keep(pool.contrast, _place(seen, mine, row, mark, reading))
+        for mark in _one_of(silent, draw):
+            _keep(pool.silent, _place(seen, mine, row, mark, reading))
+        for mark in _one_of(seen.counted & (mine > 0), draw):
+            bin_ = _bin(float(mine[mark]), maximum[number], reading.bins)
+            _keep(pool.active[bin_], _place(seen, mine, row, mark, reading)._replace(order=(row,)))
         for other in near[number]:
             theirs = np.where(silent, seen.activations[other], 0)
-            strongest = int(theirs.argmax()) if len(theirs) else 0
-            if len(theirs) and theirs[strongest] > 0:
-                _keep(pool.neighbour[other], place(theirs > 0, (-float(theirs[strongest]),), strongest))
+            if theirs.any():
+                mark = int(theirs.argmax())
+                _keep(pool.neighbour[other], _place(seen, mine, row, mark, reading, -float(theirs[mark])))
 
 
-def _keep(kept: list[_Place], found: _Place | None) -> None:
+def _one_of(marks: npt.NDArray[np.bool_], draw: np.random.Generator) -> Iterator[int]:
+    where = np.flatnonzero(marks)
+    if len(where):
+        yield int(draw.choice(where))
+
+
+def _place(seen: Seen, mine: npt.NDArray[np.float32], row: int, mark: int, reading: Reading, *order: float) -> _Place:
+    """A place and its window, in which the mark's own place is drawn. Windows that are silent throughout come first."""
+    size = min(reading.window, len(mine))
+    start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, len(mine) - size))
+    heat = mine[start : start + size].copy()
+    peak = float(heat.max())
+    return _Place((peak > 0, *order, peak, row), row, mark, start, seen.ids[start : start + size].copy(), heat)
+
+
+def _bin(activation: float, maximum: float, bins: int) -> int:
+    return min(bins, int(np.ceil(activation / maximum * bins))) if maximum else 0
+
+
+def _keep(kept: list[_Place], found: _Place) -> None:
     """Take in a place, and let the least wanted go once there are many."""
-    if found is None:
-        return
     kept.append(found)
     if len(kept) > 2 * KEPT:
         kept.sort(key=lambda place: place.order)
@@ -273,13 +285,6 @@ def _in_turn(lists: Iterable[list[_Place]]) -> Iterator[_Place]:
         yield from (places[turn] for places in ordered if turn < len(places))
 
 
-def _cut(length: int, mark: int, row: int, window: int) -> slice:
-    """The tokens of a window: where the mark stands in it is drawn by place alone."""
-    size = min(window, length)
-    start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, length - size))
-    return slice(start, start + size)
-
-
 def _row(
     corpus: Corpus,
     texts: Callable[[np.ndarray], list[str]],
@@ -291,10 +296,8 @@ def _row(
 ) -> Mapping[str, Any]:
     context = corpus.contexts[place.row]
     document, position = int(context["document"]), int(context["position"]) + place.mark
-    part = _cut(len(place.ids), place.mark, place.row, reading.window)
-    tokens, heat = texts(place.ids[part]), place.activations[part].astype(np.float64)
-    activation = float(place.activations[place.mark])
-    share = activation / maximum if maximum else 0.0
+    tokens, heat = texts(place.ids), place.activations.astype(np.float64)
+    activation = float(heat[place.mark - place.start])
     return {
         "exemplar_id": f"{unit.unit_id}@{document}.{position}",
         "unit_id": unit.unit_id,
@@ -302,10 +305,10 @@ def _row(
         "document": document,
         "position": position,
         "activation": activation,
-        "activation_fraction": share,
-        "bin": min(reading.bins, int(np.ceil(share * reading.bins))),
+        "activation_fraction": activation / maximum if maximum else 0.0,
+        "bin": _bin(activation, maximum, reading.bins),
         "inclusion_probability": None,
-        "mark": carry_to_whole_characters(tokens, heat, place.mark - part.start),
+        "mark": carry_to_whole_characters(tokens, heat, place.mark - place.start),
         "tokens": tokens,
         "token_activations": heat.tolist(),
     }

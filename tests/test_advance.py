@@ -86,6 +86,8 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
     """Whatever is planned, all before it has ended; of a round's stages none waits for another."""
     for stage in counts:
+        if stage in pipeline.ASKED and set(counts[stage]) <= {"done", "failed"}:
+            continue  # of a round that is over; the next may be planned
         earlier = pipeline.STAGES[: pipeline.STAGES.index("score" if stage in pipeline.ASKED else stage)]
         for before in earlier:
             assert set(counts.get(before, {})) <= {"done", "failed", jobs.LATER}, f"{stage} is early: {counts}"

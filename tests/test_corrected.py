@@ -130,14 +130,16 @@ def test_too_few_labels_say_so() -> None:
     judgements, labels, units = world()
     few = corrected.headline(judgements, labels.head(4), units, confidence=0.95)
     assert few.difference.value is None
-    assert few.difference.why == "4 items of units are labelled, fewer than 15: label more"
+    assert few.difference.why == "4 labels of both kinds, fewer than 15: label more"
     assert few.difference.judge is not None
     of_features = labels.loc[labels["unit_id"].str.startswith("feature")]
     found = corrected.headline(judgements, of_features, units, confidence=0.95)
-    assert found.difference.why == "labels of one kind are in 0 units, fewer than 5: label more"
+    assert found.difference.why == "labels in 0 units of a kind, fewer than 5: label more"
+    assert found.features.ci_low < found.features.value < found.features.ci_high
+    assert found.neurons.why == "0 labels of neurons, fewer than 15: label more"
     gone = labels.assign(score=labels["score"].where(labels["stratum"] != "feature/3"))
     found = corrected.headline(judgements, gone, units, confidence=0.95)
-    assert found.difference.why == "1 strata of the sample of units have no label yet: label on"
+    assert found.difference.why == "no label yet in 1 of the strata of both kinds: label on"
 
 
 def test_a_run_without_neurons_or_grades_has_no_figure() -> None:

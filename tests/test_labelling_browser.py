@@ -219,6 +219,8 @@ def test_no_agreement_before_the_end_and_no_change_after_it(
     page.reload()
     page.keyboard.press("3")
     assert scores(ledger) == before
+    page.goto(url)
+    page.locator("#agreement table").wait_for()
 
 
 def test_hands_without_digits_and_eyes_without_sight(page: playwright.Page, url: str, ledger: Ledger) -> None:
@@ -231,7 +233,7 @@ def test_hands_without_digits_and_eyes_without_sight(page: playwright.Page, url:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.score") == "1"
     page.keyboard.press("Enter")
-    assert page.get_by_role("status").inner_text() == "Item 1: 1. u takes it back."
+    assert page.get_by_role("status").inner_text() == "Item 1: grade 1. u takes it back."
     assert page.evaluate("document.activeElement.id") == "item"
     page.get_by_role("button", name="The feature cleanly identifies").click()
     page.keyboard.press("?")

@@ -85,8 +85,9 @@ def test_a_run_stops_at_its_target_or_where_only_units_would_help() -> None:
     found = stats.compare(*by_kind, confidence=0.95, resamples=2000, seed=0)
     half = (found.ci_high - found.ci_low) / 2
     assert need(rows, units, 2, run=half * 1.2).done
-    near = need(rows, units, 2, run=half * 0.95)
-    assert len(near.cells) == 40
+    # After one exemplar a bin nobody knows how much of the spread is the items'.
+    once = rows.loc[rows["item"] == 0]
+    assert len(need(once, units, 1, run=half * 0.6).cells) == 40
     far = need(rows, units, 2, run=half / 4)
     assert far.done
     assert "take more units" in far.why[0]
@@ -121,7 +122,7 @@ def test_expected_widths_are_those_that_come() -> None:
     wide, units = judged(6, units=150)
     spread = stopping.spread_of(stopping.cell_table(wide, units))
     assert spread["feature"].between == pytest.approx(0.9, abs=0.15)
-    assert spread["feature"].within == pytest.approx(0.75, abs=0.15)
+    assert spread["feature"].within == pytest.approx(0.75, abs=0.1)
     rows, few = judged(3, units=60, seed=5)
     told = stopping.expected_widths(features=60, neurons=60, bins=5, per_bin=3, spread=spread, confidence=0.95)
     intervals = stopping.unit_intervals(stopping.cell_table(rows, few), 0.95)

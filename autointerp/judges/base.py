@@ -40,6 +40,20 @@ class ExplainMaterial:
 
     activating: tuple[MarkedText, ...]
     quiet: tuple[MarkedText, ...]
+    contrast: tuple[MarkedText, ...] = ()
+    """Windows with the mark on a word of activating ones, where the unit is silent."""
+    neighbours: tuple[MarkedText, ...] = ()
+    """Windows with the mark where units of nearly the same direction fire, and it does not."""
+    raised: tuple[str, ...] = ()
+    """Tokens that the unit's direction by itself makes likeliest."""
+    lowered: tuple[str, ...] = ()
+    """Tokens that it makes least likely."""
+    draft: str = ""
+    """An explanation that is to be mended."""
+    missed: tuple[MarkedText, ...] = ()
+    """Windows in which the unit fires at the mark, which the draft does not cover."""
+    mistaken: tuple[MarkedText, ...] = ()
+    """Windows whose mark the draft covers, where the unit is silent."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Made-up populations whose truth is known: units, grades and judges that look like those of real runs.
 
 A unit has a latent level, a bin lifts it, an item scatters about it, and three thresholds make a grade 0-3. The worlds
-were matched to runs of the demo with the embedded judge (`FEATURES`: mean 1.4, sd 0.9 between units and 0.75 within a
-grades 0 and a third 3; `neurons`: mean 0.6, skew 1.2) and with a local language model (`lenient`: four grades in five are 3).
+were matched to runs of the demo with the embedded judge (`FEATURES`: mean 1.4, sd 0.9 between units and 0.75 within a bin;
+`NEURONS`: 0.6, 0.75, 0.7, with skew 1.3) and with a local language model (`LENIENT`: mean 2.6, four grades in five are 3).
+In `NOISY` items differ more than units do.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@
   let past = [];            // [number, what was said before]: what undo takes back
   let at = 0;               // place in the sheet; items.length is the end
   let closed = data.closed;
+  let revealed = false;
   let sending = false;
   let trouble = '';         // what keeps presses from being saved, or why one was refused
 
@@ -123,7 +124,7 @@
     const {number} = items[at];
     past.push([number, labels.has(number) ? labels.get(number)[0] : undefined]);
     say(number, score);
-    $('last').textContent = 'Item ' + (at + 1) + (score === null ? ' passed over.' : ': ' + score + '.') + ' u takes it back.';
+    $('last').textContent = 'Item ' + (at + 1) + (score === null ? ' passed over.' : ': grade ' + score + '.') + ' u takes it back.';
     go(nextOpen(at + 1));
   };
   const undo = () => {
@@ -209,12 +210,14 @@
     $('end-h').textContent = passed ? (items.length - passed) + ' items graded, ' + passed + ' passed over.' : 'All ' + many(items.length, 'item') + ' graded.';
     $('end-said').textContent = closed ? 'Your labels are in the ledger, and closed. Thank you.' : 'Your labels are in the ledger. Thank you.';
     $('passed').hidden = !passed || closed;
+    if (closed && !revealed) reveal();
   };
   const cell = (kind, words, name) => { const node = document.createElement(kind); node.textContent = words; if (name) node.className = name; return node; };
   const row = cells => { const node = document.createElement('tr'); node.append(...cells); return node; };
   const chip = grade => { const node = document.createElement('th'); node.append(cell('span', String(grade), 'chip k' + grade)); node.scope = 'col'; return node; };
   const reveal = async () => {
     if (queue.length) return;
+    revealed = true;
     let found;
     try {
       const answer = await fetch('agreement', {method: 'POST'});

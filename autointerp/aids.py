@@ -1,0 +1,235 @@
+"""What an explainer may be shown beyond a unit's own windows, made beside the harvest, and what each such aid is worth.
+
+An aid is on for all explanations (`explain.contrast` and so on), or compared: then each unit gets a second explanation that is made
+with it, and both are judged on the same exemplars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autointerp import stats
+from autointerp.records import Arm, Exemplar
+from autointerp.spec import Spec, content_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from autointerp.artifacts import Artifacts
+    from autointerp.harvests import HarvestPlanFile
+    from autointerp.inputs import Inputs, Tell
+
+VERSION = 1
+"""Raise it with every change that can alter what is found."""
+WINDOWS, TOKENS = 5, 10
+"""Windows and tokens shown where an aid is compared that the spec leaves out."""
+HELD = 12
+"""Windows on which an explanation is tested before it is mended, half of them active."""
+NEAREST = 8
+"""Units of nearest direction that are looked at."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How much of each aid is shown."""
+
+    contrast: int
+    neighbours: int
+    logits: int
+    revise: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.contrast or self.neighbours or self.logits or self.revise)
+
+
+@dataclass(frozen=True)
+class Aids:
+    """All that was found for one unit, as much of it as the run wants at most."""
+
+    contrast: tuple[Exemplar, ...] = ()
+    neighbours: tuple[Exemplar, ...] = ()
+    held: tuple[Exemplar, ...] = ()
+    raised: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
+
+    def only(self, wanted: Wanted) -> Aids:
+        """What is shown of it."""
+        return Aids(
+            self.contrast[: wanted.contrast],
+            self.neighbours[: wanted.neighbours],
+            self.held if wanted.revise else (),
+            self.raised[: wanted.logits],
+            self.lowered[: wanted.logits],
+        )
+
+
+def wanted(spec: Spec, *aids: str) -> Wanted:
+    """The spec's own aids, and those of `aids` besides."""
+    own = spec.explain
+    return Wanted(
+        own.contrast or WINDOWS * ("contrast" in aids),
+        own.neighbours or WINDOWS * ("neighbours" in aids),
+        own.logits or TOKENS * ("logits" in aids),
+        own.revise or "revise" in aids,
+    )
+
+
+def file_names(spec: Spec) -> tuple[str, str] | None:
+    """Names of the files of the units' aids and of their windows, or None where the spec needs none.
+
+    Other scorers need the neighbours among the sample.
+    """
+    most = wanted(spec, *spec.explain.compare)
+    if not most and not spec.score.also:
+        return None
+    key = content_hash([VERSION, dataclasses.astuple(most), spec.units.seed])[:12]
+    return f"aids-{key}-units.parquet", f"aids-{key}-windows.parquet"
+
+
+def are_there(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
+    """Whether what the spec needs is made."""
+    names = file_names(spec)
+    return names is None or all(artifacts.exists(plan.name(name)) for name in names)
+
+
+def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
+    """Write what the spec needs beside the harvest: neighbours, effects on the logits, and windows read anew."""
+    from sae.directions import logit_effects, nearest, nearest_within
+    from sae.harvest import UnitKey
+
+    spec, names = inputs.spec, file_names(inputs.spec)
+    assert names is not None
+    tell("looking for what helps the explainer", 0, 0)
+    most = wanted(spec, *spec.explain.compare)
+    units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
+    alive = units.loc[units["status"] == "alive"]
+    keys = [UnitKey(u.kind, int(u.index), u.sign) for u in alive.itertuples(index=False)]
+    within = nearest_within(inputs.subject, inputs.dictionary, keys, NEAREST)
+    rows = pd.DataFrame({"unit_id": list(alive["unit_id"]), "alike": [[k.unit_id for k in near] for near in within]})
+    if most.logits:
+        effects = logit_effects(inputs.subject, inputs.dictionary, keys, most.logits)
+        for name in ("raised", "lowered"):
+            rows[name] = [list(getattr(effect, name)) if effect else [] for effect in effects]
+    near = nearest(inputs.subject, inputs.dictionary, keys, NEAREST) if most.neighbours else [[] for _ in keys]
+    rows["nearest"] = [[k.unit_id for k in found] for found in near]
+    windows = _windows(inputs, artifacts, plan, alive, keys, near, most)
+    for name, table in zip(names, (rows, windows), strict=True):
+        artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+
+
+def _windows(
+    inputs: Inputs,
+    artifacts: Artifacts,
+    plan: HarvestPlanFile,
+    alive: pd.DataFrame,
+    keys: Sequence[Any],
+    near: Sequence[Sequence[Any]],
+    most: Wanted,
+) -> pd.DataFrame:
+    from sae import aids
+    from sae.exemplars import EXEMPLAR_COLUMNS
+    from sae.harvest import UnitReader
+    from sae.text import token_texts
+
+    if not keys or not (most.contrast or most.neighbours or most.revise):
+        return pd.DataFrame(columns=EXEMPLAR_COLUMNS)
+
+    def texts(ids: np.ndarray) -> list[str]:
+        return token_texts(inputs.subject.tokenizer, ids.tolist())
+
+    settings = inputs.spec.harvest
+    everything = list(dict.fromkeys([*keys, *(key for found in near for key in found)]))
+    number = {key: i for i, key in enumerate(everything)}
+    return aids.windows(
+        UnitReader(inputs.subject, inputs.dictionary, everything),
+        inputs.corpus,
+        texts,
+        [[number[key] for key in found] for found in near],
+        alive["max_activation"].tolist(),
+        pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))),
+        aids.Aids(most.contrast, most.neighbours, HELD if most.revise else 0),
+        aids.Reading(
+            settings.window_tokens, settings.bins, settings.skip_positions, plan.norm_limit, inputs.spec.units.seed
+        ),
+    )
+
+
+def of_unit(harvest: Path, spec: Spec, unit_id: str) -> Aids:
+    """All that was found for a unit beside a finished harvest; nothing where there is none."""
+    names = file_names(spec)
+    return _read(harvest, names).get(unit_id, Aids()) if names else Aids()
+
+
+def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
+    """By unit, those of the sample and of its kind whose directions are nearest, nearest first."""
+    names = file_names(spec)
+    if names is None or not (harvest / names[0]).is_file():
+        return {}
+    table = pd.read_parquet(harvest / names[0], columns=["unit_id", "alike"])
+    return {unit_id: list(near) for unit_id, near in zip(table["unit_id"], table["alike"], strict=True)}
+
+
+@lru_cache(maxsize=4)
+def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
+    from autointerp.tables import exemplars_of
+
+    units, windows = (pd.read_parquet(harvest / name) for name in names)
+    found: dict[str, dict[str, list[Exemplar]]] = {}
+    for exemplar in exemplars_of(windows):
+        found.setdefault(exemplar.unit_id, {}).setdefault(exemplar.role, []).append(exemplar)
+    tokens = {name: units[name].map(tuple) if name in units else [()] * len(units) for name in ("raised", "lowered")}
+    return {
+        unit_id: Aids(
+            *(tuple(found.get(unit_id, {}).get(role, ())) for role in ("contrast", "neighbour", "held")), up, down
+        )
+        for unit_id, up, down in zip(units["unit_id"], tokens["raised"], tokens["lowered"], strict=True)
+    }
+
+
+def effects(
+    judgements: pd.DataFrame, units: pd.DataFrame, *, confidence: float, resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """By aid, how much better explanations made with it are graded than those made without, on the same exemplars.
+
+    For all units, and by kind: the mean `difference` over units with its interval, `with` and `without` the aid. Exemplars that
+    lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
+    unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
+    """
+    aid = judgements["explanation_unit_id"].astype("string").str.partition("#")[2]
+    kinds = units.set_index("unit_id")["kind"]
+    main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(set(aid[judgements["arm"] == Arm.VARIANT.value])):
+        rows = judgements.loc[(judgements["arm"] == Arm.VARIANT.value) & (aid == name)]
+        both = pd.concat({"with": _by_exemplar(rows), "without": main}, axis=1, join="inner")
+        means = both.groupby(level=["unit_id", "bin"]).mean().groupby(level="unit_id").mean()
+        kind = means.index.map(kinds)
+        unscored = int((~rows["score"].notna()).sum())
+        options = {"confidence": confidence, "resamples": resamples, "seed": seed}
+        groups = {"all": means, **{k: means.loc[kind == k] for k in ("feature", "neuron")}}
+        found[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
+    return found
+
+
+def _by_exemplar(judgements: pd.DataFrame) -> pd.Series[float]:
+    keys = ["unit_id", "bin", "exemplar_id"]
+    means: pd.Series[float] = stats.scored_rows(judgements).groupby(keys)["score"].mean()
+    return means
+
+
+def _effect(means: pd.DataFrame, **options: Any) -> dict[str, float | int | None]:
+    estimate = stats.mean_estimate(means["with"] - means["without"], **options)
+    return {
+        "difference": estimate.mean,
+        "ci_low": estimate.ci_low,
+        "ci_high": estimate.ci_high,
+        "n_units": estimate.n,
+        **{name: float(means[name].mean()) if len(means) else None for name in ("with", "without")},
+    }
