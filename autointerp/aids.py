@@ -110,7 +110,8 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
     most = wanted(spec, *spec.explain.compare)
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = units.loc[units["status"] == "alive"]
-    keys = [UnitKey(u.kind, int(u.index), u.sign) for u in alive.itertuples(index=False)]
+    by_id = {key.unit_id: key for key in (UnitKey(*unit) for unit in plan.units)}
+    keys = [by_id[unit_id] for unit_id in alive["unit_id"]]
     within = nearest_within(inputs.subject, inputs.dictionary, keys, NEAREST)
     rows = pd.DataFrame({"unit_id": list(alive["unit_id"]), "alike": [[k.unit_id for k in near] for near in within]})
     if most.logits:
@@ -181,15 +182,19 @@ def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
     from autointerp.tables import exemplars_of
 
     units, windows = (pd.read_parquet(harvest / name) for name in names)
-    found: dict[str, dict[str, list[Exemplar]]] = {}
+    found: dict[tuple[str, str], list[Exemplar]] = {}
     for exemplar in exemplars_of(windows):
-        found.setdefault(exemplar.unit_id, {}).setdefault(exemplar.role, []).append(exemplar)
-    tokens = {name: units[name].map(tuple) if name in units else [()] * len(units) for name in ("raised", "lowered")}
+        found.setdefault((exemplar.unit_id, exemplar.role), []).append(exemplar)
+    tokens = {name: units[name] if name in units else [()] * len(units) for name in ("raised", "lowered")}
     return {
         unit_id: Aids(
-            *(tuple(found.get(unit_id, {}).get(role, ())) for role in ("contrast", "neighbour", "held")), up, down
+            contrast=tuple(found.get((unit_id, "contrast"), ())),
+            neighbours=tuple(found.get((unit_id, "neighbour"), ())),
+            held=tuple(found.get((unit_id, "held"), ())),
+            raised=tuple(raised),
+            lowered=tuple(lowered),
         )
-        for unit_id, up, down in zip(units["unit_id"], tokens["raised"], tokens["lowered"], strict=True)
+        for unit_id, raised, lowered in zip(units["unit_id"], tokens["raised"], tokens["lowered"], strict=True)
     }
 
 
@@ -202,15 +207,15 @@ def effects(
     lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
     unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
     """
-    aid = judgements["explanation_unit_id"].astype("string").str.partition("#")[2]
-    kinds = units.set_index("unit_id")["kind"]
+    aid = judgements["explanation_unit_id"].map(lambda key: str(key).partition("#")[2])
+    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
     main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
     found: dict[str, dict[str, Any]] = {}
     for name in sorted(set(aid[judgements["arm"] == Arm.VARIANT.value])):
         rows = judgements.loc[(judgements["arm"] == Arm.VARIANT.value) & (aid == name)]
         both = pd.concat({"with": _by_exemplar(rows), "without": main}, axis=1, join="inner")
         means = both.groupby(level=["unit_id", "bin"]).mean().groupby(level="unit_id").mean()
-        kind = means.index.map(kinds)
+        kind = means.index.map(kinds.get)
         unscored = int((~rows["score"].notna()).sum())
         options = {"confidence": confidence, "resamples": resamples, "seed": seed}
         groups = {"all": means, **{k: means.loc[kind == k] for k in ("feature", "neuron")}}

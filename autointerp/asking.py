@@ -119,7 +119,9 @@ def explained_text(said: Mapping[str, Explanation], key: str) -> str:
 
 
 def question(run: Run, job: Job, said: Mapping[str, Explanation]) -> Question | None:
-    """What a job of a first round asks, given the explanations; None where it has nothing to ask about."""
+    """What a job of a first round asks, given the explanations; None where it asks nobody."""
+    if job.stage == "probe":
+        return None
     if job.scorer:
         return cases.question(cases.Cases(run, said), scorers.scorer(job.scorer), job)
     return _about(run, job, [item for item in job.asked if explained_text(said, item.explained_by)], said)

@@ -19,6 +19,9 @@ from autointerp.spec import Judge, Spec
 WORD = " written"
 """Stands for a token: as many bytes as few vocabularies reach on average over a window."""
 
+PLANTED_WINDOWS = 9
+"""Windows of a planted unit besides the silent ones: hits and near ones, as `sae.planted` has them."""
+
 
 @dataclass(frozen=True)
 class StageBound:
@@ -38,6 +41,7 @@ def bounds(spec: Spec) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
     n, per_call = n_units(spec), spec.score.per_call
     items = n * _items_of_a_unit(spec) + spec.controls.repeated * (spec.controls.repeats - 1)
+    items += spec.controls.planted * (PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate)
     explanations = n * (1 + len(spec.explain.compare))
     explaining, scoring = _prompts(spec)
     asked = -(-items // per_call)

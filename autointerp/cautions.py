@@ -15,6 +15,10 @@ QUIET_SHARE = 0.1
 """Larger shares of quiet windows in which the unit is active somewhere are mentioned."""
 UNCOUNTED_SHARE = 0.1
 """Larger shares of sampled units without a score are mentioned."""
+EVIDENCE = ("planted", "noise", "people", "second")
+"""Failed checks of the judge that are cautions as they stand; the others have their own words here."""
+NEAR_SHARE = 0.75
+"""Near ones graded this far up from misses to hits are mentioned: the judge hardly looks at the mark."""
 
 
 def cautions(summary: Mapping[str, Any], exemplars: pd.DataFrame) -> list[str]:
@@ -22,7 +26,7 @@ def cautions(summary: Mapping[str, Any], exemplars: pd.DataFrame) -> list[str]:
 
     `summary` is `summarise`'s dict before its `cautions`; `exemplars` has `role` and `token_activations`.
     """
-    parts = (_judge, _controls, _few_units, _uncounted, _bounds, _density)
+    parts = (_judge, _controls, _evidence, _few_units, _uncounted, _bounds, _density)
     return [sentence for part in parts for sentence in part(summary)] + list(_quiet(exemplars))
 
 
@@ -60,6 +64,24 @@ def _controls(summary: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"The base rate is high: windows in which the unit is silent are graded {base_mean:.2f} on average,"
                 f" against {main_mean:.2f} where it fires, so many explanations are easily earned."
+            )
+
+
+def _evidence(summary: Mapping[str, Any]) -> Iterator[str]:
+    for check in (summary.get("belief") or {}).get("checks", ()):
+        if check["name"] in EVIDENCE and check["passed"] is False:
+            yield check["said"]
+    found = (summary.get("evidence") or {}).get("planted")
+    if (
+        found
+        and found["separates"]
+        and None not in (found["hits"]["mean"], found["near"]["mean"], found["misses"]["mean"])
+    ):
+        hits, near, misses = (found[name]["mean"] for name in ("hits", "near", "misses"))
+        if near - misses >= NEAR_SHARE * (hits - misses):
+            yield (
+                f"The judge hardly looks at the marked token: planted words near the mark are graded {near:.2f} on average,"
+                f" against {hits:.2f} with the mark on them and {misses:.2f} without them."
             )
 
 

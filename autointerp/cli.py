@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +138,22 @@ def train(config: Path, out: Path, sweep: bool, dry_run: bool, overrides: tuple[
 @RESULTS
 @one_line_errors()
 def report(run_id: str, results: Path) -> None:
-    """Write the report of RUN again from the files in its folder."""
+    """Write the report of RUN again, with the labels that people gave since; without its ledger, from the files in its folder."""
+    from autointerp import pipeline
     from autointerp import report as report_
+    from autointerp.artifacts import Artifacts
     from autointerp.errors import UsageError
+    from autointerp.settings import Settings
 
     folder = results / run_id
     if not (folder / "summary.json").exists():
         raise UsageError(f"{folder} holds no summary.json: `autointerp runs` lists the runs there are")
-    report_.write(folder)
+    root = Settings.from_env().artifacts or str(results / "artifacts")
+    remade = False
+    with suppress(UsageError):  # a folder that was copied here has no ledger
+        remade = pipeline.remake(the_ledger(results), run_id, results, Artifacts(root))
+    if not remade:
+        report_.write(folder)
     click.echo(folder / "report.html")
 
 

@@ -247,6 +247,6 @@ def _strata_gain(sample: _Sample, power: float) -> float:
     n, square, total, missed = (
         np.bincount(sample.strata, values) for values in (None, errors**2, errors, 1 - np.minimum(sample.chance, 1.0))
     )
-    several = n > 1
-    spread = (square - total**2 / n)[several] * (n / np.maximum(n - 1, 1))[several]
-    return max(float(((missed / n)[several] * (square[several] - spread)).sum()), 0.0)
+    n, square, total, missed = (values[n > 1] for values in (n, square, total, missed))
+    spread = (square - total**2 / n) * n / (n - 1)
+    return max(float((missed / n * (square - spread)).sum()), 0.0)

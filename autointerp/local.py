@@ -21,7 +21,7 @@ from autointerp.artifacts import Artifacts
 from autointerp.batching import Batcher
 from autointerp.caller import Caller, Postponed, price_within
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.judges import open_judge
+from autointerp.judges import check_asking, open_judge
 from autointerp.judges.base import Judge
 from autointerp.judges.batches import check_transport, open_batches
 from autointerp.judges.limits import Limiter, LocalLimiter
@@ -74,6 +74,7 @@ class Judges:
 
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
+    check_asking(spec)
     for settings in spec.judges:
         price_within(settings, run_limits(spec))
         check_transport(settings)

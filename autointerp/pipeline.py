@@ -18,13 +18,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp import aids, plan, rounds
+from autointerp import aids, harvests, plan, rounds, rubric
+from autointerp.artifacts import Artifacts
 from autointerp.ledger import Ledger, events, jobs, runs, verdicts
 from autointerp.ledger.jobs import Job
 from autointerp.records import Exemplar, Explanation, Item, Outcome, Unit
 from autointerp.rounds import Round
 from autointerp.rubric import Rubric
-from autointerp.spec import Spec
+from autointerp.spec import Spec, from_toml
 
 ASKED = ("score", "probe", "regrade")
 STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ASKED, "finish")
@@ -204,6 +205,23 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     tables.write(frames, summary, run)
     report.write(run.folder)
     return summary
+
+
+def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
+    """Make a finished run's files and report again from the ledger, so that labels given since count. Returns whether what that
+    takes is there: the run in the ledger, and its harvest."""
+    before = json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))
+    with ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    key = str(before.get("harvest") or "").removeprefix("harvest-")
+    harvest = harvests.finished_harvest(artifacts, key) if row is not None and key else None
+    if row is None or harvest is None:
+        return False
+    spec = from_toml(row["spec"])
+    run = open_run(run_id, spec, rubric.load(spec.score.rubric), results, harvest)
+    facts = {name: before[name] for name in ("judge", "judge_is_llm", "explainer", "explainer_is_llm")}
+    write_results(ledger, run, judge_facts=facts, command=before["command"])
+    return True
 
 
 def conclude(tx: Connection, run_id: str, summary: Mapping[str, Any]) -> None:

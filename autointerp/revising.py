@@ -56,6 +56,8 @@ def revised(
     wrong = [
         (e, t) for e, t, said in zip(held[::2], truth[::2], before[::2], strict=True) if said != "?" and said != SAID[t]
     ]
+    if set(before) == {"?"}:
+        return Revised(text, "not revised: no answer says what it covers", None)
     if not wrong:
         return Revised(text, "not revised: no counterexample was found", None)
     assert isinstance(told.material, ExplainMaterial)

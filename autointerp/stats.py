@@ -283,13 +283,16 @@ def _bca(samples: Sequence[Floats], confidence: float, resamples: int, seed: int
     """BCa interval of the mean of one sample or the difference of means of two; (None, None) where it is undefined."""
     if min(map(len, samples)) < MIN_FOR_INTERVAL or all(np.ptp(sample) < _SAME for sample in samples):
         return None, None
+    # The bootstrap knows neither n / (n - 1) nor the t: without both, 95% of 20 skewed units cover 93% (Hesterberg 2015, section 4).
+    n, freedom = min(map(len, samples)), sum(len(sample) - 1 for sample in samples)
+    wide = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, freedom))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         interval = stats.bootstrap(
             samples,
             _mean_or_difference,
             vectorized=True,
-            confidence_level=confidence,
+            confidence_level=2 * float(stats.norm.cdf(wide)) - 1,
             n_resamples=resamples,
             batch=max(1, _BATCH_VALUES // max(map(len, samples))),
             method="BCa",

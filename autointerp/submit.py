@@ -12,6 +12,7 @@ from autointerp import inputs, plan, rubric
 from autointerp.caller import price_within
 from autointerp.errors import UsageError
 from autointerp.inputs import Tell, quiet
+from autointerp.judges import check_asking
 from autointerp.judges.batches import check_transport
 from autointerp.ledger import Ledger, calls, events, jobs, runs, verdicts
 from autointerp.local import locked, run_limits
@@ -56,7 +57,8 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
 
 def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
     """The id under which a spec's run is queued. Raises what `submit` does."""
-    for settings in (spec.judge, spec.explained_by):
+    check_asking(spec)
+    for settings in spec.judges:
         price_within(settings, run_limits(spec))
         check_transport(settings)
     return inputs.identify(spec, tell).run_id(rubric.load(spec.score.rubric))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autointerp import rounding, stats
+from autointerp import belief, rounding, stats
 from autointerp.cautions import cautions
 from autointerp.evidence import reasons_to_withhold
 from autointerp.records import Arm, Outcome
@@ -20,7 +20,7 @@ KINDS = ("feature", "neuron")
 FACTS = (
     *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
     *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
-    *("versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
+    *("harvest", "versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
 )
 """What only the run knows: `summarise` passes these through. `rubric` must hold `levels: [{grade, text}]`."""
 _IDENTITY = ("name", "judge", "judge_is_llm", "explainer", "explainer_is_llm", "seed")
@@ -95,6 +95,7 @@ def summarise(
             judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **options
         )
         summary["studies"] = summary["studies"] | {"rounding": studied | {"specificity": graded}}
+    summary["belief"] = belief.of(summary)
     summary["cautions"] = cautions(summary, exemplars)
     plain: dict[str, Any] = _plain(summary)
     return plain

@@ -140,6 +140,7 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
         "check": run.facts.get("check"),
         "studies": studies.read(run.harvest, run.spec),
         "run_id": run.run_id,
+        "harvest": run.harvest.name,
         "created_at": _iso(row["created_at"]),
         "wall_s": sum(stage_s.values()),
         "stage_s": stage_s,

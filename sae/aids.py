@@ -15,23 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
+from sae.candidates import drawn, explaining, holding, words_of
 from sae.corpus import Corpus
 from sae.exemplars import EXEMPLAR_COLUMNS, carry_to_whole_characters
 from sae.harvest import UnitKey, UnitReader
 from sae.probing import Seen, read_contexts
-from sae.sketch import EXPLAIN, sides
 
 TOKENS = 32_768
 """Tokens that are read at most, for all units together."""
-MOST_CONTEXTS = 4096
-"""Contexts of the explaining side, drawn by the seed, among which those to read are chosen."""
 KEPT = 24
 """Windows of each sort and unit that are held at most while reading."""
 _VALUES = 1 << 26
 """Activations that are held at once."""
-_EXPLAINING = ("explain_top", "explain_spread", "explain_quiet")
 CONTRAST, NEIGHBOUR, HELD = "contrast", "neighbour", "held"
 """Roles: the unit's words where it is silent; a neighbour's place where it is; and windows to test an explanation on."""
 
@@ -96,13 +92,13 @@ def windows(
     `exemplars` those of the harvest. There may be fewer windows than wanted: a unit that fires at all its words has no contrast.
     """
     units = reader.units[: len(near)]
-    rows = _explaining_contexts(corpus, reading.seed)
-    words, documents = _words(corpus, units, exemplars)
+    rows = explaining(corpus, reading.seed)
+    words, documents = words_of(corpus, units, exemplars)
     asked = want.contrast or want.held
     budget = TOKENS // 2 if asked and want.neighbours else TOKENS
-    chosen = _holding(corpus, rows, words, budget, 2 * (want.contrast + want.held)) if asked else []
+    chosen = holding(corpus, rows, words, budget, 2 * (want.contrast + want.held)) if asked else []
     if want.neighbours:
-        chosen = [*chosen, *_drawn(corpus, rows, set(chosen), budget)]
+        chosen = [*chosen, *drawn(corpus, rows, set(chosen), budget)]
     pools = [_Pool() for _ in units]
     for row, seen in _read(reader, corpus, chosen, reading):
         _look(pools, row, seen, near, words, maximum, reading)
@@ -114,78 +110,6 @@ def windows(
     # A character of several tokens stands at its last, which may fire where an earlier one is silent.
     sound = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
     return pd.DataFrame(sound, columns=EXEMPLAR_COLUMNS)
-
-
-def _explaining_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
-    """Contexts of the explaining side, in a seeded order."""
-    document = torch.from_numpy(corpus.contexts["document"].astype(np.int64))
-    explaining = np.flatnonzero(sides(document, seed).numpy() == EXPLAIN)
-    return np.random.default_rng([seed, 11]).permutation(explaining)[:MOST_CONTEXTS]
-
-
-def _words(
-    corpus: Corpus, units: Sequence[UnitKey], exemplars: pd.DataFrame
-) -> tuple[list[npt.NDArray[np.uint32]], list[set[int]]]:
-    """The marked tokens of each unit's windows that an explainer is shown, commonest first, and the documents of all of those."""
-    shown = exemplars.loc[exemplars["role"].isin(_EXPLAINING)]
-    contexts = corpus.contexts
-    order = np.lexsort((contexts["position"], contexts["document"]))
-    starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
-    wanted = shown["document"].to_numpy(np.int64) * (1 << 32) + shown["position"].to_numpy(np.int64)
-    place = order[np.searchsorted(starts, wanted, side="right") - 1]
-    token = contexts["offset"][place] + shown["position"].to_numpy(np.int64) - contexts["position"][place]
-    ids = np.asarray(corpus.tokens[token])
-    by_unit = shown.assign(_id=ids).groupby("unit_id")
-    words, documents = [], []
-    for unit in units:
-        mine = by_unit.get_group(unit.unit_id) if unit.unit_id in by_unit.groups else shown.iloc[:0].assign(_id=[])
-        marked, counts = np.unique(
-            mine.loc[mine["role"] != "explain_quiet", "_id"].to_numpy(np.uint32), return_counts=True
-        )
-        words.append(marked[np.argsort(-counts, kind="stable")])
-        documents.append({int(d) for d in mine["document"]})
-    return words, documents
-
-
-def _holding(
-    corpus: Corpus, rows: npt.NDArray[np.int64], words: Sequence[npt.NDArray[np.uint32]], budget: int, turns: int
-) -> list[int]:
-    """Contexts that hold the units' words, of at most `budget` tokens: in turn one for each unit, its words in turn.
-
-    A context serves all units whose words it holds.
-    """
-    wanted = np.unique(np.concatenate([*words, np.zeros(0, np.uint32)]))
-    holding: dict[int, list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        offset, length = int(corpus.contexts["offset"][row]), int(corpus.contexts["length"][row])
-        for token in np.intersect1d(corpus.tokens[offset : offset + length], wanted).tolist():
-            holding[token].append(row)
-    chosen: dict[int, None] = {}
-    taken: dict[tuple[int, int], int] = defaultdict(int)
-    for turn in range(turns):
-        for number, mine in enumerate(words):
-            if not len(mine):
-                continue
-            word = int(mine[turn % len(mine)])
-            place = taken[number, word]
-            if place >= len(holding[word]):
-                continue
-            taken[number, word] += 1
-            row = holding[word][place]
-            length = int(corpus.contexts["length"][row])
-            if row not in chosen and length <= budget:
-                chosen[row] = None
-                budget -= length
-    return list(chosen)
-
-
-def _drawn(corpus: Corpus, rows: npt.NDArray[np.int64], known: set[int], budget: int) -> Iterator[int]:
-    for row in rows.tolist():
-        budget -= int(corpus.contexts["length"][row])
-        if budget < 0:
-            return
-        if row not in known:
-            yield row
 
 
 def _read(reader: UnitReader, corpus: Corpus, rows: Sequence[int], reading: Reading) -> Iterator[tuple[int, Seen]]:

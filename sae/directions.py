@@ -241,4 +241,4 @@ def _tokens(subject: Subject, effect: Tensor, usable: Tensor, n: int) -> tuple[s
     texts = (
         token_texts(subject.tokenizer, [i])[0] for i, v in zip(ids.tolist(), values.tolist(), strict=True) if v > 0
     )
-    return tuple([text for text in texts if text.strip() and REPLACEMENT not in text][:n])
+    return tuple([text for text in texts if text and REPLACEMENT not in text][:n])

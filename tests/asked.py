@@ -29,7 +29,22 @@ from autointerp.progress import Progress
 from autointerp.spec import Spec
 from sae.planted import PLANTED
 
-PLAIN = "walked under bright old trees while others slept near quiet fields beyond long roads".split()
+PLAIN = [
+    "walked",
+    "under",
+    "bright",
+    "old",
+    "trees",
+    "while",
+    "others",
+    "slept",
+    "near",
+    "quiet",
+    "fields",
+    "beyond",
+    "long",
+    "roads",
+]
 KNOWN = ("colours", "family", "numbers", "body", "time", "animals")
 """Planted units that the corpus holds enough of."""
 
@@ -123,8 +138,8 @@ class Judge(planted.PlantedJudge):
         marked = [planted.strength(planted.marked_word(w.tokens, w.mark)) for w in material.windows]
         concepts = Counter(known[0] for known in marked if known)
         concept = planted.said(material.explanation) or (concepts.most_common(1)[0][0] if concepts else None)
-        word = planted.strong_word(concept, 4) if concept else "filler1"
-        return {"texts": [f"filler{i} filler2 {word} filler3" for i in range(10)]}
+        word = planted.strong_word(concept, 4) if concept else "trees"
+        return {"texts": [f"{PLAIN[i]} under {word} walked" for i in range(10)]}
 
 
 def open_(spec: Spec, results: Path) -> tuple[Run, Ledger]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autointerp.bounds import PLANTED_WINDOWS
 from sae.corpus import CONTEXT, Corpus
 from sae.planted import FAR, HITS, NEAR, PLANTED, Planted, plant
 
@@ -61,6 +62,10 @@ def test_a_near_mark_has_what_is_explained_within_reach() -> None:
     near = rows.loc[rows["role"] == "near"]
     assert len(near) == NEAR
     assert all(2 <= abs(row.mark - 3) <= FAR for row in near.itertuples())
+
+
+def test_the_bounds_know_how_many_windows_there_are() -> None:
+    assert PLANTED_WINDOWS == HITS + NEAR
 
 
 def test_what_the_corpus_does_not_hold_is_not_planted() -> None:

@@ -14,7 +14,7 @@ import pytest
 from asked import Judge
 from provider_server import ProviderServer
 
-from autointerp import estimate, evaluations, pipeline
+from autointerp import estimate, evaluations, pipeline, rounds, stopping
 from autointerp.ledger import verdicts
 from autointerp.ledger.jobs import items_of
 from autointerp.ledger.schema import jobs as job_rows
@@ -39,8 +39,10 @@ def plain(world: planted.World, results: Path) -> tuple[Run, Judge]:
     return done(world, results, "plain")
 
 
-def done(world: planted.World, results: Path, name: str, judge: Judge | None = None, **sections: Any) -> tuple[Run, Judge]:
-    judge = judge or Judge()
+def done(
+    world: planted.World, results: Path, name: str, who: Judge | None = None, **sections: Any
+) -> tuple[Run, Judge]:
+    judge = who or Judge()
     run, ledger = asked.open_(asked.spec(world, name, **sections), results)
     asked.carry(run, ledger, judge)
     ledger.close()
@@ -66,14 +68,12 @@ def test_items_in_groups_are_judged_as_alone_and_once(
 
 def test_a_group_mixes_units_and_arms(world: planted.World, results: Path, plain: tuple[Run, Judge]) -> None:
     run, ledger = asked.open_(asked.spec(world, "grouped", score={"per_call": 7}), results)
-    groups = [pipeline.rounds.plan.jobs.items_of(job.items) for job in pipeline.rounds.next_round(ledger, run, 0).jobs]
+    groups = [items_of(job.items) for job in rounds.next_round(ledger, run, 0).jobs]
     assert sum(len({item.unit_id for item in group}) > 4 for group in groups) > 0.9 * len(groups)
     assert sum(len({item.arm for item in group}) > 1 for group in groups) > 0.8 * len(groups)
 
 
-def test_a_stop_in_the_middle_asks_nothing_twice(
-    world: planted.World, results: Path, plain: tuple[Run, Judge]
-) -> None:
+def test_a_stop_in_the_middle_asks_nothing_twice(world: planted.World, results: Path, plain: tuple[Run, Judge]) -> None:
     spec = asked.spec(world, "stopped", score={"per_call": 7})
     run, ledger = asked.open_(spec, results)
     first = Judge(stops_after=20)
@@ -119,7 +119,9 @@ def test_repeats_are_of_the_chosen_items_and_never_in_one_question(
     pd.testing.assert_frame_equal(first, asked.judgements(plain[0]))
     _, ledger = asked.open_(run.spec, results)
     with ledger.read() as tx:
-        groups = [items_of(text) for (text,) in tx.execute(job_rows.select().with_only_columns(job_rows.c["items"])) if text]
+        groups = [
+            items_of(text) for (text,) in tx.execute(job_rows.select().with_only_columns(job_rows.c["items"])) if text
+        ]
     assert all(len({item.repeat for item in group}) == 1 for group in groups)
 
 
@@ -130,21 +132,24 @@ def test_sampling_stops_where_intervals_are_narrow(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     """A pure unit's grades do not vary within a bin, those of a unit of two concepts do."""
-    run, _ = done(world, results, "adaptive", adaptive={"unit": 0.4})
+    run, _ = done(world, results, "adaptive", adaptive={"unit": 0.6})
     main = asked.judgements(run).query("arm == 'main' and kind != 'planted'")
     every = asked.judgements(plain[0]).query("arm == 'main' and kind != 'planted'")
     share = main.groupby("unit_id").size() / every.groupby("unit_id").size()
     by_sort = share.groupby(share.index.map(world.kind)).mean()
-    assert by_sort["pure"] == by_sort["noise"] == pytest.approx(0.5)
-    assert by_sort["pair"] > 0.6
+    assert by_sort["pure"] == 0.5, "two of four in each bin"
+    assert by_sort["pair"] > 0.75
     assert set(main["exemplar_id"]) < set(every["exemplar_id"])
+    cells = stopping.cell_table(main, pd.read_parquet(run.folder / "units.parquet"))
+    wide = stopping.unit_intervals(cells, 0.95)["half_width"] > 0.6
+    assert (share[wide[wide].index] == 1).all(), "only units without further exemplars are left"
 
 
 def test_controls_are_judged_in_full_in_the_first_round(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     run, ledger = asked.open_(asked.spec(world, "controls", adaptive={"unit": 0.4}, controls={"repeated": 9}), results)
-    [items] = [[i for job in pipeline.rounds.next_round(ledger, run, 0).jobs for i in job.asked]]
+    [items] = [[i for job in rounds.next_round(ledger, run, 0).jobs for i in job.asked]]
     whole = asked.judgements(plain[0])
     for arm in (Arm.SHUFFLED, Arm.BASE_RATE, Arm.NEAR):
         assert sum(item.arm is arm for item in items) == (whole["arm"] == arm).sum()
@@ -161,25 +166,32 @@ def test_targets_out_of_reach_end_with_the_exemplars(
     assert Counter(judge.items) == Counter(plain[1].items)
 
 
-@pytest.mark.parametrize("at", ["a question", "a plan"])
+STRAIGHT: dict[str, Any] = {"adaptive": {"unit": 0.4}, "score": {"per_call": 3}}
+
+
+@pytest.fixture(scope="module")
+def straight(world: planted.World, results: Path) -> tuple[Run, Judge]:
+    """An adaptive run in one sitting."""
+    return done(world, results, "straight", **STRAIGHT)
+
+
+@pytest.mark.parametrize("at", ["question", "plan"])
 def test_adaptive_rounds_are_taken_up_again(
-    at: str, world: planted.World, results: Path, monkeypatch: pytest.MonkeyPatch
+    at: str, world: planted.World, results: Path, straight: tuple[Run, Judge], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a round was planned and not yet noted as such: it is planned again when some of it is answered."""
-    sections: dict[str, Any] = {"adaptive": {"unit": 0.4}, "score": {"per_call": 3}}
-    whole, straight = done(world, results, "straight", **sections)
-    run, ledger = asked.open_(asked.spec(world, f"resumed-{at[2:]}", **sections), results)
-    first = Judge(stops_after=len(straight.groups) - 10 if at == "a question" else None)
+    run, ledger = asked.open_(asked.spec(world, f"resumed-{at}", **STRAIGHT), results)
+    first, second = Judge(stops_after=len(straight[1].groups) - 10 if at == "question" else None), Judge()
     with monkeypatch.context() as patch:
-        if at == "a plan":
+        if at == "plan":
             noted = pipeline.planned
-            patch.setattr(pipeline, "planned", lambda tx, run_id, n, found: noted(tx, run_id, n, found) if n < 1 else stop())
+            patch.setattr(pipeline, "planned", lambda *of: noted(*of) if of[2] < 1 else stop())
         with pytest.raises(KeyboardInterrupt):
             asked.carry(run, ledger, first)
-    second = Judge()
+    assert first.items
     asked.carry(run, ledger, second)
-    same(run, whole)
-    assert Counter(first.items + second.items) == Counter(straight.items)
+    same(run, straight[0])
+    assert Counter(first.items + second.items) == Counter(straight[1].items)
 
 
 def stop() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autointerp.spec import Judge as JudgeSettings
     from autointerp.spec import Spec
 
-__all__ = ["facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
+__all__ = ["check_asking", "facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
 
 
 def provider_of(model: str) -> str:
@@ -42,6 +42,15 @@ def no_probabilities(settings: JudgeSettings) -> str | None:
 
         return openai.no_probabilities(settings)
     return None
+
+
+def check_asking(spec: Spec) -> None:
+    """Raise `UsageError` where the spec asks a judge for probabilities that it cannot give."""
+    if spec.score.ask != "logprobs":
+        return
+    for settings in (spec.judge, *([spec.cascade.judge] if spec.cascade else [])):
+        if why := no_probabilities(settings):
+            raise UsageError(f"score.ask = logprobs does not go with {settings.model}: {why}; ask for grade or reason")
 
 
 def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:

@@ -4,6 +4,9 @@ The marked tokens are compared with all tokens at which the unit is cold, and th
 an explainer sees few quiet windows, both backgrounds get a prior from general word frequencies, after Monroe, Colaresi and Quinn
 (2008), "Fightin' Words". A candidate needs a small binomial tail; among those, the log-likelihood ratio decides (Dunning 1993,
 "Accurate Methods for the Statistics of Surprise and Coincidence").
+
+Of the aids that an explainer may be given, silent windows of every sort join the background, and missed ones those that are explained. What
+a direction does to the logits is passed over: it names tokens that follow, and nothing here can tell what those mean.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binom
@@ -45,6 +48,11 @@ class Found:
 
 def explain(material: ExplainMaterial, lexicon: Lexicon) -> str:
     """A short text, at most 300 characters on one line, of what the activating windows share; `NOTHING` if they share nothing."""
+    material = replace(
+        material,
+        activating=material.activating + material.missed,
+        quiet=material.quiet + material.contrast + material.neighbours + material.mistaken,
+    )
     if not material.activating:
         return NOTHING
     readings = [read(window) for window in material.activating]

@@ -12,6 +12,7 @@ from autointerp.report import svg, words
 from autointerp.report.words import Summary
 
 KINDS = ("feature", "neuron")
+_KNOWN = {"hits": "ceiling", "near": "known to be near", "misses": "known misses"}
 _AXIS = "activation, as a share of the unit's maximum"
 
 
@@ -86,12 +87,14 @@ def curve_figure(summary: Summary, *, width: float) -> str:
 
 
 def controls_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade with its interval in each arm, for features and for neurons."""
+    """Mean grade with its interval in each arm, for features and for neurons, and on planted units where there are any."""
     grades = words.grades_of(summary)
     roomy = width >= 600
     left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
     step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
-    height = top + step * len(words.ARMS) + 30
+    planted = (summary.get("evidence") or {}).get("planted") or {}
+    rows, each = words.PLANTED if planted else {}, 30.0 if roomy else 46.0
+    height = top + step * len(words.ARMS) + each * len(rows) + 30
     x = svg.linear((grades[0], grades[-1]), (left, width - right))
     floor = height - 30
     parts = []
@@ -110,7 +113,11 @@ def controls_figure(summary: Summary, *, width: float) -> str:
                         summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift
                     )
                 )
-    label = f"Mean grade in each arm with intervals, features and neurons; {words.judged_by(summary)}"
+    for row, (part, name) in enumerate(rows.items()):
+        at = top + step * len(words.ARMS) + each * (row + 0.5) + (0 if roomy else 8)
+        parts.append(_planted_row(planted[part], name, _KNOWN[part], x, at, (left, width - right) if roomy else None))
+    among = "features, neurons and planted units" if planted else "features and neurons"
+    label = f"Mean grade in each arm with intervals, {among}; {words.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
 
@@ -235,6 +242,26 @@ def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: f
     if cell["ci_low"] is not None and cell["ci_high"] is not None:
         marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
     return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
+
+
+def _planted_row(
+    cell: dict[str, Any], name: str, meaning: str, x: svg.Scale, at: float, sides: tuple[float, float] | None
+) -> str:
+    """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
+    shown = words.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
+    parts = []
+    if sides is None:
+        parts.append(svg.text(14, at - 12, f"{_sentence(name)} ({meaning})", class_="strong halo"))
+    else:
+        parts.append(svg.text(sides[0] - 24, at - 2, _sentence(name), text_anchor="end", class_="strong"))
+        parts.append(svg.text(sides[0] - 24, at + 11, meaning, text_anchor="end"))
+        parts.append(svg.text(sides[1] + 14, at + 4, "planted") + svg.text(sides[1] + 66, at + 4, shown))
+    if cell["mean"] is not None:
+        marks = svg.hint(f"planted units, {name}: {shown}")
+        if cell["ci_low"] is not None and cell["ci_high"] is not None:
+            marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, "second line")
+        parts.append(svg.tag("g", marks, svg.square(x(cell["mean"]), at)))
+    return "".join(parts)
 
 
 def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:

@@ -82,6 +82,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "link": f"{quote(folder.name)}/report.html" if (folder / "report.html").is_file() else None,
         "finished_at": str(summary["finished_at"]),
         "verdict": said,
+        "belief": words.belief(summary),
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld else verdict.number,

@@ -22,8 +22,9 @@ _UNIT_COLUMNS = [
 ]
 _EXEMPLAR_COLUMNS = ["exemplar_id", "activation_fraction", "bin", "mark", "tokens", "token_activations"]
 _JUDGEMENT_COLUMNS = [
-    *("exemplar_id", "unit_id", "arm", "bin", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
+    *("exemplar_id", "unit_id", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
 ]
+_COMPARED = ("feature", "neuron")
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,18 @@ class Results:
 
     summary: dict[str, Any]
     units: list[Row]
+    """Features and neurons."""
+    known: list[Row]
+    """Units that are controls: planted ones, and those of what was never trained."""
     exemplars: dict[str, Row]
     """By exemplar id; only those that were judged."""
     judgements: dict[str, list[Row]]
-    """By unit id, in the file's order."""
+    """By unit id, in the file's order; `again` marks those of a second judge."""
+    explanations: dict[str, dict[str, str]]
+    """By unit id and aid, those that were made in another way."""
     spec: str
     n_judgements: int
+    """Of features and neurons by the run's own judge, under explanations made in the run's own way."""
     confidence: float
     """Level of the intervals, as the spec says."""
 
@@ -45,15 +52,37 @@ class Results:
 def read(folder: Path) -> Results:
     """Read a results folder. Raises `UsageError` when a file is missing or unreadable."""
     summary = read_summary(folder)
-    units = _rows(folder / "units.parquet", _UNIT_COLUMNS)
+    units: list[Row] = []
+    known: list[Row] = []
+    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS):
+        (units if unit["kind"] in _COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     wanted = {row["exemplar_id"] for row in judged}
     exemplars = {row["exemplar_id"]: row for row in _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, wanted)}
+    second = _second(summary)
     by_unit: dict[str, list[Row]] = defaultdict(list)
     for row in judged:
-        by_unit[row["unit_id"]].append(row)
+        by_unit[row["unit_id"]].append(row | {"again": second is not None and row["judge"] == second})
+    rows = [row for unit in units for row in by_unit.get(unit["unit_id"], ())]
+    n = sum(not row["again"] and row["arm"] != "variant" for row in rows)
     spec = _text(folder / "spec.toml")
-    return Results(summary, units, exemplars, dict(by_unit), spec, len(judged), _confidence(spec))
+    explanations = _explanations(folder / "explanations.parquet")
+    return Results(summary, units, known, exemplars, dict(by_unit), explanations, spec, n, _confidence(spec))
+
+
+def _second(summary: dict[str, Any]) -> str | None:
+    """The second judge's name, where there is one that can be told from the first by it."""
+    name = ((summary.get("evidence") or {}).get("second") or {}).get("judge")
+    return name if name != summary["judge"] else None
+
+
+def _explanations(path: Path) -> dict[str, dict[str, str]]:
+    """Explanations made with another aid, by unit and aid; none where no aid was compared."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in _rows(path, ["unit_id", "aid", "explanation"]) if path.is_file() else []:
+        if row["aid"] and row["explanation"]:
+            found[row["unit_id"]][row["aid"]] = row["explanation"]
+    return dict(found)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from autointerp.report import tabular, units, words
-from autointerp.report.inputs import Results
+from autointerp.report import evaluated, judging, tabular, units, words
+from autointerp.report.inputs import Results, Row
 from autointerp.report.tabular import Table
 from autointerp.report.visible import clip, visible
 from autointerp.report.visible import markdown as escaped
@@ -23,18 +24,19 @@ def render(results: Results) -> str:
         ]
         parts += [_table(tabular.weightings(summary))]
         parts += [escaped(sentence) for sentence in words.robustness(summary)]
+    parts += _bullets([f"{name}: {shown} ({meaning})" for name, shown, meaning in words.corrected(summary)])
     parts += [escaped(sentence) for sentence in words.not_llm(summary)]
+    parts += _judge(summary)
     parts += [
-        "## Validity",
-        escaped(words.can_tell(summary)),
-        escaped(words.base_rate(summary)),
-        _table(tabular.controls(summary)),
+        "## What is missing, and what it cost",
+        _table(tabular.denominators(summary)),
+        _table(tabular.unscored(summary, results.n_judgements)),
     ]
-    parts += [_table(tabular.denominators(summary)), _table(tabular.unscored(summary, results.n_judgements))]
     parts += [_pairs(tabular.facts(summary))]
     if summary["cautions"]:
         parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
     parts += ["## Grades by activation", _table(tabular.bins(summary))]
+    parts += _others(summary)
     if summary.get("check"):
         parts += ["## The dictionary", escaped(words.checked(summary)), _pairs(tabular.check_pairs(summary["check"]))]
     if summary.get("studies"):
@@ -46,7 +48,9 @@ def render(results: Results) -> str:
         if "skipped" not in summary["studies"]["correlation"]:
             parts += [_table(tabular.correlations(summary))]
         parts += [_table(tabular.rounding(summary))]
-    parts += ["## Units", _table(_units(results))]
+    parts += ["## Units", _table(_units(results, results.units))]
+    if results.known:
+        parts += ["## What is known to be true", _table(_units(results, results.known))]
     parts += [
         "## Rubric",
         "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"]),
@@ -56,9 +60,28 @@ def render(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _units(results: Results) -> Table:
+def _judge(summary: words.Summary) -> list[str]:
+    """Whether the judge can be believed, and what that rests on."""
+    belief = words.belief(summary)
+    parts = [f"**{escaped(belief['label'])}.** {escaped(belief['sentence'])}", "## Can the judge be believed?"]
+    parts += _bullets(f"{words.CHECKS[c['name']]}, {words.PASSED[c['passed']]}: {c['said']}" for c in belief["checks"])
+    found = [tabular.controls, judging.planted, judging.repeats, judging.agreement, judging.corrected]
+    tables = [make(summary) for make in found]
+    return parts + [_table(table) for table in [*tables, *judging.confusions(summary)] if table]
+
+
+def _others(summary: words.Summary) -> list[str]:
+    """What other evaluations found, and what other explanations are worth, as far as there are any."""
+    scored, answers, compared = (make(summary) for make in (evaluated.scorers, evaluated.answers, evaluated.variants))
+    parts = []
+    if scored and answers:
+        parts += ["## Other evaluations", _table(scored), _table(answers), _pairs(evaluated.meanings(summary))]
+    return parts + (["## Explanations compared", _table(compared)] if compared else [])
+
+
+def _units(results: Results, chosen: list[Row]) -> Table:
     rows = []
-    for unit in sorted(results.units, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
+    for unit in sorted(chosen, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
         said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
         numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
         scored = f"{words.count(unit['n_scored'])} / {words.count(unit['n_scored'] + unit['n_unscored'])}"
@@ -66,7 +89,7 @@ def _units(results: Results) -> Table:
             (unit["unit_id"], said, *(words.number(value) for value in numbers), density(unit["density"]), scored)
         )
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
-    shown = f"{len(results.units)} units; {words.judged_by(results.summary)}; windows in report.html ({units.WINDOW_TOKENS} tokens each)"
+    shown = f"{words.plural(len(chosen), 'unit')}; {words.judged_by(results.summary)}; windows in report.html ({units.WINDOW_TOKENS} tokens each)"
     return Table(shown, header, tuple(rows))
 
 
@@ -84,8 +107,14 @@ def _row(cells: tuple[str, ...], raw: bool = False) -> str:
     return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
 
 
+def _bullets(lines: Iterable[str]) -> list[str]:
+    """One list, or nothing."""
+    written = "\n".join(f"- {escaped(line)}" for line in lines)
+    return [written] if written else []
+
+
 def _pairs(pairs: list[tuple[str, str]]) -> str:
-    return "\n".join(f"- {name}: {escaped(value)}" for name, value in pairs)
+    return "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in pairs)
 
 
 def _fenced(text: str, language: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from autointerp.report import charts, studied, tabular, units, words
+from autointerp.report import charts, evaluated, judging, studied, tabular, units, words
 from autointerp.report.inputs import Results
 from autointerp.report.visible import island, visible
 
@@ -34,8 +34,13 @@ def render(results: Results) -> str:
         judged_by=words.judged_by(summary),
         not_llm=words.not_llm(summary),
         robustness=words.robustness(summary),
-        can_tell=words.can_tell(summary),
-        base_rate=words.base_rate(summary),
+        belief=words.belief(summary),
+        corrected=words.corrected(summary),
+        names=words.CHECKS,
+        passed=words.PASSED,
+        judging=_judging(summary),
+        evaluations=_evaluations(summary),
+        variants=evaluated.variants(summary),
         charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
         tables=_tables(results),
         check=tabular.check_pairs(summary["check"]) if summary.get("check") else None,
@@ -47,6 +52,7 @@ def render(results: Results) -> str:
         shown=units.shown_per_unit(len(results.units)),
         window=units.WINDOW_TOKENS,
         n_units=len(results.units),
+        n_known=len(results.known),
         island=Markup(island(data)),
     )  # fmt: skip
 
@@ -89,6 +95,30 @@ def _charts(summary: words.Summary) -> dict[str, str]:
         drawn[f"curve_{size}"] = charts.curve_figure(summary, width=width)
         drawn[f"controls_{size}"] = charts.controls_figure(summary, width=width)
     return drawn
+
+
+def _judging(summary: words.Summary) -> dict[str, Any]:
+    """What the template shows of the evidence on the judge; each part None or empty where it was not measured."""
+    return {
+        "wide": Markup(judging.planted_figure(summary, width=_WIDE)),
+        "narrow": Markup(judging.planted_figure(summary, width=_NARROW)),
+        "matrices": [Markup(drawing) for drawing in judging.matrices(summary)],
+        "confusions": judging.confusions(summary),
+        **{name: getattr(judging, name)(summary) for name in ("planted", "repeats", "agreement", "corrected")},
+    }
+
+
+def _evaluations(summary: words.Summary) -> dict[str, Any] | None:
+    """What the template shows of other evaluations; None where there are none."""
+    if not summary.get("scorers"):
+        return None
+    return {
+        "wide": Markup(evaluated.scorers_figure(summary, width=_WIDE)),
+        "narrow": Markup(evaluated.scorers_figure(summary, width=_NARROW)),
+        "scorers": evaluated.scorers(summary),
+        "answers": evaluated.answers(summary),
+        "meanings": evaluated.meanings(summary),
+    }
 
 
 def _studies(summary: words.Summary) -> dict[str, Any] | None:

@@ -143,7 +143,7 @@ def _rounding_legend(left: float, roomy: bool) -> str:
     return (
         svg.dot(left + 4, 10, "feature")
         + svg.text(left + 14, 14, "mean grade of features (left axis)")
-        + _square(left + across + 4, down - 4)
+        + svg.square(left + across + 4, down - 4)
         + svg.text(left + across + 14, down, "variance explained (right axis)")
     )
 
@@ -153,7 +153,7 @@ def _explained(points: Any, y: svg.Scale) -> str:
     path = " ".join(f"{at:.1f},{y(value):.1f}" for at, value in drawn)
     parts = [svg.tag("polyline", points=path, class_="second line dashed")]
     for at, value in drawn:
-        parts.append(svg.tag("g", svg.hint(f"variance explained {words.number(value, 3)}"), _square(at, y(value))))
+        parts.append(svg.tag("g", svg.hint(f"variance explained {words.number(value, 3)}"), svg.square(at, y(value))))
     return "".join(parts)
 
 
@@ -171,10 +171,6 @@ def _graded(rows: list[dict[str, Any]], x: svg.Scale, y: svg.Scale) -> str:
             marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), "feature line")
         parts.append(svg.tag("g", marks, svg.dot(at, y(row["mean"]), "feature", 3.5)))
     return "".join(parts)
-
-
-def _square(x: float, y: float) -> str:
-    return svg.tag("rect", x=x - 3.5, y=y - 3.5, width=7, height=7, class_="second dot")
 
 
 def _power(exponent: float) -> str:

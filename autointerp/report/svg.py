@@ -50,6 +50,11 @@ def dot(x: float, y: float, kind: str, radius: float = 4) -> str:
     )
 
 
+def square(x: float, y: float) -> str:
+    """The mark of what is neither features nor neurons, in a colour of its own."""
+    return tag("rect", x=x - 3.5, y=y - 3.5, width=7, height=7, class_="second dot")
+
+
 def hint(words: str) -> str:
     """A tooltip, to stand first in an element."""
     return tag("title", escape(visible(words)))

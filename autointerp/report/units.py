@@ -13,7 +13,7 @@ from autointerp.report import words
 from autointerp.report.inputs import Results, Row
 from autointerp.report.visible import clip, visible
 
-ARMS = tuple(words.ARMS)
+ARMS = (*words.ARMS, "near", "variant")
 WINDOW_TOKENS = 32
 """Tokens shown around the mark; the files hold the whole window."""
 _TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 200, 600
@@ -40,20 +40,24 @@ class _Strings:
 
 
 def compact(results: Results) -> dict[str, Any]:
-    """The data island: `strings`, `arms`, `outcomes`, `bins`, `grades` and `units` in the order of the file."""
+    """The data island: `strings`, `arms`, `outcomes`, `bins`, `grades`, and `units` and `known` ones in the order of the file."""
     strings = _Strings()
     limit = shown_per_unit(len(results.units))
     bins = max((int(row["bin"]) for row in results.summary["bins"]), default=1)
-    drafts = [_draft(unit, results, strings, limit, bins) for unit in results.units]
+    everything = [*results.units, *results.known]
+    drafts = [_draft(unit, results, strings, limit, bins) for unit in everything]
     table = strings.table()
-    numbers = {unit["unit_id"]: place for place, unit in enumerate(results.units)}
+    numbers = {unit["unit_id"]: place for place, unit in enumerate(everything)}
+    resolved = [_resolve(draft, strings, numbers) for draft in drafts]
     return {
         "strings": table,
-        "arms": [words.ARMS[arm] for arm in ARMS],
+        "arms": list(ARMS),
+        "kinds": words.KINDS,
         "outcomes": list(words.OUTCOMES.values()),
         "bins": bins,
         "grades": words.grades_of(results.summary),
-        "units": [_resolve(draft, strings, numbers) for draft in drafts],
+        "units": resolved[: len(results.units)],
+        "known": resolved[len(results.units) :],
     }
 
 
@@ -63,7 +67,7 @@ def shown_per_unit(n_units: int) -> int:
 
 
 def choose(judged: list[Row], limit: int) -> list[str]:
-    """Which of a unit's judged exemplars the page shows: every bin in turn, then two silent ones, each in the file's order.
+    """Which of a unit's judged exemplars the page shows: every bin in turn, then two near and two silent ones, each in the file's order.
 
     Where an exemplar was also judged in the shuffled arm it goes first in its bin, so that both verdicts stand side by side.
     """
@@ -72,9 +76,10 @@ def choose(judged: list[Row], limit: int) -> list[str]:
     for row in judged:
         arms[row["exemplar_id"]].add(row["arm"])
         bin_of[row["exemplar_id"]] = int(row["bin"])
-    quiet = [e for e in arms if "base_rate" in arms[e]][:2]
+    quiet = [e for arm in ("near", "base_rate") for e in [e for e in arms if arm in arms[e]][:2]]
     by_bin: dict[int, list[str]] = defaultdict(list)
-    for exemplar in sorted((e for e in arms if "base_rate" not in arms[e]), key=lambda e: "shuffled" not in arms[e]):
+    firing = (e for e in arms if not arms[e] & {"near", "base_rate"})
+    for exemplar in sorted(firing, key=lambda e: "shuffled" not in arms[e]):
         by_bin[bin_of[exemplar]].append(exemplar)
     active: list[str] = []
     for turn in range(max((len(group) for group in by_bin.values()), default=0)):
@@ -96,6 +101,7 @@ def _draft(unit: Row, results: Results, strings: _Strings, limit: int, bins: int
         "row": unit,
         "text": text,
         "means": _means(judged, bins),
+        "variants": _variants(unit["unit_id"], judged, results, strings),
         "exemplars": exemplars,
         "judged": len(by_exemplar),
     }
@@ -113,10 +119,30 @@ def _exemplar(exemplar: Row, judged: list[Row], maximum: float | None, strings: 
         "heat": "".join(_digit(value, maximum) for value in heat[start:stop]).rstrip("0"),
         "tokens": [strings.use(clip(visible(token), _TOKEN_CHARS)) for token in tokens[start:stop]],
         "judged": [
-            (row, strings.use(clip(visible(row["reason"] or ""), _REASON_CHARS)))
-            for row in sorted(judged, key=lambda row: (ARMS.index(row["arm"]), row["repeat"]))
+            (row, strings.use("" if row["arm"] == "variant" else clip(visible(row["reason"] or ""), _REASON_CHARS)))
+            for row in sorted(judged, key=_order)
         ],
     }
+
+
+def _order(row: Row) -> tuple[int, bool, int, str]:
+    return ARMS.index(row["arm"]), row["again"], row["repeat"], row["explanation_unit_id"]
+
+
+def _variants(unit_id: str, judged: list[Row], results: Results, strings: _Strings) -> list[tuple[str, str, list[int]]]:
+    """The unit's other explanations: their aid, their text (empty where it is not kept), and the grades that they got."""
+    texts = results.explanations.get(unit_id, {})
+    grades: dict[str, list[int]] = {aid: [] for aid in texts}
+    for row in judged:
+        if row["arm"] == "variant" and not row["again"]:
+            scored = grades.setdefault(_aid(row), [])
+            scored += [row["score"]] if row["score"] is not None else []
+    said = {aid: strings.use(clip(visible(texts.get(aid, "")), _EXPLANATION_CHARS)) for aid in grades}
+    return [(aid, said[aid], grades[aid]) for aid in sorted(grades)]
+
+
+def _aid(row: Row) -> str:
+    return str(row["explanation_unit_id"]).partition("#")[2]
 
 
 def _digit(value: float | None, maximum: float | None) -> str:
@@ -129,7 +155,7 @@ def _digit(value: float | None, maximum: float | None) -> str:
 def _means(judged: list[Row], bins: int) -> list[float | None]:
     grades: dict[int, list[int]] = defaultdict(list)
     for row in judged:
-        if row["arm"] == "main" and row["score"] is not None:
+        if row["arm"] == "main" and row["score"] is not None and not row["again"]:
             grades[int(row["bin"])].append(int(row["score"]))
     return [_short(sum(grades[b]) / len(grades[b])) if grades[b] else None for b in range(1, bins + 1)]
 
@@ -138,7 +164,7 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
     unit = draft["row"]
     outcomes = list(words.OUTCOMES)
 
-    def verdict(row: Row, reason: str) -> list[int | None]:
+    def verdict(row: Row, reason: str) -> list[int | str | None]:
         other = row["explanation_unit_id"]
         shown = numbers.get(other) if other != row["unit_id"] else None
         return [
@@ -148,6 +174,8 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
             strings.place(reason),
             shown,
             row["repeat"],
+            *([int(row["again"])] if row["again"] or row["arm"] == "variant" else []),
+            *([visible(words.AIDS.get(_aid(row), _aid(row)))] if row["arm"] == "variant" else []),
         ]
 
     return {
@@ -165,6 +193,10 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
         "br": _short(unit["base_rate_mean"]),
         "h": list(unit["histogram"] or []),
         "b": draft["means"],
+        "v": [
+            [visible(words.AIDS.get(aid, aid)), strings.place(text), len(grades), _short(sum(grades) / len(grades) if grades else None)]
+            for aid, text, grades in draft["variants"]
+        ],
         "x": [
             [x["bin"], round(x["fraction"], 3), x["mark"], x["cut"], x["heat"], [strings.place(t) for t in x["tokens"]],
              [verdict(row, reason) for row, reason in x["judged"]]]

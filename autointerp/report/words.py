@@ -6,10 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autointerp import belief as _belief
+
 Summary = Mapping[str, Any]
 
 NONE = "n/a"
 ARMS = {"main": "own explanation", "shuffled": "another unit's explanation", "base_rate": "silent windows"}
+PLANTED = {"hits": "planted words, marked", "near": "a word beside them", "misses": "texts without them"}
+KINDS = {
+    "planted": "planted",
+    "random_dictionary": "random dictionary",
+    "random_subject": "random subject",
+}
+"""Units that are controls, never among features and neurons."""
+BELIEF = {
+    "believe": ("The judge can be believed", "judge believable"),
+    "with_care": ("Take the judge with care", "judge: with care"),
+    "do_not": ("Do not believe the judge", "judge not believable"),
+}
+CHECKS = {
+    "planted": "Planted units",
+    "floor": "Another unit's explanation",
+    "base_rate": "Silent windows",
+    "noise": "Repeats",
+    "people": "People",
+    "second": "A second judge",
+    "unscored": "Unscored",
+    "families": "Two families",
+    "llm": "A language model",
+}
+PASSED = {True: "passed", False: "failed", None: "not measured"}
+AIDS = {
+    "contrast": "contrasting windows",
+    "neighbours": "windows of neighbouring features",
+    "logits": "effects on the logits",
+    "revise": "one revision",
+}
 OUTCOMES = {
     "scored": "scored",
     "refusal": "the judge refused",
@@ -155,29 +187,34 @@ def resemblance(summary: Summary) -> str:
     )
 
 
-def can_tell(summary: Summary) -> str:
-    """Whether the judge tells a unit's own explanation from another unit's."""
-    contrast = summary["controls"].get("main_minus_shuffled") or {}
-    if contrast.get("difference") is None:
-        return "No exemplar was judged under another unit's explanation, so nothing here shows that the judge reads the explanation."
-    shown = f"{estimate(contrast['difference'], contrast['ci_low'], contrast['ci_high'])} over {plural(contrast['n_units'], 'unit')}"
-    if contrast["ci_low"] is not None and contrast["ci_low"] > 0:
-        return f"The judge tells a unit's own explanation from another unit's: own minus shuffled is {shown}."
-    return (
-        f"The judge does not tell a unit's own explanation from another unit's: own minus shuffled is {shown}."
-        " Grades from such a judge say little about the explanations."
-    )
+def belief(summary: Summary) -> dict[str, Any]:
+    """Whether the judge can be believed: `verdict`, `sentence`, `checks`, and the verdict as a `label` and a `mark` for a list."""
+    found = summary.get("belief") or _belief.of(summary)
+    label, mark = BELIEF[found["verdict"]]
+    return {**found, "label": label, "mark": mark}
 
 
-def base_rate(summary: Summary) -> str:
-    """How easily the explanations are earned by text on which the unit is silent."""
-    contrast = summary["controls"].get("main_minus_base_rate") or {}
-    if contrast.get("difference") is None:
-        return "No silent window was judged, so the base rate is not known."
-    shown = estimate(contrast["difference"], contrast["ci_low"], contrast["ci_high"])
-    if contrast["ci_low"] is not None and contrast["ci_low"] > 0:
-        return f"Active windows score above windows in which the unit is silent by {shown}."
-    return f"Active windows do not score above windows in which the unit is silent: {shown}."
+def corrected(summary: Summary) -> list[tuple[str, str, str]]:
+    """The headline in other readings, as name, number and what it means; nothing where it is withheld."""
+    if summary["headline"].get("withheld"):
+        return []
+    evidence, said = summary.get("evidence") or {}, []
+    scaled = evidence.get("normalised") or {}
+    if scaled.get("difference") is not None:
+        shown = estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
+        said.append(("between floor and ceiling", shown, "0: another unit's explanation; 1: a true one"))
+    for key, name in (("people", "by people's grades"), ("second", "by the second judge's grades")):
+        found = ((evidence.get(key) or {}).get("corrected") or {}).get("difference") or {}
+        if found.get("value") is not None:
+            shown = estimate(found["value"], found["ci_low"], found["ci_high"])
+            labels = plural(found["n_labels"], "label")
+            who = (
+                f"{labels} of {count(len(evidence[key]['raters']))}"
+                if key == "people"
+                else f"{labels} by {evidence[key]['judge']}"
+            )
+            said.append((f"corrected {name}", shown, who))
+    return said
 
 
 def cost(summary: Summary) -> str:

@@ -33,9 +33,10 @@
   const many = (n, noun) => n.toLocaleString('en') + ' ' + noun + (n === 1 ? '' : 's');
   const density = d => (d === null ? 'n/a' : d === 0 ? '0' : d.toExponential(1).replace('-', '\u2212'));
   const rate = d => (d ? 'one token in ' + Math.round(1 / d).toLocaleString('en') : 'never active');
-  const named = u => u.k + ' ' + u.id.replace(/^\w+-/, '');
+  const named = u => (data.kinds[u.k] || u.k) + ' ' + u.id.replace(/^\w+-/, '');
+  const everything = data.units.concat(data.known);
 
-  data.units.forEach((u, place) => {
+  everything.forEach((u, place) => {
     u.place = place;
     u.delta = u.m === null || u.sh === null ? null : u.m - u.sh;
     u.number = Number((u.id.match(/\d+/) || [0])[0]);
@@ -61,6 +62,7 @@
   };
   const histogram = u => {
     const logs = u.h.map(n => Math.log10(1 + n));
+    if (!logs.length) return null;
     const svg = bars(logs, Math.max(1, ...logs), 216, 56, 'mini-svg', i => many(u.h[i], 'token'));
     svg.setAttribute('aria-label', 'tokens by activation');
     return el('figure', {class: 'mini ' + u.k}, svg,
@@ -77,11 +79,15 @@
   const chip = (outcome, score) => score === null
     ? el('span', {class: 'chip un', title: 'unscored: ' + data.outcomes[outcome]}, '\u2013')
     : el('span', {class: 'chip k' + score, title: 'grade ' + score}, String(score));
-  const verdict = ([arm, outcome, score, reason, other, repeat]) => {
+  const verdict = ([place, outcome, score, reason, other, repeat, again, aid]) => {
     const line = el('p', {});
-    if (arm === 1) {
+    const arm = data.arms[place];
+    if (again) line.append(el('b', {}, 'The second judge'), '. ');
+    if (aid) line.append(el('b', {}, 'Explained with ' + aid), '. ');
+    if (arm === 'near') line.append(el('b', {}, 'Beside the words that are explained'), '. ');
+    if (arm === 'shuffled') {
       line.append(el('b', {}, 'Under another unit\u2019s explanation'));
-      const unit = other === null ? null : data.units[other];
+      const unit = other === null ? null : everything[other];
       if (unit && unit.e !== null) line.append(' ', el('q', {}, text(unit.e)), ' (', el('a', {href: '#' + encodeURIComponent(unit.id)}, named(unit)), ')');
       line.append('. ');
     }
@@ -118,6 +124,8 @@
   const body = u => {
     const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), byBin(u), histogram(u)));
     if (u.e === null) box.append(el('p', {}, missing(u) + '.'));
+    if (u.v.length) box.append(el('h4', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, said, n, mean]) => [
+      el('dt', {}, 'with ' + aid), el('dd', {}, text(said) ? el('q', {dir: 'auto'}, text(said)) : null, ' mean grade ' + fixed(mean) + ' on ' + many(n, 'exemplar'))])));
     let current = null;
     for (const x of u.x) {
       if (x[0] !== current) box.append(band(current = x[0], ''));
@@ -223,9 +231,8 @@
   };
 
   // Keyboard and links.
-  const visibleUnits = () => [...list.children].filter(node => !node.hidden);
   const step = (from, by, open) => {
-    const nodes = visibleUnits();
+    const nodes = [...(from ? from.parentNode : list).children].filter(node => !node.hidden);
     const at = nodes.indexOf(from);
     const to = nodes[at < 0 ? 0 : Math.min(nodes.length - 1, Math.max(0, at + by))];
     if (!to || to === from) return;
@@ -265,7 +272,9 @@
   root.append(el('div', {class: 'tools'}, search, kind, grade, tally),
     el('p', {class: 'keys'}, el('kbd', {}, '/'), ' search, ', el('kbd', {}, 'j'), ' ', el('kbd', {}, 'k'),
       ' next and previous unit, ', el('kbd', {}, 'Enter'), ' open or close'), heads, list);
-  data.units.forEach(build);
+  everything.forEach(build);
+  const known = document.getElementById('known');
+  if (known) known.append(...data.known.map(u => u.node));
   arrange();
   filter();
   follow();

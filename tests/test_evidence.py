@@ -1,0 +1,130 @@
+"""What a run says of its judge: one that knows, one that errs by a known amount, and one that cannot tell anything apart."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import asked
+import planted
+import planted_runs as runs_
+import pytest
+from asked import Judge
+from click.testing import CliRunner
+from provider_server import ProviderServer
+
+from autointerp.cli import main
+from autointerp.judges.base import ScoreMaterial
+
+SPEC: dict[str, Any] = {"controls": {"repeated": 20, "repeats": 3}, "score": {"per_call": 4}}
+
+
+class Biased(Judge):
+    """One grade too high on 30% of the texts and one too low on 10%, as far as the scale goes."""
+
+    def grade(self, item: ScoreMaterial) -> int:
+        chance = int(hashlib.sha256("".join(item.window.tokens).encode()).hexdigest()[:4], 16) / 0x10000
+        return min(3, max(0, super().grade(item) + (chance < 0.3) - (chance > 0.9)))
+
+
+class Wavering(Judge):
+    """Grades in the middle of the scale as it comes: one up or one down when asked again."""
+
+    def grade(self, item: ScoreMaterial) -> int:
+        true = super().grade(item)
+        return true + self.items.count(item) % 2 if true in (1, 2) else true
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return asked.make(tmp_path_factory.mktemp("planted") / "world")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def truthful(world: planted.World, results: Path) -> dict[str, Any]:
+    return summary(world, results, Judge())
+
+
+def summary(world: planted.World, results: Path, who: Judge, **sections: Any) -> dict[str, Any]:
+    run, ledger = asked.open_(asked.spec(world, type(who).__name__.lower(), **SPEC | sections), results)
+    return asked.carry(run, ledger, who)
+
+
+def test_a_judge_that_knows_gets_full_marks(truthful: dict[str, Any]) -> None:
+    found = truthful["evidence"]["planted"]
+    assert (found["hits"]["mean"], found["near"]["mean"], found["misses"]["mean"]) == (3, 0, 0)
+    assert found["n_units"] == 5
+    assert (found["right"], found["separates"], found["separation"]["mean"]) == (1, True, 3)
+    assert truthful["evidence"]["repeats"]["n"] == 20
+    assert "withheld" not in truthful["headline"]
+
+
+def test_planted_units_stand_outside_the_headline(
+    truthful: dict[str, Any], world: planted.World, results: Path
+) -> None:
+    without = summary(world, results, Judge(), controls=SPEC["controls"] | {"planted": 0})
+    for key in ("headline", "denominator", "weightings", "bins", "density"):
+        assert without[key] == truthful[key]
+    assert without["evidence"]["planted"] is None
+    assert without["evidence"]["normalised"] is None
+
+
+def test_the_headline_between_floor_and_ceiling(truthful: dict[str, Any]) -> None:
+    found, headline = truthful["evidence"]["normalised"], truthful["headline"]
+    assert found["ceiling"] == 3
+    assert 0 <= found["floor"] < 1
+    room = found["ceiling"] - found["floor"]
+    assert found["difference"] == pytest.approx(headline["difference"] / room)
+    assert found["features"] == pytest.approx((headline["features_mean"] - found["floor"]) / room)
+    assert found["ci_low"] < found["difference"] < found["ci_high"]
+
+
+def test_a_biased_judge_is_caught(world: planted.World, results: Path) -> None:
+    """Of misses about 30% are a grade too high and of hits about 10% too low: the ends of the scale hide the other half."""
+    found = summary(world, results, Biased())["evidence"]["planted"]
+    misses, hits = found["misses"], found["hits"]
+    assert misses["given"]["1"] / misses["n_items"] == pytest.approx(0.3, abs=0.25)
+    assert misses["given"]["1"] > 0 == misses["given"]["2"] + misses["given"]["3"]
+    assert hits["given"]["2"] > 0 == hits["given"]["0"] + hits["given"]["1"]
+    assert misses["mean"] == misses["given"]["1"] / misses["n_items"]
+    assert found["near"]["mean"] > 0
+    assert found["separates"]
+
+
+def test_a_wavering_judge_shows_in_its_repeats(truthful: dict[str, Any], world: planted.World, results: Path) -> None:
+    wavering = summary(world, results, Wavering(), score={"per_call": 1}, judge={"concurrency": 1})
+    assert truthful["evidence"]["repeats"]["flip_rate"]["value"] == 0
+    assert wavering["evidence"]["repeats"]["flip_rate"]["value"] > 0
+    assert truthful["repeats"]["flip_rate"] == 0 < wavering["repeats"]["flip_rate"]
+
+
+def test_a_judge_that_tells_nothing_apart_gets_no_headline(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user meets it: exit code 3, and why."""
+    for name in runs_.KEYS:
+        monkeypatch.setenv(name, runs_.KEY)
+
+    def blind(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
+        said = asked.think(system, user, schema)
+        grade = hashlib.sha256(user.encode()).digest()[0] % 4
+        return said | ({"grade": grade} if "grade" in said else {})
+
+    with ProviderServer(blind) as server:
+        model = runs_.judge(runs_.MODELS[0], server)
+        spec = tmp_path / "spec.toml"
+        spec.write_text(asked.spec(world, "blind", judge=model).to_toml())
+        done = CliRunner().invoke(main, ["run", str(spec), "--quiet", "--results", str(tmp_path / "results")])
+    assert done.exit_code == 3, done.output
+    assert "the judge does not tell planted units' words from other text" in done.output
+    [folder] = (tmp_path / "results").glob("blind-*")
+    found = runs_.summary(folder)
+    assert found["evidence"]["planted"]["separates"] is False
+    assert found["headline"]["difference"] is None
+    assert found["weightings"]["bin_uniform"]["difference"] is not None
