@@ -39,6 +39,8 @@ TRAINING_CORPUS_TOKENS = 2_000_000
 EVALUATION_TOKENS = 300_000
 UNITS = 64
 """Features, and as many neurons."""
+ALSO = ("detection", "embedding", "sort")
+"""Other evaluations: those that cost the embedded judge least."""
 STUDIED_TOKENS = 16_384
 """Half a minute's reading on two cores."""
 QUIET = 15
@@ -120,6 +122,7 @@ def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, e
         },
         "units": {"features": UNITS, "neurons": UNITS},
         "explain": {"quiet": QUIET},
+        "score": {"also": list(ALSO)},
         "studies": {"tokens": STUDIED_TOKENS},
         "judge": judge.model_dump(exclude_defaults=True) | {"model": judge.model},
     }

@@ -23,8 +23,11 @@ SMALL = (
     "explain.spread=3",
     "explain.quiet=3",
     "score.per_bin=1",
+    "score.also=[]",
     "controls.shuffled=3",
     "controls.base_rate=3",
+    "controls.planted=3",
+    "controls.repeated=5",
 )
 """A demo small enough for a judge that answers once in a few seconds."""
 
