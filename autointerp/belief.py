@@ -25,11 +25,12 @@ def of(summary: Summary) -> dict[str, Any]:
 
 def _verdict(checks: Mapping[str, Check]) -> tuple[Literal["believe", "with_care", "do_not"], str]:
     damning = [check.short for check in checks.values() if check.damning]
+    baseline = [] if checks["llm"].passed else [checks["llm"].short]
     if damning:
-        return "do_not", _sentence(damning[:2])
+        return "do_not", _sentence([*damning[:2], *baseline])
     if not (checks["planted"].passed or checks["floor"].passed):
         unread = "nothing measured shows that it reads the explanations"
-        return "do_not", _sentence([unread, *(checks[name].short for name in ("planted", "floor"))])
+        return "do_not", _sentence([unread, *(checks[name].short for name in ("planted", "floor")), *baseline])
     confirming = [checks[name] for name in ("people", "second") if checks[name].passed]
     failed = [check.short for name, check in checks.items() if check.passed is False and name != "families"]
     lacking = [checks[name].short for name in ("planted", "floor", "noise") if checks[name].passed is None]

@@ -60,7 +60,13 @@ def _planted(summary: Summary) -> Check:
     figures = _estimate(found["separation"], "mean")
     if not found["separates"]:
         said = f"The judge does not tell the words of {units} from other text: hits less misses is {figures}."
-        return Check("planted", False, said, "it does not tell planted words from other text", damning=True)
+        return Check(
+            "planted",
+            False,
+            said,
+            f"it does not tell planted words from other text (difference {figures})",
+            damning=True,
+        )
     hits, misses = _right(summary, found)
     if hits is None or misses is None:
         return _unmeasured("planted", "Planted units lack graded hits or misses", "planted units were left unscored")
@@ -171,7 +177,9 @@ def _second(summary: Summary) -> Check:
 def _people(summary: Summary) -> Check:
     found = _held(summary, "evidence", "people")
     if not found:
-        return _unmeasured("people", "No person has graded a sample (`autointerp label RUN`)", "no person has graded")
+        return _unmeasured(
+            "people", "No person has graded a sample; autointerp label RUN asks for it", "no person has graded"
+        )
     each = [_agrees(pair["kappa"], pair["b"], pair["n"]) for pair in found["agreement"]]
     enough = [a for (a, _), pair in zip(each, found["agreement"], strict=True) if pair["n"] >= MIN_LABELS]
     agrees = _all(*enough) if enough else None

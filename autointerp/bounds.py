@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autointerp import estimate, explain, grouped, rubric, score
+from autointerp import estimate, explain, grouped, randomised, rubric, score
 from autointerp.caller import input_bound
 from autointerp.judges import prices
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
@@ -39,12 +39,9 @@ class StageBound:
 
 def bounds(spec: Spec) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
-    n, per_call = n_units(spec), spec.score.per_call
-    items = n * _items_of_a_unit(spec) + spec.controls.repeated * (spec.controls.repeats - 1)
-    items += spec.controls.planted * (PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate)
-    explanations = n * (1 + len(spec.explain.compare))
+    per_call, judged, explanations = spec.score.per_call, items(spec), explained(spec)
     explaining, scoring = _prompts(spec)
-    asked = -(-items // per_call)
+    asked = -(-judged // per_call)
     if per_call > 1:  # repeats are grouped apart, and each may end in a group that is not full
         asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [
@@ -52,9 +49,23 @@ def bounds(spec: Spec) -> list[StageBound]:
         _bound("score", spec.judge, scoring, asked, asked),
     ]
     if spec.cascade is not None:
-        again = math.ceil(items * spec.cascade.share / per_call)
+        again = math.ceil(judged * spec.cascade.share / per_call)
         stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again))
     return [stage for stage in stages if stage.model != "embedded"]
+
+
+def items(spec: Spec) -> int:
+    """What is judged at most, controls and repeats among it."""
+    of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
+    of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
+    random_ones = randomised.n_units(spec) * len(randomised.kinds(spec))
+    found = n_units(spec) * of_unit + spec.controls.repeated * (spec.controls.repeats - 1)
+    return found + spec.controls.planted * of_planted + random_ones * _items_of_a_unit(spec, compared=0)
+
+
+def explained(spec: Spec) -> int:
+    """Explanations that are asked for at most, each counted once."""
+    return n_units(spec) * (1 + len(spec.explain.compare)) + randomised.n_units(spec) * len(randomised.kinds(spec))
 
 
 def describe(spec: Spec) -> Iterator[str]:
@@ -79,10 +90,10 @@ def n_units(spec: Spec) -> int:
     return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
 
 
-def _items_of_a_unit(spec: Spec) -> int:
-    """What is judged of a unit whose every bin is full."""
+def _items_of_a_unit(spec: Spec, compared: int) -> int:
+    """What is judged of a unit whose every bin is full and which has `compared` explanations more."""
     main = spec.harvest.bins * spec.score.per_bin
-    return main * (spec.score.repeats + len(spec.explain.compare)) + spec.controls.shuffled + spec.controls.base_rate
+    return main * (spec.score.repeats + compared) + spec.controls.shuffled + spec.controls.base_rate
 
 
 def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:

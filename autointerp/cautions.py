@@ -26,7 +26,7 @@ def cautions(summary: Mapping[str, Any], exemplars: pd.DataFrame) -> list[str]:
 
     `summary` is `summarise`'s dict before its `cautions`; `exemplars` has `role` and `token_activations`.
     """
-    parts = (_judge, _controls, _evidence, _few_units, _uncounted, _bounds, _density)
+    parts = (_judge, _controls, _evidence, _room, _few_units, _uncounted, _bounds, _density)
     return [sentence for part in parts for sentence in part(summary)] + list(_quiet(exemplars))
 
 
@@ -83,6 +83,15 @@ def _evidence(summary: Mapping[str, Any]) -> Iterator[str]:
                 f"The judge hardly looks at the marked token: planted words near the mark are graded {near:.2f} on average,"
                 f" against {hits:.2f} with the mark on them and {misses:.2f} without them."
             )
+
+
+def _room(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = (summary.get("evidence") or {}).get("normalised")
+    if found and found["floor"] is not None and found["ceiling"] <= found["floor"]:
+        yield (
+            f"There is no room between floor and ceiling: planted units' true explanations earn {found['ceiling']:.2f} on average,"
+            f" other units' explanations {found['floor']:.2f}."
+        )
 
 
 def _few_units(summary: Mapping[str, Any]) -> Iterator[str]:

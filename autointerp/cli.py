@@ -15,6 +15,7 @@ from autointerp.cli_dictionaries import dictionaries
 from autointerp.cli_inspect import inspect
 from autointerp.cli_judges import judges
 from autointerp.cli_label import label
+from autointerp.cli_plan import plan
 from autointerp.cli_scorers import scorers_command
 from autointerp.errors import WITHHELD_EXIT_CODE
 
@@ -241,7 +242,7 @@ def _carry(spec: Any, results: Path, *, dry_run: bool, quiet: bool, progress: An
     return WITHHELD_EXIT_CODE if headline.get("withheld") else 0
 
 
-for _command in (inspect, judges, label, scorers_command, dictionaries, *cli_service.COMMANDS):
+for _command in (plan, inspect, judges, label, scorers_command, dictionaries, *cli_service.COMMANDS):
     main.add_command(_command)
 
 

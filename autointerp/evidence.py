@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autointerp import agreement, corrected, stats
+from autointerp import agreement, corrected, randomised, stats
 from autointerp.records import Arm
 from autointerp.spec import Spec
 
@@ -47,7 +47,7 @@ def gather(
     options: Mapping[str, Any],
     second: str | None = None,
 ) -> dict[str, Any]:
-    """All evidence. `judgements` are the judge's, planted units among them; `again` the second judge's, with stratum and probability
+    """All evidence. `judgements` are the judge's, controls among them; `again` the second judge's, with stratum and probability
     of each item; `labels` people's, a row an item of their sample and rater. `options`: confidence, resamples, seed.
     """
     found_planted = planted(judgements, grades, options)
@@ -55,6 +55,7 @@ def gather(
         "planted": found_planted,
         "normalised": normalised(judgements, units, options) if found_planted else None,
         "repeats": repeats(judgements, options),
+        "random": untrained(judgements, units, options),
         "second": None if again is None or second is None else other(judgements, again, units, second, grades, options),
         "people": None if labels is None else people(judgements, labels, units, grades, options),
     }
@@ -64,10 +65,10 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
     """The judge on planted units: mean grade of hits, near ones and misses, what it gave to each, and how far it tells them apart.
 
     `right` is the share of hits in the upper half of the scale and of misses in the lower half. `separation` is hits minus misses
-    within a unit, over units. None where nothing was planted.
+    within a unit, over units. An item counts once, however often it was graded. None where nothing was planted.
     """
     rows = stats.scored_rows(judgements.loc[judgements["kind"] == "planted"])
-    rows = rows.loc[rows["arm"].isin([arm.value for arm in RIGHT])]
+    rows = rows.loc[rows["arm"].isin([arm.value for arm in RIGHT]) & (rows["repeat"] == 0)]
     if rows.empty:
         return None
     means = rows.groupby(["unit_id", "arm"])["score"].mean().unstack()
@@ -129,6 +130,35 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
         "ci_low": float(np.quantile(drawn, tail)) if sure else None,
         "ci_high": float(np.quantile(drawn, 1 - tail)) if sure else None,
     }
+
+
+def untrained(
+    judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
+) -> dict[str, dict[str, Any]] | None:
+    """By kind of random unit, what it earns: mean score and interval over its `n` scored units, and features minus it.
+
+    `n_units` were read, of which `n_alive` fire often enough and `n_explained` have an explanation; `dead` is the share that never
+    fires, `density` the median of those that are alive. None where the run has no random units.
+    """
+    scores = stats.unit_scores(judgements, units)
+    features = scores.loc[scores["kind"] == "feature", "mean_score"]
+    found: dict[str, dict[str, Any]] = {}
+    for kind in randomised.KINDS:
+        mine = units.loc[units["kind"] == kind]
+        if mine.empty:
+            continue
+        own = scores.loc[mine["unit_id"], "mean_score"]
+        alive = mine.loc[mine["status"] == "alive"]
+        against = stats.compare(features, own, **options)
+        found[kind] = stats.mean_estimate(own, **options)._asdict() | {
+            "n_units": len(mine),
+            "n_alive": len(alive),
+            "n_explained": int(alive["explanation"].notna().sum()),
+            "dead": float((mine["status"] == "dead").mean()),
+            "density": float(alive["density"].median()) if len(alive) else None,
+            "features_minus": {name: getattr(against, name) for name in ("difference", "ci_low", "ci_high")},
+        }
+    return found or None
 
 
 def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, Any] | None:

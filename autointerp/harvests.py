@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autointerp import aids, planting, studies
+from autointerp import aids, kept, planting, randomised, studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
 from autointerp.inputs import Inputs, Tell, quiet
@@ -25,16 +25,16 @@ from autointerp.spec import Spec
 if TYPE_CHECKING:
     import numpy as np
 
-    from sae.harvest import HarvestPlan, Reading
+    from sae.harvest import Reading
     from sae.sketch import Sketch
     from sae.subject import Subject
 
-SILENT_POOL = 64
-"""Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
 MOST_TOGETHER = 9
 """Dictionaries read in one pass: each keeps its encoders and its sample in memory."""
 FILES = ("units.parquet", "exemplars.parquet", "facts.json")
 """What a finished harvest consists of; the last one says that it is finished."""
+BESIDE = (studies, planting, randomised, aids)
+"""What is made beside a finished harvest where a spec asks for it."""
 
 
 class Interrupted(Exception):
@@ -164,7 +164,7 @@ def _is_read(artifacts: Artifacts, plan: HarvestPlanFile, number: int) -> bool:
 def _reading_of(part: Part, subject: Subject) -> Reading:
     from sae import harvest as sae
 
-    plan = _reading(part.inputs, part.plan)
+    plan = kept.reading(part.inputs, part.plan)
     reader = sae.UnitReader(subject, part.inputs.dictionary, plan.units)
     return sae.Reading(reader, plan, part.plan.norm_limit, sae.new_sketch(plan, subject.device))
 
@@ -183,7 +183,7 @@ def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, t
     """
     if finished_harvest(artifacts, plan.key) is None:
         _merge(inputs, artifacts, plan, tell)
-    for beside in (studies, planting, aids):
+    for beside in BESIDE:
         if not beside.are_there(inputs.spec, artifacts, plan):
             _check(inputs, plan)
             beside.make(inputs, artifacts, plan, tell)
@@ -215,13 +215,13 @@ def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:
 
 
 def is_complete(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
-    """Whether the harvest is finished and the spec's studies, planted units and aids are beside it: there is nothing left to merge."""
-    beside = all(made.are_there(spec, artifacts, plan) for made in (studies, planting, aids))
+    """Whether the harvest is finished and the spec's studies, controls and aids are beside it: there is nothing left to merge."""
+    beside = all(made.are_there(spec, artifacts, plan) for made in BESIDE)
     return artifacts.exists(plan.name(FILES[-1])) and beside
 
 
 def _local_folder(artifacts: Artifacts, key: str) -> Path:
-    for beside in ("studies-", "planted-", "aids-"):
+    for beside in ("studies-", "planted-", "random_", "aids-"):
         for name in artifacts.list(f"harvest-{key}/{beside}"):
             artifacts.read(name)
     return [artifacts.read(f"harvest-{key}/{file}") for file in FILES][-1].parent
@@ -242,7 +242,7 @@ def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> HarvestPlanFile:
         batch_tokens=settings.batch_tokens,
         units=tuple((unit.kind, unit.index, unit.sign) for unit in inputs.units()),
     )
-    reading = _reading(inputs, plan)
+    reading = kept.reading(inputs, plan)
     reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
     limit = sae.norm_limit(reader, inputs.corpus, reading)
     return replace(plan, norm_limit=limit, check=studies.measure(inputs, limit, tell))
@@ -256,34 +256,12 @@ def _check(inputs: Inputs, plan: HarvestPlanFile) -> None:
         )
 
 
-def _reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
-    from sae.harvest import HarvestPlan, UnitKey
-    from sae.sketch import Quota
-
-    spec = inputs.spec
-    quota = Quota(
-        explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
-        judge=spec.score.per_bin,
-        quiet=max(SILENT_POOL, 4 * spec.silent_windows, 4 * spec.explain.quiet),
-        top=max(spec.harvest.top, 2 * spec.explain.top),
-    )
-    return HarvestPlan(
-        units=tuple(UnitKey(*unit) for unit in plan.units),
-        quota=quota,
-        window=spec.harvest.window_tokens,
-        skip_positions=spec.harvest.skip_positions,
-        max_norm_ratio=spec.harvest.max_norm_ratio,
-        seed=spec.units.seed,
-        batch_tokens=plan.batch_tokens,
-    )
-
-
 def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tuple[Sketch, float]:
     """All shards as one sketch, and the seconds that they took together. Raises `FileNotFoundError`."""
     from sae import harvest as sae
     from sae.errors import SaeError
 
-    reading, device = _reading(inputs, plan), inputs.subject.device
+    reading, device = kept.reading(inputs, plan), inputs.subject.device
     merged, seconds = sae.new_sketch(reading, device), 0.0
     for number in range(plan.shards):
         shard, took = sae.restore(artifacts.read(plan.shard(number)), reading, device)
@@ -295,28 +273,17 @@ def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tupl
 
 
 def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: Sketch, seconds: float) -> None:
-    from sae.exemplars import Selection, tables
+    from sae.exemplars import tables
     from sae.text import token_texts
-
-    spec, dictionary = inputs.spec, inputs.dictionary
-    want = Selection(
-        bins=spec.harvest.bins,
-        per_bin=spec.score.per_bin,
-        top=spec.explain.top,
-        shown_top=spec.harvest.top,
-        spread=spec.explain.spread,
-        explain_quiet=spec.explain.quiet,
-        quiet=spec.silent_windows,
-        min_documents=spec.explain.min_exemplars,
-    )
 
     def texts(ids: np.ndarray) -> list[str]:
         return token_texts(inputs.subject.tokenizer, ids.tolist())
 
-    neurons_at = inputs.subject.neuron_hook_point(dictionary.hook_point)
-    hook_points = {"feature": dictionary.hook_point, "neuron": neurons_at}
+    units, reads = kept.reading(inputs, plan).units, inputs.dictionary.hook_point
+    neurons_at = inputs.subject.neuron_hook_point(reads)
+    hook_points = {"feature": reads, "neuron": neurons_at}
     for name, table in zip(
-        FILES, tables(sketch, inputs.corpus, _reading(inputs, plan).units, hook_points, want, texts), strict=False
+        FILES, tables(sketch, inputs.corpus, units, hook_points, kept.selection(inputs.spec), texts), strict=False
     ):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
     facts = _facts(inputs, neurons_at) | {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}

@@ -199,6 +199,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         facts=facts,
         evidence=found,
         scorers=evaluations.summarise(figures, evaluations.unscored_of(ledger, run), evidence.options(run.spec)),
+        variants=aids.effects(frames.main, frames.units, **evidence.options(run.spec)),
     )
     if len(figures):
         tables.write_table(run.folder / "scorers.parquet", figures)

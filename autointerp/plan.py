@@ -13,6 +13,8 @@ from autointerp.spec import Spec, content_hash
 
 PLANTED = "planted"
 """Kind of the synthetic units. Their explanations are given, and their items have a true grade."""
+AIDED = ("feature", "neuron")
+"""Kinds whose explanations an aid can serve: controls have none."""
 
 
 def stage_job(stage: str, number: int = 0) -> Job:
@@ -21,9 +23,14 @@ def stage_job(stage: str, number: int = 0) -> Job:
 
 
 def explain_jobs(units: Iterable[Unit], compare: Sequence[str] = ()) -> list[Job]:
-    """One job for each unit that is alive, and one for each aid that is compared; others stay in the tables, unexplained."""
+    """One job for each unit that is alive, and one for each aid that it is compared with; others stay in the tables, unexplained."""
     alive = [unit for unit in units if unit.status == "alive" and unit.kind != PLANTED]
-    return [_job("explain", place, unit.unit_id, arm=aid) for aid in ("", *compare) for place, unit in enumerate(alive)]
+    return [
+        _job("explain", place, unit.unit_id, arm=aid)
+        for aid in ("", *compare)
+        for place, unit in enumerate(alive)
+        if not aid or unit.kind in AIDED
+    ]
 
 
 def score_items(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Sequence[Exemplar]]) -> list[Item]:
@@ -48,7 +55,7 @@ def main_items(spec: Spec, unit: Unit, judged: Sequence[Exemplar]) -> Iterator[I
     for exemplar in judged:
         for repeat in range(spec.score.repeats):
             yield _item(exemplar, Arm.MAIN, unit.unit_id, repeat)
-        if unit.kind != PLANTED:
+        if unit.kind in AIDED:
             for aid in spec.explain.compare:
                 yield _item(exemplar, Arm.VARIANT, jobs.explanation_key(unit.unit_id, aid))
 

@@ -1,4 +1,4 @@
-"""The controls that are units of their own, kept beside the harvest: planted ones, whose explanations are known."""
+"""The controls that are units of their own, kept beside the harvest: planted ones, whose explanations are known, and `randomised` ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from autointerp import randomised
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
 
 
 def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of a finished harvest's units and exemplars, the planted ones at their ends. `given` is their explanation."""
+    """The tables of a finished harvest's units and exemplars, the controls' at their ends. `given` is a planted unit's explanation."""
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
-    names = file_names(spec)
-    if names is not None and (harvest / names[1]).is_file():
-        planted, windows = (pd.read_parquet(harvest / name) for name in names)
-        units = pd.concat([units, planted], ignore_index=True)
-        exemplars = pd.concat([exemplars, windows], ignore_index=True)
+    for names in (file_names(spec), *randomised.file_names(spec).values()):
+        if names is not None and (harvest / names[1]).is_file():
+            others, windows = (pd.read_parquet(harvest / name) for name in names)
+            units = pd.concat([units, others], ignore_index=True)
+            exemplars = pd.concat([exemplars, windows], ignore_index=True)
     if "given" not in units:
         units["given"] = None
     return units, exemplars

@@ -1,8 +1,8 @@
 """One revision round: an explanation is tested on windows that it was not made from, and mended once by those it gets wrong.
 
 The explainer itself says which marks an explanation covers, knowing neither where the unit is active nor whose explanation it is. Half
-of the windows it got wrong are shown to it; the other half of all windows, which it is never shown as counterexamples, decides
-whether the mended explanation is kept. Bills et al. (2023) revise explanations against counterexamples too, but written by the model.
+of the windows are looked through for counterexamples, which it is shown; the other half, of which it is shown none, decides whether the
+mended explanation is kept: it must tell more of those right, or as many and more of the first half. Bills et al. (2023) revise explanations against counterexamples too, but written by the model.
 """
 
 from __future__ import annotations
@@ -68,9 +68,13 @@ def revised(
     if not answer.value or answer.value == text:
         return Revised(text, f"not revised: {answer.reason or 'the explainer kept it'}", None)
     after = covered(ask, answer.value, held, told.max_tokens)
-    unseen = [(right(said[1::2], truth[1::2]), right(said[::2], truth[::2])) for said in (before, after)]
-    figures = f"{unseen[0][0]} of {len(truth[1::2])} unseen windows told right before, {unseen[1][0]} after"
-    if unseen[1] > unseen[0]:
+    told_right = [(right(said[1::2], truth[1::2]), right(said[::2], truth[::2])) for said in (before, after)]
+    (unseen, shown), (unseen_now, shown_now) = told_right
+    figures = (
+        f"of {len(truth[1::2])} unseen windows {unseen} were told right before and {unseen_now} after,"
+        f" of {len(truth[::2])} others {shown} and {shown_now}"
+    )
+    if (unseen_now, shown_now) > (unseen, shown):
         return Revised(answer.value, f"revised: {figures}", answer.call_key)
     return Revised(text, f"not revised: {figures}", None)
 

@@ -138,7 +138,7 @@ def spread_of(cells: pd.DataFrame) -> dict[str, Spread]:
 
 
 def expected_widths(
-    *, features: int, neurons: int, bins: int, per_bin: int, spread: Mapping[str, Spread], confidence: float
+    *, features: int, neurons: int, bins: int, per_bin: float, spread: Mapping[str, Spread], confidence: float
 ) -> Widths:
     """What `per_bin` exemplars in each of `bins` bins of so many units will tell, from each kind's `spread`.
 

@@ -37,6 +37,7 @@ def summarise(
     facts: Mapping[str, Any],
     evidence: Mapping[str, Any] | None = None,
     scorers: Sequence[Mapping[str, Any]] = (),
+    variants: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All of `summary.json`, as plain JSON values without NaN.
 
@@ -88,6 +89,7 @@ def summarise(
         "repeats": noise._asdict() if noise else None,
         "evidence": evidence,
         "scorers": list(scorers),
+        "variants": dict(variants or {}),
     }
     if summary["studies"] is not None:
         studied = summary["studies"]["rounding"]

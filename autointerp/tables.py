@@ -171,11 +171,18 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
 def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
     """Leave the contract's data files in the run's folder, each written whole or not at all."""
     for name in ("units", "exemplars", "judgements"):
-        write_table(run.folder / f"{name}.parquet", getattr(frames, name).drop(columns="again", errors="ignore"))
+        write_table(run.folder / f"{name}.parquet", getattr(frames, name))
+    write_table(run.folder / "explanations.parquet", _explanations(frames.explanations))
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
     _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
     spec = run.spec.relative_to(run.folder).to_toml()
     _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+
+
+def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
+    """A row an explanation; `aid` is empty for a unit's own."""
+    rows = [(*key.partition("#")[::2], text) for key, text in sorted(said.items())]
+    return pd.DataFrame(rows, columns=["unit_id", "aid", "explanation"])
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

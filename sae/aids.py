@@ -70,7 +70,7 @@ class _Place(NamedTuple):
 class _Pool:
     """The places found for one unit."""
 
-    contrast: list[_Place] = field(default_factory=list)
+    contrast: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
     neighbour: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
     active: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
     silent: list[_Place] = field(default_factory=list)
@@ -105,7 +105,7 @@ def windows(
     found = [
         _row(corpus, texts, units[u], role, place, maximum[u], reading)
         for u, pool in enumerate(pools)
-        for role, place in _pick(pool, near[u], want, set(documents[u]), corpus)
+        for role, place in _pick(pool, words[u].tolist(), near[u], want, set(documents[u]), corpus)
     ]
     # A character of several tokens stands at its last, which may fire where an earlier one is silent.
     sound = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
@@ -137,7 +137,7 @@ def _look(
         mine, draw = seen.activations[number], np.random.default_rng([reading.seed, number, row])
         silent = seen.counted & (mine == 0)
         for mark in _one_of(silent & np.isin(seen.ids, words[number]), draw):
-            _keep(pool.contrast, _place(seen, mine, row, mark, reading))
+            _keep(pool.contrast[int(seen.ids[mark])], _place(seen, mine, row, mark, reading))
         for mark in _one_of(silent, draw):
             _keep(pool.silent, _place(seen, mine, row, mark, reading))
         for mark in _one_of(seen.counted & (mine > 0), draw):
@@ -178,7 +178,7 @@ def _keep(kept: list[_Place], found: _Place) -> None:
 
 
 def _pick(
-    pool: _Pool, near: Sequence[int], want: Aids, documents: set[int], corpus: Corpus
+    pool: _Pool, words: Sequence[int], near: Sequence[int], want: Aids, documents: set[int], corpus: Corpus
 ) -> Iterator[tuple[str, _Place]]:
     """The places that are taken, each of a document of its own. Those for tests come first: without them there is nothing to test on."""
 
@@ -190,7 +190,7 @@ def _pick(
                 n -= 1
                 yield place
 
-    contrast = sorted(pool.contrast, key=lambda place: place.order)
+    contrast = list(_in_turn(pool.contrast[word] for word in words))
     for place in take(_in_turn(pool.active[b] for b in sorted(pool.active, reverse=True)), want.held // 2):
         yield HELD, place
     tested = contrast[want.contrast :: 2] + sorted(pool.silent, key=lambda place: place.order)
@@ -220,7 +220,7 @@ def _row(
 ) -> Mapping[str, Any]:
     context = corpus.contexts[place.row]
     document, position = int(context["document"]), int(context["position"]) + place.mark
-    tokens, heat = texts(place.ids), place.activations.astype(np.float64)
+    tokens, heat = texts(place.ids), place.activations.astype(np.float64) + 0.0  # no -0
     activation = float(heat[place.mark - place.start])
     return {
         "exemplar_id": f"{unit.unit_id}@{document}.{position}",

@@ -29,7 +29,7 @@ def explaining(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
 def words_of(
     corpus: Corpus, units: Sequence[UnitKey], exemplars: pd.DataFrame
 ) -> tuple[list[npt.NDArray[np.uint32]], list[set[int]]]:
-    """The marked tokens of each unit's windows that an explainer is shown, commonest first, and the documents of all of those."""
+    """The marked tokens of each unit's windows that an explainer is shown, those of most activation first, and the documents of all of those."""
     shown = exemplars.loc[exemplars["role"].isin(_EXPLAINING)]
     contexts = corpus.contexts
     order = np.lexsort((contexts["position"], contexts["document"]))
@@ -42,10 +42,8 @@ def words_of(
     words, documents = [], []
     for unit in units:
         mine = by_unit.get_group(unit.unit_id) if unit.unit_id in by_unit.groups else shown.iloc[:0].assign(_id=[])
-        marked, counts = np.unique(
-            mine.loc[mine["role"] != "explain_quiet", "_id"].to_numpy(np.uint32), return_counts=True
-        )
-        words.append(marked[np.argsort(-counts, kind="stable")])
+        marked = mine.loc[mine["role"] != "explain_quiet"].groupby("_id")["activation"].sum()
+        words.append(marked.sort_values(ascending=False, kind="stable").index.to_numpy(np.uint32))
         documents.append({int(d) for d in mine["document"]})
     return words, documents
 

@@ -152,19 +152,24 @@ def carry(run: Run, ledger: Ledger, judge: planted.PlantedJudge, second: Any = N
     return local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
 
 
-def judgements(run: Run) -> pd.DataFrame:
-    """A finished run's judgements in a fixed order, without the call that brought them."""
-    rows = pd.read_parquet(run.folder / "judgements.parquet").drop(columns="call_key")
+def judgements(run: Run | Path) -> pd.DataFrame:
+    """The judgements of a finished run, or of its folder, in a fixed order, without the call that brought them."""
+    folder = run if isinstance(run, Path) else run.folder
+    rows = pd.read_parquet(folder / "judgements.parquet").drop(columns="call_key")
     keys = ["judge", "arm", "unit_id", "exemplar_id", "explanation_unit_id", "repeat"]
     return rows.sort_values(keys, ignore_index=True)
 
 
 def think(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The truth from a prompt's text, for a provider: no two explanations alike, and detection too."""
+    """The truth from a prompt's text, for a provider: no two explanations alike; detection, and texts to explanations, too."""
     properties = schema.get("properties", {})
+    explanation = user.partition("<explanation>\n")[2].partition("\n</explanation>")[0]
+    if "texts" in properties:
+        concept = planted.said(explanation)
+        word = planted.strong_word(concept, 4) if concept else "trees"
+        return {"texts": [f"{plain} under {word} walked" for plain in PLAIN[:10]]}
     if not properties or next(iter(properties.values())).get("type") != "boolean":
         return think_apart(system, user, schema)
-    explanation = user.partition("<explanation>\n")[2].partition("\n</explanation>")[0]
     texts = user.split("\n</text>")[:-1]
     return {
         number: any(truth(explanation, word) for word in text.rpartition('">\n')[2].split())

@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
+import report_evidence
 
 Row = dict[str, Any]
 
@@ -94,13 +95,15 @@ def make(
     wordy: bool = False,
     unscored_rate: float = 0.004,
     studied: bool = False,
+    knows: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write one results folder and return its summary.
 
     `gap` is how much higher features grade than neurons; `hostile` puts markup and control characters everywhere text can
     stand; `wordy` gives every judgement a long reason of its own and the corpus a large vocabulary, as an LLM judge on web text would;
-    `studied` adds the dictionary's check and studies.
+    `studied` adds the dictionary's check and studies; `knows` (`sharp` or `blind`) adds planted units, repeats, a second judge, people,
+    other evaluations and explanations made in other ways.
     """
     draw = _Draw(random.Random(seed), bins, per_bin, controls, window, gap, hostile, wordy, unscored_rate, judge)
     units = draw.units(n_features, n_neurons)
@@ -111,6 +114,11 @@ def make(
     summary = _summary(draw, units, judge, withheld, hostile)
     summary |= {"check": _check(), "studies": _studies(random.Random(seed))} if studied else {}
     folder.mkdir(parents=True, exist_ok=True)
+    if knows:
+        names = HOSTILE[2:7] + HOSTILE[11:14] if hostile else None
+        compared = list(names[3:5]) if names else ["contrast", "revise"]
+        report_evidence.write(folder, report_evidence.explanations(units, compared, HOSTILE[1] if hostile else ""))
+        units += report_evidence.add(draw, units, summary, knows, names)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "spec.toml").write_text(_spec(judge, hostile), encoding="utf-8")
     pd.DataFrame(units).to_parquet(folder / "units.parquet")

@@ -178,10 +178,16 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Read:
         for number, context in enumerate(corpus.contexts):
             mark = int(seen[number].activations[unit].argmax())
             if len(rows) < 6 * (unit + 1) and sides(torch.tensor([context["document"]]), 0)[0] == EXPLAIN:
-                rows.append(
-                    (reader.units[unit].unit_id, "explain_top", context["document"], context["position"] + mark)
-                )
-    return Read(corpus, reader, seen, pd.DataFrame(rows, columns=["unit_id", "role", "document", "position"]), subject)
+                activation = float(seen[number].activations[unit, mark])
+                place = context["document"], context["position"] + mark, activation
+                rows.append((reader.units[unit].unit_id, "explain_top", *place))
+    return Read(
+        corpus,
+        reader,
+        seen,
+        pd.DataFrame(rows, columns=["unit_id", "role", "document", "position", "activation"]),
+        subject,
+    )
 
 
 def test_contrasts_hold_the_unit_s_words_and_are_silent_there(deep: Read) -> None:

@@ -125,7 +125,11 @@ def revise(script: Script, text: str, windows: list[Exemplar] | None = None) -> 
 def test_a_wrong_explanation_is_mended() -> None:
     script = Script("words about a harbour")
     found = revise(script, "words about an orchard")
-    assert found == ("words about a harbour", "revised: 0 of 6 unseen windows told right before, 6 after", "call-2")
+    assert found == (
+        "words about a harbour",
+        "revised: of 6 unseen windows 0 were told right before and 6 after, of 6 others 0 and 6",
+        "call-2",
+    )
     checked, mending, again = script.asked
     assert isinstance(mending.material, ExplainMaterial)
     assert mending.material.draft == "words about an orchard"
@@ -148,7 +152,7 @@ def test_the_windows_that_decide_are_never_shown() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (["words about a quarry"], "not revised: 3 of 6 unseen windows told right before, 3 after"),
+        (["words about a quarry"], "not revised: of 6 unseen windows 3 were told right before and 3 after, of 6 others 3 and 3"),
         ([WRONG], "not revised: the explainer kept it"),
         (["Sure, here it is"] * 3, "not revised: it holds a preamble or reasoning, not only the explanation: 'Sure, here it is'"),
     ],
@@ -226,7 +230,7 @@ def test_variants_are_stored_judged_on_the_same_exemplars_and_their_effect_is_th
     concept = planted.CONCEPTS[2]
     assert said["feature-2"].text == said["feature-2#contrast"].text == WRONG
     assert said["feature-2#revise"].text == f"words about a {concept}"
-    assert said["feature-2#revise"].reason.startswith("revised: 3 of 6")
+    assert said["feature-2#revise"].reason.startswith("revised: of 6 unseen windows 3 were")
     effects = aids.effects(result.judgements, result.units, confidence=0.95, resamples=300, seed=0)
     assert set(effects) == {"contrast", "logits", "revise"}
     assert effects["contrast"]["all"]["difference"] == 0

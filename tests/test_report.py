@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import copy
+import html
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 import report_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp import report
+from autointerp import belief, report
 from autointerp.errors import UsageError
-from autointerp.report import charts, index, studied, units, visible, words
+from autointerp.report import charts, controls, evaluated, index, judging, studied, units, visible, words
 from autointerp.report.inputs import read
+from autointerp.report.tabular import Table
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "judged-1"
+    report_data.make(made, knows="sharp")
+    report.write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("results") / "hostile-1"
-    report_data.make(made, hostile=True)
+    report_data.make(made, hostile=True, knows="sharp")
     report.write(made)
     return made
 
@@ -114,7 +125,11 @@ def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
     assert difference not in (tmp_path.parent / "index.html").read_text("utf-8")
 
 
-def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(folder: Path) -> None:
+@pytest.mark.parametrize("fixture", ["folder", "judged"])
+def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(fixture)
     page = (folder / "report.html").read_text("utf-8")
     named = "graded by the embedded baseline, not an LLM"
     for pattern in (
@@ -141,20 +156,190 @@ def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
     assert words.cost(summary | {"cost_usd": 0.0004}) == "$0.0004"
 
 
-def test_controls_say_whether_the_judge_reads_the_explanation(summary: dict[str, Any]) -> None:
-    changed = copy.deepcopy(summary)
-    contrast = changed["controls"]["main_minus_shuffled"]
-    contrast.update(difference=0.9, ci_low=0.7, ci_high=1.1, n_units=20)
-    assert words.can_tell(changed).startswith("The judge tells a unit's own explanation from another unit's")
-    contrast.update(difference=0.1, ci_low=-0.1, ci_high=0.3)
-    assert words.can_tell(changed).startswith("The judge does not tell")
-    contrast.update(difference=None, ci_low=None, ci_high=None, n_units=0)
-    assert "nothing here shows" in words.can_tell(changed)
+@pytest.mark.parametrize(("knows", "judge", "verdict"), [
+    ("sharp", "openai/gpt-5-mini", "believe"),
+    ("sharp", "embedded", "with_care"),
+    ("blind", "openai/gpt-5-mini", "do_not"),
+])  # fmt: skip
+def test_the_first_screen_says_whether_the_judge_can_be_believed(
+    tmp_path: Path, knows: str, judge: str, verdict: str
+) -> None:
+    made = report_data.make(tmp_path, knows=knows, judge=judge)
+    assert made["belief"]["verdict"] == verdict
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    first = html.unescape(page[: page.index("<nav")])
+    said = f"{words.BELIEF[verdict][0]}.</b> {made['belief']['sentence']}"
+    assert said in first
+    assert f'<p class="belief {verdict}"' in first
+    unescaped = text.replace("\\", "")
+    assert f"**{words.BELIEF[verdict][0]}.** {made['belief']['sentence']}" in unescaped[: unescaped.index("## ")]
+    for check in made["belief"]["checks"]:
+        assert check["said"] in html.unescape(page)
+        assert f"{words.PASSED[check['passed']]}: {check['said']}" in unescaped
+
+
+def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path / "a", knows="sharp")
+    shown = words.corrected(made)
+    assert [name for name, _, _ in shown] == [
+        "between floor and ceiling",
+        "corrected by people's grades",
+        "corrected by the second judge's grades",
+    ]
+    scaled = made["evidence"]["normalised"]
+    assert shown[0][1] == words.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
+    assert shown[1][2].endswith("labels of 2 people")
+    withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
+    assert words.corrected(withheld) == []
+    report.write(tmp_path / "b")
+    page = (tmp_path / "b" / "report.html").read_text("utf-8")
+    assert "between floor and ceiling" not in page
+    assert {row[1] for row in _table(judging.corrected(withheld)).rows} == {"withheld"}
+
+
+def _table(table: Table | None) -> Table:
+    assert table is not None
+    return table
+
+
+def test_controls_are_never_among_features_and_neurons(judged: Path) -> None:
+    results = read(judged)
+    data = units.compact(results)
+    assert {unit["k"] for unit in data["units"]} == {"feature", "neuron"}
+    others = [f"planted-{n}" for n in range(4)] + [f"random_dictionary-{n}" for n in range(3)]
+    assert [unit["id"] for unit in data["known"]] == others
+    rows = [row for unit in results.units for row in results.judgements.get(unit["unit_id"], [])]
+    assert results.n_judgements == sum(not row["again"] and row["arm"] != "variant" for row in rows) < len(rows)
+    page, text = (judged / "report.html").read_text("utf-8"), (judged / "report.md").read_text("utf-8")
+    assert "All 24 units" in page
+    listed, known = text[text.index("## Units") : text.index("## Rubric")].split("## What is known to be true")
+    assert not re.search(r"^\| (planted|random)", listed, flags=re.MULTILINE)
+    assert len(re.findall(r"^\| (planted|random)", known, flags=re.MULTILINE)) == len(others)
+
+
+def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(judged: Path) -> None:
+    results = read(judged)
+    data = units.compact(results)
+    frame = pd.read_parquet(judged / "judgements.parquet")
+    own = frame.loc[(frame["judge"] == results.summary["judge"]) & (frame["arm"] == "main")].dropna(subset="score")
+    assert len(own) < len(frame.loc[frame["arm"] == "main"].dropna(subset="score"))
+    for unit in data["units"]:
+        mine = own.loc[own["unit_id"] == unit["id"]].groupby("bin")["score"].mean()
+        shown = {place + 1: mean for place, mean in enumerate(unit["b"]) if mean is not None}
+        assert shown == pytest.approx(mine.to_dict(), rel=1e-3)
+
+
+def test_every_explanation_of_a_unit_is_kept_with_its_grade(judged: Path) -> None:
+    data = units.compact(read(judged))
+    unit = next(unit for unit in data["units"] if unit["s"] == "alive")
+    assert [aid for aid, *_ in unit["v"]] == [words.AIDS["contrast"], words.AIDS["revise"]]
+    texts = [data["strings"][place] for _, place, _, _ in unit["v"]]
+    assert [text.rsplit(" ", 1)[1] for text in texts] == ["contrast", "revise"]
+    assert all(n > 0 and 0 <= mean <= 3 for _, _, n, mean in unit["v"])
+    assert all(unit["v"] == [] for unit in data["known"])
+
+
+def test_what_is_undefined_says_why(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    first = made["evidence"]["people"]["agreement"][0]
+    first["kappa"] = {"value": None, "ci_low": None, "ci_high": None, "why": "undefined: all grades are 3"}
+    first["alpha"] = {"value": 0.5, "ci_low": None, "ci_high": None, "why": "no interval: fewer than 3 units"}
+    cells = {row[0]: row[2] for row in _table(judging.agreement(made)).rows}
+    assert cells["quadratic kappa"] == "undefined: all grades are 3"
+    assert cells["Krippendorff's ordinal alpha"] == "0.50, no interval: fewer than 3 units"
+
+
+def test_floor_and_ceiling_are_given_and_said_where_there_is_no_room(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    scaled = made["evidence"]["normalised"]
+    assert {row[0]: row[1] for row in _table(judging.normalised(made)).rows}["difference"].startswith(
+        words.number(scaled["difference"])
+    )
+    names = ("features", "neurons", "difference", "ci_low", "ci_high")
+    made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
+    assert _table(judging.normalised(made)).rows[-1] == (
+        "between them",
+        "undefined: the ceiling is not above the floor",
+    )
+    assert "between floor and ceiling" not in [name for name, _, _ in words.corrected(made)]
+
+
+def test_features_of_random_weights_are_tabled(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    (row,) = _table(judging.untrained(made)).rows
+    found = made["evidence"]["random"]["random_dictionary"]
+    assert row[0] == "random dictionary"
+    assert row[1] == words.estimate(found["mean"], found["ci_low"], found["ci_high"])
+    assert "never trained" in (judged / "report.html").read_text("utf-8")
+
+
+def test_figures_of_the_judge_draw_what_was_given(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    planted = made["evidence"]["planted"]
+    for width in (720, 350):
+        bars = judging.planted_figure(made, width=width).count("<rect")
+        assert bars == sum(n > 0 for name in words.PLANTED for n in planted[name]["given"].values())
+        arms = controls.controls_figure(made, width=width)
+        assert arms.count('class="second dot"') == 3 + 1
+        assert arms.count("<circle") == 3
+        drawn = evaluated.scorers_figure(made, width=width)
+        assert drawn.count('class="second dot"') == 2
+        assert drawn.count('class="floor"') == 2
+    matrix = judging.matrices(made)[0]
+    counts = [n for row in made["evidence"]["second"]["agreement"]["confusion"] for n in row]
+    found = [node.text for node in ElementTree.fromstring(matrix).iter("text") if node.get("class") == "strong"]
+    assert found[1:] == [f"{n:,}" for n in counts]
+
+
+def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    page, text = (
+        (judged / "report.html").read_text("utf-8"),
+        (judged / "report.md").read_text("utf-8").replace("\\", ""),
+    )
+    for written in (html.unescape(page), text):
+        assert "detection: balanced accuracy" in written
+        assert "the reply could not be read: 3, the judge refused: 1" in written
+        assert "contrasting windows, all units" in written
+    cell = made["variants"]["contrast"]["all"]
+    assert words.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
+    rows = {row[0]: row for row in _table(evaluated.scorers(made)).rows}
+    assert rows["simulation: correlation"][3] == words.NONE
+    assert rows["sensitivity: sensitivity"][6] == words.NONE
+
+
+@pytest.mark.parametrize(
+    "lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants", "repeats")]
+)
+def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[str, ...]) -> None:
+    made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2, controls=2, knows="sharp")
+    for key in lacks:
+        del made[key]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path / "run")
+    index.write(tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "judge: with care" in page
+    assert "Not readable" not in page
+
+
+@pytest.mark.parametrize("part", ["planted", "normalised", "random", "repeats", "second", "people"])
+def test_each_part_of_the_evidence_may_be_missing(judged: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    made = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    made["evidence"][part] = None
+    made["belief"] = belief.of(made)
+    (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path)
+    assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
+    if part in words.CHECKS:
+        assert f"{words.CHECKS[part]}, not measured" in (tmp_path / "report.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("wordy", [False, True])
 def test_a_page_of_200_units_stays_small(tmp_path: Path, wordy: bool) -> None:
-    report_data.make(tmp_path, n_features=100, n_neurons=100, wordy=wordy, per_bin=2, controls=2)
+    report_data.make(tmp_path, n_features=100, n_neurons=100, wordy=wordy, per_bin=2, controls=2, knows="sharp")
     report.write(tmp_path)
     size = (tmp_path / "report.html").stat().st_size
     assert size < (1_500_000 if wordy else 800_000)

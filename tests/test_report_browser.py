@@ -38,9 +38,11 @@ class Watched:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     report_data.make(root / "plain", n_features=8, n_neurons=8)
-    report_data.make(root / "hostile", n_features=4, n_neurons=4, hostile=True)
+    report_data.make(root / "hostile", n_features=4, n_neurons=4, hostile=True, knows="sharp")
+    report_data.make(root / "apart" / "judged", n_features=6, n_neurons=6, bins=4, per_bin=2, knows="sharp")
+    report_data.make(root / "apart" / "blind", n_features=2, n_neurons=2, knows="blind", withheld="the judge fails")
     report_data.make(root / "apart" / "studied", n_features=2, n_neurons=2, bins=2, per_bin=2, controls=1, studied=True)
-    for name in ("plain", "hostile", "apart/studied"):
+    for name in ("plain", "hostile", "apart/studied", "apart/judged", "apart/blind"):
         report.write(root / name)
     index.write(root)
     return root
@@ -73,7 +75,8 @@ def test_hostile_text_runs_nothing_and_fetches_nothing(watched: Watched, results
     watched.page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
     if name != "index.html":
         watched.page.locator(".unit .window").first.wait_for()
-        assert watched.page.locator(".unit[open] > .body").count() == 8
+        assert watched.page.locator(".unit[open] > .body").count() == 8 + 7
+        assert watched.page.locator(".unit[open] .others q").count() == 8 * 2
         seen = watched.page.locator("#list").inner_text()
         assert "<script>window.pwned=1</script>" in seen
         assert "{{7*7}}" in seen
@@ -160,7 +163,73 @@ def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results:
     assert watched.complaints == []
 
 
-@pytest.mark.parametrize("name", ["plain", "apart/studied"])
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("name", "label"), [("judged", "Take the judge with care"), ("blind", "Do not believe the judge")]
+)
+def test_the_first_screen_says_whether_to_believe_the_headline(
+    browser: playwright.Browser, results: Path, name: str, label: str, width: int, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((results / "apart" / name / "report.html").as_uri())
+    belief = page.locator("#belief")
+    assert belief.locator("b").inner_text() == f"{label}."
+    box = belief.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 800
+    assert belief.locator("svg.icon").bounding_box()["width"] > 16
+    assert page.evaluate(_CONTRAST) >= 4.5
+    assert page.locator("#verdict b").count() == (name == "judged")
+    context.close()
+
+
+def test_the_judge_section_can_be_read_by_keyboard_and_without_colour(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.getAttribute('href')") == "#judge"
+    watched.page.keyboard.press("Enter")
+    assert watched.page.evaluate("decodeURIComponent(location.hash)") == "#judge"
+    checks = watched.page.locator("#judge .checks li")
+    assert checks.count() == len(words.CHECKS)
+    shapes = {"passed": "circle", "failed": "rect", "not measured": "circle.open"}
+    for place in range(checks.count()):
+        check = checks.nth(place)
+        said = check.locator("i").inner_text()
+        assert check.locator(f"svg {shapes[said]}").count() == 1
+    figures = watched.page.locator("#judge figure")
+    assert figures.count() == watched.page.locator("#judge details.data").count() == 3
+    watched.page.locator("#judge details.data summary").first.focus()
+    watched.page.keyboard.press("Enter")
+    assert watched.page.locator("#judge details.data[open] table").first.is_visible()
+    assert watched.complaints == []
+
+
+def test_planted_units_are_listed_apart(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    assert watched.page.locator("#list .unit").count() == 12
+    assert watched.page.locator("output").inner_text() == "12 units"
+    assert watched.page.locator("#known .unit").count() == 7
+    watched.page.locator("#search").fill("colours")
+    assert watched.page.locator("output").inner_text() == "0 of 12 units"
+    assert watched.page.locator("#known .unit:not([hidden])").count() == 7
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri() + "#planted-0")
+    watched.page.locator("#planted-0 > .body").wait_for()
+    assert watched.opened() == ["planted-0"]
+    assert watched.page.locator("#planted-0 .judged b").all_inner_texts() == ["Beside the words that are explained"] * 2
+    watched.page.keyboard.press("j")
+    assert watched.opened() == ["planted-1"]
+    assert watched.complaints == []
+
+
+def test_print_keeps_the_verdict_on_the_judge(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    watched.page.emulate_media(media="print")
+    assert watched.page.locator("#belief").is_visible()
+    assert watched.page.locator("#judge .checks").is_visible()
+
+
+@pytest.mark.parametrize("name", ["plain", "apart/studied", "apart/judged"])
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark"), (320, "light")])
 def test_nothing_is_clipped_and_no_label_overlaps(
     browser: playwright.Browser, results: Path, name: str, width: int, scheme: str
@@ -181,6 +250,19 @@ def _neurons(results: Path) -> list[str]:
     return [str(u) for u in frame.loc[(frame["kind"] == "neuron") & (frame["status"] == "alive"), "unit_id"]]
 
 
+_CONTRAST = """
+(() => {
+  const light = color => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  return Math.min(...[...document.querySelectorAll('#belief, #belief b, #belief a, .checks .icon, .checks i')].map(node => {
+    const ink = light(getComputedStyle(node).color);
+    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+  }));
+})()
+"""
 _OVERLAPS = """
 [...document.querySelectorAll('figure svg')].filter(svg => svg.getClientRects().length).flatMap(svg => {
   const frame = svg.getBoundingClientRect();

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sae.harvest
-from autointerp import harvests, studies
+from autointerp import harvests, kept, studies
 from autointerp.artifacts import Artifacts
 from autointerp.errors import UsageError
 from autointerp.harvests import Interrupted, begin_harvest, harvest, harvest_shard, merge_harvest
@@ -105,7 +105,7 @@ def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, t
     for number in range(plan.shards):
         harvest_shard(inputs, artifacts, plan, number, quiet)
     expected, _ = harvests._merged(inputs, artifacts, plan)
-    reading = harvests._reading(inputs, plan)
+    reading = kept.reading(inputs, plan)
     for seed in range(5):
         found = sae.harvest.new_sketch(reading)
         for number in random.Random(seed).sample(range(8), 8):

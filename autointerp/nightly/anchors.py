@@ -158,7 +158,7 @@ def _ask(
             tx, run_id=run_id, name="anchors", spec_hash=template.hash(), spec=template.to_toml(), night=date
         )  # fmt: skip
     caller = Caller(ledger, run_id, judge, template.judge, limits)
-    repeat = date_.fromisoformat(date).toordinal()
+    repeat, how = date_.fromisoformat(date).toordinal(), template.score.ask
 
     def ask(anchor: Anchor) -> None:
         def conclude(tx: Connection, answer: Answer[score.Grade]) -> None:
@@ -169,9 +169,9 @@ def _ask(
             )  # fmt: skip
 
         material = ScoreMaterial(anchor.explanation, MarkedText(anchor.tokens, anchor.mark))
-        prompt = score.prompt(rubric, material, template.judge.max_output_tokens)
+        prompt = score.prompt(rubric, material, template.judge.max_output_tokens, how)
         job = Job(content_hash(["anchor", set_, anchor.number, date]), "anchor", anchor.unit_id, repeat=repeat)
-        caller.ask(prompt, lambda text: score.parse(rubric, text), job, repeat, conclude)
+        caller.ask(prompt, lambda text: score.parse(rubric, text, how), job, repeat, conclude)
 
     why = _all(caller, ask, chosen)
     with ledger.write() as tx:

@@ -12,7 +12,6 @@ from autointerp.report import svg, words
 from autointerp.report.words import Summary
 
 KINDS = ("feature", "neuron")
-_KNOWN = {"hits": "ceiling", "near": "known to be near", "misses": "known misses"}
 _AXIS = "activation, as a share of the unit's maximum"
 
 
@@ -36,7 +35,10 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
             class_="strong head",
         ),
         svg.text(
-            20, 50, _sentence(words.judged_by(summary)) + ".", class_="strong" if not summary["judge_is_llm"] else None
+            20,
+            50,
+            words.sentence(words.judged_by(summary)) + ".",
+            class_="strong" if not summary["judge_is_llm"] else None,
         ),
         _legend(summary, 20, 74),
     ]
@@ -83,41 +85,6 @@ def curve_figure(summary: Summary, *, width: float) -> str:
         for kind, at in zip(KINDS, (height - 32, height - 14), strict=True):
             parts.append(_events_row(summary, kind, x, left, at))
     label = f"Mean grade by activation bin with intervals, features and neurons; {words.judged_by(summary)}"
-    return svg.figure(width, height, "".join(parts), label)
-
-
-def controls_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade with its interval in each arm, for features and for neurons, and on planted units where there are any."""
-    grades = words.grades_of(summary)
-    roomy = width >= 600
-    left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
-    step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
-    planted = (summary.get("evidence") or {}).get("planted") or {}
-    rows, each = words.PLANTED if planted else {}, 30.0 if roomy else 46.0
-    height = top + step * len(words.ARMS) + each * len(rows) + 30
-    x = svg.linear((grades[0], grades[-1]), (left, width - right))
-    floor = height - 30
-    parts = []
-    for grade in grades:
-        parts.append(svg.line(x(grade), top - 4, x(grade), floor, "grid"))
-        parts.append(svg.text(x(grade), floor + 15, str(grade), text_anchor="middle"))
-    parts.append(svg.text((left + width - right) / 2, floor + 29, "mean grade", text_anchor="middle"))
-    for row, (arm, name) in enumerate(words.ARMS.items()):
-        middle = top + step * (row + 0.5) + (0 if roomy else 8)
-        parts.append(_arm_label(name, arm, left, middle, roomy))
-        for kind, shift in zip(KINDS, (-8.0, 8.0), strict=True):
-            parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
-            if roomy:
-                parts.append(
-                    _arm_number(
-                        summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift
-                    )
-                )
-    for row, (part, name) in enumerate(rows.items()):
-        at = top + step * len(words.ARMS) + each * (row + 0.5) + (0 if roomy else 8)
-        parts.append(_planted_row(planted[part], name, _KNOWN[part], x, at, (left, width - right) if roomy else None))
-    among = "features, neurons and planted units" if planted else "features and neurons"
-    label = f"Mean grade in each arm with intervals, {among}; {words.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
 
@@ -226,49 +193,6 @@ def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: floa
     return "".join(parts)
 
 
-def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> str:
-    meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate"}[arm]
-    if roomy:
-        return svg.text(left - 24, middle - 2, _sentence(name), text_anchor="end", class_="strong") + svg.text(
-            left - 24, middle + 13, meaning, text_anchor="end"
-        )
-    return svg.text(left, middle - 20, f"{_sentence(name)} ({meaning})", class_="strong halo")
-
-
-def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: float) -> str:
-    if cell.get("mean") is None:
-        return ""
-    marks = svg.hint(f"{kind}s, {words.ARMS[arm]}: {words.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}")
-    if cell["ci_low"] is not None and cell["ci_high"] is not None:
-        marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
-    return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
-
-
-def _planted_row(
-    cell: dict[str, Any], name: str, meaning: str, x: svg.Scale, at: float, sides: tuple[float, float] | None
-) -> str:
-    """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
-    shown = words.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
-    parts = []
-    if sides is None:
-        parts.append(svg.text(14, at - 12, f"{_sentence(name)} ({meaning})", class_="strong halo"))
-    else:
-        parts.append(svg.text(sides[0] - 24, at - 2, _sentence(name), text_anchor="end", class_="strong"))
-        parts.append(svg.text(sides[0] - 24, at + 11, meaning, text_anchor="end"))
-        parts.append(svg.text(sides[1] + 14, at + 4, "planted") + svg.text(sides[1] + 66, at + 4, shown))
-    if cell["mean"] is not None:
-        marks = svg.hint(f"planted units, {name}: {shown}")
-        if cell["ci_low"] is not None and cell["ci_high"] is not None:
-            marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, "second line")
-        parts.append(svg.tag("g", marks, svg.square(x(cell["mean"]), at)))
-    return "".join(parts)
-
-
-def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:
-    shown = words.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
-    return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)
-
-
 def _legend(summary: Summary, x: float, y: float) -> str:
     parts = []
     for grade in words.grades_of(summary):
@@ -279,7 +203,3 @@ def _legend(summary: Summary, x: float, y: float) -> str:
         parts.append(svg.tag("rect", x=x + 0.5, y=y - 9.5, width=11, height=11, class_="un"))
         parts.append(svg.text(x + 17, y, "unscored"))
     return "".join(parts)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

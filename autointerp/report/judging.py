@@ -51,7 +51,8 @@ def planted_figure(summary: Summary, *, width: float) -> str:
     left, right, each = (184.0, 130.0, 30.0) if roomy else (14.0, 14.0, 48.0)
     x = svg.linear((0, 1), (left, width - right))
     parts = []
-    for row, (name, shown) in enumerate(words.PLANTED.items()):
+    for row, (name, said) in enumerate(words.PLANTED.items()):
+        shown = words.sentence(said)
         given, at = found[name]["given"], 8 + each * row + (0 if roomy else 18)
         total, base = sum(given.values()), 0.0
         if roomy:
@@ -62,7 +63,7 @@ def planted_figure(summary: Summary, *, width: float) -> str:
         for grade in words.grades_of(summary):
             n = given.get(str(grade), 0)
             if n:
-                said = svg.hint(f"{shown}: grade {grade}, {n:,} of {total:,}")
+                hint = svg.hint(f"{said}: grade {grade}, {n:,} of {total:,}")
                 start, end = x(base / total), x((base + n) / total)
                 bar = svg.tag("rect", x=start, y=at, width=max(end - start - 1, 0.5), height=18.0, class_=f"g{grade}")
                 wide = end - start > 16
@@ -71,10 +72,47 @@ def planted_figure(summary: Summary, *, width: float) -> str:
                     if wide
                     else ""
                 )
-                parts.append(svg.tag("g", said, bar, label))
+                parts.append(svg.tag("g", hint, bar, label))
                 base += n
     label = f"Shares of each grade on planted units; {words.judged_by(summary)}"
     return svg.figure(width, 8 + each * 3, "".join(parts), label)
+
+
+def normalised(summary: Summary) -> Table | None:
+    """The headline between floor and ceiling. Its own figures stay away where it is withheld."""
+    found = evidence(summary, "normalised")
+    if not found:
+        return None
+    rows = [
+        ("floor: another unit's explanation", number(found["floor"])),
+        ("ceiling: planted units", number(found["ceiling"])),
+    ]
+    if found["difference"] is None:
+        none = "too few units" if found["floor"] is None else "undefined: the ceiling is not above the floor"
+        rows.append(("between them", none))
+    elif not summary["headline"].get("withheld"):
+        rows += [
+            (f"{kind}, 0 at the floor and 1 at the ceiling", number(found[kind])) for kind in ("features", "neurons")
+        ]
+        rows.append(("difference", estimate(found["difference"], found["ci_low"], found["ci_high"])))
+    return Table(f"Between floor and ceiling; {words.judged_by(summary)}", ("mean grade", "value"), tuple(rows))
+
+
+def untrained(summary: Summary) -> Table | None:
+    """What features of random weights earn."""
+    found = evidence(summary, "random")
+    rows = [
+        (
+            words.KINDS[kind],
+            estimate(cell["mean"], cell["ci_low"], cell["ci_high"]),
+            estimate(*(cell["features_minus"][key] for key in ("difference", "ci_low", "ci_high"))),
+            *(count(cell[key]) for key in ("n", "n_explained", "n_alive", "n_units")),
+            percent(cell["dead"]),
+        )
+        for kind, cell in found.items()
+    ]
+    header = ("never trained", "mean grade", "features less these", "scored", "explained", "alive", "read", "dead")
+    return Table(f"Features of random weights; {words.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
 def matrices(summary: Summary) -> list[str]:
@@ -159,7 +197,7 @@ def agreement(summary: Summary) -> Table | None:
     if together:
         among = {"items that both graded": count(together["n"]), AGREEMENT["alpha"]: figure(together["alpha"])}
         rows = [(*row, among.get(row[0], "")) for row in rows]
-        header = (*header, f"among {len(together['raters'])} people")
+        header = (*header, f"among {words.people(len(together['raters']))}")
     return Table(f"Agreement with the judge; {words.judged_by(summary)}", header, tuple(rows))
 
 

@@ -65,7 +65,8 @@ def _judge(summary: words.Summary) -> list[str]:
     belief = words.belief(summary)
     parts = [f"**{escaped(belief['label'])}.** {escaped(belief['sentence'])}", "## Can the judge be believed?"]
     parts += _bullets(f"{words.CHECKS[c['name']]}, {words.PASSED[c['passed']]}: {c['said']}" for c in belief["checks"])
-    found = [tabular.controls, judging.planted, judging.repeats, judging.agreement, judging.corrected]
+    found = [tabular.controls, judging.planted, judging.normalised, judging.untrained, judging.repeats]
+    found += [judging.agreement, judging.corrected]
     tables = [make(summary) for make in found]
     return parts + [_table(table) for table in [*tables, *judging.confusions(summary)] if table]
 

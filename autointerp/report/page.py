@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from autointerp.report import charts, evaluated, judging, studied, tabular, units, words
+from autointerp.report import charts, controls, evaluated, judging, studied, tabular, units, words
 from autointerp.report.inputs import Results
 from autointerp.report.visible import island, visible
 
@@ -93,7 +93,7 @@ def _charts(summary: words.Summary) -> dict[str, str]:
     }
     for size, width in (("wide", _WIDE), ("narrow", _NARROW)):
         drawn[f"curve_{size}"] = charts.curve_figure(summary, width=width)
-        drawn[f"controls_{size}"] = charts.controls_figure(summary, width=width)
+        drawn[f"controls_{size}"] = controls.controls_figure(summary, width=width)
     return drawn
 
 
@@ -104,7 +104,10 @@ def _judging(summary: words.Summary) -> dict[str, Any]:
         "narrow": Markup(judging.planted_figure(summary, width=_NARROW)),
         "matrices": [Markup(drawing) for drawing in judging.matrices(summary)],
         "confusions": judging.confusions(summary),
-        **{name: getattr(judging, name)(summary) for name in ("planted", "repeats", "agreement", "corrected")},
+        **{
+            name: getattr(judging, name)(summary)
+            for name in ("planted", "normalised", "untrained", "repeats", "agreement", "corrected")
+        },
     }
 
 

@@ -19,6 +19,7 @@ KINDS = {
     "random_subject": "random subject",
 }
 """Units that are controls, never among features and neurons."""
+RANDOM = ("random_dictionary", "random_subject")
 BELIEF = {
     "believe": ("The judge can be believed", "judge believable"),
     "with_care": ("Take the judge with care", "judge: with care"),
@@ -209,7 +210,7 @@ def corrected(summary: Summary) -> list[tuple[str, str, str]]:
             shown = estimate(found["value"], found["ci_low"], found["ci_high"])
             labels = plural(found["n_labels"], "label")
             who = (
-                f"{labels} of {count(len(evidence[key]['raters']))}"
+                f"{labels} of {people(len(evidence[key]['raters']))}"
                 if key == "people"
                 else f"{labels} by {evidence[key]['judge']}"
             )
@@ -265,6 +266,16 @@ def count(value: int | None) -> str:
 def plural(value: int, noun: str) -> str:
     """`1 call`, `2 calls`."""
     return f"{value:,} {noun}" + ("" if value == 1 else "s")
+
+
+def people(n: int) -> str:
+    """`1 person`, `2 people`."""
+    return "1 person" if n == 1 else f"{n:,} people"
+
+
+def sentence(text: str) -> str:
+    """The text with its first letter raised."""
+    return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:

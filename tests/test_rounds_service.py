@@ -1,0 +1,53 @@
+"""Workers carry rounds of groups, adaptive sampling, other scorers with the subject's part, and a second judge, as one process does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import asked
+import fleet as fleet_
+import pandas as pd
+import planted_runs as runs_
+import pytest
+from provider_server import ProviderServer
+
+from autointerp.submit import submit
+
+
+def test_workers_ask_the_same_in_rounds_as_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in runs_.KEYS:
+        monkeypatch.setenv(name, runs_.KEY)
+    world = asked.make(tmp_path / "world")
+    with ProviderServer(asked.think) as server, fleet_.running(tmp_path / "fleet", forked=True) as service:
+        sections: dict[str, Any] = {
+            "score": {"per_call": 4, "also": ["detection", "sensitivity"]},
+            "adaptive": {"unit": 0.6},
+            "cascade": {"share": 0.3, "judge": runs_.judge(runs_.MODELS[1], server)},
+            "controls": {"repeated": 6},
+            "judge": runs_.judge(runs_.MODELS[0], server),
+        }
+        spec = asked.spec(world, "rounds", **sections)
+        service.start("activations", *fleet_.ACTIVATIONS)
+        service.start("judge", *fleet_.JUDGE)
+        service.start("aggregate", *fleet_.AGGREGATE)
+        service.start("beat", *fleet_.BEAT)
+        run_id = submit(service.ledger, spec, service.results).run_id
+        states = service.wait([run_id])
+        alone = server.books[:]
+        run, ledger = asked.open_(spec, tmp_path / "one")
+        summary = runs_.carry(run, ledger)
+    assert run.run_id == run_id
+    assert states[run_id] == ("withheld" if "withheld" in summary["headline"] else "done")
+    found, expected = service.results / run_id, run.folder
+    pd.testing.assert_frame_equal(asked.judgements(found), asked.judgements(expected))
+    figures = [pd.read_parquet(folder / "scorers.parquet") for folder in (found, expected)]
+    keys = ["scorer", "unit_id", "figure"]
+    pd.testing.assert_frame_equal(*(table.sort_values(keys, ignore_index=True) for table in figures))
+    for part in ("headline", "evidence", "scorers", "controls"):
+        assert runs_.summary(found)[part] == runs_.summary(expected)[part], part
+    hashes = [entry.body_hash for entry in alone]
+    assert len(set(hashes)) == len(hashes), "nothing is asked twice"
+    assert set(hashes) == {entry.body_hash for entry in server.books[len(alone) :]}
+    rows = asked.judgements(expected)
+    assert set(rows["judge"]) == {runs_.MODELS[0], runs_.MODELS[1]}
