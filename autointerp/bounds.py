@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autointerp import estimate, explain, grouped, randomised, rubric, score
+from autointerp import aids, estimate, explain, grouped, randomised, rubric, score
 from autointerp.caller import input_bound
 from autointerp.judges import prices
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
@@ -19,6 +19,8 @@ from autointerp.spec import Judge, Spec
 WORD = " written"
 """Stands for a token: as many bytes as few vocabularies reach on average over a window."""
 
+REVISION_CALLS = 4
+"""Questions of an explanation that is tested and mended."""
 PLANTED_WINDOWS = 9
 """Windows of a planted unit besides the silent ones: hits and near ones, as `sae.planted` has them."""
 
@@ -42,10 +44,11 @@ def bounds(spec: Spec) -> list[StageBound]:
     per_call, judged, explanations = spec.score.per_call, items(spec), explained(spec)
     explaining, scoring = _prompts(spec)
     asked = -(-judged // per_call)
+    tests = REVISION_CALLS if aids.wanted(spec, *spec.explain.compare).revise else 1
     if per_call > 1:  # repeats are grouped apart, and each may end in a group that is not full
         asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [
-        _bound("explain", spec.explained_by, explaining, explanations, explanations * explain.TRIES),
+        _bound("explain", spec.explained_by, explaining, explanations * tests, explanations * tests * explain.TRIES),
         _bound("score", spec.judge, scoring, asked, asked),
     ]
     if spec.cascade is not None:
@@ -101,7 +104,15 @@ def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:
     scale = rubric.load(spec.score.rubric)
     tokens = (WORD,) * spec.harvest.window_tokens
     window = MarkedText(tokens, 0, (10,) * len(tokens))
-    material = ExplainMaterial((window,) * (spec.explain.top + spec.explain.spread), (window,) * spec.explain.quiet)
+    aid = aids.wanted(spec, *spec.explain.compare)
+    material = ExplainMaterial(
+        (window,) * (spec.explain.top + spec.explain.spread),
+        (window,) * spec.explain.quiet,
+        contrast=(window,) * aid.contrast,
+        neighbours=(window,) * aid.neighbours,
+        raised=(WORD,) * aid.logits,
+        lowered=(WORD,) * aid.logits,
+    )
     said = (estimate.STAND_IN * 20)[: spec.explain.max_chars]
     explaining = explain.prompt(scale, material, spec.explained_by.max_output_tokens)
     return explaining, _scoring(spec, scale, ScoreMaterial(said, window))

@@ -324,6 +324,10 @@ class Spec(Section):
                 f"harvest.window_tokens = {self.harvest.window_tokens} exceeds corpus.context_tokens ="
                 f" {self.corpus.context_tokens}: lower the first or raise the second"
             )
+        if on := [aid for aid in self.explain.compare if getattr(self.explain, aid)]:
+            raise ValueError(
+                f"explain.compare names {on[0]}, which explain.{on[0]} switches on for every explanation: remove one of the two"
+            )
         if self.score.ask == "logprobs" and self.score.per_call > 1:
             raise ValueError(
                 f"score.per_call = {self.score.per_call} does not go with score.ask = logprobs, which reads one digit: ask for"
