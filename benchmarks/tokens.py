@@ -9,7 +9,7 @@ What a scale tells is from chance to full marks: from 0.5 to 1 for delphi's accu
 unit's explanation to the highest grade. `--whole` takes 0 to 1 and 0 to the highest grade. delphi's score of a unit is the mean of its detection
 and fuzzing accuracies: 200 yes-or-no answers, each right with the probability given as `--accuracy`. Ours is the mean over bins; its
 spread is that of the grades within a bin of a unit in the run given, whose judge the table names. The last table replays `[adaptive]` with
-`unit` over the grades of that run, and says how many exemplars in every bin bring as many units to the same half-width.
+`unit` over the grades of that run, beside judging all of its exemplars.
 
 Tokens are counted by a llama.cpp server that renders its chat template and tokenises, and generates nothing: by default the local
 judge of `make demo-llm`. The explainer is shown as many silent windows as a spec has by default. delphi's messages are built by delphi itself (0.1.3) from the same units' windows, cut to its 32
@@ -39,6 +39,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import scipy.stats
 
@@ -221,11 +222,12 @@ def report(
             tokens, calls = cost.of(found), 1 + found / recipe.per_call
             yield f"| {recipe} | {found:.1f} | {calls:.1f} | {tokens:,.0f} | {(prompt + output) / tokens:.1f} |"
     yield "\nAdaptive sampling, by the grades of the run:\n"
-    yield "| half-width | grades | units that narrow | items a unit | items for as many without |\n|---|---|---|---|---|"
+    yield "| half-width | grades | items a unit | units that narrow | all items a unit | units that narrow |"
+    yield "|---|---|---|---|---|---|"
     for share in TARGETS:
-        items, reached = adaptive_items(run, share * span)
-        alike = next((fixed for fixed, others in plain_items(run, share * span) if others >= reached), None)
-        yield f"| {share:g} | {share * span:.2f} | {reached:.0%} | {items:.1f} | {'more' if alike is None else f'{alike:.1f}'} |"
+        some, everything = adaptive_items(run, share * span), reached(run, run.turns >= 0, share * span)
+        cells = " | ".join(f"{n:.1f} | {narrow:.0%}" for n, narrow in (some, everything))
+        yield f"| {share:g} | {share * span:.2f} | {cells} |"
 
 
 def delphi_width(accuracy: float, whole: bool) -> float:
@@ -248,17 +250,11 @@ def adaptive_items(run: Done, half_width: float) -> tuple[float, float]:
             look=look,
         )
         pairs = {(unit_id, bin_) for unit_id, bins in need.cells.items() for bin_ in bins}
-        wanted = [pair in pairs for pair in zip(main["unit_id"], main["bin"], strict=True)]
-        if not (more := wanted & (turn == look)).any():
+        wanted = np.array([pair in pairs for pair in zip(main["unit_id"], main["bin"], strict=True)])
+        if not (more := (turn == look) & wanted).any():
             break
         asked |= more
     return reached(run, asked, half_width)
-
-
-def plain_items(run: Done, half_width: float) -> Iterator[tuple[float, float]]:
-    """The same of so many exemplars in every bin, from one on."""
-    for n in range(1, int(run.turns.max()) + 2):
-        yield reached(run, run.turns < n, half_width)
 
 
 def reached(run: Done, asked: pd.Series[bool], half_width: float) -> tuple[float, float]:

@@ -156,6 +156,8 @@ def test_controls_are_judged_in_full_in_the_first_round(
     hits = [item for item in items if item.arm is Arm.MAIN and item.unit_id.startswith("planted")]
     assert len(hits) == ((whole["arm"] == Arm.MAIN) & (whole["kind"] == "planted")).sum()
     assert Counter(item.repeat for item in items)[1] == Counter(item.repeat for item in items)[2] == 9
+    first = {item.exemplar_id for item in items if item.arm is Arm.MAIN and item.repeat == 0}
+    assert {item.exemplar_id for item in items if item.repeat} <= first
 
 
 def test_targets_out_of_reach_end_with_the_exemplars(
@@ -166,7 +168,7 @@ def test_targets_out_of_reach_end_with_the_exemplars(
     assert Counter(judge.items) == Counter(plain[1].items)
 
 
-STRAIGHT: dict[str, Any] = {"adaptive": {"unit": 0.4}, "score": {"per_call": 3}}
+STRAIGHT: dict[str, Any] = {"adaptive": {"unit": 0.6}, "score": {"per_call": 3}}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,10 @@ def test_workers_ask_the_same_in_rounds_as_one_process(tmp_path: Path, monkeypat
     world = asked.make(tmp_path / "world")
     with ProviderServer(asked.think) as server, fleet_.running(tmp_path / "fleet", forked=True) as service:
         sections: dict[str, Any] = {
+            "units": {
+                "feature_ids": [0, 1, 2, 8, 9, 10, 12, 13],
+                "neuron_ids": [f"{i}+" for i in (0, 1, 4, 5, 6, 7, 10, 11)],
+            },
             "score": {"per_call": 4, "also": ["detection", "sensitivity"]},
             "adaptive": {"unit": 0.6},
             "cascade": {"share": 0.3, "judge": runs_.judge(runs_.MODELS[1], server)},
