@@ -150,7 +150,7 @@ def test_200_threads_in_4_processes_make_at_most_the_calls_that_a_budget_is_for(
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if database == "postgresql":
         url = request.getfixturevalue("postgres_service").database()
-    bound, cost = ledger_worker.MAX_TOKENS, wire.tokens(json.dumps({"reason": "decided by hash", "grade": 2})) + 3
+    bound, cost = ledger_worker.MAX_TOKENS, wire.tokens(json.dumps({"grade": 2})) + 3
     most = N_CALLS[scope] * cost
     ledger = Ledger.open(url)
     with ledger.write() as tx:
