@@ -11,10 +11,8 @@ changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,29 +178,14 @@ def read_shard(
     if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
         raise ValueError("readings of one pass share a subject and batch_tokens")
     hook_points = sorted(set().union(*(r.reader.hook_points for r in readings)))
-    chosen = [batch for rows in shard for batch in batches(corpus, rows, readings[0].plan.batch_tokens)]
     done = 0
-    run = partial(run_contexts, readings[0].reader.subject, corpus, hook_points=hook_points)
-    for batch, (values, text) in zip(chosen, _ahead(run, chosen), strict=True):
-        _read_batch(readings, corpus, batch, values, text)
-        done += int(corpus.contexts["length"][batch].sum())
-        if progress:
-            progress(done)
-
-
-def _ahead(
-    run: Callable[[np.ndarray], tuple[dict[str, Tensor], Tensor]], chosen: Iterable[np.ndarray]
-) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """`run` of each batch in turn, begun while the one before is taken in: little of a sketch's work occupies more than one core."""
-    with ThreadPoolExecutor(1) as thread:
-        last: Future[tuple[dict[str, Tensor], Tensor]] | None = None
-        for batch in chosen:
-            coming = thread.submit(run, batch)
-            if last:
-                yield last.result()
-            last = coming
-        if last:
-            yield last.result()
+    for rows in shard:
+        for batch in batches(corpus, rows, readings[0].plan.batch_tokens):
+            values, text = run_contexts(readings[0].reader.subject, corpus, batch, hook_points)
+            _read_batch(readings, corpus, batch, values, text)
+            done += int(corpus.contexts["length"][batch].sum())
+            if progress:
+                progress(done)
 
 
 def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
