@@ -23,18 +23,6 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, print_b
 settings.load_profile("repeatable")
 
 
-LONG = (
-    *("service_batches", "benchmarks", "service", "chaos", "batching", "rounds_service", "nightly", "together", "kill"),
-    *("run_over_http", "budget", "compose_service", "sharding", "estimate", "trend", "judges_check", "rounds", "train"),
-)
-"""Files that take longest, mostly waiting: begun first, so that none is left to the end alone."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {f"test_{name}": number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="autointerp-tests-") as folder, pytest.MonkeyPatch.context() as patch:
