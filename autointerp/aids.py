@@ -1,7 +1,7 @@
-"""What an explainer may be shown beyond a unit's own windows, made beside the harvest, and what each such aid is worth.
+"""What an explainer may be shown beyond a unit's own windows, made beside the harvest.
 
 An aid is on for all explanations (`explain.contrast` and so on), or compared: then each unit gets a second explanation that is made
-with it, and both are judged on the same exemplars.
+with it, and both are judged on the same exemplars: `variants` says what that brought.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from autointerp import stats
-from autointerp.records import Arm, Exemplar
+from autointerp.records import Exemplar
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from autointerp.artifacts import Artifacts
     from autointerp.harvests import HarvestPlanFile
@@ -101,6 +99,8 @@ def are_there(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
     """Write what the spec needs beside the harvest: neighbours, effects on the logits, and windows read anew."""
+    import pandas as pd
+
     from sae.directions import logit_effects, nearest, nearest_within
     from sae.harvest import UnitKey
 
@@ -134,6 +134,8 @@ def _windows(
     near: Sequence[Sequence[Any]],
     most: Wanted,
 ) -> pd.DataFrame:
+    import pandas as pd
+
     from sae import aids
     from sae.exemplars import EXEMPLAR_COLUMNS
     from sae.harvest import UnitReader
@@ -173,12 +175,16 @@ def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
     names = file_names(spec)
     if names is None or not (harvest / names[0]).is_file():
         return {}
+    import pandas as pd
+
     table = pd.read_parquet(harvest / names[0], columns=["unit_id", "alike"])
     return {unit_id: list(near) for unit_id, near in zip(table["unit_id"], table["alike"], strict=True)}
 
 
 @lru_cache(maxsize=4)
 def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
+    import pandas as pd
+
     from autointerp.tables import exemplars_of
 
     units, windows = (pd.read_parquet(harvest / name) for name in names)
@@ -195,46 +201,4 @@ def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
             lowered=tuple(lowered),
         )
         for unit_id, raised, lowered in zip(units["unit_id"], tokens["raised"], tokens["lowered"], strict=True)
-    }
-
-
-def effects(
-    judgements: pd.DataFrame, units: pd.DataFrame, *, confidence: float, resamples: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """By aid, how much better explanations made with it are graded than those made without, on the same exemplars.
-
-    For all units, and by kind: the mean `difference` over units with its interval, `with` and `without` the aid. Exemplars that
-    lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
-    unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
-    """
-    aid = judgements["explanation_unit_id"].map(lambda key: str(key).partition("#")[2])
-    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
-    main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
-    found: dict[str, dict[str, Any]] = {}
-    for name in sorted(set(aid[judgements["arm"] == Arm.VARIANT.value])):
-        rows = judgements.loc[(judgements["arm"] == Arm.VARIANT.value) & (aid == name)]
-        both = pd.concat({"with": _by_exemplar(rows), "without": main}, axis=1, join="inner")
-        means = both.groupby(level=["unit_id", "bin"]).mean().groupby(level="unit_id").mean()
-        kind = means.index.map(kinds.get)
-        unscored = int((~rows["score"].notna()).sum())
-        options = {"confidence": confidence, "resamples": resamples, "seed": seed}
-        groups = {"all": means, **{k: means.loc[kind == k] for k in ("feature", "neuron")}}
-        found[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
-    return found
-
-
-def _by_exemplar(judgements: pd.DataFrame) -> pd.Series[float]:
-    keys = ["unit_id", "bin", "exemplar_id"]
-    means: pd.Series[float] = stats.scored_rows(judgements).groupby(keys)["score"].mean()
-    return means
-
-
-def _effect(means: pd.DataFrame, **options: Any) -> dict[str, float | int | None]:
-    estimate = stats.mean_estimate(means["with"] - means["without"], **options)
-    return {
-        "difference": estimate.mean,
-        "ci_low": estimate.ci_low,
-        "ci_high": estimate.ci_high,
-        "n_units": estimate.n,
-        **{name: float(means[name].mean()) if len(means) else None for name in ("with", "without")},
     }

@@ -181,7 +181,7 @@ def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
 
 def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write the run's files and report from the ledger, and return its summary."""
-    from autointerp import evaluations, evidence, report, tables
+    from autointerp import evaluations, evidence, report, tables, variants
     from autointerp.summary import summarise
 
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         facts=facts,
         evidence=found,
         scorers=evaluations.summarise(figures, evaluations.unscored_of(ledger, run), evidence.options(run.spec)),
-        variants=aids.effects(frames.main, frames.units, **evidence.options(run.spec)),
+        variants=variants.effects(frames.main, frames.units, **evidence.options(run.spec)),
     )
     if len(figures):
         tables.write_table(run.folder / "scorers.parquet", figures)

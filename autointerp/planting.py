@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from autointerp import randomised
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from autointerp.artifacts import Artifacts
     from autointerp.harvests import HarvestPlanFile
@@ -64,6 +63,8 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
 
 def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of a finished harvest's units and exemplars, the controls' at their ends. `given` is a planted unit's explanation."""
+    import pandas as pd
+
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
     for names in (file_names(spec), *randomised.file_names(spec).values()):
         if names is not None and (harvest / names[1]).is_file():

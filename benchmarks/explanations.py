@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from autointerp import aids, demo, local, tables
+from autointerp import aids, demo, local, tables, variants
 from autointerp.ledger import Ledger
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
@@ -47,7 +47,7 @@ def main() -> None:
 def show(run: Run, ledger: Ledger) -> None:
     """Print a line an aid and kind."""
     frames = tables.of_run(ledger, run)
-    effects = aids.effects(frames.main, frames.units, confidence=0.95, resamples=2000, seed=0)
+    effects = variants.effects(frames.main, frames.units, confidence=0.95, resamples=2000, seed=0)
     print("aid         units     n  shown  changed  without  with   difference (95%)")
     for aid in COMPARED:
         shown = {

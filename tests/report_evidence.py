@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp import aids, belief, evidence
+from autointerp import belief, evidence, variants
 
 Row = dict[str, Any]
 
@@ -62,8 +62,8 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
     everything["bin_events"] = [[10] * draw.bins] * len(everything)
     scored = [_typed(frame) for frame in (own, again, labels)]
     found = evidence.gather(scored[0], everything, *scored[1:], grades=range(4), options=OPTIONS, second=second)
-    variants = _typed(pd.DataFrame([row for row in draw.judgements if row["judge"] == base["judge"].iloc[0]]))
-    summary |= {"evidence": found, "scorers": _scorers(names), "variants": aids.effects(variants, table, **OPTIONS)}
+    asked = _typed(pd.DataFrame([row for row in draw.judgements if row["judge"] == base["judge"].iloc[0]]))
+    summary |= {"evidence": found, "scorers": _scorers(names), "variants": variants.effects(asked, table, **OPTIONS)}
     summary |= json.loads(json.dumps({key: summary[key] for key in ("evidence", "scorers", "variants")}))
     summary["belief"] = belief.of(summary)
     return known

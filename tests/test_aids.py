@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from autointerp import aids, local
+from autointerp import aids, local, variants
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
 from autointerp.records import Exemplar
@@ -417,7 +417,7 @@ def test_an_effect_is_the_mean_over_units_of_paired_differences() -> None:
     rows += [("feature-0", "feature-0@9.9", "", 2, 3)]  # judged without the aid alone
     units = pd.DataFrame({"unit_id": [f"feature-{i}" for i in range(4)] + ["neuron-0+"]})
     units["kind"] = units["unit_id"].str.partition("-")[0]
-    (effect,) = aids.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0).values()
+    (effect,) = variants.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0).values()
     assert effect["all"]["difference"] == pytest.approx(1)
     assert effect["all"]["with"] == pytest.approx(2)
     assert effect["all"]["without"] == pytest.approx(1)
@@ -433,7 +433,7 @@ def test_a_unit_counts_once_however_many_exemplars_it_has() -> None:
         for i in range(n):
             rows += [(unit, f"{unit}@{i}", "", 1, 0), (unit, f"{unit}@{i}", "contrast", 1, gain)]
     units = pd.DataFrame({"unit_id": ["feature-0", "feature-1"], "kind": ["feature"] * 2})
-    found = aids.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0)
+    found = variants.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0)
     assert found["contrast"]["all"]["difference"] == pytest.approx(1.5)
     assert found["contrast"]["all"]["ci_low"] is None, "two units have no interval"
-    assert aids.effects(judgements(rows[:0]), units, confidence=0.95, resamples=500, seed=0) == {}
+    assert variants.effects(judgements(rows[:0]), units, confidence=0.95, resamples=500, seed=0) == {}

@@ -24,6 +24,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert said[-1] == "[]"
 
 
+def test_commands_that_only_look_import_no_tables() -> None:
+    code = (
+        "import sys; import autointerp.listing, autointerp.status, autointerp.submit;"
+        "print([m for m in ('torch', 'pandas', 'scipy.stats') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"
+
+
 def test_every_command_explains_itself() -> None:
     for name in main.commands:
         result = CliRunner().invoke(main, [name, "--help"])

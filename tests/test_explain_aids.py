@@ -16,7 +16,7 @@ from planted_oracle import carry
 from scripted import exemplar
 from test_hostile import loose, marked_texts, texts
 
-from autointerp import aids, asking, explain, local, plan, revising, rubric
+from autointerp import asking, explain, local, plan, revising, rubric, variants
 from autointerp.answer import Answer, call_key, read
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, Reply, TaskMaterial, Usage
 from autointerp.judges.enrichment import explain as enriched
@@ -231,7 +231,7 @@ def test_variants_are_stored_judged_on_the_same_exemplars_and_their_effect_is_th
     assert said["feature-2"].text == said["feature-2#contrast"].text == WRONG
     assert said["feature-2#revise"].text == f"words about a {concept}"
     assert said["feature-2#revise"].reason.startswith("revised: of 6 unseen windows 3 were")
-    effects = aids.effects(result.judgements, result.units, confidence=0.95, resamples=300, seed=0)
+    effects = variants.effects(result.judgements, result.units, confidence=0.95, resamples=300, seed=0)
     assert set(effects) == {"contrast", "logits", "revise"}
     assert effects["contrast"]["all"]["difference"] == 0
     assert effects["revise"]["feature"]["difference"] > 1.5
