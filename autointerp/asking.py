@@ -19,7 +19,7 @@ from autointerp.records import Answered, Explanation, Item, Judgement, Outcome
 from autointerp.score import Grade
 from autointerp.scorers import cases
 from autointerp.scorers.base import Question
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 from autointerp.spec import Spec
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
 
 def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:
     """Ask for the grades of a job's items and store each, scored or not. Items without an explanation are not asked about."""
-    asked = [item for item in job.asked if explained_text(said, item.explained_by)]
+    asked = [item for item in job.asked if explain.text_of(said, item.explained_by)]
     unasked = [(item, _unexplained(job, item, said)) for item in job.asked if item not in asked]
 
     def store(tx: Connection, judged: Sequence[Judgement]) -> None:
@@ -112,26 +112,20 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, 
     ask(prompt, parse, job, 0, store)
 
 
-def explained_text(said: Mapping[str, Explanation], key: str) -> str:
-    """The explanation under a key; empty where there is none."""
-    found = said.get(key)
-    return found.text if found and found.outcome is Outcome.SCORED else ""
-
-
 def question(run: Run, job: Job, said: Mapping[str, Explanation]) -> Question | None:
     """What a job of a first round asks, given the explanations; None where it asks nobody."""
     if job.stage == "probe":
         return None
     if job.scorer:
         return cases.question(cases.Cases(run, said), scorers.scorer(job.scorer), job)
-    return _about(run, job, [item for item in job.asked if explained_text(said, item.explained_by)], said)
+    return _about(run, job, [item for item in job.asked if explain.text_of(said, item.explained_by)], said)
 
 
 def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[str, Explanation]) -> Question | None:
     """The question about a job's items and how its reply is read: alone in whichever way is asked for, or together."""
     if not items:
         return None
-    materials = [ScoreMaterial(explained_text(said, item.explained_by), _window(run, item)) for item in items]
+    materials = [ScoreMaterial(explain.text_of(said, item.explained_by), _window(run, item)) for item in items]
     rubric, ask, most = run.rubric, run.spec.score.ask, judge_of(run.spec, job.stage).max_output_tokens
     if not job.items:
         return Question(score.prompt(rubric, materials[0], most, ask), lambda text: [score.parse(rubric, text, ask)])

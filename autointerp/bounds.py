@@ -14,7 +14,8 @@ from autointerp.caller import input_bound
 from autointerp.judges import prices
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.rubric import Rubric
-from autointerp.spec import Judge, Spec
+from autointerp.sections import Judge
+from autointerp.spec import Spec
 
 WORD = " written"
 """Stands for a token: as many bytes as few vocabularies reach on average over a window."""

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp import spec as spec_
+from autointerp import sections
 from autointerp.answer import Answer, call_key, free_answer, read, storable
 from autointerp.errors import AutointerpError, BudgetExceeded, Collided, ProviderStopped, UsageError
 from autointerp.judges import prices
@@ -57,7 +57,7 @@ class Caller:
         ledger: Ledger,
         run_id: str,
         judge: Judge,
-        settings: spec_.Judge,
+        settings: sections.Judge,
         limits: Limits,
         *,
         limiter: Limiter | None = None,
@@ -302,7 +302,7 @@ def budget_error(short: Short) -> BudgetExceeded:
     )
 
 
-def price_within(settings: spec_.Judge, limits: Limits) -> prices.Price | None:
+def price_within(settings: sections.Judge, limits: Limits) -> prices.Price | None:
     """The price of a judge, None where it is unknown. Raises `UsageError` for an unknown price under a budget."""
     price = prices.price_of(settings.model, settings)
     limit, name = (limits.run, "budget.usd") if limits.run is not None else (limits.month, "AUTOINTERP_MONTH_USD")

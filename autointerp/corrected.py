@@ -20,11 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from autointerp.records import Arm
+from autointerp.records import COMPARED, Arm
 from autointerp.stats import scored_rows
 
 Floats = NDArray[np.float64]
-KINDS = ("feature", "neuron")
 MIN_LABELS = 15
 """Fewer labels than this give no figure: simulated intervals cover too little."""
 MIN_UNITS = 5
@@ -108,7 +107,7 @@ def headline(
     items = weighted_items(judgements, units)
     items = items.join(sample[["stratum", "probability", "score"]].rename(columns={"score": "label"}))
     found = []
-    for kind in KINDS:
+    for kind in COMPARED:
         rows = items.loc[items["kind"] == kind]
         codes = [pd.factorize(rows[name], sort=True)[0] for name in ("unit_id", "stratum")]
         weight, grade, label, probability = (
@@ -138,7 +137,7 @@ def weighted_items(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFram
 def correct(features: Items, neurons: Items, *, confidence: float) -> CorrectedHeadline:
     """`headline` from arrays."""
     kinds = (features, neurons)
-    means = [_uncorrected([items], [1], _too_few([items], f"{k}s")) for items, k in zip(kinds, KINDS, strict=True)]
+    means = [_uncorrected([items], [1], _too_few([items], f"{k}s")) for items, k in zip(kinds, COMPARED, strict=True)]
     difference = _uncorrected(kinds, (1, -1), _too_few(kinds, "both kinds"))
     if difference.why is None:
         pair = [_sample(items) for items in kinds]

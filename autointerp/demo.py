@@ -18,7 +18,8 @@ import tomli_w
 from autointerp import demo_text
 from autointerp.inputs import open_corpus, open_subject
 from autointerp.packages import Package, Workplace, download, extract
-from autointerp.spec import Corpus, Judge, Spec, Subject, load
+from autointerp.sections import Corpus, Judge, Subject
+from autointerp.spec import Spec, load
 from autointerp.training import progress_bars
 from sae.cache import cache_dir
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autointerp import local_llm
 from autointerp.errors import UsageError
-from autointerp.spec import Judge
+from autointerp.sections import Judge
 
 if TYPE_CHECKING:
     from autointerp.inputs import Tell

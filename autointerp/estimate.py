@@ -20,7 +20,7 @@ from autointerp.ledger import Ledger, calls, verdicts
 from autointerp.pipeline import Run
 from autointerp.records import Explanation, Outcome
 from autointerp.scorers import SCORERS
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 from autointerp.spec import Spec
 
 SAMPLE = 24

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from autointerp import scorers, stats
 from autointerp.ledger import Ledger, verdicts
-from autointerp.records import Outcome
+from autointerp.records import COMPARED, Answered, Explanation, Outcome
 from autointerp.scorers import cases
 
 if TYPE_CHECKING:
@@ -18,27 +18,41 @@ if TYPE_CHECKING:
 COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
 
 
-def of_run(ledger: Ledger, run: Run) -> pd.DataFrame:
-    """A row a scorer, unit and figure; `value` is NaN where the figure is undefined. `n` answers rest behind it, `n_unscored` failed."""
-    with ledger.read() as tx:
-        known = cases.Cases(run, verdicts.explanations_of(tx, run.run_id), verdicts.answers_of(tx, run.run_id))
+class Evaluated(NamedTuple):
+    """All that other scorers found in a run.
+
+    `figures` has a row a scorer, unit and figure; `value` is NaN where the figure is undefined. `n` answers rest behind it,
+    `n_unscored` failed. `unscored` counts by scorer the answers that failed, by outcome.
+    """
+
+    figures: pd.DataFrame
+    unscored: Mapping[str, Mapping[str, int]]
+
+
+def of_run(ledger: Ledger, run: Run) -> Evaluated:
+    """What the ledger's answers come to."""
+    answers: Sequence[Answered] = ()
+    said: Mapping[str, Explanation] = {}
+    if run.spec.score.also:
+        with ledger.read() as tx:
+            said, answers = verdicts.explanations_of(tx, run.run_id), verdicts.answers_of(tx, run.run_id)
+    known = cases.Cases(run, said, answers)
     rows = [
         (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
         for scorer, unit, scores in cases.figures(known, [scorers.scorer(name) for name in run.spec.score.also])
         for figure, value in scores.values.items()
     ]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
+    figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
+    return Evaluated(figures, _unscored(answers))
 
 
-def summarise(
-    figures: pd.DataFrame, unscored: Mapping[str, Mapping[str, int]], options: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def summarise(evaluated: Evaluated, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each scorer what it is, its answers, and each figure for features, neurons and planted units, and the difference.
 
-    `unscored` counts by scorer the answers that failed, by outcome. `options`: confidence, resamples, seed.
+    `options`: confidence, resamples, seed.
     """
     found = []
-    for name, rows in figures.groupby("scorer", sort=False):
+    for name, rows in evaluated.figures.groupby("scorer", sort=False):
         scorer = scorers.scorer(str(name))
         answers = rows.drop_duplicates("unit_id")
         found.append(
@@ -49,17 +63,14 @@ def summarise(
                 "chance": scorer.chance,
                 "n": int(answers["n"].sum()),
                 "n_unscored": int(answers["n_unscored"].sum()),
-                "unscored": dict(unscored.get(scorer.name, {})),
+                "unscored": dict(evaluated.unscored.get(scorer.name, {})),
                 "figures": [_figure(rows, figure, meaning, options) for figure, meaning in scorer.figures.items()],
             }
         )
     return found
 
 
-def unscored_of(ledger: Ledger, run: Run) -> dict[str, dict[str, int]]:
-    """Answers that failed, by scorer and outcome."""
-    with ledger.read() as tx:
-        answers = verdicts.answers_of(tx, run.run_id)
+def _unscored(answers: Iterable[Answered]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for row in answers:
         if row.outcome is not Outcome.SCORED:
@@ -70,7 +81,7 @@ def unscored_of(ledger: Ledger, run: Run) -> dict[str, dict[str, int]]:
 
 def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
     mine = rows.loc[rows["figure"] == figure]
-    values = {kind: mine.loc[mine["kind"] == kind, "value"] for kind in ("feature", "neuron", "planted")}
+    values = {kind: mine.loc[mine["kind"] == kind, "value"] for kind in (*COMPARED, "planted")}
     compared = stats.compare(values["feature"], values["neuron"], **options)
     return {
         "figure": figure,

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from autointerp import agreement, corrected, randomised, stats
-from autointerp.records import Arm
+from autointerp.records import COMPARED, Arm
 from autointerp.spec import Spec
 
 if TYPE_CHECKING:
     from autointerp.tables import Frames
 
-KINDS = ("feature", "neuron")
 RIGHT = {Arm.MAIN: "hits", Arm.NEAR: "near", Arm.BASE_RATE: "misses"}
 """What the arms of a planted unit are: its words marked, a word beside them marked, or a text without them."""
 
@@ -106,8 +105,10 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     The interval is a percentile one over resampled units of every kind, floor and ceiling included. None without either end.
     """
     scores = stats.unit_scores(judgements, units)
-    own = {kind: scores.loc[scores["kind"] == kind, "mean_score"].dropna().to_numpy() for kind in (*KINDS, "planted")}
-    floor = scores.loc[scores["kind"].isin(KINDS), "shuffled_mean"].dropna().to_numpy()
+    own = {
+        kind: scores.loc[scores["kind"] == kind, "mean_score"].dropna().to_numpy() for kind in (*COMPARED, "planted")
+    }
+    floor = scores.loc[scores["kind"].isin(COMPARED), "shuffled_mean"].dropna().to_numpy()
     samples = [own["feature"], own["neuron"], own["planted"], floor]
     empty = {"floor": None, "ceiling": None, "features": None, "neurons": None, "difference": None}
     if min(map(len, samples)) < stats.MIN_FOR_INTERVAL:
@@ -242,9 +243,7 @@ def reasons_to_withhold(evidence: Mapping[str, Any]) -> list[str]:
 def _graded(judgements: pd.DataFrame, rater: str) -> pd.DataFrame:
     """First grades by item, in the columns that `agreement` reads."""
     rows = stats.scored_rows(judgements)
-    rows = rows.loc[rows["repeat"] == 0].assign(
-        item=lambda found: _item(found), rater=rater, score=lambda r: r["grade"]
-    )
+    rows = rows.loc[rows["repeat"] == 0].assign(item=_item, rater=rater, score=lambda r: r["grade"])
     return rows[["item", "unit_id", "rater", "score"]]
 
 

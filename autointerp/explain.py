@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from autointerp.aids import Aids
 from autointerp.answer import Answer
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt
 from autointerp.prompts import ReplyUnusable, harmless, read_object, show
-from autointerp.records import Exemplar, Outcome
+from autointerp.records import Exemplar, Explanation, Outcome
 from autointerp.rubric import Rubric
 
 SCHEMA: dict[str, Any] = {
@@ -54,6 +54,11 @@ _ON_SILENCE = re.compile(
 )
 _SHOP_TALK = re.compile(r"\b(activating|active|silent) (token|text|window|example)s?\b", re.IGNORECASE)
 _THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
+
+
+def text_of(said: Mapping[str, Explanation], key: str) -> str:
+    """The explanation under a key; empty where there is none."""
+    return said[key].text if key in said else ""
 
 
 def material(exemplars: Iterable[Exemplar], max_activation: float, found: Aids | None = None) -> ExplainMaterial:

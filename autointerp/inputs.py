@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autointerp import spec as spec_
+from autointerp import sections
 from autointerp.rubric import Rubric
 from autointerp.spec import Spec, content_hash
 
@@ -139,7 +139,7 @@ def identify(spec: Spec, tell: Tell) -> Identified:
     return inputs.identified
 
 
-def open_subject(given: spec_.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
+def open_subject(given: sections.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
     """The subject that a spec names. Raises `SaeError`."""
     from sae.subject import load_subject
 
@@ -149,7 +149,7 @@ def open_subject(given: spec_.Subject, tell: Tell, *, precision: str | None = No
     )
 
 
-def open_dictionary(given: spec_.Dictionary, tell: Tell) -> Dictionary:
+def open_dictionary(given: sections.Dictionary, tell: Tell) -> Dictionary:
     """The dictionary that a spec names. Raises `SaeError`."""
     from sae.dictionary import load_dictionary
 
@@ -159,7 +159,7 @@ def open_dictionary(given: spec_.Dictionary, tell: Tell) -> Dictionary:
     )
 
 
-def open_corpus(given: spec_.Corpus, subject: Subject, tell: Tell) -> Corpus:
+def open_corpus(given: sections.Corpus, subject: Subject, tell: Tell) -> Corpus:
     """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
     from sae import corpus
 

@@ -14,7 +14,8 @@ from autointerp.errors import UsageError
 from autointerp.inputs import Tell, open_corpus, open_dictionary, open_subject
 from autointerp.report import tabular
 from autointerp.report.visible import visible
-from autointerp.spec import Corpus, Dictionary, Subject, load
+from autointerp.sections import Corpus, Dictionary, Subject
+from autointerp.spec import load
 from autointerp.specfile import wrong_key
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from autointerp.progress import Progress
 from autointerp.prompts import ReplyUnusable
 from autointerp.rubric import Rubric
 from autointerp.score import Ask, Grade
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
 from autointerp.records import Explanation
+from autointerp.sections import Judge as JudgeSettings
 from autointerp.settings import Settings
-from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
 from sae.errors import SaeError
 
@@ -177,7 +177,7 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
             return
         found = pipeline.plan_round(ledger, run, number)
         with ledger.write() as tx:
-            pipeline.planned(tx, run.run_id, number, found)
+            pipeline.end_planning(tx, run.run_id, number, found)
 
 
 def _ask_all(

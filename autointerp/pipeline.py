@@ -3,8 +3,8 @@
     prepare -> harvest, a job a shard -> merge -> explain, a job a unit -> plan -> what is asked -> plan -> ... -> finish
 
 What is asked are `score` questions to the judge, `probe` work for the subject, and `regrade` questions to a second judge; `rounds`
-says which, and `asking` what each is. `local.py` walks them in one process and `workers/` in many. Each function may be called again at any time: what is done stays
-done.
+says which, and `asking` what each is. `local.py` walks them in one process and `workers/` in many. Each function may be called
+again at any time: what is done stays done.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ class Run:
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By feature, those of the sample whose decoder directions are nearest, nearest first."""
 
+    @cached_property
+    def alive(self) -> Mapping[str, Sequence[str]]:
+        """Units that are alive, by kind."""
+        found: dict[str, list[str]] = {}
+        for unit in self.units.values():
+            if unit.status == "alive":
+                found.setdefault(unit.kind, []).append(unit.unit_id)
+        return found
+
     def exemplar(self, item: Item) -> Exemplar:
         return next(e for e in self.exemplars[item.unit_id] if e.exemplar_id == item.exemplar_id)
 
@@ -93,7 +103,7 @@ def explaining(tx: Connection, run: Run) -> list[Job]:
 
 
 def plan_round(ledger: Ledger, run: Run, number: int) -> Round:
-    """Write the questions of a round into the ledger, once all before are answered; `planned` then ends the planning."""
+    """Write the questions of a round into the ledger, once all before are answered; `end_planning` then closes it."""
     found = rounds.next_round(ledger, run, number)
     for start in range(0, len(found.jobs), PLANNED_AT_ONCE):  # others may write between
         with ledger.write() as tx:
@@ -101,7 +111,7 @@ def plan_round(ledger: Ledger, run: Run, number: int) -> Round:
     return found
 
 
-def planned(tx: Connection, run_id: str, number: int, found: Round) -> None:
+def end_planning(tx: Connection, run_id: str, number: int, found: Round) -> None:
     """Note that a round is planned, and that another is to be where one may follow."""
     this = plan.stage_job("plan", number)
     jobs.plan(tx, run_id, [this])
@@ -189,7 +199,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
     found = evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
-    figures = evaluations.of_run(ledger, run)
+    evaluated = evaluations.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,
@@ -198,11 +208,11 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
         evidence=found,
-        scorers=evaluations.summarise(figures, evaluations.unscored_of(ledger, run), evidence.options(run.spec)),
+        scorers=evaluations.summarise(evaluated, evidence.options(run.spec)),
         variants=variants.effects(frames.main, frames.units, **evidence.options(run.spec)),
     )
-    if len(figures):
-        tables.write_table(run.folder / "scorers.parquet", figures)
+    if len(evaluated.figures):
+        tables.write_table(run.folder / "scorers.parquet", evaluated.figures)
     tables.write(frames, summary, run)
     report.write(run.folder)
     return summary
@@ -210,13 +220,15 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
 
 def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
     """Make a finished run's files and report again from the ledger, so that labels given since count. Returns whether what that
-    takes is there: the run in the ledger, and its harvest."""
+    takes is there: the run in the ledger, at rest, and its harvest."""
     before = json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
     key = str(before.get("harvest") or "").removeprefix("harvest-")
-    harvest = harvests.finished_harvest(artifacts, key) if row is not None and key else None
-    if row is None or harvest is None:
+    if row is None or row["state"] in runs.LIVE or not key:
+        return False
+    harvest = harvests.finished_harvest(artifacts, key)
+    if harvest is None:
         return False
     spec = from_toml(row["spec"])
     run = open_run(run_id, spec, rubric.load(spec.score.rubric), results, harvest)

@@ -8,13 +8,11 @@ from dataclasses import replace
 
 from autointerp.ledger import jobs
 from autointerp.ledger.jobs import Job
-from autointerp.records import Arm, Exemplar, Item, Unit
+from autointerp.records import COMPARED, Arm, Exemplar, Item, Unit
 from autointerp.spec import Spec, content_hash
 
 PLANTED = "planted"
 """Kind of the synthetic units. Their explanations are given, and their items have a true grade."""
-AIDED = ("feature", "neuron")
-"""Kinds whose explanations an aid can serve: controls have none."""
 
 
 def stage_job(stage: str, number: int = 0) -> Job:
@@ -29,7 +27,7 @@ def explain_jobs(units: Iterable[Unit], compare: Sequence[str] = ()) -> list[Job
         _job("explain", place, unit.unit_id, arm=aid)
         for aid in ("", *compare)
         for place, unit in enumerate(alive)
-        if not aid or unit.kind in AIDED
+        if not aid or unit.kind in COMPARED
     ]
 
 
@@ -55,7 +53,7 @@ def main_items(spec: Spec, unit: Unit, judged: Sequence[Exemplar]) -> Iterator[I
     for exemplar in judged:
         for repeat in range(spec.score.repeats):
             yield _item(exemplar, Arm.MAIN, unit.unit_id, repeat)
-        if unit.kind in AIDED:
+        if unit.kind in COMPARED:
             for aid in spec.explain.compare:
                 yield _item(exemplar, Arm.VARIANT, jobs.explanation_key(unit.unit_id, aid))
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from autointerp import bounds, estimate, explain, grouped, plan, rounds, rubric, score
 from autointerp.judges import prices
 from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.records import Arm
+from autointerp.records import COMPARED, Arm
 from autointerp.rubric import Rubric
-from autointerp.spec import Judge, Spec
+from autointerp.sections import Judge
+from autointerp.spec import Spec
 
 if TYPE_CHECKING:
     from autointerp.pipeline import Run
@@ -115,7 +116,7 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
         return Supply(features, bounds.n_units(spec) - features, cells, fixed, again, bounds.explained(spec), [window])
     units = list(run.units.values())
     items = [item for item in plan.score_items(spec, units, run.exemplars) if item.repeat == 0]
-    mine = [unit for unit in units if unit.status == "alive" and unit.kind in rounds.SAMPLED]
+    mine = [unit for unit in units if unit.status == "alive" and unit.kind in COMPARED]
     judged = [e for unit in mine for e in plan.judged_of(run.exemplars[unit.unit_id])]
     counts = Counter((e.unit_id, e.bin) for e in judged)
     return Supply(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from autointerp import rounds
 from autointerp.planning import Option, Plan
+from autointerp.records import COMPARED
 from autointerp.spec import Spec
 
 WIDTH = 100
@@ -49,7 +50,7 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield "Counted from the harvest. Bins that hold all that was taken are believed to hold more."
     else:
         yield "At most: every unit alive and every bin full, which only the harvest tells (--harvest makes it, and asks no judge)."
-    f, n = (plan.spreads.of[kind] for kind in ("feature", "neuron"))
+    f, n = (plan.spreads.of[kind] for kind in COMPARED)
     yield (
         f"Half-widths of {spec.report.confidence:.0%} intervals, in grades, as grades spread in {plan.spreads.source}: within a bin by"
         f" {f.within:.2f} and {n.within:.2f}, between features by {f.between:.2f}, between neurons by {n.between:.2f}."

@@ -10,7 +10,7 @@ from autointerp import inputs as inputs_
 from autointerp import scorers
 from autointerp.ledger import Ledger, jobs, verdicts
 from autointerp.ledger.jobs import Job
-from autointerp.records import Answered, Explanation, Outcome, Unit
+from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
 from autointerp.scorers.base import Read, Steer
 from autointerp.scorers.cases import Cases
 from autointerp.spec import content_hash
@@ -109,5 +109,5 @@ def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str
 def _key(unit: Unit) -> UnitKey:
     from sae.harvest import UnitKey
 
-    assert unit.kind in ("feature", "neuron"), unit
+    assert unit.kind in COMPARED, unit
     return UnitKey(unit.kind, unit.index, unit.sign)

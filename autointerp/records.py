@@ -9,6 +9,9 @@ from typing import Any, Literal
 Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
 """Features and neurons are compared; the others are controls: synthetic units, and features of what was never trained."""
 
+COMPARED = ("feature", "neuron")
+"""The kinds that a run compares."""
+
 
 class Arm(StrEnum):
     """Why an exemplar is judged."""

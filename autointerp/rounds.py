@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING
 from autointerp import cascade, plan, scorers
 from autointerp.ledger import Ledger, verdicts
 from autointerp.ledger.jobs import Job
-from autointerp.records import Arm, Explanation, Item
+from autointerp.records import COMPARED, Arm, Explanation, Item
 from autointerp.scorers import cases
 from autointerp.spec import Spec, content_hash
 
 if TYPE_CHECKING:
     from autointerp.pipeline import Run
-
-SAMPLED = ("feature", "neuron")
-"""Kinds of units that are judged until they are known well enough."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def _needed(ledger: Ledger, run: Run, turns: Mapping[str, int], number: int) -> 
     frames = tables.of_run(ledger, run)
     return stopping.needed(
         frames.main.loc[frames.main["exemplar_id"].map(turns) < number],
-        frames.units.loc[frames.units["kind"].isin(SAMPLED)],
+        frames.units.loc[frames.units["kind"].isin(COMPARED)],
         run.spec.adaptive,
         bins=run.spec.harvest.bins,
         confidence=run.spec.report.confidence,
@@ -102,7 +99,7 @@ def _turns(run: Run) -> dict[str, int]:
     hash, so that the first are a fair sample of all."""
     found: dict[str, int] = {}
     for unit in run.units.values():
-        judged = plan.judged_of(run.exemplars[unit.unit_id]) if unit.kind in SAMPLED else []
+        judged = plan.judged_of(run.exemplars[unit.unit_id]) if unit.kind in COMPARED else []
         for bin_ in {e.bin for e in judged}:
             ids = sorted((e.exemplar_id for e in judged if e.bin == bin_), key=content_hash)
             found |= {name: place // run.spec.adaptive.per_round for place, name in enumerate(ids)}

@@ -1,4 +1,4 @@
-"""Inference over units: means, intervals, contrasts and noise, as pure functions of the result tables.
+"""Inference over units: means, intervals and contrasts, as pure functions of the result tables.
 
 The unit of analysis is the feature or neuron. Its judgements are a cluster: repeats are averaged within an exemplar,
 exemplars within an activation bin, bins within a unit, and only then does inference begin, over units (Miller,
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from autointerp.records import Arm, Outcome
+from autointerp.records import COMPARED, Arm, Outcome
 
 Floats = NDArray[np.float64]
 
@@ -51,18 +51,6 @@ class Comparison(NamedTuple):
     p_superior_ci_high: float | None
     n_features_scored: int
     n_neurons_scored: int
-
-
-class Noise(NamedTuple):
-    """Disagreement of the judge with itself over `n` exemplars that it graded more than once.
-
-    `flip_rate` is the probability that two judgements of the same exemplar differ; `within_sd` the pooled standard
-    deviation within an exemplar. Neither depends on the number of repeats.
-    """
-
-    n: int
-    flip_rate: float
-    within_sd: float
 
 
 def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +124,7 @@ def bin_table(
     cells = cell_means(rows, grades).reset_index()
     cells["_kind"] = cells["unit_id"].map(kinds)
     table: list[dict[str, Any]] = []
-    for kind in (k for k in ("feature", "neuron") if k in set(units["kind"])):
+    for kind in (k for k in COMPARED if k in set(units["kind"])):
         events = event_counts(units.loc[units["kind"] == kind], bins).sum(axis=0)
         for bin_ in range(1, bins + 1):
             cell = cells.loc[(cells["_kind"] == kind) & (cells["bin"] == bin_)]
@@ -222,20 +210,6 @@ def paired_differences(judgements: pd.DataFrame, control: Arm) -> pd.Series[floa
     matched = _unit_mean((main - other).dropna())
     overall = (_unit_mean(main) - _unit_mean(other)).dropna()
     return matched.reindex(overall.index).fillna(overall)
-
-
-def repeat_noise(judgements: pd.DataFrame) -> Noise | None:
-    """The judge's noise over exemplars with two or more grades in the same arm; None where there are none."""
-    keys = ["unit_id", "arm", "exemplar_id"]
-    rows = scored_rows(judgements)
-    items = rows.groupby(keys)["score"].agg(["size", "var"])
-    items = items.loc[items["size"] > 1]
-    if not len(items):
-        return None
-    same = rows.groupby([*keys, "grade"]).size()
-    agreeing = (same * (same - 1)).groupby(level=keys).sum().reindex(items.index)
-    flips = 1 - agreeing / (items["size"] * (items["size"] - 1))
-    return Noise(len(items), float(flips.mean()), math.sqrt(float(items["var"].mean())))
 
 
 def event_counts(units: pd.DataFrame, bins: int) -> NDArray[np.int64]:

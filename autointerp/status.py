@@ -18,7 +18,7 @@ from autointerp.pipeline import STAGES
 from autointerp.settings import Settings
 from autointerp.spec import Spec, from_toml
 
-STATES = ("leased", "batched", "waiting", "pending", "failed")
+STATES = ("leased", "batched", "waiting", "pending", jobs.LATER, "failed")
 """States of a job that is not done, in the order in which they are shown."""
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from autointerp.records import Arm
-from autointerp.spec import Adaptive
+from autointerp.records import COMPARED, Arm
+from autointerp.sections import Adaptive
 from autointerp.stats import MIN_FOR_INTERVAL, scored_rows
 
 PRIOR_FREEDOM = 8.0
@@ -82,7 +82,7 @@ def needed(
             why += [f"{kind}s in bin {bin_}: {words}"] if words else []
     if targets.run is not None:
         missed, words = _verdict(targets.run, _run_spreads(cells), confidence)
-        wanted |= missed & cells["kind"].isin(["feature", "neuron"])
+        wanted |= missed & cells["kind"].isin(COMPARED)
         why += [f"the difference: {words}"] if words else []
     chosen = cells.loc[wanted].groupby("unit_id", sort=True)["bin"]
     return Need({str(u): tuple(int(b) for b in sorted(found)) for u, found in chosen}, tuple(why))
@@ -184,7 +184,7 @@ def _mean_spread(means: pd.Series[float], errors: pd.Series[float]) -> _MeanSpre
 
 def _run_spreads(cells: pd.DataFrame) -> list[_MeanSpread]:
     found = []
-    for kind in ("feature", "neuron"):
+    for kind in COMPARED:
         units = cells.loc[(cells["kind"] == kind) & (cells["n"] > 0)].groupby("unit_id")
         found.append(_mean_spread(units["mean"].mean(), units["error"].sum(min_count=1) / units.size() ** 2))
     return found

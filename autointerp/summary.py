@@ -11,12 +11,11 @@ import pandas as pd
 
 from autointerp import belief, rounding, stats
 from autointerp.cautions import cautions
-from autointerp.evidence import reasons_to_withhold
-from autointerp.records import Arm, Outcome
+from autointerp.evidence import options, reasons_to_withhold
+from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec import Spec
 
 SCHEMA_VERSION = 1
-KINDS = ("feature", "neuron")
 FACTS = (
     *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
     *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
@@ -48,22 +47,20 @@ def summarise(
     """
     _check(units, judgements, rubric_levels, spec, facts)
     # Sums of floats depend on their order in the last bit: figures must not depend on the order of rows.
-    units = units.loc[units["kind"].isin(KINDS)].sort_values("unit_id", ignore_index=True)
-    judgements = judgements.loc[judgements["kind"].isin(KINDS) & (judgements["arm"] != Arm.VARIANT.value)]
-    options: dict[str, Any] = {"confidence": spec.report.confidence, "resamples": spec.report.resamples}
-    options["seed"] = spec.units.seed
+    units = units.loc[units["kind"].isin(COMPARED)].sort_values("unit_id", ignore_index=True)
+    judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
+    how = options(spec)
     scores = stats.unit_scores(judgements, units)
-    denominator = {kind: _denominator(units, scores, kind) for kind in KINDS}
+    denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
     weightings = {
-        name: stats.compare(*_by_kind(scores, column), **options)._asdict()
+        name: stats.compare(*_by_kind(scores, column), **how)._asdict()
         for name, column in (("bin_uniform", "mean_score"), ("frequency", "mean_score_frequency"))
     }
     unscored = judgements.loc[judgements["outcome"] != Outcome.SCORED.value, "outcome"].value_counts()
     share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
-    shares = {kind: _main_unscored_share(scores, kind) for kind in KINDS}
+    shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
     reasons = withheld_reasons(denominator, share, shares, spec)
     reasons += reasons_to_withhold(evidence) if evidence else []
-    noise = stats.repeat_noise(judgements)
     zeroed = scores["mean_score"].fillna(min(rubric_levels))
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -81,21 +78,18 @@ def summarise(
         "weightings": weightings,
         "denominator": denominator,
         "density": _density(units, scores),
-        "bins": stats.bin_table(judgements, units, bins=spec.harvest.bins, grades=sorted(rubric_levels), **options),
+        "bins": stats.bin_table(judgements, units, bins=spec.harvest.bins, grades=sorted(rubric_levels), **how),
         "unscored": {str(reason): int(n) for reason, n in sorted(unscored.items())},
         "unscored_share": share,
         "main_unscored_share": shares,
-        "controls": _controls(judgements, scores, options),
-        "repeats": noise._asdict() if noise else None,
+        "controls": _controls(judgements, scores, how),
         "evidence": evidence,
         "scorers": list(scorers),
         "variants": dict(variants or {}),
     }
     if summary["studies"] is not None:
         studied = summary["studies"]["rounding"]
-        graded = rounding.specificity(
-            judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **options
-        )
+        graded = rounding.specificity(judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **how)
         summary["studies"] = summary["studies"] | {"rounding": studied | {"specificity": graded}}
     summary["belief"] = belief.of(summary)
     summary["cautions"] = cautions(summary, exemplars)
@@ -120,7 +114,7 @@ def withheld_reasons(
     reasons = []
     if unscored_share > limit:
         reasons.append(f"{unscored_share:.1%} of all judgements are unscored, more than {limit:.1%}")
-    for kind in KINDS:
+    for kind in COMPARED:
         counts, share = denominator[kind], main_shares[kind]
         if counts["scored"] < needed:
             reasons.append(f"{counts['scored']} of {counts['sampled']} {kind}s have a score, fewer than {needed}")
@@ -209,8 +203,8 @@ def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, options: Mapping[s
     for arm, column in columns.items():
         rows = judgements.loc[judgements["arm"] == arm.value]
         result[arm.value] = {}
-        for group in (*KINDS, "all"):
-            kinds = KINDS if group == "all" else (group,)
+        for group in (*COMPARED, "all"):
+            kinds = COMPARED if group == "all" else (group,)
             estimate = stats.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], **options)
             graded = rows.loc[rows["kind"].isin(kinds), "score"].notna()
             result[arm.value][group] = {
@@ -229,7 +223,7 @@ def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, options: Mapping[s
 def _density(units: pd.DataFrame, scores: pd.DataFrame) -> dict[str, float | None]:
     """Median share of counted tokens at which a scored unit is active, and features' over neurons'."""
     scored = units.loc[scores["mean_score"].notna().to_numpy()]
-    medians = {k: _finite(scored.loc[scored["kind"] == k, "density"].median()) for k in KINDS}
+    medians = {k: _finite(scored.loc[scored["kind"] == k, "density"].median()) for k in COMPARED}
     feature, neuron = medians["feature"], medians["neuron"]
     return {**medians, "ratio": feature / neuron if feature is not None and neuron else None}
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from autointerp.errors import UsageError
 from autointerp.inputs import open_corpus, open_subject
-from autointerp.spec import Corpus, Section, Subject
+from autointerp.sections import Corpus, Section, Subject
 from autointerp.specfile import read_toml, wrong_key
 from sae.hookpoints import PATTERN
 

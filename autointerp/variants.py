@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp import stats
-from autointerp.records import Arm
+from autointerp.records import COMPARED, Arm
 
 
 def effects(
@@ -30,7 +30,7 @@ def effects(
         kind = means.index.map(kinds.get)
         unscored = int((~rows["score"].notna()).sum())
         options = {"confidence": confidence, "resamples": resamples, "seed": seed}
-        groups = {"all": means, **{k: means.loc[kind == k] for k in ("feature", "neuron")}}
+        groups = {"all": means, **{k: means.loc[kind == k] for k in COMPARED}}
         found[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
     return found
 

@@ -38,7 +38,7 @@ from autointerp.judges.base import Judge, JudgeError, MarkedText, Prompt, ScoreM
 from autointerp.prompts import ReplyUnusable
 from autointerp.rubric import Rubric
 from autointerp.score import Ask, Grade
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 NEUTRAL = " It was a quiet week, and nobody had much to say about it. The post came late as usual. "
 PIECE = re.compile(r"\s*\w+|\s*[^\w\s]+|\s+")

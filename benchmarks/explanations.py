@@ -17,7 +17,7 @@ from autointerp import aids, demo, local, tables, variants
 from autointerp.ledger import Ledger
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
-from autointerp.spec import Judge
+from autointerp.sections import Judge
 
 COMPARED = ("contrast", "neighbours", "logits", "revise")
 

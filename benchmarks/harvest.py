@@ -50,12 +50,12 @@ class Case:
 
 def demo() -> tuple[Subject, Corpus]:
     """SmolLM2-135M on the demo's text."""
-    from autointerp import demo, spec
+    from autointerp import demo, sections
     from autointerp.inputs import open_corpus, quiet
 
     assets = demo.prepare(quiet)
     subject = load_subject(str(assets.model))
-    given = spec.Corpus(
+    given = sections.Corpus(
         sources=tuple(str(path) for path in assets.corpus_files),
         context_tokens=demo.CONTEXT_TOKENS,
         max_tokens=demo.EVALUATION_TOKENS,

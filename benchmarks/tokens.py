@@ -49,7 +49,8 @@ from autointerp.plan import judged_of
 from autointerp.records import Exemplar, Unit
 from autointerp.rubric import Rubric
 from autointerp.score import Ask
-from autointerp.spec import Adaptive, Explain, content_hash
+from autointerp.sections import Adaptive, Explain
+from autointerp.spec import content_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

@@ -47,7 +47,7 @@ def demo(d: int, count: int) -> Rows:
 
     from autointerp.demo import CONTEXT_TOKENS, HOOK_POINT, prepare
     from autointerp.inputs import open_corpus, open_subject, quiet
-    from autointerp.spec import Corpus, Subject
+    from autointerp.sections import Corpus, Subject
     from sae.buffer import ActivationStream, split
 
     assets = prepare(quiet)

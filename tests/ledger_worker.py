@@ -21,7 +21,7 @@ from autointerp.judges.base import MarkedText, Prompt, Reply, ScoreMaterial, Usa
 from autointerp.ledger import Ledger, jobs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 T = TypeVar("T")
 MODEL = "openai-compatible/qwen"

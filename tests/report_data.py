@@ -377,7 +377,7 @@ def _summary(draw: _Draw, units: list[Row], judge: str, withheld: str | None, ho
         "headline_bounds": {"low": 0.41, "high": 0.63}, "difference_if_unscored_units_are_zero": 0.5,
         "density": {"feature": 0.0021, "neuron": 0.048, "ratio": 0.044},
         "bins": _bins(draw), "unscored": dict(unscored), "unscored_share": sum(unscored.values()) / max(1, len(draw.judgements)),
-        "controls": cells, "repeats": None,
+        "controls": cells,
         "cautions": [HOSTILE[4]] if hostile else ["Maxima come from 2.0 million tokens: a longer scan moves the bins."],
         "cost_usd": 3.1415 if llm else 0.0, "cost_unknown_calls": 0, "calls": len(draw.judgements) + len(units),
         "tokens": {"input": 4_211_090, "output": 401_233, "cache_write": 0, "cache_read": 1_900_233} if llm else

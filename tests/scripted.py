@@ -15,6 +15,9 @@ from autointerp.scorers.base import Case, Scorer, Scores
 Says = Callable[[TaskMaterial], Any]
 """A judge: the reply to a task as JSON, or as text where it is a string."""
 UNIT = Unit("feature-0", "feature", 0, "", "resid_post.0", 4.0, 0.001, "alive")
+_WORDS = "the morning train was late again and nobody on platform could say why it had stopped far from"
+FILLER = _WORDS.split()
+"""Words that mean nothing to any planted unit."""
 
 
 def exemplar(number: int, tokens: Sequence[str], activations: Mapping[int, float], mark: int) -> Exemplar:

@@ -27,7 +27,8 @@ import planted_runs as runs_
 from autointerp import demo, local
 from autointerp.ledger import Ledger, events
 from autointerp.progress import Progress
-from autointerp.spec import Judge, Spec
+from autointerp.sections import Judge
+from autointerp.spec import Spec
 from autointerp.submit import submit
 
 

@@ -60,7 +60,7 @@ class Fleet:
             elif job.stage == "plan":
                 found = self.rounds[job.place]
                 jobs.plan(tx, RUN, found.jobs)
-                pipeline.planned(tx, RUN, job.place, found)
+                pipeline.end_planning(tx, RUN, job.place, found)
                 if not found.jobs:
                     pipeline.after_round(tx, RUN)
 

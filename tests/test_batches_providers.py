@@ -35,7 +35,7 @@ from autointerp.judges.base import (
 )
 from autointerp.judges.batches import BatchItem, BatchProvider, Unanswered, Undecided, open_batches
 from autointerp.rubric import load
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 ANTHROPIC, OPENAI = MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna")
 SCHEMA: dict[str, Any] = {

@@ -13,7 +13,7 @@ import pytest
 from autointerp import rubric, score
 from autointerp.judges import open_judge
 from autointerp.judges.base import MarkedText, ScoreMaterial
-from autointerp.spec import Judge
+from autointerp.sections import Judge
 
 ROOT = Path(__file__).parents[1]
 

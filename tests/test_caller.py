@@ -25,7 +25,7 @@ from autointerp.ledger.budgets import Limits, NotRunning
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.records import Outcome
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 MODEL = "anthropic/claude-haiku-4-5"
 RUN = "run-0"

@@ -19,7 +19,7 @@ from autointerp.judges.base import MarkedText, Prompt, Reply, ScoreMaterial, Usa
 from autointerp.ledger import Ledger, runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 RULES = rubric.load("specificity")
 MATERIAL = ScoreMaterial("cats", MarkedText(("cat",), 0))

@@ -15,7 +15,8 @@ import zstandard
 from autointerp import demo, demo_text, packages
 from autointerp.errors import UsageError
 from autointerp.packages import Package, download, extract
-from autointerp.spec import Judge, load
+from autointerp.sections import Judge
+from autointerp.spec import load
 
 PO = """msgid ""
 msgstr ""

@@ -13,7 +13,7 @@ import peers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import UNIT, active_tokens, case, exemplar, flags, judged, labelled
+from scripted import FILLER, UNIT, active_tokens, case, exemplar, flags, judged, labelled
 
 from autointerp import rubric
 from autointerp.judges.base import TaskMaterial
@@ -128,30 +128,10 @@ def test_hostile_text_stays_in_its_fence() -> None:
 def test_the_embedded_judge_finds_planted_words() -> None:
     judge = EmbeddedJudge(rubric.load("specificity"))
     rng = random.Random(8)
-    filler = [
-        "the",
-        "morning",
-        "train",
-        "was",
-        "late",
-        "again",
-        "and",
-        "nobody",
-        "on",
-        "platform",
-        "could",
-        "say",
-        "why",
-        "it",
-        "had",
-        "stopped",
-        "far",
-        "from",
-    ]
     fruit = ["apples", "pears", "cherries", "plums", "oranges"]
 
     def window(number: int, word: str | None) -> Any:
-        tokens = [f" {w}" for w in rng.sample(filler, 14)]
+        tokens = [f" {w}" for w in rng.sample(FILLER, 14)]
         place = rng.randrange(14)
         return exemplar(
             number,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ import pytest
 from asked import Judge
 from click.testing import CliRunner
 from provider_server import ProviderServer
+from result_tables import judgement, judgement_table
 
+from autointerp import evidence
 from autointerp.cli import main
 from autointerp.judges.base import ScoreMaterial
+from autointerp.labelling.sheet import open_sheet
+from autointerp.ledger import Ledger, runs
 
 SPEC: dict[str, Any] = {"controls": {"repeated": 20, "repeats": 3}, "score": {"per_call": 4}}
+OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
 
 
 class Biased(Judge):
@@ -101,7 +108,40 @@ def test_a_wavering_judge_shows_in_its_repeats(truthful: dict[str, Any], world: 
     wavering = summary(world, results, Wavering(), score={"per_call": 1}, judge={"concurrency": 1})
     assert truthful["evidence"]["repeats"]["flip_rate"]["value"] == 0
     assert wavering["evidence"]["repeats"]["flip_rate"]["value"] > 0
-    assert truthful["repeats"]["flip_rate"] == 0 < wavering["repeats"]["flip_rate"]
+
+
+def test_labels_given_since_count_once_the_run_rests(
+    truthful: dict[str, Any], world: planted.World, results: Path
+) -> None:
+    run_id, ledger = truthful["run_id"], Ledger.in_folder(results)
+    sheet = open_sheet(ledger, results, run_id, "ada", 20)
+    sheet.set({item.number: 3 for item in sheet.items})
+
+    def people(state: str) -> Any:
+        with ledger.write() as tx:
+            runs.set_state(tx, run_id, state)
+        assert CliRunner().invoke(main, ["report", run_id, "--results", str(results)]).exit_code == 0
+        return json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))["evidence"]["people"]
+
+    assert people("running") is None
+    assert people("done")["n"] == 20
+
+
+def test_repeats_of_known_disagreements() -> None:
+    table = judgement_table(
+        [judgement("feature-0", 1, s, repeat=r) for r, s in enumerate([1, 1, 3])]  # 2 of 3 pairs differ, var 4/3
+        + [judgement("feature-0", 1, s, item=1, repeat=r) for r, s in enumerate([2, 2, None])]
+        + [judgement("feature-0", 1, 0, item=2)]
+    )
+    found = evidence.repeats(table, OPTIONS)
+    assert found is not None
+    assert (found["n"], found["flip_rate"]["value"]) == (2, pytest.approx(1 / 3))
+    assert found["within_sd"]["value"] == pytest.approx(math.sqrt(2 / 3))
+
+
+def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
+    table = judgement_table([judgement("feature-0", 1, 3), judgement("feature-0", 1, 0, arm="shuffled")])
+    assert evidence.repeats(table, OPTIONS) is None
 
 
 def test_a_judge_that_tells_nothing_apart_gets_no_headline(

@@ -13,7 +13,7 @@ import peers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import UNIT, active_tokens, case, exemplar, flags, judged, labelled
+from scripted import FILLER, UNIT, active_tokens, case, exemplar, flags, judged, labelled
 
 from autointerp import rubric
 from autointerp.judges.base import MarkedText
@@ -138,29 +138,9 @@ def test_neighbouring_marks_share_one_pair_and_none_can_be_forged() -> None:
 
 def test_the_embedded_judge_tells_planted_words_from_others() -> None:
     judge, rng = EmbeddedJudge(rubric.load("specificity")), random.Random(8)
-    filler = [
-        "the",
-        "morning",
-        "train",
-        "was",
-        "late",
-        "again",
-        "and",
-        "nobody",
-        "on",
-        "platform",
-        "could",
-        "say",
-        "why",
-        "it",
-        "had",
-        "stopped",
-        "far",
-        "from",
-    ]
 
     def window(number: int) -> Any:
-        tokens, place = [f" {w}" for w in rng.sample(filler, 14)], rng.randrange(14)
+        tokens, place = [f" {w}" for w in rng.sample(FILLER, 14)], rng.randrange(14)
         tokens[place] = rng.choice([" apples", " pears", " cherries"])
         return exemplar(number, tokens, {place: 3.0}, place)
 

@@ -36,7 +36,7 @@ from autointerp.judges.caching import least_tokens
 from autointerp.judges.compatible import read_completion
 from autointerp.judges.openai import least_effort, read_response
 from autointerp.judges.waits import retry_after
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "openai-compatible/qwen")
 KEY = "sk-test-12345678"

@@ -24,7 +24,7 @@ from autointerp.judge_plan import Plan
 from autointerp.judges import retry
 from autointerp.prompts import show
 from autointerp.records import Outcome
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5-mini", "openai-compatible/small")
 SET = graded.load()

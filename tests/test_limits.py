@@ -15,7 +15,7 @@ from autointerp.judges.limits import Aborted, Admission, Held, LocalLimiter, Set
 from autointerp.judges.outcomes import Failure, outcome_of
 from autointerp.judges.waits import rate_limits
 from autointerp.judges.window import FIRST_CONCURRENCY, SECOND, WINDOW_S, Ceilings, RateLimits, Window
-from autointerp.spec import Judge
+from autointerp.sections import Judge
 
 MINUTE = round(WINDOW_S * SECOND)
 OK = Settled("ok")

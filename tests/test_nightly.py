@@ -35,7 +35,8 @@ from autointerp.nightly.morning import describe, finish_night
 from autointerp.nightly.night import plan_night, preview, run_night
 from autointerp.progress import Progress
 from autointerp.report import index
-from autointerp.spec import Judge, Spec
+from autointerp.sections import Judge
+from autointerp.spec import Spec
 
 MODEL = runs_.MODELS[0]
 Tensors = dict[str, torch.Tensor]

@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.judges import prices
 from autointerp.judges.base import Usage
-from autointerp.spec import Judge
+from autointerp.sections import Judge
 
 
 @pytest.mark.parametrize(

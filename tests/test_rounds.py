@@ -186,8 +186,8 @@ def test_adaptive_rounds_are_taken_up_again(
     first, second = Judge(stops_after=len(straight[1].groups) - 10 if at == "question" else None), Judge()
     with monkeypatch.context() as patch:
         if at == "plan":
-            noted = pipeline.planned
-            patch.setattr(pipeline, "planned", lambda *of: noted(*of) if of[2] < 1 else stop())
+            noted = pipeline.end_planning
+            patch.setattr(pipeline, "end_planning", lambda *of: noted(*of) if of[2] < 1 else stop())
         with pytest.raises(KeyboardInterrupt):
             asked.carry(run, ledger, first)
     assert first.items
@@ -236,7 +236,7 @@ def test_answers_that_failed_are_counted(world: planted.World, results: Path) ->
     failed = sum(answer.outcome is Outcome.PARSE_FAILURE for answer in answers)
     assert 0 < failed < len(answers) == judge.tasks["detection"]
     [found] = runs_.summary(run.folder)["scorers"]
-    assert found["unscored"] == {"parse_failure": failed} == evaluations.unscored_of(ledger, run)["detection"]
+    assert found["unscored"] == {"parse_failure": failed} == evaluations.of_run(ledger, run).unscored["detection"]
     assert found["n_unscored"] > 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import peers
 import pytest
-from scripted import Says, active_tokens, case, judged, labelled
+from scripted import FILLER, Says, active_tokens, case, judged, labelled
 
 from autointerp import rubric
 from autointerp.judges.base import TaskMaterial
@@ -135,28 +135,7 @@ def test_tokens_stand_one_a_line_and_cannot_break_out_of_it() -> None:
 
 def test_the_embedded_judge_foresees_planted_words() -> None:
     judge, unit = EmbeddedJudge(rubric.load("specificity")), case(40, 10, seed=9, most=1)
-    filler = [
-        "the",
-        "morning",
-        "train",
-        "was",
-        "late",
-        "again",
-        "and",
-        "nobody",
-        "on",
-        "platform",
-        "could",
-        "say",
-        "why",
-        "it",
-        "had",
-        "stopped",
-        "far",
-        "from",
-        "here",
-        "so",
-    ]
+    filler = [*FILLER, "here", "so"]
     rng = random.Random(9)
 
     def spoken(e: Any) -> Any:

@@ -66,7 +66,7 @@ def test_no_figure_depends_on_the_order_of_rows(drawn: list[dict], random) -> No
     def figures(table) -> str:
         bins = stats.bin_table(table, UNITS, bins=BINS, grades=[0, 1, 2, 3], **OPTIONS)
         paired = stats.mean_estimate(stats.paired_differences(table, Arm.SHUFFLED), **OPTIONS)
-        return repr((stats.unit_scores(table, UNITS).to_dict(), bins, paired, stats.repeat_noise(table)))
+        return repr((stats.unit_scores(table, UNITS).to_dict(), bins, paired))
 
     assert figures(judgement_table(drawn)) == figures(judgement_table(shuffled))
 
@@ -229,20 +229,6 @@ def test_contrast_with_the_base_rate_is_of_the_arms_means() -> None:
         [judgement("feature-0", 1, 1), judgement("feature-0", 2, 3), judgement("feature-0", 0, 1, arm="base_rate")]
     )
     assert stats.paired_differences(table, Arm.BASE_RATE).to_dict() == {"feature-0": 1.0}
-
-
-def test_repeat_noise_of_known_disagreements() -> None:
-    table = judgement_table(
-        [judgement("feature-0", 1, s, repeat=r) for r, s in enumerate([1, 1, 3])]  # 2 of 3 pairs differ, var 4/3
-        + [judgement("feature-0", 1, s, item=1, repeat=r) for r, s in enumerate([2, 2, None])]
-        + [judgement("feature-0", 1, 0, item=2)]
-    )
-    assert stats.repeat_noise(table) == pytest.approx((2, 1 / 3, math.sqrt(2 / 3)))
-
-
-def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
-    table = judgement_table([judgement("feature-0", 1, 3), judgement("feature-0", 1, 0, arm="shuffled")])
-    assert stats.repeat_noise(table) is None
 
 
 @given(

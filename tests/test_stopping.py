@@ -10,7 +10,7 @@ from simulations import worlds
 from simulations.simulate_stopping import PAIRS, run_cover, unit_cover
 
 from autointerp import stats, stopping
-from autointerp.spec import Adaptive
+from autointerp.sections import Adaptive
 
 OPTIONS = {"bins": 5, "confidence": 0.95}
 

@@ -192,7 +192,7 @@ def test_a_run_without_any_judgement_is_still_a_summary() -> None:
     units = unit_table(IDS, status=["dead"] * 12, density=[0.0] * 12, explanation=[None] * 12, bin_events=[None] * 12)
     result = summary_of(units, judgement_table([]), exemplars=exemplar_table().iloc[:0])
     assert "0 of 6 features have a score" in result["headline"]["withheld"]
-    assert (result["unscored_share"], result["repeats"], result["unscored"]) == (0.0, None, {})
+    assert (result["unscored_share"], result["unscored"]) == (0.0, {})
     assert result["density"] == {"feature": None, "neuron": None, "ratio": None}
 
 

@@ -30,8 +30,8 @@ from autointerp.ledger import Ledger, budgets, calls, runs, verdicts, workers
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import Run
 from autointerp.records import Explanation
+from autointerp.sections import Judge as JudgeSettings
 from autointerp.settings import Settings
-from autointerp.spec import Judge as JudgeSettings
 from autointerp.spec import Spec
 from workers.leases import Leases
 

@@ -118,7 +118,7 @@ def _plan(context: Context, run_id: str, job: Job) -> None:
     run = context.run(run_id)
     found = pipeline.plan_round(context.ledger, run, job.place)
     with context.ledger.write() as tx:
-        pipeline.planned(tx, run_id, job.place, found)
+        pipeline.end_planning(tx, run_id, job.place, found)
         if not found.jobs:
             pipeline.after_round(tx, run_id)
         what = "scoring begun" if job.place == 0 else f"round {job.place + 1}"

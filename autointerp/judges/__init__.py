@@ -9,7 +9,7 @@ from autointerp.errors import UsageError
 if TYPE_CHECKING:
     from autointerp.judges.base import Judge
     from autointerp.rubric import Rubric
-    from autointerp.spec import Judge as JudgeSettings
+    from autointerp.sections import Judge as JudgeSettings
     from autointerp.spec import Spec
 
 __all__ = ["check_asking", "facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]

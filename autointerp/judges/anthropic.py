@@ -15,7 +15,7 @@ from autointerp.errors import UsageError
 from autointerp.judges import http, outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, Prompt, Reply, Usage
 from autointerp.judges.waits import rate_limits
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 PROVIDER = "anthropic"
 KEY = "ANTHROPIC_API_KEY"

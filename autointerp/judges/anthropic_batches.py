@@ -28,7 +28,7 @@ from autointerp.judges.batches import (
     unbilled,
     undecided_until,
 )
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 _PAGE = 1000
 _OVER = "ended"

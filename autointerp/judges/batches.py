@@ -28,7 +28,7 @@ from autointerp.judges import outcomes, provider_of
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
 
 if TYPE_CHECKING:
-    from autointerp.spec import Judge as JudgeSettings
+    from autointerp.sections import Judge as JudgeSettings
 
 PROVIDERS = ("anthropic", "openai")
 """Providers that have a batch API."""

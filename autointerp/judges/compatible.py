@@ -17,7 +17,7 @@ from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, P
 from autointerp.judges.openai import read_usage
 from autointerp.judges.openai_client import OpenAIClient
 from autointerp.judges.waits import rate_limits
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 PROVIDER = "openai-compatible"
 KEY = "OPENAI_COMPATIBLE_API_KEY"

@@ -10,7 +10,7 @@ from autointerp.judges import anthropic, openai, prices, provider_of
 from autointerp.judges.base import MayRetry, MustStop, MustWait
 from autointerp.judges.batches import Answer
 from autointerp.judges.outcomes import Failure, outcome_of
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 
 def retires(settings: JudgeSettings) -> date | None:

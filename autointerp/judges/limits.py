@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from autointerp.judges.base import JudgeError, MayRetry, MustWait, Reply, Usage
 from autointerp.judges.window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict, Window
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 __all__ = ["Aborted", "Admission", "Held", "Limiter", "LocalLimiter", "Settled", "ceilings_of", "limiter_key"]
 

@@ -20,7 +20,7 @@ from autointerp.judges import http, outcomes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
 from autointerp.judges.openai_client import OpenAIClient
 from autointerp.judges.waits import rate_limits
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 PROVIDER = "openai"
 KEY = "OPENAI_API_KEY"

@@ -29,7 +29,7 @@ from autointerp.judges.batches import (
 )
 from autointerp.judges.openai import PROVIDER, open_client, read_response, request_of
 from autointerp.judges.openai_client import failure_of
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 
 ENDPOINT = "/v1/responses"
 KEY_NAME = "autointerp_batch"

@@ -26,7 +26,7 @@ from autointerp.judges.limits import SLOT_S, Admission, QueuedLimiter, ceilings_
 from autointerp.judges.window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict
 
 if TYPE_CHECKING:
-    from autointerp.spec import Judge as JudgeSettings
+    from autointerp.sections import Judge as JudgeSettings
 
 Recent = Callable[[], Sequence[tuple[float, int, int]]]
 """The calls of the last minute: age in seconds, input and output tokens."""

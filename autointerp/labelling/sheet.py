@@ -20,12 +20,13 @@ from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
 from autointerp.ledger import Ledger, labels, runs, verdicts
 from autointerp.ledger.labels import Label, Sampled
+from autointerp.records import COMPARED
 from autointerp.report.visible import visible
 from autointerp.spec import content_hash
 from autointerp.status import no_such_run
 
 ITEMS = 100
-KINDS = ("feature", "neuron", "planted")
+KINDS = (*COMPARED, "planted")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from autointerp.ledger import Ledger, calls, runs
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
 from autointerp.rubric import Rubric
-from autointerp.spec import Judge as JudgeSettings
+from autointerp.sections import Judge as JudgeSettings
 from autointerp.spec import Spec
 
 PROMPT_TOKENS = {"explain": 1500, "score": 1100}

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from autointerp import sections
 from autointerp import spec as spec_
 from autointerp.errors import UsageError
 from autointerp.judges import provider_of
 from autointerp.nightly.sources import Candidate
-from autointerp.spec import Section, Spec
+from autointerp.sections import Section
+from autointerp.spec import Spec
 from autointerp.specfile import read_toml, resolve_paths, wrong_key
 
 HAVE_BATCHES = ("anthropic", "openai")
@@ -100,7 +102,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Nightly:
 
 def _in_batches(judge: Any) -> Any:
     """A judge's table with the batch transport, where the provider has one and nothing else is said."""
-    if not isinstance(judge, dict) or "transport" in judge or "transport" not in spec_.Judge.model_fields:
+    if not isinstance(judge, dict) or "transport" in judge or "transport" not in sections.Judge.model_fields:
         return judge
     # A server of one's own in the provider's place need not speak its batch protocol.
     batches = provider_of(str(judge.get("model", ""))) in HAVE_BATCHES and not judge.get("base_url")

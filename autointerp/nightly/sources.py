@@ -19,7 +19,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from autointerp.errors import UsageError
 from autointerp.nightly.lineage import lineage_of
-from autointerp.spec import Section, content_hash, known_format
+from autointerp.sections import Section, known_format
+from autointerp.spec import content_hash
 from autointerp.specfile import wrong_key
 from sae.hookpoints import PATTERN
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from autointerp.records import COMPARED
 from autointerp.report import svg, words
 from autointerp.report.words import Summary
 
-KINDS = ("feature", "neuron")
 _AXIS = "activation, as a share of the unit's maximum"
 
 
@@ -43,7 +43,7 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
         _legend(summary, 20, 74),
     ]
     for row, shares in enumerate((False, True)):
-        for column, kind in enumerate(KINDS):
+        for column, kind in enumerate(COMPARED):
             body = _panel(summary, kind, shares, panel_width, panel_height)
             x, y = 16 + column * (panel_width + 24), top + row * (panel_height + 12)
             parts.append(svg.tag("g", body, transform=f"translate({x:.0f} {y:.0f})"))
@@ -75,14 +75,14 @@ def curve_figure(summary: Summary, *, width: float) -> str:
     parts.append(_x_axis(x, height - bottom))
     parts.append(svg.text((left + width - right) / 2, height - bottom + 32, _AXIS, text_anchor="middle"))
     labels = _floor(summary, parts, x, y)
-    for kind, shift in zip(KINDS, (-3.0, 3.0), strict=True):
+    for kind, shift in zip(COMPARED, (-3.0, 3.0), strict=True):
         drawn = [row for row in bins_of(summary, kind) if row["mean"] is not None]
         parts.append(_curve(drawn, kind, x, y, shift))
         if drawn:
             labels.append((y(drawn[-1]["mean"]), f"{kind}s", "strong"))
     parts.extend(svg.text(width - right + 8, at + 4, name, class_=style) for at, name, style in _apart(labels))
     if roomy:
-        for kind, at in zip(KINDS, (height - 32, height - 14), strict=True):
+        for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
             parts.append(_events_row(summary, kind, x, left, at))
     label = f"Mean grade by activation bin with intervals, features and neurons; {words.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)

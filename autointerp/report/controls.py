@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from autointerp.report import charts, svg, words
+from autointerp.records import COMPARED
+from autointerp.report import svg, words
 from autointerp.report.words import Summary
 
 
@@ -36,7 +37,7 @@ def controls_figure(summary: Summary, *, width: float) -> str:
     for place, (arm, name) in enumerate(words.ARMS.items()):
         middle = top + step * (place + 0.5) + (0 if roomy else 8)
         parts.append(_arm_label(name, arm, left, middle, roomy))
-        for kind, shift in zip(charts.KINDS, (-8.0, 8.0), strict=True):
+        for kind, shift in zip(COMPARED, (-8.0, 8.0), strict=True):
             parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
             if roomy:
                 parts.append(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autointerp.records import COMPARED
 from autointerp.report import svg, words
 from autointerp.report.tabular import Table
 from autointerp.report.words import Summary, count, estimate, number
 
-KINDS = ("feature", "neuron", "planted")
+KINDS = (*COMPARED, "planted")
 
 
 def scorers_figure(summary: Summary, *, width: float) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import UsageError
+from autointerp.records import COMPARED
 
 Row = dict[str, Any]
 
@@ -24,7 +25,6 @@ _EXEMPLAR_COLUMNS = ["exemplar_id", "activation_fraction", "bin", "mark", "token
 _JUDGEMENT_COLUMNS = [
     *("exemplar_id", "unit_id", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
 ]
-_COMPARED = ("feature", "neuron")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read(folder: Path) -> Results:
     units: list[Row] = []
     known: list[Row] = []
     for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS):
-        (units if unit["kind"] in _COMPARED else known).append(unit)
+        (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     wanted = {row["exemplar_id"] for row in judged}
     exemplars = {row["exemplar_id"]: row for row in _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, wanted)}

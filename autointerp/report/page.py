@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from autointerp.records import COMPARED
 from autointerp.report import charts, controls, evaluated, judging, studied, tabular, units, words
 from autointerp.report.inputs import Results
 from autointerp.report.visible import island, visible
@@ -88,7 +89,7 @@ def _hash(text: str) -> str:
 def _charts(summary: words.Summary) -> dict[str, str]:
     drawn = {
         f"{kind}_{'shares' if shares else 'counts'}": charts.bins_panel(summary, kind, shares=shares)
-        for kind in charts.KINDS
+        for kind in COMPARED
         for shares in (False, True)
     }
     for size, width in (("wide", _WIDE), ("narrow", _NARROW)):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autointerp.records import COMPARED
 from autointerp.report import charts, words
 from autointerp.report.words import Summary, count, estimate, number, percent
 
@@ -23,7 +24,7 @@ def bins(summary: Summary) -> Table:
     """What the two plots and the curve show, a row a kind and bin."""
     grades = words.grades_of(summary)
     rows = []
-    for kind in charts.KINDS:
+    for kind in COMPARED:
         of_kind = charts.bins_of(summary, kind)
         events = sum(row["events"] for row in of_kind)
         for row in of_kind:
@@ -76,7 +77,7 @@ def controls(summary: Summary) -> Table:
     """Mean grade in each arm, for each kind, with denominators."""
     rows = []
     for arm, name in words.ARMS.items():
-        for kind in charts.KINDS:
+        for kind in COMPARED:
             cell = (summary["controls"].get(arm) or {}).get(kind) or {}
             shown = estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
             rows.append((name, f"{kind}s", shown, count(cell.get("n")), count(cell.get("n_unscored"))))
@@ -89,7 +90,7 @@ def denominators(summary: Summary) -> Table:
     columns = ("sampled", "dead", "barely_active", "unexplained", "unscored", "scored")
     rows = tuple(
         (f"{kind}s", *(count((summary["denominator"].get(kind) or {}).get(column)) for column in columns))
-        for kind in charts.KINDS
+        for kind in COMPARED
     )
     return Table(_caption("Units", summary), ("kind", *(c.replace("_", " ") for c in columns)), rows)
 
@@ -124,11 +125,6 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         at_most = summary.get("lost_usd_at_most")
         more = f", at most {words.dollars(at_most)} more" if at_most is not None else ""
         pairs.append(("lost replies", count(summary["lost_calls"]) + more))
-    repeats = summary.get("repeats")
-    if repeats:
-        flips, spread = percent(repeats["flip_rate"]), number(repeats["within_sd"])
-        noise = f"{flips} of repeated gradings differ, standard deviation {spread} (n = {count(repeats['n'])})"
-        pairs.append(("judge's noise", noise))
     return pairs
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autointerp import plan
+from autointerp.explain import text_of
 from autointerp.ledger.jobs import Job
-from autointerp.records import Answered, Explanation, Outcome, Unit
+from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
 from autointerp.scorers.base import Case, Question, Scorer, Scores
 from autointerp.spec import content_hash
 
@@ -31,8 +34,12 @@ class Cases:
     def units(self, scorer: Scorer) -> Iterator[Unit]:
         """The units that a scorer can evaluate: the subject knows nothing of planted ones."""
         for unit in self.run.units.values():
-            within = unit.kind in ("feature", "neuron") or (unit.kind == plan.PLANTED and "run" not in scorer.steps)
-            if within and unit.status == "alive" and (not scorer.needs_explanation or self._text(unit.unit_id)):
+            within = unit.kind in COMPARED or (unit.kind == plan.PLANTED and "run" not in scorer.steps)
+            if (
+                within
+                and unit.status == "alive"
+                and (not scorer.needs_explanation or text_of(self._said, unit.unit_id))
+            ):
                 yield unit
 
     def of(self, unit_id: str) -> Case:
@@ -41,7 +48,7 @@ class Cases:
         seed = int(content_hash([self.run.spec.units.seed, unit_id])[:8], 16)
         return Case(
             unit=unit,
-            explanation=self._text(unit_id),
+            explanation=text_of(self._said, unit_id),
             active=tuple(plan.judged_of(mine)),
             quiet=tuple(e for e in mine if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
@@ -58,19 +65,15 @@ class Cases:
             steps.append([found.get(number) for number in range(max(found) + 1)])
         return steps
 
-    def _text(self, unit_id: str) -> str:
-        found = self._said.get(unit_id)
-        return found.text if found and found.outcome is Outcome.SCORED else ""
-
     def _others(self, unit: Unit, seed: int) -> Iterator[tuple[Any, ...]]:
-        """Judged windows of units of its kind: those of the nearest decoder directions first, then any, in a seeded order."""
-        alike = [
-            u.unit_id for u in self.run.units.values() if u.kind == unit.kind and u.status == "alive" and u != unit
-        ]
-        near = [unit_id for unit_id in self.run.neighbours.get(unit.unit_id, ()) if unit_id in alike]
-        rest = sorted(set(alike) - set(near), key=lambda unit_id: content_hash([seed, unit_id]))
-        for unit_id in (near + rest)[:OTHERS]:
-            yield tuple(plan.judged_of(self.run.exemplars[unit_id]))
+        """Judged windows of units of its kind: those of the nearest decoder directions first, then any, drawn by the seed."""
+        alive = self.run.alive[unit.kind]
+        near = [other for other in self.run.neighbours.get(unit.unit_id, ()) if self.run.units[other].status == "alive"]
+        # Enough that those which are near, or the unit itself, can be left out.
+        drawn = random.Random(seed).sample(alive, min(len(alive), OTHERS + len(near) + 1))
+        chosen = [other for other in dict.fromkeys([*near, *drawn]) if other != unit.unit_id]
+        for other in chosen[:OTHERS]:
+            yield tuple(plan.judged_of(self.run.exemplars[other]))
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
@@ -86,9 +89,11 @@ def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
 
 
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
-    """What a job asks."""
+    """What a job asks. The reply may be as long as the scorer needs, or longer where the spec allows: thinking counts."""
     asked = scorer.questions(cases.of(job.unit_id), job.step, cases.brought(scorer, job.unit_id)[: job.step])
-    return asked[job.repeat]
+    prompt, parse = asked[job.repeat]
+    most = max(prompt.max_tokens, cases.run.spec.judge.max_output_tokens)
+    return Question(replace(prompt, max_tokens=most), parse)
 
 
 def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from simulations import worlds
 
 from autointerp import stats, stopping
-from autointerp.spec import Adaptive
+from autointerp.sections import Adaptive
 
 
 class Stopped(NamedTuple):
