@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -16,7 +17,12 @@ for _name in [n for n in os.environ if n.startswith(("ANTHROPIC_", "OPENAI_")) o
     del os.environ[_name]
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Many processes share the cores: threads that wait for each other's turn would cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# Shells start background jobs deaf to Ctrl-C, and children inherit that: tests that press it would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples everywhere and no deadline: a busy machine must not fail a test.
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)

@@ -71,7 +71,8 @@ def place(page: playwright.Page) -> str:
 
 
 def number(page: playwright.Page) -> int:
-    return int(urlsplit(page.url).fragment)
+    # The page's own word: what Playwright knows of its address comes a moment later.
+    return int(str(page.evaluate("location.hash")).removeprefix("#"))
 
 
 def test_fifty_labels_in_one_sitting_with_a_reload_and_an_undo(page: playwright.Page, url: str, ledger: Ledger) -> None:

@@ -309,9 +309,7 @@ def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judge
     assert rows["sensitivity: sensitivity"][6] == words.NONE
 
 
-@pytest.mark.parametrize(
-    "lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants", "repeats")]
-)
+@pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
 def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[str, ...]) -> None:
     made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2, controls=2, knows="sharp")
     for key in lacks:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import ledger_worker
@@ -208,6 +210,21 @@ def test_a_call_that_comes_back_after_its_worker_was_buried_is_settled_once(cost
     with ledger.read() as tx:
         known = calls.answered(tx, "any other", "one")
         assert (known is not None and known["reply"] == "yes") == (cost is not None)
+
+
+def test_of_two_runs_that_need_the_same_harvest_one_reads_it(ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        for run_id in (RUN, "run-1"):
+            runs.set_state(tx, run_id, "running")
+
+    def begin_harvest(run_id: str) -> bool:
+        with ledger.write() as tx:
+            may = runs.begin_harvest(tx, run_id, "key")
+            time.sleep(0.1)  # the other looks while this is not written yet
+        return may
+
+    work: list[Callable[[], bool]] = [partial(begin_harvest, run_id) for run_id in (RUN, "run-1")]
+    assert sorted(at_once(work)) == [False, True]
 
 
 def test_burials_reservations_and_settlements_never_wait_for_each_other(ledger: Ledger) -> None:

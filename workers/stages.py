@@ -44,9 +44,10 @@ def _prepare(context: Context, run_id: str, job: Job) -> None:
     made = harvests.begin_harvest(inputs, context.artifacts)
     finished = harvests.finished_harvest(context.artifacts, made.key) is not None
     with context.ledger.write() as tx:
-        if not finished and runs.harvesting(tx, made.key, but=run_id):
+        if finished:
+            runs.set_harvest(tx, run_id, made.key)
+        elif not runs.begin_harvest(tx, run_id, made.key):
             raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
-        runs.set_harvest(tx, run_id, made.key)
         jobs.finish(tx, run_id, job.job_key)
         if finished:
             pipeline.begin(tx, run_id, "merge")

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import budgets
 from autointerp.ledger.schema import runs
-from autointerp.ledger.store import insert_new, now
+from autointerp.ledger.store import insert_new, now, one_at_a_time
 
 LIVE = ("queued", "running")
 Carrier = Literal["local", "fleet"]
@@ -57,10 +57,14 @@ def stop(connection: Connection, run_id: str, reason: str) -> bool:
     return connection.execute(sa.update(runs).where(mine).values(**values)).rowcount == 1
 
 
-def harvesting(connection: Connection, harvest_key: str, *, but: str) -> bool:
-    """Whether another live run of the fleet has begun this harvest, whose shards it will read."""
-    others = sa.and_(runs.c.harvest_key == harvest_key, runs.c.run_id != but, runs.c.carrier == "fleet")
-    return connection.execute(sa.select(sa.exists().where(others, runs.c.state == "running"))).scalar_one()
+def begin_harvest(connection: Connection, run_id: str, harvest_key: str) -> bool:
+    """Whether the run may read its harvest's shards: of the fleet's live runs that need the same, the first alone may."""
+    one_at_a_time(connection, f"harvest {harvest_key}")
+    others = sa.and_(runs.c.harvest_key == harvest_key, runs.c.run_id != run_id, runs.c.carrier == "fleet")
+    if connection.execute(sa.select(sa.exists().where(others, runs.c.state == "running"))).scalar_one():
+        return False
+    set_harvest(connection, run_id, harvest_key)
+    return True
 
 
 def get(connection: Connection, run_id: str) -> RowMapping | None:

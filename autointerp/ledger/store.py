@@ -131,6 +131,12 @@ def insert_or_nothing(dialect: str, table: Table) -> Any:
     return (postgresql if dialect == "postgresql" else sqlite).insert(table).on_conflict_do_nothing()
 
 
+def one_at_a_time(connection: Connection, name: str) -> None:
+    """Wait until no other transaction that took this name is open. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
 def now(connection: Connection) -> float:
     """Seconds since the epoch by the clock that all workers share: the database server's, or this host's."""
     if connection.dialect.name == "postgresql":
