@@ -64,7 +64,7 @@ def demo() -> tuple[Subject, Corpus]:
 
 
 def gpt2(
-    precision: str = "float32", layers: int = 6, width: int = 512, n_tokens: int = 400_000, context: int = 256
+    precision: str = "float32", layers: int = 6, width: int = 512, n_tokens: int = 1_100_000, context: int = 256
 ) -> tuple[Subject, Corpus]:
     """A random GPT-2 on tokens drawn by Zipf's law, packed into contexts."""
     from tokenizers import Tokenizer, models
