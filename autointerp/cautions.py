@@ -146,7 +146,7 @@ def _quiet(exemplars: pd.DataFrame) -> Iterator[str]:
     active = sum(bool(len(a)) and max(a) > 0 for a in windows)
     if active > QUIET_SHARE * len(windows):
         yield (
-            f"In {active} of {len(windows)} base-rate windows the unit is silent at the marked token but active elsewhere:"
+            f"In {active / len(windows):.0%} of the silent windows the unit is active elsewhere than at the marked token:"
             " there the explanation may rightly fit, and the base rate is overstated."
         )
 

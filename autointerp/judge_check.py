@@ -83,7 +83,9 @@ def carry(plan: Plan, results: Path, progress: Progress) -> Checked:
         stack.callback(judge.close)
         asked = questions(plan)
         run_id = _register(ledger, plan, judge)
-        progress.note(forecast(ledger, run_id, plan, judge, asked))
+        left = unanswered(ledger, run_id, judge, asked)
+        progress.note(forecast(plan, judge, asked, left))
+        progress.tell(TOLD, len(asked) - len(left), len(asked))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
         try:
@@ -102,13 +104,17 @@ def carry(plan: Plan, results: Path, progress: Progress) -> Checked:
         return Checked(plan, judge.name, judge.is_llm, given[True], given[False], totals)
 
 
-def forecast(ledger: Ledger, run_id: str, plan: Plan, judge: Judge, asked: Sequence[Question]) -> str:
-    """What is left to ask and about what it costs, in a line."""
+def unanswered(ledger: Ledger, run_id: str, judge: Judge, asked: Sequence[Question]) -> list[Question]:
+    """The questions that the ledger has no answer to."""
+    with ledger.read() as tx:
+        return [q for q in asked if calls.answered(tx, run_id, call_key(judge, q.prompt, 0)) is None]
+
+
+def forecast(plan: Plan, judge: Judge, asked: Sequence[Question], left: Sequence[Question]) -> str:
+    """What is `left` to ask and about what it costs, in a line."""
     what = f"{len(plan.items)} items of {plan.graded.name} {plan.graded.version}"
     if not judge.is_llm:
         return f"{what}: {len(asked)} questions to {judge.name}, which is not an LLM: no calls, no cost"
-    with ledger.read() as tx:
-        left = [q for q in asked if calls.answered(tx, run_id, call_key(judge, q.prompt, 0)) is None]
     if not left:
         return f"{what}: all {len(asked)} questions to {judge.name} are answered already"
     tokens = _input_tokens(judge, [question.prompt for question in left])
@@ -141,7 +147,6 @@ def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
 
 def _ask_all(caller: Caller, asked: Sequence[Question], progress: Progress) -> list[Answers]:
     """All answers in the order of the questions, asked on the caller's threads. Raises what stops it."""
-    progress.tell(TOLD, 0, len(asked))
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=STAGE)
     futures = [pool.submit(_ask, caller, number, question) for number, question in enumerate(asked)]
     waiting = set(futures)

@@ -44,7 +44,8 @@ class Progress:
         self._plain = not quiet and not self.console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._shown = self._printed = 0.0
-        self._started: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
+        """When each phase was first told of, and how much was done by then: a run that goes on has not done that now."""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -59,13 +60,14 @@ class Progress:
         """Show that `done` of `total` are behind us; a total of 0 means that it is not known."""
         spent = f"${spent_usd:.4f}" if spent_usd else ""
         count = f"{done:,} of {total:,}" if total else ""
-        if phase not in self._tasks:
+        new = phase not in self._tasks
+        if new:
             self._tasks[phase] = self._bars.add_task(phase, total=total or None, spent=spent, count=count)
-            self._started[phase] = time.monotonic()
+            self._begun[phase] = time.monotonic(), done
         finished = bool(total) and done >= total
         self._bars.update(self._tasks[phase], completed=done, total=total or None, spent=spent, count=count)
         self._shown = time.monotonic()
-        if self._plain and (done == 0 or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
+        if self._plain and (new or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
             self._printed = self._shown
             self.console.print(self._line(phase, count, done, total, spent))
 
@@ -78,10 +80,11 @@ class Progress:
         self._bars.console.print(text, markup=False, soft_wrap=True)
 
     def _line(self, phase: str, count: str, done: int, total: int, spent: str) -> str:
-        elapsed = time.monotonic() - self._started[phase]
-        parts = [phase, count, f"{elapsed:.0f} s" if done else "", spent]
-        if 0 < done < total:
-            parts.append(f"about {elapsed / done * (total - done):.0f} s left")
+        at, before = self._begun[phase]
+        elapsed = time.monotonic() - at
+        parts = [phase, count, f"{elapsed:.0f} s" if done > before else "", spent]
+        if before < done < total:
+            parts.append(f"about {elapsed / (done - before) * (total - done):.0f} s left")
         return "  ".join(part for part in parts if part)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from autointerp.progress import Progress
@@ -19,6 +21,20 @@ def test_plain_lines_name_the_phase_the_count_and_the_cost(capfd: pytest.Capture
     assert "2,000 of 2,000" in lines[-2]
     assert "$0.2500" in lines[-2]
     assert lines[-1] == "[not markup] a note"
+
+
+def test_the_time_left_rests_on_what_was_done_since(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr("autointerp.progress.time.monotonic", lambda: float(next(clock)))
+    with Progress() as progress:
+        progress.tell("score", 900, 1000)
+        progress.tell("score", 950, 1000)
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "score  900 of 1,000"
+    elapsed, left = (int(number) for number in re.findall(r"(\d+) s", second))
+    assert left == elapsed
 
 
 def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
