@@ -49,7 +49,7 @@ def run_cover(
 def test_intervals_of_units_cover_after_stopping(name: str, bins: int, target: float) -> None:
     found, used = unit_cover(PAIRS[name], target, units=200, bins=bins, runs=10)
     print(f"\nunits of {name}, {bins} bins, to ±{target}: {found}; {used:.1f} exemplars a bin")
-    assert all(0.93 <= share <= 0.975 for share in found.values())
+    assert all(0.93 <= share <= 0.97 for share in found.values())
 
 
 @pytest.mark.parametrize("name", PAIRS)
