@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -28,11 +27,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The same examples everywhere and no deadline: a busy machine must not fail a test.
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mix the files that wait for servers with those that reckon: side by side they leave no core idle."""
-    items.sort(key=lambda item: zlib.crc32(item.path.name.encode()))
 
 
 @pytest.fixture(scope="session", autouse=True)

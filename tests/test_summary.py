@@ -289,7 +289,7 @@ def test_mismatched_density_is_a_caution(density: float, said: str | None) -> No
 def test_quiet_windows_that_are_not_silent_are_a_caution(active: int, warned: bool) -> None:
     units, judgements = planted(seed=6)
     exemplars = exemplar_table([[0.0, 0.5]] * active + [[0.0, 0.0]] * (10 - active))
-    found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "base-rate windows" in c]
+    found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "silent windows" in c]
     assert bool(found) == warned
     assert not warned or found[0].startswith("In 2 of 10 base-rate windows")
 
