@@ -291,7 +291,7 @@ def test_quiet_windows_that_are_not_silent_are_a_caution(active: int, warned: bo
     exemplars = exemplar_table([[0.0, 0.5]] * active + [[0.0, 0.0]] * (10 - active))
     found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "silent windows" in c]
     assert bool(found) == warned
-    assert not warned or found[0].startswith("In 2 of 10 base-rate windows")
+    assert not warned or found[0].startswith("In 20% of the silent windows")
 
 
 def test_summary_is_the_same_for_the_same_seed_whatever_the_order_of_rows() -> None:
