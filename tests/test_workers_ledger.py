@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,6 +46,13 @@ def ledger(url: str) -> Iterator[Ledger]:
         nights.begin(tx, NIGHT, 1000.0)
     yield ledger
     ledger.close()
+
+
+def test_of_several_processes_that_open_a_new_ledger_one_makes_its_tables(url: str) -> None:
+    command = [sys.executable, "-c", "import sys; from autointerp.ledger import Ledger; Ledger.open(sys.argv[1])", url]
+    opening = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [process.communicate(timeout=120)[1] for process in opening] == [""] * 6
+    assert [process.returncode for process in opening] == [0] * 6
 
 
 def state(ledger: Ledger, job_key: str) -> tuple[str, str, int]:

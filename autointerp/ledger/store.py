@@ -199,6 +199,7 @@ def _migrate(engine: sa.Engine) -> None:
         )
     # Of several processes that come here at once the first migrates, and the others find nothing left to do.
     with engine.connect().execution_options(write=True) as connection, connection.begin():
+        one_at_a_time(connection, "schema")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
