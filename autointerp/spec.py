@@ -1,7 +1,7 @@
 """The spec: what to evaluate, with what, and how. Read from TOML and checked before anything is loaded or spent.
 
-Fields that `sections` marks as settings decide how a run is carried out (concurrency, device, budget), not what it finds: they are left out
-of the spec's hash, so changing one resumes the same run. Every other field is part of the hash.
+Fields that `sections` marks as settings decide how a run is carried out (concurrency, device, budget), not what it finds: they
+are left out of the spec's hash, so changing one resumes the same run. Every other field is part of the hash.
 """
 
 from __future__ import annotations

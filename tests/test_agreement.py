@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -139,6 +140,8 @@ def test_repeats_are_the_icc_of_the_analysis_of_variance() -> None:
     assert (found.n, found.per_item) == (40, 3.0)
     between, within = 3 * grades.mean(1).var(ddof=1), grades.var(1, ddof=1).mean()
     assert found.within_sd.value == pytest.approx(math.sqrt(within))
+    differ = [a != b for row in grades for a, b in itertools.combinations(row, 2)]
+    assert found.flip_rate.value == pytest.approx(np.mean(differ))
     assert found.icc_single.value == pytest.approx((between - within) / (between + 2 * within))
     assert found.icc_mean.value == pytest.approx(1 - within / between)
     assert found.icc_single.why == "no interval: fewer than 3 units"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_tables import BINS, judgement, judgement_table, planted, unit_table
 
-from autointerp import stats
+from autointerp import evidence, stats
 from autointerp.records import Arm
 
 OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
@@ -66,7 +66,7 @@ def test_no_figure_depends_on_the_order_of_rows(drawn: list[dict], random) -> No
     def figures(table) -> str:
         bins = stats.bin_table(table, UNITS, bins=BINS, grades=[0, 1, 2, 3], **OPTIONS)
         paired = stats.mean_estimate(stats.paired_differences(table, Arm.SHUFFLED), **OPTIONS)
-        return repr((stats.unit_scores(table, UNITS).to_dict(), bins, paired))
+        return repr((stats.unit_scores(table, UNITS).to_dict(), bins, paired, evidence.repeats(table, OPTIONS)))
 
     assert figures(judgement_table(drawn)) == figures(judgement_table(shuffled))
 
