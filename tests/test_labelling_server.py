@@ -173,7 +173,7 @@ def test_a_ledger_that_cannot_be_written_is_said_and_tried_again(url: str, sheet
 def test_the_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
     ledger = labelled.make(tmp_path)
     order = [item.number for item in labelled.sheet(ledger, tmp_path, n=ITEMS).items]
-    command = [sys.executable, "-m", "autointerp", "label", RUN, "--results", str(tmp_path), "--rater", "anna"]
+    command = [sys.executable, "-m", "autointerp", "label", RUN, "--results", str(tmp_path), "--rater", "sitter"]
     addresses = []
     for sitting in (1, 2):
         process = subprocess.Popen([*command, "--no-open"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -183,14 +183,14 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said, complaints = process.communicate(timeout=60)
         assert process.returncode == 0
-        assert f"anna has graded {sitting} of 50 items" in said
+        assert f"sitter has graded {sitting} of 50 items" in said
         assert len(complaints.splitlines()) == 1
     # The same place with another token: a page that waits there can be opened anew.
     first, second = map(urlsplit, addresses)
     assert first.netloc == second.netloc
     assert first.hostname == "127.0.0.1"
     assert first.path != second.path
-    assert scores(ledger) == {order[1]: 3, order[2]: 3}
+    assert scores(ledger, "sitter") == {order[1]: 3, order[2]: 3}
     ledger.close()
 
 

@@ -182,8 +182,11 @@ def settings(pages: Pages) -> uvicorn.Config:
 
 
 def _listen(sheet: Sheet, port: int | None) -> socket.socket:
-    """A socket at `port` or, without one, at the usual port of this run and rater: a page that waits there finds the server again."""
-    usual = 20_000 + int(content_hash(["port", sheet.run_id, sheet.rater])[:8], 16) % 20_000
+    """A socket at `port` or, without one, at the usual port of this run and rater: a page that waits there finds the server again.
+
+    Usual ports lie below those that systems give to outgoing connections (from 32,768 on Linux), which would take them by chance.
+    """
+    usual = 20_000 + int(content_hash(["port", sheet.run_id, sheet.rater])[:8], 16) % 12_000
     for tried in (usual, 0) if port is None else (port,):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
