@@ -6,6 +6,7 @@ each strength, and what stands at places that it is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,6 +52,10 @@ class Block(Protocol):
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         """Activations (n, width), bfloat16, at the `length` columns from `first` on, then zeros."""
+
+
+MakeBlock = Callable[[], Block]
+"""Computes a block, once and wherever it is taken in: blocks of one batch share no unit, so threads may work on several at once."""
 
 
 class Dense:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -54,19 +55,24 @@ class BottomK:
         self.admits = torch.full((units * len(k),), HIGHEST, dtype=torch.int32, device=device)
         """Highest priority that may still enter each group; a row above it cannot be among the lowest k."""
         self._group_of = group_of
+        self._adding = threading.Lock()
         self._pending: list[Rows] = []
         self._n_pending = 0
         self._windows = torch.zeros((0, window), dtype=torch.bfloat16, device=device)
         self._free = torch.zeros(0, dtype=torch.int32, device=device)
 
-    def add(self, rows: Rows, windows: Tensor) -> bool:
-        """Take in rows whose slots are those of `windows`. Returns whether they were sorted in, and `admits` renewed."""
-        slots = self._claim(len(windows))
-        self._windows.index_copy_(0, slots.long(), windows)
-        if len(slots):
-            rows = rows._replace(slot=torch.where(rows.slot < 0, -1, slots[rows.slot.clamp(min=0).long()]))
-        self._pending.append(rows)
-        self._n_pending += len(rows.token)
+    def add(self, rows: Rows, windows: Tensor) -> None:
+        """Take in rows whose slots are those of `windows`. Several threads may."""
+        with self._adding:
+            slots = self._claim(len(windows))
+            self._windows.index_copy_(0, slots.long(), windows)
+            if len(slots):
+                rows = rows._replace(slot=torch.where(rows.slot < 0, -1, slots[rows.slot.clamp(min=0).long()]))
+            self._pending.append(rows)
+            self._n_pending += len(rows.token)
+
+    def settle(self) -> bool:
+        """Sort in what is pending if it is much. Returns whether it was, and `admits` renewed."""
         if self._n_pending <= max(_PENDING, len(self.rows.token) // 2):
             return False
         self.compact()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from sae.activations import Block, Dense, Sparse
+from sae.activations import Dense, MakeBlock, Sparse
 from sae.dictionary import Dictionary
 
 _DENSE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
@@ -56,27 +57,29 @@ class FeatureEncoder:
             floor = torch.zeros_like(self._b_enc) if rows.threshold is None else rows.threshold
             self._floor = floor * rows.decoder_norm
 
-    def blocks(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+    def blocks(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
         """Activations at the tokens of x (N, d_in), of which `counted` (N,) are those that may be sampled."""
         if not len(self._units):
             return
         x = self._dictionary.prepare(x).float()
         yield from self._selected(x, counted) if self._selects else self._rows(x, counted)
 
-    def _rows(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+    def _rows(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
         size = _rows_a_block(x)
         for start in range(0, len(self._units), size):
-            part = slice(start, start + size)
-            z = torch.addmm(self._b_enc[part].unsqueeze(1), self._W_enc[part], x.T)
-            yield Dense(self._units[part], z, self._floor[part], counted)
+            yield partial(self._dense, slice(start, start + size), x, counted)
 
-    def _selected(self, x: Tensor, counted: Tensor) -> Iterator[Block]:
+    def _dense(self, part: slice, x: Tensor, counted: Tensor) -> Dense:
+        z = torch.addmm(self._b_enc[part].unsqueeze(1), self._W_enc[part], x.T)
+        return Dense(self._units[part], z, self._floor[part], counted)
+
+    def _selected(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
         keys, values = self._active(x)
         edges = torch.arange(0, len(self._units) + _SPARSE_UNITS, _SPARSE_UNITS, device=x.device)
         cuts = torch.searchsorted(keys, edges * len(x)).tolist()
         for start, low, high in zip(edges.tolist(), cuts, cuts[1:], strict=False):
             units = self._units[start : start + _SPARSE_UNITS]
-            yield Sparse(units, keys[low:high] - start * len(x), values[low:high], counted)
+            yield partial(Sparse, units, keys[low:high] - start * len(x), values[low:high], counted)
 
     def _active(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Active events of the chosen features: `position in units * N + column`, ascending, and activation."""
@@ -147,16 +150,18 @@ class NeuronEncoder:
         self._neurons = chosen[order].to(device)
         self._signs = torch.tensor(signs)[order].to(device)
 
-    def blocks(self, m: Tensor, counted: Tensor) -> Iterator[Block]:
+    def blocks(self, m: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
         """Activations at the tokens of m (N, n_mlp), of which `counted` (N,) are those that may be sampled."""
         size = _rows_a_block(m)
         for start in range(0, len(self._units), size):
-            part = slice(start, start + size)
-            # Both signs of a neuron stand side by side, so that its column is read once.
-            distinct, row = torch.unique_consecutive(self._neurons[part], return_inverse=True)
-            values = m.index_select(1, distinct).T.contiguous().index_select(0, row)
-            values *= self._signs[part].unsqueeze(1)
-            yield Dense(self._units[part], values, torch.zeros(len(row), device=m.device), counted)
+            yield partial(self._dense, slice(start, start + size), m, counted)
+
+    def _dense(self, part: slice, m: Tensor, counted: Tensor) -> Dense:
+        # Both signs of a neuron stand side by side, so that its column is read once.
+        distinct, row = torch.unique_consecutive(self._neurons[part], return_inverse=True)
+        values = m.index_select(1, distinct).T.contiguous().index_select(0, row)
+        values *= self._signs[part].unsqueeze(1)
+        return Dense(self._units[part], values, torch.zeros(len(row), device=m.device), counted)
 
 
 def _rows_a_block(x: Tensor) -> int:

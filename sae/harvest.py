@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.activations import Block
+from sae.activations import MakeBlock
 from sae.encoder import FeatureEncoder, NeuronEncoder
 from sae.errors import SaeError
 from sae.sketch import Batch, Quota, Sketch
+from sae.threads import Each, side_by_side
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus
@@ -128,7 +129,7 @@ class UnitReader:
     def _numbers(self, units: list[int]) -> Tensor:
         return torch.tensor(units, dtype=torch.int64, device=self.subject.device)
 
-    def blocks(self, values: Mapping[str, Tensor], counted: Tensor) -> Iterator[Block]:
+    def blocks(self, values: Mapping[str, Tensor], counted: Tensor) -> Iterator[MakeBlock]:
         """Activations of all units, in blocks, given the values (N, width) of N tokens at each of `hook_points`."""
         for name, encoder in self._encoders:
             yield from encoder.blocks(values[name], counted)
@@ -178,14 +179,15 @@ def read_shard(
     if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
         raise ValueError("readings of one pass share a subject and batch_tokens")
     hook_points = sorted(set().union(*(r.reader.hook_points for r in readings)))
-    done = 0
-    for rows in shard:
-        for batch in batches(corpus, rows, readings[0].plan.batch_tokens):
-            values, text = run_contexts(readings[0].reader.subject, corpus, batch, hook_points)
-            _read_batch(readings, corpus, batch, values, text)
-            done += int(corpus.contexts["length"][batch].sum())
-            if progress:
-                progress(done)
+    subject, done = readings[0].reader.subject, 0
+    with side_by_side(subject.device) as each:
+        for rows in shard:
+            for batch in batches(corpus, rows, readings[0].plan.batch_tokens):
+                values, text = run_contexts(subject, corpus, batch, hook_points)
+                _read_batch(readings, corpus, batch, values, text, each)
+                done += int(corpus.contexts["length"][batch].sum())
+                if progress:
+                    progress(done)
 
 
 def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
@@ -201,7 +203,12 @@ def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.
 
 @torch.inference_mode()
 def _read_batch(
-    readings: Sequence[Reading], corpus: Corpus, rows: np.ndarray, values: Mapping[str, Tensor], text: Tensor
+    readings: Sequence[Reading],
+    corpus: Corpus,
+    rows: np.ndarray,
+    values: Mapping[str, Tensor],
+    text: Tensor,
+    each: Each,
 ) -> None:
     device = text.device
     info = corpus.contexts[rows]
@@ -214,7 +221,7 @@ def _read_batch(
         norms = values[reading.reader.hook_point].norm(dim=1)
         check_finite(norms[text], reading.reader.hook_point)
         counted = text & (norms <= reading.limit) & (column >= reading.plan.skip_positions)
-        reading.sketch.update(Batch(counted, length, *where), reading.reader.blocks(values, counted))
+        reading.sketch.update(Batch(counted, length, *where), reading.reader.blocks(values, counted), each)
 
 
 @torch.inference_mode()

@@ -155,7 +155,8 @@ def _read_batch(
     column = torch.cat([torch.arange(int(n), device=norms.device) for n in corpus.contexts["length"][rows]])
     counted = text & (norms <= norm_limit) & (column >= skip_positions)
     found = torch.zeros(len(reader.units), len(counted), device=norms.device)
-    for block in reader.blocks(values, counted):
+    for make in reader.blocks(values, counted):
+        block = make()
         found[block.units] = _whole(block.at, len(block.units), len(counted), norms.device)
     found *= counted
     return found.cpu().numpy(), counted.cpu().numpy()

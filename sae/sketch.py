@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.activations import CELLS, Block, Events, expand, where
+from sae.activations import CELLS, Block, Events, MakeBlock, expand, where
 from sae.bottomk import HIGHEST, LOWEST, BottomK, Rows, hopeful, leading, lowest
+from sae.threads import Each, one_by_one
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
@@ -88,12 +89,15 @@ class Sketch:
         self._aim_events()
         self._aim_tops()
 
-    def update(self, batch: Batch, blocks: Iterable[Block]) -> None:
-        """Take in one batch: all units once, in any blocks. Contexts must not be given twice."""
+    def update(self, batch: Batch, blocks: Iterable[MakeBlock], each: Each = one_by_one) -> None:
+        """Take in one batch: all units once, in any blocks, `each` of them by itself. Contexts must not be given twice."""
         places = _Places(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
-        for block in blocks:
-            self._take_in(block, places)
+        each(lambda make: self._take_in(make(), places), blocks)
+        if self.events.settle():
+            self._aim_events()
+        if self.tops.settle():
+            self._aim_tops()
 
     @property
     def counts(self) -> Tensor:
@@ -144,6 +148,7 @@ class Sketch:
         self._aim_tops()
 
     def _take_in(self, block: Block, places: _Places) -> None:
+        """Reads and writes nothing of units outside the block, but for the samples' lists of what waits."""
         units = block.units
         self._raise_scale(units, block.maxima())
         block.tally(self.histogram, torch.exp2(10.0 - self.exponent[units]))
@@ -194,8 +199,7 @@ class Sketch:
             may = may[hopeful(within[may], priority[may], k, latest)]
         events, head, group, priority = events.take(may), head[may], group[may], priority[may]
         keep = lowest(group, priority, places.ordinal.index_select(0, events.column), self.events.k)
-        if self._add(self.events, block, places, events.take(keep), head[keep], priority[keep]):
-            self._aim_events()
+        self._add(self.events, block, places, events.take(keep), head[keep], priority[keep])
 
     def _take_tops(self, block: Block, places: _Places, active: Events) -> None:
         """The strongest event of each context, its first where several are alike."""
@@ -209,13 +213,12 @@ class Sketch:
         rank = -active.value.view(torch.int32)
         head = 2 * block.units.index_select(0, active.unit) + places.side.index_select(0, active.column)
         may = where(rank <= self.tops.admits.index_select(0, head))
-        if self._add(self.tops, block, places, active.take(may), head[may], rank[may]):
-            self._aim_tops()
+        self._add(self.tops, block, places, active.take(may), head[may], rank[may])
 
     def _add(
         self, kept: BottomK, block: Block, places: _Places, events: Events, head: Tensor, priority: Tensor
-    ) -> bool:
-        """Keep events with their windows. Returns whether thresholds were renewed."""
+    ) -> None:
+        """Keep events with their windows."""
         column = events.column
         first, length = places.first.index_select(0, column), places.inside.index_select(0, column)
         windows = block.windows(events.unit, first, length, self.window)
@@ -230,7 +233,7 @@ class Sketch:
             length=length.to(torch.int16),
             slot=slot,
         )
-        return kept.add(rows, windows.index_select(0, where(heard)))
+        kept.add(rows, windows.index_select(0, where(heard)))
 
     def _lane(self, unit: Tensor, activation: Tensor) -> Tensor:
         return (activation * torch.exp2(6.0 - self.exponent).index_select(0, unit)).ceil_().long()

@@ -98,8 +98,8 @@ def _holding_feature(subject: Subject, dictionary: Dictionary, feature: int) -> 
     def moved(x: Tensor, values: Tensor) -> Tensor:
         """How far the output at `writes` moves, (B, T, d_out), for x (B, T, d_in) at `reads`."""
         everywhere = torch.arange(x.shape[0] * x.shape[1], device=x.device)
-        (block,) = encoder.blocks(x.flatten(0, 1), torch.ones_like(everywhere, dtype=torch.bool))
-        active = block.at(torch.zeros_like(everywhere), everywhere).view(*x.shape[:2], 1)
+        (make,) = encoder.blocks(x.flatten(0, 1), torch.ones_like(everywhere, dtype=torch.bool))
+        active = make().at(torch.zeros_like(everywhere), everywhere).view(*x.shape[:2], 1)
         written = (values.to(x.device).view(-1, 1, 1) - active) * direction
         return alone.complete(written, x) - alone.complete(torch.zeros_like(written), x)
 

@@ -47,6 +47,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """torch on three threads, however many cores there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium for Playwright's `executable_path`. Skips where there is none."""

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from sae import encoder
-from sae.activations import Block
+from sae.activations import MakeBlock
 from sae.corpus import CONTEXT, Corpus
 from sae.dictionary import Dictionary
 from sae.encoder import FeatureEncoder, NeuronEncoder
@@ -62,10 +62,10 @@ def dictionary(activation: str, *, hook_point: str = "resid_post.1", seed: int =
     )
 
 
-def table(blocks: Iterator[Block], n_units: int, counted: torch.Tensor) -> torch.Tensor:
+def table(blocks: Iterator[MakeBlock], n_units: int, counted: torch.Tensor) -> torch.Tensor:
     """Activations (n_units, N) that blocks give where tokens are counted, and 0 elsewhere."""
     found = torch.full((n_units, len(counted)), torch.nan)
-    for block in blocks:
+    for block in (make() for make in blocks):
         unit, column = torch.cartesian_prod(torch.arange(len(block.units)), counted.nonzero().squeeze(1)).T
         at = torch.zeros(len(block.units), len(counted))
         at[unit, column] = block.at(unit, column)
@@ -139,7 +139,7 @@ def test_windows_show_tokens_that_are_not_counted_too(activation: str) -> None:
     sae, x = dictionary(activation), torch.randn(N, D, generator=torch.Generator().manual_seed(0))
     counted = torch.arange(N) % 3 > 0
     expected = sae.activations(x).T
-    for block in FeatureEncoder(sae, range(D_SAE), torch.arange(D_SAE)).blocks(x, counted):
+    for block in (make() for make in FeatureEncoder(sae, range(D_SAE), torch.arange(D_SAE)).blocks(x, counted)):
         unit = torch.arange(len(block.units)).repeat(2)
         first = torch.tensor([20, N - 4]).repeat_interleave(len(block.units))
         length = torch.tensor([8, 4]).repeat_interleave(len(block.units))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae.activations import Block, Dense, Sparse
+from sae import bottomk
+from sae.activations import Dense, MakeBlock, Sparse
 from sae.bottomk import HIGHEST, LOWEST, hopeful, lowest
 from sae.exemplars import SketchReader
 from sae.sketch import EXPLAIN, INTERVALS, JUDGE, Batch, Quota, Sketch, _hash32, _mix
+from sae.threads import Each, one_by_one, side_by_side
 
 T, WINDOW = 24, 8
 QUOTA = Quota(explain=3, judge=4, quiet=6, top=5)
@@ -36,16 +40,16 @@ class Contexts:
         return cls(np.array([(i, 0, i * T, T) for i in range(n)], dtype=kind))
 
 
-def blocks(activations: torch.Tensor, counted: torch.Tensor, kind: str, size: int) -> Iterator[Block]:
+def blocks(activations: torch.Tensor, counted: torch.Tensor, kind: str, size: int) -> Iterator[MakeBlock]:
     values = activations.reshape(-1, activations.shape[2]).T.contiguous()
     for start in range(0, len(values), size):
         part = values[start : start + size].clone()
         units = torch.arange(start, start + len(part))
         if kind == "dense":
-            yield Dense(units, part, torch.zeros(len(part)), counted)
+            yield partial(Dense, units, part, torch.zeros(len(part)), counted)
         else:
             keys = part.flatten().nonzero().squeeze(1)
-            yield Sparse(units, keys, part.flatten()[keys], counted)
+            yield partial(Sparse, units, keys, part.flatten()[keys], counted)
 
 
 def sketch_of(
@@ -56,6 +60,7 @@ def sketch_of(
     quota: Quota = QUOTA,
     kind: str = "dense",
     size: int = 3,
+    each: Each = one_by_one,
 ) -> Sketch:
     sketch = Sketch([f"feature-{u}" for u in range(activations.shape[2])], quota, window=WINDOW, seed=seed)
     for rows in order:
@@ -63,7 +68,7 @@ def sketch_of(
         counted[:, SILENT] = False
         where = torch.tensor(rows)
         batch = Batch(counted.flatten(), torch.full((len(rows),), T), where, torch.zeros_like(where), where * T)
-        sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size))
+        sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), each)
     return sketch
 
 
@@ -166,6 +171,20 @@ def test_shards_merged_in_any_order_give_the_same_sketch(seed: int, n: int, data
         restored.restore(shard.state())
         merged.merge(restored)
     same(whole, merged)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_threads_that_share_a_batch_give_the_same_sketch(
+    kind: str, monkeypatch: pytest.MonkeyPatch, three_threads: None
+) -> None:
+    """While samples are sorted in often, and scales grow."""
+    monkeypatch.setattr(bottomk, "_PENDING", 100)
+    activations = torch.cat([random_activations(seed, 60) * 2**seed for seed in range(12)], dim=2)
+    order = [list(range(start, start + 6)) for start in range(0, 60, 6)]
+    alone = sketch_of(activations, order, kind=kind, size=2)
+    with side_by_side(torch.device("cpu")) as each:
+        together = sketch_of(activations, order, kind=kind, size=2, each=each)
+    same(alone, together)
 
 
 def test_maximum_counts_and_tops_are_exact() -> None:
