@@ -47,7 +47,7 @@ def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for module, name, value in [
         (tending, "POLL_FROM_S", 0.05),
         (tending, "RETRY_S", 0.05),
-        (batching, "WAIT_S", 0.05),
+        (batching, "WAIT_S", 0.5),
         (local, "BATCH_LOOK_S", 0.02),
         (local, "open_batches", partial(open_batches, settle_s=0.0)),
     ]:
