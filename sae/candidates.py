@@ -12,7 +12,7 @@ import torch
 
 from sae.corpus import Corpus
 from sae.harvest import UnitKey
-from sae.sketch import EXPLAIN, sides
+from sae.places import EXPLAIN, sides
 
 MOST_CONTEXTS = 4096
 """Contexts of the explaining side, drawn by the seed, among which those to read are chosen."""

@@ -15,7 +15,8 @@ import pandas as pd
 
 from sae.activations import CELLS
 from sae.bottomk import Rows as Kept
-from sae.sketch import EXPLAIN, INTERVALS, JUDGE, LANES, Sketch
+from sae.places import EXPLAIN, JUDGE
+from sae.sketch import INTERVALS, LANES, Sketch
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus

@@ -23,7 +23,8 @@ from torch import Tensor
 from sae.activations import MakeBlock
 from sae.encoder import FeatureEncoder, NeuronEncoder
 from sae.errors import SaeError
-from sae.sketch import Batch, Quota, Sketch
+from sae.places import Batch
+from sae.sketch import Quota, Sketch
 from sae.threads import Each, side_by_side
 
 if TYPE_CHECKING:

@@ -15,10 +15,8 @@ Documents are split by hash into an explaining and a judging side before anythin
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,22 +24,17 @@ from torch import Tensor
 
 from sae.activations import CELLS, Block, Events, MakeBlock, expand, where
 from sae.bottomk import HIGHEST, LOWEST, BottomK, Rows, hopeful, leading, lowest
+from sae.places import TURN, Batch, Places, hash32
 from sae.threads import Each, one_by_one
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
 LANES = INTERVALS + 1
 """Lane 0 holds events of activation zero, lanes 1..INTERVALS the fine intervals, for each side."""
-EXPLAIN, JUDGE = 0, 1
-"""The two sides that documents are split into."""
 _CROWDED = 4
 """Events a lane, on average, above which it pays to leave most of them out before the rest are sorted."""
 _FAINTEST = -100
 """Exponent of a unit that was never active; its reciprocal still fits in float32."""
-_TURN = 1 << 32
-"""Hashes on the ring."""
-_SIDE = 4 * _TURN
-"""How far apart the two sides' rings are laid out, each twice in a row so that no range wraps around."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +45,6 @@ class Quota:
     judge: int
     quiet: int
     top: int
-
-
-class Batch(NamedTuple):
-    """Where N tokens stand, in C contexts one after another, without BOS and padding.
-
-    `counted` (N,); `length` (C,) tokens of a context; `document` (C,); `position` (C,) of its first token within the document;
-    `ordinal` (C,) of that token in the corpus.
-    """
-
-    counted: Tensor
-    length: Tensor
-    document: Tensor
-    position: Tensor
-    ordinal: Tensor
 
 
 class Sketch:
@@ -85,13 +64,13 @@ class Sketch:
         per_lane = [quota.quiet, *[quota.explain] * INTERVALS, quota.quiet, *[quota.judge] * INTERVALS]
         self.events = BottomK(per_lane, n, window, self._lane_group, device)
         self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.head.long(), device)
-        self._offset = torch.tensor([_hash32(f"{seed}/{u}") for u in unit_ids], dtype=torch.int32, device=device)
+        self._offset = torch.tensor([hash32(f"{seed}/{u}") for u in unit_ids], dtype=torch.int32, device=device)
         self._aim_events()
         self._aim_tops()
 
     def update(self, batch: Batch, blocks: Iterable[MakeBlock], each: Each = one_by_one) -> None:
         """Take in one batch: all units once, in any blocks, `each` of them by itself. Contexts must not be given twice."""
-        places = _Places(batch, self.seed, self.window)
+        places = Places(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
         each(lambda make: self._take_in(make(), places), blocks)
         if self.events.settle():
@@ -147,7 +126,7 @@ class Sketch:
         self._aim_events()
         self._aim_tops()
 
-    def _take_in(self, block: Block, places: _Places) -> None:
+    def _take_in(self, block: Block, places: Places) -> None:
         """Reads and writes nothing of units outside the block, but for the samples' lists of what waits."""
         units = block.units
         self._raise_scale(units, block.maxima())
@@ -159,13 +138,13 @@ class Sketch:
         self._take_events(block, places, Events(*(torch.cat(parts) for parts in zip(*chosen, strict=True))))
         self._take_tops(block, places, active)
 
-    def _early(self, block: Block, places: _Places, strong: Tensor) -> list[Events]:
+    def _early(self, block: Block, places: Places, strong: Tensor) -> list[Events]:
         """Silent and weak events early enough in their unit's ring to enter.
 
         While silent lanes are not full, their whole ring would do; its first part nearly always has silent events enough.
         """
         units = block.units
-        start = ((_TURN // 2 - self._offset[units].long()) % _TURN).unsqueeze(1) + places.origin
+        start = ((TURN // 2 - self._offset[units].long()) % TURN).unsqueeze(1) + places.origin
         first = torch.searchsorted(places.ring, start)
         weak = torch.searchsorted(places.ring, start + self._weak_reach[units], right=True)
         silent = torch.searchsorted(places.ring, start + self._silent_reach[units], right=True)
@@ -179,13 +158,13 @@ class Sketch:
             found.append(self._between(block, places, strong, near, torch.where(wanting, silent, near)))
         return found
 
-    def _between(self, block: Block, places: _Places, strong: Tensor, low: Tensor, high: Tensor) -> Events:
+    def _between(self, block: Block, places: Places, strong: Tensor, low: Tensor, high: Tensor) -> Events:
         head, place = expand(low.flatten(), high.flatten())
         unit, column = head >> 1, places.order.index_select(0, place)
         value = block.at(unit, column)
         return Events(unit, column, value).take(where(value <= strong.index_select(0, unit)))
 
-    def _take_events(self, block: Block, places: _Places, events: Events) -> None:
+    def _take_events(self, block: Block, places: Places, events: Events) -> None:
         unit = block.units.index_select(0, events.unit)
         head = 2 * unit + places.side.index_select(0, events.column)
         group = head * LANES + self._lane(unit, events.value)
@@ -201,7 +180,7 @@ class Sketch:
         keep = lowest(group, priority, places.ordinal.index_select(0, events.column), self.events.k)
         self._add(self.events, block, places, events.take(keep), head[keep], priority[keep])
 
-    def _take_tops(self, block: Block, places: _Places, active: Events) -> None:
+    def _take_tops(self, block: Block, places: Places, active: Events) -> None:
         """The strongest event of each context, its first where several are alike."""
         high = self._high.index_select(0, block.units)
         active = active.take(where(active.value > high.index_select(0, active.unit)))
@@ -215,9 +194,7 @@ class Sketch:
         may = where(rank <= self.tops.admits.index_select(0, head))
         self._add(self.tops, block, places, active.take(may), head[may], rank[may])
 
-    def _add(
-        self, kept: BottomK, block: Block, places: _Places, events: Events, head: Tensor, priority: Tensor
-    ) -> None:
+    def _add(self, kept: BottomK, block: Block, places: Places, events: Events, head: Tensor, priority: Tensor) -> None:
         """Keep events with their windows."""
         column = events.column
         first, length = places.first.index_select(0, column), places.inside.index_select(0, column)
@@ -252,7 +229,7 @@ class Sketch:
         latest = torch.cat([torch.full_like(admits[..., :1], LOWEST), admits[..., 1:].cummax(dim=2).values], dim=2)
         lanes = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
         above = lanes.sum(dim=1, keepdim=True) - torch.nn.functional.pad(lanes.cumsum(dim=1), (1, 0))
-        share = (latest.float() - LOWEST) / _TURN
+        share = (latest.float() - LOWEST) / TURN
         cut = (above + self.n_counted * share.amax(dim=1)).argmin(dim=1)
         self._strong = cut * torch.exp2(self.exponent - 6.0)
         reach = latest.gather(2, cut.view(n, 1, 1).expand(n, 2, 1)).squeeze(2).long() - LOWEST
@@ -286,64 +263,10 @@ class Sketch:
         admits[grown] = lanes.scatter_reduce_(2, target, admits[grown], "amin")
 
 
-class _Places:
-    """What the sketch needs to know of a batch's tokens, (N,) each unless said otherwise."""
-
-    def __init__(self, batch: Batch, seed: int, window: int) -> None:
-        self.batch, device = batch, batch.counted.device
-        n_tokens = len(batch.counted)
-        self.context = torch.arange(len(batch.length), device=device).repeat_interleave(batch.length)
-        begin = (batch.length.cumsum(0) - batch.length)[self.context]
-        column = torch.arange(n_tokens, device=device)
-        self.ordinal = batch.ordinal[self.context] + column - begin
-        self.side = sides(batch.document, seed)[self.context]
-        document = _mix(batch.document.to(torch.int32) ^ _hash32(f"{seed}/token"))[self.context]
-        self.token = _mix(document + (batch.position[self.context] + column - begin).to(torch.int32) * 0x1E3779B1)
-        length = batch.length[self.context]
-        # The mark's place in its window is a hash of the token alone, drawn alike for all units and arms.
-        place = _mix(self.token ^ _hash32("place")).long().remainder(window)
-        latest = begin + (length - window).clamp(min=0)
-        self.first = torch.minimum(torch.maximum(column - place, begin), latest)
-        self.inside = (begin + length - self.first).clamp(max=window)
-        self.origin = torch.tensor([0, _SIDE], device=device)
-        self.ring, self.order = self._ring()
-
-    def _ring(self) -> tuple[Tensor, Tensor]:
-        """The counted tokens' hashes, ascending, a side after the other and each side twice, and the tokens' columns."""
-        chosen = self.batch.counted.nonzero().squeeze(1)
-        chosen = chosen[self.ordinal[chosen].argsort(stable=True)]
-        hashes, order = (self.token[chosen].long() % _TURN).sort(stable=True)
-        chosen = chosen[order]
-        rings, columns = [], []
-        for side in (EXPLAIN, JUDGE):
-            mine = self.side[chosen] == side
-            ring = hashes[mine] + side * _SIDE
-            rings += [ring, ring + _TURN]
-            columns += [chosen[mine]] * 2
-        return torch.cat(rings), torch.cat(columns)
-
-
-def sides(document: Tensor, seed: int) -> Tensor:
-    """`EXPLAIN` or `JUDGE` for each document number."""
-    return ((_mix(document.to(torch.int32) ^ _hash32(f"{seed}/side")) >> 8) & 1).long()
-
-
 def _merged(parts: int, shift: Tensor) -> Tensor:
     """Which of the parts 0..`parts` each becomes when the scale grows by 2**shift (n, 1); 0 stays."""
     part = torch.arange(1, parts + 1, device=shift.device).expand(len(shift), -1)
     return torch.nn.functional.pad(((part - 1) >> shift) + 1, (1, 0))
-
-
-def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit integers that spreads every input bit over all output bits."""
-    x = x * -0x3D4D51CB
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * 0x2C1B3C6D
-    return x ^ ((x >> 13) & 0x7FFFF)
-
-
-def _hash32(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little", signed=True)
 
 
 def _np(tensor: Tensor) -> np.ndarray:

@@ -26,8 +26,8 @@ from sae.corpus import Corpus
 from sae.dictionary import Dictionary, load_dictionary
 from sae.directions import final_norm, logit_effects, nearest, nearest_within
 from sae.harvest import UnitKey, UnitReader
+from sae.places import EXPLAIN, sides
 from sae.probing import Seen, read_contexts
-from sae.sketch import EXPLAIN, sides
 from sae.subject import Subject, load_subject
 from sae.text import token_texts
 

@@ -17,7 +17,8 @@ from sae import bottomk
 from sae.activations import Dense, MakeBlock, Sparse
 from sae.bottomk import HIGHEST, LOWEST, hopeful, lowest
 from sae.exemplars import SketchReader
-from sae.sketch import EXPLAIN, INTERVALS, JUDGE, Batch, Quota, Sketch, _hash32, _mix
+from sae.places import EXPLAIN, JUDGE, Batch, hash32, mix
+from sae.sketch import INTERVALS, Quota, Sketch
 from sae.threads import Each, one_by_one, side_by_side
 
 T, WINDOW = 24, 8
@@ -97,13 +98,11 @@ def kept(sketch: Sketch) -> tuple[Kept, Kept]:
 def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
     """What the sketch is said to keep, event by event."""
     document = torch.arange(len(activations), dtype=torch.int32)
-    side = ((_mix(document ^ _hash32(f"{seed}/side")) >> 8) & 1).tolist()
-    token = _mix(
-        _mix(document ^ _hash32(f"{seed}/token")).unsqueeze(1) + torch.arange(T, dtype=torch.int32) * 0x1E3779B1
-    )
+    side = ((mix(document ^ hash32(f"{seed}/side")) >> 8) & 1).tolist()
+    token = mix(mix(document ^ hash32(f"{seed}/token")).unsqueeze(1) + torch.arange(T, dtype=torch.int32) * 0x1E3779B1)
     events, tops = set(), set()
     for unit in range(activations.shape[2]):
-        turned = (token + torch.tensor(_hash32(f"{seed}/feature-{unit}"), dtype=torch.int32)).tolist()
+        turned = (token + torch.tensor(hash32(f"{seed}/feature-{unit}"), dtype=torch.int32)).tolist()
         values = activations[..., unit].tolist()
         places = [(c, t) for c in range(len(activations)) for t in range(T) if t not in SILENT]
         largest = max(values[c][t] for c, t in places)
