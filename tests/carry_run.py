@@ -20,22 +20,27 @@ import torch  # noqa: F401
 import transformers  # noqa: F401
 from transformers import LlamaForCausalLM  # noqa: F401
 
-from autointerp import caller, cli, estimate, inputs, local, report, summary, tables  # noqa: F401
+from autointerp import batching, caller, cli, estimate, inputs, local, report, summary, tables, tending  # noqa: F401
 
 
-def start(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> ForkServerProcess:
-    """Start `autointerp ARGUMENTS`; the process's `exitcode` is the command's."""
+def start(
+    arguments: Sequence[str], environment: Mapping[str, str], output: Path, waits: Mapping[str, float] | None = None
+) -> ForkServerProcess:
+    """Start `autointerp ARGUMENTS`; the process's `exitcode` is the command's. `waits`: seconds by constant, such as `tending.RETRY_S`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["carry_run"])
-    process = context.Process(target=_main, args=(list(arguments), dict(environment), str(output)))
+    process = context.Process(target=_main, args=(list(arguments), dict(environment), str(output), dict(waits or {})))
     process.start()
     return process
 
 
-def _main(arguments: list[str], environment: dict[str, str], output: str) -> None:
+def _main(arguments: list[str], environment: dict[str, str], output: str, waits: dict[str, float]) -> None:
     os.environ.update(environment)
     with open(output, "a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    for name, seconds in waits.items():
+        module, _, constant = name.partition(".")
+        setattr(sys.modules[f"autointerp.{module}"], constant, seconds)
     sys.argv = ["autointerp", *arguments]
     cli.main(arguments)

@@ -173,13 +173,17 @@ def test_killed_after_handing_in_the_next_sitting_adopts_the_batch(
         spec = world.spec(**FEW, judge=runs_.judge(model, server, transport="batch"))
         (tmp_path / "spec.toml").write_text(spec.to_toml())
         command = ["run", str(tmp_path / "spec.toml"), "--results", str(tmp_path / "results"), "--quiet"]
+        start = partial(
+            carry_run.start, command, runs_.environment(tmp_path / "cache"), tmp_path / "output.txt",
+            {"tending.POLL_FROM_S": 0.2, "tending.RETRY_S": 0.5, "batching.WAIT_S": 0.5},
+        )  # fmt: skip
         for handed_in in (1, 2):
-            process = carry_run.start(command, runs_.environment(tmp_path / "cache"), tmp_path / "output.txt")
+            process = start()
             while process.is_alive() and len(server.batches) < handed_in:
                 time.sleep(0.002)
             process.kill()
             process.join()
-        process = carry_run.start(command, runs_.environment(tmp_path / "cache"), tmp_path / "output.txt")
+        process = start()
         process.join(120)
         assert process.exitcode == 0, (tmp_path / "output.txt").read_text()
         assert len(server.batches) == 2
