@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import planted_runs as runs_
 from services import PostgresServer, RedisServer, postgres_server, redis_server
-from zygote import Clock, Zygote
+from zygote import Clock, Zygote, shared
 
 from autointerp.errors import AutointerpError
 from autointerp.ledger import Ledger, events, jobs, runs
@@ -192,8 +192,7 @@ def running(folder: Path, *, app: str = "workers.app", forked: bool = False, **s
         }
         fleet = Fleet(folder, redis, postgres, environment, app)
         if forked:
-            fleet.zygote = Zygote(os.environ)
-            stack.callback(fleet.zygote.close)
+            fleet.zygote = shared()
         stack.callback(fleet.close)
         yield fleet
 

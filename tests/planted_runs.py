@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from autointerp.judges import prices
 from autointerp.ledger import Ledger
 from autointerp.pipeline import Run
 from autointerp.progress import Progress
+from sae.cache import cache_dir
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini", "openai-compatible/qwen")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_COMPATIBLE_API_KEY")
@@ -37,8 +39,19 @@ def judge(model: str, server: ProviderServer, **changes: Any) -> dict[str, Any]:
 
 
 def prepare(world: planted.World, results: Path, **sections: Mapping[str, Any]) -> tuple[Run, Ledger]:
+    """A run that is ready to be carried; a harvest that an earlier test of this process made is taken over."""
+    harvests = cache_dir() / "harvests-of-tests"
+    _copy(harvests, results / "artifacts")
     run = local.prepare(world.spec(**sections), results, Progress(quiet=True))
+    _copy(results / "artifacts", harvests)
     return run, Ledger.in_folder(results)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """The harvests of `source` into `target`, if they are not there."""
+    for harvest in source.glob("harvest-*/"):
+        if not (target / harvest.name).exists():
+            shutil.copytree(harvest, target / harvest.name)
 
 
 def carry(run: Run, ledger: Ledger, judges: local.Judges | None = None) -> dict[str, Any]:

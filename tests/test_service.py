@@ -53,7 +53,7 @@ def service(tmp_path: Path) -> Iterator[Fleet]:
 
 def test_a_batch_of_runs_ends_with_the_tables_of_one_process(world: planted.World, tmp_path: Path) -> None:
     """The commands of docker-compose.yml, two harvesting workers, and runs of several judges over one harvest in shards."""
-    with ProviderServer(think_apart) as server, fleet_.running(tmp_path / "fleet") as fleet:
+    with ProviderServer(think_apart) as server, fleet_.running(tmp_path / "fleet", forked=True) as fleet:
         start_as_composed(fleet)
         judges = [runs_.judge(runs_.MODELS[0], server), {"model": "embedded"}]
         specs = [FEW | {"judge": judge} for judge in judges]

@@ -86,7 +86,7 @@ def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch
             "spec": template,
         }
         (tmp_path / "nightly.toml").write_text(tomli_w.dumps(nightly))
-        with fleet_.running(tmp_path / "fleet", AUTOINTERP_NIGHTLY=tmp_path / "nightly.toml") as fleet:
+        with fleet_.running(tmp_path / "fleet", forked=True, AUTOINTERP_NIGHTLY=tmp_path / "nightly.toml") as fleet:
             for name, value in fleet.environment.items():
                 monkeypatch.setenv(name, value)
             age(watched)

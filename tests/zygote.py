@@ -6,6 +6,7 @@ reads, and only that; its monotonic clock goes on, as on a machine whose clock i
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import json
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,14 @@ class Zygote:
         self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+
+@cache
+def shared() -> Zygote:
+    """One for all tests of this process."""
+    made = Zygote({name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")})
+    atexit.register(made.close)
+    return made
 
 
 class Forked:
