@@ -28,8 +28,8 @@ def one_by_one(work: Callable[[Any], None], items: Iterable[Any]) -> None:
 def side_by_side(device: torch.device) -> Iterator[Each]:
     """An `Each` over as many threads as torch computes with on a CPU, in inference mode; `one_by_one` on any other device.
 
-    Fewer items than threads come one by one too, each on all cores. What a call raises, the `Each` raises, once those that had
-    begun are over.
+    Fewer items than threads come one by one too, each on all cores. What a call raises, the `Each` raises, and begins no more;
+    those that had begun are over when the `with` ends.
     """
     n = torch.get_num_threads() if device.type == "cpu" else 1
     if n == 1:
