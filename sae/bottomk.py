@@ -83,12 +83,12 @@ class BottomK:
         rows = Rows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
         self._pending, self._n_pending = [], 0
         order, group = ranked(self._group_of(rows), rows.priority, rows.token)
-        begin, end = runs(group)
-        k = self.k.index_select(0, group.index_select(0, begin))
-        full = where((end - begin >= k) & (k > 0))
+        found, size = torch.unique_consecutive(group, return_counts=True)
+        end, k = size.cumsum(0), self.k.index_select(0, found)
+        begin, full = end - size, where((size >= k) & (k > 0))
         last = (begin + k - 1).index_select(0, full)
         self.admits.fill_(HIGHEST).masked_fill_(self.k == 0, LOWEST)
-        self.admits[group.index_select(0, last)] = rows.priority.index_select(0, order.index_select(0, last))
+        self.admits[found.index_select(0, full)] = rows.priority.index_select(0, order.index_select(0, last))
         _, late = expand(torch.minimum(begin + k, end), end)
         dropped = rows.slot.index_select(0, order.index_select(0, late))
         self._free = torch.cat([self._free, dropped[dropped >= 0]])
@@ -134,14 +134,6 @@ def ranked(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tens
         rows = rows[token.index_select(0, rows).argsort(stable=True)]
         order[tied] = rows[key.index_select(0, rows).argsort(stable=True)]
     return order, ascending >> 32
-
-
-def runs(group: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each group's rows begin and end (exclusive), given the groups (n,) of rows that stand in the order of their groups."""
-    first = torch.ones(len(group), dtype=torch.bool, device=group.device)
-    first[1:] = group[1:] != group[:-1]
-    begin = where(first)
-    return begin, torch.cat([begin[1:], begin.new_full((min(1, len(group)),), len(group))])
 
 
 def leading(group: Tensor, k: Tensor | int) -> Tensor:

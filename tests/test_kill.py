@@ -24,7 +24,7 @@ from provider_server import ProviderServer, Script
 from autointerp.ledger import Ledger, calls, verdicts
 from autointerp.ledger.schema import calls as call_rows
 
-KILLS, CONCURRENCY = 12, 6
+KILLS, CONCURRENCY = 20, 6
 MODEL = runs_.MODELS[0]
 Start = Callable[[str, ProviderServer], ForkServerProcess]
 

@@ -79,18 +79,18 @@ def test_a_provider_finds_what_the_planted_judge_finds(
 
 
 def test_every_fault_ends_in_its_own_reason(world: planted.World, tmp_path: Path) -> None:
-    """1,000 judgements, a fifth of all attempts failing: nothing is lost, doubled or made up."""
+    """2,000 judgements, a fifth of all attempts failing: nothing is lost, doubled or made up."""
     faults = Faults(0.2, seed=4, kinds=(*PASSING, *FINAL, "slow"))
     model = runs_.MODELS[0]
     with ProviderServer(think, faults, slow_s=30.0) as server:
         settings = runs_.judge(model, server, timeout_s=4.0, concurrency=16)
         run, ledger = runs_.prepare(
-            world, tmp_path, score={"per_bin": 3}, controls={"shuffled": 4, "base_rate": 4}, judge=settings
+            world, tmp_path, score={"per_bin": 6}, controls={"shuffled": 8, "base_rate": 8}, judge=settings
         )
         summary = runs_.carry(run, ledger)
         books, bodies = list(server.books), list(server.bodies)
     judgements = runs_.tables(run.folder)["judgements"]
-    assert len(judgements) >= 1000
+    assert len(judgements) >= 2000
     assert set(faults.kinds) == {entry.fault for entry in books if entry.fault}
     assert not judgements.duplicated(["exemplar_id", "arm", "repeat", "unit_id"]).any()
     _matches_the_books(run, ledger, books, bodies)

@@ -1,4 +1,4 @@
-"""The service as its users start it: runs go through Redis, PostgreSQL and Celery's own command lines, and end as in one process."""
+"""The service: runs go through Redis, PostgreSQL and what Celery's command lines start, and end as in one process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def service(tmp_path: Path) -> Iterator[Fleet]:
 
 
 def test_a_batch_of_runs_ends_with_the_tables_of_one_process(world: planted.World, tmp_path: Path) -> None:
-    """The commands of docker-compose.yml, two harvesting workers, and runs of several judges over one harvest in shards."""
+    """The arguments of docker-compose.yml (`test_compose_service` has its very commands), two harvesting workers, and runs of several judges over one harvest in shards."""
     with ProviderServer(think_apart) as server, fleet_.running(tmp_path / "fleet", forked=True) as fleet:
         start_as_composed(fleet)
         judges = [runs_.judge(runs_.MODELS[0], server), {"model": "embedded"}]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("three_threads")
 def where_it_ran(each: Each, items: int) -> list[tuple[str, int, bool]]:
     """Of each item: the thread, the threads that torch computes with there, and whether in inference mode."""
     seen = []
-    together = threading.Barrier(min(items, 3)) if items >= 3 else None
+    together = threading.Barrier(3) if items >= 3 else None
 
     def work(number: int) -> None:
         if together and number < 3:
@@ -53,19 +53,22 @@ def test_threads_of_others_are_left_as_they_were() -> None:
     assert found == [torch.get_num_threads()] == [3]
 
 
-def test_what_goes_wrong_is_raised_after_those_that_had_begun() -> None:
-    ended = []
+def test_what_goes_wrong_is_raised_and_nothing_more_is_begun() -> None:
+    begun, ended, go = [], [], threading.Event()
 
     def work(number: int) -> None:
+        begun.append(number)
         if number == 1:
             raise ValueError("of the second")
-        torch.randn(300, 300).svd()
+        assert number == 0 or go.wait(60)
         ended.append(number)
 
-    with side_by_side(CPU) as each, pytest.raises(ValueError, match="of the second"):
-        each(work, range(100))
-    assert 0 in ended
-    assert len(ended) < 99
+    with side_by_side(CPU) as each:
+        with pytest.raises(ValueError, match="of the second"):
+            each(work, range(100))
+        go.set()
+    assert set(begun) <= set(range(5)), "three threads had no time for more"
+    assert sorted(ended) == sorted(set(begun) - {1}), "those that had begun are over"
 
 
 def test_without_a_cpu_or_a_second_core_nothing_is_started() -> None:

@@ -137,7 +137,7 @@ class Zygote:
 
 @cache
 def shared() -> Zygote:
-    """One for all tests of this process."""
+    """One for all tests of this process; what one of them set for its service stays with that."""
     made = Zygote({name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")})
     atexit.register(made.close)
     return made
