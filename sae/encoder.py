@@ -58,7 +58,7 @@ class FeatureEncoder:
             self._floor = floor * rows.decoder_norm
 
     def blocks(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
-        """Activations at the tokens of x (N, d_in), of which `counted` (N,) are those that may be sampled."""
+        """Blocks, yet to be computed, of activations at the tokens of x (N, d_in), of which `counted` (N,) are those that may be sampled."""
         if not len(self._units):
             return
         x = self._dictionary.prepare(x).float()
@@ -151,7 +151,7 @@ class NeuronEncoder:
         self._signs = torch.tensor(signs)[order].to(device)
 
     def blocks(self, m: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
-        """Activations at the tokens of m (N, n_mlp), of which `counted` (N,) are those that may be sampled."""
+        """Blocks, yet to be computed, of activations at the tokens of m (N, n_mlp), of which `counted` (N,) are those that may be sampled."""
         size = _rows_a_block(m)
         for start in range(0, len(self._units), size):
             yield partial(self._dense, slice(start, start + size), m, counted)

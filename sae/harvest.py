@@ -131,7 +131,7 @@ class UnitReader:
         return torch.tensor(units, dtype=torch.int64, device=self.subject.device)
 
     def blocks(self, values: Mapping[str, Tensor], counted: Tensor) -> Iterator[MakeBlock]:
-        """Activations of all units, in blocks, given the values (N, width) of N tokens at each of `hook_points`."""
+        """Activations of all units, in blocks yet to be computed, given the values (N, width) of N tokens at each of `hook_points`."""
         for name, encoder in self._encoders:
             yield from encoder.blocks(values[name], counted)
 
