@@ -18,7 +18,7 @@ import click
 from pydantic.fields import FieldInfo
 
 import sae
-from autointerp import sections, spec
+from autointerp.spec import sections, spec
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Written by `make docs` from the code: change it there. -->\n"
@@ -194,7 +194,7 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 
 def dictionaries_page() -> str:
     """docs/dictionaries.md: the formats, as their adapters describe themselves."""
-    from sae.formats import ADAPTERS
+    from sae.formats.load import ADAPTERS
 
     lines = ["| `format` | whose | files | checked |", "|---|---|---|---|"]
     for name, adapter in ADAPTERS.items():
@@ -225,7 +225,7 @@ def spec_page() -> str:
 
 def training_page() -> str:
     """docs/training.md: the fields of the trainer's configuration, read from its source so that torch need not be there."""
-    tree = ast.parse(Path(sae.__file__).with_name("train_config.py").read_text(encoding="utf-8"))
+    tree = ast.parse(Path(sae.__file__).parent.joinpath("training", "config.py").read_text(encoding="utf-8"))
     config = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainConfig")
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for field, docstring in itertools.pairwise(config.body):
@@ -238,7 +238,7 @@ def training_page() -> str:
 
 def cli_page() -> str:
     """docs/cli.md: the help of every command as the program prints it."""
-    from autointerp.cli import main
+    from autointerp.cli.main import main
 
     parts = [MARK + "# Command line\n\nWhat `--help` prints, command by command.\n"]
     parts += [f"## `{path}`\n\n```text\n{text}\n```\n" for path, text in _helps(main, "autointerp", None)]

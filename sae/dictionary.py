@@ -297,22 +297,3 @@ def _pieces(tensor: Tensor) -> Iterator[Tensor]:
     """A tensor's rows, as many at a time as are of moderate size."""
     width = tensor[0].numel() if tensor.ndim > 1 else 1
     yield from torch.split(tensor, max(1, _PIECE_ELEMENTS // max(1, width)))
-
-
-def load_dictionary(
-    path: str,
-    *,
-    format: str = "auto",
-    hook_point: str | None = None,
-    revision: str | None = None,
-    k: int | None = None,
-) -> Dictionary:
-    """Load a dictionary from a folder or file, or from the hub as `owner/name[/folder/inside][/file]`.
-
-    `format` is one of `sae.formats.ADAPTERS`, or "auto" to go by the files. `hook_point` overrides the dictionary's own. `k` is
-    the number of features active a token, for formats whose files do not say. Raises `DictionaryError`, always one line; nothing
-    in the files is ever executed.
-    """
-    from sae import formats
-
-    return formats.load(path, format=format, hook_point=hook_point, revision=revision, k=k)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["services"]
+pytest_plugins = ["support.services.servers"]
 
 # A test must neither spend somebody's money nor depend on what their machine has: taken away before any import can look.
 for _name in [n for n in os.environ if n.startswith(("ANTHROPIC_", "OPENAI_")) or n == "HF_TOKEN"]:
@@ -61,7 +61,7 @@ def three_threads() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium for Playwright's `executable_path`. Skips where there is none."""
-    from autointerp.doctor import find_browser
+    from autointerp.monitoring.doctor import find_browser
 
     found = find_browser()
     if found is None:

@@ -19,11 +19,11 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from autointerp import logs, security
 from autointerp.errors import AutointerpError
 from autointerp.settings import Settings
-from workers.beat import Every
-from workers.guard import GUARDED
+from workers import access, logs
+from workers.message_guard import GUARDED
+from workers.steady_beat import Every
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 RECONCILE_S = 5.0
@@ -59,7 +59,7 @@ def make_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         beat_schedule=schedule(settings),
-        beat_scheduler="workers.beat:SteadyScheduler",
+        beat_scheduler="workers.steady_beat:SteadyScheduler",
         timezone="UTC",
         **GUARDED,
     )
@@ -96,8 +96,8 @@ def _log(**_: Any) -> None:
 @worker_init.connect
 def _refuse_open_doors(**_: Any) -> None:
     """Neither Redis nor the ledger may be open to strangers."""
-    _or_exit(security.check_broker, settings)
-    _or_exit(security.check_ledger, settings.ledger_url)
+    _or_exit(access.check_broker, settings)
+    _or_exit(access.check_ledger, settings.ledger_url)
 
 
 @worker_ready.connect

@@ -15,25 +15,30 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import RowMapping
 
-from autointerp import asking, broker, harvests, pipeline, rubric, spec
-from autointerp.artifacts import Artifacts
-from autointerp.batching import Batcher
-from autointerp.caller import Caller
+from autointerp.calls.batches import Batcher
+from autointerp.calls.caller import Caller
 from autointerp.errors import AutointerpError
-from autointerp.inputs import Opened
-from autointerp.judges import open_judge, shared_limits
+from autointerp.harvest import shards
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Opened
 from autointerp.judges.base import Judge
-from autointerp.judges.batches import open_batches
-from autointerp.judges.limits import Limiter
-from autointerp.judges.shared_limits import SharedLimiter
-from autointerp.ledger import Ledger, budgets, calls, runs, verdicts, workers
+from autointerp.judges.batch_api import open_batches
+from autointerp.judges.limits import redis_limiter
+from autointerp.judges.limits.limiter import Limiter
+from autointerp.judges.limits.redis_limiter import SharedLimiter
+from autointerp.judges.registry import open_judge
+from autointerp.ledger import Ledger, budgets, calls, judgements, runs, workers
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline import Run
+from autointerp.pipeline import stages
+from autointerp.pipeline.stages import Run
+from autointerp.questions import handlers
 from autointerp.records import Explanation
-from autointerp.sections import Judge as JudgeSettings
 from autointerp.settings import Settings
-from autointerp.spec import Spec
-from workers.leases import Leases
+from autointerp.spec import rubric, spec
+from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.spec import Spec
+from workers import broker
+from workers.prefetch import Leases
 
 T = TypeVar("T")
 BEAT_S = 3.0
@@ -89,10 +94,10 @@ class Context:
 
         def open_run() -> Run:
             given = self.spec(run_id)
-            folder = harvests.finished_harvest(self.artifacts, row["harvest_key"])
+            folder = shards.finished_harvest(self.artifacts, row["harvest_key"])
             if folder is None:
                 raise AutointerpError(f"harvest-{row['harvest_key']} of run {run_id} is not in {self.artifacts}")
-            return pipeline.open_run(run_id, given, rubric.load(given.score.rubric), self.settings.results, folder)
+            return stages.open_run(run_id, given, rubric.load(given.score.rubric), self.settings.results, folder)
 
         return self._keep(("run", run_id, row["harvest_key"], row["spec"]), open_run)
 
@@ -102,13 +107,13 @@ class Context:
 
         def read() -> dict[str, Explanation]:
             with self.ledger.read() as tx:
-                return verdicts.explanations_of(tx, run_id)
+                return judgements.explanations_of(tx, run_id)
 
         return self._keep(("said", run_id, row["stage_s"]), read)
 
     def caller(self, run: Run, stage: str, worker: str) -> Caller:
         """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
-        given, limits = asking.judge_of(run.spec, stage), self.limits(run)
+        given, limits = handlers.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
             judge = self._judge(given, run)
@@ -119,7 +124,7 @@ class Context:
 
     def forget(self, worker_id: str) -> None:
         """Free what a dead worker held in the limiters."""
-        shared_limits.forget(self._redis, worker_id)
+        redis_limiter.forget(self._redis, worker_id)
 
     def limits(self, run: Run) -> budgets.Limits:
         """What a run may spend."""
@@ -127,7 +132,7 @@ class Context:
 
     def batcher(self, run: Run, stage: str) -> Batcher:
         """Whoever asks the judge of a stage for a run in batches."""
-        given, limits = asking.judge_of(run.spec, stage), self.limits(run)
+        given, limits = handlers.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Batcher:
             provider = open_batches(given)

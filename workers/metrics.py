@@ -8,10 +8,10 @@ import threading
 import click
 from prometheus_client import CollectorRegistry, start_http_server
 
-from autointerp import logs
 from autointerp.errors import AutointerpError
-from autointerp.metrics import ServiceCollector
 from autointerp.settings import Settings
+from workers import logs
+from workers.prometheus import ServiceCollector
 
 
 @click.command()

@@ -13,10 +13,10 @@ import structlog
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.ledger import nights
 from autointerp.nightly import config as config_
-from autointerp.nightly import morning, night
-from autointerp.nightly.carriers import Fleet
-from autointerp.spec import Spec
-from autointerp.submit import submit
+from autointerp.nightly import night, night_summary
+from autointerp.nightly.runners import Fleet
+from autointerp.pipeline.submit import submit
+from autointerp.spec.spec import Spec
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -36,8 +36,8 @@ def tick(context: Context) -> None:
         with context.ledger.read() as tx:
             unfinished = nights.unfinished(tx)
         for date in unfinished:
-            summary = morning.finish_night(context.ledger, config, date, context.settings.results)
-            for line in morning.describe(summary) if summary else ():
+            summary = night_summary.finish_night(context.ledger, config, date, context.settings.results)
+            for line in night_summary.describe(summary) if summary else ():
                 log.info("night", date=date, said=line)
     except Exception as error:
         expected = isinstance(error, AutointerpError) or type(error).__module__ == "sae.errors"

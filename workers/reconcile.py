@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from autointerp import broker, pipeline
 from autointerp.ledger import batches, events, jobs, runs, workers
+from autointerp.pipeline import stages
+from workers import broker
 from workers.context import Context
 
 DEAD_S = 20.0
@@ -86,10 +87,10 @@ def _bury_the_dead(context: Context) -> None:
 def _give_up_and_advance(context: Context, run_id: str) -> None:
     with context.ledger.write() as tx:
         for job, error in jobs.exhausted(tx, run_id):
-            said = pipeline.give_up(tx, run_id, job, error)
+            said = stages.give_up(tx, run_id, job, error)
             if job.stage not in jobs.QUESTIONS:
                 runs.set_state(tx, run_id, "failed", said)
-        pipeline.advance(tx, run_id)
+        stages.advance(tx, run_id)
 
 
 def hint_next(context: Context, run_id: str, publish: Publish) -> None:

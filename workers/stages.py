@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autointerp import harvests, judges, pipeline, plan, probes
-from autointerp.caller import Postponed
+from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.harvests import HarvestPlanFile, Interrupted
-from autointerp.inputs import quiet
+from autointerp.harvest import shards
+from autointerp.harvest.inputs import quiet
+from autointerp.harvest.shards import HarvestPlanFile, Interrupted
+from autointerp.judges import registry
 from autointerp.ledger import events, jobs, runs
 from autointerp.ledger.jobs import Job
+from autointerp.pipeline import stages
+from autointerp.questions import planned_jobs, subject_tasks
 from autointerp.report.index import write as write_index
 from sae.errors import SaeError
 from workers.context import Context
@@ -41,8 +44,8 @@ def is_final(error: Exception) -> bool:
 def _prepare(context: Context, run_id: str, job: Job) -> None:
     """Open the inputs and settle the harvest's plan; runs that need the same harvest wait for the first of them."""
     inputs = context.opened.inputs(context.spec(run_id))
-    made = harvests.begin_harvest(inputs, context.artifacts)
-    finished = harvests.finished_harvest(context.artifacts, made.key) is not None
+    made = shards.begin_harvest(inputs, context.artifacts)
+    finished = shards.finished_harvest(context.artifacts, made.key) is not None
     with context.ledger.write() as tx:
         if finished:
             runs.set_harvest(tx, run_id, made.key)
@@ -50,24 +53,26 @@ def _prepare(context: Context, run_id: str, job: Job) -> None:
             raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
         jobs.finish(tx, run_id, job.job_key)
         if finished:
-            pipeline.begin(tx, run_id, "merge")
+            stages.begin(tx, run_id, "merge")
         else:
-            pipeline.begin(tx, run_id, "harvest", [plan.stage_job("harvest", number) for number in range(made.shards)])
+            stages.begin(
+                tx, run_id, "harvest", [planned_jobs.stage_job("harvest", number) for number in range(made.shards)]
+            )
         what = "harvest found" if finished else f"harvest begun in {made.shards} shards"
         events.add(tx, run_id, what, worker=context.worker_id)
 
 
 def _harvest(context: Context, run_id: str, job: Job) -> None:
     """Read one shard, and with it the same shard for every other run whose dictionary reads the same subject and corpus."""
-    made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
+    made = shards.read_plan(context.artifacts, _harvest_key(context, run_id))
     inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
     owner = context.worker_id
-    along: list[tuple[str, Job, harvests.Part]] = []
+    along: list[tuple[str, Job, shards.Part]] = []
     try:
         if not job.attempts:  # one that failed before is done alone: it may be what others would fail of
             along.extend(_along(context, run_id, job, made, owner))
         parts = [part for *_, part in along]
-        harvests.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set, parts)
+        shards.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set, parts)
     except BaseException:
         with context.ledger.write() as tx:
             for other, its, _ in along:
@@ -77,21 +82,21 @@ def _harvest(context: Context, run_id: str, job: Job) -> None:
         with context.ledger.write() as tx:
             jobs.finish(tx, other, its.job_key)
         with context.ledger.write() as tx:
-            pipeline.advance(tx, other)
+            stages.advance(tx, other)
 
 
 def _along(
     context: Context, run_id: str, job: Job, made: HarvestPlanFile, owner: str
-) -> Iterator[tuple[str, Job, harvests.Part]]:
+) -> Iterator[tuple[str, Job, shards.Part]]:
     """Jobs of other runs that the same pass can serve, leased one by one; one whose inputs cannot be used is left to itself."""
     with context.ledger.read() as tx:
         others = jobs.also(tx, run_id, job)
-    for other in others[: harvests.MOST_TOGETHER - 1]:
+    for other in others[: shards.MOST_TOGETHER - 1]:
         try:
-            its_plan = harvests.read_plan(context.artifacts, _harvest_key(context, other))
+            its_plan = shards.read_plan(context.artifacts, _harvest_key(context, other))
             if its_plan.pass_key != made.pass_key:
                 continue
-            part = harvests.Part(context.opened.inputs(context.spec(other), precision=its_plan.precision), its_plan)
+            part = shards.Part(context.opened.inputs(context.spec(other), precision=its_plan.precision), its_plan)
         except (AutointerpError, SaeError):
             continue
         with context.ledger.write() as tx:
@@ -102,26 +107,26 @@ def _along(
 
 def _merge(context: Context, run_id: str, job: Job) -> None:
     """Make exemplars of all shards, and plan the explanations."""
-    made = harvests.read_plan(context.artifacts, _harvest_key(context, run_id))
-    if not harvests.is_complete(context.spec(run_id), context.artifacts, made):
+    made = shards.read_plan(context.artifacts, _harvest_key(context, run_id))
+    if not shards.is_complete(context.spec(run_id), context.artifacts, made):
         inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
-        harvests.merge_harvest(inputs, context.artifacts, made, quiet)
+        shards.merge_harvest(inputs, context.artifacts, made, quiet)
     run = context.run(run_id)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
         runs.end_stage(tx, run_id, "merge")
-        pipeline.begin(tx, run_id, "explain", pipeline.explaining(tx, run))
+        stages.begin(tx, run_id, "explain", stages.explaining(tx, run))
         events.add(tx, run_id, f"harvest done: {len(run.units)} units", worker=context.worker_id)
 
 
 def _plan(context: Context, run_id: str, job: Job) -> None:
     """Plan a round of questions. Until this job is done, nothing follows from how far they are answered."""
     run = context.run(run_id)
-    found = pipeline.plan_round(context.ledger, run, job.place)
+    found = stages.plan_round(context.ledger, run, job.place)
     with context.ledger.write() as tx:
-        pipeline.end_planning(tx, run_id, job.place, found)
+        stages.end_planning(tx, run_id, job.place, found)
         if not found.jobs:
-            pipeline.after_round(tx, run_id)
+            stages.after_round(tx, run_id)
         what = "scoring begun" if job.place == 0 else f"round {job.place + 1}"
         events.add(tx, run_id, f"{what}: {len(found.jobs):,} questions", worker=context.worker_id)
 
@@ -129,21 +134,21 @@ def _plan(context: Context, run_id: str, job: Job) -> None:
 def _probe(context: Context, run_id: str, job: Job) -> None:
     """Let the subject do what a scorer wants of it."""
     inputs = context.opened.inputs(context.spec(run_id))
-    probes.do(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
+    subject_tasks.do(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
     with context.ledger.write() as tx:
-        pipeline.advance(tx, run_id)
+        stages.advance(tx, run_id)
 
 
 def _finish(context: Context, run_id: str, job: Job) -> None:
     """Tables, statistics, report, and the index's row."""
     run = context.run(run_id)
-    facts = judges.facts_of(run.spec)
+    facts = registry.facts_of(run.spec)
     command = f"autointerp submit {run.spec.name}.toml"
-    summary = pipeline.write_results(context.ledger, run, judge_facts=facts, command=command)
+    summary = stages.write_results(context.ledger, run, judge_facts=facts, command=command)
     write_index(context.settings.results)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
-        pipeline.conclude(tx, run_id, summary)
+        stages.conclude(tx, run_id, summary)
 
 
 def _harvest_key(context: Context, run_id: str) -> str:

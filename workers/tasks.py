@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers import carry, context, nightly, reconcile
+from workers import context, nightly, reconcile, runner
 from workers.app import app
 
 ACTIVATIONS_S, JUDGE_S, AGGREGATE_S = 300.0, 30.0, 30.0
@@ -15,7 +15,7 @@ def publish(task: str, key: str) -> None:
     app.send_task(f"autointerp.{task}", [key])
 
 
-def go_on(queue: str, run_id: str, ended: carry.Ended) -> None:
+def go_on(queue: str, run_id: str, ended: runner.Ended) -> None:
     """Say where a run goes on, as far as this task knows; the reconciler says the rest."""
     if ended == "more":
         publish(queue, run_id)
@@ -26,26 +26,26 @@ def go_on(queue: str, run_id: str, ended: carry.Ended) -> None:
 @app.task(name="autointerp.activations")
 def activations(run_id: str) -> None:
     """Open a run's inputs, read shards of its corpus, merge them; read what judges wrote."""
-    ended = carry.stages(context.current(), run_id, ("prepare", "harvest", "merge", "probe"), ACTIVATIONS_S)
+    ended = runner.stages(context.current(), run_id, ("prepare", "harvest", "merge", "probe"), ACTIVATIONS_S)
     go_on("activations", run_id, ended)
 
 
 @app.task(name="autointerp.judge")
 def judge(run_id: str) -> None:
     """Ask judges for explanations and grades."""
-    go_on("judge", run_id, carry.questions(context.current(), run_id, JUDGE_S))
+    go_on("judge", run_id, runner.questions(context.current(), run_id, JUDGE_S))
 
 
 @app.task(name="autointerp.tend")
 def tend(batch_key: str) -> None:
     """Ask after a provider's batch, and collect what it answered."""
-    carry.tend(context.current(), batch_key)
+    runner.tend(context.current(), batch_key)
 
 
 @app.task(name="autointerp.aggregate")
 def aggregate(run_id: str) -> None:
     """Plan the scoring, or make tables, statistics and report."""
-    go_on("aggregate", run_id, carry.stages(context.current(), run_id, ("plan", "finish"), AGGREGATE_S))
+    go_on("aggregate", run_id, runner.stages(context.current(), run_id, ("plan", "finish"), AGGREGATE_S))
 
 
 @app.task(name="autointerp.nightly")

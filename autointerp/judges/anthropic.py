@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from autointerp.errors import UsageError
-from autointerp.judges import http, outcomes
+from autointerp.judges import error_codes, http
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, Prompt, Reply, Usage
-from autointerp.judges.waits import rate_limits
-from autointerp.sections import Judge as JudgeSettings
+from autointerp.judges.rate_headers import rate_limits
+from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "anthropic"
 KEY = "ANTHROPIC_API_KEY"
@@ -82,7 +82,7 @@ class AnthropicJudge:
     ) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
         """Body and headers of one request."""
         answer = exchange(method, request, self._settings.timeout_s)
-        return outcomes.outcome_of(answer) if isinstance(answer, outcomes.Failure) else answer
+        return error_codes.outcome_of(answer) if isinstance(answer, error_codes.Failure) else answer
 
 
 def open_client(settings: JudgeSettings) -> Any:
@@ -97,7 +97,7 @@ def open_client(settings: JudgeSettings) -> Any:
 
 def exchange(
     method: Callable[..., Any], request: Mapping[str, Any], timeout_s: float
-) -> tuple[dict[str, Any], dict[str, str]] | outcomes.Failure | JudgeError:
+) -> tuple[dict[str, Any], dict[str, str]] | error_codes.Failure | JudgeError:
     """Body and headers of one request; `method` is one of the SDK's that stream their response."""
     import anthropic
     import httpx2
@@ -112,7 +112,7 @@ def exchange(
     except (anthropic.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
         return http.connection_outcome(PROVIDER, error, timeout_s)
     except anthropic.AnthropicError as error:
-        return MustStop(f"{PROVIDER} cannot be called: {outcomes.tidy(str(error))}: check {KEY}")
+        return MustStop(f"{PROVIDER} cannot be called: {error_codes.tidy(str(error))}: check {KEY}")
     except UnicodeError:
         return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
     parsed = http.parse(PROVIDER, body)
@@ -146,9 +146,9 @@ def thinking(model: str, wanted: bool, max_tokens: int) -> dict[str, Any]:
 
 def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
     """A Messages body as a reply. Thinking blocks are left out of the text; their tokens are in the usage."""
-    failure = outcomes.failure_in_body(PROVIDER, body, headers)
+    failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
-        return outcomes.outcome_of(failure)
+        return error_codes.outcome_of(failure)
     usage = read_usage(body.get("usage") or {})
     content = body.get("content")
     blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
@@ -156,7 +156,7 @@ def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply |
     reason = body.get("stop_reason")
     stop = _STOPS.get(str(reason))
     if stop is None:
-        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {outcomes.tidy(str(reason))}", usage=usage)
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {error_codes.tidy(str(reason))}", usage=usage)
     if stop == "refusal" and isinstance(details := body.get("stop_details"), Mapping):
         text = text or f"{details.get('category') or 'refused'}: {details.get('explanation') or 'no explanation'}"
     return Reply(text, stop, usage, str(body.get("model", "")), headers.get("request-id"), rate_limits(headers))
@@ -186,10 +186,10 @@ def _check(model: str, settings: JudgeSettings) -> None:
         )
 
 
-def failure_of(error: Any) -> outcomes.Failure:
+def failure_of(error: Any) -> error_codes.Failure:
     """The SDK's status error without the SDK."""
     body = error.body.get("error") if isinstance(error.body, Mapping) else None
     message = body.get("message") if isinstance(body, Mapping) else str(error.body or "")
-    return outcomes.Failure(
-        PROVIDER, error.status_code, outcomes.codes_of(body), str(message), dict(error.response.headers)
+    return error_codes.Failure(
+        PROVIDER, error.status_code, error_codes.codes_of(body), str(message), dict(error.response.headers)
     )

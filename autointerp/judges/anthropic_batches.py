@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from autointerp.judges import http, outcomes
+from autointerp.judges import error_codes, http
 from autointerp.judges.anthropic import PROVIDER, exchange, failure_of, open_client, read_message, request_of
 from autointerp.judges.base import JudgeError, MayRetry, Reply, Usage
-from autointerp.judges.batches import (
+from autointerp.judges.batch_api import (
     CLOCKS_S,
     SUBMIT_S,
     BatchItem,
@@ -28,7 +28,7 @@ from autointerp.judges.batches import (
     unbilled,
     undecided_until,
 )
-from autointerp.sections import Judge as JudgeSettings
+from autointerp.spec.sections import Judge as JudgeSettings
 
 _PAGE = 1000
 _OVER = "ended"
@@ -102,14 +102,14 @@ class AnthropicBatches:
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
             failed = unbilled(http.connection_outcome(PROVIDER, error, self._settings.timeout_s), provider_id)
         except anthropic.AnthropicError as error:
-            failed = MayRetry(f"{PROVIDER} has no results of {provider_id}: {outcomes.tidy(str(error))}")
+            failed = MayRetry(f"{PROVIDER} has no results of {provider_id}: {error_codes.tidy(str(error))}")
         except ValueError as error:
-            failed = MayRetry(f"{PROVIDER} sent broken results of {provider_id}: {outcomes.tidy(str(error))}")
+            failed = MayRetry(f"{PROVIDER} sent broken results of {provider_id}: {error_codes.tidy(str(error))}")
         raise failed
 
     def cancel(self, provider_id: str) -> None:
         answer = self._ask("cancel", {"message_batch_id": provider_id})
-        if not (isinstance(answer, outcomes.Failure) and answer.status in (400, 409)):
+        if not (isinstance(answer, error_codes.Failure) and answer.status in (400, 409)):
             told(answer, f"batch {provider_id}")
 
     def close(self) -> None:
@@ -158,10 +158,10 @@ def read_result(line: Mapping[str, Any]) -> tuple[str, Reply | JudgeError]:
         return custom_id, Unanswered(f"{PROVIDER} did not answer this item of a batch: {kind}")
     answer = result.get("error")
     body = answer.get("error") if isinstance(answer, Mapping) else None
-    codes = outcomes.codes_of(body)
+    codes = error_codes.codes_of(body)
     message = body.get("message", "") if isinstance(body, Mapping) else f"result of type {kind}"
     status = 400 if "invalid_request_error" in codes else None
-    return custom_id, in_line(outcomes.outcome_of(outcomes.Failure(PROVIDER, status, codes, str(message))))
+    return custom_id, in_line(error_codes.outcome_of(error_codes.Failure(PROVIDER, status, codes, str(message))))
 
 
 def _counts(batch: Mapping[str, Any]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from autointerp.judges.window import RateLimits
+from autointerp.judges.limits.admission_window import RateLimits
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autointerp.judges.base import JudgeError, MayRetry, Usage
-from autointerp.judges.outcomes import tidy
+from autointerp.judges.error_codes import tidy
 
 CONNECT_S = 10.0
 """Seconds to open a connection; a host that is slower than this is down."""

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from autointerp import choices
 from autointerp.errors import UsageError
-from autointerp.judges import http, outcomes
+from autointerp.judges import error_codes, http
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
 from autointerp.judges.openai_client import OpenAIClient
-from autointerp.judges.waits import rate_limits
-from autointerp.sections import Judge as JudgeSettings
+from autointerp.judges.rate_headers import rate_limits
+from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai"
 KEY = "OPENAI_API_KEY"
@@ -147,9 +147,9 @@ def least_effort(model: str) -> str | None:
 
 def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
     """A Responses body as a reply."""
-    failure = outcomes.failure_in_body(PROVIDER, body, headers)
+    failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
-        return outcomes.outcome_of(failure)
+        return error_codes.outcome_of(failure)
     usage = read_usage(body.get("usage"), "input_tokens", "output_tokens")
     output = body.get("output")
     items = [item for item in output if isinstance(item, Mapping)] if isinstance(output, list) else []
@@ -173,7 +173,7 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     elif status == "completed":
         stop = "complete"
     else:
-        said = outcomes.tidy(f"{status} {reason or ''}")
+        said = error_codes.tidy(f"{status} {reason or ''}")
         kind = ItemFailed if status == "incomplete" else MayRetry
         return kind(f"{PROVIDER} ended the reply unfinished: {said}", usage=usage)
     served, request_id = str(body.get("model", "")), headers.get("x-request-id")

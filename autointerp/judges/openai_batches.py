@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from autointerp.judges import http, outcomes
+from autointerp.judges import error_codes, http
 from autointerp.judges.base import JudgeError, MayRetry, MustStop, MustWait, Reply
-from autointerp.judges.batches import (
+from autointerp.judges.batch_api import (
     CLOCKS_S,
     SUBMIT_S,
     Answer,
@@ -29,7 +29,7 @@ from autointerp.judges.batches import (
 )
 from autointerp.judges.openai import PROVIDER, open_client, read_response, request_of
 from autointerp.judges.openai_client import failure_of
-from autointerp.sections import Judge as JudgeSettings
+from autointerp.spec.sections import Judge as JudgeSettings
 
 ENDPOINT = "/v1/responses"
 KEY_NAME = "autointerp_batch"
@@ -103,7 +103,7 @@ class OpenAIBatches:
 
     def cancel(self, provider_id: str) -> None:
         answer = self._client.exchange(lambda sdk: sdk.batches.with_streaming_response.cancel(provider_id))
-        if not (isinstance(answer, outcomes.Failure) and answer.status in (400, 409)):
+        if not (isinstance(answer, error_codes.Failure) and answer.status in (400, 409)):
             told(answer, f"batch {provider_id}")
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class OpenAIBatches:
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             failed = unbilled(http.connection_outcome(PROVIDER, error, self._settings.timeout_s), file_id)
         except ValueError as error:
-            failed = MayRetry(f"{PROVIDER} sent a broken file {file_id}: {outcomes.tidy(str(error))}")
+            failed = MayRetry(f"{PROVIDER} sent a broken file {file_id}: {error_codes.tidy(str(error))}")
         raise failed
 
 
@@ -173,9 +173,9 @@ def read_result(line: Mapping[str, Any]) -> tuple[str, Reply | JudgeError]:
     custom_id, response, error = line.get("custom_id"), line.get("response"), line.get("error")
     if not isinstance(custom_id, str):
         raise ValueError("a line without custom_id")
-    if outcomes.codes_of(error) & _LET_LIE:
+    if error_codes.codes_of(error) & _LET_LIE:
         return custom_id, Unanswered(
-            f"{PROVIDER} did not answer this item of a batch: {', '.join(sorted(outcomes.codes_of(error)))}"
+            f"{PROVIDER} did not answer this item of a batch: {', '.join(sorted(error_codes.codes_of(error)))}"
         )
     body = response.get("body") if isinstance(response, Mapping) else None
     if not isinstance(response, Mapping) or not isinstance(body, Mapping):
@@ -196,14 +196,14 @@ def read_failure(batch: Mapping[str, Any]) -> JudgeError:
     data = errors.get("data") if isinstance(errors, Mapping) else None
     first = next((error for error in data or () if isinstance(error, Mapping)), {})
     line = f" (line {first['line']} of its file)" if first.get("line") is not None else ""
-    said = outcomes.one_line(
-        outcomes.Failure(PROVIDER, None, outcomes.codes_of(first), str(first.get("message") or ""))
+    said = error_codes.one_line(
+        error_codes.Failure(PROVIDER, None, error_codes.codes_of(first), str(first.get("message") or ""))
     )
-    if outcomes.codes_of(first) & _FULL:
+    if error_codes.codes_of(first) & _FULL:
         return MustWait(f"the batch failed: {said}")
     return MustStop(f"batch {batch.get('id')} failed{line}: {said}: check judge.model and the account's limits")
 
 
 def _failed(status: int | None, error: Any) -> JudgeError:
     message = error.get("message", "") if isinstance(error, Mapping) else "no answer and no error"
-    return outcomes.outcome_of(outcomes.Failure(PROVIDER, status, outcomes.codes_of(error), str(message)))
+    return error_codes.outcome_of(error_codes.Failure(PROVIDER, status, error_codes.codes_of(error), str(message)))

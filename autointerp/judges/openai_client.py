@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autointerp.judges import http, outcomes
+from autointerp.judges import error_codes, http
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 
 
@@ -23,11 +23,11 @@ class OpenAIClient:
     def send(self, call: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
         """Body and headers of one request; `call` takes the SDK and returns a streaming response's context manager."""
         answer = self.exchange(call)
-        return outcomes.outcome_of(answer) if isinstance(answer, outcomes.Failure) else answer
+        return error_codes.outcome_of(answer) if isinstance(answer, error_codes.Failure) else answer
 
     def exchange(
         self, call: Callable[[Any], Any], timeout_s: float | None = None
-    ) -> tuple[dict[str, Any], dict[str, str]] | outcomes.Failure | JudgeError:
+    ) -> tuple[dict[str, Any], dict[str, str]] | error_codes.Failure | JudgeError:
         """The same, an error status as it came; `timeout_s` replaces the client's where `call` sets another."""
         import httpx2
         import openai
@@ -43,7 +43,7 @@ class OpenAIClient:
         except (openai.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
             return http.connection_outcome(self.provider, error, timeout_s)
         except openai.OpenAIError as error:
-            return MustStop(f"{self.provider} cannot be called: {outcomes.tidy(str(error))}: check the API key")
+            return MustStop(f"{self.provider} cannot be called: {error_codes.tidy(str(error))}: check the API key")
         except UnicodeError:
             return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
         parsed = http.parse(self.provider, body)
@@ -54,9 +54,9 @@ class OpenAIClient:
         self.sdk.close()
 
 
-def failure_of(provider: str, error: Any) -> outcomes.Failure:
+def failure_of(provider: str, error: Any) -> error_codes.Failure:
     """The SDK's status error without the SDK."""
     body = error.body if isinstance(error.body, Mapping) else None
     message = body.get("message") if body else str(error.body or "")
-    codes = outcomes.codes_of(body)
-    return outcomes.Failure(provider, error.status_code, codes, str(message), dict(error.response.headers))
+    codes = error_codes.codes_of(body)
+    return error_codes.Failure(provider, error.status_code, codes, str(message), dict(error.response.headers))

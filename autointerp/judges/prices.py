@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.judges.base import Usage
 
 if TYPE_CHECKING:
-    from autointerp.sections import Judge as JudgeSettings
+    from autointerp.spec.sections import Judge as JudgeSettings
 
 _SNAPSHOT = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
 _NOTICE_DAYS = 90

@@ -15,7 +15,7 @@ from math import sqrt
 from autointerp.errors import UsageError
 from autointerp.ledger.labels import Key, Sampled
 from autointerp.records import Arm
-from autointerp.spec import content_hash
+from autointerp.spec.spec import content_hash
 
 LEAST = 2
 """Items that every stratum has, where it has so many: without two there is no variance within it."""

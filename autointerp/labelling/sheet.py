@@ -18,12 +18,12 @@ from sqlalchemy import Connection
 from autointerp.errors import UsageError
 from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
-from autointerp.ledger import Ledger, labels, runs, verdicts
+from autointerp.ledger import Ledger, judgements, labels, runs
 from autointerp.ledger.labels import Label, Sampled
+from autointerp.monitoring.run_status import no_such_run
 from autointerp.records import COMPARED
-from autointerp.report.visible import visible
-from autointerp.spec import content_hash
-from autointerp.status import no_such_run
+from autointerp.report.escape import visible
+from autointerp.spec.spec import content_hash
 
 ITEMS = 100
 KINDS = (*COMPARED, "planted")
@@ -131,7 +131,7 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
     with ledger.write() as tx:
         runs.hold(tx, run_id)  # of two that come at once, one draws the sample
         sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary['seed']}")
-        explained = verdicts.explanations_of(tx, run_id)
+        explained = judgements.explanations_of(tx, run_id)
     texts = {unit_id: explanation.text for unit_id, explanation in explained.items()}
     levels = [str(level["text"]) for level in summary["rubric"]["levels"]]
     return Sheet(ledger, run_id, rater, levels, _items(folder, sampled, texts))

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger.calls import OPEN
+from autointerp.ledger.database import now
 from autointerp.ledger.schema import batches, calls, jobs
-from autointerp.ledger.store import now
 
 PREPARED, SUBMITTED, COLLECTED, DISSOLVED = "prepared", "submitted", "collected", "dissolved"
 TENDED_S = 300.0

@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
+from autointerp.ledger.database import insert_new
 from autointerp.ledger.schema import budgets, nights, runs
-from autointerp.ledger.store import insert_new
 
 ROUNDING = 1e-9
 """Dollars by which sums of floats may be off."""

@@ -14,9 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
+from autointerp.ledger.database import insert_new, now
 from autointerp.ledger.runs import LIVE
 from autointerp.ledger.schema import jobs, runs, workers
-from autointerp.ledger.store import insert_new, now
 from autointerp.records import SECOND, Arm, Item
 
 MAX_ATTEMPTS = 5

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from autointerp.ledger.database import insert_new, now
 from autointerp.ledger.schema import judgements, label_items, labels
-from autointerp.ledger.store import insert_new, now
 from autointerp.records import Arm, Outcome
 
 ARMS = (Arm.MAIN, Arm.SHUFFLED, Arm.BASE_RATE)

@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
+from autointerp.ledger.database import insert_new
 from autointerp.ledger.schema import anchors, dictionaries, nights
-from autointerp.ledger.store import insert_new
 
 RUNNING, DONE = "running", "done"
 WAITING, QUEUED, SCORED, FAILED, COPY, CORRUPT = "waiting", "queued", "scored", "failed", "copy", "corrupt"

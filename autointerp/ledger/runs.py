@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import budgets
+from autointerp.ledger.database import insert_new, now, one_at_a_time
 from autointerp.ledger.schema import runs
-from autointerp.ledger.store import insert_new, now, one_at_a_time
 
 LIVE = ("queued", "running")
 Carrier = Literal["local", "fleet"]

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import calls, jobs
+from autointerp.ledger.database import insert_new
 from autointerp.ledger.schema import workers
-from autointerp.ledger.store import insert_new
 
 LIVE, GONE = "live", "gone"
 

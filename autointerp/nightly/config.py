@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from autointerp import sections
-from autointerp import spec as spec_
 from autointerp.errors import UsageError
-from autointerp.judges import provider_of
+from autointerp.judges.registry import provider_of
 from autointerp.nightly.sources import Candidate
-from autointerp.sections import Section
-from autointerp.spec import Spec
-from autointerp.specfile import read_toml, resolve_paths, wrong_key
+from autointerp.spec import sections
+from autointerp.spec import spec as spec_
+from autointerp.spec.sections import Section
+from autointerp.spec.spec import Spec
+from autointerp.spec.toml_files import read_toml, resolve_paths, wrong_key
 
 HAVE_BATCHES = ("anthropic", "openai")
 """Providers whose batches cost half and take hours: what a night has."""

@@ -15,18 +15,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autointerp.caller import price_within
+from autointerp.calls.caller import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
 from autointerp.judges.base import JudgeError
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, WAITING, Version
-from autointerp.local import locked
 from autointerp.nightly import versions
-from autointerp.nightly.carriers import Carrier
 from autointerp.nightly.config import Nightly
-from autointerp.nightly.morning import LOCK, conclude
+from autointerp.nightly.night_summary import LOCK, conclude
+from autointerp.nightly.runners import Carrier
 from autointerp.nightly.sources import discover
-from autointerp.spec import Spec
+from autointerp.pipeline.local import locked
+from autointerp.spec.spec import Spec
 from sae.errors import DictionaryError, SaeError
 
 Clock = Callable[[], float]
@@ -259,7 +259,7 @@ def _too_dear(ledger: Ledger, config: Nightly, date: str, usd: float) -> str:
 
 def _retirements(config: Nightly) -> list[str]:
     """What the providers say of the judges' models; a model that is gone is said here, and stops the runs later."""
-    from autointerp.judges.lifecycle import retirement
+    from autointerp.judges.retirement import retirement
 
     template = config.template()
     said = []

@@ -19,10 +19,10 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from autointerp.errors import UsageError
 from autointerp.nightly.lineage import lineage_of
-from autointerp.sections import Section, known_format
-from autointerp.spec import content_hash
-from autointerp.specfile import wrong_key
-from sae.hookpoints import PATTERN
+from autointerp.spec.sections import Section, known_format
+from autointerp.spec.spec import content_hash
+from autointerp.spec.toml_files import wrong_key
+from sae.subject.hook_points import PATTERN
 
 if TYPE_CHECKING:
     from autointerp.nightly.config import Source
@@ -162,7 +162,7 @@ def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
 
 def weight_files(folder: Path) -> list[Path]:
     """Files in a folder that make it a dictionary, or that somebody took for one."""
-    from sae.formats import ADAPTERS
+    from sae.formats.load import ADAPTERS
 
     names = [name for adapter in ADAPTERS.values() for name in adapter.FILES]
     known = {folder / name for name in names if (folder / name).exists()}
@@ -189,7 +189,7 @@ def _fixed_part(pattern: str) -> Path:
 
 
 def _folders(api: Any, model: Any, pattern: str) -> list[str]:
-    from sae.formats import ADAPTERS
+    from sae.formats.load import ADAPTERS
 
     names = {name for adapter in ADAPTERS.values() for name in adapter.FILES}
     paths = [name.rpartition("/") for name in api.list_repo_files(model.id, revision=model.sha)]

@@ -94,7 +94,7 @@ def change_between(before: str, now: str) -> float:
 
 def _read(config: Nightly, candidate: Candidate, known: Mapping[str, Version]) -> Version:
     """The row of a candidate, from its weights."""
-    from sae.dictionary import load_dictionary
+    from sae.formats.load import load_dictionary
 
     given = config.spec_for(candidate).dictionary
     new = Version(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autointerp.report import markdown, page
-from autointerp.report.inputs import read, write_atomically
+from autointerp.report.reader import read, write_atomically
 
 __all__ = ["write"]
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from autointerp.errors import UsageError
-from autointerp.report import charts, page, words
-from autointerp.report.inputs import read_summary, write_atomically
+from autointerp.report import page, prose
+from autointerp.report.figures import bin_grades
+from autointerp.report.reader import read_summary, write_atomically
 
 
 def write(results: Path) -> None:
@@ -30,10 +31,10 @@ def write(results: Path) -> None:
     rows.sort(key=lambda row: str(row["finished_at"]), reverse=True)
     reach = max((abs(edge) for row in rows for edge in row["interval"] if edge is not None), default=1.0) * 1.05 or 1.0
     for row in rows:
-        row["chart"] = Markup(charts.difference_figure(row["interval"], reach))
+        row["chart"] = Markup(bin_grades.difference_figure(row["interval"], reach))
     nights, unread = _nights(results / "nights")
     html = page.environment().get_template("index.html.j2").render(
-        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=words.number(reach), nights=nights,
+        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=prose.number(reach), nights=nights,
         nightly=any(row["night"] for row in rows), regressions=_standing_regressions(rows),
     )  # fmt: skip
     write_atomically(results / "index.html", html)
@@ -50,24 +51,24 @@ def night_line(night: Mapping[str, Any]) -> str:
         parts.append(f"{len(night['deferred'])} left to the next night")
     if night["scored"]:
         parts.append(f"judge drift {drift(night['judge_drift'])}")
-    budget = f" of {words.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
-    return f"Night {night['night']}: " + "; ".join(parts) + f"; {words.dollars(night['cost_usd'])}{budget} spent."
+    budget = f" of {prose.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
+    return f"Night {night['night']}: " + "; ".join(parts) + f"; {prose.dollars(night['cost_usd'])}{budget} spent."
 
 
 def drift(found: Mapping[str, Any]) -> str:
     """The judge's drift since the first night in words."""
     if not found["is_llm"]:
-        return f"none: {words.baseline_name(found['judge'])}, not an LLM"
+        return f"none: {prose.baseline_name(found['judge'])}, not an LLM"
     if found["difference"] is None:
         return str(found["reason"])
-    shown = words.estimate(found["difference"], found["ci_low"], found["ci_high"])
+    shown = prose.estimate(found["difference"], found["ci_low"], found["ci_high"])
     return f"{shown} since {found['since']}" + (": the judge has moved" if found["excludes_zero"] else "")
 
 
 def _row(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
     headline = summary["headline"]
-    verdict = words.verdict(summary)
+    verdict = prose.verdict(summary)
     withheld = verdict.tone == "withheld"
     interval = (None, None, None) if withheld else (headline["difference"], headline["ci_low"], headline["ci_high"])
     said = {
@@ -82,17 +83,17 @@ def _row(folder: Path) -> dict[str, Any]:
         "link": f"{quote(folder.name)}/report.html" if (folder / "report.html").is_file() else None,
         "finished_at": str(summary["finished_at"]),
         "verdict": said,
-        "belief": words.belief(summary),
+        "belief": prose.belief(summary),
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld else verdict.number,
-        "units": f"{words.count(headline.get('n_features_scored'))} / {words.count(headline.get('n_neurons_scored'))}",
+        "units": f"{prose.count(headline.get('n_features_scored'))} / {prose.count(headline.get('n_neurons_scored'))}",
         "judge": str(summary["judge"]),
         "judge_is_llm": bool(summary["judge_is_llm"]),
         "subject": str(summary["subject"]["name"]),
         "dictionary": str(summary["dictionary"]["name"]),
         "hook_point": str(summary["hook_point"]),
-        "cost": words.cost(summary),
+        "cost": prose.cost(summary),
     }
 
 
@@ -114,13 +115,13 @@ def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "night": str(trend["night"]),
         "lineage": str(trend["lineage"]),
-        "trend": words.estimate(trend["difference"], trend["ci_low"], trend["ci_high"]) if "mean_now" in trend else "",
+        "trend": prose.estimate(trend["difference"], trend["ci_low"], trend["ci_high"]) if "mean_now" in trend else "",
         "trend_said": said + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
         "trend_tone": verdict,
         "drift": drift(trend["judge_drift"]),
         "corrected": (
-            f"{words.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
-            f" of {words.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
+            f"{prose.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
+            f" of {prose.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
             if corrected
             else ""
         ),

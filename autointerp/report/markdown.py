@@ -5,49 +5,55 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from autointerp.report import evaluated, judging, tabular, units, words
-from autointerp.report.inputs import Results, Row
-from autointerp.report.tabular import Table
-from autointerp.report.visible import clip, visible
-from autointerp.report.visible import markdown as escaped
+from autointerp.report import prose, unit_explorer
+from autointerp.report import tables as report_tables
+from autointerp.report.escape import clip, visible
+from autointerp.report.escape import markdown as escaped
+from autointerp.report.figures import judge, scorers
+from autointerp.report.reader import Results, Row
+from autointerp.report.tables import Table
 
 
 def render(results: Results) -> str:
     """The report as Markdown."""
     summary = results.summary
-    verdict = words.verdict(summary)
+    verdict = prose.verdict(summary)
     level = f"Intervals are at {100 * results.confidence:g}%, over units."
     parts = [f"# {escaped(str(summary['name']))}", f"**{escaped(verdict.sentence)}**"]
     if verdict.tone != "withheld":
         parts += [
-            " ".join(part for part in (words.superiority(summary["headline"]), level) if part).replace(">", "\\>")
+            " ".join(part for part in (prose.superiority(summary["headline"]), level) if part).replace(">", "\\>")
         ]
-        parts += [_table(tabular.weightings(summary))]
-        parts += [escaped(sentence) for sentence in words.robustness(summary)]
-    parts += _bullets([f"{name}: {shown} ({meaning})" for name, shown, meaning in words.corrected(summary)])
-    parts += [escaped(sentence) for sentence in words.not_llm(summary)]
+        parts += [_table(report_tables.weightings(summary))]
+        parts += [escaped(sentence) for sentence in prose.robustness(summary)]
+    parts += _bullets([f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.corrected(summary)])
+    parts += [escaped(sentence) for sentence in prose.not_llm(summary)]
     parts += _judge(summary)
     parts += [
         "## What is missing, and what it cost",
-        _table(tabular.denominators(summary)),
-        _table(tabular.unscored(summary, results.n_judgements)),
+        _table(report_tables.denominators(summary)),
+        _table(report_tables.unscored(summary, results.n_judgements)),
     ]
-    parts += [_pairs(tabular.facts(summary))]
+    parts += [_pairs(report_tables.facts(summary))]
     if summary["cautions"]:
         parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
-    parts += ["## Grades by activation", _table(tabular.bins(summary))]
+    parts += ["## Grades by activation", _table(report_tables.bins(summary))]
     parts += _others(summary)
     if summary.get("check"):
-        parts += ["## The dictionary", escaped(words.checked(summary)), _pairs(tabular.check_pairs(summary["check"]))]
+        parts += [
+            "## The dictionary",
+            escaped(prose.checked(summary)),
+            _pairs(report_tables.check_pairs(summary["check"])),
+        ]
     if summary.get("studies"):
         parts += [
             "## Studies of the dictionary",
-            _pairs(tabular.densities(summary)),
-            escaped(words.resemblance(summary)),
+            _pairs(report_tables.densities(summary)),
+            escaped(prose.resemblance(summary)),
         ]
         if "skipped" not in summary["studies"]["correlation"]:
-            parts += [_table(tabular.correlations(summary))]
-        parts += [_table(tabular.rounding(summary))]
+            parts += [_table(report_tables.correlations(summary))]
+        parts += [_table(report_tables.rounding(summary))]
     parts += ["## Units", _table(_units(results, results.units))]
     if results.known:
         parts += ["## What is known to be true", _table(_units(results, results.known))]
@@ -55,28 +61,33 @@ def render(results: Results) -> str:
         "## Rubric",
         "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"]),
     ]
-    parts += ["## Provenance", _pairs(tabular.provenance(summary)), "Made by:", _fenced(str(summary["command"]), "sh")]
+    parts += [
+        "## Provenance",
+        _pairs(report_tables.provenance(summary)),
+        "Made by:",
+        _fenced(str(summary["command"]), "sh"),
+    ]
     parts += ["The spec:", _fenced(results.spec, "toml")]
     return "\n\n".join(parts) + "\n"
 
 
-def _judge(summary: words.Summary) -> list[str]:
+def _judge(summary: prose.Summary) -> list[str]:
     """Whether the judge can be believed, and what that rests on."""
-    belief = words.belief(summary)
+    belief = prose.belief(summary)
     parts = [f"**{escaped(belief['label'])}.** {escaped(belief['sentence'])}", "## Can the judge be believed?"]
-    parts += _bullets(f"{words.CHECKS[c['name']]}, {words.PASSED[c['passed']]}: {c['said']}" for c in belief["checks"])
-    found = [tabular.controls, judging.planted, judging.normalised, judging.untrained, judging.repeats]
-    found += [judging.agreement, judging.corrected]
+    parts += _bullets(f"{prose.CHECKS[c['name']]}, {prose.PASSED[c['passed']]}: {c['said']}" for c in belief["checks"])
+    found = [report_tables.controls, judge.planted, judge.normalised, judge.untrained, judge.repeats]
+    found += [judge.agreement, judge.corrected]
     tables = [make(summary) for make in found]
-    return parts + [_table(table) for table in [*tables, *judging.confusions(summary)] if table]
+    return parts + [_table(table) for table in [*tables, *judge.confusions(summary)] if table]
 
 
-def _others(summary: words.Summary) -> list[str]:
+def _others(summary: prose.Summary) -> list[str]:
     """What other evaluations found, and what other explanations are worth, as far as there are any."""
-    scored, answers, compared = (make(summary) for make in (evaluated.scorers, evaluated.answers, evaluated.variants))
+    scored, answers, compared = (make(summary) for make in (scorers.scorers, scorers.answers, scorers.variants))
     parts = []
     if scored and answers:
-        parts += ["## Other evaluations", _table(scored), _table(answers), _pairs(evaluated.meanings(summary))]
+        parts += ["## Other evaluations", _table(scored), _table(answers), _pairs(scorers.meanings(summary))]
     return parts + (["## Explanations compared", _table(compared)] if compared else [])
 
 
@@ -85,18 +96,18 @@ def _units(results: Results, chosen: list[Row]) -> Table:
     for unit in sorted(chosen, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
         said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
         numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
-        scored = f"{words.count(unit['n_scored'])} / {words.count(unit['n_scored'] + unit['n_unscored'])}"
+        scored = f"{prose.count(unit['n_scored'])} / {prose.count(unit['n_scored'] + unit['n_unscored'])}"
         rows.append(
-            (unit["unit_id"], said, *(words.number(value) for value in numbers), density(unit["density"]), scored)
+            (unit["unit_id"], said, *(prose.number(value) for value in numbers), density(unit["density"]), scored)
         )
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
-    shown = f"{words.plural(len(chosen), 'unit')}; {words.judged_by(results.summary)}; windows in report.html ({units.WINDOW_TOKENS} tokens each)"
+    shown = f"{prose.plural(len(chosen), 'unit')}; {prose.judged_by(results.summary)}; windows in report.html ({unit_explorer.WINDOW_TOKENS} tokens each)"
     return Table(shown, header, tuple(rows))
 
 
 def density(value: float | None) -> str:
     """A density as the share of tokens in scientific form, 0 as itself."""
-    return words.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
+    return prose.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
 def _table(table: Table) -> str:

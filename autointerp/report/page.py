@@ -12,9 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autointerp.records import COMPARED
-from autointerp.report import charts, controls, evaluated, judging, studied, tabular, units, words
-from autointerp.report.inputs import Results
-from autointerp.report.visible import island, visible
+from autointerp.report import prose, tables, unit_explorer
+from autointerp.report.escape import island, visible
+from autointerp.report.figures import bin_grades, controls, judge, scorers, studies
+from autointerp.report.reader import Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE, _NARROW = 720, 350
@@ -23,8 +24,8 @@ _WIDE, _NARROW = 720, 350
 def render(results: Results) -> str:
     """The report's HTML."""
     summary = results.summary
-    verdict = words.verdict(summary)
-    data = units.compact(results)
+    verdict = prose.verdict(summary)
+    data = unit_explorer.compact(results)
     return environment().get_template("report.html.j2").render(
         **assets("report.css", "report.js"),
         summary=summary,
@@ -32,26 +33,26 @@ def render(results: Results) -> str:
         withheld=verdict.tone == "withheld",
         headline=summary["headline"],
         confidence=f"{100 * results.confidence:g}%",
-        judged_by=words.judged_by(summary),
-        not_llm=words.not_llm(summary),
-        robustness=words.robustness(summary),
-        belief=words.belief(summary),
-        corrected=words.corrected(summary),
-        names=words.CHECKS,
-        passed=words.PASSED,
+        judged_by=prose.judged_by(summary),
+        not_llm=prose.not_llm(summary),
+        robustness=prose.robustness(summary),
+        belief=prose.belief(summary),
+        corrected=prose.corrected(summary),
+        names=prose.CHECKS,
+        passed=prose.PASSED,
         judging=_judging(summary),
         evaluations=_evaluations(summary),
-        variants=evaluated.variants(summary),
+        variants=scorers.variants(summary),
         charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
         tables=_tables(results),
-        check=tabular.check_pairs(summary["check"]) if summary.get("check") else None,
-        checked=words.checked(summary) if summary.get("check") else "",
+        check=tables.check_pairs(summary["check"]) if summary.get("check") else None,
+        checked=prose.checked(summary) if summary.get("check") else "",
         studies=_studies(summary),
-        facts=tabular.facts(summary),
-        provenance=tabular.provenance(summary),
+        facts=tables.facts(summary),
+        provenance=tables.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
-        shown=units.shown_per_unit(len(results.units)),
-        window=units.WINDOW_TOKENS,
+        shown=unit_explorer.shown_per_unit(len(results.units)),
+        window=unit_explorer.WINDOW_TOKENS,
         n_units=len(results.units),
         n_known=len(results.known),
         island=Markup(island(data)),
@@ -69,7 +70,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    made.filters |= {"number": words.number, "count": words.count, "day": words.day}
+    made.filters |= {"number": prose.number, "count": prose.count, "day": prose.day}
     return made
 
 
@@ -86,66 +87,66 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def _charts(summary: words.Summary) -> dict[str, str]:
+def _charts(summary: prose.Summary) -> dict[str, str]:
     drawn = {
-        f"{kind}_{'shares' if shares else 'counts'}": charts.bins_panel(summary, kind, shares=shares)
+        f"{kind}_{'shares' if shares else 'counts'}": bin_grades.bins_panel(summary, kind, shares=shares)
         for kind in COMPARED
         for shares in (False, True)
     }
     for size, width in (("wide", _WIDE), ("narrow", _NARROW)):
-        drawn[f"curve_{size}"] = charts.curve_figure(summary, width=width)
+        drawn[f"curve_{size}"] = bin_grades.curve_figure(summary, width=width)
         drawn[f"controls_{size}"] = controls.controls_figure(summary, width=width)
     return drawn
 
 
-def _judging(summary: words.Summary) -> dict[str, Any]:
+def _judging(summary: prose.Summary) -> dict[str, Any]:
     """What the template shows of the evidence on the judge; each part None or empty where it was not measured."""
     return {
-        "wide": Markup(judging.planted_figure(summary, width=_WIDE)),
-        "narrow": Markup(judging.planted_figure(summary, width=_NARROW)),
-        "matrices": [Markup(drawing) for drawing in judging.matrices(summary)],
-        "confusions": judging.confusions(summary),
+        "wide": Markup(judge.planted_figure(summary, width=_WIDE)),
+        "narrow": Markup(judge.planted_figure(summary, width=_NARROW)),
+        "matrices": [Markup(drawing) for drawing in judge.matrices(summary)],
+        "confusions": judge.confusions(summary),
         **{
-            name: getattr(judging, name)(summary)
+            name: getattr(judge, name)(summary)
             for name in ("planted", "normalised", "untrained", "repeats", "agreement", "corrected")
         },
     }
 
 
-def _evaluations(summary: words.Summary) -> dict[str, Any] | None:
+def _evaluations(summary: prose.Summary) -> dict[str, Any] | None:
     """What the template shows of other evaluations; None where there are none."""
     if not summary.get("scorers"):
         return None
     return {
-        "wide": Markup(evaluated.scorers_figure(summary, width=_WIDE)),
-        "narrow": Markup(evaluated.scorers_figure(summary, width=_NARROW)),
-        "scorers": evaluated.scorers(summary),
-        "answers": evaluated.answers(summary),
-        "meanings": evaluated.meanings(summary),
+        "wide": Markup(scorers.scorers_figure(summary, width=_WIDE)),
+        "narrow": Markup(scorers.scorers_figure(summary, width=_NARROW)),
+        "scorers": scorers.scorers(summary),
+        "answers": scorers.answers(summary),
+        "meanings": scorers.meanings(summary),
     }
 
 
-def _studies(summary: words.Summary) -> dict[str, Any] | None:
+def _studies(summary: prose.Summary) -> dict[str, Any] | None:
     """What the template shows of the dictionary's studies; None where there are none."""
     if not summary.get("studies"):
         return None
     return {
-        "densities": tabular.densities(summary),
-        "resemblance": words.resemblance(summary),
-        "panels": [Markup(drawing) for drawing in studied.panels(summary).values()],
-        "wide": Markup(studied.rounding_figure(summary, width=_WIDE)),
-        "narrow": Markup(studied.rounding_figure(summary, width=_NARROW)),
-        "correlations": None if "skipped" in summary["studies"]["correlation"] else tabular.correlations(summary),
-        "rounding": tabular.rounding(summary),
+        "densities": tables.densities(summary),
+        "resemblance": prose.resemblance(summary),
+        "panels": [Markup(drawing) for drawing in studies.panels(summary).values()],
+        "wide": Markup(studies.rounding_figure(summary, width=_WIDE)),
+        "narrow": Markup(studies.rounding_figure(summary, width=_NARROW)),
+        "correlations": None if "skipped" in summary["studies"]["correlation"] else tables.correlations(summary),
+        "rounding": tables.rounding(summary),
     }
 
 
-def _tables(results: Results) -> dict[str, tabular.Table]:
+def _tables(results: Results) -> dict[str, tables.Table]:
     summary = results.summary
     return {
-        "bins": tabular.bins(summary),
-        "weightings": tabular.weightings(summary),
-        "controls": tabular.controls(summary),
-        "denominators": tabular.denominators(summary),
-        "unscored": tabular.unscored(summary, results.n_judgements),
+        "bins": tables.bins(summary),
+        "weightings": tables.weightings(summary),
+        "controls": tables.controls(summary),
+        "denominators": tables.denominators(summary),
+        "unscored": tables.unscored(summary, results.n_judgements),
     }

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from autointerp import plan
-from autointerp.explain import text_of
 from autointerp.ledger.jobs import Job
+from autointerp.prompts.explanation import text_of
+from autointerp.questions import planned_jobs
 from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
 from autointerp.scorers.base import Case, Question, Scorer, Scores
-from autointerp.spec import content_hash
+from autointerp.spec.spec import content_hash
 
 if TYPE_CHECKING:
-    from autointerp.pipeline import Run
+    from autointerp.pipeline.stages import Run
 
 OTHERS = 8
 """Units of its kind that a unit is shown beside at most."""
@@ -34,7 +34,7 @@ class Cases:
     def units(self, scorer: Scorer) -> Iterator[Unit]:
         """The units that a scorer can evaluate: the subject knows nothing of planted ones."""
         for unit in self.run.units.values():
-            within = unit.kind in COMPARED or (unit.kind == plan.PLANTED and "run" not in scorer.steps)
+            within = unit.kind in COMPARED or (unit.kind == planned_jobs.PLANTED and "run" not in scorer.steps)
             if (
                 within
                 and unit.status == "alive"
@@ -49,7 +49,7 @@ class Cases:
         return Case(
             unit=unit,
             explanation=text_of(self._said, unit_id),
-            active=tuple(plan.judged_of(mine)),
+            active=tuple(planned_jobs.judged_of(mine)),
             quiet=tuple(e for e in mine if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
             seed=seed,
@@ -73,15 +73,15 @@ class Cases:
         drawn = random.Random(seed).sample(alive, min(len(alive), OTHERS + len(near) + 1))
         chosen = [other for other in dict.fromkeys([*near, *drawn]) if other != unit.unit_id]
         for other in chosen[:OTHERS]:
-            yield tuple(plan.judged_of(self.run.exemplars[other]))
+            yield tuple(planned_jobs.judged_of(self.run.exemplars[other]))
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
     """The jobs of one step: a question each, or one for all the subject's work."""
     if scorer.steps[step] == "run":
-        return [plan.task_job(scorer.name, step, "probe", "", 0, step)]
+        return [planned_jobs.task_job(scorer.name, step, "probe", "", 0, step)]
     return [
-        plan.task_job(scorer.name, step, "score", unit.unit_id, number, _place(unit, scorer, number), explained)
+        planned_jobs.task_job(scorer.name, step, "score", unit.unit_id, number, _place(unit, scorer, number), explained)
         for unit in cases.units(scorer)
         for explained in [unit.unit_id if scorer.needs_explanation else ""]
         for number, _ in enumerate(scorer.questions(cases.of(unit.unit_id), step, cases.brought(scorer, unit.unit_id)))

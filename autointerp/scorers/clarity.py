@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, of_others, peak
-from autointerp.scorers.metrics import separation
-from autointerp.scorers.questions import text_of, writing
+from autointerp.scorers.common_questions import text_of, writing
+from autointerp.scorers.window_choice import answers, of_others, peak
+from autointerp.stats.answer_metrics import separation
 
 PARTS = ("Short sentences.", "Longer and unusual ones.")
 """Two questions ask for texts of two kinds; FADE asks the same question 15 times."""

@@ -13,12 +13,12 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from autointerp.judges.base import TaskMaterial
-from autointerp.prompts import harmless
+from autointerp.prompts.untrusted_text import harmless
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, evenly, strongest
-from autointerp.scorers.items import silent
-from autointerp.scorers.questions import DATA_ONLY, choice, group, marked, numbered, plain, text_of
+from autointerp.scorers.common_questions import DATA_ONLY, choice, group, marked, numbered, plain, text_of
+from autointerp.scorers.window_choice import answers, evenly, strongest
+from autointerp.scorers.yes_no_items import silent
 
 SHOWN = 5
 """Windows that stand for the unit."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from autointerp.judges.base import MarkedText
-from autointerp.prompts import harmless
-from autointerp.scorers import items
+from autointerp.prompts.untrusted_text import harmless
+from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.items import Item
-from autointerp.scorers.questions import DATA_ONLY
+from autointerp.scorers.common_questions import DATA_ONLY
+from autointerp.scorers.yes_no_items import Item
 
 SYSTEM = f"""\
 An explanation says what a unit inside a language model responds to. Below it stand numbered texts. In some of them the unit is \
@@ -36,19 +36,21 @@ class Detection:
     source = "Paulo et al. 2024 (arXiv 2410.13928), section on scoring; delphi's DetectionScorer"
     needs_explanation = True
     steps: tuple[Literal["ask", "run"], ...] = ("ask",)
-    figures: Mapping[str, str] = items.FIGURES
+    figures: Mapping[str, str] = yes_no_items.FIGURES
     chance: float | None = 0.5
 
     def items(self, case: Case) -> list[Item]:
         """Every judged window in which the unit is active and every one in which it is silent, shuffled, without a mark."""
-        found = [Item(MarkedText(e.tokens, 0), True, True) for e in case.active if not items.silent(e)]
-        found += [Item(MarkedText(e.tokens, 0), False, False) for e in case.quiet if items.silent(e)]
-        items.draw(case, self.name).shuffle(found)
+        found = [Item(MarkedText(e.tokens, 0), True, True) for e in case.active if not yes_no_items.silent(e)]
+        found += [Item(MarkedText(e.tokens, 0), False, False) for e in case.quiet if yes_no_items.silent(e)]
+        yes_no_items.draw(case, self.name).shuffle(found)
         return found
 
     def questions(self, case: Case, step: int, brought: Brought) -> Sequence[Question]:
         """Five windows a question. None for a unit that is silent in no window: a dense neuron cannot be evaluated so."""
-        return items.ask(self.name, SYSTEM, case.explanation, self.items(case), lambda window: harmless(window.text))
+        return yes_no_items.ask(
+            self.name, SYSTEM, case.explanation, self.items(case), lambda window: harmless(window.text)
+        )
 
     def work(self, case: Case, step: int, brought: Brought) -> Sequence[Read | Steer]:
         """Nothing: the subject has done its part."""
@@ -56,4 +58,4 @@ class Detection:
 
     def score(self, case: Case, brought: Brought) -> Scores:
         """Figures of the answers. `accuracy` is what SAEBench's autointerp score is, over these windows rather than its 14."""
-        return items.scores(case.explanation, self.items(case), brought)
+        return yes_no_items.scores(case.explanation, self.items(case), brought)

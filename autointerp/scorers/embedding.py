@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from autointerp.scorers import items, metrics
+from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
+from autointerp.stats import answer_metrics
 
 
 class Embedding:
@@ -37,13 +38,17 @@ class Embedding:
 
     def score(self, case: Case, brought: Brought) -> Scores:
         """Both figures over all judged windows. Raises `UsageError` when wordllama cannot be loaded."""
-        from autointerp.judges.lexicon import lexicon
+        from autointerp.judges.embedded.word_vectors import lexicon
 
-        windows = [(e, True) for e in case.active if not items.silent(e)]
-        windows += [(e, False) for e in case.quiet if items.silent(e)]
+        windows = [(e, True) for e in case.active if not yes_no_items.silent(e)]
+        windows += [(e, False) for e in case.quiet if yes_no_items.silent(e)]
         if not case.explanation or len({truth for _, truth in windows}) < 2:
             return Scores(dict.fromkeys(self.figures), 0, 0)
         sought = lexicon().text(case.explanation)
         likeness = [float(sought @ lexicon().text("".join(e.tokens))) for e, _ in windows]
         truth = [truth for _, truth in windows]
-        return Scores({"auroc": metrics.auroc(truth, likeness), "auprc": metrics.auprc(truth, likeness)}, len(truth), 0)
+        return Scores(
+            {"auroc": answer_metrics.auroc(truth, likeness), "auprc": answer_metrics.auprc(truth, likeness)},
+            len(truth),
+            0,
+        )

@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import Literal
 
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, of_others
-from autointerp.scorers.items import draw
-from autointerp.scorers.questions import ratings, spread_out, text_of
+from autointerp.scorers.common_questions import ratings, spread_out, text_of
+from autointerp.scorers.window_choice import answers, of_others
+from autointerp.scorers.yes_no_items import draw
 
 FACTORS = (-50.0, -10.0, -1.0, 0.0, 1.0, 10.0, 50.0)
 """FADE's, in multiples of the unit's largest activation."""

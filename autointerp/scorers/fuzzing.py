@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from autointerp.judges.base import MarkedText
-from autointerp.prompts import show
+from autointerp.prompts.untrusted_text import show
 from autointerp.records import Exemplar
-from autointerp.scorers import items, metrics
+from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.items import Item
-from autointerp.scorers.questions import DATA_ONLY
+from autointerp.scorers.common_questions import DATA_ONLY
+from autointerp.scorers.yes_no_items import Item
+from autointerp.stats import answer_metrics
 
 THRESHOLD = 0.3
 """Share of a window's largest activation from which on a token is marked, as in delphi. Weaker ones are marked neither rightly nor wrongly."""
@@ -41,14 +42,14 @@ class Fuzzing:
     source = "Paulo et al. 2024 (arXiv 2410.13928), section on scoring; delphi's FuzzingScorer, its default and active kinds together"
     needs_explanation = True
     steps: tuple[Literal["ask", "run"], ...] = ("ask",)
-    figures: Mapping[str, str] = items.FIGURES | {
+    figures: Mapping[str, str] = yes_no_items.FIGURES | {
         "marks_alone": "balanced accuracy within windows in which the unit is active: right marks against moved ones"
     }
     chance: float | None = 0.5
 
     def items(self, case: Case) -> list[Item]:
         """Every judged window once: active ones marked rightly and wrongly in turn through the bins, silent ones wrongly; shuffled."""
-        rng = items.draw(case, self.name)
+        rng = yes_no_items.draw(case, self.name)
         active = sorted(case.active, key=lambda e: e.bin)
         rng.shuffle(active)
         active.sort(key=lambda e: e.bin)
@@ -59,14 +60,14 @@ class Fuzzing:
             found.append(Item(_marked(exemplar, marks or right), not marks, True))
         for exemplar in case.quiet:
             pattern = rng.choice(patterns) if patterns else ()
-            if items.silent(exemplar) and (marks := _moved(exemplar, pattern, rng)):
+            if yes_no_items.silent(exemplar) and (marks := _moved(exemplar, pattern, rng)):
                 found.append(Item(_marked(exemplar, marks), False, False))
         rng.shuffle(found)
         return found
 
     def questions(self, case: Case, step: int, brought: Brought) -> Sequence[Question]:
         """Five windows a question."""
-        return items.ask(self.name, SYSTEM, case.explanation, self.items(case), show)
+        return yes_no_items.ask(self.name, SYSTEM, case.explanation, self.items(case), show)
 
     def work(self, case: Case, step: int, brought: Brought) -> Sequence[Read | Steer]:
         """Nothing: the subject has done its part."""
@@ -75,9 +76,9 @@ class Fuzzing:
     def score(self, case: Case, brought: Brought) -> Scores:
         """Figures of the answers."""
         found = self.items(case)
-        scores = items.scores(case.explanation, found, brought)
-        inside = [(item.truth, said) for item, said in items.answered(found, brought) if item.active]
-        alone = metrics.balanced_accuracy([truth for truth, _ in inside], [said for _, said in inside])
+        scores = yes_no_items.scores(case.explanation, found, brought)
+        inside = [(item.truth, said) for item, said in yes_no_items.answered(found, brought) if item.active]
+        alone = answer_metrics.balanced_accuracy([truth for truth, _ in inside], [said for _, said in inside])
         return scores._replace(values={**scores.values, "marks_alone": alone})
 
 

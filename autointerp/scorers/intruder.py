@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from autointerp.judges.base import TaskMaterial
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, evenly, of_others, peak, strongest
-from autointerp.scorers.questions import DATA_ONLY, choice, group, marked, text_of
+from autointerp.scorers.common_questions import DATA_ONLY, choice, group, marked, text_of
+from autointerp.scorers.window_choice import answers, evenly, of_others, peak, strongest
 
 SHOWN = 5
 """Windows in a question, the intruder included."""

@@ -13,10 +13,10 @@ from statistics import fmean
 from typing import Literal
 
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, evenly, of_others, peak, strongest
-from autointerp.scorers.items import draw
-from autointerp.scorers.metrics import auprc, separation
-from autointerp.scorers.questions import ratings, spread_out, text_of
+from autointerp.scorers.common_questions import ratings, spread_out, text_of
+from autointerp.scorers.window_choice import answers, evenly, of_others, peak, strongest
+from autointerp.scorers.yes_no_items import draw
+from autointerp.stats.answer_metrics import auprc, separation
 
 ACTIVE, QUIET, NATURAL = 20, 10, 20
 """Texts of each origin: windows of the unit, from its strongest to its weakest; its silent windows; windows of other units.

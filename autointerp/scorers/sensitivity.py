@@ -16,8 +16,8 @@ from typing import Literal
 
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.drawing import answers, peak, strongest
-from autointerp.scorers.questions import marked, text_of, writing
+from autointerp.scorers.common_questions import marked, text_of, writing
+from autointerp.scorers.window_choice import answers, peak, strongest
 
 WRITTEN = 10
 """Texts a question, as in the source."""

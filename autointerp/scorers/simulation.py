@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any, Literal, TypeGuard
 
 from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts import ReplyUnusable, harmless, read_object
+from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object
 from autointerp.records import Exemplar, Outcome
-from autointerp.scorers import items, metrics
+from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
-from autointerp.scorers.questions import DATA_ONLY, numbered
+from autointerp.scorers.common_questions import DATA_ONLY, numbered
+from autointerp.stats import answer_metrics
 
 TOP = 10
 """Strongest prediction: the unit's largest activation."""
@@ -73,7 +74,7 @@ class Simulation:
 
     def windows(self, case: Case) -> list[Exemplar]:
         """One window a bin and as many silent ones, shuffled: about the number that Bills et al. simulate, over all strengths."""
-        rng = items.draw(case, self.name)
+        rng = yes_no_items.draw(case, self.name)
         by_bin: dict[int, list[Exemplar]] = {}
         for exemplar in case.active:
             by_bin.setdefault(exemplar.bin, []).append(exemplar)
@@ -102,7 +103,7 @@ class Simulation:
                 n += len(lot)
                 truth += [TOP * a / case.unit.max_activation for e in lot for a in e.token_activations]
                 predicted += answer
-        values = {name: getattr(metrics, name)(truth, predicted) for name in self.figures}
+        values = {name: getattr(answer_metrics, name)(truth, predicted) for name in self.figures}
         return Scores(values, n, len(windows) - n)
 
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from sae.dictionary import CROSS_LAYER, Activation, Dictionary, InputNorm
 from sae.errors import DictionaryError
-from sae.formats.place import Place, where_to
-from sae.formats.reading import Tensors, read_config, read_safetensors, take
+from sae.formats.location import Place, where_to
+from sae.formats.readers import Tensors, read_config, read_safetensors, take
 
 CONFIG = "config.yaml"
 PUBLISHER = "circuit-tracer (transcoders of one layer and across layers)"

@@ -24,8 +24,8 @@ from torch import Tensor
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import gated
-from sae.formats.place import Place
-from sae.formats.reading import Tensors, check_sizes, read_config, read_torch, take, tensors_of
+from sae.formats.location import Place
+from sae.formats.readers import Tensors, check_sizes, read_config, read_torch, take, tensors_of
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 PUBLISHER = "dictionary_learning (Marks, Karvonen, Mueller)"

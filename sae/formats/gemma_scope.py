@@ -17,9 +17,9 @@ from typing import Any
 
 from sae.dictionary import Dictionary
 from sae.formats.folding import of_relu
-from sae.formats.place import Place
-from sae.formats.reading import read_npz, take
-from sae.hookpoints import parse
+from sae.formats.location import Place
+from sae.formats.readers import read_npz, take
+from sae.subject.hook_points import parse
 
 WEIGHTS = "params.npz"
 PUBLISHER = "Gemma Scope 1 (Google DeepMind)"

@@ -18,9 +18,9 @@ from torch import Tensor
 from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import of_relu
-from sae.formats.place import Place, where_to
-from sae.formats.reading import Tensors, read_config, read_safetensors, take
-from sae.hookpoints import ours, parse
+from sae.formats.location import Place, where_to
+from sae.formats.readers import Tensors, read_config, read_safetensors, take
+from sae.subject.hook_points import ours, parse
 
 CONFIG, WEIGHTS = "config.json", "params.safetensors"
 PUBLISHER = "Gemma Scope 2 (Google DeepMind)"

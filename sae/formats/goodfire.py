@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
-from sae.formats.place import Place
-from sae.formats.reading import read_torch, take, tensors_of
+from sae.formats.location import Place
+from sae.formats.readers import read_torch, take, tensors_of
 
 PUBLISHER = "Goodfire (Llama 3, DeepSeek R1)"
 CHECKED = (

@@ -17,8 +17,8 @@ import torch
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import threshold_per_norm
-from sae.formats.place import Place, where_to
-from sae.formats.reading import check_sizes, read_config, read_safetensors, take
+from sae.formats.location import Place, where_to
+from sae.formats.readers import check_sizes, read_config, read_safetensors, take
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
 PUBLISHER = "Llama Scope (OpenMOSS, 2024)"

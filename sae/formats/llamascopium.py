@@ -25,8 +25,8 @@ from torch import Tensor
 from sae.dictionary import Activation, Dictionary, InputNorm
 from sae.errors import DictionaryError
 from sae.formats.folding import threshold_per_norm, unit_rows
-from sae.formats.place import Place, where_to
-from sae.formats.reading import Tensors, check_sizes, read_config, read_safetensors, take, take_whole
+from sae.formats.location import Place, where_to
+from sae.formats.readers import Tensors, check_sizes, read_config, read_safetensors, take, take_whole
 
 CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 PUBLISHER = "llamascopium, formerly lm-saes (Llama Scope R1 and later)"

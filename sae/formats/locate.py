@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from sae.errors import DictionaryError
-from sae.formats.place import Place
+from sae.formats.location import Place
 
 WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
 _PICKLED = (".bin", ".pkl", ".pickle", ".joblib", ".ckpt")

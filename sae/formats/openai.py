@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
-from sae.formats.place import Place
-from sae.formats.reading import Tensors, read_torch, take, tensors_of
+from sae.formats.location import Place
+from sae.formats.readers import Tensors, read_torch, take, tensors_of
 
 PUBLISHER = "OpenAI sparse_autoencoder (GPT-2 small)"
 CHECKED = "by the published formula, which no package index carries: ReLU and TopK, encode and decode within 1e-5"

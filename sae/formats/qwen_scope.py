@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
-from sae.formats.place import Place
-from sae.formats.reading import read_torch, take, tensors_of
+from sae.formats.location import Place
+from sae.formats.readers import read_torch, take, tensors_of
 
 PUBLISHER = "Qwen-Scope"
 CHECKED = "by the published formula: encode and decode within 1e-5"

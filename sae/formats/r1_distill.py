@@ -7,8 +7,8 @@ file's name: `DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt`. Formula: its model card 
 from __future__ import annotations
 
 from sae.dictionary import Dictionary
-from sae.formats.place import Place
-from sae.formats.reading import read_torch, take, tensors_of
+from sae.formats.location import Place
+from sae.formats.readers import read_torch, take, tensors_of
 
 WEIGHTS = "DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt"
 PUBLISHER = "qresearch (DeepSeek R1 Distill)"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sae.dictionary import Activation, Dictionary
 from sae.errors import DictionaryError
-from sae.formats.place import Place
-from sae.formats.reading import check_sizes, read_config, read_safetensors, take, take_whole
-from sae.hookpoints import ours
+from sae.formats.location import Place
+from sae.formats.readers import check_sizes, read_config, read_safetensors, take, take_whole
+from sae.subject.hook_points import ours
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 PUBLISHER = "sparsify (EleutherAI)"

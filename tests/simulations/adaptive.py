@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from simulations import worlds
 
-from autointerp import stats, stopping
-from autointerp.sections import Adaptive
+from autointerp.spec.sections import Adaptive
+from autointerp.stats import comparison, stopping
 
 
 class Stopped(NamedTuple):
     """Each unit's interval as it stood at the end, its truth, the exemplars used in a bin, and the run's difference."""
 
     units: pd.DataFrame
-    difference: stats.Comparison
+    difference: comparison.Comparison
     items_per_cell: float
 
 
@@ -52,5 +52,5 @@ def run(
     truth = {f"{kind}-{i}": t for kind, (_, means) in drawn.items() for i, t in enumerate(means.mean(axis=1))}
     intervals["truth"], intervals["kind"] = intervals.index.map(truth), intervals.index.str.split("-").str[0]
     means = [intervals.loc[intervals["kind"] == kind, "mean"] for kind in ("feature", "neuron")]
-    compared = stats.compare(*means, confidence=confidence, resamples=resamples, seed=int(rng.integers(1 << 30)))
+    compared = comparison.compare(*means, confidence=confidence, resamples=resamples, seed=int(rng.integers(1 << 30)))
     return Stopped(intervals, compared, len(rows) / (2 * units * bins))

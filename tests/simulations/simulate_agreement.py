@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from simulations import worlds
 
-from autointerp import agreement
+from autointerp.stats import agreement
 
 FIGURES = ("exact", "kappa", "ac2", "alpha", "difference")
 OPTIONS = {"grades": (0, 1, 2, 3), "confidence": 0.95}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulations import worlds
 
-from autointerp import corrected, stats
+from autointerp.stats import comparison, prediction_powered
 
 BINS, PER_BIN = 6, 2
 NAMES = ("features", "neurons", "difference")
@@ -14,7 +14,7 @@ NAMES = ("features", "neurons", "difference")
 
 def items(
     rng: np.random.Generator, world: worlds.World, units: int, n: int, *, strata: bool, by_unit: bool
-) -> corrected.Items:
+) -> prediction_powered.Items:
     """One kind as a judge that is +1 on 30% and -1 on 10% saw it, `n` items labelled with the truth.
 
     A simple random sample, or as many from each of the judge's grades.
@@ -28,7 +28,7 @@ def items(
     for h in np.flatnonzero(size):
         rank[stratum == h] = rng.permutation(size[h])
     chosen = rank < take[stratum]
-    return corrected.Items(
+    return prediction_powered.Items(
         unit=np.repeat(np.arange(units), BINS * PER_BIN),
         weight=np.full(seen.size, 1 / seen.size),
         grade=seen.astype(float),
@@ -53,7 +53,7 @@ def cover(
             items(rng, world, units, half, strata=strata, by_unit=by_unit)
             for world, half in zip(kinds, ((n + 1) // 2, n // 2), strict=True)
         ]
-        found = corrected.correct(pair[0], pair[1], confidence=0.95)
+        found = prediction_powered.correct(pair[0], pair[1], confidence=0.95)
         for name in NAMES:
             figure = getattr(found, name)
             if figure.ci_low is not None:
@@ -107,7 +107,7 @@ def headline_cover(kinds: tuple[worlds.World, worlds.World], truth: float, *, un
     rng, hits = np.random.default_rng(units), 0
     for run in range(runs):
         means = [worlds.draw(rng, world, units, BINS, PER_BIN)[0].mean(axis=(1, 2)) for world in kinds]
-        found = stats.compare(*means, confidence=0.95, resamples=1000, seed=run)
+        found = comparison.compare(*means, confidence=0.95, resamples=1000, seed=run)
         assert found.ci_low is not None
         hits += found.ci_low <= truth <= found.ci_high
     return hits / runs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulations import adaptive, worlds
 
-from autointerp.sections import Adaptive
+from autointerp.spec.sections import Adaptive
 
 PAIRS = {
     "demo": (worlds.FEATURES, worlds.NEURONS),

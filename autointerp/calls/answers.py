@@ -1,0 +1,80 @@
+"""Answers: a question's address, and what the ledger or a reply makes of it.
+
+An address is a hash of everything that decides the answer, so that whatever was answered once, in any run, is never asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from autointerp.choices import fold
+from autointerp.judges.base import Judge, Prompt, Reply, Usage
+from autointerp.ledger import Ledger, calls
+from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.records import Outcome
+from autointerp.spec.spec import content_hash
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What came of a question: a value when `outcome` is `scored`, else None and the reason."""
+
+    value: T | None
+    outcome: Outcome
+    reason: str
+    call_key: str | None
+
+
+def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
+    """sha-256 of everything that decides the answer: who is asked, what, with which schema and ceiling, and which repeat."""
+    return content_hash(
+        {
+            "judge": dict(judge.identity()),
+            "system": prompt.system,
+            "user": prompt.user,
+            "schema": dict(prompt.schema),
+            "max_tokens": prompt.max_tokens,
+            "repeat": repeat,
+        }
+    )
+
+
+def free_answer(
+    ledger: Ledger, run_id: str, judge: Judge, prompt: Prompt, parse: Callable[[str], T], repeat: int
+) -> Answer[T] | None:
+    """What the ledger holds as the answer to a question, or what a judge that is no LLM answers; None where one must pay."""
+    key = call_key(judge, prompt, repeat)
+    if not judge.is_llm:
+        return read(judge.ask(prompt), parse, key)
+    with ledger.read() as tx:
+        known = calls.answered(tx, run_id, key)
+    if known is None:
+        return None
+    if known["state"] != calls.SCORED:
+        return Answer(None, Outcome(known["state"]), known["reason"], key)
+    return read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
+
+
+def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
+    """What a reply answers; only a complete one is parsed, its probabilities folded into its text."""
+    reply = fold(reply)
+    if reply.stop != "complete":
+        outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
+        return Answer(None, outcome, reply.text[:200] or reply.stop, key)
+    try:
+        return Answer(parse(reply.text), Outcome.SCORED, "", key)
+    except ReplyUnusable as error:
+        return Answer(None, error.outcome, str(error), key)
+    except (ValueError, RecursionError) as error:  # numbers and nesting beyond what Python reads
+        return Answer(None, Outcome.PARSE_FAILURE, f"the reply cannot be read: {error}", key)
+
+
+def storable(reply: Reply) -> Reply:
+    """The reply as the ledger keeps it: probabilities within its text, and nothing in that which a database does not take."""
+    reply = fold(reply)
+    text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return replace(reply, text=text)

@@ -1,0 +1,260 @@
+"""Sees batches through: finds those whose submission had no answer, asks after them, and writes down what came of each item.
+
+Any process that has the ledger and the provider's key may tend any batch, so a restart adopts what runs. A batch is tended by one
+at a time, and its results may be read again from the start: only open calls are settled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Connection, RowMapping
+
+from autointerp.calls.answers import Answer, call_key, read, storable
+from autointerp.calls.caller import SAME_ERROR_LIMIT, Conclude
+from autointerp.errors import ProviderStopped
+from autointerp.judges import prices
+from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait, Prompt, Reply, Usage
+from autointerp.judges.batch_api import Undecided
+from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements
+from autointerp.ledger.jobs import Job
+from autointerp.ledger.judgements import kind_of_error
+from autointerp.records import Outcome
+
+if TYPE_CHECKING:
+    from autointerp.calls.batches import Batcher
+
+T = TypeVar("T")
+POLL_FROM_S, POLL_TO_S = 5.0, 300.0
+"""A batch is asked after at intervals of a tenth of its age, within these bounds."""
+RETRY_S = 30.0
+CANCELLED = "cancelled with its run"
+_KEY, _JOB = 16, 40
+
+
+class StillOpen(Exception):
+    """Only the provider has the answer to `prompt`, whose key is `key`."""
+
+    def __init__(self, prompt: Prompt, key: str) -> None:
+        super().__init__(key)
+        self.prompt, self.key = prompt, key
+
+
+def item_id(batch_key: str, job_key: str) -> str:
+    """The custom id of a job's question: a start of the batch's key, which proves whose it is, and one of the job's."""
+    return f"{batch_key[:_KEY]}-{job_key[:_JOB]}"
+
+
+def tend(batcher: Batcher, batch_key: str) -> None:
+    """Do what a batch wants next, unless another worker is at it. Raises `ProviderStopped` when it cannot go on."""
+    with batcher.ledger.write() as tx:
+        row = batches.take(tx, batch_key)
+    if row is None:
+        return
+    try:
+        if not row["provider_id"]:
+            _find(batcher, row)
+        else:
+            _ask_after(batcher, row)
+    except MustStop as error:
+        with batcher.ledger.write() as tx:
+            batches.update(tx, batch_key, poll_in_s=POLL_TO_S, reason=str(error))
+        raise ProviderStopped(f"{batcher.judge.name}: {error}") from None
+    except JudgeError as error:
+        wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
+        with batcher.ledger.write() as tx:
+            batches.update(tx, batch_key, poll_in_s=wait, reason=str(error))
+
+
+def cancel(batcher: Batcher, row: RowMapping) -> None:
+    """Ask the provider to stop a batch; what it answered until then is collected and kept. Raises `JudgeError`."""
+    if row["provider_id"]:
+        batcher.provider.cancel(row["provider_id"])
+        with batcher.ledger.write() as tx:
+            batches.update(tx, row["batch_key"], poll_in_s=0.0, reason=CANCELLED)
+
+
+def submitted(ledger: Ledger, batch_key: str, run_id: str, provider_id: str, said: str) -> None:
+    """Note a provider's id of a batch, before anything is asked about it."""
+    with ledger.write() as tx:
+        batches.update(
+            tx, batch_key, state=batches.SUBMITTED, provider_id=provider_id, reason="", poll_in_s=POLL_FROM_S
+        )
+        events.add(tx, run_id, f"{said}: {provider_id}")
+
+
+def dissolve(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, tried: bool = True) -> None:
+    """Give up a batch of which nothing was answered or billed; its items fall due again. Raises `ProviderStopped` for `MustStop`."""
+    wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
+    with ledger.write() as tx:
+        _close_unanswered(
+            tx, batch_key, run_id, str(error), tried=tried and not isinstance(error, MustWait), wait_s=wait
+        )
+        batches.update(tx, batch_key, state=batches.DISSOLVED, reason=str(error))
+        events.add(tx, run_id, f"batch given up: {error}", level="warning")
+    if isinstance(error, MustStop):
+        raise ProviderStopped(str(error))
+
+
+def _find(batcher: Batcher, row: RowMapping) -> None:
+    """Learn whether a submission that had no answer was accepted."""
+    key, run_id = row["batch_key"], row["run_id"]
+    with batcher.ledger.read() as tx:
+        known = batches.provider_ids(tx)
+    provider_id = batcher.provider.find(key, row["n_items"], row["created_at"], known)
+    if provider_id is None:
+        dissolve(batcher.ledger, key, run_id, Undecided("it was never accepted"), tried=False)
+    else:
+        submitted(batcher.ledger, key, run_id, provider_id, "batch found again")
+
+
+def _ask_after(batcher: Batcher, row: RowMapping) -> None:
+    status = batcher.provider.poll(row["provider_id"])
+    if status.state == "running":
+        with batcher.ledger.write() as tx:
+            wait = max(POLL_FROM_S, min(POLL_TO_S, batches.age(tx, row) / 10))
+            batches.update(tx, row["batch_key"], poll_in_s=wait)
+    elif status.failure is not None:
+        dissolve(batcher.ledger, row["batch_key"], row["run_id"], status.failure)
+    else:
+        _collect(batcher, row, status.reason)
+
+
+def _collect(batcher: Batcher, row: RowMapping, reason: str) -> None:
+    """Settle every item by its result; those without one fall due again."""
+    key, run_id = row["batch_key"], row["run_id"]
+    with batcher.ledger.read() as tx:
+        items = {item_id(key, item["job_key"]): item for item in batches.open_items(tx, key)}
+        waiting = jobs.by_key(tx, run_id, [item["job_key"] for item in items.values()])
+    failed: Counter[str] = Counter()
+    for custom_id, outcome in batcher.provider.results(row["provider_id"]):
+        if not custom_id.startswith(f"{key[:_KEY]}-"):
+            _let_go(batcher.ledger, row)
+            return
+        failed[kind_of_error(str(outcome)) if isinstance(outcome, ItemFailed) else ""] += 1
+        if (item := items.get(custom_id)) is not None:
+            _settle(batcher, waiting[item["job_key"]], item, outcome)
+    with batcher.ledger.write() as tx:
+        left = _close_unanswered(tx, key, run_id, reason or "the batch ended without an answer", tried=True)
+        batches.update(tx, key, state=batches.COLLECTED, reason=reason)
+        said = f"batch {row['provider_id']} collected: {row['n_items'] - left:,} of {row['n_items']:,} items settled"
+        events.add(tx, run_id, said + (f"; {reason}" if reason else ""), level="warning" if left else "info")
+    _stop_where_all_failed(batcher, failed)
+
+
+def _stop_where_all_failed(batcher: Batcher, failed: Counter[str]) -> None:
+    """The same error for every item is not the items' fault. Raises `ProviderStopped`; they will be asked again."""
+    if len(failed) == 1 and (kind := next(iter(failed))) and failed[kind] >= SAME_ERROR_LIMIT:
+        with batcher.ledger.write() as tx:
+            judgements.withdraw(tx, batcher.run_id, judgements.failed(tx, batcher.run_id, kind))
+        raise ProviderStopped(f"{batcher.judge.name}: all {failed[kind]:,} items of a batch failed alike: {kind}")
+
+
+def _let_go(ledger: Ledger, row: RowMapping) -> None:
+    """A batch that was taken for ours is another's: look for ours again."""
+    with ledger.write() as tx:
+        batches.update(tx, row["batch_key"], state=batches.PREPARED, provider_id="", poll_in_s=0.0, reason="not ours")
+        events.add(tx, row["run_id"], f"batch {row['provider_id']} is another's", level="warning")
+
+
+def _settle(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | JudgeError) -> None:
+    """Write down one item's outcome, and take its job on from there. Raises `MustStop`."""
+    if isinstance(outcome, Reply):
+        settling = _Settling(batcher, item, storable(outcome))
+        try:
+            batcher.walk(job, settling)
+        except StillOpen:
+            settling.keep()
+            with batcher.ledger.write() as tx:
+                batches.give_back(tx, batcher.run_id, [job.job_key], error="", tried=False)
+        return
+    state = calls.ERROR
+    if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
+        state = outcome.reason
+    with batcher.ledger.write() as tx:
+        _end(tx, batcher, item, state, str(outcome), None, outcome.usage)
+        if not isinstance(outcome, ItemFailed):
+            batches.give_back(tx, batcher.run_id, [job.job_key], error=str(outcome), tried=True)
+    if isinstance(outcome, ItemFailed):
+        batcher.unanswerable(job, outcome)
+    elif isinstance(outcome, MustStop):
+        raise outcome
+
+
+class _Settling:
+    """Answers the question that an item carried with its reply, and others as the ledger knows them."""
+
+    def __init__(self, batcher: Batcher, item: RowMapping, reply: Reply) -> None:
+        self._batcher, self._item, self._reply = batcher, item, reply
+        self._settled = False
+
+    def keep(self) -> None:
+        """Keep a reply that nobody asks for any more: it is paid for, and answers the same question elsewhere."""
+        if not self._settled:
+            state = calls.SCORED if self._reply.stop == "complete" else self._reply.stop
+            with self._batcher.ledger.write() as tx:
+                _end(tx, self._batcher, self._item, state, "", self._reply, self._reply.usage)
+
+    def __call__(
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
+    ) -> Answer[T]:
+        batcher, item, reply = self._batcher, self._item, self._reply
+        if call_key(batcher.judge, prompt, repeat) != item["call_key"]:
+            return batcher.ask(prompt, parse, job, repeat, conclude)
+        answer = read(reply, parse, item["call_key"])
+        with batcher.ledger.write() as tx:
+            _end(tx, batcher, item, answer.outcome.value, answer.reason, reply, reply.usage)
+            if conclude is not None:
+                conclude(tx, answer)
+        self._settled = True
+        return answer
+
+
+def _end(
+    tx: Connection,
+    batcher: Batcher,
+    item: RowMapping,
+    state: str,
+    reason: str,
+    reply: Reply | None,
+    usage: Usage | None,
+) -> None:
+    calls.end(
+        tx,
+        item["call_id"],
+        run_id=batcher.run_id,
+        state=state,
+        reason=reason,
+        reply=reply,
+        usage=usage or Usage(),
+        cost_usd=prices.cost(usage, batcher.price, batch=True) if usage else 0.0,
+        reserved_usd=item["reserved_usd"],
+        duration_s=0.0,
+        month=item["month"],
+    )
+
+
+def _close_unanswered(
+    tx: Connection, batch_key: str, run_id: str, reason: str, *, tried: bool, wait_s: float = 0.0
+) -> int:
+    """Let the items that have no answer, and are not billed, fall due again. Returns how many."""
+    left = batches.open_items(tx, batch_key)
+    for item in left:
+        calls.end(
+            tx,
+            item["call_id"],
+            run_id=run_id,
+            state=calls.ERROR,
+            reason=reason,
+            reply=None,
+            usage=Usage(),
+            cost_usd=0.0,
+            reserved_usd=item["reserved_usd"],
+            duration_s=0.0,
+            month=item["month"],
+        )
+    keys = [item["job_key"] for item in left]
+    batches.give_back(tx, run_id, keys, error=reason, tried=tried, wait_s=wait_s)
+    return len(left)

@@ -1,0 +1,115 @@
+"""What all commands share: options, errors in one line, and completion. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
+
+import click
+from click.shell_completion import CompletionItem
+
+from autointerp.errors import AutointerpError
+
+if TYPE_CHECKING:
+    from autointerp.ledger import Ledger
+
+P = ParamSpec("P")
+RESULTS = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    envvar="AUTOINTERP_RESULTS",
+    show_envvar=True,
+    help="Folder for runs, their ledger and their artifacts.",
+)
+SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
+QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
+KEPT = "stopped; everything done so far is kept: run the same command to go on"
+
+
+def one_line_errors(interrupted: str = KEPT) -> Callable[[Callable[P, int | None]], Callable[P, None]]:
+    """Turn every expected error into one line on stderr and its exit code; `interrupted` is said after Ctrl-C."""
+
+    def decorate(command: Callable[P, int | None]) -> Callable[P, None]:
+        @wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                code = command(*args, **kwargs) or 0
+            except KeyboardInterrupt:
+                complain(interrupted)
+                code = 130
+                _leave_calls_in_flight(code)
+            except Exception as error:
+                if not is_expected(error):
+                    raise
+                complain(error)
+                code = exit_code(error)
+            sys.exit(code)
+
+        return wrapped
+
+    return decorate
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error's message is meant for users."""
+    return isinstance(error, AutointerpError) or type(error).__module__ == "sae.errors"
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of an expected error; whatever is wrong with a model, dictionary or corpus counts as a wrong argument."""
+    return error.exit_code if isinstance(error, AutointerpError) else 2
+
+
+def complain(what: object) -> None:
+    """One line on stderr."""
+    click.echo(f"autointerp: {' '.join(str(what).split())}", err=True)
+
+
+def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """The argument RUN, completed from the runs in the ledger."""
+    name = "run_id" if nargs == 1 else "run_ids"
+    metavar = "RUN" if nargs == 1 else "RUN..."
+    return click.argument(
+        name,
+        metavar=metavar if required else f"[{metavar}]",
+        nargs=nargs,
+        required=required,
+        shell_complete=_complete,
+    )
+
+
+def the_ledger(results: Path, *, make: bool = False) -> Ledger:
+    """The ledger, closed when the command ends; one that is not there is made only if told to. Raises `UsageError`."""
+    from autointerp.cli.ledger_location import existing_ledger, open_ledger
+
+    ledger = open_ledger(results) if make else existing_ledger(results)
+    click.get_current_context().call_on_close(ledger.close)
+    return ledger
+
+
+def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
+    from autointerp.cli.ledger_location import existing_ledger
+    from autointerp.monitoring.run_list import run_ids
+
+    try:
+        with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
+            ids = run_ids(ledger)
+    except AutointerpError:
+        return []
+    return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]
+
+
+def _leave_calls_in_flight(code: int) -> None:
+    """Exit at once where threads still wait for replies, as after a second Ctrl-C: the ledger knows of them."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

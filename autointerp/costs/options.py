@@ -1,0 +1,251 @@
+"""What other choices would cost and tell: exemplars a bin, items a question, and sampling until intervals are narrow enough.
+
+Before a harvest every unit is taken to be alive and every bin full. How wide an interval will be rests on how far grades spread, which only
+a judge tells: that of the newest finished run with the same judge is taken, or else that of the demo.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from autointerp.costs import bounds, run_forecast
+from autointerp.judges import prices
+from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.prompts import explanation, grouped_grades, single_grade
+from autointerp.questions import planned_jobs, rounds
+from autointerp.records import COMPARED, Arm
+from autointerp.spec import rubric
+from autointerp.spec.rubric import Rubric
+from autointerp.spec.sections import Judge
+from autointerp.spec.spec import Spec
+
+if TYPE_CHECKING:
+    from autointerp.pipeline.stages import Run
+    from autointerp.stats.stopping import Spread, Widths
+
+PER_BIN, PER_CALL = (1, 2, 3, 5, 10), (1, 5, 10)
+SAMPLE = 40
+"""Windows of which prompts are made to count their tokens."""
+DEMO = {"feature": (0.86, 0.76), "neuron": (0.69, 0.72)}
+"""Spreads between units and within their bins, in grades of 0 to 3: the demo's 64 features and 64 neurons, by the embedded judge."""
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Each kind's spread of grades, and where it was seen."""
+
+    of: Mapping[str, Spread]
+    source: str
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What there is to judge: `cells` has the exemplars of each feature's and neuron's bins, infinite where there may be more than were
+    taken. `fixed` is what is judged whatever is chosen, `again` how much of it once more with each repeat, `explained` the
+    explanations, `windows` a sample of texts."""
+
+    features: int
+    neurons: int
+    cells: Sequence[float]
+    fixed: int
+    again: int
+    explained: int
+    windows: Sequence[MarkedText]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One choice: its calls to all judges, tokens, dollars (None where a price is unknown), and the half-widths to expect."""
+
+    per_bin: int
+    per_call: int
+    adaptive: bool
+    calls: int
+    tokens: int
+    usd: float | None
+    widths: Widths
+    meets: bool
+    """Whether every target of `[adaptive]` is expected to be met."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of a spec, and what they rest on."""
+
+    spec: Spec
+    options: Sequence[Option]
+    spreads: Spreads
+    exact: bool
+
+    @property
+    def cheapest(self) -> Option | None:
+        """The cheapest option that meets all targets, if there are any."""
+        meeting = [option for option in self.options if option.meets] if rounds.adaptive(self.spec) else []
+        return min(meeting, key=lambda o: (o.usd or 0.0, o.tokens, o.calls), default=None)
+
+
+def plan_of(spec: Spec, results: Path, run: Run | None = None) -> Plan:
+    """The options of a spec; exact in what is asked where its harvest is there, as `run`. Raises `UsageError`."""
+    scale, supply = rubric.load(spec.score.rubric), supply_of(spec, run)
+    spreads = spreads_of(spec, scale, results)
+    per_call = (1,) if spec.score.ask == "logprobs" else tuple(sorted({*PER_CALL, spec.score.per_call}))
+    kinds = (False, True) if rounds.adaptive(spec) else (False,)
+    options = [
+        _option(spec, scale, supply, spreads.of, per_bin, together, adaptive)
+        for adaptive in kinds
+        for per_bin in ((spec.score.per_bin,) if adaptive else tuple(sorted({*PER_BIN, spec.score.per_bin})))
+        for together in per_call
+    ]
+    return Plan(spec, options, spreads, run is not None)
+
+
+def supply_of(spec: Spec, run: Run | None) -> Supply:
+    """What a harvest found, or finds at most."""
+    if run is None:
+        features = spec.units.features if spec.units.feature_ids is None else len(spec.units.feature_ids)
+        cells = [math.inf] * (bounds.n_units(spec) * spec.harvest.bins)
+        again = 0 if spec.score.repeats > 1 else spec.controls.repeated
+        main = len(cells) * spec.score.per_bin * (spec.score.repeats + len(spec.explain.compare))
+        fixed = bounds.items(spec) - main - spec.controls.repeated * (spec.controls.repeats - 1)
+        window = MarkedText((bounds.WORD,) * spec.harvest.window_tokens, 0)
+        return Supply(features, bounds.n_units(spec) - features, cells, fixed, again, bounds.explained(spec), [window])
+    units = list(run.units.values())
+    items = [item for item in planned_jobs.score_items(spec, units, run.exemplars) if item.repeat == 0]
+    mine = [unit for unit in units if unit.status == "alive" and unit.kind in COMPARED]
+    judged = [e for unit in mine for e in planned_jobs.judged_of(run.exemplars[unit.unit_id])]
+    counts = Counter((e.unit_id, e.bin) for e in judged)
+    return Supply(
+        features=sum(unit.kind == "feature" for unit in mine),
+        neurons=sum(unit.kind == "neuron" for unit in mine),
+        cells=[n if n < spec.score.per_bin else math.inf for n in counts.values()],
+        fixed=len(items) - len(judged) * (1 + len(spec.explain.compare)),
+        again=min(spec.controls.repeated, sum(i.arm is Arm.MAIN for i in items)) if spec.score.repeats == 1 else 0,
+        explained=len(planned_jobs.explain_jobs(units, spec.explain.compare)),
+        windows=[MarkedText(e.tokens, e.mark) for e in random.Random(0).sample(judged, min(SAMPLE, len(judged)))],
+    )
+
+
+def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
+    """The spread of grades in the newest finished run with the same judge and rubric, or in the demo."""
+    import pandas as pd
+
+    from autointerp.stats import stopping
+
+    found = [(summary, folder) for folder in results.glob("*/summary.json") if (summary := _summary(folder))]
+    for summary, path in sorted(found, key=lambda pair: str(pair[0]["finished_at"]), reverse=True):
+        if (summary["judge"], summary["rubric"]["name"]) != (spec.judge.model, scale.name):
+            continue
+        units, judgements = (pd.read_parquet(path.with_name(f"{name}.parquet")) for name in ("units", "judgements"))
+        mine = judgements.loc[judgements["judge"] == summary["judge"]] if "judge" in judgements else judgements
+        seen = stopping.spread_of(stopping.cell_table(mine, units))
+        if "feature" in seen:
+            return Spreads({"neuron": seen["feature"], **seen}, f"run {summary['run_id']}, by the same judge")
+    length = (max(scale.grades) - min(scale.grades)) / 3
+    demo = {kind: stopping.Spread(a * length, b * length) for kind, (a, b) in DEMO.items()}
+    return Spreads(demo, "the demo, by the embedded judge: no run here has this judge and rubric")
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        return summary if {"judge", "rubric", "finished_at", "run_id"} <= set(summary) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _option(
+    spec: Spec, scale: Rubric, supply: Supply, spread: Mapping[str, Spread], per_bin: int, per_call: int, adaptive: bool
+) -> Option:
+    each = _enough(spec, supply, spread) if adaptive else per_bin
+    widths = _widths(spec, supply, spread, each)
+    main = sum(int(min(each, n)) for n in supply.cells)
+    first = supply.fixed + main * (1 + len(spec.explain.compare))
+    again, repeats = (main, spec.score.repeats) if spec.score.repeats > 1 else (supply.again, spec.controls.repeats)
+    # Repeats are grouped apart.
+    calls = math.ceil(first / per_call) + (repeats - 1) * math.ceil(again / per_call)
+    explaining, scoring = _explaining(spec, scale, supply), _scoring(spec, scale, supply, per_call)
+    asked: list[tuple[Judge, Sequence[Prompt], int]] = [
+        (spec.explained_by, explaining, supply.explained),
+        (spec.judge, scoring, calls),
+    ]
+    if spec.cascade is not None:
+        asked.append((spec.cascade.judge, scoring, math.ceil(first * spec.cascade.share / per_call)))
+    costs = [_cost(*stage) for stage in asked]
+    known = [usd for _, usd in costs if usd is not None]
+    return Option(
+        each,
+        per_call,
+        adaptive,
+        sum(n for _, _, n in asked),
+        sum(tokens for tokens, _ in costs),
+        sum(known) if len(known) == len(costs) else None,
+        widths,
+        _meets(spec, widths),
+    )
+
+
+def _enough(spec: Spec, supply: Supply, spread: Mapping[str, Spread]) -> int:
+    """Exemplars a bin with which adaptive sampling is expected to end: in whole rounds, two a bin before a unit's interval is believed,
+    and those that the spec allows where a target is missed with all of them."""
+    size, most = spec.adaptive.per_round, spec.score.per_bin
+    for each in range(size, most, size):
+        if (spec.adaptive.unit is None or each > 1) and _meets(spec, _widths(spec, supply, spread, each)):
+            return each
+    return most
+
+
+def _widths(spec: Spec, supply: Supply, spread: Mapping[str, Spread], each: int) -> Widths:
+    from autointerp.stats import stopping
+
+    units = supply.features + supply.neurons
+    taken = [min(each, n) for n in supply.cells] or [each]
+    # As many bins a unit as are filled, and in each as many as there are on average.
+    return stopping.expected_widths(
+        features=max(supply.features, 1),
+        neurons=supply.neurons,
+        bins=max(1, round(len(taken) / max(units, 1))),
+        per_bin=fmean(taken),
+        spread=spread,
+        confidence=spec.report.confidence,
+    )
+
+
+def _meets(spec: Spec, widths: Widths) -> bool:
+    targets = spec.adaptive
+    pairs = [(targets.unit, widths.unit), (targets.bin, widths.bin), (targets.run, widths.run)]
+    return all(target is None or (width is not None and width <= target) for target, width in pairs)
+
+
+def _explaining(spec: Spec, scale: Rubric, supply: Supply) -> list[Prompt]:
+    shown = [replace(window, heat=(10,) * len(window.tokens)) for window in supply.windows]
+    several = spec.explain.top + spec.explain.spread
+    active, quiet = ((shown * n)[:n] for n in (several, spec.explain.quiet + spec.explain.contrast))
+    material = ExplainMaterial(tuple(active), tuple(quiet))
+    return [explanation.prompt(scale, material, spec.explained_by.max_output_tokens)]
+
+
+def _scoring(spec: Spec, scale: Rubric, supply: Supply, per_call: int) -> list[Prompt]:
+    items = [ScoreMaterial(run_forecast.STAND_IN, window) for window in supply.windows]
+    ask, ceiling = spec.score.ask, spec.judge.max_output_tokens
+    if per_call == 1 or ask == "logprobs":
+        return [single_grade.prompt(scale, item, ceiling, ask) for item in items]
+    return [grouped_grades.prompt(scale, (items * per_call)[:per_call], ceiling, ask)]
+
+
+def _cost(judge: Judge, prompts: Sequence[Prompt], calls: int) -> tuple[int, float | None]:
+    """Tokens and dollars of so many questions like these; none to a judge that is no LLM."""
+    if judge.model == "embedded":
+        return 0, 0.0
+    into = fmean(run_forecast.rough_tokens(p.system + p.user) + run_forecast.FRAME_TOKENS for p in prompts)
+    out = run_forecast.typical_output(prompts[0])
+    usage = Usage(round(calls * into), calls * out)
+    price = prices.price_of(judge.model, judge)
+    return round(calls * (into + out)), prices.cost(usage, price, batch=judge.transport == "batch")

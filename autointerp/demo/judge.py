@@ -1,0 +1,70 @@
+"""Who judges the demo: the embedded baseline, a model of the user's, or a small one served here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autointerp.errors import UsageError
+from autointerp.judges import local_server
+from autointerp.spec.sections import Judge
+
+if TYPE_CHECKING:
+    from autointerp.harvest.inputs import Tell
+
+SMALL = (
+    "name=demo-llm",
+    "units.features=8",
+    "units.neurons=8",
+    "harvest.window_tokens=32",
+    "explain.top=5",
+    "explain.spread=3",
+    "explain.quiet=3",
+    "score.per_bin=1",
+    "score.also=[]",
+    "controls.shuffled=3",
+    "controls.base_rate=3",
+    "controls.planted=3",
+    "controls.repeated=5",
+)
+"""A demo small enough for a judge that answers once in a few seconds."""
+
+
+@dataclass(frozen=True)
+class DemoJudge:
+    """A judge's settings, and what of the demo's spec changes with it."""
+
+    settings: Judge
+    overrides: tuple[str, ...] = ()
+
+
+@contextmanager
+def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterator[DemoJudge]:
+    """The judge for the demo, served for as long as the context lasts where it has to be served here. Raises `UsageError`."""
+    overrides = SMALL if llm else ()
+    if url and model and not model.startswith("openai-compatible/"):
+        raise UsageError(f"--judge-url goes with --judge openai-compatible/MODEL, not with {model}")
+    if url or model:
+        name = model or f"openai-compatible/{local_server.served_model(str(url))}"
+        yield DemoJudge(_checked(model=name, base_url=url), overrides)
+    elif llm:
+        with local_server.serve(local_server.weights(tell)) as here:
+            name = f"openai-compatible/{local_server.MODEL}"
+            yield DemoJudge(
+                _checked(model=name, base_url=here, concurrency=1, max_output_tokens=160, timeout_s=600.0), overrides
+            )
+    else:
+        yield DemoJudge(Judge())
+
+
+def _checked(**fields: object) -> Judge:
+    from pydantic import ValidationError
+
+    from autointerp.spec.toml_files import wrong_key
+
+    try:
+        return Judge.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(wrong_key(error, Judge, "judge")) from None

@@ -1,0 +1,165 @@
+"""What `autointerp train` reads: a TOML file that names the subject, the corpus, the hook point and how to train.
+
+`[train]` holds the configuration. `[[dictionary]]` tables, each with a name, train several dictionaries from one stream: a
+table's keys replace those of `[train]`. `[sweep]` holds the lists of a scaling study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from autointerp.errors import UsageError
+from autointerp.harvest.inputs import open_corpus, open_subject
+from autointerp.spec.sections import Corpus, Section, Subject
+from autointerp.spec.toml_files import read_toml, wrong_key
+from sae.subject.hook_points import PATTERN
+
+if TYPE_CHECKING:
+    from autointerp.harvest.inputs import Tell
+    from sae.corpus import corpus
+    from sae.subject import model as subject_model
+    from sae.training.cost import Cost
+    from sae.training.scaling_laws import Cell, Scaling
+    from sae.training.sweep import Grid
+    from sae.training.trainer import TrainConfig, TrainProgress, TrainReport
+
+
+class Sweep(Section):
+    """A scaling study: every combination of these is trained."""
+
+    d_sae: list[int] = Field(min_length=1)
+    """Numbers of features."""
+    tokens: list[int] = Field(min_length=1)
+    """Activations to train on; the steps follow from them."""
+    lr: list[float] = Field(min_length=1)
+    """Learning rates."""
+
+
+class Training(Section):
+    """One training file."""
+
+    subject: Subject
+    corpus: Corpus
+    hook_point: str = Field(pattern=rf"^{PATTERN}$")
+    """Where the dictionary reads the subject, such as `resid_post.12`."""
+    train: dict[str, Any] = Field(default_factory=dict)
+    """Any field of `sae.train.TrainConfig`: architecture, d_sae, k, l1, tokens, lr, seed and others."""
+    dictionary: list[dict[str, Any]] = Field(default_factory=list)
+    """Dictionaries trained from one stream, each into the folder of its `name`: what is not said here is as in `train`."""
+    sweep: Sweep | None = None
+    """Lists to combine, for `--sweep`."""
+
+    def config(self) -> TrainConfig:
+        """The table `train` as a configuration. Raises `UsageError`, as do the others, and `DictionaryError`."""
+        return _config(self.train, "train")
+
+    def configs(self, folder: Path) -> dict[Path, TrainConfig]:
+        """The configuration of every dictionary, by its folder in `folder`; the folder itself for a single one."""
+        if not self.dictionary:
+            return {folder: self.config()}
+        found: dict[Path, TrainConfig] = {}
+        for table in self.dictionary:
+            name = table.get("name")
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+                raise UsageError(
+                    f"training file: dictionary.name = {name!r} must be a folder's name: letters, digits, . _ -"
+                )
+            if folder / name in found:
+                raise UsageError(f"training file: dictionary.name = {name!r} is there twice: choose another")
+            own = {key: value for key, value in table.items() if key != "name"}
+            found[folder / name] = _config(self.train | own, f"dictionary {name}")
+        return found
+
+    def grid(self) -> Grid:
+        """The grid of the study."""
+        from sae.training.sweep import Grid
+
+        if self.sweep is None:
+            raise UsageError("training file: a sweep needs a table [sweep] with the lists d_sae, tokens and lr")
+        if self.dictionary:
+            raise UsageError("training file: [[dictionary]] and [sweep] do not go together: the sweep varies [train]")
+        return Grid(tuple(self.sweep.d_sae), tuple(self.sweep.tokens), tuple(map(float, self.sweep.lr)))
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Training:
+    """Read a training file. Raises `UsageError`."""
+    data = read_toml(path, overrides)
+    try:
+        return Training.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(wrong_key(error, Training, "training file")) from None
+
+
+def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, TrainReport]:
+    """Train into `folder`, going on from the checkpoint that an interrupted training left there."""
+    from sae.training.trainer import CHECKPOINT, train_together
+
+    configs = training.configs(folder)
+    opened = _open(training, tell)
+    return train_together(*opened, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
+
+
+def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
+    """Train every cell of the study into `folder`, or go on with it, and fit the laws."""
+    from sae.training.scaling_laws import fit
+    from sae.training.sweep import sweep
+
+    grid, base = training.grid(), training.config()
+    grid.configs(base)  # checked before anything is loaded
+    cells = sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
+    return cells, fit(cells)
+
+
+def cost_of(training: Training, tell: Tell, *, sweep: bool) -> Cost:
+    """What the training or the study will cost, from a probe of seconds."""
+    from sae.training.cost import estimate
+    from sae.training.sweep import groups
+
+    configs = training.grid().configs(training.config()) if sweep else {}
+    single = list(training.configs(Path()).values())
+    subject, corpus = _open(training, tell)
+    width = subject.width(training.hook_point)
+    parts = [list(group.values()) for group in groups(configs, width)] if sweep else [single]
+    return estimate(subject, corpus, training.hook_point, parts)
+
+
+def _open(training: Training, tell: Tell) -> tuple[subject_model.Subject, corpus.Corpus]:
+    opened = open_subject(training.subject, tell)
+    opened.width(training.hook_point)
+    return opened, open_corpus(training.corpus, opened, tell)
+
+
+def progress_bars(tell: Tell) -> Any:
+    """Two bars, so that something moves while the buffer is filled as well as while it is served."""
+    read = -1
+
+    def progress(at: TrainProgress) -> None:
+        nonlocal read
+        if at.harvested != read:
+            read = at.harvested
+            tell("reading activations", at.harvested, at.to_harvest)
+        elif at.step:
+            tell("training", at.tokens, at.steps * (at.tokens // at.step))
+
+    return progress
+
+
+def _config(fields: dict[str, Any], table: str) -> TrainConfig:
+    """Check a table against the trainer's configuration, key by key."""
+    from sae.training.trainer import TrainConfig
+
+    types = get_type_hints(TrainConfig)
+    known: dict[str, Any] = {f.name: (types[f.name], f.default) for f in dataclasses.fields(TrainConfig)}
+    strict = ConfigDict(extra="forbid", strict=True)
+    model: type[BaseModel] = create_model("TrainTable", __config__=strict, **known)
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    try:
+        return TrainConfig(**model.model_validate(fields).model_dump())
+    except ValidationError as error:
+        raise UsageError(wrong_key(error, model, f"training file: {table}")) from None

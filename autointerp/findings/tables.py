@@ -1,0 +1,220 @@
+"""From the ledger and the harvest to pandas, and from there to the files that a run leaves: a public contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autointerp.findings import second_judge_sample
+from autointerp.harvest import dictionary_checks
+from autointerp.harvest.planted_units import with_controls
+from autointerp.ledger import Ledger, calls, labels, runs
+from autointerp.ledger import judgements as judgement_rows
+from autointerp.records import SECOND, Exemplar, Outcome, Unit
+
+if TYPE_CHECKING:
+    from autointerp.pipeline.stages import Run
+
+PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
+JUDGEMENT_COLUMNS = [
+    "exemplar_id", "unit_id", "kind", "arm", "bin", "judge", "repeat", "outcome", "score", "expected", "reason", "call_key",
+    "explanation_unit_id",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A run as tables: a row a unit, an exemplar, a judgement; controls among them, and a second judge's judgements."""
+
+    units: pd.DataFrame
+    exemplars: pd.DataFrame
+    judgements: pd.DataFrame
+    explanations: Mapping[str, str]
+    """Every explanation by its key, those made with another aid too."""
+    second: str | None
+    """The second judge's name."""
+
+    @property
+    def main(self) -> pd.DataFrame:
+        """The judgements of the spec's own judge."""
+        return self.judgements if self.second is None else self.judgements.loc[~self.judgements["again"]]
+
+    @property
+    def again(self) -> pd.DataFrame:
+        """The judgements of the second judge."""
+        return self.judgements.loc[self.judgements["again"]]
+
+
+def units_of(table: pd.DataFrame) -> list[Unit]:
+    """A table's units as records."""
+    names = [field.name for field in dataclasses.fields(Unit)]
+    return [Unit(**_named(row)) for row in table[names].to_dict("records")]
+
+
+def exemplars_of(table: pd.DataFrame) -> list[Exemplar]:
+    """A table's exemplars as records."""
+    rows = [_named(row) for row in table.to_dict("records")]
+    for row in rows:
+        row["tokens"] = tuple(row["tokens"])
+        row["token_activations"] = tuple(float(a) for a in row["token_activations"])
+    return [Exemplar(**row) for row in rows]
+
+
+def of_run(ledger: Ledger, run: Run) -> Frames:
+    """A run's tables as they stand in the ledger, finished or not."""
+    from autointerp.stats.comparison import unit_scores
+
+    units, exemplars = with_controls(run.harvest, run.spec)
+    units = units.drop(columns="given")
+    with ledger.read() as tx:
+        explanations = judgement_rows.explanations_of(tx, run.run_id)
+        rows = judgement_rows.judgement_rows(tx, run.run_id)
+    second = run.spec.cascade.judge.model if run.spec.cascade else None
+    judgements = _judgements(rows, units, exemplars, run.spec.judge.model, second)
+    said = {u: e.text if e.outcome is Outcome.SCORED else None for u, e in explanations.items()}
+    units["explanation"] = pd.array([said.get(u) for u in units["unit_id"]], dtype="string")
+    outcomes = [explanations[u].outcome.value if u in explanations else None for u in units["unit_id"]]
+    units["explanation_outcome"] = pd.array(outcomes, dtype="string")
+    scores = unit_scores(judgements.loc[~judgements["again"]], units)
+    units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
+    units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
+    return Frames(units, exemplars, judgements, {key: text for key, text in said.items() if text}, second)
+
+
+def _judgements(
+    rows: list[dict[str, Any]], units: pd.DataFrame, exemplars: pd.DataFrame, judge: str, second: str | None
+) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        frame = pd.DataFrame(columns=["run_id", "job_key", *JUDGEMENT_COLUMNS])
+    frame["kind"] = frame["unit_id"].map(units.set_index("unit_id")["kind"])
+    frame["bin"] = frame["exemplar_id"].map(exemplars.set_index("exemplar_id")["bin"]).astype("int64")
+    frame["again"] = (frame["judge"] == SECOND).astype("bool")
+    frame["judge"] = frame["judge"].map({"": judge, SECOND: second})
+    frame["score"] = frame["score"].astype("Int64")
+    frame["expected"] = frame["expected"].astype("float64")
+    return frame[[*JUDGEMENT_COLUMNS, "again"]]
+
+
+def again_of(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
+    """The second judge's judgements, each with the stratum and probability that it was drawn with; None where there is none such."""
+    if run.spec.cascade is None:
+        return None
+    columns = ["exemplar_id", "arm", "explanation_unit_id"]
+    drawn = [
+        (d.item.exemplar_id, str(d.item.arm), d.item.explained_by, d.stratum, d.probability)
+        for d in second_judge_sample.design(ledger, run)
+    ]
+    return frames.again.merge(pd.DataFrame(drawn, columns=[*columns, "stratum", "probability"]), on=columns)
+
+
+def labels_of(ledger: Ledger, run: Run) -> pd.DataFrame | None:
+    """People's grades: a row an item of their sample and rater, and one without rater for an item that nobody graded; None where no
+    sample was drawn."""
+    with ledger.read() as tx:
+        items, said = labels.items(tx, run.run_id), labels.of_run(tx, run.run_id)
+    if not items:
+        return None
+    design = pd.DataFrame([dataclasses.asdict(item) for item in items])
+    given = pd.DataFrame(said, columns=[*design.columns, "rater", "score"])[["number", "rater", "score"]]
+    return design.merge(given, on="number", how="left")
+
+
+def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
+    """What the summary passes through: inputs, spending, working time and versions."""
+    with ledger.read() as tx:
+        row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
+    assert row is not None, run.run_id
+    finished = {stage: s for stage, s in runs.stage_times(row).items() if not stage.startswith("@")}
+    stage_s = {**finished, "harvest": run.facts["harvest_s"]}
+    corpus = dict(run.facts["corpus"]) | {"n_counted": run.facts["n_counted"]}
+    return {
+        **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
+        "corpus": corpus,
+        "check": run.facts.get("check"),
+        "studies": dictionary_checks.read(run.harvest, run.spec),
+        "run_id": run.run_id,
+        "harvest": run.harvest.name,
+        "created_at": _iso(row["created_at"]),
+        "wall_s": sum(stage_s.values()),
+        "stage_s": stage_s,
+        "cost_usd": totals["cost_usd"] if not totals["unpriced_calls"] else None,
+        "cost_unknown_calls": totals["unpriced_calls"],
+        "lost_calls": totals["lost_calls"],
+        "lost_usd_at_most": row["lost_usd"],
+        "failed_attempts": totals["failed_attempts"],
+        "calls": totals["calls"],
+        "tokens": {
+            "input": totals["input_tokens"],
+            "output": totals["output_tokens"],
+            "cache_write": totals["cache_write_tokens"],
+            "cache_read": totals["cache_read_tokens"],
+        },
+        "served_models": totals["served_models"],
+        "versions": _versions(),
+        "rubric": {
+            "name": run.rubric.name,
+            "version": run.rubric.version,
+            "hash": run.rubric.hash,
+            "levels": [{"grade": level.grade, "text": level.text} for level in run.rubric.levels],
+        },
+        "seed": run.spec.units.seed,
+    }
+
+
+def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
+    """Leave the contract's data files in the run's folder, each written whole or not at all."""
+    for name in ("units", "exemplars", "judgements"):
+        write_table(run.folder / f"{name}.parquet", getattr(frames, name))
+    write_table(run.folder / "explanations.parquet", _explanations(frames.explanations))
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
+    spec = run.spec.relative_to(run.folder).to_toml()
+    _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+
+
+def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
+    """A row an explanation; `aid` is empty for a unit's own."""
+    rows = [(*key.partition("#")[::2], text) for key, text in sorted(said.items())]
+    return pd.DataFrame(rows, columns=["unit_id", "aid", "explanation"])
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole or not at all."""
+    _replace(path, lambda partial: table.to_parquet(partial, index=False))
+
+
+def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
+
+
+def _replace(path: Path, save: Any) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    save(partial)
+    os.replace(partial, path)
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name.removesuffix("-eval")] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _iso(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

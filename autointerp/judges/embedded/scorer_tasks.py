@@ -1,0 +1,94 @@
+"""How the embedded judge answers what other evaluations ask: by finding an explanation's words, and words like them, token by token.
+
+No model is fitted here. A token counts as what the explanation speaks of from the cosine on that `similarity` calls plainly of
+one topic. On the rubric's calibration cases (grades 2 and 3 against two other explanations of the same window; the marked
+token against one further off) that gives a balanced accuracy of about 0.83 for windows and 0.72 for marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from autointerp.judges.base import MarkedText, TaskMaterial
+from autointerp.judges.embedded import window_similarity
+from autointerp.judges.embedded.grades import MEASURES, TOPICAL, compare
+from autointerp.judges.embedded.word_vectors import Lexicon
+
+AT_MARK = MEASURES.index("cosine at mark")
+CLEAR = 0.7
+"""Cosine at which a word is plainly what the explanation names, or a form of it."""
+Answer = dict[str, Any]
+
+
+def answer_task(material: TaskMaterial, lexicon: Lexicon) -> Answer | None:
+    """The reply to a task as a JSON object; None for a task that the embedded judge has no answer to."""
+    answer = TASKS.get(material.task)
+    return answer(material, lexicon) if answer else None
+
+
+def strengths(explanation: str, window: MarkedText, lexicon: Lexicon, places: Sequence[int] = ()) -> list[float]:
+    """How much each token, or each of `places`, is what the explanation speaks of, from 0 to 1."""
+    return [
+        float(compare(explanation, replace(window, mark=i, marks=()), lexicon).values[AT_MARK])
+        if window.tokens[i].strip()
+        else 0.0
+        for i in places or range(len(window.tokens))
+    ]
+
+
+def _detect(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    return _flags(max(strengths(material.explanation, window, lexicon), default=0) for window in material.windows)
+
+
+def _marks(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    return _flags(
+        max(strengths(material.explanation, window, lexicon, window.marks or (window.mark,)))
+        for window in material.windows
+    )
+
+
+def _simulate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    found = [s for window in material.windows for s in strengths(material.explanation, window, lexicon)]
+    return {
+        "strengths": [
+            {"token": number, "strength": min(10, round(10 * s))} for number, s in enumerate(found, 1) if s >= TOPICAL
+        ]
+    }
+
+
+def _intruder(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    number = 1 + window_similarity.least_alike(material.windows, lexicon)
+    return {"reason": "its marked place is least like the others", "answer": number}
+
+
+def _sort(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    number = 1 + window_similarity.likest_group(material.windows[0], material.sets, lexicon)
+    return {"reason": "its marked place is more like those of this group", "answer": number}
+
+
+def _contrast(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    found = [window_similarity.best_word(window, material.sets[0], lexicon) for window in material.windows]
+    return {"reason": "one of its words is more like the marked places", "answer": 1 + found.index(max(found))}
+
+
+def _rate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    found = [max(strengths(material.explanation, window, lexicon)) for window in material.windows]
+    return {str(number): (s >= TOPICAL) + (s >= CLEAR) for number, s in enumerate(found, 1)}
+
+
+def _flags(found: Iterable[float]) -> Answer:
+    return {str(number): strength >= TOPICAL for number, strength in enumerate(found, 1)}
+
+
+TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
+    "detection": _detect,
+    "fuzzing": _marks,
+    "simulation": _simulate,
+    "intruder": _intruder,
+    "sort": _sort,
+    "contrastive": _contrast,
+    "rating": _rate,
+}
+"""By `TaskMaterial.task`. Nothing here writes texts: such a task is refused."""

@@ -1,0 +1,82 @@
+"""Judges: whoever explains or scores, behind one seam (`autointerp.judges.base`), one module a provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autointerp.errors import UsageError
+
+if TYPE_CHECKING:
+    from autointerp.judges.base import Judge
+    from autointerp.spec.rubric import Rubric
+    from autointerp.spec.sections import Judge as JudgeSettings
+    from autointerp.spec.spec import Spec
+
+__all__ = ["check_asking", "facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
+
+
+def provider_of(model: str) -> str:
+    """The provider of a judge's name: what stands before its first `/`."""
+    return model.partition("/")[0]
+
+
+def is_llm(model: str) -> bool:
+    """Whether `provider/model` is a language model; what is not never passes for one."""
+    return provider_of(model) != "embedded"
+
+
+def facts_of(spec: Spec) -> dict[str, Any]:
+    """What a summary says of a spec's judge and explainer."""
+    explainer = spec.explained_by.model
+    judge = {"judge": spec.judge.model, "judge_is_llm": is_llm(spec.judge.model)}
+    return judge | {"explainer": explainer, "explainer_is_llm": is_llm(explainer)}
+
+
+def no_probabilities(settings: JudgeSettings) -> str | None:
+    """Why a judge cannot be asked with `score.ask = "logprobs"`, in a few words; None where it can, as far as is known."""
+    provider = provider_of(settings.model)
+    if provider == "anthropic":
+        return "Claude's API gives no probabilities"
+    if provider == "openai":
+        from autointerp.judges import openai
+
+        return openai.no_probabilities(settings)
+    return None
+
+
+def check_asking(spec: Spec) -> None:
+    """Raise `UsageError` where the spec asks a judge for probabilities that it cannot give."""
+    if spec.score.ask != "logprobs":
+        return
+    for settings in (spec.judge, *([spec.cascade.judge] if spec.cascade else [])):
+        if why := no_probabilities(settings):
+            raise UsageError(f"score.ask = logprobs does not go with {settings.model}: {why}; ask for grade or reason")
+
+
+def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
+    """The judge that the settings name, ready to ask. `rubric` calibrates the embedded one; LLMs read theirs in the
+    prompt.
+
+    SDKs are imported here and not before: they take more than a second. Raises `UsageError` for a missing key, and for
+    settings that the provider or model does not take.
+    """
+    provider = provider_of(settings.model)
+    if provider == "embedded":
+        from autointerp.judges.embedded.judge import EmbeddedJudge
+
+        return EmbeddedJudge(rubric)
+    if provider == "anthropic":
+        from autointerp.judges.anthropic import AnthropicJudge
+
+        return AnthropicJudge(settings)
+    if provider == "openai":
+        from autointerp.judges.openai import OpenAIJudge
+
+        return OpenAIJudge(settings)
+    if provider == "openai-compatible":
+        from autointerp.judges.openai_compatible import CompatibleJudge
+
+        return CompatibleJudge(settings)
+    raise UsageError(
+        f"judge.model = {settings.model}: use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
+    )

@@ -1,0 +1,212 @@
+"""Serves one rater's sheet to a browser on this machine, and to nobody else.
+
+It listens on 127.0.0.1 alone. Other users of the machine lack the token in the address; pages of other sites are kept out by the token, by the
+Host they would come under (DNS rebinding), and by the Origin that a browser sends with every change (cross-site requests).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from jinja2 import FileSystemLoader
+from markupsafe import Markup
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from autointerp.errors import LedgerFailed, UsageError
+from autointerp.labelling.sheet import Sheet
+from autointerp.report import page
+from autointerp.report.escape import island
+from autointerp.spec.spec import content_hash
+
+HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
+"""Hosts under which a browser may come; `localhost` through a tunnel of ssh."""
+BODY_BYTES = 1024
+TEMPLATES = Path(__file__).parent / "templates"
+STYLES = (Path(page.__file__).parent / "templates" / "base.css", TEMPLATES / "label.css")
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Pages:
+    """What is served under one token: the page, the rater's labels, a label at a time, and at the end the agreement.
+
+    Once the agreement was shown, no label changes any more: who has seen it is no longer blind.
+    """
+
+    def __init__(self, sheet: Sheet, token: str, then: str) -> None:
+        self.sheet, self.token, self.then = sheet, token, then
+        self.closed = False
+
+    def app(self) -> Starlette:
+        """The application, for any ASGI server."""
+        routes = [
+            Route("/{token}/", self.show),
+            Route("/{token}/labels", self.labels),
+            Route("/{token}/labels/{number:int}", self.label, methods=["PUT", "DELETE"]),
+            Route("/{token}/agreement", self.agreement, methods=["POST"]),
+        ]
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES), www_redirect=False)
+        return Starlette(routes=routes, middleware=[trusted], exception_handlers={LedgerFailed: _failing})
+
+    def show(self, request: Request) -> HTMLResponse:
+        self._admit(request)
+        css = "".join(path.read_text("utf-8") for path in STYLES)
+        js = (TEMPLATES / "label.js").read_text("utf-8")
+        templates = page.environment().overlay(loader=FileSystemLoader(TEMPLATES))
+        html = templates.get_template("label.html.j2").render(
+            css=Markup(css), js=Markup(js), island=Markup(island(self._data())), sheet=self.sheet, then=self.then
+        )
+        rules = ["default-src 'none'", f"style-src {_hash(css)}", f"script-src {_hash(js)}", "connect-src 'self'"]
+        rules += ["img-src data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+        rules += ["require-trusted-types-for 'script'", "trusted-types 'none'"]
+        return HTMLResponse(html, headers=HEADERS | {"Content-Security-Policy": "; ".join(rules)})
+
+    def labels(self, request: Request) -> JSONResponse:
+        self._admit(request)
+        return self._said()
+
+    async def label(self, request: Request) -> JSONResponse:
+        """PUT `{"score": 2}`, or null to pass over; DELETE takes it back. Either may be sent twice. Answers with all labels."""
+        self._admit(request)
+        number = request.path_params["number"]
+        if self.closed:
+            raise HTTPException(409, "the agreement was shown: no label changes any more")
+        try:
+            if request.method == "PUT":
+                await run_in_threadpool(self.sheet.set, {number: await _score(request)})
+            else:
+                await run_in_threadpool(self.sheet.undo, number)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+        return await run_in_threadpool(self._said)
+
+    def agreement(self, request: Request) -> JSONResponse:
+        self._admit(request)
+        found = self.sheet.agreement()
+        if found is None:
+            raise HTTPException(409, "the agreement is shown when every item is decided")
+        self.closed = True
+        return JSONResponse(asdict(found), headers=HEADERS)
+
+    def _admit(self, request: Request) -> None:
+        """Raise `HTTPException` unless the request has the token and, where it changes something, comes from the page itself."""
+        if not secrets.compare_digest(request.path_params["token"].encode(), self.token.encode()):
+            raise HTTPException(404)
+        if request.method != "GET" and request.headers.get("origin") != f"http://{request.headers['host']}":
+            raise HTTPException(403, "this did not come from the page")
+
+    def _said(self) -> JSONResponse:
+        said = {str(number): list(label) for number, label in self.sheet.labels().items()}
+        return JSONResponse({"labels": said, "closed": self.closed}, headers=HEADERS)
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "key": content_hash(["labels", self.sheet.run_id, self.sheet.rater])[:16],
+            "levels": self.sheet.levels,
+            "items": [
+                [item.number, item.explanation, item.before, item.marked, item.after] for item in self.sheet.items
+            ],
+            "labels": {str(number): list(label) for number, label in self.sheet.labels().items()},
+            "closed": self.closed,
+        }
+
+
+async def _score(request: Request) -> int | None:
+    """The grade in a request's body, None for an item passed over. Raises `ValueError`."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise HTTPException(413)
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict) or set(given) != {"score"} or type(given["score"]) not in (int, type(None)):
+        raise ValueError('send {"score": a grade or null}')
+    return None if given["score"] is None else int(given["score"])
+
+
+def _failing(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 503, headers=HEADERS)
+
+
+def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say: Callable[[str], None]) -> None:
+    """Serve a sheet until Ctrl-C. `then` is the command to run afterwards. Raises `UsageError` where the port is taken."""
+    token = secrets.token_urlsafe(24)
+    listening = _listen(sheet, port)
+    address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
+    say(address)
+    if open_browser and _has_screen():
+        webbrowser.open(address)
+    pages = Pages(sheet, token, then)
+    try:
+        uvicorn.Server(settings(pages)).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        listening.close()
+
+
+def settings(pages: Pages) -> uvicorn.Config:
+    """How uvicorn serves them: quietly, saying nothing of itself, and without believing headers of proxies."""
+    return uvicorn.Config(
+        pages.app(), log_config=None, access_log=False, lifespan="off", ws="none", http="h11", server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+
+
+def _listen(sheet: Sheet, port: int | None) -> socket.socket:
+    """A socket at `port` or, without one, at the usual port of this run and rater: a page that waits there finds the server again.
+
+    Usual ports lie below those that systems give to outgoing connections (from 32,768 on Linux), which would take them by chance.
+    """
+    usual = 20_000 + int(content_hash(["port", sheet.run_id, sheet.rater])[:8], 16) % 12_000
+    for tried in (usual, 0) if port is None else (port,):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, tried))
+            listening.listen(64)
+        except OSError as error:
+            listening.close()
+            refused = error.strerror
+            continue
+        return listening
+    raise UsageError(f"--port {port} cannot be had ({refused}): name another, or leave it out")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open where the rater sits: not at the other end of ssh, and not inside this terminal."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"

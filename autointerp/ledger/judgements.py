@@ -1,0 +1,162 @@
+"""Rows of `explanations` and `judgements`: what judges said, or why they said nothing usable."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from autointerp.ledger.database import insert_new
+from autointerp.ledger.jobs import Job, explanation_key, items_of
+from autointerp.ledger.schema import answers, explanations, jobs, judgements
+from autointerp.records import Answered, Explanation, Judgement, Outcome
+
+
+def add_explanation(connection: Connection, run_id: str, explanation: Explanation) -> None:
+    insert_new(connection, explanations, [{"run_id": run_id, **asdict(explanation)}])
+
+
+def add_judgement(connection: Connection, run_id: str, job_key: str, explained_by: str, judgement: Judgement) -> None:
+    row = {"run_id": run_id, "job_key": job_key, "explanation_unit_id": explained_by, **asdict(judgement)}
+    insert_new(connection, judgements, [row])
+
+
+def add_answers(connection: Connection, run_id: str, rows: Sequence[tuple[str, Answered]]) -> None:
+    """Store what questions of other scorers brought, each under its job's key."""
+    encoded = [{"run_id": run_id, "job_key": key, **asdict(row), "answer": json.dumps(row.answer)} for key, row in rows]
+    insert_new(connection, answers, encoded)
+
+
+def answers_of(connection: Connection, run_id: str, unit_id: str | None = None) -> list[Answered]:
+    """What questions of other scorers brought, of one unit if given, by scorer, unit, step and number."""
+    columns = [answers.c[name] for name in Answered.__dataclass_fields__]
+    order = (answers.c.scorer, answers.c.unit_id, answers.c.step, answers.c.number)
+    mine = answers.c.run_id == run_id
+    mine = mine if unit_id is None else sa.and_(mine, answers.c.unit_id == unit_id)
+    rows = connection.execute(sa.select(*columns).where(mine).order_by(*order)).mappings()
+    return [
+        Answered(**{**row, "outcome": Outcome(row["outcome"]), "answer": json.loads(row["answer"])}) for row in rows
+    ]
+
+
+def give_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
+    """Write down that a question will not be asked any more: unscored, with its reason, until somebody retries it."""
+    if job.stage == "explain":
+        add_explanation(connection, run_id, Explanation(job.explanation_key, Outcome.GAVE_UP, "", reason, None))
+    elif job.scorer:
+        lost = Answered(job.scorer, job.unit_id, job.step, job.repeat, Outcome.GAVE_UP, None, reason, None)
+        add_answers(connection, run_id, [(job.job_key, lost)])
+    elif job.stage in ("score", "regrade"):
+        for item in job.asked:
+            judgement = Judgement(
+                item.exemplar_id,
+                item.unit_id,
+                item.arm,
+                item.repeat,
+                Outcome.GAVE_UP,
+                None,
+                reason,
+                None,
+                judge=job.judge,
+                asked_in=job.job_key if job.items else "",
+            )
+            add_judgement(connection, run_id, item.key, item.explained_by, judgement)
+
+
+def kind_of_error(message: str) -> str:
+    """An error's message without the numbers and names that differ from one occurrence to the next."""
+    return re.sub(r"\b\w*\d\w*\b", "#", message)
+
+
+def failed(connection: Connection, run_id: str, kind: str | None = None) -> list[str]:
+    """Keys of the jobs that ended because the provider or a worker failed, of one kind of error if given."""
+    outcomes = (Outcome.PROVIDER_ERROR, Outcome.GAVE_UP)
+    asker = sa.func.coalesce(sa.func.nullif(judgements.c.asked_in, ""), judgements.c.job_key)
+    judged = sa.select(asker, judgements.c.reason).where(
+        judgements.c.run_id == run_id, judgements.c.outcome.in_(outcomes)
+    )
+    answered = sa.select(answers.c.job_key, answers.c.reason).where(
+        answers.c.run_id == run_id, answers.c.outcome.in_(outcomes)
+    )
+    key = sa.case((jobs.c.arm == "", jobs.c.unit_id), else_=jobs.c.unit_id + "#" + jobs.c.arm)
+    explained = (
+        sa.select(jobs.c.job_key, explanations.c.reason)
+        .join(explanations, sa.and_(explanations.c.run_id == jobs.c.run_id, explanations.c.unit_id == key))
+        .where(jobs.c.run_id == run_id, jobs.c.stage == "explain", explanations.c.outcome.in_(outcomes))
+    )
+    rows = connection.execute(judged.union_all(answered, explained))
+    return list(dict.fromkeys(job_key for job_key, reason in rows if kind is None or kind_of_error(reason) == kind))
+
+
+def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
+    """Make jobs pending and forget what came of them: the failure was not theirs.
+
+    Scores that rest on an explanation among them are forgotten with their jobs: scoring is planned anew when it is there.
+    """
+    for start in range(0, len(job_keys), 1000):
+        _withdraw(connection, run_id, job_keys[start : start + 1000])
+
+
+def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
+    of_run = jobs.c.run_id == run_id
+    named = sa.and_(of_run, jobs.c.job_key.in_(job_keys))
+    explains = sa.select(jobs.c.unit_id, jobs.c.arm).where(named, jobs.c.stage == "explain")
+    explained = [explanation_key(*row) for row in connection.execute(explains)]
+    resting = sa.and_(of_run, jobs.c.job_key.in_(_resting(connection, run_id, explained)))
+    mine = sa.select(jobs.c.job_key).where(sa.or_(named, resting))
+    asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
+    connection.execute(sa.delete(judgements).where(judgements.c.run_id == run_id, asked))
+    connection.execute(sa.delete(answers).where(answers.c.run_id == run_id, answers.c.job_key.in_(mine)))
+    connection.execute(
+        sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(explained))
+    )
+    connection.execute(sa.update(jobs).where(named).values(state="pending", attempts=0, lease_owner=""))
+    if explained:
+        connection.execute(sa.delete(jobs).where(resting))
+
+
+def _resting(connection: Connection, run_id: str, explained: Sequence[str]) -> list[str]:
+    """Keys of the questions that show one of the explanations."""
+    if not explained:
+        return []
+    asking = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(("score", "probe", "regrade")))
+    alone = sa.select(jobs.c.job_key).where(asking, jobs.c.explanation_unit_id.in_(explained))
+    several = connection.execute(sa.select(jobs.c.job_key, jobs.c["items"]).where(asking, jobs.c["items"] != ""))
+    wanted = set(explained)
+    found = [key for key, items in several if wanted & {item.explained_by for item in items_of(items)}]
+    return [*connection.execute(alone).scalars(), *found]
+
+
+def explanations_of(connection: Connection, run_id: str) -> dict[str, Explanation]:
+    """A run's explanations by unit."""
+    columns = [explanations.c[name] for name in Explanation.__dataclass_fields__]
+    rows = connection.execute(sa.select(*columns).where(explanations.c.run_id == run_id)).mappings()
+    return {row["unit_id"]: Explanation(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows}
+
+
+def judgement_rows(connection: Connection, run_id: str) -> list[dict[str, object]]:
+    """A run's judgements as plain rows, in a fixed order."""
+    order = (judgements.c.unit_id, judgements.c.arm, judgements.c.exemplar_id, judgements.c.repeat)
+    statement = sa.select(judgements).where(judgements.c.run_id == run_id).order_by(*order)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def answered_jobs(connection: Connection, run_id: str) -> set[str]:
+    """Keys of the jobs whose questions have been answered, well or not."""
+    asker = sa.func.coalesce(sa.func.nullif(judgements.c.asked_in, ""), judgements.c.job_key)
+    judged = sa.select(asker).where(judgements.c.run_id == run_id)
+    return set(
+        connection.execute(judged.union(sa.select(answers.c.job_key).where(answers.c.run_id == run_id))).scalars()
+    )
+
+
+def unscored(connection: Connection, run_id: str) -> dict[str, int]:
+    """Unscored judgements of a run by reason."""
+    # A literal, or SQLite does not see that the index of the unscored will do.
+    mine = sa.and_(judgements.c.run_id == run_id, judgements.c.outcome != sa.literal_column(f"'{Outcome.SCORED}'"))
+    statement = sa.select(judgements.c.outcome, sa.func.count()).where(mine).group_by(judgements.c.outcome)
+    return dict(connection.execute(statement).all())

@@ -1,0 +1,264 @@
+"""Looks at the machine and says what is there, what is missing and what would fail. Reads only: nothing is sent anywhere.
+
+Names of environment variables are reported, their values never.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+DISTRIBUTION = "autointerp-eval"
+KEYS = {
+    "ANTHROPIC_API_KEY": "anthropic/MODEL",
+    "ANTHROPIC_AUTH_TOKEN": "instead of the former",
+    "OPENAI_API_KEY": "openai/MODEL",
+    "OPENAI_COMPATIBLE_API_KEY": "openai-compatible/MODEL, where the server wants one",
+    "HF_TOKEN": "gated models and datasets on the hub",
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+GIB = 1024**3
+LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2
+LITTLE_MEMORY = 3 * GIB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `ok` is None for what only some uses need; `remedy` is empty when there is nothing to do."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    remedy: str = ""
+
+
+def examine(results: Path = Path("results")) -> list[Check]:
+    """Every check, in the order in which they matter. Takes some seconds: torch is imported. Never raises."""
+    from sae.cache import cache_dir
+
+    checks = [check_python(), check_packages(), check_device(), check_keys(), check_hub(), check_memory()]
+    try:
+        cache = cache_dir()
+    except OSError as error:
+        checks.append(Check("cache", False, str(error), "set AUTOINTERP_CACHE to a folder that can be written"))
+    else:
+        checks += [check_cache(cache), check_disk("cache disk", cache)]
+    checks += [check_results(results), check_disk("results disk", results), check_ledger(results), check_browser()]
+    return checks
+
+
+def check_python() -> Check:
+    """The interpreter."""
+    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    enough = sys.version_info >= (3, 11)
+    return Check("python", enough, detail, "" if enough else "install Python 3.11 or newer")
+
+
+def check_packages() -> Check:
+    """The required packages, against the requirements and, in a checkout, against the versions that are tested."""
+    from packaging.requirements import Requirement
+
+    try:
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check("packages", None, "autointerp itself is not installed", "run `make demo` or `pip install -e .`")
+    tested, broken, other = tested_versions(), [], []
+    for requirement in map(Requirement, lines):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = requirement.name
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            broken.append(f"{name} is missing")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            broken.append(f"{name} {found} is not {requirement.specifier}")
+        elif tested.get(name.lower(), {found.partition("+")[0]}).isdisjoint({found, found.partition("+")[0]}):
+            other.append(f"{name} {found} (tested: {', '.join(sorted(tested[name.lower()]))})")
+    if broken:
+        return Check("packages", False, "; ".join(broken), "run `make demo`, or `pip install -c constraints.txt -e .`")
+    if other:
+        return Check(
+            "packages", None, "not the tested versions: " + "; ".join(other), "remove .venv and run `make demo`"
+        )
+    return Check("packages", True, "all there" + (", in the tested versions" if tested else ""))
+
+
+def tested_versions() -> dict[str, set[str]]:
+    """Versions by package name from the checkout's constraints.txt; empty where there is none, as in a wheel.
+
+    A package has several where the Python versions differ.
+    """
+    path = Path(__file__).parents[2] / "constraints.txt"
+    versions: dict[str, set[str]] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, pinned, rest = line.partition("==")
+            if pinned and not name.startswith("#"):
+                versions.setdefault(name.strip().lower(), set()).add(rest.partition(";")[0].strip())
+    return versions
+
+
+def check_device() -> Check:
+    """Where the subject would run, and in which precision."""
+    try:
+        import torch
+
+        from sae.subject.model import choose_precision
+    except Exception as error:
+        return Check("device", False, f"torch or transformers cannot be imported: {error}", "run `make clean demo`")
+    if torch.cuda.is_available():
+        found = []
+        for i in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(i)
+            precision = choose_precision("auto", torch.device("cuda", i))
+            found.append(f"cuda:{i} {device.name}, {device.total_memory / GIB:.0f} GiB, {precision}")
+        return Check("device", True, f"torch {torch.__version__}; " + "; ".join(found))
+    if torch.backends.mps.is_available():
+        return Check("device", True, f"torch {torch.__version__}; mps, {choose_precision('auto', torch.device('mps'))}")
+    native = choose_precision("auto", torch.device("cpu")) == "bfloat16"
+    detail = f"torch {torch.__version__}; cpu, {torch.get_num_threads()} threads, "
+    detail += "bfloat16 is native" if native else "bfloat16 is not native, so `auto` computes in float32"
+    if Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi"):
+        remedy = "install the build of torch that fits the driver, and see that `nvidia-smi` works"
+        return Check("device", None, detail + "; an NVIDIA driver is installed, but torch sees no GPU", remedy)
+    return Check("device", True, detail)
+
+
+def check_keys() -> Check:
+    """Which API keys are set. Names only."""
+    given = [name for name in KEYS if os.environ.get(name, "").strip()]
+    absent = [f"{name} ({use})" for name, use in KEYS.items() if name not in given]
+    detail = f"set: {', '.join(given) or 'none'}" + (f"; not set: {', '.join(absent)}" if absent else "")
+    if any(name != "HF_TOKEN" for name in given):
+        return Check("keys", True, detail)
+    remedy = "export one to use its models; `embedded` and local servers need none"
+    return Check("keys", None, detail, remedy)
+
+
+def check_hub() -> Check:
+    """Whether models and data sets may be fetched by name. Nothing is contacted."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        if os.environ.get(name, "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
+            return Check("hub", None, f"{name} is set: only what is cached loads by name", f"unset {name} to download")
+    return Check("hub", True, "downloads by name are allowed")
+
+
+def check_memory() -> Check:
+    """Memory left to this process, the container's limit included."""
+    available = available_memory()
+    if available is None:
+        return Check("memory", None, "unknown on this system")
+    enough = available >= LITTLE_MEMORY
+    remedy = "" if enough else "the demo needs about 3 GiB: close other programs or raise the container's limit"
+    return Check("memory", enough or None, f"{available / GIB:.1f} GiB available, {os.cpu_count()} cores", remedy)
+
+
+def available_memory() -> int | None:
+    """Bytes that may still be allocated, or None where the system does not say."""
+    limits = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        if limit != "max":
+            limits.append(int(limit) - int((group / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        pass
+    return min(limits, default=None)
+
+
+def check_cache(folder: Path) -> Check:
+    """The folder of converted models, tokenised text and downloads."""
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+    problem = write_problem(folder)
+    detail = f"{folder}, {size / GIB:.2f} GiB" + (f"; {problem}" if problem else "")
+    return Check(
+        "cache", not problem, detail, "set AUTOINTERP_CACHE to a folder that can be written" if problem else ""
+    )
+
+
+def check_disk(name: str, folder: Path) -> Check:
+    """Free space where `folder` lies or would be made."""
+    free = shutil.disk_usage(existing_parent(folder)).free
+    remedy = "" if free >= LITTLE_DISK else "free some space: the demo takes about 2 GiB, larger models far more"
+    return Check(name, free >= NO_DISK and (free >= LITTLE_DISK or None), f"{free / GIB:.1f} GiB free", remedy)
+
+
+def check_results(folder: Path) -> Check:
+    """Whether runs can be written."""
+    problem = write_problem(existing_parent(folder))
+    remedy = "run from a folder that can be written, or change its owner" if problem else ""
+    return Check("results", not problem, str(folder) + (f"; {problem}" if problem else ""), remedy)
+
+
+def check_ledger(results: Path) -> Check:
+    """Whether the results folder's ledger, where there is one, can be read by this version."""
+    path = results / "ledger.sqlite"
+    if not path.exists():
+        return Check("ledger", True, "none yet: the first run makes it")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Check("ledger", False, f"{path} cannot be read: {error}", "move it away: the next run makes a new one")
+    found, known = (row[0] if row else None), ledger_schemas()
+    if found not in known:
+        return Check("ledger", False, f"{path} has schema {found}, unknown to this version", "upgrade autointerp")
+    newest = found == known[0]
+    return Check("ledger", True, f"{path}, schema {found}" + ("" if newest else ": the next run brings it up to date"))
+
+
+def ledger_schemas() -> list[str]:
+    """Revisions of the ledger's schema that this version knows, newest first."""
+    from alembic.script import ScriptDirectory
+
+    from autointerp.ledger.database import MIGRATIONS
+
+    return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+
+
+def check_browser() -> Check:
+    """A Chromium, which only the tests of the report need."""
+    found = find_browser()
+    remedy = "" if found else "only the tests that look at reports need it: install chromium"
+    return Check("browser", True if found else None, found or "no Chromium", remedy)
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium: the system's, else the one that Playwright installed, else None."""
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    home = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or str(Path.home() / ".cache" / "ms-playwright")
+    candidates = sorted(Path(home).glob("chromium-*/chrome-*/chrome"))
+    return str(candidates[-1]) if candidates else None
+
+
+def existing_parent(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def write_problem(folder: Path) -> str:
+    """Why no file can be made in `folder`, or an empty string. Tries it: permissions alone do not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"cannot be written: {error.strerror or error}"

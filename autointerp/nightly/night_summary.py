@@ -1,0 +1,227 @@
+"""What came of a night: trends, the judge's drift, the pages, and word to whoever asked for it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from autointerp.errors import UsageError
+from autointerp.ledger import Ledger, budgets, nights, runs
+from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, Version
+from autointerp.nightly import judge_drift, versions, webhook
+from autointerp.nightly.config import Nightly
+from autointerp.nightly.judge_drift import Drift
+from autointerp.pipeline.local import locked, run_limits
+from autointerp.report import index
+from autointerp.report.reader import read_summary, write_atomically
+from autointerp.spec import spec as spec_
+from autointerp.stats import trend
+
+LOCK = Path("nights") / ".lock"
+SCHEMA_VERSION = 1
+_SECTIONS = ("units", "harvest", "explain", "score", "judge", "explainer")
+
+
+def finish_night(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[str, Any] | None:
+    """Close a night whose runs have all ended, and return its summary; None while they have not, or another process is at it."""
+    try:
+        with locked(results / LOCK, "the nights of this results folder"):
+            return conclude(ledger, config, date, results)
+    except UsageError:
+        return None
+
+
+def conclude(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[str, Any] | None:
+    """`finish_night`, for a caller that holds its lock."""
+    with ledger.write() as tx:
+        night = nights.get(tx, date)
+        if night is None or night["state"] == nights.DONE or not _settle_runs(tx, date):
+            return None
+        dealt_with, everything = nights.of_night(tx, date), list(nights.known(tx).values())
+    scored = [version for version in dealt_with if version.state == SCORED]
+    drift = _drift(ledger, config, date, results, scored)
+    trends = [_trend(ledger, results, version, everything, drift, date) for version in scored]
+    for found in trends:
+        _write(results / found["run_id"] / "trend.json", found)
+    regressions = [_briefly(found) for found in trends if found["verdict"] == "regression"]
+    failed = webhook.post(config.night.webhook, webhook.payload(date, regressions)) if regressions and config.night.webhook else ""  # fmt: skip
+    with ledger.write() as tx:
+        nights.note(tx, date, [failed] if failed else [])
+        night = nights.get(tx, date)
+        spent = budgets.spent(tx, f"night {date}")
+    assert night is not None
+    summary = _summary(dict(night), dealt_with, drift, date, spent) | {"regressions": regressions}
+    _write(results / "nights" / f"{date}.json", summary)
+    index.write(results)
+    with ledger.write() as tx:
+        nights.end(tx, date)
+    return summary
+
+
+def describe(summary: Mapping[str, Any]) -> list[str]:
+    """A night's summary as lines for a terminal: regressions first."""
+    lines = [
+        f"REGRESSION: {r['lineage']}: {r['difference']:+.2f} [{r['ci_low']:.2f}, {r['ci_high']:.2f}]"
+        for r in summary["regressions"]
+    ]
+    lines.append(index.night_line(summary))
+    lines += [f"corrupt: {entry['path']}: {entry['reason']}" for entry in summary["corrupt"]]
+    lines += [f"failed: {entry['path']}: {entry['reason']}" for entry in summary["failed"]]
+    lines += [f"left to the next night: {entry['path']}: {entry['reason']}" for entry in summary["deferred"]]
+    return lines + list(summary["notes"])
+
+
+def _settle_runs(tx: Connection, date: str) -> bool:
+    """Take over what became of the night's runs; False while one goes on."""
+    ended = True
+    for version in nights.of_night(tx, date):
+        if version.state != QUEUED:
+            continue
+        row = runs.get(tx, version.run_id) if version.run_id else None
+        state, reason = (row["state"], row["reason"]) if row else ("stopped", "its run was not begun")
+        if state in runs.LIVE:
+            ended = False
+        elif state in ("done", "withheld"):
+            nights.update(tx, version.dictionary_key, state=SCORED, reason="")
+        else:
+            new = WAITING if state == "stopped" else FAILED
+            nights.update(tx, version.dictionary_key, state=new, reason=reason or state)
+    return ended
+
+
+def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Sequence[Version]) -> Drift:
+    template = config.template()
+    run_ids = [version.run_id for version in scored]
+    if not run_ids:
+        judge = template.judge.model
+        return Drift(judge, judge != "embedded", {}, missing="nothing was scored")
+    return judge_drift.measure(ledger, template, date, results, run_ids, config.night.anchors, run_limits(template))
+
+
+def _trend(
+    ledger: Ledger, results: Path, version: Version, everything: Sequence[Version], drift: Drift, date: str
+) -> dict[str, Any]:
+    """`trend.json`: a run against the version before it, or why there is no trend."""
+    before = versions.previous(version, everything)
+    found: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION, "run_id": version.run_id, "night": date, "lineage": version.lineage,
+        "change": version.change, "previous_run_id": before.run_id if before else None,
+        "previous_night": before.night if before else None, "verdict": "unknown", "reason": "",
+        "judge_drift": _said(drift, drift.first_night, date),
+    }  # fmt: skip
+    if before is None:
+        return found | {"verdict": "first", "reason": "the first version"}
+    if why := _incomparable(ledger, results, before.run_id, version.run_id):
+        return found | {"reason": why}
+    old, new = (pd.read_parquet(results / v.run_id / "units.parquet") for v in (before, version))
+    pairing = trend.compare(old, new)
+    found |= pairing.change.plain() | {
+        "verdict": pairing.change.verdict, "confidence": trend.CONFIDENCE,
+        "mean_before": pairing.mean_before, "mean_now": pairing.mean_now,
+        "n_only_before": pairing.n_only_before, "n_only_now": pairing.n_only_now,
+    }  # fmt: skip
+    if pairing.change.verdict == "unknown":
+        found["reason"] = f"only {pairing.change.n} features have a grade in both versions"
+    if (corrected := _corrected(results, pairing.change, before, version, drift, date)) is not None:
+        found["corrected"] = corrected
+    return found
+
+
+def _corrected(
+    results: Path, change: trend.Change, before: Version, version: Version, drift: Drift, date: str
+) -> dict[str, Any] | None:
+    """The trend less the judge's drift since the version before was scored; None where that drift may be 0 or is unknown."""
+    plain = drift.between(before.night, date)
+    if plain is None or not plain.excludes_zero:
+        return None
+    old, new = (pd.read_parquet(results / v.run_id / "judgements.parquet") for v in (before, version))
+    concerned = drift.between(before.night, date, trend.grade_shares(old))
+    assert concerned is not None
+    share = trend.fresh_share(old, new)
+    corrected = trend.corrected(change, concerned.times(share))
+    return corrected.plain() | {
+        "verdict": corrected.verdict, "drift": concerned.times(share).plain(), "asked_anew": share
+    }  # fmt: skip
+
+
+def _said(drift: Drift, since: str, date: str) -> dict[str, Any]:
+    """The judge's drift as JSON values; `difference` is None where it is unknown."""
+    change = drift.between(since, date)
+    first = since == date or not drift.grades
+    return {
+        "judge": drift.judge,
+        "is_llm": drift.is_llm,
+        "since": since or None,
+        "n_anchors": len(drift.grades.get(date, {})),
+        "difference": change.difference if change and not (first and drift.is_llm) else None,
+        "ci_low": change.ci_low if change and not first else None,
+        "ci_high": change.ci_high if change and not first else None,
+        "excludes_zero": change is not None and change.excludes_zero,
+        "reason": drift.missing or ("the first night" if drift.is_llm and first else ""),
+    }
+
+
+def _incomparable(ledger: Ledger, results: Path, before: str, now: str) -> str:
+    """What differs between two runs besides the dictionary; empty where their grades can be compared."""
+    specs, summaries = [], []
+    for run_id in (before, now):
+        with ledger.read() as tx:
+            row = runs.get(tx, run_id)
+        try:
+            summaries.append(read_summary(results / run_id))
+        except UsageError as error:
+            return str(error)
+        specs.append(spec_.parse(tomllib.loads(row["spec"])).identity() if row else {})
+    differing = [name for name in _SECTIONS if _without_rubric(specs[0], name) != _without_rubric(specs[1], name)]
+    for name, key in (("subject", "fingerprint"), ("corpus", "fingerprint"), ("rubric", "hash")):
+        if summaries[0].get(name, {}).get(key) != summaries[1].get(name, {}).get(key):
+            differing.append(name)
+    if summaries[0].get("hook_point") != summaries[1].get("hook_point"):
+        differing.append("hook point")
+    return f"not comparable with {before}: {' and '.join(differing)} changed" if differing else ""
+
+
+def _without_rubric(identity: Mapping[str, Any], section: str) -> Any:
+    """A section without the rubric's path: its content is compared."""
+    value = identity.get(section)
+    return {k: v for k, v in value.items() if k != "rubric"} if isinstance(value, dict) else value
+
+
+def _briefly(found: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("lineage", "run_id", "previous_run_id", "difference", "ci_low", "ci_high", "n", "mean_before", "mean_now")
+    corrected = found.get("corrected") or {}
+    also = {f"corrected_{k}": corrected[k] for k in ("difference", "ci_low", "ci_high") if k in corrected}
+    return {key: found[key] for key in keys} | also
+
+
+def _summary(
+    night: Mapping[str, Any], dealt_with: Sequence[Version], drift: Drift, date: str, spent: float
+) -> dict[str, Any]:
+    def named(state: str) -> list[dict[str, Any]]:
+        mine = [version for version in dealt_with if version.state == state]
+        return [{"path": v.path, "lineage": v.lineage, "reason": v.reason, "run_id": v.run_id} for v in mine]
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "night": date,
+        "scored": named(SCORED),
+        "copies": [entry for entry in named(COPY) if entry["path"] != entry["reason"]],
+        "corrupt": named(CORRUPT),
+        "failed": named(FAILED),
+        "deferred": named(WAITING),
+        "judge_drift": _said(drift, drift.first_night, date),
+        "cost_usd": spent,
+        "budget_usd": night["usd"],
+        "notes": str(night["note"]).splitlines(),
+    }
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

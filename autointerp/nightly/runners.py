@@ -1,0 +1,130 @@
+"""Who carries a night's runs: this process, one after the other, or the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from autointerp.calls.caller import price_within
+from autointerp.costs import run_forecast
+from autointerp.judges import prices
+from autointerp.judges.base import Usage
+from autointerp.ledger import Ledger, calls, runs
+from autointerp.pipeline import local
+from autointerp.pipeline.stages import Run
+from autointerp.progress import Progress
+from autointerp.spec.rubric import Rubric
+from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.spec import Spec
+
+PROMPT_TOKENS = {"explain": 1500, "score": 1100}
+"""Input tokens of a typical question, where no earlier call tells."""
+
+
+class Carrier(Protocol):
+    """Takes a spec to its report, or on the way there."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether its runs go on when this process ends."""
+        ...
+
+    def expect(self, specs: Sequence[Spec]) -> None:
+        """Hear of all runs that a night may begin, before the first: what they share can be done once."""
+        ...
+
+    def forecast(self, spec: Spec) -> float | None:
+        """Dollars that the run will ask for; None where a price is unknown. Raises `UsageError` and `SaeError`."""
+        ...
+
+    def carry(self, spec: Spec, night: str) -> str:
+        """Begin the run, or take it to its end, and return its id. Raises `AutointerpError` and `SaeError`."""
+        ...
+
+
+class Local:
+    """Carries each run to its end in this process. Its forecast is exact: it harvests first, which costs no money."""
+
+    lasting = False
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        results: Path,
+        progress: Progress,
+        judges: Callable[[Spec, Rubric], local.Judges] = local.Judges.open,
+    ) -> None:
+        self.ledger, self.results, self.progress, self.judges = ledger, results, progress, judges
+        self._prepared: tuple[Spec, Run] | None = None
+
+    def expect(self, specs: Sequence[Spec]) -> None:
+        local.harvest_together(specs, self.results, self.progress)
+
+    def forecast(self, spec: Spec) -> float | None:
+        run = self._prepare(spec)
+        costs = [stage.cost_usd for stage in run_forecast.forecast(run, self.ledger).stages if stage.calls]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    def carry(self, spec: Spec, night: str) -> str:
+        run = self._prepare(spec)
+        with self.ledger.write() as tx:
+            runs.register(
+                tx, run_id=run.run_id, name=spec.name, spec_hash=spec.hash(), spec=spec.to_toml(), night=night
+            )  # fmt: skip
+        judges = self.judges(spec, run.rubric)
+        local.carry(run, self.ledger, self.progress, judges=judges, command=["autointerp", "run", "spec.toml"])
+        return run.run_id
+
+    def _prepare(self, spec: Spec) -> Run:
+        if self._prepared is None or self._prepared[0] != spec:
+            self._prepared = None
+            self._prepared = spec, local.prepare(spec, self.results, self.progress)
+        return self._prepared[1]
+
+
+class Fleet:
+    """Hands runs to the workers through `submit`, a function of a spec and a night that returns the run's id."""
+
+    lasting = True
+
+    def __init__(self, ledger: Ledger, submit: Callable[[Spec, str], str]) -> None:
+        self.ledger, self._submit = ledger, submit
+
+    def expect(self, specs: Sequence[Spec]) -> None:
+        """Nothing to do: workers look for runs that can share a pass."""
+
+    def forecast(self, spec: Spec) -> float | None:
+        return usd_at_most(spec, self.ledger)
+
+    def carry(self, spec: Spec, night: str) -> str:
+        return self._submit(spec, night)
+
+
+def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
+    """Dollars of a run before its harvest: as if every unit were alive and every bin full, at what earlier calls took.
+
+    None where a price is unknown. Raises `UsageError` for an unknown price under a budget.
+    """
+    units, score = spec.units, spec.score
+    n = len(units.feature_ids or range(units.features)) + len(
+        units.neuron_ids if units.neuron_ids is not None else range(units.neurons)
+    )
+    asked = spec.harvest.bins * score.per_bin * score.repeats + spec.controls.shuffled + spec.controls.base_rate
+    costs = [
+        _usd(ledger, spec, spec.explained_by, "explain", n),
+        _usd(ledger, spec, spec.judge, "score", n * asked),
+    ]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _usd(ledger: Ledger, spec: Spec, settings: JudgeSettings, stage: str, n: int) -> float | None:
+    price = price_within(settings, local.run_limits(spec))
+    with ledger.read() as tx:
+        seen = calls.latest(tx, settings.model, stage, run_forecast.SAMPLE)
+    typical = run_forecast.EXPLANATION_TOKENS if stage == "explain" else run_forecast.JUDGEMENT_TOKENS
+    input_tokens = fmean(call.input_tokens for call in seen) if seen else PROMPT_TOKENS[stage]
+    output_tokens = fmean(call.output_tokens for call in seen) if seen else typical
+    used = Usage(round(n * input_tokens), round(n * output_tokens))
+    return prices.cost(used, price, batch=settings.transport == "batch")

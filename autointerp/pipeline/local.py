@@ -1,0 +1,323 @@
+"""Carries a run through in this process: harvest, then judges on a pool of threads, then the report.
+
+Ctrl-C and `kill -9` are part of the plan: every outcome is committed as it comes, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autointerp.calls import batch_results
+from autointerp.calls.batches import Batcher
+from autointerp.calls.caller import Caller, Postponed, price_within
+from autointerp.errors import AutointerpError, UsageError
+from autointerp.harvest import inputs as inputs_
+from autointerp.harvest import shards
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.judges.base import Judge
+from autointerp.judges.batch_api import check_transport, open_batches
+from autointerp.judges.limits.limiter import Limiter, LocalLimiter
+from autointerp.judges.registry import check_asking, open_judge
+from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, runs
+from autointerp.ledger.budgets import Limits
+from autointerp.ledger.jobs import Job
+from autointerp.pipeline import stages
+from autointerp.pipeline.stages import Run
+from autointerp.progress import Progress
+from autointerp.questions import handlers, subject_tasks
+from autointerp.records import Explanation
+from autointerp.settings import Settings
+from autointerp.spec import rubric
+from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.spec import Spec
+from sae.errors import SaeError
+
+CHUNK = 64
+BATCH_LOOK_S = 1.0
+OWNER = "local"
+"""Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who answers: replaceable, so that tests may bring a judge that knows the truth."""
+
+    explainer: Judge
+    judge: Judge
+    second: Judge | None = None
+
+    @classmethod
+    def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
+        judge = open_judge(spec.judge, rubric_)
+        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_)
+        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric_) if spec.cascade else None)
+
+    def close(self) -> None:
+        """Release their connections."""
+        for judge in (self.judge, self.explainer, self.second):
+            if judge is not None:
+                judge.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary says of them."""
+        return {
+            "judge": self.judge.name,
+            "judge_is_llm": self.judge.is_llm,
+            "explainer": self.explainer.name,
+            "explainer_is_llm": self.explainer.is_llm,
+        }
+
+
+def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
+    """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
+    check_asking(spec)
+    for settings in spec.judges:
+        price_within(settings, run_limits(spec))
+        check_transport(settings)
+    rubric_ = rubric.load(spec.score.rubric)
+    opened = inputs_.open_inputs(spec, progress.tell)
+    run_id = opened.run_id(rubric_)
+    with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
+        harvest = shards.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
+    del opened
+    return stages.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
+    """Harvest what the specs name, dictionaries that read the same subject and corpus in one pass.
+
+    A spec whose inputs cannot be used, whose dictionary is refused, or whose harvest another process holds, is left for `prepare`,
+    which says why.
+    """
+    opened, passes = inputs_.Opened(), dict[str, list[inputs_.Inputs]]()
+    artifacts = Artifacts(results / "artifacts")
+    for spec in specs:
+        with suppress(SaeError, AutointerpError):
+            found = opened.inputs(spec, tell=progress.tell)
+            shards.begin_harvest(found, artifacts, progress.tell)
+            passes.setdefault(found.pass_key(), []).append(found)
+    for sharing in passes.values():
+        distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
+        for start in range(0, len(distinct), shards.MOST_TOGETHER):
+            with suppress(SaeError, AutointerpError):
+                _harvest_pass(distinct[start : start + shards.MOST_TOGETHER], artifacts, results, progress)
+
+
+def _harvest_pass(sharing: Sequence[inputs_.Inputs], artifacts: Artifacts, results: Path, progress: Progress) -> None:
+    with ExitStack() as stack:
+        for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
+            stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
+        for number, inputs in enumerate(sharing):
+            shards.harvest(inputs, artifacts, progress.tell, also=sharing[number + 1 :])
+
+
+def carry(
+    run: Run, ledger: Ledger, progress: Progress, *, judges: Judges | None = None, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Take a run to its report, or to the error that stops it, and return its summary."""
+    judges = judges or Judges.open(run.spec, run.rubric)
+    with ExitStack() as stack:
+        stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
+        stack.callback(judges.close)
+        _take_up(run, ledger, progress)
+        try:
+            _explain_and_score(run, ledger, progress, judges)
+        except BaseException as error:
+            reason = str(error) if isinstance(error, AutointerpError) else type(error).__name__
+            with ledger.write() as tx:
+                runs.set_state(tx, run.run_id, "stopped", reason)
+                events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
+            raise
+        progress.tell("writing the report", 0, 0)
+        summary = stages.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+        with ledger.write() as tx:
+            stages.conclude(tx, run.run_id, summary)
+        return summary
+
+
+def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
+    """Register the run, and free what a killed sitting left. Raises `UsageError` for a run that workers are at."""
+    with ledger.read() as tx:
+        known = runs.get(tx, run.run_id)
+    if known is not None and known["carrier"] == "fleet" and known["state"] in runs.LIVE:
+        raise UsageError(
+            f"run {run.run_id} is with the workers: `autointerp status {run.run_id}` shows it; `autointerp cancel"
+            f" {run.run_id}` takes it from them"
+        )
+    stages.register(ledger, run)
+    with ledger.write() as tx:
+        jobs.release(tx, run.run_id)
+        if jobs.exists(tx, run.run_id, ["explain"], jobs.UNFINISHED):
+            jobs.forget(tx, run.run_id, ["plan"])
+        batches.free(tx, run.run_id)
+        lost = calls.write_off(tx, run.run_id)
+        events.add(tx, run.run_id, "begun in one process" if known is None else "taken up in one process")
+    if lost:
+        progress.note(f"{lost} calls were in flight when the last sitting was killed: they may have been billed")
+
+
+def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
+    # One account and model has one limiter, so that what explaining used counts when scoring begins.
+    limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
+    _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
+    with ledger.read() as tx:
+        said = judgements.explanations_of(tx, run.run_id)
+    while True:
+        _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
+        subject_tasks.do_all(ledger, run, said, progress.tell, OWNER)
+        if judges.second is not None:
+            _ask_all(run, ledger, progress, judges.second, "regrade", said, limiters)
+        with ledger.read() as tx:
+            number = jobs.next_place(tx, run.run_id, "plan")
+        if number is None:
+            return
+        found = stages.plan_round(ledger, run, number)
+        with ledger.write() as tx:
+            stages.end_planning(tx, run.run_id, number, found)
+
+
+def _ask_all(
+    run: Run,
+    ledger: Ledger,
+    progress: Progress,
+    judge: Judge,
+    stage: str,
+    said: Mapping[str, Explanation],
+    limiters: Mapping[JudgeSettings, Limiter],
+) -> None:
+    """Do every job of a stage, call by call or in batches."""
+    settings, limits = handlers.judge_of(run.spec, stage), run_limits(run.spec)
+    with ledger.read() as tx:
+        if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
+            return
+    started = time.monotonic()
+    try:
+        if settings.transport == "batch":
+            provider = open_batches(settings)
+            assert provider is not None, settings.model
+            with closing(provider):
+                batcher = Batcher(ledger, run, stage, judge, provider, limits, lambda: said, OWNER)
+                _work_in_batches(batcher, progress)
+        else:
+            caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
+            _work(run, ledger, progress, stage, caller, lambda job: handlers.do(ledger, run, caller.ask, job, said))
+    finally:
+        with ledger.write() as tx:
+            runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
+    _show(run, ledger, progress, stage, last=True)
+
+
+def run_limits(spec: Spec) -> Limits:
+    """What a run may spend: its own budget, and that of the calendar month."""
+    return Limits(spec.budget.usd, Settings.from_env().month_usd)
+
+
+def _work(
+    run: Run, ledger: Ledger, progress: Progress, stage: str, caller: Caller, handle: Callable[[Job], None]
+) -> None:
+    """Do every job of a stage on the caller's threads; jobs that must wait are waited for."""
+    pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=stage)
+    busy: dict[Future[None], Job] = {}
+    try:
+        for job in _due(run, ledger, stage, caller, busy):
+            busy[pool.submit(handle, job)] = job
+            if len(busy) >= 2 * caller.concurrency:
+                _collect(run, ledger, busy)
+            _show(run, ledger, progress, stage)
+    except KeyboardInterrupt:
+        caller.abort()
+        progress.note(
+            "stopping: calls in flight may be billed, so their replies are waited for; Ctrl-C again leaves them"
+        )
+        raise
+    finally:
+        caller.abort()
+        pool.shutdown(wait=True, cancel_futures=True)
+        with ledger.write() as tx:
+            jobs.release(tx, run.run_id)
+            if caller.doubted:
+                judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.doubted))
+        caller.fresh()
+
+
+def _work_in_batches(batcher: Batcher, progress: Progress) -> None:
+    """Do every job of a stage in provider batches; those of an earlier sitting are taken up again."""
+    run, ledger, stage = batcher.run, batcher.ledger, batcher.stage
+    progress.note(
+        f"{stage}: in batches, which take up to a day; Ctrl-C leaves them at the provider, and the same command takes them up"
+    )
+    while True:
+        while batcher.send():
+            pass
+        with ledger.read() as tx:
+            due = [row["batch_key"] for row in batches.due(tx) if row["run_id"] == run.run_id]
+            if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
+                return
+        for batch_key in due:
+            batch_results.tend(batcher, batch_key)
+        with ledger.write() as tx:
+            for job, error in jobs.exhausted(tx, run.run_id):
+                stages.give_up(tx, run.run_id, job, error)
+        _show(run, ledger, progress, stage)
+        if not due:
+            time.sleep(BATCH_LOOK_S)
+
+
+def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]) -> Iterator[Job]:
+    """Jobs of a stage as they fall due, until none is left."""
+    while True:
+        with ledger.write() as tx:
+            leased = jobs.lease(tx, run.run_id, stage, most=CHUNK, owner=OWNER)
+        yield from leased
+        if leased:
+            continue
+        if busy:
+            _collect(run, ledger, busy)
+            continue
+        with ledger.read() as tx:
+            due = jobs.next_due(tx, run.run_id, stage)
+        if due is None:
+            return
+        time.sleep(max(0.0, due - time.time()))
+
+
+def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
+    """Wait for a job to end and clear it; a postponed one goes back to the ledger, an error that ends the run is raised."""
+    done, _ = wait(busy, return_when=FIRST_COMPLETED)
+    for future in done:
+        job = busy.pop(future)
+        try:
+            future.result()
+        except Postponed as pause:
+            with ledger.write() as tx:
+                jobs.postpone(tx, run.run_id, job, owner=OWNER, seconds=pause.seconds, error=str(pause))
+
+
+def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: bool = False) -> None:
+    if not (last or progress.wants_update()):
+        return
+    with ledger.read() as tx:
+        states = jobs.counts(tx, run.run_id).get(stage, {})
+        row = runs.get(tx, run.run_id)
+    spent = row["spent_usd"] if row else 0.0
+    progress.tell(stage, states.get("done", 0), sum(states.values()), spent_usd=spent)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, so that no two processes do the same work at once. Raises `UsageError` when another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process is at work on {what}: wait for it, or stop it first") from None
+        yield

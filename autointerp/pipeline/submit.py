@@ -1,0 +1,144 @@
+"""Hands runs to the workers, takes them back, and asks again for what failed: all of it rows of the ledger, none of it messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from autointerp.calls.caller import price_within
+from autointerp.errors import UsageError
+from autointerp.harvest import inputs
+from autointerp.harvest.inputs import Tell, quiet
+from autointerp.judges.batch_api import check_transport
+from autointerp.judges.registry import check_asking
+from autointerp.ledger import Ledger, calls, events, jobs, judgements, runs
+from autointerp.pipeline.local import locked, run_limits
+from autointerp.questions import planned_jobs
+from autointerp.spec import rubric
+from autointerp.spec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run and what submitting it did: a new run, one taken up again, one that workers are at, or one that is done."""
+
+    run_id: str
+    was: Literal["new", "resumed", "queued", "done"]
+
+
+def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:
+    """Queue a run under the id that its content gives it: the same spec twice is one run. Raises `UsageError` and `SaeError`."""
+    spec = spec.absolute()
+    run_id = run_id_of(spec, tell)
+    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+        row = runs.hold(tx, run_id)
+        if row is not None and row["state"] in ("done", "withheld"):
+            return Submitted(run_id, "done")
+        at_work = row is not None and row["carrier"] == "fleet" and row["state"] in runs.LIVE
+        runs.register(
+            tx,
+            run_id=run_id,
+            name=spec.name,
+            spec_hash=spec.hash(),
+            spec=spec.to_toml(),
+            state=str(row["state"]) if row and at_work else "queued",
+            carrier="fleet",
+            night="" if at_work else night,
+        )
+        if at_work:
+            return Submitted(run_id, "queued")
+        _reopen(tx, run_id)
+        jobs.plan(tx, run_id, [planned_jobs.stage_job("prepare")])
+        runs.begin_stage(tx, run_id, "prepare")
+        events.add(tx, run_id, "submitted" if row is None else "submitted again")
+    return Submitted(run_id, "new" if row is None else "resumed")
+
+
+def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
+    """The id under which a spec's run is queued. Raises what `submit` does."""
+    check_asking(spec)
+    for settings in spec.judges:
+        price_within(settings, run_limits(spec))
+        check_transport(settings)
+    return inputs.identify(spec, tell).run_id(rubric.load(spec.score.rubric))
+
+
+def resume(ledger: Ledger, run_id: str, results: Path) -> None:
+    """Queue a run that was stopped, cancelled or failed; what is done stays done. Raises `UsageError`."""
+    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+        row = _known(tx, run_id)
+        if row["state"] in ("done", "withheld"):
+            raise UsageError(
+                f"run {run_id} is {row['state']}: `autointerp retry --failed {run_id}` asks again what failed"
+            )
+        if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
+            raise UsageError(f"run {run_id} is {row['state']}: `autointerp status {run_id}` shows how far it is")
+        _queue(tx, run_id, "resumed")
+
+
+def cancel(ledger: Ledger, run_id: str) -> None:
+    """Let nothing more be begun for a run; calls in flight end, and what is done is kept. Raises `UsageError`."""
+    with ledger.write() as tx:
+        row = _known(tx, run_id)
+        if row["state"] not in runs.LIVE or row["carrier"] != "fleet":
+            raise UsageError(
+                f"run {run_id} is {row['state']}: only a run that is queued or with the workers can be cancelled"
+            )
+        runs.set_state(tx, run_id, "cancelled", "cancelled by hand")
+        events.add(tx, run_id, "cancelled by hand", level="warning")
+
+
+def retry(ledger: Ledger, run_id: str, results: Path) -> int:
+    """Queue a run's questions that the provider or a worker failed, and whatever rests on them; returns how many.
+
+    Refusals, truncations and unreadable replies are answers, and stay. Raises `UsageError`.
+    """
+    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+        row = _known(tx, run_id)
+        if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
+            raise UsageError(f"run {run_id} is {row['state']}: wait for its end, or `autointerp cancel {run_id}` first")
+        keys = judgements.failed(tx, run_id)
+        judgements.withdraw(tx, run_id, keys)
+        stages = [job.stage for job, _ in jobs.failed(tx, run_id)]
+        if keys or stages:
+            # Whatever is planned and done anew costs nothing where its answers stand in the ledger.
+            jobs.forget(tx, run_id, ["plan"])
+            _queue(tx, run_id, f"{len(keys)} failed questions are asked again")
+    return len(keys) + len(stages)
+
+
+def _queue(tx: Connection, run_id: str, said: str) -> None:
+    row = _known(tx, run_id)
+    runs.register(
+        tx,
+        run_id=run_id,
+        name=row["name"],
+        spec_hash=row["spec_hash"],
+        spec=row["spec"],
+        state="queued",
+        carrier="fleet",
+    )
+    _reopen(tx, run_id)
+    jobs.plan(tx, run_id, [planned_jobs.stage_job("prepare")])
+    events.add(tx, run_id, said)
+
+
+def _reopen(tx: Connection, run_id: str) -> None:
+    """Free what nobody alive is at, and give jobs that failed for good another chance. The report is made again in any case."""
+    calls.write_off_orphans(tx, run_id)
+    jobs.release_orphans(tx, run_id)
+    jobs.reopen(tx, run_id)
+    jobs.forget(tx, run_id, ["finish"])
+    if not jobs.exists(tx, run_id, ["merge"], ("done",)):
+        # Questions of a sitting in one process wait for the harvest that the workers look at.
+        jobs.forget_questions(tx, run_id)
+
+
+def _known(tx: Connection, run_id: str) -> Any:
+    row = runs.hold(tx, run_id)
+    if row is None:
+        raise UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs there are")
+    return row

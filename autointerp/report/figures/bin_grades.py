@@ -1,0 +1,206 @@
+"""The figures of a report, each a function from a summary to SVG.
+
+Grades take one ordered ramp from pale to dark, kinds take different marks as well as colours: every figure can be read without
+colour. Figures in the page take its colours; `bins_figure` can also stand alone as a file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autointerp.records import COMPARED
+from autointerp.report import prose
+from autointerp.report.figures import svg
+from autointerp.report.prose import Summary
+
+_AXIS = "activation, as a share of the unit's maximum"
+
+
+def bins_of(summary: Summary, kind: str) -> list[dict[str, Any]]:
+    """The activation bins of one kind, weakest first; silent windows are not one of them."""
+    rows = [row for row in summary["bins"] if row["kind"] == kind and row["bin"] >= 1]
+    return sorted(rows, key=lambda row: int(row["bin"]))
+
+
+def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
+    """The paper's two plots for both kinds, four panels on shared axes, with a title that names the judge.
+
+    After Scaling Monosemanticity, "Features vs. Neurons": counts of each grade by activation bin, and the same as shares.
+    """
+    width, panel_width, panel_height, top = 760, 352.0, 200.0, 92.0
+    parts = [
+        svg.text(
+            20,
+            30,
+            f"Grades by activation bin, {summary['subject']['name']} at {summary['hook_point']}",
+            class_="strong head",
+        ),
+        svg.text(
+            20,
+            50,
+            prose.sentence(prose.judged_by(summary)) + ".",
+            class_="strong" if not summary["judge_is_llm"] else None,
+        ),
+        _legend(summary, 20, 74),
+    ]
+    for row, shares in enumerate((False, True)):
+        for column, kind in enumerate(COMPARED):
+            body = _panel(summary, kind, shares, panel_width, panel_height)
+            x, y = 16 + column * (panel_width + 24), top + row * (panel_height + 12)
+            parts.append(svg.tag("g", body, transform=f"translate({x:.0f} {y:.0f})"))
+    label = f"Counts and shares of each grade by activation bin, features beside neurons; {prose.judged_by(summary)}"
+    return svg.figure(width, top + 2 * panel_height + 24, "".join(parts), label, standalone=standalone)
+
+
+def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
+    """One of the four panels, for a page that lays them out by its own width."""
+    what = "shares" if shares else "counts"
+    label = f"{kind}s: {what} of each grade by activation bin; {prose.judged_by(summary)}"
+    return svg.figure(400, 216, _panel(summary, kind, shares, 400.0, 216.0), label, class_="panel")
+
+
+def curve_figure(summary: Summary, *, width: float) -> str:
+    """Mean grade by bin with intervals for both kinds, over the shuffled floor, and where the corpus's events lie."""
+    grades = prose.grades_of(summary)
+    roomy = width >= 600
+    left, right = (104.0, 84.0) if roomy else (34.0, 66.0)
+    height, top, bottom = (316.0, 14.0, 86.0) if roomy else (270.0, 12.0, 46.0)
+    x = svg.linear((0, 1), (left, width - right))
+    y = svg.linear((grades[0], grades[-1]), (height - bottom, top))
+    parts = []
+    for grade in grades:
+        parts.append(svg.line(left, y(grade), width - right, y(grade), "grid"))
+        parts.append(svg.text(left - 8, y(grade) + 4, str(grade), text_anchor="end"))
+    if roomy:
+        parts.append(svg.text(left - 26, top + 4, "mean grade", text_anchor="end"))
+    parts.append(_x_axis(x, height - bottom))
+    parts.append(svg.text((left + width - right) / 2, height - bottom + 32, _AXIS, text_anchor="middle"))
+    labels = _floor(summary, parts, x, y)
+    for kind, shift in zip(COMPARED, (-3.0, 3.0), strict=True):
+        drawn = [row for row in bins_of(summary, kind) if row["mean"] is not None]
+        parts.append(_curve(drawn, kind, x, y, shift))
+        if drawn:
+            labels.append((y(drawn[-1]["mean"]), f"{kind}s", "strong"))
+    parts.extend(svg.text(width - right + 8, at + 4, name, class_=style) for at, name, style in _apart(labels))
+    if roomy:
+        for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
+            parts.append(_events_row(summary, kind, x, left, at))
+    label = f"Mean grade by activation bin with intervals, features and neurons; {prose.judged_by(summary)}"
+    return svg.figure(width, height, "".join(parts), label)
+
+
+Interval = tuple[float | None, float | None, float | None]
+"""An estimate with its lower and upper limit."""
+
+
+def difference_figure(interval: Interval, reach: float) -> str:
+    """One row of a forest plot: the difference and its interval on a shared axis from -reach to reach."""
+    difference, low, high = interval
+    x = svg.linear((-reach, reach), (6.0, 154.0))
+    parts = [svg.line(x(0), 0, x(0), 24, "axis")]
+    if difference is not None and low is not None and high is not None:
+        parts += [svg.line(x(low), 12, x(high), 12, "feature line"), svg.dot(x(difference), 12, "feature")]
+    return svg.figure(160, 24, "".join(parts), f"difference {prose.estimate(difference, low, high)}", class_="forest")
+
+
+def _panel(summary: Summary, kind: str, shares: bool, width: float, height: float) -> str:
+    left, right, top, bottom = 46.0, 6.0, 24.0, 38.0
+    tallest = max((row["n"] + row["n_unscored"] for row in summary["bins"] if row["bin"] >= 1), default=0)
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if shares else svg.round_ticks(tallest)
+    x = svg.linear((0, 1), (left, width - right))
+    y = svg.linear((0, ticks[-1]), (height - bottom, top))
+    title = f"{kind.capitalize()}s: " + ("share of each grade" if shares else "judgements of each grade")
+    parts = [svg.text(left, 13, title, class_="strong")]
+    for tick in ticks:
+        parts.append(svg.line(left, y(tick), width - right, y(tick), "grid"))
+        parts.append(
+            svg.text(left - 6, y(tick) + 4, prose.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end")
+        )
+    for row in bins_of(summary, kind):
+        parts.append(_stack(row, prose.grades_of(summary), shares, x, y))
+    parts.append(_x_axis(x, height - bottom))
+    parts.append(svg.text((left + width - right) / 2, height - 4, _AXIS, text_anchor="middle"))
+    return "".join(parts)
+
+
+def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
+    left, right = x(row["low"]) + 0.75, x(row["high"]) - 0.75
+    where = f"bin {row['bin']}, {row['low']:.2g} to {row['high']:.2g} of maximum"
+    parts, base = [], 0.0
+    for grade in grades:
+        size = row.get(f"{'share' if shares else 'count'}_{grade}")
+        if not size:
+            continue
+        said = f"{where}: grade {grade}, " + (prose.percent(size) if shares else prose.plural(size, "judgement"))
+        parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
+        base += size
+    if not shares and row["n_unscored"]:
+        said = f"{where}: {prose.plural(row['n_unscored'], 'judgement')} unscored"
+        parts.append(_bar(left, right, base, base + row["n_unscored"], y, "un", said))
+    return "".join(parts)
+
+
+def _bar(left: float, right: float, low: float, high: float, y: svg.Scale, class_: str, said: str) -> str:
+    return svg.tag(
+        "rect", svg.hint(said), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_
+    )
+
+
+def _x_axis(x: svg.Scale, at: float) -> str:
+    parts = [svg.line(x(0), at, x(1), at, "axis")]
+    for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        parts.append(svg.line(x(tick), at, x(tick), at + 4, "axis"))
+        parts.append(svg.text(x(tick), at + 16, f"{tick:g}", text_anchor="middle"))
+    return "".join(parts)
+
+
+def _curve(rows: list[dict[str, Any]], kind: str, x: svg.Scale, y: svg.Scale, shift: float) -> str:
+    points = [(x((row["low"] + row["high"]) / 2) + shift, row) for row in rows]
+    path = " ".join(f"{at:.1f},{y(row['mean']):.1f}" for at, row in points)
+    parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
+    for at, row in points:
+        shown = (
+            f"{kind}s, bin {row['bin']}: {prose.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
+        )
+        marks = svg.hint(shown)
+        if row["ci_low"] is not None and row["ci_high"] is not None:
+            marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), f"{kind} line")
+        parts.append(svg.tag("g", marks, svg.dot(at, y(row["mean"]), kind, 3.5)))
+    return "".join(parts)
+
+
+def _floor(summary: Summary, parts: list[str], x: svg.Scale, y: svg.Scale) -> list[tuple[float, str, str | None]]:
+    shuffled = (summary["controls"].get("shuffled", {}).get("all") or {}).get("mean")
+    if shuffled is None:
+        return []
+    parts.append(svg.line(x(0), y(shuffled), x(1), y(shuffled), "floor"))
+    return [(y(shuffled), "shuffled", None)]
+
+
+def _apart(labels: list[tuple[float, str, str | None]], gap: float = 14.0) -> list[tuple[float, str, str | None]]:
+    placed: list[tuple[float, str, str | None]] = []
+    for at, name, style in sorted(labels, key=lambda label: label[0]):
+        placed.append((max(at, placed[-1][0] + gap) if placed else at, name, style))
+    return placed
+
+
+def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: float) -> str:
+    rows = bins_of(summary, kind)
+    total = sum(row["events"] for row in rows)
+    parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
+    for row in rows if total else []:
+        share = row["events"] / total
+        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, prose.percent(share), text_anchor="middle"))
+    return "".join(parts)
+
+
+def _legend(summary: Summary, x: float, y: float) -> str:
+    parts = []
+    for grade in prose.grades_of(summary):
+        parts.append(svg.tag("rect", x=x, y=y - 10, width=12, height=12, class_=f"g{grade}"))
+        parts.append(svg.text(x + 17, y, f"grade {grade}"))
+        x += 76
+    if any(row["n_unscored"] for row in summary["bins"]):
+        parts.append(svg.tag("rect", x=x + 0.5, y=y - 9.5, width=11, height=11, class_="un"))
+        parts.append(svg.text(x + 17, y, "unscored"))
+    return "".join(parts)

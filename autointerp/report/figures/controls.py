@@ -1,0 +1,106 @@
+"""The figure of the controls: what the judge gives where explanations are the unit's own, another's, or known to be true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from autointerp.records import COMPARED
+from autointerp.report import prose
+from autointerp.report.figures import svg
+from autointerp.report.prose import Summary
+
+
+class _Known(NamedTuple):
+    """A row for units that are controls themselves: their name, what they are for, their kind, and their mean."""
+
+    name: str
+    meaning: str
+    kind: str
+    cell: Mapping[str, Any]
+
+
+def controls_figure(summary: Summary, *, width: float) -> str:
+    """Mean grade with its interval in each arm, for features and for neurons, and on planted units where there are any."""
+    grades = prose.grades_of(summary)
+    roomy = width >= 600
+    left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
+    step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
+    rows, each = _known(summary), 30.0 if roomy else 46.0
+    height = top + step * len(prose.ARMS) + each * len(rows) + 30
+    x = svg.linear((grades[0], grades[-1]), (left, width - right))
+    floor = height - 30
+    parts = []
+    for grade in grades:
+        parts.append(svg.line(x(grade), top - 4, x(grade), floor, "grid"))
+        parts.append(svg.text(x(grade), floor + 15, str(grade), text_anchor="middle"))
+    parts.append(svg.text((left + width - right) / 2, floor + 29, "mean grade", text_anchor="middle"))
+    for place, (arm, name) in enumerate(prose.ARMS.items()):
+        middle = top + step * (place + 0.5) + (0 if roomy else 8)
+        parts.append(_arm_label(name, arm, left, middle, roomy))
+        for kind, shift in zip(COMPARED, (-8.0, 8.0), strict=True):
+            parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
+            if roomy:
+                parts.append(
+                    _arm_number(
+                        summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift
+                    )
+                )
+    for place, row in enumerate(rows):
+        at = top + step * len(prose.ARMS) + each * (place + 0.5) + (0 if roomy else 8)
+        parts.append(_known_row(row, x, at, (left, width - right) if roomy else None))
+    among = "features, neurons and controls" if rows else "features and neurons"
+    label = f"Mean grade in each arm with intervals, {among}; {prose.judged_by(summary)}"
+    return svg.figure(width, height, "".join(parts), label)
+
+
+def _known(summary: Summary) -> list[_Known]:
+    evidence = summary.get("evidence") or {}
+    planted, random = evidence.get("planted") or {}, evidence.get("random") or {}
+    meanings = {"hits": "ceiling", "near": "known to be near", "misses": "known misses"}
+    rows = [_Known(name, meanings[part], "planted", planted[part]) for part, name in prose.PLANTED.items() if planted]
+    return rows + [
+        _Known(prose.KINDS[kind], "never trained", "random", random[kind]) for kind in prose.RANDOM if kind in random
+    ]
+
+
+def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] | None) -> str:
+    """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
+    name, meaning, kind, cell = row
+    shown = prose.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
+    parts = []
+    if sides is None:
+        parts.append(svg.text(14, at - 12, f"{prose.sentence(name)} ({meaning})", class_="strong halo"))
+    else:
+        parts.append(svg.text(sides[0] - 24, at - 2, prose.sentence(name), text_anchor="end", class_="strong"))
+        parts.append(svg.text(sides[0] - 24, at + 11, meaning, text_anchor="end"))
+        parts.append(svg.text(sides[1] + 14, at + 4, kind) + svg.text(sides[1] + 66, at + 4, shown))
+    if cell["mean"] is not None:
+        marks = svg.hint(f"{kind} units, {name}: {shown}")
+        if cell["ci_low"] is not None and cell["ci_high"] is not None:
+            marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, "second line")
+        parts.append(svg.tag("g", marks, svg.square(x(cell["mean"]), at)))
+    return "".join(parts)
+
+
+def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> str:
+    meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate"}[arm]
+    if roomy:
+        return svg.text(left - 24, middle - 2, prose.sentence(name), text_anchor="end", class_="strong") + svg.text(
+            left - 24, middle + 13, meaning, text_anchor="end"
+        )
+    return svg.text(left, middle - 20, f"{prose.sentence(name)} ({meaning})", class_="strong halo")
+
+
+def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: float) -> str:
+    if cell.get("mean") is None:
+        return ""
+    marks = svg.hint(f"{kind}s, {prose.ARMS[arm]}: {prose.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}")
+    if cell["ci_low"] is not None and cell["ci_high"] is not None:
+        marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
+    return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
+
+
+def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:
+    shown = prose.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
+    return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)

@@ -1,0 +1,101 @@
+"""Just enough SVG: escaped elements, linear scales and round ticks, as strings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+
+from autointerp.report.escape import visible
+
+Scale = Callable[[float], float]
+
+PALETTE = """
+text{font-family:-apple-system,BlinkMacSystemFont,"Segoe UI","Helvetica Neue",Arial,"Liberation Sans",system-ui,sans-serif;font-size:11px;fill:#57534c}
+.ground{fill:#fff}.strong{fill:#1c1b19;font-weight:600}.head{font-size:15px}.axis{stroke:#8d877c}.grid{stroke:#e7e3da}
+.g0{fill:#e6e0d2}.g1{fill:#a5cdc3}.g2{fill:#469a94}.g3{fill:#10545a}.un{fill:none;stroke:#8d877c;stroke-dasharray:2 2}
+.feature{stroke:#2559a8;fill:#2559a8}.neuron{stroke:#77716a;fill:#fff}.line{fill:none;stroke-width:1.75}.dashed{stroke-dasharray:5 3}
+.floor{stroke:#8d877c;stroke-dasharray:1 3}
+"""
+"""Light colours for a figure that stands alone. In the page the same classes take the page's colours."""
+
+
+def tag(name: str, *children: str, **attributes: object) -> str:
+    """One element. Attribute values are escaped; children are markup already. `class_` is `class`, `_` in names is `-`."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return f"<{name}{written}>{''.join(children)}</{name}>" if children else f"<{name}{written}/>"
+
+
+def text(x: float, y: float, words: str, **attributes: object) -> str:
+    """A line of text at a baseline; the words are escaped here."""
+    return tag("text", escape(visible(words)), x=x, y=y, **attributes)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
+    """A straight line."""
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def dot(x: float, y: float, kind: str, radius: float = 4) -> str:
+    """The mark of a kind: features are filled circles, neurons open diamonds, so that colour is never needed."""
+    if kind == "feature":
+        return tag("circle", cx=x, cy=y, r=radius, class_="feature")
+    r = radius * 1.25
+    return tag(
+        "path", d=f"M{x:.1f} {y - r:.1f}l{r:.1f} {r:.1f}l{-r:.1f} {r:.1f}l{-r:.1f} {-r:.1f}z", class_="neuron dot"
+    )
+
+
+def square(x: float, y: float) -> str:
+    """The mark of what is neither features nor neurons, in a colour of its own."""
+    return tag("rect", x=x - 3.5, y=y - 3.5, width=7, height=7, class_="second dot")
+
+
+def hint(words: str) -> str:
+    """A tooltip, to stand first in an element."""
+    return tag("title", escape(visible(words)))
+
+
+def linear(domain: tuple[float, float], span: tuple[float, float]) -> Scale:
+    """The linear scale that carries `domain` to `span`."""
+    (d0, d1), (s0, s1) = domain, span
+    return lambda value: s0 + (value - d0) / ((d1 - d0) or 1.0) * (s1 - s0)
+
+
+def round_ticks(top: float, wanted: int = 4) -> list[float]:
+    """0, and round steps up to the first that is not below `top`."""
+    if top <= 0:
+        return [0.0, 1.0]
+    raw = top / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
+    step = max(1.0, step) if top >= 1 else step
+    return [step * i for i in range(math.ceil(top / step) + 1)]
+
+
+def figure(
+    width: float, height: float, body: str, label: str, *, standalone: bool = False, class_: str | None = None
+) -> str:
+    """The svg element around a figure. `label` says what it shows to those who do not see it."""
+    content = hint(label) + body if standalone else body
+    if standalone:
+        content = f"<style>{PALETTE}</style>" + tag("rect", width=width, height=height, class_="ground") + content
+    return tag(
+        "svg",
+        content,
+        xmlns="http://www.w3.org/2000/svg" if standalone else None,
+        viewBox=f"0 0 {_value(width)} {_value(height)}",
+        width=width if standalone else None,
+        height=height if standalone else None,
+        role="img",
+        aria_label=visible(label),
+        class_=class_,
+    )
+
+
+def _value(value: object) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,0 +1,163 @@
+"""A rubric: the scale a judge applies, with its instructions and worked examples, read from a TOML file.
+
+Rubrics are data. Those that come with the program lie in `rubrics/`; any other file of the same form serves as well, with any number
+of levels. `specificity` is the 0-3 rubric of Scaling Monosemanticity.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autointerp.errors import UsageError
+from autointerp.judges.base import MarkedText
+from autointerp.spec.spec import content_hash
+
+FOLDER = Path(__file__).resolve().parents[2] / "rubrics"
+"""Where the rubrics that come with the program lie, in a checkout and in a wheel alike."""
+
+_MARK = re.compile(r"<<(.+?)>>", re.DOTALL)
+_PIECE = re.compile(r"\n|[ \t]*(?:\w+|[^\w\s]+)|[ \t]+")
+
+
+def window(before: str, marked: str, after: str) -> MarkedText:
+    """A text in pieces about the size of tokens, the marked one a piece of its own. No heat."""
+    head = _PIECE.findall(before)
+    return MarkedText((*head, marked, *_PIECE.findall(after)), len(head))
+
+
+class Part(BaseModel):
+    """Base of a rubric's tables: unknown keys are errors, values are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Level(Part):
+    """One grade and what it means."""
+
+    grade: int
+    text: str = Field(min_length=1)
+
+
+class Case(Part):
+    """A text with one token between `<<` and `>>`, and the grade it deserves."""
+
+    marked: str
+    grade: int
+
+    @field_validator("marked")
+    @classmethod
+    def _one_mark(cls, marked: str) -> str:
+        if marked.count("<<") != 1 or marked.count(">>") != 1 or not _MARK.search(marked):
+            raise ValueError("mark exactly one token, like <<this>>")
+        return marked
+
+    @property
+    def window(self) -> MarkedText:
+        """The text as a judge is shown it."""
+        found = _MARK.search(self.marked)
+        assert found is not None
+        return window(self.marked[: found.start()], found[1], self.marked[found.end() :])
+
+
+class Example(Case):
+    """A worked example, shown to scoring judges."""
+
+    explanation: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
+class Calibration(Part):
+    """Graded cases of one explanation. Judges that are not LLMs are fitted to them; no LLM sees them."""
+
+    explanation: str = Field(min_length=1)
+    cases: tuple[Case, ...] = Field(min_length=1, strict=False)
+
+
+class Rubric(Part):
+    """A scale, how to apply it, and cases graded by it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    version: str = Field(min_length=1)
+    """Raise it with every change that can alter a grade."""
+    source: str = Field(min_length=1)
+    """Where the levels come from."""
+    score_instructions: str = Field(min_length=1)
+    """What a scoring judge is told before levels and examples."""
+    explain_instructions: str = Field(min_length=1)
+    """What an explainer is told."""
+    levels: tuple[Level, ...] = Field(min_length=2, strict=False)
+    """Ascending grades 0, 1, 2, ..."""
+    examples: tuple[Example, ...] = Field((), strict=False)
+    """Worked examples for the scoring judge's prompt."""
+    calibration: tuple[Calibration, ...] = Field((), strict=False)
+    """Graded cases for judges that are not LLMs."""
+
+    @model_validator(mode="after")
+    def _grades_fit(self) -> Rubric:
+        grades = [level.grade for level in self.levels]
+        if grades != list(range(len(grades))):
+            raise ValueError(f"levels have grades {grades}: number them 0, 1, 2, ... in order, without gaps")
+        cases: list[Case] = [*self.examples, *(case for group in self.calibration for case in group.cases)]
+        for case in cases:
+            if case.grade not in grades:
+                raise ValueError(f"grade {case.grade} of {case.marked[:40]!r} is not a level: use 0 to {grades[-1]}")
+        return self
+
+    @property
+    def grades(self) -> tuple[int, ...]:
+        """The grades in ascending order."""
+        return tuple(level.grade for level in self.levels)
+
+    @cached_property
+    def hash(self) -> str:
+        """sha-256 in hex over everything in the rubric."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+def available() -> tuple[str, ...]:
+    """Names of the rubrics that come with the program, sorted."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load(name_or_path: str | Path) -> Rubric:
+    """The rubric of that name, or in that file. Raises `UsageError` on one line."""
+    path = _locate(str(name_or_path))
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"rubric {path} cannot be read: {' '.join(str(error).split())}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"rubric {path} is not valid TOML: {' '.join(str(error).split())}") from None
+    try:
+        return Rubric.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"rubric {path}: {first_error(error)}") from None
+
+
+def _locate(name: str) -> Path:
+    if name in available():
+        return FOLDER / f"{name}.toml"
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    raise UsageError(f"rubric {name!r} is unknown: use one of {', '.join(available())}, or the path of a rubric file")
+
+
+def first_error(error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "missing":
+        return f"{place} is missing: add it"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place}: remove it"
+    message = first["msg"].removeprefix("Value error, ")
+    if not place:
+        return str(message)
+    value = repr(first["input"])
+    return f"{place} = {value if len(value) <= 60 else value[:59] + '…'} is wrong: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,50 @@
+"""A spec to start from: every key with its default and its meaning, as TOML."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from autointerp.spec.spec import Spec
+
+PLACEHOLDERS: dict[str, Any] = {
+    "model": "HuggingFaceTB/SmolLM2-135M",
+    "path": "path/to/dictionary",
+    "sources": ["text/*.txt"],
+}
+
+
+def template() -> str:
+    """All of the spec as commented TOML. Keys without a default hold placeholders; optional ones are commented out."""
+    lines = ["# What to evaluate. Remove whatever you do not change: these are the defaults.", ""]
+    lines += [_key(name, field) for name, field in Spec.model_fields.items() if not _section(field)]
+    for name, field in Spec.model_fields.items():
+        section = _section(field)
+        if section:
+            optional = field.default is None
+            lines += ["", *_comment(field.description or section.__doc__ or ""), f"{'# ' if optional else ''}[{name}]"]
+            if not optional:
+                lines += [_key(key, inner) for key, inner in section.model_fields.items()]
+    return "\n".join(lines)
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    value = PLACEHOLDERS[name] if field.is_required() else field.default
+    known = value is not None
+    written = (
+        tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value}).strip() if known else f"# {name} ="
+    )
+    return "\n".join([*_comment(field.description or ""), written])
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), 110, initial_indent="# ", subsequent_indent="# ")
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

@@ -1,0 +1,52 @@
+"""What second explanations earn, each made with another aid and judged on the same exemplars as the unit's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from autointerp.records import COMPARED, Arm
+from autointerp.stats import comparison
+
+
+def effects(
+    judgements: pd.DataFrame, units: pd.DataFrame, *, confidence: float, resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """By aid, how much better explanations made with it are graded than those made without, on the same exemplars.
+
+    For all units, and by kind: the mean `difference` over units with its interval, `with` and `without` the aid. Exemplars that
+    lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
+    unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
+    """
+    aid = judgements["explanation_unit_id"].map(lambda key: str(key).partition("#")[2])
+    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
+    main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(set(aid[judgements["arm"] == Arm.VARIANT.value])):
+        rows = judgements.loc[(judgements["arm"] == Arm.VARIANT.value) & (aid == name)]
+        both = pd.concat({"with": _by_exemplar(rows), "without": main}, axis=1, join="inner")
+        means = both.groupby(level=["unit_id", "bin"]).mean().groupby(level="unit_id").mean()
+        kind = means.index.map(kinds.get)
+        unscored = int((~rows["score"].notna()).sum())
+        options = {"confidence": confidence, "resamples": resamples, "seed": seed}
+        groups = {"all": means, **{k: means.loc[kind == k] for k in COMPARED}}
+        found[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
+    return found
+
+
+def _by_exemplar(judgements: pd.DataFrame) -> pd.Series[float]:
+    keys = ["unit_id", "bin", "exemplar_id"]
+    means: pd.Series[float] = comparison.scored_rows(judgements).groupby(keys)["score"].mean()
+    return means
+
+
+def _effect(means: pd.DataFrame, **options: Any) -> dict[str, float | int | None]:
+    estimate = comparison.mean_estimate(means["with"] - means["without"], **options)
+    return {
+        "difference": estimate.mean,
+        "ci_low": estimate.ci_low,
+        "ci_high": estimate.ci_high,
+        "n_units": estimate.n,
+        **{name: float(means[name].mean()) if len(means) else None for name in ("with", "without")},
+    }

@@ -1,0 +1,118 @@
+"""Other readings of a dictionary that explains little: another hook point, another normalisation of what it reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sae.analysis.chunked import reconstruct, variance_explained
+from sae.errors import SubjectError
+from sae.subject.hook_points import KINDS, parse
+
+if TYPE_CHECKING:
+    from sae.analysis.token_sample import Sample
+    from sae.dictionary import Dictionary
+    from sae.subject.model import Subject
+
+TOKENS = 512
+"""Tokens for each reading: all layers' values at them are held at once, and differences of `check.BETTER` are plain in them."""
+PLACES_AT_ONCE = 64
+_FAR = 10.0
+"""Tokens of more than this many times the median norm are left out at every hook point tried."""
+
+
+class Alternative(NamedTuple):
+    """Another reading and the share of the variance that it explains; what it would mean, and what to do then."""
+
+    explained: float
+    meaning: str
+    remedy: str
+
+
+def tried(subject: Subject, dictionary: Dictionary, drawn: Sample, x: Tensor, y: Tensor) -> list[Alternative]:
+    """Other hook points over the sample and other normalisations of rows x and y, the best first."""
+    found = [*_normalisations(dictionary, x[:TOKENS], y[:TOKENS]), *_places(subject, dictionary, drawn)]
+    return sorted((one for one in found if math.isfinite(one.explained)), key=lambda one: -one.explained)
+
+
+def _normalisations(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Alternative]:
+    plain = replace(dictionary, input_norm="none", input_scale=1.0, output_scale=None)
+    norm, norm_out = (float(v.norm(dim=1).mean().clamp_min(1e-12)) for v in (x, y))
+
+    def scaled(length: float, length_out: float) -> Dictionary:
+        out = None if dictionary.hook_point_out is None else length_out / norm_out
+        return replace(plain, input_norm="scale", input_scale=length / norm, output_scale=out)
+
+    readings = {
+        "as they are": plain,
+        "scaled to a mean norm of sqrt(d)": scaled(math.sqrt(x.shape[1]), math.sqrt(y.shape[1])),
+        "scaled to a mean norm of 1": scaled(1.0, 1.0),
+        "scaled to norm sqrt(d) token by token": replace(plain, input_norm="per_token"),
+        "after a layer norm": replace(plain, input_norm="layer_norm"),
+    }
+    for name, reading in readings.items():
+        if reading.input_norm != dictionary.input_norm or dictionary.input_norm == "scale":
+            yield _normalised(name, _explained(reading, x, y))
+    centred = (v - v.mean(dim=1, keepdim=True) for v in (x, y))
+    yield _normalised("less their mean over dimensions", _explained(dictionary, *centred))
+
+
+def _normalised(name: str, explained: float) -> Alternative:
+    return Alternative(
+        explained, f"it looks trained on activations {name}", "its files do not say so: ask whoever trained it"
+    )
+
+
+def _places(subject: Subject, dictionary: Dictionary, drawn: Sample) -> Iterator[Alternative]:
+    """The same kind at every other layer, and for an autoencoder every other kind at its layer, where the width is the same."""
+    pairs = list(_pairs(subject, dictionary))
+    for start in range(0, len(pairs), PLACES_AT_ONCE):
+        part = pairs[start : start + PLACES_AT_ONCE]
+        values = _values(subject, drawn, sorted({name for pair in part for name in pair}))
+        for reads, writes in part:
+            norms = values[reads].norm(dim=1)
+            kept = norms <= _FAR * norms.median()
+            explained = _explained(dictionary, values[reads][kept], values[writes][kept])
+            yield Alternative(explained, f"it looks trained on {reads}", f'set dictionary.hook_point = "{reads}"')
+
+
+def _pairs(subject: Subject, dictionary: Dictionary) -> Iterator[tuple[str, str]]:
+    reads, writes = dictionary.hook_point, dictionary.hook_point_out
+    kind, layer = parse(reads)
+    names = [f"{kind}.{other}" for other in range(subject.n_layers) if other != layer]
+    if writes is None:
+        names += [f"{other}.{layer}" for other in KINDS if other != kind and (other != "resid_pre" or layer == 0)]
+    for name in names:
+        there = name
+        if writes is not None:
+            out, at = parse(writes)
+            there = f"{out}.{at + parse(name)[1] - layer}"
+        try:
+            fits = subject.width(name) == dictionary.d_in and subject.width(there) == dictionary.d_out
+        except SubjectError:
+            continue
+        if fits:
+            yield name, there
+
+
+def _values(subject: Subject, drawn: Sample, names: list[str]) -> dict[str, Tensor]:
+    """The first tokens' values at each hook point, (n, width)."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    n = 0
+    for tokens, text in drawn.batches(TOKENS, subject.device):
+        sites = subject.run(tokens, names)
+        for name in names:
+            parts[name].append(sites[name][text])
+        n += int(text.sum())
+        if n >= TOKENS:
+            break
+    return {name: torch.cat(found)[:TOKENS] for name, found in parts.items()}
+
+
+def _explained(dictionary: Dictionary, x: Tensor, y: Tensor) -> float:
+    return variance_explained(y, reconstruct(dictionary, x)[0])

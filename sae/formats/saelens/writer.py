@@ -1,0 +1,100 @@
+"""Writing a SAELens folder, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae.dictionary import Dictionary
+from sae.errors import DictionaryError
+from sae.formats.saelens.config import CONFIG, INPUT_NORMS
+from sae.subject.hook_points import parse
+
+WEIGHTS = "sae_weights.safetensors"
+_LAYOUT = "6.54.12"
+"""SAELens' version whose layout this is: without one, SAELens takes a file for an old one and drops its metadata."""
+_ARCHITECTURES = {"relu": "standard", "jumprelu": "jumprelu", "topk": "topk"}
+_LENS_NAMES = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.hook_post"}
+"""TransformerLens' names that are not ours after `hook_`."""
+
+
+def save(folder: Path, dictionary: Dictionary, *, model_name: str, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write `dictionary` to `folder`, so that `saelens.load` and SAELens read it back equal.
+
+    `model_name` is the subject's; `metadata` are further JSON values. Each file appears whole, the config last: a folder in which
+    the writing was interrupted is not taken for a dictionary. Raises `DictionaryError` for what SAELens has no field for: an
+    input scale, which belongs folded into the weights, groupmax and transcoders.
+    """
+    norm = next((name for name, ours in INPUT_NORMS.items() if ours == dictionary.input_norm), None)
+    if norm is None:
+        raise DictionaryError(
+            f"{folder}: SAELens has no field for input_scale = {dictionary.input_scale:g}: fold it into the weights"
+        )
+    architecture = _ARCHITECTURES.get(dictionary.activation)
+    if architecture is None or dictionary.hook_point_out is not None:
+        what = "a transcoder" if architecture else f"activation {dictionary.activation}"
+        raise DictionaryError(f"{folder}: {what} is not written: only {', '.join(_ARCHITECTURES)} autoencoders are")
+    kind, layer = parse(dictionary.hook_point)
+    own = {
+        "model_name": model_name,
+        "hook_name": f"blocks.{layer}.{_LENS_NAMES.get(kind, f'hook_{kind}')}",
+        "hook_point": dictionary.hook_point,
+        "sae_lens_version": _LAYOUT,
+    }
+    config: dict[str, Any] = {
+        "architecture": architecture,
+        "d_in": dictionary.d_in,
+        "d_sae": dictionary.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": dictionary.apply_b_dec_to_input,
+        "normalize_activations": norm,
+        "reshape_activations": "none",
+        "metadata": {**(metadata or {}), **own},
+    }
+    tensors = {
+        "W_enc": dictionary.W_enc.T,
+        "W_dec": dictionary.W_dec,
+        "b_enc": dictionary.b_enc,
+        "b_dec": dictionary.b_dec,
+    }
+    if dictionary.activation == "topk":
+        config |= {"k": dictionary.k, "rescale_acts_by_decoder_norm": False}
+    if dictionary.threshold is not None:
+        tensors["threshold"] = dictionary.threshold
+    _write(folder, config, {name: t.detach().to("cpu", torch.float32) for name, t in tensors.items()})
+
+
+def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+    whole = {
+        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }  # none may share memory
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).unlink(missing_ok=True)
+        _replace(folder / WEIGHTS, lambda partial: save_file(whole, partial))
+        _replace(folder / CONFIG, lambda partial: partial.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise DictionaryError(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+def _replace(file: Path, write: Callable[[Path], Any]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        write(partial)
+        partial.chmod(0o644)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

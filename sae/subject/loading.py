@@ -1,0 +1,253 @@
+"""Loading a causal language model of transformers: its files, its configuration, its weights, each error one line.
+
+Models are a hub id, a local folder, or a `.gguf` file. Code shipped with a model is never run, and pickled weights are only
+read with `torch.load(weights_only=True)`, and only where there are no safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from sae.errors import SubjectError
+from sae.subject import gguf
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PRECISIONS = ("float32", "bfloat16")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+
+
+class Loaded(NamedTuple):
+    """What a subject is made of. `headless` names the tensors of the output head that the checkpoint lacks, if any."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    fingerprint: str
+    headless: str | None
+
+
+def load(model: str, precision: str, device: torch.device, revision: str | None) -> Loaded:
+    """Load a hub id, a folder or a `.gguf` file; onto the meta device without reading weights. Raises `SubjectError`."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    source, name = _locate(model)
+    if isinstance(source, Path):
+        _check_folder(source)
+    where: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(source),
+        "revision": revision or "main",
+        "trust_remote_code": False,
+    }
+    headless = None
+    with _quiet():
+        config = _reading("configuration", name, AutoConfig.from_pretrained, **where)
+        check_causal(config, name)
+        tokenizer = _reading("tokenizer", name, AutoTokenizer.from_pretrained, **where)
+        if device.type == "meta":
+            loaded = _empty_model(config, name)
+        else:
+            loaded, headless = _loaded_model(config, name, precision, device, where)
+    if isinstance(source, Path):
+        fingerprint = _folder_fingerprint(source)
+    else:  # a commit fixes every file of the repository
+        fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
+    return Loaded(loaded, tokenizer, name, fingerprint, headless)
+
+
+def _locate(model: str) -> tuple[Path | str, str]:
+    """Where a subject lies, a folder (a Path) or on the hub (a str), and its name. Raises `SubjectError`."""
+    path = Path(model).expanduser()
+    if model.endswith(".gguf") and path.is_file():
+        with _quiet():
+            return gguf.unpack(path), path.stem
+    if path.is_dir():
+        return path, path.absolute().name
+    if path.exists():
+        raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
+    if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
+        raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")
+    return model, model
+
+
+def choose_device(device: str) -> torch.device:
+    """The device named, or for "auto" the best there is. Raises `SubjectError` when it is not there."""
+    mps = torch.backends.mps.is_available()
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise SubjectError(f"device {device!r} is not known: use auto, cpu, cuda, cuda:1 or mps") from None
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = (
+        chosen.type == "cpu" or (chosen.type == "cuda" and (chosen.index or 0) < gpus) or (chosen.type == "mps" and mps)
+    )
+    if not present:
+        raise SubjectError(f"device {device!r} is not on this machine ({gpus} CUDA devices): use auto or cpu")
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """ "float32" or "bfloat16"; for "auto", bfloat16 where `device` computes it natively. Raises `SubjectError`."""
+    if precision in PRECISIONS:
+        return precision
+    if precision != "auto":
+        raise SubjectError(f"precision {precision!r} is not known: use auto, float32 or bfloat16")
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and _cpu_has_bfloat16()
+    return "bfloat16" if native else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    probe = getattr(torch.cpu, "get_capabilities", None)
+    capabilities: dict[str, Any] = probe() if probe else {}
+    return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _loaded_model(
+    config: Any, name: str, precision: str, device: torch.device, where: dict[str, Any]
+) -> tuple[Any, str | None]:
+    from transformers import AutoModelForCausalLM
+
+    weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
+    load = AutoModelForCausalLM.from_pretrained
+    model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
+    headless = _check_complete(report, model, name)
+    return _reading("weights", name, model.to, device=device), headless
+
+
+def _empty_model(config: Any, name: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return _reading("configuration", name, AutoModelForCausalLM.from_config, config=config, trust_remote_code=False)
+
+
+_MEANINGS = {
+    "Weights only load failed": "damaged, or pickled code, which is never run: save them as safetensors where they come from",
+    "ignore_mismatched_sizes": "their shapes are not those that config.json gives: download both again",
+}
+"""What some third-party errors mean, where their own advice is unsafe or names nothing."""
+
+
+def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
+    """Call `load`, turning whatever the third-party readers raise into one line."""
+    from huggingface_hub import is_offline_mode
+
+    try:
+        return load(**arguments)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if re.search(
+            r"couldn't connect|offline mode|cannot find the requested files|cannot find an appropriate cached",
+            text,
+            re.I,
+        ):
+            offline = "HF_HUB_OFFLINE is set" if is_offline_mode() else "is the network up?"
+            raise SubjectError(
+                f"subject {name} is not on this machine and the hub cannot be reached ({offline})"
+            ) from None
+        if "not a valid model identifier" in text or "401" in text or "Repository Not Found" in text:
+            raise SubjectError(
+                f"subject {name} is neither a local folder nor a readable model on the hub: check the name; gated models need"
+                " `hf auth login`"
+            ) from None
+        if "out of memory" in text.lower():
+            raise SubjectError(
+                f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu"
+            ) from None
+        for sign, meaning in _MEANINGS.items():
+            text = meaning if sign in text else text
+        raise SubjectError(f"subject {name}: its {what} cannot be read: {text[:200] or type(error).__name__}") from None
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise SubjectError(f"subject {folder} has no config.json: give a folder in transformers' layout")
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise SubjectError(
+            f"subject {folder} has no tokenizer ({', '.join(_TOKENIZER_FILES[:3])}): save the tokenizer beside the model"
+        )
+    if not _weight_files(folder):
+        raise SubjectError(
+            f"subject {folder} has no weights (*.safetensors or pytorch_model*.bin): save the model there"
+        )
+
+
+def check_causal(config: Any, name: str) -> None:
+    """Raises `SubjectError` when a model of this configuration sees more than the tokens before each token."""
+    from transformers.models.auto import modeling_auto as auto
+
+    known = config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    bidirectional = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        config, "is_decoder", False
+    )
+    bidirectional |= config.model_type == "xlnet"  # it permutes: in a plain pass each token sees all others
+    if not known or bidirectional or getattr(config, "is_encoder_decoder", False):
+        raise SubjectError(
+            f"subject {name} ({config.model_type}) is not a causal language model: choose one, such as a Llama or GPT-2"
+        )
+
+
+def _check_complete(report: dict[str, Any], model: Any, name: str) -> str | None:
+    """The output head's tensors that are missing, if any; transformers fills what is missing with random numbers.
+
+    Only the head may be absent: it is run for losses alone. Raises `SubjectError` when anything else is.
+    """
+    head = tuple(f"{path}." for path, module in model.named_modules() if module is model.get_output_embeddings())
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(head))
+    if missing:
+        raise SubjectError(
+            f"subject {name} lacks {len(missing)} of its tensors, such as {missing[0]}: download it again"
+        )
+    return ", ".join(sorted(report["missing_keys"])) or None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    parts: list[list[str]] = []
+    named = [folder / name for name in ("config.json", *_TOKENIZER_FILES, "merges.txt", "tokenizer_config.json")]
+    for file in [f for f in named if f.is_file()] + _weight_files(folder):
+        with file.open("rb") as stream:
+            parts.append([file.name, hashlib.file_digest(stream, "sha256").hexdigest()])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars, warnings and the hub's notes on its retries off the terminal while loading."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as model_logging
+
+    logging: Any = model_logging
+    hub: Any = hub_logging
+    verbosity, bars, hub_verbosity = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    hub.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub.set_verbosity(hub_verbosity)
+        if bars:
+            logging.enable_progress_bar()

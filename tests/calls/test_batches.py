@@ -1,0 +1,193 @@
+"""Runs carried in provider batches: the same tables as call by call, at half the price, and nothing handed in twice."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from support.locations import ROOT, TESTS
+from support.planted_world import runs as planted_runs
+from support.planted_world import world as planted
+from support.planted_world.provider_replies import think_apart
+from support.providers.server import Faults, ProviderServer, Script
+from support.services import run_process
+
+from autointerp.calls import batch_results, batches
+from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
+from autointerp.judges.batch_api import open_batches
+from autointerp.ledger import Ledger
+from autointerp.ledger import schema as tables_
+from autointerp.pipeline import local
+
+MODELS = planted_runs.MODELS[:2]
+FEW = {
+    "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
+    "score": {"per_bin": 2},
+    "controls": {"shuffled": 2, "base_rate": 2},
+}
+Carried = Callable[..., tuple[dict[str, Any], Path, Ledger]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return planted.make(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Carried]:
+    """Carries a small run to its end, in one process and without waiting long between polls."""
+    for name in planted_runs.KEYS:
+        monkeypatch.setenv(name, planted_runs.KEY)
+    for module, name, value in [
+        (batch_results, "POLL_FROM_S", 0.05),
+        (batch_results, "RETRY_S", 0.05),
+        (batches, "WAIT_S", 0.5),
+        (local, "BATCH_LOOK_S", 0.02),
+        (local, "open_batches", partial(open_batches, settle_s=0.0)),
+    ]:
+        monkeypatch.setattr(module, name, value)
+    ledgers: list[Ledger] = []
+
+    def carry(
+        model: str, server: ProviderServer, *, folder: str = "results", budget: float | None = None, **judge: Any
+    ) -> tuple[dict[str, Any], Path, Ledger]:
+        sections = FEW | {
+            "judge": planted_runs.judge(model, server, **{"transport": "batch", **judge}),
+            "budget": {"usd": budget},
+        }
+        run, ledger = planted_runs.prepare(world, tmp_path / folder, **sections)
+        ledgers.append(ledger)
+        return planted_runs.carry(run, ledger), run.folder, ledger
+
+    yield carry
+    for ledger in ledgers:
+        ledger.close()
+
+
+def once(server: ProviderServer) -> None:
+    """No question was answered twice."""
+    served = Counter(entry.body_hash for entry in server.books if entry.billed)
+    assert set(served.values()) == {1}
+
+
+def batch_states(ledger: Ledger) -> Counter[str]:
+    with ledger.read() as tx:
+        return Counter(tx.execute(sa.select(tables_.batches.c.state)).scalars())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_batches_find_what_calls_find_at_half_the_price(model: str, carried: Carried) -> None:
+    with ProviderServer(think_apart) as server:
+        called, one_by_one, _ = carried(model, server, folder="calls", transport="calls")
+    with ProviderServer(think_apart) as server:
+        summary, folder, ledger = carried(model, server)
+        once(server)
+        assert len(server.batches) == 2, "one for each stage"
+    expected, found = planted_runs.tables(one_by_one), planted_runs.tables(folder)
+    for name, table in expected.items():
+        pd.testing.assert_frame_equal(found[name], table)
+    assert batch_states(ledger) == {"collected": 2}
+    assert summary["calls"] == called["calls"]
+    rates = planted_runs.price(model)
+    tokens = summary["tokens"]
+    whole = (tokens["input"] * rates.input + tokens["output"] * rates.output) / 1e6
+    whole += (tokens["cache_write"] * rates.cache_write + tokens["cache_read"] * rates.cache_read) / 1e6
+    assert summary["cost_usd"] == pytest.approx(whole / 2, rel=0.02)
+    with ledger.read() as tx:
+        reserved = tx.execute(sa.select(tables_.runs.c.reserved_usd)).scalar_one()
+    assert reserved == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("fault", ["expired", "lost", "drop", "500", "429", "500_accepted"])
+def test_whatever_befalls_a_batch_it_is_answered_once(model: str, fault: str, carried: Carried) -> None:
+    with ProviderServer(think_apart, retry_after_s=0.05, batch_faults=Script(fault, None, fault)) as server:
+        _, folder, ledger = carried(model, server)
+        once(server)
+        jobs = [
+            custom_id.partition("-")[2]
+            for batch in server.batches
+            if batch.fault is None
+            for custom_id in batch.custom_ids
+        ]
+    assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
+    assert set(Counter(jobs).values()) == {1}, "an accepted batch was handed in again"
+    assert batch_states(ledger)["collected"] >= 2
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_items_that_fail_are_asked_again_or_say_why(model: str, carried: Carried) -> None:
+    kinds = ("item_expired", "item_canceled", "500", "truncated", "refusal", "invalid_json", "content_policy")
+    with ProviderServer(think_apart, Faults(0.3, seed=3, kinds=kinds), batch_delay_s=0.05) as server:
+        _, folder, _ = carried(model, server)
+    judgements = planted_runs.tables(folder)["judgements"]
+    assert len(judgements) == judgements[["exemplar_id", "arm", "repeat"]].drop_duplicates().shape[0]
+    outcomes = set(judgements["outcome"])
+    assert {"scored", "truncated", "refusal"} <= outcomes
+    assert not outcomes & {"provider_error", "gave_up"}, "what passes was not asked again"
+
+
+def test_a_batch_whose_every_item_fails_alike_stops_the_run(carried: Carried) -> None:
+    with ProviderServer(think_apart, Faults(1.0, kinds=["400"])) as server:
+        with pytest.raises(ProviderStopped, match="items of a batch failed alike"):
+            carried(MODELS[0], server)
+        server.faults = Faults()
+        _, folder, _ = carried(MODELS[0], server)
+    assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
+
+
+def test_a_budget_cuts_batches_and_holds(carried: Carried) -> None:
+    with ProviderServer(think_apart) as server:
+        free, _, _ = carried(MODELS[0], server, folder="free")
+    budget = free["cost_usd"] * 0.6
+    with ProviderServer(think_apart) as server:
+        with pytest.raises(BudgetExceeded, match=r"budget\.usd"):
+            carried(MODELS[0], server, budget=budget)
+        spent = planted_runs.bill(MODELS[0], server.books) / 2
+        assert 0 < spent <= budget
+        summary, _, _ = carried(MODELS[0], server, budget=1.0)
+        once(server)
+    assert summary["cost_usd"] == pytest.approx(free["cost_usd"], rel=0.1)
+
+
+def test_providers_without_batches_are_refused(carried: Carried) -> None:
+    with ProviderServer(think_apart) as server, pytest.raises(UsageError, match="has no batch API"):
+        carried(planted_runs.MODELS[2], server)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_killed_after_handing_in_the_next_sitting_adopts_the_batch(
+    model: str, world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
+    for name in planted_runs.KEYS:
+        monkeypatch.setenv(name, planted_runs.KEY)
+    with ProviderServer(think_apart, batch_delay_s=2.0) as server:
+        spec = world.spec(**FEW, judge=planted_runs.judge(model, server, transport="batch"))
+        (tmp_path / "spec.toml").write_text(spec.to_toml())
+        command = ["run", str(tmp_path / "spec.toml"), "--results", str(tmp_path / "results"), "--quiet"]
+        start = partial(
+            run_process.start, command, planted_runs.environment(tmp_path / "cache"), tmp_path / "output.txt",
+            {"calls.batch_results.POLL_FROM_S": 0.2, "calls.batch_results.RETRY_S": 0.5, "calls.batches.WAIT_S": 0.5},
+        )  # fmt: skip
+        for handed_in in (1, 2):
+            process = start()
+            while process.is_alive() and len(server.batches) < handed_in:
+                time.sleep(0.002)
+            process.kill()
+            process.join()
+        process = start()
+        process.join(120)
+        assert process.exitcode == 0, (tmp_path / "output.txt").read_text()
+        assert len(server.batches) == 2
+        once(server)
+    [summary] = (tmp_path / "results").glob("*/summary.json")
+    assert set(planted_runs.tables(summary.parent)["judgements"]["outcome"]) == {"scored"}

@@ -1,0 +1,453 @@
+"""The service's commands: what they say of the ledger, what they change there, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from support.locations import ROOT
+from support.planted_world import runs as planted_runs
+from support.planted_world import world as planted
+from support.planted_world.provider_replies import think_apart
+from support.providers.server import ProviderServer
+from support.services.servers import PostgresServer, free_port, postgres_server
+
+from autointerp.cli.main import main
+from autointerp.costs import bounds
+from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
+from autointerp.ledger import Ledger, calls, events, jobs, judgements, runs, workers
+from autointerp.ledger.database import schema_of
+from autointerp.ledger.jobs import Job
+from autointerp.ledger.schema import calls as calls_
+from autointerp.ledger.schema import jobs as jobs_
+from autointerp.ledger.schema import workers as workers_
+from autointerp.monitoring.run_status import ago
+from autointerp.monitoring.run_watch import Pace, exit_code
+from autointerp.questions import planned_jobs
+from autointerp.records import Arm, Judgement, Outcome
+
+FEW = {"feature_ids": list(range(4)), "neuron_ids": [f"{i}+" for i in range(4)]}
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return planted.make(tmp_path_factory.mktemp("world"), documents=80)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line over an empty results folder, with a Redis that is down."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOINTERP_BROKER", f"redis://127.0.0.1:{free_port()}/0")
+    return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """The ledger that the command line finds, of either kind."""
+    url = f"sqlite:///{tmp_path / 'results' / 'ledger.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_service").database()
+        monkeypatch.setenv("AUTOINTERP_LEDGER", url)
+    opened = Ledger.open(url)
+    yield opened
+    opened.close()
+
+
+def a_run(
+    ledger: Ledger, run_id: str = "planted-1", *, state: str = "running", reason: str = "", spec: str = ""
+) -> str:
+    with ledger.write() as tx:
+        runs.register(
+            tx, run_id=run_id, name="planted", spec_hash="", spec=spec or "name = 'old'", carrier="fleet", night="2026-11-21"
+        )  # fmt: skip
+        runs.set_state(tx, run_id, state, reason)
+    return run_id
+
+
+def an_answer(ledger: Ledger, run_id: str, number: int, *, ago_s: float) -> None:
+    """A call that began and was answered `ago_s` seconds ago."""
+    prompt = Prompt("system", "user", {}, 16, ScoreMaterial("cats", MarkedText(("cat",), 0)))
+    opening = calls.Opening(run_id, f"job-{number}", f"key-{number}", "anthropic/x", 0.0)
+    with ledger.write() as tx:
+        call_id = calls.begin(tx, opening, prompt)
+        values = {"state": calls.SCORED, "started_at": time.time() - ago_s}
+        tx.execute(sa.update(calls_).where(calls_.c.call_id == call_id).values(**values))
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_submit_queues_each_spec_once_and_passes_over_the_wrong_ones(
+    world: planted.World, command: Command, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text(world.spec(units=FEW).model_copy(update={"name": name}).to_toml())
+    (tmp_path / "wrong.toml").write_text("name = 'wrong'\nunknown = 1\n")
+    planned = lines(command("submit", "a.toml", "--dry-run", "--quiet"))
+    assert not (tmp_path / "results").exists()
+
+    said = command("submit", "a.toml", "wrong.toml", "gone.toml", "b.toml", "a.toml", "--quiet")
+    assert said.exit_code == 2
+    assert [line.split()[1] for line in said.stdout.splitlines()] == ["new", "new", "queued"]
+    assert planned == [said.stdout.split()[0]]
+    wrong = said.stderr.splitlines()
+    assert [line.split(": ")[:3] for line in wrong] == [
+        ["autointerp", "wrong.toml", "not submitted"],
+        ["autointerp", "gone.toml", "not submitted"],
+    ]
+    with Ledger.in_folder(tmp_path / "results").read() as tx:
+        assert {row["name"]: (row["state"], row["carrier"]) for row in runs.every(tx)} == {
+            "a": ("queued", "fleet"), "b": ("queued", "fleet"),
+        }  # fmt: skip
+    assert "no worker is at work" in command("submit", "a.toml").stderr
+
+
+def test_a_run_is_cancelled_resumed_and_ended_by_hand(
+    world: planted.World, command: Command, ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "a.toml").write_text(world.spec(units=FEW).to_toml())
+    run_id = lines(command("submit", "a.toml", "--quiet"))[0].split()[0]
+    said = command("cancel", "nobody", run_id)
+    assert (said.exit_code, said.stdout) == (2, f"{run_id}  cancelled\n")
+    assert said.stderr.startswith("autointerp: no run nobody in the ledger")
+    assert len(said.stderr.splitlines()) == 1
+    assert command("cancel", run_id).exit_code == 2
+    assert lines(command("resume", run_id)) == [f"{run_id}  resumed"]
+    assert command("resume", run_id).exit_code == 2
+    assert lines(command("submit", "a.toml", "--quiet")) == [f"{run_id}  queued"]
+    told = lines(command("logs", run_id))
+    assert [line.split("  ")[-1].strip() for line in told] == ["submitted", "cancelled by hand", "resumed"]
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (info|warning) ", line) for line in told)
+    with ledger.write() as tx:
+        runs.set_state(tx, run_id, "done")
+    assert lines(command("submit", "a.toml", "--quiet")) == [f"{run_id}  done"]
+    assert "retry --failed" in command("resume", run_id).stderr
+
+
+def test_retry_wants_to_know_what_and_queues_what_failed(command: Command, ledger: Ledger) -> None:
+    run_id = a_run(ledger, state="withheld")
+    with ledger.write() as tx:
+        planned = [Job(f"job-{n}", "score", "feature-1", f"e-{n}", "main", 0, "feature-1", n) for n in range(3)]
+        jobs.plan(tx, run_id, [*planned, planned_jobs.stage_job("merge"), planned_jobs.stage_job("finish")])
+        tx.execute(sa.update(jobs_).values(state="done"))
+        for job, outcome in zip(planned, (Outcome.SCORED, Outcome.REFUSAL, Outcome.PROVIDER_ERROR), strict=True):
+            judgement = Judgement(job.exemplar_id, "feature-1", Arm.MAIN, 0, outcome, None, "", None)
+            judgements.add_judgement(tx, run_id, job.job_key, "feature-1", judgement)
+    assert command("retry", run_id).exit_code == 2
+    assert lines(command("retry", "--failed", run_id)) == [f"{run_id}  1 failed jobs are queued"]
+    with ledger.read() as tx:
+        row = runs.get(tx, run_id)
+        assert row is not None
+        assert row["state"] == "queued"
+        assert jobs.counts(tx, run_id)["score"] == {"done": 2, "pending": 1}
+    assert "wait for its end" in command("retry", "--failed", run_id).stderr
+    with ledger.write() as tx:
+        runs.set_state(tx, run_id, "cancelled")
+        jobs.finish(tx, run_id, "job-2")
+    assert lines(command("retry", "--failed", run_id)) == [f"{run_id}  nothing failed"]
+
+
+def test_status_says_where_a_run_stands(
+    world: planted.World, command: Command, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = world.spec(units=FEW, judge={"model": "openai-compatible/qwen", "base_url": "http://127.0.0.1:1/v1"})
+    run_id = a_run(ledger, spec=spec.to_toml())
+    states = ["done"] * 10 + ["pending"] * 5 + ["leased"] * 2 + ["waiting"] * 2 + ["batched"] + ["failed"]
+    with ledger.write() as tx:
+        jobs.plan(tx, run_id, [Job(f"job-{n}", "score", f"feature-{n}", place=n) for n in range(len(states))])
+        for n, state in enumerate(states):
+            values = {
+                "state": state,
+                "not_before": time.time() + 10 * n,
+                "last_error": "boom" if state == "failed" else "",
+            }
+            tx.execute(sa.update(jobs_).where(jobs_.c.job_key == f"job-{n}").values(**values))
+        jobs.plan(tx, run_id, [planned_jobs.stage_job("prepare")])
+        jobs.finish(tx, run_id, planned_jobs.stage_job("prepare").job_key)
+        for n, outcome in enumerate([Outcome.SCORED, Outcome.REFUSAL, Outcome.REFUSAL, Outcome.GAVE_UP]):
+            judgement = Judgement(f"e-{n}", f"feature-{n}", Arm.MAIN, 0, outcome, None, "", None)
+            judgements.add_judgement(tx, run_id, f"job-{n}", f"feature-{n}", judgement)
+    for n in range(10):
+        an_answer(ledger, run_id, n, ago_s=20.0 - n)
+    monkeypatch.setenv("AUTOINTERP_MONTH_USD", "70")
+
+    said = json.loads("\n".join(lines(command("status", run_id, "--json"))))
+    score = said["stages"]["score"]
+    assert [score[state] for state in ("jobs", "done", "pending", "leased", "waiting", "batched", "failed")] == [
+        21, 10, 5, 2, 2, 1, 1,
+    ]  # fmt: skip
+    assert 0.0 < score["per_second"] <= 0.5  # ten answers since 20 s ago
+    assert score["seconds_left"] == pytest.approx(10 / score["per_second"])
+    assert said["unscored"] == {"refusal": 2, "gave_up": 1}
+    assert said["errors"] == {"boom": 1}
+    assert said["cost"]["unpriced"] == ["openai-compatible/qwen"]
+
+    text = command("status", run_id).stdout
+    until = time.strftime("%H:%M", time.localtime(score["waiting_until"]))
+    assert f"2 waiting until {until}" in text or "2 waiting until 2" in text
+    for words in (
+        "10 of 21 done, 2 leased, 1 batched,", "5 pending, 1 failed,", "prepare  1 done", "1 gave_up, 2 refusal", "1 x boom",
+        "the price of openai-compatible/qwen is unknown", "night    $0.0000 (2026-11-21)", "month    $0.0000 of $70.00",
+        "10 answered", "nothing goes on until one is started",
+    ):  # fmt: skip
+        assert words in text, words
+    assert [line.split()[:2] for line in lines(command("status"))] == [[run_id, "running"]]
+    assert "score 11 of 21" in command("status").stdout
+    assert command("status", "nobody").exit_code == 2
+
+
+def test_the_rate_is_the_average_where_no_calls_tell(command: Command, ledger: Ledger) -> None:
+    run_id = a_run(ledger)
+    with ledger.write() as tx:
+        jobs.plan(tx, run_id, [planned_jobs.stage_job("harvest", n) for n in range(8)])
+        tx.execute(sa.update(jobs_).where(jobs_.c.place < 4).values(state="done"))
+        tx.execute(sa.text("UPDATE runs SET stage_s = :s"), {"s": json.dumps({"@harvest": time.time() - 400})})
+    harvest = json.loads(command("status", run_id, "--json").stdout)["stages"]["harvest"]
+    assert harvest["per_second"] == pytest.approx(0.01, rel=0.2)
+    assert harvest["seconds_left"] == pytest.approx(400, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "code"),
+    [
+        ("done", "", 0),
+        ("withheld", "too much is unscored", 3),
+        ("stopped", "anthropic/x: the key was refused", 5),
+        ("stopped", "KeyboardInterrupt", 130),
+        ("failed", "no such dictionary", 1),
+        ("cancelled", "cancelled by hand", 130),
+    ],
+)
+def test_watching_a_run_ends_as_the_run_did(
+    state: str, reason: str, code: int, command: Command, tmp_path: Path
+) -> None:
+    run_id = a_run(Ledger.in_folder(tmp_path / "results"), state=state, reason=reason)
+    said = command("status", run_id, "--watch")
+    assert said.exit_code == code
+    assert said.stdout.splitlines()[0] == f"{run_id}: {state}" + (f" ({reason})" if reason else "")
+
+
+def watcher(*words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "autointerp", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | environment, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_watching_outlives_a_restart_of_the_database_and_ends_with_the_run() -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres_server())
+        ledger = stack.enter_context(closing(Ledger.open(server.url)))
+        run_id = a_run(ledger)
+        watching = watcher("status", run_id, "--watch", AUTOINTERP_LEDGER=server.url)
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == f"{run_id}: running, $0.0000\n"
+        server.restart()
+        ledger.engine.dispose()
+        with ledger.write() as tx:
+            runs.set_state(tx, run_id, "withheld", "too little")
+        out, err = watching.communicate(timeout=60)
+        assert (watching.returncode, err) == (3, "")
+        assert out.startswith(f"{run_id}: withheld (too little)\n")
+
+
+def test_ctrl_c_leaves_the_run_alone_and_says_so(tmp_path: Path) -> None:
+    run_id = a_run(Ledger.in_folder(tmp_path))
+    for words in (["status", run_id, "--watch"], ["logs", run_id, "--follow"]):
+        with Ledger.in_folder(tmp_path).write() as tx:
+            events.add(tx, run_id, "begun")
+        watching = watcher(*words, "--results", str(tmp_path))
+        assert watching.stdout is not None
+        assert watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=60)
+        assert (watching.returncode, err) == (130, "autointerp: no longer watching; what goes on goes on\n")
+
+
+def test_following_a_log_ends_with_the_run(command: Command, ledger: Ledger) -> None:
+    run_id = a_run(ledger, state="stopped")
+    with ledger.write() as tx:
+        events.add(tx, run_id, "stopped: the key\nwas refused", level="error", worker="host-1-ab")
+        events.add(tx, "", "worker host-2-cd is gone", level="warning")
+    assert lines(command("logs", run_id, "--follow"))[0].endswith("error    stopped: the key was refused  [host-1-ab]")
+    assert "host-2-cd is gone" in lines(command("logs"))[0]
+    assert command("logs", "nobody").exit_code == 2
+
+
+def test_workers_are_listed_with_their_last_beat(command: Command, ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        for name in ("first", "second"):
+            workers.register(tx, name, queues="judge", version="1")
+        tx.execute(sa.update(workers_).where(workers_.c.worker_id == "first").values(beat_at=time.time() - 7200))
+        workers.bury(tx, "second")
+    (only,) = lines(command("workers"))
+    assert only.split()[:2] == ["first", "live"]
+    assert f"pid {os.getpid()}" in only
+    assert only.endswith("last beat 2 h 0 min ago")
+    assert {line.split()[1] for line in lines(command("workers", "--all"))} == {"live", "gone"}
+
+
+def test_migrate_makes_a_ledger_of_the_newest_schema(
+    command: Command, postgres_service: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.script import ScriptDirectory
+
+    from autointerp.ledger.database import MIGRATIONS
+
+    url = postgres_service.database()
+    monkeypatch.setenv("AUTOINTERP_LEDGER", url)
+    (said,) = lines(command("migrate"))
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    assert said.endswith(f"schema {head}")
+    assert str(postgres_service.password) not in said
+    with closing(Ledger.open(url)) as ledger:
+        assert schema_of(ledger.engine) == head
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "said"),
+    [
+        ({"AUTOINTERP_LEDGER": "postgresql+psycopg://me:secret@127.0.0.1:1/x"}, ["status"], "me:***@127.0.0.1:1"),
+        ({"AUTOINTERP_LEDGER": "mysql://me:secret@host/x"}, ["workers"], "AUTOINTERP_LEDGER"),
+        ({"AUTOINTERP_LEDGER": "sqlite:///nowhere.sqlite"}, ["logs", "x"], "there is no nowhere.sqlite"),
+        ({"AUTOINTERP_RESULTS": "elsewhere"}, ["resume", "x"], "elsewhere holds no ledger"),
+        ({}, ["cancel", "x"], "results holds no ledger"),
+        ({}, ["nightly"], "--once"),
+        ({}, ["nightly", "--once"], "AUTOINTERP_NIGHTLY"),
+        ({}, ["nightly", "x.toml", "--once", "--date", "today"], "x.toml"),
+        ({}, ["status", "x", "--watch", "--json"], "--watch and --json"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_2(
+    environment: dict[str, str], words: list[str], said: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = command(*words)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert said in result.stderr
+    assert "secret" not in result.output
+
+
+def test_ids_of_runs_complete(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "_AUTOINTERP_COMPLETE": "bash_complete",
+        "COMP_CWORD": "2",
+        "AUTOINTERP_RESULTS": str(tmp_path),
+    }
+    code = "from autointerp.cli import main; main(prog_name='autointerp')"
+
+    def completed() -> str:
+        asked = environment | {"COMP_WORDS": "autointerp cancel pl"}
+        return subprocess.run(
+            [sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert completed().strip() == ""
+    ledger = Ledger.in_folder(tmp_path)
+    a_run(ledger, "planted-1")
+    a_run(ledger, "other-2")
+    assert completed() == "plain,planted-1\n"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.5, 20), st.integers(0, 50)), min_size=1, max_size=30),
+)
+def test_a_measured_rate_lies_between_the_slowest_and_the_fastest(steps: list[tuple[float, int]]) -> None:
+    pace, at, done = Pace(), 0.0, 0
+    found = pace.add(at, {"score": {"done": done}})
+    assert found == {}
+    for seconds, more in steps:
+        at, done = at + seconds, done + more
+        found = pace.add(at, {"score": {"done": done, "pending": 5}})
+    rates = [more / seconds for seconds, more in steps]
+    assert min(rates) - 1e-9 <= found.get("score", 0.0) <= max(rates) + 1e-9
+
+
+def test_a_stage_is_measured_from_when_it_is_there() -> None:
+    pace = Pace()
+    pace.add(0.0, {"explain": {"done": 3}})
+    pace.add(50.0, {"explain": {"done": 3}, "score": {"done": 1, "pending": 9}})
+    assert pace.add(55.0, {"explain": {"done": 3}, "score": {"done": 6, "pending": 4}}) == {"score": 1.0}
+
+
+@given(st.floats(0, 1e7))
+def test_a_duration_is_told_to_within_a_part_in_fifty(seconds: float) -> None:
+    units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+    words = ago(seconds).split()
+    told = sum(int(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
+    assert told == pytest.approx(seconds, rel=0.02, abs=31)
+    assert len(words) <= 4
+
+
+def test_a_run_over_the_fleets_ledger_stays_within_what_submit_foretold(
+    world: planted.World,
+    command: Command,
+    postgres_service: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOINTERP_LEDGER", postgres_service.database())
+    for name in planted_runs.KEYS:
+        monkeypatch.setenv(name, planted_runs.KEY)
+    with ProviderServer(think_apart) as server:
+        spec = world.spec(units=FEW, judge=planted_runs.judge(planted_runs.MODELS[0], server))
+        (tmp_path / "spec.toml").write_text(spec.to_toml())
+        foretold = command("submit", "spec.toml", "--dry-run", "--quiet").stdout
+        command("run", "spec.toml", "--set", "budget.usd=0.002", "--quiet")
+        (stopped,) = [line for line in lines(command("status")) if "stopped" in line]
+        run_id, reason = stopped.split()[0], stopped.split("  ")[-1]
+        assert foretold.splitlines()[0] == run_id
+        assert command("status", run_id, "--watch").exit_code == exit_code("stopped", reason.strip()) == 4
+        assert command("run", "spec.toml", "--quiet").exit_code in (0, 3)
+        books = list(server.books)
+    explain, score = bounds.bounds(spec)
+    assert len(books) <= explain.calls + score.calls
+    assert explain.most_usd is not None
+    assert score.most_usd is not None
+    assert planted_runs.bill(planted_runs.MODELS[0], books) <= explain.most_usd + score.most_usd
+    assert f"at most {score.calls:,} calls to {planted_runs.MODELS[0]}" in foretold
+    assert "no budget.usd is set" in foretold
+    assert not (tmp_path / "results" / "ledger.sqlite").exists()
+    assert run_id in command("runs").stdout
+
+
+def test_a_night_is_planned_and_handed_over(
+    world: planted.World, command: Command, tmp_path: Path, ledger: Ledger
+) -> None:
+    import tomllib
+
+    import tomli_w
+
+    for path in world.dictionary.iterdir():
+        os.utime(path, (time.time() - 3600,) * 2)
+    template: dict[str, Any] = tomllib.loads(world.spec(units=FEW).to_toml())
+    del template["dictionary"]["path"]
+    config = {"sources": [{"folder": str(world.dictionary)}], "spec": template}
+    (tmp_path / "nightly.toml").write_text(tomli_w.dumps(config))
+    assert lines(command("nightly", "nightly.toml", "--dry-run"))[0].startswith(f"to score: {world.dictionary}")
+    said = command("nightly", "nightly.toml", "--submit", "--date", "2026-11-20")
+    assert said.exit_code == 0, said.output
+    with ledger.read() as tx:
+        (row,) = runs.every(tx)
+    assert (row["state"], row["carrier"], row["night"]) == ("queued", "fleet", "2026-11-20")
+    assert f"{row['run_id']}  new" in said.stderr

@@ -1,0 +1,170 @@
+"""What a run says of its judge: one that knows, one that errs by a known amount, and one that cannot tell anything apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.planted_world import judged_runs
+from support.planted_world import runs as planted_runs
+from support.planted_world import world as planted
+from support.planted_world.judged_runs import Judge
+from support.providers.server import ProviderServer
+from support.results.tables import judgement, judgement_table
+
+from autointerp.cli.main import main
+from autointerp.findings import judge_evidence
+from autointerp.judges.base import ScoreMaterial
+from autointerp.labelling.sheet import open_sheet
+from autointerp.ledger import Ledger, runs
+
+SPEC: dict[str, Any] = {"controls": {"repeated": 20, "repeats": 3}, "score": {"per_call": 4}}
+OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
+
+
+class Biased(Judge):
+    """One grade too high on 30% of the texts and one too low on 10%, as far as the scale goes."""
+
+    def grade(self, item: ScoreMaterial) -> int:
+        chance = int(hashlib.sha256("".join(item.window.tokens).encode()).hexdigest()[:4], 16) / 0x10000
+        return min(3, max(0, super().grade(item) + (chance < 0.3) - (chance > 0.9)))
+
+
+class Wavering(Judge):
+    """Grades in the middle of the scale as it comes: one up or one down when asked again."""
+
+    def grade(self, item: ScoreMaterial) -> int:
+        true = super().grade(item)
+        return true + self.items.count(item) % 2 if true in (1, 2) else true
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return judged_runs.make(tmp_path_factory.mktemp("planted") / "world")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def truthful(world: planted.World, results: Path) -> dict[str, Any]:
+    return summary(world, results, Judge())
+
+
+def summary(world: planted.World, results: Path, who: Judge, **sections: Any) -> dict[str, Any]:
+    run, ledger = judged_runs.open_(judged_runs.spec(world, type(who).__name__.lower(), **SPEC | sections), results)
+    return judged_runs.carry(run, ledger, who)
+
+
+def test_a_judge_that_knows_gets_full_marks(truthful: dict[str, Any]) -> None:
+    found = truthful["evidence"]["planted"]
+    assert (found["hits"]["mean"], found["near"]["mean"], found["misses"]["mean"]) == (3, 0, 0)
+    assert found["n_units"] == 5
+    assert (found["right"], found["separates"], found["separation"]["mean"]) == (1, True, 3)
+    assert truthful["evidence"]["repeats"]["n"] == 20
+    assert "withheld" not in truthful["headline"]
+
+
+def test_planted_units_stand_outside_the_headline(
+    truthful: dict[str, Any], world: planted.World, results: Path
+) -> None:
+    without = summary(world, results, Judge(), controls=SPEC["controls"] | {"planted": 0})
+    for key in ("headline", "denominator", "weightings", "bins", "density"):
+        assert without[key] == truthful[key]
+    assert without["evidence"]["planted"] is None
+    assert without["evidence"]["normalised"] is None
+
+
+def test_the_headline_between_floor_and_ceiling(truthful: dict[str, Any]) -> None:
+    found, headline = truthful["evidence"]["normalised"], truthful["headline"]
+    assert found["ceiling"] == 3
+    assert 0 <= found["floor"] < 1
+    room = found["ceiling"] - found["floor"]
+    assert found["difference"] == pytest.approx(headline["difference"] / room)
+    assert found["features"] == pytest.approx((headline["features_mean"] - found["floor"]) / room)
+    assert found["ci_low"] < found["difference"] < found["ci_high"]
+
+
+def test_a_biased_judge_is_caught(world: planted.World, results: Path) -> None:
+    """Of misses about 30% are a grade too high and of hits about 10% too low: the ends of the scale hide the other half."""
+    found = summary(world, results, Biased())["evidence"]["planted"]
+    misses, hits = found["misses"], found["hits"]
+    assert misses["given"]["1"] / misses["n_items"] == pytest.approx(0.3, abs=0.25)
+    assert misses["given"]["1"] > 0 == misses["given"]["2"] + misses["given"]["3"]
+    assert hits["given"]["2"] > 0 == hits["given"]["0"] + hits["given"]["1"]
+    assert misses["mean"] == misses["given"]["1"] / misses["n_items"]
+    assert found["near"]["mean"] > 0
+    assert found["separates"]
+
+
+def test_a_wavering_judge_shows_in_its_repeats(truthful: dict[str, Any], world: planted.World, results: Path) -> None:
+    wavering = summary(world, results, Wavering(), score={"per_call": 1}, judge={"concurrency": 1})
+    assert truthful["evidence"]["repeats"]["flip_rate"]["value"] == 0
+    assert wavering["evidence"]["repeats"]["flip_rate"]["value"] > 0
+
+
+def test_labels_given_since_count_once_the_run_rests(
+    truthful: dict[str, Any], world: planted.World, results: Path
+) -> None:
+    run_id, ledger = truthful["run_id"], Ledger.in_folder(results)
+    sheet = open_sheet(ledger, results, run_id, "ada", 20)
+    sheet.set({item.number: 3 for item in sheet.items})
+
+    def people(state: str) -> Any:
+        with ledger.write() as tx:
+            runs.set_state(tx, run_id, state)
+        assert CliRunner().invoke(main, ["report", run_id, "--results", str(results)]).exit_code == 0
+        return json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))["evidence"]["people"]
+
+    assert people("running") is None
+    assert people("done")["n"] == 20
+
+
+def test_repeats_of_known_disagreements() -> None:
+    table = judgement_table(
+        [judgement("feature-0", 1, s, repeat=r) for r, s in enumerate([1, 1, 3])]  # 2 of 3 pairs differ, var 4/3
+        + [judgement("feature-0", 1, s, item=1, repeat=r) for r, s in enumerate([2, 2, None])]
+        + [judgement("feature-0", 1, 0, item=2)]
+    )
+    found = judge_evidence.repeats(table, OPTIONS)
+    assert found is not None
+    assert (found["n"], found["flip_rate"]["value"]) == (2, pytest.approx(1 / 3))
+    assert found["within_sd"]["value"] == pytest.approx(math.sqrt(2 / 3))
+
+
+def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
+    table = judgement_table([judgement("feature-0", 1, 3), judgement("feature-0", 1, 0, arm="shuffled")])
+    assert judge_evidence.repeats(table, OPTIONS) is None
+
+
+def test_a_judge_that_tells_nothing_apart_gets_no_headline(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user meets it: exit code 3, and why."""
+    for name in planted_runs.KEYS:
+        monkeypatch.setenv(name, planted_runs.KEY)
+
+    def blind(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
+        said = judged_runs.think(system, user, schema)
+        grade = hashlib.sha256(user.encode()).digest()[0] % 4
+        return said | ({"grade": grade} if "grade" in said else {})
+
+    with ProviderServer(blind) as server:
+        model = planted_runs.judge(planted_runs.MODELS[0], server)
+        spec = tmp_path / "spec.toml"
+        spec.write_text(judged_runs.spec(world, "blind", judge=model).to_toml())
+        done = CliRunner().invoke(main, ["run", str(spec), "--quiet", "--results", str(tmp_path / "results")])
+    assert done.exit_code == 3, done.output
+    assert "the judge does not tell planted units' words from other text" in done.output
+    [folder] = (tmp_path / "results").glob("blind-*")
+    found = planted_runs.summary(folder)
+    assert found["evidence"]["planted"]["separates"] is False
+    assert found["headline"]["difference"] is None
+    assert found["weightings"]["bin_uniform"]["difference"] is not None

@@ -1,0 +1,271 @@
+"""Whether the judge can be believed: every rule, at its limit, and everything that may be missing."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from autointerp.findings import belief, judge_verdict
+from autointerp.findings.caveats import cautions
+
+Summary = dict[str, Any]
+NO_EXEMPLARS = pd.DataFrame({"role": pd.Series(dtype=str), "token_activations": pd.Series(dtype=object)})
+
+
+def figure(value: float | None, low: float | None = None, high: float | None = None, why: str | None = None) -> Summary:
+    return {"value": value, "ci_low": low, "ci_high": high, "why": why}
+
+
+def pair(name: str, kappa: Summary, n: int = 60) -> Summary:
+    return {"a": "judge", "b": name, "n": n, "kappa": kappa}
+
+
+def planted(hits: tuple[int, int], misses: tuple[int, int], *, separates: bool = True, n_units: int = 6) -> Summary:
+    """`hits` and `misses` are graded 0 and 3 so many times."""
+
+    def part(given: tuple[int, int]) -> Summary:
+        total = sum(given)
+        mean = 3 * given[1] / total if total else None
+        return {
+            "mean": mean,
+            "ci_low": mean,
+            "ci_high": mean,
+            "n": n_units,
+            "given": {"0": given[0], "1": 0, "2": 0, "3": given[1]},
+        }
+
+    separation = {"mean": 2.0, "ci_low": 1.5 if separates else -0.1, "ci_high": 2.4, "n": n_units}
+    parts = {"hits": part(hits), "near": part((9, 9)), "misses": part(misses)}
+    return {"n_units": n_units, **parts, "right": 0.9, "separation": separation, "separates": separates}
+
+
+def corrected(value: float | None, low: float | None, high: float | None, why: str | None = None) -> Summary:
+    return {"difference": figure(value, low, high, why)}
+
+
+def trusted() -> Summary:
+    """A run in which everything was measured and the judge passes."""
+    contrast = {"difference": 1.0, "ci_low": 0.8, "ci_high": 1.2, "n_units": 40}
+    noise = {"n": 20, "flip_rate": figure(0.1, 0.0, 0.2), "icc_single": figure(0.9, 0.8, 0.95)}
+    agreeing = figure(0.7, 0.55, 0.8)
+    claim = {"difference": 0.5, "ci_low": 0.2, "ci_high": 0.8}
+    unscored = {"unscored_share": 0.01, "main_unscored_share": {"feature": 0.01, "neuron": 0.0}}
+    return unscored | {
+        "judge": "openai/gpt-5-mini",
+        "judge_is_llm": True,
+        "explainer": "anthropic/claude-haiku-4-5",
+        "explainer_is_llm": True,
+        "rubric": {"levels": [{"grade": g} for g in range(4)]},
+        "headline": dict(claim),
+        "weightings": {"bin_uniform": dict(claim)},
+        "headline_bounds": {"low": 0.4, "high": 0.6},
+        "denominator": {},
+        "density": {"ratio": None},
+        "difference_if_unscored_units_are_zero": None,
+        "controls": {
+            "main": {"all": {"mean": 2.0, "n": 900, "n_unscored": 9}},
+            "base_rate": {"all": {"mean": 0.2, "n": 90, "n_unscored": 0}},
+            "main_minus_shuffled": dict(contrast),
+            "main_minus_base_rate": dict(contrast),
+        },
+        "evidence": {
+            "planted": planted((1, 35), (30, 0)),
+            "repeats": noise,
+            "second": {"judge": "openai-compatible/Qwen2.5-7B", "n": 60, "agreement": pair("qwen", agreeing), "corrected": corrected(0.4, 0.1, 0.7)},
+            "people": {"agreement": [pair("ada", agreeing)], "corrected": corrected(0.4, 0.1, 0.7)},
+        },
+    }  # fmt: skip
+
+
+def changed(**parts: Any) -> Summary:
+    """`trusted`, with keys such as `evidence__repeats__n` set."""
+    summary = copy.deepcopy(trusted())
+    for path, value in parts.items():
+        at: Any = summary
+        *names, last = path.split("__")
+        for name in names:
+            at = at[int(name)] if isinstance(at, list) else at[name]
+        at[last] = value
+    return summary
+
+
+def answers(summary: Summary) -> dict[str, bool | None]:
+    return {check["name"]: check["passed"] for check in belief.of(summary)["checks"]}
+
+
+def test_a_judge_that_passes_everything_is_believed() -> None:
+    found = belief.of(trusted())
+    assert found["verdict"] == "believe"
+    assert set(answers(trusted()).values()) == {True}
+    assert found["sentence"] == (
+        "Right on 97% of planted hits and 100% of misses; its grades repeat (10% differ); people confirm it (kappa 0.70"
+        " [0.55, 0.80])."
+    )
+
+
+OPPOSITE, SILENT = corrected(-0.4, -0.7, -0.1), corrected(0.1, -0.2, 0.4)
+UNSURE = corrected(None, None, None, "9 items of units are labelled, fewer than 15: label more")
+CASES: list[tuple[str, Summary, str, str, bool | None]] = [
+    ("nothing planted", {"evidence__planted": None}, "with_care", "planted", None),
+    ("too few planted", {"evidence__planted": planted((0, 6), (5, 0), n_units=2)}, "with_care", "planted", None),
+    ("not separated", {"evidence__planted": planted((0, 36), (30, 0), separates=False)}, "do_not", "planted", False),
+    ("right on all but a tenth", {"evidence__planted": planted((0, 36), (24, 6))}, "believe", "planted", True),
+    ("right on less than nine tenths", {"evidence__planted": planted((0, 36), (23, 7))}, "with_care", "planted", False),
+    ("right on three quarters", {"evidence__planted": planted((0, 36), (15, 15))}, "with_care", "planted", False),
+    ("right on less", {"evidence__planted": planted((0, 36), (14, 16))}, "do_not", "planted", False),
+    ("many hits cannot outweigh misses", {"evidence__planted": planted((0, 360), (10, 20))}, "do_not", "planted", False),
+    ("misses unscored", {"evidence__planted": planted((0, 36), (0, 0))}, "with_care", "planted", None),
+    ("no floor", {"controls__main_minus_shuffled__difference": None}, "with_care", "floor", None),
+    ("floor without interval", {"controls__main_minus_shuffled__ci_low": None}, "with_care", "floor", None),
+    ("at the floor", {"controls__main_minus_shuffled__ci_low": 0.0}, "with_care", "floor", False),
+    ("below it, no interval", {"controls__main_minus_shuffled": {"difference": 0.0, "ci_low": None, "ci_high": None, "n_units": 2}}, "with_care", "floor", False),
+    ("no base rate", {"controls__main_minus_base_rate": {}}, "believe", "base_rate", None),
+    ("at the base rate", {"controls__main_minus_base_rate__ci_low": -0.1}, "with_care", "base_rate", False),
+    ("no repeats", {"evidence__repeats": None}, "with_care", "noise", None),
+    ("few repeats", {"evidence__repeats__n": 9}, "with_care", "noise", None),
+    ("all grades alike", {"evidence__repeats__icc_single": figure(None, why="undefined: all grades are 0")}, "with_care", "noise", None),
+    ("grades flip", {"evidence__repeats__flip_rate": figure(0.21, 0.1, 0.3)}, "with_care", "noise", False),
+    ("unreliable", {"evidence__repeats__icc_single": figure(0.74, 0.5, 0.9)}, "with_care", "noise", False),
+    ("no people", {"evidence__people": None}, "believe", "people", None),
+    ("few labels", {"evidence__people__agreement": [pair("ada", figure(0.9, 0.8, 1.0), n=14)]}, "believe", "people", None),
+    ("people disagree", {"evidence__people__agreement__0__kappa": figure(0.6, 0.39, 0.7)}, "with_care", "people", False),
+    ("one of two people disagrees", {"evidence__people__agreement": [pair("ada", figure(0.7, 0.6, 0.8)), pair("bob", figure(0.1, 0.0, 0.2))]}, "with_care", "people", False),
+    ("kappa undefined", {"evidence__people__agreement__0__kappa": figure(None, why="undefined: all grades are 3")}, "believe", "people", None),
+    ("kappa without interval", {"evidence__people__agreement__0__kappa": figure(0.9, why="no interval: fewer than 3 units")}, "believe", "people", None),
+    ("people give no headline", {"evidence__people__corrected": UNSURE}, "believe", "people", None),
+    ("people show no difference", {"evidence__people__corrected": SILENT}, "with_care", "people", False),
+    ("people say the opposite", {"evidence__people__corrected": OPPOSITE}, "do_not", "people", False),
+    ("no second judge", {"evidence__second": None}, "believe", "second", None),
+    ("second judge disagrees", {"evidence__second__agreement__kappa": figure(0.2, 0.0, 0.3)}, "with_care", "second", False),
+    ("second judge says the opposite", {"evidence__second__corrected": OPPOSITE}, "do_not", "second", False),
+    ("second judge of the judge's family", {"evidence__second__judge": "openai/gpt-5"}, "believe", "second", None),
+    ("much is unscored", {"unscored_share": 0.11}, "with_care", "unscored", False),
+    ("much of one kind is unscored", {"main_unscored_share__neuron": 0.11}, "with_care", "unscored", False),
+    ("the unscored could undo it", {"headline_bounds__low": -0.01}, "with_care", "unscored", False),
+    ("nothing was judged", {"controls__main__all": {"mean": None, "n": 0, "n_unscored": 0}}, "believe", "unscored", None),
+    ("one family", {"explainer": "openai/o3"}, "believe", "families", False),
+    ("no LLM", {"judge": "embedded", "judge_is_llm": False}, "with_care", "llm", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "verdict", "name", "passed"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_each_rule_at_its_limit(change: Summary, verdict: str, name: str, passed: bool | None) -> None:
+    summary = changed(**change)
+    found = belief.of(summary)
+    assert answers(summary)[name] is passed
+    assert found["verdict"] == verdict
+    others = {key: answer for key, answer in answers(summary).items() if key != name and answer is not True}
+    assert not others
+
+
+@pytest.mark.parametrize("second", ["openai/gpt-5", "anthropic/claude-opus-5", "embedded"])
+def test_belief_needs_people_or_a_judge_of_another_family(second: str) -> None:
+    summary = changed(evidence__people=None, evidence__second__judge=second)
+    assert answers(summary)["second"] is None
+    assert belief.of(summary)["verdict"] == "with_care"
+    assert belief.of(summary)["sentence"] == "Neither people nor a second judge of another family confirm it."
+    assert belief.of(changed(evidence__people=None))["verdict"] == "believe"
+
+
+def test_without_planted_units_a_judge_at_the_floor_is_not_believed() -> None:
+    summary = changed(evidence__planted=None, controls__main_minus_shuffled__ci_low=-0.1)
+    found = belief.of(summary)
+    assert found["verdict"] == "do_not"
+    assert found["sentence"].startswith("Nothing measured shows that it reads the explanations")
+
+
+def test_a_baseline_is_at_most_taken_with_care_and_a_poor_one_not_at_all() -> None:
+    baseline = {"judge": "embedded", "judge_is_llm": False, "explainer": "embedded"}
+    assert belief.of(changed(**baseline))["verdict"] == "with_care"
+    poor = belief.of(changed(**baseline, evidence__planted=planted((30, 6), (30, 0))))
+    assert poor["verdict"] == "do_not"
+    assert poor["sentence"] == "Right on only 17% of planted hits and 100% of misses; it is not a language model."
+
+
+def test_a_withheld_headline_is_neither_repeated_nor_corrected() -> None:
+    summary = changed(headline__withheld="too few units", evidence__people__corrected=OPPOSITE)
+    found = belief.of(summary)
+    assert answers(summary)["people"] is True
+    said = " ".join(check["said"] for check in found["checks"])
+    assert "0.50 [0.20, 0.80]" not in said
+    assert "\u22120.40" not in said
+
+
+def test_a_headline_that_shows_no_difference_is_confirmed_by_one_that_shows_none() -> None:
+    none = {"difference": 0.1, "ci_low": -0.2, "ci_high": 0.4}
+    summary = changed(weightings={"bin_uniform": none}, evidence__people__corrected=SILENT)
+    assert answers(summary)["people"] is True
+    no_interval = changed(weightings={"bin_uniform": none | {"ci_low": None}})
+    assert answers(no_interval)["people"] is None
+
+
+@pytest.mark.parametrize("missing", ["evidence", "controls", "weightings", "headline_bounds", "main_unscored_share"])
+def test_what_an_older_summary_lacks_was_not_measured(missing: str) -> None:
+    summary = trusted()
+    del summary[missing]
+    found = belief.of(summary)
+    assert found["verdict"] in {"believe", "with_care"}
+    assert all(check["said"].endswith((".", "?")) for check in found["checks"])
+
+
+def test_an_old_summary_without_any_evidence_is_taken_with_care() -> None:
+    summary = changed(evidence=None)
+    found = belief.of(summary)
+    assert found["verdict"] == "with_care"
+    assert {name for name, passed in answers(summary).items() if passed is None} == {
+        "planted",
+        "noise",
+        "people",
+        "second",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("anthropic/claude-haiku-4-5", "claude"),
+        ("openai/gpt-5-mini", "gpt"),
+        ("openai/o3", "gpt"),
+        ("openai-compatible/meta-llama/Llama-3.1-8B", "llama"),
+        ("openai-compatible/gpt-oss-20b", "gpt"),
+        ("openai-compatible/Qwen2.5-7B", "qwen"),
+        ("openai-compatible/7b-model", "7b-model"),
+        ("embedded", "embedded"),
+    ],
+)
+def test_families_are_told_by_their_models_names(model: str, family: str) -> None:
+    assert judge_verdict.family(model) == family
+
+
+def test_failed_evidence_is_a_caution_once() -> None:
+    summary = changed(
+        evidence__planted=planted((0, 36), (14, 16)),
+        evidence__repeats__flip_rate=figure(0.5, 0.4, 0.6),
+        judge_is_llm=False,
+    )
+    summary["belief"] = belief.of(summary)
+    found = cautions(summary, NO_EXEMPLARS)
+    assert sum("At least 90% should be" in caution for caution in found) == 1
+    assert sum("50% of regradings differ" in caution for caution in found) == 1
+    assert sum("not a language model" in caution for caution in found) == 1
+    assert not any("hardly looks at the marked token" in caution for caution in found)
+
+
+@pytest.mark.parametrize(("near", "said"), [((1, 8), True), ((9, 9), False)])
+def test_a_judge_that_ignores_the_mark_is_a_caution(near: tuple[int, int], said: bool) -> None:
+    summary = trusted()
+    summary["evidence"]["planted"]["near"] = planted(near, (1, 1))["hits"]
+    summary["belief"] = belief.of(summary)
+    found = cautions(summary, NO_EXEMPLARS)
+    assert any("hardly looks at the marked token" in caution for caution in found) is said
+
+
+@pytest.mark.parametrize(("ceiling", "said"), [(0.9, True), (1.1, False)])
+def test_no_room_between_floor_and_ceiling_is_a_caution(ceiling: float, said: bool) -> None:
+    summary = trusted()
+    summary["evidence"]["normalised"] = {"floor": 1.0, "ceiling": ceiling}
+    found = cautions(summary, NO_EXEMPLARS)
+    assert any("no room between floor and ceiling" in caution for caution in found) is said

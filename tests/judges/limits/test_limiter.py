@@ -1,0 +1,377 @@
+"""The limiter: never more than allowed in any minute, for all threads, adapting to the provider, and awake when the run stops."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait, Reply, Usage
+from autointerp.judges.error_codes import Failure, outcome_of
+from autointerp.judges.limits.admission_window import FIRST_CONCURRENCY, SECOND, WINDOW_S, Ceilings, RateLimits, Window
+from autointerp.judges.limits.limiter import Aborted, Admission, Held, LocalLimiter, Settled, limiter_key
+from autointerp.judges.rate_headers import rate_limits
+from autointerp.spec.sections import Judge
+
+MINUTE = round(WINDOW_S * SECOND)
+OK = Settled("ok")
+
+
+class FakeTime:
+    """A clock that only waiting moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        assert seconds is not None, "waits for a notification that never comes"
+        self.now += seconds
+
+
+def limited(*ceilings: int | None) -> tuple[LocalLimiter, FakeTime]:
+    """A limiter of so many requests, input and output tokens a minute."""
+    time = FakeTime()
+    return LocalLimiter(Ceilings(512, *ceilings), clock=time.clock, wait=time.wait), time
+
+
+some = st.one_of(st.none(), st.integers(50, 1000))
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 30), st.integers(0, 400), st.integers(0, 400), st.floats(0, 1)), min_size=1, max_size=60
+    ),
+    st.one_of(st.none(), st.integers(1, 8)),
+    some,
+    some,
+)
+def test_no_minute_holds_more_than_allowed(
+    schedule: list[tuple[float, int, int, float]],
+    requests: int | None,
+    most_input: int | None,
+    most_output: int | None,
+) -> None:
+    """Calls come at random moments with random sizes, and settle at a random share of what they reserved."""
+    limiter, time = limited(requests, most_input, most_output)
+    done: list[tuple[Admission, int, int]] = []
+    for pause, input_tokens, output_tokens, share in schedule:
+        time.now += pause
+        admission = limiter.acquire(input_tokens, output_tokens)
+        used = round(input_tokens * share), round(output_tokens * share)
+        limiter.settle(admission, Settled("ok", *used))
+        done.append((admission, *used))
+    for first, _, _ in done:
+        minute = [call for call in done if first.moment <= call[0].moment < first.moment + MINUTE]
+        if requests is not None:
+            assert len(minute) <= requests
+        if len(minute) > 1:
+            assert sum(used for _, used, _ in minute) <= (most_input or 10**9)
+            assert sum(used for _, _, used in minute) <= (most_output or 10**9)
+
+
+@given(st.integers(1, 5), st.integers(1, 40))
+def test_no_time_is_wasted(requests: int, count: int) -> None:
+    limiter, time = limited(requests)
+    for _ in range(count):
+        limiter.settle(limiter.acquire(0, 0), OK)
+    assert time.now == pytest.approx(WINDOW_S * ((count - 1) // requests))
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_a_reservation_holds_its_tokens_until_it_is_settled(kind: str) -> None:
+    def size(tokens: int) -> tuple[int, int]:
+        return (tokens, 0) if kind == "input" else (0, tokens)
+
+    limiter, time = limited(None, *(100 if kind == each else None for each in ("input", "output")))
+    limiter.settle(limiter.acquire(*size(80)), Settled("ok", *size(10)))
+    limiter.settle(limiter.acquire(*size(80)), Settled("failed"))
+    assert time.now == 0.0
+    limiter.acquire(*size(80))
+    assert time.now == WINDOW_S
+
+
+def test_a_call_that_was_never_made_counts_for_nothing() -> None:
+    limiter, time = limited(1)
+    limiter.settle(limiter.acquire(5, 5), Settled.unused())
+    limiter.acquire(5, 5)
+    assert time.now == 0.0
+
+
+def test_a_call_larger_than_the_limit_goes_alone() -> None:
+    limiter, time = limited(None, 100)
+    limiter.acquire(30, 0)
+    limiter.acquire(500, 0)
+    assert time.now == WINDOW_S
+    limiter.acquire(1, 0)
+    assert time.now == 2 * WINDOW_S
+
+
+def test_the_lower_of_the_specs_and_the_headers_limits_holds() -> None:
+    limiter, time = limited(3)
+    limiter.settle(limiter.acquire(1, 1), Settled("ok", limits=RateLimits(requests=50, output_tokens=10)))
+    limiter.settle(limiter.acquire(1, 9), OK)
+    limiter.settle(limiter.acquire(1, 0), OK)
+    assert time.now == 0.0
+    limiter.settle(limiter.acquire(1, 0), OK)
+    assert time.now == WINDOW_S
+    limiter.settle(limiter.acquire(1, 11), OK)
+    assert time.now == 2 * WINDOW_S
+
+
+def test_a_pause_holds_everybody_and_never_shortens() -> None:
+    limiter, time = limited()
+    limiter.pause(20.0)
+    limiter.pause(5.0)
+    limiter.acquire(1, 1)
+    assert time.now == 20.0
+
+
+def test_a_long_pause_is_not_sat_out() -> None:
+    limiter, time = limited()
+    limiter.pause(40.0)
+    with pytest.raises(Held) as held:
+        limiter.acquire(1, 1)
+    assert (held.value.seconds, time.now) == (40.0, 0.0)
+    time.now = 11.0
+    limiter.acquire(1, 1)
+    assert time.now == 40.0
+
+
+class Provider:
+    """Calls through a `Window`, round by round: as many at once as it admits."""
+
+    def __init__(self, ceiling: int) -> None:
+        self.window, self.ceilings, self.now, self.number = Window(), Ceilings(ceiling), 0, 0
+
+    def fill(self, most: int = 1000) -> list[tuple[str, int]]:
+        self.now += 1
+        calls: list[tuple[str, int]] = []
+        while len(calls) < most:
+            self.number += 1
+            said = self.window.ask(self.now, f"a/{self.number}", 1, 1, self.ceilings, MINUTE)
+            if not said.admitted:
+                break
+            calls.append((f"a/{self.number}", said.moment))
+        return calls
+
+    def end(self, calls: list[tuple[str, int]], ending: Any) -> None:
+        self.now += 1
+        for call_id, moment in calls:
+            self.window.settle(self.now, call_id, moment, ending, 1, 1, RateLimits(), self.ceilings.concurrency)
+
+    def round(self, ending: Any = "ok") -> int:
+        calls = self.fill()
+        self.end(calls, ending)
+        return len(calls)
+
+
+def test_concurrency_doubles_until_the_first_429_and_then_grows_by_a_twentieth() -> None:
+    provider = Provider(200)
+    assert [provider.round() for _ in range(6)] == [16, 32, 64, 128, 200, 200]
+    assert provider.round("limited") == 200
+    assert [provider.round() for _ in range(4)] == [140, 150, 160, 170]
+
+
+def test_it_never_starts_above_its_ceiling() -> None:
+    assert Provider(5).round() == 5
+    assert Provider(100).round() == FIRST_CONCURRENCY
+
+
+def test_a_burst_of_429s_is_one_cut() -> None:
+    provider = Provider(200)
+    before, after = provider.fill(8), provider.fill(8)
+    provider.end(before, "limited")
+    provider.end(after, "limited")
+    assert provider.window.limit == 11
+    provider.end(provider.fill(1), "limited")
+    assert provider.window.limit == 7
+
+
+def test_concurrency_never_falls_below_one() -> None:
+    provider = Provider(200)
+    for _ in range(40):
+        provider.end(provider.fill(1), "limited")
+    assert provider.window.limit == 1
+    assert [provider.round() for _ in range(2)] == [1, 11]
+
+
+def test_nothing_grows_that_is_not_made_use_of() -> None:
+    provider = Provider(200)
+    for _ in range(100):
+        provider.end(provider.fill(12), "ok")
+    assert provider.window.limit == FIRST_CONCURRENCY
+
+
+def test_server_errors_hold_the_growth_back() -> None:
+    provider = Provider(200)
+    for _ in range(50):
+        calls = provider.fill()
+        provider.end(calls[:4], "failed")
+        provider.end(calls[4:], "ok")
+    assert provider.window.limit == FIRST_CONCURRENCY
+    provider.round()
+    assert provider.window.limit == 2 * FIRST_CONCURRENCY
+
+
+def test_a_slot_that_is_never_given_back_is_given_up() -> None:
+    provider = Provider(4)
+    assert len(provider.fill()) == 4
+    assert provider.fill() == []
+    provider.now += MINUTE
+    assert len(provider.fill()) == 4
+
+
+def test_threads_together_keep_the_limit() -> None:
+    """Sixteen threads ask 200 times; real threads, a clock that moves only when the first in line has to wait."""
+    lock, now = threading.Lock(), [0.0]
+
+    def wait(condition: threading.Condition, seconds: float | None) -> None:
+        if seconds is None:
+            condition.wait()
+        else:
+            with lock:
+                now[0] += seconds
+
+    limiter = LocalLimiter(Ceilings(16, 20), clock=lambda: now[0], wait=wait)
+
+    def call(_: int) -> int:
+        admission = limiter.acquire(1, 1)
+        limiter.settle(admission, OK)
+        return admission.moment
+
+    with ThreadPoolExecutor(16) as pool:
+        moments = sorted(pool.map(call, range(200)))
+    assert len(moments) == 200
+    assert all(later - earlier >= MINUTE for earlier, later in zip(moments, moments[20:], strict=False))
+
+
+def test_who_came_first_goes_first() -> None:
+    limiter = LocalLimiter(Ceilings(1))
+    first, order = limiter.acquire(1, 1), []
+
+    def call(number: int) -> None:
+        admission = limiter.acquire(1, 1)
+        order.append(number)
+        limiter.settle(admission, OK)
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=call, args=(number,)))
+        threads[-1].start()
+        while len(limiter._queue) <= number:
+            threading.Event().wait(0.001)
+    limiter.settle(first, OK)
+    for thread in threads:
+        thread.join(timeout=60)
+    assert order == list(range(8))
+
+
+def test_abort_wakes_waiters_and_sleepers_and_fresh_admits_again() -> None:
+    limiter = LocalLimiter(Ceilings(8, 1))
+    limiter.acquire(1, 1)
+    ends: list[str] = []
+
+    def waits(kind: str) -> None:
+        try:
+            if kind == "sleep":
+                limiter.sleep(3600)
+            else:
+                limiter.acquire(1, 1)
+        except Aborted:
+            ends.append(kind)
+
+    threads = [threading.Thread(target=waits, args=(kind,)) for kind in ("acquire", "acquire", "sleep")]
+    for thread in threads:
+        thread.start()
+    limiter.abort()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert sorted(ends) == ["acquire", "acquire", "sleep"]
+    assert limiter.aborted
+    with pytest.raises(Aborted):
+        limiter.acquire(1, 1)
+    limiter.fresh()
+    limiter.sleep(0)
+    limiter.pause(3600)
+    with pytest.raises(Held):
+        limiter.acquire(1, 1)
+
+
+def test_settling_lets_the_next_thread_in() -> None:
+    limiter = LocalLimiter(Ceilings(8, None, 100))
+    first = limiter.acquire(100, 0)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(limiter.acquire, 100, 0)
+        limiter.settle(first, Settled("ok", 0, 0))
+        assert second.result(timeout=20).input_tokens == 100
+
+
+LIMITS = RateLimits(9, 8, 7)
+
+
+def told(error: JudgeError) -> JudgeError:
+    error.limits = LIMITS
+    return error
+
+
+@pytest.mark.parametrize(
+    ("outcome", "settled"),
+    [
+        (Reply("", "complete", Usage(10, 5, 3, 90), "m", None, LIMITS), Settled("ok", 13, 5, LIMITS)),
+        (Reply("", "refusal", Usage(known=False), "m"), Settled("ok")),
+        (told(MustWait("429")), Settled("limited", 0, 0, LIMITS)),
+        (MayRetry("500"), Settled("failed", 0, 0)),
+        (MayRetry("lost", usage=Usage(known=False)), Settled("failed")),
+        (ItemFailed("too long"), Settled("ok", 0, 0)),
+    ],
+)
+def test_what_an_outcome_tells_the_limiter(outcome: Reply | JudgeError, settled: Settled) -> None:
+    assert Settled.of(outcome) == settled
+
+
+@pytest.mark.parametrize(
+    ("headers", "limits"),
+    [
+        (
+            {
+                "Anthropic-RateLimit-Requests-Limit": "4000",
+                "anthropic-ratelimit-input-tokens-limit": "2000000",
+                "anthropic-ratelimit-output-tokens-limit": "400000",
+                "anthropic-ratelimit-tokens-limit": "1",
+            },
+            RateLimits(4000, 2_000_000, 400_000),
+        ),
+        ({"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}, RateLimits(500, 30000, 30000)),
+        ({"x-ratelimit-limit-requests": "0", "x-ratelimit-limit-tokens": "-3"}, None),
+        ({"x-ratelimit-limit-requests": "1e9", "x-ratelimit-limit-tokens": "٣" + "9" * 40}, None),
+        ({"x-ratelimit-limit-tokens": "77"}, RateLimits(None, 77, 77)),
+        ({}, None),
+    ],
+)
+def test_limits_are_read_from_headers(headers: dict[str, str], limits: RateLimits | None) -> None:
+    assert rate_limits(headers) == limits
+    assert outcome_of(Failure("openai", 429, frozenset(), "", headers)).limits == limits
+
+
+def test_a_limiter_is_named_after_model_and_account_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-ant-very-secret"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    settings = Judge(model="anthropic/claude-x")
+    named = limiter_key(settings)
+    assert named.startswith("anthropic/claude-x/")
+    assert key not in named
+    assert limiter_key(settings.model_copy(update={"concurrency": 3})) == named
+    others = [
+        limiter_key(settings.model_copy(update={"base_url": "http://127.0.0.1:1"})),
+        limiter_key(Judge(model="anthropic/claude-y")),
+    ]
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "another")
+    others.append(limiter_key(settings))
+    assert len({named, *others}) == 4

@@ -1,0 +1,155 @@
+"""Prices: known, given or unknown, and when models retire."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import get_args
+
+import pytest
+
+from autointerp.judges import prices
+from autointerp.judges.base import Usage
+from autointerp.spec.sections import Judge
+
+
+@pytest.mark.parametrize(
+    ("model", "rates"),
+    [
+        ("anthropic/claude-haiku-4-5", (1.0, 5.0, 1.25, 0.1, 0.5, 2.5)),
+        ("anthropic/claude-haiku-4-5-20251001", (1.0, 5.0, 1.25, 0.1, 0.5, 2.5)),
+        ("openai/gpt-5.4-mini-2026-03-17", (0.75, 4.5, 0.75, 0.075, 0.375, 2.25)),
+        ("embedded", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_known_prices(model: str, rates: tuple[float, ...]) -> None:
+    price = prices.price_of(model)
+    assert price is not None
+    six = (price.input, price.output, price.cache_write, price.cache_read, price.batch_input, price.batch_output)
+    assert six == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "anthropic/claude-opus-9",
+        "anthropic/claude-haiku-4-5-mini",
+        "openai/gpt-5.4-pro",
+        "openai-compatible/gpt-4o",
+        "other/x",
+    ],
+)
+def test_an_unknown_price_is_none(model: str) -> None:
+    """A name that merely begins alike is another model: `gpt-5.4-pro` costs twelve times `gpt-5.4`."""
+    assert prices.price_of(model) is None
+    assert prices.cost(Usage(100, 100), prices.price_of(model)) is None
+    assert prices.most(100, 100, prices.price_of(model)) is None
+
+
+def test_given_prices_win() -> None:
+    local = Judge(
+        model="openai-compatible/q", base_url="http://127.0.0.1/v1", input_usd_per_mtok=2.0, output_usd_per_mtok=8.0
+    )
+    price = prices.price_of(local.model, local)
+    assert prices.cost(Usage(1_000_000, 500_000, 0, 1_000_000), price) == pytest.approx(2.0 + 4.0 + 2.0)
+    free = local.model_copy(update={"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0})
+    assert prices.cost(Usage(9, 9), prices.price_of(free.model, free)) == 0.0
+
+
+def test_each_class_has_its_price() -> None:
+    price = prices.price_of("anthropic/claude-sonnet-5-5")
+    assert prices.cost(Usage(1_000_000, 0), price) == pytest.approx(2.0)
+    assert prices.cost(Usage(0, 1_000_000), price) == pytest.approx(10.0)
+    assert prices.cost(Usage(0, 0, 1_000_000, 0), price) == pytest.approx(2.5)
+    assert prices.cost(Usage(0, 0, 0, 1_000_000), price) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "rates"),
+    [
+        ("anthropic/claude-haiku-4-5", (0.5, 2.5, 1.0, 0.05)),  # writes for one hour cost twice the input, then half
+        ("openai/gpt-6-luna", (0.05, 0.25, 0.0625, 0.005)),
+        ("openai/gpt-5.4", (1.25, 7.5, 1.25, 0.125)),
+        ("embedded", (0.0, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_each_class_has_its_batch_price(model: str, rates: tuple[float, ...]) -> None:
+    price = prices.price_of(model)
+    for place, rate in enumerate(rates):
+        counts = [0, 0, 0, 0]
+        counts[place] = 1_000_000
+        assert prices.cost(Usage(*counts), price, batch=True) == pytest.approx(rate)
+    assert prices.cost(Usage(known=False), price, batch=True) is None
+    assert prices.cost(Usage(1), None, batch=True) is None
+
+
+def test_given_prices_hold_for_batches_too() -> None:
+    local = Judge(model="openai/q", input_usd_per_mtok=2.0, output_usd_per_mtok=8.0)
+    price = prices.price_of(local.model, local)
+    usage = Usage(1_000_000, 500_000, 1_000_000, 1_000_000)
+    assert prices.cost(usage, price, batch=True) == prices.cost(usage, price) == pytest.approx(10.0)
+
+
+def test_unknown_usage_has_an_unknown_cost() -> None:
+    assert prices.cost(Usage(known=False), prices.price_of("openai/gpt-6-luna")) is None
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-6-luna", "openai/gpt-5.4"])
+def test_the_most_that_a_call_can_cost_covers_every_class(model: str, batch: bool) -> None:
+    price = prices.price_of(model)
+    bound = prices.most(1000, 200, price, batch=batch)
+    assert bound is not None
+    for usage in (Usage(1000, 200), Usage(0, 200, 1000, 0), Usage(0, 200, 0, 1000), Usage(500, 0, 500, 0)):
+        assert (prices.cost(usage, price, batch=batch) or 0.0) <= bound
+    assert prices.most(1000, 200, None, batch=batch) is None
+
+
+def test_every_row_is_sane() -> None:
+    for provider in ("anthropic", "openai"):
+        for name in prices._table()[provider]["models"]:
+            price = prices.price_of(f"{provider}/{name}")
+            assert price is not None
+            assert 0 < price.cache_read < price.input <= price.cache_write < price.output, name
+            assert re.search(r"https://.* as of \d{4}-\d{2}-\d{2}$", price.source)
+
+
+def test_every_price_is_of_a_model_that_the_sdks_know() -> None:
+    from anthropic.types.model import Model
+    from openai.types.shared.chat_model import ChatModel
+
+    known = {
+        "anthropic": set(get_args(get_args(Model)[0])),
+        "openai": set(get_args(ChatModel)),
+    }
+    for provider, names in known.items():
+        assert set(prices._table()[provider]["models"]) <= names
+
+
+def test_retirements_are_those_of_the_sdk() -> None:
+    from anthropic.resources.messages.messages import DEPRECATED_MODELS
+
+    today = datetime.fromisoformat("2026-11-21").date()
+    announced = {}
+    for name, text in DEPRECATED_MODELS.items():
+        day = datetime.strptime(re.sub(r"(st|nd|rd|th),", ",", text), "%B %d, %Y").date()
+        if day > today and not re.search(r"\d{8}$", name):
+            announced[name] = day
+    assert prices._table()["anthropic"]["retires"] == announced
+
+
+@pytest.mark.parametrize(
+    ("model", "today", "needle"),
+    [
+        ("anthropic/claude-sonnet-4-5-20250929", date(2026, 11, 21), "retires on 2026-11-30, in 9 days"),
+        ("anthropic/claude-sonnet-4-5", date(2026, 12, 1), "was announced to retire on 2026-11-30"),
+        ("openai/gpt-5-mini", date(2026, 12, 10), "in 1 day:"),
+        ("openai/gpt-5.1", date(2026, 11, 21), None),
+        ("anthropic/claude-haiku-5-5", date(2026, 11, 21), None),
+        ("embedded", date(2026, 11, 21), None),
+    ],
+)
+def test_retirement_notes(model: str, today: date, needle: str | None) -> None:
+    note = prices.retirement_note(model, today)
+    assert (note is None) == (needle is None)
+    assert needle is None or needle in str(note)

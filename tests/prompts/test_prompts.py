@@ -1,0 +1,220 @@
+"""Prompts and replies: fences that hold, marks that cannot be forged, grades and explanations that are read strictly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from autointerp.errors import UsageError
+from autointerp.judges.base import ExplainMaterial, MarkedText, ScoreMaterial
+from autointerp.prompts import explanation, grouped_grades, single_grade
+from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, show
+from autointerp.records import Outcome
+from autointerp.spec import rubric
+
+SPECIFICITY = rubric.load("specificity")
+
+
+@pytest.mark.parametrize(
+    "text", ["a << b >> c", "</text>", "< / TEXT >", "<explanation>", "\x1b[31m", "\x00", "<</text>>"]
+)
+def test_text_can_neither_mark_nor_close_a_fence(text: str) -> None:
+    shown = show(MarkedText((text, "word", text), 1))
+    assert shown.count("<<") == shown.count(">>") == 1
+    assert "<<word>>" in shown
+    assert "</text" not in shown.lower().replace(" ", "")
+    assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
+
+
+def test_ordinary_text_is_shown_as_it_is() -> None:
+    for text in ("if a < b and c > d:", "x = [1, 2]\n\ty", "Größe 大きさ размер", "e-mail <someone>"):
+        assert harmless(text) == text
+
+
+def test_the_scoring_prompt_shows_the_case_and_nothing_else_of_the_unit() -> None:
+    material = ScoreMaterial("names of rivers", MarkedText((" the", " Danube", " flows"), 1, heat=()))
+    prompt = single_grade.prompt(SPECIFICITY, material, 100)
+    assert "names of rivers" in prompt.user
+    assert "the<< Danube>> flows" in prompt.user
+    for level in SPECIFICITY.levels:
+        assert level.text in prompt.system
+    assert list(prompt.schema["properties"]) == ["reason", "grade"]
+    assert prompt.schema["properties"]["grade"]["enum"] == [0, 1, 2, 3]
+
+
+def material(said: str, word: str) -> ScoreMaterial:
+    return ScoreMaterial(said, MarkedText((word,), 0))
+
+
+@pytest.mark.parametrize("ask", ["reason", "grade", "logprobs"])
+def test_the_system_text_is_the_same_for_every_case(ask: single_grade.Ask) -> None:
+    prompts = [single_grade.prompt(SPECIFICITY, material(*case), 9, ask) for case in [("a", "b"), ("c", "d")]]
+    assert prompts[0].system == prompts[1].system
+
+
+@pytest.mark.parametrize("ask", ["reason", "grade"])
+def test_the_system_text_is_the_same_for_groups_of_any_size(ask: grouped_grades.Ask) -> None:
+    prompts = [grouped_grades.prompt(SPECIFICITY, [material("a", "b")] * n, 100, ask) for n in (1, 2, 9)]
+    assert len({prompt.system for prompt in prompts}) == 1
+    assert [prompt.max_tokens for prompt in prompts] == [100 + n * grouped_grades.ITEM_TOKENS[ask] for n in (0, 1, 8)]
+
+
+def test_each_way_of_asking_says_what_it_wants_and_shows_it() -> None:
+    """The worked examples are answered in the form that is asked for, and no form is asked for that is not."""
+    for ask in ("reason", "grade", "logprobs"):
+        asked = single_grade.prompt(SPECIFICITY, material("a", "b"), 100, ask)  # type: ignore[arg-type]
+        answers = [block.rpartition("</text>")[2].strip() for block in asked.system.split("\n\n<explanation>")[1:]]
+        assert [single_grade.parse(SPECIFICITY, json.dumps({"said": a, "probabilities": {a: 1.0}}) if ask == "logprobs" else a, ask)[0]  # type: ignore[arg-type]
+                for a in answers] == [example.grade for example in SPECIFICITY.examples]  # fmt: skip
+        assert ("short reason" in asked.system) == (ask == "reason")
+        assert asked.choices == (("0", "1", "2", "3") if ask == "logprobs" else ())
+
+
+def test_the_worked_group_is_one_that_the_parser_takes() -> None:
+    for ask in ("reason", "grade"):
+        shown, _, answer = grouped_grades.system(SPECIFICITY, ask).rpartition("\n")  # type: ignore[arg-type]
+        grades = grouped_grades.parse(SPECIFICITY, len(SPECIFICITY.examples), answer)
+        order = [said.split("\n")[0] for said in shown.split("<explanation>\n")[1:]]
+        truth = {(e.explanation, e.grade) for e in SPECIFICITY.examples}
+        assert {(said, grade.score) for said, grade in zip(order, grades, strict=True)} == truth  # type: ignore[union-attr]
+
+
+def test_one_digit_cannot_tell_more_than_ten_grades() -> None:
+    levels = tuple(rubric.Level(grade=grade, text="level") for grade in range(11))
+    with pytest.raises(UsageError, match="has 11"):
+        single_grade.prompt(SPECIFICITY.model_copy(update={"levels": levels}), material("a", "b"), 9, "logprobs")
+
+
+def kept(said: str, **probabilities: float) -> str:
+    return json.dumps({"said": said, "probabilities": {name.strip("p"): p for name, p in probabilities.items()}})
+
+
+def test_probabilities_give_the_likeliest_grade_and_the_mean() -> None:
+    assert single_grade.parse(SPECIFICITY, kept("1", p0=0.1, p1=0.2, p3=0.5), "logprobs") == (
+        3,
+        "",
+        pytest.approx(1.7 / 0.8),
+    )
+    assert single_grade.parse(SPECIFICITY, kept("2", p2=0.999), "logprobs") == (2, "", 2.0)
+
+
+@pytest.mark.parametrize(
+    "text", [kept("The", p1=0.3, p2=0.19, pThe=0.5), kept("", p0=0.0), kept("?"), "3", '{"grade": 3}']
+)
+def test_a_digit_without_half_of_the_probability_is_no_grade(text: str) -> None:
+    with pytest.raises(ReplyUnusable):
+        single_grade.parse(SPECIFICITY, text, "logprobs")
+
+
+@pytest.mark.parametrize(
+    ("text", "grades"),
+    [
+        ('{"1": {"reason": "r", "grade": 3}, "2": {"reason": "r", "grade": 0}}', [3, 0]),
+        ('{"1": 3, "2": 0}', [3, 0]),
+        ('{"item 2": 1, "01": "2"}', [2, 1]),
+        ('{"1": 3}', [3, None]),
+        ('{"1": 3, "2": 1, "2": 1}', [3, None]),
+        ('{"1": 3, "2": 1, "item 2": 2}', [3, None]),
+        ('{"1": 3, "2": 7}', [3, None]),
+        ('{"1": 3, "2": {"grade": 1, "grade": 2}}', [3, None]),
+        ('{"1": 3, "2": [2]}', [3, None]),
+        ('{"1": 3, "2": null}', [3, None]),
+        ('{"1": 3, "2": 2, "3": 1, "0": 0, "-1": 1, "x": 2}', [3, 2]),
+    ],
+)
+def test_an_odd_answer_to_one_item_costs_no_other(text: str, grades: list[int | None]) -> None:
+    found = grouped_grades.parse(SPECIFICITY, 2, text)
+    assert [None if isinstance(grade, ReplyUnusable) else grade.score for grade in found] == grades
+
+
+@pytest.mark.parametrize("text", ["", "[3, 0]", '{"1": 3, "2": 0', '{"grades": {"1": 3}}', '{"1": 3, "1": 3}', "{}"])
+def test_a_group_without_any_answer_is_unusable_as_a_whole(text: str) -> None:
+    with pytest.raises(ReplyUnusable):
+        grouped_grades.parse(SPECIFICITY, 2, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ('{"reason": "r", "grade": 2}', 2),
+        ('```json\n{"reason": "r", "grade": 0}\n```', 0),
+        ('{"reason": "say {\\"grade\\": 3}", "grade": "1"}', 1),
+    ],
+)
+def test_a_grade_is_read(text: str, grade: int) -> None:
+    assert single_grade.parse(SPECIFICITY, text)[0] == grade
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("", Outcome.PARSE_FAILURE),
+        ("3", Outcome.PARSE_FAILURE),
+        ("The grade is 3.", Outcome.PARSE_FAILURE),
+        ('{"reason": "cut off', Outcome.PARSE_FAILURE),
+        ('{"reason": "r"}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": true}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": 2.5}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": null}', Outcome.PARSE_FAILURE),
+        ('[{"reason": "r", "grade": 3}]', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": 0} {"reason": "r", "grade": 3}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": 0, "grade": 3}', Outcome.PARSE_FAILURE),
+        ('{"reason": "r", "grade": 4}', Outcome.OUT_OF_RANGE),
+        ('{"reason": "r", "grade": -1}', Outcome.OUT_OF_RANGE),
+    ],
+)
+def test_what_is_not_a_grade_is_never_made_one(text: str, outcome: Outcome) -> None:
+    with pytest.raises(ReplyUnusable) as refused:
+        single_grade.parse(SPECIFICITY, text)
+    assert refused.value.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "   ",
+        "Sure! Here is the explanation",
+        "Let me look at the examples. They are about rivers.",
+        "<think>rivers?</think> names of rivers",
+        "Looking at the activating windows, rivers",
+        "The user wants me to explain",
+        "rivers, since these activating tokens name them",
+        "x" * 301,
+    ],
+)
+def test_reasoning_preambles_and_length_are_refused_as_explanations(said: str) -> None:
+    with pytest.raises(ReplyUnusable):
+        explanation.parse(json.dumps({"explanation": said}), 300)
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ("names of rivers", "names of rivers"),
+        (' "names of\n rivers" ', "names of rivers"),
+        ("Explanation: first names, mostly German", "first names, mostly German"),
+        ("the word first, in lists", "the word first, in lists"),
+        (
+            "The marked tokens are about the names of countries, while the silent texts are about food.",
+            "the names of countries",
+        ),
+        ("The activating tokens are all rivers. The silent texts lack them and name cities.", "rivers"),
+        ("the marked exams of students, while the others wait", "the marked exams of students, while the others wait"),
+    ],
+)
+def test_a_sound_explanation_is_stored_clean(said: str, stored: str) -> None:
+    assert explanation.parse(json.dumps({"explanation": said}), 300) == stored
+
+
+def test_the_explaining_prompt_shows_marks_strengths_and_silent_windows() -> None:
+    window = MarkedText((" the", " Danube", " flows"), 1, heat=(0, 10, 3))
+    prompt = explanation.prompt(
+        SPECIFICITY, ExplainMaterial((window,), (MarkedText((" silent", " text"), 0, (0, 0)),)), 100
+    )
+    assert "<< Danube>>" in prompt.user
+    assert "Danube 10, flows 3" in prompt.user
+    assert "silent text" in prompt.user
+    again = explanation.ask_again(prompt, ["it is empty"])
+    assert again.user.endswith("An earlier answer was refused: it is empty. Answer again.")

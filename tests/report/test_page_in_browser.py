@@ -1,0 +1,277 @@
+"""The page in a real Chromium: nothing hostile runs, nothing is fetched, and the list of units can be used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.results import summaries as report_data
+
+from autointerp import report
+from autointerp.report import index, prose
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install chromium to run the browser tests")
+_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@dataclass
+class Watched:
+    """A page, and everything it did that it should not."""
+
+    page: playwright.Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def opened(self) -> list[str]:
+        return list(self.page.locator(".unit[open]").evaluate_all("nodes => nodes.map(node => node.id)"))
+
+    def shown(self) -> list[str]:
+        return list(self.page.locator(".unit:not([hidden])").evaluate_all("nodes => nodes.map(node => node.id)"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    report_data.make(root / "plain", n_features=8, n_neurons=8)
+    report_data.make(root / "hostile", n_features=4, n_neurons=4, hostile=True, knows="sharp")
+    report_data.make(root / "apart" / "judged", n_features=6, n_neurons=6, bins=4, per_bin=2, knows="sharp")
+    report_data.make(root / "apart" / "blind", n_features=2, n_neurons=2, knows="blind", withheld="the judge fails")
+    report_data.make(root / "apart" / "studied", n_features=2, n_neurons=2, bins=2, per_bin=2, controls=1, studied=True)
+    for name in ("plain", "hostile", "apart/studied", "apart/judged", "apart/blind"):
+        report.write(root / name)
+    index.write(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def watched(browser: playwright.Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
+    seen = Watched(context.new_page())
+    seen.page.on("request", lambda request: seen.requests.append(request.url))
+    seen.page.on("console", lambda message: seen.complaints.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.on("dialog", lambda dialog: (seen.complaints.append(dialog.message), dialog.dismiss()))
+    yield seen
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["hostile/report.html", "index.html"])
+def test_hostile_text_runs_nothing_and_fetches_nothing(watched: Watched, results: Path, name: str) -> None:
+    address = (results / name).as_uri()
+    watched.page.goto(address)
+    watched.page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
+    if name != "index.html":
+        watched.page.locator(".unit .window").first.wait_for()
+        assert watched.page.locator(".unit[open] > .body").count() == 8 + 7
+        assert watched.page.locator(".unit[open] .others q").count() == 8 * 2
+        seen = watched.page.locator("#list").inner_text()
+        assert "<script>window.pwned=1</script>" in seen
+        assert "{{7*7}}" in seen
+        assert not set("\x1b\u202e\u2028") & set(seen)
+    assert watched.page.evaluate("'pwned' in window") is False
+    assert watched.page.locator("img, iframe, object, svg [onload], [onerror], [onfocus]").count() == 0
+    assert watched.page.locator("a:not([href^='#'])").count() == (2 if name == "index.html" else 0)
+    assert watched.requests == [address]
+    assert watched.complaints == []
+
+
+def test_a_script_that_got_in_would_be_stopped_by_the_policy(watched: Watched, results: Path, tmp_path: Path) -> None:
+    page = (results / "plain" / "report.html").read_text("utf-8")
+    broken = tmp_path / "report.html"
+    injected = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2><link rel=stylesheet href=x.css>"
+    broken.write_text(page.replace("<footer>", injected + "<footer>"), "utf-8")
+    watched.page.goto(broken.as_uri())
+    assert watched.page.evaluate("'pwned' in window") is False
+    assert any("Content Security Policy" in complaint for complaint in watched.complaints)
+
+
+def test_the_verdict_is_what_the_summary_says(watched: Watched, results: Path) -> None:
+    from autointerp.report.reader import read_summary
+
+    watched.page.goto((results / "plain" / "report.html").as_uri())
+    assert (
+        watched.page.locator("#verdict").inner_text().split()
+        == prose.verdict(read_summary(results / "plain")).sentence.split()
+    )
+
+
+def test_sorting_and_filtering(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "plain" / "report.html").as_uri())
+    means = watched.page.evaluate("[...document.querySelectorAll('.unit')].map(node => node.unit.m)")
+    scored = [m for m in means if m is not None]
+    assert scored == sorted(scored, reverse=True)
+    watched.page.locator("[data-sort=density]").click()
+    watched.page.locator("[data-sort=density]").click()
+    densities = watched.page.evaluate("[...document.querySelectorAll('.unit')].map(node => node.unit.d)")
+    assert densities == sorted(densities)
+    assert watched.page.locator("[data-sort=density]").get_attribute("aria-pressed") == "true"
+    watched.page.locator("#kind").select_option("neuron")
+    assert len(watched.shown()) == 8
+    assert all(name.startswith("neuron-") for name in watched.shown())
+    assert watched.page.locator("output").inner_text() == "8 of 16 units"
+    watched.page.locator("#kind").select_option("all")
+    watched.page.locator("#search").fill("feature 137")
+    assert watched.shown() == ["feature-137"]
+    watched.page.locator("#search").press("Escape")
+    assert len(watched.shown()) == 16
+    assert watched.complaints == []
+
+
+def test_a_deep_link_opens_its_unit_and_draws_it(watched: Watched, results: Path) -> None:
+    unit = "neuron-" + next(n.split("-", 1)[1] for n in _neurons(results))
+    watched.page.goto((results / "plain" / "report.html").as_uri() + "#" + unit)
+    assert watched.opened() == [unit]
+    assert watched.page.locator(".unit[open] mark").count() == watched.page.locator(".unit[open] .window").count() == 12
+    assert watched.page.locator(".unit[open] .chip").count() >= 12
+    assert watched.page.locator(".unit > .body").count() == 1
+    watched.page.locator(".unit[open] .judged a").first.click()
+    watched.page.locator(".unit[open] > .body").nth(1).wait_for()
+    assert len(watched.opened()) == 2
+    assert watched.complaints == []
+
+
+def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "plain" / "report.html").as_uri())
+    order = watched.shown()
+    watched.page.keyboard.press("/")
+    assert watched.page.evaluate("document.activeElement.id") == "search"
+    for _ in range(3 + 4):
+        watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.parentNode.id") == order[0]
+    watched.page.keyboard.press("ArrowDown")
+    watched.page.keyboard.press("Enter")
+    watched.page.locator(".unit[open] > .body").wait_for()
+    assert watched.opened() == [order[1]]
+    watched.page.keyboard.press("j")
+    assert watched.opened() == [order[2]]
+    watched.page.keyboard.press("k")
+    assert watched.opened() == [order[1]]
+    assert watched.page.evaluate("decodeURIComponent(location.hash)") == "#" + order[1]
+    assert watched.complaints == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("name", "label"), [("judged", "Take the judge with care"), ("blind", "Do not believe the judge")]
+)
+def test_the_first_screen_says_whether_to_believe_the_headline(
+    browser: playwright.Browser, results: Path, name: str, label: str, width: int, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((results / "apart" / name / "report.html").as_uri())
+    belief = page.locator("#belief")
+    assert belief.locator("b").inner_text() == f"{label}."
+    box = belief.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 800
+    assert belief.locator("svg.icon").bounding_box()["width"] > 16
+    assert page.evaluate(_CONTRAST) >= 4.5
+    assert page.locator("#verdict b").count() == (name == "judged")
+    context.close()
+
+
+def test_the_judge_section_can_be_read_by_keyboard_and_without_colour(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.getAttribute('href')") == "#judge"
+    watched.page.keyboard.press("Enter")
+    assert watched.page.evaluate("decodeURIComponent(location.hash)") == "#judge"
+    checks = watched.page.locator("#judge .checks li")
+    assert checks.count() == len(prose.CHECKS)
+    shapes = {"passed": "circle", "failed": "rect", "not measured": "circle.open"}
+    for place in range(checks.count()):
+        check = checks.nth(place)
+        said = check.locator("i").inner_text()
+        assert check.locator(f"svg {shapes[said]}").count() == 1
+    figures = watched.page.locator("#judge figure")
+    assert figures.count() == watched.page.locator("#judge details.data").count() == 3
+    watched.page.locator("#judge details.data summary").first.focus()
+    watched.page.keyboard.press("Enter")
+    assert watched.page.locator("#judge details.data[open] table").first.is_visible()
+    assert watched.complaints == []
+
+
+def test_planted_units_are_listed_apart(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    assert watched.page.locator("#list .unit").count() == 12
+    assert watched.page.locator("output").inner_text() == "12 units"
+    assert watched.page.locator("#known .unit").count() == 7
+    watched.page.locator("#search").fill("colours")
+    assert watched.page.locator("output").inner_text() == "0 of 12 units"
+    assert watched.page.locator("#known .unit:not([hidden])").count() == 7
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri() + "#planted-0")
+    watched.page.locator("#planted-0 > .body").wait_for()
+    assert watched.opened() == ["planted-0"]
+    assert watched.page.locator("#planted-0 .judged b").all_inner_texts() == ["Beside the words that are explained"] * 2
+    watched.page.keyboard.press("j")
+    assert watched.opened() == ["planted-1"]
+    assert watched.complaints == []
+
+
+def test_print_keeps_the_verdict_on_the_judge(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    watched.page.emulate_media(media="print")
+    assert watched.page.locator("#belief").is_visible()
+    assert watched.page.locator("#judge .checks").is_visible()
+
+
+@pytest.mark.parametrize("name", ["plain", "apart/studied", "apart/judged"])
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark"), (320, "light")])
+def test_nothing_is_clipped_and_no_label_overlaps(
+    browser: playwright.Browser, results: Path, name: str, width: int, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((results / name / "report.html").as_uri())
+    page.locator(".unit").first.evaluate("node => { node.open = true }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(_OVERLAPS) == []
+    context.close()
+
+
+def _neurons(results: Path) -> list[str]:
+    import pandas as pd
+
+    frame = pd.read_parquet(results / "plain" / "units.parquet")
+    return [str(u) for u in frame.loc[(frame["kind"] == "neuron") & (frame["status"] == "alive"), "unit_id"]]
+
+
+_CONTRAST = """
+(() => {
+  const light = color => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  return Math.min(...[...document.querySelectorAll('#belief, #belief b, #belief a, .checks .icon, .checks i')].map(node => {
+    const ink = light(getComputedStyle(node).color);
+    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+  }));
+})()
+"""
+_OVERLAPS = """
+[...document.querySelectorAll('figure svg')].filter(svg => svg.getClientRects().length).flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  const boxes = [...svg.querySelectorAll('text')].map(node => [node.textContent, node.getBoundingClientRect()]);
+  const found = boxes.filter(([, b]) => b.left < frame.left - 1 || b.right > frame.right + 1 || b.bottom > frame.bottom + 2).map(([t]) => 'outside: ' + t);
+  boxes.forEach(([t, a], i) => boxes.slice(i + 1).forEach(([u, b]) => {
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left), down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (across > 1 && down > 3) found.push(t + ' / ' + u);
+  }));
+  return found;
+})
+"""

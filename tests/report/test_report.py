@@ -1,0 +1,531 @@
+"""The report's files: what they say, how large they are, and that no text in them can act."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.results import summaries as report_data
+
+from autointerp import report
+from autointerp.errors import UsageError
+from autointerp.findings import belief
+from autointerp.report import escape, index, prose, unit_explorer
+from autointerp.report.figures import bin_grades, controls, scorers, studies
+from autointerp.report.figures import judge as judge_figures
+from autointerp.report.reader import read
+from autointerp.report.tables import Table
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "demo-1"
+    report_data.make(made)
+    report.write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "judged-1"
+    report_data.make(made, knows="sharp")
+    report.write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results") / "hostile-1"
+    report_data.make(made, hostile=True, knows="sharp")
+    report.write(made)
+    return made
+
+
+@pytest.fixture
+def summary(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+class _Attributes(HTMLParser):
+    """Every attribute of every element that a parser sees."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [(name, value or "") for name, value in attrs]
+
+
+def with_headline(summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return summary | {"headline": summary["headline"] | changes}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tone", "start"),
+    [
+        (0.27, 0.78, "higher", "Features are more specific than neurons by 0.52 [0.27, 0.78] on the 0\u20133 scale ("),
+        (
+            -0.9,
+            -0.1,
+            "lower",
+            "Features are less specific than neurons: 0.52 [\u22120.90, \u22120.10] on the 0\u20133 scale (",
+        ),
+        (-0.1, 0.9, "none", "No difference between features and neurons is shown: 0.52 [\u22120.10, 0.90] on the 0"),
+        (0.0, 0.9, "none", "No difference between features and neurons is shown: 0.52 [0.00, 0.90] on the 0"),
+        (None, None, "none", "Features and neurons differ, with no interval to be had, by 0.52 on the 0"),
+    ],
+)
+def test_the_verdict_follows_the_interval(
+    summary: dict[str, Any], low: float, high: float, tone: str, start: str
+) -> None:
+    verdict = prose.verdict(with_headline(summary, difference=0.52, ci_low=low, ci_high=high))
+    assert verdict.tone == tone
+    assert verdict.sentence.startswith(start)
+
+
+def test_the_verdict_names_denominators_and_judge(summary: dict[str, Any]) -> None:
+    changed = with_headline(summary, n_features=64, n_features_scored=64, n_neurons=64, n_neurons_scored=61)
+    changed |= {"unscored": {"refusal": 2, "truncated": 1}, "judge": "anthropic/claude-haiku-4-5", "judge_is_llm": True}
+    said = prose.verdict(changed).basis
+    assert said == (
+        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge anthropic/claude-haiku-4-5)"
+    )
+    assert prose.verdict(changed | {"judge": "embedded", "judge_is_llm": False}).basis.endswith(
+        "; graded by the embedded baseline, not an LLM)"
+    )
+
+
+def test_another_rubric_is_not_called_specificity(summary: dict[str, Any]) -> None:
+    other = {"name": "clarity", "version": "1", "levels": [{"grade": g, "text": "x"} for g in (1, 2, 3, 4, 5)]}
+    said = prose.verdict(with_headline(summary, difference=0.5, ci_low=0.1, ci_high=0.9) | {"rubric": other}).sentence
+    assert said.startswith("Features score higher than neurons by 0.50 [0.10, 0.90] on the 1\u20135 scale")
+
+
+def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, withheld="21% of all judgements are unscored, more than 10%")
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    difference = prose.estimate(*(made["headline"][key] for key in ("difference", "ci_low", "ci_high")))
+    for written in (page, text):
+        assert "The headline is withheld: 21% of all judgements are unscored, more than 10%" in written
+        assert difference not in written
+        assert "P(feature" not in written
+    index.write(tmp_path.parent)
+    assert difference not in (tmp_path.parent / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("fixture", ["folder", "judged"])
+def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(fixture)
+    page = (folder / "report.html").read_text("utf-8")
+    named = "graded by the embedded baseline, not an LLM"
+    for pattern in (
+        r"<h1.*?</h1>",
+        r"<figcaption>.*?</figcaption>",
+        r"<caption>.*?</caption>",
+        r'aria-label="[^"]*grade[^"]*; [^"]*"',
+    ):
+        found = re.findall(pattern, page, flags=re.DOTALL)
+        assert found
+        assert all(named in part.replace("Graded", "graded") for part in found), pattern
+    assert all(
+        named in line for line in re.findall(r"^\*.*\*$", (folder / "report.md").read_text("utf-8"), flags=re.MULTILINE)
+    )
+
+
+def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
+    assert prose.cost(summary | {"cost_usd": None, "cost_unknown_calls": 0}) == "unknown"
+    assert prose.cost(summary | {"cost_usd": None, "cost_unknown_calls": 7}) == "unknown (7 calls without a price)"
+    assert (
+        prose.cost(summary | {"cost_usd": 1.5, "cost_unknown_calls": 1}) == "more than $1.50 (1 call without a price)"
+    )
+    assert prose.cost(summary | {"cost_usd": 0.0}) == "$0.00"
+    assert prose.cost(summary | {"cost_usd": 0.0004}) == "$0.0004"
+
+
+@pytest.mark.parametrize(("knows", "judge", "verdict"), [
+    ("sharp", "openai/gpt-5-mini", "believe"),
+    ("sharp", "embedded", "with_care"),
+    ("blind", "openai/gpt-5-mini", "do_not"),
+])  # fmt: skip
+def test_the_first_screen_says_whether_the_judge_can_be_believed(
+    tmp_path: Path, knows: str, judge: str, verdict: str
+) -> None:
+    made = report_data.make(tmp_path, knows=knows, judge=judge)
+    assert made["belief"]["verdict"] == verdict
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    first = html.unescape(page[: page.index("<nav")])
+    said = f"{prose.BELIEF[verdict][0]}.</b> {made['belief']['sentence']}"
+    assert said in first
+    assert f'<p class="belief {verdict}"' in first
+    unescaped = text.replace("\\", "")
+    assert f"**{prose.BELIEF[verdict][0]}.** {made['belief']['sentence']}" in unescaped[: unescaped.index("## ")]
+    for check in made["belief"]["checks"]:
+        assert check["said"] in html.unescape(page)
+        assert f"{prose.PASSED[check['passed']]}: {check['said']}" in unescaped
+
+
+def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path / "a", knows="sharp")
+    shown = prose.corrected(made)
+    assert [name for name, _, _ in shown] == [
+        "between floor and ceiling",
+        "corrected by people's grades",
+        "corrected by the second judge's grades",
+    ]
+    scaled = made["evidence"]["normalised"]
+    assert shown[0][1] == prose.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
+    assert shown[1][2].endswith("labels of 2 people")
+    withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
+    assert prose.corrected(withheld) == []
+    report.write(tmp_path / "b")
+    page = (tmp_path / "b" / "report.html").read_text("utf-8")
+    assert "between floor and ceiling" not in page
+    assert {row[1] for row in _table(judge_figures.corrected(withheld)).rows} == {"withheld"}
+
+
+def _table(table: Table | None) -> Table:
+    assert table is not None
+    return table
+
+
+def test_controls_are_never_among_features_and_neurons(judged: Path) -> None:
+    results = read(judged)
+    data = unit_explorer.compact(results)
+    assert {unit["k"] for unit in data["units"]} == {"feature", "neuron"}
+    others = [f"planted-{n}" for n in range(4)] + [f"random_dictionary-{n}" for n in range(3)]
+    assert [unit["id"] for unit in data["known"]] == others
+    rows = [row for unit in results.units for row in results.judgements.get(unit["unit_id"], [])]
+    assert results.n_judgements == sum(not row["again"] and row["arm"] != "variant" for row in rows) < len(rows)
+    page, text = (judged / "report.html").read_text("utf-8"), (judged / "report.md").read_text("utf-8")
+    assert "All 24 units" in page
+    listed, known = text[text.index("## Units") : text.index("## Rubric")].split("## What is known to be true")
+    assert not re.search(r"^\| (planted|random)", listed, flags=re.MULTILINE)
+    assert len(re.findall(r"^\| (planted|random)", known, flags=re.MULTILINE)) == len(others)
+
+
+def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(judged: Path) -> None:
+    results = read(judged)
+    data = unit_explorer.compact(results)
+    frame = pd.read_parquet(judged / "judgements.parquet")
+    own = frame.loc[(frame["judge"] == results.summary["judge"]) & (frame["arm"] == "main")].dropna(subset="score")
+    assert len(own) < len(frame.loc[frame["arm"] == "main"].dropna(subset="score"))
+    for unit in data["units"]:
+        mine = own.loc[own["unit_id"] == unit["id"]].groupby("bin")["score"].mean()
+        shown = {place + 1: mean for place, mean in enumerate(unit["b"]) if mean is not None}
+        assert shown == pytest.approx(mine.to_dict(), rel=1e-3)
+
+
+def test_every_explanation_of_a_unit_is_kept_with_its_grade(judged: Path) -> None:
+    data = unit_explorer.compact(read(judged))
+    unit = next(unit for unit in data["units"] if unit["s"] == "alive")
+    assert [aid for aid, *_ in unit["v"]] == [prose.AIDS["contrast"], prose.AIDS["revise"]]
+    texts = [data["strings"][place] for _, place, _, _ in unit["v"]]
+    assert [text.rsplit(" ", 1)[1] for text in texts] == ["contrast", "revise"]
+    assert all(n > 0 and 0 <= mean <= 3 for _, _, n, mean in unit["v"])
+    assert all(unit["v"] == [] for unit in data["known"])
+
+
+def test_what_is_undefined_says_why(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    first = made["evidence"]["people"]["agreement"][0]
+    first["kappa"] = {"value": None, "ci_low": None, "ci_high": None, "why": "undefined: all grades are 3"}
+    first["alpha"] = {"value": 0.5, "ci_low": None, "ci_high": None, "why": "no interval: fewer than 3 units"}
+    cells = {row[0]: row[2] for row in _table(judge_figures.agreement(made)).rows}
+    assert cells["quadratic kappa"] == "undefined: all grades are 3"
+    assert cells["Krippendorff's ordinal alpha"] == "0.50, no interval: fewer than 3 units"
+
+
+def test_floor_and_ceiling_are_given_and_said_where_there_is_no_room(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    scaled = made["evidence"]["normalised"]
+    assert {row[0]: row[1] for row in _table(judge_figures.normalised(made)).rows}["difference"].startswith(
+        prose.number(scaled["difference"])
+    )
+    names = ("features", "neurons", "difference", "ci_low", "ci_high")
+    made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
+    assert _table(judge_figures.normalised(made)).rows[-1] == (
+        "between them",
+        "undefined: the ceiling is not above the floor",
+    )
+    assert "between floor and ceiling" not in [name for name, _, _ in prose.corrected(made)]
+
+
+def test_features_of_random_weights_are_tabled(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    (row,) = _table(judge_figures.untrained(made)).rows
+    found = made["evidence"]["random"]["random_dictionary"]
+    assert row[0] == "random dictionary"
+    assert row[1] == prose.estimate(found["mean"], found["ci_low"], found["ci_high"])
+    assert "never trained" in (judged / "report.html").read_text("utf-8")
+
+
+def test_figures_of_the_judge_draw_what_was_given(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    planted = made["evidence"]["planted"]
+    for width in (720, 350):
+        bars = judge_figures.planted_figure(made, width=width).count("<rect")
+        assert bars == sum(n > 0 for name in prose.PLANTED for n in planted[name]["given"].values())
+        arms = controls.controls_figure(made, width=width)
+        assert arms.count('class="second dot"') == 3 + 1
+        assert arms.count("<circle") == 3
+        drawn = scorers.scorers_figure(made, width=width)
+        assert drawn.count('class="second dot"') == 2
+        assert drawn.count('class="floor"') == 2
+    matrix = judge_figures.matrices(made)[0]
+    counts = [n for row in made["evidence"]["second"]["agreement"]["confusion"] for n in row]
+    found = [node.text for node in ElementTree.fromstring(matrix).iter("text") if node.get("class") == "strong"]
+    assert found[1:] == [f"{n:,}" for n in counts]
+
+
+def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    page, text = (
+        (judged / "report.html").read_text("utf-8"),
+        (judged / "report.md").read_text("utf-8").replace("\\", ""),
+    )
+    for written in (html.unescape(page), text):
+        assert "detection: balanced accuracy" in written
+        assert "the reply could not be read: 3, the judge refused: 1" in written
+        assert "contrasting windows, all units" in written
+    cell = made["variants"]["contrast"]["all"]
+    assert prose.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
+    rows = {row[0]: row for row in _table(scorers.scorers(made)).rows}
+    assert rows["simulation: correlation"][3] == prose.NONE
+    assert rows["sensitivity: sensitivity"][6] == prose.NONE
+
+
+@pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
+def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[str, ...]) -> None:
+    made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2, controls=2, knows="sharp")
+    for key in lacks:
+        del made[key]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path / "run")
+    index.write(tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "judge: with care" in page
+    assert "Not readable" not in page
+
+
+@pytest.mark.parametrize("part", ["planted", "normalised", "random", "repeats", "second", "people"])
+def test_each_part_of_the_evidence_may_be_missing(judged: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    made = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    made["evidence"][part] = None
+    made["belief"] = belief.of(made)
+    (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path)
+    assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
+    if part in prose.CHECKS:
+        assert f"{prose.CHECKS[part]}, not measured" in (tmp_path / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("wordy", [False, True])
+def test_a_page_of_200_units_stays_small(tmp_path: Path, wordy: bool) -> None:
+    report_data.make(tmp_path, n_features=100, n_neurons=100, wordy=wordy, per_bin=2, controls=2, knows="sharp")
+    report.write(tmp_path)
+    size = (tmp_path / "report.html").stat().st_size
+    assert size < (1_500_000 if wordy else 800_000)
+    assert len((Path(report.__file__).parent / "templates" / "report.js").read_bytes()) < 30_000
+
+
+def test_nothing_is_fetched_and_only_the_own_script_may_run(hostile: Path) -> None:
+    page = (hostile / "report.html").read_text("utf-8")
+    markup = re.sub(r'<script type="application/json" id="data">.*?</script>', "", page, flags=re.DOTALL)
+    attributes = _Attributes(markup).found
+    fetched = [value for name, value in attributes if name in {"src", "href", "action", "srcset", "xlink:href"}]
+    assert len(fetched) > 4
+    assert all(value.startswith("#") or value == "data:," for value in fetched)
+    assert not [name for name, _ in attributes if name.startswith("on") or name == "style"]
+    assert not re.search(
+        r"@import|url\(|fetch\(|import\s*\(|XMLHttpRequest|innerHTML|outerHTML|insertAdjacentHTML", markup
+    )
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "unsafe" not in policy[1]
+    assert page.count("<script") == 2
+
+
+def test_the_island_cannot_be_left_and_holds_only_visible_text(hostile: Path) -> None:
+    page = (hostile / "report.html").read_text("utf-8")
+    found = re.search(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert found is not None
+    assert not set("<>&\u2028\u2029\u202e\x1b\x00") & set(found[1])
+    strings = json.loads(found[1])["strings"]
+    assert "<script>window.pwned=1</script>" in strings
+    assert "\u241b[31mred\u241b[0m\u2407\u2400" in strings
+    assert "\u27e8RLO\u27e9gnp.exe\u27e8LRI\u27e9\u27e8PDI\u27e9" in strings
+
+
+def test_markdown_renders_hostile_text_as_itself(hostile: Path) -> None:
+    text = (hostile / "report.md").read_text("utf-8")
+    outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert not re.search(r"(?<!\\)<", outside)
+    assert not re.search(r"(?<!\\)\[(?=link)", outside)
+    assert not re.search(r"https?://", outside)
+    lengths = {
+        line.count("|") - line.count("\\|") for line in outside.splitlines() if re.match(r"\| (feature|neuron)-", line)
+    }
+    assert len(lengths) == 1
+    assert not set("\x1b\x00\u202e\u2028") & set(text)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_visible_text_can_be_written_and_hides_nothing(text: str) -> None:
+    shown = escape.visible(text)
+    shown.encode("utf-8")
+    assert len(shown) >= len(text)
+    assert not any(
+        ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0x202A <= ord(c) <= 0x202E or 0x2066 <= ord(c) <= 0x2069
+        for c in shown
+    )
+    assert escape.visible(shown) == shown
+    assert json.loads(escape.island(shown)) == shown
+
+
+def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> None:
+    results = read(folder)
+    data = unit_explorer.compact(results)
+    unit = next(u for u in data["units"] if u["s"] == "alive")
+    assert {x[0] for x in unit["x"]} == set(range(data["bins"] + 1))
+    assert len(unit["x"]) == unit_explorer.shown_per_unit(len(data["units"]))
+    judged = {row["exemplar_id"]: results.exemplars[row["exemplar_id"]] for row in results.judgements[unit["id"]]}
+    marked = {escape.visible(exemplar["tokens"][exemplar["mark"]]) for exemplar in judged.values()}
+    for _, fraction, mark, _, heat, tokens, _ in unit["x"]:
+        assert len(tokens) <= unit_explorer.WINDOW_TOKENS
+        assert data["strings"][tokens[mark]] in marked
+        assert int((heat + "0" * len(tokens))[mark]) == (0 if fraction == 0 else min(9, int(9 * fraction) + 1))
+
+
+def test_a_shuffled_verdict_names_the_explanation_that_was_shown(folder: Path) -> None:
+    results = read(folder)
+    data = unit_explorer.compact(results)
+    shuffled = [
+        (u["id"], v)
+        for u in data["units"]
+        for x in u["x"]
+        for v in x[6]
+        if v[0] == unit_explorer.ARMS.index("shuffled")
+    ]
+    assert shuffled
+    for unit_id, row in shuffled:
+        shown = data["units"][row[4]]["id"]
+        assert any(shown == judged["explanation_unit_id"] for judged in results.judgements[unit_id])
+
+
+def test_the_figure_for_the_readme_stands_alone_and_names_the_judge(summary: dict[str, Any]) -> None:
+    figure = bin_grades.bins_figure(summary)
+    root = ElementTree.fromstring(figure)
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "Graded by the embedded baseline, not an LLM." in texts
+    bars = [
+        node for node in root.iter("{http://www.w3.org/2000/svg}rect") if node.get("class") in {"g0", "g1", "g2", "g3"}
+    ]
+    shares = sum(row[f"share_{g}"] > 0 for row in summary["bins"] for g in range(4))
+    assert len(bars) == 2 * shares + 4
+
+
+def test_missing_numbers_are_said_not_drawn(tmp_path: Path) -> None:
+    made = report_data.make(
+        tmp_path, n_features=3, n_neurons=3, controls=0, unscored_rate=1.0, withheld="nothing was scored"
+    )
+    assert made["bins"][0]["mean"] is None
+    report.write(tmp_path)
+    assert prose.NONE in (tmp_path / "report.md").read_text("utf-8")
+    assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
+    report.write(tmp_path)
+    page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
+    share = prose.percent(made["studies"]["correlation"]["signed"]["share"])
+    for written in (page, text):
+        assert "explains 0.81 of the variance and recovers 0.97 of the subject" in written
+        assert f"For {share} of 60 sampled features" in written.replace("\\", "")
+        assert "142 of 4,096 (3.5%), on 65,540 tokens" in written.replace("\\", "")
+    figure = studies.rounding_figure(made, width=720)
+    assert figure.count("<circle") == 1 + len(made["studies"]["rounding"]["shares"])
+    assert prose.judged_by(made) in figure
+    drawn = studies.panels(made)
+    bars = sum(n > 0 for n in made["studies"]["correlation"]["signed"]["counts"])
+    assert drawn["signed"].count("<rect") == bars
+
+
+def test_a_doubtful_dictionary_and_missing_neurons_are_said(tmp_path: Path) -> None:
+    made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
+    made["check"] |= {"said": "explains little of <b>", "loss": None, "loss_recovered": None}
+    made["studies"]["correlation"] = {"skipped": "mlp_act.0: a mixture of experts"}
+    (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Before the harvest it was found that the dictionary explains little of &lt;b&gt;." in page
+    assert "not measured: the subject has no loss with another value there" in page
+    assert "were not compared with the neurons before them: mlp_act.0: a mixture of experts." in page
+    assert "Correlations as a table" not in page
+
+
+def test_writing_again_changes_nothing(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report.write(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("summary.json", None, "does not exist: name a folder"),
+        ("summary.json", b"{", "is not valid JSON"),
+        ("summary.json", b'{"schema_version": 9}', "has schema_version 9, this version reads 1"),
+        ("units.parquet", None, "does not exist"),
+        ("judgements.parquet", b"PAR1 broken", "cannot be read"),
+    ],
+)
+def test_broken_folders_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        report.write(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_index_lists_runs_newest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    for name, judge, finished in (
+        ("a", "embedded", "2026-11-20T01:00:00Z"),
+        ("b & c", "openai/gpt-5-mini", "2026-11-21T01:00:00Z"),
+    ):
+        made = report_data.make(tmp_path / name, n_features=3, n_neurons=3, bins=2, per_bin=2, judge=judge)
+        (tmp_path / name / "summary.json").write_text(
+            json.dumps(made | {"finished_at": finished, "name": name}), "utf-8"
+        )
+    report.write(tmp_path / "b & c")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "summary.json").write_text("{}", "utf-8")
+    index.write(tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert page.index("b &amp; c") < page.index("2026-11-20")
+    assert re.findall(r'<a href="([^"]*)"', page) == ["b%20%26%20c/report.html"]
+    assert page.count("not an LLM") == 1
+    assert "Not readable by this version: broken." in page

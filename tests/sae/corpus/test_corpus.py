@@ -1,0 +1,240 @@
+"""Corpus: what goes in comes out, once, whatever it is; what cannot be read is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from sae.corpus import corpus as corpus_module
+from sae.corpus.corpus import Corpus, open_corpus
+from sae.errors import CorpusError
+from sae.subject.token_text import _byte_characters, token_texts
+
+BOS, PAD = 256, 257
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A real byte-level tokenizer without merges: one token a byte."""
+    vocab = {character: n for n, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    make: Any = PreTrainedTokenizerFast  # untyped
+    tokenizer: PreTrainedTokenizerFast = make(tokenizer_object=backend, bos_token="<bos>", pad_token="<pad>")
+    return tokenizer
+
+
+TOKENIZER = byte_tokenizer()
+BYTE_OF = {TOKENIZER.convert_tokens_to_ids(character): byte for byte, character in _byte_characters().items()}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def opened(*sources: object, **changes: object) -> Corpus:
+    settings: dict[str, object] = {
+        "tokenizer": TOKENIZER,
+        "tokenizer_fingerprint": "t",
+        "context_tokens": 16,
+        "max_tokens": 10_000_000,
+        "bos_id": BOS,
+        "special_ids": {BOS, PAD},
+    }
+    return open_corpus([str(s) for s in sources], **(settings | changes))  # type: ignore[arg-type]
+
+
+def documents(corpus: Corpus) -> list[str]:
+    """Every document's text, in order of its number, put together from its contexts by their positions."""
+    parts: dict[int, dict[int, list[int]]] = {}
+    for row in corpus.contexts:
+        tokens = corpus.tokens[row["offset"] : row["offset"] + row["length"]].tolist()
+        parts.setdefault(int(row["document"]), {})[int(row["position"])] = tokens
+    ids = [[i for _, tokens in sorted(contexts.items()) for i in tokens] for _, contexts in sorted(parts.items())]
+    for contexts in parts.values():  # positions leave no gap
+        ends = [position + len(tokens) for position, tokens in sorted(contexts.items())]
+        assert [0, *ends[:-1]] == sorted(contexts)
+    return [bytes(BYTE_OF[i] for i in document).decode() for document in ids]
+
+
+def write_jsonl(path: Path, texts: list[str], field: str = "text") -> Path:
+    path.write_text("".join(json.dumps({"id": 1, field: text}) + "\n" for text in texts))
+    return path
+
+
+TEXTS = ["one two\u2028three\nfour", "b" * 40, "日本語 😀", 'quote " and, comma']
+
+
+def test_every_format_and_compression_gives_the_same_documents(tmp_path: Path) -> None:
+    plain = write_jsonl(tmp_path / "a.jsonl", TEXTS).read_bytes()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(plain))
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(plain[:50]) + zstandard.compress(plain[50:]))
+    pq.write_table(pa.table({"text": TEXTS, "other": [1, 2, 3, 4]}), tmp_path / "a.parquet", row_group_size=1)
+    (tmp_path / "b.parquet.zst").write_bytes(zstandard.compress((tmp_path / "a.parquet").read_bytes()))
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(["target", "text"])
+    rows.writerows([[1, text] for text in TEXTS])
+    (tmp_path / "a.csv").write_text(table.getvalue(), newline="")
+    (tmp_path / "text").mkdir()
+    for number, text in enumerate(TEXTS):
+        (tmp_path / "text" / f"{number}.py").write_text(text)
+    for source in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet", "b.parquet.zst", "a.csv", "text/**/*.py"):
+        assert documents(opened(tmp_path / source)) == TEXTS, source
+
+
+def test_hostile_documents_go_through(tmp_path: Path) -> None:
+    long = "<script>\x1b[31m" + "x" * 1_000_000
+    texts = ["\ud800 lone", "pair \U0001f600", "a\x00b", "", "\u202eRTL שלום", long]
+    path = write_jsonl(tmp_path / "a.jsonl", texts)
+    path.write_bytes(path.read_bytes() + b'{"text": "bad \xff byte"}\n')
+    expected = ["\ufffd lone", "pair \U0001f600", "a\x00b", "\u202eRTL שלום", long, "bad \ufffd byte"]
+    assert documents(opened(path)) == expected
+    (tmp_path / "b.txt").write_bytes(b"\xff\x00" + long.encode())
+    (tmp_path / "c.csv").write_text('text\n"' + long.replace('"', "") + '"\n')
+    assert documents(opened(tmp_path / "b.txt")) == ["\ufffd\x00" + long]
+    assert documents(opened(tmp_path / "c.csv", max_tokens=200_000)) == [long[:200_000]]
+
+
+def test_a_long_file_is_one_document_and_leaves_room_for_the_other_sources(tmp_path: Path) -> None:
+    text = " ".join(str(n) for n in range(50_000))
+    (tmp_path / "long.txt").write_text(text)
+    write_jsonl(tmp_path / "short.jsonl", ["s" * 100] * 1500)
+    whole = opened(tmp_path / "long.txt")
+    assert documents(whole) == [text]
+    assert whole.n_documents == 1
+    both = opened(tmp_path / "long.txt", tmp_path / "short.jsonl", max_tokens=130_001)
+    assert both.n_tokens == 130_001 == int(both.contexts["length"].sum()) == len(both.tokens)
+    long_share = sum(len(d) for d in documents(both) if not d.startswith("s")) / both.n_tokens
+    assert 0.4 < long_share < 0.6
+
+
+def test_no_context_spans_two_documents_and_bos_counts_towards_its_length(tmp_path: Path) -> None:
+    corpus = opened(write_jsonl(tmp_path / "a.jsonl", ["a" * 20, "b" * 15, "c" * 3]))
+    assert corpus.contexts["length"].tolist() == [15, 5, 15, 3]
+    assert corpus.contexts["document"].tolist() == [0, 0, 1, 2]
+    assert corpus.contexts["position"].tolist() == [0, 15, 0, 0]
+    assert opened(tmp_path / "a.jsonl", bos_id=None).contexts["length"].tolist() == [16, 4, 15, 3]
+
+
+def test_batch_pads_on_the_right_and_counts_only_text(tmp_path: Path) -> None:
+    corpus = opened(write_jsonl(tmp_path / "a.jsonl", ["abc", "<pad>z", "defgh"]))
+    tokens, counted = corpus.batch(np.array([2, 0, 1]))
+    assert tokens.dtype == np.int64
+    assert tokens.shape == counted.shape == (3, 6)
+    assert tokens[:, 0].tolist() == [BOS] * 3
+    assert counted.tolist() == [
+        [False] + [True] * 5,
+        [False] + [True] * 3 + [False] * 2,
+        [False, False, True] + [False] * 3,
+    ]
+    assert token_texts(TOKENIZER, tokens[0, 1:].tolist()) == list("defgh")
+    assert tokens[1, 4:].tolist() == [PAD, PAD]
+
+
+def test_cached_by_content_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    tokenise = corpus_module._tokenise
+
+    def counting(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+        calls.append(len(texts))
+        return tokenise(tokenizer, texts)
+
+    monkeypatch.setattr(corpus_module, "_tokenise", counting)
+    path = write_jsonl(tmp_path / "a.jsonl", TEXTS)
+    first = opened(path)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(path.read_bytes())
+    assert opened(copy).fingerprint == first.fingerprint
+    assert len(calls) == 1
+    changed = write_jsonl(tmp_path / "a.jsonl", [*TEXTS, "more"])  # same path, other content
+    fingerprints = {first.fingerprint, opened(changed).fingerprint}
+    for change in ({"context_tokens": 17}, {"tokenizer_fingerprint": "u"}, {"max_tokens": 20}, {"bos_id": None}):
+        fingerprints.add(opened(copy, **change).fingerprint)
+    assert len(fingerprints) == 6 == len(calls)
+
+
+def test_an_old_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", TEXTS)
+    os.utime(path, (1, 1))
+    fingerprint = opened(path).fingerprint
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert opened(path).fingerprint == fingerprint
+
+
+def test_an_interrupted_write_leaves_no_entry(tmp_path: Path, cache: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", TEXTS)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened(path, progress=stop)
+    assert not [p for p in (cache / "corpora").iterdir() if p.name != "hashes"]
+    assert documents(opened(path)) == TEXTS
+
+
+def test_datasets_are_streamed(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pq.write_table(pa.table({"text": TEXTS}), folder / "train.parquet")
+    assert documents(opened(f"datasets:{folder}")) == TEXTS
+    with pytest.raises(CorpusError, match="nowhere"):
+        opened(f"datasets:{folder}", split="nowhere")
+
+
+def truncated(path: Path) -> str:
+    data = zstandard.compress(b'{"text": "abc"}\n' * 10_000)
+    path.write_bytes(data[: len(data) // 2])
+    return str(path)
+
+
+def test_errors_name_the_remedy_on_one_line(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", ["x"], field="content")
+    pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "a.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    (tmp_path / "list.jsonl").write_text("[1]\n")
+    (tmp_path / "number.jsonl").write_text('{"text": 1}\n')
+    (tmp_path / "broken.txt.gz").write_bytes(gzip.compress(b"abc" * 10_000)[:-20])
+    (tmp_path / "empty.txt").write_text("")
+    cases = {
+        "nothing-*.txt": "matches no file",
+        "": "is a folder",
+        "a.jsonl": "one of: id, content",
+        "a.parquet": "one of: body, n",
+        "broken.parquet": "cannot be read as parquet",
+        "broken.jsonl": "line 2",
+        "list.jsonl": "not a JSON object",
+        "number.jsonl": "holds int",
+        "broken.txt.gz": "cannot be read as text",
+        Path(truncated(tmp_path / "t.jsonl.zst")).name: "truncated",
+        "empty.txt": "every document",
+    }
+    for name, message in cases.items():
+        with pytest.raises(CorpusError, match=message) as caught:
+            opened(tmp_path / name)
+        assert "\n" not in str(caught.value), name
+    for source, message in (("datasets:", "malformed"), ("datasets:a@b@c", "malformed")):
+        with pytest.raises(CorpusError, match=message):
+            opened(source)
+    with pytest.raises(CorpusError, match="no sources"):
+        opened()
+    with pytest.raises(CorpusError, match="no room"):
+        opened(tmp_path / "empty.txt", context_tokens=1)

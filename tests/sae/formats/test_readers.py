@@ -1,0 +1,175 @@
+"""Wide dictionaries are read where they lie, and from the hub comes no more than the layer that was named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.sae.comparison import refused
+from torch import Tensor
+
+from sae.formats.load import load_dictionary
+
+proc = pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="asks Linux which memory belongs to a file")
+
+
+def lies_in(tensor: Tensor, file: Path) -> bool:
+    """Whether the tensor's memory is that of the mapped file, and no copy."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(file)):
+            start, end = (int(bound, 16) for bound in line.split()[0].split("-"))
+            if start <= tensor.data_ptr() < end:
+                return True
+    return False
+
+
+def empty_safetensors(file: Path, **shapes: tuple[int, ...]) -> Path:
+    """A float32 file of zeros that takes no room on the disk."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * torch.Size(shape).numel()
+        header[name.replace("__", ".")] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.truncate(8 + len(text) + end)
+    return file
+
+
+def sparsify(folder: Path, d_sae: int = 64, d_in: int = 16) -> Path:
+    shapes = {"encoder__weight": (d_sae, d_in), "encoder__bias": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    file = empty_safetensors(folder / "layers.5" / "sae.safetensors", **shapes)
+    (file.parent / "cfg.json").write_text(json.dumps({"d_in": d_in, "k": 8}))
+    return file
+
+
+def circuit_tracer(folder: Path) -> Path:
+    (folder / "config.yaml").write_text("model_kind: transcoder_set\nfeature_input_hook: mlp.hook_in\n")
+    shapes = {"W_enc": (64, 16), "W_dec": (64, 16), "b_enc": (64,), "b_dec": (16,)}
+    return empty_safetensors(folder / "layer_3.safetensors", **shapes)
+
+
+def llamascopium(folder: Path) -> Path:
+    hook = "blocks.2.hook_resid_post"
+    config = {"hook_point_in": hook, "hook_point_out": hook, "act_fn": "jumprelu", "norm_activation": "inference"}
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = {"W_E": (16, 64), "W_D": (64, 16), "b_E": (64,), "b_D": (16,), "log_jumprelu_threshold": (64,)}
+    return empty_safetensors(folder / "sae_weights.safetensors", **shapes)
+
+
+def goodfire(folder: Path) -> Path:
+    file = folder / "math" / "DeepSeek-R1-SAE-l37.pt"
+    file.parent.mkdir()
+    torch.save({"W": torch.zeros(16, 256), "b_enc": torch.zeros(256), "b_dec": torch.zeros(16)}, file)
+    return file
+
+
+@proc
+@pytest.mark.parametrize("write", [sparsify, circuit_tracer, llamascopium, goodfire])
+def test_matrices_stay_in_their_file(tmp_path: Path, write: Any) -> None:
+    file = write(tmp_path)
+    d = load_dictionary(str(file))
+    assert lies_in(d.W_enc, file)
+    assert lies_in(d.W_dec, file)
+    assert not lies_in(d.take(torch.tensor([1, 5])).W_enc, file)
+
+
+@proc
+def test_a_cross_layer_decoder_stays_in_its_file(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model_kind: cross_layer_transcoder\nfeature_input_hook: hook_resid_mid\n")
+    other = empty_safetensors(tmp_path / "W_dec_3.safetensors", W_dec_3=(64, 4, 16))
+    file = empty_safetensors(tmp_path / "W_enc_3.safetensors", W_enc_3=(64, 16), b_enc_3=(64,), b_dec_3=(16,))
+    d = load_dictionary(str(file))
+    assert lies_in(d.W_enc, file)
+    assert lies_in(d.W_dec, other)
+
+
+MEASURE = """
+import sys, threading
+from pathlib import Path
+import torch
+from sae.formats.load import load_dictionary
+
+def private():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) >> 10
+
+def look():
+    while not done.wait(0.002):
+        seen.append(private())
+
+load_dictionary(sys.argv[1]).take(torch.tensor([1, 2]))
+done, seen, before = threading.Event(), [], private()
+watch = threading.Thread(target=look)
+watch.start()
+rows = load_dictionary(sys.argv[2]).take(torch.tensor([1, 60000, 12]))
+if sys.argv[3] == "copy":
+    rows = load_dictionary(sys.argv[2]).W_enc.clone()
+done.set()
+watch.join()
+print(max(seen) - before)
+"""
+
+
+@proc
+@pytest.mark.parametrize("how", ["take", "copy"])
+def test_loading_a_wide_file_and_taking_a_few_features_needs_less_memory_than_one_matrix(
+    tmp_path: Path, how: str
+) -> None:
+    """Memory that belongs to no file, at its highest. A copy of a matrix shows in it."""
+    small, wide = sparsify(tmp_path / "small").parent, sparsify(tmp_path / "wide", 1 << 16, 1024).parent
+    matrix = 4 * (1 << 16) * 1024 >> 20
+    # A fixed threshold: freed memory goes back at once, and is not counted.
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576", "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(small), str(wide), how], env=env, capture_output=True, text=True, check=True
+    )
+    assert (int(ran.stdout) < 0.75 * matrix) == (how == "take"), ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "beside"),
+    [
+        ("mntss/clt-gemma-2-2b/W_enc_12.safetensors", ["config.yaml", "W_enc_12.safetensors", "W_dec_12.safetensors"]),
+        ("mwhanna/qwen3-4b-transcoders/low/layer_7.safetensors", ["low/config.yaml", "low/layer_7.safetensors"]),
+        ("Qwen/SAE-Res-Qwen3-8B-Base-W64K-L0_50/layer31.sae.pt", ["layer31.sae.pt"]),
+        ("Goodfire/Llama-3.3-70B-Instruct-SAE-l50", ["Llama-3.3-70B-Instruct-SAE-l50.pt"]),
+    ],
+)
+def test_of_the_hubs_layers_only_the_one_named_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, beside: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def download(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.extend(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    refused(path, "")
+    assert set(beside) <= set(asked)
+    assert not [pattern for pattern in asked if "*" in pattern or "{" in pattern]
+
+
+def test_reading_one_layer_of_many_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shapes = {
+        "W_enc": torch.ones(8, 4),
+        "W_dec": torch.ones(8, 4).clone(),
+        "b_enc": torch.ones(8),
+        "b_dec": torch.ones(4),
+    }
+    save_file(shapes, tmp_path / "layer_7.safetensors")
+    (tmp_path / "config.yaml").write_text("model_kind: transcoder_set\nfeature_input_hook: mlp.hook_in\n")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path))
+    d = load_dictionary("mwhanna/qwen3-4b-transcoders/layer_7.safetensors")
+    assert (d.hook_point, d.path) == ("mlp_in.7", "mwhanna/qwen3-4b-transcoders/layer_7.safetensors")

@@ -1,0 +1,118 @@
+"""The spec: errors in one line with key, value and remedy; a hash that knows settings from findings; a copy that runs again."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autointerp.errors import UsageError
+from autointerp.spec.spec import load, parse
+from autointerp.spec.template import template
+
+MINIMAL: dict[str, Any] = {"subject": {"model": "a"}, "dictionary": {"path": "b"}, "corpus": {"sources": ["c"]}}
+
+
+def minimal(**sections: Any) -> dict[str, Any]:
+    return MINIMAL | sections
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (minimal(judge={"modle": "embedded"}), ["judge.modle", "'embedded'", "did you mean model?"]),
+        (minimal(wrong=1), ["unknown key wrong = 1", "known here", "corpus"]),
+        (minimal(harvest={"bins": "ten"}), ["harvest.bins = 'ten'", "integer"]),
+        (minimal(harvest={"bins": 1}), ["harvest.bins = 1", "greater than or equal to 2"]),
+        (minimal(units={"features": 3.5}), ["units.features = 3.5", "integer"]),
+        (minimal(judge={"model": "gpt-9"}), ["judge.model = 'gpt-9'", "anthropic/MODEL"]),
+        (minimal(judge={"model": "openai-compatible/x"}), ["judge", "needs base_url"]),
+        (minimal(judge={"input_usd_per_mtok": 1.0}), ["output_usd_per_mtok"]),
+        (minimal(harvest={"window_tokens": 400}), ["window_tokens = 400", "context_tokens = 128", "raise the second"]),
+        (minimal(dictionary={"path": "b", "hook_point": "resid.3"}), ["dictionary.hook_point = 'resid.3'"]),
+        (minimal(name="Has Spaces"), ["name = 'Has Spaces'"]),
+        ({"subject": {"model": "a"}}, ["dictionary is missing", "autointerp spec"]),
+    ],
+)
+def test_a_wrong_spec_is_refused_in_one_line(data: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse(data)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+def test_settings_do_not_change_the_hash_and_everything_else_does() -> None:
+    base = parse(MINIMAL).hash()
+    settings = minimal(budget={"usd": 3.0}, judge={"concurrency": 2, "timeout_s": 5.0, "requests_per_minute": 9})
+    assert parse(settings).hash() == base
+    for change in (
+        {"judge": {"model": "anthropic/x"}},
+        {"judge": {"max_output_tokens": 99}},
+        {"units": {"seed": 1}},
+        {"score": {"per_bin": 6}},
+        {"report": {"confidence": 0.9}},
+    ):
+        assert parse(minimal(**change)).hash() != base
+
+
+def test_the_resolved_spec_reads_back_equal() -> None:
+    spec = parse(minimal(units={"neuron_ids": ["3+"]}, explainer={"model": "openai/x"}, budget={"usd": 1.5}))
+    assert parse(tomllib.loads(spec.to_toml())) == spec
+
+
+def test_paths_are_taken_from_the_specs_folder_and_a_moved_copy_finds_them(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "results" / "run"
+    for folder in (home / "model", home / "dictionary", copy):
+        folder.mkdir(parents=True)
+    (home / "text.txt").write_text("words")
+    text = (
+        '[subject]\nmodel = "model"\n[dictionary]\npath = "owner/name"\n[corpus]\nsources = ["*.txt", "datasets:a/b"]\n'
+    )
+    (home / "spec.toml").write_text(text)
+    spec = load(home / "spec.toml")
+    assert Path(spec.subject.model) == home / "model"
+    assert spec.dictionary.path == "owner/name"
+    assert spec.corpus.sources == (str(home / "*.txt"), "datasets:a/b")
+    moved = spec.relative_to(copy).to_toml()
+    assert str(tmp_path) not in moved
+    (copy / "spec.toml").write_text(moved)
+    again = load(copy / "spec.toml")
+    assert Path(again.subject.model).resolve() == (home / "model").resolve()
+    assert again.dictionary.path == "owner/name"
+
+
+def test_overrides_are_toml_values_or_words(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text('[subject]\nmodel = "a"\n[dictionary]\npath = "b"\n[corpus]\nsources = ["c"]\n')
+    spec = load(
+        path, ["units.features=7", "judge.model=anthropic/claude-haiku-4-5", "corpus.sources=['d']", "budget.usd=2.5"]
+    )
+    assert (spec.units.features, spec.judge.model, spec.corpus.sources, spec.budget.usd) == (
+        7,
+        "anthropic/claude-haiku-4-5",
+        ("d",),
+        2.5,
+    )
+    for wrong in ("features", "=3", "name.x=1"):
+        with pytest.raises(UsageError, match="--set"):
+            load(path, ["name=x", wrong])
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"[subject", b"x = 1\x00"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "spec.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"spec\.toml") as refused:
+        load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_template_is_a_spec_of_defaults() -> None:
+    spec = parse(tomllib.loads(template()))
+    assert spec.units == parse(MINIMAL).units
+    assert spec.judge == parse(MINIMAL).judge
+    assert spec.report == parse(MINIMAL).report

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm, t
+from simulations import worlds
+from simulations.simulate_corrected import cover, headline_cover, items
+from support.results.tables import judgement, judgement_table, unit_table
+from support.sae import peers
+
+from autointerp.stats import comparison, prediction_powered
+
+SCRIPT = peers.PINS / "infer_ppi.py"
+
+
+def iid(rng: np.random.Generator, n: int, unseen: int) -> prediction_powered.Items:
+    """One item a unit, all alike, a simple sample labelled."""
+    total = n + unseen
+    label = rng.normal(1.5, 1, total)
+    grade = label + rng.normal(0.3, 0.8, total)
+    label[n:] = np.nan
+    stratum = np.where(np.isnan(label), -1, 0)
+    return prediction_powered.Items(
+        np.arange(total), np.full(total, 1 / total), grade, label, stratum, np.full(total, n / total)
+    )
+
+
+def test_independent_items_give_what_ppi_python_gives(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    ours, cases = [], []
+    for n, unseen in ((20, 20), (40, 40), (200, 200), (30, 300), (100, 1000)):
+        kind = iid(rng, n, unseen)
+        found = prediction_powered.correct(kind, kind, confidence=0.95).features
+        ours.append((found, n, unseen))
+        # Theirs weighs the unlabelled mean, ours that of all: the same estimate, with the power in their measure.
+        cases.append(
+            {
+                "label": kind.label[:n].tolist(),
+                "seen": kind.grade[:n].tolist(),
+                "unseen": kind.grade[n:].tolist(),
+                "power": found.power * unseen / (n + unseen),
+            }
+        )
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps(cases))
+    theirs = json.loads(peers.run("ppi", SCRIPT, file))
+    for (found, n, unseen), case, (value, low, high, power) in zip(ours, cases, theirs, strict=True):
+        assert found.value == pytest.approx(value, abs=1e-10)
+        assert found.power * unseen / (n + unseen) == pytest.approx(power, abs=0.1)
+        # They divide squares by n, we by n - 1 and once more for the fitted power, and take Welch's t for their normal.
+        label, seen, rest = (np.array(case[name]) for name in ("label", "seen", "unseen"))
+        parts = [(label - case["power"] * seen).var() / n, (case["power"] * rest).var() / unseen]
+        unbiased = np.array(parts) * [n / (n - 1), unseen / (unseen - 1)]
+        freedom = unbiased.sum() ** 2 / (unbiased**2 / [n - 1, unseen - 1]).sum()
+        variance = ((high - low) / 2 / norm.ppf(0.975)) ** 2
+        assert variance == pytest.approx(sum(parts))
+        ours_variance = ((found.ci_high - found.value) / t.ppf(0.975, freedom)) ** 2
+        assert ours_variance == pytest.approx(unbiased.sum() * n / (n - 1))
+        if n == unseen:
+            assert ours_variance == pytest.approx(variance * (n / (n - 1)) ** 2)
+
+
+def world(seed: int = 0, units: int = 30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Judgements by a biased judge, a stratified sample with the true grades, and the units."""
+    rng = np.random.default_rng(seed)
+    tables, labels = [], []
+    for kind, of in (("feature", worlds.FEATURES), ("neuron", worlds.NEURONS)):
+        grades = worlds.draw(rng, of, units, 5, 2)[0]
+        judged = worlds.table(kind, worlds.biased(rng, grades))
+        tables.append(judged)
+        labels.append(worlds.label(rng, judged, grades, 60, by_grade=True))
+    judgements = pd.concat(tables, ignore_index=True)
+    return judgements, pd.concat(labels, ignore_index=True), worlds.units_of(judgements)
+
+
+def test_the_judges_figures_are_the_headlines() -> None:
+    judgements, labels, units = world()
+    judgements = judgements.drop(judgements.index[::7])  # cells of unequal size, units without a bin
+    units["bin_events"] = [[1] * 5] * len(units)
+    scores = comparison.unit_scores(judgements, units)["mean_score"].groupby(units.set_index("unit_id")["kind"])
+    found = prediction_powered.headline(judgements, labels, units, confidence=0.95)
+    assert found.features.judge == pytest.approx(scores.mean()["feature"])
+    assert found.neurons.judge == pytest.approx(scores.mean()["neuron"])
+    assert found.difference.judge == pytest.approx(scores.mean()["feature"] - scores.mean()["neuron"])
+    assert found.difference.value == pytest.approx(found.features.value - found.neurons.value)
+    assert found.difference.power == found.features.power
+    assert (
+        json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["difference"]["n_labels"]
+        == found.difference.n_labels
+    )
+
+
+def test_labels_of_everything_give_the_raters_own_mean() -> None:
+    judgements, _, units = world()
+    rng = np.random.default_rng(9)
+    truth = judgements[["exemplar_id", "unit_id", "kind"]].assign(stratum=judgements["kind"], probability=1.0)
+    truth["score"] = rng.integers(0, 4, len(truth))
+    found = prediction_powered.headline(judgements, truth, units, confidence=0.95)
+    means = truth.groupby("kind")["score"].mean()
+    assert found.difference.value == pytest.approx(means["feature"] - means["neuron"])
+
+
+def test_the_order_of_rows_changes_nothing_and_other_arms_are_left_out() -> None:
+    judgements, labels, units = world()
+    found = prediction_powered.headline(judgements, labels, units, confidence=0.95)
+    other = judgements.head(40).assign(arm="shuffled", score=3)
+    mixed = pd.concat([judgements, other]).sample(frac=1, random_state=1)
+    more = pd.concat([labels, labels.head(9).assign(arm="shuffled", score=0)]).sample(frac=1, random_state=2)
+    again = prediction_powered.headline(mixed, more, units, confidence=0.95)
+    for a, b in zip(vars(found).values(), vars(again).values(), strict=True):
+        assert dataclasses.asdict(a) == pytest.approx(dataclasses.asdict(b))
+
+
+def test_labels_still_to_come_are_stood_for_by_those_of_their_stratum() -> None:
+    judgements, labels, units = world()
+    first = labels.groupby("stratum").cumcount() < 5
+    pending = labels.assign(score=labels["score"].where(first))
+    rate = labels["stratum"].map(first.groupby(labels["stratum"]).mean())
+    smaller = labels.loc[first].assign(probability=labels["probability"] * rate)
+    found, same = (
+        prediction_powered.headline(judgements, x, units, confidence=0.95).difference for x in (pending, smaller)
+    )
+    assert dataclasses.asdict(found) == pytest.approx(dataclasses.asdict(same))
+
+
+def test_too_few_labels_say_so() -> None:
+    judgements, labels, units = world()
+    few = prediction_powered.headline(judgements, labels.head(4), units, confidence=0.95)
+    assert few.difference.value is None
+    assert few.difference.why == "4 labels of both kinds, fewer than 15: label more"
+    assert few.difference.judge is not None
+    of_features = labels.loc[labels["unit_id"].str.startswith("feature")]
+    found = prediction_powered.headline(judgements, of_features, units, confidence=0.95)
+    assert found.difference.why == "labels in 0 units of a kind, fewer than 5: label more"
+    assert found.features.ci_low < found.features.value < found.features.ci_high
+    assert found.neurons.why == "0 labels of neurons, fewer than 15: label more"
+    gone = labels.assign(score=labels["score"].where(labels["stratum"] != "feature/3"))
+    found = prediction_powered.headline(judgements, gone, units, confidence=0.95)
+    assert found.difference.why == "no label yet in 1 of the strata of both kinds: label on"
+
+
+def test_a_run_without_neurons_or_grades_has_no_figure() -> None:
+    judgements, labels, units = world()
+    only = judgements.loc[judgements["kind"] == "feature"]
+    found = prediction_powered.headline(only, labels, units, confidence=0.95)
+    assert (found.neurons.judge, found.difference.judge, found.difference.value) == (None, None, None)
+    assert found.difference.why
+    empty = judgement_table([judgement("feature-0", 1, None)])
+    assert prediction_powered.headline(empty, labels, unit_table(["feature-0"]), confidence=0.95).features.why
+
+
+def test_an_honest_judge_is_relied_upon_and_a_blind_one_is_not() -> None:
+    rng = np.random.default_rng(3)
+    kind = items(rng, worlds.FEATURES, 60, 60, strata=False, by_unit=False)
+    truth = np.where(np.isnan(kind.label), kind.grade, kind.label)
+    honest = kind._replace(grade=truth)
+    blind = kind._replace(grade=rng.permutation(kind.grade))
+    powers = [prediction_powered.correct(k, k, confidence=0.95).difference.power for k in (honest, blind)]
+    assert powers[0] > 0.8
+    assert powers[1] < 0.35
+
+
+def test_corrected_intervals_cover_where_the_judges_do_not() -> None:
+    """A small version of `simulations/simulate_corrected.py`."""
+    for n, strata in ((25, True), (50, False), (100, True)):
+        kinds = (worlds.FEATURES, worlds.NEURONS)
+        found, judge, _ = cover(kinds, units=64, n=n, strata=strata, by_unit=True, runs=150)
+        assert 0.9 <= found["difference"] <= 1
+        assert judge["neurons"] < 0.85
+
+
+def test_the_headlines_interval_covers() -> None:
+    truth = worlds.true_mean(worlds.FEATURES, 6) - worlds.true_mean(worlds.NEURONS, 6)
+    assert 0.88 <= headline_cover((worlds.FEATURES, worlds.NEURONS), truth, units=40, runs=100) <= 1

@@ -1,0 +1,203 @@
+"""The service as processes: Redis, PostgreSQL, workers and beat, to be stopped, killed and started again.
+
+with fleet.running(folder) as service:
+    service.start("judge", "worker", "-Q", "judge", "--pool", "threads", "-c", "8")
+    ...
+    service.wait([run_id])
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from support.locations import ROOT
+from support.planted_world import runs as planted_runs
+from support.services.fork_server import Clock, Zygote, shared
+from support.services.servers import PostgresServer, RedisServer, postgres_server, redis_server
+
+from autointerp.errors import AutointerpError
+from autointerp.ledger import Ledger, events, jobs, runs
+
+PATIENCE_S = 240.0
+"""How long a run may take; a limit for one that is stuck, not a measurement."""
+ACTIVATIONS = ("worker", "-Q", "activations", "--pool", "solo")
+JUDGE = ("worker", "-Q", "judge", "--pool", "threads", "-c", "8")
+AGGREGATE = ("worker", "-Q", "aggregate,control", "--pool", "threads", "-c", "2")
+BEAT = ("beat",)
+
+
+class Process(Protocol):
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+
+@dataclass
+class Member:
+    """A worker or beat: its command and the life that it is in."""
+
+    name: str
+    arguments: tuple[str, ...]
+    clock: Clock | None
+    process: Process
+    lives: int = 1
+
+
+@dataclass
+class Fleet:
+    """Workers and beat over one Redis, one ledger and one results folder."""
+
+    folder: Path
+    redis: RedisServer
+    postgres: PostgresServer
+    environment: Mapping[str, str]
+    app: str = "workers.app"
+    zygote: Zygote | None = None
+    """Who forks the processes; without it each is started as its user would."""
+    members: dict[str, Member] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def start(self, name: str, *arguments: str, clock: Clock | None = None) -> None:
+        """Start `celery ARGUMENTS` under a name."""
+        if arguments[0] == "worker":
+            arguments = (*arguments, "-n", f"{name}@%h")
+        else:
+            arguments = (*arguments, "--schedule", str(self.folder / f"{name}.schedule"), "--pidfile=")
+        self.members[name] = Member(name, arguments, clock, self._spawn(name, arguments, clock))
+
+    def stop(self, name: str) -> int:
+        """SIGTERM, and wait; the exit status."""
+        os.kill(self.members[name].process.pid, signal.SIGTERM)
+        return self.ended(name)
+
+    def kill(self, name: str) -> None:
+        """`kill -9`; the children of a pool are left to themselves."""
+        with suppress(ProcessLookupError):
+            os.kill(self.members[name].process.pid, signal.SIGKILL)
+        self.ended(name)
+
+    def ended(self, name: str) -> int:
+        """Wait for a member's end; its exit status."""
+        process, deadline = self.members[name].process, time.monotonic() + 60
+        while (status := process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} does not end\n{self.logs()}")
+            time.sleep(0.02)
+        return status
+
+    def supervise(self) -> None:
+        """Start whoever ended, as a supervisor does."""
+        for member in self.members.values():
+            if member.process.poll() is not None:
+                member.process = self._spawn(member.name, member.arguments, member.clock)
+                member.lives += 1
+
+    def wait(
+        self,
+        run_ids: Sequence[str],
+        *,
+        until: Callable[[dict[str, dict[str, dict[str, int]]]], bool] | None = None,
+        patience_s: float = PATIENCE_S,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """States of runs once they have ended, or once `until` says yes to their jobs by stage and state."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            meanwhile()
+            with suppress(AutointerpError):
+                states, counts = self.look(run_ids)
+                if until(counts) if until else not any(state in runs.LIVE for state in states.values()):
+                    return states
+            time.sleep(0.1)
+        raise AssertionError(f"not done after {patience_s:g} s\n{self.logs()}")
+
+    def look(self, run_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, dict[str, int]]]]:
+        """States of runs, and their jobs by stage and state. Raises `AutointerpError` while the ledger is away."""
+        with self.ledger.read() as tx:
+            rows = {run_id: runs.get(tx, run_id) for run_id in run_ids}
+            counts = {run_id: jobs.counts(tx, run_id) for run_id in run_ids}
+        return {run_id: str(row["state"]) if row else "unknown" for run_id, row in rows.items()}, counts
+
+    @property
+    def ledger(self) -> Ledger:
+        if "_ledger" not in self.__dict__:
+            self.__dict__["_ledger"] = Ledger.open(self.environment["AUTOINTERP_LEDGER"])
+        return self.__dict__["_ledger"]  # type: ignore[no-any-return]
+
+    def logs(self, most: int = 2500) -> str:
+        """What there is to see when something went wrong: runs, jobs, events, and the end of each log."""
+        said = []
+        with suppress(AutointerpError), self.ledger.read() as tx:
+            for row in runs.every(tx):
+                said.append(f"{row['run_id']}: {row['state']} {row['reason']} {jobs.counts(tx, row['run_id'])}")
+                said += [f"  {event['level']} {event['text']}" for event in events.of_run(tx, row["run_id"])]
+            said += [f"{event['level']} {event['text']}" for event in events.of_run(tx, "")][-20:]
+        for log in sorted(self.folder.glob("*.log")):
+            said.append(f"---- {log.name}\n{log.read_text(errors='replace')[-most:]}")
+        return "\n".join(said)
+
+    def close(self) -> None:
+        """End everybody at once."""
+        for member in self.members.values():
+            with suppress(ProcessLookupError):
+                os.killpg(member.process.pid, signal.SIGKILL)
+        for name in self.members:
+            self.ended(name)
+        if "_ledger" in self.__dict__:
+            self.ledger.close()
+
+    def _spawn(self, name: str, arguments: Sequence[str], clock: Clock | None) -> Process:
+        log = self.folder / f"{name}.log"
+        words = ["-A", self.app, *arguments]
+        if self.zygote is not None:
+            return self.zygote.start(words, self.environment, log, clock)
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "celery", *words],
+                env=os.environ | dict(self.environment),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+
+@contextmanager
+def running(folder: Path, *, app: str = "workers.app", forked: bool = False, **settings: Any) -> Iterator[Fleet]:
+    """Redis, PostgreSQL and nobody at work yet. `forked`: processes start at once (`zygote`); `settings` are environment variables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        redis, postgres = stack.enter_context(redis_server()), stack.enter_context(postgres_server())
+        environment = dict.fromkeys(planted_runs.KEYS, planted_runs.KEY) | {
+            "AUTOINTERP_LEDGER": postgres.url,
+            "AUTOINTERP_BROKER": redis.url,
+            "AUTOINTERP_RESULTS": str(folder / "results"),
+            "AUTOINTERP_CACHE": str(folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT))),
+            **{name: str(value) for name, value in settings.items()},
+        }
+        fleet = Fleet(folder, redis, postgres, environment, app)
+        if forked:
+            fleet.zygote = shared()
+        stack.callback(fleet.close)
+        yield fleet
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+from support.locations import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fences(language: str) -> list[tuple[str, str]]:
+    """(page, text) of every fenced block of a language."""
+    pages = [(p.relative_to(ROOT).as_posix(), p.read_text(encoding="utf-8")) for p in PAGES]
+    return [(name, body) for name, text in pages for tag, body in FENCE.findall(text) if tag == language]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """(page, words) of every command in ```sh fences: comments and prompts dropped, pipes and lists taken apart."""
+    found = []
+    for page, body in fences("sh"):
+        for line in body.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+            lexer.wordchars += "[]{}@:,%+^$"
+            words: list[str] = []
+            for word in [*lexer, ";"]:
+                if set(word) <= set("|&;<>()"):
+                    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                        words.pop(0)
+                    found += [(page, words)] if words else []
+                    words = []
+                else:
+                    words.append(word)
+    return found
+
+
+def problem_with(words: list[str]) -> str:
+    """What is wrong with `autointerp ...`, or an empty string. Nothing is run and no file need exist."""
+    from autointerp.cli.main import main
+
+    command: click.Command = main
+    context = click.Context(main, info_name="autointerp")
+    rest = words
+    try:
+        while isinstance(command, click.Group):
+            parser = command.make_parser(context)
+            parser.allow_interspersed_args = False
+            _, rest, _ = parser.parse_args(list(rest))
+            if not rest:
+                return "" if words else "no command"
+            name, child, rest = command.resolve_command(context, rest)
+            assert child is not None
+            command, context = child, click.Context(child, info_name=name, parent=context)
+        values, extra, _ = command.make_parser(context).parse_args(list(rest))
+        for parameter in command.params:
+            given = values.get(parameter.name)
+            if parameter.required and not (isinstance(given, str | list | tuple) and given):
+                return f"{parameter.human_readable_name} is missing"
+            if isinstance(parameter.type, click.Choice) and isinstance(given, str):
+                parameter.type.convert(given, parameter, context)
+        return f"unexpected {extra}" if extra else ""
+    except click.ClickException as error:
+        return error.format_message()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["spec.md", "training.md", "cli.md"])
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    page = load_generator().PAGES[name]()
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run `make docs`"
+
+
+def test_check_mode_notices_a_stale_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load_generator()
+    monkeypatch.setattr(generator, "DOCS", tmp_path)
+    assert generator.main(["--check"]) == 1
+    assert generator.main([]) == 0
+    assert generator.main(["--check"]) == 0
+    (tmp_path / "spec.md").write_text("old")
+    assert generator.main(["--check"]) == 1
+    assert (tmp_path / "spec.md").read_text() == "old"
+
+
+def test_every_key_of_the_spec_is_documented() -> None:
+    from autointerp.spec.sections import Section
+    from autointerp.spec.spec import Spec
+
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    sections = [f.annotation for f in Spec.model_fields.values() if isinstance(f.annotation, type)]
+    for section in [s for s in sections if issubclass(s, Section)]:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no docstring"
+            assert f"| `{name}` |" in text
+
+
+def test_commands_in_the_docs_exist_with_their_options() -> None:
+    wrong = {
+        f"{page}: {shlex.join(words)}": problem_with(words[1:])
+        for page, words in commands()
+        if words[0] == "autointerp"
+    }
+    assert {line: problem for line, problem in wrong.items() if problem} == {}
+
+
+def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+    assert "No such command" in problem_with(["evaluate", "spec.toml"])
+    assert "No such option" in problem_with(["run", "spec.toml", "--fast"])
+    assert "is missing" in problem_with(["run"])
+    assert problem_with(["run", "spec.toml", "--dry-run"]) == ""
+
+
+def test_make_targets_in_the_docs_exist_and_are_listed() -> None:
+    targets = set(re.findall(r"TARGETS := (.+)", (ROOT / "Makefile").read_text())[0].split())
+    listed = subprocess.run([ROOT / "dev"], capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE)) == targets
+    named = [(page, words[1]) for page, words in commands() if words[0] in ("make", "./dev") and len(words) > 1]
+    assert named, "the docs name no make target"
+    assert [(page, target) for page, target in named if target not in targets] == []
+
+
+def test_specs_in_the_docs_are_valid() -> None:
+    from autointerp.dictionaries.training_file import Training
+    from autointerp.spec.spec import parse
+
+    whole = [tomllib.loads(body) for _, body in fences("toml") if "[subject]" in body]
+    assert len(whole) > 1
+    for data in whole:
+        Training.model_validate(data) if "train" in data else parse(data)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        destination = (page.parent / path).resolve() if path else page
+        assert destination.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(destination), f"{target}: no such heading"
