@@ -12,6 +12,8 @@ models, dictionaries and corpora are `sae.errors.SaeError` and count as `UsageEr
 
 from __future__ import annotations
 
+from sae.errors import SaeError
+
 
 class AutointerpError(Exception):
     """Base of all errors that end a command."""
@@ -47,3 +49,11 @@ class ProviderStopped(AutointerpError):
 
 WITHHELD_EXIT_CODE = 3
 """The run ended, but its headline is withheld."""
+
+EXPECTED = (AutointerpError, SaeError)
+"""Errors whose message is meant for users; every other one is a bug."""
+
+
+def exit_code_of(error: AutointerpError | SaeError) -> int:
+    """The exit code of an expected error: whatever is wrong with a model, dictionary or corpus counts as a wrong argument."""
+    return error.exit_code if isinstance(error, AutointerpError) else UsageError.exit_code

@@ -6,6 +6,7 @@ Where output is not a terminal, a plain line every few seconds instead of a bar.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -102,3 +103,11 @@ class _Left(TimeRemainingColumn):
         if not task.total or task.finished:
             return Text("")
         return super().render(task).append(" left")
+
+
+Tell = Callable[[str, int, int], None]
+"""Progress: what is going on, how much is done, how much there is."""
+
+
+def quiet(phase: str, done: int, total: int) -> None:
+    """A `Tell` that says nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -145,3 +146,54 @@ class Judgement:
     """Empty for the spec's judge; `SECOND` for the one that grades again."""
     asked_in: str = ""
     """The job that asked of several items at once; empty where it asked of this one."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How much of each aid is shown."""
+
+    contrast: int
+    neighbours: int
+    logits: int
+    revise: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.contrast or self.neighbours or self.logits or self.revise)
+
+
+@dataclass(frozen=True)
+class Aids:
+    """All that was found for one unit, as much of it as the run wants at most."""
+
+    contrast: tuple[Exemplar, ...] = ()
+    neighbours: tuple[Exemplar, ...] = ()
+    held: tuple[Exemplar, ...] = ()
+    raised: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
+
+    def only(self, wanted: Wanted) -> Aids:
+        """What is shown of it."""
+        return Aids(
+            self.contrast[: wanted.contrast],
+            self.neighbours[: wanted.neighbours],
+            self.held if wanted.revise else (),
+            self.raised[: wanted.logits],
+            self.lowered[: wanted.logits],
+        )
+
+
+PLANTED = "planted"
+"""Kind of the synthetic units. Their explanations are given, and their items have a true grade."""
+
+
+def judged_of(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
+    """A unit's exemplars of the main arm."""
+    return [e for e in exemplars if e.role == "score"]
+
+
+def text_of(said: Mapping[str, Explanation], key: str) -> str:
+    """The explanation under a key; empty where there is none."""
+    return said[key].text if key in said else ""
+
+
+KINDS = ("random_dictionary", "random_subject")

@@ -17,3 +17,6 @@ class DictionaryError(SaeError):
 
 class CorpusError(SaeError):
     """The corpus cannot be read or holds too little text."""
+
+
+NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"

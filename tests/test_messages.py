@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from autointerp.calls.answers import storable
 from autointerp.calls.caller import Caller
-from autointerp.choices import fold, of_first_token, unfold
-from autointerp.judges.base import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.ledger import Ledger, runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
+from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage, fold, of_first_token, unfold
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge as JudgeSettings

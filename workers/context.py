@@ -22,17 +22,15 @@ from autointerp.harvest import shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Opened
 from autointerp.judges.base import Judge
-from autointerp.judges.batch_api import open_batches
 from autointerp.judges.limits import redis_limiter
 from autointerp.judges.limits.limiter import Limiter
 from autointerp.judges.limits.redis_limiter import SharedLimiter
-from autointerp.judges.registry import open_judge
+from autointerp.judges.registry import open_batches, open_judge
 from autointerp.ledger import Ledger, budgets, calls, judgements, runs, workers
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages
-from autointerp.pipeline.stages import Run
-from autointerp.questions import handlers
 from autointerp.records import Explanation
+from autointerp.run import Run
 from autointerp.settings import Settings
 from autointerp.spec import rubric, spec
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -113,7 +111,7 @@ class Context:
 
     def caller(self, run: Run, stage: str, worker: str) -> Caller:
         """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
-        given, limits = handlers.judge_of(run.spec, stage), self.limits(run)
+        given, limits = spec.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
             judge = self._judge(given, run)
@@ -132,7 +130,7 @@ class Context:
 
     def batcher(self, run: Run, stage: str) -> Batcher:
         """Whoever asks the judge of a stage for a run in batches."""
-        given, limits = handlers.judge_of(run.spec, stage), self.limits(run)
+        given, limits = spec.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Batcher:
             provider = open_batches(given)

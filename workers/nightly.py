@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from autointerp.errors import AutointerpError, UsageError
+from autointerp.errors import UsageError
 from autointerp.ledger import nights
 from autointerp.nightly import config as config_
 from autointerp.nightly import night, night_summary
@@ -40,7 +40,7 @@ def tick(context: Context) -> None:
             for line in night_summary.describe(summary) if summary else ():
                 log.info("night", date=date, said=line)
     except Exception as error:
-        expected = isinstance(error, AutointerpError) or type(error).__module__ == "sae.errors"
+        expected = isinstance(error, EXPECTED)
         log.error("night failed", error=" ".join(str(error).split()), exc_info=None if expected else error)
     finally:
         _busy.release()

@@ -6,13 +6,17 @@ million jobs. Where the ledger or Redis does not answer, `autointerp_up` says so
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import click
 import redis
 import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
@@ -22,7 +26,7 @@ from autointerp.ledger import Ledger, runs
 from autointerp.ledger.schema import batches, budgets, calls, jobs, nights, workers
 from autointerp.ledger.schema import runs as runs_table
 from autointerp.settings import Settings
-from workers import broker
+from workers import broker, logs
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 WINDOW_S = 600.0
@@ -231,3 +235,25 @@ def _of_limiters(client: redis.Redis) -> list[Metric]:
             figures["limiter_pause_seconds"],
         ),
     ]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9464, show_default=True, help="Port to listen on; 0 takes a free one.")
+def main(host: str, port: int) -> None:
+    """Serve the metrics of the ledger and of Redis at /metrics."""
+    try:
+        settings = Settings.from_env()
+        logs.configure(settings)
+        _ = settings.broker_url
+        registry = CollectorRegistry()
+        registry.register(ServiceCollector(settings))
+        server, _thread = start_http_server(port, host, registry)
+    except (AutointerpError, OSError) as error:
+        sys.exit(f"autointerp: {error}")
+    click.echo(f"http://{host}:{server.server_port}/metrics")
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

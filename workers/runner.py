@@ -14,15 +14,16 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from autointerp.calls import batch_results
+from autointerp.calls import batch_results, batch_state
 from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
 from autointerp.harvest import shards
 from autointerp.judges.limits.limiter import Aborted
-from autointerp.ledger import batches, budgets, events, jobs, judgements, runs
+from autointerp.ledger import batches, budgets, events, jobs, judgements, leases, runs
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages as pipeline_stages
 from autointerp.questions import handlers, planned_jobs
+from autointerp.spec import spec as spec_
 from workers import logs
 from workers import stages as stages_
 from workers.context import Context
@@ -77,7 +78,7 @@ def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float,
 def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
     """Prepare other runs over the same subject and corpus first, so that one pass over a shard serves them all."""
     with context.ledger.read() as tx:
-        others = jobs.also(tx, run_id, planned_jobs.stage_job("prepare"))
+        others = leases.also(tx, run_id, planned_jobs.stage_job("prepare"))
     mine = context.spec(run_id)
     for other in others[: shards.MOST_TOGETHER - 1]:
         its = context.spec(other)
@@ -89,7 +90,7 @@ def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
 def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:
     until = time.monotonic() + seconds
     spec = context.spec(run_id)
-    one_by_one = [stage for stage in jobs.QUESTIONS if handlers.judge_of(spec, stage).transport == "calls"]
+    one_by_one = [stage for stage in jobs.QUESTIONS if spec_.judge_of(spec, stage).transport == "calls"]
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
         send(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
@@ -128,7 +129,7 @@ def tend(context: Context, batch_key: str) -> None:
 
     def tend() -> None:
         batcher = context.batcher(context.run(run_id), stage)
-        if of["state"] not in runs.LIVE and row["reason"] != batch_results.CANCELLED:
+        if of["state"] not in runs.LIVE and row["reason"] != batch_state.CANCELLED:
             batch_results.cancel(batcher, row)
         batch_results.tend(batcher, batch_key)
 
@@ -162,11 +163,11 @@ def _lease(context: Context, run_id: str, stages: Sequence[str], owner: str, mos
     """Jobs of the first stage that has any due, each with the run's row after they were planned; none of a run that is not to be
     carried."""
     with context.ledger.write() as tx:
-        found = (jobs.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
+        found = (leases.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
         leased: list[Job] = next(filter(None, found), [])
         row = runs.get(tx, run_id) if leased else None
         if row is None or not _may_begin(context, tx, row):
-            jobs.put_back(tx, run_id, [job.job_key for job in leased], owner)
+            leases.put_back(tx, run_id, [job.job_key for job in leased], owner)
             return []
         return [(job, row) for job in leased]
 
@@ -194,15 +195,15 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
             return True
         except Postponed as pause:
             with context.ledger.write() as tx:
-                jobs.postpone(tx, run_id, job, owner=owner, seconds=pause.seconds, error=str(pause))
+                leases.postpone(tx, run_id, job, owner=owner, seconds=pause.seconds, error=str(pause))
             return True
         except (Aborted, stages_.Interrupted, budgets.NotRunning):
             with context.ledger.write() as tx:
-                jobs.put_back(tx, run_id, [job.job_key], owner)
+                leases.put_back(tx, run_id, [job.job_key], owner)
             return False
         except (BudgetExceeded, ProviderStopped) as error:
             with context.ledger.write() as tx:
-                jobs.put_back(tx, run_id, [job.job_key], owner)
+                leases.put_back(tx, run_id, [job.job_key], owner)
             _stop(context, run_id, job.stage, owner, error)
             return False
         except LedgerFailed:
@@ -210,7 +211,7 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
         except Exception as error:
             if isinstance(error, UsageError) and job.stage in jobs.QUESTIONS:  # such as a judge without its key
                 with context.ledger.write() as tx:
-                    jobs.put_back(tx, run_id, [job.job_key], owner)
+                    leases.put_back(tx, run_id, [job.job_key], owner)
                 _stop(context, run_id, job.stage, owner, error)
                 return False
             return _fault(context, run_id, job, owner, error)
@@ -241,7 +242,7 @@ def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception
             runs.set_state(tx, run_id, "failed", said)
             events.add(tx, run_id, f"failed: {said}", level="error", worker=owner)
         else:
-            jobs.fault(tx, run_id, job, owner=owner, error=f"{type(error).__name__}: {said}", seconds=FAULT_WAIT_S)
+            leases.fault(tx, run_id, job, owner=owner, error=f"{type(error).__name__}: {said}", seconds=FAULT_WAIT_S)
     return not final
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.harvest import shards
-from autointerp.harvest.inputs import quiet
-from autointerp.harvest.shards import HarvestPlanFile, Interrupted
+from autointerp.harvest import plan, shards
+from autointerp.harvest.plan import HarvestPlanFile
+from autointerp.harvest.shards import Interrupted
 from autointerp.judges import registry
-from autointerp.ledger import events, jobs, runs
+from autointerp.ledger import events, jobs, leases, runs
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline import stages
+from autointerp.pipeline import finish, stages
+from autointerp.progress import quiet
 from autointerp.questions import planned_jobs, subject_tasks
 from autointerp.report.index import write as write_index
 from sae.errors import SaeError
@@ -38,7 +39,7 @@ def do(context: Context, run_id: str, job: Job) -> None:
 
 def is_final(error: Exception) -> bool:
     """Whether trying again cannot help: the spec or an input is wrong."""
-    return isinstance(error, UsageError) or type(error).__module__ == "sae.errors"
+    return isinstance(error, (UsageError, SaeError))
 
 
 def _prepare(context: Context, run_id: str, job: Job) -> None:
@@ -64,7 +65,7 @@ def _prepare(context: Context, run_id: str, job: Job) -> None:
 
 def _harvest(context: Context, run_id: str, job: Job) -> None:
     """Read one shard, and with it the same shard for every other run whose dictionary reads the same subject and corpus."""
-    made = shards.read_plan(context.artifacts, _harvest_key(context, run_id))
+    made = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
     inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
     owner = context.worker_id
     along: list[tuple[str, Job, shards.Part]] = []
@@ -76,7 +77,7 @@ def _harvest(context: Context, run_id: str, job: Job) -> None:
     except BaseException:
         with context.ledger.write() as tx:
             for other, its, _ in along:
-                jobs.put_back(tx, other, [its.job_key], owner)
+                leases.put_back(tx, other, [its.job_key], owner)
         raise
     for other, its in [(run_id, job), *((other, its) for other, its, _ in along)]:
         with context.ledger.write() as tx:
@@ -90,24 +91,24 @@ def _along(
 ) -> Iterator[tuple[str, Job, shards.Part]]:
     """Jobs of other runs that the same pass can serve, leased one by one; one whose inputs cannot be used is left to itself."""
     with context.ledger.read() as tx:
-        others = jobs.also(tx, run_id, job)
+        others = leases.also(tx, run_id, job)
     for other in others[: shards.MOST_TOGETHER - 1]:
         try:
-            its_plan = shards.read_plan(context.artifacts, _harvest_key(context, other))
+            its_plan = plan.read_plan(context.artifacts, _harvest_key(context, other))
             if its_plan.pass_key != made.pass_key:
                 continue
             part = shards.Part(context.opened.inputs(context.spec(other), precision=its_plan.precision), its_plan)
         except (AutointerpError, SaeError):
             continue
         with context.ledger.write() as tx:
-            its = jobs.lease_at(tx, other, job, owner=owner)
+            its = leases.lease_at(tx, other, job, owner=owner)
         if its is not None:
             yield other, its, part
 
 
 def _merge(context: Context, run_id: str, job: Job) -> None:
     """Make exemplars of all shards, and plan the explanations."""
-    made = shards.read_plan(context.artifacts, _harvest_key(context, run_id))
+    made = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
     if not shards.is_complete(context.spec(run_id), context.artifacts, made):
         inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
         shards.merge_harvest(inputs, context.artifacts, made, quiet)
@@ -144,11 +145,11 @@ def _finish(context: Context, run_id: str, job: Job) -> None:
     run = context.run(run_id)
     facts = registry.facts_of(run.spec)
     command = f"autointerp submit {run.spec.name}.toml"
-    summary = stages.write_results(context.ledger, run, judge_facts=facts, command=command)
+    summary = finish.write_results(context.ledger, run, judge_facts=facts, command=command)
     write_index(context.settings.results)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
-        stages.conclude(tx, run_id, summary)
+        finish.conclude(tx, run_id, summary)
 
 
 def _harvest_key(context: Context, run_id: str) -> str:

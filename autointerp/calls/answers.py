@@ -5,16 +5,16 @@ An address is a hash of everything that decides the answer, so that whatever was
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from autointerp.choices import fold
-from autointerp.judges.base import Judge, Prompt, Reply, Usage
+from autointerp.hashing import content_hash
+from autointerp.judges.base import Judge
 from autointerp.ledger import Ledger, calls
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import Prompt, Reply, Usage, fold
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Outcome
-from autointerp.spec.spec import content_hash
 
 T = TypeVar("T")
 
@@ -78,3 +78,27 @@ def storable(reply: Reply) -> Reply:
     reply = fold(reply)
     text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return replace(reply, text=text)
+
+
+TRIES = 3
+"""How often an explainer is asked for a usable explanation; each later try says why the one before was refused."""
+
+
+def usable(
+    ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]], first: Prompt, parse: Callable[[str], str]
+) -> Answer[str]:
+    """The answer to a question that is asked again, with what was wrong before, while the reply cannot be used."""
+    refusals: list[str] = []
+    answer: Answer[str]
+    for attempt in range(TRIES):
+        answer = ask(ask_again(first, refusals), parse, attempt)
+        if answer.outcome is not Outcome.PARSE_FAILURE:
+            break
+        refusals.append(answer.reason)
+    return answer
+
+
+def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
+    """The same question after unusable answers, saying what was wrong with each."""
+    said = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
+    return replace(prompt, user=prompt.user + said)

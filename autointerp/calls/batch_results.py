@@ -13,38 +13,33 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.calls.answers import Answer, call_key, read, storable
+from autointerp.calls.batch_state import (
+    _KEY,
+    CANCELLED,
+    POLL_FROM_S,
+    POLL_TO_S,
+    RETRY_S,
+    StillOpen,
+    _close_unanswered,
+    dissolve,
+    item_id,
+    submitted,
+)
 from autointerp.calls.caller import SAME_ERROR_LIMIT, Conclude
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait, Prompt, Reply, Usage
+from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait
 from autointerp.judges.batch_api import Undecided
 from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
+from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
 
 if TYPE_CHECKING:
     from autointerp.calls.batches import Batcher
 
 T = TypeVar("T")
-POLL_FROM_S, POLL_TO_S = 5.0, 300.0
-"""A batch is asked after at intervals of a tenth of its age, within these bounds."""
-RETRY_S = 30.0
-CANCELLED = "cancelled with its run"
-_KEY, _JOB = 16, 40
-
-
-class StillOpen(Exception):
-    """Only the provider has the answer to `prompt`, whose key is `key`."""
-
-    def __init__(self, prompt: Prompt, key: str) -> None:
-        super().__init__(key)
-        self.prompt, self.key = prompt, key
-
-
-def item_id(batch_key: str, job_key: str) -> str:
-    """The custom id of a job's question: a start of the batch's key, which proves whose it is, and one of the job's."""
-    return f"{batch_key[:_KEY]}-{job_key[:_JOB]}"
 
 
 def tend(batcher: Batcher, batch_key: str) -> None:
@@ -74,28 +69,6 @@ def cancel(batcher: Batcher, row: RowMapping) -> None:
         batcher.provider.cancel(row["provider_id"])
         with batcher.ledger.write() as tx:
             batches.update(tx, row["batch_key"], poll_in_s=0.0, reason=CANCELLED)
-
-
-def submitted(ledger: Ledger, batch_key: str, run_id: str, provider_id: str, said: str) -> None:
-    """Note a provider's id of a batch, before anything is asked about it."""
-    with ledger.write() as tx:
-        batches.update(
-            tx, batch_key, state=batches.SUBMITTED, provider_id=provider_id, reason="", poll_in_s=POLL_FROM_S
-        )
-        events.add(tx, run_id, f"{said}: {provider_id}")
-
-
-def dissolve(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, tried: bool = True) -> None:
-    """Give up a batch of which nothing was answered or billed; its items fall due again. Raises `ProviderStopped` for `MustStop`."""
-    wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
-    with ledger.write() as tx:
-        _close_unanswered(
-            tx, batch_key, run_id, str(error), tried=tried and not isinstance(error, MustWait), wait_s=wait
-        )
-        batches.update(tx, batch_key, state=batches.DISSOLVED, reason=str(error))
-        events.add(tx, run_id, f"batch given up: {error}", level="warning")
-    if isinstance(error, MustStop):
-        raise ProviderStopped(str(error))
 
 
 def _find(batcher: Batcher, row: RowMapping) -> None:
@@ -234,27 +207,3 @@ def _end(
         duration_s=0.0,
         month=item["month"],
     )
-
-
-def _close_unanswered(
-    tx: Connection, batch_key: str, run_id: str, reason: str, *, tried: bool, wait_s: float = 0.0
-) -> int:
-    """Let the items that have no answer, and are not billed, fall due again. Returns how many."""
-    left = batches.open_items(tx, batch_key)
-    for item in left:
-        calls.end(
-            tx,
-            item["call_id"],
-            run_id=run_id,
-            state=calls.ERROR,
-            reason=reason,
-            reply=None,
-            usage=Usage(),
-            cost_usd=0.0,
-            reserved_usd=item["reserved_usd"],
-            duration_s=0.0,
-            month=item["month"],
-        )
-    keys = [item["job_key"] for item in left]
-    batches.give_back(tx, run_id, keys, error=reason, tried=tried, wait_s=wait_s)
-    return len(left)

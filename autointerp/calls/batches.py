@@ -16,17 +16,19 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, call_key, free_answer
-from autointerp.calls.batch_results import StillOpen, dissolve, item_id, submitted
+from autointerp.calls.batch_state import StillOpen, dissolve, item_id, submitted
 from autointerp.calls.caller import Conclude, budget_error, input_bound, price_within
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, Prompt
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
-from autointerp.ledger import Ledger, batches, budgets, calls, jobs
+from autointerp.ledger import Ledger, batches, budgets, calls, leases
 from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline.stages import Run
+from autointerp.messages import Prompt
 from autointerp.questions import handlers
 from autointerp.records import Explanation, Outcome
+from autointerp.run import Run
+from autointerp.spec import spec
 
 T = TypeVar("T")
 MOST_ITEMS = 10_000
@@ -62,7 +64,7 @@ class Batcher:
         """Raises `UsageError` for a budget that cannot be kept."""
         self.ledger, self.run, self.run_id, self.stage = ledger, run, run.run_id, stage
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
-        self.price = price_within(handlers.judge_of(run.spec, stage), limits)
+        self.price = price_within(spec.judge_of(run.spec, stage), limits)
         self._explanations = explanations
 
     def send(self) -> bool:
@@ -71,13 +73,13 @@ class Batcher:
         Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; what was not handed in is due again then.
         """
         with self.ledger.write() as tx:
-            leased = jobs.lease(tx, self.run_id, self.stage, most=MOST_ITEMS, owner=self.owner)
+            leased = leases.lease(tx, self.run_id, self.stage, most=MOST_ITEMS, owner=self.owner)
         try:
             questions = [question for job in leased if (question := self._question(job)) is not None]
             handed_in = sum([self._hand_in(part) for part in self._parts(questions)])
         finally:
             with self.ledger.write() as tx:
-                jobs.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
+                leases.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
         return handed_in > 0 or len(questions) < len(leased)
 
     def walk(self, job: Job, ask: handlers.Ask) -> None:
@@ -202,7 +204,9 @@ class Batcher:
             if calls.begin(tx, opening, question.prompt) is not None:
                 begun.append(question)
             else:
-                jobs.postpone(tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error="asked elsewhere")
+                leases.postpone(
+                    tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error="asked elsewhere"
+                )
         if begun:
             budgets.reserve(tx, self.run_id, sum(question.bound_usd for question in begun), self.limits, month)
             keys = [question.job.job_key for question in begun]
@@ -212,7 +216,7 @@ class Batcher:
     def _let_wait(self, questions: Sequence[Question], why: str) -> None:
         with self.ledger.write() as tx:
             for question in questions:
-                jobs.postpone(tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error=why)
+                leases.postpone(tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error=why)
 
 
 def _item(batch_key: str, question: Question) -> BatchItem:

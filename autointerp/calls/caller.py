@@ -17,15 +17,18 @@ from sqlalchemy import Connection
 from autointerp.calls.answers import Answer, call_key, free_answer, read, storable
 from autointerp.errors import AutointerpError, BudgetExceeded, Collided, ProviderStopped, UsageError
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.limits.limiter import Aborted, Admission, Held, Limiter, LocalLimiter, Settled
 from autointerp.judges.retry import attempt
 from autointerp.ledger import Ledger, budgets, calls
 from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
+from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
+from autointerp.settings import Settings
 from autointerp.spec import sections
+from autointerp.spec.spec import Spec
 
 T = TypeVar("T")
 Conclude = Callable[[Connection, Answer[T]], None]
@@ -318,3 +321,8 @@ def input_bound(prompt: Prompt) -> int:
     """An upper bound of a prompt's tokens: no tokenizer makes more tokens than there are bytes."""
     schema = json.dumps(dict(prompt.schema))
     return sum(len(text.encode("utf-8", "replace")) for text in (prompt.system, prompt.user, schema)) + OVERHEAD_TOKENS
+
+
+def run_limits(spec: Spec) -> Limits:
+    """What a run may spend: its own budget, and that of the calendar month."""
+    return Limits(spec.budget.usd, Settings.from_env().month_usd)

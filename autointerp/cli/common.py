@@ -1,4 +1,4 @@
-"""What all commands share: options, errors in one line, and completion. Imports nothing heavy."""
+"""What the commands share: options, one-line errors, and the completion of run ids."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import ParamSpec
 
 import click
 from click.shell_completion import CompletionItem
 
-from autointerp.errors import AutointerpError
-
-if TYPE_CHECKING:
-    from autointerp.ledger import Ledger
+from autointerp.cli.ledger_location import existing_ledger, open_ledger
+from autointerp.errors import EXPECTED, AutointerpError, exit_code_of
+from autointerp.ledger import Ledger
+from autointerp.monitoring.run_list import run_ids
 
 P = ParamSpec("P")
 RESULTS = click.option(
@@ -30,12 +30,13 @@ RESULTS = click.option(
     help="Folder for runs, their ledger and their artifacts.",
 )
 SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then print what judging will cost. Calls no judge.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
-KEPT = "stopped; everything done so far is kept: run the same command to go on"
+INTERRUPTED = "stopped; everything done so far is kept: run the same command to continue"
 
 
-def one_line_errors(interrupted: str = KEPT) -> Callable[[Callable[P, int | None]], Callable[P, None]]:
-    """Turn every expected error into one line on stderr and its exit code; `interrupted` is said after Ctrl-C."""
+def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int | None]], Callable[P, None]]:
+    """Turn every expected error into one line on stderr and its exit code; `interrupted` is printed after Ctrl-C."""
 
     def decorate(command: Callable[P, int | None]) -> Callable[P, None]:
         @wraps(command)
@@ -46,26 +47,14 @@ def one_line_errors(interrupted: str = KEPT) -> Callable[[Callable[P, int | None
                 complain(interrupted)
                 code = 130
                 _leave_calls_in_flight(code)
-            except Exception as error:
-                if not is_expected(error):
-                    raise
+            except EXPECTED as error:
                 complain(error)
-                code = exit_code(error)
+                code = exit_code_of(error)
             sys.exit(code)
 
         return wrapped
 
     return decorate
-
-
-def is_expected(error: Exception) -> bool:
-    """Whether an error's message is meant for users."""
-    return isinstance(error, AutointerpError) or type(error).__module__ == "sae.errors"
-
-
-def exit_code(error: Exception) -> int:
-    """The exit code of an expected error; whatever is wrong with a model, dictionary or corpus counts as a wrong argument."""
-    return error.exit_code if isinstance(error, AutointerpError) else 2
 
 
 def complain(what: object) -> None:
@@ -86,19 +75,14 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
     )
 
 
-def the_ledger(results: Path, *, make: bool = False) -> Ledger:
-    """The ledger, closed when the command ends; one that is not there is made only if told to. Raises `UsageError`."""
-    from autointerp.cli.ledger_location import existing_ledger, open_ledger
-
+def command_ledger(results: Path, *, make: bool = False) -> Ledger:
+    """The ledger, closed when the command ends. A missing one is created only with `make`. Raises `UsageError`."""
     ledger = open_ledger(results) if make else existing_ledger(results)
     click.get_current_context().call_on_close(ledger.close)
     return ledger
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
-    from autointerp.cli.ledger_location import existing_ledger
-    from autointerp.monitoring.run_list import run_ids
-
     try:
         with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
             ids = run_ids(ledger)

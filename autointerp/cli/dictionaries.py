@@ -1,16 +1,17 @@
-"""`autointerp dictionaries`: what can be had, and how a spec names it."""
+"""`autointerp dictionaries`: the published dictionaries, and how a spec names them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
 import click
 
 from autointerp.cli.common import one_line_errors
-
-if TYPE_CHECKING:
-    from autointerp.dictionaries.registry import Entry
+from autointerp.dictionaries import registry
+from autointerp.dictionaries.registry import Entry
+from autointerp.errors import UsageError
 
 _SITE = "https://www.neuronpedia.org"
 _COLUMNS = ("path", "model", "hook point", "width", "L0", "Neuronpedia", "")
@@ -23,20 +24,14 @@ _COLUMNS = ("path", "model", "hook point", "width", "L0", "Neuronpedia", "")
 def dictionaries(pattern: str | None, as_json: bool) -> None:
     """List the published dictionaries that SAELens knows, as a spec names them.
 
-    PATTERN is a part or a glob of a path, model, hook point, width or Neuronpedia id; of several words, all are looked for. Without
-    one, the collections are listed; with one that fits a single dictionary, that one is described.
+    PATTERN is a part or a glob of a path, model, hook point, width or Neuronpedia id; several words must all match. Without PATTERN
+    the collections are listed; a PATTERN that matches a single dictionary shows its details.
     """
-    import json
-    from dataclasses import asdict
-
-    from autointerp.dictionaries import registry
-    from autointerp.errors import UsageError
-
     every = registry.load()
     found = registry.matching(every, pattern) if pattern else every
     if not found:
         raise UsageError(
-            f"none of {len(every):,} dictionaries fits {pattern!r}: try a part of its model's or path's name"
+            f"none of {len(every):,} dictionaries matches {pattern!r}: try a part of the model's or path's name"
         )
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in found], indent=1))
@@ -55,15 +50,15 @@ def _collections(entries: Sequence[Entry]) -> Iterator[str]:
         unread = next((entry.unread for entry in members if entry.unread), None)
         rows.append((repository, model, str(len(members)), " ".join(kinds), f"not read: {unread}" if unread else ""))
     yield from _table(rows)
-    yield f"{len(entries):,} dictionaries: `autointerp dictionaries PATTERN` lists those that fit, '*' all"
+    yield f"{len(entries):,} dictionaries: `autointerp dictionaries PATTERN` lists those that match, '*' lists all"
 
 
 def _listed(entries: Sequence[Entry]) -> Iterator[str]:
     rows = [_COLUMNS]
     for entry in entries:
         l0 = "" if entry.l0 is None else f"{entry.l0:g}"
-        said = (entry.path, entry.model, entry.hook_point or "", entry.width or "", l0, entry.neuronpedia or "")
-        rows.append((*said, f"not read: {entry.unread}" if entry.unread else ""))
+        cells = (entry.path, entry.model, entry.hook_point or "", entry.width or "", l0, entry.neuronpedia or "")
+        rows.append((*cells, f"not read: {entry.unread}" if entry.unread else ""))
     yield from _table(rows)
 
 
@@ -74,13 +69,11 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _described(entry: Entry) -> Iterator[str]:
-    import json
-
     yield entry.path
     for name, value in (
         ("model", entry.model),
-        ("hook point", entry.hook_point or "said in its files"),
-        ("width", entry.width or "said in its files"),
+        ("hook point", entry.hook_point or "stated in its files"),
+        ("width", entry.width or "stated in its files"),
         ("L0", None if entry.l0 is None else f"{entry.l0:g}"),
         ("Neuronpedia", f"{_SITE}/{entry.neuronpedia}" if entry.neuronpedia else None),
         ("in SAELens", "; ".join(entry.names)),

@@ -1,17 +1,16 @@
-"""`autointerp judges check`: compare a judge with a set of graded items before its word is taken."""
+"""`autointerp judges check`: measure a judge on a set of graded items before using it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
-
-if TYPE_CHECKING:
-    from autointerp.prompts.single_grade import Ask
+from autointerp.judge_check import check_plan, figures, run
+from autointerp.progress import Progress
+from autointerp.prompts.single_grade import Ask
 
 
 @click.group("judges")
@@ -21,20 +20,21 @@ def judges() -> None:
 
 @judges.command("check")
 @click.argument("model", required=False)
-@click.option("--base-url", metavar="URL", help="Where an OpenAI-compatible server listens.")
+@click.option("--base-url", metavar="URL", help="Address of an OpenAI-compatible server.")
 @click.option("--llm", is_flag=True, help="Check the small local language model of `autointerp demo --llm`.")
 @click.option(
     "--ask", type=click.Choice(["reason", "grade", "logprobs"]), default="reason", help="As `score.ask` in a spec."
 )
 @click.option("--per-call", type=click.IntRange(1, 50), default=1, help="Items in one question, as `score.per_call`.")
 @click.option(
-    "--shuffle", type=int, metavar="SEED", help="Ask all items again in another order, and count what changes."
+    "--shuffle",
+    type=int,
+    metavar="SEED",
+    help="Ask all items again in another order, and count the grades that change.",
 )
 @click.option("--items", type=click.Path(path_type=Path), help="Another graded set.  [default: the program's own]")
-@click.option(
-    "--max", "most", type=click.IntRange(min=1), help="At most so many items, the grades as evenly as may be."
-)
-@click.option("--usd", type=click.FloatRange(min=0), help="Dollars at most, a hard stop; raise it to go on.")
+@click.option("--max", "most", type=click.IntRange(min=1), help="Maximum number of items, balanced over grades.")
+@click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop; raise it to continue.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @SET
 @RESULTS
@@ -55,22 +55,19 @@ def check(
     results: Path,
     quiet: bool,
 ) -> None:
-    """Let MODEL (such as anthropic/MODEL, or embedded) grade items whose right grade is known, and say how well it does.
+    """Let MODEL (such as anthropic/MODEL, or embedded) grade items whose right grade is known, and report its agreement.
 
-    It is asked as in a run. Answers are kept under judges/ in --results: the same command goes on where it stopped, and asks nothing
-    twice. `--llm`, or a --base-url that lists its models, needs no MODEL. --set takes the keys of a spec's [judge], such as
-    judge.thinking=true.
+    The questions are those of a run. Answers are kept under judges/ in --results: the same command continues where it stopped, and
+    asks nothing twice. `--llm`, or a --base-url that lists its models, needs no MODEL. --set takes the keys of a spec's [judge], such
+    as judge.thinking=true.
     """
-    from autointerp.judge_check import check_plan, figures, run
-    from autointerp.progress import Progress
-
     with Progress(quiet=quiet) as progress, check_plan.choose(model, base_url, llm, overrides, progress) as settings:
         plan = check_plan.make_plan(
             settings, ask=ask, per_call=per_call, shuffle=shuffle, most=most, usd=usd, path=items
         )
         checked = run.carry(plan, results, progress)
     found = figures.findings(checked)
-    said = json.dumps(found, indent=1, ensure_ascii=False)
+    as_text = json.dumps(found, indent=1, ensure_ascii=False)
     path = results / run.FOLDER / f"{checked.name}.json"
-    path.write_text(said + "\n", encoding="utf-8")
-    click.echo(said if as_json else f"{figures.table(found)}\n{path}")
+    path.write_text(as_text + "\n", encoding="utf-8")
+    click.echo(as_text if as_json else f"{figures.table(found)}\n{path}")

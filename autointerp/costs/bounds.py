@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from autointerp.calls import answers
 from autointerp.calls.caller import input_bound
 from autointerp.costs import run_forecast
 from autointerp.harvest import explainer_windows, random_units
-from autointerp.judges import prices
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges import prices, token_estimates
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.prompts import explanation, grouped_grades, single_grade
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
@@ -52,9 +53,7 @@ def bounds(spec: Spec) -> list[StageBound]:
     if per_call > 1:  # repeats are grouped apart, and each may end in a group that is not full
         asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [
-        _bound(
-            "explain", spec.explained_by, explaining, explanations * tests, explanations * tests * explanation.TRIES
-        ),
+        _bound("explain", spec.explained_by, explaining, explanations * tests, explanations * tests * answers.TRIES),
         _bound("score", spec.judge, scoring, asked, asked),
     ]
     if spec.cascade is not None:
@@ -133,7 +132,7 @@ def _scoring(spec: Spec, scale: Rubric, item: ScoreMaterial) -> Prompt:
 
 def _bound(stage: str, judge: Judge, prompt: Prompt, usual: int, calls: int) -> StageBound:
     price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
-    into = run_forecast.rough_tokens(prompt.system + prompt.user) + run_forecast.FRAME_TOKENS
+    into = token_estimates.rough_tokens(prompt.system + prompt.user) + token_estimates.FRAME_TOKENS
     each = prices.cost(Usage(into, run_forecast.typical_output(prompt)), price, batch=batch)
     most = prices.most(input_bound(prompt), prompt.max_tokens, price, batch=batch)
     return StageBound(

@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from autointerp import records
 from autointerp.costs import bounds, run_forecast
-from autointerp.judges import prices
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges import prices, token_estimates
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.prompts import explanation, grouped_grades, single_grade
 from autointerp.questions import planned_jobs, rounds
 from autointerp.records import COMPARED, Arm
@@ -28,7 +29,7 @@ from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
     from autointerp.stats.stopping import Spread, Widths
 
 PER_BIN, PER_CALL = (1, 2, 3, 5, 10), (1, 5, 10)
@@ -120,7 +121,7 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
     units = list(run.units.values())
     items = [item for item in planned_jobs.score_items(spec, units, run.exemplars) if item.repeat == 0]
     mine = [unit for unit in units if unit.status == "alive" and unit.kind in COMPARED]
-    judged = [e for unit in mine for e in planned_jobs.judged_of(run.exemplars[unit.unit_id])]
+    judged = [e for unit in mine for e in records.judged_of(run.exemplars[unit.unit_id])]
     counts = Counter((e.unit_id, e.bin) for e in judged)
     return Supply(
         features=sum(unit.kind == "feature" for unit in mine),
@@ -244,7 +245,7 @@ def _cost(judge: Judge, prompts: Sequence[Prompt], calls: int) -> tuple[int, flo
     """Tokens and dollars of so many questions like these; none to a judge that is no LLM."""
     if judge.model == "embedded":
         return 0, 0.0
-    into = fmean(run_forecast.rough_tokens(p.system + p.user) + run_forecast.FRAME_TOKENS for p in prompts)
+    into = fmean(token_estimates.rough_tokens(p.system + p.user) + token_estimates.FRAME_TOKENS for p in prompts)
     out = run_forecast.typical_output(prompts[0])
     usage = Usage(round(calls * into), calls * out)
     price = prices.price_of(judge.model, judge)

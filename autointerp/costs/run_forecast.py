@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +12,27 @@ from statistics import fmean
 
 from autointerp.calls.answers import Answer, call_key, free_answer
 from autointerp.judges import prices
-from autointerp.judges.base import ExplainMaterial, GroupMaterial, Judge, JudgeError, Prompt, Usage
+from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.prompt_caching import least_tokens
 from autointerp.judges.registry import open_judge
+from autointerp.judges.token_estimates import (
+    EXPLANATION_TOKENS,
+    FRAME_TOKENS,
+    GRADE_TOKENS,
+    JUDGEMENT_TOKENS,
+    rough_tokens,
+)
 from autointerp.ledger import Ledger, calls, judgements
-from autointerp.pipeline.stages import Run
+from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
 from autointerp.questions import handlers, planned_jobs, rounds
 from autointerp.records import Explanation, Outcome
+from autointerp.run import Run
 from autointerp.scorers.registry import SCORERS
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
 SAMPLE = 24
 """Prompts of each stage whose tokens are counted; the others are taken in proportion to their length."""
-EXPLANATION_TOKENS = 28
-"""Output tokens of a typical explanation in its JSON."""
-JUDGEMENT_TOKENS = 36
-"""Output tokens of a typical reason and grade in their JSON."""
-GRADE_TOKENS = 7
-"""Output tokens of a grade alone in its JSON."""
-FRAME_TOKENS = 12
-"""Tokens that a chat template adds around a prompt."""
 STAND_IN = "mentions of a particular place, person or thing, and words that commonly stand beside them in the text"
 """Stands for explanations that are not made yet."""
 
@@ -118,22 +117,6 @@ def _later(spec: Spec) -> Iterator[str]:
         yield f"then {judge} grades about {share:.0%} of the judged items again, which is not counted here"
     if later := [name for name in spec.score.also if len(SCORERS[name].steps) > 1]:
         yield f"then the later steps of {', '.join(later)}, which are not counted here"
-
-
-def rough_tokens(text: str) -> int:
-    """Tokens of `text` by rule of thumb: about one a short word, more for long words, digits, symbols and other scripts.
-
-    Between large vocabularies, which make up to a tenth fewer of our prompts, and small ones, which make up to a tenth more.
-    """
-    count = 0
-    for piece in re.findall(r"[A-Za-z]+|\d+|\s+|[^\sA-Za-z\d]", text):
-        if piece.isspace():
-            count += len(piece) > 1
-        elif piece[0].isascii() and piece.isalpha():
-            count += 1 + len(piece) // 7
-        else:
-            count += 1 + (len(piece) - 1) // 3
-    return count
 
 
 class _Unanswered(Exception):

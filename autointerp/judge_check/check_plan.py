@@ -18,12 +18,12 @@ from autointerp.errors import UsageError
 from autointerp.judge_check import graded_set
 from autointerp.judge_check.graded_set import GradedSet, Item
 from autointerp.judges import local_server
-from autointerp.judges.base import Prompt
 from autointerp.ledger.budgets import Limits
+from autointerp.messages import Prompt
 from autointerp.progress import Progress
 from autointerp.prompts import grouped_grades, single_grade
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Ask, Grade
-from autointerp.prompts.untrusted_text import ReplyUnusable
 from autointerp.spec import rubric, toml_files
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge as JudgeSettings

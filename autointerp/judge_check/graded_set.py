@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from autointerp.errors import UsageError
-from autointerp.judges.base import MarkedText, ScoreMaterial
+from autointerp.hashing import content_hash
+from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.spec.rubric import FOLDER, Part, Rubric, first_error, window
-from autointerp.spec.spec import content_hash
 
 SHIPPED = FOLDER / "graded" / "specificity.toml"
 INJECTION = "injection"

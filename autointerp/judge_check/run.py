@@ -17,22 +17,22 @@ from typing import Any
 
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
-from autointerp.costs import run_forecast
+from autointerp.files import locked
+from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, questions
-from autointerp.judges import prices
-from autointerp.judges.base import Judge, JudgeError, Prompt, Usage
+from autointerp.judges import prices, token_estimates
+from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
 from autointerp.ledger import Ledger, calls, runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline.local import locked
+from autointerp.messages import Prompt, Usage
 from autointerp.progress import Progress
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
-from autointerp.prompts.untrusted_text import ReplyUnusable
 from autointerp.records import Outcome
 from autointerp.settings import Settings
-from autointerp.spec.spec import content_hash
 
 FOLDER = "judges"
 """Where checks lie in a results folder."""
@@ -119,7 +119,7 @@ def forecast(plan: Plan, judge: Judge, asked: Sequence[Question], left: Sequence
     if not left:
         return f"{what}: all {len(asked)} questions to {judge.name} are answered already"
     tokens = _input_tokens(judge, [question.prompt for question in left])
-    output = run_forecast.JUDGEMENT_TOKENS if plan.ask == "reason" else run_forecast.JUDGEMENT_TOKENS // 4
+    output = token_estimates.JUDGEMENT_TOKENS if plan.ask == "reason" else token_estimates.JUDGEMENT_TOKENS // 4
     output *= sum(len(question.items) for question in left)
     cost = prices.cost(Usage(tokens, output), prices.price_of(plan.settings.model, plan.settings))
     said = (
@@ -197,7 +197,8 @@ def _given(answer: Answers, number: int) -> Given:
 def _input_tokens(judge: Judge, prompts: Sequence[Prompt]) -> int:
     """Input tokens of all prompts by rule of thumb, scaled by what the provider counts of a few, where it counts."""
     rough = [
-        run_forecast.rough_tokens(f"{p.system}\n{p.user}\n{json.dumps(dict(p.schema))}") + run_forecast.FRAME_TOKENS
+        token_estimates.rough_tokens(f"{p.system}\n{p.user}\n{json.dumps(dict(p.schema))}")
+        + token_estimates.FRAME_TOKENS
         for p in prompts
     ]
     try:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, http
-from autointerp.judges.base import ItemFailed, JudgeError, MustStop, Prompt, Reply, Usage
+from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.rate_headers import rate_limits
+from autointerp.messages import Prompt, Reply, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "anthropic"

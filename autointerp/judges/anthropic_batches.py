@@ -13,7 +13,7 @@ from typing import Any
 
 from autointerp.judges import error_codes, http
 from autointerp.judges.anthropic import PROVIDER, exchange, failure_of, open_client, read_message, request_of
-from autointerp.judges.base import JudgeError, MayRetry, Reply, Usage
+from autointerp.judges.base import JudgeError, MayRetry
 from autointerp.judges.batch_api import (
     CLOCKS_S,
     SUBMIT_S,
@@ -28,6 +28,7 @@ from autointerp.judges.batch_api import (
     unbilled,
     undecided_until,
 )
+from autointerp.messages import Reply, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
 _PAGE = 1000

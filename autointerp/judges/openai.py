@@ -14,12 +14,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from autointerp import choices
+from autointerp import messages
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, http
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, Prompt, Reply, Usage
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry
 from autointerp.judges.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
+from autointerp.messages import Prompt, Reply, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai"
@@ -100,7 +101,7 @@ def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
     if settings.temperature is not None:
         request["temperature"] = settings.temperature
     if prompt.choices:
-        request |= {"include": ["message.output_text.logprobs"], "top_logprobs": choices.TOP}
+        request |= {"include": ["message.output_text.logprobs"], "top_logprobs": messages.TOP}
     if _BREAKPOINTS.match(request["model"]):
         request |= {"prompt_cache_options": {"mode": "explicit"}, "prompt_cache_key": _cache_key(prompt)}
     return request
@@ -164,7 +165,7 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     refusals = [str(part.get("refusal", "")) for part in parts if part.get("type") == "refusal"]
     status, details = body.get("status"), body.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, Mapping) else None
-    probabilities = next((choices.of_first_token(part["logprobs"]) for part in parts if part.get("logprobs")), None)
+    probabilities = next((messages.of_first_token(part["logprobs"]) for part in parts if part.get("logprobs")), None)
     stop: Literal["complete", "truncated", "refusal"]
     if refusals or reason == "content_filter":
         stop, text = "refusal", "".join(refusals) or text

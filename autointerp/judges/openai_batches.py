@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from autointerp.judges import error_codes, http
-from autointerp.judges.base import JudgeError, MayRetry, MustStop, MustWait, Reply
+from autointerp.judges.base import JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.batch_api import (
     CLOCKS_S,
     SUBMIT_S,
@@ -29,6 +29,7 @@ from autointerp.judges.batch_api import (
 )
 from autointerp.judges.openai import PROVIDER, open_client, read_response, request_of
 from autointerp.judges.openai_client import failure_of
+from autointerp.messages import Reply
 from autointerp.spec.sections import Judge as JudgeSettings
 
 ENDPOINT = "/v1/responses"

@@ -10,13 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from autointerp import choices
+from autointerp import messages
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, Prompt, Reply
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
 from autointerp.judges.openai import read_usage
 from autointerp.judges.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
+from autointerp.messages import Prompt, Reply
 from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai-compatible"
@@ -66,7 +67,7 @@ class CompatibleJudge:
             "temperature": self._temperature,
         }
         if prompt.choices:
-            request |= {"max_tokens": 1, "logprobs": True, "top_logprobs": choices.TOP}
+            request |= {"max_tokens": 1, "logprobs": True, "top_logprobs": messages.TOP}
         else:
             form = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
             response_format = {"type": "json_schema", "json_schema": form}
@@ -103,7 +104,7 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
     text, refusal = str(message.get("content") or ""), message.get("refusal")
     logprobs = choice.get("logprobs")
-    probabilities = choices.of_first_token(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
+    probabilities = messages.of_first_token(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
     stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
     if stop is None:
         said = error_codes.tidy(str(choice.get("finish_reason")))

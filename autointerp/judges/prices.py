@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from autointerp.judges.base import Usage
+from autointerp.messages import Usage
 
 if TYPE_CHECKING:
     from autointerp.spec.sections import Judge as JudgeSettings

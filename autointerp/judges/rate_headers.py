@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from autointerp.judges.limits.admission_window import RateLimits
+from autointerp.messages import RateLimits
 
 LONGEST_SENSIBLE_S = 7 * 24 * 3600.0
 """A longer wait than a week is a broken clock or header, and is ignored."""

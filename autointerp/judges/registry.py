@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import UsageError
+from autointerp.judges.base import Judge
+from autointerp.judges.batch_api import SUBMIT_S, BatchProvider
+from autointerp.spec import rubric
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
     from autointerp.judges.base import Judge
@@ -80,3 +85,63 @@ def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
     raise UsageError(
         f"judge.model = {settings.model}: use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
     )
+
+
+PROVIDERS = ("anthropic", "openai")
+"""Providers that have a batch API."""
+
+
+def open_batches(settings: JudgeSettings, *, settle_s: float = SUBMIT_S) -> BatchProvider | None:
+    """The batch API of the judge's provider, or None where it has none. Raises `UsageError` like `open_judge`.
+
+    `settle_s`: how long after it began a submission may still arrive.
+    """
+    provider = provider_of(settings.model)
+    if provider == "anthropic":
+        from autointerp.judges.anthropic_batches import AnthropicBatches
+
+        return AnthropicBatches(settings, settle_s)
+    if provider == "openai":
+        from autointerp.judges.openai_batches import OpenAIBatches
+
+        return OpenAIBatches(settings, settle_s)
+    return None
+
+
+def check_transport(settings: JudgeSettings) -> None:
+    """Raises `UsageError` where the judge is to be asked in batches and its provider takes none."""
+    if settings.transport == "batch" and provider_of(settings.model) not in PROVIDERS:
+        raise UsageError(
+            f'judge.transport = "batch", but {settings.model} has no batch API: set judge.transport = "calls", or name'
+            " an anthropic/ or openai/ model"
+        )
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who answers: replaceable, so that tests may bring a judge that knows the truth."""
+
+    explainer: Judge
+    judge: Judge
+    second: Judge | None = None
+
+    @classmethod
+    def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
+        judge = open_judge(spec.judge, rubric_)
+        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_)
+        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric_) if spec.cascade else None)
+
+    def close(self) -> None:
+        """Release their connections."""
+        for judge in (self.judge, self.explainer, self.second):
+            if judge is not None:
+                judge.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary says of them."""
+        return {
+            "judge": self.judge.name,
+            "judge_is_llm": self.judge.is_llm,
+            "explainer": self.explainer.name,
+            "explainer_is_llm": self.explainer.is_llm,
+        }

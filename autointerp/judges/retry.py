@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import tenacity
 
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait, Reply
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait
+from autointerp.messages import Reply
 
 ATTEMPTS = 4
 LONGEST_WAIT_S = 30.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 from autointerp.errors import UsageError
+from autointerp.hashing import content_hash
 from autointerp.ledger.labels import Key, Sampled
 from autointerp.records import Arm
-from autointerp.spec.spec import content_hash
 
 LEAST = 2
 """Items that every stratum has, where it has so many: without two there is no variance within it."""

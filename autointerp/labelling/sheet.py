@@ -16,14 +16,14 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from autointerp.errors import UsageError
+from autointerp.hashing import content_hash
 from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
 from autointerp.ledger import Ledger, judgements, labels, runs
 from autointerp.ledger.labels import Label, Sampled
-from autointerp.monitoring.run_status import no_such_run
+from autointerp.ledger.runs import no_such_run
 from autointerp.records import COMPARED
 from autointerp.report.escape import visible
-from autointerp.spec.spec import content_hash
 
 ITEMS = 100
 KINDS = (*COMPARED, "planted")

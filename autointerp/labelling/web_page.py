@@ -32,10 +32,10 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from autointerp.errors import LedgerFailed, UsageError
+from autointerp.hashing import content_hash
 from autointerp.labelling.sheet import Sheet
 from autointerp.report import page
 from autointerp.report.escape import island
-from autointerp.spec.spec import content_hash
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")

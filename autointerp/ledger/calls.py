@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, RowMapping
 
-from autointerp.judges.base import Prompt, Reply, Usage
 from autointerp.ledger import budgets
 from autointerp.ledger.database import Ledger, insert_new, insert_or_nothing
 from autointerp.ledger.schema import calls, jobs, texts, workers
+from autointerp.messages import Prompt, Reply, Usage
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
 

@@ -9,6 +9,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
+from autointerp.errors import UsageError
 from autointerp.ledger import budgets
 from autointerp.ledger.database import insert_new, now, one_at_a_time
 from autointerp.ledger.schema import runs
@@ -128,3 +129,8 @@ def _stages(connection: Connection, run_id: str) -> dict[str, float]:
 def _set_stages(connection: Connection, run_id: str, stages: dict[str, float], seconds: float) -> None:
     values = {"stage_s": json.dumps(stages), "wall_s": runs.c.wall_s + seconds, "updated_at": time.time()}
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+
+
+def no_such_run(run_id: str) -> UsageError:
+    """The error about an id that nothing in the ledger has."""
+    return UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs there are")

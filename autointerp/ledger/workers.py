@@ -13,7 +13,7 @@ import time
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from autointerp.ledger import calls, jobs
+from autointerp.ledger import calls, leases
 from autointerp.ledger.database import insert_new
 from autointerp.ledger.schema import workers
 
@@ -54,4 +54,4 @@ def bury(connection: Connection, worker_id: str) -> tuple[int, int]:
     """Free what a worker held, at its death or its own end. Returns the leases freed and the calls lost in flight."""
     connection.execute(sa.update(workers).where(workers.c.worker_id == worker_id).values(state=GONE))
     lost = calls.write_off_of(connection, worker_id)
-    return jobs.release_of(connection, worker_id, lost), len(lost)
+    return leases.release_of(connection, worker_id, lost), len(lost)

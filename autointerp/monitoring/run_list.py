@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from autointerp.ledger import Ledger, events, jobs, runs, workers
-from autointerp.monitoring.run_status import ago, moment, no_such_run, progress
+from autointerp.ledger.runs import no_such_run
+from autointerp.monitoring.run_status import ago, moment, progress
 
 RECENT = 10
 """Runs that are shown beside those that go on."""

@@ -13,8 +13,9 @@ from autointerp.errors import UsageError
 from autointerp.judges import prices
 from autointerp.ledger import Ledger, budgets, jobs, run_progress, runs
 from autointerp.ledger.calls import ERROR, LOST, OPEN
+from autointerp.ledger.jobs import STAGES
 from autointerp.ledger.run_progress import Standing
-from autointerp.pipeline.stages import STAGES
+from autointerp.ledger.runs import no_such_run
 from autointerp.settings import Settings
 from autointerp.spec.spec import Spec, from_toml
 
@@ -31,11 +32,6 @@ def look(ledger: Ledger, run_id: str) -> Standing:
     if found is None:
         raise no_such_run(run_id)
     return found
-
-
-def no_such_run(run_id: str) -> UsageError:
-    """The error about an id that nothing in the ledger has."""
-    return UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs there are")
 
 
 def facts(found: Standing, results: Path, measured: Mapping[str, float] | None = None) -> dict[str, Any]:

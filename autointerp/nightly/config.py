@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from autointerp.errors import UsageError
 from autointerp.judges.registry import provider_of
-from autointerp.nightly.sources import Candidate
+from autointerp.nightly.sources import Candidate, Source
 from autointerp.spec import sections
 from autointerp.spec import spec as spec_
 from autointerp.spec.sections import Section
@@ -36,24 +36,6 @@ class Night(Section):
     """Where regressions are posted as JSON."""
     anchors: int = Field(50, ge=0, le=1000)
     """Questions that are asked again every night, to tell a judge that drifts from a dictionary that does. 0: none."""
-
-
-class Source(Section):
-    """Where dictionaries appear: exactly one of the three."""
-
-    folder: str | None = Field(None, min_length=1)
-    """A glob of dictionaries' folders or files, such as `checkpoints/*`."""
-    hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
-    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
-    registry: str | None = Field(None, min_length=1)
-    """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Source:
-        given = [name for name in ("folder", "hub", "registry") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of folder, hub and registry, not {' and '.join(given) or 'none'}")
-        return self
 
 
 class Nightly(Section):

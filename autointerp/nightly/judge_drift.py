@@ -20,18 +20,20 @@ from sqlalchemy import Connection
 from autointerp.calls.answers import Answer
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import AutointerpError
-from autointerp.judges.base import Judge, MarkedText, ScoreMaterial
+from autointerp.hashing import content_hash
+from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
 from autointerp.ledger import Ledger, calls, judgements, nights, runs
 from autointerp.ledger.budgets import Limits, NotRunning
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.nights import Anchor
+from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.records import Outcome
 from autointerp.spec import rubric as rubric_
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.spec.spec import Spec
 from autointerp.stats import trend
 from autointerp.stats.trend import Change
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from autointerp.calls.caller import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
+from autointerp.files import locked
 from autointerp.judges.base import JudgeError
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, WAITING, Version
@@ -25,7 +26,6 @@ from autointerp.nightly.config import Nightly
 from autointerp.nightly.night_summary import LOCK, conclude
 from autointerp.nightly.runners import Carrier
 from autointerp.nightly.sources import discover
-from autointerp.pipeline.local import locked
 from autointerp.spec.spec import Spec
 from sae.errors import DictionaryError, SaeError
 

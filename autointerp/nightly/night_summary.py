@@ -11,15 +11,16 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection
 
+from autointerp.calls.caller import run_limits
 from autointerp.errors import UsageError
+from autointerp.files import locked, write_atomically
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, Version
 from autointerp.nightly import judge_drift, versions, webhook
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.judge_drift import Drift
-from autointerp.pipeline.local import locked, run_limits
 from autointerp.report import index
-from autointerp.report.reader import read_summary, write_atomically
+from autointerp.report.reader import read_summary
 from autointerp.spec import spec as spec_
 from autointerp.stats import trend
 

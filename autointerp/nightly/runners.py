@@ -7,14 +7,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
+from autointerp.calls import caller
 from autointerp.calls.caller import price_within
 from autointerp.costs import run_forecast
-from autointerp.judges import prices
-from autointerp.judges.base import Usage
+from autointerp.judges import prices, registry, token_estimates
 from autointerp.ledger import Ledger, calls, runs
+from autointerp.messages import Usage
 from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
+from autointerp.run import Run
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
@@ -54,7 +55,7 @@ class Local:
         ledger: Ledger,
         results: Path,
         progress: Progress,
-        judges: Callable[[Spec, Rubric], local.Judges] = local.Judges.open,
+        judges: Callable[[Spec, Rubric], registry.Judges] = registry.Judges.open,
     ) -> None:
         self.ledger, self.results, self.progress, self.judges = ledger, results, progress, judges
         self._prepared: tuple[Spec, Run] | None = None
@@ -120,10 +121,10 @@ def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
 
 
 def _usd(ledger: Ledger, spec: Spec, settings: JudgeSettings, stage: str, n: int) -> float | None:
-    price = price_within(settings, local.run_limits(spec))
+    price = price_within(settings, caller.run_limits(spec))
     with ledger.read() as tx:
         seen = calls.latest(tx, settings.model, stage, run_forecast.SAMPLE)
-    typical = run_forecast.EXPLANATION_TOKENS if stage == "explain" else run_forecast.JUDGEMENT_TOKENS
+    typical = token_estimates.EXPLANATION_TOKENS if stage == "explain" else token_estimates.JUDGEMENT_TOKENS
     input_tokens = fmean(call.input_tokens for call in seen) if seen else PROMPT_TOKENS[stage]
     output_tokens = fmean(call.output_tokens for call in seen) if seen else typical
     used = Usage(round(n * input_tokens), round(n * output_tokens))

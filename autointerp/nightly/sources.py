@@ -15,17 +15,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from autointerp.errors import UsageError
+from autointerp.hashing import content_hash
 from autointerp.nightly.lineage import lineage_of
 from autointerp.spec.sections import Section, known_format
-from autointerp.spec.spec import content_hash
 from autointerp.spec.toml_files import wrong_key
 from sae.subject.hook_points import PATTERN
 
 if TYPE_CHECKING:
-    from autointerp.nightly.config import Source
+    pass
 
 PICKLED = ("*.pt", "*.pth", "*.pkl", "*.bin", "*.ckpt")
 """What a folder may hold in place of weights that can be loaded: it is then named, and not passed over."""
@@ -220,3 +220,21 @@ def _unreachable(what: str, error: Exception) -> UsageError:
 def _literal(pattern: str) -> str:
     """What a pattern begins with before its first wildcard: the hub searches by substring."""
     return pattern[: next((i for i, c in enumerate(pattern) if c in "*?["), len(pattern))]
+
+
+class Source(Section):
+    """Where dictionaries appear: exactly one of the three."""
+
+    folder: str | None = Field(None, min_length=1)
+    """A glob of dictionaries' folders or files, such as `checkpoints/*`."""
+    hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
+    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
+    registry: str | None = Field(None, min_length=1)
+    """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Source:
+        given = [name for name in ("folder", "hub", "registry") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of folder, hub and registry, not {' and '.join(given) or 'none'}")
+        return self

@@ -5,37 +5,34 @@ Ctrl-C and `kill -9` are part of the plan: every outcome is committed as it come
 
 from __future__ import annotations
 
-import fcntl
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 from autointerp.calls import batch_results
 from autointerp.calls.batches import Batcher
-from autointerp.calls.caller import Caller, Postponed, price_within
+from autointerp.calls.caller import Caller, Postponed, price_within, run_limits
 from autointerp.errors import AutointerpError, UsageError
+from autointerp.files import locked
 from autointerp.harvest import inputs as inputs_
 from autointerp.harvest import shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.judges.base import Judge
-from autointerp.judges.batch_api import check_transport, open_batches
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
-from autointerp.judges.registry import check_asking, open_judge
-from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, runs
-from autointerp.ledger.budgets import Limits
+from autointerp.judges.registry import Judges, check_asking, check_transport, open_batches
+from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, leases, runs
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline import stages
-from autointerp.pipeline.stages import Run
+from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
 from autointerp.questions import handlers, subject_tasks
 from autointerp.records import Explanation
-from autointerp.settings import Settings
+from autointerp.run import Run
 from autointerp.spec import rubric
+from autointerp.spec import spec as spec_
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 from sae.errors import SaeError
@@ -44,36 +41,6 @@ CHUNK = 64
 BATCH_LOOK_S = 1.0
 OWNER = "local"
 """Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
-
-
-@dataclass(frozen=True)
-class Judges:
-    """Who answers: replaceable, so that tests may bring a judge that knows the truth."""
-
-    explainer: Judge
-    judge: Judge
-    second: Judge | None = None
-
-    @classmethod
-    def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
-        judge = open_judge(spec.judge, rubric_)
-        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_)
-        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric_) if spec.cascade else None)
-
-    def close(self) -> None:
-        """Release their connections."""
-        for judge in (self.judge, self.explainer, self.second):
-            if judge is not None:
-                judge.close()
-
-    def facts(self) -> dict[str, Any]:
-        """What the summary says of them."""
-        return {
-            "judge": self.judge.name,
-            "judge_is_llm": self.judge.is_llm,
-            "explainer": self.explainer.name,
-            "explainer_is_llm": self.explainer.is_llm,
-        }
 
 
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
@@ -137,9 +104,9 @@ def carry(
                 events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
         progress.tell("writing the report", 0, 0)
-        summary = stages.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+        summary = finish.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
         with ledger.write() as tx:
-            stages.conclude(tx, run.run_id, summary)
+            finish.conclude(tx, run.run_id, summary)
         return summary
 
 
@@ -154,7 +121,7 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
         )
     stages.register(ledger, run)
     with ledger.write() as tx:
-        jobs.release(tx, run.run_id)
+        leases.release(tx, run.run_id)
         if jobs.exists(tx, run.run_id, ["explain"], jobs.UNFINISHED):
             jobs.forget(tx, run.run_id, ["plan"])
         batches.free(tx, run.run_id)
@@ -194,7 +161,7 @@ def _ask_all(
     limiters: Mapping[JudgeSettings, Limiter],
 ) -> None:
     """Do every job of a stage, call by call or in batches."""
-    settings, limits = handlers.judge_of(run.spec, stage), run_limits(run.spec)
+    settings, limits = spec_.judge_of(run.spec, stage), run_limits(run.spec)
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
             return
@@ -213,11 +180,6 @@ def _ask_all(
         with ledger.write() as tx:
             runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
     _show(run, ledger, progress, stage, last=True)
-
-
-def run_limits(spec: Spec) -> Limits:
-    """What a run may spend: its own budget, and that of the calendar month."""
-    return Limits(spec.budget.usd, Settings.from_env().month_usd)
 
 
 def _work(
@@ -242,7 +204,7 @@ def _work(
         caller.abort()
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
-            jobs.release(tx, run.run_id)
+            leases.release(tx, run.run_id)
             if caller.doubted:
                 judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.doubted))
         caller.fresh()
@@ -275,7 +237,7 @@ def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future
     """Jobs of a stage as they fall due, until none is left."""
     while True:
         with ledger.write() as tx:
-            leased = jobs.lease(tx, run.run_id, stage, most=CHUNK, owner=OWNER)
+            leased = leases.lease(tx, run.run_id, stage, most=CHUNK, owner=OWNER)
         yield from leased
         if leased:
             continue
@@ -298,7 +260,7 @@ def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
             future.result()
         except Postponed as pause:
             with ledger.write() as tx:
-                jobs.postpone(tx, run.run_id, job, owner=OWNER, seconds=pause.seconds, error=str(pause))
+                leases.postpone(tx, run.run_id, job, owner=OWNER, seconds=pause.seconds, error=str(pause))
 
 
 def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: bool = False) -> None:
@@ -309,15 +271,3 @@ def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: boo
         row = runs.get(tx, run.run_id)
     spent = row["spent_usd"] if row else 0.0
     progress.tell(stage, states.get("done", 0), sum(states.values()), spent_usd=spent)
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, so that no two processes do the same work at once. Raises `UsageError` when another holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another process is at work on {what}: wait for it, or stop it first") from None
-        yield

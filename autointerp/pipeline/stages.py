@@ -10,73 +10,30 @@ again at any time: what is done stays done.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp.harvest import explainer_windows, shards
-from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest import explainer_windows
 from autointerp.ledger import Ledger, events, jobs, judgements, runs
-from autointerp.ledger.jobs import Job
+from autointerp.ledger.jobs import ASKED, STAGES, Job
 from autointerp.questions import planned_jobs, rounds
 from autointerp.questions.rounds import Round
-from autointerp.records import Exemplar, Explanation, Item, Outcome, Unit
-from autointerp.spec import rubric
+from autointerp.records import Exemplar, Explanation, Outcome
+from autointerp.run import Run
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.spec import Spec, from_toml
+from autointerp.spec.spec import Spec
 
-ASKED = ("score", "probe", "regrade")
-STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ASKED, "finish")
 PLANNED_AT_ONCE = 10_000
 _FOLLOWS = {"harvest": "merge", "explain": "plan"}
 """What is planned once every job of a stage has ended. What follows a round of questions is the next, or `finish`; the other stages
 are single jobs that plan what follows themselves."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run as its stages see it: the spec, the harvest's outcome, and where its rows and files go."""
-
-    run_id: str
-    spec: Spec
-    rubric: Rubric
-    folder: Path
-    harvest: Path
-    facts: Mapping[str, Any]
-    units: Mapping[str, Unit]
-    exemplars: Mapping[str, Sequence[Exemplar]]
-    """By unit."""
-
-    given: Mapping[str, str] = field(default_factory=dict)
-    """Explanations that need no explainer: those of planted units."""
-    neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By feature, those of the sample whose decoder directions are nearest, nearest first."""
-
-    @cached_property
-    def alive(self) -> Mapping[str, Sequence[str]]:
-        """Units that are alive, by kind."""
-        found: dict[str, list[str]] = {}
-        for unit in self.units.values():
-            if unit.status == "alive":
-                found.setdefault(unit.kind, []).append(unit.unit_id)
-        return found
-
-    def exemplar(self, item: Item) -> Exemplar:
-        return next(e for e in self.exemplars[item.unit_id] if e.exemplar_id == item.exemplar_id)
-
-    def bin_of(self, item: Item) -> int:
-        return self.exemplar(item).bin
-
-
 def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
     """A run over a finished harvest."""
-    from autointerp.findings.tables import exemplars_of, units_of
-    from autointerp.harvest.planted_units import with_controls
+    from autointerp.harvest.tables import exemplars_of, units_of, with_controls
 
     facts = json.loads((harvest / "facts.json").read_text(encoding="utf-8"))
     unit_rows, exemplar_rows = with_controls(harvest, spec)
@@ -189,65 +146,3 @@ def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
     judgements.give_up(tx, run_id, job, said)
     events.add(tx, run_id, said, level="error")
     return said
-
-
-def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Write the run's files and report from the ledger, and return its summary."""
-    from autointerp import report
-    from autointerp.findings import judge_evidence, tables
-    from autointerp.findings.summary import summarise
-    from autointerp.scorers import unit_metrics
-    from autointerp.stats import aid_effects
-
-    run.folder.mkdir(parents=True, exist_ok=True)
-    frames = tables.of_run(ledger, run)
-    facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
-    again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
-    found = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
-    evaluated = unit_metrics.of_run(ledger, run)
-    summary = summarise(
-        units=frames.units,
-        judgements=frames.main,
-        exemplars=frames.exemplars,
-        spec=run.spec,
-        rubric_levels=[level.grade for level in run.rubric.levels],
-        facts=facts,
-        evidence=found,
-        scorers=unit_metrics.summarise(evaluated, judge_evidence.options(run.spec)),
-        variants=aid_effects.effects(frames.main, frames.units, **judge_evidence.options(run.spec)),
-    )
-    if len(evaluated.figures):
-        tables.write_table(run.folder / "scorers.parquet", evaluated.figures)
-    tables.write(frames, summary, run)
-    report.write(run.folder)
-    return summary
-
-
-def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
-    """Make a finished run's files and report again from the ledger, so that labels given since count. Returns whether what that
-    takes is there: the run in the ledger, at rest, and its harvest."""
-    before = json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))
-    with ledger.read() as tx:
-        row = runs.get(tx, run_id)
-    key = str(before.get("harvest") or "").removeprefix("harvest-")
-    if row is None or row["state"] in runs.LIVE or not key:
-        return False
-    harvest = shards.finished_harvest(artifacts, key)
-    if harvest is None:
-        return False
-    spec = from_toml(row["spec"])
-    run = open_run(run_id, spec, rubric.load(spec.score.rubric), results, harvest)
-    facts = {name: before[name] for name in ("judge", "judge_is_llm", "explainer", "explainer_is_llm")}
-    write_results(ledger, run, judge_facts=facts, command=before["command"])
-    return True
-
-
-def conclude(tx: Connection, run_id: str, summary: Mapping[str, Any]) -> None:
-    """Mark a run whose files are written as done."""
-    withheld = summary["headline"].get("withheld")
-    runs.set_state(tx, run_id, "withheld" if withheld else "done", withheld or "")
-    events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done")
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from autointerp.calls.caller import price_within
+from autointerp.calls.caller import price_within, run_limits
 from autointerp.errors import UsageError
+from autointerp.files import locked
 from autointerp.harvest import inputs
-from autointerp.harvest.inputs import Tell, quiet
-from autointerp.judges.batch_api import check_transport
-from autointerp.judges.registry import check_asking
-from autointerp.ledger import Ledger, calls, events, jobs, judgements, runs
-from autointerp.pipeline.local import locked, run_limits
+from autointerp.judges.registry import check_asking, check_transport
+from autointerp.ledger import Ledger, calls, events, jobs, judgements, leases, runs
+from autointerp.progress import Tell, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec
@@ -129,7 +128,7 @@ def _queue(tx: Connection, run_id: str, said: str) -> None:
 def _reopen(tx: Connection, run_id: str) -> None:
     """Free what nobody alive is at, and give jobs that failed for good another chance. The report is made again in any case."""
     calls.write_off_orphans(tx, run_id)
-    jobs.release_orphans(tx, run_id)
+    leases.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
     jobs.forget(tx, run_id, ["finish"])
     if not jobs.exists(tx, run_id, ["merge"], ("done",)):

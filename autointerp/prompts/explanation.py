@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from autointerp.calls.answers import Answer
-from autointerp.harvest.explainer_windows import Aids
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object, show
-from autointerp.records import Exemplar, Explanation, Outcome
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt
+from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import harmless, show
+from autointerp.records import Aids, Exemplar
 from autointerp.spec.rubric import Rubric
 
 SCHEMA: dict[str, Any] = {
@@ -26,8 +24,6 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 ROLES = ("explain_top", "explain_spread", "explain_quiet")
-TRIES = 3
-"""How often an explainer is asked for a usable explanation; each later try says why the one before was refused."""
 HOTTEST = 6
 """Tokens of a window whose strength is written out."""
 SAYS = {
@@ -54,11 +50,6 @@ _ON_SILENCE = re.compile(
 )
 _SHOP_TALK = re.compile(r"\b(activating|active|silent) (token|text|window|example)s?\b", re.IGNORECASE)
 _THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
-
-
-def text_of(said: Mapping[str, Explanation], key: str) -> str:
-    """The explanation under a key; empty where there is none."""
-    return said[key].text if key in said else ""
 
 
 def material(exemplars: Iterable[Exemplar], max_activation: float, found: Aids | None = None) -> ExplainMaterial:
@@ -94,26 +85,6 @@ def prompt(rubric: Rubric, material: ExplainMaterial, max_tokens: int) -> Prompt
     else:
         user += "\nWhat are the marked tokens, or what are they about? One noun phrase, at most 25 words."
     return Prompt(rubric.explain_instructions.strip(), user, SCHEMA, max_tokens, material)
-
-
-def usable(
-    ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]], first: Prompt, parse: Callable[[str], str]
-) -> Answer[str]:
-    """The answer to a question that is asked again, with what was wrong before, while the reply cannot be used."""
-    refusals: list[str] = []
-    answer: Answer[str]
-    for attempt in range(TRIES):
-        answer = ask(ask_again(first, refusals), parse, attempt)
-        if answer.outcome is not Outcome.PARSE_FAILURE:
-            break
-        refusals.append(answer.reason)
-    return answer
-
-
-def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
-    """The same question after unusable answers, saying what was wrong with each."""
-    said = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
-    return replace(prompt, user=prompt.user + said)
 
 
 def parse(text: str, max_chars: int) -> str:

@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from autointerp.judges.base import GroupMaterial, Prompt, ScoreMaterial
+from autointerp.hashing import content_hash
+from autointerp.messages import GroupMaterial, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
-from autointerp.prompts.untrusted_text import Repeated, ReplyUnusable, read_object, show
+from autointerp.prompts.replies import Repeated, ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import show
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.spec import content_hash
 
 Ask = Literal["reason", "grade"]
 ITEM_TOKENS: dict[Ask, int] = {"reason": 96, "grade": 16}

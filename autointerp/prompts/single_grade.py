@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from autointerp.choices import unfold
 from autointerp.errors import UsageError
-from autointerp.judges.base import Prompt, ScoreMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object, show
+from autointerp.messages import Prompt, ScoreMaterial, unfold
+from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import harmless, show
 from autointerp.records import Outcome
 from autointerp.spec.rubric import Example, Rubric
 

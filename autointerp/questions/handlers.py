@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from autointerp import records
+from autointerp.calls import answers as answers_
 from autointerp.calls.answers import Answer
 from autointerp.calls.caller import Conclude
 from autointerp.harvest import explainer_windows
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, jobs, judgements
 from autointerp.ledger.jobs import Job
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
-from autointerp.prompts.untrusted_text import ReplyUnusable
-from autointerp.questions import revision
+from autointerp.questions import revision, scorer_jobs
 from autointerp.records import Answered, Explanation, Item, Judgement, Outcome
 from autointerp.scorers import cases, registry
 from autointerp.scorers.base import Question
-from autointerp.spec.sections import Judge as JudgeSettings
-from autointerp.spec.spec import Spec
+from autointerp.spec.spec import judge_of
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
         return explanation_prompt.prompt(run.rubric, material, most)
 
     first = render(explanation_prompt.material(run.exemplars[job.unit_id], unit.max_activation, found))
-    answer = explanation_prompt.usable(ask, first, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
+    answer = answers_.usable(ask, first, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
     if not answer.value or not found.held:
         return Explanation(job.explanation_key, answer.outcome, answer.value or "", answer.reason, answer.call_key)
     better = revision.revised(ask, first, answer.value, found.held, render, spec.explain.max_chars)
@@ -77,7 +78,7 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
 
 def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:
     """Ask for the grades of a job's items and store each, scored or not. Items without an explanation are not asked about."""
-    asked = [item for item in job.asked if explanation_prompt.text_of(said, item.explained_by)]
+    asked = [item for item in job.asked if records.text_of(said, item.explained_by)]
     unasked = [(item, _unexplained(job, item, said)) for item in job.asked if item not in asked]
 
     def store(tx: Connection, judged: Sequence[Judgement]) -> None:
@@ -103,7 +104,7 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, 
     if job.step:
         with ledger.read() as tx:
             answers = judgements.answers_of(tx, run.run_id, job.unit_id)
-    prompt, parse = cases.question(cases.Cases(run, said, answers), registry.scorer(job.scorer), job)
+    prompt, parse = scorer_jobs.question(cases.Cases(run, said, answers), registry.scorer(job.scorer), job)
 
     def store(tx: Connection, answer: Answer[Any]) -> None:
         row = Answered(
@@ -120,17 +121,15 @@ def question(run: Run, job: Job, said: Mapping[str, Explanation]) -> Question | 
     if job.stage == "probe":
         return None
     if job.scorer:
-        return cases.question(cases.Cases(run, said), registry.scorer(job.scorer), job)
-    return _about(run, job, [item for item in job.asked if explanation_prompt.text_of(said, item.explained_by)], said)
+        return scorer_jobs.question(cases.Cases(run, said), registry.scorer(job.scorer), job)
+    return _about(run, job, [item for item in job.asked if records.text_of(said, item.explained_by)], said)
 
 
 def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[str, Explanation]) -> Question | None:
     """The question about a job's items and how its reply is read: alone in whichever way is asked for, or together."""
     if not items:
         return None
-    materials = [
-        ScoreMaterial(explanation_prompt.text_of(said, item.explained_by), _window(run, item)) for item in items
-    ]
+    materials = [ScoreMaterial(records.text_of(said, item.explained_by), _window(run, item)) for item in items]
     rubric, ask, most = run.rubric, run.spec.score.ask, judge_of(run.spec, job.stage).max_output_tokens
     if not job.items:
         return Question(
@@ -140,13 +139,6 @@ def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[str, Explana
     return Question(
         grouped_grades.prompt(rubric, materials, most, ask), partial(grouped_grades.parse, rubric, len(materials))
     )
-
-
-def judge_of(spec: Spec, stage: str) -> JudgeSettings:
-    """Who is asked in a stage: the explainer, the judge, or the second judge."""
-    if stage == "regrade" and spec.cascade is not None:
-        return spec.cascade.judge
-    return spec.explained_by if stage == "explain" else spec.judge
 
 
 def _unexplained(job: Job, item: Item, said: Mapping[str, Explanation]) -> Judgement:

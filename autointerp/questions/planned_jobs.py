@@ -6,13 +6,11 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from autointerp.hashing import content_hash
 from autointerp.ledger import jobs
 from autointerp.ledger.jobs import Job
-from autointerp.records import COMPARED, Arm, Exemplar, Item, Unit
-from autointerp.spec.spec import Spec, content_hash
-
-PLANTED = "planted"
-"""Kind of the synthetic units. Their explanations are given, and their items have a true grade."""
+from autointerp.records import COMPARED, PLANTED, Arm, Exemplar, Item, Unit, judged_of
+from autointerp.spec.spec import Spec
 
 
 def stage_job(stage: str, number: int = 0) -> Job:
@@ -68,11 +66,6 @@ def repeated_items(spec: Spec, planned: Sequence[Item]) -> list[Item]:
         for item in first[: spec.controls.repeated]
         for repeat in range(1, spec.controls.repeats)
     ]
-
-
-def judged_of(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
-    """A unit's exemplars of the main arm."""
-    return [e for e in exemplars if e.role == "score"]
 
 
 def other_units(units: Sequence[Unit], seed: int) -> dict[str, str]:

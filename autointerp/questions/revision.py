@@ -12,14 +12,15 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from autointerp.calls import answers
 from autointerp.calls.answers import Answer
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, TaskMaterial
+from autointerp.hashing import content_hash
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, TaskMaterial
 from autointerp.prompts import explanation
 from autointerp.prompts.untrusted_text import harmless, show
 from autointerp.records import Exemplar
 from autointerp.scorers import fuzzing, yes_no_items
 from autointerp.scorers.common_questions import numbered
-from autointerp.spec.spec import content_hash
 
 Ask = Callable[[Prompt, Callable[[str], str], int], Answer[str]]
 FEWEST = 4
@@ -64,7 +65,7 @@ def revised(
     missed = tuple(_window(e) for e, t in wrong if t)
     mistaken = tuple(_window(e) for e, t in wrong if not t)
     question = mend(replace(told.material, draft=text, missed=missed, mistaken=mistaken))
-    answer = explanation.usable(ask, question, partial(explanation.parse, max_chars=max_chars))
+    answer = answers.usable(ask, question, partial(explanation.parse, max_chars=max_chars))
     if not answer.value or answer.value == text:
         return Revised(text, f"not revised: {answer.reason or 'the explainer kept it'}", None)
     after = covered(ask, answer.value, held, told.max_tokens)
@@ -94,7 +95,7 @@ def covered(ask: Ask, text: str, held: Sequence[Exemplar], max_tokens: int) -> s
     user = f"<explanation>\n{harmless(text)}\n</explanation>\n{numbered(map(show, windows))}"
     material = TaskMaterial("fuzzing", text, windows)
     prompt = Prompt(fuzzing.SYSTEM, user, yes_no_items.schema(len(windows)), max_tokens, material)
-    answer = explanation.usable(ask, prompt, partial(_flags, n=len(windows)))
+    answer = answers.usable(ask, prompt, partial(_flags, n=len(windows)))
     return answer.value or "?" * len(windows)
 
 

@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from autointerp import records
 from autointerp.findings import second_judge_sample
+from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
 from autointerp.ledger.jobs import Job
-from autointerp.questions import planned_jobs
+from autointerp.questions import planned_jobs, scorer_jobs
 from autointerp.records import COMPARED, Arm, Explanation, Item
 from autointerp.scorers import cases, registry
-from autointerp.spec.spec import Spec, content_hash
+from autointerp.spec.spec import Spec
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def next_round(ledger: Ledger, run: Run, number: int, said: Mapping[str, Explana
             scorer = registry.scorer(name)
             steps = max(steps, len(scorer.steps))
             if number < len(scorer.steps):
-                planned += cases.jobs(known, scorer, number)
+                planned += scorer_jobs.jobs(known, scorer, number)
     more = wanted or number + 1 < steps
     if not planned and not more and spec.cascade is not None:
         return Round(planned_jobs.questions(spec, second_judge_sample.sample(ledger, run), "regrade"), False)
@@ -101,7 +103,7 @@ def _turns(run: Run) -> dict[str, int]:
     hash, so that the first are a fair sample of all."""
     found: dict[str, int] = {}
     for unit in run.units.values():
-        judged = planned_jobs.judged_of(run.exemplars[unit.unit_id]) if unit.kind in COMPARED else []
+        judged = records.judged_of(run.exemplars[unit.unit_id]) if unit.kind in COMPARED else []
         for bin_ in {e.bin for e in judged}:
             ids = sorted((e.exemplar_id for e in judged if e.bin == bin_), key=content_hash)
             found |= {name: place // run.spec.adaptive.per_round for place, name in enumerate(ids)}

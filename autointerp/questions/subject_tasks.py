@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autointerp.harvest import inputs as inputs_
-from autointerp.ledger import Ledger, jobs, judgements
+from autointerp.hashing import content_hash
+from autointerp.ledger import Ledger, jobs, judgements, leases
 from autointerp.ledger.jobs import Job
 from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
 from autointerp.scorers import registry
 from autointerp.scorers.base import Read, Steer
 from autointerp.scorers.cases import Cases
-from autointerp.spec.spec import content_hash
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Inputs, Tell
-    from autointerp.pipeline.stages import Run
-    from sae.harvest.harvest import UnitKey
+    from autointerp.harvest.inputs import Inputs
+    from autointerp.progress import Tell
+    from autointerp.run import Run
+    from sae.harvest.units import UnitKey
 
 Work = Sequence[tuple[Unit, Sequence[Read | Steer]]]
 
@@ -28,7 +29,7 @@ def do_all(ledger: Ledger, run: Run, said: Mapping[str, Explanation], tell: Tell
     inputs = None
     while True:
         with ledger.write() as tx:
-            leased = jobs.lease(tx, run.run_id, "probe", most=1, owner=owner)
+            leased = leases.lease(tx, run.run_id, "probe", most=1, owner=owner)
         if not leased:
             return
         inputs = inputs or inputs_.open_inputs(run.spec, tell)
@@ -107,7 +108,7 @@ def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str
 
 
 def _key(unit: Unit) -> UnitKey:
-    from sae.harvest.harvest import UnitKey
+    from sae.harvest.units import UnitKey
 
     assert unit.kind in COMPARED, unit
     return UnitKey(unit.kind, unit.index, unit.sign)

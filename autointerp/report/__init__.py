@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autointerp.files import write_atomically
 from autointerp.report import markdown, page
-from autointerp.report.reader import read, write_atomically
+from autointerp.report.reader import read
 
 __all__ = ["write"]
 

@@ -13,10 +13,12 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from autointerp import formatting
 from autointerp.errors import UsageError
+from autointerp.files import write_atomically
 from autointerp.report import page, prose
 from autointerp.report.figures import bin_grades
-from autointerp.report.reader import read_summary, write_atomically
+from autointerp.report.reader import read_summary
 
 
 def write(results: Path) -> None:
@@ -34,7 +36,7 @@ def write(results: Path) -> None:
         row["chart"] = Markup(bin_grades.difference_figure(row["interval"], reach))
     nights, unread = _nights(results / "nights")
     html = page.environment().get_template("index.html.j2").render(
-        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=prose.number(reach), nights=nights,
+        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=formatting.number(reach), nights=nights,
         nightly=any(row["night"] for row in rows), regressions=_standing_regressions(rows),
     )  # fmt: skip
     write_atomically(results / "index.html", html)
@@ -51,8 +53,8 @@ def night_line(night: Mapping[str, Any]) -> str:
         parts.append(f"{len(night['deferred'])} left to the next night")
     if night["scored"]:
         parts.append(f"judge drift {drift(night['judge_drift'])}")
-    budget = f" of {prose.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
-    return f"Night {night['night']}: " + "; ".join(parts) + f"; {prose.dollars(night['cost_usd'])}{budget} spent."
+    budget = f" of {formatting.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
+    return f"Night {night['night']}: " + "; ".join(parts) + f"; {formatting.dollars(night['cost_usd'])}{budget} spent."
 
 
 def drift(found: Mapping[str, Any]) -> str:
@@ -61,7 +63,7 @@ def drift(found: Mapping[str, Any]) -> str:
         return f"none: {prose.baseline_name(found['judge'])}, not an LLM"
     if found["difference"] is None:
         return str(found["reason"])
-    shown = prose.estimate(found["difference"], found["ci_low"], found["ci_high"])
+    shown = formatting.estimate(found["difference"], found["ci_low"], found["ci_high"])
     return f"{shown} since {found['since']}" + (": the judge has moved" if found["excludes_zero"] else "")
 
 
@@ -87,7 +89,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld else verdict.number,
-        "units": f"{prose.count(headline.get('n_features_scored'))} / {prose.count(headline.get('n_neurons_scored'))}",
+        "units": f"{formatting.count(headline.get('n_features_scored'))} / {formatting.count(headline.get('n_neurons_scored'))}",
         "judge": str(summary["judge"]),
         "judge_is_llm": bool(summary["judge_is_llm"]),
         "subject": str(summary["subject"]["name"]),
@@ -115,13 +117,15 @@ def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "night": str(trend["night"]),
         "lineage": str(trend["lineage"]),
-        "trend": prose.estimate(trend["difference"], trend["ci_low"], trend["ci_high"]) if "mean_now" in trend else "",
+        "trend": formatting.estimate(trend["difference"], trend["ci_low"], trend["ci_high"])
+        if "mean_now" in trend
+        else "",
         "trend_said": said + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
         "trend_tone": verdict,
         "drift": drift(trend["judge_drift"]),
         "corrected": (
-            f"{prose.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
-            f" of {prose.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
+            f"{formatting.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
+            f" of {formatting.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
             if corrected
             else ""
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from autointerp import formatting
 from autointerp.report import prose, unit_explorer
 from autointerp.report import tables as report_tables
 from autointerp.report.escape import clip, visible
@@ -96,18 +97,18 @@ def _units(results: Results, chosen: list[Row]) -> Table:
     for unit in sorted(chosen, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
         said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
         numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
-        scored = f"{prose.count(unit['n_scored'])} / {prose.count(unit['n_scored'] + unit['n_unscored'])}"
+        scored = f"{formatting.count(unit['n_scored'])} / {formatting.count(unit['n_scored'] + unit['n_unscored'])}"
         rows.append(
-            (unit["unit_id"], said, *(prose.number(value) for value in numbers), density(unit["density"]), scored)
+            (unit["unit_id"], said, *(formatting.number(value) for value in numbers), density(unit["density"]), scored)
         )
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
-    shown = f"{prose.plural(len(chosen), 'unit')}; {prose.judged_by(results.summary)}; windows in report.html ({unit_explorer.WINDOW_TOKENS} tokens each)"
+    shown = f"{formatting.plural(len(chosen), 'unit')}; {prose.judged_by(results.summary)}; windows in report.html ({unit_explorer.WINDOW_TOKENS} tokens each)"
     return Table(shown, header, tuple(rows))
 
 
 def density(value: float | None) -> str:
     """A density as the share of tokens in scientific form, 0 as itself."""
-    return prose.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
+    return formatting.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
 def _table(table: Table) -> str:

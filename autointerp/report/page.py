@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from autointerp import formatting
 from autointerp.records import COMPARED
 from autointerp.report import prose, tables, unit_explorer
 from autointerp.report.escape import island, visible
@@ -70,7 +71,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    made.filters |= {"number": prose.number, "count": prose.count, "day": prose.day}
+    made.filters |= {"number": formatting.number, "count": formatting.count, "day": formatting.day}
     return made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -96,16 +95,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
         version = summary.get("schema_version") if isinstance(summary, dict) else None
         raise UsageError(f"{path} has schema_version {version!r}, this version reads 1: run the spec again")
     return summary
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` in one step, so that a reader never meets half a page."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autointerp import formatting
+from autointerp.formatting import count, estimate, number, percent
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import bin_grades
-from autointerp.report.prose import Summary, count, estimate, number, percent
+from autointerp.report.prose import Summary
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ def bins(summary: Summary) -> Table:
                 (
                     kind,
                     f"({row['low']:.3g}, {row['high']:.3g}]",
-                    *(percent(row.get(f"share_{grade}")) if row["n"] else prose.NONE for grade in grades),
+                    *(percent(row.get(f"share_{grade}")) if row["n"] else formatting.NONE for grade in grades),
                     estimate(row["mean"], row["ci_low"], row["ci_high"]),
                     count(row["n"]),
                     count(row["n_unscored"]),
                     count(row["n_units"]),
-                    percent(row["events"] / events) if events else prose.NONE,
+                    percent(row["events"] / events) if events else formatting.NONE,
                 )
             )
     header = (
@@ -99,13 +101,13 @@ def denominators(summary: Summary) -> Table:
 def unscored(summary: Summary, n_judgements: int) -> Table:
     """Unscored judgements by reason, over all judgements of all arms."""
     rows = [
-        (prose.OUTCOMES.get(reason, reason), count(n), percent(n / n_judgements) if n_judgements else prose.NONE)
+        (prose.OUTCOMES.get(reason, reason), count(n), percent(n / n_judgements) if n_judgements else formatting.NONE)
         for reason, n in sorted(summary["unscored"].items(), key=lambda item: (-item[1], item[0]))
         if n
     ]
     total = sum(summary["unscored"].values())
-    share = percent(total / n_judgements) if n_judgements else prose.NONE
-    rows.append((f"all, of {prose.plural(n_judgements, 'judgement')}", count(total), share))
+    share = percent(total / n_judgements) if n_judgements else formatting.NONE
+    rows.append((f"all, of {formatting.plural(n_judgements, 'judgement')}", count(total), share))
     return Table(_caption("Unscored judgements", summary), ("reason", "unscored", "share"), tuple(rows))
 
 
@@ -117,14 +119,14 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         f", {count(cached)} read from cache" if cached else ""
     )
     stages = summary.get("stage_s") or {}
-    spent = ", ".join(f"{stage} {prose.duration(s)}" for stage, s in stages.items() if s is not None)
+    spent = ", ".join(f"{stage} {formatting.duration(s)}" for stage, s in stages.items() if s is not None)
     pairs = [("cost", prose.cost(summary)), ("calls", count(summary["calls"])), ("tokens", said)]
-    pairs.append(("wall time", prose.duration(summary["wall_s"]) + (f" ({spent})" if spent else "")))
+    pairs.append(("wall time", formatting.duration(summary["wall_s"]) + (f" ({spent})" if spent else "")))
     if summary.get("failed_attempts"):
         pairs.append(("failed attempts", count(summary["failed_attempts"])))
     if summary.get("lost_calls"):
         at_most = summary.get("lost_usd_at_most")
-        more = f", at most {prose.dollars(at_most)} more" if at_most is not None else ""
+        more = f", at most {formatting.dollars(at_most)} more" if at_most is not None else ""
         pairs.append(("lost replies", count(summary["lost_calls"]) + more))
     return pairs
 
@@ -206,7 +208,9 @@ def densities(summary: Summary) -> list[tuple[str, str]]:
     studies = summary["studies"]
     density, l0, tokens = studies["density"], studies["l0"], count(studies["tokens"])
     silent = f"{count(density['dead'])} of {count(density['features'])} ({percent(density['dead_share'])}), on {tokens} tokens"
-    median = prose.NONE if density["median"] is None else f"{density['median']:.1e} of tokens, silent features left out"
+    median = (
+        formatting.NONE if density["median"] is None else f"{density['median']:.1e} of tokens, silent features left out"
+    )
     spread = f"mean {number(l0['mean'], 1)}, median {l0['median']:,.0f}, 5th to 95th percentile {l0['p5']:,.0f} to {l0['p95']:,.0f}"
     return [("silent features", silent), ("median density", median), ("active a token (L0)", spread)]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from autointerp.judges.base import Prompt
+from autointerp.messages import Prompt
 from autointerp.records import Exemplar, Unit
 
 Brought = Sequence[Sequence[Any]]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from autointerp.ledger.jobs import Job
-from autointerp.prompts.explanation import text_of
-from autointerp.questions import planned_jobs
-from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
-from autointerp.scorers.base import Case, Question, Scorer, Scores
-from autointerp.spec.spec import content_hash
+from autointerp import records
+from autointerp.hashing import content_hash
+from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit, text_of
+from autointerp.scorers.base import Case, Scorer, Scores
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 OTHERS = 8
 """Units of its kind that a unit is shown beside at most."""
@@ -34,7 +31,7 @@ class Cases:
     def units(self, scorer: Scorer) -> Iterator[Unit]:
         """The units that a scorer can evaluate: the subject knows nothing of planted ones."""
         for unit in self.run.units.values():
-            within = unit.kind in COMPARED or (unit.kind == planned_jobs.PLANTED and "run" not in scorer.steps)
+            within = unit.kind in COMPARED or (unit.kind == records.PLANTED and "run" not in scorer.steps)
             if (
                 within
                 and unit.status == "alive"
@@ -49,7 +46,7 @@ class Cases:
         return Case(
             unit=unit,
             explanation=text_of(self._said, unit_id),
-            active=tuple(planned_jobs.judged_of(mine)),
+            active=tuple(records.judged_of(mine)),
             quiet=tuple(e for e in mine if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
             seed=seed,
@@ -73,27 +70,7 @@ class Cases:
         drawn = random.Random(seed).sample(alive, min(len(alive), OTHERS + len(near) + 1))
         chosen = [other for other in dict.fromkeys([*near, *drawn]) if other != unit.unit_id]
         for other in chosen[:OTHERS]:
-            yield tuple(planned_jobs.judged_of(self.run.exemplars[other]))
-
-
-def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
-    """The jobs of one step: a question each, or one for all the subject's work."""
-    if scorer.steps[step] == "run":
-        return [planned_jobs.task_job(scorer.name, step, "probe", "", 0, step)]
-    return [
-        planned_jobs.task_job(scorer.name, step, "score", unit.unit_id, number, _place(unit, scorer, number), explained)
-        for unit in cases.units(scorer)
-        for explained in [unit.unit_id if scorer.needs_explanation else ""]
-        for number, _ in enumerate(scorer.questions(cases.of(unit.unit_id), step, cases.brought(scorer, unit.unit_id)))
-    ]
-
-
-def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
-    """What a job asks. The reply may be as long as the scorer needs, or longer where the spec allows: thinking counts."""
-    asked = scorer.questions(cases.of(job.unit_id), job.step, cases.brought(scorer, job.unit_id)[: job.step])
-    prompt, parse = asked[job.repeat]
-    most = max(prompt.max_tokens, cases.run.spec.judge.max_output_tokens)
-    return Question(replace(prompt, max_tokens=most), parse)
+            yield tuple(records.judged_of(self.run.exemplars[other]))
 
 
 def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores]]:
@@ -101,7 +78,3 @@ def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, U
     for scorer in scorers:
         for unit in cases.units(scorer):
             yield scorer, unit, scorer.score(cases.of(unit.unit_id), cases.brought(scorer, unit.unit_id))
-
-
-def _place(unit: Unit, scorer: Scorer, number: int) -> int:
-    return int(content_hash(["place", unit.unit_id, scorer.name, number])[:7], 16)

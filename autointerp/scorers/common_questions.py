@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object, show
+from autointerp.messages import MarkedText, Prompt, TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import harmless, show
 from autointerp.records import Exemplar, Outcome
 from autointerp.scorers.base import Question
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from autointerp.judges.base import TaskMaterial
+from autointerp.messages import TaskMaterial
 from autointerp.prompts.untrusted_text import harmless
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from autointerp.judges.base import MarkedText
+from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import harmless
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer

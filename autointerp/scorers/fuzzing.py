@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from autointerp.judges.base import MarkedText
+from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import show
 from autointerp.records import Exemplar
 from autointerp.scorers import yes_no_items

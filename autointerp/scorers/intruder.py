@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Literal, NamedTuple
 
-from autointerp.judges.base import TaskMaterial
+from autointerp.messages import TaskMaterial
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
 from autointerp.scorers.common_questions import DATA_ONLY, choice, group, marked, text_of

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeGuard
 
-from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object
+from autointerp.messages import MarkedText, Prompt, TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import harmless
 from autointerp.records import Exemplar, Outcome
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer

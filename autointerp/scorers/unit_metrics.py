@@ -13,7 +13,7 @@ from autointerp.scorers import cases, registry
 from autointerp.stats import comparison
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.stages import Run
+    from autointerp.run import Run
 
 COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, read_object
+from autointerp.messages import MarkedText, Prompt, TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import harmless
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Brought, Case, Question, Scores
 from autointerp.scorers.common_questions import numbered

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autointerp.errors import UsageError
-from autointerp.judges.base import MarkedText
-from autointerp.spec.spec import content_hash
+from autointerp.hashing import content_hash
+from autointerp.messages import MarkedText
 
 FOLDER = Path(__file__).resolve().parents[2] / "rubrics"
 """Where the rubrics that come with the program lie, in a checkout and in a wheel alike."""

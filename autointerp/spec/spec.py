@@ -6,8 +6,6 @@ are left out of the spec's hash, so changing one resumes the same run. Every oth
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +16,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from autointerp.errors import UsageError
+from autointerp.hashing import content_hash
 from autointerp.spec.sections import (
     Adaptive,
     Budget,
@@ -35,6 +34,7 @@ from autointerp.spec.sections import (
     Subject,
     Units,
 )
+from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.toml_files import read_toml, wrong_key
 
 MOST_SILENT = 50
@@ -141,12 +141,6 @@ class Spec(Section):
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
 
-def content_hash(value: Any) -> str:
-    """sha-256 in hex over canonical JSON: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
     """Read a spec from TOML. Raises `UsageError`."""
     return parse(read_toml(path, overrides))
@@ -180,3 +174,10 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     return [_without_none(v) for v in value] if isinstance(value, list) else value
+
+
+def judge_of(spec: Spec, stage: str) -> JudgeSettings:
+    """Who is asked in a stage: the explainer, the judge, or the second judge."""
+    if stage == "regrade" and spec.cascade is not None:
+        return spec.cascade.judge
+    return spec.explained_by if stage == "explain" else spec.judge

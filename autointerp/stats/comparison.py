@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from autointerp.records import COMPARED, Arm, Outcome
+from autointerp.spec.spec import Spec
 
 Floats = NDArray[np.float64]
 
@@ -279,3 +280,8 @@ def _bca(samples: Sequence[Floats], confidence: float, resamples: int, seed: int
 def _mean_or_difference(*samples: Floats, axis: int) -> Any:
     means = [sample.mean(axis=axis) for sample in samples]
     return means[0] if len(means) == 1 else means[0] - means[1]
+
+
+def options(spec: Spec) -> dict[str, Any]:
+    """How intervals are made: confidence, resamples, seed."""
+    return {"confidence": spec.report.confidence, "resamples": spec.report.resamples, "seed": spec.units.seed}

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.harvest import UnitKey
 from sae.harvest.token_positions import EXPLAIN, sides
+from sae.harvest.units import UnitKey
 
 MOST_CONTEXTS = 4096
 """Contexts of the explaining side, drawn by the seed, among which those to read are chosen."""

@@ -20,8 +20,7 @@ from torch import Tensor
 from sae.analysis import correlation, token_sample
 from sae.analysis.chunked import pieces, reconstruct_rounded
 from sae.analysis.correlation import Correlations
-from sae.errors import SaeError, SubjectError
-from sae.harvest.harvest import NOTHING_COUNTED
+from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
 from sae.subject.hook_points import KINDS, parse
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sae.dictionary import Dictionary
-from sae.harvest.harvest import UnitKey
+from sae.harvest.units import UnitKey
 from sae.subject.hook_modules import down_projection, find_site
 from sae.subject.hook_points import parse
 from sae.subject.model import Subject

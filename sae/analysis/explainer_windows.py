@@ -20,7 +20,8 @@ from sae.analysis.context_search import drawn, explaining, holding, words_of
 from sae.analysis.unit_probe import Seen, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.harvest.exemplars import EXEMPLAR_COLUMNS, carry_to_whole_characters
-from sae.harvest.harvest import UnitKey, UnitReader
+from sae.harvest.harvest import UnitReader
+from sae.harvest.units import UnitKey
 
 TOKENS = 32_768
 """Tokens that are read at most, for all units together."""

@@ -19,8 +19,7 @@ from torch.nn.functional import cosine_similarity
 
 from sae.analysis import alternatives, token_sample
 from sae.analysis.chunked import activity, reconstruct, variance_explained
-from sae.errors import DictionaryError, SaeError, SubjectError
-from sae.harvest.harvest import NOTHING_COUNTED
+from sae.errors import NOTHING_COUNTED, DictionaryError, SaeError, SubjectError
 
 if TYPE_CHECKING:
     from sae.analysis.alternatives import Alternative

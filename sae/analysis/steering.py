@@ -22,7 +22,7 @@ from sae.analysis.unit_probe import encode_texts, most_tokens
 from sae.dictionary import Activation, Dictionary
 from sae.errors import SubjectError
 from sae.harvest.encoder import FeatureEncoder
-from sae.harvest.harvest import UnitKey
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.errors import SaeError
-from sae.harvest.harvest import NOTHING_COUNTED
+from sae.errors import NOTHING_COUNTED, SaeError
 
 if TYPE_CHECKING:
     from sae.corpus.corpus import Corpus

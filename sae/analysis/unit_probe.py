@@ -20,7 +20,8 @@ from sae.corpus.corpus import CONTEXT, TOKEN, Corpus
 from sae.corpus.sources import clean, one_line
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError
-from sae.harvest.harvest import UnitKey, UnitReader, batches, check_finite, run_contexts
+from sae.harvest.harvest import UnitReader, batches, check_finite, run_contexts
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 

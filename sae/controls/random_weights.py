@@ -20,8 +20,9 @@ from torch import Tensor
 
 from sae.analysis import token_sample
 from sae.dictionary import Dictionary
-from sae.errors import SaeError, SubjectError
-from sae.harvest.harvest import NOTHING_COUNTED, HarvestPlan, UnitKey, UnitReader, check_finite
+from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
+from sae.harvest.harvest import HarvestPlan, UnitReader, check_finite
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sae.harvest.token_positions import EXPLAIN, JUDGE
 
 if TYPE_CHECKING:
     from sae.corpus.corpus import Corpus
-    from sae.harvest.harvest import UnitKey
+    from sae.harvest.units import UnitKey
 
 HISTOGRAM_BINS = 20
 

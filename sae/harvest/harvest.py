@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.errors import SaeError
+from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.activation_blocks import MakeBlock
 from sae.harvest.encoder import FeatureEncoder, NeuronEncoder
 from sae.harvest.parallel import Each, side_by_side
 from sae.harvest.sketch import Quota, Sketch
 from sae.harvest.token_positions import Batch
+from sae.harvest.units import UnitKey
 
 if TYPE_CHECKING:
     from sae.corpus.corpus import Corpus
@@ -34,22 +35,8 @@ if TYPE_CHECKING:
 
 BLOCK_BATCHES = 32
 """Batches in a block: enough that contexts of like length find each other, few enough that a corpus has many blocks."""
-NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
 Shard = list[np.ndarray]
 """The rows of contexts of each of its blocks."""
-
-
-@dataclass(frozen=True)
-class UnitKey:
-    """Which unit: feature `index`, or neuron `index` with the sign that counts as firing."""
-
-    kind: str
-    index: int
-    sign: str
-
-    @property
-    def unit_id(self) -> str:
-        return f"{self.kind}-{self.index}{self.sign}"
 
 
 @dataclass(frozen=True)
@@ -63,46 +50,6 @@ class HarvestPlan:
     max_norm_ratio: float
     seed: int
     batch_tokens: int = 4096
-
-
-def sample_units(
-    d_sae: int,
-    n_mlp: int,
-    *,
-    features: int,
-    neurons: int,
-    seed: int,
-    feature_ids: Sequence[int] | None = None,
-    neuron_ids: Sequence[str] | None = None,
-) -> tuple[UnitKey, ...]:
-    """Draw units uniformly without replacement; a larger sample of the same seed contains the smaller one.
-
-    Each sign of a neuron is a unit of its own: gated MLPs have both, and the paper says nothing of signs. Raises `SaeError`.
-    """
-    if feature_ids is None:
-        if features > d_sae:
-            raise SaeError(f"units.features = {features} exceeds the dictionary's {d_sae} features: lower it")
-        feature_ids = np.random.default_rng([seed, 1]).permutation(d_sae)[:features].tolist()
-    elif bad := [i for i in feature_ids if not 0 <= i < d_sae]:
-        raise SaeError(f"units.feature_ids names feature {bad[0]}, but the dictionary has 0..{d_sae - 1}")
-    if neuron_ids is None:
-        if neurons > 2 * n_mlp:
-            raise SaeError(f"units.neurons = {neurons} exceeds the layer's {2 * n_mlp} signed neurons: lower it")
-        drawn = np.random.default_rng([seed, 2]).permutation(2 * n_mlp)[:neurons].tolist()
-        signed = [(i // 2, "+-"[i % 2]) for i in drawn]
-    else:
-        signed = [_parse_neuron(name, n_mlp) for name in neuron_ids]
-    keys = [UnitKey("feature", i, "") for i in feature_ids] + [UnitKey("neuron", i, sign) for i, sign in signed]
-    if len(set(keys)) < len(keys):
-        raise SaeError("units.feature_ids or units.neuron_ids names a unit twice: remove one")
-    return tuple(keys)
-
-
-def _parse_neuron(name: str, n_mlp: int) -> tuple[int, str]:
-    index, sign = name[:-1], name[-1:]
-    if not index.isdecimal() or sign not in ("+", "-") or int(index) >= n_mlp:
-        raise SaeError(f"units.neuron_ids has {name!r}: write a neuron 0..{n_mlp - 1} and its sign, such as '17+'")
-    return int(index), sign
 
 
 class UnitReader:

@@ -33,11 +33,12 @@ import numpy as np
 
 from autointerp.calls.answers import read
 from autointerp.judges import local_server
-from autointerp.judges.base import Judge, JudgeError, MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.registry import open_judge
+from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.prompts import grouped_grades, single_grade
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Ask, Grade
-from autointerp.prompts.untrusted_text import ReplyUnusable
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge as JudgeSettings

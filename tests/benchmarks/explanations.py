@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from autointerp import records
 from autointerp.demo import spec as demo_spec
 from autointerp.findings import tables
 from autointerp.harvest import explainer_windows
 from autointerp.ledger import Ledger
 from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
+from autointerp.run import Run
 from autointerp.spec.sections import Judge
 from autointerp.stats import aid_effects
 
@@ -58,7 +59,7 @@ def show(run: Run, ledger: Ledger) -> None:
             u
             for u in run.units
             if explainer_windows.of_unit(run.harvest, run.spec, u).only(explainer_windows.wanted(run.spec, aid))
-            != explainer_windows.Aids()
+            != records.Aids()
         }
         said = frames.explanations
         changed = {u for u in run.units if f"{u}#{aid}" in said and said[f"{u}#{aid}"] != said.get(u)}

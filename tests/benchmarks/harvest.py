@@ -27,8 +27,8 @@ from torch.nn.functional import linear
 from sae.corpus.corpus import CONTEXT, Corpus
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import HarvestPlan, Reading, Shard, UnitReader, batches, new_sketch, norm_limit, read_shard
-from sae.harvest.harvest import sample_units as sample
 from sae.harvest.sketch import Quota
+from sae.harvest.units import sample_units as sample
 from sae.subject.model import Subject, load_subject
 
 ACTIVE = 32
@@ -51,7 +51,8 @@ class Case:
 def demo() -> tuple[Subject, Corpus]:
     """SmolLM2-135M on the demo's text."""
     from autointerp.demo import spec as demo_spec
-    from autointerp.harvest.inputs import open_corpus, quiet
+    from autointerp.harvest.inputs import open_corpus
+    from autointerp.progress import quiet
     from autointerp.spec import sections
 
     assets = demo_spec.prepare(quiet)

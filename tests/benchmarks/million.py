@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import sqlalchemy as sa
 from support.services.servers import RedisServer, postgres_server, redis_server
 
-from autointerp.ledger import Ledger, jobs, runs
+from autointerp import run as run_
+from autointerp.ledger import Ledger, jobs, leases, runs
 from autointerp.monitoring import run_list, run_status
 from autointerp.pipeline import stages
 from autointerp.records import Exemplar, Unit
@@ -104,14 +105,14 @@ def measure(url: str, redis: RedisServer, folder: Path, n: int) -> dict[str, str
     return found
 
 
-def made_up(spec: Spec, n: int, begin: int = 0) -> stages.Run:
+def made_up(spec: Spec, n: int, begin: int = 0) -> run_.Run:
     """A run that plans `n` judgements, of units from number `begin` on."""
     numbers = range(begin, begin + -(-n // (REPEATS * PER_UNIT)))
     units = [Unit(f"feature-{i}", "feature", i, "", "resid_post.0", 1.0, 0.01, "alive") for i in numbers]
     exemplars = {unit.unit_id: [exemplar(unit.unit_id, i) for i in range(PER_UNIT)] for unit in units}
     by_id = {unit.unit_id: unit for unit in units}
     nowhere = Path()
-    return stages.Run("million", spec, rubric.load(spec.score.rubric), nowhere, nowhere, {}, by_id, exemplars)
+    return run_.Run("million", spec, rubric.load(spec.score.rubric), nowhere, nowhere, {}, by_id, exemplars)
 
 
 def exemplar(unit_id: str, number: int) -> Exemplar:
@@ -167,7 +168,7 @@ def work(ledger: Ledger) -> float:
     done, started = 0, time.perf_counter()
     while time.perf_counter() - started < WORK_S:
         with ledger.write() as tx:
-            leased = jobs.lease(tx, "million", "score", most=16, owner="somebody")
+            leased = leases.lease(tx, "million", "score", most=16, owner="somebody")
         for job in leased:
             with ledger.write() as tx:
                 jobs.finish(tx, "million", job.job_key)

@@ -131,8 +131,8 @@ def ask(process: subprocess.Popen[str], line: str) -> dict[str, float]:
 def serve(latents: int, precision: str) -> None:
     """Our side: read the stretches that are asked for."""
     from sae.harvest.harvest import HarvestPlan, Reading, UnitReader, new_sketch, norm_limit, read_shard
-    from sae.harvest.harvest import sample_units as sample
     from sae.harvest.sketch import Quota
+    from sae.harvest.units import sample_units as sample
     from sae.subject.model import choose_precision
 
     subject, corpus = gpt2(choose_precision(precision, torch.device("cpu")))

@@ -10,8 +10,8 @@ import pytest
 from support.locations import ROOT
 from support.planted_world import runs as planted_runs
 
-from autointerp.judges.base import MarkedText, ScoreMaterial
 from autointerp.judges.registry import open_judge
+from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge

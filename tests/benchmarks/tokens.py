@@ -43,18 +43,17 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from autointerp.findings import tables
+from autointerp.harvest import tables as tables_
+from autointerp.hashing import content_hash
 from autointerp.judges import local_server
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
+from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.single_grade import Ask
-from autointerp.questions.planned_jobs import judged_of
-from autointerp.records import Exemplar, Unit
+from autointerp.records import Exemplar, Unit, judged_of
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Adaptive, Explain
-from autointerp.spec.spec import content_hash
 from autointerp.stats import stopping
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,13 +122,13 @@ class Done:
         units = rows["units"].query("kind in ('feature', 'neuron') and status == 'alive'").dropna(subset="explanation")
         of_units = rows["exemplars"].loc[rows["exemplars"]["unit_id"].isin(units["unit_id"])]
         exemplars: dict[str, list[Exemplar]] = {str(unit_id): [] for unit_id in units["unit_id"]}
-        for exemplar in tables.exemplars_of(of_units):
+        for exemplar in tables_.exemplars_of(of_units):
             exemplars[exemplar.unit_id].append(exemplar)
         first = rows["judgements"].query("repeat == 0")
         first = first.loc[(first["judge"] == first["judge"].iloc[0]) if "judge" in first else slice(None)]
         return cls(
             rubric.load(summary["rubric"]["name"]),
-            tables.units_of(units),
+            tables_.units_of(units),
             exemplars,
             dict(zip(units["unit_id"], units["explanation"], strict=True)),
             units,

@@ -46,7 +46,8 @@ def demo(d: int, count: int) -> Rows:
     import torch
 
     from autointerp.demo.spec import CONTEXT_TOKENS, HOOK_POINT, prepare
-    from autointerp.harvest.inputs import open_corpus, open_subject, quiet
+    from autointerp.harvest.inputs import open_corpus, open_subject
+    from autointerp.progress import quiet
     from autointerp.spec.sections import Corpus, Subject
     from sae.training.activation_buffer import ActivationStream, split
 

@@ -17,12 +17,13 @@ from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import AutointerpError, ProviderStopped
 from autointerp.judges import retry
-from autointerp.judges.base import ItemFailed, MarkedText, MustWait, Prompt, Reply, ScoreMaterial, Usage
+from autointerp.judges.base import ItemFailed, MustWait
 from autointerp.judges.limits.limiter import Aborted, LocalLimiter
 from autointerp.ledger import Ledger, budgets, calls, runs
 from autointerp.ledger.budgets import Limits, NotRunning
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
+from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import single_grade
 from autointerp.records import Outcome
 from autointerp.spec import rubric

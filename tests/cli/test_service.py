@@ -28,13 +28,13 @@ from support.services.servers import PostgresServer, free_port, postgres_server
 
 from autointerp.cli.main import main
 from autointerp.costs import bounds
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
 from autointerp.ledger import Ledger, calls, events, jobs, judgements, runs, workers
 from autointerp.ledger.database import schema_of
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as calls_
 from autointerp.ledger.schema import jobs as jobs_
 from autointerp.ledger.schema import workers as workers_
+from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.monitoring.run_status import ago
 from autointerp.monitoring.run_watch import Pace, exit_code
 from autointerp.questions import planned_jobs

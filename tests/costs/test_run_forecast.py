@@ -15,7 +15,7 @@ from support.providers.server import Entry, Faults, ProviderServer, Script
 from autointerp.cli.main import main
 from autointerp.costs import run_forecast
 from autointerp.errors import ProviderStopped
-from autointerp.pipeline import local
+from autointerp.judges import registry
 
 UNITS = {"feature_ids": list(range(0, 16, 2)), "neuron_ids": [f"{i}+" for i in range(0, 16, 2)]}
 SCORE = {"per_bin": 1}
@@ -226,7 +226,7 @@ def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_pa
 def test_no_provider_is_opened_for_a_baseline(world: planted.World, tmp_path: Path) -> None:
     run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE)
     explain, score = run_forecast.forecast(run, ledger).stages
-    judges = local.Judges.open(run.spec, run.rubric)
+    judges = registry.Judges.open(run.spec, run.rubric)
     planted_runs.carry(run, ledger, judges)
     assert explain.calls == len(run.units)
     assert score.calls == len(planted_runs.tables(run.folder)["judgements"])

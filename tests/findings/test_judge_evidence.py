@@ -19,9 +19,9 @@ from support.results.tables import judgement, judgement_table
 
 from autointerp.cli.main import main
 from autointerp.findings import judge_evidence
-from autointerp.judges.base import ScoreMaterial
 from autointerp.labelling.sheet import open_sheet
 from autointerp.ledger import Ledger, runs
+from autointerp.messages import ScoreMaterial
 
 SPEC: dict[str, Any] = {"controls": {"repeated": 20, "repeats": 3}, "score": {"per_call": 4}}
 OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}

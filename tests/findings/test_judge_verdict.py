@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from autointerp.findings import belief, judge_verdict
+from autointerp.findings import judge_checks, judge_verdict
 from autointerp.findings.caveats import cautions
 
 Summary = dict[str, Any]
@@ -93,11 +93,11 @@ def changed(**parts: Any) -> Summary:
 
 
 def answers(summary: Summary) -> dict[str, bool | None]:
-    return {check["name"]: check["passed"] for check in belief.of(summary)["checks"]}
+    return {check["name"]: check["passed"] for check in judge_verdict.of(summary)["checks"]}
 
 
 def test_a_judge_that_passes_everything_is_believed() -> None:
-    found = belief.of(trusted())
+    found = judge_verdict.of(trusted())
     assert found["verdict"] == "believe"
     assert set(answers(trusted()).values()) == {True}
     assert found["sentence"] == (
@@ -154,7 +154,7 @@ CASES: list[tuple[str, Summary, str, str, bool | None]] = [
 @pytest.mark.parametrize(("change", "verdict", "name", "passed"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_each_rule_at_its_limit(change: Summary, verdict: str, name: str, passed: bool | None) -> None:
     summary = changed(**change)
-    found = belief.of(summary)
+    found = judge_verdict.of(summary)
     assert answers(summary)[name] is passed
     assert found["verdict"] == verdict
     others = {key: answer for key, answer in answers(summary).items() if key != name and answer is not True}
@@ -165,29 +165,29 @@ def test_each_rule_at_its_limit(change: Summary, verdict: str, name: str, passed
 def test_belief_needs_people_or_a_judge_of_another_family(second: str) -> None:
     summary = changed(evidence__people=None, evidence__second__judge=second)
     assert answers(summary)["second"] is None
-    assert belief.of(summary)["verdict"] == "with_care"
-    assert belief.of(summary)["sentence"] == "Neither people nor a second judge of another family confirm it."
-    assert belief.of(changed(evidence__people=None))["verdict"] == "believe"
+    assert judge_verdict.of(summary)["verdict"] == "with_care"
+    assert judge_verdict.of(summary)["sentence"] == "Neither people nor a second judge of another family confirm it."
+    assert judge_verdict.of(changed(evidence__people=None))["verdict"] == "believe"
 
 
 def test_without_planted_units_a_judge_at_the_floor_is_not_believed() -> None:
     summary = changed(evidence__planted=None, controls__main_minus_shuffled__ci_low=-0.1)
-    found = belief.of(summary)
+    found = judge_verdict.of(summary)
     assert found["verdict"] == "do_not"
     assert found["sentence"].startswith("Nothing measured shows that it reads the explanations")
 
 
 def test_a_baseline_is_at_most_taken_with_care_and_a_poor_one_not_at_all() -> None:
     baseline = {"judge": "embedded", "judge_is_llm": False, "explainer": "embedded"}
-    assert belief.of(changed(**baseline))["verdict"] == "with_care"
-    poor = belief.of(changed(**baseline, evidence__planted=planted((30, 6), (30, 0))))
+    assert judge_verdict.of(changed(**baseline))["verdict"] == "with_care"
+    poor = judge_verdict.of(changed(**baseline, evidence__planted=planted((30, 6), (30, 0))))
     assert poor["verdict"] == "do_not"
     assert poor["sentence"] == "Right on only 17% of planted hits and 100% of misses; it is not a language model."
 
 
 def test_a_withheld_headline_is_neither_repeated_nor_corrected() -> None:
     summary = changed(headline__withheld="too few units", evidence__people__corrected=OPPOSITE)
-    found = belief.of(summary)
+    found = judge_verdict.of(summary)
     assert answers(summary)["people"] is True
     said = " ".join(check["said"] for check in found["checks"])
     assert "0.50 [0.20, 0.80]" not in said
@@ -206,14 +206,14 @@ def test_a_headline_that_shows_no_difference_is_confirmed_by_one_that_shows_none
 def test_what_an_older_summary_lacks_was_not_measured(missing: str) -> None:
     summary = trusted()
     del summary[missing]
-    found = belief.of(summary)
+    found = judge_verdict.of(summary)
     assert found["verdict"] in {"believe", "with_care"}
     assert all(check["said"].endswith((".", "?")) for check in found["checks"])
 
 
 def test_an_old_summary_without_any_evidence_is_taken_with_care() -> None:
     summary = changed(evidence=None)
-    found = belief.of(summary)
+    found = judge_verdict.of(summary)
     assert found["verdict"] == "with_care"
     assert {name for name, passed in answers(summary).items() if passed is None} == {
         "planted",
@@ -237,7 +237,7 @@ def test_an_old_summary_without_any_evidence_is_taken_with_care() -> None:
     ],
 )
 def test_families_are_told_by_their_models_names(model: str, family: str) -> None:
-    assert judge_verdict.family(model) == family
+    assert judge_checks.family(model) == family
 
 
 def test_failed_evidence_is_a_caution_once() -> None:
@@ -246,7 +246,7 @@ def test_failed_evidence_is_a_caution_once() -> None:
         evidence__repeats__flip_rate=figure(0.5, 0.4, 0.6),
         judge_is_llm=False,
     )
-    summary["belief"] = belief.of(summary)
+    summary["belief"] = judge_verdict.of(summary)
     found = cautions(summary, NO_EXEMPLARS)
     assert sum("At least 90% should be" in caution for caution in found) == 1
     assert sum("50% of regradings differ" in caution for caution in found) == 1
@@ -258,7 +258,7 @@ def test_failed_evidence_is_a_caution_once() -> None:
 def test_a_judge_that_ignores_the_mark_is_a_caution(near: tuple[int, int], said: bool) -> None:
     summary = trusted()
     summary["evidence"]["planted"]["near"] = planted(near, (1, 1))["hits"]
-    summary["belief"] = belief.of(summary)
+    summary["belief"] = judge_verdict.of(summary)
     found = cautions(summary, NO_EXEMPLARS)
     assert any("hardly looks at the marked token" in caution for caution in found) is said
 

@@ -17,9 +17,9 @@ from support.planted_world import world as planted
 from support.planted_world.judged_runs import Judge
 
 from autointerp.findings import second_judge_sample
-from autointerp.judges.base import ScoreMaterial
-from autointerp.pipeline.stages import Run
+from autointerp.messages import ScoreMaterial
 from autointerp.records import SECOND, Arm
+from autointerp.run import Run
 
 SHARE = 0.4
 SPEC: dict[str, Any] = {

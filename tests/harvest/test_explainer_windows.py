@@ -16,11 +16,12 @@ from support.planted_world import layered
 from support.planted_world import world as planted
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from autointerp import records
 from autointerp.harvest import explainer_windows
 from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
 from autointerp.records import Exemplar
+from autointerp.run import Run
 from autointerp.stats import aid_effects
 from sae.analysis import directions
 from sae.analysis import explainer_windows as sae_aids
@@ -29,8 +30,9 @@ from sae.analysis.unit_probe import Seen, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
-from sae.harvest.harvest import UnitKey, UnitReader
+from sae.harvest.harvest import UnitReader
 from sae.harvest.token_positions import EXPLAIN, sides
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject, load_subject
 from sae.subject.token_text import token_texts
 
@@ -52,7 +54,7 @@ def run(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return local.prepare(spec, tmp_path_factory.mktemp("results"), progress)
 
 
-def found(run: Run) -> dict[str, explainer_windows.Aids]:
+def found(run: Run) -> dict[str, records.Aids]:
     return {u: explainer_windows.of_unit(run.harvest, run.spec, u) for u in run.units if run.units[u].kind != "planted"}
 
 
@@ -119,16 +121,16 @@ def test_neighbours_share_a_concept_by_construction(run: Run, world: planted.Wor
 def test_only_what_is_wanted_is_shown_and_made(run: Run, world: planted.World) -> None:
     unit_id = next(unit_id for unit_id, near in run.neighbours.items() if near)
     everything = explainer_windows.of_unit(run.harvest, run.spec, unit_id)
-    assert everything.only(explainer_windows.wanted(run.spec)) == explainer_windows.Aids()
+    assert everything.only(explainer_windows.wanted(run.spec)) == records.Aids()
     shown = everything.only(explainer_windows.wanted(run.spec, "neighbours"))
     assert shown.neighbours
-    assert shown == explainer_windows.Aids(neighbours=everything.neighbours)
+    assert shown == records.Aids(neighbours=everything.neighbours)
     assert explainer_windows.file_names(world.spec()) is None
     assert explainer_windows.file_names(world.spec(score={"also": ["intruder"]})) is not None
     assert explainer_windows.file_names(world.spec(explain={"contrast": 5})) == explainer_windows.file_names(
         world.spec(explain={"compare": ["contrast"]})
     )
-    assert explainer_windows.of_unit(run.harvest, world.spec(), unit_id) == explainer_windows.Aids()
+    assert explainer_windows.of_unit(run.harvest, world.spec(), unit_id) == records.Aids()
 
 
 @dataclass(frozen=True)

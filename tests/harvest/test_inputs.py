@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from support.planted_world import world as planted
 
 from autointerp.harvest import inputs
-from autointerp.harvest.inputs import Opened, identify, open_inputs, quiet
+from autointerp.harvest.inputs import Opened, identify, open_inputs
+from autointerp.progress import quiet
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec, parse
 from sae.errors import SaeError

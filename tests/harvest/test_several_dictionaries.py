@@ -18,12 +18,12 @@ from autointerp.cli.main import main
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import open_inputs, quiet
+from autointerp.harvest.inputs import open_inputs
 from autointerp.harvest.shards import Part, begin_harvest, harvest_shard
-from autointerp.ledger import jobs, runs
+from autointerp.ledger import jobs, leases, runs
 from autointerp.pipeline import local
 from autointerp.pipeline.submit import submit
-from autointerp.progress import Progress
+from autointerp.progress import Progress, quiet
 from autointerp.settings import Settings
 from autointerp.spec.spec import Spec
 from workers import runner
@@ -167,8 +167,8 @@ def test_a_job_that_failed_before_is_done_alone(specs: list[Spec], tmp_path: Pat
         for run_id in ids:
             runner.stages(context, run_id, ("prepare",), 60)
         with context.ledger.write() as tx:
-            [job] = jobs.lease(tx, ids[0], "harvest", most=1, owner="me")
-            jobs.fault(tx, ids[0], job, owner="me", error="out of memory", seconds=0.0)
+            [job] = leases.lease(tx, ids[0], "harvest", most=1, owner="me")
+            leases.fault(tx, ids[0], job, owner="me", error="out of memory", seconds=0.0)
         runner.stages(context, ids[0], ("harvest",), 60)
         with context.ledger.read() as tx:
             assert jobs.counts(tx, ids[1])["harvest"].get("pending") == 1

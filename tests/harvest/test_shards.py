@@ -25,9 +25,11 @@ from support.services import harvest_worker
 import sae.harvest.harvest
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, sampling, shards
+from autointerp.harvest import plan as plan_
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import Inputs, open_inputs, quiet
+from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.harvest.shards import Interrupted, begin_harvest, harvest, harvest_shard, merge_harvest
+from autointerp.progress import quiet
 from autointerp.spec.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -203,7 +205,7 @@ def test_of_workers_that_begin_at_once_the_first_decides(
     together = threading.Barrier(n)
     monkeypatch.setattr(sae.harvest.harvest, "norm_limit", lambda *_: 100.0 + together.wait())
     monkeypatch.setattr(dictionary_checks, "measure", lambda *_: None)  # workers share no subject, as these threads do
-    plans: list[shards.HarvestPlanFile] = []
+    plans: list[plan_.HarvestPlanFile] = []
     threads = [threading.Thread(target=lambda: plans.append(begin_harvest(inputs, artifacts))) for _ in range(n)]
     for thread in threads:
         thread.start()
@@ -212,7 +214,7 @@ def test_of_workers_that_begin_at_once_the_first_decides(
     assert len(plans) == n
     assert len(set(plans)) == 1
     monkeypatch.setattr(sae.harvest.harvest, "norm_limit", lambda *_: pytest.fail("the plan was there"))
-    assert begin_harvest(inputs, artifacts) == plans[0] == shards.read_plan(artifacts, plans[0].key)
+    assert begin_harvest(inputs, artifacts) == plans[0] == plan_.read_plan(artifacts, plans[0].key)
 
 
 # What a worker refuses, and how it stops
@@ -290,7 +292,7 @@ def test_workers_with_other_files_are_refused(world: planted.World, tmp_path: Pa
             act()
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match=r"plan\.json is not in"):
-        shards.read_plan(artifacts, "0" * 16)
+        plan_.read_plan(artifacts, "0" * 16)
 
 
 def test_the_plan_s_precision_holds_where_auto_would_choose_another(world: planted.World, tmp_path: Path) -> None:

@@ -22,20 +22,11 @@ from support.providers.batches import read_batches
 from support.providers.server import Faults, ProviderServer, Script, read_books
 
 from autointerp.errors import UsageError
-from autointerp.judges import anthropic_batches, batch_api, error_codes, openai_batches, prices, retirement
-from autointerp.judges.base import (
-    ItemFailed,
-    JudgeError,
-    MarkedText,
-    MayRetry,
-    MustStop,
-    MustWait,
-    Prompt,
-    Reply,
-    ScoreMaterial,
-)
-from autointerp.judges.batch_api import BatchItem, BatchProvider, Unanswered, Undecided, open_batches
-from autointerp.judges.registry import open_judge
+from autointerp.judges import anthropic_batches, batch_api, error_codes, openai_batches, prices, registry, retirement
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
+from autointerp.judges.batch_api import BatchItem, BatchProvider, Unanswered, Undecided
+from autointerp.judges.registry import open_batches, open_judge
+from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial
 from autointerp.spec.rubric import load
 from autointerp.spec.sections import Judge as JudgeSettings
 
@@ -496,10 +487,10 @@ def test_providers_without_batches() -> None:
     compatible = JudgeSettings(model="openai-compatible/q", base_url="http://127.0.0.1:9/v1")
     for none in (JudgeSettings(), compatible):
         assert open_batches(none) is None
-        batch_api.check_transport(none)
+        registry.check_transport(none)
         with pytest.raises(UsageError, match=r'set judge\.transport = "calls"'):
-            batch_api.check_transport(none.model_copy(update={"transport": "batch"}))
-    batch_api.check_transport(JudgeSettings(model=OPENAI, transport="batch"))
+            registry.check_transport(none.model_copy(update={"transport": "batch"}))
+    registry.check_transport(JudgeSettings(model=OPENAI, transport="batch"))
 
 
 def test_custom_ids_are_checked() -> None:

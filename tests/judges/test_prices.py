@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from autointerp.judges import prices
-from autointerp.judges.base import Usage
+from autointerp.messages import Usage
 from autointerp.spec.sections import Judge
 
 

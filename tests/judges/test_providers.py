@@ -19,24 +19,13 @@ from support.providers.server import FINAL, PASSING, Faults, ProviderServer, Scr
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, retry
 from autointerp.judges.anthropic import read_message, thinking
-from autointerp.judges.base import (
-    ItemFailed,
-    Judge,
-    JudgeError,
-    MarkedText,
-    MayRetry,
-    MustStop,
-    MustWait,
-    Prompt,
-    Reply,
-    ScoreMaterial,
-    Usage,
-)
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.openai import least_effort, read_response
 from autointerp.judges.openai_compatible import read_completion
 from autointerp.judges.prompt_caching import least_tokens
 from autointerp.judges.rate_headers import retry_after
 from autointerp.judges.registry import no_probabilities, open_judge, provider_of
+from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge as JudgeSettings

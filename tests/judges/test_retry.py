@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from autointerp.judges import retry
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait, Reply, Usage
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
+from autointerp.messages import Reply, Usage
 
 REPLY = Reply("{}", "complete", Usage(1, 1), "model")
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from support.services.ledger_worker import at_once
 
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.ledger import Ledger, budgets, calls, database, jobs, judgements, runs
+from autointerp.ledger import Ledger, budgets, calls, database, jobs, judgements, leases, runs
 from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import metadata
+from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.records import Arm, Explanation, Judgement, Outcome
 
 RUN = "run-0"
@@ -124,9 +124,9 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows_and_its_money(url: str) -> 
     assert (first["carrier"], first["harvest_key"], first["night"]) == ("local", "", "")
     assert money(ledger) == (0.5, 0.25, 0.25)
     with ledger.write() as tx:
-        jobs.release(tx, RUN)
+        leases.release(tx, RUN)
         assert calls.write_off(tx, RUN) == 1
-        assert [job.job_key for job in jobs.lease(tx, RUN, "score", most=9, owner="me")] == ["job-0", "job-1"]
+        assert [job.job_key for job in leases.lease(tx, RUN, "score", most=9, owner="me")] == ["job-0", "job-1"]
     assert money(ledger) == (0.5, 0.0, 0.5)
     ledger.close()
 
@@ -212,7 +212,7 @@ def test_no_two_threads_ever_hold_the_same_job(url: str) -> None:
         held: list[str] = []
         while True:
             with ledger.write() as tx:
-                leased = jobs.lease(tx, RUN, "score", most=most, owner="me")
+                leased = leases.lease(tx, RUN, "score", most=most, owner="me")
             if not leased:
                 return held
             held += [job.job_key for job in leased]
@@ -243,7 +243,7 @@ def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, s
                 if step == "lease":
                     first = sorted(pending)[:number]
                     then = sorted(due)[: number - len(first)]
-                    leased = jobs.lease(tx, RUN, "score", most=number, owner=owner)
+                    leased = leases.lease(tx, RUN, "score", most=number, owner=owner)
                     assert [job.place for job in leased] == first + then
                     held |= dict.fromkeys(first + then, owner)
                     pending, due = [n for n in pending if n not in held], due - set(held)
@@ -251,21 +251,21 @@ def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, s
                     jobs.finish(tx, RUN, job.job_key)
                     done.add(number)
                 elif step == "postpone":
-                    jobs.postpone(tx, RUN, job, owner=owner, seconds=-1.0, error="busy")
+                    leases.postpone(tx, RUN, job, owner=owner, seconds=-1.0, error="busy")
                     due |= {number} if mine else set()
                 elif step == "fault":
-                    jobs.fault(tx, RUN, job, owner=owner, error="a bug", seconds=1000.0)
+                    leases.fault(tx, RUN, job, owner=owner, error="a bug", seconds=1000.0)
                     later |= {number} if mine else set()
                 elif step == "put_back":
-                    jobs.put_back(tx, RUN, [job.job_key], owner)
+                    leases.put_back(tx, RUN, [job.job_key], owner)
                     pending += [number] if mine else []
                 elif step == "release":
-                    jobs.release(tx, RUN)
+                    leases.release(tx, RUN)
                     pending += [*held, *due, *later]
                     held, due, later = {}, set(), set()
                 elif step == "release_of":
                     freed = [n for n, by in held.items() if by == owner]
-                    assert jobs.release_of(tx, owner) == len(freed)
+                    assert leases.release_of(tx, owner) == len(freed)
                     pending += freed
                     held = {n: by for n, by in held.items() if by != owner}
                 if mine and step in ("finish", "postpone", "fault", "put_back"):

@@ -17,12 +17,12 @@ from support.providers.server import ProviderServer
 from support.services import ledger_worker
 from support.services.ledger_worker import at_once, processes, question
 
-from autointerp.judges.base import Reply, Usage
-from autointerp.ledger import Ledger, budgets, calls, jobs, nights, runs, workers
+from autointerp.ledger import Ledger, budgets, calls, jobs, leases, nights, runs, workers
 from autointerp.ledger.budgets import Limits, NotRunning, Short
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows
+from autointerp.messages import Reply, Usage
 
 RUN, NIGHT = "run-0", "2026-11-21"
 LIMITS = Limits(month=1000.0)
@@ -96,7 +96,7 @@ def end(ledger: Ledger, call_id: int, reserved: float, cost: float | None, state
 
 def lease(ledger: Ledger, owner: str, most: int = 1) -> list[Job]:
     with ledger.write() as tx:
-        return jobs.lease(tx, RUN, "score", most=most, owner=owner)
+        return leases.lease(tx, RUN, "score", most=most, owner=owner)
 
 
 def test_no_job_is_ever_leased_by_two_of_several_processes(ledger: Ledger, url: str, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_no_job_is_ever_leased_by_two_of_several_processes(ledger: Ledger, url: 
 def test_jobs_are_leased_in_order_of_place_and_waiting_ones_last(ledger: Ledger) -> None:
     first, *_ = lease(ledger, "a")
     with ledger.write() as tx:
-        jobs.postpone(tx, RUN, first, owner="a", seconds=-1.0, error="busy")
+        leases.postpone(tx, RUN, first, owner="a", seconds=-1.0, error="busy")
     assert [job.place for job in lease(ledger, "a", 100)] == [*range(1, 40), 0]
     assert lease(ledger, "a") == []
 
@@ -125,15 +125,15 @@ def test_only_who_holds_a_job_can_give_it_up(how: str, ledger: Ledger) -> None:
     def give_up(owner: str) -> None:
         with ledger.write() as tx:
             if how == "put_back":
-                jobs.put_back(tx, RUN, [job.job_key], owner)
+                leases.put_back(tx, RUN, [job.job_key], owner)
             elif how == "postpone":
-                jobs.postpone(tx, RUN, job, owner=owner, seconds=60.0, error="busy")
+                leases.postpone(tx, RUN, job, owner=owner, seconds=60.0, error="busy")
             else:
-                jobs.fault(tx, RUN, job, owner=owner, error="a bug", seconds=60.0)
+                leases.fault(tx, RUN, job, owner=owner, error="a bug", seconds=60.0)
 
     [job] = lease(ledger, "dead")
     with ledger.write() as tx:
-        assert jobs.release_of(tx, "dead") == 1
+        assert leases.release_of(tx, "dead") == 1
     [again] = lease(ledger, "alive")
     assert again.job_key == job.job_key
     give_up("dead")
@@ -151,7 +151,7 @@ def test_a_death_counts_against_what_was_begun_until_it_is_enough(ledger: Ledger
     for death in range(1, jobs.MAX_ATTEMPTS + 1):
         leased = lease(ledger, "dead", 3)
         with ledger.write() as tx:
-            assert len(jobs.lease(tx, RUN, "merge", most=1, owner="dead")) == 1
+            assert len(leases.lease(tx, RUN, "merge", most=1, owner="dead")) == 1
             assert jobs.exhausted(tx, RUN) == []
         begin(ledger, f"key-{death}", 1.0, worker="dead", job=leased[0].job_key)
         with ledger.write() as tx:
@@ -179,7 +179,7 @@ def test_faults_exhaust_a_job_too(ledger: Ledger) -> None:
     for _ in range(jobs.MAX_ATTEMPTS):
         [job] = lease(ledger, "a")
         with ledger.write() as tx:
-            jobs.fault(tx, RUN, job, owner="a", error="a bug", seconds=-1.0)
+            leases.fault(tx, RUN, job, owner="a", error="a bug", seconds=-1.0)
             tx.execute(sa.update(job_rows).where(job_rows.c.state == "pending").values(state="done"))
     with ledger.read() as tx:
         assert [(job.job_key, error) for job, error in jobs.exhausted(tx, RUN)] == [("job-0", "a bug")]
@@ -346,7 +346,7 @@ def test_what_nobody_alive_is_at_is_freed(ledger: Ledger) -> None:
         begin(ledger, owner, 1.0, worker="" if owner == "local" else owner)
     with ledger.write() as tx:
         assert calls.write_off_orphans(tx, RUN) == 2
-        jobs.release_orphans(tx, RUN)
+        leases.release_orphans(tx, RUN)
     assert [state(ledger, f"job-{n}")[:2] for n in range(3)] == [("leased", "alive"), ("pending", ""), ("pending", "")]
     assert money(ledger) == (0.0, 1.0, 2.0)
 

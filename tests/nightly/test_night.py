@@ -26,6 +26,7 @@ from support.providers.server import ProviderServer
 from support.results import summaries as report_data
 
 from autointerp.errors import UsageError
+from autointerp.judges import registry
 from autointerp.ledger import Ledger, nights
 from autointerp.ledger import runs as run_rows
 from autointerp.nightly import webhook
@@ -118,7 +119,7 @@ class Place:
         """This process; the judge that knows the truth in place of the embedded one."""
         if self.sections.get("judge"):
             return Local(self.ledger, self.results, Progress(quiet=True))
-        judges = local.Judges(planted.PlantedJudge(), planted.PlantedJudge())
+        judges = registry.Judges(planted.PlantedJudge(), planted.PlantedJudge())
         return Local(self.ledger, self.results, Progress(quiet=True), judges=lambda spec, rubric: judges)
 
     def run(self, date: str, carrier: Carrier | None = None, **options: Any) -> dict[str, Any] | None:
@@ -458,7 +459,7 @@ def test_a_fleet_carries_and_the_night_ends_when_its_runs_do(place: Place, world
     assert len(submitted) == 1
     with place.ledger.write() as tx:
         run_rows.set_state(tx, run_id, "cancelled")
-    planted_runs.carry(prepared[run_id], place.ledger, local.Judges(planted.PlantedJudge(), planted.PlantedJudge()))
+    planted_runs.carry(prepared[run_id], place.ledger, registry.Judges(planted.PlantedJudge(), planted.PlantedJudge()))
     summary = finish_night(place.ledger, place.config(), "2026-11-20", place.results)
     assert summary is not None
     assert [entry["run_id"] for entry in summary["scored"]] == [run_id]

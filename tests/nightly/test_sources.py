@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.errors import UsageError
-from autointerp.nightly.config import Source
 from autointerp.nightly.lineage import lineage_of, version_of
-from autointerp.nightly.sources import discover, in_folder, in_registry, on_hub
+from autointerp.nightly.sources import Source, discover, in_folder, in_registry, on_hub
 from autointerp.nightly.versions import change_between, sketch
 
 

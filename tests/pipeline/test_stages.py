@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.services.ledger_worker import at_once
 
-from autointerp.ledger import Ledger, jobs, runs
+from autointerp.ledger import Ledger, jobs, leases, runs
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages as pipeline_stages
 from autointerp.questions import planned_jobs
 from autointerp.questions.rounds import Round
 
 RUN = "run-0"
-STAGES = [stage for stage in pipeline_stages.STAGES if stage not in ("probe", "regrade")]
+STAGES = [stage for stage in jobs.STAGES if stage not in ("probe", "regrade")]
 
 
 class Fleet:
@@ -41,7 +41,7 @@ class Fleet:
 
     def lease(self, stage: str) -> Job | None:
         with self.ledger.write() as tx:
-            leased = jobs.lease(tx, RUN, stage, most=1, owner="me")
+            leased = leases.lease(tx, RUN, stage, most=1, owner="me")
         if leased and stage not in self.begun:
             self.begun.append(stage)
         return leased[0] if leased else None
@@ -89,15 +89,13 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
     """Whatever is planned, all before it has ended; of a round's stages none waits for another."""
     for stage in counts:
-        if stage in pipeline_stages.ASKED and set(counts[stage]) <= {"done", "failed"}:
+        if stage in jobs.ASKED and set(counts[stage]) <= {"done", "failed"}:
             continue  # of a round that is over; the next may be planned
-        earlier = pipeline_stages.STAGES[
-            : pipeline_stages.STAGES.index("score" if stage in pipeline_stages.ASKED else stage)
-        ]
+        earlier = jobs.STAGES[: jobs.STAGES.index("score" if stage in jobs.ASKED else stage)]
         for before in earlier:
             assert set(counts.get(before, {})) <= {"done", "failed", jobs.LATER}, f"{stage} is early: {counts}"
     if counts.get("plan", {}).keys() & {"pending", "leased"}:
-        asked = set().union(*(counts.get(stage, {}) for stage in pipeline_stages.ASKED))
+        asked = set().union(*(counts.get(stage, {}) for stage in jobs.ASKED))
         assert asked <= {"done", "failed"}, f"a round is planned before the last is answered: {counts}"
 
 
@@ -105,7 +103,7 @@ def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
 @given(
     st.integers(1, 3),
     st.integers(0, 3),
-    st.lists(st.lists(st.sampled_from(pipeline_stages.ASKED), max_size=4), min_size=1, max_size=3),
+    st.lists(st.lists(st.sampled_from(jobs.ASKED), max_size=4), min_size=1, max_size=3),
     st.integers(0, 10_000).map(random.Random),
 )
 def test_each_stage_is_planned_once_and_never_early(
@@ -125,7 +123,7 @@ def test_each_stage_is_planned_once_and_never_early(
             elif step == "put back" and held:
                 job = held.pop()
                 with ledger.write() as tx:
-                    jobs.put_back(tx, RUN, [job.job_key], "me")
+                    leases.put_back(tx, RUN, [job.job_key], "me")
             elif step == "advance":
                 moved += sum(fleet.advance() for _ in range(2))
             expect_no_stage_is_early(fleet.counts())

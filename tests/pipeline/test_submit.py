@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from autointerp import files
 from autointerp.errors import UsageError
 from autointerp.harvest import inputs
-from autointerp.judges.base import MarkedText, Prompt, ScoreMaterial
-from autointerp.ledger import Ledger, budgets, calls, events, jobs, judgements, runs, workers
+from autointerp.ledger import Ledger, budgets, calls, events, jobs, judgements, leases, runs, workers
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
+from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.pipeline import local, stages, submit
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
 from autointerp.questions import planned_jobs
 from autointerp.records import Arm, Explanation, Judgement, Outcome
+from autointerp.run import Run
 from autointerp.spec.rubric import load as load_rubric
 from autointerp.spec.spec import Spec, parse
 
@@ -114,7 +115,7 @@ def test_a_run_is_either_the_workers_or_one_processes(ledger: Ledger, spec: Spec
     with pytest.raises(UsageError, match=r"is with the workers: .* takes it from them"):
         local.carry(run, ledger, Progress(quiet=True))
     submit.cancel(ledger, RUN)
-    with local.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
+    with files.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
         for act in (submit.resume, submit.retry):
             with pytest.raises(UsageError, match="another process is at work on run night-run"):
                 act(ledger, RUN, tmp_path)
@@ -137,8 +138,8 @@ def test_cancelling_and_resuming_keep_what_is_done_and_whom_is_at_work(
         workers.bury(tx, "buried")
         jobs.forget(tx, RUN, ["finish"])
         jobs.plan(tx, RUN, [Job("score-3", "score", "b"), Job("score-4", "score", "b")])
-        jobs.lease(tx, RUN, "score", most=1, owner="alive")
-        jobs.lease(tx, RUN, "score", most=1, owner="buried")
+        leases.lease(tx, RUN, "score", most=1, owner="alive")
+        leases.lease(tx, RUN, "score", most=1, owner="buried")
         budgets.reserve(tx, RUN, 1.0, Limits())
     with pytest.raises(UsageError, match=f"run {RUN} is running: `autointerp status"):
         submit.resume(ledger, RUN, tmp_path)
@@ -193,7 +194,7 @@ def test_what_failed_is_asked_again_and_what_was_answered_is_not(ledger: Ledger,
         jobs.plan(tx, RUN, SCORES)
         jobs.finish(tx, RUN, planned_jobs.stage_job("plan").job_key)
         assert not stages.advance(tx, RUN)
-        assert jobs.lease(tx, RUN, "score", most=9, owner="me") == SCORES[:2], "only those of the new explanation"
+        assert leases.lease(tx, RUN, "score", most=9, owner="me") == SCORES[:2], "only those of the new explanation"
         for job in SCORES[:2]:
             jobs.finish(tx, RUN, job.job_key)
         assert stages.advance(tx, RUN)
@@ -227,7 +228,7 @@ def test_questions_of_one_process_wait_until_the_workers_have_the_harvest(
         jobs.plan(tx, RUN, EXPLAINS + SCORES)
         for job in (*EXPLAINS, SCORES[0]):
             jobs.finish(tx, RUN, job.job_key)
-        jobs.lease(tx, RUN, "score", most=1, owner=local.OWNER)
+        leases.lease(tx, RUN, "score", most=1, owner=local.OWNER)
         calls_open = calls.Opening(RUN, SCORES[1].job_key, "key", "judge", 0.0)
         assert calls.begin(tx, calls_open, _prompt()) is not None
         runs.set_state(tx, RUN, "stopped")

@@ -17,10 +17,10 @@ from support.planted_world.truth import carry
 from support.scorers.scripted_judge import exemplar
 
 from autointerp.calls.answers import Answer, call_key, read
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, Reply, TaskMaterial, Usage
 from autointerp.judges.embedded.explanations import explain as enriched
 from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.ledger import Ledger, judgements
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, TaskMaterial, Usage
 from autointerp.pipeline import local
 from autointerp.progress import Progress
 from autointerp.prompts import explanation as explanation_prompt

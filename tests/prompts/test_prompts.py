@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from autointerp.calls import answers as answers_
 from autointerp.errors import UsageError
-from autointerp.judges.base import ExplainMaterial, MarkedText, ScoreMaterial
+from autointerp.messages import ExplainMaterial, MarkedText, ScoreMaterial
 from autointerp.prompts import explanation, grouped_grades, single_grade
-from autointerp.prompts.untrusted_text import ReplyUnusable, harmless, show
+from autointerp.prompts.replies import ReplyUnusable
+from autointerp.prompts.untrusted_text import harmless, show
 from autointerp.records import Outcome
 from autointerp.spec import rubric
 
@@ -216,5 +218,5 @@ def test_the_explaining_prompt_shows_marks_strengths_and_silent_windows() -> Non
     assert "<< Danube>>" in prompt.user
     assert "Danube 10, flows 3" in prompt.user
     assert "silent text" in prompt.user
-    again = explanation.ask_again(prompt, ["it is empty"])
+    again = answers_.ask_again(prompt, ["it is empty"])
     assert again.user.endswith("An earlier answer was refused: it is empty. Answer again.")

@@ -19,9 +19,9 @@ from autointerp.ledger import judgements
 from autointerp.ledger.jobs import items_of
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline import stages
-from autointerp.pipeline.stages import Run
 from autointerp.questions import rounds
 from autointerp.records import Arm, Outcome
+from autointerp.run import Run
 from autointerp.scorers import unit_metrics
 from autointerp.stats import stopping
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.results import summaries as report_data
 
-from autointerp import report
+from autointerp import formatting, report
 from autointerp.errors import UsageError
-from autointerp.findings import belief
+from autointerp.findings import judge_verdict
 from autointerp.report import escape, index, prose, unit_explorer
 from autointerp.report.figures import bin_grades, controls, scorers, studies
 from autointerp.report.figures import judge as judge_figures
@@ -119,7 +119,7 @@ def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
     made = report_data.make(tmp_path, withheld="21% of all judgements are unscored, more than 10%")
     report.write(tmp_path)
     page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
-    difference = prose.estimate(*(made["headline"][key] for key in ("difference", "ci_low", "ci_high")))
+    difference = formatting.estimate(*(made["headline"][key] for key in ("difference", "ci_low", "ci_high")))
     for written in (page, text):
         assert "The headline is withheld: 21% of all judgements are unscored, more than 10%" in written
         assert difference not in written
@@ -191,7 +191,7 @@ def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_p
         "corrected by the second judge's grades",
     ]
     scaled = made["evidence"]["normalised"]
-    assert shown[0][1] == prose.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
+    assert shown[0][1] == formatting.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
     assert shown[1][2].endswith("labels of 2 people")
     withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
     assert prose.corrected(withheld) == []
@@ -257,7 +257,7 @@ def test_floor_and_ceiling_are_given_and_said_where_there_is_no_room(judged: Pat
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     scaled = made["evidence"]["normalised"]
     assert {row[0]: row[1] for row in _table(judge_figures.normalised(made)).rows}["difference"].startswith(
-        prose.number(scaled["difference"])
+        formatting.number(scaled["difference"])
     )
     names = ("features", "neurons", "difference", "ci_low", "ci_high")
     made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
@@ -273,7 +273,7 @@ def test_features_of_random_weights_are_tabled(judged: Path) -> None:
     (row,) = _table(judge_figures.untrained(made)).rows
     found = made["evidence"]["random"]["random_dictionary"]
     assert row[0] == "random dictionary"
-    assert row[1] == prose.estimate(found["mean"], found["ci_low"], found["ci_high"])
+    assert row[1] == formatting.estimate(found["mean"], found["ci_low"], found["ci_high"])
     assert "never trained" in (judged / "report.html").read_text("utf-8")
 
 
@@ -306,10 +306,10 @@ def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judge
         assert "the reply could not be read: 3, the judge refused: 1" in written
         assert "contrasting windows, all units" in written
     cell = made["variants"]["contrast"]["all"]
-    assert prose.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
+    assert formatting.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
     rows = {row[0]: row for row in _table(scorers.scorers(made)).rows}
-    assert rows["simulation: correlation"][3] == prose.NONE
-    assert rows["sensitivity: sensitivity"][6] == prose.NONE
+    assert rows["simulation: correlation"][3] == formatting.NONE
+    assert rows["sensitivity: sensitivity"][6] == formatting.NONE
 
 
 @pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
@@ -330,7 +330,7 @@ def test_each_part_of_the_evidence_may_be_missing(judged: Path, tmp_path: Path, 
     shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
     made = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     made["evidence"][part] = None
-    made["belief"] = belief.of(made)
+    made["belief"] = judge_verdict.of(made)
     (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
     report.write(tmp_path)
     assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
@@ -450,7 +450,7 @@ def test_missing_numbers_are_said_not_drawn(tmp_path: Path) -> None:
     )
     assert made["bins"][0]["mean"] is None
     report.write(tmp_path)
-    assert prose.NONE in (tmp_path / "report.md").read_text("utf-8")
+    assert formatting.NONE in (tmp_path / "report.md").read_text("utf-8")
     assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -458,7 +458,7 @@ def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_p
     made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
     report.write(tmp_path)
     page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
-    share = prose.percent(made["studies"]["correlation"]["signed"]["share"])
+    share = formatting.percent(made["studies"]["correlation"]["signed"]["share"])
     for written in (page, text):
         assert "explains 0.81 of the variance and recovers 0.97 of the subject" in written
         assert f"For {share} of 60 sampled features" in written.replace("\\", "")

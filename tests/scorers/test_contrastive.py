@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from support.scorers.cases import case, walk, window
 
-from autointerp.judges.base import Prompt, TaskMaterial
 from autointerp.judges.embedded.judge import EmbeddedJudge
+from autointerp.messages import Prompt, TaskMaterial
 from autointerp.scorers.contrastive import Contrastive
 from autointerp.spec.rubric import load
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from support.sae import peers
 from support.scorers.scripted_judge import FILLER, UNIT, active_tokens, case, exemplar, flags, judged, labelled
 
-from autointerp.judges.base import TaskMaterial
 from autointerp.judges.embedded.judge import EmbeddedJudge
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Case
 from autointerp.scorers.detection import Detection

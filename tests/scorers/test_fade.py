@@ -14,8 +14,8 @@ from support.planted_world.world import CONCEPTS
 from support.scorers import cases as scorer_cases
 from support.scorers.cases import case, walk
 
-from autointerp.judges.base import Prompt, TaskMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import Prompt, TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.scorers import faithfulness, responsiveness
 from autointerp.scorers.clarity import Clarity
 from autointerp.scorers.common_questions import plain, ratings, writing

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from support.sae import peers
 from support.scorers.scripted_judge import FILLER, UNIT, active_tokens, case, exemplar, flags, judged, labelled
 
-from autointerp.judges.base import MarkedText
 from autointerp.judges.embedded.judge import EmbeddedJudge
+from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import show
 from autointerp.scorers.base import Case
 from autointerp.scorers.fuzzing import THRESHOLD, Fuzzing

@@ -12,12 +12,12 @@ from support.planted_world.world import CONCEPTS, marked_word, strength
 from support.scorers import cases as scorer_cases
 from support.scorers.cases import case, walk
 
-from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
 from autointerp.judges.embedded import window_similarity
 from autointerp.judges.embedded.grades import cases
 from autointerp.judges.embedded.judge import EmbeddedJudge
 from autointerp.judges.embedded.word_vectors import lexicon
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import MarkedText, Prompt, TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.scorers.intruder import Intruder
 from autointerp.spec.rubric import load
 

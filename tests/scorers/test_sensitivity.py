@@ -9,8 +9,8 @@ import pytest
 from support.scorers import cases as scorer_cases
 from support.scorers.cases import case, walk
 
-from autointerp.judges.base import Prompt, TaskMaterial
 from autointerp.judges.embedded.judge import EmbeddedJudge
+from autointerp.messages import Prompt, TaskMaterial
 from autointerp.scorers.sensitivity import Sensitivity
 from autointerp.spec.rubric import load
 

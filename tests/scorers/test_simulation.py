@@ -14,9 +14,9 @@ import pytest
 from support.sae import peers
 from support.scorers.scripted_judge import FILLER, Says, active_tokens, case, judged, labelled
 
-from autointerp.judges.base import TaskMaterial
 from autointerp.judges.embedded.judge import EmbeddedJudge
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Outcome
 from autointerp.scorers.base import Case
 from autointerp.scorers.simulation import TOP, Simulation, read

@@ -9,8 +9,8 @@ import pytest
 from support.planted_world.world import CONCEPTS, marked_word, strength
 from support.scorers.cases import case, walk, windows
 
-from autointerp.judges.base import MarkedText, Prompt, TaskMaterial
 from autointerp.judges.embedded.judge import EmbeddedJudge
+from autointerp.messages import MarkedText, Prompt, TaskMaterial
 from autointerp.scorers.sorting import Sort
 from autointerp.spec.rubric import load
 

@@ -133,7 +133,7 @@ def test_a_budget_needs_a_price(command: Command, tmp_path: Path) -> None:
 
 def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
     """The bound that is set aside holds for text of which tokenizers make the most tokens."""
-    from autointerp.judges.base import ExplainMaterial, MarkedText, Usage
+    from autointerp.messages import ExplainMaterial, MarkedText, Usage
     from autointerp.spec import rubric
 
     text = MarkedText(("漢字", "🙂🙂", "\ud800", "ẞß", "<<x>>", "\0\n"), 1, (1, 2, 3, 4, 5, 6))

@@ -16,7 +16,7 @@ from support.services.fork_server import Clock, clock_library
 from system import chaos
 
 from autointerp.judges.rate_headers import retry_after
-from autointerp.ledger import jobs, runs, workers
+from autointerp.ledger import jobs, leases, runs, workers
 from autointerp.ledger.jobs import Job
 from autointerp.settings import Settings
 from workers import context as context_
@@ -89,7 +89,7 @@ def test_a_life_ends_with_its_last_task_and_frees_what_nobody_knows_of(context: 
     """A worker whose ledger failed goes on under a new name; calls in flight under the old one are not written off."""
     with context.life() as old:
         with context.ledger.write() as tx:
-            jobs.lease(tx, RUN, "score", most=2, owner=old)
+            leases.lease(tx, RUN, "score", most=2, owner=old)
         context._begin_anew()
         with context.life() as new:
             assert new != old
@@ -104,7 +104,7 @@ def test_a_life_ends_with_its_last_task_and_frees_what_nobody_knows_of(context: 
 def test_who_could_not_look_takes_nobody_for_dead(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     with context.ledger.write() as tx:
         workers.register(tx, "other", queues="judge", version="1")
-        jobs.lease(tx, RUN, "score", most=1, owner="other")
+        leases.lease(tx, RUN, "score", most=1, owner="other")
     monkeypatch.setattr(context, "forget", lambda worker_id: None)
 
     def look(at: float, last: float) -> list[str]:

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from support.hostile_text import INJECTION, WORDS, loose, marked_texts, texts
 from support.planted_world import world as planted
 
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, Reply, ScoreMaterial, Usage
+from autointerp.judges import registry
 from autointerp.ledger import Ledger
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.pipeline import local
 from autointerp.progress import Progress
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade, untrusted_text
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec
 from sae.corpus.sources import clean
@@ -108,7 +109,7 @@ def cut(text: str, fence: str) -> tuple[str, str]:
 def carry(world: planted.World, results: Path, judge: planted.PlantedJudge) -> tuple[Path, pd.DataFrame]:
     with Progress(quiet=True) as progress:
         run = local.prepare(spec(world), results, progress)
-        local.carry(run, Ledger.in_folder(results), progress, judges=local.Judges(judge, judge))
+        local.carry(run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge))
     grades = pd.read_parquet(run.folder / "judgements.parquet")
     return run.folder, grades.set_index(["exemplar_id", "arm", "explanation_unit_id"]).sort_index()
 

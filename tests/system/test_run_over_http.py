@@ -18,12 +18,11 @@ from support.providers.server import FINAL, PASSING, Entry, Faults, ProviderServ
 
 from autointerp.calls import caller
 from autointerp.cli.main import main
-from autointerp.judges import retry
+from autointerp.judges import registry, retry
 from autointerp.ledger import Ledger, calls, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.schema import calls as call_rows
-from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
+from autointerp.run import Run
 
 EXPECTED = {
     None: "scored",
@@ -61,7 +60,7 @@ def in_process(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -
     """What the judge that needs no provider finds."""
     judge = planted.PlantedJudge()
     run, ledger = planted_runs.prepare(world, tmp_path_factory.mktemp("results"), **FEW)
-    return planted_runs.carry(run, ledger, local.Judges(judge, judge))
+    return planted_runs.carry(run, ledger, registry.Judges(judge, judge))
 
 
 @pytest.mark.parametrize("model", planted_runs.MODELS)

@@ -188,7 +188,7 @@ def test_what_is_down_is_said_and_the_rest_still_read(redis_service: RedisServer
 
 def test_the_server_serves(redis_service: RedisServer, tmp_path: Path) -> None:
     env = os.environ | {"AUTOINTERP_BROKER": redis_service.url, "AUTOINTERP_RESULTS": str(tmp_path)}
-    command = [sys.executable, "-m", "workers.metrics", "--port", "0"]
+    command = [sys.executable, "-m", "workers.prometheus", "--port", "0"]
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -201,7 +201,7 @@ def test_the_server_serves(redis_service: RedisServer, tmp_path: Path) -> None:
 
 def test_without_a_broker_it_says_so() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")}
-    command = [sys.executable, "-m", "workers.metrics"]
+    command = [sys.executable, "-m", "workers.prometheus"]
     ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("autointerp: AUTOINTERP_BROKER is not set")

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binom
 
-from autointerp.judges.base import ExplainMaterial
 from autointerp.judges.embedded.explanation_parser import NOTHING, STOP
 from autointerp.judges.embedded.token_classes import Reading, read, stem, token_classes
 from autointerp.judges.embedded.word_vectors import Lexicon
+from autointerp.messages import ExplainMaterial
 
 MAX_CHARS = 300
 MAX_TOKENS, MAX_TOPICS, MAX_BEFORE = 4, 5, 2

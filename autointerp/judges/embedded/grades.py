@@ -16,10 +16,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from autointerp.errors import UsageError
-from autointerp.judges.base import MarkedText
 from autointerp.judges.embedded.explanation_parser import Claims, parse
 from autointerp.judges.embedded.token_classes import SETTINGS, Reading, Word, read, stem
 from autointerp.judges.embedded.word_vectors import Lexicon
+from autointerp.messages import MarkedText
 from autointerp.spec.rubric import Rubric
 
 Floats = NDArray[np.float64]

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.judges.base import ExplainMaterial, GroupMaterial, Prompt, Reply, ScoreMaterial, Usage
+from autointerp.hashing import content_hash
 from autointerp.judges.embedded.explanations import explain
 from autointerp.judges.embedded.grades import calibrate, cases, compare
 from autointerp.judges.embedded.scorer_tasks import answer_task
 from autointerp.judges.embedded.word_vectors import lexicon
+from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.spec.rubric import Rubric, load
-from autointerp.spec.spec import content_hash
 
 METHOD = 1
 """Raise it with every change that can alter an answer: it is part of the judge's identity."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autointerp.judges.base import MarkedText, TaskMaterial
 from autointerp.judges.embedded import window_similarity
 from autointerp.judges.embedded.grades import MEASURES, TOPICAL, compare
 from autointerp.judges.embedded.word_vectors import Lexicon
+from autointerp.messages import MarkedText, TaskMaterial
 
 AT_MARK = MEASURES.index("cosine at mark")
 CLEAR = 0.7

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from autointerp.judges.base import MarkedText
+from autointerp.messages import MarkedText
 
 _WORD = re.compile(r"[一-鿿㐀-䶿]|[぀-ヿ]+|\d+|[^\W\d_一-鿿㐀-䶿぀-ヿ]+(?:['\u2019][^\W\d_]+)*|[^\w\s]|_+")
 _CODE_CHARS = frozenset("{}[]()<>=+*/&|;_\\#@$%^~`")

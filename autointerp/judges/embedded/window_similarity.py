@@ -15,9 +15,9 @@ from statistics import fmean
 
 import numpy as np
 
-from autointerp.judges.base import MarkedText
 from autointerp.judges.embedded.token_classes import read
 from autointerp.judges.embedded.word_vectors import Lexicon, Vector
+from autointerp.messages import MarkedText
 
 NEAR = 6
 """Words on either side of the mark that count as around it."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from autointerp.messages import RateLimits
+
 SECOND = 1_000_000
 WINDOW_S = 62.0
 """A minute, and the time between a call's admission and its arrival: no 60 s at the provider hold more than the ceiling."""
@@ -28,15 +30,6 @@ HANDOVER = SECOND // 50
 
 Ending = Literal["ok", "limited", "failed", "unused"]
 """How a call ended: answered; refused by a 429 or an overload; any other failure; never made."""
-
-
-@dataclass(frozen=True)
-class RateLimits:
-    """What an account may do in a minute, as the headers of an answer say; None where they are silent."""
-
-    requests: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
 
 
 @dataclass(frozen=True)

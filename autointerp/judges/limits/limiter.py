@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from autointerp.judges.base import JudgeError, MayRetry, MustWait, Reply, Usage
-from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict, Window
+from autointerp.judges.base import JudgeError, MayRetry, MustWait
+from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, Verdict, Window
+from autointerp.messages import RateLimits, Reply, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
 __all__ = ["Aborted", "Admission", "Held", "Limiter", "LocalLimiter", "Settled", "ceilings_of", "limiter_key"]

@@ -22,8 +22,9 @@ from uuid import uuid4
 
 import redis
 
-from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, RateLimits, Verdict
+from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, Verdict
 from autointerp.judges.limits.limiter import SLOT_S, Admission, QueuedLimiter, ceilings_of, limiter_key
+from autointerp.messages import RateLimits
 
 if TYPE_CHECKING:
     from autointerp.spec.sections import Judge as JudgeSettings

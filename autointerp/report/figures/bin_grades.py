@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autointerp import formatting
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
@@ -38,7 +39,7 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
         svg.text(
             20,
             50,
-            prose.sentence(prose.judged_by(summary)) + ".",
+            formatting.sentence(prose.judged_by(summary)) + ".",
             class_="strong" if not summary["judge_is_llm"] else None,
         ),
         _legend(summary, 20, 74),
@@ -100,7 +101,9 @@ def difference_figure(interval: Interval, reach: float) -> str:
     parts = [svg.line(x(0), 0, x(0), 24, "axis")]
     if difference is not None and low is not None and high is not None:
         parts += [svg.line(x(low), 12, x(high), 12, "feature line"), svg.dot(x(difference), 12, "feature")]
-    return svg.figure(160, 24, "".join(parts), f"difference {prose.estimate(difference, low, high)}", class_="forest")
+    return svg.figure(
+        160, 24, "".join(parts), f"difference {formatting.estimate(difference, low, high)}", class_="forest"
+    )
 
 
 def _panel(summary: Summary, kind: str, shares: bool, width: float, height: float) -> str:
@@ -114,7 +117,7 @@ def _panel(summary: Summary, kind: str, shares: bool, width: float, height: floa
     for tick in ticks:
         parts.append(svg.line(left, y(tick), width - right, y(tick), "grid"))
         parts.append(
-            svg.text(left - 6, y(tick) + 4, prose.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end")
+            svg.text(left - 6, y(tick) + 4, formatting.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end")
         )
     for row in bins_of(summary, kind):
         parts.append(_stack(row, prose.grades_of(summary), shares, x, y))
@@ -131,11 +134,13 @@ def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y
         size = row.get(f"{'share' if shares else 'count'}_{grade}")
         if not size:
             continue
-        said = f"{where}: grade {grade}, " + (prose.percent(size) if shares else prose.plural(size, "judgement"))
+        said = f"{where}: grade {grade}, " + (
+            formatting.percent(size) if shares else formatting.plural(size, "judgement")
+        )
         parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
         base += size
     if not shares and row["n_unscored"]:
-        said = f"{where}: {prose.plural(row['n_unscored'], 'judgement')} unscored"
+        said = f"{where}: {formatting.plural(row['n_unscored'], 'judgement')} unscored"
         parts.append(_bar(left, right, base, base + row["n_unscored"], y, "un", said))
     return "".join(parts)
 
@@ -159,9 +164,7 @@ def _curve(rows: list[dict[str, Any]], kind: str, x: svg.Scale, y: svg.Scale, sh
     path = " ".join(f"{at:.1f},{y(row['mean']):.1f}" for at, row in points)
     parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
     for at, row in points:
-        shown = (
-            f"{kind}s, bin {row['bin']}: {prose.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
-        )
+        shown = f"{kind}s, bin {row['bin']}: {formatting.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
         marks = svg.hint(shown)
         if row["ci_low"] is not None and row["ci_high"] is not None:
             marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), f"{kind} line")
@@ -190,7 +193,7 @@ def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: floa
     parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
     for row in rows if total else []:
         share = row["events"] / total
-        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, prose.percent(share), text_anchor="middle"))
+        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, formatting.percent(share), text_anchor="middle"))
     return "".join(parts)
 
 

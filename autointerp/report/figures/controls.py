@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from autointerp import formatting
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
@@ -67,12 +68,12 @@ def _known(summary: Summary) -> list[_Known]:
 def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] | None) -> str:
     """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
     name, meaning, kind, cell = row
-    shown = prose.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
+    shown = formatting.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
     parts = []
     if sides is None:
-        parts.append(svg.text(14, at - 12, f"{prose.sentence(name)} ({meaning})", class_="strong halo"))
+        parts.append(svg.text(14, at - 12, f"{formatting.sentence(name)} ({meaning})", class_="strong halo"))
     else:
-        parts.append(svg.text(sides[0] - 24, at - 2, prose.sentence(name), text_anchor="end", class_="strong"))
+        parts.append(svg.text(sides[0] - 24, at - 2, formatting.sentence(name), text_anchor="end", class_="strong"))
         parts.append(svg.text(sides[0] - 24, at + 11, meaning, text_anchor="end"))
         parts.append(svg.text(sides[1] + 14, at + 4, kind) + svg.text(sides[1] + 66, at + 4, shown))
     if cell["mean"] is not None:
@@ -86,21 +87,23 @@ def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] 
 def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> str:
     meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate"}[arm]
     if roomy:
-        return svg.text(left - 24, middle - 2, prose.sentence(name), text_anchor="end", class_="strong") + svg.text(
-            left - 24, middle + 13, meaning, text_anchor="end"
-        )
-    return svg.text(left, middle - 20, f"{prose.sentence(name)} ({meaning})", class_="strong halo")
+        return svg.text(
+            left - 24, middle - 2, formatting.sentence(name), text_anchor="end", class_="strong"
+        ) + svg.text(left - 24, middle + 13, meaning, text_anchor="end")
+    return svg.text(left, middle - 20, f"{formatting.sentence(name)} ({meaning})", class_="strong halo")
 
 
 def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: float) -> str:
     if cell.get("mean") is None:
         return ""
-    marks = svg.hint(f"{kind}s, {prose.ARMS[arm]}: {prose.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}")
+    marks = svg.hint(
+        f"{kind}s, {prose.ARMS[arm]}: {formatting.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}"
+    )
     if cell["ci_low"] is not None and cell["ci_high"] is not None:
         marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
     return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
 
 
 def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:
-    shown = prose.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
+    shown = formatting.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
     return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)

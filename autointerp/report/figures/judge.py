@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autointerp import formatting
+from autointerp.formatting import count, estimate, number, percent
 from autointerp.report import prose
 from autointerp.report.escape import clip
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary, count, estimate, number, percent
+from autointerp.report.prose import Summary
 from autointerp.report.tables import Table
 
 AGREEMENT = {
@@ -53,14 +55,14 @@ def planted_figure(summary: Summary, *, width: float) -> str:
     x = svg.linear((0, 1), (left, width - right))
     parts = []
     for row, (name, said) in enumerate(prose.PLANTED.items()):
-        shown = prose.sentence(said)
+        shown = formatting.sentence(said)
         given, at = found[name]["given"], 8 + each * row + (0 if roomy else 18)
         total, base = sum(given.values()), 0.0
         if roomy:
             parts.append(svg.text(left - 12, at + 13, shown, text_anchor="end", class_="strong"))
-            parts.append(svg.text(width - right + 12, at + 13, prose.plural(total, "judgement")))
+            parts.append(svg.text(width - right + 12, at + 13, formatting.plural(total, "judgement")))
         else:
-            parts.append(svg.text(left, at - 5, f"{shown}, {prose.plural(total, 'judgement')}", class_="strong"))
+            parts.append(svg.text(left, at - 5, f"{shown}, {formatting.plural(total, 'judgement')}", class_="strong"))
         for grade in prose.grades_of(summary):
             n = given.get(str(grade), 0)
             if n:
@@ -134,7 +136,7 @@ def _matrix(pair: Mapping[str, Any], summary: Summary) -> str:
             box = {"x": x + 1, "y": y + 1, "width": cell - 2, "height": cell - 2}
             shade = svg.tag("rect", **box, class_="feature bar", fill_opacity=f"{0.04 + 0.36 * n / most:.2f}")
             edge = svg.tag("rect", **box, class_="cell") if i == j else ""
-            said = svg.hint(f"judge {grade}, {name} {other}: {prose.plural(n, 'item')}")
+            said = svg.hint(f"judge {grade}, {name} {other}: {formatting.plural(n, 'item')}")
             shown = svg.text(x + cell / 2, y + cell / 2 + 4, f"{n:,}", class_="strong", text_anchor="middle")
             parts.append(svg.tag("g", said, shade, edge, shown))
     label = f"Grades by the judge against those by {pair['b']}; {prose.judged_by(summary)}"
@@ -180,7 +182,7 @@ def repeats(summary: Summary) -> Table | None:
     if not found:
         return None
     rows = tuple((shown, figure(found[key], share=key == "flip_rate")) for key, shown in REPEATS.items())
-    items = f"{prose.plural(found['n'], 'item')} of {prose.plural(found['n_units'], 'unit')}"
+    items = f"{formatting.plural(found['n'], 'item')} of {formatting.plural(found['n_units'], 'unit')}"
     caption = f"The same judge again, on {items}, {number(found['per_item'], 1)} times each; {prose.judged_by(summary)}"
     return Table(caption, ("figure", "value"), rows)
 
@@ -198,7 +200,7 @@ def agreement(summary: Summary) -> Table | None:
     if together:
         among = {"items that both graded": count(together["n"]), AGREEMENT["alpha"]: figure(together["alpha"])}
         rows = [(*row, among.get(row[0], "")) for row in rows]
-        header = (*header, f"among {prose.people(len(together['raters']))}")
+        header = (*header, f"among {formatting.people(len(together['raters']))}")
     return Table(f"Agreement with the judge; {prose.judged_by(summary)}", header, tuple(rows))
 
 
@@ -229,7 +231,7 @@ def figure(found: Mapping[str, Any], *, share: bool = False) -> str:
     """A figure with its interval, or with the reason why it or its interval is missing."""
     value, low, high, why = (found.get(key) for key in ("value", "ci_low", "ci_high", "why"))
     if value is None:
-        return str(why or prose.NONE)
+        return str(why or formatting.NONE)
     shown = percent if share else number
     if low is None or high is None:
         return f"{shown(value)}, {why}" if why else shown(value)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autointerp.formatting import count, estimate, number
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary, count, estimate, number
+from autointerp.report.prose import Summary
 from autointerp.report.tables import Table
 
 KINDS = (*COMPARED, "planted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from autointerp import formatting
 from autointerp.report import prose
 from autointerp.report.figures import svg
 from autointerp.report.prose import Summary
@@ -33,7 +34,7 @@ def _density(density: dict[str, Any]) -> str:
         counts,
         ticks,
         _power,
-        lambda low, high, n: f"{10**low:.2g} to {10**high:.2g} of tokens: {prose.plural(n, 'feature')}",
+        lambda low, high, n: f"{10**low:.2g} to {10**high:.2g} of tokens: {formatting.plural(n, 'feature')}",
     )
 
 
@@ -47,7 +48,7 @@ def _l0(l0: dict[str, Any]) -> str:
         l0["shares"],
         ticks,
         lambda tick: f"{tick:,.0f}",
-        lambda low, high, share: f"{low:,} to {high - 1:,} active: {prose.percent(share)} of tokens",
+        lambda low, high, share: f"{low:,} to {high - 1:,} active: {formatting.percent(share)} of tokens",
         shares=True,
     )
 
@@ -62,7 +63,7 @@ def _correlation(correlation: dict[str, Any], name: str) -> str:
         figures["counts"],
         [0, 0.2, 0.4, 0.6, 0.8, 1],
         lambda tick: f"{tick:g}",
-        lambda low, high, n: f"{low:g} to {high:g}: {prose.plural(n, 'feature')}",
+        lambda low, high, n: f"{low:g} to {high:g}: {formatting.plural(n, 'feature')}",
         limit=figures["at_most"],
     )
 
@@ -87,7 +88,7 @@ def _histogram(
     parts = [svg.text(_LEFT, 13, title, class_="strong")]
     for tick in heights:
         parts.append(svg.line(_LEFT, y(tick), _WIDTH - _RIGHT, y(tick), "grid"))
-        label = prose.percent(tick) if shares else f"{tick:,.0f}" if float(tick).is_integer() else f"{tick:g}"
+        label = formatting.percent(tick) if shares else f"{tick:,.0f}" if float(tick).is_integer() else f"{tick:g}"
         parts.append(svg.text(_LEFT - 6, y(tick) + 4, label, text_anchor="end"))
     for low, high, value in zip(edges[:-1], edges[1:], values, strict=True):
         if value:
@@ -124,7 +125,7 @@ def rounding_figure(summary: Summary, *, width: float) -> str:
         parts.append(svg.text(left - 8, grade(level) + 4, str(level), text_anchor="end"))
     for step in range(5):
         tick = low + (1 - low) * step / 4
-        parts.append(svg.text(width - right + 8, share(tick) + 4, prose.number(tick)))
+        parts.append(svg.text(width - right + 8, share(tick) + 4, formatting.number(tick)))
     parts.append(svg.line(left, height - bottom, width - right, height - bottom, "axis"))
     for tick in (0, 0.2, 0.4, 0.6, 0.8):
         parts.append(svg.line(x(tick), height - bottom, x(tick), height - bottom + 4, "axis"))
@@ -154,7 +155,9 @@ def _explained(points: Any, y: svg.Scale) -> str:
     path = " ".join(f"{at:.1f},{y(value):.1f}" for at, value in drawn)
     parts = [svg.tag("polyline", points=path, class_="second line dashed")]
     for at, value in drawn:
-        parts.append(svg.tag("g", svg.hint(f"variance explained {prose.number(value, 3)}"), svg.square(at, y(value))))
+        parts.append(
+            svg.tag("g", svg.hint(f"variance explained {formatting.number(value, 3)}"), svg.square(at, y(value)))
+        )
     return "".join(parts)
 
 
@@ -165,8 +168,8 @@ def _graded(rows: list[dict[str, Any]], x: svg.Scale, y: svg.Scale) -> str:
     for row in drawn:
         at = x(row["share"])
         marks = svg.hint(
-            f"above {row['share']:g} of the maximum: {prose.estimate(row['mean'], row['ci_low'], row['ci_high'])},"
-            f" {prose.plural(row['n_units'], 'feature')}"
+            f"above {row['share']:g} of the maximum: {formatting.estimate(row['mean'], row['ci_low'], row['ci_high'])},"
+            f" {formatting.plural(row['n_units'], 'feature')}"
         )
         if row["ci_low"] is not None and row["ci_high"] is not None:
             marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), "feature line")

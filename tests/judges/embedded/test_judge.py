@@ -14,10 +14,10 @@ import pytest
 
 from autointerp.calls.answers import read
 from autointerp.errors import UsageError
-from autointerp.judges.base import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, TaskMaterial, Usage
 from autointerp.judges.embedded.explanation_parser import NOTHING, parse
 from autointerp.judges.embedded.explanations import MAX_CHARS
 from autointerp.judges.embedded.judge import EmbeddedJudge, cross_validate
+from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, TaskMaterial, Usage
 from autointerp.prompts import explanation as explaining
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.spec import rubric

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait, Reply, Usage
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait
 from autointerp.judges.error_codes import Failure, outcome_of
-from autointerp.judges.limits.admission_window import FIRST_CONCURRENCY, SECOND, WINDOW_S, Ceilings, RateLimits, Window
+from autointerp.judges.limits.admission_window import FIRST_CONCURRENCY, SECOND, WINDOW_S, Ceilings, Window
 from autointerp.judges.limits.limiter import Aborted, Admission, Held, LocalLimiter, Settled, limiter_key
 from autointerp.judges.rate_headers import rate_limits
+from autointerp.messages import RateLimits, Reply, Usage
 from autointerp.spec.sections import Judge
 
 MINUTE = round(WINDOW_S * SECOND)

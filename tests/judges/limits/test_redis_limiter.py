@@ -27,9 +27,10 @@ from support.services.limit_worker import Done, carry
 from support.services.servers import RedisServer, redis_server
 
 from autointerp.judges.limits import redis_limiter
-from autointerp.judges.limits.admission_window import SECOND, Ceilings, RateLimits, Verdict, Window
+from autointerp.judges.limits.admission_window import SECOND, Ceilings, Verdict, Window
 from autointerp.judges.limits.limiter import Aborted, Held, Settled
 from autointerp.judges.limits.redis_limiter import Script, SharedLimiter, forget
+from autointerp.messages import RateLimits
 
 KEYS = (f"key-{number}" for number in itertools.count())
 UNLIMITED = Ceilings(64)

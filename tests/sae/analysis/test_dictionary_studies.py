@@ -20,7 +20,8 @@ from support.results import tables as result_tables
 
 from autointerp.harvest import dictionary_checks, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import Inputs, open_inputs, quiet
+from autointerp.harvest.inputs import Inputs, open_inputs
+from autointerp.progress import quiet
 from autointerp.stats import comparison, rounding
 from sae.analysis import correlation
 from sae.analysis.correlation import Correlations

@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import open_inputs, quiet
+from autointerp.harvest.inputs import open_inputs
+from autointerp.progress import quiet
 from autointerp.spec.spec import Spec, parse
 from sae.analysis import chunked
 from sae.analysis.dictionary_studies import study

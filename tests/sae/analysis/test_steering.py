@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from sae.analysis.steering import _draw, go_on, holding
 from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import SubjectError
-from sae.harvest.harvest import UnitKey
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,7 +18,8 @@ from sae.analysis import unit_probe
 from sae.analysis.unit_probe import read, read_contexts, read_own
 from sae.corpus.corpus import open_corpus
 from sae.errors import SaeError, SubjectError
-from sae.harvest.harvest import UnitKey, UnitReader
+from sae.harvest.harvest import UnitReader
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 

@@ -18,18 +18,9 @@ from sae.dictionary import Dictionary
 from sae.harvest import encoder
 from sae.harvest.activation_blocks import MakeBlock
 from sae.harvest.encoder import FeatureEncoder, NeuronEncoder
-from sae.harvest.harvest import (
-    HarvestPlan,
-    Reading,
-    UnitKey,
-    UnitReader,
-    new_sketch,
-    norm_limit,
-    read_shard,
-    sample_units,
-    shards,
-)
+from sae.harvest.harvest import HarvestPlan, Reading, UnitReader, new_sketch, norm_limit, read_shard, shards
 from sae.harvest.sketch import Quota, Sketch
+from sae.harvest.units import UnitKey, sample_units
 from sae.subject.model import Subject
 
 

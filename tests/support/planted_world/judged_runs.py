@@ -13,19 +13,12 @@ import pandas as pd
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
 
-from autointerp.judges.base import (
-    ExplainMaterial,
-    GroupMaterial,
-    Prompt,
-    Reply,
-    ScoreMaterial,
-    TaskMaterial,
-    Usage,
-)
+from autointerp.judges import registry
 from autointerp.ledger import Ledger
+from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Reply, ScoreMaterial, TaskMaterial, Usage
 from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
+from autointerp.run import Run
 from autointerp.spec.spec import Spec
 from sae.controls.planted_units import PLANTED
 
@@ -148,7 +141,7 @@ def open_(spec: Spec, results: Path) -> tuple[Run, Ledger]:
 
 def carry(run: Run, ledger: Ledger, judge: planted.PlantedJudge, second: Any = None) -> dict[str, Any]:
     """Carry a run, or what is left of it."""
-    judges = local.Judges(judge, judge, second)
+    judges = registry.Judges(judge, judge, second)
     return local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
 
 

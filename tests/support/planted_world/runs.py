@@ -13,11 +13,11 @@ import pandas as pd
 from support.planted_world import world as planted
 from support.providers.server import Entry, ProviderServer
 
-from autointerp.judges import prices
+from autointerp.judges import prices, registry
 from autointerp.ledger import Ledger
 from autointerp.pipeline import local
-from autointerp.pipeline.stages import Run
 from autointerp.progress import Progress
+from autointerp.run import Run
 from sae.cache import cache_dir
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini", "openai-compatible/qwen")
@@ -54,7 +54,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copytree(harvest, target / harvest.name)
 
 
-def carry(run: Run, ledger: Ledger, judges: local.Judges | None = None) -> dict[str, Any]:
+def carry(run: Run, ledger: Ledger, judges: registry.Judges | None = None) -> dict[str, Any]:
     return local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from support.planted_world import world as planted
 
-from autointerp.judges.base import Prompt, Reply
+from autointerp.judges import registry
 from autointerp.ledger import Ledger
+from autointerp.messages import Prompt, Reply
 from autointerp.pipeline import local
 from autointerp.progress import Progress
 from autointerp.spec.spec import Spec
@@ -65,7 +66,9 @@ def carry(spec: Spec, results: Path, judge: planted.PlantedJudge | None = None) 
     judge = judge or planted.PlantedJudge()
     with Progress(quiet=True) as progress:
         run = local.prepare(spec, results, progress)
-        local.carry(run, Ledger.in_folder(results), progress, judges=local.Judges(judge, judge), command=["autointerp"])
+        local.carry(
+            run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge), command=["autointerp"]
+        )
     tables = [pd.read_parquet(run.folder / f"{name}.parquet") for name in ("units", "exemplars", "judgements")]
     return Result(run.folder, json.loads((run.folder / "summary.json").read_text()), *tables)
 

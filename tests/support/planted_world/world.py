@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from autointerp.judges.base import (
+from autointerp.messages import (
     ExplainMaterial,
     GroupMaterial,
     Material,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.findings import belief, judge_evidence
+from autointerp.findings import judge_evidence, judge_verdict
 from autointerp.stats import aid_effects
 
 Row = dict[str, Any]
@@ -66,7 +66,7 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
     asked = _typed(pd.DataFrame([row for row in draw.judgements if row["judge"] == base["judge"].iloc[0]]))
     summary |= {"evidence": found, "scorers": _scorers(names), "variants": aid_effects.effects(asked, table, **OPTIONS)}
     summary |= json.loads(json.dumps({key: summary[key] for key in ("evidence", "scorers", "variants")}))
-    summary["belief"] = belief.of(summary)
+    summary["belief"] = judge_verdict.of(summary)
     return known
 
 

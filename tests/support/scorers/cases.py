@@ -13,15 +13,15 @@ import torch
 from support.planted_world import world as planted
 from support.planted_world.world import CONCEPTS, FILLERS, strong_word, weak_word
 
-from autointerp.judges.base import Prompt
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import Prompt
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Exemplar, Unit
 from autointerp.scorers.base import Case, Read, Scorer, Scores, Steer
 from sae.analysis.steering import go_on
 from sae.analysis.unit_probe import read
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
-from sae.harvest.harvest import UnitKey
+from sae.harvest.units import UnitKey
 from sae.subject.model import Subject, load_subject
 
 LARGEST = 0.94

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from autointerp.judges.base import TaskMaterial
-from autointerp.prompts.untrusted_text import ReplyUnusable
+from autointerp.messages import TaskMaterial
+from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Exemplar, Unit
 from autointerp.scorers.base import Case, Scorer, Scores
 

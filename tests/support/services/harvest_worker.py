@@ -12,6 +12,7 @@ import pandas  # noqa: F401
 import torch
 from transformers import LlamaForCausalLM  # noqa: F401
 
+from autointerp import progress
 from autointerp.harvest import inputs, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.spec.spec import load
@@ -32,8 +33,8 @@ def _work(spec: str, artifacts: str, numbers: list[int], pause_s: float) -> None
         return False
 
     torch.set_num_threads(1)
-    opened, shared = inputs.open_inputs(load(Path(spec)), inputs.quiet), Artifacts(artifacts)
+    opened, shared = inputs.open_inputs(load(Path(spec)), progress.quiet), Artifacts(artifacts)
     plan = shards.begin_harvest(opened, shared)
     for number in numbers:
-        shards.harvest_shard(opened, shared, plan, number, inputs.quiet, rest)
-    shards.merge_harvest(opened, shared, plan, inputs.quiet)
+        shards.harvest_shard(opened, shared, plan, number, progress.quiet, rest)
+    shards.merge_harvest(opened, shared, plan, progress.quiet)

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import BudgetExceeded
-from autointerp.judges.base import MarkedText, Prompt, Reply, ScoreMaterial, Usage
-from autointerp.ledger import Ledger, jobs
+from autointerp.ledger import Ledger, leases
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
+from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def drain(url: str, run_id: str, folder: str, number: int, threads: int, most: i
         held: list[str] = []
         while True:
             with ledger.write() as tx:
-                leased = jobs.lease(tx, run_id, "score", most=most, owner=owner)
+                leased = leases.lease(tx, run_id, "score", most=most, owner=owner)
                 assert len(leased) <= most
             if not leased:
                 return held

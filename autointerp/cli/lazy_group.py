@@ -1,0 +1,44 @@
+"""A click group whose commands are imported when they are used (click's documentation, *Lazily Loading Subcommands*)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+
+class LazyCommand(NamedTuple):
+    """Where a command is defined, and the line that `--help` shows for it without importing it."""
+
+    module: str
+    function: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """Lists its commands by section from `sections`, and imports the module of a command only to run it or to show its own help."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, LazyCommand]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = sections
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the sections."""
+        return [name for commands in self.sections.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported; None where there is none of that name."""
+        for commands in self.sections.values():
+            if place := commands.get(cmd_name):
+                command = getattr(import_module(place.module), place.function)
+                assert isinstance(command, click.Command), place
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections from their table."""
+        for title, commands in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, command.summary) for name, command in commands.items()])

@@ -1,0 +1,69 @@
+"""Numbers as readers see them: the one set of formats for report, terminal and errors."""
+
+from __future__ import annotations
+
+NONE = "n/a"
+
+
+def dollars(usd: float) -> str:
+    """`$0.00`, `$12.34`, and more digits below a cent."""
+    return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.4f}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A fixed-point number with a true minus sign."""
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    return "0." + "0" * digits if float(text) == 0 else text.replace("-", "\u2212")
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.52 [0.27, 0.78]`, without the brackets where there is no interval."""
+    if value is None or low is None or high is None:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with the digits that matter."""
+    if share is None:
+        return NONE
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "<0.1%"
+    return f"{value:.1f}%" if 0 < value < 9.95 else f"{value:.0f}%"
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated."""
+    return NONE if value is None else f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{value:,} {noun}" + ("" if value == 1 else "s")
+
+
+def people(n: int) -> str:
+    """`1 person`, `2 people`."""
+    return "1 person" if n == 1 else f"{n:,} people"
+
+
+def sentence(text: str) -> str:
+    """The text with its first letter raised."""
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """Wall time as people say it: `42 s`, `3 min 12 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def day(timestamp: str) -> str:
+    """The date of an ISO timestamp."""
+    return timestamp[:10]
