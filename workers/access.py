@@ -9,6 +9,10 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+import psycopg
+import redis
+import sqlalchemy as sa
+
 from autointerp.errors import UsageError
 from autointerp.settings import PREFIX, Settings
 from workers import broker
@@ -18,8 +22,6 @@ KNOCK_S = 5.0
 
 def check_broker(settings: Settings) -> None:
     """Raise `UsageError` where strangers on other machines could use Redis."""
-    import redis
-
     url = urlsplit(settings.broker_url)
     authority = {"broker_ca": (settings.broker_tls or {}).get("ssl_ca_certs")}
     bare = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
@@ -43,9 +45,6 @@ def check_broker(settings: Settings) -> None:
 
 def check_ledger(url: str) -> None:
     """Raise `UsageError` where strangers on other machines could use the ledger's PostgreSQL. SQLite is a file, and passes."""
-    import psycopg
-    import sqlalchemy as sa
-
     location = sa.make_url(url)
     host = str(location.host or location.query.get("host") or "")
     if location.get_backend_name() != "postgresql" or not host or host.startswith(("/", "@")):

@@ -21,7 +21,7 @@ from celery.signals import (
 
 from autointerp.errors import AutointerpError
 from autointerp.settings import Settings
-from workers import access, logs
+from workers import access, context, logs
 from workers.message_guard import GUARDED
 from workers.steady_beat import Every
 
@@ -102,22 +102,16 @@ def _refuse_open_doors(**_: Any) -> None:
 
 @worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:
-    from workers import context
-
     context.queues = ",".join(sorted(queue.name for queue in sender.task_consumer.queues))
     _or_exit(context.current)
 
 
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    from workers import context
-
     context.stop()
 
 
 @worker_shutdown.connect
 @worker_process_shutdown.connect
 def _end(**_: Any) -> None:
-    from workers import context
-
     context.close()

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from autointerp.errors import UsageError
+from autointerp.errors import EXPECTED, UsageError
 from autointerp.ledger import nights
 from autointerp.nightly import config as config_
 from autointerp.nightly import night, night_summary

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, RowMapping
 
@@ -25,6 +25,7 @@ from autointerp.calls.batch_state import (
     item_id,
     submitted,
 )
+from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import SAME_ERROR_LIMIT, Conclude
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
@@ -35,9 +36,6 @@ from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
-
-if TYPE_CHECKING:
-    from autointerp.calls.batches import Batcher
 
 T = TypeVar("T")
 

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from autointerp import records
 from autointerp.costs import bounds, run_forecast
@@ -23,14 +25,13 @@ from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMateri
 from autointerp.prompts import explanation, grouped_grades, single_grade
 from autointerp.questions import planned_jobs, rounds
 from autointerp.records import COMPARED, Arm
+from autointerp.run import Run
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
-    from autointerp.stats.stopping import Spread, Widths
+from autointerp.stats import stopping
+from autointerp.stats.stopping import Spread, Widths
 
 PER_BIN, PER_CALL = (1, 2, 3, 5, 10), (1, 5, 10)
 SAMPLE = 40
@@ -136,10 +137,6 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
 
 def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
     """The spread of grades in the newest finished run with the same judge and rubric, or in the demo."""
-    import pandas as pd
-
-    from autointerp.stats import stopping
-
     found = [(summary, folder) for folder in results.glob("*/summary.json") if (summary := _summary(folder))]
     for summary, path in sorted(found, key=lambda pair: str(pair[0]["finished_at"]), reverse=True):
         if (summary["judge"], summary["rubric"]["name"]) != (spec.judge.model, scale.name):
@@ -204,8 +201,6 @@ def _enough(spec: Spec, supply: Supply, spread: Mapping[str, Spread]) -> int:
 
 
 def _widths(spec: Spec, supply: Supply, spread: Mapping[str, Spread], each: int) -> Widths:
-    from autointerp.stats import stopping
-
     units = supply.features + supply.neurons
     taken = [min(each, n) for n in supply.cells] or [each]
     # As many bins a unit as are filled, and in each as many as there are on average.

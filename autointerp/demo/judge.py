@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from autointerp.errors import UsageError
 from autointerp.judges import local_server
+from autointerp.progress import Tell
 from autointerp.spec.sections import Judge
-
-if TYPE_CHECKING:
-    from autointerp.progress import Tell
+from autointerp.spec.toml_files import wrong_key
 
 SMALL = (
     "name=demo-llm",
@@ -51,19 +51,12 @@ def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterato
         yield DemoJudge(_checked(model=name, base_url=url), overrides)
     elif llm:
         with local_server.serve(local_server.weights(tell)) as here:
-            name = f"openai-compatible/{local_server.MODEL}"
-            yield DemoJudge(
-                _checked(model=name, base_url=here, concurrency=1, max_output_tokens=160, timeout_s=600.0), overrides
-            )
+            yield DemoJudge(_checked(**local_server.judge_settings(here)), overrides)
     else:
         yield DemoJudge(Judge())
 
 
 def _checked(**fields: object) -> Judge:
-    from pydantic import ValidationError
-
-    from autointerp.spec.toml_files import wrong_key
-
     try:
         return Judge.model_validate(fields)
     except ValidationError as error:

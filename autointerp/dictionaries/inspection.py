@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
+import sae.dictionary as sae
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
@@ -18,9 +19,7 @@ from autointerp.report.escape import visible
 from autointerp.spec.sections import Corpus, Dictionary, Subject
 from autointerp.spec.spec import load
 from autointerp.spec.toml_files import wrong_key
-
-if TYPE_CHECKING:
-    import sae.dictionary as sae
+from sae.cache import cache_dir
 
 TOKENS = 8192
 
@@ -72,8 +71,6 @@ def _dictionary(given: dict[str, Any]) -> Dictionary:
 
 def _demo_text(tokens: int) -> Corpus:
     """The demo's text, where it was made already."""
-    from sae.cache import cache_dir
-
     files = sorted((cache_dir() / "demo").glob("text-*/*.jsonl"))
     if not files:
         raise UsageError("--subject needs text to measure on: give --corpus FILE, or run `autointerp demo` once")

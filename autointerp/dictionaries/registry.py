@@ -16,6 +16,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from autointerp.errors import UsageError
 from sae.cache import cache_dir
 from sae.subject.hook_points import ours
@@ -147,8 +149,6 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _parse(file: Path) -> list[dict[str, Any]]:
-    import yaml
-
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         releases = yaml.load(file.read_text(encoding="utf-8"), loader)

@@ -8,14 +8,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from autointerp.formatting import duration
 from autointerp.report.figures import svg
+from sae.training.cost import Cost
 from sae.training.scaling_laws import Cell, Law, Scaling, Surface, Withheld, as_json
-
-if TYPE_CHECKING:
-    from sae.training.cost import Cost
 
 WIDTH, HEIGHT, TOP = 400.0, 270.0, 64.0
 LEFT, RIGHT, BOTTOM = 60.0, 64.0, 44.0

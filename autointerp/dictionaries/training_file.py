@@ -16,18 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from autointerp.errors import UsageError
 from autointerp.harvest.inputs import open_corpus, open_subject
+from autointerp.progress import Tell
 from autointerp.spec.sections import Corpus, Section, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
+from sae.subject import model as subject_model
 from sae.subject.hook_points import PATTERN
+from sae.training.cost import Cost, estimate
+from sae.training.scaling_laws import Cell, Scaling, fit
+from sae.training.sweep import Grid, groups
+from sae.training.trainer import CHECKPOINT, TrainConfig, TrainProgress, TrainReport, train_together
 
 if TYPE_CHECKING:
-    from autointerp.progress import Tell
     from sae.corpus import corpus
-    from sae.subject import model as subject_model
-    from sae.training.cost import Cost
-    from sae.training.scaling_laws import Cell, Scaling
-    from sae.training.sweep import Grid
-    from sae.training.trainer import TrainConfig, TrainProgress, TrainReport
 
 
 class Sweep(Section):
@@ -78,8 +78,6 @@ class Training(Section):
 
     def grid(self) -> Grid:
         """The grid of the study."""
-        from sae.training.sweep import Grid
-
         if self.sweep is None:
             raise UsageError("training file: a sweep needs a table [sweep] with the lists d_sae, tokens and lr")
         if self.dictionary:
@@ -98,8 +96,6 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Training:
 
 def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, TrainReport]:
     """Train into `folder`, going on from the checkpoint that an interrupted training left there."""
-    from sae.training.trainer import CHECKPOINT, train_together
-
     configs = training.configs(folder)
     opened = _open(training, tell)
     return train_together(*opened, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
@@ -107,7 +103,6 @@ def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, Train
 
 def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
     """Train every cell of the study into `folder`, or go on with it, and fit the laws."""
-    from sae.training.scaling_laws import fit
     from sae.training.sweep import sweep
 
     grid, base = training.grid(), training.config()
@@ -118,9 +113,6 @@ def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell]
 
 def cost_of(training: Training, tell: Tell, *, sweep: bool) -> Cost:
     """What the training or the study will cost, from a probe of seconds."""
-    from sae.training.cost import estimate
-    from sae.training.sweep import groups
-
     configs = training.grid().configs(training.config()) if sweep else {}
     single = list(training.configs(Path()).values())
     subject, corpus = _open(training, tell)
@@ -152,8 +144,6 @@ def progress_bars(tell: Tell) -> Any:
 
 def _config(fields: dict[str, Any], table: str) -> TrainConfig:
     """Check a table against the trainer's configuration, key by key."""
-    from sae.training.trainer import TrainConfig
-
     types = get_type_hints(TrainConfig)
     known: dict[str, Any] = {f.name: (types[f.name], f.default) for f in dataclasses.fields(TrainConfig)}
     strict = ConfigDict(extra="forbid", strict=True)

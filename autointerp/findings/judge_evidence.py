@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from autointerp import records
 from autointerp.findings.headline import separates
+from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
 from autointerp.stats import agreement, comparison, prediction_powered
 from autointerp.stats.comparison import options
-
-if TYPE_CHECKING:
-    from autointerp.findings.tables import Frames
 
 RIGHT = {Arm.MAIN: "hits", Arm.NEAR: "near", Arm.BASE_RATE: "misses"}
 """What the arms of a planted unit are: its words marked, a word beside them marked, or a text without them."""

@@ -7,14 +7,12 @@ its probability allows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
 from autointerp.records import Arm, Item, Outcome
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
+from autointerp.run import Run
 
 UNSURE = 3.0
 """How many times likelier an item is drawn whose grade the first judge is unsure of."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -19,9 +21,8 @@ from autointerp.harvest.tables import with_controls
 from autointerp.ledger import Ledger, calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.records import SECOND, Outcome
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
+from autointerp.run import Run
+from autointerp.stats.comparison import unit_scores
 
 PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
 JUDGEMENT_COLUMNS = [
@@ -55,8 +56,6 @@ class Frames:
 
 def of_run(ledger: Ledger, run: Run) -> Frames:
     """A run's tables as they stand in the ledger, finished or not."""
-    from autointerp.stats.comparison import unit_scores
-
     units, exemplars = with_controls(run.harvest, run.spec)
     units = units.drop(columns="given")
     with ledger.read() as tx:
@@ -184,8 +183,6 @@ def _replace(path: Path, save: Any) -> None:
 
 
 def _versions() -> dict[str, str]:
-    import platform
-
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -196,6 +193,4 @@ def _versions() -> dict[str, str]:
 
 
 def _iso(seconds: float) -> str:
-    import time
-
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -18,6 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fsspec.core import url_to_fs
+
 from autointerp.errors import AutointerpError, UsageError
 from sae.cache import cache_dir
 
@@ -120,8 +122,6 @@ class Artifacts:
 
     @cached_property
     def _system(self) -> Any:
-        from fsspec.core import url_to_fs
-
         protocol = self.root.partition("://")[0]
         try:
             # Others write here as well, so what a listing once said is not to be remembered.

@@ -10,16 +10,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.errors import UsageError
-
-if TYPE_CHECKING:
-    from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.plan import HarvestPlanFile
-    from autointerp.progress import Tell
-    from autointerp.spec.spec import Spec
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile
+from autointerp.progress import Tell
+from autointerp.spec.spec import Spec
 
 Figures = dict[str, Any]
 

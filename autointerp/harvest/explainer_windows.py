@@ -10,20 +10,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile
+from autointerp.harvest.tables import exemplars_of
 from autointerp.hashing import content_hash
+from autointerp.progress import Tell
 from autointerp.records import Aids, Exemplar, Wanted
 from autointerp.spec.spec import Spec
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.plan import HarvestPlanFile
-    from autointerp.progress import Tell
+from sae.harvest.units import UnitKey
+from sae.subject.token_text import token_texts
 
 VERSION = 1
 """Raise it with every change that can alter what is found."""
@@ -66,10 +67,7 @@ def are_there(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
     """Write what the spec needs beside the harvest: neighbours, effects on the logits, and windows read anew."""
-    import pandas as pd
-
     from sae.analysis.directions import logit_effects, nearest, nearest_within
-    from sae.harvest.units import UnitKey
 
     spec, names = inputs.spec, file_names(inputs.spec)
     assert names is not None
@@ -101,12 +99,9 @@ def _windows(
     near: Sequence[Sequence[Any]],
     most: Wanted,
 ) -> pd.DataFrame:
-    import pandas as pd
-
     from sae.analysis import explainer_windows
     from sae.harvest.exemplars import EXEMPLAR_COLUMNS
     from sae.harvest.harvest import UnitReader
-    from sae.subject.token_text import token_texts
 
     if not keys or not (most.contrast or most.neighbours or most.revise):
         return pd.DataFrame(columns=EXEMPLAR_COLUMNS)
@@ -142,18 +137,12 @@ def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
     names = file_names(spec)
     if names is None or not (harvest / names[0]).is_file():
         return {}
-    import pandas as pd
-
     table = pd.read_parquet(harvest / names[0], columns=["unit_id", "alike"])
     return {unit_id: list(near) for unit_id, near in zip(table["unit_id"], table["alike"], strict=True)}
 
 
 @lru_cache(maxsize=4)
 def _read(harvest: Path, names: tuple[str, str]) -> Mapping[str, Aids]:
-    import pandas as pd
-
-    from autointerp.harvest.tables import exemplars_of
-
     units, windows = (pd.read_parquet(harvest / name) for name in names)
     found: dict[tuple[str, str], list[Exemplar]] = {}
     for exemplar in exemplars_of(windows):

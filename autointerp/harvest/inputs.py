@@ -16,11 +16,11 @@ from autointerp.progress import Tell, quiet
 from autointerp.spec import sections
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
+from sae.corpus.corpus import Corpus
+from sae.harvest.units import UnitKey, sample_units
 
 if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
     from sae.dictionary import Dictionary
-    from sae.harvest.units import UnitKey
     from sae.subject.model import Subject
 
 
@@ -92,8 +92,6 @@ class Inputs:
 
     def units(self) -> tuple[UnitKey, ...]:
         """The units that the spec names or draws. Raises `SaeError` where there are none such."""
-        from sae.harvest.units import sample_units
-
         wanted = self.spec.units
         width = 0
         if wanted.neurons or wanted.neuron_ids:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile
 from autointerp.hashing import content_hash
+from autointerp.progress import Tell
 from autointerp.spec.spec import Spec
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.plan import HarvestPlanFile
-    from autointerp.progress import Tell
+from sae.subject.token_text import token_texts
 
 VERSION = 1
 """Raise it with every change that can alter a planted unit or its windows."""
@@ -38,7 +36,6 @@ def are_there(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
 def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
     """Write the planted units beside the harvest."""
     from sae.controls.planted_units import plant
-    from sae.subject.token_text import token_texts
 
     spec, names = inputs.spec, file_names(inputs.spec)
     assert names is not None

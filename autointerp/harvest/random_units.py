@@ -10,18 +10,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from autointerp.harvest import sampling
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile
 from autointerp.hashing import content_hash
+from autointerp.progress import Tell
 from autointerp.records import KINDS
 from autointerp.spec.spec import Spec
+from sae.harvest import units as units_
+from sae.subject.token_text import token_texts
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from autointerp.harvest.artifacts import Artifacts
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.plan import HarvestPlanFile
-    from autointerp.progress import Tell
     from sae.harvest.harvest import Reading
 
 VERSION = 1
@@ -59,7 +61,6 @@ def are_there(spec: Spec, artifacts: Artifacts, plan: HarvestPlanFile) -> bool:
 def make(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, tell: Tell) -> None:
     """Write what is missing beside the harvest, each kind in a pass of its own. Raises `SaeError` as reading a shard does."""
     from sae.harvest.exemplars import tables
-    from sae.subject.token_text import token_texts
 
     def texts(ids: np.ndarray) -> list[str]:
         return token_texts(inputs.subject.tokenizer, ids.tolist())
@@ -98,7 +99,6 @@ def _read(reading: Reading, inputs: Inputs, plan: HarvestPlanFile, tell: partial
 def _reading(inputs: Inputs, plan: HarvestPlanFile, kind: str) -> Reading:
     from sae.controls import random_weights
     from sae.harvest import harvest as sae
-    from sae.harvest import units as units_
 
     features = [index for name, index, _ in plan.units if name == "feature"][:MOST]
     wanted = replace(sampling.reading(inputs, plan), units=tuple(units_.UnitKey(kind, index, "") for index in features))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import HarvestPlanFile
+from autointerp.spec.spec import Spec
+from sae.harvest.units import UnitKey
+
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.harvest.plan import HarvestPlanFile
-    from autointerp.spec.spec import Spec
     from sae.harvest.exemplars import Selection
     from sae.harvest.harvest import HarvestPlan
 
@@ -19,7 +21,6 @@ def reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
     """How a harvest's shards are read."""
     from sae.harvest.harvest import HarvestPlan
     from sae.harvest.sketch import Quota
-    from sae.harvest.units import UnitKey
 
     spec = inputs.spec
     quota = Quota(

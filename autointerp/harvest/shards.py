@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, explainer_windows, planted_units, random_units, sampling
 from autointerp.harvest.artifacts import Artifacts
@@ -23,10 +25,11 @@ from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import HarvestPlanFile, read_plan
 from autointerp.progress import Tell, quiet
 from autointerp.spec.spec import Spec
+from sae import errors
+from sae.errors import SaeError
+from sae.subject.token_text import token_texts
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sae.harvest.harvest import Reading
     from sae.harvest.sketch import Sketch
     from sae.subject.model import Subject
@@ -222,8 +225,6 @@ def _check(inputs: Inputs, plan: HarvestPlanFile) -> None:
 
 def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tuple[Sketch, float]:
     """All shards as one sketch, and the seconds that they took together. Raises `FileNotFoundError`."""
-    from sae import errors
-    from sae.errors import SaeError
     from sae.harvest import harvest as sae
 
     reading, device = sampling.reading(inputs, plan), inputs.subject.device
@@ -239,7 +240,6 @@ def _merged(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile) -> tupl
 
 def _write(inputs: Inputs, artifacts: Artifacts, plan: HarvestPlanFile, sketch: Sketch, seconds: float) -> None:
     from sae.harvest.exemplars import tables
-    from sae.subject.token_text import token_texts
 
     def texts(ids: np.ndarray) -> list[str]:
         return token_texts(inputs.subject.tokenizer, ids.tolist())

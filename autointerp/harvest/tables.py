@@ -36,8 +36,6 @@ def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of a finished harvest's units and exemplars, the controls' at their ends. `given` is a planted unit's explanation."""
-    import pandas as pd
-
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
     for names in (file_names(spec), *random_units.file_names(spec).values()):
         if names is not None and (harvest / names[1]).is_file():

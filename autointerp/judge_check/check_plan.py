@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autointerp.calls.caller import price_within
-from autointerp.demo import judge as demo_judge
 from autointerp.errors import UsageError
 from autointerp.judge_check import graded_set
 from autointerp.judge_check.graded_set import GradedSet, Item
@@ -70,8 +69,8 @@ def choose(
         if llm and (model or base_url):
             raise UsageError("--llm serves a judge of its own: leave out the name and --base-url")
         if llm:
-            served = stack.enter_context(demo_judge.choose(None, None, True, progress.tell))
-            table = served.settings.model_dump()
+            address = stack.enter_context(local_server.serve(local_server.weights(progress.tell)))
+            table = local_server.judge_settings(address)
         elif base_url:
             name = model or f"openai-compatible/{local_server.served_model(base_url)}"
             table = {"model": name, "base_url": base_url}

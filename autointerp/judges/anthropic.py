@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import anthropic
+import httpx2
+from anthropic import transform_schema
+
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, http
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
@@ -91,8 +95,6 @@ def open_client(settings: JudgeSettings) -> Any:
     _check(settings.model.partition("/")[2], settings)
     if not (os.environ.get(KEY) or os.environ.get("ANTHROPIC_AUTH_TOKEN")):
         raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
-    import anthropic
-
     return anthropic.Anthropic(base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s))
 
 
@@ -100,9 +102,6 @@ def exchange(
     method: Callable[..., Any], request: Mapping[str, Any], timeout_s: float
 ) -> tuple[dict[str, Any], dict[str, str]] | error_codes.Failure | JudgeError:
     """Body and headers of one request; `method` is one of the SDK's that stream their response."""
-    import anthropic
-    import httpx2
-
     deadline = time.monotonic() + timeout_s
     try:
         with method(**request, timeout=http.timeout(timeout_s)) as response:
@@ -122,8 +121,6 @@ def exchange(
 
 def request_of(settings: JudgeSettings, prompt: Prompt, cache_for: Literal["5m", "1h"] = "5m") -> dict[str, Any]:
     """What asking sends, alone or within a batch. The system prompt is kept in the provider's cache for `cache_for`."""
-    from anthropic import transform_schema
-
     model = settings.model.partition("/")[2]
     cache = {"type": "ephemeral"} if cache_for == "5m" else {"type": "ephemeral", "ttl": cache_for}
     return {

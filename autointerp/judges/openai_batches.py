@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import httpx2
+import openai
+
 from autointerp.judges import error_codes, http
 from autointerp.judges.base import JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.batch_api import (
@@ -152,9 +155,6 @@ class OpenAIBatches:
         return told(answer, "the list of batches")
 
     def _read(self, file_id: str) -> Iterator[tuple[str, Reply | JudgeError]]:
-        import httpx2
-        import openai
-
         try:
             with self._client.sdk.files.with_streaming_response.content(file_id) as response:
                 for line in json_lines(response.iter_bytes()):

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx2
+import openai
+
 from autointerp.judges import error_codes, http
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 
@@ -14,8 +17,6 @@ class OpenAIClient:
     """One SDK client without retries, shared by all threads."""
 
     def __init__(self, provider: str, key: str, base_url: str | None, timeout_s: float) -> None:
-        import openai
-
         self.provider = provider
         self.timeout_s = timeout_s
         self.sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=http.timeout(timeout_s))
@@ -29,9 +30,6 @@ class OpenAIClient:
         self, call: Callable[[Any], Any], timeout_s: float | None = None
     ) -> tuple[dict[str, Any], dict[str, str]] | error_codes.Failure | JudgeError:
         """The same, an error status as it came; `timeout_s` replaces the client's where `call` sets another."""
-        import httpx2
-        import openai
-
         timeout_s = timeout_s or self.timeout_s
         deadline = time.monotonic() + timeout_s
         try:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.messages import Usage
-
-if TYPE_CHECKING:
-    from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.sections import Judge as JudgeSettings
 
 _SNAPSHOT = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
 _NOTICE_DAYS = 90

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.judges.base import Judge
 from autointerp.judges.batch_api import SUBMIT_S, BatchProvider
 from autointerp.spec import rubric
+from autointerp.spec.rubric import Rubric
+from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
-
-if TYPE_CHECKING:
-    from autointerp.judges.base import Judge
-    from autointerp.spec.rubric import Rubric
-    from autointerp.spec.sections import Judge as JudgeSettings
-    from autointerp.spec.spec import Spec
 
 __all__ = ["check_asking", "facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
 

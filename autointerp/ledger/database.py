@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -185,10 +188,6 @@ def _migrate(engine: sa.Engine) -> None:
     newest, schema = max(path.name for path in MIGRATIONS.glob("versions/m*.py"))[1:5], schema_of(engine)
     if schema == newest:
         return  # before importing alembic, which takes longer than most commands
-
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -15,6 +15,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
+from packaging.requirements import Requirement
+
+from autointerp.ledger.database import MIGRATIONS
+from sae.cache import cache_dir
+
 DISTRIBUTION = "autointerp-eval"
 KEYS = {
     "ANTHROPIC_API_KEY": "anthropic/MODEL",
@@ -41,8 +47,6 @@ class Check:
 
 def examine(results: Path = Path("results")) -> list[Check]:
     """Every check, in the order in which they matter. Takes some seconds: torch is imported. Never raises."""
-    from sae.cache import cache_dir
-
     checks = [check_python(), check_packages(), check_device(), check_keys(), check_hub(), check_memory()]
     try:
         cache = cache_dir()
@@ -63,8 +67,6 @@ def check_python() -> Check:
 
 def check_packages() -> Check:
     """The required packages, against the requirements and, in a checkout, against the versions that are tested."""
-    from packaging.requirements import Requirement
-
     try:
         lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
@@ -223,10 +225,6 @@ def check_ledger(results: Path) -> Check:
 
 def ledger_schemas() -> list[str]:
     """Revisions of the ledger's schema that this version knows, newest first."""
-    from alembic.script import ScriptDirectory
-
-    from autointerp.ledger.database import MIGRATIONS
-
     return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
 
 

@@ -19,6 +19,7 @@ from autointerp.calls.caller import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
 from autointerp.files import locked
 from autointerp.judges.base import JudgeError
+from autointerp.judges.retirement import retirement
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, WAITING, Version
 from autointerp.nightly import versions
@@ -259,8 +260,6 @@ def _too_dear(ledger: Ledger, config: Nightly, date: str, usd: float) -> str:
 
 def _retirements(config: Nightly) -> list[str]:
     """What the providers say of the judges' models; a model that is gone is said here, and stops the runs later."""
-    from autointerp.judges.retirement import retirement
-
     template = config.template()
     said = []
     for settings in {judge.model: judge for judge in (template.judge, template.explained_by)}.values():

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import HfApi
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from autointerp.errors import UsageError
@@ -206,8 +207,6 @@ def _commit(path: str, revision: str | None) -> tuple[str, float]:
 
 
 def _hub() -> Any:
-    from huggingface_hub import HfApi
-
     return HfApi()
 
 

@@ -8,19 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.ledger import Ledger, nights
 from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, Version
+from autointerp.nightly.config import Nightly
 from autointerp.nightly.lineage import version_of
 from autointerp.nightly.sources import Candidate, state_of, weight_files
 from sae.errors import DictionaryError
-
-if TYPE_CHECKING:
-    from autointerp.nightly.config import Nightly
 
 Floats = NDArray[np.float32]
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
 TIMEOUT_S = 10.0
 ATTEMPTS = 3
 
@@ -33,8 +36,6 @@ def post(url: str, body: Mapping[str, Any], *, wait_s: float = 1.0) -> str:
 
     Only the URL's host is named: the rest of it is often a secret.
     """
-    import httpx2
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
     def passing(error: BaseException) -> bool:
         return error.passing if isinstance(error, _Refused) else isinstance(error, httpx2.TransportError)

@@ -10,23 +10,22 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from autointerp import report
+from autointerp.findings import judge_evidence, tables
+from autointerp.findings.summary import summarise
 from autointerp.harvest import shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.ledger import Ledger, events, runs
 from autointerp.pipeline.stages import open_run
 from autointerp.run import Run
+from autointerp.scorers import unit_metrics
 from autointerp.spec import rubric
 from autointerp.spec.spec import from_toml
+from autointerp.stats import aid_effects, comparison
 
 
 def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write the run's files and report from the ledger, and return its summary."""
-    from autointerp import report
-    from autointerp.findings import judge_evidence, tables
-    from autointerp.findings.summary import summarise
-    from autointerp.scorers import unit_metrics
-    from autointerp.stats import aid_effects, comparison
-
     run.folder.mkdir(parents=True, exist_ok=True)
     frames = tables.of_run(ledger, run)
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from autointerp.harvest import explainer_windows
+from autointerp.harvest.tables import exemplars_of, units_of, with_controls
 from autointerp.ledger import Ledger, events, jobs, judgements, runs
 from autointerp.ledger.jobs import ASKED, STAGES, Job
 from autointerp.questions import planned_jobs, rounds
@@ -33,8 +34,6 @@ are single jobs that plan what follows themselves."""
 
 def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
     """A run over a finished harvest."""
-    from autointerp.harvest.tables import exemplars_of, units_of, with_controls
-
     facts = json.loads((harvest / "facts.json").read_text(encoding="utf-8"))
     unit_rows, exemplar_rows = with_controls(harvest, spec)
     units = {unit.unit_id: unit for unit in units_of(unit_rows)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,12 +22,10 @@ from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
 from autointerp.questions import revision, scorer_jobs
 from autointerp.records import Answered, Explanation, Item, Judgement, Outcome
+from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.scorers.base import Question
 from autointerp.spec.spec import judge_of
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
 
 T = TypeVar("T")
 

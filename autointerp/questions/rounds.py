@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from autointerp import records
-from autointerp.findings import second_judge_sample
+from autointerp.findings import second_judge_sample, tables
 from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
 from autointerp.ledger.jobs import Job
 from autointerp.questions import planned_jobs, scorer_jobs
 from autointerp.records import COMPARED, Arm, Explanation, Item
+from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.spec.spec import Spec
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
+from autointerp.stats import stopping
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,6 @@ def _rubric(ledger: Ledger, run: Run, number: int) -> tuple[list[Item], bool]:
 
 def _needed(ledger: Ledger, run: Run, turns: Mapping[str, int], number: int) -> Mapping[str, Sequence[int]]:
     """The bins of each unit that need another round. Looks at earlier rounds alone: this one may be half planned already."""
-    from autointerp.findings import tables
-    from autointerp.stats import stopping
-
     frames = tables.of_run(ledger, run)
     return stopping.needed(
         frames.main.loc[frames.main["exemplar_id"].map(turns) < number],

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.harvest import inputs as inputs_
+from autointerp.harvest.inputs import Inputs
 from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, jobs, judgements, leases
 from autointerp.ledger.jobs import Job
+from autointerp.progress import Tell
 from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
+from autointerp.run import Run
 from autointerp.scorers import registry
 from autointerp.scorers.base import Read, Steer
 from autointerp.scorers.cases import Cases
-
-if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Inputs
-    from autointerp.progress import Tell
-    from autointerp.run import Run
-    from sae.harvest.units import UnitKey
+from sae.harvest.units import UnitKey
 
 Work = Sequence[tuple[Unit, Sequence[Read | Steer]]]
 
@@ -108,7 +106,5 @@ def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str
 
 
 def _key(unit: Unit) -> UnitKey:
-    from sae.harvest.units import UnitKey
-
     assert unit.kind in COMPARED, unit
     return UnitKey(unit.kind, unit.index, unit.sign)

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from autointerp.errors import UsageError
 from autointerp.records import COMPARED
 
@@ -98,10 +102,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     try:
         table = pq.read_table(path, columns=columns)
     except FileNotFoundError:

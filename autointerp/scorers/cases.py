@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp import records
 from autointerp.hashing import content_hash
 from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit, text_of
+from autointerp.run import Run
 from autointerp.scorers.base import Case, Scorer, Scores
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
 
 OTHERS = 8
 """Units of its kind that a unit is shown beside at most."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
 from autointerp.stats import answer_metrics
@@ -38,8 +39,6 @@ class Embedding:
 
     def score(self, case: Case, brought: Brought) -> Scores:
         """Both figures over all judged windows. Raises `UsageError` when wordllama cannot be loaded."""
-        from autointerp.judges.embedded.word_vectors import lexicon
-
         windows = [(e, True) for e in case.active if not yes_no_items.silent(e)]
         windows += [(e, False) for e in case.quiet if yes_no_items.silent(e)]
         if not case.explanation or len({truth for _, truth in windows}) < 2:

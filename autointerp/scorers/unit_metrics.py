@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from autointerp.ledger import Ledger, judgements
 from autointerp.records import COMPARED, Answered, Explanation, Outcome
+from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.stats import comparison
-
-if TYPE_CHECKING:
-    from autointerp.run import Run
 
 COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
 

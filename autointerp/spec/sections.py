@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.scorers.registry import SCORERS
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -159,8 +160,6 @@ class Score(Section):
     @classmethod
     def _known_scorers(cls, also: tuple[str, ...]) -> tuple[str, ...]:
         if also:
-            from autointerp.scorers.registry import SCORERS
-
             if unknown := [name for name in also if name not in SCORERS]:
                 raise ValueError(f"{unknown[0]!r} is no evaluation: use some of {', '.join(SCORERS)}")
         return also

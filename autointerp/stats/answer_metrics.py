@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 Figure = float | None
@@ -52,8 +53,6 @@ def auroc(truth: Sequence[bool], values: ArrayLike) -> Figure:
     """Chance that a true item has a larger value than a false one, ties half. None unless there are both."""
     if not _both(truth):
         return None
-    from scipy import stats
-
     is_true = np.asarray(truth, dtype=bool)
     ranks = stats.rankdata(_finite(values))[is_true]
     return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (~is_true).sum()))
@@ -127,8 +126,6 @@ def _finite(values: ArrayLike) -> Floats:
 
 
 def _correlation(name: str, truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    from scipy import stats
-
     a, b = _finite(truth), _finite(predicted)
     if len(a) < 2 or not _varies(a):
         return None

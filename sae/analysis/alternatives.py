@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sae.analysis.chunked import reconstruct, variance_explained
+from sae.analysis.token_sample import Sample
+from sae.dictionary import Dictionary
 from sae.errors import SubjectError
 from sae.subject.hook_points import KINDS, parse
-
-if TYPE_CHECKING:
-    from sae.analysis.token_sample import Sample
-    from sae.dictionary import Dictionary
-    from sae.subject.model import Subject
+from sae.subject.model import Subject
 
 TOKENS = 512
 """Tokens for each reading: all layers' values at them are held at once, and differences of `check.BETTER` are plain in them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,11 @@ from torch import Tensor
 from sae.analysis import correlation, token_sample
 from sae.analysis.chunked import pieces, reconstruct_rounded
 from sae.analysis.correlation import Correlations
+from sae.corpus.corpus import Corpus
+from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
 from sae.subject.hook_points import KINDS, parse
-
-if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
-    from sae.dictionary import Dictionary
-    from sae.subject.model import Subject
+from sae.subject.model import Subject
 
 VERSION = 1
 """Raise it when the same inputs come to other figures."""

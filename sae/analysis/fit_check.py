@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sae.analysis import alternatives, token_sample
+from sae.analysis.alternatives import Alternative
 from sae.analysis.chunked import activity, reconstruct, variance_explained
+from sae.corpus.corpus import Corpus
+from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, DictionaryError, SaeError, SubjectError
-
-if TYPE_CHECKING:
-    from sae.analysis.alternatives import Alternative
-    from sae.corpus.corpus import Corpus
-    from sae.dictionary import Dictionary
-    from sae.subject.model import Subject
+from sae.subject.model import Subject
 
 TOKENS = 8192
 LOSS_TOKENS = 1024

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sae.corpus.corpus import Corpus
 from sae.errors import NOTHING_COUNTED, SaeError
-
-if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
 
 
 class Batch(NamedTuple):

@@ -12,21 +12,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from sae.analysis import token_sample
+from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
 from sae.harvest.harvest import HarvestPlan, UnitReader, check_finite
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
-
-if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
 
 TOKENS = 8192
 """Tokens on which a random dictionary is set: what fires less often than once in them cannot be matched."""
@@ -154,8 +153,6 @@ def random_subject(subject: Subject, seed: int) -> Subject:
 
     Needs as much memory again. Raises `SubjectError` where that is not there.
     """
-    from transformers import AutoModelForCausalLM
-
     make: Any = AutoModelForCausalLM.from_config  # untyped
     config = copy.deepcopy(subject.model.config)
     try:

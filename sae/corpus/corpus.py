@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, file_kind, one_line, parse_source, read_source
@@ -268,8 +269,6 @@ def _pinned(source: Source) -> Source:
     """A dataset with the commit that its revision means now, so that the cache is keyed by content and not by name."""
     if isinstance(source, Files) or Path(source.name).exists():
         return source
-    from huggingface_hub import HfApi
-
     try:
         commit = HfApi().dataset_info(source.name, revision=source.revision, timeout=20).sha
     except Exception as error:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow.parquet as pq
 import zstandard
 
 from sae.errors import CorpusError
@@ -198,8 +199,6 @@ def _read_csv(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]
 
 
 def _read_parquet(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
-    import pyarrow.parquet as pq
-
     with tempfile.TemporaryFile() as plain:
         seekable = stream
         if path.suffix.lower() in _COMPRESSIONS:

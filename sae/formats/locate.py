@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+import huggingface_hub
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
 from sae.errors import DictionaryError
 from sae.formats.location import Place
 
@@ -46,14 +54,6 @@ def _filled(patterns: tuple[str, ...], file: str | None) -> tuple[str, ...]:
 
 def _download(repository: str, inside: PurePosixPath, revision: str | None, patterns: tuple[str, ...]) -> Path:
     """Only the files that an adapter reads, and only from the folder named: repositories hold hundreds of dictionaries."""
-    import huggingface_hub
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     # The hub's patterns let * cross folders, so that a pattern at the top would take in every dictionary below it.
     wanted = [str(inside / pattern) for pattern in patterns if "*" not in pattern or str(inside) != "."]
     shown = f"dictionary {repository}" + ("" if str(inside) == "." else f"/{inside}")

@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sae.errors import DictionaryError
@@ -41,8 +44,6 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    import yaml
-
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -51,9 +52,6 @@ def _parse_yaml(text: str) -> Any:
 
 def read_safetensors(file: Path, whole: Collection[str] = ()) -> Tensors:
     """All tensors of `file`, real but for those in `whole`. Raises `DictionaryError`; a pickle under this name is not executed."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return {name: tensor if name in whole else real(tensor, name, file) for name, tensor in load_file(file).items()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:

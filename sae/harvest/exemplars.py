@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sae.corpus.corpus import Corpus
 from sae.harvest.activation_blocks import CELLS
 from sae.harvest.bottom_k import Rows as Kept
 from sae.harvest.sketch import INTERVALS, LANES, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
-
-if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
-    from sae.harvest.units import UnitKey
+from sae.harvest.units import UnitKey
 
 HISTOGRAM_BINS = 20
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sae.corpus.corpus import Corpus
+from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.activation_blocks import MakeBlock
 from sae.harvest.encoder import FeatureEncoder, NeuronEncoder
@@ -27,11 +28,7 @@ from sae.harvest.parallel import Each, side_by_side
 from sae.harvest.sketch import Quota, Sketch
 from sae.harvest.token_positions import Batch
 from sae.harvest.units import UnitKey
-
-if TYPE_CHECKING:
-    from sae.corpus.corpus import Corpus
-    from sae.dictionary import Dictionary
-    from sae.subject.model import Subject
+from sae.subject.model import Subject
 
 BLOCK_BATCHES = 32
 """Batches in a block: enough that contexts of like length find each other, few enough that a corpus has many blocks."""

@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
 from sae.cache import cache_dir
 from sae.errors import SubjectError
 
@@ -68,9 +71,6 @@ def _remove_stale(folder: Path) -> None:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
     options: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # the conversion's progress bar has no switch

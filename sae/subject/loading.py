@@ -13,15 +13,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import is_offline_mode
+from huggingface_hub.utils import logging as hub_logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto import modeling_auto as auto
+from transformers.utils import logging as model_logging
 
 from sae.errors import SubjectError
 from sae.subject import gguf
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PRECISIONS = ("float32", "bfloat16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -40,8 +42,6 @@ class Loaded(NamedTuple):
 
 def load(model: str, precision: str, device: torch.device, revision: str | None) -> Loaded:
     """Load a hub id, a folder or a `.gguf` file; onto the meta device without reading weights. Raises `SubjectError`."""
-    from transformers import AutoConfig, AutoTokenizer
-
     source, name = _locate(model)
     if isinstance(source, Path):
         _check_folder(source)
@@ -121,8 +121,6 @@ def _cpu_has_bfloat16() -> bool:
 def _loaded_model(
     config: Any, name: str, precision: str, device: torch.device, where: dict[str, Any]
 ) -> tuple[Any, str | None]:
-    from transformers import AutoModelForCausalLM
-
     weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
     load = AutoModelForCausalLM.from_pretrained
     model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
@@ -131,8 +129,6 @@ def _loaded_model(
 
 
 def _empty_model(config: Any, name: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
         return _reading("configuration", name, AutoModelForCausalLM.from_config, config=config, trust_remote_code=False)
 
@@ -146,8 +142,6 @@ _MEANINGS = {
 
 def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
     """Call `load`, turning whatever the third-party readers raise into one line."""
-    from huggingface_hub import is_offline_mode
-
     try:
         return load(**arguments)
     except Exception as error:
@@ -190,8 +184,6 @@ def _check_folder(folder: Path) -> None:
 
 def check_causal(config: Any, name: str) -> None:
     """Raises `SubjectError` when a model of this configuration sees more than the tokens before each token."""
-    from transformers.models.auto import modeling_auto as auto
-
     known = config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     bidirectional = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
         config, "is_decoder", False
@@ -233,9 +225,6 @@ def _folder_fingerprint(folder: Path) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep progress bars, warnings and the hub's notes on its retries off the terminal while loading."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as model_logging
-
     logging: Any = model_logging
     hub: Any = hub_logging
     verbosity, bars, hub_verbosity = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.get_verbosity()

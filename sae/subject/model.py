@@ -5,20 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sae.errors import SubjectError
 from sae.subject import hook_modules, hooks, loading
 from sae.subject.hook_modules import Site
 from sae.subject.hook_points import parse
 from sae.subject.loading import choose_device, choose_precision
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Subject", "choose_device", "choose_precision", "load_subject", "outline_subject"]
 

@@ -45,7 +45,8 @@ def demo(d: int, count: int) -> Rows:
     """Activations of the demo's model (d is its own): documents held out for choosing, and others for the comparison."""
     import torch
 
-    from autointerp.demo.spec import CONTEXT_TOKENS, HOOK_POINT, prepare
+    from autointerp.demo.assets import prepare
+    from autointerp.demo.dictionary import CONTEXT_TOKENS, HOOK_POINT
     from autointerp.harvest.inputs import open_corpus, open_subject
     from autointerp.progress import quiet
     from autointerp.spec.sections import Corpus, Subject

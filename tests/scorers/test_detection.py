@@ -200,4 +200,4 @@ def test_saebenchs_own_accuracy_is_the_same(tmp_path: Path) -> None:
     for row, their in zip(given, theirs, strict=True):
         picked = {int(n) for n in str(row["reply"]).split(", ") if n}
         said = [n in picked for n in range(1, 15)]
-        assert their == pytest.approx(yes_no_items.metrics.yes_no(row["truth"], said)["accuracy"])  # type: ignore[arg-type]
+        assert their == pytest.approx(yes_no_items.answer_metrics.yes_no(row["truth"], said)["accuracy"])  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import resources
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 import redis
@@ -25,9 +25,7 @@ import redis
 from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, Verdict
 from autointerp.judges.limits.limiter import SLOT_S, Admission, QueuedLimiter, ceilings_of, limiter_key
 from autointerp.messages import RateLimits
-
-if TYPE_CHECKING:
-    from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.sections import Judge as JudgeSettings
 
 Recent = Callable[[], Sequence[tuple[float, int, int]]]
 """The calls of the last minute: age in seconds, input and output tokens."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sae.dictionary import Dictionary
@@ -73,8 +74,6 @@ def save(folder: Path, dictionary: Dictionary, *, model_name: str, metadata: Map
 
 
 def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    from safetensors.torch import save_file
-
     text = json.dumps(config, indent=2, allow_nan=False) + "\n"
     whole = {
         name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()

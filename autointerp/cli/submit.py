@@ -1,34 +1,22 @@
-"""Commands of the service: runs are queued for workers and followed through the ledger, so Redis may be down."""
+"""`autointerp submit`, `resume`, `cancel` and `retry`: runs that the workers carry. The ledger holds the queue, so Redis may be down."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from autointerp.cli.common import (
-    QUIET,
-    RESULTS,
-    SET,
-    command_ledger,
-    complain,
-    one_line_errors,
-    run_argument,
-)
+from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
 from autointerp.costs import bounds
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.ledger import Ledger, run_progress
-from autointerp.ledger.database import schema_of
-from autointerp.monitoring import run_list, run_status, run_watch
 from autointerp.pipeline import submit as submission
 from autointerp.progress import Progress
 from autointerp.spec.spec import load
 
 T = TypeVar("T")
-WATCHING = "stopped watching; the runs continue"
 
 
 @click.command()
@@ -72,38 +60,6 @@ def _note_absent_workers(ledger: Ledger, progress: Progress) -> None:
 
 
 @click.command()
-@run_argument(required=False)
-@click.option("--watch", is_flag=True, help="Update until the run ends; the exit code is that of `run`.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@RESULTS
-@one_line_errors(WATCHING)
-def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int:
-    """Show the progress of RUN: jobs by stage and state, rate and time left, unscored by reason, cost and budget.
-
-    Without RUN: one line for each running or recently ended run. With --watch the command ends when the run does: 0 done, 3 headline
-    withheld, 4 stopped by a budget, 5 by the provider, 1 failed, 130 cancelled.
-    """
-    if watch and as_json:
-        raise UsageError("--watch and --json exclude each other: leave one out")
-    ledger = command_ledger(results)
-    if watch:
-        return run_watch.watch_run(ledger, results, run_id) if run_id else run_watch.watch_all(ledger, results)
-    if as_json:
-        ids = [run_id] if run_id else [row["run_id"] for row, _ in run_list.overview(ledger)]
-        facts = [run_status.facts(run_status.look(ledger, each), results) for each in ids]
-        click.echo(json.dumps(facts[0] if run_id else facts, indent=1, ensure_ascii=False))
-        return 0
-    lines = (
-        run_status.describe(run_status.facts(run_status.look(ledger, run_id), results))
-        if run_id
-        else run_list.list_progress(ledger, results)
-    )
-    for line in lines:
-        click.echo(line)
-    return 0
-
-
-@click.command()
 @run_argument(nargs=-1)
 @RESULTS
 @one_line_errors()
@@ -144,46 +100,10 @@ def cancel(run_ids: tuple[str, ...], results: Path) -> int:
 @one_line_errors()
 def retry(run_id: str, failed: bool, results: Path) -> None:
     """Retry failed questions of RUN and what depends on them, then rebuild the report."""
-    from autointerp.errors import UsageError
-
     if not failed:
         raise UsageError(f"choose what to retry: `autointerp retry --failed {run_id}`")
     n_queued = submission.retry(command_ledger(results), run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
-
-
-@click.command()
-@run_argument(required=False)
-@click.option("--follow", is_flag=True, help="Continue until the run ends.")
-@RESULTS
-@one_line_errors(WATCHING)
-def logs(run_id: str | None, follow: bool, results: Path) -> None:
-    """Print the events of RUN, in local time; without RUN, the events of the workers."""
-    ledger = command_ledger(results)
-    if follow:
-        run_watch.follow_events(ledger, run_id or "")
-        return
-    for line in run_list.log_lines(run_list.events_of(ledger, run_id or "")):
-        click.echo(line)
-
-
-@click.command()
-@click.option("--all", "everyone", is_flag=True, help="Include workers that have gone.")
-@RESULTS
-@one_line_errors()
-def workers(everyone: bool, results: Path) -> None:
-    """List the workers: id, host, process, queues, and the age of the last heartbeat."""
-    for line in run_list.list_workers(command_ledger(results), gone=everyone):
-        click.echo(line)
-
-
-@click.command()
-@RESULTS
-@one_line_errors()
-def migrate(results: Path) -> None:
-    """Create the ledger, or update it to this version's schema. Every other command does so too; workers may keep running."""
-    ledger = command_ledger(results, make=True)
-    click.echo(f"ledger {ledger.engine.url}: schema {schema_of(ledger.engine)}")
 
 
 def _each(items: Iterable[T], work: Callable[[T], None], failure: str = "") -> int:

@@ -1,4 +1,4 @@
-"""`autointerp report` and `autointerp runs`: what lies in the results folder."""
+"""`autointerp report`: the report of a run, written again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from autointerp import report as reports
 from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
 from autointerp.errors import UsageError
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.monitoring.run_list import list_runs
 from autointerp.pipeline import finish
 from autointerp.settings import Settings
 
@@ -32,12 +31,3 @@ def report(run_id: str, results: Path) -> None:
     if not remade:
         reports.write(folder)
     click.echo(folder / "report.html")
-
-
-@click.command()
-@RESULTS
-@one_line_errors()
-def runs(results: Path) -> None:
-    """List the runs in the ledger, newest first."""
-    for line in list_runs(command_ledger(results), results):
-        click.echo(line)

@@ -1,0 +1,90 @@
+"""`autointerp status`, `runs`, `logs`, `workers` and `migrate`: what the ledger knows. Light, because people call them often."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
+from autointerp.errors import UsageError
+from autointerp.ledger.database import schema_of
+from autointerp.monitoring import run_list, run_status, run_watch
+
+WATCHING = "stopped watching; the runs continue"
+
+
+@click.command()
+@run_argument(required=False)
+@click.option("--watch", is_flag=True, help="Update until the run ends; the exit code is that of `run`.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@RESULTS
+@one_line_errors(WATCHING)
+def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int:
+    """Show the progress of RUN: jobs by stage and state, rate and time left, unscored by reason, cost and budget.
+
+    Without RUN: one line for each running or recently ended run. With --watch the command ends when the run does: 0 done, 3 headline
+    withheld, 4 stopped by a budget, 5 by the provider, 1 failed, 130 cancelled.
+    """
+    if watch and as_json:
+        raise UsageError("--watch and --json exclude each other: leave one out")
+    ledger = command_ledger(results)
+    if watch:
+        return run_watch.watch_run(ledger, results, run_id) if run_id else run_watch.watch_all(ledger, results)
+    if as_json:
+        ids = [run_id] if run_id else [row["run_id"] for row, _ in run_list.overview(ledger)]
+        facts = [run_status.facts(run_status.look(ledger, each), results) for each in ids]
+        click.echo(json.dumps(facts[0] if run_id else facts, indent=1, ensure_ascii=False))
+        return 0
+    lines = (
+        run_status.describe(run_status.facts(run_status.look(ledger, run_id), results))
+        if run_id
+        else run_list.list_progress(ledger, results)
+    )
+    for line in lines:
+        click.echo(line)
+    return 0
+
+
+@click.command()
+@RESULTS
+@one_line_errors()
+def runs(results: Path) -> None:
+    """List the runs in the ledger, newest first."""
+    for line in run_list.list_runs(command_ledger(results), results):
+        click.echo(line)
+
+
+@click.command()
+@run_argument(required=False)
+@click.option("--follow", is_flag=True, help="Continue until the run ends.")
+@RESULTS
+@one_line_errors(WATCHING)
+def logs(run_id: str | None, follow: bool, results: Path) -> None:
+    """Print the events of RUN, in local time; without RUN, the events of the workers."""
+    ledger = command_ledger(results)
+    if follow:
+        run_watch.follow_events(ledger, run_id or "")
+        return
+    for line in run_list.log_lines(run_list.events_of(ledger, run_id or "")):
+        click.echo(line)
+
+
+@click.command()
+@click.option("--all", "everyone", is_flag=True, help="Include workers that have gone.")
+@RESULTS
+@one_line_errors()
+def workers(everyone: bool, results: Path) -> None:
+    """List the workers: id, host, process, queues, and the age of the last heartbeat."""
+    for line in run_list.list_workers(command_ledger(results), gone=everyone):
+        click.echo(line)
+
+
+@click.command()
+@RESULTS
+@one_line_errors()
+def migrate(results: Path) -> None:
+    """Create the ledger, or update it to this version's schema. Every other command does so too; workers may keep running."""
+    ledger = command_ledger(results, make=True)
+    click.echo(f"ledger {ledger.engine.url}: schema {schema_of(ledger.engine)}")

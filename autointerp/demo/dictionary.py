@@ -1,0 +1,55 @@
+"""The demo's dictionary, trained on this machine once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, MODEL_SHA256, DemoAssets
+from autointerp.dictionaries.training_file import progress_bars
+from autointerp.harvest.inputs import open_corpus, open_subject
+from autointerp.progress import Tell
+from autointerp.spec.sections import Corpus, Subject
+from sae.cache import cache_dir
+from sae.training.trainer import REPORT, TrainConfig, train
+
+TRAINING_CORPUS_TOKENS = 2_000_000
+"""More than there are: the training reads everything."""
+
+
+def training_config() -> TrainConfig:
+    """How the demo's dictionary is trained: about five minutes on two cores, most of them in the subject's forward pass."""
+    return TrainConfig(
+        architecture="batchtopk", d_sae=4096, k=32, tokens=1_800_000, reuse=4, batch_tokens=2048, lr=2e-3,
+        buffer_tokens=131_072, checkpoint_steps=200, seed=0,
+    )  # fmt: skip
+
+
+def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
+    """The folder of the demo's dictionary in SAELens' format, trained now or by an earlier call; resumes one that was stopped."""
+    config = training_config()
+    settings = [asdict(config), MODEL_SHA256, HOOK_POINT, CONTEXT_TOKENS, [_file_key(p) for p in assets.corpus_files]]
+    name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_dir() / "demo" / f"dictionary-{name}"
+    if (folder / REPORT).is_file():
+        return folder
+    subject = open_subject(Subject(model=str(assets.model)), tell)
+    corpus = open_corpus(
+        Corpus(
+            sources=tuple(str(path) for path in assets.corpus_files),
+            context_tokens=CONTEXT_TOKENS,
+            max_tokens=TRAINING_CORPUS_TOKENS,
+        ),
+        subject,
+        tell,
+    )
+
+    train(subject, corpus, HOOK_POINT, config, folder, progress_bars(tell))
+    return folder
+
+
+def _file_key(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
