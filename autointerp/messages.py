@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
-
-pass
-from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from sqlalchemy import RowMapping
 
+from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import Caller
 from autointerp.errors import AutointerpError
-from autointerp.harvest import shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import Opened
+from autointerp.harvest.finished import finished_harvest
 from autointerp.judges.base import Judge
 from autointerp.judges.limits import redis_limiter
 from autointerp.judges.limits.limiter import Limiter
@@ -29,6 +29,7 @@ from autointerp.judges.registry import open_batches, open_judge
 from autointerp.ledger import Ledger, budgets, calls, judgements, runs, workers
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages
+from autointerp.questions import handlers
 from autointerp.records import Explanation
 from autointerp.run import Run
 from autointerp.settings import Settings
@@ -37,6 +38,9 @@ from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 from workers import broker
 from workers.prefetch import Leases
+
+if TYPE_CHECKING:
+    from autointerp.harvest.inputs import Opened
 
 T = TypeVar("T")
 BEAT_S = 3.0
@@ -54,7 +58,6 @@ class Context:
         self.pid = os.getpid()
         self.ledger = Ledger.open(settings.ledger_url)
         self.artifacts = Artifacts(settings.artifacts_root)
-        self.opened = Opened()
         self.stopping = threading.Event()
         self.leases: Leases[tuple[Job, RowMapping]] = Leases()
         self.worker_id = ""
@@ -81,6 +84,13 @@ class Context:
             with self._keeping:
                 self._working[name] -= 1
 
+    @cached_property
+    def opened(self) -> Opened:
+        """The subjects, dictionaries and corpora that this worker has loaded."""
+        from autointerp.harvest.inputs import Opened  # torch
+
+        return Opened()
+
     def spec(self, run_id: str) -> Spec:
         """A run's spec as the ledger holds it now."""
         row = self._row(run_id)
@@ -92,7 +102,7 @@ class Context:
 
         def open_run() -> Run:
             given = self.spec(run_id)
-            folder = shards.finished_harvest(self.artifacts, row["harvest_key"])
+            folder = finished_harvest(self.artifacts, row["harvest_key"])
             if folder is None:
                 raise AutointerpError(f"harvest-{row['harvest_key']} of run {run_id} is not in {self.artifacts}")
             return stages.open_run(run_id, given, rubric.load(given.score.rubric), self.settings.results, folder)
@@ -135,8 +145,13 @@ class Context:
         def make() -> Batcher:
             provider = open_batches(given)
             assert provider is not None, given.model
-            said = partial(self.explanations, run.run_id)
-            return Batcher(self.ledger, run, stage, self._judge(given, run), provider, limits, said, self.worker_id)
+
+            def handle(job: Job, ask: Ask) -> None:
+                said = {} if job.stage == "explain" else self.explanations(run.run_id)
+                handlers.do(self.ledger, run, ask, job, said)
+
+            judge = self._judge(given, run)
+            return Batcher(self.ledger, run.run_id, stage, given, judge, provider, limits, self.worker_id, handle)
 
         return self._keep(("batcher", run.run_id, given, limits, self.worker_id, stage), make)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping
 from autointerp.calls import batch_results, batch_state
 from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
-from autointerp.harvest import shards
+from autointerp.harvest.plan import MOST_TOGETHER, Interrupted
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.ledger import batches, budgets, events, jobs, judgements, leases, runs
 from autointerp.ledger.jobs import Job
@@ -80,7 +80,7 @@ def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
     with context.ledger.read() as tx:
         others = leases.also(tx, run_id, planned_jobs.stage_job("prepare"))
     mine = context.spec(run_id)
-    for other in others[: shards.MOST_TOGETHER - 1]:
+    for other in others[: MOST_TOGETHER - 1]:
         its = context.spec(other)
         if (its.subject, its.corpus) == (mine.subject, mine.corpus):
             for job, _ in _lease(context, other, ("prepare",), owner, 1):
@@ -197,7 +197,7 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
             with context.ledger.write() as tx:
                 leases.postpone(tx, run_id, job, owner=owner, seconds=pause.seconds, error=str(pause))
             return True
-        except (Aborted, stages_.Interrupted, budgets.NotRunning):
+        except (Aborted, Interrupted, budgets.NotRunning):
             with context.ledger.write() as tx:
                 leases.put_back(tx, run_id, [job.job_key], owner)
             return False

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection
 
 from autointerp.hashing import content_hash
 from autointerp.judges.base import Judge
 from autointerp.ledger import Ledger, calls
+from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt, Reply, Usage, fold
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Outcome
@@ -102,3 +105,15 @@ def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
     """The same question after unusable answers, saying what was wrong with each."""
     said = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
     return replace(prompt, user=prompt.user + said)
+
+
+Conclude = Callable[[Connection, Answer[T]], None]
+"""Writes down what follows from an answer, in the transaction that settles its call."""
+
+
+class Ask(Protocol):
+    """Whoever reaches a judge: `Caller.ask`, or a batch that is being put together."""
+
+    def __call__(
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
+    ) -> Answer[T]: ...

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, RowMapping
 
-from autointerp.calls.answers import Answer, call_key, read, storable
+from autointerp.calls.answers import Answer, Conclude, call_key, read, storable
 from autointerp.calls.batch_state import (
     _KEY,
     CANCELLED,
@@ -26,7 +26,7 @@ from autointerp.calls.batch_state import (
     submitted,
 )
 from autointerp.calls.batches import Batcher
-from autointerp.calls.caller import SAME_ERROR_LIMIT, Conclude
+from autointerp.calls.caller import SAME_ERROR_LIMIT
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait
@@ -135,7 +135,7 @@ def _settle(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | Judge
     if isinstance(outcome, Reply):
         settling = _Settling(batcher, item, storable(outcome))
         try:
-            batcher.walk(job, settling)
+            batcher.handle(job, settling)
         except StillOpen:
             settling.keep()
             with batcher.ledger.write() as tx:

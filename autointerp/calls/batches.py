@@ -9,15 +9,15 @@ already answered costs nothing here as elsewhere.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp.calls.answers import Answer, call_key, free_answer
+from autointerp.calls.answers import Answer, Ask, Conclude, call_key, free_answer
 from autointerp.calls.batch_state import StillOpen, dissolve, item_id, submitted
-from autointerp.calls.caller import Conclude, budget_error, input_bound, price_within
+from autointerp.calls.caller import budget_error, input_bound, price_within
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
@@ -25,10 +25,8 @@ from autointerp.ledger import Ledger, batches, budgets, calls, leases
 from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt
-from autointerp.questions import handlers
-from autointerp.records import Explanation, Outcome
-from autointerp.run import Run
-from autointerp.spec import spec
+from autointerp.records import Outcome
+from autointerp.spec.sections import Judge as JudgeSettings
 
 T = TypeVar("T")
 MOST_ITEMS = 10_000
@@ -48,24 +46,25 @@ class Question:
 
 
 class Batcher:
-    """Carries one stage of a run in batches. `explanations` gives what scoring needs of the units, once it is scored."""
+    """Carries one stage of a run in batches. `handle` does a job: it asks the job's questions through the function that it is given."""
 
     def __init__(
         self,
         ledger: Ledger,
-        run: Run,
+        run_id: str,
         stage: str,
+        settings: JudgeSettings,
         judge: Judge,
         provider: BatchProvider,
         limits: Limits,
-        explanations: Callable[[], Mapping[str, Explanation]],
         owner: str,
+        handle: Callable[[Job, Ask], None],
     ) -> None:
         """Raises `UsageError` for a budget that cannot be kept."""
-        self.ledger, self.run, self.run_id, self.stage = ledger, run, run.run_id, stage
+        self.ledger, self.run_id, self.stage = ledger, run_id, stage
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
-        self.price = price_within(spec.judge_of(run.spec, stage), limits)
-        self._explanations = explanations
+        self.price = price_within(settings, limits)
+        self.handle = handle
 
     def send(self) -> bool:
         """Lease what is due, finish what is already answered, hand in the rest. Returns whether that brought the run on.
@@ -82,10 +81,6 @@ class Batcher:
                 leases.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
         return handed_in > 0 or len(questions) < len(leased)
 
-    def walk(self, job: Job, ask: handlers.Ask) -> None:
-        """Let a job ask what it has to, through `ask`."""
-        handlers.do(self.ledger, self.run, ask, job, {} if job.stage == "explain" else self._explanations())
-
     def ask(
         self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None
     ) -> Answer[T]:
@@ -101,7 +96,7 @@ class Batcher:
     def _question(self, job: Job) -> Question | None:
         """What a job has to ask; None when it could be finished with what is known."""
         try:
-            self.walk(job, self.ask)
+            self.handle(job, self.ask)
         except StillOpen as asked:
             bound = prices.most(input_bound(asked.prompt), asked.prompt.max_tokens, self.price, batch=True)
             return Question(job, asked.prompt, asked.key, bound or 0.0)
@@ -137,7 +132,7 @@ class Batcher:
                     conclude(tx, answer)
             return answer
 
-        self.walk(job, ask)
+        self.handle(job, ask)
 
     def _hand_in(self, questions: Sequence[Question]) -> int:
         """Write a batch down, with as many of the questions as there is money for, and submit it. Returns how many."""

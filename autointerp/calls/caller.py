@@ -14,11 +14,12 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp.calls.answers import Answer, call_key, free_answer, read, storable
+from autointerp.calls.answers import Answer, Conclude, call_key, free_answer, read, storable
 from autointerp.errors import AutointerpError, BudgetExceeded, Collided, ProviderStopped, UsageError
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.limits.limiter import Aborted, Admission, Held, Limiter, LocalLimiter, Settled
+from autointerp.judges.registry import check_asking, check_transport
 from autointerp.judges.retry import attempt
 from autointerp.ledger import Ledger, budgets, calls
 from autointerp.ledger.budgets import Limits, Short
@@ -31,8 +32,6 @@ from autointerp.spec import sections
 from autointerp.spec.spec import Spec
 
 T = TypeVar("T")
-Conclude = Callable[[Connection, Answer[T]], None]
-"""Writes down what follows from an answer, in the transaction that settles its call."""
 SAME_ERROR_LIMIT = 10
 """So many items in a row with the same error mean that the error is not the items'."""
 SHORTEST_PAUSE_S = 30.0
@@ -321,6 +320,14 @@ def input_bound(prompt: Prompt) -> int:
     """An upper bound of a prompt's tokens: no tokenizer makes more tokens than there are bytes."""
     schema = json.dumps(dict(prompt.schema))
     return sum(len(text.encode("utf-8", "replace")) for text in (prompt.system, prompt.user, schema)) + OVERHEAD_TOKENS
+
+
+def check_judges(spec: Spec) -> None:
+    """Raise `UsageError` where a judge of the spec cannot be asked as the spec wants: transport, probabilities, budget."""
+    check_asking(spec)
+    for settings in spec.judges:
+        price_within(settings, run_limits(spec))
+        check_transport(settings)
 
 
 def run_limits(spec: Spec) -> Limits:

@@ -7,7 +7,6 @@ import json
 import click
 
 from autointerp.cli.common import QUIET, one_line_errors
-from autointerp.dictionaries import inspection
 from autointerp.errors import UsageError
 from autointerp.progress import Progress
 
@@ -43,6 +42,8 @@ def inspect(
     DICTIONARY is a folder, a file, a hub id, or a spec (.toml), whose subject and corpus are then used. Exits with 2 if the dictionary
     explains nothing.
     """
+    from autointerp.dictionaries import inspection  # torch
+
     overrides = {"format": format, "hook_point": hook_point, "k": k, "revision": revision}
     with Progress(quiet=quiet) as progress:
         found = inspection.inspect(

@@ -8,9 +8,9 @@ import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
 from autointerp.costs import options, options_table
-from autointerp.pipeline import local
 from autointerp.progress import Progress
-from autointerp.spec.spec import load
+from autointerp.run import Run
+from autointerp.spec.spec import Spec, load
 
 
 @click.command("plan")
@@ -24,6 +24,12 @@ def plan(spec: Path, harvest: bool, overrides: tuple[str, ...], results: Path, q
     """Compare the cost of SPEC with the width of its intervals under several settings. Calls no judge."""
     loaded = load(spec, overrides)
     with Progress(quiet=quiet) as progress:
-        run = local.prepare(loaded, results, progress) if harvest else None
+        run = _prepare(loaded, results, progress) if harvest else None
     for line in options_table.lines(options.plan_of(loaded, results, run)):
         click.echo(line)
+
+
+def _prepare(spec: Spec, results: Path, progress: Progress) -> Run:
+    from autointerp.pipeline.prepare import prepare  # torch
+
+    return prepare(spec, results, progress)

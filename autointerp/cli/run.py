@@ -31,8 +31,10 @@ def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, resu
     """
     loaded = [load(spec, overrides) for spec in specs]
     if len(loaded) > 1:
+        from autointerp.pipeline.prepare import harvest_together  # torch
+
         with Progress(quiet=quiet) as progress:
-            local.harvest_together(loaded, results, progress)
+            harvest_together(loaded, results, progress)
     codes = []
     for spec in loaded:
         with Progress(quiet=quiet) as progress:
@@ -42,7 +44,9 @@ def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, resu
 
 def evaluate(spec: Spec, results: Path, progress: Progress, *, dry_run: bool) -> int:
     """Forecast a run or carry it to its report, print the verdict, and return the exit code."""
-    run = local.prepare(spec, results, progress)
+    from autointerp.pipeline.prepare import prepare  # torch
+
+    run = prepare(spec, results, progress)
     ledger = command_ledger(results, make=True)
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:

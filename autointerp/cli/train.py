@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from autointerp.cli.common import QUIET, SET, one_line_errors
-from autointerp.dictionaries import scaling_report, training_file
 from autointerp.progress import Progress
 
 
@@ -23,6 +22,8 @@ from autointerp.progress import Progress
 @one_line_errors()
 def train(config: Path, out: Path, sweep: bool, dry_run: bool, overrides: tuple[str, ...], quiet: bool) -> None:
     """Train the dictionaries of CONFIG (a TOML file), and save them in SAELens' format. Resumes what is in --out."""
+    from autointerp.dictionaries import scaling_report, training_file  # torch
+
     file = training_file.load(config, overrides)
     with Progress(quiet=quiet) as progress:
         if dry_run:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autointerp.calls import answers
 from autointerp.calls.caller import input_bound
 from autointerp.costs import run_forecast
-from autointerp.harvest import explainer_windows, random_units
+from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import prices, token_estimates
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.prompts import explanation, grouped_grades, single_grade
@@ -66,14 +66,16 @@ def items(spec: Spec) -> int:
     """What is judged at most, controls and repeats among it."""
     of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
     of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
-    random_ones = random_units.n_units(spec) * len(random_units.kinds(spec))
+    random_ones = control_units.n_random(spec) * len(control_units.random_kinds(spec))
     found = n_units(spec) * of_unit + spec.controls.repeated * (spec.controls.repeats - 1)
     return found + spec.controls.planted * of_planted + random_ones * _items_of_a_unit(spec, compared=0)
 
 
 def explained(spec: Spec) -> int:
     """Explanations that are asked for at most, each counted once."""
-    return n_units(spec) * (1 + len(spec.explain.compare)) + random_units.n_units(spec) * len(random_units.kinds(spec))
+    return n_units(spec) * (1 + len(spec.explain.compare)) + control_units.n_random(spec) * len(
+        control_units.random_kinds(spec)
+    )
 
 
 def describe(spec: Spec) -> Iterator[str]:

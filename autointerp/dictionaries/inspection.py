@@ -19,6 +19,7 @@ from autointerp.report.escape import visible
 from autointerp.spec.sections import Corpus, Dictionary, Subject
 from autointerp.spec.spec import load
 from autointerp.spec.toml_files import wrong_key
+from sae.analysis import fit_check
 from sae.cache import cache_dir
 
 TOKENS = 8192
@@ -89,13 +90,11 @@ def inspect(asked: Asked, tokens: int, tell: Tell) -> dict[str, Any]:
     found: dict[str, Any] = {"dictionary": understood(dictionary)}
     if asked.subject is None or asked.corpus is None:
         return found
-    from sae.analysis.fit_check import check
-
     subject = open_subject(asked.subject, tell)
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
     corpus = open_corpus(asked.corpus, subject, tell)
     tell("checking the dictionary", 0, 0)
-    measured = check(
+    measured = fit_check.check(
         subject,
         dictionary,
         corpus,

@@ -21,6 +21,7 @@ from autointerp.spec.sections import Corpus, Section, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
 from sae.subject import model as subject_model
 from sae.subject.hook_points import PATTERN
+from sae.training import sweep as sweeps
 from sae.training.cost import Cost, estimate
 from sae.training.scaling_laws import Cell, Scaling, fit
 from sae.training.sweep import Grid, groups
@@ -103,11 +104,9 @@ def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, Train
 
 def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
     """Train every cell of the study into `folder`, or go on with it, and fit the laws."""
-    from sae.training.sweep import sweep
-
     grid, base = training.grid(), training.config()
     grid.configs(base)  # checked before anything is loaded
-    cells = sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
+    cells = sweeps.sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
     return cells, fit(cells)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from autointerp.findings import second_judge_sample
 from autointerp.harvest import dictionary_checks
-from autointerp.harvest.tables import with_controls
+from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import Ledger, calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.records import SECOND, Outcome

@@ -28,7 +28,7 @@ _STALE_S = 24 * 3600
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LOCAL = re.compile(r"(file|local)://", re.IGNORECASE)
 
-Save = Callable[[Path], None]
+Save = Callable[[Path], object]
 """Writes a file at the path given."""
 
 
@@ -84,6 +84,10 @@ class Artifacts:
             return
         with _saved(save) as path, self._speaking(), self._reaching():
             self._system.put_file(str(path), self._at(name))
+
+    def write_text(self, name: str, text: str) -> None:
+        """As `write`, for a text in UTF-8."""
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_once(self, name: str, save: Save) -> bool:
         """As `write`, unless the file is there: of several processes the first wins, where storage can tell. Whether it was ours."""

@@ -1,4 +1,4 @@
-"""What a spec points at, opened and fingerprinted: subject, dictionary, corpus.
+"""The inputs of a spec, opened and fingerprinted: subject, dictionary, corpus.
 
 A run is named by the content of its inputs, not by where they lie: moving a folder changes nothing, changing a weight does.
 """
@@ -9,24 +9,27 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from autointerp.hashing import content_hash
 from autointerp.progress import Tell, quiet
 from autointerp.spec import sections
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
+from sae.corpus import corpus as corpora
 from sae.corpus.corpus import Corpus
+from sae.dictionary import Dictionary
+from sae.formats.load import load_dictionary
 from sae.harvest.units import UnitKey, sample_units
-
-if TYPE_CHECKING:
-    from sae.dictionary import Dictionary
-    from sae.subject.model import Subject
+from sae.subject.model import Subject, load_subject, outline_subject
+from sae.subject.token_text import token_texts
 
 
 @dataclass(frozen=True)
 class Identified:
-    """What a spec points at, by content: the fingerprints of subject, dictionary and corpus."""
+    """The inputs of a spec by content: the fingerprints of subject, dictionary and corpus."""
 
     spec: Spec
     subject: str
@@ -90,8 +93,12 @@ class Inputs:
         subject = self.subject.fingerprint, self.subject.precision
         return content_hash([*subject, self.corpus.fingerprint, harvest.shard_tokens, harvest.batch_tokens])
 
+    def token_texts(self, ids: np.ndarray) -> list[str]:
+        """One string for each token id, shape (n,), together the decoded text."""
+        return token_texts(self.subject.tokenizer, ids.tolist())
+
     def units(self) -> tuple[UnitKey, ...]:
-        """The units that the spec names or draws. Raises `SaeError` where there are none such."""
+        """The units that the spec names or draws. Raises `SaeError` where the model has no such units."""
         wanted = self.spec.units
         width = 0
         if wanted.neurons or wanted.neuron_ids:
@@ -121,8 +128,6 @@ def open_inputs(spec: Spec, tell: Tell, *, precision: str | None = None) -> Inpu
 def identify(spec: Spec, tell: Tell) -> Identified:
     """Fingerprint what the spec names, without reading the subject's weights. Raises `SaeError` as `open_inputs` does,
     except for weights that are damaged, and where the units that the spec wants are not there."""
-    from sae.subject.model import outline_subject
-
     dictionary = open_dictionary(spec.dictionary, tell)
     tell("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
@@ -134,8 +139,6 @@ def identify(spec: Spec, tell: Tell) -> Identified:
 
 def open_subject(given: sections.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
     """The subject that a spec names. Raises `SaeError`."""
-    from sae.subject.model import load_subject
-
     tell("loading the subject", 0, 0)
     return load_subject(
         given.model, revision=given.revision, precision=precision or given.precision, device=given.device
@@ -144,8 +147,6 @@ def open_subject(given: sections.Subject, tell: Tell, *, precision: str | None =
 
 def open_dictionary(given: sections.Dictionary, tell: Tell) -> Dictionary:
     """The dictionary that a spec names. Raises `SaeError`."""
-    from sae.formats.load import load_dictionary
-
     tell("loading the dictionary", 0, 0)
     return load_dictionary(
         given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
@@ -154,9 +155,7 @@ def open_dictionary(given: sections.Dictionary, tell: Tell) -> Dictionary:
 
 def open_corpus(given: sections.Corpus, subject: Subject, tell: Tell) -> Corpus:
     """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
-    from sae.corpus import corpus
-
-    return corpus.open_corpus(
+    return corpora.open_corpus(
         given.sources,
         tokenizer=subject.tokenizer,
         tokenizer_fingerprint=subject.fingerprint,

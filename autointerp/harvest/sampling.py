@@ -1,27 +1,21 @@
-"""How much of a harvest is kept: what its sketches hold of each unit, and what is chosen from them at the end."""
+"""Sample sizes of a harvest: how many events its sketches keep for each unit, and how many exemplars are chosen from them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from autointerp.harvest.inputs import Inputs
-from autointerp.harvest.plan import HarvestPlanFile
+from autointerp.harvest.plan import SharedPlan
 from autointerp.spec.spec import Spec
+from sae.harvest.exemplars import Selection
+from sae.harvest.harvest import HarvestPlan
+from sae.harvest.sketch import Quota
 from sae.harvest.units import UnitKey
 
-if TYPE_CHECKING:
-    from sae.harvest.exemplars import Selection
-    from sae.harvest.harvest import HarvestPlan
-
 SILENT_POOL = 64
-"""Silent windows kept a unit and side, of which the quietest are taken: the same pool, so that asking for more keeps the earlier."""
+"""Candidate silent windows per unit and split. The pool size is fixed, so that a larger request extends a smaller one."""
 
 
-def reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
-    """How a harvest's shards are read."""
-    from sae.harvest.harvest import HarvestPlan
-    from sae.harvest.sketch import Quota
-
+def reading(inputs: Inputs, plan: SharedPlan) -> HarvestPlan:
+    """The settings with which a harvest's shards are read."""
     spec = inputs.spec
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
@@ -41,9 +35,7 @@ def reading(inputs: Inputs, plan: HarvestPlanFile) -> HarvestPlan:
 
 
 def selection(spec: Spec) -> Selection:
-    """How many exemplars of each role a unit gets."""
-    from sae.harvest.exemplars import Selection
-
+    """The number of exemplars of each role for a unit."""
     return Selection(
         bins=spec.harvest.bins,
         per_bin=spec.score.per_bin,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from autointerp.harvest import random_units
-from autointerp.harvest.planted_units import file_names
 from autointerp.records import Exemplar, Unit
-from autointerp.spec.spec import Spec
 
 
 def units_of(table: pd.DataFrame) -> list[Unit]:
@@ -32,16 +28,3 @@ def exemplars_of(table: pd.DataFrame) -> list[Exemplar]:
 
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}
-
-
-def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of a finished harvest's units and exemplars, the controls' at their ends. `given` is a planted unit's explanation."""
-    units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
-    for names in (file_names(spec), *random_units.file_names(spec).values()):
-        if names is not None and (harvest / names[1]).is_file():
-            others, windows = (pd.read_parquet(harvest / name) for name in names)
-            units = pd.concat([units, others], ignore_index=True)
-            exemplars = pd.concat([exemplars, windows], ignore_index=True)
-    if "given" not in units:
-        units["given"] = None
-    return units, exemplars

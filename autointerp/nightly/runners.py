@@ -61,7 +61,9 @@ class Local:
         self._prepared: tuple[Spec, Run] | None = None
 
     def expect(self, specs: Sequence[Spec]) -> None:
-        local.harvest_together(specs, self.results, self.progress)
+        from autointerp.pipeline.prepare import harvest_together  # torch
+
+        harvest_together(specs, self.results, self.progress)
 
     def forecast(self, spec: Spec) -> float | None:
         run = self._prepare(spec)
@@ -79,9 +81,11 @@ class Local:
         return run.run_id
 
     def _prepare(self, spec: Spec) -> Run:
+        from autointerp.pipeline.prepare import prepare  # torch
+
         if self._prepared is None or self._prepared[0] != spec:
             self._prepared = None
-            self._prepared = spec, local.prepare(spec, self.results, self.progress)
+            self._prepared = spec, prepare(spec, self.results, self.progress)
         return self._prepared[1]
 
 

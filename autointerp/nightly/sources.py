@@ -163,10 +163,7 @@ def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
 
 def weight_files(folder: Path) -> list[Path]:
     """Files in a folder that make it a dictionary, or that somebody took for one."""
-    from sae.formats.load import ADAPTERS
-
-    names = [name for adapter in ADAPTERS.values() for name in adapter.FILES]
-    known = {folder / name for name in names if (folder / name).exists()}
+    known = {folder / name for name in _weight_names() if (folder / name).exists()}
     return sorted(known | {path for pattern in PICKLED for path in folder.glob(pattern)})
 
 
@@ -190,11 +187,16 @@ def _fixed_part(pattern: str) -> Path:
 
 
 def _folders(api: Any, model: Any, pattern: str) -> list[str]:
-    from sae.formats.load import ADAPTERS
-
-    names = {name for adapter in ADAPTERS.values() for name in adapter.FILES}
+    names = _weight_names()
     paths = [name.rpartition("/") for name in api.list_repo_files(model.id, revision=model.sha)]
     return sorted({folder for folder, _, name in paths if name in names and fnmatchcase(folder, pattern.rstrip("/"))})
+
+
+def _weight_names() -> set[str]:
+    """Names of the files that the known formats consist of."""
+    from sae.formats.load import ADAPTERS  # torch
+
+    return {name for adapter in ADAPTERS.values() for name in adapter.FILES}
 
 
 def _commit(path: str, revision: str | None) -> tuple[str, float]:

@@ -91,7 +91,7 @@ def change_between(before: str, now: str) -> float:
 
 def _read(config: Nightly, candidate: Candidate, known: Mapping[str, Version]) -> Version:
     """The row of a candidate, from its weights."""
-    from sae.formats.load import load_dictionary
+    from sae.formats.load import load_dictionary  # torch
 
     given = config.spec_for(candidate).dictionary
     new = Version(

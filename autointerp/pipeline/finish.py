@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from autointerp import report
 from autointerp.findings import judge_evidence, tables
 from autointerp.findings.summary import summarise
-from autointerp.harvest import shards
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.finished import finished_harvest
 from autointerp.ledger import Ledger, events, runs
 from autointerp.pipeline.stages import open_run
 from autointerp.run import Run
@@ -59,7 +59,7 @@ def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> 
     key = str(before.get("harvest") or "").removeprefix("harvest-")
     if row is None or row["state"] in runs.LIVE or not key:
         return False
-    harvest = shards.finished_harvest(artifacts, key)
+    harvest = finished_harvest(artifacts, key)
     if harvest is None:
         return False
     spec = from_toml(row["spec"])

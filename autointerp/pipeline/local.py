@@ -9,81 +9,32 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, suppress
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import Any
 
 from autointerp.calls import batch_results
+from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
-from autointerp.calls.caller import Caller, Postponed, price_within, run_limits
+from autointerp.calls.caller import Caller, Postponed, run_limits
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.files import locked
-from autointerp.harvest import inputs as inputs_
-from autointerp.harvest import shards
-from autointerp.harvest.artifacts import Artifacts
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
-from autointerp.judges.registry import Judges, check_asking, check_transport, open_batches
+from autointerp.judges.registry import Judges, open_batches
 from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, leases, runs
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
-from autointerp.questions import handlers, subject_tasks
+from autointerp.questions import handlers
 from autointerp.records import Explanation
 from autointerp.run import Run
-from autointerp.spec import rubric
 from autointerp.spec import spec as spec_
 from autointerp.spec.sections import Judge as JudgeSettings
-from autointerp.spec.spec import Spec
-from sae.errors import SaeError
 
 CHUNK = 64
 BATCH_LOOK_S = 1.0
 OWNER = "local"
 """Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
-
-
-def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
-    check_asking(spec)
-    for settings in spec.judges:
-        price_within(settings, run_limits(spec))
-        check_transport(settings)
-    rubric_ = rubric.load(spec.score.rubric)
-    opened = inputs_.open_inputs(spec, progress.tell)
-    run_id = opened.run_id(rubric_)
-    with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
-        harvest = shards.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
-    del opened
-    return stages.open_run(run_id, spec, rubric_, results, harvest)
-
-
-def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
-    """Harvest what the specs name, dictionaries that read the same subject and corpus in one pass.
-
-    A spec whose inputs cannot be used, whose dictionary is refused, or whose harvest another process holds, is left for `prepare`,
-    which says why.
-    """
-    opened, passes = inputs_.Opened(), dict[str, list[inputs_.Inputs]]()
-    artifacts = Artifacts(results / "artifacts")
-    for spec in specs:
-        with suppress(SaeError, AutointerpError):
-            found = opened.inputs(spec, tell=progress.tell)
-            shards.begin_harvest(found, artifacts, progress.tell)
-            passes.setdefault(found.pass_key(), []).append(found)
-    for sharing in passes.values():
-        distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
-        for start in range(0, len(distinct), shards.MOST_TOGETHER):
-            with suppress(SaeError, AutointerpError):
-                _harvest_pass(distinct[start : start + shards.MOST_TOGETHER], artifacts, results, progress)
-
-
-def _harvest_pass(sharing: Sequence[inputs_.Inputs], artifacts: Artifacts, results: Path, progress: Progress) -> None:
-    with ExitStack() as stack:
-        for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
-            stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
-        for number, inputs in enumerate(sharing):
-            shards.harvest(inputs, artifacts, progress.tell, also=sharing[number + 1 :])
 
 
 def carry(
@@ -139,7 +90,7 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
         said = judgements.explanations_of(tx, run.run_id)
     while True:
         _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
-        subject_tasks.do_all(ledger, run, said, progress.tell, OWNER)
+        _do_subject_tasks(run, ledger, said, progress)
         if judges.second is not None:
             _ask_all(run, ledger, progress, judges.second, "regrade", said, limiters)
         with ledger.read() as tx:
@@ -149,6 +100,15 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
         found = stages.plan_round(ledger, run, number)
         with ledger.write() as tx:
             stages.end_planning(tx, run.run_id, number, found)
+
+
+def _do_subject_tasks(run: Run, ledger: Ledger, said: Mapping[str, Explanation], progress: Progress) -> None:
+    with ledger.read() as tx:
+        if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
+            return
+    from autointerp.questions.subject_tasks import do_all  # torch
+
+    do_all(ledger, run, said, progress.tell, OWNER)
 
 
 def _ask_all(
@@ -171,8 +131,12 @@ def _ask_all(
             provider = open_batches(settings)
             assert provider is not None, settings.model
             with closing(provider):
-                batcher = Batcher(ledger, run, stage, judge, provider, limits, lambda: said, OWNER)
-                _work_in_batches(batcher, progress)
+
+                def handle(job: Job, ask: Ask) -> None:
+                    handlers.do(ledger, run, ask, job, said)
+
+                batcher = Batcher(ledger, run.run_id, stage, settings, judge, provider, limits, OWNER, handle)
+                _work_in_batches(run, batcher, progress)
         else:
             caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
             _work(run, ledger, progress, stage, caller, lambda job: handlers.do(ledger, run, caller.ask, job, said))
@@ -210,9 +174,9 @@ def _work(
         caller.fresh()
 
 
-def _work_in_batches(batcher: Batcher, progress: Progress) -> None:
+def _work_in_batches(run: Run, batcher: Batcher, progress: Progress) -> None:
     """Do every job of a stage in provider batches; those of an earlier sitting are taken up again."""
-    run, ledger, stage = batcher.run, batcher.ledger, batcher.stage
+    ledger, stage = batcher.ledger, batcher.stage
     progress.note(
         f"{stage}: in batches, which take up to a day; Ctrl-C leaves them at the provider, and the same command takes them up"
     )

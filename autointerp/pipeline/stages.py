@@ -16,7 +16,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from autointerp.harvest import explainer_windows
-from autointerp.harvest.tables import exemplars_of, units_of, with_controls
+from autointerp.harvest.control_units import with_controls
+from autointerp.harvest.tables import exemplars_of, units_of
 from autointerp.ledger import Ledger, events, jobs, judgements, runs
 from autointerp.ledger.jobs import ASKED, STAGES, Job
 from autointerp.questions import planned_jobs, rounds

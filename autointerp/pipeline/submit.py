@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from autointerp.calls.caller import price_within, run_limits
+from autointerp.calls.caller import check_judges
 from autointerp.errors import UsageError
 from autointerp.files import locked
-from autointerp.harvest import inputs
-from autointerp.judges.registry import check_asking, check_transport
 from autointerp.ledger import Ledger, calls, events, jobs, judgements, leases, runs
 from autointerp.progress import Tell, quiet
 from autointerp.questions import planned_jobs
@@ -58,11 +56,10 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
 
 def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
     """The id under which a spec's run is queued. Raises what `submit` does."""
-    check_asking(spec)
-    for settings in spec.judges:
-        price_within(settings, run_limits(spec))
-        check_transport(settings)
-    return inputs.identify(spec, tell).run_id(rubric.load(spec.score.rubric))
+    from autointerp.harvest.inputs import identify  # torch
+
+    check_judges(spec)
+    return identify(spec, tell).run_id(rubric.load(spec.score.rubric))
 
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from autointerp import records
 from autointerp.calls import answers as answers_
-from autointerp.calls.answers import Answer
-from autointerp.calls.caller import Conclude
+from autointerp.calls.answers import Answer, Ask
 from autointerp.harvest import explainer_windows
 from autointerp.ledger import Ledger, jobs, judgements
 from autointerp.ledger.jobs import Job
@@ -28,14 +27,6 @@ from autointerp.scorers.base import Question
 from autointerp.spec.spec import judge_of
 
 T = TypeVar("T")
-
-
-class Ask(Protocol):
-    """Whoever reaches a judge: `Caller.ask`, or a batch that is being put together."""
-
-    def __call__(
-        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
-    ) -> Answer[T]: ...
 
 
 def do(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autointerp.harvest import inputs as inputs_
-from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, jobs, judgements, leases
 from autointerp.ledger.jobs import Job
@@ -17,6 +16,9 @@ from autointerp.run import Run
 from autointerp.scorers import registry
 from autointerp.scorers.base import Read, Steer
 from autointerp.scorers.cases import Cases
+from sae.analysis import unit_probe
+from sae.analysis.steering import go_on
+from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
 
 Work = Sequence[tuple[Unit, Sequence[Read | Steer]]]
@@ -30,7 +32,7 @@ def do_all(ledger: Ledger, run: Run, said: Mapping[str, Explanation], tell: Tell
             leased = leases.lease(tx, run.run_id, "probe", most=1, owner=owner)
         if not leased:
             return
-        inputs = inputs or inputs_.open_inputs(run.spec, tell)
+        inputs = inputs or open_inputs(run.spec, tell)
         do(ledger, run, said, inputs, leased[0], tell)
 
 
@@ -61,9 +63,6 @@ def do(ledger: Ledger, run: Run, said: Mapping[str, Explanation], inputs: Inputs
 
 def _read(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, int], Any]:
     """The unit's activation at each token of every text to read."""
-    from sae.analysis import unit_probe
-    from sae.harvest.harvest import UnitReader
-
     places = [
         ((unit.unit_id, number), (place, piece.text))
         for place, (unit, pieces) in enumerate(work)
@@ -83,8 +82,6 @@ def _read(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, i
 
 def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, int], Any]:
     """What the subject adds to every text to go on from."""
-    from sae.analysis.steering import go_on
-
     found: dict[tuple[str, int], Any] = {}
     for done, (unit, pieces) in enumerate(work):
         steers = [(number, piece) for number, piece in enumerate(pieces) if isinstance(piece, Steer)]

@@ -10,7 +10,6 @@ from autointerp import formatting
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.records import COMPARED
 from autointerp.report import prose
-from autointerp.report.figures import bin_grades
 from autointerp.report.prose import Summary
 
 
@@ -28,7 +27,7 @@ def bins(summary: Summary) -> Table:
     grades = prose.grades_of(summary)
     rows = []
     for kind in COMPARED:
-        of_kind = bin_grades.bins_of(summary, kind)
+        of_kind = bins_of(summary, kind)
         events = sum(row["events"] for row in of_kind)
         for row in of_kind:
             rows.append(
@@ -217,3 +216,9 @@ def densities(summary: Summary) -> list[tuple[str, str]]:
 
 def _caption(what: str, summary: Summary) -> str:
     return f"{what}; {prose.judged_by(summary)}"
+
+
+def bins_of(summary: Summary, kind: str) -> list[dict[str, Any]]:
+    """The activation bins of one kind, weakest first; silent windows are not one of them."""
+    rows = [row for row in summary["bins"] if row["kind"] == kind and row["bin"] >= 1]
+    return sorted(rows, key=lambda row: int(row["bin"]))

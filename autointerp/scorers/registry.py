@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from autointerp.errors import UsageError
 from autointerp.scorers.base import Scorer
@@ -17,6 +18,7 @@ from autointerp.scorers.responsiveness import Responsiveness
 from autointerp.scorers.sensitivity import Sensitivity
 from autointerp.scorers.simulation import Simulation
 from autointerp.scorers.sorting import Sort
+from autointerp.spec.sections import ScorerName
 
 _ALL: tuple[Scorer, ...] = (
     Detection(),
@@ -32,6 +34,7 @@ _ALL: tuple[Scorer, ...] = (
     Sensitivity(),
 )
 SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}
+assert tuple(SCORERS) == get_args(ScorerName), "a scorer is missing here or in the spec"
 
 
 def scorer(name: str) -> Scorer:

@@ -6,9 +6,23 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from autointerp.scorers.registry import SCORERS
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
+
+ScorerName = Literal[
+    "detection",
+    "fuzzing",
+    "simulation",
+    "embedding",
+    "intruder",
+    "contrastive",
+    "sort",
+    "clarity",
+    "responsiveness",
+    "faithfulness",
+    "sensitivity",
+]
+"""The other evaluations, by the names under which `scorers/registry.py` holds them."""
 
 PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
 
@@ -153,16 +167,8 @@ class Score(Section):
     """What a judge is asked for: a short reason and then the grade, the grade alone, or the grade with the probabilities of all, whose mean is then the score (servers of Chat Completions give them)."""
     per_call: int = Field(1, ge=1, le=50)
     """Items in one question: cheaper, since instructions are sent once. Items of all units, bins and arms are mixed."""
-    also: tuple[str, ...] = Field((), strict=False)
+    also: tuple[ScorerName, ...] = Field((), strict=False)
     """Other evaluations of the same units, by name: see `autointerp scorers`."""
-
-    @field_validator("also")
-    @classmethod
-    def _known_scorers(cls, also: tuple[str, ...]) -> tuple[str, ...]:
-        if also:
-            if unknown := [name for name in also if name not in SCORERS]:
-                raise ValueError(f"{unknown[0]!r} is no evaluation: use some of {', '.join(SCORERS)}")
-        return also
 
 
 class Controls(Section):

@@ -19,6 +19,7 @@ from autointerp.findings import tables
 from autointerp.harvest import explainer_windows
 from autointerp.ledger import Ledger
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.run import Run
 from autointerp.spec.sections import Judge
@@ -43,7 +44,7 @@ def main() -> None:
     ]  # fmt: skip
     with Progress() as progress:
         spec = demo_spec.prepare_spec(Judge(model=given.judge, base_url=given.base_url), overrides, progress.tell)
-        run = local.prepare(spec, given.out, progress)
+        run = preparation.prepare(spec, given.out, progress)
         ledger = Ledger.in_folder(given.out)
         local.carry(run, ledger, progress)
     show(run, ledger)

@@ -21,7 +21,9 @@ def test_help_imports_nothing_heavy() -> None:
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [name for name in main.list_commands(click.Context(main)) if not any(line.split()[:1] == [name] for line in said)] == []
+    assert [
+        name for name in main.list_commands(click.Context(main)) if not any(line.split()[:1] == [name] for line in said)
+    ] == []
     assert said[-1] == "[]"
 
 

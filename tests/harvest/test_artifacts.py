@@ -15,8 +15,10 @@ from support.planted_world import world as planted
 
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.harvest.artifacts import Artifacts, Unreachable
+from autointerp.harvest.finished import FILES, finished_harvest
 from autointerp.harvest.inputs import open_inputs
-from autointerp.harvest.shards import FILES, begin_harvest, finished_harvest, harvest, harvest_shard
+from autointerp.harvest.merge import harvest
+from autointerp.harvest.shards import begin_harvest, harvest_shard
 from autointerp.progress import quiet
 
 BUCKET = "shared"

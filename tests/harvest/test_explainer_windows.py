@@ -18,7 +18,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from autointerp import records
 from autointerp.harvest import explainer_windows
-from autointerp.pipeline import local
+from autointerp.harvest.makers import explainer_windows as makers
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.records import Exemplar
 from autointerp.run import Run
@@ -51,7 +52,7 @@ def run(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Run:
     # Neurons of a gated MLP fire, if weakly, at nearly every word; features answer to their words alone.
     spec = world.spec(explain=ALL, score={"per_bin": 1}, dictionary={"check": False})
     with Progress(quiet=True) as progress:
-        return local.prepare(spec, tmp_path_factory.mktemp("results"), progress)
+        return preparation.prepare(spec, tmp_path_factory.mktemp("results"), progress)
 
 
 def found(run: Run) -> dict[str, records.Aids]:
@@ -113,7 +114,7 @@ def test_neighbours_share_a_concept_by_construction(run: Run, world: planted.Wor
             if f"feature-{i}" != unit_id and set(other) & set(world.answers(unit_id))
         }
         # At most eight are listed, and noise features share filler words with few.
-        assert set(run.neighbours[unit_id]) == sharing or len(sharing) > explainer_windows.NEAREST
+        assert set(run.neighbours[unit_id]) == sharing or len(sharing) > makers.NEAREST
         for window in explainer_windows.of_unit(run.harvest, run.spec, unit_id).neighbours:
             assert any(fires(world, other, words(window)[window.mark]) for other in sharing)
 
@@ -125,9 +126,9 @@ def test_only_what_is_wanted_is_shown_and_made(run: Run, world: planted.World) -
     shown = everything.only(explainer_windows.wanted(run.spec, "neighbours"))
     assert shown.neighbours
     assert shown == records.Aids(neighbours=everything.neighbours)
-    assert explainer_windows.file_names(world.spec()) is None
-    assert explainer_windows.file_names(world.spec(score={"also": ["intruder"]})) is not None
-    assert explainer_windows.file_names(world.spec(explain={"contrast": 5})) == explainer_windows.file_names(
+    assert explainer_windows.names(world.spec()) == ()
+    assert explainer_windows.names(world.spec(score={"also": ["intruder"]}))
+    assert explainer_windows.names(world.spec(explain={"contrast": 5})) == explainer_windows.names(
         world.spec(explain={"compare": ["contrast"]})
     )
     assert explainer_windows.of_unit(run.harvest, world.spec(), unit_id) == records.Aids()

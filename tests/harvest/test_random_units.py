@@ -17,7 +17,7 @@ from support.planted_world import world as planted
 import sae.harvest.harvest
 from autointerp import records
 from autointerp.costs import bounds
-from autointerp.harvest import random_units, shards
+from autointerp.harvest import control_units, finished, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import open_inputs
 from autointerp.progress import quiet
@@ -188,22 +188,22 @@ def test_a_stop_keeps_what_is_made_and_nothing_is_read_twice(
 
     inputs = open_inputs(spec_of(world, **BOTH), quiet)
     with pytest.raises(KeyboardInterrupt):
-        shards.harvest(inputs, artifacts, stops)
+        merge.harvest(inputs, artifacts, stops)
     assert set(read) == {"feature", *BOTH}
     made = shards.begin_harvest(inputs, artifacts)
-    assert not shards.is_complete(inputs.spec, artifacts, made)
+    assert not finished.is_complete(inputs.spec, artifacts, made)
     read.clear()
-    folder = shards.harvest(inputs, artifacts, quiet)
+    folder = merge.harvest(inputs, artifacts, quiet)
     assert set(read) == {"random_subject"}
-    assert shards.is_complete(inputs.spec, artifacts, made)
+    assert finished.is_complete(inputs.spec, artifacts, made)
     read.clear()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert shards.harvest(inputs, artifacts, quiet) == folder
+    assert merge.harvest(inputs, artifacts, quiet) == folder
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert not read
     one = open_inputs(spec_of(world, random_subject=True), quiet)
-    assert shards.is_complete(one.spec, artifacts, made), "each kind stands by itself"
-    assert not random_units.file_names(spec_of(world))
+    assert finished.is_complete(one.spec, artifacts, made), "each kind stands by itself"
+    assert not control_units.names_by_kind(spec_of(world))
 
 
 def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.Result, tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.
         rows = units.loc[units["kind"].isin(records.KINDS), ["unit_id", "max_activation", "n_events", "status"]]
         return rows.reset_index(drop=True)
 
-    folder = shards.harvest(open_inputs(spec_of(world, **BOTH), quiet), Artifacts(tmp_path), quiet)
-    names = random_units.file_names(spec_of(world, **BOTH)).values()
+    folder = merge.harvest(open_inputs(spec_of(world, **BOTH), quiet), Artifacts(tmp_path), quiet)
+    names = control_units.names_by_kind(spec_of(world, **BOTH)).values()
     again = pd.concat([pd.read_parquet(folder / units) for units, _ in names])
     pd.testing.assert_frame_equal(controls(again), controls(judged.units), rtol=1e-4)
 

@@ -21,7 +21,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import open_inputs
 from autointerp.harvest.shards import Part, begin_harvest, harvest_shard
 from autointerp.ledger import jobs, leases, runs
-from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.pipeline.submit import submit
 from autointerp.progress import Progress, quiet
 from autointerp.settings import Settings
@@ -85,7 +85,7 @@ def exemplars(results: Path) -> dict[str, bytes]:
 
 def alone(specs: list[Spec], results: Path) -> dict[str, bytes]:
     for spec in specs:
-        local.prepare(spec, results, Progress(quiet=True))
+        preparation.prepare(spec, results, Progress(quiet=True))
     return exemplars(results)
 
 
@@ -94,7 +94,7 @@ def test_one_process_reads_a_corpus_once_for_three_dictionaries(
 ) -> None:
     expected = alone(specs, tmp_path / "alone")
     apart = batches_run.pop("batches")
-    local.harvest_together(specs, tmp_path / "together", Progress(quiet=True))
+    preparation.harvest_together(specs, tmp_path / "together", Progress(quiet=True))
     assert exemplars(tmp_path / "together") == expected
     assert len(expected) == 3
     assert 3 * batches_run["batches"] == apart
@@ -104,7 +104,7 @@ def test_a_dictionary_that_cannot_be_read_does_not_hold_up_the_others(
     specs: list[Spec], world: planted.World, tmp_path: Path
 ) -> None:
     broken = world.spec(**FEW, dictionary={"path": str(tmp_path / "nowhere")})
-    local.harvest_together([broken, *specs[:2]], tmp_path, Progress(quiet=True))
+    preparation.harvest_together([broken, *specs[:2]], tmp_path, Progress(quiet=True))
     assert len(exemplars(tmp_path)) == 2
 
 
@@ -112,18 +112,18 @@ def test_a_dictionary_that_is_refused_does_not_hold_up_the_others(
     specs: list[Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at night, where nobody would see why nothing was scored."""
-    insist = dictionary_checks.insist
+    require_fit = dictionary_checks.require_fit
 
     def refuse(spec: Spec, check: Any) -> None:
-        insist(spec, check)
+        require_fit(spec, check)
         if spec.dictionary.path == specs[1].dictionary.path:
             raise UsageError("the dictionary explains nothing")
 
-    monkeypatch.setattr(dictionary_checks, "insist", refuse)
-    local.harvest_together(specs, tmp_path, Progress(quiet=True))
+    monkeypatch.setattr(dictionary_checks, "require_fit", refuse)
+    preparation.harvest_together(specs, tmp_path, Progress(quiet=True))
     assert len(exemplars(tmp_path)) == 2
     with pytest.raises(UsageError, match="explains nothing"):
-        local.prepare(specs[1], tmp_path, Progress(quiet=True))
+        preparation.prepare(specs[1], tmp_path, Progress(quiet=True))
 
 
 def test_what_shares_no_pass_is_refused(specs: list[Spec], world: planted.World, tmp_path: Path) -> None:

@@ -24,11 +24,13 @@ from support.services import harvest_worker
 
 import sae.harvest.harvest
 from autointerp.errors import UsageError
-from autointerp.harvest import dictionary_checks, sampling, shards
+from autointerp.harvest import finished, merge, sampling, shards
 from autointerp.harvest import plan as plan_
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Inputs, open_inputs
-from autointerp.harvest.shards import Interrupted, begin_harvest, harvest, harvest_shard, merge_harvest
+from autointerp.harvest.merge import harvest, merge_harvest
+from autointerp.harvest.plan import Interrupted, SharedPlan
+from autointerp.harvest.shards import begin_harvest, harvest_shard
 from autointerp.progress import quiet
 from autointerp.spec.spec import Spec
 
@@ -107,7 +109,7 @@ def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, t
     plan = begin_harvest(inputs, artifacts)
     for number in range(plan.shards):
         harvest_shard(inputs, artifacts, plan, number, quiet)
-    expected, _ = shards._merged(inputs, artifacts, plan)
+    expected, _ = merge.merged(inputs, artifacts, plan)
     reading = sampling.reading(inputs, plan)
     for seed in range(5):
         found = sae.harvest.harvest.new_sketch(reading)
@@ -204,8 +206,8 @@ def test_of_workers_that_begin_at_once_the_first_decides(
     inputs, artifacts, n = opened(world, 3), Artifacts(tmp_path), 6
     together = threading.Barrier(n)
     monkeypatch.setattr(sae.harvest.harvest, "norm_limit", lambda *_: 100.0 + together.wait())
-    monkeypatch.setattr(dictionary_checks, "measure", lambda *_: None)  # workers share no subject, as these threads do
-    plans: list[plan_.HarvestPlanFile] = []
+    monkeypatch.setattr(shards, "measure_fit", lambda *_: None)  # workers share no subject, as these threads do
+    plans: list[SharedPlan] = []
     threads = [threading.Thread(target=lambda: plans.append(begin_harvest(inputs, artifacts))) for _ in range(n)]
     for thread in threads:
         thread.start()
@@ -256,7 +258,7 @@ def test_a_merge_names_the_shards_that_are_missing(world: planted.World, tmp_pat
     with pytest.raises(UsageError, match=r"lacks 2 of its 8 shards \(2, 7\)") as caught:
         merge_harvest(inputs, artifacts, plan, quiet)
     assert "\n" not in str(caught.value)
-    assert shards.finished_harvest(artifacts, plan.key) is None
+    assert finished.finished_harvest(artifacts, plan.key) is None
 
 
 def test_a_shard_read_after_the_merge_leaves_nothing(

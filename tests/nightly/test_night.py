@@ -34,7 +34,7 @@ from autointerp.nightly.config import Night, load
 from autointerp.nightly.night import plan_night, preview, run_night
 from autointerp.nightly.night_summary import describe, finish_night
 from autointerp.nightly.runners import Carrier, Fleet, Local, usd_at_most
-from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.report import index
 from autointerp.spec.sections import Judge
@@ -439,7 +439,7 @@ def test_a_fleet_carries_and_the_night_ends_when_its_runs_do(place: Place, world
     prepared: dict[str, Any] = {}
 
     def submit(spec: Spec, night: str) -> str:
-        run = local.prepare(spec, place.results, Progress(quiet=True))
+        run = preparation.prepare(spec, place.results, Progress(quiet=True))
         prepared[run.run_id] = run
         submitted.append((run.run_id, night))
         with place.ledger.write() as tx:

@@ -21,7 +21,7 @@ from autointerp.judges.embedded.explanations import explain as enriched
 from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.ledger import Ledger, judgements
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, TaskMaterial, Usage
-from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.questions import handlers, planned_jobs, revision
@@ -253,7 +253,7 @@ def test_variants_are_stored_judged_on_the_same_exemplars_and_their_effect_is_th
 
 def test_a_run_that_is_broken_off_asks_nothing_twice(world: planted.World, tmp_path: Path) -> None:
     with Progress(quiet=True) as progress:
-        run = local.prepare(spec_of(world, explain={"revise": True, "contrast": 3}), tmp_path, progress)
+        run = preparation.prepare(spec_of(world, explain={"revise": True, "contrast": 3}), tmp_path, progress)
     known: dict[str, Reply] = {}
     asked: list[str] = []
     judge = Wrong()

@@ -27,6 +27,7 @@ from support.services import fleet as fleet_
 from autointerp.demo import spec as demo_spec
 from autointerp.ledger import Ledger, events
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.pipeline.submit import submit
 from autointerp.progress import Progress
 from autointerp.spec.sections import Judge
@@ -49,7 +50,7 @@ def compare(spec: Spec, folder: Path) -> list[str]:
         by_fleet = time.monotonic() - started
         print(f"by the service: {state} after {by_fleet:.0f} s, its workers' start included", flush=True)
         started = time.monotonic()
-        run = local.prepare(spec, folder / "one", progress)
+        run = preparation.prepare(spec, folder / "one", progress)
         ledger = Ledger.in_folder(folder / "one")
         local.carry(run, ledger, progress, command=["autointerp", "run", "demo.toml"])
         ledger.close()

@@ -21,6 +21,7 @@ from autointerp.judges import registry
 from autointerp.ledger import Ledger
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade, untrusted_text
@@ -108,7 +109,7 @@ def cut(text: str, fence: str) -> tuple[str, str]:
 
 def carry(world: planted.World, results: Path, judge: planted.PlantedJudge) -> tuple[Path, pd.DataFrame]:
     with Progress(quiet=True) as progress:
-        run = local.prepare(spec(world), results, progress)
+        run = preparation.prepare(spec(world), results, progress)
         local.carry(run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge))
     grades = pd.read_parquet(run.folder / "judgements.parquet")
     return run.folder, grades.set_index(["exemplar_id", "arm", "explanation_unit_id"]).sort_index()

@@ -15,7 +15,7 @@ from support.planted_world import world as planted
 from support.planted_world.truth import BINS, Counting, Oracle, Result, carry, harvested
 
 import sae.harvest.harvest
-from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 
 
@@ -318,5 +318,5 @@ def test_a_moved_world_is_the_same_run(world: planted.World, tmp_path: Path) -> 
     elsewhere = planted.make(tmp_path / "elsewhere").spec(units={"feature_ids": [0], "neuron_ids": ["0+"]})
     other = planted.make(tmp_path / "other", seed=1).spec(units={"feature_ids": [0], "neuron_ids": ["0+"]})
     with Progress(quiet=True) as progress:
-        names = [local.prepare(s, tmp_path / "results", progress).run_id for s in (spec, elsewhere, other)]
+        names = [preparation.prepare(s, tmp_path / "results", progress).run_id for s in (spec, elsewhere, other)]
     assert names[0] == names[1] != names[2]

@@ -13,14 +13,9 @@ from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
 from autointerp.report.prose import Summary
+from autointerp.report.tables import bins_of
 
 _AXIS = "activation, as a share of the unit's maximum"
-
-
-def bins_of(summary: Summary, kind: str) -> list[dict[str, Any]]:
-    """The activation bins of one kind, weakest first; silent windows are not one of them."""
-    rows = [row for row in summary["bins"] if row["kind"] == kind and row["bin"] >= 1]
-    return sorted(rows, key=lambda row: int(row["bin"]))
 
 
 def bins_figure(summary: Summary, *, standalone: bool = True) -> str:

@@ -18,9 +18,10 @@ from support.planted_world import world as planted
 from support.planted_world.truth import carry
 from support.results import tables as result_tables
 
-from autointerp.harvest import dictionary_checks, shards
+from autointerp.harvest import dictionary_checks, finished, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Inputs, open_inputs
+from autointerp.harvest.makers import dictionary_checks as makers
 from autointerp.progress import quiet
 from autointerp.stats import comparison, rounding
 from sae.analysis import correlation
@@ -237,28 +238,28 @@ def test_studies_stand_beside_the_harvest_and_other_tokens_do_not_redo_it(
 ) -> None:
     artifacts = Artifacts(tmp_path)
     few = replace(inputs, spec=world.spec(studies={"tokens": 2000}))
-    folder = shards.harvest(few, artifacts, quiet)
+    folder = merge.harvest(few, artifacts, quiet)
     first = dictionary_checks.read(folder, few.spec)
     assert first is not None
     assert first["tokens"] < 2200
-    monkeypatch.setattr(shards, "harvest_shard", lambda *_, **__: pytest.fail("harvested again"))
+    monkeypatch.setattr(merge, "harvest_shard", lambda *_, **__: pytest.fail("harvested again"))
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     more = replace(inputs, spec=world.spec(studies={"tokens": 4000}))
-    assert not shards.is_complete(more.spec, artifacts, shards.begin_harvest(more, artifacts))
-    assert shards.harvest(more, artifacts, quiet) == folder
-    assert shards.is_complete(more.spec, artifacts, shards.begin_harvest(more, artifacts))
+    assert not finished.is_complete(more.spec, artifacts, shards.begin_harvest(more, artifacts))
+    assert merge.harvest(more, artifacts, quiet) == folder
+    assert finished.is_complete(more.spec, artifacts, shards.begin_harvest(more, artifacts))
     assert dictionary_checks.read(folder, few.spec) == first
     second = dictionary_checks.read(folder, more.spec)
     assert second is not None
     assert second["tokens"] > 4000
-    monkeypatch.setattr(dictionary_checks, "make", lambda *_: pytest.fail("studied again"))
-    shards.harvest(few, artifacts, quiet)
+    monkeypatch.setattr(makers, "make", lambda *_: pytest.fail("studied again"))
+    merge.harvest(few, artifacts, quiet)
     assert {name: folder.joinpath(name).stat().st_mtime_ns for name in stamps} == stamps
 
 
 def test_none_are_made_where_none_are_wanted(world: planted.World, inputs: Inputs, tmp_path: Path) -> None:
     without = replace(inputs, spec=world.spec(studies={"tokens": 0}))
-    folder = shards.harvest(without, Artifacts(tmp_path), quiet)
+    folder = merge.harvest(without, Artifacts(tmp_path), quiet)
     assert dictionary_checks.read(folder, without.spec) is None
     assert list(folder.glob("studies*")) == []
 

@@ -16,7 +16,7 @@ from support.planted_world import layered
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autointerp.errors import UsageError
-from autointerp.harvest import dictionary_checks, shards
+from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import open_inputs
 from autointerp.progress import quiet
@@ -335,7 +335,7 @@ def test_a_dictionary_that_explains_nothing_is_refused_each_time_unless_told_to_
         assert error.value.exit_code == 2
     told = spec_of(deep, foreign, dictionary={"check": False}, studies={"tokens": 0})
     assert told.hash() == spec_of(deep, foreign, studies={"tokens": 0}).hash()
-    folder = shards.harvest(replace(refused, spec=told), artifacts, quiet)
+    folder = merge.harvest(replace(refused, spec=told), artifacts, quiet)
     assert json.loads((folder / "facts.json").read_text())["check"]["verdict"] == "nothing"
 
 
@@ -348,7 +348,7 @@ def test_the_check_is_kept_with_the_plan_and_the_facts_and_made_once(
     assert plan.check is not None
     assert plan.check["verdict"] == "fits"
     assert plan.check["variance_explained"] == pytest.approx(0.9, abs=0.05)
-    monkeypatch.setattr(dictionary_checks, "measure", lambda *_: pytest.fail("measured twice"))
-    folder = shards.harvest(inputs, artifacts, quiet)
+    monkeypatch.setattr(shards, "measure_fit", lambda *_: pytest.fail("measured twice"))
+    folder = merge.harvest(inputs, artifacts, quiet)
     assert json.loads((folder / "facts.json").read_text())["check"] == plan.check
     assert json.loads((folder / "plan.json").read_text())["check"] == plan.check

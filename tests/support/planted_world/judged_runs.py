@@ -17,6 +17,7 @@ from autointerp.judges import registry
 from autointerp.ledger import Ledger
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Reply, ScoreMaterial, TaskMaterial, Usage
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.run import Run
 from autointerp.spec.spec import Spec
@@ -136,7 +137,7 @@ class Judge(planted.PlantedJudge):
 
 
 def open_(spec: Spec, results: Path) -> tuple[Run, Ledger]:
-    return local.prepare(spec, results, Progress(quiet=True)), Ledger.in_folder(results)
+    return preparation.prepare(spec, results, Progress(quiet=True)), Ledger.in_folder(results)
 
 
 def carry(run: Run, ledger: Ledger, judge: planted.PlantedJudge, second: Any = None) -> dict[str, Any]:

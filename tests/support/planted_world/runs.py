@@ -16,6 +16,7 @@ from support.providers.server import Entry, ProviderServer
 from autointerp.judges import prices, registry
 from autointerp.ledger import Ledger
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.run import Run
 from sae.cache import cache_dir
@@ -42,7 +43,7 @@ def prepare(world: planted.World, results: Path, **sections: Mapping[str, Any]) 
     """A run that is ready to be carried; a harvest that an earlier test of this process made is taken over."""
     harvests = cache_dir() / "harvests-of-tests"
     _copy(harvests, results / "artifacts")
-    run = local.prepare(world.spec(**sections), results, Progress(quiet=True))
+    run = preparation.prepare(world.spec(**sections), results, Progress(quiet=True))
     _copy(results / "artifacts", harvests)
     return run, Ledger.in_folder(results)
 

@@ -21,6 +21,7 @@ from autointerp.judges import registry
 from autointerp.ledger import Ledger
 from autointerp.messages import Prompt, Reply
 from autointerp.pipeline import local
+from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.spec.spec import Spec
 
@@ -65,7 +66,7 @@ class Counting(planted.PlantedJudge):
 def carry(spec: Spec, results: Path, judge: planted.PlantedJudge | None = None) -> Result:
     judge = judge or planted.PlantedJudge()
     with Progress(quiet=True) as progress:
-        run = local.prepare(spec, results, progress)
+        run = preparation.prepare(spec, results, progress)
         local.carry(
             run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge), command=["autointerp"]
         )
@@ -76,7 +77,7 @@ def carry(spec: Spec, results: Path, judge: planted.PlantedJudge | None = None) 
 def harvested(spec: Spec, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Units and exemplars, nothing judged."""
     with Progress(quiet=True) as progress:
-        folder = local.prepare(spec, results, progress).harvest
+        folder = preparation.prepare(spec, results, progress).harvest
     return pd.read_parquet(folder / "units.parquet"), pd.read_parquet(folder / "exemplars.parquet")
 
 

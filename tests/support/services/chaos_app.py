@@ -6,7 +6,7 @@ Redis hands messages out again after 2 s, tasks last 10 s, and the dead are foun
 from __future__ import annotations
 
 import workers.app
-from workers import context, reconcile, runner, stages, tasks
+from workers import context, model_stages, reconcile, runner, tasks
 from workers.steady_beat import Every
 
 app = workers.app.app
@@ -21,4 +21,4 @@ tasks.JUDGE_S = 10.0
 context.BEAT_S = 1.0
 reconcile.DEAD_S = 6.0
 runner.FAULT_WAIT_S = 1.0
-stages.SAME_HARVEST_S = 2.0
+model_stages.SAME_HARVEST_S = 2.0

@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaForCausalLM  # noqa: F401
 
 from autointerp import progress
-from autointerp.harvest import inputs, shards
+from autointerp.harvest import inputs, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.spec.spec import load
 
@@ -37,4 +37,4 @@ def _work(spec: str, artifacts: str, numbers: list[int], pause_s: float) -> None
     plan = shards.begin_harvest(opened, shared)
     for number in numbers:
         shards.harvest_shard(opened, shared, plan, number, progress.quiet, rest)
-    shards.merge_harvest(opened, shared, plan, progress.quiet)
+    merge.merge_harvest(opened, shared, plan, progress.quiet)

@@ -1,0 +1,67 @@
+"""Control units kept beside a harvest: planted ones, whose explanations are known, and features of random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from autointerp.hashing import content_hash
+from autointerp.records import KINDS
+from autointerp.spec.spec import Spec
+
+PLANTED_VERSION = 1
+"""Raise it with every change that can alter a planted unit or its windows."""
+RANDOM_VERSION = 1
+"""Raise it with every change that can alter a random unit or its windows."""
+MOST_RANDOM = 32
+"""Random units of each kind at most."""
+
+
+def planted_names(spec: Spec) -> tuple[str, ...]:
+    """Names of the files of the spec's planted units and of their exemplars; none where it plants no units."""
+    if not spec.controls.planted:
+        return ()
+    settings = [PLANTED_VERSION, spec.controls.planted, spec.silent_windows]
+    settings += [spec.harvest.window_tokens, spec.harvest.bins, spec.units.seed]
+    key = content_hash(settings)[:12]
+    return f"planted-{key}-units.parquet", f"planted-{key}-exemplars.parquet"
+
+
+def random_kinds(spec: Spec) -> tuple[str, ...]:
+    """The kinds of random units that the spec asks for."""
+    switches = (spec.controls.random_dictionary, spec.controls.random_subject)
+    return tuple(kind for kind, on in zip(KINDS, switches, strict=True) if on and n_random(spec))
+
+
+def n_random(spec: Spec) -> int:
+    """Random units of each kind that the spec asks for."""
+    units = spec.units
+    return min(MOST_RANDOM, units.features if units.feature_ids is None else len(units.feature_ids))
+
+
+def names_by_kind(spec: Spec) -> dict[str, tuple[str, str]]:
+    """For each kind of random unit in the spec, the names of the files of its units and of their exemplars.
+
+    Everything else that decides them is in the name of the harvest's folder.
+    """
+    key = content_hash([RANDOM_VERSION, MOST_RANDOM])[:12]
+    return {kind: (f"{kind}-{key}-units.parquet", f"{kind}-{key}-exemplars.parquet") for kind in random_kinds(spec)}
+
+
+def random_names(spec: Spec) -> tuple[str, ...]:
+    """All names of `names_by_kind`."""
+    return tuple(name for names in names_by_kind(spec).values() for name in names)
+
+
+def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The units and exemplars of a finished harvest, followed by those of the controls. `given` is a planted unit's explanation."""
+    units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
+    for names in (planted_names(spec), *names_by_kind(spec).values()):
+        if names and (harvest / names[1]).is_file():
+            others, windows = (pd.read_parquet(harvest / name) for name in names)
+            units = pd.concat([units, others], ignore_index=True)
+            exemplars = pd.concat([exemplars, windows], ignore_index=True)
+    if "given" not in units:
+        units["given"] = None
+    return units, exemplars

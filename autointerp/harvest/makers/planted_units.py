@@ -1,0 +1,31 @@
+"""Makes the planted units: synthetic control units whose true explanations are known."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.control_units import planted_names as names
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.plan import SharedPlan
+from autointerp.progress import Tell
+from sae.controls.planted_units import plant
+
+__all__ = ["make", "names"]
+
+
+def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+    """Write the planted units and their exemplars beside the harvest."""
+    spec = inputs.spec
+    tell("planting units", 0, 0)
+    tables = plant(
+        inputs.corpus,
+        inputs.token_texts,
+        n=spec.controls.planted,
+        quiet=spec.silent_windows,
+        window=spec.harvest.window_tokens,
+        bins=spec.harvest.bins,
+        seed=spec.units.seed,
+    )
+    for name, table in zip(names(spec), tables, strict=True):
+        artifacts.write(plan.name(name), partial(table.to_parquet, index=False))

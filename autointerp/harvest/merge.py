@@ -1,0 +1,134 @@
+"""Merges the shards of a harvest into its tables, and makes the files beside it. `harvest` does every step in one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from autointerp.errors import UsageError
+from autointerp.harvest import sampling
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.finished import FILES, finished_harvest, local_folder
+from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.makers import dictionary_checks, explainer_windows, planted_units, random_units
+from autointerp.harvest.plan import SharedPlan
+from autointerp.harvest.shards import Part, begin_harvest, check_inputs, harvest_shard, missing_shards
+from autointerp.progress import Tell
+from autointerp.spec.spec import Spec
+from sae.errors import NOTHING_COUNTED, SaeError
+from sae.harvest import harvest as sae
+from sae.harvest.exemplars import tables
+from sae.harvest.sketch import Sketch
+
+
+class SideFileMaker(Protocol):
+    """A module that makes files beside a finished harvest."""
+
+    def names(self, spec: Spec) -> tuple[str, ...]:
+        """Names of the files that the spec wants; none where it does not ask for them."""
+
+    def make(self, inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+        """Write the files of `names` that are missing."""
+
+
+MAKERS: tuple[SideFileMaker, ...] = (dictionary_checks, planted_units, random_units, explainer_windows)
+
+
+def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell, also: Sequence[Inputs] = ()) -> Path:
+    """The harvest's folder, as `merge_harvest` leaves it. Made once, then reused; an interrupted one continues where it stopped.
+
+    The shards of `also`, which share the pass, are read along with its own; each needs a call of its own to be merged.
+    """
+    plan = begin_harvest(inputs, artifacts, tell)
+    if finished_harvest(artifacts, plan.key) is None:
+        others = [Part(other, begin_harvest(other, artifacts, tell)) for other in also]
+        for number in range(plan.shards):
+            harvest_shard(inputs, artifacts, plan, number, tell, also=others)
+    return merge_harvest(inputs, artifacts, plan, tell)
+
+
+def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> Path:
+    """Merge all shards, write the harvest's tables and facts, remove the shards, make the side files. Returns the folder of `FILES`.
+
+    Does only what is missing. Raises `UsageError` when a shard is missing or the inputs are not those of the plan, `SaeError` when no
+    token was counted.
+    """
+    if finished_harvest(artifacts, plan.key) is None:
+        _merge(inputs, artifacts, plan, tell)
+    for maker in MAKERS:
+        if not all(artifacts.exists(plan.name(name)) for name in maker.names(inputs.spec)):
+            check_inputs(inputs, plan)
+            maker.make(inputs, artifacts, plan, tell)
+    return local_folder(artifacts, plan.key)
+
+
+def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+    check_inputs(inputs, plan)
+    tell("merging the harvest", 0, 0)
+    try:
+        sketch, seconds = merged(inputs, artifacts, plan)
+    except FileNotFoundError:
+        if finished_harvest(artifacts, plan.key):  # another worker has merged, and removed the shards
+            return
+        missing = missing_shards(artifacts, plan)
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise UsageError(
+            f"harvest-{plan.key} lacks {len(missing)} of its {plan.shards} shards ({shown}) in {artifacts}: read them first;"
+            " all workers must share one folder"
+        ) from None
+    _write(inputs, artifacts, plan, sketch, seconds)
+    for name in artifacts.list(plan.name("shard-")):
+        artifacts.remove(name)
+
+
+def merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sketch, float]:
+    """All shards as one sketch, and the seconds that reading them took. Raises `FileNotFoundError` and `SaeError`."""
+    reading, device = sampling.reading(inputs, plan), inputs.subject.device
+    sketch, seconds = sae.new_sketch(reading, device), 0.0
+    for number in range(plan.shards):
+        shard, shard_seconds = sae.restore(artifacts.read(plan.shard(number)), reading, device)
+        sketch.merge(shard)
+        seconds += shard_seconds
+    if not sketch.n_counted:
+        raise SaeError(NOTHING_COUNTED)
+    return sketch, seconds
+
+
+def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketch, seconds: float) -> None:
+    units, feature_point = sampling.reading(inputs, plan).units, inputs.dictionary.hook_point
+    neuron_point = inputs.subject.neuron_hook_point(feature_point)
+    hook_points = {"feature": feature_point, "neuron": neuron_point}
+    selection = sampling.selection(inputs.spec)
+    made = tables(sketch, inputs.corpus, units, hook_points, selection, inputs.token_texts)
+    for name, table in zip(FILES, made, strict=False):
+        artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+    facts = _facts(inputs, neuron_point) | {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
+    facts["norm_limit"] = plan.norm_limit
+    artifacts.write_text(plan.name(FILES[-1]), json.dumps(facts, indent=1, ensure_ascii=False))
+
+
+def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
+    subject, dictionary, corpus = inputs.subject, inputs.dictionary, inputs.corpus
+    return {
+        "subject": {"name": subject.name, "fingerprint": subject.fingerprint, "precision": subject.precision},
+        "dictionary": {
+            "name": Path(dictionary.path).name,
+            "format": dictionary.format,
+            "architecture": dictionary.architecture,
+            "d_in": dictionary.d_in,
+            "d_sae": dictionary.d_sae,
+            "fingerprint": dictionary.fingerprint,
+        },
+        "hook_point": dictionary.hook_point,
+        "neuron_hook_point": neuron_hook_point,
+        "corpus": {
+            "sources": [s if s.startswith("datasets:") else Path(s).name for s in inputs.spec.corpus.sources],
+            "n_documents": corpus.n_documents,
+            "n_contexts": len(corpus.contexts),
+            "n_tokens": corpus.n_tokens,
+            "fingerprint": corpus.fingerprint,
+        },
+    }

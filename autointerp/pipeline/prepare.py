@@ -1,0 +1,60 @@
+"""Prepares runs in this process: opens their inputs, and harvests them or reuses the harvest. Loads models; spends no money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from autointerp.calls.caller import check_judges
+from autointerp.errors import EXPECTED
+from autointerp.files import locked
+from autointerp.harvest import merge, shards
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.inputs import Inputs, Opened, open_inputs
+from autointerp.harvest.plan import MOST_TOGETHER
+from autointerp.pipeline import stages
+from autointerp.progress import Progress
+from autointerp.run import Run
+from autointerp.spec import rubric
+from autointerp.spec.spec import Spec
+
+
+def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
+    """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
+    check_judges(spec)
+    rubric_ = rubric.load(spec.score.rubric)
+    opened = open_inputs(spec, progress.tell)
+    run_id = opened.run_id(rubric_)
+    with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
+        harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
+    del opened
+    return stages.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
+    """Harvest for all the specs, reading dictionaries of the same subject and corpus in one pass.
+
+    A spec whose inputs cannot be used, whose dictionary is refused, or whose harvest another process holds, is skipped here: `prepare`
+    raises its error.
+    """
+    opened, passes = Opened(), dict[str, list[Inputs]]()
+    artifacts = Artifacts(results / "artifacts")
+    for spec in specs:
+        with suppress(*EXPECTED):
+            found = opened.inputs(spec, tell=progress.tell)
+            shards.begin_harvest(found, artifacts, progress.tell)
+            passes.setdefault(found.pass_key(), []).append(found)
+    for sharing in passes.values():
+        distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
+        for start in range(0, len(distinct), MOST_TOGETHER):
+            with suppress(*EXPECTED):
+                _harvest_pass(distinct[start : start + MOST_TOGETHER], artifacts, results, progress)
+
+
+def _harvest_pass(sharing: Sequence[Inputs], artifacts: Artifacts, results: Path, progress: Progress) -> None:
+    with ExitStack() as stack:
+        for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
+            stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
+        for number, inputs in enumerate(sharing):
+            merge.harvest(inputs, artifacts, progress.tell, also=sharing[number + 1 :])
