@@ -10,19 +10,22 @@ def dollars(usd: float) -> str:
     return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.4f}"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A fixed-point number with a true minus sign."""
+def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
+    """A fixed-point number with a true minus sign, and with a plus sign if `signed`."""
     if value is None:
         return NONE
-    text = f"{value:.{digits}f}"
-    return "0." + "0" * digits if float(text) == 0 else text.replace("-", "\u2212")
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    if float(text) == 0:
+        text = text.replace("-", "+" if signed else "")
+    return text.replace("-", "\u2212")
 
 
-def estimate(value: float | None, low: float | None, high: float | None) -> str:
+def estimate(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
     """`0.52 [0.27, 0.78]`, without the brackets where there is no interval."""
+    shown = number(value, signed=signed)
     if value is None or low is None or high is None:
-        return number(value)
-    return f"{number(value)} [{number(low)}, {number(high)}]"
+        return shown
+    return f"{shown} [{number(low, signed=signed)}, {number(high, signed=signed)}]"
 
 
 def percent(share: float | None) -> str:
@@ -40,23 +43,18 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def plural(value: int, noun: str) -> str:
-    """`1 call`, `2 calls`."""
-    return f"{value:,} {noun}" + ("" if value == 1 else "s")
-
-
-def people(n: int) -> str:
-    """`1 person`, `2 people`."""
-    return "1 person" if n == 1 else f"{n:,} people"
+def plural(value: int, noun: str, nouns: str | None = None) -> str:
+    """`1 call`, `2 calls`; `nouns` where the plural does not end in s."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {nouns or noun + 's'}"
 
 
 def sentence(text: str) -> str:
-    """The text with its first letter raised."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:
-    """Wall time as people say it: `42 s`, `3 min 12 s`, `2 h 05 min`."""
+    """Wall time: `42 s`, `3 min 12 s`, `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

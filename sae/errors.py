@@ -20,3 +20,8 @@ class CorpusError(SaeError):
 
 
 NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """An error's message on one line of at most `most` characters; its type where it has no message."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

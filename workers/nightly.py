@@ -10,13 +10,15 @@ from datetime import datetime
 
 import structlog
 
-from autointerp.errors import EXPECTED, UsageError
+from autointerp.errors import EXPECTED
 from autointerp.ledger import nights
+from autointerp.locks import AnotherProcess
 from autointerp.nightly import config as config_
 from autointerp.nightly import night, night_summary
 from autointerp.nightly.runners import Fleet
 from autointerp.pipeline.submit import submit
 from autointerp.spec.spec import Spec
+from sae.errors import one_line
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ def tick(context: Context) -> None:
                 log.info("night", date=date, said=line)
     except Exception as error:
         expected = isinstance(error, EXPECTED)
-        log.error("night failed", error=" ".join(str(error).split()), exc_info=None if expected else error)
+        log.error("night failed", error=one_line(error), exc_info=None if expected else error)
     finally:
         _busy.release()
 
@@ -67,8 +69,6 @@ def _begin(context: Context, config: config_.Nightly, date: str) -> None:
             fleet,
             tell=lambda line: log.info("night", date=date, said=line),
         )
-    except UsageError as error:
-        if "another process is at work" not in str(error):
-            raise
+    except AnotherProcess:
         return
     _planned.add(date)

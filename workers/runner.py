@@ -24,6 +24,7 @@ from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages as pipeline_stages
 from autointerp.questions import handlers, planned_jobs
 from autointerp.spec import spec as spec_
+from sae.errors import one_line
 from workers import logs
 from workers import stages as stages_
 from workers.context import Context
@@ -233,7 +234,7 @@ def _stop(context: Context, run_id: str, stage: str, owner: str, error: Autointe
 def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception) -> bool:
     """An input that cannot be used fails the run at once; any other error is tried again a few times."""
     final = stages_.is_final(error)
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = one_line(error, most=1000)
     expected = isinstance(error, AutointerpError) or final
     log.error("job failed", error=said, exc_info=None if expected else error)
     with context.ledger.write() as tx:

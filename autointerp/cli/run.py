@@ -58,4 +58,4 @@ def evaluate(spec: Spec, results: Path, progress: Progress, *, dry_run: bool) ->
     write_index(results)
     click.echo(verdict(summary).sentence)
     click.echo(run.folder / "report.html")
-    return WITHHELD_EXIT_CODE if summary["headline"].get("withheld") else 0
+    return WITHHELD_EXIT_CODE if summary.headline.withheld else 0

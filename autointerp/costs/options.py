@@ -6,20 +6,21 @@ a judge tells: that of the newest finished run with the same judge is taken, or 
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
 
 from autointerp import records
 from autointerp.costs import bounds, run_forecast
+from autointerp.errors import UsageError
+from autointerp.findings.summary import Summary, read_summary
 from autointerp.judges import prices, token_estimates
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.prompts import explanation, grouped_grades, single_grade
@@ -137,26 +138,26 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
 
 def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
     """The spread of grades in the newest finished run with the same judge and rubric, or in the demo."""
-    found = [(summary, folder) for folder in results.glob("*/summary.json") if (summary := _summary(folder))]
-    for summary, path in sorted(found, key=lambda pair: str(pair[0]["finished_at"]), reverse=True):
-        if (summary["judge"], summary["rubric"]["name"]) != (spec.judge.model, scale.name):
+    for summary, folder in _finished_runs(results):
+        if (summary.judge, summary.rubric.name) != (spec.judge.model, scale.name):
             continue
-        units, judgements = (pd.read_parquet(path.with_name(f"{name}.parquet")) for name in ("units", "judgements"))
-        mine = judgements.loc[judgements["judge"] == summary["judge"]] if "judge" in judgements else judgements
+        units, judgements = (pd.read_parquet(folder / f"{name}.parquet") for name in ("units", "judgements"))
+        mine = judgements.loc[judgements["judge"] == summary.judge] if "judge" in judgements else judgements
         seen = stopping.spread_of(stopping.cell_table(mine, units))
         if "feature" in seen:
-            return Spreads({"neuron": seen["feature"], **seen}, f"run {summary['run_id']}, by the same judge")
+            return Spreads({"neuron": seen["feature"], **seen}, f"run {summary.run_id}, by the same judge")
     length = (max(scale.grades) - min(scale.grades)) / 3
     demo = {kind: stopping.Spread(a * length, b * length) for kind, (a, b) in DEMO.items()}
     return Spreads(demo, "the demo, by the embedded judge: no run here has this judge and rubric")
 
 
-def _summary(path: Path) -> dict[str, Any] | None:
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        return summary if {"judge", "rubric", "finished_at", "run_id"} <= set(summary) else None
-    except (OSError, ValueError):
-        return None
+def _finished_runs(results: Path) -> list[tuple[Summary, Path]]:
+    """Summaries and folders of the readable runs, newest first."""
+    found = []
+    for path in results.glob("*/summary.json"):
+        with suppress(UsageError):
+            found.append((read_summary(path.parent), path.parent))
+    return sorted(found, key=lambda pair: pair[0].finished_at, reverse=True)
 
 
 def _option(

@@ -20,6 +20,7 @@ import yaml
 
 from autointerp.errors import UsageError
 from sae.cache import cache_dir
+from sae.errors import one_line
 from sae.subject.hook_points import ours
 
 LIBRARY, LIST = "sae_lens", "pretrained_saes.yaml"
@@ -166,7 +167,7 @@ def _parse(file: Path) -> list[dict[str, Any]]:
             for found in release["saes"]
         ]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, most=120)
         raise UsageError(
             f"{file} is not the list that it was in sae-lens 6 ({reason}): install sae-lens 6.54.12"
         ) from None

@@ -1,53 +1,54 @@
-"""The headline: features against neurons, and the reasons to withhold it."""
+"""The headline: features compared with neurons, its bounds, and the reasons to withhold it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
-from autointerp.findings.json_values import _finite
+from autointerp.findings.estimates import MeanEstimate
+from autointerp.findings.evidence import Evidence
+from autointerp.findings.summary import Comparison, Denominator, Headline, HeadlineBounds
+from autointerp.json_values import finite
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison
 
 
-def separates(separation: Mapping[str, Any]) -> bool:
-    """Whether hits are surely graded above misses. All units alike has no interval, and is as sure as it gets."""
-    mean, low = separation["mean"], separation["ci_low"]
+def separates(separation: MeanEstimate) -> bool:
+    """Whether hits are graded above misses beyond chance. Units that all separate alike have no interval, and count as certain."""
+    mean, low = separation.mean, separation.ci_low
     if mean is None:
         return False
-    return bool(low > 0) if low is not None else bool(mean > 0 and separation["n"] >= comparison.MIN_FOR_INTERVAL)
+    return low > 0 if low is not None else mean > 0 and separation.n >= comparison.MIN_FOR_INTERVAL
 
 
-def reasons_to_withhold(evidence: Mapping[str, Any]) -> list[str]:
-    """Why there must be no headline, as far as the judge goes."""
-    found = evidence["planted"]
-    if found is None or found["n_units"] < comparison.MIN_FOR_INTERVAL or found["separates"]:
+def judge_reasons(evidence: Evidence | None) -> list[str]:
+    """Reasons to withhold the headline because of the judge."""
+    planted = evidence.planted if evidence else None
+    if planted is None or planted.n_units < comparison.MIN_FOR_INTERVAL or planted.separates:
         return []
-    separation = found["separation"]
-    if separation["mean"] is None:
+    if planted.separation.mean is None:
         return ["the judge left the planted units unscored, whose explanations are known to be true"]
     return [
         "the judge does not tell planted units' words from other text: their difference is"
-        f" {separation['mean']:+.2f} over {separation['n']} units whose explanations are known to be true"
+        f" {planted.separation.mean:+.2f} over {planted.separation.n} units whose explanations are known to be true"
     ]
 
 
 def withheld_reasons(
-    denominator: Mapping[str, Mapping[str, int]],
+    denominator: Mapping[str, Denominator],
     unscored_share: float,
     main_shares: Mapping[str, float | None],
     spec: Spec,
 ) -> list[str]:
-    """Why there must be no headline, in words; empty when there may be one.
+    """Reasons to withhold the headline because of missing scores; empty if there are none.
 
     `report.max_unscored_share` holds for all judgements together and for the main arm of each kind, on which the
     headline rests: controls or another kind that went well cannot dilute it. It holds for failed explanations too.
     """
-    if not denominator["neuron"]["sampled"]:
+    if not denominator["neuron"].sampled:
         return ["no neurons were sampled"]
     limit, needed = spec.report.max_unscored_share, spec.report.min_units
     reasons = []
@@ -55,22 +56,20 @@ def withheld_reasons(
         reasons.append(f"{unscored_share:.1%} of all judgements are unscored, more than {limit:.1%}")
     for kind in COMPARED:
         counts, share = denominator[kind], main_shares[kind]
-        if counts["scored"] < needed:
-            reasons.append(f"{counts['scored']} of {counts['sampled']} {kind}s have a score, fewer than {needed}")
+        if counts.scored < needed:
+            reasons.append(f"{counts.scored} of {counts.sampled} {kind}s have a score, fewer than {needed}")
         if share is not None and share > limit:
             reasons.append(f"{share:.1%} of the main judgements of {kind}s are unscored, more than {limit:.1%}")
-        explainable = counts["scored"] + counts["unscored"] + counts["unexplained"]
-        if counts["unexplained"] > limit * explainable:
+        explainable = counts.scored + counts.unscored + counts.unexplained
+        if counts.unexplained > limit * explainable:
             reasons.append(
-                f"{counts['unexplained']} of {explainable} active {kind}s have no explanation, more than {limit:.1%}"
+                f"{counts.unexplained} of {explainable} active {kind}s have no explanation, more than {limit:.1%}"
             )
     return reasons
 
 
-def headline_bounds(
-    units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int]
-) -> dict[str, float | None]:
-    """The bin-uniform difference had everything unscored gone against the features (`low`) or for them (`high`).
+def headline_bounds(units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int]) -> HeadlineBounds:
+    """The bin-uniform difference if everything unscored had gone against the features (`low`) or for them (`high`).
 
     Unscored judgements of the main arm, and active units that have no judgement at all (their explanation failed), take
     the lowest grade in one kind and the highest in the other. Dead and barely active units stay out: nothing was asked.
@@ -84,23 +83,28 @@ def headline_bounds(
         grade = main["unit_id"].map(kinds).map(grades).astype("float64")
         score = main["score"].astype("float64").fillna(grade)
         means = comparison.unit_scores(main.assign(score=score, outcome=Outcome.SCORED.value), units)["mean_score"]
-        return _difference(means.fillna(alive.map(grades).astype("float64")), means.index.to_series().map(kinds))
+        return difference_of(means.fillna(alive.map(grades).astype("float64")), means.index.to_series().map(kinds))
 
-    return {
-        "low": difference({"feature": worst, "neuron": best}),
-        "high": difference({"feature": best, "neuron": worst}),
-    }
-
-
-def _headline(
-    figures: Mapping[str, Any], denominator: Mapping[str, Mapping[str, int]], reasons: Sequence[str]
-) -> dict[str, Any]:
-    counts = {"n_features": denominator["feature"]["sampled"], "n_neurons": denominator["neuron"]["sampled"]}
-    kept = {k: None if reasons and not k.startswith("n_") else v for k, v in figures.items()}
-    withheld = {"withheld": "; ".join(reasons)} if reasons else {}
-    return {**withheld, "weighting": "bin_uniform", **kept, **counts}
+    return HeadlineBounds(
+        low=difference({"feature": worst, "neuron": best}), high=difference({"feature": best, "neuron": worst})
+    )
 
 
-def _difference(means: pd.Series[float], kinds: pd.Series[str]) -> float | None:
+def headline_of(figures: Comparison, denominator: Mapping[str, Denominator], reasons: Sequence[str]) -> Headline:
+    """The headline from the bin-uniform comparison; with reasons to withhold it, only its counts are kept."""
+    values = figures.model_dump()
+    if reasons:
+        values = {name: value if name.startswith("n_") else None for name, value in values.items()}
+        values["withheld"] = "; ".join(reasons)
+    return Headline(
+        **values,
+        weighting="bin_uniform",
+        n_features=denominator["feature"].sampled,
+        n_neurons=denominator["neuron"].sampled,
+    )
+
+
+def difference_of(means: pd.Series[float], kinds: pd.Series[str]) -> float | None:
+    """Mean of the features minus mean of the neurons."""
     by_kind = means.groupby(kinds.to_numpy()).mean()
-    return _finite(by_kind.get("feature", math.nan) - by_kind.get("neuron", math.nan))
+    return finite(by_kind.get("feature", math.nan) - by_kind.get("neuron", math.nan))

@@ -1,174 +1,280 @@
-"""A run's `summary.json`: headline or the reason why there is none, denominators, bins, controls, cautions and cost."""
+"""`summary.json` as a model: the contract of a run's results. `docs/summary.md` is generated from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Literal
 
-import pandas as pd
+from pydantic import Field, ValidationError
 
-from autointerp.findings import judge_verdict
-from autointerp.findings.caveats import cautions
-from autointerp.findings.headline import _difference, _headline, headline_bounds, reasons_to_withhold, withheld_reasons
-from autointerp.findings.json_values import _finite, _plain
-from autointerp.records import COMPARED, Arm, Outcome
-from autointerp.spec.spec import Spec
-from autointerp.stats import comparison, rounding
-from autointerp.stats.comparison import options
+from autointerp.errors import UsageError
+from autointerp.findings.estimates import Difference, MeanEstimate, PairedDifference, Part
+from autointerp.findings.evidence import Evidence
+from autointerp.findings.inputs import CorpusFacts, DictionaryFacts, Fit, RubricFacts, Studies, SubjectFacts
 
 SCHEMA_VERSION = 1
-FACTS = (
-    *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
-    *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
-    *("harvest", "versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
-)
-"""What only the run knows: `summarise` passes these through. `rubric` must hold `levels: [{grade, text}]`."""
-_IDENTITY = ("name", "judge", "judge_is_llm", "explainer", "explainer_is_llm", "seed")
-"""Taken from the spec unless the facts say otherwise: a run may be given a judge that no spec can name."""
 
 
-def summarise(
-    *,
-    units: pd.DataFrame,
-    judgements: pd.DataFrame,
-    exemplars: pd.DataFrame,
-    spec: Spec,
-    rubric_levels: Sequence[int],
-    facts: Mapping[str, Any],
-    evidence: Mapping[str, Any] | None = None,
-    scorers: Sequence[Mapping[str, Any]] = (),
-    variants: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """All of `summary.json`, as plain JSON values without NaN.
+class Comparison(Part):
+    """Features against neurons under one weighting of the bins."""
 
-    `units` needs unit_id, kind, status, density, explanation and `bin_events` (counted tokens in each bin of (0, max]);
-    `judgements` and `exemplars` the columns of their parquet files. `rubric_levels` are the rubric's grades. Everything
-    sampled stays in the denominators. A withheld headline keeps its counts and has null figures; `weightings` keeps the
-    figures. Raises ValueError when the tables or facts contradict each other.
-    """
-    _check(units, judgements, rubric_levels, spec, facts)
-    # Sums of floats depend on their order in the last bit: figures must not depend on the order of rows.
-    units = units.loc[units["kind"].isin(COMPARED)].sort_values("unit_id", ignore_index=True)
-    judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
-    how = options(spec)
-    scores = comparison.unit_scores(judgements, units)
-    denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
-    weightings = {
-        name: comparison.compare(*_by_kind(scores, column), **how)._asdict()
-        for name, column in (("bin_uniform", "mean_score"), ("frequency", "mean_score_frequency"))
-    }
-    unscored = judgements.loc[judgements["outcome"] != Outcome.SCORED.value, "outcome"].value_counts()
-    share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
-    shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
-    reasons = withheld_reasons(denominator, share, shares, spec)
-    reasons += reasons_to_withhold(evidence) if evidence else []
-    zeroed = scores["mean_score"].fillna(min(rubric_levels))
-    summary: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "name": spec.name,
-        "spec_hash": spec.hash(),
-        "judge": spec.judge.model,
-        "judge_is_llm": spec.judge.model != "embedded",
-        "explainer": spec.explained_by.model,
-        "explainer_is_llm": spec.explained_by.model != "embedded",
-        "seed": spec.units.seed,
-        **facts,
-        "headline": _headline(weightings["bin_uniform"], denominator, reasons),
-        "headline_bounds": headline_bounds(units, judgements, rubric_levels),
-        "difference_if_unscored_units_are_zero": _difference(zeroed, scores["kind"]),
-        "weightings": weightings,
-        "denominator": denominator,
-        "density": _density(units, scores),
-        "bins": comparison.bin_table(judgements, units, bins=spec.harvest.bins, grades=sorted(rubric_levels), **how),
-        "unscored": {str(reason): int(n) for reason, n in sorted(unscored.items())},
-        "unscored_share": share,
-        "main_unscored_share": shares,
-        "controls": _controls(judgements, scores, how),
-        "evidence": evidence,
-        "scorers": list(scorers),
-        "variants": dict(variants or {}),
-    }
-    if summary["studies"] is not None:
-        studied = summary["studies"]["rounding"]
-        graded = rounding.specificity(judgements, exemplars, units, studied["shares"], bins=spec.harvest.bins, **how)
-        summary["studies"] = summary["studies"] | {"rounding": studied | {"specificity": graded}}
-    summary["belief"] = judge_verdict.of(summary)
-    summary["cautions"] = cautions(summary, exemplars)
-    plain: dict[str, Any] = _plain(summary)
-    return plain
+    features_mean: float | None
+    neurons_mean: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_superior: float | None
+    """P(feature > neuron): the share of pairs in which the feature's mean grade is higher, ties half."""
+    p_superior_ci_low: float | None
+    p_superior_ci_high: float | None
+    n_features_scored: int
+    n_neurons_scored: int
 
 
-def _check(
-    units: pd.DataFrame, judgements: pd.DataFrame, levels: Sequence[int], spec: Spec, facts: Mapping[str, Any]
-) -> None:
-    missing, unknown = set(FACTS) - set(facts), set(facts) - {*FACTS, *_IDENTITY}
-    if missing or unknown:
-        raise ValueError(f"facts of the run: missing {sorted(missing)}, unknown {sorted(unknown)}: see summary.FACTS")
-    shown = {level["grade"] for level in facts["rubric"]["levels"]}
-    if shown != set(levels):
-        raise ValueError(f"facts of the run: rubric shows grades {sorted(shown)} where it has {sorted(levels)}")
-    strangers = set(judgements["unit_id"]) - set(units["unit_id"])
-    if strangers:
-        raise ValueError(f"judgements name {len(strangers)} units that were not sampled, such as {min(strangers)}")
-    off_scale = set(judgements["score"].dropna().astype(int)) - set(levels)
-    if off_scale:
-        raise ValueError(f"judgements hold grades {sorted(off_scale)} that the rubric lacks: it has {sorted(levels)}")
-    comparison.event_counts(units, spec.harvest.bins)
+class Headline(Comparison):
+    """The main result, every bin weighted alike. Its figures are None if it is withheld; `weightings` keeps them."""
+
+    withheld: str | None = None
+    """Why the headline is withheld; absent if it is not."""
+    weighting: Literal["bin_uniform"] = "bin_uniform"
+    n_features: int
+    n_neurons: int
 
 
-def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> dict[str, int]:
-    """Every sampled unit of the kind in exactly one class."""
-    chosen = units.loc[units["kind"] == kind]
-    scored = scores.loc[chosen["unit_id"], "mean_score"].notna().to_numpy()
-    status = chosen["status"].to_numpy()
-    idle = (status == "dead") | (status == "barely_active")
-    explained = (chosen["explanation"].notna() & (chosen["explanation"] != "")).to_numpy(dtype=bool)
-    return {
-        "sampled": len(chosen),
-        "dead": int((~scored & (status == "dead")).sum()),
-        "barely_active": int((~scored & (status == "barely_active")).sum()),
-        "unexplained": int((~scored & ~idle & ~explained).sum()),
-        "unscored": int((~scored & ~idle & explained).sum()),
-        "scored": int(scored.sum()),
-    }
+class Weightings(Part):
+    """The comparison under both weightings of the bins."""
+
+    bin_uniform: Comparison
+    """Every bin alike."""
+    frequency: Comparison
+    """Bins by their events in the corpus."""
 
 
-def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {Arm.MAIN: "mean_score", Arm.SHUFFLED: "shuffled_mean", Arm.BASE_RATE: "base_rate_mean"}
-    result: dict[str, Any] = {}
-    for arm, column in columns.items():
-        rows = judgements.loc[judgements["arm"] == arm.value]
-        result[arm.value] = {}
-        for group in (*COMPARED, "all"):
-            kinds = COMPARED if group == "all" else (group,)
-            estimate = comparison.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], **options)
-            graded = rows.loc[rows["kind"].isin(kinds), "score"].notna()
-            result[arm.value][group] = {
-                **{"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high},
-                **{"n": int(graded.sum()), "n_unscored": int((~graded).sum()), "n_units": estimate.n},
-            }
-    for arm in (Arm.SHUFFLED, Arm.BASE_RATE):
-        estimate = comparison.mean_estimate(comparison.paired_differences(judgements, arm), **options)
-        result[f"main_minus_{arm.value}"] = {
-            **{"difference": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high},
-            "n_units": estimate.n,
-        }
-    return result
+class Bin(Part):
+    """One activation bin of one kind, main arm. `share_G` and `count_G` hold share and number of each grade G of the rubric."""
+
+    kind: str
+    bin: int
+    low: float
+    high: float
+    n: int
+    n_unscored: int
+    n_units: int
+    events: int
+    """Counted tokens in the bin, over all sampled units."""
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+    def share(self, grade: int) -> float | None:
+        """Share of a grade, units weighted alike; None where nothing is scored."""
+        return (self.model_extra or {}).get(f"share_{grade}")
+
+    def count(self, grade: int) -> int:
+        """Judgements of a grade."""
+        return int((self.model_extra or {}).get(f"count_{grade}", 0))
 
 
-def _density(units: pd.DataFrame, scores: pd.DataFrame) -> dict[str, float | None]:
-    """Median share of counted tokens at which a scored unit is active, and features' over neurons'."""
-    scored = units.loc[scores["mean_score"].notna().to_numpy()]
-    medians = {k: _finite(scored.loc[scored["kind"] == k, "density"].median()) for k in COMPARED}
-    feature, neuron = medians["feature"], medians["neuron"]
-    return {**medians, "ratio": feature / neuron if feature is not None and neuron else None}
+class HeadlineBounds(Part):
+    """The difference if everything unscored had gone against the features (`low`) or for them (`high`)."""
+
+    low: float | None
+    high: float | None
 
 
-def _main_unscored_share(scores: pd.DataFrame, kind: str) -> float | None:
-    counts = scores.loc[scores["kind"] == kind, ["n_scored", "n_unscored"]].sum()
-    total = int(counts.sum())
-    return int(counts["n_unscored"]) / total if total else None
+class Denominator(Part):
+    """The sampled units of a kind, each in exactly one of the classes."""
+
+    sampled: int
+    dead: int
+    barely_active: int
+    unexplained: int
+    unscored: int
+    scored: int
 
 
-def _by_kind(scores: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[float]]:
-    return scores.loc[scores["kind"] == "feature", column], scores.loc[scores["kind"] == "neuron", column]
+class Densities(Part):
+    """Median density of the scored units, and the ratio of features to neurons."""
+
+    feature: float | None
+    neuron: float | None
+    ratio: float | None
+
+
+class ControlMean(MeanEstimate):
+    """Mean grade of one arm."""
+
+    n_unscored: int
+    n_units: int
+
+
+class ControlArm(Part):
+    """Mean grades of one arm by kind."""
+
+    feature: ControlMean
+    neuron: ControlMean
+    all: ControlMean
+
+
+class Controls(Part):
+    """The main arm beside the control arms."""
+
+    main: ControlArm
+    shuffled: ControlArm
+    base_rate: ControlArm
+    main_minus_shuffled: PairedDifference
+    main_minus_base_rate: PairedDifference
+
+
+class ScorerFigure(Difference):
+    """One figure of another evaluation: each kind's mean, and features minus neurons."""
+
+    figure: str
+    meaning: str
+    undefined: int
+    """Units for which the figure is undefined."""
+    feature: MeanEstimate
+    neuron: MeanEstimate
+    planted: MeanEstimate
+    p_superior: float | None
+
+
+class ScorerResult(Part):
+    """The result of another evaluation."""
+
+    scorer: str
+    source: str
+    needs_explanation: bool
+    chance: float | None
+    n: int
+    n_unscored: int
+    unscored: dict[str, int]
+    figures: list[ScorerFigure]
+
+
+class AidEffect(PairedDifference):
+    """Mean grade with an aid minus without it, on the same exemplars."""
+
+    with_aid: float | None = Field(alias="with", default=None)
+    without: float | None = None
+
+
+class AidEffects(Part):
+    """The effect of one aid to the explainer."""
+
+    all: AidEffect
+    feature: AidEffect
+    neuron: AidEffect
+    n_unscored: int
+
+
+class JudgeCheck(Part):
+    """One check of the judge. `passed` is None if it was not measured."""
+
+    name: str
+    passed: bool | None
+    said: str
+
+
+class JudgeVerdict(Part):
+    """How far the judge can be relied on."""
+
+    verdict: Literal["believe", "with_care", "do_not"]
+    sentence: str
+    checks: list[JudgeCheck]
+
+
+class Tokens(Part):
+    """Tokens sent and received, as billed."""
+
+    input: int
+    output: int
+    cache_write: int | None = None
+    cache_read: int | None = None
+
+
+class Summary(Part):
+    """A run's result, the evidence behind it, its provenance and its cost."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    run_id: str
+    spec_hash: str
+    judge: str
+    judge_is_llm: bool
+    explainer: str
+    explainer_is_llm: bool
+    seed: int
+
+    headline: Headline
+    headline_bounds: HeadlineBounds
+    difference_if_unscored_units_are_zero: float | None
+    weightings: Weightings
+    denominator: dict[str, Denominator]
+    density: Densities
+    bins: list[Bin]
+    unscored: dict[str, int]
+    """Unscored judgements by reason."""
+    unscored_share: float
+    main_unscored_share: dict[str, float | None]
+    controls: Controls
+    evidence: Evidence | None = None
+    belief: JudgeVerdict | None = None
+    cautions: list[str] = []
+    scorers: list[ScorerResult] = []
+    variants: dict[str, AidEffects] = {}
+
+    subject: SubjectFacts
+    dictionary: DictionaryFacts
+    hook_point: str
+    neuron_hook_point: str
+    corpus: CorpusFacts
+    check: Fit | None = None
+    studies: Studies | None = None
+    rubric: RubricFacts
+    harvest: str | None = None
+
+    cost_usd: float | None
+    cost_unknown_calls: int = 0
+    """Calls whose price is unknown."""
+    tokens: Tokens
+    calls: int
+    failed_attempts: int = 0
+    lost_calls: int = 0
+    lost_usd_at_most: float | None = None
+    wall_s: float
+    stage_s: dict[str, float | None] = {}
+    created_at: str
+    finished_at: str
+    served_models: list[str]
+    versions: dict[str, str | None]
+    command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values of everything that was set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def read_summary(folder: Path) -> Summary:
+    """The folder's `summary.json`. Raises `UsageError`."""
+    path = folder / "summary.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON ({error}): run the spec again to write it anew") from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has schema_version {version!r}, this version reads {SCHEMA_VERSION}: run the spec again"
+        )
+    try:
+        return Summary.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg'].lower()}: run the spec again to write it anew") from None

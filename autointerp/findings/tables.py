@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp.findings import second_judge_sample
+from autointerp.findings.summary import Summary
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import Ledger, calls, labels, runs
@@ -23,6 +23,7 @@ from autointerp.ledger import judgements as judgement_rows
 from autointerp.records import SECOND, Outcome
 from autointerp.run import Run
 from autointerp.stats.comparison import unit_scores
+from sae.files import write_text, written_whole
 
 PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
 JUDGEMENT_COLUMNS = [
@@ -154,15 +155,14 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     }
 
 
-def write(frames: Frames, summary: dict[str, Any], run: Run) -> None:
-    """Leave the contract's data files in the run's folder, each written whole or not at all."""
+def write(frames: Frames, summary: Summary, run: Run) -> None:
+    """Write the data files of the contract to the run's folder, each whole or not at all."""
     for name in ("units", "exemplars", "judgements"):
         write_table(run.folder / f"{name}.parquet", getattr(frames, name))
     write_table(run.folder / "explanations.parquet", _explanations(frames.explanations))
-    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(run.folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
-    spec = run.spec.relative_to(run.folder).to_toml()
-    _replace(run.folder / "spec.toml", lambda path: path.write_text(spec, encoding="utf-8"))
+    text = json.dumps(summary.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(run.folder / "summary.json", text)
+    write_text(run.folder / "spec.toml", run.spec.relative_to(run.folder).to_toml())
 
 
 def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
@@ -173,13 +173,8 @@ def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole or not at all."""
-    _replace(path, lambda partial: table.to_parquet(partial, index=False))
-
-
-def _replace(path: Path, save: Any) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    save(partial)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        table.to_parquet(partial, index=False)
 
 
 def _versions() -> dict[str, str]:

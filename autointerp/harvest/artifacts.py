@@ -5,13 +5,9 @@ Every file is written whole or not at all, and none is changed afterwards, so th
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
 import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -22,9 +18,9 @@ from fsspec.core import url_to_fs
 
 from autointerp.errors import AutointerpError, UsageError
 from sae.cache import cache_dir
+from sae.errors import one_line
+from sae.files import PARTIAL, written_whole
 
-_PARTIAL = ".writing-"
-_STALE_S = 24 * 3600
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LOCAL = re.compile(r"(file|local)://", re.IGNORECASE)
 
@@ -70,16 +66,16 @@ class Artifacts:
         with self._speaking():
             version = str(self._system.ukey(self._at(name)))
             if not (copy.is_file() and known.is_file() and known.read_text() == version):
-                with _whole(copy) as partial:
+                with written_whole(copy) as partial:
                     self._system.get_file(self._at(name), str(partial))
-                with _whole(known) as partial:
+                with written_whole(known) as partial:
                     partial.write_text(version)
         return copy
 
     def write(self, name: str, save: Save) -> None:
         """Let `save` write the file, which appears whole or not at all, in place of any that was there."""
         if self.folder:
-            with self._speaking(), _whole(self.folder / name) as partial:
+            with self._speaking(), written_whole(self.folder / name) as partial:
                 save(partial)
             return
         with _saved(save) as path, self._speaking(), self._reaching():
@@ -95,7 +91,7 @@ class Artifacts:
             return False
         with suppress(FileExistsError):
             if self.folder:
-                with self._speaking(), _whole(self.folder / name, replace=False) as partial:
+                with self._speaking(), written_whole(self.folder / name, replace=False) as partial:
                     save(partial)
             else:
                 with _saved(save) as path, self._speaking(), self._reaching():
@@ -122,7 +118,7 @@ class Artifacts:
             with self._speaking():
                 root = self._system._strip_protocol(self.root)
                 found = [path[len(root) :].lstrip("/") for path in self._system.find(self._at(above))]
-        return sorted(n for n in found if n.startswith(prefix) and not n.rpartition("/")[2].startswith(_PARTIAL))
+        return sorted(n for n in found if n.startswith(prefix) and not n.rpartition("/")[2].startswith(PARTIAL))
 
     @cached_property
     def _system(self) -> Any:
@@ -131,11 +127,11 @@ class Artifacts:
             # Others write here as well, so what a listing once said is not to be remembered.
             return url_to_fs(self.root, use_listings_cache=False, skip_instance_cache=True)[0]
         except ImportError as error:
-            extra = "pip install 'autointerp-eval[s3]'" if protocol in ("s3", "s3a") else _one_line(error)
+            extra = "pip install 'autointerp-eval[s3]'" if protocol in ("s3", "s3a") else one_line(error)
             raise UsageError(f"artifacts {self}: the driver of {protocol}:// is not installed: {extra}") from None
         except ValueError as error:
             raise UsageError(
-                f"artifacts {self}: {_one_line(error)}: give a path, or a URL such as s3://bucket/x"
+                f"artifacts {self}: {one_line(error)}: give a path, or a URL such as s3://bucket/x"
             ) from None
 
     def _at(self, name: str) -> str:
@@ -164,7 +160,7 @@ class Artifacts:
         except (FileNotFoundError, FileExistsError):
             raise
         except Exception as error:
-            reason = _one_line(error)
+            reason = one_line(error)
             if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
                 raise UsageError(
                     f"artifacts {self}: access is refused ({reason}): check rights and credentials"
@@ -179,44 +175,7 @@ class Artifacts:
         try:
             yield
         except FileNotFoundError as error:
-            raise UsageError(
-                f"artifacts {self}: {_one_line(error)}: make the bucket first, or check its name"
-            ) from None
-
-
-@contextmanager
-def _whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A path to write to, which becomes `path` on the way out. Raises `FileExistsError` where it is there and must not be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
-    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        if replace or not _linked(partial, path):
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _linked(partial: Path, path: Path) -> bool:
-    """Give a file its final name unless there is one. False on file systems without hard links, which cannot say who was first."""
-    try:
-        os.link(partial, path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        return False
-    return True
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left more than a day ago."""
-    for left in folder.glob(f"{_PARTIAL}*"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                left.unlink()
+            raise UsageError(f"artifacts {self}: {one_line(error)}: make the bucket first, or check its name") from None
 
 
 @contextmanager
@@ -226,7 +185,3 @@ def _saved(save: Save) -> Iterator[Path]:
         path = Path(folder) / "file"
         save(path)
         yield path
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

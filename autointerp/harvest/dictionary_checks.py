@@ -6,13 +6,13 @@ Both are kept as JSON beside the harvest: the fit in its plan, the studies in a 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import UsageError
+from autointerp.json_values import plain
 from autointerp.spec.spec import Spec
 
 Figures = dict[str, Any]
@@ -21,8 +21,8 @@ Figures = dict[str, Any]
 def as_json(check: Any) -> Figures:
     """A `sae.analysis.fit_check.Check` as JSON values."""
     figures = asdict(check) | {"loss": check.loss and check.loss._asdict()}
-    plain: Figures = _plain(figures)
-    return plain
+    values: Figures = plain(figures)
+    return values
 
 
 def require_fit(spec: Spec, check: Mapping[str, Any] | None) -> None:
@@ -45,9 +45,3 @@ def read(harvest: Path, spec: Spec) -> Figures | None:
         return None
     figures: Figures = json.loads((harvest / files[0]).read_text(encoding="utf-8"))
     return figures
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

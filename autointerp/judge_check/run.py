@@ -17,7 +17,6 @@ from typing import Any
 
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
-from autointerp.files import locked
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, questions
 from autointerp.judges import prices, token_estimates
@@ -27,6 +26,7 @@ from autointerp.judges.registry import open_judge
 from autointerp.ledger import Ledger, calls, runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.jobs import Job
+from autointerp.locks import locked
 from autointerp.messages import Prompt, Usage
 from autointerp.progress import Progress
 from autointerp.prompts.replies import ReplyUnusable

@@ -6,7 +6,6 @@ names of units stay in the ledger until the rater has decided everything.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from autointerp.errors import UsageError
+from autointerp.findings.summary import read_summary
 from autointerp.hashing import content_hash
 from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
@@ -127,13 +127,13 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
         raise no_such_run(run_id)
     if row["state"] in runs.LIVE or not (folder / "summary.json").exists():
         raise UsageError(f"run {run_id} has not ended: people grade what the judge graded, so label it afterwards")
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder)
     with ledger.write() as tx:
         runs.hold(tx, run_id)  # of two that come at once, one draws the sample
-        sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary['seed']}")
+        sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary.seed}")
         explained = judgements.explanations_of(tx, run_id)
     texts = {unit_id: explanation.text for unit_id, explanation in explained.items()}
-    levels = [str(level["text"]) for level in summary["rubric"]["levels"]]
+    levels = [level.text for level in summary.rubric.levels]
     return Sheet(ledger, run_id, rater, levels, _items(folder, sampled, texts))
 
 

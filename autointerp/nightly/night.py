@@ -17,18 +17,18 @@ from typing import Any
 
 from autointerp.calls.caller import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
-from autointerp.files import locked
 from autointerp.judges.base import JudgeError
 from autointerp.judges.retirement import retirement
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, WAITING, Version
+from autointerp.locks import locked
 from autointerp.nightly import versions
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.night_summary import LOCK, conclude
 from autointerp.nightly.runners import Carrier
 from autointerp.nightly.sources import discover
 from autointerp.spec.spec import Spec
-from sae.errors import DictionaryError, SaeError
+from sae.errors import DictionaryError, SaeError, one_line
 
 Clock = Callable[[], float]
 
@@ -139,7 +139,7 @@ def preview(ledger: Ledger, config: Nightly, date: str, carrier: Carrier, *, set
         try:
             usd = carrier.forecast(planned.spec)
         except (AutointerpError, SaeError) as error:
-            lines.append(f"{planned.version.path}: no forecast: {_line(error)}")
+            lines.append(f"{planned.version.path}: no forecast: {one_line(error)}")
             continue
         lines.append(f"{planned.version.path}: " + ("cost unknown" if usd is None else f"about ${usd:.4f}"))
         total += usd or 0.0
@@ -170,12 +170,12 @@ def begin_runs(
             if not why:
                 _begin(ledger, date, planned, usd, carrier)
         except DictionaryError as error:
-            _settle(ledger, planned, date, FAILED, _line(error))
-            tell(f"failed: {planned.version.path}: {_line(error)}")
+            _settle(ledger, planned, date, FAILED, one_line(error))
+            tell(f"failed: {planned.version.path}: {one_line(error)}")
             continue
         except (AutointerpError, SaeError) as error:
             # A budget at its end stops this run; anything else would stop the others as well.
-            why = _line(error)
+            why = one_line(error)
             stopped = "" if isinstance(error, BudgetExceeded) else why
         if why:
             _settle(ledger, planned, date, WAITING, why)
@@ -266,9 +266,5 @@ def _retirements(config: Nightly) -> list[str]:
         try:
             said.append(retirement(settings))
         except (JudgeError, UsageError) as error:
-            said.append(f"{settings.model}: {_line(error)}")
+            said.append(f"{settings.model}: {one_line(error)}")
     return [line for line in said if line]
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -13,16 +13,17 @@ from sqlalchemy import Connection
 
 from autointerp.calls.caller import run_limits
 from autointerp.errors import UsageError
-from autointerp.files import locked, write_atomically
+from autointerp.findings.summary import read_summary
 from autointerp.ledger import Ledger, budgets, nights, runs
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, Version
+from autointerp.locks import locked
 from autointerp.nightly import judge_drift, versions, webhook
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.judge_drift import Drift
 from autointerp.report import index
-from autointerp.report.reader import read_summary
 from autointerp.spec import spec as spec_
 from autointerp.stats import trend
+from sae.files import write_text
 
 LOCK = Path("nights") / ".lock"
 SCHEMA_VERSION = 1
@@ -180,11 +181,15 @@ def _incomparable(ledger: Ledger, results: Path, before: str, now: str) -> str:
             return str(error)
         specs.append(spec_.parse(tomllib.loads(row["spec"])).identity() if row else {})
     differing = [name for name in _SECTIONS if _without_rubric(specs[0], name) != _without_rubric(specs[1], name)]
-    for name, key in (("subject", "fingerprint"), ("corpus", "fingerprint"), ("rubric", "hash")):
-        if summaries[0].get(name, {}).get(key) != summaries[1].get(name, {}).get(key):
+    earlier, later = summaries
+    for name, a, b in (
+        ("subject", earlier.subject.fingerprint, later.subject.fingerprint),
+        ("corpus", earlier.corpus.fingerprint, later.corpus.fingerprint),
+        ("rubric", earlier.rubric.hash, later.rubric.hash),
+        ("hook point", earlier.hook_point, later.hook_point),
+    ):
+        if a != b:
             differing.append(name)
-    if summaries[0].get("hook_point") != summaries[1].get("hook_point"):
-        differing.append("hook point")
     return f"not comparable with {before}: {' and '.join(differing)} changed" if differing else ""
 
 
@@ -225,4 +230,4 @@ def _summary(
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

@@ -23,6 +23,7 @@ from autointerp.hashing import content_hash
 from autointerp.nightly.lineage import lineage_of
 from autointerp.spec.sections import Section, known_format
 from autointerp.spec.toml_files import wrong_key
+from sae.errors import one_line
 from sae.subject.hook_points import PATTERN
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _hub() -> Any:
 
 def _unreachable(what: str, error: Exception) -> UsageError:
     """Whatever the library, the hub or the network raises, the remedy is the user's."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = one_line(error)
     return UsageError(f"{what}: the hub cannot be asked: {reason}: is the network up, and is the name right?")
 
 

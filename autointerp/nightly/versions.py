@@ -17,7 +17,7 @@ from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, Ver
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.lineage import version_of
 from autointerp.nightly.sources import Candidate, state_of, weight_files
-from sae.errors import DictionaryError
+from sae.errors import DictionaryError, one_line
 
 Floats = NDArray[np.float32]
 
@@ -102,7 +102,7 @@ def _read(config: Nightly, candidate: Candidate, known: Mapping[str, Version]) -
             given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
         )
     except DictionaryError as error:
-        return replace(new, reason=" ".join(str(error).split()))
+        return replace(new, reason=one_line(error, most=1000))
     drawn = sketch(loaded.W_dec.detach().float().cpu().numpy())
     shape = f"{loaded.d_sae}x{loaded.d_in}:"
     new = replace(new, fingerprint=loaded.fingerprint, state=WAITING, sketch=shape + drawn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.findings import judge_evidence, tables
-from autointerp.findings.summary import summarise
+from autointerp.findings.summarise import summarise
+from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
 from autointerp.ledger import Ledger, events, runs
@@ -24,13 +24,13 @@ from autointerp.spec.spec import from_toml
 from autointerp.stats import aid_effects, comparison
 
 
-def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> dict[str, Any]:
+def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> Summary:
     """Write the run's files and report from the ledger, and return its summary."""
     run.folder.mkdir(parents=True, exist_ok=True)
     frames = tables.of_run(ledger, run)
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
-    found = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
+    evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     evaluated = unit_metrics.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
@@ -39,7 +39,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         spec=run.spec,
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
-        evidence=found,
+        evidence=evidence,
         scorers=unit_metrics.summarise(evaluated, comparison.options(run.spec)),
         variants=aid_effects.effects(frames.main, frames.units, **comparison.options(run.spec)),
     )
@@ -53,10 +53,10 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
 def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
     """Make a finished run's files and report again from the ledger, so that labels given since count. Returns whether what that
     takes is there: the run in the ledger, at rest, and its harvest."""
-    before = json.loads((results / run_id / "summary.json").read_text(encoding="utf-8"))
+    before = read_summary(results / run_id)
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
-    key = str(before.get("harvest") or "").removeprefix("harvest-")
+    key = (before.harvest or "").removeprefix("harvest-")
     if row is None or row["state"] in runs.LIVE or not key:
         return False
     harvest = finished_harvest(artifacts, key)
@@ -64,14 +64,14 @@ def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> 
         return False
     spec = from_toml(row["spec"])
     run = open_run(run_id, spec, rubric.load(spec.score.rubric), results, harvest)
-    facts = {name: before[name] for name in ("judge", "judge_is_llm", "explainer", "explainer_is_llm")}
-    write_results(ledger, run, judge_facts=facts, command=before["command"])
+    facts = {name: getattr(before, name) for name in ("judge", "judge_is_llm", "explainer", "explainer_is_llm")}
+    write_results(ledger, run, judge_facts=facts, command=before.command)
     return True
 
 
-def conclude(tx: Connection, run_id: str, summary: Mapping[str, Any]) -> None:
+def conclude(tx: Connection, run_id: str, summary: Summary) -> None:
     """Mark a run whose files are written as done."""
-    withheld = summary["headline"].get("withheld")
+    withheld = summary.headline.withheld
     runs.set_state(tx, run_id, "withheld" if withheld else "done", withheld or "")
     events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done")
 

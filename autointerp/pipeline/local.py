@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
-from typing import Any
 
 from autointerp.calls import batch_results
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import Caller, Postponed, run_limits
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.files import locked
+from autointerp.findings.summary import Summary
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
 from autointerp.judges.registry import Judges, open_batches
 from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, leases, runs
 from autointerp.ledger.jobs import Job
+from autointerp.locks import locked
 from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
 from autointerp.questions import handlers
@@ -39,7 +39,7 @@ OWNER = "local"
 
 def carry(
     run: Run, ledger: Ledger, progress: Progress, *, judges: Judges | None = None, command: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> Summary:
     """Take a run to its report, or to the error that stops it, and return its summary."""
     judges = judges or Judges.open(run.spec, run.rubric)
     with ExitStack() as stack:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from autointerp.calls.caller import check_judges
 from autointerp.errors import EXPECTED
-from autointerp.files import locked
 from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Inputs, Opened, open_inputs
 from autointerp.harvest.plan import MOST_TOGETHER
+from autointerp.locks import locked
 from autointerp.pipeline import stages
 from autointerp.progress import Progress
 from autointerp.run import Run

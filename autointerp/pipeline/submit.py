@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from autointerp.calls.caller import check_judges
 from autointerp.errors import UsageError
-from autointerp.files import locked
 from autointerp.ledger import Ledger, calls, events, jobs, judgements, leases, runs
+from autointerp.locks import locked
 from autointerp.progress import Tell, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autointerp.files import write_atomically
 from autointerp.report import markdown, page
 from autointerp.report.reader import read
+from sae.files import write_text
 
 __all__ = ["write"]
 
@@ -14,5 +14,5 @@ __all__ = ["write"]
 def write(folder: Path) -> None:
     """Write `report.html` and `report.md` into a results folder from the other files in it. Raises `UsageError`."""
     results = read(folder)
-    write_atomically(folder / "report.md", markdown.render(results))
-    write_atomically(folder / "report.html", page.render(results))
+    write_text(folder / "report.md", markdown.render(results))
+    write_text(folder / "report.html", page.render(results))

@@ -1,4 +1,4 @@
-"""All runs on one page: a row a run, newest first, differences on a shared axis; what the nights found above them.
+"""All runs on one page: one row for each run, newest first, with differences on a shared axis; the nights' findings above them.
 
 Nights leave `nights/DATE.json` and, in the folder of each run they scored, `trend.json`. Without any, the page is the runs alone.
 """
@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from autointerp import formatting
 from autointerp.errors import UsageError
-from autointerp.files import write_atomically
+from autointerp.findings.summary import read_summary
 from autointerp.report import page, prose
 from autointerp.report.figures import bin_grades
-from autointerp.report.reader import read_summary
+from sae.files import write_text
 
 
 def write(results: Path) -> None:
@@ -39,7 +39,7 @@ def write(results: Path) -> None:
         **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=formatting.number(reach), nights=nights,
         nightly=any(row["night"] for row in rows), regressions=_standing_regressions(rows),
     )  # fmt: skip
-    write_atomically(results / "index.html", html)
+    write_text(results / "index.html", html)
 
 
 def night_line(night: Mapping[str, Any]) -> str:
@@ -69,10 +69,10 @@ def drift(found: Mapping[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
-    headline = summary["headline"]
+    headline = summary.headline
     verdict = prose.verdict(summary)
     withheld = verdict.tone == "withheld"
-    interval = (None, None, None) if withheld else (headline["difference"], headline["ci_low"], headline["ci_high"])
+    interval = (None, None, None) if withheld else (headline.difference, headline.ci_low, headline.ci_high)
     said = {
         "higher": "features higher",
         "lower": "features lower",
@@ -80,21 +80,21 @@ def _row(folder: Path) -> dict[str, Any]:
         "withheld": verdict.claim.replace("The headline is withheld:", "withheld:"),
     }[verdict.tone]
     return {
-        "name": str(summary["name"]),
+        "name": summary.name,
         "folder": folder.name,
         "link": f"{quote(folder.name)}/report.html" if (folder / "report.html").is_file() else None,
-        "finished_at": str(summary["finished_at"]),
+        "finished_at": summary.finished_at,
         "verdict": said,
-        "belief": prose.belief(summary),
+        "reliability": prose.judge_reliability(summary),
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld else verdict.number,
-        "units": f"{formatting.count(headline.get('n_features_scored'))} / {formatting.count(headline.get('n_neurons_scored'))}",
-        "judge": str(summary["judge"]),
-        "judge_is_llm": bool(summary["judge_is_llm"]),
-        "subject": str(summary["subject"]["name"]),
-        "dictionary": str(summary["dictionary"]["name"]),
-        "hook_point": str(summary["hook_point"]),
+        "units": f"{formatting.count(headline.n_features_scored)} / {formatting.count(headline.n_neurons_scored)}",
+        "judge": summary.judge,
+        "judge_is_llm": summary.judge_is_llm,
+        "subject": summary.subject.name,
+        "dictionary": summary.dictionary.name,
+        "hook_point": summary.hook_point,
         "cost": prose.cost(summary),
     }
 

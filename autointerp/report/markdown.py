@@ -1,4 +1,4 @@
-"""The same findings as text: a Markdown file that reads well unrendered too."""
+"""The same findings as text: a Markdown file that also reads well unrendered."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from autointerp import formatting
+from autointerp.findings.summary import Summary
 from autointerp.report import prose, unit_explorer
 from autointerp.report import tables as report_tables
 from autointerp.report.escape import clip, visible
@@ -20,76 +21,74 @@ def render(results: Results) -> str:
     summary = results.summary
     verdict = prose.verdict(summary)
     level = f"Intervals are at {100 * results.confidence:g}%, over units."
-    parts = [f"# {escaped(str(summary['name']))}", f"**{escaped(verdict.sentence)}**"]
+    parts = [f"# {escaped(summary.name)}", f"**{escaped(verdict.sentence)}**"]
     if verdict.tone != "withheld":
-        parts += [
-            " ".join(part for part in (prose.superiority(summary["headline"]), level) if part).replace(">", "\\>")
-        ]
+        parts += [" ".join(part for part in (prose.superiority(summary.headline), level) if part).replace(">", "\\>")]
         parts += [_table(report_tables.weightings(summary))]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += _bullets([f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.corrected(summary)])
     parts += [escaped(sentence) for sentence in prose.not_llm(summary)]
     parts += _judge(summary)
     parts += [
-        "## What is missing, and what it cost",
+        "## Missing data and cost",
         _table(report_tables.denominators(summary)),
         _table(report_tables.unscored(summary, results.n_judgements)),
     ]
     parts += [_pairs(report_tables.facts(summary))]
-    if summary["cautions"]:
-        parts += ["Cautions:", "\n".join(f"- {escaped(str(caution))}" for caution in summary["cautions"])]
+    if summary.cautions:
+        parts += ["Cautions:", "\n".join(f"- {escaped(caution)}" for caution in summary.cautions)]
     parts += ["## Grades by activation", _table(report_tables.bins(summary))]
     parts += _others(summary)
-    if summary.get("check"):
+    if summary.check:
         parts += [
             "## The dictionary",
-            escaped(prose.checked(summary)),
-            _pairs(report_tables.check_pairs(summary["check"])),
+            escaped(prose.fit(summary)),
+            _pairs(report_tables.check_pairs(summary.check)),
         ]
-    if summary.get("studies"):
+    if summary.studies:
         parts += [
             "## Studies of the dictionary",
-            _pairs(report_tables.densities(summary)),
+            _pairs(report_tables.densities(summary.studies)),
             escaped(prose.resemblance(summary)),
         ]
-        if "skipped" not in summary["studies"]["correlation"]:
-            parts += [_table(report_tables.correlations(summary))]
+        if correlations := report_tables.correlations(summary.studies):
+            parts += [_table(correlations)]
         parts += [_table(report_tables.rounding(summary))]
     parts += ["## Units", _table(_units(results, results.units))]
     if results.known:
-        parts += ["## What is known to be true", _table(_units(results, results.known))]
+        parts += ["## Control units", _table(_units(results, results.known))]
     parts += [
         "## Rubric",
-        "\n".join(f"- {level['grade']}: {escaped(str(level['text']))}" for level in summary["rubric"]["levels"]),
+        "\n".join(f"- {level.grade}: {escaped(level.text)}" for level in summary.rubric.levels),
     ]
     parts += [
         "## Provenance",
         _pairs(report_tables.provenance(summary)),
         "Made by:",
-        _fenced(str(summary["command"]), "sh"),
+        _fenced(summary.command, "sh"),
     ]
     parts += ["The spec:", _fenced(results.spec, "toml")]
     return "\n\n".join(parts) + "\n"
 
 
-def _judge(summary: prose.Summary) -> list[str]:
-    """Whether the judge can be believed, and what that rests on."""
-    belief = prose.belief(summary)
-    parts = [f"**{escaped(belief['label'])}.** {escaped(belief['sentence'])}", "## Can the judge be believed?"]
-    parts += _bullets(f"{prose.CHECKS[c['name']]}, {prose.PASSED[c['passed']]}: {c['said']}" for c in belief["checks"])
-    found = [report_tables.controls, judge.planted, judge.normalised, judge.untrained, judge.repeats]
+def _judge(summary: Summary) -> list[str]:
+    """How far the judge can be relied on, and the evidence."""
+    shown = prose.judge_reliability(summary)
+    parts = [f"**{escaped(shown.label)}.** {escaped(shown.found.sentence)}", "## Judge reliability"]
+    parts += _bullets(f"{prose.CHECKS[c.name]}, {prose.PASSED[c.passed]}: {c.said}" for c in shown.found.checks)
+    found = [report_tables.controls, judge.planted, judge.normalised, judge.random_weights, judge.repeats]
     found += [judge.agreement, judge.corrected]
     tables = [make(summary) for make in found]
     return parts + [_table(table) for table in [*tables, *judge.confusions(summary)] if table]
 
 
-def _others(summary: prose.Summary) -> list[str]:
-    """What other evaluations found, and what other explanations are worth, as far as there are any."""
+def _others(summary: Summary) -> list[str]:
+    """Results of the other evaluations and effects of explanation aids, if there are any."""
     scored, answers, compared = (make(summary) for make in (scorers.scorers, scorers.answers, scorers.variants))
     parts = []
     if scored and answers:
         parts += ["## Other evaluations", _table(scored), _table(answers), _pairs(scorers.meanings(summary))]
-    return parts + (["## Explanations compared", _table(compared)] if compared else [])
+    return parts + (["## Effect of explanation aids", _table(compared)] if compared else [])
 
 
 def _units(results: Results, chosen: list[Row]) -> Table:

@@ -1,4 +1,4 @@
-"""The report as one HTML file: opens from disk, asks the network for nothing, and runs only its own script."""
+"""The report as one HTML file: it opens from disk, makes no network requests, and runs only its own script."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autointerp import formatting
+from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose, tables, unit_explorer
 from autointerp.report.escape import island, visible
@@ -32,12 +33,12 @@ def render(results: Results) -> str:
         summary=summary,
         verdict=verdict,
         withheld=verdict.tone == "withheld",
-        headline=summary["headline"],
+        headline=summary.headline,
         confidence=f"{100 * results.confidence:g}%",
         judged_by=prose.judged_by(summary),
         not_llm=prose.not_llm(summary),
         robustness=prose.robustness(summary),
-        belief=prose.belief(summary),
+        reliability=prose.judge_reliability(summary),
         corrected=prose.corrected(summary),
         names=prose.CHECKS,
         passed=prose.PASSED,
@@ -46,8 +47,8 @@ def render(results: Results) -> str:
         variants=scorers.variants(summary),
         charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
         tables=_tables(results),
-        check=tables.check_pairs(summary["check"]) if summary.get("check") else None,
-        checked=prose.checked(summary) if summary.get("check") else "",
+        check=tables.check_pairs(summary.check) if summary.check else None,
+        fit=prose.fit(summary) if summary.check else "",
         studies=_studies(summary),
         facts=tables.facts(summary),
         provenance=tables.provenance(summary),
@@ -88,7 +89,7 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def _charts(summary: prose.Summary) -> dict[str, str]:
+def _charts(summary: Summary) -> dict[str, str]:
     drawn = {
         f"{kind}_{'shares' if shares else 'counts'}": bin_grades.bins_panel(summary, kind, shares=shares)
         for kind in COMPARED
@@ -100,8 +101,8 @@ def _charts(summary: prose.Summary) -> dict[str, str]:
     return drawn
 
 
-def _judging(summary: prose.Summary) -> dict[str, Any]:
-    """What the template shows of the evidence on the judge; each part None or empty where it was not measured."""
+def _judging(summary: Summary) -> dict[str, Any]:
+    """The evidence on the judge for the template; parts that were not measured are None or empty."""
     return {
         "wide": Markup(judge.planted_figure(summary, width=_WIDE)),
         "narrow": Markup(judge.planted_figure(summary, width=_NARROW)),
@@ -109,14 +110,14 @@ def _judging(summary: prose.Summary) -> dict[str, Any]:
         "confusions": judge.confusions(summary),
         **{
             name: getattr(judge, name)(summary)
-            for name in ("planted", "normalised", "untrained", "repeats", "agreement", "corrected")
+            for name in ("planted", "normalised", "random_weights", "repeats", "agreement", "corrected")
         },
     }
 
 
-def _evaluations(summary: prose.Summary) -> dict[str, Any] | None:
-    """What the template shows of other evaluations; None where there are none."""
-    if not summary.get("scorers"):
+def _evaluations(summary: Summary) -> dict[str, Any] | None:
+    """The other evaluations for the template; None where there are none."""
+    if not summary.scorers:
         return None
     return {
         "wide": Markup(scorers.scorers_figure(summary, width=_WIDE)),
@@ -127,17 +128,17 @@ def _evaluations(summary: prose.Summary) -> dict[str, Any] | None:
     }
 
 
-def _studies(summary: prose.Summary) -> dict[str, Any] | None:
-    """What the template shows of the dictionary's studies; None where there are none."""
-    if not summary.get("studies"):
+def _studies(summary: Summary) -> dict[str, Any] | None:
+    """The dictionary's studies for the template; None where there are none."""
+    if summary.studies is None:
         return None
     return {
-        "densities": tables.densities(summary),
+        "densities": tables.densities(summary.studies),
         "resemblance": prose.resemblance(summary),
         "panels": [Markup(drawing) for drawing in studies.panels(summary).values()],
         "wide": Markup(studies.rounding_figure(summary, width=_WIDE)),
         "narrow": Markup(studies.rounding_figure(summary, width=_NARROW)),
-        "correlations": None if "skipped" in summary["studies"]["correlation"] else tables.correlations(summary),
+        "correlations": tables.correlations(summary.studies),
         "rounding": tables.rounding(summary),
     }
 

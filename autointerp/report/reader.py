@@ -1,9 +1,7 @@
-"""A run's files as plain Python values: the only input of every page."""
+"""Reads a results folder: the only input of every page."""
 
 from __future__ import annotations
 
-import json
-import math
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,6 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autointerp.errors import UsageError
+from autointerp.findings.summary import Summary, read_summary
+from autointerp.json_values import none_if_nan
 from autointerp.records import COMPARED
 
 Row = dict[str, Any]
@@ -34,22 +34,22 @@ _JUDGEMENT_COLUMNS = [
 class Results:
     """The files of one results folder, missing values as None."""
 
-    summary: dict[str, Any]
+    summary: Summary
     units: list[Row]
     """Features and neurons."""
     known: list[Row]
-    """Units that are controls: planted ones, and those of what was never trained."""
+    """Control units: planted ones, and those of random weights."""
     exemplars: dict[str, Row]
     """By exemplar id; only those that were judged."""
     judgements: dict[str, list[Row]]
     """By unit id, in the file's order; `again` marks those of a second judge."""
     explanations: dict[str, dict[str, str]]
-    """By unit id and aid, those that were made in another way."""
+    """By unit id and aid, the explanations made with another aid."""
     spec: str
     n_judgements: int
-    """Of features and neurons by the run's own judge, under explanations made in the run's own way."""
+    """Judgements of features and neurons by the run's own judge, under the run's own explanations."""
     confidence: float
-    """Level of the intervals, as the spec says."""
+    """Level of the intervals, from the spec."""
 
 
 def read(folder: Path) -> Results:
@@ -73,10 +73,10 @@ def read(folder: Path) -> Results:
     return Results(summary, units, known, exemplars, dict(by_unit), explanations, spec, n, _confidence(spec))
 
 
-def _second(summary: dict[str, Any]) -> str | None:
-    """The second judge's name, where there is one that can be told from the first by it."""
-    name = ((summary.get("evidence") or {}).get("second") or {}).get("judge")
-    return name if name != summary["judge"] else None
+def _second(summary: Summary) -> str | None:
+    """The second judge's name, if it differs from the first one's."""
+    second = summary.evidence.second if summary.evidence else None
+    return second.judge if second and second.judge != summary.judge else None
 
 
 def _explanations(path: Path) -> dict[str, dict[str, str]]:
@@ -86,19 +86,6 @@ def _explanations(path: Path) -> dict[str, dict[str, str]]:
         if row["aid"] and row["explanation"]:
             found[row["unit_id"]][row["aid"]] = row["explanation"]
     return dict(found)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The folder's `summary.json`. Raises `UsageError`."""
-    path = folder / "summary.json"
-    try:
-        summary = json.loads(_text(path))
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON ({error}): run the spec again to write it anew") from None
-    if not isinstance(summary, dict) or summary.get("schema_version") != 1:
-        version = summary.get("schema_version") if isinstance(summary, dict) else None
-        raise UsageError(f"{path} has schema_version {version!r}, this version reads 1: run the spec again")
-    return summary
 
 
 def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:
@@ -115,11 +102,7 @@ def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = N
         table = table.filter(
             pc.is_in(table["exemplar_id"], pa.array(sorted(exemplar_ids), table.schema.field("exemplar_id").type))
         )
-    return [{key: _none_if_nan(value) for key, value in row.items()} for row in table.to_pylist()]
-
-
-def _none_if_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [{key: none_if_nan(value) for key, value in row.items()} for row in table.to_pylist()]
 
 
 def _text(path: Path) -> str:

@@ -43,7 +43,7 @@ def compact(results: Results) -> dict[str, Any]:
     """The data island: `strings`, `arms`, `outcomes`, `bins`, `grades`, and `units` and `known` ones in the order of the file."""
     strings = _Strings()
     limit = shown_per_unit(len(results.units))
-    bins = max((int(row["bin"]) for row in results.summary["bins"]), default=1)
+    bins = max((row.bin for row in results.summary.bins), default=1)
     everything = [*results.units, *results.known]
     drafts = [_draft(unit, results, strings, limit, bins) for unit in everything]
     table = strings.table()
@@ -55,7 +55,7 @@ def compact(results: Results) -> dict[str, Any]:
         "kinds": prose.KINDS,
         "outcomes": list(prose.OUTCOMES.values()),
         "bins": bins,
-        "grades": prose.grades_of(results.summary),
+        "grades": results.summary.rubric.grades,
         "units": resolved[: len(results.units)],
         "known": resolved[len(results.units) :],
     }

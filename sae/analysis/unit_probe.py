@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from sae.corpus.corpus import CONTEXT, TOKEN, Corpus
-from sae.corpus.sources import clean, one_line
+from sae.corpus.sources import clean
 from sae.dictionary import Dictionary
-from sae.errors import SubjectError
+from sae.errors import SubjectError, one_line
 from sae.harvest.harvest import UnitReader, batches, check_finite, run_contexts
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject

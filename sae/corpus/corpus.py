@@ -20,8 +20,9 @@ import numpy.typing as npt
 from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
-from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, file_kind, one_line, parse_source, read_source
-from sae.errors import CorpusError
+from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, file_kind, parse_source, read_source
+from sae.errors import CorpusError, one_line
+from sae.files import write_text
 
 FORMAT = 1
 """Version of what lies in the cache; part of the key."""
@@ -304,8 +305,5 @@ def _file_hash(path: Path) -> str:
         raise CorpusError(f"corpus file {path} cannot be read: {one_line(error)}") from None
     # A file younger than two seconds could change again within its timestamp's tick.
     if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkstemp(dir=memo.parent)[1])
-        partial.write_text(digest)
-        partial.rename(memo)
+        write_text(memo, digest)
     return digest

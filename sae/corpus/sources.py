@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 import pyarrow.parquet as pq
 import zstandard
 
-from sae.errors import CorpusError
+from sae.errors import CorpusError, one_line
 
 Piece = tuple[str, bool]
 
@@ -248,9 +248,3 @@ def _text_of(record: Mapping[str, Any], text_field: str, where: str) -> str:
 def _no_field(where: str, text_field: str, names: list[Any]) -> CorpusError:
     known = ", ".join(str(name) for name in names[:20]) or "none"
     return CorpusError(f"{where} has no field {text_field!r}: set corpus.text_field to one of: {known}")
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message, shortened, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from sae.errors import DictionaryError
+from sae.errors import DictionaryError, one_line
 from sae.formats.location import Place
 
 WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
@@ -72,5 +72,5 @@ def _download(repository: str, inside: PurePosixPath, revision: str | None, patt
             f"{shown} is not on this machine and the hub cannot be reached: is the network up?"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise DictionaryError(f"{shown} cannot be downloaded: {reason}") from None

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sae.errors import DictionaryError
+from sae.errors import DictionaryError, one_line
 
 Tensors = dict[str, Tensor]
 
@@ -57,7 +57,7 @@ def read_safetensors(file: Path, whole: Collection[str] = ()) -> Tensors:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, most=120)
         raise DictionaryError(f"{file} is not a whole safetensors file ({reason}): copy or download it again") from None
 
 
@@ -77,7 +77,7 @@ def read_torch(file: Path) -> dict[str, Any]:
             f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, most=120)
         raise DictionaryError(
             f"{file} is not a whole file of torch.save ({reason}): copy or download it again"
         ) from None
@@ -109,7 +109,7 @@ def read_npz(file: Path) -> Tensors:
         AttributeError,
         TypeError,
     ) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, most=120)
         if "pickle" in reason or "object" in reason.lower():
             raise DictionaryError(
                 f"{file} holds pickled objects, which can run code when loaded: save plain arrays"

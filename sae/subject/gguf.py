@@ -20,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from sae.cache import cache_dir
-from sae.errors import SubjectError
+from sae.errors import SubjectError, one_line
 
 _STALE_S = 24 * 3600
 
@@ -79,7 +79,7 @@ def _convert(file: Path, folder: Path) -> None:
                 str(file.parent), dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **options
             )
     except Exception as error:  # the readers below raise whatever a malformed file leads them to
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise SubjectError(
             f"{file} cannot be read as GGUF: {reason}: is it complete, and of a family that transformers knows?"
         ) from None

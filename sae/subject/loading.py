@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.models.auto import modeling_auto as auto
 from transformers.utils import logging as model_logging
 
-from sae.errors import SubjectError
+from sae.errors import SubjectError, one_line
 from sae.subject import gguf
 
 PRECISIONS = ("float32", "bfloat16")
@@ -145,7 +145,7 @@ def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -
     try:
         return load(**arguments)
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = one_line(error, most=1000)
         if re.search(
             r"couldn't connect|offline mode|cannot find the requested files|cannot find an appropriate cached",
             text,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from sae.errors import DictionaryError
+from sae.files import write_text, written_whole
 from sae.formats.saelens import reader
 from sae.training.activation_buffer import ActivationStream, MixingBuffer
 from sae.training.config import TrainConfig
@@ -100,7 +100,7 @@ class Run:
             # The report first: a dictionary without one would be taken for somebody else's.
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"identity": self.identities[folder], **metadata}, indent=2)
-            _write_atomically(folder / REPORT, text.encode())
+            write_text(folder / REPORT, text)
             reader.save(folder, dictionary, model_name=stream.subject.name, metadata=metadata)
         return reports
 
@@ -110,9 +110,8 @@ class Run:
             "identity": self._identity(), "step": self.step, "seconds": self._elapsed(), "buffer": self.buffer.state(),
             "learners": {self.identities[folder]: learner.state() for folder, learner in self.learners.items()},
         }  # fmt: skip
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        with written_whole(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def _saved(self) -> dict[str, Any] | None:
         if not self.checkpoint.is_file():
@@ -151,9 +150,3 @@ class Run:
                 self.step, self.steps, self.step * self.batch, self.batch / max(pace, 1e-9), pace * (self.steps - self.step),
                 min(self.stream.harvested, needed), needed, dict(self.figures),
             ))  # fmt: skip
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
+from sae.errors import one_line
 
 Vector = NDArray[np.float32]
 
@@ -34,7 +35,7 @@ class Lexicon:
             folder = Path(wordllama.__file__).parent
             model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
         except (ImportError, OSError) as error:
-            message = " ".join(str(error).split())
+            message = one_line(error)
             raise UsageError(f"the embedded judge cannot load wordllama ({message}): pip install wordllama") from None
         self._table: Vector = model.embedding
         self._tokenizer = model.tokenizer

@@ -1,4 +1,4 @@
-"""The figures of a report, each a function from a summary to SVG.
+"""Grades by activation bin: the four panels, the curve of mean grades, and the interval of the difference.
 
 Grades take one ordered ramp from pale to dark, kinds take different marks as well as colours: every figure can be read without
 colour. Figures in the page take its colours; `bins_figure` can also stand alone as a file.
@@ -6,13 +6,11 @@ colour. Figures in the page take its colours; `bins_figure` can also stand alone
 
 from __future__ import annotations
 
-from typing import Any
-
 from autointerp import formatting
+from autointerp.findings.summary import Bin, Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary
 from autointerp.report.tables import bins_of
 
 _AXIS = "activation, as a share of the unit's maximum"
@@ -28,14 +26,14 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
         svg.text(
             20,
             30,
-            f"Grades by activation bin, {summary['subject']['name']} at {summary['hook_point']}",
+            f"Grades by activation bin, {summary.subject.name} at {summary.hook_point}",
             class_="strong head",
         ),
         svg.text(
             20,
             50,
             formatting.sentence(prose.judged_by(summary)) + ".",
-            class_="strong" if not summary["judge_is_llm"] else None,
+            class_="strong" if not summary.judge_is_llm else None,
         ),
         _legend(summary, 20, 74),
     ]
@@ -57,7 +55,7 @@ def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
 
 def curve_figure(summary: Summary, *, width: float) -> str:
     """Mean grade by bin with intervals for both kinds, over the shuffled floor, and where the corpus's events lie."""
-    grades = prose.grades_of(summary)
+    grades = summary.rubric.grades
     roomy = width >= 600
     left, right = (104.0, 84.0) if roomy else (34.0, 66.0)
     height, top, bottom = (316.0, 14.0, 86.0) if roomy else (270.0, 12.0, 46.0)
@@ -73,10 +71,10 @@ def curve_figure(summary: Summary, *, width: float) -> str:
     parts.append(svg.text((left + width - right) / 2, height - bottom + 32, _AXIS, text_anchor="middle"))
     labels = _floor(summary, parts, x, y)
     for kind, shift in zip(COMPARED, (-3.0, 3.0), strict=True):
-        drawn = [row for row in bins_of(summary, kind) if row["mean"] is not None]
+        drawn = [(row, row.mean) for row in bins_of(summary, kind) if row.mean is not None]
         parts.append(_curve(drawn, kind, x, y, shift))
         if drawn:
-            labels.append((y(drawn[-1]["mean"]), f"{kind}s", "strong"))
+            labels.append((y(drawn[-1][1]), f"{kind}s", "strong"))
     parts.extend(svg.text(width - right + 8, at + 4, name, class_=style) for at, name, style in _apart(labels))
     if roomy:
         for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
@@ -103,7 +101,7 @@ def difference_figure(interval: Interval, reach: float) -> str:
 
 def _panel(summary: Summary, kind: str, shares: bool, width: float, height: float) -> str:
     left, right, top, bottom = 46.0, 6.0, 24.0, 38.0
-    tallest = max((row["n"] + row["n_unscored"] for row in summary["bins"] if row["bin"] >= 1), default=0)
+    tallest = max((row.n + row.n_unscored for row in summary.bins if row.bin >= 1), default=0)
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if shares else svg.round_ticks(tallest)
     x = svg.linear((0, 1), (left, width - right))
     y = svg.linear((0, ticks[-1]), (height - bottom, top))
@@ -115,28 +113,28 @@ def _panel(summary: Summary, kind: str, shares: bool, width: float, height: floa
             svg.text(left - 6, y(tick) + 4, formatting.percent(tick) if shares else f"{tick:,.0f}", text_anchor="end")
         )
     for row in bins_of(summary, kind):
-        parts.append(_stack(row, prose.grades_of(summary), shares, x, y))
+        parts.append(_stack(row, summary.rubric.grades, shares, x, y))
     parts.append(_x_axis(x, height - bottom))
     parts.append(svg.text((left + width - right) / 2, height - 4, _AXIS, text_anchor="middle"))
     return "".join(parts)
 
 
-def _stack(row: dict[str, Any], grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
-    left, right = x(row["low"]) + 0.75, x(row["high"]) - 0.75
-    where = f"bin {row['bin']}, {row['low']:.2g} to {row['high']:.2g} of maximum"
+def _stack(row: Bin, grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
+    left, right = x(row.low) + 0.75, x(row.high) - 0.75
+    where = f"bin {row.bin}, {row.low:.2g} to {row.high:.2g} of maximum"
     parts, base = [], 0.0
     for grade in grades:
-        size = row.get(f"{'share' if shares else 'count'}_{grade}")
+        size = row.share(grade) if shares else row.count(grade)
         if not size:
             continue
         said = f"{where}: grade {grade}, " + (
-            formatting.percent(size) if shares else formatting.plural(size, "judgement")
+            formatting.percent(size) if shares else formatting.plural(int(size), "judgement")
         )
         parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
         base += size
-    if not shares and row["n_unscored"]:
-        said = f"{where}: {formatting.plural(row['n_unscored'], 'judgement')} unscored"
-        parts.append(_bar(left, right, base, base + row["n_unscored"], y, "un", said))
+    if not shares and row.n_unscored:
+        said = f"{where}: {formatting.plural(row.n_unscored, 'judgement')} unscored"
+        parts.append(_bar(left, right, base, base + row.n_unscored, y, "un", said))
     return "".join(parts)
 
 
@@ -154,21 +152,21 @@ def _x_axis(x: svg.Scale, at: float) -> str:
     return "".join(parts)
 
 
-def _curve(rows: list[dict[str, Any]], kind: str, x: svg.Scale, y: svg.Scale, shift: float) -> str:
-    points = [(x((row["low"] + row["high"]) / 2) + shift, row) for row in rows]
-    path = " ".join(f"{at:.1f},{y(row['mean']):.1f}" for at, row in points)
+def _curve(rows: list[tuple[Bin, float]], kind: str, x: svg.Scale, y: svg.Scale, shift: float) -> str:
+    points = [(x((row.low + row.high) / 2) + shift, row, mean) for row, mean in rows]
+    path = " ".join(f"{at:.1f},{y(mean):.1f}" for at, _, mean in points)
     parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
-    for at, row in points:
-        shown = f"{kind}s, bin {row['bin']}: {formatting.estimate(row['mean'], row['ci_low'], row['ci_high'])}, n = {row['n']:,}"
+    for at, row, mean in points:
+        shown = f"{kind}s, bin {row.bin}: {formatting.estimate(row.mean, row.ci_low, row.ci_high)}, n = {row.n:,}"
         marks = svg.hint(shown)
-        if row["ci_low"] is not None and row["ci_high"] is not None:
-            marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), f"{kind} line")
-        parts.append(svg.tag("g", marks, svg.dot(at, y(row["mean"]), kind, 3.5)))
+        if row.ci_low is not None and row.ci_high is not None:
+            marks += svg.line(at, y(row.ci_low), at, y(row.ci_high), f"{kind} line")
+        parts.append(svg.tag("g", marks, svg.dot(at, y(mean), kind, 3.5)))
     return "".join(parts)
 
 
 def _floor(summary: Summary, parts: list[str], x: svg.Scale, y: svg.Scale) -> list[tuple[float, str, str | None]]:
-    shuffled = (summary["controls"].get("shuffled", {}).get("all") or {}).get("mean")
+    shuffled = summary.controls.shuffled.all.mean
     if shuffled is None:
         return []
     parts.append(svg.line(x(0), y(shuffled), x(1), y(shuffled), "floor"))
@@ -184,21 +182,21 @@ def _apart(labels: list[tuple[float, str, str | None]], gap: float = 14.0) -> li
 
 def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: float) -> str:
     rows = bins_of(summary, kind)
-    total = sum(row["events"] for row in rows)
+    total = sum(row.events for row in rows)
     parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
     for row in rows if total else []:
-        share = row["events"] / total
-        parts.append(svg.text(x((row["low"] + row["high"]) / 2), at, formatting.percent(share), text_anchor="middle"))
+        share = row.events / total
+        parts.append(svg.text(x((row.low + row.high) / 2), at, formatting.percent(share), text_anchor="middle"))
     return "".join(parts)
 
 
 def _legend(summary: Summary, x: float, y: float) -> str:
     parts = []
-    for grade in prose.grades_of(summary):
+    for grade in summary.rubric.grades:
         parts.append(svg.tag("rect", x=x, y=y - 10, width=12, height=12, class_=f"g{grade}"))
         parts.append(svg.text(x + 17, y, f"grade {grade}"))
         x += 76
-    if any(row["n_unscored"] for row in summary["bins"]):
+    if any(row.n_unscored for row in summary.bins):
         parts.append(svg.tag("rect", x=x + 0.5, y=y - 9.5, width=11, height=11, class_="un"))
         parts.append(svg.text(x + 17, y, "unscored"))
     return "".join(parts)

@@ -1,29 +1,30 @@
-"""The figure of the controls: what the judge gives where explanations are the unit's own, another's, or known to be true."""
+"""The figure of the controls: mean grades under the unit's own explanation, another unit's, and a planted unit's true one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from autointerp import formatting
+from autointerp.findings.estimates import MeanEstimate
+from autointerp.findings.summary import ControlMean, Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary
+from autointerp.report.tables import control_mean
 
 
 class _Known(NamedTuple):
-    """A row for units that are controls themselves: their name, what they are for, their kind, and their mean."""
+    """A row for control units: their name, their purpose, their kind, and their mean."""
 
     name: str
     meaning: str
     kind: str
-    cell: Mapping[str, Any]
+    cell: MeanEstimate
 
 
 def controls_figure(summary: Summary, *, width: float) -> str:
     """Mean grade with its interval in each arm, for features and for neurons, and on planted units where there are any."""
-    grades = prose.grades_of(summary)
+    grades = summary.rubric.grades
     roomy = width >= 600
     left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
     step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
@@ -40,13 +41,9 @@ def controls_figure(summary: Summary, *, width: float) -> str:
         middle = top + step * (place + 0.5) + (0 if roomy else 8)
         parts.append(_arm_label(name, arm, left, middle, roomy))
         for kind, shift in zip(COMPARED, (-8.0, 8.0), strict=True):
-            parts.append(_arm_interval(summary["controls"].get(arm, {}).get(kind) or {}, kind, arm, x, middle + shift))
+            parts.append(_arm_interval(control_mean(summary, arm, kind), kind, arm, x, middle + shift))
             if roomy:
-                parts.append(
-                    _arm_number(
-                        summary["controls"].get(arm, {}).get(kind) or {}, kind, width - right + 14, middle + shift
-                    )
-                )
+                parts.append(_arm_number(control_mean(summary, arm, kind), kind, width - right + 14, middle + shift))
     for place, row in enumerate(rows):
         at = top + step * len(prose.ARMS) + each * (place + 0.5) + (0 if roomy else 8)
         parts.append(_known_row(row, x, at, (left, width - right) if roomy else None))
@@ -56,19 +53,23 @@ def controls_figure(summary: Summary, *, width: float) -> str:
 
 
 def _known(summary: Summary) -> list[_Known]:
-    evidence = summary.get("evidence") or {}
-    planted, random = evidence.get("planted") or {}, evidence.get("random") or {}
-    meanings = {"hits": "ceiling", "near": "known to be near", "misses": "known misses"}
-    rows = [_Known(name, meanings[part], "planted", planted[part]) for part, name in prose.PLANTED.items() if planted]
-    return rows + [
-        _Known(prose.KINDS[kind], "never trained", "random", random[kind]) for kind in prose.RANDOM if kind in random
-    ]
+    if summary.evidence is None:
+        return []
+    planted, random = summary.evidence.planted, summary.evidence.random or {}
+    meanings = {"hits": "ceiling", "near": "near the mark", "misses": "known misses"}
+    rows = []
+    if planted:
+        rows = [_Known(name, meanings[part], "planted", getattr(planted, part)) for part, name in prose.PLANTED.items()]
+    for kind in prose.RANDOM:
+        if kind in random:
+            rows.append(_Known(prose.KINDS[kind], "random weights", "random", random[kind]))
+    return rows
 
 
 def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] | None) -> str:
     """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
     name, meaning, kind, cell = row
-    shown = formatting.estimate(cell["mean"], cell["ci_low"], cell["ci_high"])
+    shown = formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)
     parts = []
     if sides is None:
         parts.append(svg.text(14, at - 12, f"{formatting.sentence(name)} ({meaning})", class_="strong halo"))
@@ -76,11 +77,11 @@ def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] 
         parts.append(svg.text(sides[0] - 24, at - 2, formatting.sentence(name), text_anchor="end", class_="strong"))
         parts.append(svg.text(sides[0] - 24, at + 11, meaning, text_anchor="end"))
         parts.append(svg.text(sides[1] + 14, at + 4, kind) + svg.text(sides[1] + 66, at + 4, shown))
-    if cell["mean"] is not None:
+    if cell.mean is not None:
         marks = svg.hint(f"{kind} units, {name}: {shown}")
-        if cell["ci_low"] is not None and cell["ci_high"] is not None:
-            marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, "second line")
-        parts.append(svg.tag("g", marks, svg.square(x(cell["mean"]), at)))
+        if cell.ci_low is not None and cell.ci_high is not None:
+            marks += svg.line(x(cell.ci_low), at, x(cell.ci_high), at, "second line")
+        parts.append(svg.tag("g", marks, svg.square(x(cell.mean), at)))
     return "".join(parts)
 
 
@@ -93,17 +94,15 @@ def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> 
     return svg.text(left, middle - 20, f"{formatting.sentence(name)} ({meaning})", class_="strong halo")
 
 
-def _arm_interval(cell: dict[str, Any], kind: str, arm: str, x: svg.Scale, at: float) -> str:
-    if cell.get("mean") is None:
+def _arm_interval(cell: ControlMean, kind: str, arm: str, x: svg.Scale, at: float) -> str:
+    if cell.mean is None:
         return ""
-    marks = svg.hint(
-        f"{kind}s, {prose.ARMS[arm]}: {formatting.estimate(cell['mean'], cell['ci_low'], cell['ci_high'])}"
-    )
-    if cell["ci_low"] is not None and cell["ci_high"] is not None:
-        marks += svg.line(x(cell["ci_low"]), at, x(cell["ci_high"]), at, f"{kind} line")
-    return svg.tag("g", marks, svg.dot(x(cell["mean"]), at, kind))
+    marks = svg.hint(f"{kind}s, {prose.ARMS[arm]}: {formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)}")
+    if cell.ci_low is not None and cell.ci_high is not None:
+        marks += svg.line(x(cell.ci_low), at, x(cell.ci_high), at, f"{kind} line")
+    return svg.tag("g", marks, svg.dot(x(cell.mean), at, kind))
 
 
-def _arm_number(cell: dict[str, Any], kind: str, x: float, at: float) -> str:
-    shown = formatting.estimate(cell.get("mean"), cell.get("ci_low"), cell.get("ci_high"))
+def _arm_number(cell: ControlMean, kind: str, x: float, at: float) -> str:
+    shown = formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)
     return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)

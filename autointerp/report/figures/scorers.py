@@ -1,15 +1,13 @@
-"""What other evaluations found, and what explanations made in other ways are worth: figures and tables."""
+"""Results of the other evaluations and effects of the explainer's aids: a figure and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from autointerp.findings.estimates import MeanEstimate
+from autointerp.findings.summary import ScorerFigure, ScorerResult, Summary
 from autointerp.formatting import count, estimate, number
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary
 from autointerp.report.tables import Table
 
 KINDS = (*COMPARED, "planted")
@@ -17,7 +15,7 @@ KINDS = (*COMPARED, "planted")
 
 def scorers_figure(summary: Summary, *, width: float) -> str:
     """The first figure of every scorer for features, neurons and planted units on one axis, a dotted line at chance; empty without any."""
-    rows = [(scorer, scorer["figures"][0]) for scorer in summary.get("scorers") or () if scorer["figures"]]
+    rows = [(scorer, scorer.figures[0]) for scorer in summary.scorers if scorer.figures]
     if not rows:
         return ""
     roomy = width >= 600
@@ -33,11 +31,11 @@ def scorers_figure(summary: Summary, *, width: float) -> str:
         parts.append(svg.text(x(tick), floor + 15, number(tick), text_anchor="middle"))
     for place, (scorer, figure) in enumerate(rows):
         middle = top + each * (place + 0.5) + (0 if roomy else 8)
-        parts.append(_label(scorer["scorer"], figure["figure"], left, middle, roomy))
-        if scorer["chance"] is not None:
-            parts.append(svg.line(x(scorer["chance"]), middle - 15, x(scorer["chance"]), middle + 15, "floor"))
+        parts.append(_label(scorer.scorer, figure.figure, left, middle, roomy))
+        if scorer.chance is not None:
+            parts.append(svg.line(x(scorer.chance), middle - 15, x(scorer.chance), middle + 15, "floor"))
         for kind, shift in zip(KINDS, (-10.0, 0.0, 10.0), strict=True):
-            parts.append(_mark(figure[kind], kind, scorer["scorer"], x, middle + shift))
+            parts.append(_mark(getattr(figure, kind), kind, scorer.scorer, x, middle + shift))
     label = f"First figure of every other evaluation, by kind; {prose.judged_by(summary)}"
     return svg.figure(width, floor + 22, "".join(parts), label)
 
@@ -45,17 +43,17 @@ def scorers_figure(summary: Summary, *, width: float) -> str:
 def scorers(summary: Summary) -> Table | None:
     """Every figure of every scorer; None where there is none."""
     rows = []
-    for scorer in summary.get("scorers") or ():
-        for place, figure in enumerate(scorer["figures"]):
+    for scorer in summary.scorers:
+        for place, figure in enumerate(scorer.figures):
             rows.append(
                 (
-                    f"{scorer['scorer']}: {figure['figure'].replace('_', ' ')}",
-                    *(_estimate(figure[kind]) for kind in KINDS),
-                    estimate(figure["difference"], figure["ci_low"], figure["ci_high"]),
-                    number(figure["p_superior"]),
-                    number(scorer["chance"]) if place == 0 else "",
-                    " / ".join(count(figure[kind]["n"]) for kind in KINDS),
-                    count(figure["undefined"]),
+                    f"{scorer.scorer}: {figure.figure.replace('_', ' ')}",
+                    *(_estimate(getattr(figure, kind)) for kind in KINDS),
+                    estimate(figure.difference, figure.ci_low, figure.ci_high),
+                    number(figure.p_superior),
+                    number(scorer.chance) if place == 0 else "",
+                    " / ".join(count(getattr(figure, kind).n) for kind in KINDS),
+                    count(figure.undefined),
                 )
             )
     header = (
@@ -66,61 +64,62 @@ def scorers(summary: Summary) -> Table | None:
 
 
 def answers(summary: Summary) -> Table | None:
-    """How many answers each scorer rests on, and why others are missing."""
+    """The number of answers behind each scorer, and the reasons for missing ones."""
     rows = [
         (
-            str(scorer["scorer"]),
-            count(scorer["n"]),
-            count(scorer["n_unscored"]),
-            ", ".join(f"{prose.OUTCOMES.get(why, why)}: {n:,}" for why, n in sorted(scorer["unscored"].items()))
-            or "none",
-            "yes" if scorer["needs_explanation"] else "no",
+            scorer.scorer,
+            count(scorer.n),
+            count(scorer.n_unscored),
+            ", ".join(f"{prose.OUTCOMES.get(why, why)}: {n:,}" for why, n in sorted(scorer.unscored.items())) or "none",
+            "yes" if scorer.needs_explanation else "no",
         )
-        for scorer in summary.get("scorers") or ()
+        for scorer in summary.scorers
     ]
     header = ("evaluation", "answers", "unscored", "why", "needs an explanation")
     return Table(f"Answers behind them; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
 def meanings(summary: Summary) -> list[tuple[str, str]]:
-    """What each scorer's figures mean and who defines them, as pairs."""
+    """The meaning and source of each scorer's figures, as pairs."""
     return [
         (
-            str(scorer["scorer"]),
-            "; ".join(f"{f['figure'].replace('_', ' ')}: {f['meaning']}" for f in scorer["figures"])
-            + f". {scorer['source']}.",
+            scorer.scorer,
+            "; ".join(f"{f.figure.replace('_', ' ')}: {f.meaning}" for f in scorer.figures) + f". {scorer.source}.",
         )
-        for scorer in summary.get("scorers") or ()
+        for scorer in summary.scorers
     ]
 
 
 def variants(summary: Summary) -> Table | None:
-    """What each aid to the explainer is worth, on the same exemplars; None where none was compared."""
+    """The effect of each aid to the explainer, on the same exemplars; None where none was compared."""
     rows = []
-    for aid, groups in (summary.get("variants") or {}).items():
-        for group, shown in (("all", "all units"), ("feature", "features"), ("neuron", "neurons")):
-            found: Mapping[str, Any] = groups.get(group) or {}
+    for aid, effects in summary.variants.items():
+        for effect, shown in (
+            (effects.all, "all units"),
+            (effects.feature, "features"),
+            (effects.neuron, "neurons"),
+        ):
             rows.append(
                 (
                     f"{prose.AIDS.get(aid, aid)}, {shown}",
-                    number(found.get("without")),
-                    number(found.get("with")),
-                    estimate(found.get("difference"), found.get("ci_low"), found.get("ci_high")),
-                    count(found.get("n_units")),
-                    count(groups.get("n_unscored")) if group == "all" else "",
+                    number(effect.without),
+                    number(effect.with_aid),
+                    estimate(effect.difference, effect.ci_low, effect.ci_high),
+                    count(effect.n_units),
+                    count(effects.n_unscored) if effect is effects.all else "",
                 )
             )
     header = ("explained with", "mean grade without", "with", "difference", "units", "unscored")
     return Table(f"Explanations compared; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
-def _estimate(found: Mapping[str, Any]) -> str:
-    return estimate(found["mean"], found["ci_low"], found["ci_high"])
+def _estimate(found: MeanEstimate) -> str:
+    return estimate(found.mean, found.ci_low, found.ci_high)
 
 
-def _edges(scorer: Mapping[str, Any], figure: Mapping[str, Any]) -> list[float]:
-    values = [figure[kind][key] for kind in KINDS for key in ("mean", "ci_low", "ci_high")]
-    return [value for value in [*values, scorer["chance"]] if value is not None]
+def _edges(scorer: ScorerResult, figure: ScorerFigure) -> list[float]:
+    values = [getattr(getattr(figure, kind), key) for kind in KINDS for key in ("mean", "ci_low", "ci_high")]
+    return [value for value in [*values, scorer.chance] if value is not None]
 
 
 def _down(value: float) -> float:
@@ -140,12 +139,12 @@ def _label(scorer: str, figure: str, left: float, middle: float, roomy: bool) ->
     return svg.text(left, middle - 20, f"{scorer}, {shown}", class_="strong halo")
 
 
-def _mark(found: Mapping[str, Any], kind: str, scorer: str, x: svg.Scale, at: float) -> str:
-    if found["mean"] is None:
+def _mark(found: MeanEstimate, kind: str, scorer: str, x: svg.Scale, at: float) -> str:
+    if found.mean is None:
         return ""
     style = kind if kind != "planted" else "second"
     marks = svg.hint(f"{scorer}, {kind}s: {_estimate(found)}")
-    if found["ci_low"] is not None and found["ci_high"] is not None:
-        marks += svg.line(x(found["ci_low"]), at, x(found["ci_high"]), at, f"{style} line")
-    drawn = svg.square(x(found["mean"]), at) if kind == "planted" else svg.dot(x(found["mean"]), at, kind)
+    if found.ci_low is not None and found.ci_high is not None:
+        marks += svg.line(x(found.ci_low), at, x(found.ci_high), at, f"{style} line")
+    drawn = svg.square(x(found.mean), at) if kind == "planted" else svg.dot(x(found.mean), at, kind)
     return svg.tag("g", marks, drawn)

@@ -1,4 +1,4 @@
-"""The figures of the dictionary's studies: how often features fire, how like neurons they are, what rounding costs and brings."""
+"""The figures of the dictionary's studies: density, L0, correlation with neurons, and the effect of rounding."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autointerp import formatting
+from autointerp.findings.inputs import CorrelationShares, DensityStudy, L0Study, RoundedSpecificity
+from autointerp.findings.summary import Summary
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.prose import Summary
 
 _WIDTH, _HEIGHT = 400.0, 216.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 24.0, 38.0
@@ -16,16 +17,18 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 24.0, 38.0
 
 def panels(summary: Summary) -> dict[str, str]:
     """The histograms by name, as far as there are any: `density`, `l0`, `signed` and `absolute`."""
-    studies = summary["studies"]
-    drawn = {"density": _density(studies["density"]), "l0": _l0(studies["l0"])}
-    if "skipped" not in studies["correlation"]:
-        for name in ("signed", "absolute"):
-            drawn[name] = _correlation(studies["correlation"], name)
+    studies = summary.studies
+    assert studies is not None
+    drawn = {"density": _density(studies.density), "l0": _l0(studies.l0)}
+    found = studies.correlation
+    for name, shares in (("signed", found.signed), ("absolute", found.absolute)):
+        if shares is not None:
+            drawn[name] = _correlation(found.edges, shares, name)
     return drawn
 
 
-def _density(density: dict[str, Any]) -> str:
-    edges, counts = density["log10_edges"], density["counts"]
+def _density(density: DensityStudy) -> str:
+    edges, counts = density.log10_edges, density.counts
     ticks = [edge for edge in edges if float(edge).is_integer()]
     return _histogram(
         "Features by density",
@@ -38,14 +41,14 @@ def _density(density: dict[str, Any]) -> str:
     )
 
 
-def _l0(l0: dict[str, Any]) -> str:
-    edges = l0["edges"]
+def _l0(l0: L0Study) -> str:
+    edges = l0.edges
     ticks = [tick for tick in svg.round_ticks(edges[-1]) if tick <= edges[-1]]
     return _histogram(
         "Tokens by features active (L0)",
         "features active on a token",
         edges,
-        l0["shares"],
+        l0.shares,
         ticks,
         lambda tick: f"{tick:,.0f}",
         lambda low, high, share: f"{low:,} to {high - 1:,} active: {formatting.percent(share)} of tokens",
@@ -53,18 +56,17 @@ def _l0(l0: dict[str, Any]) -> str:
     )
 
 
-def _correlation(correlation: dict[str, Any], name: str) -> str:
-    figures, edges = correlation[name], correlation["edges"]
+def _correlation(edges: Sequence[float], shares: CorrelationShares, name: str) -> str:
     what = "correlation" if name == "signed" else "absolute correlation"
     return _histogram(
         f"Features by their best neuron's {what}",
         what,
         edges,
-        figures["counts"],
+        shares.counts,
         [0, 0.2, 0.4, 0.6, 0.8, 1],
         lambda tick: f"{tick:g}",
         lambda low, high, n: f"{low:g} to {high:g}: {formatting.plural(n, 'feature')}",
-        limit=figures["at_most"],
+        limit=shares.at_most,
     )
 
 
@@ -110,13 +112,14 @@ def _histogram(
 
 def rounding_figure(summary: Summary, *, width: float) -> str:
     """Mean grade of features, with intervals, and variance explained against what is rounded to 0, an axis each."""
-    grades, rounding = prose.grades_of(summary), summary["studies"]["rounding"]
+    assert summary.studies is not None
+    grades, rounding = summary.rubric.grades, summary.studies.rounding
     roomy = width >= 600
     left, right = (60.0, 64.0) if roomy else (34.0, 40.0)
     height, top, bottom = (300.0, 46.0, 40.0) if roomy else (270.0, 60.0, 40.0)
-    explained = [value for value in rounding["variance_explained"] if value is not None]
+    explained = [value for value in rounding.variance_explained if value is not None]
     low = min([0.0, *explained])
-    x = svg.linear((0, rounding["shares"][-1]), (left + 10, width - right - 10))
+    x = svg.linear((0, rounding.shares[-1]), (left + 10, width - right - 10))
     grade = svg.linear((grades[0], grades[-1]), (height - bottom, top))
     share = svg.linear((low, 1), (height - bottom, top))
     parts = [_rounding_legend(left, roomy)]
@@ -132,9 +135,9 @@ def rounding_figure(summary: Summary, *, width: float) -> str:
         parts.append(svg.text(x(tick), height - bottom + 16, f"{tick:g}", text_anchor="middle"))
     axis = "activations rounded to 0, up to this share of the maximum" if roomy else "rounded to 0 up to this share"
     parts.append(svg.text((left + width - right) / 2, height - 6, axis, text_anchor="middle"))
-    points = zip(rounding["shares"], rounding["variance_explained"], strict=True)
+    points = zip(rounding.shares, rounding.variance_explained, strict=True)
     parts.append(_explained(((x(at), value) for at, value in points if value is not None), share))
-    parts.append(_graded(rounding.get("specificity") or [], x, grade))
+    parts.append(_graded(rounding.specificity, x, grade))
     label = f"Mean grade and variance explained when weak activations are rounded to 0; {prose.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
@@ -161,19 +164,19 @@ def _explained(points: Any, y: svg.Scale) -> str:
     return "".join(parts)
 
 
-def _graded(rows: list[dict[str, Any]], x: svg.Scale, y: svg.Scale) -> str:
-    drawn = [row for row in rows if row["mean"] is not None]
-    path = " ".join(f"{x(row['share']):.1f},{y(row['mean']):.1f}" for row in drawn)
+def _graded(rows: list[RoundedSpecificity], x: svg.Scale, y: svg.Scale) -> str:
+    drawn = [(row, row.mean) for row in rows if row.mean is not None]
+    path = " ".join(f"{x(row.share):.1f},{y(mean):.1f}" for row, mean in drawn)
     parts = [svg.tag("polyline", points=path, class_="feature line")] if drawn else []
-    for row in drawn:
-        at = x(row["share"])
+    for row, mean in drawn:
+        at = x(row.share)
         marks = svg.hint(
-            f"above {row['share']:g} of the maximum: {formatting.estimate(row['mean'], row['ci_low'], row['ci_high'])},"
-            f" {formatting.plural(row['n_units'], 'feature')}"
+            f"above {row.share:g} of the maximum: {formatting.estimate(row.mean, row.ci_low, row.ci_high)},"
+            f" {formatting.plural(row.n_units, 'feature')}"
         )
-        if row["ci_low"] is not None and row["ci_high"] is not None:
-            marks += svg.line(at, y(row["ci_low"]), at, y(row["ci_high"]), "feature line")
-        parts.append(svg.tag("g", marks, svg.dot(at, y(row["mean"]), "feature", 3.5)))
+        if row.ci_low is not None and row.ci_high is not None:
+            marks += svg.line(at, y(row.ci_low), at, y(row.ci_high), "feature line")
+        parts.append(svg.tag("g", marks, svg.dot(at, y(mean), "feature", 3.5)))
     return "".join(parts)
 
 

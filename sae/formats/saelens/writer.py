@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
+from sae.files import write_text, written_whole
 from sae.formats.saelens.config import CONFIG, INPUT_NORMS
 from sae.subject.hook_points import parse
 
@@ -81,19 +80,8 @@ def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).unlink(missing_ok=True)
-        _replace(folder / WEIGHTS, lambda partial: save_file(whole, partial))
-        _replace(folder / CONFIG, lambda partial: partial.write_text(text, encoding="utf-8"))
+        with written_whole(folder / WEIGHTS) as partial:
+            save_file(whole, partial)
+        write_text(folder / CONFIG, text)
     except OSError as error:
         raise DictionaryError(f"{folder} cannot be written: {error.strerror or error}") from None
-
-
-def _replace(file: Path, write: Callable[[Path], Any]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        write(partial)
-        partial.chmod(0o644)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

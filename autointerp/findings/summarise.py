@@ -1,0 +1,204 @@
+"""Makes a run's summary from its tables: headline, denominators, bins, controls, the judge's checks, cautions and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from autointerp.findings import judge_verdict
+from autointerp.findings.caveats import cautions
+from autointerp.findings.estimates import PairedDifference
+from autointerp.findings.evidence import Evidence
+from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
+from autointerp.findings.summary import (
+    SCHEMA_VERSION,
+    Comparison,
+    ControlArm,
+    ControlMean,
+    Controls,
+    Denominator,
+    Densities,
+    Summary,
+    Weightings,
+)
+from autointerp.json_values import finite, plain
+from autointerp.records import COMPARED, Arm, Outcome
+from autointerp.spec.spec import Spec
+from autointerp.stats import comparison, rounding
+from autointerp.stats.comparison import options
+
+FACTS = (
+    *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
+    *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
+    *("harvest", "versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
+)
+"""Facts of the run that the summary repeats unchanged. `rubric` must hold `levels: [{grade, text}]`."""
+_IDENTITY = ("name", "judge", "judge_is_llm", "explainer", "explainer_is_llm", "seed")
+"""Taken from the spec unless the facts hold them: tests give a run a judge that no spec can name."""
+
+
+def summarise(
+    *,
+    units: pd.DataFrame,
+    judgements: pd.DataFrame,
+    exemplars: pd.DataFrame,
+    spec: Spec,
+    rubric_levels: Sequence[int],
+    facts: Mapping[str, Any],
+    evidence: Evidence | None = None,
+    scorers: Sequence[Mapping[str, Any]] = (),
+    variants: Mapping[str, Any] | None = None,
+) -> Summary:
+    """The summary of a run.
+
+    `units` needs unit_id, kind, status, density, explanation and `bin_events` (counted tokens in each bin of (0, max]);
+    `judgements` and `exemplars` the columns of their parquet files. `rubric_levels` are the rubric's grades. Everything
+    sampled stays in the denominators. A withheld headline keeps its counts and has null figures; `weightings` keeps the
+    figures. Raises ValueError when the tables or facts contradict each other.
+    """
+    _check(units, judgements, rubric_levels, spec, facts)
+    # Sums of floats depend on their order in the last bit: figures must not depend on the order of rows.
+    units = units.loc[units["kind"].isin(COMPARED)].sort_values("unit_id", ignore_index=True)
+    judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
+    intervals = options(spec)
+    scores = comparison.unit_scores(judgements, units)
+    denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
+    weightings = Weightings(
+        bin_uniform=_compare(scores, "mean_score", intervals),
+        frequency=_compare(scores, "mean_score_frequency", intervals),
+    )
+    unscored = judgements.loc[judgements["outcome"] != Outcome.SCORED.value, "outcome"].value_counts()
+    share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
+    shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
+    reasons = withheld_reasons(denominator, share, shares, spec)
+    reasons += judge_reasons(evidence)
+    zeroed = scores["mean_score"].fillna(min(rubric_levels))
+    studies = facts["studies"]
+    if studies is not None:
+        rounded = studies["rounding"]
+        graded = rounding.specificity(
+            judgements, exemplars, units, rounded["shares"], bins=spec.harvest.bins, **intervals
+        )
+        studies = studies | {"rounding": rounded | {"specificity": graded}}
+    values: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "name": spec.name,
+        "spec_hash": spec.hash(),
+        "judge": spec.judge.model,
+        "judge_is_llm": spec.judge.model != "embedded",
+        "explainer": spec.explained_by.model,
+        "explainer_is_llm": spec.explained_by.model != "embedded",
+        "seed": spec.units.seed,
+        **facts,
+        "studies": studies,
+        "headline": headline_of(weightings.bin_uniform, denominator, reasons),
+        "headline_bounds": headline_bounds(units, judgements, rubric_levels),
+        "difference_if_unscored_units_are_zero": difference_of(zeroed, scores["kind"]),
+        "weightings": weightings,
+        "denominator": denominator,
+        "density": _density(units, scores),
+        "bins": comparison.bin_table(
+            judgements, units, bins=spec.harvest.bins, grades=sorted(rubric_levels), **intervals
+        ),
+        "unscored": {str(reason): int(n) for reason, n in sorted(unscored.items())},
+        "unscored_share": share,
+        "main_unscored_share": shares,
+        "controls": _controls(judgements, scores, intervals),
+        "evidence": evidence,
+        "scorers": list(scorers),
+        "variants": dict(variants or {}),
+    }
+    summary = Summary.model_validate(plain(values))
+    summary = summary.model_copy(update={"belief": judge_verdict.of(summary)})
+    return summary.model_copy(update={"cautions": cautions(summary, exemplars)})
+
+
+def _check(
+    units: pd.DataFrame, judgements: pd.DataFrame, levels: Sequence[int], spec: Spec, facts: Mapping[str, Any]
+) -> None:
+    missing, unknown = set(FACTS) - set(facts), set(facts) - {*FACTS, *_IDENTITY}
+    if missing or unknown:
+        raise ValueError(f"facts of the run: missing {sorted(missing)}, unknown {sorted(unknown)}: see summarise.FACTS")
+    shown = {level["grade"] for level in facts["rubric"]["levels"]}
+    if shown != set(levels):
+        raise ValueError(f"facts of the run: rubric shows grades {sorted(shown)} where it has {sorted(levels)}")
+    strangers = set(judgements["unit_id"]) - set(units["unit_id"])
+    if strangers:
+        raise ValueError(f"judgements name {len(strangers)} units that were not sampled, such as {min(strangers)}")
+    off_scale = set(judgements["score"].dropna().astype(int)) - set(levels)
+    if off_scale:
+        raise ValueError(f"judgements hold grades {sorted(off_scale)} that the rubric lacks: it has {sorted(levels)}")
+    comparison.event_counts(units, spec.harvest.bins)
+
+
+def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> Denominator:
+    """Every sampled unit of the kind in exactly one class."""
+    chosen = units.loc[units["kind"] == kind]
+    scored = scores.loc[chosen["unit_id"], "mean_score"].notna().to_numpy()
+    status = chosen["status"].to_numpy()
+    idle = (status == "dead") | (status == "barely_active")
+    explained = (chosen["explanation"].notna() & (chosen["explanation"] != "")).to_numpy(dtype=bool)
+    return Denominator(
+        sampled=len(chosen),
+        dead=int((~scored & (status == "dead")).sum()),
+        barely_active=int((~scored & (status == "barely_active")).sum()),
+        unexplained=int((~scored & ~idle & ~explained).sum()),
+        unscored=int((~scored & ~idle & explained).sum()),
+        scored=int(scored.sum()),
+    )
+
+
+def _compare(scores: pd.DataFrame, column: str, intervals: Mapping[str, Any]) -> Comparison:
+    features, neurons = (scores.loc[scores["kind"] == kind, column] for kind in COMPARED)
+    return Comparison(**comparison.compare(features, neurons, **intervals)._asdict())
+
+
+def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any]) -> Controls:
+    def mean(arm: Arm, column: str, kinds: Sequence[str]) -> ControlMean:
+        rows = judgements.loc[(judgements["arm"] == arm.value) & judgements["kind"].isin(kinds)]
+        estimate = comparison.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], **intervals)
+        graded = rows["score"].notna()
+        return ControlMean(
+            mean=estimate.mean,
+            ci_low=estimate.ci_low,
+            ci_high=estimate.ci_high,
+            n=int(graded.sum()),
+            n_unscored=int((~graded).sum()),
+            n_units=estimate.n,
+        )
+
+    def arm(arm: Arm, column: str) -> ControlArm:
+        return ControlArm(
+            feature=mean(arm, column, ["feature"]),
+            neuron=mean(arm, column, ["neuron"]),
+            all=mean(arm, column, COMPARED),
+        )
+
+    def main_minus(arm: Arm) -> PairedDifference:
+        estimate = comparison.mean_estimate(comparison.paired_differences(judgements, arm), **intervals)
+        return PairedDifference(
+            difference=estimate.mean, ci_low=estimate.ci_low, ci_high=estimate.ci_high, n_units=estimate.n
+        )
+
+    return Controls(
+        main=arm(Arm.MAIN, "mean_score"),
+        shuffled=arm(Arm.SHUFFLED, "shuffled_mean"),
+        base_rate=arm(Arm.BASE_RATE, "base_rate_mean"),
+        main_minus_shuffled=main_minus(Arm.SHUFFLED),
+        main_minus_base_rate=main_minus(Arm.BASE_RATE),
+    )
+
+
+def _density(units: pd.DataFrame, scores: pd.DataFrame) -> Densities:
+    """Median share of counted tokens at which a scored unit is active, and the ratio of features to neurons."""
+    scored = units.loc[scores["mean_score"].notna().to_numpy()]
+    feature, neuron = (finite(scored.loc[scored["kind"] == kind, "density"].median()) for kind in COMPARED)
+    return Densities(feature=feature, neuron=neuron, ratio=feature / neuron if feature is not None and neuron else None)
+
+
+def _main_unscored_share(scores: pd.DataFrame, kind: str) -> float | None:
+    counts = scores.loc[scores["kind"] == kind, ["n_scored", "n_unscored"]].sum()
+    total = int(counts.sum())
+    return int(counts["n_unscored"]) / total if total else None
