@@ -255,7 +255,7 @@ class _Attempts(Generic[T]):
         except Exception as error:
             failed = f"{self.caller.judge.name} failed in a way nobody foresaw: {type(error).__name__}: {error}"
             self._ended(0, MayRetry(failed, usage=Usage(known=False)))
-            raise AutointerpError(f"{failed}: please report it; run the same command to go on") from error
+            raise AutointerpError(f"{failed}: please report it; run the same command to continue") from error
 
     def _ended(self, _number: int, outcome: Reply | JudgeError) -> None:
         """Write down how an attempt ended. A failure after which the provider may bill all the same is a lost call."""
@@ -300,7 +300,7 @@ def budget_error(short: Short) -> BudgetExceeded:
     more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
     return BudgetExceeded(
         f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
-        f" ${short.needed:.4f} needed; raise it and run the same command to go on"
+        f" ${short.needed:.4f} needed; raise it and run the same command to continue"
     )
 
 

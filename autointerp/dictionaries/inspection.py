@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import sae.dictionary as sae
+from autointerp.findings.inputs import Fit
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
@@ -143,7 +144,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         subject = found["subject"]
         pairs.append(("", ""))
         pairs.append(("subject", f"{subject['name']} ({subject['precision']})"))
-        pairs += tables.check_pairs(found["check"])
+        pairs += tables.check_pairs(Fit.model_validate(found["check"]))
     width = max(len(name) for name, _ in pairs) + 2
     said = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]
     if "check" in found:

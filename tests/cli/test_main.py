@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "anthropic", "openai", "pandas", "sqlalchemy",
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from autointerp.cli import main; main(['--help'], standalone_mode=False);"
+        "import sys; from autointerp.cli.main import main; main(['--help'], standalone_mode=False);"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -117,7 +117,7 @@ def test_submit_queues_each_spec_once_and_passes_over_the_wrong_ones(
         assert {row["name"]: (row["state"], row["carrier"]) for row in runs.every(tx)} == {
             "a": ("queued", "fleet"), "b": ("queued", "fleet"),
         }  # fmt: skip
-    assert "no worker is at work" in command("submit", "a.toml").stderr
+    assert "no worker is running" in command("submit", "a.toml").stderr
 
 
 def test_a_run_is_cancelled_resumed_and_ended_by_hand(
@@ -152,7 +152,7 @@ def test_retry_wants_to_know_what_and_queues_what_failed(command: Command, ledge
             judgement = Judgement(job.exemplar_id, "feature-1", Arm.MAIN, 0, outcome, None, "", None)
             judgements.add_judgement(tx, run_id, job.job_key, "feature-1", judgement)
     assert command("retry", run_id).exit_code == 2
-    assert lines(command("retry", "--failed", run_id)) == [f"{run_id}  1 failed jobs are queued"]
+    assert lines(command("retry", "--failed", run_id)) == [f"{run_id}  1 failed jobs queued"]
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
         assert row is not None
@@ -279,7 +279,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_so(tmp_path: Path) -> None:
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         _, err = watching.communicate(timeout=60)
-        assert (watching.returncode, err) == (130, "autointerp: no longer watching; what goes on goes on\n")
+        assert (watching.returncode, err) == (130, "autointerp: stopped watching; the runs continue\n")
 
 
 def test_following_a_log_ends_with_the_run(command: Command, ledger: Ledger) -> None:
@@ -354,7 +354,7 @@ def test_ids_of_runs_complete(tmp_path: Path) -> None:
         "COMP_CWORD": "2",
         "AUTOINTERP_RESULTS": str(tmp_path),
     }
-    code = "from autointerp.cli import main; main(prog_name='autointerp')"
+    code = "from autointerp.cli.main import main; main(prog_name='autointerp')"
 
     def completed() -> str:
         asked = environment | {"COMP_WORDS": "autointerp cancel pl"}

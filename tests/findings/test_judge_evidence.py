@@ -135,8 +135,8 @@ def test_repeats_of_known_disagreements() -> None:
     )
     found = judge_evidence.repeats(table, OPTIONS)
     assert found is not None
-    assert (found["n"], found["flip_rate"]["value"]) == (2, pytest.approx(1 / 3))
-    assert found["within_sd"]["value"] == pytest.approx(math.sqrt(2 / 3))
+    assert (found.n, found.flip_rate.value) == (2, pytest.approx(1 / 3))
+    assert found.within_sd.value == pytest.approx(math.sqrt(2 / 3))
 
 
 def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.results.run_facts import RUN_FACTS
 from support.results.tables import BINS, exemplar_table, judgement, judgement_table, planted, unit_table
 
-from autointerp.findings.summary import FACTS, summarise
+from autointerp.findings.summarise import summarise
+from autointerp.findings.summary import Summary
 from autointerp.spec import spec as specs
 
 LEVELS = [{"grade": g, "text": f"level {g}"} for g in range(4)]
@@ -28,8 +30,7 @@ def make_spec(**sections: dict[str, Any]) -> specs.Spec:
 
 
 def facts(**changes: Any) -> dict[str, Any]:
-    known = dict.fromkeys(FACTS)
-    return {**known, "rubric": {"name": "specificity", "version": 1, "levels": LEVELS}, "run_id": "r1", **changes}
+    return {**RUN_FACTS, "rubric": {"name": "specificity", "version": "1", "levels": LEVELS}, "run_id": "r1", **changes}
 
 
 def summary_of(
@@ -41,7 +42,7 @@ def summary_of(
     levels: tuple[int, ...] = (0, 1, 2, 3),
     **changes: Any,
 ) -> dict[str, Any]:
-    result = summarise(
+    summary = summarise(
         units=units,
         judgements=judgements,
         exemplars=exemplar_table() if exemplars is None else exemplars,
@@ -49,7 +50,9 @@ def summary_of(
         rubric_levels=levels,
         facts=facts(**changes),
     )
+    result = summary.to_json()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert Summary.model_validate(result) == summary
     return result
 
 
@@ -61,7 +64,9 @@ def uniform(score: dict[str, int], *, skip: tuple[str, ...] = ()) -> list[dict[s
 @pytest.fixture(scope="module")
 def typical() -> dict[str, Any]:
     units, judgements = planted(unscored=0.03, seed=4)
-    return summary_of(units, judgements, cost_usd=np.float64(1.25), calls=np.int64(7), tokens={"input": np.int64(3)})
+    return summary_of(
+        units, judgements, cost_usd=np.float64(1.25), calls=np.int64(7), tokens={"input": np.int64(3), "output": 1}
+    )
 
 
 def test_a_typical_run_has_a_headline_and_no_cautions(typical: dict[str, Any]) -> None:
@@ -80,7 +85,7 @@ def test_facts_pass_through_and_the_spec_gives_the_identity(typical: dict[str, A
         "r1",
         1.25,
         7,
-        {"input": 3},
+        {"input": 3, "output": 1},
     )
     assert (typical["judge"], typical["judge_is_llm"]) == ("openai/gpt-test", True)
     assert (typical["explainer"], typical["spec_hash"]) == ("anthropic/claude-test", make_spec().hash())
@@ -205,7 +210,7 @@ def test_constant_grades_have_a_difference_without_an_interval_and_say_so() -> N
 def test_another_rubrics_grades_are_followed() -> None:
     rows = [judgement(u, b, 4 if u.startswith("feature") else 2) for u in IDS for b in (1, 2)]
     levels = [{"grade": g, "text": ""} for g in (1, 2, 3, 4, 5)]
-    rubric = {"name": "five", "version": 1, "levels": levels}
+    rubric = {"name": "five", "version": "1", "levels": levels}
     result = summary_of(
         unit_table([*IDS, "feature-9"], explanation=["x"] * 12 + [None], status=["alive"] * 12 + ["dead"]),
         judgement_table(rows),
@@ -248,7 +253,7 @@ def test_control_contrasts_and_their_cautions() -> None:
     result = summary_of(units, blind)
     assert result["controls"]["main_minus_shuffled"]["difference"] == 0
     assert any("cannot tell a unit's own explanation" in c for c in result["cautions"])
-    assert any("No unit has a base-rate control" in c for c in result["cautions"])
+    assert any("No silent window was judged" in c for c in result["cautions"])
 
 
 @pytest.mark.parametrize(

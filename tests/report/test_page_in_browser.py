@@ -99,7 +99,7 @@ def test_a_script_that_got_in_would_be_stopped_by_the_policy(watched: Watched, r
 
 
 def test_the_verdict_is_what_the_summary_says(watched: Watched, results: Path) -> None:
-    from autointerp.report.reader import read_summary
+    from autointerp.findings.summary import read_summary
 
     watched.page.goto((results / "plain" / "report.html").as_uri())
     assert (
@@ -165,7 +165,7 @@ def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
 @pytest.mark.parametrize(
-    ("name", "label"), [("judged", "Take the judge with care"), ("blind", "Do not believe the judge")]
+    ("name", "label"), [("judged", "Judge: interpret with caution"), ("blind", "The judge is not reliable")]
 )
 def test_the_first_screen_says_whether_to_believe_the_headline(
     browser: playwright.Browser, results: Path, name: str, label: str, width: int, scheme: str
@@ -173,12 +173,12 @@ def test_the_first_screen_says_whether_to_believe_the_headline(
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto((results / "apart" / name / "report.html").as_uri())
-    belief = page.locator("#belief")
-    assert belief.locator("b").inner_text() == f"{label}."
-    box = belief.bounding_box()
+    reliability = page.locator("#reliability")
+    assert reliability.locator("b").inner_text() == f"{label}."
+    box = reliability.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 800
-    assert belief.locator("svg.icon").bounding_box()["width"] > 16
+    assert reliability.locator("svg.icon").bounding_box()["width"] > 16
     assert page.evaluate(_CONTRAST) >= 4.5
     assert page.locator("#verdict b").count() == (name == "judged")
     context.close()
@@ -225,7 +225,7 @@ def test_planted_units_are_listed_apart(watched: Watched, results: Path) -> None
 def test_print_keeps_the_verdict_on_the_judge(watched: Watched, results: Path) -> None:
     watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
     watched.page.emulate_media(media="print")
-    assert watched.page.locator("#belief").is_visible()
+    assert watched.page.locator("#reliability").is_visible()
     assert watched.page.locator("#judge .checks").is_visible()
 
 
@@ -257,7 +257,7 @@ _CONTRAST = """
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ground = light(getComputedStyle(document.body).backgroundColor);
-  return Math.min(...[...document.querySelectorAll('#belief, #belief b, #belief a, .checks .icon, .checks i')].map(node => {
+  return Math.min(...[...document.querySelectorAll('#reliability, #reliability b, #reliability a, .checks .icon, .checks i')].map(node => {
     const ink = light(getComputedStyle(node).color);
     return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
   }));

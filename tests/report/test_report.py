@@ -20,6 +20,7 @@ from support.results import summaries as report_data
 from autointerp import formatting, report
 from autointerp.errors import UsageError
 from autointerp.findings import judge_verdict
+from autointerp.findings.summary import Summary
 from autointerp.report import escape, index, prose, unit_explorer
 from autointerp.report.figures import bin_grades, controls, scorers, studies
 from autointerp.report.figures import judge as judge_figures
@@ -70,6 +71,10 @@ class _Attributes(HTMLParser):
         self.found += [(name, value or "") for name, value in attrs]
 
 
+def model(summary: dict[str, Any]) -> Summary:
+    return Summary.model_validate(summary)
+
+
 def with_headline(summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return summary | {"headline": summary["headline"] | changes}
 
@@ -86,13 +91,13 @@ def with_headline(summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ),
         (-0.1, 0.9, "none", "No difference between features and neurons is shown: 0.52 [\u22120.10, 0.90] on the 0"),
         (0.0, 0.9, "none", "No difference between features and neurons is shown: 0.52 [0.00, 0.90] on the 0"),
-        (None, None, "none", "Features and neurons differ, with no interval to be had, by 0.52 on the 0"),
+        (None, None, "none", "Features and neurons differ (no interval available) by 0.52 on the 0"),
     ],
 )
 def test_the_verdict_follows_the_interval(
     summary: dict[str, Any], low: float, high: float, tone: str, start: str
 ) -> None:
-    verdict = prose.verdict(with_headline(summary, difference=0.52, ci_low=low, ci_high=high))
+    verdict = prose.verdict(model(with_headline(summary, difference=0.52, ci_low=low, ci_high=high)))
     assert verdict.tone == tone
     assert verdict.sentence.startswith(start)
 
@@ -100,18 +105,20 @@ def test_the_verdict_follows_the_interval(
 def test_the_verdict_names_denominators_and_judge(summary: dict[str, Any]) -> None:
     changed = with_headline(summary, n_features=64, n_features_scored=64, n_neurons=64, n_neurons_scored=61)
     changed |= {"unscored": {"refusal": 2, "truncated": 1}, "judge": "anthropic/claude-haiku-4-5", "judge_is_llm": True}
-    said = prose.verdict(changed).basis
+    said = prose.verdict(model(changed)).basis
     assert said == (
         "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge anthropic/claude-haiku-4-5)"
     )
-    assert prose.verdict(changed | {"judge": "embedded", "judge_is_llm": False}).basis.endswith(
+    assert prose.verdict(model(changed | {"judge": "embedded", "judge_is_llm": False})).basis.endswith(
         "; graded by the embedded baseline, not an LLM)"
     )
 
 
 def test_another_rubric_is_not_called_specificity(summary: dict[str, Any]) -> None:
     other = {"name": "clarity", "version": "1", "levels": [{"grade": g, "text": "x"} for g in (1, 2, 3, 4, 5)]}
-    said = prose.verdict(with_headline(summary, difference=0.5, ci_low=0.1, ci_high=0.9) | {"rubric": other}).sentence
+    said = prose.verdict(
+        model(with_headline(summary, difference=0.5, ci_low=0.1, ci_high=0.9) | {"rubric": other})
+    ).sentence
     assert said.startswith("Features score higher than neurons by 0.50 [0.10, 0.90] on the 1\u20135 scale")
 
 
@@ -150,13 +157,16 @@ def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(
 
 
 def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
-    assert prose.cost(summary | {"cost_usd": None, "cost_unknown_calls": 0}) == "unknown"
-    assert prose.cost(summary | {"cost_usd": None, "cost_unknown_calls": 7}) == "unknown (7 calls without a price)"
+    assert prose.cost(model(summary | {"cost_usd": None, "cost_unknown_calls": 0})) == "unknown"
     assert (
-        prose.cost(summary | {"cost_usd": 1.5, "cost_unknown_calls": 1}) == "more than $1.50 (1 call without a price)"
+        prose.cost(model(summary | {"cost_usd": None, "cost_unknown_calls": 7})) == "unknown (7 calls without a price)"
     )
-    assert prose.cost(summary | {"cost_usd": 0.0}) == "$0.00"
-    assert prose.cost(summary | {"cost_usd": 0.0004}) == "$0.0004"
+    assert (
+        prose.cost(model(summary | {"cost_usd": 1.5, "cost_unknown_calls": 1}))
+        == "more than $1.50 (1 call without a price)"
+    )
+    assert prose.cost(model(summary | {"cost_usd": 0.0})) == "$0.00"
+    assert prose.cost(model(summary | {"cost_usd": 0.0004})) == "$0.0004"
 
 
 @pytest.mark.parametrize(("knows", "judge", "verdict"), [
@@ -172,11 +182,11 @@ def test_the_first_screen_says_whether_the_judge_can_be_believed(
     report.write(tmp_path)
     page, text = (tmp_path / "report.html").read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")
     first = html.unescape(page[: page.index("<nav")])
-    said = f"{prose.BELIEF[verdict][0]}.</b> {made['belief']['sentence']}"
+    said = f"{prose.VERDICTS[verdict][0]}.</b> {made['belief']['sentence']}"
     assert said in first
-    assert f'<p class="belief {verdict}"' in first
+    assert f'<p class="reliability {verdict}"' in first
     unescaped = text.replace("\\", "")
-    assert f"**{prose.BELIEF[verdict][0]}.** {made['belief']['sentence']}" in unescaped[: unescaped.index("## ")]
+    assert f"**{prose.VERDICTS[verdict][0]}.** {made['belief']['sentence']}" in unescaped[: unescaped.index("## ")]
     for check in made["belief"]["checks"]:
         assert check["said"] in html.unescape(page)
         assert f"{prose.PASSED[check['passed']]}: {check['said']}" in unescaped
@@ -184,7 +194,7 @@ def test_the_first_screen_says_whether_the_judge_can_be_believed(
 
 def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_path: Path) -> None:
     made = report_data.make(tmp_path / "a", knows="sharp")
-    shown = prose.corrected(made)
+    shown = prose.corrected(model(made))
     assert [name for name, _, _ in shown] == [
         "between floor and ceiling",
         "corrected by people's grades",
@@ -192,13 +202,13 @@ def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_p
     ]
     scaled = made["evidence"]["normalised"]
     assert shown[0][1] == formatting.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
-    assert shown[1][2].endswith("labels of 2 people")
+    assert shown[1][2].endswith("labels by 2 people")
     withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
-    assert prose.corrected(withheld) == []
+    assert prose.corrected(model(withheld)) == []
     report.write(tmp_path / "b")
     page = (tmp_path / "b" / "report.html").read_text("utf-8")
     assert "between floor and ceiling" not in page
-    assert {row[1] for row in _table(judge_figures.corrected(withheld)).rows} == {"withheld"}
+    assert {row[1] for row in _table(judge_figures.corrected(model(withheld))).rows} == {"withheld"}
 
 
 def _table(table: Table | None) -> Table:
@@ -216,7 +226,7 @@ def test_controls_are_never_among_features_and_neurons(judged: Path) -> None:
     assert results.n_judgements == sum(not row["again"] and row["arm"] != "variant" for row in rows) < len(rows)
     page, text = (judged / "report.html").read_text("utf-8"), (judged / "report.md").read_text("utf-8")
     assert "All 24 units" in page
-    listed, known = text[text.index("## Units") : text.index("## Rubric")].split("## What is known to be true")
+    listed, known = text[text.index("## Units") : text.index("## Rubric")].split("## Control units")
     assert not re.search(r"^\| (planted|random)", listed, flags=re.MULTILINE)
     assert len(re.findall(r"^\| (planted|random)", known, flags=re.MULTILINE)) == len(others)
 
@@ -225,7 +235,7 @@ def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(
     results = read(judged)
     data = unit_explorer.compact(results)
     frame = pd.read_parquet(judged / "judgements.parquet")
-    own = frame.loc[(frame["judge"] == results.summary["judge"]) & (frame["arm"] == "main")].dropna(subset="score")
+    own = frame.loc[(frame["judge"] == results.summary.judge) & (frame["arm"] == "main")].dropna(subset="score")
     assert len(own) < len(frame.loc[frame["arm"] == "main"].dropna(subset="score"))
     for unit in data["units"]:
         mine = own.loc[own["unit_id"] == unit["id"]].groupby("bin")["score"].mean()
@@ -248,7 +258,7 @@ def test_what_is_undefined_says_why(judged: Path) -> None:
     first = made["evidence"]["people"]["agreement"][0]
     first["kappa"] = {"value": None, "ci_low": None, "ci_high": None, "why": "undefined: all grades are 3"}
     first["alpha"] = {"value": 0.5, "ci_low": None, "ci_high": None, "why": "no interval: fewer than 3 units"}
-    cells = {row[0]: row[2] for row in _table(judge_figures.agreement(made)).rows}
+    cells = {row[0]: row[2] for row in _table(judge_figures.agreement(model(made))).rows}
     assert cells["quadratic kappa"] == "undefined: all grades are 3"
     assert cells["Krippendorff's ordinal alpha"] == "0.50, no interval: fewer than 3 units"
 
@@ -256,40 +266,40 @@ def test_what_is_undefined_says_why(judged: Path) -> None:
 def test_floor_and_ceiling_are_given_and_said_where_there_is_no_room(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     scaled = made["evidence"]["normalised"]
-    assert {row[0]: row[1] for row in _table(judge_figures.normalised(made)).rows}["difference"].startswith(
+    assert {row[0]: row[1] for row in _table(judge_figures.normalised(model(made))).rows}["difference"].startswith(
         formatting.number(scaled["difference"])
     )
     names = ("features", "neurons", "difference", "ci_low", "ci_high")
     made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
-    assert _table(judge_figures.normalised(made)).rows[-1] == (
+    assert _table(judge_figures.normalised(model(made))).rows[-1] == (
         "between them",
         "undefined: the ceiling is not above the floor",
     )
-    assert "between floor and ceiling" not in [name for name, _, _ in prose.corrected(made)]
+    assert "between floor and ceiling" not in [name for name, _, _ in prose.corrected(model(made))]
 
 
 def test_features_of_random_weights_are_tabled(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
-    (row,) = _table(judge_figures.untrained(made)).rows
+    (row,) = _table(judge_figures.random_weights(model(made))).rows
     found = made["evidence"]["random"]["random_dictionary"]
     assert row[0] == "random dictionary"
     assert row[1] == formatting.estimate(found["mean"], found["ci_low"], found["ci_high"])
-    assert "never trained" in (judged / "report.html").read_text("utf-8")
+    assert "Random-weight controls" in (judged / "report.html").read_text("utf-8")
 
 
 def test_figures_of_the_judge_draw_what_was_given(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     planted = made["evidence"]["planted"]
     for width in (720, 350):
-        bars = judge_figures.planted_figure(made, width=width).count("<rect")
+        bars = judge_figures.planted_figure(model(made), width=width).count("<rect")
         assert bars == sum(n > 0 for name in prose.PLANTED for n in planted[name]["given"].values())
-        arms = controls.controls_figure(made, width=width)
+        arms = controls.controls_figure(model(made), width=width)
         assert arms.count('class="second dot"') == 3 + 1
         assert arms.count("<circle") == 3
-        drawn = scorers.scorers_figure(made, width=width)
+        drawn = scorers.scorers_figure(model(made), width=width)
         assert drawn.count('class="second dot"') == 2
         assert drawn.count('class="floor"') == 2
-    matrix = judge_figures.matrices(made)[0]
+    matrix = judge_figures.matrices(model(made))[0]
     counts = [n for row in made["evidence"]["second"]["agreement"]["confusion"] for n in row]
     found = [node.text for node in ElementTree.fromstring(matrix).iter("text") if node.get("class") == "strong"]
     assert found[1:] == [f"{n:,}" for n in counts]
@@ -307,7 +317,7 @@ def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judge
         assert "contrasting windows, all units" in written
     cell = made["variants"]["contrast"]["all"]
     assert formatting.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
-    rows = {row[0]: row for row in _table(scorers.scorers(made)).rows}
+    rows = {row[0]: row for row in _table(scorers.scorers(model(made))).rows}
     assert rows["simulation: correlation"][3] == formatting.NONE
     assert rows["sensitivity: sensitivity"][6] == formatting.NONE
 
@@ -321,7 +331,7 @@ def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[s
     report.write(tmp_path / "run")
     index.write(tmp_path)
     page = (tmp_path / "index.html").read_text("utf-8")
-    assert "judge: with care" in page
+    assert "judge: caution" in page
     assert "Not readable" not in page
 
 
@@ -330,7 +340,7 @@ def test_each_part_of_the_evidence_may_be_missing(judged: Path, tmp_path: Path, 
     shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
     made = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     made["evidence"][part] = None
-    made["belief"] = judge_verdict.of(made)
+    made["belief"] = judge_verdict.of(model(made)).model_dump()
     (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
     report.write(tmp_path)
     assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
@@ -343,7 +353,7 @@ def test_a_page_of_200_units_stays_small(tmp_path: Path, wordy: bool) -> None:
     report_data.make(tmp_path, n_features=100, n_neurons=100, wordy=wordy, per_bin=2, controls=2, knows="sharp")
     report.write(tmp_path)
     size = (tmp_path / "report.html").stat().st_size
-    assert size < (1_500_000 if wordy else 800_000)
+    assert size < (1_500_000 if wordy else 820_000)
     assert len((Path(report.__file__).parent / "templates" / "report.js").read_bytes()) < 30_000
 
 
@@ -433,7 +443,7 @@ def test_a_shuffled_verdict_names_the_explanation_that_was_shown(folder: Path) -
 
 
 def test_the_figure_for_the_readme_stands_alone_and_names_the_judge(summary: dict[str, Any]) -> None:
-    figure = bin_grades.bins_figure(summary)
+    figure = bin_grades.bins_figure(model(summary))
     root = ElementTree.fromstring(figure)
     texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "Graded by the embedded baseline, not an LLM." in texts
@@ -463,10 +473,10 @@ def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_p
         assert "explains 0.81 of the variance and recovers 0.97 of the subject" in written
         assert f"For {share} of 60 sampled features" in written.replace("\\", "")
         assert "142 of 4,096 (3.5%), on 65,540 tokens" in written.replace("\\", "")
-    figure = studies.rounding_figure(made, width=720)
+    figure = studies.rounding_figure(model(made), width=720)
     assert figure.count("<circle") == 1 + len(made["studies"]["rounding"]["shares"])
-    assert prose.judged_by(made) in figure
-    drawn = studies.panels(made)
+    assert prose.judged_by(model(made)) in figure
+    drawn = studies.panels(model(made))
     bars = sum(n > 0 for n in made["studies"]["correlation"]["signed"]["counts"])
     assert drawn["signed"].count("<rect") == bars
 
@@ -478,7 +488,7 @@ def test_a_doubtful_dictionary_and_missing_neurons_are_said(tmp_path: Path) -> N
     (tmp_path / "summary.json").write_text(json.dumps(made), "utf-8")
     report.write(tmp_path)
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "Before the harvest it was found that the dictionary explains little of &lt;b&gt;." in page
+    assert "The check before the harvest found that the dictionary explains little of &lt;b&gt;." in page
     assert "not measured: the subject has no loss with another value there" in page
     assert "were not compared with the neurons before them: mlp_act.0: a mixture of experts." in page
     assert "Correlations as a table" not in page

@@ -30,7 +30,7 @@ REPEATS = {
     "icc_mean": "reliability of an item's mean, ICC(1,k)",
 }
 MOST_MATRICES = 4
-_NAME = 24
+_NAME = 18
 
 
 def pairs(summary: Summary) -> list[Agreement]:

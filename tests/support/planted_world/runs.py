@@ -56,7 +56,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def carry(run: Run, ledger: Ledger, judges: registry.Judges | None = None) -> dict[str, Any]:
-    return local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
+    summary = local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
+    return summary.to_json()
 
 
 def price(model: str) -> prices.Price:

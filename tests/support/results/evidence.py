@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from autointerp.findings import judge_evidence, judge_verdict
+from autointerp.findings.summary import Summary
+from autointerp.json_values import plain
 from autointerp.stats import aid_effects
 
 Row = dict[str, Any]
@@ -64,9 +65,9 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
     scored = [_typed(frame) for frame in (own, again, labels)]
     found = judge_evidence.gather(scored[0], everything, *scored[1:], grades=range(4), options=OPTIONS, second=second)
     asked = _typed(pd.DataFrame([row for row in draw.judgements if row["judge"] == base["judge"].iloc[0]]))
-    summary |= {"evidence": found, "scorers": _scorers(names), "variants": aid_effects.effects(asked, table, **OPTIONS)}
-    summary |= json.loads(json.dumps({key: summary[key] for key in ("evidence", "scorers", "variants")}))
-    summary["belief"] = judge_verdict.of(summary)
+    variants = aid_effects.effects(asked, table, **OPTIONS)
+    summary |= plain({"evidence": found, "scorers": _scorers(names), "variants": variants})
+    summary["belief"] = plain(judge_verdict.of(Summary.model_validate(summary)))
     return known
 
 

@@ -326,14 +326,17 @@ def _headline(units: list[Row]) -> dict[str, Any]:
     counts = {"n_features_scored": len(feature), "n_neurons_scored": len(neuron)}
     if not feature or not neuron:
         return counts | dict.fromkeys(
-            ("features_mean", "neurons_mean", "difference", "ci_low", "ci_high", "p_superior")
+            (
+                *("features_mean", "neurons_mean", "difference", "ci_low", "ci_high"),
+                *("p_superior", "p_superior_ci_low", "p_superior_ci_high"),
+            )
         )
     difference = fmean(feature) - fmean(neuron)
     half = 1.96 * math.sqrt(sum(stdev(m) ** 2 / len(m) for m in (feature, neuron) if len(m) > 1))
     wins = fmean((f > n) + 0.5 * (f == n) for f in feature for n in neuron)
     return counts | {
         "features_mean": fmean(feature), "neurons_mean": fmean(neuron), "difference": difference,
-        "ci_low": difference - half, "ci_high": difference + half, "p_superior": wins,
+        "ci_low": difference - half, "ci_high": difference + half, "p_superior": wins, "p_superior_ci_low": wins / 2, "p_superior_ci_high": (1 + wins) / 2,
     }  # fmt: skip
 
 
@@ -376,7 +379,7 @@ def _summary(draw: _Draw, units: list[Row], judge: str, withheld: str | None, ho
             "scored": sum(u["mean_score"] is not None for u in rows)} for kind, rows in sampled.items()},
         "headline_bounds": {"low": 0.41, "high": 0.63}, "difference_if_unscored_units_are_zero": 0.5,
         "density": {"feature": 0.0021, "neuron": 0.048, "ratio": 0.044},
-        "bins": _bins(draw), "unscored": dict(unscored), "unscored_share": sum(unscored.values()) / max(1, len(draw.judgements)),
+        "bins": _bins(draw), "unscored": dict(unscored), "main_unscored_share": {"feature": 0.0, "neuron": 0.0}, "unscored_share": sum(unscored.values()) / max(1, len(draw.judgements)),
         "controls": cells,
         "cautions": [HOSTILE[4]] if hostile else ["Maxima come from 2.0 million tokens: a longer scan moves the bins."],
         "cost_usd": 3.1415 if llm else 0.0, "cost_unknown_calls": 0, "calls": len(draw.judgements) + len(units),

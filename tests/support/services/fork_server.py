@@ -69,7 +69,7 @@ PRELOADED = (
     *(
         "autointerp.calls.batches",
         "autointerp.report",
-        "autointerp.findings.summary",
+        "autointerp.findings.summarise",
         "autointerp.findings.tables",
         "autointerp.calls.batch_results",
     ),

@@ -24,7 +24,7 @@ from autointerp import report  # noqa: F401
 from autointerp.calls import batch_results, batches, caller  # noqa: F401
 from autointerp.cli import main
 from autointerp.costs import run_forecast  # noqa: F401
-from autointerp.findings import summary, tables  # noqa: F401
+from autointerp.findings import summarise, tables  # noqa: F401
 from autointerp.harvest import inputs  # noqa: F401
 from autointerp.pipeline import local  # noqa: F401
 

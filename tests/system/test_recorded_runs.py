@@ -1,0 +1,88 @@
+"""Runs recorded by an earlier version, with its spec, ledger, harvest and results, open, resume and report as they did then.
+
+`tests/fixtures/recorded_runs.tar.xz` was written by the program before its modules were moved into folders. `world` and `spec.toml` are
+a small subject, dictionary and corpus; `finished` is its run, `stopped` the same run after Ctrl-C; `demo` is a small run of the demo.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from support.locations import TESTS
+
+from autointerp.cli.main import main
+
+TABLES = ("units", "exemplars", "judgements")
+OWN = {"command", "created_at", "finished_at", "versions", "wall_s", "stage_s", "belief", "cautions"}
+"""Parts of a summary that belong to one sitting, or are prose."""
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with tarfile.open(TESTS / "fixtures" / "recorded_runs.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def the_run(results: Path) -> Path:
+    [folder] = (path.parent for path in results.glob("*/summary.json"))
+    return folder
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
+    return found
+
+
+def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str, Any]) -> None:
+    for name, table in tables(folder).items():
+        pd.testing.assert_frame_equal(table, before[name])
+    now = summary(folder)
+    assert now.keys() == numbers.keys()
+    for part in sorted(numbers.keys() - OWN):
+        assert now[part] == numbers[part], part
+    assert now["belief"]["verdict"] == numbers["belief"]["verdict"]
+    assert [c["passed"] for c in now["belief"]["checks"]] == [c["passed"] for c in numbers["belief"]["checks"]]
+
+
+def test_a_stopped_run_resumes_to_the_tables_and_numbers_of_the_whole_one(recorded: Path) -> None:
+    whole = the_run(recorded / "finished")
+    harvested = sorted((recorded / "stopped" / "artifacts").rglob("*.parquet"))
+    stamps = [path.stat().st_mtime_ns for path in harvested]
+    done = CliRunner().invoke(main, ["run", "spec.toml", "--results", "stopped", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert the_run(recorded / "stopped").name == whole.name
+    assert [path.stat().st_mtime_ns for path in harvested] == stamps, "the harvest was made again"
+    assert_same(the_run(recorded / "stopped"), tables(whole), summary(whole))
+
+
+@pytest.mark.parametrize("results", ["finished", "demo"])
+def test_a_finished_run_is_reported_again_with_equal_tables_and_numbers(recorded: Path, results: str) -> None:
+    folder = the_run(recorded / results)
+    before, numbers = tables(folder), summary(folder)
+    for name in TABLES:
+        (folder / f"{name}.parquet").unlink()
+    done = CliRunner().invoke(main, ["report", folder.name, "--results", results])
+    assert done.exit_code == 0, done.output
+    assert_same(folder, before, numbers)
+    assert "</html>" in (folder / "report.html").read_text("utf-8")
+
+
+def test_results_without_their_ledger_are_reported_from_the_files(recorded: Path) -> None:
+    folder = the_run(recorded / "demo")
+    (recorded / "demo" / "ledger.sqlite").unlink()
+    (folder / "report.html").unlink()
+    done = CliRunner().invoke(main, ["report", folder.name, "--results", "demo"])
+    assert done.exit_code == 0, done.output
+    assert (folder / "report.html").is_file()
