@@ -54,6 +54,14 @@ EXPECTED = (AutointerpError, SaeError)
 """Errors whose message is meant for users; every other one is a bug."""
 
 
-def exit_code_of(error: AutointerpError | SaeError) -> int:
-    """The exit code of an expected error: whatever is wrong with a model, dictionary or corpus counts as a wrong argument."""
-    return error.exit_code if isinstance(error, AutointerpError) else UsageError.exit_code
+INTERRUPTED_EXIT_CODE = 130
+"""The command ended by Ctrl-C."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a command that this error ends. An error about a model, dictionary or corpus counts as a wrong argument."""
+    if isinstance(error, AutointerpError):
+        return error.exit_code
+    if isinstance(error, SaeError):
+        return UsageError.exit_code
+    return INTERRUPTED_EXIT_CODE if isinstance(error, KeyboardInterrupt) else 1

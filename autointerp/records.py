@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
 """Features and neurons are compared; the others are controls: synthetic units, and features of what was never trained."""
@@ -28,6 +28,8 @@ class Arm(StrEnum):
     VARIANT = "variant"
     """The main sample under a second explanation of the unit, made in another way."""
 
+
+AID_SEPARATOR = "#"
 
 SECOND = "second"
 """Marks the judgements of a cascade's second judge."""
@@ -90,11 +92,29 @@ class Exemplar:
     token_activations: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What an explainer said of a unit, or why it said nothing usable (`text` is then empty)."""
+class ExplanationKey(NamedTuple):
+    """Identity of an explanation: its unit, and the aid with which it was made; no aid for the unit's own explanation."""
 
     unit_id: str
+    aid: str = ""
+
+    @property
+    def text(self) -> str:
+        """The key in files and in the ledger: `UNIT`, or `UNIT#AID`."""
+        return f"{self.unit_id}{AID_SEPARATOR}{self.aid}" if self.aid else self.unit_id
+
+    @classmethod
+    def parse(cls, text: str) -> ExplanationKey:
+        """The key that `text` wrote."""
+        unit_id, _, aid = text.partition(AID_SEPARATOR)
+        return cls(unit_id, aid)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A unit's explanation, or the reason why there is none (`text` is then empty)."""
+
+    key: ExplanationKey
     outcome: Outcome
     text: str
     reason: str
@@ -110,8 +130,8 @@ class Item:
     exemplar_id: str
     arm: Arm
     repeat: int
-    explained_by: str
-    """Whose explanation is shown: a unit's id, or `UNIT#AID` for one made in another way."""
+    explained_by: ExplanationKey
+    """The explanation that is shown."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +211,7 @@ def judged_of(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
     return [e for e in exemplars if e.role == "score"]
 
 
-def text_of(said: Mapping[str, Explanation], key: str) -> str:
+def text_of(said: Mapping[ExplanationKey, Explanation], key: ExplanationKey) -> str:
     """The explanation under a key; empty where there is none."""
     return said[key].text if key in said else ""
 

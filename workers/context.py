@@ -30,7 +30,7 @@ from autointerp.ledger import Ledger, budgets, calls, judgements, runs, workers
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages
 from autointerp.questions import handlers
-from autointerp.records import Explanation
+from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.settings import Settings
 from autointerp.spec import rubric, spec
@@ -109,11 +109,11 @@ class Context:
 
         return self._keep(("run", run_id, row["harvest_key"], row["spec"]), open_run)
 
-    def explanations(self, run_id: str, row: RowMapping | None = None) -> dict[str, Explanation]:
+    def explanations(self, run_id: str, row: RowMapping | None = None) -> dict[ExplanationKey, Explanation]:
         """What is said of a run's units. They are complete before scoring begins, and change only when a stage is planned anew."""
         row = row or self._row(run_id)
 
-        def read() -> dict[str, Explanation]:
+        def read() -> dict[ExplanationKey, Explanation]:
             with self.ledger.read() as tx:
                 return judgements.explanations_of(tx, run_id)
 

@@ -91,7 +91,8 @@ def _of_jobs(tx: Connection) -> list[Metric]:
         counts[stage, state] += n
         row = unfinished.get(run_id)
         if state == "pending" and row is not None and row["state"] in runs.LIVE:
-            planned = runs.stage_times(row).get(f"@{stage}", row["created_at"])
+            begun = runs.stage_begun(row, stage)
+            planned = row["created_at"] if begun is None else begun
             oldest[stage,] = max(oldest.get((stage,), 0.0), now - planned)
     return [
         gauge("jobs", "Jobs of runs that are not finished.", ["stage", "state"], dict(counts)),

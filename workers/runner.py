@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping
 
 from autointerp.calls import batch_results, batch_state
 from autointerp.calls.caller import Postponed
-from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError
+from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError, exit_code_of
 from autointerp.harvest.plan import MOST_TOGETHER, Interrupted
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.ledger import batches, budgets, events, jobs, judgements, leases, runs
@@ -223,7 +223,7 @@ def _stop(context: Context, run_id: str, stage: str, owner: str, error: Autointe
     asked = not isinstance(error, UsageError)
     doubted = context.caller(context.run(run_id), stage, owner).doubted if asked else None
     with context.ledger.write() as tx:
-        if not runs.stop(tx, run_id, str(error)):
+        if not runs.stop(tx, run_id, str(error), exit_code_of(error)):
             return
         if doubted:
             judgements.withdraw(tx, run_id, judgements.failed(tx, run_id, doubted))

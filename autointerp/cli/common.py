@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from autointerp.cli.ledger_location import existing_ledger, open_ledger
-from autointerp.errors import EXPECTED, AutointerpError, exit_code_of
+from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
 from autointerp.ledger import Ledger
 from autointerp.monitoring.run_list import run_ids
 
@@ -45,7 +45,7 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
                 code = command(*args, **kwargs) or 0
             except KeyboardInterrupt:
                 complain(interrupted)
-                code = 130
+                code = INTERRUPTED_EXIT_CODE
                 _leave_calls_in_flight(code)
             except EXPECTED as error:
                 complain(error)

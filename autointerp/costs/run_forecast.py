@@ -25,7 +25,7 @@ from autointerp.judges.token_estimates import (
 from autointerp.ledger import Ledger, calls, judgements
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
 from autointerp.questions import handlers, planned_jobs, rounds
-from autointerp.records import Explanation, Outcome
+from autointerp.records import Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.scorers.registry import SCORERS
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -129,7 +129,7 @@ class _Unanswered(Exception):
 
 def _explanations(
     run: Run, ledger: Ledger, explainer: Judge, *, needed: bool
-) -> tuple[dict[str, Explanation], list[Prompt]]:
+) -> tuple[dict[ExplanationKey, Explanation], list[Prompt]]:
     """Explanations that are there or can be made from what is, and the questions that stand before the others."""
 
     def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
@@ -142,7 +142,9 @@ def _explanations(
 
     with ledger.read() as tx:
         said = judgements.explanations_of(tx, run.run_id)
-    said |= {unit_id: Explanation(unit_id, Outcome.SCORED, text, "", None) for unit_id, text in run.given.items()}
+    for unit_id, text in run.given.items():
+        key = ExplanationKey(unit_id)
+        said[key] = Explanation(key, Outcome.SCORED, text, "", None)
     questions: list[Prompt] = []
     for job in planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare):
         if job.explanation_key not in said:
@@ -153,7 +155,7 @@ def _explanations(
     return said, questions
 
 
-def _unscored(run: Run, ledger: Ledger, judge: Judge, said: Mapping[str, Explanation]) -> list[Prompt]:
+def _unscored(run: Run, ledger: Ledger, judge: Judge, said: Mapping[ExplanationKey, Explanation]) -> list[Prompt]:
     """The first round's questions that the ledger cannot answer, each once; where there is no explanation yet, a stand-in's."""
     with ledger.read() as tx:
         done = judgements.answered_jobs(tx, run.run_id)
@@ -165,7 +167,10 @@ def _unscored(run: Run, ledger: Ledger, judge: Judge, said: Mapping[str, Explana
         asked = None if job.job_key in done else handlers.question(run, job, texts)
         if asked is None:
             continue
-        shown = {job.explanation_unit_id, *(item.explained_by for item in (() if job.scorer else job.asked))}
+        shown = {
+            ExplanationKey.parse(job.explanation_unit_id),
+            *(item.explained_by for item in (() if job.scorer else job.asked)),
+        }
         known = judge.is_llm and not shown & unknown
         questions[call_key(judge, asked.prompt, job.repeat) if known else job.job_key] = asked.prompt
     if not judge.is_llm:

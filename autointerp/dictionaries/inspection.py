@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 import sae.dictionary as sae
-from autointerp.findings.inputs import Fit
 from autointerp.errors import UsageError
+from autointerp.findings.inputs import Fit
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
 from autointerp.progress import Tell

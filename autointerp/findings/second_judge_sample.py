@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
-from autointerp.records import Arm, Item, Outcome
+from autointerp.records import Arm, ExplanationKey, Item, Outcome
 from autointerp.run import Run
 
 UNSURE = 3.0
@@ -73,7 +73,7 @@ def probabilities(strata: Sequence[tuple[int, bool]], share: float) -> list[floa
 def _item(row: Mapping[str, object]) -> Item:
     names = ("job_key", "unit_id", "exemplar_id", "arm", "explanation_unit_id")
     key, unit_id, exemplar_id, arm, explained_by = (str(row[name]) for name in names)
-    return Item(key, unit_id, exemplar_id, Arm(arm), 0, explained_by)
+    return Item(key, unit_id, exemplar_id, Arm(arm), 0, ExplanationKey.parse(explained_by))
 
 
 def _unsure(score: object, expected: object, highest: int) -> bool:

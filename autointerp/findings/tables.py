@@ -20,7 +20,7 @@ from autointerp.harvest import dictionary_checks
 from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import Ledger, calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
-from autointerp.records import SECOND, Outcome
+from autointerp.records import SECOND, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.stats.comparison import unit_scores
 from sae.files import write_text, written_whole
@@ -39,7 +39,7 @@ class Frames:
     units: pd.DataFrame
     exemplars: pd.DataFrame
     judgements: pd.DataFrame
-    explanations: Mapping[str, str]
+    explanations: Mapping[ExplanationKey, str]
     """Every explanation by its key, those made with another aid too."""
     second: str | None
     """The second judge's name."""
@@ -64,14 +64,15 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
         rows = judgement_rows.judgement_rows(tx, run.run_id)
     second = run.spec.cascade.judge.model if run.spec.cascade else None
     judgements = _judgements(rows, units, exemplars, run.spec.judge.model, second)
-    said = {u: e.text if e.outcome is Outcome.SCORED else None for u, e in explanations.items()}
-    units["explanation"] = pd.array([said.get(u) for u in units["unit_id"]], dtype="string")
-    outcomes = [explanations[u].outcome.value if u in explanations else None for u in units["unit_id"]]
+    texts = {key: e.text if e.outcome is Outcome.SCORED else None for key, e in explanations.items()}
+    own = [ExplanationKey(unit_id) for unit_id in units["unit_id"]]
+    units["explanation"] = pd.array([texts.get(key) for key in own], dtype="string")
+    outcomes = [explanations[key].outcome.value if key in explanations else None for key in own]
     units["explanation_outcome"] = pd.array(outcomes, dtype="string")
     scores = unit_scores(judgements.loc[~judgements["again"]], units)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
-    return Frames(units, exemplars, judgements, {key: text for key, text in said.items() if text}, second)
+    return Frames(units, exemplars, judgements, {key: text for key, text in texts.items() if text}, second)
 
 
 def _judgements(
@@ -95,7 +96,7 @@ def again_of(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
         return None
     columns = ["exemplar_id", "arm", "explanation_unit_id"]
     drawn = [
-        (d.item.exemplar_id, str(d.item.arm), d.item.explained_by, d.stratum, d.probability)
+        (d.item.exemplar_id, str(d.item.arm), d.item.explained_by.text, d.stratum, d.probability)
         for d in second_judge_sample.design(ledger, run)
     ]
     return frames.again.merge(pd.DataFrame(drawn, columns=[*columns, "stratum", "probability"]), on=columns)
@@ -118,8 +119,7 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     with ledger.read() as tx:
         row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
     assert row is not None, run.run_id
-    finished = {stage: s for stage, s in runs.stage_times(row).items() if not stage.startswith("@")}
-    stage_s = {**finished, "harvest": run.facts["harvest_s"]}
+    stage_s = {**runs.stage_seconds(row), "harvest": run.facts["harvest_s"]}
     corpus = dict(run.facts["corpus"]) | {"n_counted": run.facts["n_counted"]}
     return {
         **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
@@ -165,9 +165,9 @@ def write(frames: Frames, summary: Summary, run: Run) -> None:
     write_text(run.folder / "spec.toml", run.spec.relative_to(run.folder).to_toml())
 
 
-def _explanations(said: Mapping[str, str]) -> pd.DataFrame:
-    """A row an explanation; `aid` is empty for a unit's own."""
-    rows = [(*key.partition("#")[::2], text) for key, text in sorted(said.items())]
+def _explanations(texts: Mapping[ExplanationKey, str]) -> pd.DataFrame:
+    """One row for each explanation; `aid` is empty for a unit's own."""
+    rows = [(*key, text) for key, text in sorted(texts.items(), key=lambda item: item[0].text)]
     return pd.DataFrame(rows, columns=["unit_id", "aid", "explanation"])
 
 

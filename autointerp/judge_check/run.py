@@ -17,6 +17,7 @@ from typing import Any
 
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
+from autointerp.errors import exit_code_of
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, questions
 from autointerp.judges import prices, token_estimates
@@ -33,6 +34,7 @@ from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
 from autointerp.records import Outcome
 from autointerp.settings import Settings
+from sae.errors import one_line
 
 FOLDER = "judges"
 """Where checks lie in a results folder."""
@@ -93,7 +95,7 @@ def carry(plan: Plan, results: Path, progress: Progress) -> Checked:
             answers = _ask_all(caller, asked, progress)
         except BaseException as error:
             with ledger.write() as tx:
-                runs.set_state(tx, run_id, "stopped", str(error) or type(error).__name__)
+                runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
             raise
         given: dict[bool, dict[str, Given]] = {True: {}, False: {}}
         for question, answer in zip(asked, answers, strict=True):

@@ -132,7 +132,7 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
         runs.hold(tx, run_id)  # of two that come at once, one draws the sample
         sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary.seed}")
         explained = judgements.explanations_of(tx, run_id)
-    texts = {unit_id: explanation.text for unit_id, explanation in explained.items()}
+    texts = {key.text: explanation.text for key, explanation in explained.items()}
     levels = [level.text for level in summary.rubric.levels]
     return Sheet(ledger, run_id, rater, levels, _items(folder, sampled, texts))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from autointerp.ledger.database import insert_new, now
 from autointerp.ledger.schema import jobs
-from autointerp.records import SECOND, Arm, Item
+from autointerp.records import SECOND, Arm, ExplanationKey, Item
 
 MAX_ATTEMPTS = 5
 """A job at which work began so often and never ended well is given up: it may be what kills its workers."""
@@ -40,6 +40,10 @@ class Job:
     explanation_unit_id: str = ""
     place: int = 0
     items: str = ""
+    scorer: str = ""
+    """The scorer whose question, or task for the subject, this is; empty for the rubric's."""
+    step: int = 0
+    """The scorer's step."""
     attempts: int = 0
 
     @property
@@ -48,7 +52,14 @@ class Job:
         if self.items:
             return items_of(self.items)
         return (
-            Item(self.job_key, self.unit_id, self.exemplar_id, Arm(self.arm), self.repeat, self.explanation_unit_id),
+            Item(
+                self.job_key,
+                self.unit_id,
+                self.exemplar_id,
+                Arm(self.arm),
+                self.repeat,
+                ExplanationKey.parse(self.explanation_unit_id),
+            ),
         )
 
     @property
@@ -57,36 +68,26 @@ class Job:
         return SECOND if self.stage == "regrade" else ""
 
     @property
-    def explanation_key(self) -> str:
-        """Under which key an explain job stores its explanation."""
-        return explanation_key(self.unit_id, self.arm)
-
-    @property
-    def scorer(self) -> str:
-        """The scorer whose question, or work for the subject, this is; empty for the rubric's."""
-        return self.exemplar_id.partition(":")[0].removeprefix("@") if self.exemplar_id.startswith("@") else ""
-
-    @property
-    def step(self) -> int:
-        """The scorer's step."""
-        return int(self.exemplar_id.partition(":")[2])
-
-
-def explanation_key(unit_id: str, aid: str) -> str:
-    """A unit's own explanation has its id as key; one made with another aid beside it, `UNIT#AID`."""
-    return f"{unit_id}#{aid}" if aid else unit_id
+    def explanation_key(self) -> ExplanationKey:
+        """The key under which an explain job stores its explanation. Its `arm` is the aid."""
+        return ExplanationKey(self.unit_id, self.arm)
 
 
 def group(items: Sequence[Item]) -> str:
     """Items as they are stored with the job that asks of them together."""
-    return json.dumps([astuple(item) for item in items], separators=(",", ":"))
+    return json.dumps([_stored(item) for item in items], separators=(",", ":"))
 
 
 def items_of(text: str) -> tuple[Item, ...]:
-    """What `group` wrote."""
+    """The items that `group` stored."""
     return tuple(
-        Item(key, unit, exemplar, Arm(arm), repeat, by) for key, unit, exemplar, arm, repeat, by in json.loads(text)
+        Item(key, unit, exemplar, Arm(arm), repeat, ExplanationKey.parse(by))
+        for key, unit, exemplar, arm, repeat, by in json.loads(text)
     )
+
+
+def _stored(item: Item) -> list[str | int]:
+    return [item.key, item.unit_id, item.exemplar_id, item.arm, item.repeat, item.explained_by.text]
 
 
 _FIELDS = tuple(Job.__dataclass_fields__)

@@ -11,17 +11,27 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from autointerp.ledger.database import insert_new
-from autointerp.ledger.jobs import Job, explanation_key, items_of
+from autointerp.ledger.jobs import Job, items_of
 from autointerp.ledger.schema import answers, explanations, jobs, judgements
-from autointerp.records import Answered, Explanation, Judgement, Outcome
+from autointerp.records import AID_SEPARATOR, Answered, Explanation, ExplanationKey, Judgement, Outcome
 
 
 def add_explanation(connection: Connection, run_id: str, explanation: Explanation) -> None:
-    insert_new(connection, explanations, [{"run_id": run_id, **asdict(explanation)}])
+    row = {
+        "run_id": run_id,
+        "unit_id": explanation.key.text,
+        "outcome": explanation.outcome,
+        "text": explanation.text,
+        "reason": explanation.reason,
+        "call_key": explanation.call_key,
+    }
+    insert_new(connection, explanations, [row])
 
 
-def add_judgement(connection: Connection, run_id: str, job_key: str, explained_by: str, judgement: Judgement) -> None:
-    row = {"run_id": run_id, "job_key": job_key, "explanation_unit_id": explained_by, **asdict(judgement)}
+def add_judgement(
+    connection: Connection, run_id: str, job_key: str, explained_by: ExplanationKey, judgement: Judgement
+) -> None:
+    row = {"run_id": run_id, "job_key": job_key, "explanation_unit_id": explained_by.text, **asdict(judgement)}
     insert_new(connection, judgements, [row])
 
 
@@ -82,7 +92,7 @@ def failed(connection: Connection, run_id: str, kind: str | None = None) -> list
     answered = sa.select(answers.c.job_key, answers.c.reason).where(
         answers.c.run_id == run_id, answers.c.outcome.in_(outcomes)
     )
-    key = sa.case((jobs.c.arm == "", jobs.c.unit_id), else_=jobs.c.unit_id + "#" + jobs.c.arm)
+    key = sa.case((jobs.c.arm == "", jobs.c.unit_id), else_=jobs.c.unit_id + AID_SEPARATOR + jobs.c.arm)
     explained = (
         sa.select(jobs.c.job_key, explanations.c.reason)
         .join(explanations, sa.and_(explanations.c.run_id == jobs.c.run_id, explanations.c.unit_id == key))
@@ -105,7 +115,7 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     of_run = jobs.c.run_id == run_id
     named = sa.and_(of_run, jobs.c.job_key.in_(job_keys))
     explains = sa.select(jobs.c.unit_id, jobs.c.arm).where(named, jobs.c.stage == "explain")
-    explained = [explanation_key(*row) for row in connection.execute(explains)]
+    explained = [ExplanationKey(*row).text for row in connection.execute(explains)]
     resting = sa.and_(of_run, jobs.c.job_key.in_(_resting(connection, run_id, explained)))
     mine = sa.select(jobs.c.job_key).where(sa.or_(named, resting))
     asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
@@ -127,15 +137,17 @@ def _resting(connection: Connection, run_id: str, explained: Sequence[str]) -> l
     alone = sa.select(jobs.c.job_key).where(asking, jobs.c.explanation_unit_id.in_(explained))
     several = connection.execute(sa.select(jobs.c.job_key, jobs.c["items"]).where(asking, jobs.c["items"] != ""))
     wanted = set(explained)
-    found = [key for key, items in several if wanted & {item.explained_by for item in items_of(items)}]
+    found = [key for key, items in several if wanted & {item.explained_by.text for item in items_of(items)}]
     return [*connection.execute(alone).scalars(), *found]
 
 
-def explanations_of(connection: Connection, run_id: str) -> dict[str, Explanation]:
-    """A run's explanations by unit."""
-    columns = [explanations.c[name] for name in Explanation.__dataclass_fields__]
-    rows = connection.execute(sa.select(*columns).where(explanations.c.run_id == run_id)).mappings()
-    return {row["unit_id"]: Explanation(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows}
+def explanations_of(connection: Connection, run_id: str) -> dict[ExplanationKey, Explanation]:
+    """A run's explanations by key."""
+    table = explanations.c
+    columns = (table.unit_id, table.outcome, table.text, table.reason, table.call_key)
+    rows = connection.execute(sa.select(*columns).where(table.run_id == run_id))
+    found = [Explanation(ExplanationKey.parse(key), Outcome(outcome), *rest) for key, outcome, *rest in rows]
+    return {explanation.key: explanation for explanation in found}
 
 
 def judgement_rows(connection: Connection, run_id: str) -> list[dict[str, object]]:

@@ -15,6 +15,8 @@ from autointerp.ledger.database import insert_new, now, one_at_a_time
 from autointerp.ledger.schema import runs
 
 LIVE = ("queued", "running")
+_BEGUN = "@"
+"""Before a stage in `stage_s`: the value is the time at which the stage was planned, not its seconds."""
 Carrier = Literal["local", "fleet"]
 
 
@@ -39,8 +41,9 @@ def register(
         budgets.move_to_night(connection, run_id, night)
 
 
-def set_state(connection: Connection, run_id: str, state: str, reason: str = "") -> None:
-    values = {"state": state, "reason": reason, "updated_at": time.time()}
+def set_state(connection: Connection, run_id: str, state: str, reason: str = "", exit_code: int = 0) -> None:
+    """Note the state of a run. `exit_code` is that of the command that stopped it."""
+    values = {"state": state, "reason": reason, "exit_code": exit_code, "updated_at": time.time()}
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
 
 
@@ -51,9 +54,9 @@ def start(connection: Connection, run_id: str) -> bool:
     return connection.execute(sa.update(runs).where(mine).values(**values)).rowcount == 1
 
 
-def stop(connection: Connection, run_id: str, reason: str) -> bool:
-    """Stop a run that is going on; False when somebody else already did."""
-    values = {"state": "stopped", "reason": reason, "updated_at": time.time()}
+def stop(connection: Connection, run_id: str, reason: str, exit_code: int) -> bool:
+    """Stop a live run; False when another worker already did."""
+    values = {"state": "stopped", "reason": reason, "exit_code": exit_code, "updated_at": time.time()}
     mine = sa.and_(runs.c.run_id == run_id, runs.c.state.in_(LIVE))
     return connection.execute(sa.update(runs).where(mine).values(**values)).rowcount == 1
 
@@ -102,23 +105,29 @@ def add_time(connection: Connection, run_id: str, stage: str, seconds: float) ->
 def begin_stage(connection: Connection, run_id: str, stage: str) -> None:
     """Note when a stage was planned; `end_stage` makes a duration of it."""
     stages = _stages(connection, run_id)
-    stages.setdefault(f"@{stage}", now(connection))
+    stages.setdefault(_BEGUN + stage, now(connection))
     _set_stages(connection, run_id, stages, 0.0)
 
 
 def end_stage(connection: Connection, run_id: str, stage: str) -> None:
     """Count the time since a stage was planned as its own; under many workers no other time is one run's."""
     stages = _stages(connection, run_id)
-    begun = stages.pop(f"@{stage}", None)
+    begun = stages.pop(_BEGUN + stage, None)
     if begun is not None:
         seconds = max(0.0, now(connection) - begun)
         stages[stage] = stages.get(stage, 0.0) + seconds
         _set_stages(connection, run_id, stages, seconds)
 
 
-def stage_times(row: RowMapping) -> dict[str, float]:
-    """Seconds of each finished stage; keys that begin with `@` hold when an unfinished one was planned."""
-    return dict(json.loads(row["stage_s"]))
+def stage_seconds(row: RowMapping) -> dict[str, float]:
+    """Seconds of work of each stage."""
+    return {stage: seconds for stage, seconds in json.loads(row["stage_s"]).items() if not stage.startswith(_BEGUN)}
+
+
+def stage_begun(row: RowMapping, stage: str) -> float | None:
+    """When an unfinished stage was planned, by the ledger's clock; None for a finished one."""
+    begun: float | None = json.loads(row["stage_s"]).get(_BEGUN + stage)
+    return begun
 
 
 def _stages(connection: Connection, run_id: str) -> dict[str, float]:

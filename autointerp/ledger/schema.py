@@ -45,6 +45,9 @@ runs = Table(
         "state", String(16), nullable=False, comment="queued | running | stopped | cancelled | failed | done | withheld"
     ),
     Column("reason", AnyText, nullable=False, default="", comment="why it stopped"),
+    Column(
+        "exit_code", Integer, nullable=False, default=0, server_default="0", comment="of the command that stopped it"
+    ),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("wall_s", Float, nullable=False, default=0.0, comment="seconds of work over all sittings"),
@@ -81,6 +84,10 @@ jobs = Table(
     Column(
         "items", Text, nullable=False, default="", server_default="", comment="JSON: what one question asks of several"
     ),
+    Column(
+        "scorer", String(24), nullable=False, default="", server_default="", comment="empty: the rubric; else its name"
+    ),
+    Column("step", Integer, nullable=False, default=0, server_default="0", comment="the scorer's step"),
     Column("attempts", Integer, nullable=False, default=0, comment="times that work began and did not end well"),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),

@@ -118,7 +118,7 @@ def _stage(found: Standing, name: str, measured: Mapping[str, float]) -> dict[st
         "done": states.get("done", 0),
         **{state: states.get(state, 0) for state in STATES},
         "waiting_until": found.waiting_until.get(name),
-        "seconds": runs.stage_times(found.row).get(name),
+        "seconds": runs.stage_seconds(found.row).get(name),
         "per_second": rate,
         "seconds_left": left / rate if rate else None,
     }
@@ -131,7 +131,7 @@ def _rate(found: Standing, name: str, measured: Mapping[str, float]) -> float | 
         return measured.get(name)
     if name in jobs.QUESTIONS and found.answers_per_second:
         return found.answers_per_second
-    begun = runs.stage_times(found.row).get(f"@{name}")
+    begun = runs.stage_begun(found.row, name)
     return done / max(found.at - begun, 1.0) if begun is not None else None
 
 

@@ -16,10 +16,9 @@ from rich.text import Text
 from sqlalchemy import RowMapping
 
 from autointerp.errors import (
+    INTERRUPTED_EXIT_CODE,
     WITHHELD_EXIT_CODE,
     AutointerpError,
-    BudgetExceeded,
-    ProviderStopped,
     UsageError,
 )
 from autointerp.ledger import Ledger, runs
@@ -35,7 +34,6 @@ SHARE = 0.1
 """Part of the time that watching may keep the database busy."""
 PATIENCE_S = 60.0
 """How long a database may be away, as while it is restarted."""
-INTERRUPTED = 130
 
 
 class Pace:
@@ -73,7 +71,10 @@ def watch_run(ledger: Ledger, results: Path, run_id: str) -> int:
     _watch(once)
     for line in describe(said):
         click.echo(line)
-    return exit_code(said["state"], said["reason"])
+    with ledger.read() as tx:
+        row = runs.get(tx, run_id)
+    assert row is not None, run_id
+    return exit_code(row["state"], row["exit_code"])
 
 
 def watch_all(ledger: Ledger, results: Path) -> int:
@@ -107,14 +108,15 @@ def follow_events(ledger: Ledger, run_id: str) -> None:
         time.sleep(INTERVAL_S)
 
 
-def exit_code(state: str, reason: str) -> int:
-    """What `autointerp run` would have ended with; a run that was cancelled counts as interrupted."""
-    if state == "stopped":
-        if reason == KeyboardInterrupt.__name__:
-            return INTERRUPTED
-        over = reason.startswith(("budget.usd ", "the budget of "))
-        return BudgetExceeded.exit_code if over else ProviderStopped.exit_code
-    codes = {"done": 0, "withheld": WITHHELD_EXIT_CODE, "cancelled": INTERRUPTED, "failed": AutointerpError.exit_code}
+def exit_code(state: str, of_stopped: int) -> int:
+    """The exit code that `autointerp run` would have had. A cancelled run counts as interrupted."""
+    codes = {
+        "done": 0,
+        "withheld": WITHHELD_EXIT_CODE,
+        "stopped": of_stopped,
+        "cancelled": INTERRUPTED_EXIT_CODE,
+        "failed": AutointerpError.exit_code,
+    }
     return codes.get(state, 0)
 
 

@@ -30,7 +30,7 @@ from autointerp.ledger.jobs import Job
 from autointerp.ledger.nights import Anchor
 from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.prompts import single_grade
-from autointerp.records import Outcome
+from autointerp.records import ExplanationKey, Outcome
 from autointerp.spec import rubric as rubric_
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
@@ -141,7 +141,7 @@ def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: 
                     i,
                     str(r["unit_id"]),
                     int(str(r["score"])),
-                    said[str(r["explanation_unit_id"])].text,
+                    said[ExplanationKey.parse(str(r["explanation_unit_id"]))].text,
                     *windows[str(r["exemplar_id"])],
                 )
                 for i, r in enumerate(chosen)

@@ -15,7 +15,7 @@ from autointerp.calls import batch_results
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import Caller, Postponed, run_limits
-from autointerp.errors import AutointerpError, UsageError
+from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.findings.summary import Summary
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
@@ -26,7 +26,7 @@ from autointerp.locks import locked
 from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
 from autointerp.questions import handlers
-from autointerp.records import Explanation
+from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.spec import spec as spec_
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -49,9 +49,9 @@ def carry(
         try:
             _explain_and_score(run, ledger, progress, judges)
         except BaseException as error:
-            reason = str(error) if isinstance(error, AutointerpError) else type(error).__name__
+            reason = str(error) if isinstance(error, EXPECTED) else type(error).__name__
             with ledger.write() as tx:
-                runs.set_state(tx, run.run_id, "stopped", reason)
+                runs.set_state(tx, run.run_id, "stopped", reason, exit_code_of(error))
                 events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
         progress.tell("writing the report", 0, 0)
@@ -102,7 +102,7 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
             stages.end_planning(tx, run.run_id, number, found)
 
 
-def _do_subject_tasks(run: Run, ledger: Ledger, said: Mapping[str, Explanation], progress: Progress) -> None:
+def _do_subject_tasks(run: Run, ledger: Ledger, said: Mapping[ExplanationKey, Explanation], progress: Progress) -> None:
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
             return
@@ -117,7 +117,7 @@ def _ask_all(
     progress: Progress,
     judge: Judge,
     stage: str,
-    said: Mapping[str, Explanation],
+    said: Mapping[ExplanationKey, Explanation],
     limiters: Mapping[JudgeSettings, Limiter],
 ) -> None:
     """Do every job of a stage, call by call or in batches."""

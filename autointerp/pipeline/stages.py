@@ -22,7 +22,7 @@ from autointerp.ledger import Ledger, events, jobs, judgements, runs
 from autointerp.ledger.jobs import ASKED, STAGES, Job
 from autointerp.questions import planned_jobs, rounds
 from autointerp.questions.rounds import Round
-from autointerp.records import Exemplar, Explanation, Outcome
+from autointerp.records import Exemplar, Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
@@ -57,7 +57,7 @@ def register(ledger: Ledger, run: Run) -> None:
 def explaining(tx: Connection, run: Run) -> list[Job]:
     """The explain jobs of a run, whose given explanations are written down."""
     for unit_id, text in run.given.items():
-        judgements.add_explanation(tx, run.run_id, Explanation(unit_id, Outcome.SCORED, text, "", None))
+        judgements.add_explanation(tx, run.run_id, Explanation(ExplanationKey(unit_id), Outcome.SCORED, text, "", None))
     return planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
 
 

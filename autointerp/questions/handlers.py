@@ -20,7 +20,7 @@ from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
 from autointerp.questions import revision, scorer_jobs
-from autointerp.records import Answered, Explanation, Item, Judgement, Outcome
+from autointerp.records import Answered, Explanation, ExplanationKey, Item, Judgement, Outcome
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.scorers.base import Question
@@ -29,7 +29,7 @@ from autointerp.spec.spec import judge_of
 T = TypeVar("T")
 
 
-def do(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:
+def do(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
     """Ask what a job asks and store what comes of it, given the explanations that there are. Raises what `ask` does."""
     if job.stage == "explain":
         explain_unit(ledger, run, ask, job)
@@ -65,7 +65,7 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
     return Explanation(job.explanation_key, answer.outcome, better.text, better.why, call_key)
 
 
-def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:
+def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
     """Ask for the grades of a job's items and store each, scored or not. Items without an explanation are not asked about."""
     asked = [item for item in job.asked if records.text_of(said, item.explained_by)]
     unasked = [(item, _unexplained(job, item, said)) for item in job.asked if item not in asked]
@@ -87,7 +87,7 @@ def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str,
     ask(*asking, job, job.repeat, conclude)
 
 
-def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, Explanation]) -> None:
+def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
     """Ask another scorer's question and store what it brings."""
     answers: Sequence[Answered] = ()
     if job.step:
@@ -105,7 +105,7 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[str, 
     ask(prompt, parse, job, 0, store)
 
 
-def question(run: Run, job: Job, said: Mapping[str, Explanation]) -> Question | None:
+def question(run: Run, job: Job, said: Mapping[ExplanationKey, Explanation]) -> Question | None:
     """What a job of a first round asks, given the explanations; None where it asks nobody."""
     if job.stage == "probe":
         return None
@@ -114,7 +114,7 @@ def question(run: Run, job: Job, said: Mapping[str, Explanation]) -> Question | 
     return _about(run, job, [item for item in job.asked if records.text_of(said, item.explained_by)], said)
 
 
-def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[str, Explanation]) -> Question | None:
+def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[ExplanationKey, Explanation]) -> Question | None:
     """The question about a job's items and how its reply is read: alone in whichever way is asked for, or together."""
     if not items:
         return None
@@ -130,7 +130,7 @@ def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[str, Explana
     )
 
 
-def _unexplained(job: Job, item: Item, said: Mapping[str, Explanation]) -> Judgement:
+def _unexplained(job: Job, item: Item, said: Mapping[ExplanationKey, Explanation]) -> Judgement:
     found = said.get(item.explained_by)
     why = found.reason if found else "the unit was not explained"
     return _judgement(job, item, Outcome.NO_EXPLANATION, None, why, None)

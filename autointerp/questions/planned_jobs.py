@@ -9,7 +9,7 @@ from dataclasses import replace
 from autointerp.hashing import content_hash
 from autointerp.ledger import jobs
 from autointerp.ledger.jobs import Job
-from autointerp.records import COMPARED, PLANTED, Arm, Exemplar, Item, Unit, judged_of
+from autointerp.records import COMPARED, PLANTED, Arm, Exemplar, ExplanationKey, Item, Unit, judged_of
 from autointerp.spec.spec import Spec
 
 
@@ -35,14 +35,16 @@ def score_items(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Seque
     strangers = other_units(alive, spec.units.seed)
     planned: list[Item] = []
     for unit in alive:
-        judged = judged_of(exemplars[unit.unit_id])
+        own, judged = ExplanationKey(unit.unit_id), judged_of(exemplars[unit.unit_id])
         planned += main_items(spec, unit, judged)
-        planned += [_item(e, Arm.NEAR, unit.unit_id) for e in exemplars[unit.unit_id] if e.role == "near"]
+        planned += [_item(e, Arm.NEAR, own) for e in exemplars[unit.unit_id] if e.role == "near"]
         stranger = strangers.get(unit.unit_id)
         if stranger:
-            planned += [_item(e, Arm.SHUFFLED, stranger) for e in _across_bins(judged, spec.controls.shuffled)]
+            planned += [
+                _item(e, Arm.SHUFFLED, ExplanationKey(stranger)) for e in _across_bins(judged, spec.controls.shuffled)
+            ]
         silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.controls.base_rate]
-        planned += [_item(e, Arm.BASE_RATE, unit.unit_id) for e in silent]
+        planned += [_item(e, Arm.BASE_RATE, own) for e in silent]
     return planned
 
 
@@ -50,10 +52,10 @@ def main_items(spec: Spec, unit: Unit, judged: Sequence[Exemplar]) -> Iterator[I
     """A unit's exemplars under its own explanation, and under those that are compared with it."""
     for exemplar in judged:
         for repeat in range(spec.score.repeats):
-            yield _item(exemplar, Arm.MAIN, unit.unit_id, repeat)
+            yield _item(exemplar, Arm.MAIN, ExplanationKey(unit.unit_id), repeat)
         if unit.kind in COMPARED:
             for aid in spec.explain.compare:
-                yield _item(exemplar, Arm.VARIANT, jobs.explanation_key(unit.unit_id, aid))
+                yield _item(exemplar, Arm.VARIANT, ExplanationKey(unit.unit_id, aid))
 
 
 def repeated_items(spec: Spec, planned: Sequence[Item]) -> list[Item]:
@@ -98,7 +100,7 @@ def questions(spec: Spec, items: Sequence[Item], stage: str = "score") -> list[J
 
 def _alone(spec: Spec, item: Item, stage: str) -> Job:
     place = _place(spec, item)
-    return _job(stage, place, item.unit_id, item.exemplar_id, item.arm, item.repeat, item.explained_by)
+    return _job(stage, place, item.unit_id, item.exemplar_id, item.arm, item.repeat, item.explained_by.text)
 
 
 def _together(spec: Spec, items: Sequence[Item], stage: str) -> Job:
@@ -107,8 +109,18 @@ def _together(spec: Spec, items: Sequence[Item], stage: str) -> Job:
 
 
 def task_job(scorer: str, step: int, stage: str, unit_id: str, number: int, place: int, explained_by: str = "") -> Job:
-    """One question of another scorer, or its work for the subject."""
-    return _job(stage, place, unit_id, f"@{scorer}:{step}", repeat=number, explained_by=explained_by)
+    """One question of another scorer, or its task for the subject."""
+    key = content_hash([stage, unit_id, f"@{scorer}:{step}", "", number, explained_by])
+    return Job(
+        key,
+        stage,
+        unit_id,
+        repeat=number,
+        explanation_unit_id=explained_by,
+        place=place,
+        scorer=scorer,
+        step=step,
+    )
 
 
 def _across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
@@ -124,19 +136,19 @@ def _across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
     return (first + [found for found in rounds if found not in first])[:n]
 
 
-def _item(exemplar: Exemplar, arm: Arm, explained_by: str, repeat: int = 0) -> Item:
+def _item(exemplar: Exemplar, arm: Arm, explained_by: ExplanationKey, repeat: int = 0) -> Item:
     return _keyed(Item("", exemplar.unit_id, exemplar.exemplar_id, arm, repeat, explained_by), "score")
 
 
 def _keyed(item: Item, stage: str) -> Item:
     """The item under the key that its judgement in a stage has: that of the job which asks of it alone."""
-    identity = [stage, item.unit_id, item.exemplar_id, str(item.arm), item.repeat, item.explained_by]
+    identity = [stage, item.unit_id, item.exemplar_id, str(item.arm), item.repeat, item.explained_by.text]
     return replace(item, key=content_hash(identity))
 
 
 def _place(spec: Spec, item: Item) -> int:
     identity = [str(spec.units.seed), item.exemplar_id, item.arm.value, item.repeat]
-    which = [item.explained_by] if item.arm is Arm.VARIANT else []
+    which = [item.explained_by.text] if item.arm is Arm.VARIANT else []
     return int(content_hash(["place", *identity, *which])[:7], 16)
 
 

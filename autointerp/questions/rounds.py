@@ -18,7 +18,7 @@ from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, judgements
 from autointerp.ledger.jobs import Job
 from autointerp.questions import planned_jobs, scorer_jobs
-from autointerp.records import COMPARED, Arm, Explanation, Item
+from autointerp.records import COMPARED, Arm, Explanation, ExplanationKey, Item
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.spec.spec import Spec
@@ -33,7 +33,9 @@ class Round:
     more: bool
 
 
-def next_round(ledger: Ledger, run: Run, number: int, said: Mapping[str, Explanation] | None = None) -> Round:
+def next_round(
+    ledger: Ledger, run: Run, number: int, said: Mapping[ExplanationKey, Explanation] | None = None
+) -> Round:
     """What round `number` asks, given the explanations in the ledger, or those given."""
     spec = run.spec
     asked, wanted = _rubric(ledger, run, number)

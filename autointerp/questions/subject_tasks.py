@@ -11,7 +11,7 @@ from autointerp.hashing import content_hash
 from autointerp.ledger import Ledger, jobs, judgements, leases
 from autointerp.ledger.jobs import Job
 from autointerp.progress import Tell
-from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit
+from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome, Unit
 from autointerp.run import Run
 from autointerp.scorers import registry
 from autointerp.scorers.base import Read, Steer
@@ -24,7 +24,7 @@ from sae.harvest.units import UnitKey
 Work = Sequence[tuple[Unit, Sequence[Read | Steer]]]
 
 
-def do_all(ledger: Ledger, run: Run, said: Mapping[str, Explanation], tell: Tell, owner: str) -> None:
+def do_all(ledger: Ledger, run: Run, said: Mapping[ExplanationKey, Explanation], tell: Tell, owner: str) -> None:
     """Do every such job of a run; the inputs are loaded only where there is one."""
     inputs = None
     while True:
@@ -36,7 +36,9 @@ def do_all(ledger: Ledger, run: Run, said: Mapping[str, Explanation], tell: Tell
         do(ledger, run, said, inputs, leased[0], tell)
 
 
-def do(ledger: Ledger, run: Run, said: Mapping[str, Explanation], inputs: Inputs, job: Job, tell: Tell) -> None:
+def do(
+    ledger: Ledger, run: Run, said: Mapping[ExplanationKey, Explanation], inputs: Inputs, job: Job, tell: Tell
+) -> None:
     """Do one job: a step of a scorer for all its units. What it brings is stored at once, a row for each piece of work."""
     scorer = registry.scorer(job.scorer)
     with ledger.read() as tx:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+from autointerp.records import ExplanationKey
 from autointerp.report import prose
 from autointerp.report.escape import clip, visible
 from autointerp.report.reader import Results, Row
@@ -142,7 +143,7 @@ def _variants(unit_id: str, judged: list[Row], results: Results, strings: _Strin
 
 
 def _aid(row: Row) -> str:
-    return str(row["explanation_unit_id"]).partition("#")[2]
+    return ExplanationKey.parse(str(row["explanation_unit_id"])).aid
 
 
 def _digit(value: float | None, maximum: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from autointerp import records
 from autointerp.hashing import content_hash
-from autointerp.records import COMPARED, Answered, Explanation, Outcome, Unit, text_of
+from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome, Unit, text_of
 from autointerp.run import Run
 from autointerp.scorers.base import Case, Scorer, Scores
 
@@ -19,7 +19,7 @@ OTHERS = 8
 class Cases:
     """A run's units as scorers see them. `said` are the explanations, `answers` what questions have brought so far."""
 
-    def __init__(self, run: Run, said: Mapping[str, Explanation], answers: Iterable[Answered] = ()) -> None:
+    def __init__(self, run: Run, said: Mapping[ExplanationKey, Explanation], answers: Iterable[Answered] = ()) -> None:
         self.run, self._said = run, said
         self._brought: dict[tuple[str, str, int], dict[int, Any]] = {}
         for row in answers:
@@ -33,7 +33,7 @@ class Cases:
             if (
                 within
                 and unit.status == "alive"
-                and (not scorer.needs_explanation or text_of(self._said, unit.unit_id))
+                and (not scorer.needs_explanation or text_of(self._said, ExplanationKey(unit.unit_id)))
             ):
                 yield unit
 
@@ -43,7 +43,7 @@ class Cases:
         seed = int(content_hash([self.run.spec.units.seed, unit_id])[:8], 16)
         return Case(
             unit=unit,
-            explanation=text_of(self._said, unit_id),
+            explanation=text_of(self._said, ExplanationKey(unit_id)),
             active=tuple(records.judged_of(mine)),
             quiet=tuple(e for e in mine if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),

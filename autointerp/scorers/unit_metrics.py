@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from autointerp.ledger import Ledger, judgements
-from autointerp.records import COMPARED, Answered, Explanation, Outcome
+from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.stats import comparison
@@ -30,7 +30,7 @@ class Evaluated(NamedTuple):
 def of_run(ledger: Ledger, run: Run) -> Evaluated:
     """What the ledger's answers come to."""
     answers: Sequence[Answered] = ()
-    said: Mapping[str, Explanation] = {}
+    said: Mapping[ExplanationKey, Explanation] = {}
     if run.spec.score.also:
         with ledger.read() as tx:
             said, answers = judgements.explanations_of(tx, run.run_id), judgements.answers_of(tx, run.run_id)

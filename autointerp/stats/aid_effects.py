@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.records import COMPARED, Arm
+from autointerp.records import COMPARED, Arm, ExplanationKey
 from autointerp.stats import comparison
 
 
@@ -19,7 +19,7 @@ def effects(
     lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
     unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
     """
-    aid = judgements["explanation_unit_id"].map(lambda key: str(key).partition("#")[2])
+    aid = judgements["explanation_unit_id"].map(lambda key: ExplanationKey.parse(str(key)).aid)
     kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
     main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
     found: dict[str, dict[str, Any]] = {}

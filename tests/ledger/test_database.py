@@ -25,7 +25,7 @@ from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import metadata
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.records import Arm, Explanation, Judgement, Outcome
+from autointerp.records import Arm, Explanation, ExplanationKey, Judgement, Outcome
 
 RUN = "run-0"
 PROMPT = Prompt("system", "user", {}, 16, ScoreMaterial("cats", MarkedText(("cat",), 0)))
@@ -344,15 +344,17 @@ def test_withdrawing_an_explanation_forgets_what_hung_on_it(url: str) -> None:
         ]
         jobs.plan(tx, RUN, planned)
         for unit in "ab":
-            judgements.add_explanation(tx, RUN, Explanation(unit, Outcome.PROVIDER_ERROR, "", "down", None))
+            judgements.add_explanation(
+                tx, RUN, Explanation(ExplanationKey(unit), Outcome.PROVIDER_ERROR, "", "down", None)
+            )
         for job in planned:
             jobs.finish(tx, RUN, job.job_key)
             if job.stage == "score":
                 judged = Judgement(job.exemplar_id, job.unit_id, Arm.MAIN, 0, Outcome.NO_EXPLANATION, None, "", None)
-                judgements.add_judgement(tx, RUN, job.job_key, job.explanation_unit_id, judged)
+                judgements.add_judgement(tx, RUN, job.job_key, ExplanationKey.parse(job.explanation_unit_id), judged)
         judgements.withdraw(tx, RUN, ["explain-a"])
     with ledger.read() as tx:
-        assert set(judgements.explanations_of(tx, RUN)) == {"b"}
+        assert set(judgements.explanations_of(tx, RUN)) == {ExplanationKey("b")}
         assert {row["job_key"] for row in judgements.judgement_rows(tx, RUN)} == {"score-a-b", "score-b-b"}
         assert jobs.counts(tx, RUN) == {"explain": {"done": 1, "pending": 1}, "score": {"done": 2}}, "planned anew"
     ledger.close()

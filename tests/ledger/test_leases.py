@@ -325,7 +325,7 @@ def test_a_question_that_was_answered_since_it_was_looked_up_is_not_begun(ledger
 def test_a_run_is_stopped_once(ledger: Ledger) -> None:
     def stop(reason: str) -> bool:
         with ledger.write() as tx:
-            return runs.stop(tx, RUN, reason)
+            return runs.stop(tx, RUN, reason, 5)
 
     stopped = at_once([lambda n=n: stop(f"reason {n}") for n in range(8)])  # type: ignore[misc]
     assert sum(stopped) == 1

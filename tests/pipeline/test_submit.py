@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autointerp import files
+from autointerp import locks
 from autointerp.errors import UsageError
 from autointerp.harvest import inputs
 from autointerp.ledger import Ledger, budgets, calls, events, jobs, judgements, leases, runs, workers
@@ -17,7 +17,7 @@ from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.pipeline import local, stages, submit
 from autointerp.progress import Progress
 from autointerp.questions import planned_jobs
-from autointerp.records import Arm, Explanation, Judgement, Outcome
+from autointerp.records import Arm, Explanation, ExplanationKey, Judgement, Outcome
 from autointerp.run import Run
 from autointerp.spec.rubric import load as load_rubric
 from autointerp.spec.spec import Spec, parse
@@ -85,10 +85,12 @@ def carried(ledger: Ledger, failing: dict[str, Outcome]) -> None:
             jobs.finish(tx, RUN, job.job_key)
         for job in EXPLAINS:
             outcome = failing.get(job.job_key, Outcome.SCORED)
-            judgements.add_explanation(tx, RUN, Explanation(job.unit_id, outcome, "cats", "", None))
+            judgements.add_explanation(tx, RUN, Explanation(ExplanationKey(job.unit_id), outcome, "cats", "", None))
         for job in SCORES:
             outcome = failing.get(job.job_key, Outcome.SCORED)
-            judgements.add_judgement(tx, RUN, job.job_key, job.explanation_unit_id, scored(job, outcome))
+            judgements.add_judgement(
+                tx, RUN, job.job_key, ExplanationKey.parse(job.explanation_unit_id), scored(job, outcome)
+            )
             if outcome is Outcome.GAVE_UP:
                 jobs.fail(tx, RUN, job.job_key, "its worker died each time")
         runs.set_state(tx, RUN, "done")
@@ -115,7 +117,7 @@ def test_a_run_is_either_the_workers_or_one_processes(ledger: Ledger, spec: Spec
     with pytest.raises(UsageError, match=r"is with the workers: .* takes it from them"):
         local.carry(run, ledger, Progress(quiet=True))
     submit.cancel(ledger, RUN)
-    with files.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
+    with locks.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
         for act in (submit.resume, submit.retry):
             with pytest.raises(UsageError, match="another process is at work on run night-run"):
                 act(ledger, RUN, tmp_path)
@@ -181,11 +183,11 @@ def test_what_failed_is_asked_again_and_what_was_answered_is_not(ledger: Ledger,
     assert states(ledger) == kept | {"explain": {"done": 1, "pending": 1}, "score": {"done": 1, "pending": 1}}
     with ledger.read() as tx:
         assert [row["job_key"] for row in judgements.judgement_rows(tx, RUN)] == ["score-b-1"], "refusals are answers"
-        assert set(judgements.explanations_of(tx, RUN)) == {"b"}
+        assert set(judgements.explanations_of(tx, RUN)) == {ExplanationKey("b")}
     with ledger.write() as tx:
         assert not stages.advance(tx, RUN)
         jobs.finish(tx, RUN, "explain-a")
-        judgements.add_explanation(tx, RUN, Explanation("a", Outcome.SCORED, "dogs", "", None))
+        judgements.add_explanation(tx, RUN, Explanation(ExplanationKey("a"), Outcome.SCORED, "dogs", "", None))
         jobs.finish(tx, RUN, "score-b-0")
         assert stages.advance(tx, RUN)
     assert states(ledger)["plan"] == {"pending": 1}, "the scoring is planned anew"

@@ -25,7 +25,7 @@ from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.questions import handlers, planned_jobs, revision
-from autointerp.records import Exemplar, Outcome
+from autointerp.records import Exemplar, ExplanationKey, Outcome
 from autointerp.spec import rubric
 from autointerp.stats import aid_effects
 
@@ -239,9 +239,10 @@ def test_variants_are_stored_judged_on_the_same_exemplars_and_their_effect_is_th
     with ledger.read() as tx:
         said = judgements.explanations_of(tx, result.summary["run_id"])
     concept = planted.CONCEPTS[2]
-    assert said["feature-2"].text == said["feature-2#contrast"].text == WRONG
-    assert said["feature-2#revise"].text == f"words about a {concept}"
-    assert said["feature-2#revise"].reason.startswith("revised: of 6 unseen windows 3 were")
+    own, contrast, revised = (said[ExplanationKey("feature-2", aid)] for aid in ("", "contrast", "revise"))
+    assert own.text == contrast.text == WRONG
+    assert revised.text == f"words about a {concept}"
+    assert revised.reason.startswith("revised: of 6 unseen windows 3 were")
     effects = aid_effects.effects(result.judgements, result.units, confidence=0.95, resamples=300, seed=0)
     assert set(effects) == {"contrast", "logits", "revise"}
     assert effects["contrast"]["all"]["difference"] == 0

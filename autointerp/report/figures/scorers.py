@@ -19,7 +19,7 @@ def scorers_figure(summary: Summary, *, width: float) -> str:
     if not rows:
         return ""
     roomy = width >= 600
-    left, right, each, top = (208.0, 24.0, 44.0, 10.0) if roomy else (14.0, 14.0, 60.0, 14.0)
+    left, right, each, top = (208.0, 24.0, 44.0, 10.0) if roomy else (20.0, 20.0, 60.0, 14.0)
     edges = [edge for scorer, figure in rows for edge in _edges(scorer, figure)]
     axis = [0.25 * i for i in range(round(4 * _down(min([0.0, *edges]))), round(4 * _up(max([1.0, *edges]))) + 1)]
     ticks = axis if len(axis) <= 9 else axis[:: len(axis) // 6]

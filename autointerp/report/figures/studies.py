@@ -115,7 +115,7 @@ def rounding_figure(summary: Summary, *, width: float) -> str:
     assert summary.studies is not None
     grades, rounding = summary.rubric.grades, summary.studies.rounding
     roomy = width >= 600
-    left, right = (60.0, 64.0) if roomy else (34.0, 48.0)
+    left, right = (60.0, 64.0) if roomy else (34.0, 40.0)
     height, top, bottom = (300.0, 46.0, 40.0) if roomy else (270.0, 60.0, 40.0)
     explained = [value for value in rounding.variance_explained if value is not None]
     low = min([0.0, *explained])
