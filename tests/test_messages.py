@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from autointerp.calls.answers import storable
 from autointerp.calls.caller import Caller
-from autointerp.ledger import Ledger, runs
+from autointerp.ledger import runs
 from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage, fold, of_first_token, unfold
 from autointerp.prompts import single_grade

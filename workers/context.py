@@ -26,7 +26,8 @@ from autointerp.judges.limits import redis_limiter
 from autointerp.judges.limits.limiter import Limiter
 from autointerp.judges.limits.redis_limiter import SharedLimiter
 from autointerp.judges.registry import open_batches, open_judge
-from autointerp.ledger import Ledger, budgets, calls, judgements, runs, workers
+from autointerp.ledger import budgets, calls, judgements, runs, workers
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages
 from autointerp.questions import handlers

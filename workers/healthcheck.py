@@ -13,7 +13,7 @@ import time
 import sqlalchemy as sa
 
 from autointerp.errors import AutointerpError
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import workers
 from autointerp.settings import Settings
 

@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from autointerp.errors import AutointerpError
-from autointerp.ledger import Ledger, runs
+from autointerp.ledger import runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import batches, budgets, calls, jobs, nights, workers
 from autointerp.ledger.schema import runs as runs_table
 from autointerp.settings import Settings

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from autointerp.hashing import content_hash
 from autointerp.judges.base import Judge
-from autointerp.ledger import Ledger, calls
+from autointerp.ledger import calls
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt, Reply, Usage, fold
 from autointerp.prompts.replies import ReplyUnusable

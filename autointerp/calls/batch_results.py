@@ -31,7 +31,8 @@ from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait
 from autointerp.judges.batch_api import Undecided
-from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements
+from autointerp.ledger import batches, calls, events, jobs, judgements
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
 from autointerp.messages import Prompt, Reply, Usage

@@ -6,7 +6,8 @@ from sqlalchemy import Connection
 
 from autointerp.errors import ProviderStopped
 from autointerp.judges.base import JudgeError, MustStop, MustWait
-from autointerp.ledger import Ledger, batches, calls, events
+from autointerp.ledger import batches, calls, events
+from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, Usage
 
 POLL_FROM_S, POLL_TO_S = 5.0, 300.0

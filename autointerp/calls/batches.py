@@ -21,8 +21,9 @@ from autointerp.calls.caller import budget_error, input_bound, price_within
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
-from autointerp.ledger import Ledger, batches, budgets, calls, leases
+from autointerp.ledger import batches, budgets, calls, leases
 from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt
 from autointerp.records import Outcome

@@ -21,8 +21,9 @@ from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, Must
 from autointerp.judges.limits.limiter import Aborted, Admission, Held, Limiter, LocalLimiter, Settled
 from autointerp.judges.registry import check_asking, check_transport
 from autointerp.judges.retry import attempt
-from autointerp.ledger import Ledger, budgets, calls
+from autointerp.ledger import budgets, calls
 from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
 from autointerp.messages import Prompt, Reply, Usage

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from autointerp.cli.ledger_location import existing_ledger, open_ledger
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.monitoring.run_list import run_ids
 
 P = ParamSpec("P")

@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from autointerp.errors import UsageError
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.settings import Settings
 
 

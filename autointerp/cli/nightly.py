@@ -9,7 +9,7 @@ import click
 
 from autointerp.cli.common import QUIET, RESULTS, command_ledger, one_line_errors
 from autointerp.errors import UsageError
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.nightly import config as nightly_config
 from autointerp.nightly import night, night_summary
 from autointerp.nightly.runners import Carrier, Fleet, Local

@@ -11,7 +11,8 @@ import click
 from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
 from autointerp.costs import bounds
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
-from autointerp.ledger import Ledger, run_progress
+from autointerp.ledger import run_progress
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline import submit as submission
 from autointerp.progress import Progress
 from autointerp.spec.spec import load

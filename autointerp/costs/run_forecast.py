@@ -22,7 +22,8 @@ from autointerp.judges.token_estimates import (
     JUDGEMENT_TOKENS,
     rough_tokens,
 )
-from autointerp.ledger import Ledger, calls, judgements
+from autointerp.ledger import calls, judgements
+from autointerp.ledger.database import Ledger
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
 from autointerp.questions import handlers, planned_jobs, rounds
 from autointerp.records import Explanation, ExplanationKey, Outcome

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autointerp.findings.estimates import CorrectedHeadline, Difference, Figure, MeanEstimate, Part
+from autointerp.stats.agreement import Agreement, Panel, Repeats
+from autointerp.stats.estimates import Difference, MeanEstimate, Part
+from autointerp.stats.prediction_powered import CorrectedHeadline
 
 
 class PlantedItems(MeanEstimate):
@@ -43,18 +45,6 @@ class Normalised(Part):
     ci_high: float | None
 
 
-class Repeats(Part):
-    """The judge's agreement with itself on items that it graded more than once."""
-
-    n: int
-    n_units: int
-    per_item: float
-    within_sd: Figure
-    flip_rate: Figure
-    icc_single: Figure
-    icc_mean: Figure
-
-
 class RandomUnits(MeanEstimate):
     """Mean grade of units of random weights."""
 
@@ -67,37 +57,6 @@ class RandomUnits(MeanEstimate):
     """Median density of the alive ones."""
     features_minus: Difference
     """The dictionary's features minus these."""
-
-
-class Agreement(Part):
-    """Agreement of the judge (`a`) with another grader (`b`) on the items that both graded."""
-
-    a: str
-    b: str
-    n: int
-    n_units: int
-    grades: tuple[int, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    """Items by the judge's grade (row) and the other grader's (column)."""
-    exact: Figure
-    adjacent: Figure
-    kappa: Figure
-    """Cohen's kappa with quadratic weights."""
-    ac2: Figure
-    """Gwet's AC2."""
-    alpha: Figure
-    """Krippendorff's alpha, ordinal."""
-    difference: Figure
-    """The other grader's mean minus the judge's."""
-
-
-class Panel(Part):
-    """Agreement among people."""
-
-    raters: tuple[str, ...]
-    n: int
-    n_units: int
-    alpha: Figure
 
 
 class SecondJudge(Part):

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from autointerp.findings.estimates import MeanEstimate
 from autointerp.findings.evidence import Evidence
-from autointerp.findings.summary import Comparison, Denominator, Headline, HeadlineBounds
+from autointerp.findings.summary import Denominator, Headline, HeadlineBounds
 from autointerp.json_values import finite
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison
+from autointerp.stats.comparison import Comparison
+from autointerp.stats.estimates import MeanEstimate
 
 
 def separates(separation: MeanEstimate) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from autointerp.findings.estimates import Part
+from pydantic import Field
+
+from autointerp.stats.estimates import Part
 
 
 class SubjectFacts(Part):
@@ -133,11 +135,11 @@ class CorrelationStudy(Part):
     features: int = 0
     silent: int = 0
     asked: int = 0
-    layers: list[str] = []
-    edges: list[float] = []
+    layers: list[str] = Field(default_factory=list)
+    edges: list[float] = Field(default_factory=list)
     signed: CorrelationShares | None = None
     absolute: CorrelationShares | None = None
-    best: list[NeuronMatch] = []
+    best: list[NeuronMatch] = Field(default_factory=list)
 
 
 class RoundedSpecificity(Part):
@@ -156,7 +158,7 @@ class RoundingStudy(Part):
     tokens: int
     shares: list[float]
     variance_explained: list[float | None]
-    specificity: list[RoundedSpecificity] = []
+    specificity: list[RoundedSpecificity] = Field(default_factory=list)
 
 
 class Studies(Part):

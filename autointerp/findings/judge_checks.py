@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from autointerp.findings.estimates import Corrected, Figure, PairedDifference
 from autointerp.findings.evidence import PlantedItems, PlantedUnits
-from autointerp.findings.summary import Comparison, Summary
+from autointerp.findings.summary import Summary
 from autointerp.formatting import estimate, number, percent, plural
+from autointerp.stats.comparison import Comparison
+from autointerp.stats.estimates import Figure, PairedDifference
+from autointerp.stats.prediction_powered import Corrected
 
 RIGHT_ENOUGH = 0.9
 """Share of planted items that must be graded right. Of a difference on two grades, a judge right on a share r shows 2r - 1."""

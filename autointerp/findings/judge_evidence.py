@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,16 @@ import pandas as pd
 
 from autointerp import records
 from autointerp.findings import evidence as ev
-from autointerp.findings.estimates import CorrectedHeadline, Difference, MeanEstimate
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import separates
 from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
 from autointerp.stats import agreement, comparison, prediction_powered
+from autointerp.stats.agreement import Repeats
 from autointerp.stats.comparison import options
+from autointerp.stats.estimates import Difference
+from autointerp.stats.prediction_powered import CorrectedHeadline
 
 RIGHT = {Arm.MAIN: "hits", Arm.NEAR: "near", Arm.BASE_RATE: "misses"}
 """The names of a planted unit's arms: its words marked, a word beside them marked, a text without them."""
@@ -74,14 +75,14 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
         values = means[arm.value] if arm.value in means else pd.Series(dtype="float64")
         estimate = comparison.mean_estimate(values, **options)
         counts = {str(grade): int((given == grade).sum()) for grade in grades}
-        return ev.PlantedItems(**estimate._asdict(), n_items=len(given), given=counts)
+        return ev.PlantedItems(**estimate.model_dump(), n_items=len(given), given=counts)
 
     middle = (min(grades) + max(grades)) / 2
     known = rows.loc[rows["arm"] != Arm.NEAR.value]
     right = (known["grade"] > middle) == (known["arm"] == Arm.MAIN.value)
     ends = means.reindex(columns=[Arm.MAIN.value, Arm.BASE_RATE.value])
     paired = (ends[Arm.MAIN.value] - ends[Arm.BASE_RATE.value]).dropna()
-    separation = MeanEstimate(**comparison.mean_estimate(paired, **options)._asdict())
+    separation = comparison.mean_estimate(paired, **options)
     return ev.PlantedUnits(
         n_units=int(rows["unit_id"].nunique()),
         hits=items(Arm.MAIN),
@@ -148,7 +149,7 @@ def random_units(
         alive = mine.loc[mine["status"] == "alive"]
         against = comparison.compare(features, own, **options)
         found[kind] = ev.RandomUnits(
-            **comparison.mean_estimate(own, **options)._asdict(),
+            **comparison.mean_estimate(own, **options).model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),
@@ -159,12 +160,12 @@ def random_units(
     return found or None
 
 
-def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> ev.Repeats | None:
+def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | None:
     """The judge's agreement with itself, on the items that it graded more than once; None where there are none."""
     rows = comparison.scored_rows(judgements)
     rows = rows.assign(item=_item(rows))
     found = agreement.repeats(rows[["item", "unit_id", "score"]], **options)
-    return ev.Repeats.model_validate(asdict(found)) if found.n else None
+    return found if found.n else None
 
 
 def second_judge(
@@ -179,7 +180,7 @@ def second_judge(
     rows = pd.concat([_graded(judgements, "judge"), _graded(again, second)], ignore_index=True)
     weights = 1.0 / again.assign(item=_item(again)).set_index("item")["probability"]
     rows["weight"] = rows["item"].map(weights[~weights.index.duplicated()]).fillna(1.0)
-    pair = _agreement(agreement.pair(rows, "judge", second, grades=grades, **options))
+    pair = agreement.pair(rows, "judge", second, grades=grades, **options)
     sample = again.assign(score=again["score"].astype("Float64"))
     return ev.SecondJudge(
         judge=second, n=pair.n, agreement=pair, corrected=_corrected(judgements, sample, units, options)
@@ -216,21 +217,16 @@ def people(
     return ev.People(
         raters=raters,
         n=len(mean),
-        agreement=[_agreement(agreement.pair(rows, "judge", rater, grades=grades, **options)) for rater in raters],
-        together=None if panel is None else ev.Panel.model_validate(asdict(panel)),
+        agreement=[agreement.pair(rows, "judge", rater, grades=grades, **options) for rater in raters],
+        together=panel,
         corrected=_corrected(judgements, sample, units, options),
     )
-
-
-def _agreement(pair: agreement.Pair) -> ev.Agreement:
-    return ev.Agreement.model_validate(asdict(pair))
 
 
 def _corrected(
     judgements: pd.DataFrame, sample: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
 ) -> CorrectedHeadline:
-    headline = prediction_powered.headline(judgements, sample, units, confidence=options["confidence"])
-    return CorrectedHeadline.model_validate(asdict(headline))
+    return prediction_powered.headline(judgements, sample, units, confidence=options["confidence"])
 
 
 def _graded(judgements: pd.DataFrame, rater: str) -> pd.DataFrame:

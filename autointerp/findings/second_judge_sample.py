@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from autointerp.hashing import content_hash
-from autointerp.ledger import Ledger, judgements
+from autointerp.ledger import judgements
+from autointerp.ledger.database import Ledger
 from autointerp.records import Arm, ExplanationKey, Item, Outcome
 from autointerp.run import Run
 

@@ -9,12 +9,10 @@ import pandas as pd
 
 from autointerp.findings import judge_verdict
 from autointerp.findings.caveats import cautions
-from autointerp.findings.estimates import PairedDifference
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
 from autointerp.findings.summary import (
     SCHEMA_VERSION,
-    Comparison,
     ControlArm,
     ControlMean,
     Controls,
@@ -27,7 +25,8 @@ from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison, rounding
-from autointerp.stats.comparison import options
+from autointerp.stats.comparison import Comparison, options
+from autointerp.stats.estimates import PairedDifference
 
 FACTS = (
     *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
@@ -152,7 +151,7 @@ def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> Denomi
 
 def _compare(scores: pd.DataFrame, column: str, intervals: Mapping[str, Any]) -> Comparison:
     features, neurons = (scores.loc[scores["kind"] == kind, column] for kind in COMPARED)
-    return Comparison(**comparison.compare(features, neurons, **intervals)._asdict())
+    return comparison.compare(features, neurons, **intervals)
 
 
 def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any]) -> Controls:

@@ -9,27 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from autointerp.errors import UsageError
-from autointerp.findings.estimates import Difference, MeanEstimate, PairedDifference, Part
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.inputs import CorpusFacts, DictionaryFacts, Fit, RubricFacts, Studies, SubjectFacts
+from autointerp.stats.comparison import Comparison
+from autointerp.stats.estimates import Difference, MeanEstimate, PairedDifference, Part
 
 SCHEMA_VERSION = 1
-
-
-class Comparison(Part):
-    """Features against neurons under one weighting of the bins."""
-
-    features_mean: float | None
-    neurons_mean: float | None
-    difference: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p_superior: float | None
-    """P(feature > neuron): the share of pairs in which the feature's mean grade is higher, ties half."""
-    p_superior_ci_low: float | None
-    p_superior_ci_high: float | None
-    n_features_scored: int
-    n_neurons_scored: int
 
 
 class Headline(Comparison):
@@ -221,9 +206,9 @@ class Summary(Part):
     controls: Controls
     evidence: Evidence | None = None
     belief: JudgeVerdict | None = None
-    cautions: list[str] = []
-    scorers: list[ScorerResult] = []
-    variants: dict[str, AidEffects] = {}
+    cautions: list[str] = Field(default_factory=list)
+    scorers: list[ScorerResult] = Field(default_factory=list)
+    variants: dict[str, AidEffects] = Field(default_factory=dict)
 
     subject: SubjectFacts
     dictionary: DictionaryFacts
@@ -244,7 +229,7 @@ class Summary(Part):
     lost_calls: int = 0
     lost_usd_at_most: float | None = None
     wall_s: float
-    stage_s: dict[str, float | None] = {}
+    stage_s: dict[str, float | None] = Field(default_factory=dict)
     created_at: str
     finished_at: str
     served_models: list[str]

@@ -18,8 +18,9 @@ from autointerp.findings import second_judge_sample
 from autointerp.findings.summary import Summary
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.control_units import with_controls
-from autointerp.ledger import Ledger, calls, labels, runs
+from autointerp.ledger import calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
+from autointerp.ledger.database import Ledger
 from autointerp.records import SECOND, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.stats.comparison import unit_scores

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,7 @@ from autointerp.judge_check.graded_set import INJECTION, Item
 from autointerp.judge_check.run import Checked, Given
 from autointerp.records import Outcome
 from autointerp.stats import agreement
-from autointerp.stats.agreement import Figure
+from autointerp.stats.estimates import Figure
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
 SET = "set"
@@ -47,7 +46,7 @@ def findings(checked: Checked) -> dict[str, Any]:
         "rubric": {"name": plan.rubric.name, "version": plan.rubric.version, "hash": plan.rubric.hash},
         "n": len(items),
         "unscored": dict(Counter(g.outcome.value for g in checked.given.values() if g.score is None)),
-        "agreement": {name: asdict(getattr(pair, name)) for name in FIGURES},
+        "agreement": {name: getattr(pair, name).model_dump() for name in FIGURES},
         "confusion": pair.confusion,
         "expected_error": expected_error(checked),
         "traps": {trap or "none": _share(checked, group) for trap, group in _by(items, lambda i: i.entry.trap)},
@@ -97,7 +96,7 @@ def order_effect(checked: Checked) -> dict[str, Any]:
         if given.score is not None
     ]
     found = agreement.repeats(pd.DataFrame(twice, columns=["item", "unit_id", "score"]), **_RESAMPLING)
-    return {"n": found.n, "flip_rate": asdict(found.flip_rate), "within_sd": asdict(found.within_sd)}
+    return {"n": found.n, "flip_rate": found.flip_rate.model_dump(), "within_sd": found.within_sd.model_dump()}
 
 
 def expected_error(checked: Checked) -> float | None:

@@ -24,8 +24,9 @@ from autointerp.judges import prices, token_estimates
 from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
-from autointerp.ledger import Ledger, calls, runs
+from autointerp.ledger import calls, runs
 from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.locks import locked
 from autointerp.messages import Prompt, Usage

@@ -19,7 +19,8 @@ from autointerp.findings.summary import read_summary
 from autointerp.hashing import content_hash
 from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
-from autointerp.ledger import Ledger, judgements, labels, runs
+from autointerp.ledger import judgements, labels, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.labels import Label, Sampled
 from autointerp.ledger.runs import no_such_run
 from autointerp.records import COMPARED

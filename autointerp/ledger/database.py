@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from autointerp.errors import Collided, LedgerFailed, UsageError
+from autointerp.ledger.revisions import MIGRATIONS, revisions
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0
 IDLE_S = 2.0
 
@@ -185,17 +182,20 @@ def schema_of(engine: sa.Engine) -> str | None:
 
 
 def _migrate(engine: sa.Engine) -> None:
-    newest, schema = max(path.name for path in MIGRATIONS.glob("versions/m*.py"))[1:5], schema_of(engine)
+    known, schema = revisions(), schema_of(engine)
+    newest = known[-1]
     if schema == newest:
-        return  # before importing alembic, which takes longer than most commands
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    scripts = ScriptDirectory.from_config(config)
-    if schema is not None and schema not in {script.revision for script in scripts.walk_revisions()}:
+        return
+    if schema is not None and schema not in known:
         raise UsageError(
             f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
         )
+    # Alembic takes longer to import than most commands take: only a migration needs it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     # Of several processes that come here at once the first migrates, and the others find nothing left to do.
     with engine.connect().execution_options(write=True) as connection, connection.begin():
         one_at_a_time(connection, "schema")

@@ -15,10 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
 
-from autointerp.ledger.database import MIGRATIONS
+from autointerp.ledger.revisions import revisions
 from sae.cache import cache_dir
 
 DISTRIBUTION = "autointerp-eval"
@@ -216,16 +215,11 @@ def check_ledger(results: Path) -> Check:
             connection.close()
     except sqlite3.Error as error:
         return Check("ledger", False, f"{path} cannot be read: {error}", "move it away: the next run makes a new one")
-    found, known = (row[0] if row else None), ledger_schemas()
+    found, known = (row[0] if row else None), revisions()
     if found not in known:
         return Check("ledger", False, f"{path} has schema {found}, unknown to this version", "upgrade autointerp")
-    newest = found == known[0]
+    newest = found == known[-1]
     return Check("ledger", True, f"{path}, schema {found}" + ("" if newest else ": the next run brings it up to date"))
-
-
-def ledger_schemas() -> list[str]:
-    """Revisions of the ledger's schema that this version knows, newest first."""
-    return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
 
 
 def check_browser() -> Check:

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from autointerp.ledger import Ledger, events, jobs, runs, workers
+from autointerp.ledger import events, jobs, runs, workers
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.runs import no_such_run
 from autointerp.monitoring.run_status import ago, moment, progress
 

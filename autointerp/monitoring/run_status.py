@@ -11,8 +11,9 @@ from sqlalchemy import RowMapping
 
 from autointerp.errors import UsageError
 from autointerp.judges import prices
-from autointerp.ledger import Ledger, budgets, jobs, run_progress, runs
+from autointerp.ledger import budgets, jobs, run_progress, runs
 from autointerp.ledger.calls import ERROR, LOST, OPEN
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import STAGES
 from autointerp.ledger.run_progress import Standing
 from autointerp.ledger.runs import no_such_run

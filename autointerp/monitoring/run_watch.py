@@ -21,7 +21,8 @@ from autointerp.errors import (
     AutointerpError,
     UsageError,
 )
-from autointerp.ledger import Ledger, runs
+from autointerp.ledger import runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.run_progress import Standing
 from autointerp.monitoring.run_list import events_of, list_progress, log_lines, overview
 from autointerp.monitoring.run_status import describe, ended, facts, look, progress

@@ -24,8 +24,9 @@ from autointerp.hashing import content_hash
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
-from autointerp.ledger import Ledger, calls, judgements, nights, runs
+from autointerp.ledger import calls, judgements, nights, runs
 from autointerp.ledger.budgets import Limits, NotRunning
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.nights import Anchor
 from autointerp.messages import MarkedText, ScoreMaterial

@@ -19,7 +19,8 @@ from autointerp.calls.caller import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
 from autointerp.judges.base import JudgeError
 from autointerp.judges.retirement import retirement
-from autointerp.ledger import Ledger, budgets, nights, runs
+from autointerp.ledger import budgets, nights, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, WAITING, Version
 from autointerp.locks import locked
 from autointerp.nightly import versions

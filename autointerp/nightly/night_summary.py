@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from autointerp.calls.caller import run_limits
 from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
-from autointerp.ledger import Ledger, budgets, nights, runs
+from autointerp.ledger import budgets, nights, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, Version
 from autointerp.locks import locked
 from autointerp.nightly import judge_drift, versions, webhook

@@ -11,7 +11,8 @@ from autointerp.calls import caller
 from autointerp.calls.caller import price_within
 from autointerp.costs import run_forecast
 from autointerp.judges import prices, registry, token_estimates
-from autointerp.ledger import Ledger, calls, runs
+from autointerp.ledger import calls, runs
+from autointerp.ledger.database import Ledger
 from autointerp.messages import Usage
 from autointerp.pipeline import local
 from autointerp.progress import Progress

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.ledger import Ledger, nights
+from autointerp.ledger import nights
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, Version
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.lineage import version_of

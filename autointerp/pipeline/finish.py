@@ -15,7 +15,8 @@ from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
-from autointerp.ledger import Ledger, events, runs
+from autointerp.ledger import events, runs
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline.stages import open_run
 from autointerp.run import Run
 from autointerp.scorers import unit_metrics

@@ -20,7 +20,8 @@ from autointerp.findings.summary import Summary
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
 from autointerp.judges.registry import Judges, open_batches
-from autointerp.ledger import Ledger, batches, calls, events, jobs, judgements, leases, runs
+from autointerp.ledger import batches, calls, events, jobs, judgements, leases, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.locks import locked
 from autointerp.pipeline import finish, stages

@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from autointerp.harvest import explainer_windows
 from autointerp.harvest.control_units import with_controls
 from autointerp.harvest.tables import exemplars_of, units_of
-from autointerp.ledger import Ledger, events, jobs, judgements, runs
+from autointerp.ledger import events, jobs, judgements, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import ASKED, STAGES, Job
 from autointerp.questions import planned_jobs, rounds
 from autointerp.questions.rounds import Round

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from autointerp.calls.caller import check_judges
 from autointerp.errors import UsageError
-from autointerp.ledger import Ledger, calls, events, jobs, judgements, leases, runs
+from autointerp.ledger import calls, events, jobs, judgements, leases, runs
+from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.progress import Tell, quiet
 from autointerp.questions import planned_jobs

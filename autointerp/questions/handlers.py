@@ -12,7 +12,8 @@ from autointerp import records
 from autointerp.calls import answers as answers_
 from autointerp.calls.answers import Answer, Ask
 from autointerp.harvest import explainer_windows
-from autointerp.ledger import Ledger, jobs, judgements
+from autointerp.ledger import jobs, judgements
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import explanation as explanation_prompt

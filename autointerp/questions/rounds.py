@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from autointerp import records
 from autointerp.findings import second_judge_sample, tables
 from autointerp.hashing import content_hash
-from autointerp.ledger import Ledger, judgements
+from autointerp.ledger import judgements
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.questions import planned_jobs, scorer_jobs
 from autointerp.records import COMPARED, Arm, Explanation, ExplanationKey, Item

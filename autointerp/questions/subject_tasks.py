@@ -8,7 +8,8 @@ from typing import Any
 
 from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.hashing import content_hash
-from autointerp.ledger import Ledger, jobs, judgements, leases
+from autointerp.ledger import jobs, judgements, leases
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.progress import Tell
 from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome, Unit

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from autointerp.findings import judge_verdict
-from autointerp.findings.summary import Comparison, JudgeVerdict, Summary
+from autointerp.findings.summary import JudgeVerdict, Summary
 from autointerp.formatting import count, dollars, estimate, number, percent, plural
+from autointerp.stats.comparison import Comparison
 
 ARMS = {"main": "own explanation", "shuffled": "another unit's explanation", "base_rate": "silent windows"}
 PLANTED = {"hits": "planted words, marked", "near": "a word beside them", "misses": "texts without them"}

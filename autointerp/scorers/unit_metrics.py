@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from autointerp.ledger import Ledger, judgements
+from autointerp.ledger import judgements
+from autointerp.ledger.database import Ledger
 from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
@@ -85,6 +86,6 @@ def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str,
         "figure": figure,
         "meaning": meaning,
         "undefined": int(mine["value"].isna().sum()),
-        **{kind: comparison.mean_estimate(v, **options)._asdict() for kind, v in values.items()},
+        **{kind: comparison.mean_estimate(v, **options).model_dump() for kind, v in values.items()},
         **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "p_superior")},
     }

@@ -8,7 +8,6 @@ of sums over units, which lets one pass resample them all. What is undefined say
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from autointerp.stats.comparison import MIN_FOR_INTERVAL
+from autointerp.stats.estimates import Figure, Part, no_figure
 
 Floats = NDArray[np.float64]
 _SAME = 1e-12
@@ -23,19 +23,8 @@ _BATCH_VALUES = 1 << 20
 """Sums resampled at once, which bounds memory for any number of units."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure with its interval; `why` says what is missing: the interval, or both (both are then None)."""
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    why: str | None
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """A judge with itself, over `n` items that it graded more than once, `per_item` times on average.
+class Repeats(Part):
+    """A judge's agreement with itself, over `n` items that it graded more than once, `per_item` times on average.
 
     `within_sd` is the standard deviation within an item and `flip_rate` the chance that two grades of an item differ.
     `icc_single` is ICC(1,1), the reliability of one grade, `icc_mean` ICC(1,k), that of the mean of an item's grades
@@ -51,9 +40,8 @@ class Repeats:
     icc_mean: Figure
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two graders on the `n` items that both graded.
+class Agreement(Part):
+    """Agreement of two graders on the `n` items that both graded.
 
     `exact` and `adjacent` are shares of items with the same grade, and with at most one step between. `kappa` is Cohen's
     with quadratic weights, `ac2` Gwet's with the same weights (Gwet 2014, chapter 3), `alpha` Krippendorff's for ordinal
@@ -75,9 +63,12 @@ class Pair:
     difference: Figure
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Any number of graders on the `n` items that two or more of them graded: Krippendorff's ordinal alpha."""
+PAIRED = ("exact", "adjacent", "kappa", "ac2", "alpha", "difference")
+"""The figures of an `Agreement`."""
+
+
+class Panel(Part):
+    """Agreement of any number of graders on the `n` items that two or more of them graded: Krippendorff's ordinal alpha."""
 
     raters: tuple[str, ...]
     n: int
@@ -94,8 +85,8 @@ def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: in
     items = items.loc[items["size"] > 1]
     n = len(items)
     if not n:
-        none = Figure(None, None, None, "undefined: no item was graded twice")
-        return Repeats(0, 0, 0.0, none, none, none, none)
+        none = no_figure("undefined: no item was graded twice")
+        return Repeats(n=0, n_units=0, per_item=0.0, within_sd=none, flip_rate=none, icc_single=none, icc_mean=none)
     middle = float(items["mean"].mean())
     size, mean, var = (items[name].to_numpy() for name in ("size", "mean", "var"))
     # About the middle: sums of squares would lose digits otherwise.
@@ -108,12 +99,12 @@ def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: in
     elif scores["score"].nunique() == 1:
         blank = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {scores['score'].iloc[0]:g}")
     figures = _figures(sums, _repeat_figures, blank, confidence, resamples, seed)
-    return Repeats(n, len(sums), float(size.mean()), **figures)
+    return Repeats(n=n, n_units=len(sums), per_item=float(size.mean()), **figures)
 
 
 def pair(
     scores: pd.DataFrame, a: str, b: str, *, grades: Sequence[int], confidence: float, resamples: int, seed: int
-) -> Pair:
+) -> Agreement:
     """Graders `a` and `b` of the columns item, unit_id, rater, score and, where items were sampled, weight.
 
     `weight` is 1 / the item's inclusion probability. A grader's first grade of an item counts. Raises ValueError where a
@@ -127,8 +118,9 @@ def pair(
     counts = np.bincount(rows * q + columns, minlength=q * q).reshape(q, q)
     confusion = tuple(tuple(int(c) for c in row) for row in counts)
     if not n:
-        none = Figure(None, None, None, f"undefined: no item was graded by both {a} and {b}")
-        return Pair(a, b, 0, 0, levels, confusion, none, none, none, none, none, none)
+        none = no_figure(f"undefined: no item was graded by both {a} and {b}")
+        nothing = dict.fromkeys(PAIRED, none)
+        return Agreement(a=a, b=b, n=0, n_units=0, grades=levels, confusion=confusion, **nothing)
     cells = np.zeros((n, q * q))
     cells[np.arange(n), rows * q + columns] = both["weight"] * n / both["weight"].sum()
     sums = _by_unit(pd.Index(both["unit_id"]), cells)
@@ -139,7 +131,7 @@ def pair(
     elif len(used) == 1:
         blank = dict.fromkeys(("kappa", "alpha"), f"undefined: all grades are {levels[used[0]]}")
     figures = _figures(sums, lambda s: _pair_figures(s, levels), blank, confidence, resamples, seed)
-    return Pair(a, b, n, len(sums), levels, confusion, **figures)
+    return Agreement(a=a, b=b, n=n, n_units=len(sums), grades=levels, confusion=confusion, **figures)
 
 
 def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, resamples: int, seed: int) -> Panel:
@@ -150,7 +142,7 @@ def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, res
     times = first.groupby("item")["rater"].transform("size")
     first = first.loc[times > 1]
     if not len(first):
-        return Panel(raters, 0, 0, Figure(None, None, None, "undefined: no item was graded by two"))
+        return Panel(raters=raters, n=0, n_units=0, alpha=no_figure("undefined: no item was graded by two"))
     items = first.drop_duplicates("item").set_index("item")
     counts = pd.crosstab(first["item"], first["place"]).reindex(columns=range(len(levels)), fill_value=0)
     given = counts.reindex(items.index).to_numpy(dtype=np.float64)
@@ -168,7 +160,7 @@ def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, res
     figures = _figures(
         sums, lambda s: {"alpha": _alpha(s.reshape(*s.shape[:-1], q, q))}, blank, confidence, resamples, seed
     )
-    return Panel(raters, len(items), len(sums), figures["alpha"])
+    return Panel(raters=raters, n=len(items), n_units=len(sums), alpha=figures["alpha"])
 
 
 def _first_grades(scores: pd.DataFrame, levels: Sequence[int]) -> pd.DataFrame:
@@ -249,14 +241,14 @@ def _figures(
     found = {}
     for name, value in whole.items():
         if name in blank or not np.isfinite(value):
-            found[name] = Figure(None, None, None, blank.get(name, "undefined: the grades do not vary"))
+            found[name] = no_figure(blank.get(name, "undefined: the grades do not vary"))
             continue
         limits = _bca(value, left_out[name], drawn[name], confidence) if drawn else None
         if limits is None:
             why = "no interval: all units agree alike" if drawn else f"no interval: fewer than {MIN_FOR_INTERVAL} units"
-            found[name] = Figure(value, None, None, why)
+            found[name] = Figure(value=value, ci_low=None, ci_high=None, why=why)
         else:
-            found[name] = Figure(value, *limits, None)
+            found[name] = Figure(value=value, ci_low=limits[0], ci_high=limits[1], why=None)
     return found
 
 

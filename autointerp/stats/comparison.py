@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from scipy import stats
 
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
+from autointerp.stats.estimates import MeanEstimate, Part
 
 Floats = NDArray[np.float64]
 
@@ -30,17 +31,8 @@ _BATCH_VALUES = 1 << 22
 """Values resampled at once, which bounds memory at tens of MB for any number of units."""
 
 
-class Estimate(NamedTuple):
-    """A mean over `n` units with its interval. Without units all but `n` is None; see `mean_estimate` for the interval."""
-
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-
-
-class Comparison(NamedTuple):
-    """Features against neurons: the difference of means and P(feature > neuron), each with its interval."""
+class Comparison(Part):
+    """Features compared with neurons: the difference of means and P(feature > neuron), each with its interval."""
 
     features_mean: float | None
     neurons_mean: float | None
@@ -48,6 +40,7 @@ class Comparison(NamedTuple):
     ci_low: float | None
     ci_high: float | None
     p_superior: float | None
+    """P(feature > neuron): the share of pairs in which the feature's mean grade is higher, ties half."""
     p_superior_ci_low: float | None
     p_superior_ci_high: float | None
     n_features_scored: int
@@ -143,16 +136,16 @@ def bin_table(
     return table
 
 
-def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Estimate:
+def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed: int) -> MeanEstimate:
     """Mean of unit values with a one-sample BCa interval; NaN values are units without a score and are left out.
 
     The interval is None with fewer than `MIN_FOR_INTERVAL` units and when all values are the same.
     """
     sample = _sample(values)
     if not len(sample):
-        return Estimate(None, None, None, 0)
+        return MeanEstimate(mean=None, ci_low=None, ci_high=None, n=0)
     low, high = _bca([sample], confidence, resamples, seed)
-    return Estimate(float(sample.mean()), low, high, len(sample))
+    return MeanEstimate(mean=float(sample.mean()), ci_low=low, ci_high=high, n=len(sample))
 
 
 def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Comparison:
@@ -164,10 +157,33 @@ def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, resam
     f, n = _sample(features), _sample(neurons)
     f_mean, n_mean = (float(s.mean()) if len(s) else None for s in (f, n))
     if f_mean is None or n_mean is None:
-        return Comparison(f_mean, n_mean, None, None, None, None, None, None, len(f), len(n))
-    low, high = _bca([f, n], confidence, resamples, seed)
-    p, p_low, p_high = superiority(f, n, confidence=confidence)
-    return Comparison(f_mean, n_mean, f_mean - n_mean, low, high, p, p_low, p_high, len(f), len(n))
+        return _comparison(f, n, f_mean, n_mean, None, (None, None), (None, None, None))
+    interval = _bca([f, n], confidence, resamples, seed)
+    p = superiority(f, n, confidence=confidence)
+    return _comparison(f, n, f_mean, n_mean, f_mean - n_mean, interval, p)
+
+
+def _comparison(
+    features: Floats,
+    neurons: Floats,
+    features_mean: float | None,
+    neurons_mean: float | None,
+    difference: float | None,
+    interval: tuple[float | None, float | None],
+    p_superior: tuple[float | None, float | None, float | None],
+) -> Comparison:
+    return Comparison(
+        features_mean=features_mean,
+        neurons_mean=neurons_mean,
+        difference=difference,
+        ci_low=interval[0],
+        ci_high=interval[1],
+        p_superior=p_superior[0],
+        p_superior_ci_low=p_superior[1],
+        p_superior_ci_high=p_superior[2],
+        n_features_scored=len(features),
+        n_neurons_scored=len(neurons),
+    )
 
 
 def superiority(

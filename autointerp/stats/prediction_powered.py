@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from scipy import stats
 
 from autointerp.records import COMPARED, Arm
 from autointerp.stats.comparison import scored_rows
+from autointerp.stats.estimates import Figure, Part
 
 Floats = NDArray[np.float64]
 MIN_LABELS = 15
@@ -30,27 +30,20 @@ MIN_UNITS = 5
 """Nor do labels in fewer units of a kind than this."""
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """A mean, or a difference of means, as the raters would have given it.
+class Corrected(Figure):
+    """A mean or a difference of means corrected by labels."""
 
-    `judge` is the same figure by the judge alone; `n_labels` items of `n_units` units carry a label. `power` is how far
-    the judge's grades are relied upon, from 0 (labels only) to 1. `why` says why there is no figure; else it is None.
-    """
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
     judge: float | None
+    """The same figure by the judge alone."""
     n_labels: int
     n_units: int
+    """Units that have a label."""
     power: float | None
-    why: str | None
+    """Weight of the judge's grades in the estimate, from 0 (labels only) to 1."""
 
 
-@dataclass(frozen=True)
-class CorrectedHeadline:
-    """The headline's three figures. Where the difference is given all share its power, so it is that of the two means."""
+class CorrectedHeadline(Part):
+    """The headline corrected by labels. Where the difference is given all three share its power, so it is that of the two means."""
 
     features: Corrected
     neurons: Corrected
@@ -147,7 +140,7 @@ def correct(features: Items, neurons: Items, *, confidence: float) -> CorrectedH
             sample = _sample(kinds[i])
             power = difference.power if difference.power is not None else best_power([sample])
             means[i] = _figure([sample], [1], power, confidence)
-    return CorrectedHeadline(means[0], means[1], difference)
+    return CorrectedHeadline(features=means[0], neurons=means[1], difference=difference)
 
 
 def best_power(samples: Sequence[_Sample]) -> float:
@@ -177,7 +170,10 @@ def _uncorrected(kinds: Sequence[Items], signs: Sequence[int], why: str | None) 
     ]
     labelled = sum(len(np.unique(items.unit[d])) for items, d in zip(kinds, done, strict=True))
     n = sum(int(d.sum()) for d in done)
-    return Corrected(None, None, None, sum(judge) if len(judge) == len(kinds) else None, n, labelled, None, why)
+    by_judge = sum(judge) if len(judge) == len(kinds) else None
+    return Corrected(
+        value=None, ci_low=None, ci_high=None, why=why, judge=by_judge, n_labels=n, n_units=labelled, power=None
+    )
 
 
 def _sample(items: Items) -> _Sample:
@@ -216,11 +212,22 @@ def _figure(samples: Sequence[_Sample], signs: Sequence[int], power: float, conf
     variance = sum(v for v, _ in parts) * labelled / (labelled - 1)
     if variance <= 0:
         why = "no interval: the labels and the judge's grades do not vary"
-        return Corrected(value, None, None, judge, n, labelled, power, why)
+        return Corrected(
+            value=value, ci_low=None, ci_high=None, why=why, judge=judge, n_labels=n, n_units=labelled, power=power
+        )
     # Welch and Satterthwaite.
     freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / df for v, df in parts)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
-    return Corrected(value, value - half, value + half, judge, n, labelled, power, None)
+    return Corrected(
+        value=value,
+        ci_low=value - half,
+        ci_high=value + half,
+        why=None,
+        judge=judge,
+        n_labels=n,
+        n_units=labelled,
+        power=power,
+    )
 
 
 def _variances(sample: _Sample, power: float) -> list[tuple[float, float]]:

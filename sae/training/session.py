@@ -110,8 +110,8 @@ class Run:
             "identity": self._identity(), "step": self.step, "seconds": self._elapsed(), "buffer": self.buffer.state(),
             "learners": {self.identities[folder]: learner.state() for folder, learner in self.learners.items()},
         }  # fmt: skip
-        with written_whole(self.checkpoint) as partial:
-            torch.save(state, partial)
+        with written_whole(self.checkpoint) as partial, partial.open("wb") as file:
+            torch.save(state, file)
 
     def _saved(self) -> dict[str, Any] | None:
         if not self.checkpoint.is_file():

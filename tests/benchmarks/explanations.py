@@ -17,7 +17,7 @@ from autointerp import records
 from autointerp.demo import spec as demo_spec
 from autointerp.findings import tables
 from autointerp.harvest import explainer_windows
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress

@@ -24,7 +24,8 @@ import sqlalchemy as sa
 from support.services.servers import RedisServer, postgres_server, redis_server
 
 from autointerp import run as run_
-from autointerp.ledger import Ledger, jobs, leases, runs
+from autointerp.ledger import jobs, leases, runs
+from autointerp.ledger.database import Ledger
 from autointerp.monitoring import run_list, run_status
 from autointerp.pipeline import stages
 from autointerp.records import Exemplar, Unit

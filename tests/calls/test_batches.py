@@ -23,8 +23,8 @@ from support.services import run_process
 from autointerp.calls import batch_results, batches
 from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
 from autointerp.judges.registry import open_batches
-from autointerp.ledger import Ledger
 from autointerp.ledger import schema as tables_
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 
 MODELS = planted_runs.MODELS[:2]

@@ -19,8 +19,9 @@ from autointerp.errors import AutointerpError, ProviderStopped
 from autointerp.judges import retry
 from autointerp.judges.base import ItemFailed, MustWait
 from autointerp.judges.limits.limiter import Aborted, LocalLimiter
-from autointerp.ledger import Ledger, budgets, calls, runs
+from autointerp.ledger import budgets, calls, runs
 from autointerp.ledger.budgets import Limits, NotRunning
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage

@@ -28,8 +28,8 @@ from support.services.servers import PostgresServer, free_port, postgres_server
 
 from autointerp.cli.main import main
 from autointerp.costs import bounds
-from autointerp.ledger import Ledger, calls, events, jobs, judgements, runs, workers
-from autointerp.ledger.database import schema_of
+from autointerp.ledger import calls, events, jobs, judgements, runs, workers
+from autointerp.ledger.database import Ledger, schema_of
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as calls_
 from autointerp.ledger.schema import jobs as jobs_
@@ -318,7 +318,7 @@ def test_migrate_makes_a_ledger_of_the_newest_schema(
 ) -> None:
     from alembic.script import ScriptDirectory
 
-    from autointerp.ledger.database import MIGRATIONS
+    from autointerp.ledger.revisions import MIGRATIONS
 
     url = postgres_service.database()
     monkeypatch.setenv("AUTOINTERP_LEDGER", url)

@@ -20,7 +20,8 @@ from support.results.tables import judgement, judgement_table
 from autointerp.cli.main import main
 from autointerp.findings import judge_evidence
 from autointerp.labelling.sheet import open_sheet
-from autointerp.ledger import Ledger, runs
+from autointerp.ledger import runs
+from autointerp.ledger.database import Ledger
 from autointerp.messages import ScoreMaterial
 
 SPEC: dict[str, Any] = {"controls": {"repeated": 20, "repeats": 3}, "score": {"per_call": 4}}

@@ -523,7 +523,7 @@ def test_the_server_as_a_process_keeps_its_books_in_a_file(tmp_path: Path) -> No
 
 def test_sdks_are_imported_late() -> None:
     code = (
-        "import sys, autointerp.judges, autointerp.judges.base, autointerp.judges.prices, autointerp.judges.outcomes;"
+        "import sys, autointerp.judges, autointerp.judges.base, autointerp.judges.prices, autointerp.judges.error_codes;"
         "print(sorted({'anthropic', 'openai', 'httpx2', 'torch', 'tenacity'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -30,7 +30,8 @@ from autointerp.labelling import csv_file
 from autointerp.labelling.sample import LEAST, Judged, allocate, extend
 from autointerp.labelling.sheet import Agreement
 from autointerp.labelling.terminal import Terminal
-from autointerp.ledger import Ledger, labels, runs
+from autointerp.ledger import labels, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.labels import Key
 
 SIZES = st.dictionaries(

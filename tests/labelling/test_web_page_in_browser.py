@@ -15,7 +15,7 @@ from support.results import labels as labelled
 from support.results.labels import RUN, scores
 
 from autointerp.labelling.sheet import Sheet
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 ITEMS = 50

@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from support.services.ledger_worker import at_once
 
 from autointerp.errors import AutointerpError, UsageError
-from autointerp.ledger import Ledger, budgets, calls, database, jobs, judgements, leases, runs
+from autointerp.ledger import budgets, calls, jobs, judgements, leases, runs
 from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
+from autointerp.ledger.revisions import MIGRATIONS
 from autointerp.ledger.schema import metadata
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.records import Arm, Explanation, ExplanationKey, Judgement, Outcome
@@ -82,7 +84,7 @@ def test_migrations_make_the_schema(url: str) -> None:
 def of_the_first_schema(url: str) -> None:
     """Two runs were killed with a lease each and the same question in flight, one of them with another besides."""
     engine, config = sa.create_engine(url), Config()
-    config.set_main_option("script_location", str(database.MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

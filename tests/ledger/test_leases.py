@@ -17,8 +17,9 @@ from support.providers.server import ProviderServer
 from support.services import ledger_worker
 from support.services.ledger_worker import at_once, processes, question
 
-from autointerp.ledger import Ledger, budgets, calls, jobs, leases, nights, runs, workers
+from autointerp.ledger import budgets, calls, jobs, leases, nights, runs, workers
 from autointerp.ledger.budgets import Limits, NotRunning, Short
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows
@@ -49,7 +50,12 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 
 def test_of_several_processes_that_open_a_new_ledger_one_makes_its_tables(url: str) -> None:
-    command = [sys.executable, "-c", "import sys; from autointerp.ledger import Ledger; Ledger.open(sys.argv[1])", url]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from autointerp.ledger.database import Ledger; Ledger.open(sys.argv[1])",
+        url,
+    ]
     opening = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
     assert [process.communicate(timeout=120)[1] for process in opening] == [""] * 6
     assert [process.returncode for process in opening] == [0] * 6

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.ledger import Ledger, nights
+from autointerp.ledger import nights
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.nights import COPY, QUEUED, WAITING, Anchor, Version
 
 DATE = "2026-11-21"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autointerp.ledger.revisions import revisions
 from autointerp.monitoring import doctor
 
 SECRET = "sk-ant-api03-not-a-real-key"
@@ -96,11 +97,11 @@ def test_the_cache_s_size_is_told(tmp_path: Path) -> None:
 
 
 def test_the_ledger_is_readable_of_a_known_schema_or_refused(tmp_path: Path) -> None:
-    from autointerp.ledger import Ledger
+    from autointerp.ledger.database import Ledger
 
     assert doctor.check_ledger(tmp_path).ok is True
     Ledger.in_folder(tmp_path).close()
-    newest = doctor.ledger_schemas()[0]
+    newest = revisions()[-1]
     assert doctor.check_ledger(tmp_path) == doctor.Check("ledger", True, f"{tmp_path}/ledger.sqlite, schema {newest}")
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'future'")
@@ -113,6 +114,6 @@ def test_the_ledger_is_readable_of_a_known_schema_or_refused(tmp_path: Path) -> 
 
 def test_the_module_loads_without_heavy_packages() -> None:
     heavy = ("torch", "transformers", "anthropic", "openai", "pandas", "sqlalchemy", "alembic", "numpy")
-    code = f"import sys, autointerp.doctor; sys.exit(','.join(m for m in {heavy} if m in sys.modules) or 0)"
+    code = f"import sys, autointerp.monitoring.doctor; sys.exit(','.join(m for m in {heavy} if m in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

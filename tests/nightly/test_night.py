@@ -27,8 +27,9 @@ from support.results import summaries as report_data
 
 from autointerp.errors import UsageError
 from autointerp.judges import registry
-from autointerp.ledger import Ledger, nights
+from autointerp.ledger import nights
 from autointerp.ledger import runs as run_rows
+from autointerp.ledger.database import Ledger
 from autointerp.nightly import webhook
 from autointerp.nightly.config import Night, load
 from autointerp.nightly.night import plan_night, preview, run_night

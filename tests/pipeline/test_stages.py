@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.services.ledger_worker import at_once
 
-from autointerp.ledger import Ledger, jobs, leases, runs
+from autointerp.ledger import jobs, leases, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import stages as pipeline_stages
 from autointerp.questions import planned_jobs

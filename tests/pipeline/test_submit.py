@@ -10,8 +10,9 @@ import pytest
 from autointerp import locks
 from autointerp.errors import UsageError
 from autointerp.harvest import inputs
-from autointerp.ledger import Ledger, budgets, calls, events, jobs, judgements, leases, runs, workers
+from autointerp.ledger import budgets, calls, events, jobs, judgements, leases, runs, workers
 from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.pipeline import local, stages, submit

@@ -19,7 +19,8 @@ from support.scorers.scripted_judge import exemplar
 from autointerp.calls.answers import Answer, call_key, read
 from autointerp.judges.embedded.explanations import explain as enriched
 from autointerp.judges.embedded.word_vectors import lexicon
-from autointerp.ledger import Ledger, judgements
+from autointerp.ledger import judgements
+from autointerp.ledger.database import Ledger
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, TaskMaterial, Usage
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress

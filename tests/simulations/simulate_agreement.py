@@ -13,7 +13,7 @@ FIGURES = ("exact", "kappa", "ac2", "alpha", "difference")
 OPTIONS = {"grades": (0, 1, 2, 3), "confidence": 0.95}
 
 
-def _pair(rng: np.random.Generator, units: int, per_unit: int, **options) -> agreement.Pair:
+def _pair(rng: np.random.Generator, units: int, per_unit: int, **options) -> agreement.Agreement:
     grades = worlds.draw(rng, worlds.FEATURES, units, 1, per_unit)[0][:, 0]
     unit = np.repeat(np.arange(units), per_unit)
     rows = {"item": np.arange(unit.size), "unit_id": unit}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import math
@@ -16,6 +15,7 @@ from support.results.tables import judgement, judgement_table
 from support.sae import peers
 
 from autointerp.stats import agreement
+from autointerp.stats.estimates import no_figure
 
 OPTIONS = {"confidence": 0.95, "resamples": 100, "seed": 1}
 GRADES = (0, 1, 2, 3)
@@ -31,7 +31,7 @@ def frame(ratings: np.ndarray, units: int | None = None, weights: np.ndarray | N
     return table if weights is None else table.assign(weight=np.asarray(weights)[item])
 
 
-def two(a: list[int], b: list[int], **options) -> agreement.Pair:
+def two(a: list[int], b: list[int], **options) -> agreement.Agreement:
     return agreement.pair(frame(np.array([a, b], dtype=float), **options), "r0", "r1", grades=GRADES, **OPTIONS)
 
 
@@ -81,7 +81,7 @@ def test_every_figure_is_a_number_or_says_why_not(rows: list[tuple[int, int]], u
     found = agreement.pair(frame(ratings, units), "r0", "r1", grades=GRADES, **OPTIONS)
     again = frame(ratings, units)
     noise = agreement.repeats(again, **OPTIONS)
-    text = json.dumps([dataclasses.asdict(x) for x in (found, noise)], allow_nan=False)
+    text = json.dumps([x.model_dump() for x in (found, noise)], allow_nan=False)
     assert "NaN" not in text
     for one in (found, noise):
         for figure in vars(one).values():
@@ -94,7 +94,7 @@ def test_every_figure_is_a_number_or_says_why_not(rows: list[tuple[int, int]], u
 
 def test_what_is_undefined_says_why() -> None:
     same = two([3] * 6, [3] * 6)
-    assert same.kappa == agreement.Figure(None, None, None, "undefined: all grades are 3")
+    assert same.kappa == no_figure("undefined: all grades are 3")
     assert same.alpha.why == "undefined: all grades are 3"
     assert (same.exact.value, same.ac2.value) == (1.0, 1.0)
     assert same.exact.why == "no interval: all units agree alike"

@@ -250,7 +250,8 @@ def test_contrast_with_the_base_rate_is_of_the_arms_means() -> None:
 @settings(deadline=None)
 def test_degenerate_samples_give_null_and_never_nan(features: list[float], neurons: list[float]) -> None:
     result = comparison.compare(features, neurons, **OPTIONS)
-    json.dumps([result, comparison.mean_estimate(features, **OPTIONS)], allow_nan=False)
+    for part in (result, comparison.mean_estimate(features, **OPTIONS)):
+        json.dumps(part.model_dump(), allow_nan=False)
     finite = [[v for v in values if not math.isnan(v)] for values in (features, neurons)]
     assert (result.n_features_scored, result.n_neurons_scored) == tuple(map(len, finite))
     assert (result.difference is None) == (not all(finite))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def test_the_judges_figures_are_the_headlines() -> None:
     assert found.difference.value == pytest.approx(found.features.value - found.neurons.value)
     assert found.difference.power == found.features.power
     assert (
-        json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["difference"]["n_labels"]
+        json.loads(json.dumps(found.model_dump(), allow_nan=False))["difference"]["n_labels"]
         == found.difference.n_labels
     )
 
@@ -113,7 +112,7 @@ def test_the_order_of_rows_changes_nothing_and_other_arms_are_left_out() -> None
     more = pd.concat([labels, labels.head(9).assign(arm="shuffled", score=0)]).sample(frac=1, random_state=2)
     again = prediction_powered.headline(mixed, more, units, confidence=0.95)
     for a, b in zip(vars(found).values(), vars(again).values(), strict=True):
-        assert dataclasses.asdict(a) == pytest.approx(dataclasses.asdict(b))
+        assert a.model_dump() == pytest.approx(b.model_dump())
 
 
 def test_labels_still_to_come_are_stood_for_by_those_of_their_stratum() -> None:
@@ -125,7 +124,7 @@ def test_labels_still_to_come_are_stood_for_by_those_of_their_stratum() -> None:
     found, same = (
         prediction_powered.headline(judgements, x, units, confidence=0.95).difference for x in (pending, smaller)
     )
-    assert dataclasses.asdict(found) == pytest.approx(dataclasses.asdict(same))
+    assert found.model_dump() == pytest.approx(same.model_dump())
 
 
 def test_too_few_labels_say_so() -> None:

@@ -42,8 +42,9 @@ from support.services import fleet as fleet_
 from support.services.fork_server import Clock
 
 from autointerp.errors import AutointerpError, LedgerFailed
-from autointerp.ledger import Ledger, calls, runs
+from autointerp.ledger import calls, runs
 from autointerp.ledger import judgements as judgement_rows
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import budgets as budget_rows
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows

@@ -25,7 +25,8 @@ from support.planted_world import runs as planted_runs
 from support.services import fleet as fleet_
 
 from autointerp.demo import spec as demo_spec
-from autointerp.ledger import Ledger, events
+from autointerp.ledger import events
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation
 from autointerp.pipeline.submit import submit

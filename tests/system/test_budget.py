@@ -19,9 +19,10 @@ from support.services import ledger_worker
 from autointerp.calls import caller
 from autointerp.cli.main import main
 from autointerp.judges import prices, retry
-from autointerp.ledger import Ledger, budgets, nights
+from autointerp.ledger import budgets, nights
 from autointerp.ledger import runs as ledger_runs
 from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
 from autointerp.prompts import explanation
 
 MODEL = planted_runs.MODELS[0]

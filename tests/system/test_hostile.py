@@ -18,7 +18,7 @@ from support.hostile_text import INJECTION, WORDS, loose, marked_texts, texts
 from support.planted_world import world as planted
 
 from autointerp.judges import registry
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation

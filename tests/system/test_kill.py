@@ -22,7 +22,8 @@ from support.providers.protocols import read_request
 from support.providers.server import ProviderServer, Script
 from support.services import run_process
 
-from autointerp.ledger import Ledger, calls, judgements
+from autointerp.ledger import calls, judgements
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import calls as call_rows
 
 KILLS, CONCURRENCY = 20, 6

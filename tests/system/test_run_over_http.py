@@ -19,8 +19,9 @@ from support.providers.server import FINAL, PASSING, Entry, Faults, ProviderServ
 from autointerp.calls import caller
 from autointerp.cli.main import main
 from autointerp.judges import registry, retry
-from autointerp.ledger import Ledger, calls, runs
+from autointerp.ledger import calls, runs
 from autointerp.ledger import judgements as judgement_rows
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.run import Run
 

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from support.locations import ROOT
 
-from autointerp.ledger import Ledger, schema, workers
+from autointerp.ledger import schema, workers
+from autointerp.ledger.database import Ledger
 from autointerp.settings import Settings
 
 

@@ -20,7 +20,8 @@ from support.services.servers import PostgresServer, RedisServer
 
 from autointerp.judges.limits.admission_window import Ceilings
 from autointerp.judges.limits.redis_limiter import SharedLimiter
-from autointerp.ledger import Ledger, schema
+from autointerp.ledger import schema
+from autointerp.ledger.database import Ledger
 from autointerp.settings import Settings
 from workers import broker
 from workers.prometheus import ServiceCollector

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autointerp import formatting
-from autointerp.findings.estimates import MeanEstimate
 from autointerp.findings.summary import ControlMean, Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
 from autointerp.report.tables import control_mean
+from autointerp.stats.estimates import MeanEstimate
 
 
 class _Known(NamedTuple):

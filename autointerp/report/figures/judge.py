@@ -6,14 +6,15 @@ Any part of `summary.evidence` may be missing: what was not measured has no figu
 from __future__ import annotations
 
 from autointerp import formatting
-from autointerp.findings.estimates import Corrected, Figure
-from autointerp.findings.evidence import Agreement
 from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.report import prose
 from autointerp.report.escape import clip
 from autointerp.report.figures import svg
 from autointerp.report.tables import Table
+from autointerp.stats.agreement import Agreement
+from autointerp.stats.estimates import Figure
+from autointerp.stats.prediction_powered import Corrected
 
 AGREEMENT = {
     "exact": "same grade",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from autointerp.findings.estimates import MeanEstimate
 from autointerp.findings.summary import ScorerFigure, ScorerResult, Summary
 from autointerp.formatting import count, estimate, number
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
 from autointerp.report.tables import Table
+from autointerp.stats.estimates import MeanEstimate
 
 KINDS = (*COMPARED, "planted")
 

@@ -164,5 +164,5 @@ def test_a_tokenizer_that_fails_is_one_line(opened: scorer_cases.Opened, monkeyp
         raise ValueError("no such piece\nat all")
 
     monkeypatch.setattr(opened.subject, "tokenizer", broken)
-    with pytest.raises(SubjectError, match=r"^the subject's tokenizer cannot encode the texts: no such piece$"):
+    with pytest.raises(SubjectError, match=r"^the subject's tokenizer cannot encode the texts: no such piece at all$"):
         read(opened.subject, opened.dictionary, UNITS, ["filler1"])

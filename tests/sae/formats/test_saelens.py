@@ -36,7 +36,7 @@ from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
 from sae.formats.location import Place
 from sae.formats.saelens import overrides as saelens_overrides
-from sae.formats.saelens import reader
+from sae.formats.saelens import reader, writer
 
 WRITER = PEER_SCRIPTS / "write_saelens.py"
 ARCHITECTURES = ("standard", "gated", "topk", "jumprelu")
@@ -59,7 +59,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[s
     """Folders that sae-lens wrote; and under `ours` those that we wrote, with what sae-lens says of each."""
     out = tmp_path_factory.mktemp("saelens")
     for activation in OURS:
-        reader.save(out / "ours" / activation, ours(activation), model_name="tiny")
+        writer.save(out / "ours" / activation, ours(activation), model_name="tiny")
         write_tensors(out / "ours" / activation / "reference.safetensors", {"x": X})
     said = peers.run("saelens", WRITER, "saelens", out, *(out / "ours" / activation for activation in OURS))
     return out, [json.loads(line) for line in said.splitlines()]
@@ -270,7 +270,7 @@ def test_a_transcoder_whose_file_does_not_say_where_it_writes(tmp_path: Path) ->
 @pytest.mark.parametrize("activation", OURS)
 def test_save_reads_back_equal(tmp_path: Path, activation: str) -> None:
     d = ours(activation)
-    reader.save(tmp_path / "out", d, model_name="tiny", metadata={"l0": 3.5})
+    writer.save(tmp_path / "out", d, model_name="tiny", metadata={"l0": 3.5})
     back = load_dictionary(str(tmp_path / "out"))
     assert back.fingerprint == d.fingerprint
     assert torch.equal(back.encode(X), d.encode(X))
@@ -286,7 +286,7 @@ def test_what_the_format_has_no_field_for_is_not_written(tmp_path: Path) -> None
         (Dictionary(*weights, "groupmax", "resid_post.1", k=4), "groupmax"),
         (Dictionary(*weights, "relu", "mlp_in.1", hook_point_out="mlp_out.1"), "transcoder"),
     ):
-        refused(lambda d=d: reader.save(tmp_path / "out", d, model_name="tiny"), word)  # type: ignore[misc]
+        refused(lambda d=d: writer.save(tmp_path / "out", d, model_name="tiny"), word)  # type: ignore[misc]
     assert not (tmp_path / "out").exists()
 
 
@@ -296,9 +296,9 @@ def test_an_interrupted_save_is_not_taken_for_a_dictionary(tmp_path: Path, monke
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("safetensors.torch.save_file", killed)
+    monkeypatch.setattr(writer, "save_file", killed)
     with pytest.raises(KeyboardInterrupt):
-        reader.save(tmp_path, d, model_name="tiny")
+        writer.save(tmp_path, d, model_name="tiny")
     refused(lambda: load_dictionary(str(tmp_path)), "holds no dictionary")
     assert [p.name for p in tmp_path.iterdir()] == ["sae_weights.safetensors"]
 

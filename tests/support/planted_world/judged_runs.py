@@ -14,7 +14,7 @@ from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
 
 from autointerp.judges import registry
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Reply, ScoreMaterial, TaskMaterial, Usage
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation

@@ -14,7 +14,7 @@ from support.planted_world import world as planted
 from support.providers.server import Entry, ProviderServer
 
 from autointerp.judges import prices, registry
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress

@@ -18,7 +18,7 @@ import pandas as pd
 from support.planted_world import world as planted
 
 from autointerp.judges import registry
-from autointerp.ledger import Ledger
+from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, Reply
 from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation

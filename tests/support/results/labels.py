@@ -16,7 +16,8 @@ from support.results import summaries as report_data
 
 from autointerp.labelling.sheet import Sheet, open_sheet
 from autointerp.labelling.web_page import Pages, settings
-from autointerp.ledger import Ledger, labels, runs
+from autointerp.ledger import labels, runs
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import explanations, judgements
 
 RUN = "demo-4f1c09ab"

@@ -25,7 +25,8 @@ from support.services.fork_server import Clock, Zygote, shared
 from support.services.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
 from autointerp.errors import AutointerpError
-from autointerp.ledger import Ledger, events, jobs, runs
+from autointerp.ledger import events, jobs, runs
+from autointerp.ledger.database import Ledger
 
 PATIENCE_S = 240.0
 """How long a run may take; a limit for one that is stuck, not a measurement."""

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import BudgetExceeded
-from autointerp.ledger import Ledger, leases
+from autointerp.ledger import leases
 from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.spec.sections import Judge as JudgeSettings

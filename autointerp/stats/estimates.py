@@ -45,21 +45,6 @@ class Figure(Part):
     """Why the value or its interval is missing."""
 
 
-class Corrected(Figure):
-    """A mean or difference corrected by labels (prediction-powered inference)."""
-
-    judge: float | None
-    """The same figure by the judge alone."""
-    n_labels: int
-    n_units: int
-    """Units that have a label."""
-    power: float | None
-    """Weight of the judge's grades in the estimate, 0 to 1."""
-
-
-class CorrectedHeadline(Part):
-    """The headline corrected by labels."""
-
-    features: Corrected
-    neurons: Corrected
-    difference: Corrected
+def no_figure(why: str) -> Figure:
+    """A figure that cannot be given."""
+    return Figure(value=None, ci_low=None, ci_high=None, why=why)
