@@ -5,29 +5,13 @@ Changing a table means a new migration in `migrations/versions`; a test compares
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, TypeDecorator, text
+from autointerp.ledger.text_column import AnyText
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
 )
-
-
-class AnyText(TypeDecorator[str]):
-    """Text of whatever origin: null bytes become U+2400 and lone surrogates U+FFFD, which no database takes."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        return (
-            None
-            if value is None
-            else _UNSTORABLE.sub(lambda found: "\u2400" if found[0] == "\x00" else "\ufffd", value)
-        )
 
 
 def _run_id(*, primary_key: bool = False) -> Column[str]:

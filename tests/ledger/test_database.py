@@ -140,7 +140,7 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_processes_that_open_a_new_ledger_at_once_all_succeed(tmp_path: Path) -> None:
-    code = "import sys, pathlib, autointerp.ledger as l; l.Ledger.in_folder(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib, autointerp.ledger.database as l; l.Ledger.in_folder(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(tmp_path)]
     started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     said = [process.communicate()[1] for process in started]

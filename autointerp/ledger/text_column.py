@@ -1,0 +1,21 @@
+"""A column for text of any origin: a model's answer, a token, an error message."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import Dialect, Text, TypeDecorator
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class AnyText(TypeDecorator[str]):
+    """Text in which null bytes become U+2400 and lone surrogates U+FFFD: no database stores either."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return _UNSTORABLE.sub(lambda match: "\u2400" if match[0] == "\x00" else "\ufffd", value)
