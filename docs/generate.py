@@ -1,5 +1,5 @@
 """Writes the pages of docs/ that come from the code: spec.md and training.md from the fields, cli.md
-from the help, dictionaries.md from the formats' adapters.
+from the help, dictionaries.md from the formats' adapters, summary.md and summary.schema.json from the models of the summary.
 
 `python docs/generate.py` writes them; with `--check` it writes nothing and exits with 1 when a page is out of date.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import sys
 import types
 from collections.abc import Callable
@@ -192,6 +193,19 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 """
 
 
+SUMMARY_INTRO = """\
+# summary.json
+
+Every finished run has a `summary.json`: its result, the evidence behind it, its provenance and its cost. Programs that read it can
+rely on this page, or check it against the JSON schema in [summary.schema.json](summary.schema.json). In Python,
+`autointerp.findings.summary.read_summary(FOLDER)` gives it as a `Summary`.
+
+- `schema_version` rises when a field changes its meaning or goes. New fields may come at any time: ignore those you do not know.
+- A figure that cannot be given is `null`, and never NaN. An optional part that was not measured is `null` or absent.
+- Intervals are over units, at the confidence that the spec sets (`report.confidence`).
+"""
+
+
 def dictionaries_page() -> str:
     """docs/dictionaries.md: the formats, as their adapters describe themselves."""
     from sae.formats.load import ADAPTERS
@@ -245,11 +259,56 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def summary_schema() -> str:
+    """docs/summary.schema.json: the JSON schema of `summary.json` (draft 2020-12), for programs that read it."""
+    from autointerp.findings.summary import Summary
+
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Summary.model_json_schema(
+        mode="serialization"
+    )
+    return json.dumps(schema, indent=1) + "\n"
+
+
+def summary_page() -> str:
+    """docs/summary.md: every field of `summary.json`, part by part."""
+    schema = json.loads(summary_schema())
+    parts = {"Summary": schema} | schema["$defs"]
+    pages = [MARK + SUMMARY_INTRO]
+    for name, part in parts.items():
+        lines = ["| field | type | meaning |", "|---|---|---|"]
+        for field, values in part["properties"].items():
+            meaning = values.get("description") or parts[values["$ref"].rpartition("/")[2]]["description"]
+            cells = (f"`{field}`", _json_type(values), _one_line(meaning))
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        pages.append(f"## {name}\n\n{_one_line(part['description'])}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(pages)
+
+
+def _json_type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_json_type(option) for option in schema["anyOf"])
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return f"list of {_json_type(schema['items'])}"
+    if schema["type"] == "object":
+        return f"object of {_json_type(schema['additionalProperties'])}"
+    kind: str = schema["type"]
+    return "true or false" if kind == "boolean" else kind
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "spec.md": spec_page,
     "training.md": training_page,
     "cli.md": cli_page,
     "dictionaries.md": dictionaries_page,
+    "summary.md": summary_page,
+    "summary.schema.json": summary_schema,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from autointerp.findings.evidence import Evidence
-from autointerp.findings.summary import Denominator, Headline, HeadlineBounds
+from autointerp.findings.results import Denominator, Headline, HeadlineBounds
 from autointerp.json_values import finite
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec

@@ -11,16 +11,8 @@ from autointerp.findings import judge_verdict
 from autointerp.findings.caveats import cautions
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
-from autointerp.findings.summary import (
-    SCHEMA_VERSION,
-    ControlArm,
-    ControlMean,
-    Controls,
-    Denominator,
-    Densities,
-    Summary,
-    Weightings,
-)
+from autointerp.findings.results import ControlArm, ControlMean, Controls, Denominator, Densities, Weightings
+from autointerp.findings.summary import SCHEMA_VERSION, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec

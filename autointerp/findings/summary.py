@@ -11,230 +11,159 @@ from pydantic import Field, ValidationError
 from autointerp.errors import UsageError
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.inputs import CorpusFacts, DictionaryFacts, Fit, RubricFacts, Studies, SubjectFacts
-from autointerp.stats.comparison import Comparison
-from autointerp.stats.estimates import Difference, MeanEstimate, PairedDifference, Part
+from autointerp.findings.results import (
+    AidEffects,
+    Bin,
+    Controls,
+    Denominator,
+    Densities,
+    Headline,
+    HeadlineBounds,
+    ScorerResult,
+    Weightings,
+)
+from autointerp.stats.estimates import Part
 
 SCHEMA_VERSION = 1
-
-
-class Headline(Comparison):
-    """The main result, every bin weighted alike. Its figures are None if it is withheld; `weightings` keeps them."""
-
-    withheld: str | None = None
-    """Why the headline is withheld; absent if it is not."""
-    weighting: Literal["bin_uniform"] = "bin_uniform"
-    n_features: int
-    n_neurons: int
-
-
-class Weightings(Part):
-    """The comparison under both weightings of the bins."""
-
-    bin_uniform: Comparison
-    """Every bin alike."""
-    frequency: Comparison
-    """Bins by their events in the corpus."""
-
-
-class Bin(Part):
-    """One activation bin of one kind, main arm. `share_G` and `count_G` hold share and number of each grade G of the rubric."""
-
-    kind: str
-    bin: int
-    low: float
-    high: float
-    n: int
-    n_unscored: int
-    n_units: int
-    events: int
-    """Counted tokens in the bin, over all sampled units."""
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-
-    def share(self, grade: int) -> float | None:
-        """Share of a grade, units weighted alike; None where nothing is scored."""
-        return (self.model_extra or {}).get(f"share_{grade}")
-
-    def count(self, grade: int) -> int:
-        """Judgements of a grade."""
-        return int((self.model_extra or {}).get(f"count_{grade}", 0))
-
-
-class HeadlineBounds(Part):
-    """The difference if everything unscored had gone against the features (`low`) or for them (`high`)."""
-
-    low: float | None
-    high: float | None
-
-
-class Denominator(Part):
-    """The sampled units of a kind, each in exactly one of the classes."""
-
-    sampled: int
-    dead: int
-    barely_active: int
-    unexplained: int
-    unscored: int
-    scored: int
-
-
-class Densities(Part):
-    """Median density of the scored units, and the ratio of features to neurons."""
-
-    feature: float | None
-    neuron: float | None
-    ratio: float | None
-
-
-class ControlMean(MeanEstimate):
-    """Mean grade of one arm."""
-
-    n_unscored: int
-    n_units: int
-
-
-class ControlArm(Part):
-    """Mean grades of one arm by kind."""
-
-    feature: ControlMean
-    neuron: ControlMean
-    all: ControlMean
-
-
-class Controls(Part):
-    """The main arm beside the control arms."""
-
-    main: ControlArm
-    shuffled: ControlArm
-    base_rate: ControlArm
-    main_minus_shuffled: PairedDifference
-    main_minus_base_rate: PairedDifference
-
-
-class ScorerFigure(Difference):
-    """One figure of another evaluation: each kind's mean, and features minus neurons."""
-
-    figure: str
-    meaning: str
-    undefined: int
-    """Units for which the figure is undefined."""
-    feature: MeanEstimate
-    neuron: MeanEstimate
-    planted: MeanEstimate
-    p_superior: float | None
-
-
-class ScorerResult(Part):
-    """The result of another evaluation."""
-
-    scorer: str
-    source: str
-    needs_explanation: bool
-    chance: float | None
-    n: int
-    n_unscored: int
-    unscored: dict[str, int]
-    figures: list[ScorerFigure]
-
-
-class AidEffect(PairedDifference):
-    """Mean grade with an aid minus without it, on the same exemplars."""
-
-    with_aid: float | None = Field(alias="with", default=None)
-    without: float | None = None
-
-
-class AidEffects(Part):
-    """The effect of one aid to the explainer."""
-
-    all: AidEffect
-    feature: AidEffect
-    neuron: AidEffect
-    n_unscored: int
 
 
 class JudgeCheck(Part):
     """One check of the judge. `passed` is None if it was not measured."""
 
     name: str
+    """Name of the check."""
     passed: bool | None
+    """Whether it passed; null if it was not measured."""
     said: str
+    """The result in one line."""
 
 
 class JudgeVerdict(Part):
     """How far the judge can be relied on."""
 
     verdict: Literal["believe", "with_care", "do_not"]
+    """`believe`, `with_care` or `do_not`."""
     sentence: str
+    """The verdict in a sentence."""
     checks: list[JudgeCheck]
+    """The checks on which it rests."""
 
 
 class Tokens(Part):
     """Tokens sent and received, as billed."""
 
     input: int
+    """Sent, uncached."""
     output: int
+    """Received."""
     cache_write: int | None = None
+    """Written to the provider's cache."""
     cache_read: int | None = None
+    """Read from the provider's cache."""
 
 
 class Summary(Part):
     """A run's result, the evidence behind it, its provenance and its cost."""
 
     schema_version: Literal[1] = 1
+    """Version of this contract."""
     name: str
+    """The spec's name."""
     run_id: str
+    """The run."""
     spec_hash: str
+    """Hash of the spec, settings aside."""
     judge: str
+    """The judge, `provider/model`."""
     judge_is_llm: bool
+    """False for the embedded judge, which is a baseline and no language model."""
     explainer: str
+    """The explainer, `provider/model`."""
     explainer_is_llm: bool
+    """False for the embedded explainer."""
     seed: int
+    """Seed of every sample."""
 
     headline: Headline
+    """The main result."""
     headline_bounds: HeadlineBounds
+    """How far unscored judgements could move it."""
     difference_if_unscored_units_are_zero: float | None
+    """The difference if units without a grade counted as 0."""
     weightings: Weightings
+    """The comparison under both weightings."""
     denominator: dict[str, Denominator]
+    """By kind."""
     density: Densities
+    """How often the compared units are active."""
     bins: list[Bin]
+    """By kind and activation bin."""
     unscored: dict[str, int]
     """Unscored judgements by reason."""
     unscored_share: float
+    """Share of the main arm's judgements that have no grade."""
     main_unscored_share: dict[str, float | None]
+    """The same by kind."""
     controls: Controls
+    """The control arms."""
     evidence: Evidence | None = None
+    """How far the judge can be relied on, measured."""
     belief: JudgeVerdict | None = None
+    """The verdict on the judge that follows from the evidence."""
     cautions: list[str] = Field(default_factory=list)
+    """What a reader should know, a sentence each."""
     scorers: list[ScorerResult] = Field(default_factory=list)
+    """Other evaluations."""
     variants: dict[str, AidEffects] = Field(default_factory=dict)
+    """The effect of each aid to the explainer."""
 
     subject: SubjectFacts
+    """The language model."""
     dictionary: DictionaryFacts
+    """The dictionary."""
     hook_point: str
+    """Where the dictionary reads the subject."""
     neuron_hook_point: str
+    """Where the neurons are."""
     corpus: CorpusFacts
+    """The corpus."""
     check: Fit | None = None
+    """The dictionary's fit to the subject."""
     studies: Studies | None = None
+    """Measurements of the whole dictionary."""
     rubric: RubricFacts
+    """The rubric."""
     harvest: str | None = None
+    """Folder of the harvest."""
 
     cost_usd: float | None
+    """Cost in US dollars; null if a price is unknown."""
     cost_unknown_calls: int = 0
     """Calls whose price is unknown."""
     tokens: Tokens
+    """Tokens sent and received."""
     calls: int
+    """Calls answered."""
     failed_attempts: int = 0
+    """Attempts that failed and were repeated."""
     lost_calls: int = 0
+    """Calls whose answer was lost."""
     lost_usd_at_most: float | None = None
+    """Upper bound of what these cost."""
     wall_s: float
+    """Seconds of work over all sittings."""
     stage_s: dict[str, float | None] = Field(default_factory=dict)
+    """Seconds of each stage."""
     created_at: str
+    """When the run began, ISO 8601."""
     finished_at: str
+    """When it finished."""
     served_models: list[str]
+    """Models that the providers say answered."""
     versions: dict[str, str | None]
+    """Versions of the packages."""
     command: str
+    """The command that gives this result again."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values of everything that was set."""
@@ -245,7 +174,8 @@ def read_summary(folder: Path) -> Summary:
     """The folder's `summary.json`. Raises `UsageError`."""
     path = folder / "summary.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        values = json.loads(text)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
     except OSError as error:
@@ -258,7 +188,7 @@ def read_summary(folder: Path) -> Summary:
             f"{path} has schema_version {version!r}, this version reads {SCHEMA_VERSION}: run the spec again"
         )
     try:
-        return Summary.model_validate(values)
+        return Summary.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from autointerp import formatting
 from autointerp.findings.inputs import Fit, Studies
-from autointerp.findings.summary import Bin, ControlMean, Summary
+from autointerp.findings.results import Bin, ControlMean
+from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.records import COMPARED
 from autointerp.report import prose

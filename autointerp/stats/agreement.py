@@ -32,12 +32,19 @@ class Repeats(Part):
     """
 
     n: int
+    """Items graded more than once."""
     n_units: int
+    """Units that they belong to."""
     per_item: float
+    """Mean number of grades of an item."""
     within_sd: Figure
+    """Standard deviation of the grades of one item."""
     flip_rate: Figure
+    """Chance that two grades of one item differ."""
     icc_single: Figure
+    """ICC(1,1): the reliability of one grade."""
     icc_mean: Figure
+    """ICC(1,k): the reliability of the mean of an item's grades."""
 
 
 class Agreement(Part):
@@ -50,17 +57,29 @@ class Agreement(Part):
     """
 
     a: str
+    """The one grader."""
     b: str
+    """The other."""
     n: int
+    """Items that both graded."""
     n_units: int
+    """Units that they belong to."""
     grades: tuple[int, ...]
+    """The grades of the rubric, ascending."""
     confusion: tuple[tuple[int, ...], ...]
+    """`confusion[i][j]`: items to which `a` gave `grades[i]` and `b` gave `grades[j]`."""
     exact: Figure
+    """Share of items with the same grade."""
     adjacent: Figure
+    """Share of items at most one grade apart."""
     kappa: Figure
+    """Cohen's kappa with quadratic weights."""
     ac2: Figure
+    """Gwet's AC2 with quadratic weights."""
     alpha: Figure
+    """Krippendorff's alpha for ordinal data."""
     difference: Figure
+    """Mean grade of `b` minus that of `a`."""
 
 
 PAIRED = ("exact", "adjacent", "kappa", "ac2", "alpha", "difference")
@@ -71,9 +90,13 @@ class Panel(Part):
     """Agreement of any number of graders on the `n` items that two or more of them graded: Krippendorff's ordinal alpha."""
 
     raters: tuple[str, ...]
+    """The graders."""
     n: int
+    """Items that two or more graded."""
     n_units: int
+    """Units that they belong to."""
     alpha: Figure
+    """Krippendorff's alpha for ordinal data."""
 
 
 def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: int) -> Repeats:

@@ -35,16 +35,25 @@ class Comparison(Part):
     """Features compared with neurons: the difference of means and P(feature > neuron), each with its interval."""
 
     features_mean: float | None
+    """Mean grade of the features, units weighted alike."""
     neurons_mean: float | None
+    """Mean grade of the neurons."""
     difference: float | None
+    """Features minus neurons."""
     ci_low: float | None
+    """Lower end of the difference's interval; null if it cannot be given."""
     ci_high: float | None
+    """Upper end of the difference's interval."""
     p_superior: float | None
     """P(feature > neuron): the share of pairs in which the feature's mean grade is higher, ties half."""
     p_superior_ci_low: float | None
+    """Lower end of its interval."""
     p_superior_ci_high: float | None
+    """Upper end of its interval."""
     n_features_scored: int
+    """Features with a grade."""
     n_neurons_scored: int
+    """Neurons with a grade."""
 
 
 def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:

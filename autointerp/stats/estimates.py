@@ -15,8 +15,11 @@ class MeanEstimate(Part):
     """A mean over units with its interval."""
 
     mean: float | None
+    """Mean over units; null without any."""
     ci_low: float | None
+    """Lower end of the interval; null if it cannot be given."""
     ci_high: float | None
+    """Upper end of the interval."""
     n: int
     """Units that have a value."""
 
@@ -25,22 +28,29 @@ class Difference(Part):
     """A difference of two means over units with its interval."""
 
     difference: float | None
+    """Difference of the means; null if either is missing."""
     ci_low: float | None
+    """Lower end of the interval; null if it cannot be given."""
     ci_high: float | None
+    """Upper end of the interval."""
 
 
 class PairedDifference(Difference):
     """A mean of differences within a unit."""
 
     n_units: int
+    """Units that have both values."""
 
 
 class Figure(Part):
     """One figure with its interval."""
 
     value: float | None
+    """The figure; null if it is undefined."""
     ci_low: float | None
+    """Lower end of the interval; null if it cannot be given."""
     ci_high: float | None
+    """Upper end of the interval."""
     why: str | None
     """Why the value or its interval is missing."""
 

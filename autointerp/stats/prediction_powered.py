@@ -36,6 +36,7 @@ class Corrected(Figure):
     judge: float | None
     """The same figure by the judge alone."""
     n_labels: int
+    """Items with a label."""
     n_units: int
     """Units that have a label."""
     power: float | None
@@ -46,8 +47,11 @@ class CorrectedHeadline(Part):
     """The headline corrected by labels. Where the difference is given all three share its power, so it is that of the two means."""
 
     features: Corrected
+    """Mean grade of the features."""
     neurons: Corrected
+    """Mean grade of the neurons."""
     difference: Corrected
+    """Features minus neurons."""
 
 
 class Items(NamedTuple):

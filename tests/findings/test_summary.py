@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from support.locations import ROOT
 from support.results.run_facts import RUN_FACTS
 from support.results.tables import BINS, exemplar_table, judgement, judgement_table, planted, unit_table
 
+from autointerp.errors import UsageError
 from autointerp.findings.summarise import summarise
-from autointerp.findings.summary import Summary
+from autointerp.findings.summary import Summary, read_summary
 from autointerp.spec import spec as specs
 
+SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8")))
 LEVELS = [{"grade": g, "text": f"level {g}"} for g in range(4)]
 IDS = [f"feature-{i}" for i in range(6)] + [f"neuron-{i}-" for i in range(6)]
 
@@ -53,6 +58,7 @@ def summary_of(
     result = summary.to_json()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert Summary.model_validate(result) == summary
+    SCHEMA.validate(result)
     return result
 
 
@@ -78,6 +84,32 @@ def test_a_typical_run_has_a_headline_and_no_cautions(typical: dict[str, Any]) -
     assert (headline["n_features"], headline["n_features_scored"]) == (40, 40)
     assert headline["p_superior"] > 0.9
     assert typical["cautions"] == []
+
+
+def test_fields_of_a_later_version_are_read_and_kept(typical: dict[str, Any], tmp_path: Path) -> None:
+    later = typical | {"novel": [1], "headline": typical["headline"] | {"also": {"x": 1.0}}}
+    SCHEMA.validate(later)
+    (tmp_path / "summary.json").write_text(json.dumps(later), encoding="utf-8")
+    assert read_summary(tmp_path).to_json() == later
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [(("seed",), "0"), (("headline", "difference"), "0.8"), (("controls", "main"), None), (("bins", 0, "n"), 1.5)],
+)
+def test_schema_and_reader_refuse_the_same_mistakes(
+    typical: dict[str, Any], tmp_path: Path, where: tuple[str | int, ...], value: Any
+) -> None:
+    wrong = json.loads(json.dumps(typical))
+    part = wrong
+    for step in where[:-1]:
+        part = part[step]
+    part[where[-1]] = value
+    with pytest.raises(ValidationError):
+        SCHEMA.validate(wrong)
+    (tmp_path / "summary.json").write_text(json.dumps(wrong), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"{'.'.join(map(str, where))}: .* run the spec again"):
+        read_summary(tmp_path)
 
 
 def test_facts_pass_through_and_the_spec_gives_the_identity(typical: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from support.locations import TESTS
+from jsonschema import Draft202012Validator
+from support.locations import ROOT, TESTS
 
 from autointerp.cli.main import main
 
@@ -49,6 +50,9 @@ def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str
     for name, table in tables(folder).items():
         pd.testing.assert_frame_equal(table, before[name])
     now = summary(folder)
+    schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(now)
+    Draft202012Validator(schema).validate(numbers)
     assert now.keys() == numbers.keys()
     for part in sorted(numbers.keys() - OWN):
         assert now[part] == numbers[part], part

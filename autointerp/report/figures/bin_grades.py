@@ -7,7 +7,8 @@ colour. Figures in the page take its colours; `bins_figure` can also stand alone
 from __future__ import annotations
 
 from autointerp import formatting
-from autointerp.findings.summary import Bin, Summary
+from autointerp.findings.results import Bin
+from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autointerp import formatting
-from autointerp.findings.summary import ControlMean, Summary
+from autointerp.findings.results import ControlMean
+from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from autointerp.findings.summary import ScorerFigure, ScorerResult, Summary
+from autointerp.findings.results import ScorerFigure, ScorerResult
+from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number
 from autointerp.records import COMPARED
 from autointerp.report import prose
