@@ -12,13 +12,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, RowMapping
 
+from autointerp.calls import batch_state
 from autointerp.calls.answers import Answer, Conclude, call_key, read, storable
 from autointerp.calls.batch_state import (
     _KEY,
     CANCELLED,
-    POLL_FROM_S,
-    POLL_TO_S,
-    RETRY_S,
     StillOpen,
     _close_unanswered,
     dissolve,
@@ -54,10 +52,10 @@ def tend(batcher: Batcher, batch_key: str) -> None:
             _ask_after(batcher, row)
     except MustStop as error:
         with batcher.ledger.write() as tx:
-            batches.update(tx, batch_key, poll_in_s=POLL_TO_S, reason=str(error))
+            batches.update(tx, batch_key, poll_in_s=batch_state.POLL_TO_S, reason=str(error))
         raise ProviderStopped(f"{batcher.judge.name}: {error}") from None
     except JudgeError as error:
-        wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
+        wait = (error.retry_after_s or batch_state.RETRY_S) if isinstance(error, MustWait) else batch_state.RETRY_S
         with batcher.ledger.write() as tx:
             batches.update(tx, batch_key, poll_in_s=wait, reason=str(error))
 
@@ -86,7 +84,7 @@ def _ask_after(batcher: Batcher, row: RowMapping) -> None:
     status = batcher.provider.poll(row["provider_id"])
     if status.state == "running":
         with batcher.ledger.write() as tx:
-            wait = max(POLL_FROM_S, min(POLL_TO_S, batches.age(tx, row) / 10))
+            wait = max(batch_state.POLL_FROM_S, min(batch_state.POLL_TO_S, batches.age(tx, row) / 10))
             batches.update(tx, row["batch_key"], poll_in_s=wait)
     elif status.failure is not None:
         dissolve(batcher.ledger, row["batch_key"], row["run_id"], status.failure)

@@ -20,7 +20,7 @@ from support.planted_world.provider_replies import think_apart
 from support.providers.server import Faults, ProviderServer, Script
 from support.services import run_process
 
-from autointerp.calls import batch_results, batches
+from autointerp.calls import batch_state, batches
 from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
 from autointerp.judges.registry import open_batches
 from autointerp.ledger import schema as tables_
@@ -47,8 +47,8 @@ def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     for module, name, value in [
-        (batch_results, "POLL_FROM_S", 0.05),
-        (batch_results, "RETRY_S", 0.05),
+        (batch_state, "POLL_FROM_S", 0.05),
+        (batch_state, "RETRY_S", 0.05),
         (batches, "WAIT_S", 0.5),
         (local, "BATCH_LOOK_S", 0.02),
         (local, "open_batches", partial(open_batches, settle_s=0.0)),
@@ -176,7 +176,7 @@ def test_killed_after_handing_in_the_next_sitting_adopts_the_batch(
         command = ["run", str(tmp_path / "spec.toml"), "--results", str(tmp_path / "results"), "--quiet"]
         start = partial(
             run_process.start, command, planted_runs.environment(tmp_path / "cache"), tmp_path / "output.txt",
-            {"calls.batch_results.POLL_FROM_S": 0.2, "calls.batch_results.RETRY_S": 0.5, "calls.batches.WAIT_S": 0.5},
+            {"calls.batch_state.POLL_FROM_S": 0.2, "calls.batch_state.RETRY_S": 0.5, "calls.batches.WAIT_S": 0.5},
         )  # fmt: skip
         for handed_in in (1, 2):
             process = start()

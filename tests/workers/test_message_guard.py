@@ -203,7 +203,7 @@ def test_no_envelope_and_no_body_breaks_the_guard(value: Any, body: Any, key: st
 
 
 def test_the_services_app_is_behind_the_guard(redis_service: RedisServer) -> None:
-    code = "from workers import guard; from workers.app import app; connection = app.connection_for_read(); "
+    code = "from workers import message_guard as guard; from workers.app import app; connection = app.connection_for_read(); "
     code += "app.send_task('autointerp.judge', ['demo-0123456789abcdef']); print(connection.as_uri(), "
     code += "connection.get_transport_cls() is guard.GuardedTransport, app.conf.worker_consumer)"
     env = os.environ | {"AUTOINTERP_BROKER": redis_service.url}
