@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 from click.shell_completion import CompletionItem
 
-from autointerp.cli.ledger_location import existing_ledger, open_ledger
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
-from autointerp.ledger.database import Ledger
-from autointerp.monitoring.run_list import run_ids
+
+if TYPE_CHECKING:
+    from autointerp.ledger.database import Ledger
 
 P = ParamSpec("P")
 RESULTS = click.option(
@@ -77,12 +77,17 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
 
 def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     """The ledger, closed when the command ends. A missing one is created only with `make`. Raises `UsageError`."""
+    from autointerp.cli.ledger_location import existing_ledger, open_ledger
+
     ledger = open_ledger(results) if make else existing_ledger(results)
     click.get_current_context().call_on_close(ledger.close)
     return ledger
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
+    from autointerp.cli.ledger_location import existing_ledger
+    from autointerp.monitoring.run_list import run_ids
+
     try:
         with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
             ids = run_ids(ledger)

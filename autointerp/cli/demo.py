@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, one_line_errors
-from autointerp.cli.run import evaluate
-from autointerp.demo import judge as demo_judge
-from autointerp.demo import spec as demo_spec
-from autointerp.progress import Progress
+from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors
 
 
 @click.command()
@@ -34,11 +31,17 @@ def demo(
     quiet: bool,
 ) -> int:
     """Evaluate a real dictionary, trained here in minutes on SmolLM2-135M, end to end."""
-    with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.tell) as chosen:
-        if demo_spec.is_first():
-            progress.note(
-                "The first demo here downloads 150 MB, trains a dictionary and reads a corpus: about ten minutes on two cores."
-                " Ctrl-C keeps what is done."
-            )
-        spec = demo_spec.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.tell)
-        return evaluate(spec, results, progress, dry_run=dry_run)
+    from autointerp.demo.command import evaluate_demo
+
+    return evaluate_demo(
+        judge,
+        judge_url,
+        overrides,
+        results,
+        lambda: command_ledger(results, make=True),
+        llm=llm,
+        dry_run=dry_run,
+        quiet=quiet,
+        command=["autointerp", *sys.argv[1:]],
+        say=click.echo,
+    )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
-from autointerp.judge_check import check_plan, figures, run
 from autointerp.progress import Progress
-from autointerp.prompts.single_grade import Ask
 
 
 @click.group("judges")
@@ -44,7 +43,7 @@ def check(
     model: str | None,
     base_url: str | None,
     llm: bool,
-    ask: Ask,
+    ask: Literal["reason", "grade", "logprobs"],
     per_call: int,
     shuffle: int | None,
     items: Path | None,
@@ -61,6 +60,8 @@ def check(
     asks nothing twice. `--llm`, or a --base-url that lists its models, needs no MODEL. --set takes the keys of a spec's [judge], such
     as judge.thinking=true.
     """
+    from autointerp.judge_check import check_plan, figures, run
+
     with Progress(quiet=quiet) as progress, check_plan.choose(model, base_url, llm, overrides, progress) as settings:
         plan = check_plan.make_plan(
             settings, ask=ask, per_call=per_call, shuffle=shuffle, most=most, usd=usd, path=items

@@ -10,8 +10,6 @@ import click
 
 from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
 from autointerp.errors import UsageError
-from autointerp.labelling import csv_file, terminal, web_page
-from autointerp.labelling.sheet import open_sheet
 
 
 @click.command("label")
@@ -59,6 +57,9 @@ def label(
     if len(ways) > 1 or (ways and (port or no_open)):
         page = [name for name, given in (("--port", port), ("--no-open", no_open)) if given]
         raise UsageError(f"{' and '.join(ways + page)} exclude each other: leave one out")
+    from autointerp.labelling import csv_file, terminal, web_page
+    from autointerp.labelling.sheet import open_sheet
+
     sheet = open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
     then = shlex.join(
         ["autointerp", "report", run_id, *([] if results == Path("results") else ["--results", str(results)])]

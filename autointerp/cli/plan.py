@@ -7,10 +7,7 @@ from pathlib import Path
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
-from autointerp.costs import options, options_table
 from autointerp.progress import Progress
-from autointerp.run import Run
-from autointerp.spec.spec import Spec, load
 
 
 @click.command("plan")
@@ -22,14 +19,12 @@ from autointerp.spec.spec import Spec, load
 @one_line_errors()
 def plan(spec: Path, harvest: bool, overrides: tuple[str, ...], results: Path, quiet: bool) -> None:
     """Compare the cost of SPEC with the width of its intervals under several settings. Calls no judge."""
+    from autointerp.costs import options, options_table
+    from autointerp.pipeline.prepare import prepare
+    from autointerp.spec.spec import load
+
     loaded = load(spec, overrides)
     with Progress(quiet=quiet) as progress:
-        run = _prepare(loaded, results, progress) if harvest else None
+        run = prepare(loaded, results, progress) if harvest else None
     for line in options_table.lines(options.plan_of(loaded, results, run)):
         click.echo(line)
-
-
-def _prepare(spec: Spec, results: Path, progress: Progress) -> Run:
-    from autointerp.pipeline.prepare import prepare  # torch
-
-    return prepare(spec, results, progress)

@@ -9,16 +9,14 @@ import click
 from click.shell_completion import get_completion_class
 
 from autointerp.cli.common import RESULTS, one_line_errors
-from autointerp.monitoring.doctor import examine
-from autointerp.scorers.registry import SCORERS
-from autointerp.spec import rubric
-from autointerp.spec.template import template
 
 
 @click.command()
 @one_line_errors()
 def rubrics() -> None:
     """List the rubrics that a spec can name, with their levels."""
+    from autointerp.spec import rubric
+
     for name in rubric.available():
         loaded = rubric.load(name)
         click.echo(f"{loaded.name} (version {loaded.version})")
@@ -30,6 +28,8 @@ def rubrics() -> None:
 @one_line_errors()
 def spec() -> None:
     """Print every key that a spec may hold, with its default."""
+    from autointerp.spec.template import template
+
     click.echo(template())
 
 
@@ -37,6 +37,8 @@ def spec() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def scorers(as_json: bool) -> None:
     """List the other evaluations (`score.also`): what each asks, of which model, and where it is defined."""
+    from autointerp.scorers.registry import SCORERS
+
     if as_json:
         facts = [
             {
@@ -66,6 +68,8 @@ def scorers(as_json: bool) -> None:
 @one_line_errors()
 def doctor(results: Path) -> int:
     """Check what is installed, which keys are set, which device would be used, and what would fail."""
+    from autointerp.monitoring.doctor import examine
+
     checks = examine(results)
     for check in checks:
         mark = {True: "ok  ", False: "FAIL", None: "note"}[check.ok]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
-from autointerp.costs import bounds
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
-from autointerp.ledger import run_progress
-from autointerp.ledger.database import Ledger
-from autointerp.pipeline import submit as submission
 from autointerp.progress import Progress
-from autointerp.spec.spec import load
+
+if TYPE_CHECKING:
+    from autointerp.ledger.database import Ledger
 
 T = TypeVar("T")
 
@@ -42,6 +40,10 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
 
 
 def _submit(ledger: Ledger | None, path: Path, overrides: tuple[str, ...], results: Path, progress: Progress) -> None:
+    from autointerp.costs import bounds
+    from autointerp.pipeline import submit as submission
+    from autointerp.spec.spec import load
+
     spec = load(path, overrides)
     costs = list(bounds.describe(spec))
     if ledger is None:
@@ -54,6 +56,8 @@ def _submit(ledger: Ledger | None, path: Path, overrides: tuple[str, ...], resul
 
 
 def _note_absent_workers(ledger: Ledger, progress: Progress) -> None:
+    from autointerp.ledger import run_progress
+
     with ledger.read() as tx:
         n = run_progress.lively(tx)
     if not n:
@@ -66,6 +70,8 @@ def _note_absent_workers(ledger: Ledger, progress: Progress) -> None:
 @one_line_errors()
 def resume(run_ids: tuple[str, ...], results: Path) -> int:
     """Queue RUNs that were stopped, cancelled or failed again. Finished work is kept."""
+    from autointerp.pipeline import submit as submission
+
     ledger = command_ledger(results)
 
     def one(run_id: str) -> None:
@@ -81,6 +87,8 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
 @one_line_errors()
 def cancel(run_ids: tuple[str, ...], results: Path) -> int:
     """Cancel RUNs: start no new calls. Calls in flight finish, and finished work is kept: `resume` continues from there."""
+    from autointerp.pipeline import submit as submission
+
     ledger = command_ledger(results)
 
     def one(run_id: str) -> None:
@@ -103,6 +111,8 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     """Retry failed questions of RUN and what depends on them, then rebuild the report."""
     if not failed:
         raise UsageError(f"choose what to retry: `autointerp retry --failed {run_id}`")
+    from autointerp.pipeline import submit as submission
+
     n_queued = submission.retry(command_ledger(results), run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 

@@ -1,69 +1,76 @@
-"""What a run may ask and cost at most, known from its spec alone: before its harvest nobody knows which units are alive.
+"""Upper bounds on a run's questions and cost, from its spec alone.
 
-Every unit is taken to be alive and every bin to be full. `estimate` counts exactly, after the harvest.
+Every unit is assumed to be alive and every bin to be full; `run_forecast` counts exactly, after the harvest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autointerp.calls import answers
 from autointerp.calls.caller import input_bound
-from autointerp.costs import run_forecast
+from autointerp.costs import stand_ins
 from autointerp.harvest import control_units, explainer_windows
-from autointerp.judges import prices, token_estimates
-from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.prompts import explanation, grouped_grades, single_grade
+from autointerp.judges import cost_model, prices
+from autointerp.ledger.calls import Measured
+from autointerp.messages import Prompt
 from autointerp.spec import rubric
-from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
 
-WORD = " written"
-"""Stands for a token: as many bytes as few vocabularies reach on average over a window."""
-
 REVISION_CALLS = 4
-"""Questions of an explanation that is tested and mended."""
+"""Questions for an explanation that is tested and revised."""
 PLANTED_WINDOWS = 9
-"""Windows of a planted unit besides the silent ones: hits and near ones, as `sae.planted` has them."""
+"""Windows of a planted unit besides the silent ones: hits and near misses."""
 
 
 @dataclass(frozen=True)
 class StageBound:
-    """One stage that asks an LLM: its calls at most, dollars if replies are as long as usual, and dollars at most.
-
-    Dollars are None where the price is unknown.
-    """
+    """The most calls that one stage makes to an LLM, and their cost; dollars are None if the price is unknown."""
 
     stage: str
     model: str
     calls: int
     usual_usd: float | None
+    """Dollars for prompts and replies of the usual length."""
     most_usd: float | None
+    """Dollars for the longest."""
 
 
-def bounds(spec: Spec) -> list[StageBound]:
+Earlier = Callable[[Judge, str], Sequence[Measured]]
+"""Earlier calls to a judge in a stage, by which the usual cost is estimated."""
+
+
+def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
     per_call, judged, explanations = spec.score.per_call, items(spec), explained(spec)
-    explaining, scoring = _prompts(spec)
+    explaining, scoring = _questions(spec)
     asked = -(-judged // per_call)
     tests = REVISION_CALLS if explainer_windows.wanted(spec, *spec.explain.compare).revise else 1
-    if per_call > 1:  # repeats are grouped apart, and each may end in a group that is not full
+    if per_call > 1:  # each repeat fills its own questions, and may leave the last one part empty
         asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [
-        _bound("explain", spec.explained_by, explaining, explanations * tests, explanations * tests * answers.TRIES),
-        _bound("score", spec.judge, scoring, asked, asked),
+        _bound(
+            "explain",
+            spec.explained_by,
+            explaining,
+            explanations * tests,
+            explanations * tests * answers.TRIES,
+            earlier,
+        ),
+        _bound("score", spec.judge, scoring, asked, asked, earlier),
     ]
     if spec.cascade is not None:
         again = math.ceil(judged * spec.cascade.share / per_call)
-        stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again))
+        stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again, earlier))
     return [stage for stage in stages if stage.model != "embedded"]
 
 
 def items(spec: Spec) -> int:
-    """What is judged at most, controls and repeats among it."""
+    """The most items that are judged, controls and repeats included."""
     of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
     of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
     random_ones = control_units.n_random(spec) * len(control_units.random_kinds(spec))
@@ -72,14 +79,14 @@ def items(spec: Spec) -> int:
 
 
 def explained(spec: Spec) -> int:
-    """Explanations that are asked for at most, each counted once."""
+    """The most explanations that are asked for, each counted once."""
     return n_units(spec) * (1 + len(spec.explain.compare)) + control_units.n_random(spec) * len(
         control_units.random_kinds(spec)
     )
 
 
 def describe(spec: Spec) -> Iterator[str]:
-    """The bounds in words; nothing for a run that asks no LLM."""
+    """The bounds in lines for the terminal; none for a run that asks no LLM."""
     stages = bounds(spec)
     for stage in stages:
         usual, most = stage.usual_usd, stage.most_usd
@@ -90,57 +97,43 @@ def describe(spec: Spec) -> Iterator[str]:
     if stages:
         limit = spec.budget.usd
         stops = "no budget.usd is set" if limit is None else f"budget.usd = {limit:g} stops it in any case"
-        yield f"  if every unit is alive and every bin full, which only the harvest tells; {stops}"
+        yield f"  assuming that every unit is alive and every bin full, which the harvest will show; {stops}"
 
 
 def n_units(spec: Spec) -> int:
-    """Units that a spec draws or names."""
+    """Features and neurons that a spec samples or names."""
     units = spec.units
     features = units.features if units.feature_ids is None else len(units.feature_ids)
     return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
 
 
 def _items_of_a_unit(spec: Spec, compared: int) -> int:
-    """What is judged of a unit whose every bin is full and which has `compared` explanations more."""
+    """Items of a unit whose bins are all full, with `compared` explanations besides its own."""
     main = spec.harvest.bins * spec.score.per_bin
     return main * (spec.score.repeats + compared) + spec.controls.shuffled + spec.controls.base_rate
 
 
-def _prompts(spec: Spec) -> tuple[Prompt, Prompt]:
-    """A stand-in for a question of each stage, with as much text as there can be."""
-    scale = rubric.load(spec.score.rubric)
-    tokens = (WORD,) * spec.harvest.window_tokens
-    window = MarkedText(tokens, 0, (10,) * len(tokens))
-    aid = explainer_windows.wanted(spec, *spec.explain.compare)
-    material = ExplainMaterial(
-        (window,) * (spec.explain.top + spec.explain.spread),
-        (window,) * spec.explain.quiet,
-        contrast=(window,) * aid.contrast,
-        neighbours=(window,) * aid.neighbours,
-        raised=(WORD,) * aid.logits,
-        lowered=(WORD,) * aid.logits,
-    )
-    said = (run_forecast.STAND_IN * 20)[: spec.explain.max_chars]
-    explaining = explanation.prompt(scale, material, spec.explained_by.max_output_tokens)
-    return explaining, _scoring(spec, scale, ScoreMaterial(said, window))
+class _Questions(NamedTuple):
+    """Stand-ins for a stage's questions: a usual one, and one with as much text as it may have."""
+
+    usual: Prompt
+    longest: Prompt
 
 
-def _scoring(spec: Spec, scale: Rubric, item: ScoreMaterial) -> Prompt:
-    ask, ceiling = spec.score.ask, spec.judge.max_output_tokens
-    if spec.score.per_call == 1 or ask == "logprobs":
-        return single_grade.prompt(scale, item, ceiling, ask)
-    return grouped_grades.prompt(scale, [item] * spec.score.per_call, ceiling, ask)
+def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
+    """Of explaining and of scoring."""
+    scale, windows = rubric.load(spec.score.rubric), [stand_ins.window(spec)]
+    explaining = stand_ins.explaining(spec, scale, windows)
+    longest = (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars]
+    scoring = [
+        stand_ins.scoring(spec, scale, text, windows, spec.score.per_call)[0]
+        for text in (stand_ins.EXPLANATION, longest)
+    ]
+    return _Questions(explaining, explaining), _Questions(*scoring)
 
 
-def _bound(stage: str, judge: Judge, prompt: Prompt, usual: int, calls: int) -> StageBound:
+def _bound(stage: str, judge: Judge, questions: _Questions, usual: int, calls: int, earlier: Earlier) -> StageBound:
     price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
-    into = token_estimates.rough_tokens(prompt.system + prompt.user) + token_estimates.FRAME_TOKENS
-    each = prices.cost(Usage(into, run_forecast.typical_output(prompt)), price, batch=batch)
-    most = prices.most(input_bound(prompt), prompt.max_tokens, price, batch=batch)
-    return StageBound(
-        stage,
-        judge.model,
-        calls,
-        None if each is None else usual * each,
-        None if most is None else calls * most,
-    )
+    cost = cost_model.expected(judge, [questions.usual], calls=usual, earlier=earlier(judge, stage))
+    most = prices.most(input_bound(questions.longest), questions.longest.max_tokens, price, batch=batch)
+    return StageBound(stage, judge.model, calls, cost.usd, None if most is None else calls * most)

@@ -1,7 +1,7 @@
-"""What other choices would cost and tell: exemplars a bin, items a question, and sampling until intervals are narrow enough.
+"""Cost and precision of a run under other settings: exemplars per bin, items per question, adaptive or fixed sampling.
 
-Before a harvest every unit is taken to be alive and every bin full. How wide an interval will be rests on how far grades spread, which only
-a judge tells: that of the newest finished run with the same judge is taken, or else that of the demo.
+Without a harvest every unit is assumed to be alive and every bin to be full. The width of an interval depends on the standard
+deviations of the grades, which only a judged run shows: those of the newest finished run with the same judge, or else the demo's.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
 from autointerp import records
-from autointerp.costs import bounds, run_forecast
+from autointerp.costs import bounds, stand_ins
 from autointerp.errors import UsageError
 from autointerp.findings.summary import Summary, read_summary
-from autointerp.judges import prices, token_estimates
-from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.prompts import explanation, grouped_grades, single_grade
+from autointerp.judges import cost_model
+from autointerp.messages import MarkedText, Prompt
 from autointerp.questions import planned_jobs, rounds
 from autointerp.records import COMPARED, Arm
 from autointerp.run import Run
@@ -36,14 +35,14 @@ from autointerp.stats.stopping import Spread, Widths
 
 PER_BIN, PER_CALL = (1, 2, 3, 5, 10), (1, 5, 10)
 SAMPLE = 40
-"""Windows of which prompts are made to count their tokens."""
+"""Windows from which prompts are made to count their tokens."""
 DEMO = {"feature": (0.86, 0.76), "neuron": (0.69, 0.72)}
-"""Spreads between units and within their bins, in grades of 0 to 3: the demo's 64 features and 64 neurons, by the embedded judge."""
+"""Standard deviations of grades (0 to 3) between units and within their bins: the demo's 64 features and 64 neurons, embedded judge."""
 
 
 @dataclass(frozen=True)
 class Spreads:
-    """Each kind's spread of grades, and where it was seen."""
+    """Standard deviations of grades by kind, and the run that they are from."""
 
     of: Mapping[str, Spread]
     source: str
@@ -51,22 +50,24 @@ class Spreads:
 
 @dataclass(frozen=True)
 class Supply:
-    """What there is to judge: `cells` has the exemplars of each feature's and neuron's bins, infinite where there may be more than were
-    taken. `fixed` is what is judged whatever is chosen, `again` how much of it once more with each repeat, `explained` the
-    explanations, `windows` a sample of texts."""
+    """The items that can be judged, known from the harvest or bounded by the spec."""
 
     features: int
     neurons: int
     cells: Sequence[float]
+    """Exemplars in each bin of each feature and neuron; infinite if a bin may hold more than its sample."""
     fixed: int
-    again: int
-    explained: int
+    """Items that are judged under every option, such as controls."""
+    repeated: int
+    """Of these, the items that each repeat judges again."""
+    explanations: int
     windows: Sequence[MarkedText]
+    """A sample of texts."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One choice: its calls to all judges, tokens, dollars (None where a price is unknown), and the half-widths to expect."""
+    """One choice of settings: calls to all judges, tokens, dollars (None if a price is unknown), and expected half-widths."""
 
     per_bin: int
     per_call: int
@@ -81,12 +82,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Plan:
-    """The options of a spec, and what they rest on."""
+    """The options of a spec, and the assumptions behind them."""
 
     spec: Spec
     options: Sequence[Option]
     spreads: Spreads
     exact: bool
+    """Whether items were counted in the harvest."""
 
     @property
     def cheapest(self) -> Option | None:
@@ -96,7 +98,7 @@ class Plan:
 
 
 def plan_of(spec: Spec, results: Path, run: Run | None = None) -> Plan:
-    """The options of a spec; exact in what is asked where its harvest is there, as `run`. Raises `UsageError`."""
+    """The options of a spec; items are counted exactly if `run` holds its harvest. Raises `UsageError`."""
     scale, supply = rubric.load(spec.score.rubric), supply_of(spec, run)
     spreads = spreads_of(spec, scale, results)
     per_call = (1,) if spec.score.ask == "logprobs" else tuple(sorted({*PER_CALL, spec.score.per_call}))
@@ -111,15 +113,22 @@ def plan_of(spec: Spec, results: Path, run: Run | None = None) -> Plan:
 
 
 def supply_of(spec: Spec, run: Run | None) -> Supply:
-    """What a harvest found, or finds at most."""
+    """The items of a harvest; without one, the most that the spec allows."""
     if run is None:
         features = spec.units.features if spec.units.feature_ids is None else len(spec.units.feature_ids)
         cells = [math.inf] * (bounds.n_units(spec) * spec.harvest.bins)
-        again = 0 if spec.score.repeats > 1 else spec.controls.repeated
+        repeated = 0 if spec.score.repeats > 1 else spec.controls.repeated
         main = len(cells) * spec.score.per_bin * (spec.score.repeats + len(spec.explain.compare))
         fixed = bounds.items(spec) - main - spec.controls.repeated * (spec.controls.repeats - 1)
-        window = MarkedText((bounds.WORD,) * spec.harvest.window_tokens, 0)
-        return Supply(features, bounds.n_units(spec) - features, cells, fixed, again, bounds.explained(spec), [window])
+        return Supply(
+            features,
+            bounds.n_units(spec) - features,
+            cells,
+            fixed,
+            repeated,
+            bounds.explained(spec),
+            [stand_ins.window(spec)],
+        )
     units = list(run.units.values())
     items = [item for item in planned_jobs.score_items(spec, units, run.exemplars) if item.repeat == 0]
     mine = [unit for unit in units if unit.status == "alive" and unit.kind in COMPARED]
@@ -130,14 +139,14 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
         neurons=sum(unit.kind == "neuron" for unit in mine),
         cells=[n if n < spec.score.per_bin else math.inf for n in counts.values()],
         fixed=len(items) - len(judged) * (1 + len(spec.explain.compare)),
-        again=min(spec.controls.repeated, sum(i.arm is Arm.MAIN for i in items)) if spec.score.repeats == 1 else 0,
-        explained=len(planned_jobs.explain_jobs(units, spec.explain.compare)),
+        repeated=min(spec.controls.repeated, sum(i.arm is Arm.MAIN for i in items)) if spec.score.repeats == 1 else 0,
+        explanations=len(planned_jobs.explain_jobs(units, spec.explain.compare)),
         windows=[MarkedText(e.tokens, e.mark) for e in random.Random(0).sample(judged, min(SAMPLE, len(judged)))],
     )
 
 
 def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
-    """The spread of grades in the newest finished run with the same judge and rubric, or in the demo."""
+    """Standard deviations of grades in the newest finished run with the same judge and rubric, or in the demo."""
     for summary, folder in _finished_runs(results):
         if (summary.judge, summary.rubric.name) != (spec.judge.model, scale.name):
             continue
@@ -148,7 +157,7 @@ def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
             return Spreads({"neuron": seen["feature"], **seen}, f"run {summary.run_id}, by the same judge")
     length = (max(scale.grades) - min(scale.grades)) / 3
     demo = {kind: stopping.Spread(a * length, b * length) for kind, (a, b) in DEMO.items()}
-    return Spreads(demo, "the demo, by the embedded judge: no run here has this judge and rubric")
+    return Spreads(demo, "the demo with the embedded judge, for no run here has this judge and rubric")
 
 
 def _finished_runs(results: Path) -> list[tuple[Summary, Path]]:
@@ -163,16 +172,19 @@ def _finished_runs(results: Path) -> list[tuple[Summary, Path]]:
 def _option(
     spec: Spec, scale: Rubric, supply: Supply, spread: Mapping[str, Spread], per_bin: int, per_call: int, adaptive: bool
 ) -> Option:
-    each = _enough(spec, supply, spread) if adaptive else per_bin
+    each = _expected_per_bin(spec, supply, spread) if adaptive else per_bin
     widths = _widths(spec, supply, spread, each)
     main = sum(int(min(each, n)) for n in supply.cells)
     first = supply.fixed + main * (1 + len(spec.explain.compare))
-    again, repeats = (main, spec.score.repeats) if spec.score.repeats > 1 else (supply.again, spec.controls.repeats)
-    # Repeats are grouped apart.
-    calls = math.ceil(first / per_call) + (repeats - 1) * math.ceil(again / per_call)
-    explaining, scoring = _explaining(spec, scale, supply), _scoring(spec, scale, supply, per_call)
+    repeated, repeats = (
+        (main, spec.score.repeats) if spec.score.repeats > 1 else (supply.repeated, spec.controls.repeats)
+    )
+    # Each repeat fills its own questions.
+    calls = math.ceil(first / per_call) + (repeats - 1) * math.ceil(repeated / per_call)
+    explaining = [stand_ins.explaining(spec, scale, supply.windows)]
+    scoring = stand_ins.scoring(spec, scale, stand_ins.EXPLANATION, supply.windows, per_call)
     asked: list[tuple[Judge, Sequence[Prompt], int]] = [
-        (spec.explained_by, explaining, supply.explained),
+        (spec.explained_by, explaining, supply.explanations),
         (spec.judge, scoring, calls),
     ]
     if spec.cascade is not None:
@@ -191,9 +203,11 @@ def _option(
     )
 
 
-def _enough(spec: Spec, supply: Supply, spread: Mapping[str, Spread]) -> int:
-    """Exemplars a bin with which adaptive sampling is expected to end: in whole rounds, two a bin before a unit's interval is believed,
-    and those that the spec allows where a target is missed with all of them."""
+def _expected_per_bin(spec: Spec, supply: Supply, spread: Mapping[str, Spread]) -> int:
+    """Exemplars per bin at which adaptive sampling is expected to stop, in whole rounds.
+
+    A unit's own interval needs two per bin. If a target is missed with all that the spec allows, that number.
+    """
     size, most = spec.adaptive.per_round, spec.score.per_bin
     for each in range(size, most, size):
         if (spec.adaptive.unit is None or each > 1) and _meets(spec, _widths(spec, supply, spread, each)):
@@ -221,28 +235,9 @@ def _meets(spec: Spec, widths: Widths) -> bool:
     return all(target is None or (width is not None and width <= target) for target, width in pairs)
 
 
-def _explaining(spec: Spec, scale: Rubric, supply: Supply) -> list[Prompt]:
-    shown = [replace(window, heat=(10,) * len(window.tokens)) for window in supply.windows]
-    several = spec.explain.top + spec.explain.spread
-    active, quiet = ((shown * n)[:n] for n in (several, spec.explain.quiet + spec.explain.contrast))
-    material = ExplainMaterial(tuple(active), tuple(quiet))
-    return [explanation.prompt(scale, material, spec.explained_by.max_output_tokens)]
-
-
-def _scoring(spec: Spec, scale: Rubric, supply: Supply, per_call: int) -> list[Prompt]:
-    items = [ScoreMaterial(run_forecast.STAND_IN, window) for window in supply.windows]
-    ask, ceiling = spec.score.ask, spec.judge.max_output_tokens
-    if per_call == 1 or ask == "logprobs":
-        return [single_grade.prompt(scale, item, ceiling, ask) for item in items]
-    return [grouped_grades.prompt(scale, (items * per_call)[:per_call], ceiling, ask)]
-
-
 def _cost(judge: Judge, prompts: Sequence[Prompt], calls: int) -> tuple[int, float | None]:
-    """Tokens and dollars of so many questions like these; none to a judge that is no LLM."""
+    """Tokens and dollars of `calls` questions like `prompts`; zero for a judge that is not an LLM."""
     if judge.model == "embedded":
         return 0, 0.0
-    into = fmean(token_estimates.rough_tokens(p.system + p.user) + token_estimates.FRAME_TOKENS for p in prompts)
-    out = run_forecast.typical_output(prompts[0])
-    usage = Usage(round(calls * into), calls * out)
-    price = prices.price_of(judge.model, judge)
-    return round(calls * (into + out)), prices.cost(usage, price, batch=judge.transport == "batch")
+    cost = cost_model.expected(judge, prompts, calls=calls)
+    return cost.input_tokens + cost.output_tokens, cost.usd

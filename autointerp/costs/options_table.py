@@ -47,22 +47,23 @@ def _is_spec(spec: Spec, option: Option) -> bool:
 def _notes(plan: Plan) -> Iterator[str]:
     spec = plan.spec
     if plan.exact:
-        yield "Counted from the harvest. Bins that hold all that was taken are believed to hold more."
+        yield "Counted from the harvest. A bin that filled its sample is assumed to hold more."
     else:
-        yield "At most: every unit alive and every bin full, which only the harvest tells (--harvest makes it, and asks no judge)."
+        yield "An upper bound: it assumes that every unit is alive and every bin is full. With --harvest the counts are exact; no judge is asked."
     f, n = (plan.spreads.of[kind] for kind in COMPARED)
     yield (
-        f"Half-widths of {spec.report.confidence:.0%} intervals, in grades, as grades spread in {plan.spreads.source}: within a bin by"
-        f" {f.within:.2f} and {n.within:.2f}, between features by {f.between:.2f}, between neurons by {n.between:.2f}."
+        f"+- columns: half-widths of {spec.report.confidence:.0%} intervals, in grades. They assume the standard deviations of grades in"
+        f" {plan.spreads.source}: {f.within:.2f} within a feature's bin, {n.within:.2f} within a neuron's, {f.between:.2f} between features,"
+        f" {n.between:.2f} between neurons."
     )
-    yield "Tokens by rule of thumb, replies of the usual length, no cache counted; `autointerp run --dry-run` counts better."
+    yield "Tokens are estimated, for replies of the usual length; `autointerp run --dry-run` is more exact."
     if rounds.adaptive(spec):
         if plan.cheapest is None:
-            yield "No option is expected to meet [adaptive]: take more units, or wider targets."
-        yield "Adaptive: exemplars a bin at which the average unit is expected to stop, `score.per_bin` at most."
+            yield "No option is expected to meet the targets of [adaptive]: sample more units, or set wider targets."
+        yield "adaptive N: the average unit is expected to stop after N exemplars per bin, `score.per_bin` at most."
     if spec.judge.model == "embedded":
-        yield "The embedded judge is no LLM: its calls are questions that cost nothing."
+        yield "The embedded judge is not an LLM: its questions cost nothing."
     if spec.cascade is not None:
-        yield f"{spec.cascade.judge.model} grading {spec.cascade.share:.0%} again is among it."
+        yield f"{spec.cascade.judge.model} grading {spec.cascade.share:.0%} of the items again is included."
     if spec.score.also:
-        yield f"Questions of {', '.join(spec.score.also)} come on top."
+        yield f"Questions of {', '.join(spec.score.also)} are not included."

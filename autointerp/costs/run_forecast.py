@@ -1,30 +1,18 @@
-"""What a run will ask and cost, before it asks: calls exactly, tokens from a sample that the provider counts where it can."""
+"""Forecast of a harvested run: the exact number of questions left to ask, and their expected tokens and cost."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import fmean
 
 from autointerp.calls.answers import Answer, call_key, free_answer
-from autointerp.judges import prices
-from autointerp.judges.base import Judge, JudgeError
-from autointerp.judges.prompt_caching import least_tokens
+from autointerp.costs import stand_ins
+from autointerp.judges import cost_model, prices
+from autointerp.judges.base import Judge
 from autointerp.judges.registry import open_judge
-from autointerp.judges.token_estimates import (
-    EXPLANATION_TOKENS,
-    FRAME_TOKENS,
-    GRADE_TOKENS,
-    JUDGEMENT_TOKENS,
-    rough_tokens,
-)
 from autointerp.ledger import calls, judgements
 from autointerp.ledger.database import Ledger
-from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
+from autointerp.messages import Prompt
 from autointerp.questions import handlers, planned_jobs, rounds
 from autointerp.records import Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
@@ -32,26 +20,15 @@ from autointerp.scorers.registry import SCORERS
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
-SAMPLE = 24
-"""Prompts of each stage whose tokens are counted; the others are taken in proportion to their length."""
-STAND_IN = "mentions of a particular place, person or thing, and words that commonly stand beside them in the text"
-"""Stands for explanations that are not made yet."""
-
 
 @dataclass(frozen=True)
 class StageForecast:
-    """One stage: whom it asks, how often, and the tokens that takes. `cost_usd` is None where the price is unknown."""
+    """The questions that one stage still has to ask, and their cost."""
 
     stage: str
     judge: str
     is_llm: bool
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    counted_by: str
-    cached_tokens: int = 0
-    """Of the input, what the provider is known to read from its cache."""
+    cost: cost_model.Cost
 
 
 @dataclass(frozen=True)
@@ -64,38 +41,45 @@ class Forecast:
 
     @property
     def asks_llm(self) -> bool:
-        return any(stage.is_llm and stage.calls for stage in self.stages)
+        """Whether any call is left that an LLM answers."""
+        return any(stage.is_llm and stage.cost.calls for stage in self.stages)
+
+    @property
+    def usd(self) -> float | None:
+        """Dollars of all stages; None if a price is unknown."""
+        costs = [stage.cost.usd for stage in self.stages if stage.cost.calls]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
     def describe(self) -> str:
-        lines = [f"run {self.run_id}"]
-        for s in self.stages:
-            if s.is_llm:
-                cost = "cost unknown: no price for this model" if s.cost_usd is None else f"about ${s.cost_usd:.4f}"
-                cached = f" (of which about {s.cached_tokens:,} from its cache)" if s.cached_tokens else ""
-                lines.append(
-                    f"  {s.stage:<8} {s.calls:>7,} calls to {s.judge}: {s.input_tokens:,} input{cached} and about"
-                    f" {s.output_tokens:,} output tokens ({s.counted_by}), {cost}"
-                )
-            else:
-                lines.append(
-                    f"  {s.stage:<8} {s.calls:>7,} questions to {s.judge}, which is not an LLM: no calls, no cost"
-                )
-        known = [s.cost_usd for s in self.stages if s.calls]
-        if self.asks_llm and None not in known:
-            lines.append(f"  in all   about ${sum(c for c in known if c is not None):.4f}")
+        """The forecast in lines for the terminal."""
+        lines = [f"run {self.run_id}", *map(_describe, self.stages)]
+        if self.asks_llm and self.usd is not None:
+            lines.append(f"  in all   about ${self.usd:.4f}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
-def forecast(run: Run, ledger: Ledger) -> Forecast:
-    """What is left to ask: answers already in the ledger, of this run or another, are not asked again.
+def _describe(stage: StageForecast) -> str:
+    cost = stage.cost
+    if not stage.is_llm:
+        return f"  {stage.stage:<8} {cost.calls:>7,} questions to {stage.judge}, which is not an LLM: no calls, no cost"
+    dollars = "cost unknown: no price for this model" if cost.usd is None else f"about ${cost.usd:.4f}"
+    cached = f" (about {cost.cached_tokens:,} of them from its cache)" if cost.cached_tokens else ""
+    return (
+        f"  {stage.stage:<8} {cost.calls:>7,} calls to {stage.judge}: {cost.input_tokens:,} input{cached} and about"
+        f" {cost.output_tokens:,} output tokens ({cost.counted_by}), {dollars}"
+    )
 
-    Calls are exact as long as the provider answers each at once and no two units are given the same explanation.
+
+def forecast(run: Run, ledger: Ledger) -> Forecast:
+    """Forecast the questions that the ledger cannot answer, from this run or another.
+
+    The number of calls is exact if the provider answers each at the first attempt and no two units get the same explanation.
     """
     explainer = open_judge(run.spec.explained_by, run.rubric)
     judge = explainer if run.spec.explained_by == run.spec.judge else open_judge(run.spec.judge, run.rubric)
     try:
-        said, unexplained = _explanations(run, ledger, explainer, needed=judge.is_llm)
-        unscored = _unscored(run, ledger, judge, said)
+        explanations, unexplained = _explanations(run, ledger, explainer, needed=judge.is_llm)
+        unscored = _unscored(run, ledger, judge, explanations)
         stages = (
             _stage("explain", explainer, run.spec.explained_by, unexplained, ledger),
             _stage("score", judge, run.spec.judge, unscored, ledger),
@@ -110,14 +94,14 @@ def forecast(run: Run, ledger: Ledger) -> Forecast:
 
 
 def _later(spec: Spec) -> Iterator[str]:
-    """What is asked after the first round, and rests on its answers."""
+    """Notes on questions that depend on the answers to the first round."""
     if rounds.adaptive(spec):
-        yield "this is the first round: more of what is not known well enough is asked after it (`autointerp plan`)"
+        yield "this is the first round; adaptive sampling then asks more where intervals are still too wide (`autointerp plan`)"
     if spec.cascade is not None:
         share, judge = spec.cascade.share, spec.cascade.judge.model
-        yield f"then {judge} grades about {share:.0%} of the judged items again, which is not counted here"
+        yield f"not included: {judge} then grades about {share:.0%} of the items again"
     if later := [name for name in spec.score.also if len(SCORERS[name].steps) > 1]:
-        yield f"then the later steps of {', '.join(later)}, which are not counted here"
+        yield f"not included: the later steps of {', '.join(later)}"
 
 
 class _Unanswered(Exception):
@@ -131,7 +115,7 @@ class _Unanswered(Exception):
 def _explanations(
     run: Run, ledger: Ledger, explainer: Judge, *, needed: bool
 ) -> tuple[dict[ExplanationKey, Explanation], list[Prompt]]:
-    """Explanations that are there or can be made from what is, and the questions that stand before the others."""
+    """Explanations that are known or follow from known answers, and the questions that the others need."""
 
     def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
         known = (
@@ -142,27 +126,31 @@ def _explanations(
         return known
 
     with ledger.read() as tx:
-        said = judgements.explanations_of(tx, run.run_id)
+        explanations = judgements.explanations_of(tx, run.run_id)
     for unit_id, text in run.given.items():
         key = ExplanationKey(unit_id)
-        said[key] = Explanation(key, Outcome.SCORED, text, "", None)
+        explanations[key] = Explanation(key, Outcome.SCORED, text, "", None)
     questions: list[Prompt] = []
     for job in planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare):
-        if job.explanation_key not in said:
+        if job.explanation_key not in explanations:
             try:
-                said[job.explanation_key] = handlers.explanation_of(run, job, ask)
+                explanations[job.explanation_key] = handlers.explanation_of(run, job, ask)
             except _Unanswered as question:
                 questions.append(question.prompt)
-    return said, questions
+    return explanations, questions
 
 
-def _unscored(run: Run, ledger: Ledger, judge: Judge, said: Mapping[ExplanationKey, Explanation]) -> list[Prompt]:
-    """The first round's questions that the ledger cannot answer, each once; where there is no explanation yet, a stand-in's."""
+def _unscored(
+    run: Run, ledger: Ledger, judge: Judge, explanations: Mapping[ExplanationKey, Explanation]
+) -> list[Prompt]:
+    """The first round's questions that the ledger cannot answer, each once. A stand-in takes the place of a missing explanation."""
     with ledger.read() as tx:
         done = judgements.answered_jobs(tx, run.run_id)
     planned = planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
-    unknown = {job.explanation_key for job in planned} - set(said)
-    texts = {key: Explanation(key, Outcome.SCORED, STAND_IN, "", None) for key in unknown} | dict(said)
+    unknown = {job.explanation_key for job in planned} - set(explanations)
+    texts = {key: Explanation(key, Outcome.SCORED, stand_ins.EXPLANATION, "", None) for key in unknown} | dict(
+        explanations
+    )
     questions: dict[str, Prompt] = {}
     for job in rounds.next_round(ledger, run, 0, texts).jobs:
         asked = None if job.job_key in done else handlers.question(run, job, texts)
@@ -184,83 +172,7 @@ def _stage(
     name: str, judge: Judge, settings: JudgeSettings, prompts: Sequence[Prompt], ledger: Ledger
 ) -> StageForecast:
     if not judge.is_llm:
-        return StageForecast(name, judge.name, False, len(prompts), 0, 0, 0.0, "")
+        return StageForecast(name, judge.name, False, cost_model.Cost(len(prompts), 0, 0, 0, 0.0, ""))
     with ledger.read() as tx:
-        seen = calls.latest(tx, judge.name, name, SAMPLE)
-    tokens, counted_by = _input_tokens(judge, prompts, seen)
-    output = round(sum(_output_tokens(prompt, seen) for prompt in prompts))
-    cached, written = _cached_tokens(settings, prompts, seen, tokens)
-    usage = Usage(tokens - cached - written, output, written, cached)
-    cost = prices.cost(usage, prices.price_of(settings.model, settings), batch=settings.transport == "batch")
-    return StageForecast(name, judge.name, True, len(prompts), tokens, output, cost, counted_by, cached)
-
-
-def _output_tokens(prompt: Prompt, seen: Sequence[calls.Measured]) -> float:
-    """What questions with the same instructions were answered with before, or what such a reply typically takes."""
-    if alike := [call.output_tokens for call in seen if call.system == prompt.system]:
-        return fmean(alike)
-    return typical_output(prompt)
-
-
-def typical_output(prompt: Prompt) -> int:
-    """Output tokens of a typical reply."""
-    if prompt.choices:
-        return 1
-    if isinstance(prompt.material, ExplainMaterial):
-        return EXPLANATION_TOKENS
-    n = len(prompt.material.items) if isinstance(prompt.material, GroupMaterial) else 1
-    return n * (JUDGEMENT_TOKENS if "reason" in json.dumps(dict(prompt.schema)) else GRADE_TOKENS)
-
-
-def _cached_tokens(
-    settings: JudgeSettings, prompts: Sequence[Prompt], seen: Sequence[calls.Measured], tokens: int
-) -> tuple[int, int]:
-    """Input tokens that will be read from the provider's cache, and those written to it: as earlier calls with the same instructions
-    found it, or as it documents it. The first calls in flight at once find nothing yet; of batches nothing is promised."""
-    rough = sum(_rough(p.system, p.user) + _schema_tokens(p) for p in prompts) or 1
-    least, read, written = least_tokens(settings.model), 0.0, 0.0
-    for system, n in Counter(prompt.system for prompt in prompts).items():
-        alike = [call for call in seen if call.system == system]
-        size = tokens / rough * _system_tokens(system)
-        if alike:
-            within = sum(_rough(p.system, p.user) + _schema_tokens(p) for p in prompts if p.system == system)
-            share = sum(call.cached_tokens for call in alike) / sum(call.input_tokens for call in alike)
-            read += share * tokens / rough * within
-        elif least is not None and size >= least and settings.transport != "batch":
-            first = min(n, settings.concurrency)
-            read, written = read + size * (n - first), written + size * first
-    return round(read), round(written)
-
-
-def _input_tokens(judge: Judge, prompts: Sequence[Prompt], seen: Sequence[calls.Measured]) -> tuple[int, str]:
-    """Input tokens of all prompts: our rough count of each, scaled by what the provider counts, or counted before, of some."""
-    if not prompts:
-        return 0, "nothing left to ask"
-    rough = [_rough(p.system, p.user) + _schema_tokens(p) for p in prompts]
-    schema = _schema_tokens(prompts[0])
-    drawn = random.Random(0).sample(range(len(prompts)), min(SAMPLE, len(prompts)))
-    try:
-        counted = [(judge.count_tokens(prompts[i]), rough[i]) for i in drawn]
-    except JudgeError:
-        counted = []
-    by = "counted by the provider"
-    if not counted or None in (exact for exact, _ in counted):
-        counted = [(call.input_tokens, _rough(call.system, call.user) + schema) for call in seen]
-        by = "earlier calls"
-    if not counted:
-        return sum(rough), "by rule of thumb"
-    ratio = sum(exact or 0 for exact, _ in counted) / max(sum(r for _, r in counted), 1)
-    return round(ratio * sum(rough)), f"from {len(counted)} {by}"
-
-
-def _schema_tokens(prompt: Prompt) -> int:
-    return _system_tokens(json.dumps(dict(prompt.schema)))
-
-
-@cache
-def _system_tokens(system: str) -> int:
-    return rough_tokens(system)
-
-
-def _rough(system: str, user: str) -> int:
-    return _system_tokens(system) + rough_tokens(user) + FRAME_TOKENS
+        earlier = calls.latest(tx, judge.name, name, cost_model.SAMPLE)
+    return StageForecast(name, judge.name, True, cost_model.expected(settings, prompts, judge=judge, earlier=earlier))

@@ -6,7 +6,6 @@ goes on where it stopped, and no question is paid for twice.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -20,8 +19,8 @@ from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, questions
-from autointerp.judges import prices, token_estimates
-from autointerp.judges.base import Judge, JudgeError
+from autointerp.judges import cost_model
+from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
 from autointerp.ledger import calls, runs
@@ -29,7 +28,6 @@ from autointerp.ledger.budgets import Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.locks import locked
-from autointerp.messages import Prompt, Usage
 from autointerp.progress import Progress
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
@@ -42,8 +40,6 @@ FOLDER = "judges"
 STAGE = "check"
 TOLD = "asking the judge"
 Answers = Answer[list[Grade | ReplyUnusable]]
-COUNTED = 4
-"""Questions whose tokens a provider is asked to count for the forecast."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +117,12 @@ def forecast(plan: Plan, judge: Judge, asked: Sequence[Question], left: Sequence
         return f"{what}: {len(asked)} questions to {judge.name}, which is not an LLM: no calls, no cost"
     if not left:
         return f"{what}: all {len(asked)} questions to {judge.name} are answered already"
-    tokens = _input_tokens(judge, [question.prompt for question in left])
-    output = token_estimates.JUDGEMENT_TOKENS if plan.ask == "reason" else token_estimates.JUDGEMENT_TOKENS // 4
-    output *= sum(len(question.items) for question in left)
-    cost = prices.cost(Usage(tokens, output), prices.price_of(plan.settings.model, plan.settings))
-    said = (
-        "cost unknown: no price for this model" if cost is None else f"about ${cost:.4f}, less where prompts are cached"
+    cost = cost_model.expected(plan.settings, [question.prompt for question in left], judge=judge)
+    dollars = "cost unknown: no price for this model" if cost.usd is None else f"about ${cost.usd:.4f}"
+    return (
+        f"{what}: {cost.calls} calls to {judge.name}, about {cost.input_tokens:,} input and {cost.output_tokens:,}"
+        f" output tokens, {dollars}"
     )
-    return f"{what}: {len(left)} calls to {judge.name}, about {tokens:,} input and {output:,} output tokens, {said}"
 
 
 def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
@@ -195,22 +189,6 @@ def _given(answer: Answers, number: int) -> Given:
     if isinstance(grade, ReplyUnusable):
         return Given(grade.outcome, None, None, str(grade))
     return Given(Outcome.SCORED, grade.score, grade.expected, grade.reason)
-
-
-def _input_tokens(judge: Judge, prompts: Sequence[Prompt]) -> int:
-    """Input tokens of all prompts by rule of thumb, scaled by what the provider counts of a few, where it counts."""
-    rough = [
-        token_estimates.rough_tokens(f"{p.system}\n{p.user}\n{json.dumps(dict(p.schema))}")
-        + token_estimates.FRAME_TOKENS
-        for p in prompts
-    ]
-    try:
-        exact = [judge.count_tokens(prompt) for prompt in prompts[:COUNTED]]
-    except JudgeError:
-        exact = [None]
-    known = [count for count in exact if count is not None]
-    ratio = sum(known) / sum(rough[:COUNTED]) if len(known) == len(exact) else 1.0
-    return round(ratio * sum(rough))
 
 
 def _spent(caller: Caller) -> float | None:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Protocol
 
 from autointerp.calls import caller
 from autointerp.calls.caller import price_within
-from autointerp.costs import run_forecast
-from autointerp.judges import prices, registry, token_estimates
+from autointerp.costs import bounds, run_forecast
+from autointerp.judges import cost_model, registry
 from autointerp.ledger import calls, runs
 from autointerp.ledger.database import Ledger
-from autointerp.messages import Usage
 from autointerp.pipeline import local
 from autointerp.progress import Progress
 from autointerp.run import Run
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
-
-PROMPT_TOKENS = {"explain": 1500, "score": 1100}
-"""Input tokens of a typical question, where no earlier call tells."""
 
 
 class Carrier(Protocol):
@@ -67,9 +61,7 @@ class Local:
         harvest_together(specs, self.results, self.progress)
 
     def forecast(self, spec: Spec) -> float | None:
-        run = self._prepare(spec)
-        costs = [stage.cost_usd for stage in run_forecast.forecast(run, self.ledger).stages if stage.calls]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+        return run_forecast.forecast(self._prepare(spec), self.ledger).usd
 
     def carry(self, spec: Spec, night: str) -> str:
         run = self._prepare(spec)
@@ -109,28 +101,14 @@ class Fleet:
 
 
 def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
-    """Dollars of a run before its harvest: as if every unit were alive and every bin full, at what earlier calls took.
+    """Dollars of a run before its harvest: as if every unit were alive and every bin full, estimated from earlier calls.
 
-    None where a price is unknown. Raises `UsageError` for an unknown price under a budget.
+    None if a price is unknown. Raises `UsageError` for an unknown price under a budget.
     """
-    units, score = spec.units, spec.score
-    n = len(units.feature_ids or range(units.features)) + len(
-        units.neuron_ids if units.neuron_ids is not None else range(units.neurons)
-    )
-    asked = spec.harvest.bins * score.per_bin * score.repeats + spec.controls.shuffled + spec.controls.base_rate
-    costs = [
-        _usd(ledger, spec, spec.explained_by, "explain", n),
-        _usd(ledger, spec, spec.judge, "score", n * asked),
-    ]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-
-def _usd(ledger: Ledger, spec: Spec, settings: JudgeSettings, stage: str, n: int) -> float | None:
-    price = price_within(settings, caller.run_limits(spec))
+    limits = caller.run_limits(spec)
+    for settings in spec.judges:
+        price_within(settings, limits)
     with ledger.read() as tx:
-        seen = calls.latest(tx, settings.model, stage, run_forecast.SAMPLE)
-    typical = token_estimates.EXPLANATION_TOKENS if stage == "explain" else token_estimates.JUDGEMENT_TOKENS
-    input_tokens = fmean(call.input_tokens for call in seen) if seen else PROMPT_TOKENS[stage]
-    output_tokens = fmean(call.output_tokens for call in seen) if seen else typical
-    used = Usage(round(n * input_tokens), round(n * output_tokens))
-    return prices.cost(used, price, batch=settings.transport == "batch")
+        stages = bounds.bounds(spec, lambda judge, stage: calls.latest(tx, judge.model, stage, cost_model.SAMPLE))
+    costs = [stage.usual_usd for stage in stages]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)

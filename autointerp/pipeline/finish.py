@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from autointerp import report
+from autointerp.errors import UsageError
 from autointerp.findings import judge_evidence, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
@@ -20,6 +22,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.pipeline.stages import open_run
 from autointerp.run import Run
 from autointerp.scorers import unit_metrics
+from autointerp.settings import Settings
 from autointerp.spec import rubric
 from autointerp.spec.spec import from_toml
 from autointerp.stats import aid_effects, comparison
@@ -51,9 +54,28 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     return summary
 
 
-def remake(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
-    """Make a finished run's files and report again from the ledger, so that labels given since count. Returns whether what that
-    takes is there: the run in the ledger, at rest, and its harvest."""
+def rewrite(run_id: str, results: Path, open_ledger: Callable[[], Ledger]) -> Path:
+    """Write a run's report again and return its path. Raises `UsageError` for a run without results.
+
+    With its ledger and harvest the tables and the summary are rebuilt first; a folder that was copied has neither.
+    """
+    folder = results / run_id
+    if not (folder / "summary.json").exists():
+        raise UsageError(f"{folder} holds no summary.json: `autointerp runs` lists the runs that exist")
+    artifacts = Artifacts(Settings.from_env().artifacts or str(results / "artifacts"))
+    rebuilt = False
+    with suppress(UsageError):
+        rebuilt = rebuild(open_ledger(), run_id, results, artifacts)
+    if not rebuilt:
+        report.write(folder)
+    return folder / "report.html"
+
+
+def rebuild(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) -> bool:
+    """Build a finished run's files and report again from the ledger, so that labels given since then count.
+
+    Returns False, and writes nothing, if the run is not in the ledger, is still live, or has no harvest here.
+    """
     before = read_summary(results / run_id)
     with ledger.read() as tx:
         row = runs.get(tx, run_id)

@@ -41,8 +41,8 @@ def tokens(entries: list[Entry]) -> int:
 def foreseen(forecast: run_forecast.Forecast) -> tuple[int, int]:
     """Calls and tokens of a forecast."""
     return (
-        sum(stage.calls for stage in forecast.stages),
-        sum(stage.input_tokens + stage.output_tokens for stage in forecast.stages),
+        sum(stage.cost.calls for stage in forecast.stages),
+        sum(stage.cost.input_tokens + stage.cost.output_tokens for stage in forecast.stages),
     )
 
 
@@ -90,10 +90,10 @@ def test_what_the_cache_holds_is_foreseen(model: str, done: int, world: planted.
         server.faults = Faults()
         planted_runs.carry(run, ledger)
     read = sum(entry.cache_read_tokens for entry in server.books[before:])
-    assert read > 0.5 * scoring.input_tokens
-    assert scoring.cached_tokens == pytest.approx(read, rel=0.1)
+    assert read > 0.5 * scoring.cost.input_tokens
+    assert scoring.cost.cached_tokens == pytest.approx(read, rel=0.1)
     assert (
-        f"of which about {scoring.cached_tokens:,} from its cache"
+        f"about {scoring.cost.cached_tokens:,} of them from its cache"
         in run_forecast.Forecast("r", (scoring,), ()).describe()
     )
 
@@ -102,7 +102,7 @@ def test_nothing_is_foreseen_of_a_cache_that_nothing_is_known_of(world: planted.
     with ProviderServer(think_apart) as server:
         settings = planted_runs.judge(planted_runs.MODELS[0], server)
         run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=settings)
-        assert [stage.cached_tokens for stage in run_forecast.forecast(run, ledger).stages] == [0, 0]
+        assert [stage.cost.cached_tokens for stage in run_forecast.forecast(run, ledger).stages] == [0, 0]
 
 
 @pytest.mark.parametrize("ask", ["reason", "grade"])
@@ -167,9 +167,9 @@ def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted
         )
         explain, score = run_forecast.forecast(run, ledger).stages
         planted_runs.carry(run, ledger)
-    assert (explain.is_llm, explain.calls, explain.cost_usd) == (False, 0, 0.0)
-    assert score.calls == len(server.books)
-    assert score.input_tokens + score.output_tokens == pytest.approx(tokens(server.books), rel=0.1)
+    assert (explain.is_llm, explain.cost.calls, explain.cost.usd) == (False, 0, 0.0)
+    assert score.cost.calls == len(server.books)
+    assert score.cost.input_tokens + score.cost.output_tokens == pytest.approx(tokens(server.books), rel=0.1)
 
 
 def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Pat
     assert ran.exit_code == 0, ran.output
     assert server.books == []
     said = " ".join(ran.stdout.split())
-    assert f"{explain.calls} calls to {planted_runs.MODELS[0]}: {explain.input_tokens:,} input" in said
-    assert f"{score.calls} calls to {planted_runs.MODELS[0]}: {score.input_tokens:,} input" in said
+    assert f"{explain.cost.calls} calls to {planted_runs.MODELS[0]}: {explain.cost.input_tokens:,} input" in said
+    assert f"{score.cost.calls} calls to {planted_runs.MODELS[0]}: {score.cost.input_tokens:,} input" in said
     assert "in all" in said
     assert not (run.folder / "summary.json").exists()
 
@@ -207,7 +207,7 @@ def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: 
         run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge)
         forecast = run_forecast.forecast(run, ledger)
         summary = planted_runs.carry(run, ledger)
-    assert [stage.cost_usd for stage in forecast.stages] == [None, None]
+    assert [stage.cost.usd for stage in forecast.stages] == [None, None]
     assert "cost unknown" in forecast.describe()
     assert "$" not in forecast.describe()
     assert summary["cost_usd"] is None
@@ -219,7 +219,7 @@ def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_pa
         judge = planted_runs.judge(planted_runs.MODELS[0], server)
         run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge)
     forecast = run_forecast.forecast(run, ledger)
-    assert {stage.counted_by for stage in forecast.stages} == {"by rule of thumb"}
+    assert {stage.cost.counted_by for stage in forecast.stages} == {"estimated"}
     assert foreseen(forecast)[1] > 0
 
 
@@ -228,6 +228,6 @@ def test_no_provider_is_opened_for_a_baseline(world: planted.World, tmp_path: Pa
     explain, score = run_forecast.forecast(run, ledger).stages
     judges = registry.Judges.open(run.spec, run.rubric)
     planted_runs.carry(run, ledger, judges)
-    assert explain.calls == len(run.units)
-    assert score.calls == len(planted_runs.tables(run.folder)["judgements"])
+    assert explain.cost.calls == len(run.units)
+    assert score.cost.calls == len(planted_runs.tables(run.folder)["judgements"])
     assert not run_forecast.forecast(run, ledger).asks_llm

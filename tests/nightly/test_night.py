@@ -25,6 +25,8 @@ from support.planted_world.provider_replies import think_apart
 from support.providers.server import ProviderServer
 from support.results import summaries as report_data
 
+from autointerp.calls import answers
+from autointerp.costs import bounds
 from autointerp.errors import UsageError
 from autointerp.judges import registry
 from autointerp.ledger import nights
@@ -474,7 +476,11 @@ def test_a_forecast_before_the_harvest_counts_every_unit_and_bin(place: Place) -
         controls={"shuffled": 3, "base_rate": 2, "planted": 0, "repeated": 0},
         judge={"model": "openai-compatible/x", "base_url": "http://127.0.0.1:9/v1"} | planted_runs.PRICED,
     )
-    assert usd_at_most(spec, place.ledger) == pytest.approx((3 * (1500 + 5 * 28) + 3 * 45 * (1100 + 5 * 36)) / 1e6)
+    explain, score = bounds.bounds(spec)
+    assert (explain.calls, score.calls) == (3 * answers.TRIES, 3 * 45)
+    # At 1 and 5 dollars a million: instructions of about 1,650 tokens, a window, and a reason with its grade.
+    assert score.usual_usd == pytest.approx(3 * 45 * (1900 + 5 * 36) / 1e6, rel=0.1)
+    assert usd_at_most(spec, place.ledger) == pytest.approx(explain.usual_usd + score.usual_usd)
     assert usd_at_most(place.world.spec(), place.ledger) == 0.0
 
 

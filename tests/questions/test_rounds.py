@@ -268,6 +268,6 @@ def test_the_first_round_is_foreseen_exactly(
         monkeypatch.setattr(stages, "plan_round", lambda a, b, n: plan_round(a, b, n) if n < 1 else stop())
         with pytest.raises(KeyboardInterrupt):
             planted_runs.carry(run, ledger)
-    assert {stage.stage: stage.calls for stage in forecast.stages}["explain"] == 32
-    assert sum(stage.calls for stage in forecast.stages) == len(server.books)
+    assert {stage.stage: stage.cost.calls for stage in forecast.stages}["explain"] == 32
+    assert sum(stage.cost.calls for stage in forecast.stages) == len(server.books)
     assert len({entry.body_hash for entry in server.books}) == len(server.books)

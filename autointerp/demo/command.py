@@ -1,0 +1,38 @@
+"""The demo from start to end: its judge, its dictionary, and their evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autointerp.demo import judge as demo_judge
+from autointerp.demo import spec as demo_spec
+from autointerp.ledger.database import Ledger
+from autointerp.pipeline.evaluate import evaluate
+from autointerp.progress import Progress
+
+FIRST = (
+    "The first demo here downloads 150 MB, trains a dictionary and reads a corpus: about ten minutes on two cores."
+    " Ctrl-C keeps what is done."
+)
+
+
+def evaluate_demo(
+    judge: str | None,
+    judge_url: str | None,
+    overrides: Sequence[str],
+    results: Path,
+    open_ledger: Callable[[], Ledger],
+    *,
+    llm: bool,
+    dry_run: bool,
+    quiet: bool,
+    command: Sequence[str],
+    say: Callable[[str], None],
+) -> int:
+    """Train the demo's dictionary unless it is there, evaluate it, and return the exit code. Arguments as in `evaluate_files`."""
+    with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.tell) as chosen:
+        if demo_spec.is_first():
+            progress.note(FIRST)
+        spec = demo_spec.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.tell)
+        return evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say)

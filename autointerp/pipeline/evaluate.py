@@ -1,0 +1,65 @@
+"""Evaluates specs in this process, one after another: `autointerp run`, and the last step of `autointerp demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autointerp.costs import run_forecast
+from autointerp.errors import WITHHELD_EXIT_CODE
+from autointerp.ledger.database import Ledger
+from autointerp.pipeline import local
+from autointerp.pipeline.prepare import harvest_together, prepare
+from autointerp.progress import Progress
+from autointerp.report.index import write as write_index
+from autointerp.report.prose import verdict
+from autointerp.spec.spec import Spec, load
+
+
+def evaluate_files(
+    paths: Sequence[Path],
+    overrides: Sequence[str],
+    results: Path,
+    open_ledger: Callable[[], Ledger],
+    *,
+    dry_run: bool,
+    quiet: bool,
+    command: Sequence[str],
+    say: Callable[[str], None],
+) -> int:
+    """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass."""
+    specs = [load(path, overrides) for path in paths]
+    if len(specs) > 1:
+        with Progress(quiet=quiet) as progress:
+            harvest_together(specs, results, progress)
+    codes = []
+    for spec in specs:
+        with Progress(quiet=quiet) as progress:
+            codes.append(evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say))
+    return max(codes)
+
+
+def evaluate(
+    spec: Spec,
+    results: Path,
+    progress: Progress,
+    open_ledger: Callable[[], Ledger],
+    *,
+    dry_run: bool,
+    command: Sequence[str],
+    say: Callable[[str], None],
+) -> int:
+    """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
+    run = prepare(spec, results, progress)
+    ledger = open_ledger()
+    forecast = run_forecast.forecast(run, ledger)
+    if dry_run:
+        say(forecast.describe())
+        return 0
+    if forecast.asks_llm:
+        progress.note(forecast.describe())
+    summary = local.carry(run, ledger, progress, command=command)
+    write_index(results)
+    say(verdict(summary).sentence)
+    say(str(run.folder / "report.html"))
+    return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
