@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
-from autointerp.progress import Progress
 
 
 @click.command("plan")
@@ -19,12 +18,7 @@ from autointerp.progress import Progress
 @one_line_errors()
 def plan(spec: Path, harvest: bool, overrides: tuple[str, ...], results: Path, quiet: bool) -> None:
     """Compare the cost of SPEC with the width of its intervals under several settings. Calls no judge."""
-    from autointerp.costs import options, options_table
-    from autointerp.pipeline.prepare import prepare
-    from autointerp.spec.spec import load
+    from autointerp.pipeline.evaluate import compare_options
 
-    loaded = load(spec, overrides)
-    with Progress(quiet=quiet) as progress:
-        run = prepare(loaded, results, progress) if harvest else None
-    for line in options_table.lines(options.plan_of(loaded, results, run)):
+    for line in compare_options(spec, overrides, results, harvest=harvest, quiet=quiet):
         click.echo(line)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.progress import Progress
-
-if TYPE_CHECKING:
-    from autointerp.ledger.database import Ledger
 
 T = TypeVar("T")
 
@@ -31,37 +28,25 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     Prints one line for each spec: the run's id, and whether it is new, resumed, already queued or done. The same spec twice is one
     run. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2.
     """
-    ledger = None if dry_run else command_ledger(results, make=True)
-    with Progress(quiet=quiet) as progress:
-        code = _each(specs, lambda path: _submit(ledger, path, overrides, results, progress), "not submitted")
-        if ledger is not None:
-            _note_absent_workers(ledger, progress)
-    return code
-
-
-def _submit(ledger: Ledger | None, path: Path, overrides: tuple[str, ...], results: Path, progress: Progress) -> None:
-    from autointerp.costs import bounds
     from autointerp.pipeline import submit as submission
-    from autointerp.spec.spec import load
 
-    spec = load(path, overrides)
-    costs = list(bounds.describe(spec))
-    if ledger is None:
-        click.echo("\n".join([submission.run_id_of(spec, progress.tell), *costs]))
-        return
-    for line in [f"{path}:", *costs] if costs else []:
-        progress.note(line)
-    submitted = submission.submit(ledger, spec, results, tell=progress.tell)
-    click.echo(f"{submitted.run_id}  {submitted.was}")
+    ledger = None if dry_run else command_ledger(results, make=True)
 
+    def one(path: Path) -> None:
+        spec, costs = submission.load_with_costs(path, overrides)
+        if ledger is None:
+            click.echo("\n".join([submission.run_id_of(spec, progress.tell), *costs]))
+            return
+        for line in [f"{path}:", *costs] if costs else []:
+            progress.note(line)
+        submitted = submission.submit(ledger, spec, results, tell=progress.tell)
+        click.echo(f"{submitted.run_id}  {submitted.was}")
 
-def _note_absent_workers(ledger: Ledger, progress: Progress) -> None:
-    from autointerp.ledger import run_progress
-
-    with ledger.read() as tx:
-        n = run_progress.lively(tx)
-    if not n:
-        progress.note("no worker is running: the runs wait in the ledger until one is started")
+    with Progress(quiet=quiet) as progress:
+        code = _each(specs, one, "not submitted")
+        if ledger is not None and not submission.live_workers(ledger):
+            progress.note("no worker is running: the runs wait in the ledger until one is started")
+    return code
 
 
 @click.command()

@@ -1,11 +1,11 @@
-"""Evaluates specs in this process, one after another: `autointerp run`, and the last step of `autointerp demo`."""
+"""Evaluates specs in this process, one after another (`autointerp run`), and compares their settings before (`autointerp plan`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from autointerp.costs import run_forecast
+from autointerp.costs import options, options_table, run_forecast
 from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
@@ -63,3 +63,13 @@ def evaluate(
     say(verdict(summary).sentence)
     say(str(run.folder / "report.html"))
     return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
+
+
+def compare_options(
+    path: Path, overrides: Sequence[str], results: Path, *, harvest: bool, quiet: bool
+) -> Iterator[str]:
+    """A table of cost and precision under several settings, line by line; with `harvest` its counts are exact."""
+    spec = load(path, overrides)
+    with Progress(quiet=quiet) as progress:
+        run = prepare(spec, results, progress) if harvest else None
+    yield from options_table.lines(options.plan_of(spec, results, run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,13 @@ from sqlalchemy import Connection
 
 from autointerp.calls.caller import check_judges
 from autointerp.errors import UsageError
-from autointerp.ledger import calls, events, jobs, judgements, leases, runs
+from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.progress import Tell, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric
-from autointerp.spec.spec import Spec
+from autointerp.spec.spec import Spec, load
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,20 @@ class Submitted:
 
     run_id: str
     was: Literal["new", "resumed", "queued", "done"]
+
+
+def load_with_costs(path: Path, overrides: Sequence[str]) -> tuple[Spec, list[str]]:
+    """A spec, and lines about the most that it may cost. Raises `UsageError`."""
+    from autointerp.costs import bounds  # pandas
+
+    spec = load(path, overrides)
+    return spec, list(bounds.describe(spec))
+
+
+def live_workers(ledger: Ledger) -> int:
+    """Workers that sent a heartbeat lately."""
+    with ledger.read() as tx:
+        return run_progress.lively(tx)
 
 
 def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:

@@ -125,5 +125,5 @@ def test_the_table_is_aligned_and_fits_a_screen(world: planted.World, tmp_path: 
     }
     assert ends == {table[0].index("dollars") + len("dollars")}
     assert sum("cheapest" in line for line in table) == sum("the spec's" in line for line in table) == 1
-    assert "every unit alive and every bin full" in done.output
+    assert "assumes that every unit is alive and every bin is full" in done.output
     assert not list((tmp_path / "results").glob("*")), "nothing is begun"

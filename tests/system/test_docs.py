@@ -56,7 +56,7 @@ def problem_with(words: list[str]) -> str:
     from autointerp.cli.main import main
 
     command: click.Command = main
-    context = click.Context(main, info_name="autointerp")
+    context = click.Context(main, info_name="autointerp", **main.context_settings)
     rest = words
     try:
         while isinstance(command, click.Group):
