@@ -33,9 +33,9 @@ def prepare(context: Context, run_id: str, job: Job) -> None:
             raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
         jobs.finish(tx, run_id, job.job_key)
         if finished:
-            stages.begin(tx, run_id, "merge")
+            stages.plan_stage(tx, run_id, "merge")
         else:
-            stages.begin(
+            stages.plan_stage(
                 tx, run_id, "harvest", [planned_jobs.stage_job("harvest", number) for number in range(made.shards)]
             )
         what = "harvest found" if finished else f"harvest begun in {made.shards} shards"
@@ -95,7 +95,7 @@ def merge(context: Context, run_id: str, job: Job) -> None:
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
         runs.end_stage(tx, run_id, "merge")
-        stages.begin(tx, run_id, "explain", stages.explaining(tx, run))
+        stages.plan_stage(tx, run_id, "explain", stages.explain_jobs(tx, run))
         events.add(tx, run_id, f"harvest done: {len(run.units)} units", worker=context.worker_id)
 
 

@@ -87,7 +87,7 @@ def _bury_the_dead(context: Context) -> None:
 def _give_up_and_advance(context: Context, run_id: str) -> None:
     with context.ledger.write() as tx:
         for job, error in jobs.exhausted(tx, run_id):
-            said = stages.give_up(tx, run_id, job, error)
+            said = stages.fail_permanently(tx, run_id, job, error)
             if job.stage not in jobs.QUESTIONS:
                 runs.set_state(tx, run_id, "failed", said)
         stages.advance(tx, run_id)

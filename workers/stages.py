@@ -50,4 +50,4 @@ def _finish(context: Context, run_id: str, job: Job) -> None:
     write_index(context.settings.results)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
-        finish.conclude(tx, run_id, summary)
+        finish.mark_done(tx, run_id, summary)

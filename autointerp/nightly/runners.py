@@ -70,7 +70,7 @@ class Local:
                 tx, run_id=run.run_id, name=spec.name, spec_hash=spec.hash(), spec=spec.to_toml(), night=night
             )  # fmt: skip
         judges = self.judges(spec, run.rubric)
-        local.carry(run, self.ledger, self.progress, judges=judges, command=["autointerp", "run", "spec.toml"])
+        local.execute_run(run, self.ledger, self.progress, judges=judges, command=["autointerp", "run", "spec.toml"])
         return run.run_id
 
     def _prepare(self, spec: Spec) -> Run:

@@ -58,7 +58,7 @@ def evaluate(
         return 0
     if forecast.asks_llm:
         progress.note(forecast.describe())
-    summary = local.carry(run, ledger, progress, command=command)
+    summary = local.execute_run(run, ledger, progress, command=command)
     write_index(results)
     say(verdict(summary).sentence)
     say(str(run.folder / "report.html"))

@@ -1,4 +1,4 @@
-"""Ends a run: writes the files of its results folder and records that it is over."""
+"""Finishes a run: writes the files of its results folder and marks it as done."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def rebuild(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) ->
     return True
 
 
-def conclude(tx: Connection, run_id: str, summary: Summary) -> None:
-    """Mark a run whose files are written as done."""
+def mark_done(tx: Connection, run_id: str, summary: Summary) -> None:
+    """Mark a run whose files are written as done, or as withheld."""
     withheld = summary.headline.withheld
     runs.set_state(tx, run_id, "withheld" if withheld else "done", withheld or "")
     events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done")

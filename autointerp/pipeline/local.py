@@ -1,6 +1,6 @@
-"""Carries a run through in this process: harvest, then judges on a pool of threads, then the report.
+"""Executes a run in this process: questions on a pool of threads or in provider batches, then the report.
 
-Ctrl-C and `kill -9` are part of the plan: every outcome is committed as it comes, and the same command goes on from there.
+Every outcome is committed when it arrives, so after Ctrl-C or `kill -9` the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from autointerp.spec.sections import Judge as JudgeSettings
 CHUNK = 64
 BATCH_LOOK_S = 1.0
 OWNER = "local"
-"""Holds the leases of a run in one process: its lock keeps others out, and the next sitting frees them."""
+"""Owner of the leases of a run in one process. The run's lock excludes other processes, and the next one releases the leases."""
 
 
-def carry(
+def execute_run(
     run: Run, ledger: Ledger, progress: Progress, *, judges: Judges | None = None, command: Sequence[str] = ()
 ) -> Summary:
-    """Take a run to its report, or to the error that stops it, and return its summary."""
+    """Ask all of a run's questions, write its report and return its summary. An error that stops it is recorded, then raised."""
     judges = judges or Judges.open(run.spec, run.rubric)
     with ExitStack() as stack:
         stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
         stack.callback(judges.close)
-        _take_up(run, ledger, progress)
+        _resume(run, ledger, progress)
         try:
             _explain_and_score(run, ledger, progress, judges)
         except BaseException as error:
@@ -58,18 +58,18 @@ def carry(
         progress.tell("writing the report", 0, 0)
         summary = finish.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
         with ledger.write() as tx:
-            finish.conclude(tx, run.run_id, summary)
+            finish.mark_done(tx, run.run_id, summary)
         return summary
 
 
-def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
-    """Register the run, and free what a killed sitting left. Raises `UsageError` for a run that workers are at."""
+def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
+    """Register the run and release what a killed process held. Raises `UsageError` for a run that the workers execute."""
     with ledger.read() as tx:
         known = runs.get(tx, run.run_id)
     if known is not None and known["carrier"] == "fleet" and known["state"] in runs.LIVE:
         raise UsageError(
-            f"run {run.run_id} is with the workers: `autointerp status {run.run_id}` shows it; `autointerp cancel"
-            f" {run.run_id}` takes it from them"
+            f"run {run.run_id} is executed by the workers: `autointerp status {run.run_id}` shows it; cancel it with"
+            f" `autointerp cancel {run.run_id}` first to run it here"
         )
     stages.register(ledger, run)
     with ledger.write() as tx:
@@ -78,38 +78,40 @@ def _take_up(run: Run, ledger: Ledger, progress: Progress) -> None:
             jobs.forget(tx, run.run_id, ["plan"])
         batches.free(tx, run.run_id)
         lost = calls.write_off(tx, run.run_id)
-        events.add(tx, run.run_id, "begun in one process" if known is None else "taken up in one process")
+        events.add(tx, run.run_id, "started in one process" if known is None else "resumed in one process")
     if lost:
-        progress.note(f"{lost} calls were in flight when the last sitting was killed: they may have been billed")
+        progress.note(f"{lost} calls were in flight when this run was killed: they may have been billed")
 
 
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
-    # One account and model has one limiter, so that what explaining used counts when scoring begins.
+    # One limiter for each account and model, so that the tokens of explaining count when scoring begins.
     limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
     _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
     with ledger.read() as tx:
-        said = judgements.explanations_of(tx, run.run_id)
+        explanations = judgements.explanations_of(tx, run.run_id)
     while True:
-        _ask_all(run, ledger, progress, judges.judge, "score", said, limiters)
-        _do_subject_tasks(run, ledger, said, progress)
+        _ask_all(run, ledger, progress, judges.judge, "score", explanations, limiters)
+        _do_subject_tasks(run, ledger, explanations, progress)
         if judges.second is not None:
-            _ask_all(run, ledger, progress, judges.second, "regrade", said, limiters)
+            _ask_all(run, ledger, progress, judges.second, "regrade", explanations, limiters)
         with ledger.read() as tx:
             number = jobs.next_place(tx, run.run_id, "plan")
         if number is None:
             return
-        found = stages.plan_round(ledger, run, number)
+        round_ = stages.plan_round(ledger, run, number)
         with ledger.write() as tx:
-            stages.end_planning(tx, run.run_id, number, found)
+            stages.end_planning(tx, run.run_id, number, round_)
 
 
-def _do_subject_tasks(run: Run, ledger: Ledger, said: Mapping[ExplanationKey, Explanation], progress: Progress) -> None:
+def _do_subject_tasks(
+    run: Run, ledger: Ledger, explanations: Mapping[ExplanationKey, Explanation], progress: Progress
+) -> None:
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
             return
     from autointerp.questions.subject_tasks import do_all  # torch
 
-    do_all(ledger, run, said, progress.tell, OWNER)
+    do_all(ledger, run, explanations, progress.tell, OWNER)
 
 
 def _ask_all(
@@ -118,10 +120,10 @@ def _ask_all(
     progress: Progress,
     judge: Judge,
     stage: str,
-    said: Mapping[ExplanationKey, Explanation],
+    explanations: Mapping[ExplanationKey, Explanation],
     limiters: Mapping[JudgeSettings, Limiter],
 ) -> None:
-    """Do every job of a stage, call by call or in batches."""
+    """Do every job of a stage, by single calls or in batches."""
     settings, limits = spec_.judge_of(run.spec, stage), run_limits(run.spec)
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
@@ -134,13 +136,20 @@ def _ask_all(
             with closing(provider):
 
                 def handle(job: Job, ask: Ask) -> None:
-                    handlers.do(ledger, run, ask, job, said)
+                    handlers.do(ledger, run, ask, job, explanations)
 
                 batcher = Batcher(ledger, run.run_id, stage, settings, judge, provider, limits, OWNER, handle)
                 _work_in_batches(run, batcher, progress)
         else:
             caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
-            _work(run, ledger, progress, stage, caller, lambda job: handlers.do(ledger, run, caller.ask, job, said))
+            _work(
+                run,
+                ledger,
+                progress,
+                stage,
+                caller,
+                lambda job: handlers.do(ledger, run, caller.ask, job, explanations),
+            )
     finally:
         with ledger.write() as tx:
             runs.add_time(tx, run.run_id, stage, time.monotonic() - started)
@@ -150,7 +159,7 @@ def _ask_all(
 def _work(
     run: Run, ledger: Ledger, progress: Progress, stage: str, caller: Caller, handle: Callable[[Job], None]
 ) -> None:
-    """Do every job of a stage on the caller's threads; jobs that must wait are waited for."""
+    """Do every job of a stage on the caller's threads, waiting for postponed ones."""
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=stage)
     busy: dict[Future[None], Job] = {}
     try:
@@ -162,7 +171,7 @@ def _work(
     except KeyboardInterrupt:
         caller.abort()
         progress.note(
-            "stopping: calls in flight may be billed, so their replies are waited for; Ctrl-C again leaves them"
+            "stopping: waiting for the replies to calls in flight, which may be billed; Ctrl-C again abandons them"
         )
         raise
     finally:
@@ -176,10 +185,10 @@ def _work(
 
 
 def _work_in_batches(run: Run, batcher: Batcher, progress: Progress) -> None:
-    """Do every job of a stage in provider batches; those of an earlier sitting are taken up again."""
+    """Do every job of a stage in provider batches. Batches that an earlier process submitted are adopted."""
     ledger, stage = batcher.ledger, batcher.stage
     progress.note(
-        f"{stage}: in batches, which take up to a day; Ctrl-C leaves them at the provider, and the same command takes them up"
+        f"{stage}: in batches, which take up to a day; after Ctrl-C the provider continues, and the same command fetches the results"
     )
     while True:
         while batcher.send():
@@ -192,14 +201,14 @@ def _work_in_batches(run: Run, batcher: Batcher, progress: Progress) -> None:
             batch_results.tend(batcher, batch_key)
         with ledger.write() as tx:
             for job, error in jobs.exhausted(tx, run.run_id):
-                stages.give_up(tx, run.run_id, job, error)
+                stages.fail_permanently(tx, run.run_id, job, error)
         _show(run, ledger, progress, stage)
         if not due:
             time.sleep(BATCH_LOOK_S)
 
 
 def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future[None], Job]) -> Iterator[Job]:
-    """Jobs of a stage as they fall due, until none is left."""
+    """Jobs of a stage when they become due, until none is left."""
     while True:
         with ledger.write() as tx:
             leased = leases.lease(tx, run.run_id, stage, most=CHUNK, owner=OWNER)
@@ -217,7 +226,7 @@ def _due(run: Run, ledger: Ledger, stage: str, caller: Caller, busy: dict[Future
 
 
 def _collect(run: Run, ledger: Ledger, busy: dict[Future[None], Job]) -> None:
-    """Wait for a job to end and clear it; a postponed one goes back to the ledger, an error that ends the run is raised."""
+    """Wait until a job ends. A postponed one returns to the ledger; an error that stops the run is raised."""
     done, _ = wait(busy, return_when=FIRST_COMPLETED)
     for future in done:
         job = busy.pop(future)

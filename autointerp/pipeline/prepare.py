@@ -1,4 +1,4 @@
-"""Prepares runs in this process: opens their inputs, and harvests them or reuses the harvest. Loads models; spends no money."""
+"""Prepares runs in this process: opens their inputs and harvests them, or reuses the harvest. Loads models; spends nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autointerp.spec.spec import Spec
 
 
 def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest. Spends no money. Raises `UsageError` and `SaeError`."""
+    """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`."""
     check_judges(spec)
     rubric_ = rubric.load(spec.score.rubric)
     opened = open_inputs(spec, progress.tell)
@@ -33,18 +33,17 @@ def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
 
 
 def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
-    """Harvest for all the specs, reading dictionaries of the same subject and corpus in one pass.
+    """Harvest all specs; those with the same subject and corpus share one pass over the corpus.
 
-    A spec whose inputs cannot be used, whose dictionary is refused, or whose harvest another process holds, is skipped here: `prepare`
-    raises its error.
+    A spec that cannot be harvested is skipped: `prepare` raises its error later.
     """
     opened, passes = Opened(), dict[str, list[Inputs]]()
     artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(*EXPECTED):
-            found = opened.inputs(spec, tell=progress.tell)
-            shards.begin_harvest(found, artifacts, progress.tell)
-            passes.setdefault(found.pass_key(), []).append(found)
+            inputs = opened.inputs(spec, tell=progress.tell)
+            shards.begin_harvest(inputs, artifacts, progress.tell)
+            passes.setdefault(inputs.pass_key(), []).append(inputs)
     for sharing in passes.values():
         distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
         for start in range(0, len(distinct), MOST_TOGETHER):

@@ -1,10 +1,10 @@
 """The stages of a run as plain functions over the ledger.
 
-    prepare -> harvest, a job a shard -> merge -> explain, a job a unit -> plan -> what is asked -> plan -> ... -> finish
+    prepare -> harvest (a job per shard) -> merge -> explain (a job per unit) -> plan -> questions -> plan -> ... -> finish
 
-What is asked are `score` questions to the judge, `probe` work for the subject, and `regrade` questions to a second judge; `rounds`
-says which, and `asking` what each is. `local.py` walks them in one process and `workers/` in many. Each function may be called
-again at any time: what is done stays done.
+A plan adds a round of questions: `score` for the judge, `probe` for the subject, `regrade` for a second judge. `questions.rounds` decides
+which, and `questions.handlers` does one. `local.py` executes the stages in one process, `workers/` in many. Every function is
+idempotent.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from autointerp.spec.spec import Spec
 
 PLANNED_AT_ONCE = 10_000
 _FOLLOWS = {"harvest": "merge", "explain": "plan"}
-"""What is planned once every job of a stage has ended. What follows a round of questions is the next, or `finish`; the other stages
-are single jobs that plan what follows themselves."""
+"""The stage that is planned once every job of a stage has ended. A round of questions is followed by the next, or by `finish`; the other
+stages are single jobs that plan their successors."""
 
 
 def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Path) -> Run:
-    """A run over a finished harvest."""
+    """A run with the units, exemplars and given explanations of a finished harvest."""
     facts = json.loads((harvest / "facts.json").read_text(encoding="utf-8"))
     unit_rows, exemplar_rows = with_controls(harvest, spec)
     units = {unit.unit_id: unit for unit in units_of(unit_rows)}
@@ -49,63 +49,64 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
 
 
 def register(ledger: Ledger, run: Run) -> None:
-    """Write the run and its explain jobs into the ledger; both may be there already."""
+    """Add the run and its explain jobs to the ledger, unless they are there."""
     with ledger.write() as tx:
         runs.register(tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml())
-        jobs.plan(tx, run.run_id, explaining(tx, run))
+        jobs.plan(tx, run.run_id, explain_jobs(tx, run))
 
 
-def explaining(tx: Connection, run: Run) -> list[Job]:
-    """The explain jobs of a run, whose given explanations are written down."""
+def explain_jobs(tx: Connection, run: Run) -> list[Job]:
+    """The explain jobs of a run. Explanations that are given, those of planted units, are stored at once."""
     for unit_id, text in run.given.items():
         judgements.add_explanation(tx, run.run_id, Explanation(ExplanationKey(unit_id), Outcome.SCORED, text, "", None))
     return planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
 
 
 def plan_round(ledger: Ledger, run: Run, number: int) -> Round:
-    """Write the questions of a round into the ledger, once all before are answered; `end_planning` then closes it."""
-    found = rounds.next_round(ledger, run, number)
-    for start in range(0, len(found.jobs), PLANNED_AT_ONCE):  # others may write between
+    """Add the questions of a round to the ledger, once all earlier ones are answered. `end_planning` then completes it."""
+    planned = rounds.next_round(ledger, run, number)
+    # Several transactions, so that other writers need not wait for all of it.
+    for start in range(0, len(planned.jobs), PLANNED_AT_ONCE):
         with ledger.write() as tx:
-            jobs.plan(tx, run.run_id, found.jobs[start : start + PLANNED_AT_ONCE])
-    return found
+            jobs.plan(tx, run.run_id, planned.jobs[start : start + PLANNED_AT_ONCE])
+    return planned
 
 
-def end_planning(tx: Connection, run_id: str, number: int, found: Round) -> None:
-    """Note that a round is planned, and that another is to be where one may follow."""
+def end_planning(tx: Connection, run_id: str, number: int, planned: Round) -> None:
+    """Record that a round is planned, and defer a job that plans the next if there may be one."""
     this = planned_jobs.stage_job("plan", number)
     jobs.plan(tx, run_id, [this])
     jobs.finish(tx, run_id, this.job_key)
     runs.end_stage(tx, run_id, "plan")
-    if found.more:
+    if planned.more:
         jobs.plan(tx, run_id, [planned_jobs.stage_job("plan", number + 1)], jobs.LATER)
-    for stage in dict.fromkeys(job.stage for job in found.jobs):
+    for stage in dict.fromkeys(job.stage for job in planned.jobs):
         runs.begin_stage(tx, run_id, stage)
 
 
-def begin(tx: Connection, run_id: str, stage: str, planned: Sequence[Job] | None = None) -> None:
-    """Plan a stage: `planned`, which may be there already, or its single job. One that has nothing to do is passed over."""
+def plan_stage(tx: Connection, run_id: str, stage: str, planned: Sequence[Job] | None = None) -> None:
+    """Plan a stage: the jobs in `planned`, or else its single job. A stage without jobs is skipped."""
     planned = [planned_jobs.stage_job(stage)] if planned is None else planned
     jobs.plan(tx, run_id, planned)
-    begun(tx, run_id, stage, empty=not planned)
+    stage_planned(tx, run_id, stage, empty=not planned)
 
 
-def begun(tx: Connection, run_id: str, stage: str, *, empty: bool) -> None:
-    """Note that a stage's jobs are planned, or that it has none and is passed over."""
+def stage_planned(tx: Connection, run_id: str, stage: str, *, empty: bool) -> None:
+    """Record that a stage's jobs are planned. An `empty` stage ends at once, and its successor is planned."""
     runs.begin_stage(tx, run_id, stage)
     if empty:
         runs.end_stage(tx, run_id, stage)
-        begin(tx, run_id, _FOLLOWS[stage])
+        plan_stage(tx, run_id, _FOLLOWS[stage])
 
 
 def advance(tx: Connection, run_id: str) -> bool:
-    """Plan what follows the stages whose jobs have all ended. Returns whether anything was planned."""
+    """Plan the successors of stages whose jobs have all ended. Returns whether anything was planned."""
     moved = False
     for stage, following in _FOLLOWS.items():
-        # Looked at once more under the lock: of many who see a stage end one plans what follows.
+        # Checked again under the lock: of several workers that see a stage end, one plans its successor.
         if _ended(tx, run_id, stage) and runs.hold(tx, run_id) and _ended(tx, run_id, stage):
             runs.end_stage(tx, run_id, stage)
-            begin(tx, run_id, following)
+            plan_stage(tx, run_id, following)
             moved = True
     if _all_asked(tx, run_id) and runs.hold(tx, run_id) and _all_asked(tx, run_id):
         after_round(tx, run_id)
@@ -114,24 +115,24 @@ def advance(tx: Connection, run_id: str) -> bool:
 
 
 def after_round(tx: Connection, run_id: str) -> None:
-    """Let the next round be planned, or the run finish where none is to come."""
+    """Release the job that plans the next round, or plan `finish` if there is none."""
     for stage in ASKED:
         runs.end_stage(tx, run_id, stage)
     if jobs.release_later(tx, run_id):
         runs.begin_stage(tx, run_id, "plan")
     else:
-        begin(tx, run_id, "finish")
+        plan_stage(tx, run_id, "finish")
 
 
 def _all_asked(tx: Connection, run_id: str) -> bool:
-    """Whether a round was planned and everything has ended, and the run is not finishing yet."""
+    """Whether a round was planned, all of its jobs have ended, and `finish` is not planned yet."""
     if jobs.exists(tx, run_id, ["finish"]) or not jobs.exists(tx, run_id, ["plan"]):
         return False
     return not jobs.exists(tx, run_id, STAGES[:-1], jobs.UNFINISHED)
 
 
 def _ended(tx: Connection, run_id: str, stage: str) -> bool:
-    """Whether a stage and all before it have ended, and what follows is not planned yet."""
+    """Whether a stage and all before it have ended, and its successor is not planned yet."""
     before = STAGES[: STAGES.index(stage) + 1]
     if jobs.exists(tx, run_id, [_FOLLOWS[stage]]) or not jobs.exists(tx, run_id, [stage]):
         return False
@@ -140,10 +141,10 @@ def _ended(tx: Connection, run_id: str, stage: str) -> bool:
     return stage != "harvest" or not jobs.exists(tx, run_id, [stage], ("failed",))
 
 
-def give_up(tx: Connection, run_id: str, job: Job, error: str) -> str:
-    """Fail a job that was tried too often; a question is unscored then, with the reason that is returned."""
-    said = f"{job.stage} given up after {job.attempts} attempts: {error or 'its worker died each time'}"
-    jobs.fail(tx, run_id, job.job_key, said)
-    judgements.give_up(tx, run_id, job, said)
-    events.add(tx, run_id, said, level="error")
-    return said
+def fail_permanently(tx: Connection, run_id: str, job: Job, error: str) -> str:
+    """Fail a job that exhausted its attempts, and return the reason. A question becomes unscored, with that reason."""
+    reason = f"{job.stage} failed after {job.attempts} attempts: {error or 'its worker died each time'}"
+    jobs.fail(tx, run_id, job.job_key, reason)
+    judgements.give_up(tx, run_id, job, reason)
+    events.add(tx, run_id, reason, level="error")
+    return reason

@@ -1,4 +1,4 @@
-"""Hands runs to the workers, takes them back, and asks again for what failed: all of it rows of the ledger, none of it messages."""
+"""Submits runs to the workers, resumes, cancels and retries them. The queue is the ledger, so Redis may be down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autointerp.spec.spec import Spec, load
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run and what submitting it did: a new run, one taken up again, one that workers are at, or one that is done."""
+    """A submitted run: new, resumed, already queued, or done."""
 
     run_id: str
     was: Literal["new", "resumed", "queued", "done"]
@@ -43,25 +43,25 @@ def live_workers(ledger: Ledger) -> int:
 
 
 def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:
-    """Queue a run under the id that its content gives it: the same spec twice is one run. Raises `UsageError` and `SaeError`."""
+    """Queue a run under an id derived from its content, so the same spec twice is one run. Raises `UsageError` and `SaeError`."""
     spec = spec.absolute()
     run_id = run_id_of(spec, tell)
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
         row = runs.hold(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
             return Submitted(run_id, "done")
-        at_work = row is not None and row["carrier"] == "fleet" and row["state"] in runs.LIVE
+        queued = row is not None and row["carrier"] == "fleet" and row["state"] in runs.LIVE
         runs.register(
             tx,
             run_id=run_id,
             name=spec.name,
             spec_hash=spec.hash(),
             spec=spec.to_toml(),
-            state=str(row["state"]) if row and at_work else "queued",
+            state=str(row["state"]) if row and queued else "queued",
             carrier="fleet",
-            night="" if at_work else night,
+            night="" if queued else night,
         )
-        if at_work:
+        if queued:
             return Submitted(run_id, "queued")
         _reopen(tx, run_id)
         jobs.plan(tx, run_id, [planned_jobs.stage_job("prepare")])
@@ -71,7 +71,7 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
 
 
 def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
-    """The id under which a spec's run is queued. Raises what `submit` does."""
+    """The id of a spec's run. Raises `UsageError` and `SaeError`."""
     from autointerp.harvest.inputs import identify  # torch
 
     check_judges(spec)
@@ -79,50 +79,52 @@ def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
 
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:
-    """Queue a run that was stopped, cancelled or failed; what is done stays done. Raises `UsageError`."""
+    """Queue a stopped, cancelled or failed run again; finished work is kept. Raises `UsageError`."""
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
         row = _known(tx, run_id)
         if row["state"] in ("done", "withheld"):
             raise UsageError(
-                f"run {run_id} is {row['state']}: `autointerp retry --failed {run_id}` asks again what failed"
+                f"run {run_id} is {row['state']}: `autointerp retry --failed {run_id}` asks its failed questions again"
             )
         if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
-            raise UsageError(f"run {run_id} is {row['state']}: `autointerp status {run_id}` shows how far it is")
+            raise UsageError(f"run {run_id} is {row['state']}: `autointerp status {run_id}` shows its progress")
         _queue(tx, run_id, "resumed")
 
 
 def cancel(ledger: Ledger, run_id: str) -> None:
-    """Let nothing more be begun for a run; calls in flight end, and what is done is kept. Raises `UsageError`."""
+    """Start no new call for a run; calls in flight end, and finished work is kept. Raises `UsageError`."""
     with ledger.write() as tx:
         row = _known(tx, run_id)
         if row["state"] not in runs.LIVE or row["carrier"] != "fleet":
             raise UsageError(
-                f"run {run_id} is {row['state']}: only a run that is queued or with the workers can be cancelled"
+                f"run {run_id} is {row['state']}: only a run that is queued for or executed by workers can be cancelled"
             )
         runs.set_state(tx, run_id, "cancelled", "cancelled by hand")
         events.add(tx, run_id, "cancelled by hand", level="warning")
 
 
 def retry(ledger: Ledger, run_id: str, results: Path) -> int:
-    """Queue a run's questions that the provider or a worker failed, and whatever rests on them; returns how many.
+    """Queue a run's failed questions and what depends on them, and return how many there are. Raises `UsageError`.
 
-    Refusals, truncations and unreadable replies are answers, and stay. Raises `UsageError`.
+    Refusals, truncations and unreadable replies are answers, and are kept.
     """
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
         row = _known(tx, run_id)
         if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
-            raise UsageError(f"run {run_id} is {row['state']}: wait for its end, or `autointerp cancel {run_id}` first")
+            raise UsageError(
+                f"run {run_id} is {row['state']}: wait until it ends, or cancel it with `autointerp cancel {run_id}` first"
+            )
         keys = judgements.failed(tx, run_id)
         judgements.withdraw(tx, run_id, keys)
         stages = [job.stage for job, _ in jobs.failed(tx, run_id)]
         if keys or stages:
-            # Whatever is planned and done anew costs nothing where its answers stand in the ledger.
+            # Questions that are planned again cost nothing if their answers are in the ledger.
             jobs.forget(tx, run_id, ["plan"])
-            _queue(tx, run_id, f"{len(keys)} failed questions are asked again")
+            _queue(tx, run_id, f"retrying {len(keys)} failed questions")
     return len(keys) + len(stages)
 
 
-def _queue(tx: Connection, run_id: str, said: str) -> None:
+def _queue(tx: Connection, run_id: str, event: str) -> None:
     row = _known(tx, run_id)
     runs.register(
         tx,
@@ -135,22 +137,22 @@ def _queue(tx: Connection, run_id: str, said: str) -> None:
     )
     _reopen(tx, run_id)
     jobs.plan(tx, run_id, [planned_jobs.stage_job("prepare")])
-    events.add(tx, run_id, said)
+    events.add(tx, run_id, event)
 
 
 def _reopen(tx: Connection, run_id: str) -> None:
-    """Free what nobody alive is at, and give jobs that failed for good another chance. The report is made again in any case."""
+    """Release the leases of dead workers and give failed jobs another try. The report is always written again."""
     calls.write_off_orphans(tx, run_id)
     leases.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
     jobs.forget(tx, run_id, ["finish"])
     if not jobs.exists(tx, run_id, ["merge"], ("done",)):
-        # Questions of a sitting in one process wait for the harvest that the workers look at.
+        # Questions that were planned in one process have to wait for the workers' own harvest.
         jobs.forget_questions(tx, run_id)
 
 
 def _known(tx: Connection, run_id: str) -> Any:
     row = runs.hold(tx, run_id)
     if row is None:
-        raise UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs there are")
+        raise UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs that exist")
     return row

@@ -46,7 +46,7 @@ def main() -> None:
         spec = demo_spec.prepare_spec(Judge(model=given.judge, base_url=given.base_url), overrides, progress.tell)
         run = preparation.prepare(spec, given.out, progress)
         ledger = Ledger.in_folder(given.out)
-        local.carry(run, ledger, progress)
+        local.execute_run(run, ledger, progress)
     show(run, ledger)
 
 

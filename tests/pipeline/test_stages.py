@@ -38,7 +38,7 @@ class Fleet:
         """Stages in the order in which their first job was begun."""
         with ledger.write() as tx:
             runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="", carrier="fleet")
-            pipeline_stages.begin(tx, RUN, "prepare")
+            pipeline_stages.plan_stage(tx, RUN, "prepare")
 
     def lease(self, stage: str) -> Job | None:
         with self.ledger.write() as tx:
@@ -55,12 +55,14 @@ class Fleet:
                 return
             jobs.finish(tx, RUN, job.job_key)
             if job.stage == "prepare":
-                pipeline_stages.begin(
+                pipeline_stages.plan_stage(
                     tx, RUN, "harvest", [planned_jobs.stage_job("harvest", n) for n in range(self.shards)]
                 )
             elif job.stage == "merge":
                 runs.end_stage(tx, RUN, "merge")
-                pipeline_stages.begin(tx, RUN, "explain", [Job(f"explain-{n}", "explain") for n in range(self.units)])
+                pipeline_stages.plan_stage(
+                    tx, RUN, "explain", [Job(f"explain-{n}", "explain") for n in range(self.units)]
+                )
             elif job.stage == "plan":
                 found = self.rounds[job.place]
                 jobs.plan(tx, RUN, found.jobs)

@@ -115,8 +115,8 @@ def test_the_same_spec_twice_is_one_run(ledger: Ledger, spec: Spec, tmp_path: Pa
 def test_a_run_is_either_the_workers_or_one_processes(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     run = Run(RUN, spec, load_rubric("specificity"), tmp_path / RUN, tmp_path, {}, {}, {})
     submit.submit(ledger, spec, tmp_path)
-    with pytest.raises(UsageError, match=r"is with the workers: .* takes it from them"):
-        local.carry(run, ledger, Progress(quiet=True))
+    with pytest.raises(UsageError, match=r"is executed by the workers: .* cancel it"):
+        local.execute_run(run, ledger, Progress(quiet=True))
     submit.cancel(ledger, RUN)
     with locks.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
         for act in (submit.resume, submit.retry):

@@ -53,7 +53,7 @@ def compare(spec: Spec, folder: Path) -> list[str]:
         started = time.monotonic()
         run = preparation.prepare(spec, folder / "one", progress)
         ledger = Ledger.in_folder(folder / "one")
-        local.carry(run, ledger, progress, command=["autointerp", "run", "demo.toml"])
+        local.execute_run(run, ledger, progress, command=["autointerp", "run", "demo.toml"])
         ledger.close()
         print(f"by one process: {time.monotonic() - started:.0f} s", flush=True)
         return differences(fleet.results / run_id, run.folder)

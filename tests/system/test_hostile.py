@@ -110,7 +110,7 @@ def cut(text: str, fence: str) -> tuple[str, str]:
 def carry(world: planted.World, results: Path, judge: planted.PlantedJudge) -> tuple[Path, pd.DataFrame]:
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec(world), results, progress)
-        local.carry(run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge))
+        local.execute_run(run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge))
     grades = pd.read_parquet(run.folder / "judgements.parquet")
     return run.folder, grades.set_index(["exemplar_id", "arm", "explanation_unit_id"]).sort_index()
 

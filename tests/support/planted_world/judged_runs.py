@@ -143,7 +143,9 @@ def open_(spec: Spec, results: Path) -> tuple[Run, Ledger]:
 def carry(run: Run, ledger: Ledger, judge: planted.PlantedJudge, second: Any = None) -> dict[str, Any]:
     """Carry a run, or what is left of it."""
     judges = registry.Judges(judge, judge, second)
-    summary = local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
+    summary = local.execute_run(
+        run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"]
+    )
     return summary.to_json()
 
 

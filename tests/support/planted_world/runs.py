@@ -56,7 +56,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def carry(run: Run, ledger: Ledger, judges: registry.Judges | None = None) -> dict[str, Any]:
-    summary = local.carry(run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"])
+    summary = local.execute_run(
+        run, ledger, Progress(quiet=True), judges=judges, command=["autointerp", "run", "spec.toml"]
+    )
     return summary.to_json()
 
 

@@ -67,7 +67,7 @@ def carry(spec: Spec, results: Path, judge: planted.PlantedJudge | None = None) 
     judge = judge or planted.PlantedJudge()
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, results, progress)
-        local.carry(
+        local.execute_run(
             run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge), command=["autointerp"]
         )
     tables = [pd.read_parquet(run.folder / f"{name}.parquet") for name in ("units", "exemplars", "judgements")]
