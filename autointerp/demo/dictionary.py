@@ -1,4 +1,4 @@
-"""The demo's dictionary, trained on this machine once."""
+"""Trains the demo's dictionary, once on a machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sae.cache import cache_dir
 from sae.training.trainer import REPORT, TrainConfig, train
 
 TRAINING_CORPUS_TOKENS = 2_000_000
-"""More than there are: the training reads everything."""
+"""More than the text has: training reads all of it."""
 
 
 def training_config() -> TrainConfig:
-    """How the demo's dictionary is trained: about five minutes on two cores, most of them in the subject's forward pass."""
+    """Training settings: about five minutes on two cores, most of them in the subject's forward pass."""
     return TrainConfig(
         architecture="batchtopk", d_sae=4096, k=32, tokens=1_800_000, reuse=4, batch_tokens=2048, lr=2e-3,
         buffer_tokens=131_072, checkpoint_steps=200, seed=0,
@@ -28,7 +28,7 @@ def training_config() -> TrainConfig:
 
 
 def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
-    """The folder of the demo's dictionary in SAELens' format, trained now or by an earlier call; resumes one that was stopped."""
+    """The folder of the demo's dictionary in SAELens' format. It is trained unless it is cached; an interrupted training resumes."""
     config = training_config()
     settings = [asdict(config), MODEL_SHA256, HOOK_POINT, CONTEXT_TOKENS, [_file_key(p) for p in assets.corpus_files]]
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

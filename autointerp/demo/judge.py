@@ -1,4 +1,4 @@
-"""Who judges the demo: the embedded baseline, a model of the user's, or a small one served here."""
+"""The judge of the demo: the embedded baseline, a model that the user names, or a small local one."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SMALL = (
     "controls.planted=3",
     "controls.repeated=5",
 )
-"""A demo small enough for a judge that answers once in a few seconds."""
+"""Overrides for a demo with a local model, which takes some seconds for each answer."""
 
 
 @dataclass(frozen=True)
 class DemoJudge:
-    """A judge's settings, and what of the demo's spec changes with it."""
+    """A judge's settings, and overrides of the demo's spec that go with them."""
 
     settings: Judge
     overrides: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class DemoJudge:
 
 @contextmanager
 def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterator[DemoJudge]:
-    """The judge for the demo, served for as long as the context lasts where it has to be served here. Raises `UsageError`."""
+    """The judge of the demo. A local model is served while the context is open. Raises `UsageError`."""
     overrides = SMALL if llm else ()
     if url and model and not model.startswith("openai-compatible/"):
         raise UsageError(f"--judge-url goes with --judge openai-compatible/MODEL, not with {model}")

@@ -1,6 +1,6 @@
-"""The demo: a real language model, real text and a dictionary trained on the spot, from nothing but published packages.
+"""The demo's spec: a real language model, real text, and a dictionary trained on this machine, all from published packages.
 
-Everything lies under `cache_dir()/demo`, is made once, and is reused by every later call.
+Everything is built once under `cache_dir()/demo` and reused later.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sae.cache import cache_dir
 
 EVALUATION_TOKENS = 300_000
 UNITS = 64
-"""Features, and as many neurons."""
+"""Features, and neurons, that are evaluated."""
 ALSO = ("detection", "embedding", "sort")
-"""Other evaluations: those that cost the embedded judge least."""
+"""Other evaluations: the cheapest for the embedded judge."""
 STUDIED_TOKENS = 16_384
-"""Half a minute's reading on two cores."""
+"""Tokens for the studies of the whole dictionary: half a minute on two cores."""
 QUIET = 15
-"""Silent windows shown to the explainer: the embedded one takes the corpus' common words from them."""
+"""Silent windows shown to the explainer. The embedded one learns from them which words are common."""
 
 
 def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, explainer: Judge | None = None) -> Path:
-    """Write the demo's spec as TOML: whatever is not said here is the spec's default."""
+    """Write the demo's spec as TOML. All other keys have their defaults."""
     data: dict[str, Any] = {
         "name": "demo",
         "subject": {"model": str(assets.model)},
@@ -62,12 +62,12 @@ def spec(
 
 
 def is_first() -> bool:
-    """Whether no dictionary was trained here yet."""
+    """Whether the demo's dictionary has not been trained on this machine yet."""
     return not any((cache_dir() / "demo").glob("dictionary-*/train.json"))
 
 
 def prepare_spec(judge: Judge, overrides: Iterable[str], tell: Tell) -> Spec:
-    """Everything up to the spec: assets, dictionary, spec."""
+    """Prepare the demo's model, text and dictionary, and return its spec."""
     from autointerp.demo.dictionary import train_dictionary  # torch
 
     assets = prepare(tell)

@@ -1,0 +1,1 @@
+"""Commands about dictionaries: inspect, train, list the published ones."""

@@ -1,0 +1,1 @@
+"""Measures a judge on graded items before it is used."""

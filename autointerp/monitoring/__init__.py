@@ -1,0 +1,1 @@
+"""What a user can see of runs, workers and this machine."""

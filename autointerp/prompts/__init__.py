@@ -1,0 +1,1 @@
+"""Prompts for explaining and grading, and the parsing of replies."""

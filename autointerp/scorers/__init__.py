@@ -1,0 +1,1 @@
+"""Other evaluations of the same units, one module for each."""

@@ -1,0 +1,1 @@
+"""Specs and rubrics: what a user writes, validated."""

@@ -1,4 +1,4 @@
-"""The spec's tables, one class each: fields, defaults, limits, and the docstrings that `docs/spec.md` is made from."""
+"""The tables of the spec, one class each: fields, defaults and limits. `docs/spec.md` is generated from the docstrings."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ ScorerName = Literal[
     "faithfulness",
     "sensitivity",
 ]
-"""The other evaluations, by the names under which `scorers/registry.py` holds them."""
+"""Names of the other evaluations, as in `scorers/registry.py`."""
 
 PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
 
 
 def _setting(default: Any, **constraints: Any) -> Any:
-    """A field that decides how a run is carried out and not what it finds."""
+    """A field that decides how a run is executed, not its result."""
     return Field(default, json_schema_extra={"setting": True}, **constraints)
 
 
 class Section(BaseModel):
-    """Base of the spec's tables: unknown keys are errors, values are not coerced, and field docstrings are the reference."""
+    """Base of the spec's tables. Unknown keys are errors, values are not coerced, and field docstrings are the reference."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Subject(Section):
-    """The language model whose insides are studied."""
+    """The language model that the dictionary was trained on."""
 
     model: str = Field(min_length=1)
     """A hub id, a local folder in transformers' layout, or a `.gguf` file."""
     revision: str | None = None
     """Branch, tag or commit on the hub. Pin it: a branch can move."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward pass. `auto` is bfloat16 where the hardware computes it natively, else float32."""
+    """Arithmetic of the forward pass. `auto` is bfloat16 if the hardware computes it natively, else float32."""
     device: str = _setting("auto")
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` takes a GPU when there is one."""
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` uses a GPU if there is one."""
 
 
 class Dictionary(Section):
@@ -57,15 +57,15 @@ class Dictionary(Section):
     path: str = Field(min_length=1)
     """A folder or file, or on the hub `owner/name` or `owner/name/folder/inside`."""
     format: str = "auto"
-    """How the weights are stored, by the format's name. `auto` looks at which files there are."""
+    """Format of the weights. `auto` recognises it by the files."""
     hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
-    """Where it reads the subject, such as `resid_post.12`. Left out: what the dictionary's own config says."""
+    """Hook point that the dictionary reads, such as `resid_post.12`. Default: as the dictionary's own config states."""
     k: int | None = Field(None, ge=1)
-    """Features active on a token, for TopK dictionaries whose files do not say."""
+    """Active features per token, for TopK dictionaries whose files do not state it."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     check: bool = _setting(True)
-    """Refuse a dictionary that explains nothing of the subject. `false` goes on all the same, and the report says so."""
+    """Stop if the dictionary explains nothing of the subject's activations. With `false` the run continues, and the report says so."""
 
     @field_validator("format")
     @classmethod
@@ -74,7 +74,7 @@ class Dictionary(Section):
 
 
 class Corpus(Section):
-    """The text over which units are read."""
+    """The text on which activations are measured."""
 
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
     """Files or globs (`.txt`, `.md`, code, `.jsonl`, `.parquet`, `.csv`, each optionally `.gz` or `.zst`), or names in the `datasets` library as `datasets:owner/name`."""
@@ -83,75 +83,75 @@ class Corpus(Section):
     split: str = "train"
     """The split of `datasets` sources."""
     context_tokens: int = Field(128, ge=16, le=131072)
-    """Tokens in one context: documents are cut into contexts of this length, and none spans two documents. The paper gives none; 128 is what public dashboards use."""
+    """Tokens in one context. Documents are cut into contexts of this length; no context spans two documents. The paper does not state its length; 128 is that of public dashboards."""
     max_tokens: int = Field(1_000_000, ge=1000)
-    """Stop reading after this many tokens. The paper's maxima come from far larger scans: raise it for publication."""
+    """Stop reading after this many tokens. The paper's maxima come from far larger scans: use more for publication."""
 
 
 class Units(Section):
-    """Which features and neurons are sampled, uniformly and without replacement."""
+    """The features and neurons that are evaluated: a uniform sample without replacement, or a list."""
 
     features: int = Field(100, ge=1)
     """Features to sample. 100 follows Scaling Monosemanticity, "Features vs. Neurons"."""
     neurons: int = Field(100, ge=0)
-    """Neurons to sample, each sign a unit of its own, from the MLP that feeds the dictionary's hook point."""
+    """Neurons to sample from the MLP before the dictionary's hook point. Positive and negative activations count as two units."""
     feature_ids: tuple[int, ...] | None = Field(None, strict=False)
     """Evaluate exactly these features instead of a sample."""
     neuron_ids: tuple[str, ...] | None = Field(None, strict=False)
     """Evaluate exactly these neurons, such as `"17+"` or `"903-"`, instead of a sample."""
     seed: int = Field(0, ge=0)
-    """Decides which units and which exemplars are drawn. The same seed gives the same sample."""
+    """Seed of the samples of units and exemplars."""
 
 
 class Harvest(Section):
-    """How exemplars are taken from the activations."""
+    """How exemplars are sampled from the activations."""
 
     bins: int = Field(10, ge=2, le=20)
-    """Activation bins of equal width on (0, max] of each unit. Scaling Monosemanticity plots such bins without giving their number."""
+    """Activation bins of equal width on (0, max] of each unit. Scaling Monosemanticity plots such bins without stating their number."""
     window_tokens: int = Field(48, ge=8, le=512)
-    """Tokens in an exemplar's window. The marked token's place within it varies from exemplar to exemplar."""
+    """Tokens in an exemplar's window. The position of the marked token varies between exemplars."""
     top: int = Field(16, ge=1, le=200)
-    """Top exemplars kept a unit, at most one a context."""
+    """Top exemplars kept for each unit, at most one from a context."""
     skip_positions: int = Field(1, ge=0)
-    """Positions at the start of each context that are run but never counted, besides BOS: they carry massive activations."""
+    """Positions at the start of each context, after BOS, whose activations are not counted: they are massive."""
     max_norm_ratio: float = Field(10.0, gt=1)
-    """Tokens whose norm exceeds this many times the median norm are run but never counted. SmolLM2's first position has 150 times the median."""
+    """Tokens whose norm exceeds this multiple of the median norm are not counted. SmolLM2's first position has 150 times the median."""
     batch_tokens: int = _setting(4096, ge=128)
     """Tokens in one forward pass."""
     shard_tokens: int = _setting(1 << 18, ge=1024)
-    """Tokens in one shard: what an interrupted harvest loses at most, and what one worker of a fleet takes at a time."""
+    """Tokens in one shard: the most that an interrupted harvest loses, and the share that a worker takes at a time."""
 
 
 class Studies(Section):
-    """What is measured of the whole dictionary beside its sampled features: density, correlation with neurons, rounding."""
+    """Measurements of the whole dictionary: density, correlation with neurons, rounding of weak activations."""
 
     tokens: int = Field(65_536, ge=0)
-    """Tokens read for it, drawn by the seed; 0 leaves it out. Features silent on them are called dead: more tokens find rarer ones."""
+    """Tokens to measure on, sampled by the seed; 0 skips the measurements. Features that are silent on all of them count as dead: more tokens find rarer features."""
 
 
 class Explain(Section):
-    """How a unit's explanation is made."""
+    """How the explainer is asked for a unit's explanation."""
 
     top: int = Field(8, ge=1, le=50)
     """Strongest exemplars shown to the explainer."""
     spread: int = Field(8, ge=0, le=50)
-    """Exemplars shown from across the lower bins, so that the explanation covers more than the top."""
+    """Exemplars shown from all lower bins, so that the explanation covers more than the strongest activations."""
     quiet: int = Field(5, ge=0, le=50)
-    """Windows shown in which the unit does not fire. Towards Monosemanticity shows 5 random ones."""
+    """Windows shown in which the unit is not active. Towards Monosemanticity shows 5 random ones."""
     max_chars: int = Field(300, ge=40, le=2000)
-    """A longer explanation is refused."""
+    """Characters in an explanation at most; longer ones are rejected."""
     contrast: int = Field(0, ge=0, le=20)
-    """Silent windows shown that hold the words of activating ones: what the unit is not."""
+    """Silent windows shown that contain words of activating ones: counterexamples."""
     neighbours: int = Field(0, ge=0, le=20)
-    """Silent windows shown in which features of nearly the same decoder direction fire: hard negatives."""
+    """Silent windows shown in which features with a similar decoder direction are active: hard negatives."""
     logits: int = Field(0, ge=0, le=50)
-    """Tokens shown that the unit's output direction makes likeliest, and as many that it makes least likely."""
+    """Tokens shown whose logits the unit's output direction raises most, and as many that it lowers most."""
     revise: bool = False
-    """Test each explanation on windows that it was not made from, and let the explainer mend it once by those it gets wrong."""
+    """Test each explanation on other windows, and let the explainer revise it once from those that it gets wrong."""
     compare: tuple[Literal["contrast", "neighbours", "logits", "revise"], ...] = Field((), strict=False)
-    """Aids whose effect is measured: for each a second explanation is made with it, stored, and judged on the same exemplars."""
+    """Aids whose effect is measured: for each, a second explanation is made with it and judged on the same exemplars."""
     min_exemplars: int = Field(8, ge=1)
-    """A unit with fewer documents in which it fires is barely active: reported and counted, but not explained."""
+    """A unit that is active in fewer documents than this is barely active: reported and counted, but not explained."""
 
 
 class Score(Section):
@@ -160,30 +160,30 @@ class Score(Section):
     rubric: str = "specificity"
     """A rubric's name in `rubrics/`, or the path of a rubric file."""
     per_bin: int = Field(5, ge=1, le=200)
-    """Exemplars judged in each activation bin of each unit. The paper judges about 1000 a feature: 100 here."""
+    """Exemplars judged in each activation bin of each unit. The paper judges about 1000 per feature, which is 100 here."""
     repeats: int = Field(1, ge=1, le=20)
-    """Times each exemplar is judged. `controls.repeated` measures the judge's noise for less."""
+    """Times each exemplar is judged. `controls.repeated` measures the judge's noise at lower cost."""
     ask: Literal["reason", "grade", "logprobs"] = "reason"
-    """What a judge is asked for: a short reason and then the grade, the grade alone, or the grade with the probabilities of all, whose mean is then the score (servers of Chat Completions give them)."""
+    """The judge's reply: a short reason and then the grade, the grade alone, or the probabilities of all grades, whose mean is the score (Chat Completions servers return them)."""
     per_call: int = Field(1, ge=1, le=50)
-    """Items in one question: cheaper, since instructions are sent once. Items of all units, bins and arms are mixed."""
+    """Items in one question. More is cheaper, because the instructions are sent once. Items of all units, bins and arms are mixed."""
     also: tuple[ScorerName, ...] = Field((), strict=False)
-    """Other evaluations of the same units, by name: see `autointerp scorers`."""
+    """Names of other evaluations of the same units: see `autointerp scorers`."""
 
 
 class Controls(Section):
-    """What is judged beside the result to tell what the result is worth. A judge cannot tell these items from the others."""
+    """Control items that show how far the judge can be relied on. The judge cannot tell them from the others."""
 
     shuffled: int = Field(5, ge=0, le=200)
-    """Exemplars of each unit judged under another unit's explanation: the floor."""
+    """Exemplars of each unit that are judged with another unit's explanation: the floor."""
     base_rate: int = Field(5, ge=0, le=200)
-    """Windows in which the unit is silent, judged under its own explanation: how easily the explanation is earned."""
+    """Windows in which the unit is silent, judged with its own explanation: the grade that a vague explanation earns anywhere."""
     planted: int = Field(6, ge=0, le=12)
     """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
     repeated: int = Field(20, ge=0, le=1000)
-    """Items, drawn over all units and bins, that are judged `repeats` times in all: the judge's noise."""
+    """Items, sampled over all units and bins, that are judged `repeats` times: the judge's noise."""
     repeats: int = Field(3, ge=2, le=20)
-    """Times that each of the `repeated` items is judged."""
+    """Times each of the `repeated` items is judged."""
     random_dictionary: bool = False
     """Also evaluate features of a dictionary of the same shape whose weights are random."""
     random_subject: bool = False
@@ -191,16 +191,16 @@ class Controls(Section):
 
 
 class Adaptive(Section):
-    """When enough has been judged: half-widths of intervals at which sampling stops. All left out: everything is judged at once."""
+    """Adaptive sampling: half-widths of intervals at which judging stops. Without any of them everything is judged in one round."""
 
     unit: float | None = Field(None, gt=0)
-    """A unit's mean is known to this half-width."""
+    """Target half-width for a unit's mean grade."""
     bin: float | None = Field(None, gt=0)
-    """The mean of a bin over all units of a kind is known to this half-width."""
+    """Target half-width for the mean grade of a bin over all units of a kind."""
     run: float | None = Field(None, gt=0)
-    """The difference of features and neurons is known to this half-width."""
+    """Target half-width for the difference between features and neurons."""
     per_round: int = Field(1, ge=1, le=50)
-    """Exemplars a bin and unit that are judged before the intervals are looked at again."""
+    """Exemplars judged per bin and unit before the intervals are computed again."""
 
 
 class Judge(Section):
@@ -209,31 +209,31 @@ class Judge(Section):
     model: str = "embedded"
     """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
     base_url: str | None = _setting(None)
-    """Where an OpenAI-compatible server listens (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
+    """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
     thinking: bool = False
-    """Let the model think before it answers. Raise `max_output_tokens` with it: thinking counts."""
+    """Let the model think before it answers. Raise `max_output_tokens` too: thinking counts."""
     temperature: float | None = Field(None, ge=0, le=2)
-    """Sampling temperature, only where the provider still takes one. Claude's current API does not."""
+    """Sampling temperature, for models that accept one. Claude's current API does not."""
     max_output_tokens: int = Field(1024, ge=16, le=128_000)
-    """Ceiling of one reply. It is reserved from the budget and the rate limit before each call."""
+    """Tokens of one reply at most. They are reserved from the budget and the rate limit before each call."""
     concurrency: int = _setting(8, ge=1, le=512)
-    """Calls in flight at once at most, over all workers that share the account. Fewer at first and after a 429."""
+    """Calls in flight at most, over all workers that share the account. Fewer at first and after a 429."""
     requests_per_minute: int | None = _setting(None, ge=1)
-    """Requests in any minute, over all workers that share the account. Left out: what the provider's headers say."""
+    """Requests per minute, over all workers that share the account. Default: as the provider's headers state."""
     input_tokens_per_minute: int | None = _setting(None, ge=1)
-    """Input tokens in any minute, those read from a cache not counted. Left out: what the provider's headers say."""
+    """Input tokens per minute, without those read from a cache. Default: as the provider's headers state."""
     output_tokens_per_minute: int | None = _setting(None, ge=1)
-    """Output tokens in any minute; `max_output_tokens` until a reply is there. Left out: what the provider's headers say."""
+    """Output tokens per minute; a call counts as `max_output_tokens` until its reply arrives. Default: as the provider's headers state."""
     transport: Literal["calls", "batch"] = _setting("calls")
-    """`batch` hands questions to the provider in batches: half the price, answered within a day. Anthropic and OpenAI take them."""
+    """`batch` submits questions to the provider in batches: half the price, answered within a day (Anthropic and OpenAI)."""
     timeout_s: float = _setting(120.0, gt=0)
     """Seconds to wait for one reply."""
     max_wait_s: float = _setting(900.0, ge=0)
-    """When a provider asks for a longer pause than this, the run stops with exit 5 and can be resumed."""
+    """If a provider asks for a longer pause than this, the run stops with exit code 5 and can be resumed."""
     input_usd_per_mtok: float | None = _setting(None, ge=0)
-    """Dollars a million input tokens, for models that the price table does not list."""
+    """Dollars per million input tokens, for models that the price table does not list."""
     output_usd_per_mtok: float | None = _setting(None, ge=0)
-    """Dollars a million output tokens, for models that the price table does not list."""
+    """Dollars per million output tokens, for models that the price table does not list."""
 
     @field_validator("model")
     @classmethod
@@ -256,32 +256,32 @@ class Judge(Section):
 
 
 class Cascade(Section):
-    """A second, better judge that grades again a sample of what `judge` graded, and by which the result is corrected."""
+    """A second, better judge that grades a sample of the same items. The result is corrected by its grades."""
 
     judge: Judge
-    """Who grades again."""
+    """The second judge."""
     share: float = Field(0.2, gt=0, le=1)
-    """Share of the items that it grades, drawn more often where `judge` is unsure."""
+    """Share of the items that it grades; items on which `judge` is unsure are sampled more often."""
 
 
 class Budget(Section):
-    """What a run may spend."""
+    """The most that a run may spend."""
 
     usd: float | None = _setting(None, ge=0)
-    """Dollars at most, a hard stop: a call that could exceed it is not made. Raise it and run again to go on."""
+    """Dollars at most, a hard limit: a call that could exceed it is not made. Raise it and run again to continue."""
 
 
 class Report(Section):
-    """When a result is good enough to be a headline."""
+    """Conditions for a headline, and how its interval is computed."""
 
     max_unscored_share: float = Field(0.1, ge=0, le=1)
-    """The headline is withheld when a larger share of the judgements is unscored."""
+    """The headline is withheld if a larger share of the judgements is unscored."""
     min_units: int = Field(5, ge=2)
-    """The headline is withheld when fewer features or fewer neurons than this have a score."""
+    """The headline is withheld if fewer features or fewer neurons than this have a score."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    """Level of all intervals."""
+    """Confidence level of all intervals."""
     resamples: int = Field(2000, ge=200)
-    """Bootstrap resamples behind each interval."""
+    """Bootstrap resamples for each interval."""
 
 
 def known_format(name: str) -> str:

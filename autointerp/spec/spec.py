@@ -1,7 +1,7 @@
-"""The spec: what to evaluate, with what, and how. Read from TOML and checked before anything is loaded or spent.
+"""The spec: one evaluation, read from TOML and validated before anything is loaded or spent.
 
-Fields that `sections` marks as settings decide how a run is carried out (concurrency, device, budget), not what it finds: they
-are left out of the spec's hash, so changing one resumes the same run. Every other field is part of the hash.
+Fields marked as settings in `sections` decide how a run is executed (concurrency, device, budget), not its result. They are not part
+of the spec's hash, so changing one resumes the same run. Every other field is part of the hash.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.toml_files import read_toml, wrong_key
 
 MOST_SILENT = 50
-"""Silent windows kept of a unit for other scorers at most."""
+"""The most silent windows kept for a unit."""
 
 
 class Spec(Section):
-    """One evaluation, start to end."""
+    """One evaluation: inputs, sample, questions, judges, budget."""
 
     name: str = Field("run", pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
-    """Names the run's folder in `results/`, before a short hash of the spec."""
+    """Name of the run's folder in `results/`, followed by a short hash of the spec."""
     subject: Subject
     dictionary: Dictionary
     corpus: Corpus
@@ -58,9 +58,9 @@ class Spec(Section):
     adaptive: Adaptive = Adaptive()
     judge: Judge = Judge()
     explainer: Judge | None = None
-    """Who explains. Left out: the judge does. A different family of models avoids self-preference."""
+    """The model that explains. Default: the judge. A model of another family avoids self-preference."""
     cascade: Cascade | None = None
-    """A better judge for a sample. Left out: there is none."""
+    """A better judge for a sample of the items. Default: none."""
     budget: Budget = Budget()
     report: Report = Report()
 
@@ -89,23 +89,23 @@ class Spec(Section):
 
     @property
     def explained_by(self) -> Judge:
-        """The explainer: `explainer` where given, else `judge`."""
+        """Settings of the explainer: `explainer` if it is set, else `judge`."""
         return self.explainer or self.judge
 
     @property
     def silent_windows(self) -> int:
-        """Silent windows kept of a unit. Other scorers want about as many as active ones, or they cannot see what is claimed too much."""
+        """Silent windows kept for a unit. Other scorers need about as many as active ones to notice explanations that claim too much."""
         wanted = self.harvest.bins * self.score.per_bin if self.score.also else 0
         return max(self.controls.base_rate, min(MOST_SILENT, wanted))
 
     @property
     def judges(self) -> tuple[Judge, ...]:
-        """All who are asked, each once."""
+        """Settings of the explainer and the judges, without repeats."""
         second = () if self.cascade is None else (self.cascade.judge,)
         return tuple(dict.fromkeys((self.explained_by, self.judge, *second)))
 
     def identity(self) -> dict[str, Any]:
-        """Every field that decides what the run finds, as JSON values; settings are left out."""
+        """Every field that decides the result, as JSON values; settings are left out."""
         return _identity(self)
 
     def hash(self) -> str:
@@ -113,15 +113,15 @@ class Spec(Section):
         return content_hash(self.identity())
 
     def relative_to(self, folder: Path) -> Spec:
-        """The same spec with local paths written as seen from `folder`, so that a copy saved there runs again."""
+        """The same spec with local paths relative to `folder`, so that a copy saved there can be run."""
         return self._with_paths(lambda path: os.path.relpath(path, folder))
 
     def absolute(self) -> Spec:
-        """The same spec with local paths made absolute, so that a process in another folder finds them."""
+        """The same spec with absolute local paths, so that a process in another folder finds them."""
         return self._with_paths(os.path.abspath)
 
     def _with_paths(self, change: Callable[[str], str]) -> Spec:
-        """The same spec with every local path changed; hub ids, `datasets:` sources and names of rubrics stay as they are."""
+        """The same spec with every local path changed. Hub ids, `datasets:` sources and rubric names are kept."""
 
         def seen(value: str) -> str:
             local = os.path.expanduser(value)
@@ -137,7 +137,7 @@ class Spec(Section):
         return self.model_copy(update=parts)
 
     def to_toml(self) -> str:
-        """The spec as resolved, all defaults written out; `load` reads it back to an equal spec."""
+        """The spec with all defaults written out; `load` reads it back as an equal spec."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
 
@@ -147,12 +147,12 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
 
 
 def from_toml(text: str) -> Spec:
-    """Read back what `Spec.to_toml` wrote. Raises `UsageError`."""
+    """Read the text that `Spec.to_toml` returns. Raises `UsageError`."""
     return parse(tomllib.loads(text))
 
 
 def parse(data: Mapping[str, Any]) -> Spec:
-    """Check plain data against the spec. Raises `UsageError` naming the first wrong key, its value and the remedy."""
+    """Validate plain data. Raises `UsageError` with the first wrong key, its value and the remedy."""
     try:
         return Spec.model_validate(dict(data))
     except ValidationError as error:
@@ -177,7 +177,7 @@ def _without_none(value: Any) -> Any:
 
 
 def judge_of(spec: Spec, stage: str) -> JudgeSettings:
-    """Who is asked in a stage: the explainer, the judge, or the second judge."""
+    """Settings of the model that a stage asks: explainer, judge or second judge."""
     if stage == "regrade" and spec.cascade is not None:
         return spec.cascade.judge
     return spec.explained_by if stage == "explain" else spec.judge

@@ -1,4 +1,4 @@
-"""A spec to start from: every key with its default and its meaning, as TOML."""
+"""A template for specs: every key with its default and its meaning, as TOML."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PLACEHOLDERS: dict[str, Any] = {
 
 
 def template() -> str:
-    """All of the spec as commented TOML. Keys without a default hold placeholders; optional ones are commented out."""
-    lines = ["# What to evaluate. Remove whatever you do not change: these are the defaults.", ""]
+    """The whole spec as commented TOML. Required keys hold placeholders; optional ones are commented out."""
+    lines = ["# A spec for autointerp. Values are defaults: remove every line that you do not change.", ""]
     lines += [_key(name, field) for name, field in Spec.model_fields.items() if not _section(field)]
     for name, field in Spec.model_fields.items():
         section = _section(field)

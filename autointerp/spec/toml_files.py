@@ -1,4 +1,4 @@
-"""TOML files that a user writes: read, overridden from the command line, and refused in one line."""
+"""Reads TOML files that a user writes, applies overrides from the command line, and words errors in one line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def resolve_paths(data: dict[str, Any], base: Path) -> None:
-    """Make paths that exist beside the spec absolute-from-there; hub ids and dataset names stay as they are."""
+    """Resolve paths against the spec's folder if they exist there; hub ids and dataset names are kept."""
     for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
         section = data.get(table)
         if isinstance(section, dict) and isinstance(section.get(key), str):
@@ -52,7 +52,7 @@ def _beside(value: str, base: Path) -> str:
 
 
 def apply(data: dict[str, Any], override: str) -> None:
-    """Set in `data` what a `key=value` of the command line says. Raises `UsageError`."""
+    """Apply a `key=value` from the command line to `data`. Raises `UsageError`."""
     key, separator, raw = override.partition("=")
     path = [part for part in key.strip().split(".") if part]
     if not separator or not path:
@@ -72,7 +72,7 @@ def apply(data: dict[str, Any], override: str) -> None:
 
 
 def wrong_key(error: ValidationError, model: type[BaseModel], what: str) -> str:
-    """One line for pydantic's first complaint about `what`: the key, its value and the remedy."""
+    """Pydantic's first error in one line: the file or table `what`, the key, its value and the remedy."""
     first = error.errors(include_url=False)[0]
     location = [str(part) for part in first["loc"] if not isinstance(part, int)]
     key, value, kind = ".".join(location), first["input"], first["type"]

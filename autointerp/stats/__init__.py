@@ -1,0 +1,1 @@
+"""Statistics over units, as pure functions of the result tables."""

@@ -1,0 +1,1 @@
+"""Measurements of a dictionary: fit, density, correlation, the effect of steering."""

@@ -1,0 +1,1 @@
+"""Control dictionaries and units: random weights, planted words."""

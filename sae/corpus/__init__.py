@@ -1,0 +1,1 @@
+"""Text: sources, tokenised contexts, token classes."""

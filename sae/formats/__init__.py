@@ -1,0 +1,1 @@
+"""Weight formats of dictionaries, one adapter for each."""

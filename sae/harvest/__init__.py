@@ -1,0 +1,1 @@
+"""Exemplars of many units in one pass over a corpus, in mergeable sketches."""

@@ -1,0 +1,1 @@
+"""The language model whose activations are read."""

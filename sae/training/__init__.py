@@ -1,0 +1,1 @@
+"""Trains dictionaries, one or several from one stream of activations."""

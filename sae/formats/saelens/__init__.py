@@ -1,0 +1,1 @@
+"""SAELens' format: read and written."""
