@@ -1,3 +1,5 @@
+"""`python -m autointerp` is `autointerp`."""
+
 from autointerp.cli.main import main
 
 main()

@@ -15,13 +15,13 @@ SECTIONS = {
     "On this machine": {
         "run": _command("run", "run", "Evaluate dictionaries and write their reports."),
         "demo": _command("demo", "demo", "Train a small dictionary and evaluate it, end to end."),
-        "plan": _command("plan", "plan", "Compare the cost and precision of several settings."),
+        "plan": _command("run", "plan", "Compare the cost and precision of several settings."),
         "inspect": _command(
             "inspect_dictionary", "inspect", "Show how a dictionary is read, and how well it fits a model."
         ),
         "dictionaries": _command("dictionaries", "dictionaries", "List the published dictionaries that SAELens knows."),
         "train": _command("train", "train", "Train dictionaries."),
-        "report": _command("report", "report", "Write the report of a run again."),
+        "report": _command("run", "report", "Write the report of a run again."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),

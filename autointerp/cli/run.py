@@ -1,4 +1,4 @@
-"""`autointerp run`: evaluate dictionaries in this process."""
+"""`autointerp run`, `plan` and `report`: evaluate dictionaries in this process, compare settings before, write a report again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors
+from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors, run_argument
 
 
 @click.command()
@@ -34,3 +34,29 @@ def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, resu
         command=["autointerp", *sys.argv[1:]],
         say=click.echo,
     )
+
+
+@click.command("plan")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--harvest", is_flag=True, help="Harvest first, or reuse the harvest: counts are then exact.")
+@SET
+@RESULTS
+@QUIET
+@one_line_errors()
+def plan(spec: Path, harvest: bool, overrides: tuple[str, ...], results: Path, quiet: bool) -> None:
+    """Compare the cost of SPEC with the width of its intervals under several settings. Calls no judge."""
+    from autointerp.pipeline.evaluate import compare_options
+
+    for line in compare_options(spec, overrides, results, harvest=harvest, quiet=quiet):
+        click.echo(line)
+
+
+@click.command()
+@run_argument()
+@RESULTS
+@one_line_errors()
+def report(run_id: str, results: Path) -> None:
+    """Write the report of RUN again, with the labels given since. Without its ledger, from the files in its folder."""
+    from autointerp.pipeline.finish import rewrite
+
+    click.echo(rewrite(run_id, results, lambda: command_ledger(results)))

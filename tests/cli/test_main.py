@@ -27,6 +27,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert said[-1] == "[]"
 
 
+def test_the_help_of_no_command_imports_what_the_command_needs() -> None:
+    modules = sorted({place.module for commands in main.sections.values() for place in commands.values()})
+    code = (
+        f"import sys, importlib; [importlib.import_module(m) for m in {modules!r} if not m.endswith('.status')];"
+        f"print([m for m in {HEAVY!r} if m != 'rich' and m in sys.modules]); import autointerp.cli.status;"
+        "print([m for m in ('torch', 'pandas', 'scipy', 'anthropic', 'openai', 'celery') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "[]\n[]\n"
+
+
 def test_commands_that_only_look_import_no_tables() -> None:
     code = (
         "import sys; import autointerp.cli.status, autointerp.pipeline.submit;"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,48 @@ def test_modules_are_short_and_folders_are_small() -> None:
     folders = {path.parent for path in modules()}
     wide = {f.name: n for f in folders if (n := len([*f.glob("*.py")]) - (f / "__init__.py").exists()) > MOST_MODULES}
     assert wide == {}
+
+
+def page() -> str:
+    return (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading of docs/architecture.md, without its header."""
+    section = page().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_path_on_the_page_exists() -> None:
+    changes = rows("To change X, open Y")
+    assert len(changes) >= 20
+    for _, where in changes:
+        paths = re.findall(r"`([^`]+)`", where)
+        assert paths
+        assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
+def test_every_room_is_on_the_page() -> None:
+    listed = {cells[0].strip("`") for cells in rows("Rooms")}
+    rooms = {p.parent.relative_to(ROOT).as_posix() for p in ROOT.glob("autointerp/*/__init__.py")}
+    rooms |= {p.parent.relative_to(ROOT).as_posix() for p in ROOT.glob("sae/*/__init__.py")}
+    assert listed == rooms | {"workers", "rubrics"}
+
+
+def test_the_floors_on_the_page_are_the_contracts() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    floors = [set(floor.replace(":", " ").split()) for floor in contracts[0]["layers"]]
+    drawn = page().split("\n## Floors\n")[1].split("```text\n")[1].split("```")[0]
+    assert [set(line.split()) for line in drawn.splitlines()] == floors[1:]
+
+
+def test_small_modules_are_named_and_no_others() -> None:
+    small = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules()
+        if path.name != "__init__.py" and len(path.read_text(encoding="utf-8").splitlines()) < 30
+    }
+    assert {cells[0].strip("`") for cells in rows("Small modules")} == small
