@@ -27,7 +27,7 @@ MATERIAL = ScoreMaterial("cats", MarkedText(("cat",), 0))
 
 
 @given(st.text(), st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=5))
-def test_what_is_folded_is_unfolded(said: str, probabilities: dict[str, float]) -> None:
+def test_a_reply_folded_with_its_probabilities_unfolds_to_the_same(said: str, probabilities: dict[str, float]) -> None:
     reply = Reply(said, "complete", Usage(), "m", probabilities=probabilities)
     assert unfold(fold(reply).text) == (said, probabilities)
     assert fold(fold(reply)) == fold(reply)

@@ -23,7 +23,7 @@ def test_plain_lines_name_the_phase_the_count_and_the_cost(capfd: pytest.Capture
     assert lines[-1] == "[not markup] a note"
 
 
-def test_the_time_left_rests_on_what_was_done_since(
+def test_the_time_left_counts_only_work_of_this_session(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 10_000, 20))

@@ -17,7 +17,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_with_nothing_set_everything_lies_in_results(env: pytest.MonkeyPatch) -> None:
+def test_without_settings_everything_is_in_results(env: pytest.MonkeyPatch) -> None:
     settings = Settings.from_env()
     assert settings.ledger_url == "sqlite:///results/ledger.sqlite"
     assert settings.artifacts_root == "results/artifacts"
@@ -60,7 +60,7 @@ def test_every_setting_is_read(env: pytest.MonkeyPatch) -> None:
     assert (settings.log, settings.log_level) == ("text", "debug")
 
 
-def test_an_empty_variable_is_no_variable(env: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
     env.setenv("AUTOINTERP_LEDGER", "")
     env.setenv("AUTOINTERP_MONTH_USD", "")
     assert Settings.from_env() == Settings()
@@ -96,14 +96,14 @@ def test_a_wrong_value_is_one_line_without_its_secret(
 @pytest.mark.parametrize(
     ("name", "url"), [("LEDGER", "postgresql+psycopg://u:p@h/d"), ("BROKER", "redis://:p@h:6379/0")]
 )
-def test_a_url_may_lie_in_a_file(env: pytest.MonkeyPatch, tmp_path: Path, name: str, url: str) -> None:
+def test_a_url_may_be_read_from_a_file(env: pytest.MonkeyPatch, tmp_path: Path, name: str, url: str) -> None:
     (tmp_path / "secret").write_text(url + "\n")
     env.setenv(f"{PREFIX}{name}_FILE", str(tmp_path / "secret"))
     settings = Settings.from_env()
     assert (settings.ledger_url if name == "LEDGER" else settings.broker_url) == url
 
 
-def test_a_secret_file_that_is_not_there_is_named(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_secret_file_is_named(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env.setenv("AUTOINTERP_BROKER_FILE", str(tmp_path / "none"))
     with pytest.raises(UsageError, match=r"^AUTOINTERP_BROKER_FILE: .*none cannot be read \(No such file"):
         Settings.from_env()

@@ -26,7 +26,7 @@ def run(script: str, *arguments: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_fan_out_is_measured_in_both_ways_of_carrying() -> None:
+def test_the_fan_out_benchmark_runs_locally_and_with_workers() -> None:
     header, local, fleet = run("fanout.py", "--cases", "local:8x0.05", "8x0.05", "--seconds", "1", "--processes", "2")
     for row, processes in ((local, "1"), (fleet, "2")):
         found = dict(zip(header, row, strict=True))
@@ -36,7 +36,7 @@ def test_the_fan_out_is_measured_in_both_ways_of_carrying() -> None:
         assert float(found["worker ms"]) > 0
 
 
-def test_ways_of_asking_are_measured_side_by_side() -> None:
+def test_the_benchmark_of_ways_to_ask_runs() -> None:
     header, *rows = run("asking.py", "--items", "12", "--attacked", "1", "--ways", "reason", "logprobs", "grade:3")
     found = {cells[0]: dict(zip(header, cells, strict=True)) for cells in rows}
     assert list(found) == ["reason", "logprobs", "grade x 3"]
@@ -46,7 +46,7 @@ def test_ways_of_asking_are_measured_side_by_side() -> None:
     assert {cells["fence"] for cells in found.values()} == {"0/1"}
 
 
-def test_a_million_jobs_are_measured_with_fewer() -> None:
+def test_the_benchmark_of_a_million_jobs_runs_with_fewer() -> None:
     header, *rows = run("million.py", "--jobs", "3000")
     assert header == ["", "sqlite", "postgresql"]
     found = {row[0]: row[1:] for row in rows}
@@ -55,7 +55,7 @@ def test_a_million_jobs_are_measured_with_fewer() -> None:
     assert all(0 < int(after) < 2 * int(before) for before, after in zip(few, many, strict=True))
 
 
-def test_a_harvest_is_measured_against_the_work_that_it_needs() -> None:
+def test_the_harvest_benchmark_runs() -> None:
     header, *rows = run("harvest.py", "--case", "tiny", "--tokens", "2048", "--rounds", "2")
     found = [dict(zip(header, row, strict=True)) for row in rows]
     assert [row["case"] for row in found] == ["tiny"]

@@ -47,7 +47,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_unit_costs_what_its_prompts_hold(url: str, tmp_path: Path) -> None:
+def test_the_benchmark_of_tokens_counts_prompts(url: str, tmp_path: Path) -> None:
     try:
         peers.install("delphi")
     except peers.NotToBeHadError as error:

@@ -40,7 +40,7 @@ def facts(said: Result) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in rows}
 
 
-def test_a_dictionary_alone_is_described(right: Path) -> None:
+def test_inspect_describes_a_dictionary_without_a_subject(right: Path) -> None:
     said = asked(right)
     assert said.exit_code == 0, said.output
     shown = facts(said)
@@ -51,7 +51,7 @@ def test_a_dictionary_alone_is_described(right: Path) -> None:
     assert "variance explained" not in shown
 
 
-def test_on_its_subject_it_is_measured_and_fits(deep: layered.Deep, right: Path) -> None:
+def test_inspect_measures_that_a_dictionary_fits_its_subject(deep: layered.Deep, right: Path) -> None:
     said = asked(right, "--subject", deep.folder, "--corpus", deep.text)
     assert said.exit_code == 0, said.output
     shown = facts(said)
@@ -63,7 +63,7 @@ def test_on_its_subject_it_is_measured_and_fits(deep: layered.Deep, right: Path)
     assert figures["dictionary"]["d_sae"] == 2 * layered.RANK + 16
 
 
-def test_at_the_wrong_hook_point_it_says_the_right_one(deep: layered.Deep, right: Path) -> None:
+def test_inspect_names_the_right_hook_point_if_given_a_wrong_one(deep: layered.Deep, right: Path) -> None:
     said = asked(right, "--subject", deep.folder, "--corpus", deep.text, "--hook-point", "resid_post.0")
     assert f'set dictionary.hook_point = "{LAST}"' in said.stdout.splitlines()[-1]
 
@@ -86,7 +86,7 @@ def test_every_format_can_be_named() -> None:
     assert set(NAMES) == set(ADAPTERS)
 
 
-def test_what_explains_nothing_exits_with_2(deep: layered.Deep, tmp_path: Path) -> None:
+def test_inspect_exits_with_2_if_the_dictionary_explains_nothing(deep: layered.Deep, tmp_path: Path) -> None:
     other = layered.make(tmp_path / "other", seed=1)
     there = other.subject()
     values = layered.values(there, other.corpus(there), LAST)
@@ -106,7 +106,7 @@ def test_what_explains_nothing_exits_with_2(deep: layered.Deep, tmp_path: Path) 
         (["--subject", "nowhere/at-all"], "--subject needs text to measure on: give --corpus FILE"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(right: Path, arguments: list[str], words: str) -> None:
+def test_inspect_errors_are_one_line(right: Path, arguments: list[str], words: str) -> None:
     said = asked(right, *arguments)
     assert said.exit_code == 2
     assert words in said.stderr

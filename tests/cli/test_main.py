@@ -47,7 +47,7 @@ def test_commands_that_only_look_import_no_tables() -> None:
     assert said == "[]\n"
 
 
-def test_every_command_explains_itself() -> None:
+def test_every_command_has_help() -> None:
     for name in main.list_commands(click.Context(main)):
         result = CliRunner().invoke(main, [name, "--help"])
         assert result.exit_code == 0
@@ -77,7 +77,7 @@ def test_a_wrong_argument_is_one_line_and_exit_2(
     assert not (tmp_path / "results").exists()
 
 
-def test_rubrics_and_spec_print_what_can_be_named() -> None:
+def test_rubrics_and_spec_print_names_and_defaults() -> None:
     listed = CliRunner().invoke(main, ["rubrics"]).output
     assert "specificity" in listed
     assert "3  The feature cleanly identifies the activating text." in listed

@@ -101,7 +101,7 @@ def lines(result: Result) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_submit_queues_each_spec_once_and_passes_over_the_wrong_ones(
+def test_submit_queues_each_spec_once_and_skips_invalid_ones(
     world: planted.World, command: Command, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -126,7 +126,7 @@ def test_submit_queues_each_spec_once_and_passes_over_the_wrong_ones(
     assert "no worker is running" in command("submit", "a.toml").stderr
 
 
-def test_a_run_is_cancelled_resumed_and_ended_by_hand(
+def test_cancel_and_resume_change_the_state_of_a_run(
     world: planted.World, command: Command, ledger: Ledger, tmp_path: Path
 ) -> None:
     (tmp_path / "a.toml").write_text(world.spec(units=FEW).to_toml())
@@ -148,7 +148,7 @@ def test_a_run_is_cancelled_resumed_and_ended_by_hand(
     assert "retry --failed" in command("resume", run_id).stderr
 
 
-def test_retry_wants_to_know_what_and_queues_what_failed(command: Command, ledger: Ledger) -> None:
+def test_retry_requires_failed_and_queues_failed_questions(command: Command, ledger: Ledger) -> None:
     run_id = a_run(ledger, state="withheld")
     with ledger.write() as tx:
         planned = [Job(f"job-{n}", "score", "feature-1", f"e-{n}", "main", 0, "feature-1", n) for n in range(3)]
@@ -171,7 +171,7 @@ def test_retry_wants_to_know_what_and_queues_what_failed(command: Command, ledge
     assert lines(command("retry", "--failed", run_id)) == [f"{run_id}  nothing failed"]
 
 
-def test_status_says_where_a_run_stands(
+def test_status_shows_the_progress_of_a_run(
     world: planted.World, command: Command, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = world.spec(units=FEW, judge={"model": "openai-compatible/qwen", "base_url": "http://127.0.0.1:1/v1"})
@@ -220,7 +220,7 @@ def test_status_says_where_a_run_stands(
     assert command("status", "nobody").exit_code == 2
 
 
-def test_the_rate_is_the_average_where_no_calls_tell(command: Command, ledger: Ledger) -> None:
+def test_the_rate_is_the_average_if_no_calls_were_measured(command: Command, ledger: Ledger) -> None:
     run_id = a_run(ledger)
     with ledger.write() as tx:
         jobs.plan(tx, run_id, [planned_jobs.stage_job("harvest", n) for n in range(8)])
@@ -242,7 +242,7 @@ def test_the_rate_is_the_average_where_no_calls_tell(command: Command, ledger: L
         ("cancelled", "cancelled by hand", 130),
     ],
 )
-def test_watching_a_run_ends_as_the_run_did(
+def test_watch_exits_with_the_code_of_the_run(
     state: str, reason: str, code: int, command: Command, tmp_path: Path
 ) -> None:
     run_id = a_run(
@@ -260,7 +260,7 @@ def watcher(*words: str, **environment: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_watching_outlives_a_restart_of_the_database_and_ends_with_the_run() -> None:
+def test_watch_survives_a_restart_of_the_database() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server())
         ledger = stack.enter_context(closing(Ledger.open(server.url)))
@@ -277,7 +277,7 @@ def test_watching_outlives_a_restart_of_the_database_and_ends_with_the_run() -> 
         assert out.startswith(f"{run_id}: withheld (too little)\n")
 
 
-def test_ctrl_c_leaves_the_run_alone_and_says_so(tmp_path: Path) -> None:
+def test_ctrl_c_stops_watching_but_not_the_run(tmp_path: Path) -> None:
     run_id = a_run(Ledger.in_folder(tmp_path))
     for words in (["status", run_id, "--watch"], ["logs", run_id, "--follow"]):
         with Ledger.in_folder(tmp_path).write() as tx:
@@ -290,7 +290,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_so(tmp_path: Path) -> None:
         assert (watching.returncode, err) == (130, "autointerp: stopped watching; the runs continue\n")
 
 
-def test_following_a_log_ends_with_the_run(command: Command, ledger: Ledger) -> None:
+def test_logs_follow_ends_with_the_run(command: Command, ledger: Ledger) -> None:
     run_id = a_run(ledger, state="stopped")
     with ledger.write() as tx:
         events.add(tx, run_id, "stopped: the key\nwas refused", level="error", worker="host-1-ab")
@@ -300,7 +300,7 @@ def test_following_a_log_ends_with_the_run(command: Command, ledger: Ledger) -> 
     assert command("logs", "nobody").exit_code == 2
 
 
-def test_workers_are_listed_with_their_last_beat(command: Command, ledger: Ledger) -> None:
+def test_workers_are_listed_with_their_last_heartbeat(command: Command, ledger: Ledger) -> None:
     with ledger.write() as tx:
         for name in ("first", "second"):
             workers.register(tx, name, queues="judge", version="1")
@@ -313,7 +313,7 @@ def test_workers_are_listed_with_their_last_beat(command: Command, ledger: Ledge
     assert {line.split()[1] for line in lines(command("workers", "--all"))} == {"live", "gone"}
 
 
-def test_migrate_makes_a_ledger_of_the_newest_schema(
+def test_migrate_creates_a_ledger_with_the_newest_schema(
     command: Command, postgres_service: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from alembic.script import ScriptDirectory
@@ -344,7 +344,7 @@ def test_migrate_makes_a_ledger_of_the_newest_schema(
         ({}, ["status", "x", "--watch", "--json"], "--watch and --json"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_exit_2(
+def test_errors_of_service_commands_are_one_line_and_exit_2(
     environment: dict[str, str], words: list[str], said: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -356,7 +356,7 @@ def test_what_is_wrong_is_one_line_and_exit_2(
     assert "secret" not in result.output
 
 
-def test_ids_of_runs_complete(tmp_path: Path) -> None:
+def test_shell_completion_offers_run_ids(tmp_path: Path) -> None:
     environment = os.environ | {
         "_AUTOINTERP_COMPLETE": "bash_complete",
         "COMP_CWORD": "2",
@@ -391,7 +391,7 @@ def test_a_measured_rate_lies_between_the_slowest_and_the_fastest(steps: list[tu
     assert min(rates) - 1e-9 <= found.get("score", 0.0) <= max(rates) + 1e-9
 
 
-def test_a_stage_is_measured_from_when_it_is_there() -> None:
+def test_a_stage_is_timed_from_when_it_was_planned() -> None:
     pace = Pace()
     pace.add(0.0, {"explain": {"done": 3}})
     pace.add(50.0, {"explain": {"done": 3}, "score": {"done": 1, "pending": 9}})
@@ -399,7 +399,7 @@ def test_a_stage_is_measured_from_when_it_is_there() -> None:
 
 
 @given(st.floats(0, 1e7))
-def test_a_duration_is_told_to_within_a_part_in_fifty(seconds: float) -> None:
+def test_durations_are_rounded_to_two_percent(seconds: float) -> None:
     units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
     words = ago(seconds).split()
     told = sum(int(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
@@ -407,7 +407,7 @@ def test_a_duration_is_told_to_within_a_part_in_fifty(seconds: float) -> None:
     assert len(words) <= 4
 
 
-def test_a_run_over_the_fleets_ledger_stays_within_what_submit_foretold(
+def test_a_run_costs_at_most_the_bounds_that_submit_prints(
     world: planted.World,
     command: Command,
     postgres_service: PostgresServer,
@@ -440,7 +440,7 @@ def test_a_run_over_the_fleets_ledger_stays_within_what_submit_foretold(
     assert run_id in command("runs").stdout
 
 
-def test_a_night_is_planned_and_handed_over(
+def test_nightly_previews_a_night_and_submits_it(
     world: planted.World, command: Command, tmp_path: Path, ledger: Ledger
 ) -> None:
     import tomllib

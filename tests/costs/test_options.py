@@ -39,7 +39,7 @@ def option(plan: options.Plan, per_bin: int, per_call: int = 1) -> options.Optio
 
 @pytest.mark.parametrize("per_call", [1, 5])
 @pytest.mark.parametrize("controls", [{"repeated": 9}, {"planted": 0, "shuffled": 0}], ids=["repeats", "no controls"])
-def test_a_harvested_plan_counts_what_is_then_asked(
+def test_a_plan_with_a_harvest_counts_the_questions_that_the_run_asks(
     per_call: int, controls: dict[str, Any], world: planted.World, results: Path
 ) -> None:
     name = f"asked-{per_call}-{len(controls)}"
@@ -52,7 +52,7 @@ def test_a_harvested_plan_counts_what_is_then_asked(
     assert planned.calls == len(judge.groups) + 32
 
 
-def test_without_a_harvest_counts_are_bounds(world: planted.World, results: Path) -> None:
+def test_a_plan_without_a_harvest_gives_upper_bounds(world: planted.World, results: Path) -> None:
     spec = judged_runs.spec(world, "bounds", judge=LLM)
     run, _ = judged_runs.open_(spec, results)
     blind, exact = options.plan_of(spec, results), options.plan_of(spec, results, run)
@@ -62,7 +62,9 @@ def test_without_a_harvest_counts_are_bounds(world: planted.World, results: Path
     assert (blind.exact, exact.exact) == (False, True)
 
 
-def test_more_exemplars_cost_more_and_tell_more_and_groups_cost_less(world: planted.World, tmp_path: Path) -> None:
+def test_more_exemplars_cost_more_for_narrower_intervals_and_groups_cost_less(
+    world: planted.World, tmp_path: Path
+) -> None:
     plan = options.plan_of(judged_runs.spec(world, "order", judge=LLM), tmp_path)
     for less, more in [(1, 2), (2, 5), (5, 10)]:
         few, many = option(plan, less), option(plan, more)
@@ -76,7 +78,7 @@ def test_more_exemplars_cost_more_and_tell_more_and_groups_cost_less(world: plan
     assert alone.widths == together.widths
 
 
-def test_expectations_rest_on_the_newest_run_of_the_same_judge(world: planted.World, tmp_path: Path) -> None:
+def test_expected_widths_come_from_the_newest_run_of_the_same_judge(world: planted.World, tmp_path: Path) -> None:
     spec = judged_runs.spec(world, "seen")
     assert options.plan_of(spec, tmp_path).spreads.source.startswith("the demo")
     run, ledger = judged_runs.open_(spec, tmp_path)
@@ -95,7 +97,7 @@ def targets(spec: Spec, **wanted: float) -> Spec:
     return spec.model_copy(update={"adaptive": spec.adaptive.model_copy(update=wanted)})
 
 
-def test_the_cheapest_that_meets_the_targets_is_marked(world: planted.World, tmp_path: Path) -> None:
+def test_the_cheapest_option_that_meets_the_targets_is_marked(world: planted.World, tmp_path: Path) -> None:
     spec = judged_runs.spec(world, "targets", judge=LLM, score={"per_bin": 10})
     free = options.plan_of(spec, tmp_path)
     assert free.cheapest is None

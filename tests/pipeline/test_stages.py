@@ -144,7 +144,7 @@ def test_each_stage_is_planned_once_and_never_early(
         ledger.close()
 
 
-def test_many_who_see_a_stage_end_plan_the_next_once(ledger: Ledger) -> None:
+def test_of_several_processes_that_see_a_stage_end_one_plans_the_next(ledger: Ledger) -> None:
     fleet = Fleet(ledger, 8, 8, ["score"] * 8)
     for stage in STAGES:
         held = list(iter(lambda stage=stage: fleet.lease(stage), None))  # type: ignore[misc]
@@ -159,7 +159,7 @@ def test_many_who_see_a_stage_end_plan_the_next_once(ledger: Ledger) -> None:
     assert fleet.counts() == {stage: {"done": 8 if stage in ("harvest", "explain", "score") else 1} for stage in STAGES}
 
 
-def test_a_shard_that_failed_is_not_merged_without(ledger: Ledger) -> None:
+def test_a_harvest_with_a_failed_shard_is_not_merged(ledger: Ledger) -> None:
     fleet = Fleet(ledger, 2, 1, ["score"])
     for stage in ("prepare", "harvest", "harvest"):
         job = fleet.lease(stage)
@@ -176,7 +176,7 @@ def test_a_shard_that_failed_is_not_merged_without(ledger: Ledger) -> None:
     assert fleet.counts()["merge"] == {"pending": 1}
 
 
-def test_a_stage_of_very_many_jobs_is_planned_whole(ledger: Ledger) -> None:
+def test_a_stage_with_more_jobs_than_one_transaction_takes_is_planned_completely(ledger: Ledger) -> None:
     fleet = Fleet(ledger, 1, pipeline_stages.PLANNED_AT_ONCE + 1, [])
     for stage in ("prepare", "harvest", "merge"):
         job = fleet.lease(stage)
@@ -186,7 +186,7 @@ def test_a_stage_of_very_many_jobs_is_planned_whole(ledger: Ledger) -> None:
     assert fleet.counts()["explain"] == {"pending": pipeline_stages.PLANNED_AT_ONCE + 1}
 
 
-def test_a_report_that_is_to_be_made_anew_is_planned_anew(ledger: Ledger) -> None:
+def test_a_report_that_has_to_be_written_again_is_planned_again(ledger: Ledger) -> None:
     fleet = Fleet(ledger, 1, 2, ["score"] * 2)
     for stage in ("prepare", "harvest", "merge", "explain", "explain", "plan", "score", "score", "finish"):
         job = fleet.lease(stage)

@@ -112,7 +112,7 @@ def test_the_same_spec_twice_is_one_run(ledger: Ledger, spec: Spec, tmp_path: Pa
     assert run_state(ledger) == ("fleet", "done")
 
 
-def test_a_run_is_either_the_workers_or_one_processes(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
+def test_a_run_is_executed_by_workers_or_by_one_process_not_both(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     run = Run(RUN, spec, load_rubric("specificity"), tmp_path / RUN, tmp_path, {}, {}, {})
     submit.submit(ledger, spec, tmp_path)
     with pytest.raises(UsageError, match=r"is executed by the workers: .* cancel it"):
@@ -128,9 +128,7 @@ def test_a_run_is_either_the_workers_or_one_processes(ledger: Ledger, spec: Spec
     assert submit.submit(ledger, spec, tmp_path).was == "resumed"
 
 
-def test_cancelling_and_resuming_keep_what_is_done_and_whom_is_at_work(
-    ledger: Ledger, spec: Spec, tmp_path: Path
-) -> None:
+def test_cancel_and_resume_keep_finished_work_and_live_leases(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     """One lease is a living worker's, who will end its call; the other's worker was buried."""
     submit.submit(ledger, spec, tmp_path)
     carried(ledger, {})
@@ -159,7 +157,7 @@ def test_cancelling_and_resuming_keep_what_is_done_and_whom_is_at_work(
     assert said == ["submitted", "cancelled by hand", "resumed"]
 
 
-def test_a_cancelled_report_is_made_when_the_run_is_resumed(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
+def test_a_cancelled_report_is_written_after_resume(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     submit.submit(ledger, spec, tmp_path)
     carried(ledger, {})
     with ledger.write() as tx:
@@ -170,7 +168,7 @@ def test_a_cancelled_report_is_made_when_the_run_is_resumed(ledger: Ledger, spec
     assert states(ledger)["finish"] == {"pending": 1}
 
 
-def test_what_failed_is_asked_again_and_what_was_answered_is_not(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
+def test_retry_asks_failed_questions_again_and_no_answered_ones(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     submit.submit(ledger, spec, tmp_path)
     failing = {
         "explain-a": Outcome.PROVIDER_ERROR, "score-b-0": Outcome.GAVE_UP, "score-b-1": Outcome.REFUSAL,
@@ -214,7 +212,7 @@ def test_nothing_to_retry_changes_nothing(ledger: Ledger, spec: Spec, tmp_path: 
     assert (run_state(ledger), states(ledger)) == (("fleet", "done"), before)
 
 
-def test_a_stage_that_failed_is_tried_again(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
+def test_retry_runs_a_failed_stage_again(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
     submit.submit(ledger, spec, tmp_path)
     with ledger.write() as tx:
         jobs.fail(tx, RUN, planned_jobs.stage_job("prepare").job_key, "no such corpus")
@@ -223,7 +221,7 @@ def test_a_stage_that_failed_is_tried_again(ledger: Ledger, spec: Spec, tmp_path
     assert (run_state(ledger), states(ledger)) == (("fleet", "queued"), {"prepare": {"pending": 1}})
 
 
-def test_questions_of_one_process_wait_until_the_workers_have_the_harvest(
+def test_questions_planned_by_one_process_wait_for_the_workers_harvest(
     ledger: Ledger, spec: Spec, tmp_path: Path
 ) -> None:
     with ledger.write() as tx:
@@ -242,7 +240,7 @@ def test_questions_of_one_process_wait_until_the_workers_have_the_harvest(
         assert not stages.advance(tx, RUN)
 
 
-def test_an_unknown_run_is_said_to_be_unknown(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_unknown_run_is_reported_as_unknown(ledger: Ledger, tmp_path: Path) -> None:
     for act in (
         lambda: submit.resume(ledger, "nobody", tmp_path),
         lambda: submit.cancel(ledger, "nobody"),

@@ -54,7 +54,7 @@ def test_prompt_examples_are_not_calibration_cases() -> None:
     assert calibrated.isdisjoint(example.marked for example in loaded.examples)
 
 
-def test_window_is_the_text_without_marks() -> None:
+def test_a_window_without_marks_is_its_text() -> None:
     loaded = rubric.load("specificity")
     for case in [*loaded.examples, *(case for group in loaded.calibration for case in group.cases)]:
         window = case.window
@@ -62,13 +62,13 @@ def test_window_is_the_text_without_marks() -> None:
         assert f"<<{window.tokens[window.mark]}>>" in case.marked
 
 
-def test_any_number_of_levels(tmp_path: Path) -> None:
+def test_rubrics_may_have_any_number_of_levels(tmp_path: Path) -> None:
     levels = ", ".join(f'{{ grade = {grade}, text = "level {grade}" }}' for grade in range(6))
     text = SMALL.split("levels")[0] + f"levels = [{levels}]"
     assert rubric.load(str(write(tmp_path, text))).grades == (0, 1, 2, 3, 4, 5)
 
 
-def test_hash_follows_content(tmp_path: Path) -> None:
+def test_the_hash_changes_with_the_content(tmp_path: Path) -> None:
     first = rubric.load(write(tmp_path, SMALL))
     assert first.hash == rubric.load(write(tmp_path, "# a comment\n" + SMALL)).hash
     assert first.hash != rubric.load(write(tmp_path, SMALL.replace('"yes"', '"indeed"'))).hash
@@ -88,7 +88,7 @@ def test_hash_follows_content(tmp_path: Path) -> None:
         ("name = ", "not valid TOML"),
     ],
 )
-def test_bad_file_is_one_line(tmp_path: Path, text: str, names: str) -> None:
+def test_an_invalid_rubric_is_refused_in_one_line(tmp_path: Path, text: str, names: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UsageError) as caught:
         rubric.load(path)
@@ -103,7 +103,7 @@ def test_unknown_name_lists_the_known_ones() -> None:
         rubric.load("specifisity")
 
 
-def test_undecodable_file_is_one_line(tmp_path: Path) -> None:
+def test_an_undecodable_rubric_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_bytes(b"\xff\xfe name")
     with pytest.raises(UsageError, match="cannot be read"):

@@ -228,7 +228,7 @@ def test_pickled_code_never_runs(world: Path, tmp_path: Path, folder: str, name:
     assert mark.exists(), "the payload must work, or the test shows nothing"
 
 
-def test_a_real_process_says_one_line_and_no_more(world: Path, tmp_path: Path) -> None:
+def test_a_real_process_prints_one_line(world: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     (world / "dictionary" / "sae_weights.safetensors").write_bytes(pickle.dumps(Payload(mark)))
     (world / "spec.toml").write_text(tomli_w.dumps(data()))

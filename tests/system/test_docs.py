@@ -124,7 +124,7 @@ def test_commands_in_the_docs_exist_with_their_options() -> None:
     assert {line: problem for line, problem in wrong.items() if problem} == {}
 
 
-def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+def test_unknown_commands_in_the_docs_would_be_noticed() -> None:
     assert "No such command" in problem_with(["evaluate", "spec.toml"])
     assert "No such option" in problem_with(["run", "spec.toml", "--fast"])
     assert "is missing" in problem_with(["run"])
@@ -151,7 +151,7 @@ def test_specs_in_the_docs_are_valid() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_in_the_docs_resolve(page: Path) -> None:
     for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
             continue

@@ -147,7 +147,7 @@ def windows(attacked: tuple[Path, pd.DataFrame]) -> pd.DataFrame:
 # The corpus
 
 
-def test_the_attack_reaches_windows_and_marks(windows: pd.DataFrame) -> None:
+def test_hostile_text_reaches_windows_and_marks(windows: pd.DataFrame) -> None:
     """Guards every other test here: an attack that is not there succeeds in nothing."""
     planned = {clean(word) for word in WORDS}
     seen = {token[1:] for tokens in windows["tokens"] for token in tokens}
@@ -173,7 +173,7 @@ def test_injected_orders_do_not_change_a_grade(
     assert set(grades["score"]) == {0, 1, 3}
 
 
-def test_a_model_that_obeys_whatever_leaves_a_fence_grades_the_same(
+def test_a_model_that_obeys_text_outside_fences_grades_the_same(
     world: planted.World, attacked: tuple[Path, pd.DataFrame], root: Path
 ) -> None:
     folder, grades = carry(world, root / "naive", NaiveLLM())
@@ -183,7 +183,9 @@ def test_a_model_that_obeys_whatever_leaves_a_fence_grades_the_same(
     assert summary["calls"] >= 0.5 * len(grades)
 
 
-def test_the_naive_model_falls_for_an_open_fence(windows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_naive_model_obeys_text_that_escapes_its_fence(
+    windows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Guards the test above: without `harmless` the same model is fooled by the same windows."""
     cases = judged(windows)
     truth = [planted.answer(case)["grade"] for case in cases]
@@ -195,7 +197,7 @@ def test_the_naive_model_falls_for_an_open_fence(windows: pd.DataFrame, monkeypa
 
 
 @pytest.mark.parametrize("ask", ["reason", "grade"])
-def test_no_item_of_a_group_can_speak_for_another(windows: pd.DataFrame, ask: grouped_grades.Ask) -> None:
+def test_no_item_of_a_group_can_answer_for_another(windows: pd.DataFrame, ask: grouped_grades.Ask) -> None:
     """The naive model grades hostile items together as it grades them alone, whatever stands beside them."""
     cases = judged(windows)
     truth = [planted.answer(case)["grade"] for case in cases]
@@ -208,7 +210,7 @@ def test_no_item_of_a_group_can_speak_for_another(windows: pd.DataFrame, ask: gr
     assert [found[i].score for i in range(len(cases))] == truth
 
 
-def test_the_naive_model_falls_for_open_items(windows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_naive_model_obeys_text_that_escapes_its_item(windows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the test above."""
     cases = judged(windows)
     cases = cases[: len(cases) // 7 * 7]
@@ -275,7 +277,7 @@ def test_one_digit_is_asked_for_after_the_fence(window: MarkedText, said: str) -
 
 
 @given(st.lists(marked_texts, min_size=1, max_size=3), st.lists(marked_texts, max_size=2))
-def test_the_explainer_s_prompt_cannot_be_forged_either(activating: list[MarkedText], quiet: list[MarkedText]) -> None:
+def test_nothing_in_an_explainer_prompt_can_be_forged(activating: list[MarkedText], quiet: list[MarkedText]) -> None:
     material = ExplainMaterial(tuple(activating), tuple(quiet))
     user = explanation_prompt.prompt(RULES, material, 100).user
     assert user.count("<<") == user.count(">>") == len(activating)
@@ -294,7 +296,7 @@ def original(text: str) -> str:
     "reply",
     ['{"reason": "x", "grade": ' + "1" * 5000 + "}", '{"reason": "x", "grade": "' + "1" * 5000 + '"}', '{"grade": ' + "[" * 100_000],
 )  # fmt: skip
-def test_replies_that_python_cannot_digest_are_unscored(reply: str) -> None:
+def test_replies_that_exceed_python_limits_are_unscored(reply: str) -> None:
     with pytest.raises(ReplyUnusable):
         single_grade.parse(RULES, reply)
 
@@ -302,7 +304,7 @@ def test_replies_that_python_cannot_digest_are_unscored(reply: str) -> None:
 # The report
 
 
-def test_explanations_and_reasons_are_kept_as_they_are_but_for_what_no_file_takes(
+def test_explanations_and_reasons_are_stored_unchanged_except_for_characters_that_no_file_can_hold(
     attacked: tuple[Path, pd.DataFrame],
 ) -> None:
     folder, grades = attacked
@@ -313,7 +315,7 @@ def test_explanations_and_reasons_are_kept_as_they_are_but_for_what_no_file_take
     assert (folder / "summary.json").read_bytes().decode("utf-8")
 
 
-def test_chromium_runs_none_of_it(attacked: tuple[Path, pd.DataFrame], chromium: str) -> None:
+def test_chromium_executes_no_hostile_text(attacked: tuple[Path, pd.DataFrame], chromium: str) -> None:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )

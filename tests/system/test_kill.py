@@ -75,7 +75,7 @@ def finish(process: ForkServerProcess) -> int | None:
     return process.exitcode
 
 
-def test_killed_at_any_moment_a_run_ends_as_if_it_never_was(start: Start, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_with_the_same_tables(start: Start, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         assert finish(start("whole", server)) == 0
     expected = _tables(tmp_path / "whole")
@@ -135,7 +135,7 @@ def _paid_once(results: Path, served: Counter[str]) -> None:
     assert len({row["job_key"] for row in judged}) == len(judged)
 
 
-def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(start: Start, tmp_path: Path) -> None:
+def test_ctrl_c_ends_in_one_line_and_the_same_command_continues(start: Start, tmp_path: Path) -> None:
     with ProviderServer(think_apart, delay_s=0.01) as server:
         process = start("run", server)
         wait_until(process, lambda: len(server.books) > 40)
@@ -157,7 +157,7 @@ def test_ctrl_c_wakes_threads_that_wait_for_the_provider(start: Start, tmp_path:
     assert _said(tmp_path) == [STOPPED]
 
 
-def test_a_second_ctrl_c_leaves_calls_in_flight(start: Start, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_abandons_calls_in_flight(start: Start, tmp_path: Path) -> None:
     with ProviderServer(think_apart, Script(*[None] * 30, then="slow"), slow_s=60.0) as server:
         process = start("run", server)
         wait_until(process, lambda: len(server.books) > 30)

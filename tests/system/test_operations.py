@@ -49,7 +49,7 @@ def test_workers_are_started_as_the_containers_start_them() -> None:
     assert told == {" ".join(command.words) for command in commands_of(FILLED).values() if "worker" in command.words}
 
 
-def test_pages_listen_where_it_says() -> None:
+def test_metrics_pages_listen_on_the_documented_ports() -> None:
     ports = {
         port.rpartition(":")[0] for service in load(FILLED)["services"].values() for port in service.get("ports", [])
     }

@@ -31,7 +31,7 @@ def pip(code: int, calls: list[list[str]]) -> Pip:
     return run
 
 
-def test_it_is_installed_once_and_anew_when_its_pins_change(monkeypatch: pytest.MonkeyPatch, pins: Path) -> None:
+def test_a_library_is_installed_once_and_again_if_its_pins_change(monkeypatch: pytest.MonkeyPatch, pins: Path) -> None:
     calls: list[list[str]] = []
     monkeypatch.setattr(subprocess, "run", pip(0, calls))
     folder = peers.install("lib")
@@ -45,7 +45,7 @@ def test_it_is_installed_once_and_anew_when_its_pins_change(monkeypatch: pytest.
     assert not (folder / "stale.py").exists()
 
 
-def test_what_was_cut_short_is_installed_again(monkeypatch: pytest.MonkeyPatch, pins: Path) -> None:
+def test_an_interrupted_installation_is_repeated(monkeypatch: pytest.MonkeyPatch, pins: Path) -> None:
     calls: list[list[str]] = []
     monkeypatch.setattr(subprocess, "run", pip(1, calls))
     with pytest.raises(peers.NotToBeHadError, match="lib: no network"):
@@ -65,7 +65,7 @@ def test_without_a_network_a_test_is_skipped_but_not_under_ci(monkeypatch: pytes
         peers.run("lib", Path("write_lib.py"))
 
 
-def test_installing_ahead_says_what_is_missing(
+def test_installing_ahead_reports_missing_libraries(
     monkeypatch: pytest.MonkeyPatch, pins: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(subprocess, "run", pip(0, []))

@@ -53,7 +53,7 @@ def test_every_token_at_which_a_unit_fires_is_counted_in_its_bin(run: Result, or
         assert unit.max_activation == pytest.approx(peak, rel=1e-4)
 
 
-def test_exemplars_are_what_the_corpus_says(run: Result, oracle: Oracle) -> None:
+def test_exemplars_equal_the_text_of_the_corpus(run: Result, oracle: Oracle) -> None:
     words = run.words()
     for row in run.exemplars.itertuples():
         assert words[row.exemplar_id] == oracle.cells[row.document, row.position]
@@ -66,7 +66,7 @@ def test_exemplars_are_what_the_corpus_says(run: Result, oracle: Oracle) -> None
             assert row.bin == bin_
 
 
-def test_order_of_pure_paired_and_noisy_units(run: Result, world: planted.World) -> None:
+def test_pure_units_score_above_paired_and_noisy_ones(run: Result, world: planted.World) -> None:
     means = by_kind(world, run.units, "mean_score")
     for kind in ("feature", "neuron"):
         assert means[kind, "pure"] > means[kind, "pair"] + 0.3 > means[kind, "noise"] + 0.6
@@ -149,7 +149,7 @@ def test_controls_are_at_the_floor(run: Result, world: planted.World) -> None:
     assert not any("cannot tell" in caution for caution in run.summary["cautions"])
 
 
-def test_swapped_explanations_destroy_it(world: planted.World, tmp_path: Path) -> None:
+def test_the_difference_vanishes_with_swapped_explanations(world: planted.World, tmp_path: Path) -> None:
     swapped = carry(world.spec(), tmp_path, planted.SwappedJudge())
     assert swapped.summary["controls"]["main"]["all"]["mean"] == 0
     assert set(swapped.main()["score"]) == {0}
@@ -171,7 +171,7 @@ def test_explaining_and_judging_share_no_document(run: Result) -> None:
     assert run.exemplars.groupby(["unit_id", "document", "position"]).size().max() == 1
 
 
-def test_a_quota_that_nothing_exceeds_takes_every_event_of_the_judged_documents(
+def test_a_quota_above_the_supply_takes_every_event_of_the_judged_documents(
     world: planted.World, oracle: Oracle, tmp_path: Path
 ) -> None:
     ids = {"feature_ids": [0, 8], "neuron_ids": ["0+", "4+"]}
@@ -201,7 +201,7 @@ def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result,
     assert all(before[role] == after[role] for role in ("quiet", "explain_top", "explain_quiet"))
 
 
-def test_the_mark_s_place_does_not_tell_the_arms_apart(world: planted.World, tmp_path: Path) -> None:
+def test_the_position_of_the_mark_does_not_reveal_the_arm(world: planted.World, tmp_path: Path) -> None:
     _, exemplars = harvested(world.spec(score={"per_bin": 25}, controls={"base_rate": 150}), tmp_path)
     rows = exemplars.loc[exemplars["role"].isin(["score", "quiet"])]
     length, mark = rows["tokens"].str.len(), rows["mark"]
@@ -313,7 +313,7 @@ def test_the_same_command_again_recomputes_nothing(
     }
 
 
-def test_a_moved_world_is_the_same_run(world: planted.World, tmp_path: Path) -> None:
+def test_moving_the_inputs_gives_the_same_run(world: planted.World, tmp_path: Path) -> None:
     spec = world.spec(units={"feature_ids": [0], "neuron_ids": ["0+"]})
     elsewhere = planted.make(tmp_path / "elsewhere").spec(units={"feature_ids": [0], "neuron_ids": ["0+"]})
     other = planted.make(tmp_path / "other", seed=1).spec(units={"feature_ids": [0], "neuron_ids": ["0+"]})

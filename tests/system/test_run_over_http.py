@@ -65,7 +65,7 @@ def in_process(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("model", planted_runs.MODELS)
-def test_a_provider_finds_what_the_planted_judge_finds(
+def test_a_provider_gives_the_results_of_the_planted_judge(
     model: str, world: planted.World, in_process: dict[str, Any], tmp_path: Path
 ) -> None:
     with ProviderServer(think) as server:
@@ -80,7 +80,7 @@ def test_a_provider_finds_what_the_planted_judge_finds(
     assert summary["cost_usd"] == pytest.approx(planted_runs.bill(model, server.books), rel=1e-9)
 
 
-def test_every_fault_ends_in_its_own_reason(world: planted.World, tmp_path: Path) -> None:
+def test_every_fault_is_stored_with_its_reason(world: planted.World, tmp_path: Path) -> None:
     """2,000 judgements, a fifth of all attempts failing: nothing is lost, doubled or made up."""
     faults = Faults(0.2, seed=4, kinds=(*PASSING, *FINAL, "slow"))
     model = planted_runs.MODELS[0]
@@ -173,7 +173,7 @@ def small(world: planted.World, tmp_path: Path) -> Callable[..., list[str]]:
         ("400", planted_runs.MODELS[1], "the same error 10 times in a row"),
     ],
 )
-def test_what_stops_a_run_stops_it_in_one_line_and_the_same_command_goes_on(
+def test_a_run_stops_in_one_line_and_the_same_command_continues(
     fault: str, model: str, said: str, small: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     with ProviderServer(think_apart, Script(*[None] * 30, then=fault)) as server:
@@ -195,7 +195,7 @@ def test_what_stops_a_run_stops_it_in_one_line_and_the_same_command_goes_on(
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
-def test_a_server_that_goes_away_costs_no_item_its_answer(small: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_no_answer_is_lost_if_a_server_goes_away(small: Callable[..., list[str]], tmp_path: Path) -> None:
     model = planted_runs.MODELS[2]
     with ProviderServer(think_apart, Script(*[None] * 8, then="drop")) as server:
         command = small(model, server)
@@ -214,7 +214,7 @@ def test_a_server_that_goes_away_costs_no_item_its_answer(small: Callable[..., l
     assert set(tables["judgements"]["outcome"]) == {"scored"}
 
 
-def test_pauses_are_waited_for(small: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_pauses_that_a_provider_asks_for_are_waited_for(small: Callable[..., list[str]], tmp_path: Path) -> None:
     """More 429 in a row than there are attempts: the item goes back to the ledger until its time, and nothing is unscored."""
     with ProviderServer(think_apart, Script(*[None] * 20, *["429", "overloaded"] * 60)) as server:
         done = CliRunner().invoke(main, small(planted_runs.MODELS[0], server))
@@ -223,7 +223,7 @@ def test_pauses_are_waited_for(small: Callable[..., list[str]], tmp_path: Path) 
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
-def test_pauses_without_end_stop_the_run(small: Callable[..., list[str]]) -> None:
+def test_endless_pauses_stop_the_run(small: Callable[..., list[str]]) -> None:
     with ProviderServer(think_apart, Script(*[None] * 20, then="429")) as server:
         stopped = CliRunner().invoke(main, small(planted_runs.MODELS[1], server, max_wait_s=1.0))
     assert stopped.exit_code == 5

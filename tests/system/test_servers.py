@@ -26,7 +26,7 @@ def test_redis_keeps_its_keys_over_a_kill_and_loses_them_when_asked_to(redis_ser
         assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
 
 
-def test_redis_wants_its_password(redis_service: RedisServer) -> None:
+def test_redis_requires_its_password(redis_service: RedisServer) -> None:
     with (
         redis.Redis(host="127.0.0.1", port=redis_service.port, retry=Retry(NoBackoff(), 0)) as client,
         pytest.raises(redis.AuthenticationError),
@@ -44,7 +44,7 @@ def test_redis_speaks_tls_only_when_asked_to() -> None:
             stranger.ping()
 
 
-def test_postgres_keeps_rows_over_restart_and_kill_and_wants_its_password() -> None:
+def test_postgres_keeps_rows_over_restart_and_kill_and_requires_its_password() -> None:
     with postgres_server() as server:
         where = server.url.replace("+psycopg", "")
         with psycopg.connect(where) as connection:
@@ -60,7 +60,7 @@ def test_postgres_keeps_rows_over_restart_and_kill_and_wants_its_password() -> N
             psycopg.connect(where.replace(str(server.password), "wrong"))
 
 
-def test_databases_of_one_server_are_apart(postgres_service: PostgresServer) -> None:
+def test_databases_of_one_server_are_separate(postgres_service: PostgresServer) -> None:
     first, second = postgres_service.database(), postgres_service.database()
     with psycopg.connect(first.replace("+psycopg", "")) as connection:
         connection.execute("CREATE TABLE t (a int)")
