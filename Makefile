@@ -1,4 +1,4 @@
-# Every target is a verb of ./dev, which also does the set-up.  make test ARGS="-k sketch"  passes arguments on.
+# Every target runs the same command of ./dev, which also sets up .venv. To pass arguments: make test ARGS="-k sketch".
 TARGETS := demo demo-llm service test chaos check fix docs bench bench-peers bench-train simulate lock clean
 
 .PHONY: help $(TARGETS)
