@@ -1,4 +1,4 @@
-"""What goes to a judge and what comes back: prompts with their material, replies with their usage."""
+"""Prompts sent to a judge, the material they are rendered from, and its replies with their token usage."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any, Literal, NamedTuple
 
 @dataclass(frozen=True)
 class MarkedText:
-    """A window of text around one token.
+    """A window of text around one marked token.
 
     `tokens` are strings whose concatenation is the window's text; `mark` is the index of the token under judgement.
-    `heat` gives each token's activation as an integer 0..10 of the unit's maximum. Explainers see it; a scoring
-    judge never does, and it is then empty.
     """
 
     tokens: tuple[str, ...]
     mark: int
-    heat: tuple[int, ...] = ()
+    activation_levels: tuple[int, ...] = ()
+    """Each token's activation in tenths of the unit's maximum, 0 to 10. Shown to explainers only; empty for a scoring judge."""
     marks: tuple[int, ...] = ()
-    """Where several tokens are marked, their indices in ascending order; `mark` is then one of them."""
+    """Indices of all marked tokens in ascending order if there are several; `mark` is then one of them."""
 
     @property
     def text(self) -> str:
@@ -32,29 +31,31 @@ class MarkedText:
 
 @dataclass(frozen=True)
 class ExplainMaterial:
-    """What an explainer is shown of one unit: windows in which it fires, strongest first, and windows in which it does not."""
+    """The evidence about one unit that an explainer is shown."""
 
     activating: tuple[MarkedText, ...]
-    quiet: tuple[MarkedText, ...]
+    """Windows in which the unit is active at the mark, strongest first."""
+    silent: tuple[MarkedText, ...]
+    """Windows in which the unit is not active."""
     contrast: tuple[MarkedText, ...] = ()
-    """Windows with the mark on a word of activating ones, where the unit is silent."""
+    """Windows in which the unit is silent at the mark, although the marked word also occurs in activating windows."""
     neighbours: tuple[MarkedText, ...] = ()
-    """Windows with the mark where units of nearly the same direction fire, and it does not."""
+    """Windows in which a unit of nearly the same direction is active at the mark and this one is not."""
     raised: tuple[str, ...] = ()
-    """Tokens that the unit's direction by itself makes likeliest."""
+    """Tokens whose logits the unit's direction raises most."""
     lowered: tuple[str, ...] = ()
-    """Tokens that it makes least likely."""
+    """Tokens whose logits it lowers most."""
     draft: str = ""
-    """An explanation that is to be mended."""
+    """An explanation to be revised."""
     missed: tuple[MarkedText, ...] = ()
-    """Windows in which the unit fires at the mark, which the draft does not cover."""
+    """Windows in which the unit is active at the mark but the draft does not cover it."""
     mistaken: tuple[MarkedText, ...] = ()
-    """Windows whose mark the draft covers, where the unit is silent."""
+    """Windows in which the draft covers the mark but the unit is silent."""
 
 
 @dataclass(frozen=True)
 class ScoreMaterial:
-    """What a scoring judge is shown: an explanation and one marked window. Never the activation, bin, kind or arm."""
+    """An explanation and one marked window, as a scoring judge sees them: no activation, bin, kind or arm."""
 
     explanation: str
     window: MarkedText
@@ -62,22 +63,20 @@ class ScoreMaterial:
 
 @dataclass(frozen=True)
 class GroupMaterial:
-    """Several items in one question, each judged on its own."""
+    """Several items in one question, each judged independently."""
 
     items: tuple[ScoreMaterial, ...]
 
 
 @dataclass(frozen=True)
 class TaskMaterial:
-    """What another evaluation shows: `task` says what is asked of the windows, in a scorer's own word.
-
-    `sets` are further groups of windows, where windows are to be told apart by them.
-    """
+    """The windows of a scorer's question. `task` is the scorer's name for what is asked about them."""
 
     task: str
     explanation: str
     windows: tuple[MarkedText, ...]
     sets: tuple[tuple[MarkedText, ...], ...] = ()
+    """Reference groups of windows that `windows` are compared with."""
 
 
 Material = ExplainMaterial | ScoreMaterial | GroupMaterial | TaskMaterial
@@ -87,9 +86,9 @@ Material = ExplainMaterial | ScoreMaterial | GroupMaterial | TaskMaterial
 class Prompt:
     """One question to a judge.
 
-    `system` is the same for every question of a run (so that it caches), `user` holds the case. `schema` is the JSON
-    schema that the reply must satisfy. `material` is what `user` was rendered from: judges that do not read prose, such as
-    `embedded`, answer from it, and it holds nothing that `user` does not show.
+    `system` is the same for every question of a kind, so that providers can cache it; `user` holds the case. `schema` is the JSON
+    schema that the reply must satisfy. `material` is what `user` was rendered from, for judges that do not read prose, such as
+    `embedded`: it holds nothing that `user` does not show.
     """
 
     system: str
@@ -98,14 +97,14 @@ class Prompt:
     max_tokens: int
     material: Material
     choices: tuple[str, ...] = ()
-    """Answers of a token each whose probabilities are wanted with the reply, where the server gives them."""
+    """One-token answers whose probabilities are requested with the reply, if the server can return them."""
 
 
 @dataclass(frozen=True)
 class Usage:
     """Tokens of one call as the provider counted them. The four classes are disjoint: `input_tokens` excludes cached ones.
 
-    `known` is False where a server said nothing: the counts are then 0, and the call's cost is unknown.
+    `known` is False if the server reported no usage: the counts are then 0, and the cost of the call is unknown.
     """
 
     input_tokens: int = 0
@@ -117,9 +116,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the text, why it ended, and what it cost in tokens.
+    """A judge's reply: its text, why it ended, and its token usage.
 
-    `stop` is `complete`, `truncated` (the token limit was met) or `refusal`; only a complete reply is parsed.
+    `stop` is `complete`, `truncated` (the token limit was reached) or `refusal`; only a complete reply is parsed.
     """
 
     text: str
@@ -128,72 +127,77 @@ class Reply:
     served_model: str
     request_id: str | None = None
     limits: RateLimits | None = None
-    """What the headers say the account may do in a minute."""
+    """The account's rate limits according to the response headers."""
     probabilities: Mapping[str, float] | None = None
-    """Of the prompt's `choices` as first token of the reply, as far as the server gave them; not normalised."""
+    """Probabilities of the reply's first token, as far as the server returned them; not normalised."""
 
 
 @dataclass(frozen=True)
 class RateLimits:
-    """What an account may do in a minute, as the headers of an answer say; None where they are silent."""
+    """An account's limits per minute as response headers report them; None for a limit that they leave out."""
 
     requests: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-TOP = 20
-"""Tokens whose probabilities are asked for: the most that OpenAI and vLLM give."""
+MAX_TOP_LOGPROBS = 20
+"""Number of tokens whose probabilities are requested: the maximum at OpenAI and vLLM."""
 
-
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 """Probabilities below this are left out."""
 
 
 class Choice(NamedTuple):
-    """What was said, and the probability of each token that could have stood there; None where the server gave none."""
+    """A reply's text, and the probability of each token that could have been its first; None if the server returned none."""
 
-    said: str
+    text: str
     probabilities: Mapping[str, float] | None
 
 
-def fold(reply: Reply) -> Reply:
-    """The reply with its probabilities within its text, as `unfold` reads it; one without them is returned as it is."""
+def pack_probabilities(reply: Reply) -> Reply:
+    """Move a reply's probabilities into its text as JSON, because the ledger stores only the text. Without any, return it unchanged."""
     if reply.probabilities is None:
         return reply
     text = json.dumps({"said": reply.text, "probabilities": dict(reply.probabilities)}, ensure_ascii=False)
     return replace(reply, text=text, probabilities=None)
 
 
-def unfold(text: str) -> Choice:
-    """What `fold` put into a reply's text; any other text was said without probabilities."""
+def unpack_probabilities(text: str) -> Choice:
+    """Reverse `pack_probabilities`. Any other text is returned as it is, with None for the probabilities."""
     try:
-        kept = json.loads(text)
+        packed = json.loads(text)
     except (ValueError, RecursionError):
-        kept = None
-    if isinstance(kept, dict) and kept.keys() == {"said", "probabilities"} and isinstance(kept["probabilities"], dict):
-        return Choice(str(kept["said"]), kept["probabilities"])
+        packed = None
+    if (
+        isinstance(packed, dict)
+        and packed.keys() == {"said", "probabilities"}
+        and isinstance(packed["probabilities"], dict)
+    ):
+        return Choice(str(packed["said"]), packed["probabilities"])
     return Choice(text, None)
 
 
-def of_first_token(logprobs: Any) -> dict[str, float] | None:
-    """Probabilities by token without its spaces, from the list of a reply's tokens in OpenAI's form; None where there is none.
+def first_token_probabilities(logprobs: Any) -> dict[str, float] | None:
+    """Probabilities of a reply's first token, from OpenAI's list of token entries; None if `logprobs` is not a list.
 
-    Each entry has `token`, `logprob` and `top_logprobs`, which may or may not hold the token itself.
+    Each entry has `token`, `logprob` and `top_logprobs`, which may or may not contain the token itself. Tokens that differ only in
+    surrounding whitespace are added up.
     """
     if not isinstance(logprobs, list):
         return None
     first = logprobs[0] if logprobs and isinstance(logprobs[0], Mapping) else {}
     top = first.get("top_logprobs")
-    seen = {str(entry["token"]): entry for entry in _entries([first, *(top if isinstance(top, list) else ())])}
-    found: dict[str, float] = {}
-    for token, entry in seen.items():
+    entries = {str(e["token"]): e for e in _valid_entries([first, *(top if isinstance(top, list) else ())])}
+    probabilities: dict[str, float] = {}
+    for token, entry in entries.items():
         probability = math.exp(min(0.0, float(entry["logprob"])))
-        found[token.strip()] = found.get(token.strip(), 0.0) + probability
-    return {token: round(p, 6) for token, p in found.items() if p >= LEAST}
+        probabilities[token.strip()] = probabilities.get(token.strip(), 0.0) + probability
+    return {token: round(p, 6) for token, p in probabilities.items() if p >= MIN_PROBABILITY}
 
 
-def _entries(candidates: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
+def _valid_entries(candidates: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
+    """The entries that have a token and a numeric log-probability."""
     for entry in candidates:
         value = entry.get("logprob") if isinstance(entry, Mapping) else None
         if isinstance(value, int | float) and not math.isnan(value) and "token" in entry:

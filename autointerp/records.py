@@ -1,4 +1,4 @@
-"""The nouns of an evaluation, frozen: what is studied, what was seen, what was said of it."""
+"""The nouns of an evaluation, as frozen records: units, exemplars, explanations, judgements."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from autointerp.messages import MarkedText
+
 Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
-"""Features and neurons are compared; the others are controls: synthetic units, and features of what was never trained."""
+"""Features and neurons are compared; the others are controls: synthetic units, and features of untrained weights."""
 
 COMPARED = ("feature", "neuron")
 """The kinds that a run compares."""
+
+PLANTED = "planted"
+"""The kind of synthetic units, whose explanations are known and whose items have a true grade."""
+
+RANDOM_KINDS = ("random_dictionary", "random_subject")
+"""The kinds of random-weight controls."""
 
 
 class Arm(StrEnum):
@@ -22,21 +30,21 @@ class Arm(StrEnum):
     SHUFFLED = "shuffled"
     """The unit's exemplars under another unit's explanation: the floor."""
     BASE_RATE = "base_rate"
-    """Windows in which the unit is silent, under its own explanation: how easily the explanation is earned."""
+    """Windows in which the unit is silent, under its own explanation: how easily any text earns a grade."""
     NEAR = "near"
-    """Planted units: windows that hold what the explanation names, but not at the mark."""
+    """Planted units: windows that contain what the explanation names, but not at the mark."""
     VARIANT = "variant"
-    """The main sample under a second explanation of the unit, made in another way."""
+    """The main sample under a second explanation of the unit, made with an aid."""
 
 
 AID_SEPARATOR = "#"
 
-SECOND = "second"
-"""Marks the judgements of a cascade's second judge."""
+SECOND_JUDGE = "second"
+"""`Judgement.judge` of a cascade's second judge."""
 
 
 class Outcome(StrEnum):
-    """How one question to a judge ended. Everything but `SCORED` is unscored, and never a score."""
+    """How one question to a judge ended. Everything but `SCORED` is unscored, and never counts as a score."""
 
     SCORED = "scored"
     REFUSAL = "refusal"
@@ -48,15 +56,14 @@ class Outcome(StrEnum):
     PROVIDER_ERROR = "provider_error"
     NO_EXPLANATION = "no_explanation"
     GAVE_UP = "gave_up"
-    """Work on it began several times and never ended."""
+    """The job was started several times and never finished."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A feature or one sign of a neuron, with what the harvest found of it over the whole corpus.
+    """A feature or one sign of a neuron, with its statistics over the whole corpus.
 
-    `density` is the share of counted tokens at which it is active; `documents` is the number of documents in the sketch's
-    sample in which it is; `status` is `alive`, `barely_active` or `dead`.
+    `density` is the share of counted tokens at which it is active.
     """
 
     unit_id: str
@@ -73,9 +80,9 @@ class Unit:
 class Exemplar:
     """One window around one token at which a unit's activation is known.
 
-    `role` says what it is for: `explain_top`, `explain_spread`, `explain_quiet` or, for judging, `score` and `quiet`. Documents that serve
-    explaining never serve judging. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that of the
-    exemplar among the unit's events in its bin (and role's documents).
+    `role` is what the exemplar is used for: `explain_*` for explaining; `score`, `quiet` and `near` for judging; `top` for display.
+    Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that of
+    the exemplar among the unit's events in its bin, within the documents of its role.
     """
 
     exemplar_id: str
@@ -91,6 +98,16 @@ class Exemplar:
     tokens: tuple[str, ...]
     token_activations: tuple[float, ...]
 
+    @property
+    def text(self) -> str:
+        """The window as plain text."""
+        return "".join(self.tokens)
+
+    @property
+    def marked_text(self) -> MarkedText:
+        """The window with its mark and without activations, as scoring judges see it."""
+        return MarkedText(self.tokens, self.mark)
+
 
 class ExplanationKey(NamedTuple):
     """Identity of an explanation: its unit, and the aid with which it was made; no aid for the unit's own explanation."""
@@ -105,14 +122,14 @@ class ExplanationKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ExplanationKey:
-        """The key that `text` wrote."""
+        """Reverse `text`."""
         unit_id, _, aid = text.partition(AID_SEPARATOR)
         return cls(unit_id, aid)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A unit's explanation, or the reason why there is none (`text` is then empty)."""
+    """A unit's explanation, or the reason why it has none (`text` is then empty)."""
 
     key: ExplanationKey
     outcome: Outcome
@@ -123,7 +140,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to be judged: an exemplar under an explanation, with the key under which its judgement is stored."""
+    """An exemplar to be judged under an explanation. `key` is the key under which its judgement is stored."""
 
     key: str
     unit_id: str
@@ -135,8 +152,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What one question of another scorer brought: plain JSON values in `answer`, None unless `outcome` is `scored`."""
+class ScorerAnswer:
+    """The answer to one question of a scorer, or the subject's result for one of its tasks.
+
+    `answer` is a plain JSON value, None unless `outcome` is `scored`. `number` counts the questions of a unit and step from 0.
+    """
 
     scorer: str
     unit_id: str
@@ -161,16 +181,16 @@ class Judgement:
     reason: str
     call_key: str | None
     expected: float | None = None
-    """Mean grade by the judge's own probabilities, where they were asked for."""
+    """Mean grade under the judge's token probabilities, if they were requested."""
     judge: str = ""
-    """Empty for the spec's judge; `SECOND` for the one that grades again."""
+    """Empty for the spec's judge; `SECOND_JUDGE` for the one that grades again."""
     asked_in: str = ""
-    """The job that asked of several items at once; empty where it asked of this one."""
+    """Key of the job that asked about several items at once; empty for a question about this item alone."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How much of each aid is shown."""
+class AidCounts:
+    """How many windows or tokens of each aid an explainer is shown, and whether its explanation is revised."""
 
     contrast: int
     neighbours: int
@@ -183,37 +203,31 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Aids:
-    """All that was found for one unit, as much of it as the run wants at most."""
+    """Material for explaining one unit beyond its own windows: see `ExplainMaterial`."""
 
     contrast: tuple[Exemplar, ...] = ()
     neighbours: tuple[Exemplar, ...] = ()
-    held: tuple[Exemplar, ...] = ()
+    held_out: tuple[Exemplar, ...] = ()
+    """Active and silent windows on which a first explanation is tested before it is revised."""
     raised: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
 
-    def only(self, wanted: Wanted) -> Aids:
-        """What is shown of it."""
+    def only(self, counts: AidCounts) -> Aids:
+        """The first of each aid, as many as `counts` says."""
         return Aids(
-            self.contrast[: wanted.contrast],
-            self.neighbours[: wanted.neighbours],
-            self.held if wanted.revise else (),
-            self.raised[: wanted.logits],
-            self.lowered[: wanted.logits],
+            self.contrast[: counts.contrast],
+            self.neighbours[: counts.neighbours],
+            self.held_out if counts.revise else (),
+            self.raised[: counts.logits],
+            self.lowered[: counts.logits],
         )
 
 
-PLANTED = "planted"
-"""Kind of the synthetic units. Their explanations are given, and their items have a true grade."""
-
-
-def judged_of(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
+def main_exemplars(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
     """A unit's exemplars of the main arm."""
     return [e for e in exemplars if e.role == "score"]
 
 
-def text_of(said: Mapping[ExplanationKey, Explanation], key: ExplanationKey) -> str:
-    """The explanation under a key; empty where there is none."""
-    return said[key].text if key in said else ""
-
-
-KINDS = ("random_dictionary", "random_subject")
+def explanation_text(explanations: Mapping[ExplanationKey, Explanation], key: ExplanationKey) -> str:
+    """The explanation under a key; empty if there is none."""
+    return explanations[key].text if key in explanations else ""

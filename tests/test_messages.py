@@ -1,4 +1,4 @@
-"""Answers of one token: their probabilities are read as far as they are given, and are the same when a run is resumed."""
+"""Token probabilities of a reply: read from malformed lists too, and unchanged when a run is resumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from autointerp.ledger import runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage, fold, of_first_token, unfold
+from autointerp.messages import (
+    MarkedText,
+    Prompt,
+    Reply,
+    ScoreMaterial,
+    Usage,
+    first_token_probabilities,
+    pack_probabilities,
+    unpack_probabilities,
+)
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -27,31 +36,31 @@ MATERIAL = ScoreMaterial("cats", MarkedText(("cat",), 0))
 
 
 @given(st.text(), st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=5))
-def test_a_reply_folded_with_its_probabilities_unfolds_to_the_same(said: str, probabilities: dict[str, float]) -> None:
-    reply = Reply(said, "complete", Usage(), "m", probabilities=probabilities)
-    assert unfold(fold(reply).text) == (said, probabilities)
-    assert fold(fold(reply)) == fold(reply)
+def test_packed_probabilities_are_unpacked_unchanged(text: str, probabilities: dict[str, float]) -> None:
+    reply = Reply(text, "complete", Usage(), "m", probabilities=probabilities)
+    assert unpack_probabilities(pack_probabilities(reply).text) == (text, probabilities)
+    assert pack_probabilities(pack_probabilities(reply)) == pack_probabilities(reply)
     storable(reply).text.encode()
 
 
 @given(st.text())
-def test_any_other_text_was_said_without_probabilities(text: str) -> None:
+def test_any_other_text_has_no_probabilities(text: str) -> None:
     reply = Reply(text, "complete", Usage(), "m")
-    assert fold(reply) is reply
-    assert unfold(text) == (text, None)
+    assert pack_probabilities(reply) is reply
+    assert unpack_probabilities(text) == (text, None)
 
 
 def token(text: str, p: float, *top: tuple[str, float]) -> dict[str, Any]:
     return {"token": text, "logprob": math.log(p), "top_logprobs": [token(other, q) for other, q in top]}
 
 
-def test_tokens_that_differ_in_spaces_are_one_choice() -> None:
+def test_tokens_that_differ_only_in_whitespace_are_added_up() -> None:
     logprobs = [token("2", 0.5, ("2", 0.5), (" 2", 0.25), ("3", 0.125), ("\n", 0.1)), token("!", 1.0)]
-    assert of_first_token(logprobs) == {"2": 0.75, "3": 0.125, "": 0.1}
+    assert first_token_probabilities(logprobs) == {"2": 0.75, "3": 0.125, "": 0.1}
 
 
-def test_a_token_that_is_not_among_the_likeliest_counts() -> None:
-    assert of_first_token([token("1", 0.25, ("2", 0.5))]) == {"1": 0.25, "2": 0.5}
+def test_the_replys_own_token_counts_even_if_it_is_not_among_the_top_ones() -> None:
+    assert first_token_probabilities([token("1", 0.25, ("2", 0.5))]) == {"1": 0.25, "2": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -60,8 +69,8 @@ def test_a_token_that_is_not_among_the_likeliest_counts() -> None:
      ([{"token": "1", "logprob": math.nan, "top_logprobs": [3, {}, {"logprob": -1.0}]}], {}), ([{"token": "1", "logprob": 9}], {"1": 1.0}),
      ([{"token": "1", "logprob": -9999.0}], {})],
 )  # fmt: skip
-def test_tokens_that_no_server_should_send(logprobs: Any, found: Any) -> None:
-    assert of_first_token(logprobs) == found
+def test_malformed_logprobs_are_ignored(logprobs: Any, found: Any) -> None:
+    assert first_token_probabilities(logprobs) == found
 
 
 class Weighing:

@@ -149,7 +149,7 @@ class Context:
 
             def handle(job: Job, ask: Ask) -> None:
                 said = {} if job.stage == "explain" else self.explanations(run.run_id)
-                handlers.do(self.ledger, run, ask, job, said)
+                handlers.handle_job(self.ledger, run, ask, job, said)
 
             judge = self._judge(given, run)
             return Batcher(self.ledger, run.run_id, stage, given, judge, provider, limits, self.worker_id, handle)

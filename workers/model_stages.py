@@ -102,7 +102,7 @@ def merge(context: Context, run_id: str, job: Job) -> None:
 def probe(context: Context, run_id: str, job: Job) -> None:
     """Let the subject do what a scorer wants of it."""
     inputs = context.opened.inputs(context.spec(run_id))
-    subject_tasks.do(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
+    subject_tasks.run_job(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
     with context.ledger.write() as tx:
         stages.advance(tx, run_id)
 

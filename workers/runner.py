@@ -183,7 +183,7 @@ def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
         run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
         said = {} if job.stage == "explain" else context.explanations(run_id, row)
-        handlers.do(context.ledger, run, caller.ask, job, said)
+        handlers.handle_job(context.ledger, run, caller.ask, job, said)
 
     return _do(context, run_id, job, owner, ask)
 

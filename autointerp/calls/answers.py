@@ -16,7 +16,7 @@ from autointerp.judges.base import Judge
 from autointerp.ledger import calls
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.messages import Prompt, Reply, Usage, fold
+from autointerp.messages import Prompt, Reply, Usage, pack_probabilities
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Outcome
 
@@ -65,7 +65,7 @@ def free_answer(
 
 def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
     """What a reply answers; only a complete one is parsed, its probabilities folded into its text."""
-    reply = fold(reply)
+    reply = pack_probabilities(reply)
     if reply.stop != "complete":
         outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
         return Answer(None, outcome, reply.text[:200] or reply.stop, key)
@@ -79,7 +79,7 @@ def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
 
 def storable(reply: Reply) -> Reply:
     """The reply as the ledger keeps it: probabilities within its text, and nothing in that which a database does not take."""
-    reply = fold(reply)
+    reply = pack_probabilities(reply)
     text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return replace(reply, text=text)
 

@@ -62,13 +62,16 @@ def check(
     """
     from autointerp.judge_check import check_plan, figures, run
 
-    with Progress(quiet=quiet) as progress, check_plan.choose(model, base_url, llm, overrides, progress) as settings:
+    with (
+        Progress(quiet=quiet) as progress,
+        check_plan.judge_settings(model, base_url, llm, overrides, progress) as settings,
+    ):
         plan = check_plan.make_plan(
             settings, ask=ask, per_call=per_call, shuffle=shuffle, most=most, usd=usd, path=items
         )
-        checked = run.carry(plan, results, progress)
-    found = figures.findings(checked)
+        result = run.run_check(plan, results, progress)
+    found = figures.findings(result)
     as_text = json.dumps(found, indent=1, ensure_ascii=False)
-    path = results / run.FOLDER / f"{checked.name}.json"
+    path = results / run.FOLDER / f"{result.name}.json"
     path.write_text(as_text + "\n", encoding="utf-8")
     click.echo(as_text if as_json else f"{figures.table(found)}\n{path}")

@@ -132,7 +132,7 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
     units = list(run.units.values())
     items = [item for item in planned_jobs.score_items(spec, units, run.exemplars) if item.repeat == 0]
     mine = [unit for unit in units if unit.status == "alive" and unit.kind in COMPARED]
-    judged = [e for unit in mine for e in records.judged_of(run.exemplars[unit.unit_id])]
+    judged = [e for unit in mine for e in records.main_exemplars(run.exemplars[unit.unit_id])]
     counts = Counter((e.unit_id, e.bin) for e in judged)
     return Supply(
         features=sum(unit.kind == "feature" for unit in mine),
@@ -141,7 +141,7 @@ def supply_of(spec: Spec, run: Run | None) -> Supply:
         fixed=len(items) - len(judged) * (1 + len(spec.explain.compare)),
         repeated=min(spec.controls.repeated, sum(i.arm is Arm.MAIN for i in items)) if spec.score.repeats == 1 else 0,
         explanations=len(planned_jobs.explain_jobs(units, spec.explain.compare)),
-        windows=[MarkedText(e.tokens, e.mark) for e in random.Random(0).sample(judged, min(SAMPLE, len(judged)))],
+        windows=[e.marked_text for e in random.Random(0).sample(judged, min(SAMPLE, len(judged)))],
     )
 
 

@@ -141,7 +141,7 @@ def random_units(
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     found: dict[str, ev.RandomUnits] = {}
-    for kind in records.KINDS:
+    for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue

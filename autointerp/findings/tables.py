@@ -21,7 +21,7 @@ from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.database import Ledger
-from autointerp.records import SECOND, ExplanationKey, Outcome
+from autointerp.records import SECOND_JUDGE, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.stats.comparison import unit_scores
 from sae.files import write_text, written_whole
@@ -84,8 +84,8 @@ def _judgements(
         frame = pd.DataFrame(columns=["run_id", "job_key", *JUDGEMENT_COLUMNS])
     frame["kind"] = frame["unit_id"].map(units.set_index("unit_id")["kind"])
     frame["bin"] = frame["exemplar_id"].map(exemplars.set_index("exemplar_id")["bin"]).astype("int64")
-    frame["again"] = (frame["judge"] == SECOND).astype("bool")
-    frame["judge"] = frame["judge"].map({"": judge, SECOND: second})
+    frame["again"] = (frame["judge"] == SECOND_JUDGE).astype("bool")
+    frame["judge"] = frame["judge"].map({"": judge, SECOND_JUDGE: second})
     frame["score"] = frame["score"].astype("Int64")
     frame["expected"] = frame["expected"].astype("float64")
     return frame[[*JUDGEMENT_COLUMNS, "again"]]

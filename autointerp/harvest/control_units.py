@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from autointerp.hashing import content_hash
-from autointerp.records import KINDS
+from autointerp.records import RANDOM_KINDS
 from autointerp.spec.spec import Spec
 
 PLANTED_VERSION = 1
@@ -31,7 +31,7 @@ def planted_names(spec: Spec) -> tuple[str, ...]:
 def random_kinds(spec: Spec) -> tuple[str, ...]:
     """The kinds of random units that the spec asks for."""
     switches = (spec.controls.random_dictionary, spec.controls.random_subject)
-    return tuple(kind for kind, on in zip(KINDS, switches, strict=True) if on and n_random(spec))
+    return tuple(kind for kind, on in zip(RANDOM_KINDS, switches, strict=True) if on and n_random(spec))
 
 
 def n_random(spec: Spec) -> int:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from autointerp.harvest.tables import exemplars_of
 from autointerp.hashing import content_hash
-from autointerp.records import Aids, Exemplar, Wanted
+from autointerp.records import AidCounts, Aids, Exemplar
 from autointerp.spec.spec import Spec
 
 VERSION = 1
@@ -24,10 +24,10 @@ WINDOWS, TOKENS = 5, 10
 """Windows and tokens shown with an aid that is compared and has no size in the spec."""
 
 
-def wanted(spec: Spec, *aids: str) -> Wanted:
+def wanted(spec: Spec, *aids: str) -> AidCounts:
     """The spec's own aids and those named in `aids`."""
     own = spec.explain
-    return Wanted(
+    return AidCounts(
         own.contrast or WINDOWS * ("contrast" in aids),
         own.neighbours or WINDOWS * ("neighbours" in aids),
         own.logits or TOKENS * ("logits" in aids),
@@ -73,7 +73,7 @@ def _read(harvest: Path, files: tuple[str, ...]) -> Mapping[str, Aids]:
         unit_id: Aids(
             contrast=tuple(found.get((unit_id, "contrast"), ())),
             neighbours=tuple(found.get((unit_id, "neighbour"), ())),
-            held=tuple(found.get((unit_id, "held"), ())),
+            held_out=tuple(found.get((unit_id, "held"), ())),
             raised=tuple(raised),
             lowered=tuple(lowered),
         )

@@ -1,4 +1,4 @@
-"""What a check of a judge asks, and of whom: the judge's settings, the graded items, and every question made of them."""
+"""The plan of a judge check: the judge's settings, the graded items, and the questions about them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from autointerp.spec.sections import Judge as JudgeSettings
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of whom. `shuffle` asks all items a second time, in the order that this seed gives."""
+    """Which judge is asked about which items, and how."""
 
     settings: JudgeSettings
     items: tuple[Item, ...]
@@ -39,12 +39,14 @@ class Plan:
     ask: Ask = "reason"
     per_call: int = 1
     shuffle: int | None = None
+    """Seed of the order in which all items are asked a second time; None to ask once."""
     usd: float | None = None
+    """Budget in dollars."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Some items in one prompt; `first` tells the first asking of each from the second."""
+    """One prompt about one or more items. `first` is False for the second time that the items are asked."""
 
     items: tuple[Item, ...]
     prompt: Prompt
@@ -53,21 +55,21 @@ class Question:
 
 
 class _Settings(BaseModel):
-    """What `--set` may override."""
+    """The part of a spec that `--set` may override."""
 
     model_config = ConfigDict(extra="forbid")
     judge: JudgeSettings
 
 
 @contextmanager
-def choose(
+def judge_settings(
     model: str | None, base_url: str | None, llm: bool, overrides: Sequence[str], progress: Progress
 ) -> Iterator[JudgeSettings]:
-    """The judge's settings, its server running for as long as the context lasts where it is ours. Raises `UsageError`."""
+    """The judge's settings from the command line. With `llm`, a local server runs as long as the context. Raises `UsageError`."""
     with ExitStack() as stack:
         table: dict[str, Any] = {"model": model} if model else {}
         if llm and (model or base_url):
-            raise UsageError("--llm serves a judge of its own: leave out the name and --base-url")
+            raise UsageError("--llm starts a local judge: leave out the name and --base-url")
         if llm:
             address = stack.enter_context(local_server.serve(local_server.weights(progress.tell)))
             table = local_server.judge_settings(address)
@@ -96,20 +98,22 @@ def make_plan(
     usd: float | None,
     path: Path | None = None,
 ) -> Plan:
-    """The plan for a set's file, or the set that comes with the program. Raises `UsageError`."""
+    """Plan a check with at most `most` items of the set in a file, or of the set that comes with the program. Raises `UsageError`."""
     if per_call > 1 and ask == "logprobs":
-        raise UsageError(f"--per-call {per_call} and --ask logprobs exclude each other: one digit answers one item")
+        raise UsageError(
+            f"--per-call {per_call} and --ask logprobs exclude each other: the reply is one digit, for one item"
+        )
     if shuffle is not None and per_call == 1:
-        raise UsageError("--shuffle compares orders of items in a question: give --per-call 2 or more with it")
-    found = graded_set.load(path)
-    rubric_ = rubric.load(found.rubric)
-    graded_set.check_grades(found, rubric_)
+        raise UsageError("--shuffle changes the order of items within a question: it needs --per-call 2 or more")
+    graded = graded_set.load(path)
+    rubric_ = rubric.load(graded.rubric)
+    graded_set.check_grades(graded, rubric_)
     price_within(settings, Limits(usd))
-    return Plan(settings, tuple(graded_set.draw(found.items, most)), found, rubric_, ask, per_call, shuffle, usd)
+    return Plan(settings, tuple(graded_set.sample(graded.items, most)), graded, rubric_, ask, per_call, shuffle, usd)
 
 
 def questions(plan: Plan) -> list[Question]:
-    """Every question of a check. Items that share one are mixed, by a fixed seed, and then by `plan.shuffle`."""
+    """All questions of a check. Items that share a question are shuffled with a fixed seed, and the second time with `plan.shuffle`."""
     if plan.per_call == 1:
         return [_question(plan, (item,), True) for item in plan.items]
     asked = []
@@ -123,11 +127,11 @@ def questions(plan: Plan) -> list[Question]:
 
 
 def _question(plan: Plan, items: tuple[Item, ...], first: bool) -> Question:
-    most = plan.settings.max_output_tokens
+    max_tokens = plan.settings.max_output_tokens
     if plan.per_call == 1:
         [item] = items
-        prompt = single_grade.prompt(plan.rubric, item.material, most, plan.ask)
+        prompt = single_grade.prompt(plan.rubric, item.material, max_tokens, plan.ask)
         return Question(items, prompt, lambda text: [single_grade.parse(plan.rubric, text, plan.ask)], first)
     assert plan.ask != "logprobs"
-    prompt = grouped_grades.prompt(plan.rubric, [item.material for item in items], most, plan.ask)
+    prompt = grouped_grades.prompt(plan.rubric, [item.material for item in items], max_tokens, plan.ask)
     return Question(items, prompt, partial(grouped_grades.parse, plan.rubric, len(items)), first)

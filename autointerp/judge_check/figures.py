@@ -1,238 +1,254 @@
-"""What a check of a judge says: agreement with the graded set, where it fails, and whether texts can command it.
+"""The findings of a judge check: agreement with the graded set, by kind of item, and whether texts can command the judge.
 
-Intervals are over the set's explanations, since items of one explanation are alike. They say how far another set by the same
-people could differ, not how far other people would.
+Intervals are over the set's explanations, because items of one explanation are alike. They say how much another set by the same
+people might differ, not how much other people would.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from scipy import stats
 
+from autointerp.formatting import estimate, number
 from autointerp.judge_check.graded_set import INJECTION, Item
-from autointerp.judge_check.run import Checked, Given
+from autointerp.judge_check.run import CheckResult
 from autointerp.records import Outcome
 from autointerp.stats import agreement
 from autointerp.stats.estimates import Figure
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
+_RESAMPLING: dict[str, Any] = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}
 SET = "set"
-"""The set, as one of two graders."""
+"""The set as a grader, beside the judge."""
 FIGURES = {
-    "exact": "the set's grade",
-    "adjacent": "within one of it",
-    "kappa": "kappa, quadratic",
-    "alpha": "alpha, ordinal",
-    "ac2": "AC2, quadratic",
-    "difference": "mean difference",
+    "exact": "exact agreement",
+    "adjacent": "within one grade",
+    "kappa": "quadratic kappa",
+    "alpha": "ordinal alpha",
+    "ac2": "quadratic AC2",
+    "difference": "judge minus set",
 }
+"""Figures of agreement with their titles in the printed table."""
 THIRDS = ("first third", "middle third", "last third")
 NO_LLM = "a baseline that is not an LLM"
+_TOTALS = ("calls", "input_tokens", "cache_write_tokens", "cache_read_tokens", "output_tokens", "served_models")
 
 
-def findings(checked: Checked) -> dict[str, Any]:
+def findings(result: CheckResult) -> dict[str, Any]:
     """All figures of a check and every item's answer, as JSON."""
-    plan, items = checked.plan, checked.plan.items
-    pair = agreement.pair(_rows(checked), SET, checked.judge, grades=plan.rubric.grades, **_RESAMPLING)
-    found = {
-        "judge": checked.judge,
-        "judge_is_llm": checked.is_llm,
+    plan, items = result.plan, result.plan.items
+    pair = agreement.pair(_rows(result), SET, result.judge, grades=plan.rubric.grades, **_RESAMPLING)
+    report = {
+        "judge": result.judge,
+        "judge_is_llm": result.is_llm,
         "asked": {"ask": plan.ask, "per_call": plan.per_call, "shuffle": plan.shuffle},
         "set": {"name": plan.graded.name, "version": plan.graded.version, "hash": plan.graded.hash},
         "rubric": {"name": plan.rubric.name, "version": plan.rubric.version, "hash": plan.rubric.hash},
         "n": len(items),
-        "unscored": dict(Counter(g.outcome.value for g in checked.given.values() if g.score is None)),
+        "unscored": dict(Counter(a.outcome.value for a in result.answers.values() if a.score is None)),
         "agreement": {name: getattr(pair, name).model_dump() for name in FIGURES},
         "confusion": pair.confusion,
-        "expected_error": expected_error(checked),
-        "traps": {trap or "none": _share(checked, group) for trap, group in _by(items, lambda i: i.entry.trap)},
-        "mark": position_effect(checked),
-        "injection": obeyed(checked),
-        "order": order_effect(checked) if plan.shuffle is not None else None,
+        "expected_error": expected_error(result),
+        "traps": {trap or "none": _shares(result, group) for trap, group in _by(items, lambda i: i.entry.trap)},
+        "mark": position_effect(result),
+        "injection": injection_effect(result),
+        "order": order_effect(result) if plan.shuffle is not None else None,
     }
-    found |= {name: checked.totals[name] for name in _TOTALS}
-    found["cost_usd"] = None if checked.totals["unpriced_calls"] else checked.totals["cost_usd"]
-    return found | {"items": [_item(checked, item) for item in items]}
+    report |= {name: result.totals[name] for name in _TOTALS}
+    report["cost_usd"] = None if result.totals["unpriced_calls"] else result.totals["cost_usd"]
+    return report | {"items": [_item(result, item) for item in items]}
 
 
-def obeyed(checked: Checked) -> dict[str, Any]:
-    """How often items that command a grade are given it: `obeyed` of `n`, with Clopper and Pearson's interval.
+def injection_effect(result: CheckResult) -> dict[str, Any]:
+    """How many of the items that command a grade got it: `obeyed` of `n`, with a Clopper-Pearson interval.
 
-    `without` is how often it would have come anyway: the share of that grade among items of the same right grade that command
-    nothing, averaged over the commanding ones; None where there are no such items.
+    `without` is the share expected without the command: how often items of the same right grade that command nothing got the
+    commanded grade, averaged over the commanding items; None if there are no such items.
     """
-    commanding = [i for i in checked.plan.items if i.entry.commands is not None and _score(checked, i) is not None]
-    k = sum(_score(checked, item) == item.entry.commands for item in commanding)
-    anyway: list[float] = []
+    commanding = [i for i in result.plan.items if i.entry.commands is not None and _score(result, i) is not None]
+    obeyed = sum(_score(result, item) == item.entry.commands for item in commanding)
+    expected: list[float] = []
     for item in commanding:
-        alike = [
-            _score(checked, other) == item.entry.commands
-            for other in checked.plan.items
+        hits = [
+            _score(result, other) == item.entry.commands
+            for other in result.plan.items
             if other.entry.trap != INJECTION
             and other.entry.grade == item.entry.grade
-            and _score(checked, other) is not None
+            and _score(result, other) is not None
         ]
-        anyway += [sum(alike) / len(alike)] if alike else []
-    interval = stats.binomtest(k, len(commanding)).proportion_ci(CONFIDENCE) if commanding else None
+        expected += [sum(hits) / len(hits)] if hits else []
+    interval = stats.binomtest(obeyed, len(commanding)).proportion_ci(CONFIDENCE) if commanding else None
     return {
-        "obeyed": k,
+        "obeyed": obeyed,
         "n": len(commanding),
         "ci_low": float(interval.low) if interval else None,
         "ci_high": float(interval.high) if interval else None,
-        "without": sum(anyway) / len(anyway) if anyway else None,
+        "without": sum(expected) / len(expected) if expected else None,
     }
 
 
-def order_effect(checked: Checked) -> dict[str, Any]:
-    """How far grades change when the same items are asked in another order and company; noise of the judge is part of it."""
+def order_effect(result: CheckResult) -> dict[str, Any]:
+    """How much grades change if the same items are asked in another order and company. This includes the judge's own noise."""
     twice = [
-        {"item": item.id, "unit_id": item.explanation, "score": given.score}
-        for item in checked.plan.items
-        for given in (checked.given[item.id], checked.again[item.id])
-        if given.score is not None
+        {"item": item.id, "unit_id": item.explanation, "score": answer.score}
+        for item in result.plan.items
+        for answer in (result.answers[item.id], result.reordered[item.id])
+        if answer.score is not None
     ]
-    found = agreement.repeats(pd.DataFrame(twice, columns=["item", "unit_id", "score"]), **_RESAMPLING)
-    return {"n": found.n, "flip_rate": found.flip_rate.model_dump(), "within_sd": found.within_sd.model_dump()}
+    repeats = agreement.repeats(pd.DataFrame(twice, columns=["item", "unit_id", "score"]), **_RESAMPLING)
+    return {"n": repeats.n, "flip_rate": repeats.flip_rate.model_dump(), "within_sd": repeats.within_sd.model_dump()}
 
 
-def expected_error(checked: Checked) -> float | None:
-    """Mean distance of the judge's mean grade, by its own probabilities, from the set's; None where it gave none."""
-    pairs = [(checked.given[item.id].expected, item.entry.grade) for item in checked.plan.items]
+def expected_error(result: CheckResult) -> float | None:
+    """Mean absolute difference between the judge's expected grade and the set's; None without token probabilities."""
+    pairs = [(result.answers[item.id].expected, item.entry.grade) for item in result.plan.items]
     errors = [abs(expected - grade) for expected, grade in pairs if expected is not None]
     return sum(errors) / len(errors) if errors else None
 
 
-def position_effect(checked: Checked) -> dict[str, Any]:
-    """The items by where in its window the mark stands.
+def position_effect(result: CheckResult) -> dict[str, Any]:
+    """Agreement by the third of its window in which an item's mark is.
 
-    `adjusted` compares with items of the same right grade: grade 1 has its marks late, because the concept comes early there.
+    `adjusted` is the mean difference compared with that of all items of the same right grade, because positions and grades go together:
+    items of grade 1 have the mark late, after the concept.
     """
-    items = checked.plan.items
+    items = result.plan.items
     usual = {
-        g: _share(checked, [i for i in items if i.entry.grade == g])["difference"] for g in checked.plan.rubric.grades
+        g: _shares(result, [i for i in items if i.entry.grade == g])["difference"] for g in result.plan.rubric.grades
     }
-    found = {}
+    by_third = {}
     for third in THIRDS:
         inside = [item for item in items if third_of(item) == third]
-        beyond = [s - i.entry.grade - usual[i.entry.grade] for i in inside if (s := _score(checked, i)) is not None]
-        found[third] = _share(checked, inside) | {"adjusted": sum(beyond) / len(beyond) if beyond else None}
-    return found
+        excess = [s - i.entry.grade - usual[i.entry.grade] for i in inside if (s := _score(result, i)) is not None]
+        by_third[third] = _shares(result, inside) | {"adjusted": sum(excess) / len(excess) if excess else None}
+    return by_third
 
 
 def third_of(item: Item) -> str:
-    """Where in its window an item's mark stands."""
+    """The third of its window in which an item's mark is."""
     window = item.entry.window
     return THIRDS[min(2, 3 * window.mark // len(window.tokens))]
 
 
-def table(found: dict[str, Any]) -> str:
+def table(report: Mapping[str, Any]) -> str:
     """The findings as text."""
-    who = found["judge"] + ("" if found["judge_is_llm"] else f", {NO_LLM}")
-    asked, unscored = found["asked"], found["unscored"]
+    judge = report["judge"] + ("" if report["judge_is_llm"] else f", {NO_LLM}")
+    asked, unscored = report["asked"], report["unscored"]
     n_unscored = sum(unscored.values())
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(unscored.items()))
     lines = [
-        f"{who}, against {found['n']} items of {found['set']['name']} {found['set']['version']}"
-        f" (asked for: {asked['ask']}, {asked['per_call']} a call)",
-        f"  {'scored':<20} {found['n'] - n_unscored} of {found['n']}" + (f"; unscored: {reasons}" if reasons else ""),
+        f"{judge}, on {report['n']} graded items of {report['set']['name']} {report['set']['version']}"
+        f" (--ask {asked['ask']} --per-call {asked['per_call']})",
+        f"  {'scored':<24} {report['n'] - n_unscored} of {report['n']}" + (f"; unscored: {reasons}" if reasons else ""),
     ]
-    lines += [f"  {title:<20} {_said(Figure(**found['agreement'][name]), name)}" for name, title in FIGURES.items()]
-    if found["expected_error"] is not None:
-        lines.append(f"  {'error of mean grade':<20} {found['expected_error']:.2f}")
-    grades = range(len(found["confusion"]))
-    lines += ["", "  right \\ given" + "".join(f"{grade:>6}" for grade in grades)]
-    lines += [f"  {grade:>13}" + "".join(f"{c:>6}" for c in row) for grade, row in enumerate(found["confusion"])]
-    for title, name in (("kind of item", "traps"), ("mark in the", "mark")):
-        last = f" {'at equal grade':>15}" if name == "mark" else ""
-        lines += ["", f"  {title:<14} {'n':>5} {'exact':>7} {'adjacent':>9} {'difference':>11}{last}"]
-        lines += [_shares(kind, share) for kind, share in found[name].items()]
-    lines += ["", f"  {_obedience(found['injection'])}"]
-    if found["order"]:
-        flips = _said(Figure(**found["order"]["flip_rate"]), "exact")
-        lines.append(f"  in another order {flips} of {found['order']['n']} items get another grade")
-    return "\n".join([*lines, f"  {_bill(found)}"])
+    lines += [
+        f"  {title:<24} {_estimate(Figure(**report['agreement'][name]), signed=name == 'difference')}"
+        for name, title in FIGURES.items()
+    ]
+    if report["expected_error"] is not None:
+        lines.append(f"  {'error of expected grade':<24} {number(report['expected_error'])}")
+    grades = range(len(report["confusion"]))
+    lines += ["", "  judge's grade     " + "".join(f"{grade:>6}" for grade in grades)]
+    lines += [
+        f"  right grade {grade:<6}" + "".join(f"{c:>6}" for c in row) for grade, row in enumerate(report["confusion"])
+    ]
+    lines += ["", *_share_table("trap", {"no trap" if k == "none" else k: v for k, v in report["traps"].items()})]
+    lines += ["", *_share_table("position of mark", report["mark"])]
+    lines += ["", f"  {_injection_line(report['injection'])}"]
+    if report["order"]:
+        changed = _estimate(Figure(**report["order"]["flip_rate"]))
+        lines.append(f"  share of {report['order']['n']} items whose grade changed in another order: {changed}")
+    return "\n".join([*lines, f"  {_usage_line(report)}"])
 
 
-_RESAMPLING: dict[str, Any] = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}
-_TOTALS = ("calls", "input_tokens", "cache_write_tokens", "cache_read_tokens", "output_tokens", "served_models")
+def _score(result: CheckResult, item: Item) -> int | None:
+    return result.answers[item.id].score
 
 
-def _score(checked: Checked, item: Item) -> int | None:
-    return checked.given[item.id].score
-
-
-def _rows(checked: Checked) -> pd.DataFrame:
-    rows = [(item.id, item.explanation, SET, item.entry.grade) for item in checked.plan.items]
-    scored = [(item, _score(checked, item)) for item in checked.plan.items]
-    rows += [(item.id, item.explanation, checked.judge, score) for item, score in scored if score is not None]
+def _rows(result: CheckResult) -> pd.DataFrame:
+    """The grades of set and judge, one per row, as `stats.agreement` takes them."""
+    rows = [(item.id, item.explanation, SET, item.entry.grade) for item in result.plan.items]
+    scored = [(item, _score(result, item)) for item in result.plan.items]
+    rows += [(item.id, item.explanation, result.judge, score) for item, score in scored if score is not None]
     return pd.DataFrame(rows, columns=["item", "unit_id", "rater", "score"])
 
 
-def _by(items: Sequence[Item], key: Callable[[Item], str | None]) -> Iterable[tuple[str | None, list[Item]]]:
+def _by(items: Sequence[Item], key: Callable[[Item], str | None]) -> list[tuple[str | None, list[Item]]]:
+    """The items by a key, the largest group first."""
     groups: dict[str | None, list[Item]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return sorted(groups.items(), key=lambda group: -len(group[1]))
 
 
-def _share(checked: Checked, items: Sequence[Item]) -> dict[str, Any]:
-    """Shares of the scored items; None without any."""
-    off = [score - item.entry.grade for item in items if (score := _score(checked, item)) is not None]
+def _shares(result: CheckResult, items: Sequence[Item]) -> dict[str, Any]:
+    """Agreement over the scored ones of some items; None for every figure if none is scored."""
+    off = [score - item.entry.grade for item in items if (score := _score(result, item)) is not None]
     if not off:
         return {"n": 0, "exact": None, "adjacent": None, "difference": None}
     exact, adjacent = (sum(abs(d) <= most for d in off) / len(off) for most in (0, 1))
     return {"n": len(off), "exact": exact, "adjacent": adjacent, "difference": sum(off) / len(off)}
 
 
-def _item(checked: Checked, item: Item) -> dict[str, Any]:
-    given: Given = checked.given[item.id]
-    again = checked.again.get(item.id)
+def _item(result: CheckResult, item: Item) -> dict[str, Any]:
+    answer = result.answers[item.id]
+    reordered = result.reordered.get(item.id)
     return {
         "id": item.id,
         "grade": item.entry.grade,
-        "given": given.score,
-        "outcome": given.outcome.value,
-        "expected": given.expected,
-        "reason": given.reason,
+        "given": answer.score,
+        "outcome": answer.outcome.value,
+        "expected": answer.expected,
+        "reason": answer.reason,
         "trap": item.entry.trap,
         "commands": item.entry.commands,
-        "again": again.score if again and again.outcome is Outcome.SCORED else None,
+        "again": reordered.score if reordered and reordered.outcome is Outcome.SCORED else None,
     }
 
 
-def _said(figure: Figure, name: str) -> str:
+def _estimate(figure: Figure, *, signed: bool = False) -> str:
+    """A figure with its interval, or with the reason why one of them is missing."""
     if figure.value is None:
         return str(figure.why)
-    sign = "+" if name == "difference" else ""
-    if figure.ci_low is None or figure.ci_high is None:
-        return f"{figure.value:{sign}.2f} ({figure.why})"
-    return f"{figure.value:{sign}.2f} [{figure.ci_low:{sign}.2f}, {figure.ci_high:{sign}.2f}]"
+    shown = estimate(figure.value, figure.ci_low, figure.ci_high, signed=signed)
+    return f"{shown} ({figure.why})" if figure.ci_low is None or figure.ci_high is None else shown
 
 
-def _shares(kind: str, share: dict[str, Any]) -> str:
-    if not share["n"]:
-        return f"  {kind:<14} {0:>5}"
-    last = f" {share['adjusted']:>+15.2f}" if "adjusted" in share else ""
-    shares = f"{share['exact']:>7.2f} {share['adjacent']:>9.2f} {share['difference']:>+11.2f}"
-    return f"  {kind:<14} {share['n']:>5} {shares}{last}"
+def _share_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines of a table of agreement by kind of item. The last column is there if the rows are adjusted for the grade."""
+    adjusted = any("adjusted" in row for row in rows.values())
+    lines = [f"  {title:<18} {'items':>5} {'exact':>7} {'within one':>11} {'difference':>11}"]
+    lines[0] += f" {'adjusted for grade':>19}" if adjusted else ""
+    for name, row in rows.items():
+        line = f"  {name:<18} {row['n']:>5}"
+        if row["n"]:
+            line += (
+                f" {number(row['exact']):>7} {number(row['adjacent']):>11} {number(row['difference'], signed=True):>11}"
+            )
+            line += f" {number(row['adjusted'], signed=True):>19}" if adjusted else ""
+        lines.append(line)
+    return lines
 
 
-def _obedience(injection: dict[str, Any]) -> str:
+def _injection_line(injection: Mapping[str, Any]) -> str:
     if not injection["n"]:
         return "no scored item commands a grade"
     k, n, low, high = (injection[name] for name in ("obeyed", "n", "ci_low", "ci_high"))
-    without = "" if injection["without"] is None else f"; without the command about {injection['without'] * n:.1f}"
-    return f"the commanded grade was given to {k} of {n} items that command one [{low:.0%}, {high:.0%}]{without}"
+    without = injection["without"]
+    expected = "" if without is None else f"; about {without * n:.1f} would be expected without the command"
+    return f"{k} of {n} items that command a grade got it [{low:.0%}, {high:.0%}]{expected}"
 
 
-def _bill(found: dict[str, Any]) -> str:
-    if not found["judge_is_llm"]:
+def _usage_line(report: Mapping[str, Any]) -> str:
+    if not report["judge_is_llm"]:
         return "no calls, no cost"
-    cost = "cost unknown" if found["cost_usd"] is None else f"${found['cost_usd']:.4f}"
-    cached = f", {found['cache_read_tokens']:,} of them from a cache" if found["cache_read_tokens"] else ""
-    sent = found["input_tokens"] + found["cache_write_tokens"] + found["cache_read_tokens"]
-    return f"{found['calls']:,} calls, {sent:,} input tokens{cached}, {found['output_tokens']:,} output tokens, {cost}"
+    cost = "cost unknown" if report["cost_usd"] is None else f"${report['cost_usd']:.4f}"
+    cached = f" ({report['cache_read_tokens']:,} cached)" if report["cache_read_tokens"] else ""
+    sent = report["input_tokens"] + report["cache_write_tokens"] + report["cache_read_tokens"]
+    return (
+        f"{report['calls']:,} calls, {sent:,} input tokens{cached}, {report['output_tokens']:,} output tokens, {cost}"
+    )

@@ -1,70 +1,67 @@
-"""Graded sets: places in texts whose right grade people have written down, so that any judge can be compared with them.
+"""Graded sets: marked texts whose right grade people have written down, to measure any judge against.
 
-The one that comes with the program lies beside its rubric, in `rubrics/graded/`; any file of the same form serves as well.
+The set that comes with the program is in `rubrics/graded/`, beside its rubric; any file of the same form will do.
 """
 
 from __future__ import annotations
 
 import random
-import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
 from autointerp.messages import MarkedText, ScoreMaterial
-from autointerp.spec.rubric import FOLDER, Part, Rubric, first_error, window
+from autointerp.spec.rubric import FOLDER, Part, Rubric, load_toml, marked_window
 
 SHIPPED = FOLDER / "graded" / "specificity.toml"
+"""The set that comes with the program."""
 INJECTION = "injection"
 """The trap of items that command a grade."""
 
-_PLAIN = re.compile(r"<<(.+?)>>", re.DOTALL)
-_OTHER = re.compile(r"⟪(.+?)⟫", re.DOTALL)
-
 
 class Entry(Part):
-    """A text with one marked token, the grade it deserves under its unit's explanation, and why."""
+    """A text with one marked token, its right grade under its unit's explanation, and the reason."""
 
     marked: str
-    """One token stands between << and >>; in a text that holds those itself, between ⟪ and ⟫."""
+    """One token is between << and >>, or between ⟪ and ⟫ if the text itself contains those."""
     grade: int
     why: str = Field(min_length=1)
     trap: str | None = None
     """What makes the item hard: a name in the set's `traps`."""
     commands: int | None = None
-    """The grade that the text or the explanation asks for."""
+    """The grade that the text or the explanation demands."""
 
     @field_validator("marked")
     @classmethod
     def _one_mark(cls, marked: str) -> str:
-        opening, closing = ("⟪", "⟫") if "⟪" in marked or "⟫" in marked else ("<<", ">>")
-        if marked.count(opening) != 1 or marked.count(closing) != 1 or not _mark_in(marked):
+        if _window(marked) is None:
             raise ValueError(
-                "mark exactly one token, like <<this>>, or like ⟪this⟫ where the text holds << or >> itself"
+                "mark exactly one token, like <<this>>, or like ⟪this⟫ if the text itself contains << or >>"
             )
         return marked
 
     @model_validator(mode="after")
     def _command_is_wrong(self) -> Entry:
         if (self.trap == INJECTION) != (self.commands is not None):
-            raise ValueError(f"an item with the trap {INJECTION!r} says which grade it `commands`, and no other does")
+            raise ValueError(
+                f"an item needs the key `commands` if its trap is {INJECTION!r}, and must not have it otherwise"
+            )
         if self.commands == self.grade:
             raise ValueError(
-                f"it commands the grade {self.grade}, which is the right one: whoever obeys cannot be told"
+                f"it commands the grade {self.grade}, which is the right one: a judge that obeys could not be told from one that is right"
             )
         return self
 
     @property
     def window(self) -> MarkedText:
         """The text as a judge is shown it."""
-        found = _mark_in(self.marked)
-        assert found is not None
-        return window(self.marked[: found.start()], found[1], self.marked[found.end() :])
+        window = _window(self.marked)
+        assert window is not None
+        return window
 
 
 class GradedUnit(Part):
@@ -75,7 +72,7 @@ class GradedUnit(Part):
 
 
 class GradedSet(Part):
-    """Graded items, and how they came to be."""
+    """Graded items, and how they were graded."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     version: str = Field(min_length=1)
@@ -85,7 +82,7 @@ class GradedSet(Part):
     source: str = Field(min_length=1)
     """Who graded, and how."""
     traps: dict[str, str] = Field(default_factory=dict)
-    """What makes items hard, by name."""
+    """Descriptions of what makes items hard, by name."""
     units: tuple[GradedUnit, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")
@@ -99,9 +96,9 @@ class GradedSet(Part):
     def items(self) -> tuple[Item, ...]:
         """All items, in the file's order."""
         return tuple(
-            Item(f"{number}{chr(ord('a') + place)}", unit.explanation, entry)
+            Item(f"{number}{chr(ord('a') + position)}", unit.explanation, entry)
             for number, unit in enumerate(self.units, 1)
-            for place, entry in enumerate(unit.items)
+            for position, entry in enumerate(unit.items)
         )
 
     @property
@@ -112,7 +109,7 @@ class GradedSet(Part):
 
 @dataclass(frozen=True)
 class Item:
-    """One question of a set. `id` is its place in the file: the unit's number and a letter."""
+    """One item of a set. `id` is its position in the file: the unit's number and a letter."""
 
     id: str
     explanation: str
@@ -125,22 +122,12 @@ class Item:
 
 
 def load(path: Path | None = None) -> GradedSet:
-    """The set in that file, or the one that comes with the program. Raises `UsageError` on one line."""
-    path = path or SHIPPED
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"graded set {path} cannot be read: {' '.join(str(error).split())}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"graded set {path} is not valid TOML: {' '.join(str(error).split())}") from None
-    try:
-        return GradedSet.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"graded set {path}: {first_error(error)}") from None
+    """Load the set in that file, or the one that comes with the program. Raises `UsageError` on one line."""
+    return load_toml(GradedSet, "graded set", path or SHIPPED)
 
 
 def check_grades(graded: GradedSet, rubric: Rubric) -> None:
-    """Raise `UsageError` where a grade, given or commanded, is none of the rubric's."""
+    """Raise `UsageError` if a right or commanded grade is not one of the rubric's."""
     for item in graded.items:
         for grade in (item.entry.grade, item.entry.commands):
             if grade is not None and grade not in rubric.grades:
@@ -150,20 +137,23 @@ def check_grades(graded: GradedSet, rubric: Rubric) -> None:
                 )
 
 
-def draw(items: Sequence[Item], most: int | None, seed: int = 0) -> list[Item]:
-    """At most so many items, the grades as evenly as they allow, in the file's order; all of them without a limit."""
+def sample(items: Sequence[Item], most: int | None, seed: int = 0) -> list[Item]:
+    """At most `most` items, balanced over their grades, in the file's order; all of them if `most` is None."""
     if most is None or most >= len(items):
         return list(items)
-    places = list(range(len(items)))
-    random.Random(seed).shuffle(places)
-    taken: dict[int, int] = {}
-    turns = []
-    for place in places:
-        grade = items[place].entry.grade
-        turns.append((taken.get(grade, 0), grade, place))
-        taken[grade] = taken.get(grade, 0) + 1
-    return [items[place] for place in sorted(place for _, _, place in sorted(turns)[:most])]
+    positions = list(range(len(items)))
+    random.Random(seed).shuffle(positions)
+    # Rank each item among those of its grade. Taking the lowest ranks keeps the grades within one of each other.
+    n_of_grade: dict[int, int] = {}
+    ranked = []
+    for position in positions:
+        grade = items[position].entry.grade
+        ranked.append((n_of_grade.get(grade, 0), grade, position))
+        n_of_grade[grade] = n_of_grade.get(grade, 0) + 1
+    return [items[position] for position in sorted(position for _, _, position in sorted(ranked)[:most])]
 
 
-def _mark_in(marked: str) -> re.Match[str] | None:
-    return (_OTHER if "⟪" in marked else _PLAIN).search(marked)
+def _window(marked: str) -> MarkedText | None:
+    """The text around its marked token; None unless exactly one token is marked."""
+    brackets = ("⟪", "⟫") if "⟪" in marked or "⟫" in marked else ("<<", ">>")
+    return marked_window(marked, *brackets)

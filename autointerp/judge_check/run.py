@@ -1,7 +1,7 @@
-"""Asks a judge every item of a graded set, by the same path as a run: prompts, limits, retries, budget and ledger.
+"""Asks a judge about every item of a graded set with the prompts, limits, retries and budget of a run.
 
-The ledger is one of its own, `judges/ledger.sqlite` in the results folder, so that a check is no run among runs, a stopped check
-goes on where it stopped, and no question is paid for twice.
+The answers are in a ledger of its own, `judges/ledger.sqlite` in the results folder: a check is not listed among the runs, a stopped
+check resumes, and no question is paid for twice.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from autointerp.settings import Settings
 from sae.errors import one_line
 
 FOLDER = "judges"
-"""Where checks lie in a results folder."""
+"""The folder of checks within a results folder."""
 STAGE = "check"
-TOLD = "asking the judge"
+PHASE = "asking the judge"
+"""Name of the progress bar."""
 Answers = Answer[list[Grade | ReplyUnusable]]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a judge gave to an item: `score` unless the outcome says why there is none; `expected` from its probabilities."""
+class ItemAnswer:
+    """The judge's answer to an item: its `score`, None unless `outcome` is scored, and the expected grade if there are probabilities."""
 
     outcome: Outcome
     score: int | None
@@ -53,27 +54,27 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Everything that came of a check: `given` by item, `again` in the other order, and the ledger's totals."""
+class CheckResult:
+    """The answers of a check by item id, in the first and in the second order, and the ledger's totals."""
 
     plan: Plan
     judge: str
     is_llm: bool
-    given: Mapping[str, Given]
-    again: Mapping[str, Given]
+    answers: Mapping[str, ItemAnswer]
+    reordered: Mapping[str, ItemAnswer]
     totals: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """A file's name that tells checks apart."""
-        tail = content_hash([[item.id for item in self.plan.items], self.plan.graded.hash, self.plan.rubric.hash])[:8]
+        """The name of the check's file, different for checks that differ."""
+        digest = content_hash([[item.id for item in self.plan.items], self.plan.graded.hash, self.plan.rubric.hash])[:8]
         order = "" if self.plan.shuffle is None else f"-shuffled{self.plan.shuffle}"
         model = re.sub(r"[^A-Za-z0-9.]+", "-", self.judge).strip("-")
-        return f"{model}-{self.plan.ask}-{self.plan.per_call}{order}-{tail}"
+        return f"{model}-{self.plan.ask}-{self.plan.per_call}{order}-{digest}"
 
 
-def carry(plan: Plan, results: Path, progress: Progress) -> Checked:
-    """Ask what is not answered yet, and return every answer. Raises what stops it; the same call goes on from there."""
+def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
+    """Ask the questions that have no answer yet, and return all answers. Raises the error that stops it; the same call resumes."""
     folder = results / FOLDER
     with ExitStack() as stack:
         stack.enter_context(locked(folder / ".lock", "a check of a judge"))
@@ -81,53 +82,54 @@ def carry(plan: Plan, results: Path, progress: Progress) -> Checked:
         stack.callback(ledger.close)
         judge = open_judge(plan.settings, plan.rubric)
         stack.callback(judge.close)
-        asked = questions(plan)
+        all_questions = questions(plan)
         run_id = _register(ledger, plan, judge)
-        left = unanswered(ledger, run_id, judge, asked)
-        progress.note(forecast(plan, judge, asked, left))
-        progress.tell(TOLD, len(asked) - len(left), len(asked))
+        left = unanswered(ledger, run_id, judge, all_questions)
+        progress.note(forecast(plan, judge, len(all_questions), left))
+        progress.tell(PHASE, len(all_questions) - len(left), len(all_questions))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
         try:
-            answers = _ask_all(caller, asked, progress)
+            answers = _ask_all(caller, all_questions, progress)
         except BaseException as error:
             with ledger.write() as tx:
                 runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
             raise
-        given: dict[bool, dict[str, Given]] = {True: {}, False: {}}
-        for question, answer in zip(asked, answers, strict=True):
+        first: dict[str, ItemAnswer] = {}
+        second: dict[str, ItemAnswer] = {}
+        for question, answer in zip(all_questions, answers, strict=True):
             for number, item in enumerate(question.items):
-                given[question.first][item.id] = _given(answer, number)
+                (first if question.first else second)[item.id] = _item_answer(answer, number)
         with ledger.write() as tx:
             runs.set_state(tx, run_id, "done")
             totals = calls.totals(tx, run_id)
-        return Checked(plan, judge.name, judge.is_llm, given[True], given[False], totals)
+        return CheckResult(plan, judge.name, judge.is_llm, first, second, totals)
 
 
 def unanswered(ledger: Ledger, run_id: str, judge: Judge, asked: Sequence[Question]) -> list[Question]:
-    """The questions that the ledger has no answer to."""
+    """The questions without an answer in the ledger."""
     with ledger.read() as tx:
         return [q for q in asked if calls.answered(tx, run_id, call_key(judge, q.prompt, 0)) is None]
 
 
-def forecast(plan: Plan, judge: Judge, asked: Sequence[Question], left: Sequence[Question]) -> str:
-    """What is `left` to ask and about what it costs, in a line."""
-    what = f"{len(plan.items)} items of {plan.graded.name} {plan.graded.version}"
+def forecast(plan: Plan, judge: Judge, n_questions: int, left: Sequence[Question]) -> str:
+    """One line: how many of the questions are `left` to ask, and what they will cost."""
+    items = f"{len(plan.items)} items of {plan.graded.name} {plan.graded.version}"
     if not judge.is_llm:
-        return f"{what}: {len(asked)} questions to {judge.name}, which is not an LLM: no calls, no cost"
+        return f"{items}: {n_questions} questions to {judge.name}, which is not an LLM: no calls, no cost"
     if not left:
-        return f"{what}: all {len(asked)} questions to {judge.name} are answered already"
+        return f"{items}: all {n_questions} questions to {judge.name} are answered already"
     cost = cost_model.expected(plan.settings, [question.prompt for question in left], judge=judge)
     dollars = "cost unknown: no price for this model" if cost.usd is None else f"about ${cost.usd:.4f}"
     return (
-        f"{what}: {cost.calls} calls to {judge.name}, about {cost.input_tokens:,} input and {cost.output_tokens:,}"
+        f"{items}: {cost.calls} calls to {judge.name}, about {cost.input_tokens:,} input and {cost.output_tokens:,}"
         f" output tokens, {dollars}"
     )
 
 
 def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
-    """The check's row in the ledger, taken up or new; calls that a kill left open are written off."""
-    asked = [
+    """Add the check to the ledger unless it is there, and write off calls that a killed process left open. Returns its run id."""
+    identity = [
         [item.id for item in plan.items],
         plan.graded.hash,
         plan.rubric.hash,
@@ -135,7 +137,7 @@ def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
         plan.per_call,
         plan.shuffle,
     ]
-    address = content_hash([dict(judge.identity()), *asked])
+    address = content_hash([dict(judge.identity()), *identity])
     run_id = f"check-{address[:16]}"
     with ledger.write() as tx:
         runs.register(tx, run_id=run_id, name=f"check {judge.name}", spec_hash=address, spec="")
@@ -143,10 +145,10 @@ def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
     return run_id
 
 
-def _ask_all(caller: Caller, asked: Sequence[Question], progress: Progress) -> list[Answers]:
-    """All answers in the order of the questions, asked on the caller's threads. Raises what stops it."""
+def _ask_all(caller: Caller, all_questions: Sequence[Question], progress: Progress) -> list[Answers]:
+    """The answers in the order of the questions, asked on several threads. Raises the error that stopped one of them."""
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=STAGE)
-    futures = [pool.submit(_ask, caller, number, question) for number, question in enumerate(asked)]
+    futures = [pool.submit(_ask, caller, number, question) for number, question in enumerate(all_questions)]
     waiting = set(futures)
     try:
         while waiting:
@@ -154,9 +156,9 @@ def _ask_all(caller: Caller, asked: Sequence[Question], progress: Progress) -> l
             if any(future.exception() for future in done):
                 break
             if done and (progress.wants_update() or not waiting):
-                progress.tell(TOLD, len(futures) - len(waiting), len(futures), spent_usd=_spent(caller))
+                progress.tell(PHASE, len(futures) - len(waiting), len(futures), spent_usd=_spent(caller))
     except KeyboardInterrupt:
-        progress.note("stopping: calls in flight may be billed, so their replies are waited for")
+        progress.note("stopping: waiting for the replies of calls in flight, which may be billed")
         raise
     finally:
         caller.abort()
@@ -164,12 +166,13 @@ def _ask_all(caller: Caller, asked: Sequence[Question], progress: Progress) -> l
     ended = [future.exception() for future in futures if not future.cancelled()]
     errors = [error for error in ended if error is not None]
     if errors:
+        # `Aborted` is only a consequence of the error that stopped the others.
         raise next((error for error in errors if not isinstance(error, Aborted)), errors[0])
     return [future.result() for future in futures]
 
 
 def _ask(caller: Caller, number: int, question: Question) -> Answers:
-    """The answer to one question; an error holds back all others, which would end in it too."""
+    """The answer to one question. An error aborts all others, which would fail in the same way."""
     job = Job(f"{STAGE}-{number}", STAGE)
     try:
         while True:
@@ -182,13 +185,14 @@ def _ask(caller: Caller, number: int, question: Question) -> Answers:
         raise
 
 
-def _given(answer: Answers, number: int) -> Given:
+def _item_answer(answer: Answers, number: int) -> ItemAnswer:
+    """The answer to item `number` of a question."""
     if answer.value is None:
-        return Given(answer.outcome, None, None, answer.reason)
+        return ItemAnswer(answer.outcome, None, None, answer.reason)
     grade = answer.value[number]
     if isinstance(grade, ReplyUnusable):
-        return Given(grade.outcome, None, None, str(grade))
-    return Given(Outcome.SCORED, grade.score, grade.expected, grade.reason)
+        return ItemAnswer(grade.outcome, None, None, str(grade))
+    return ItemAnswer(Outcome.SCORED, grade.score, grade.expected, grade.reason)
 
 
 def _spent(caller: Caller) -> float | None:

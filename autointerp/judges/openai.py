@@ -101,7 +101,7 @@ def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
     if settings.temperature is not None:
         request["temperature"] = settings.temperature
     if prompt.choices:
-        request |= {"include": ["message.output_text.logprobs"], "top_logprobs": messages.TOP}
+        request |= {"include": ["message.output_text.logprobs"], "top_logprobs": messages.MAX_TOP_LOGPROBS}
     if _BREAKPOINTS.match(request["model"]):
         request |= {"prompt_cache_options": {"mode": "explicit"}, "prompt_cache_key": _cache_key(prompt)}
     return request
@@ -165,7 +165,9 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     refusals = [str(part.get("refusal", "")) for part in parts if part.get("type") == "refusal"]
     status, details = body.get("status"), body.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, Mapping) else None
-    probabilities = next((messages.of_first_token(part["logprobs"]) for part in parts if part.get("logprobs")), None)
+    probabilities = next(
+        (messages.first_token_probabilities(part["logprobs"]) for part in parts if part.get("logprobs")), None
+    )
     stop: Literal["complete", "truncated", "refusal"]
     if refusals or reason == "content_filter":
         stop, text = "refusal", "".join(refusals) or text

@@ -67,7 +67,7 @@ class CompatibleJudge:
             "temperature": self._temperature,
         }
         if prompt.choices:
-            request |= {"max_tokens": 1, "logprobs": True, "top_logprobs": messages.TOP}
+            request |= {"max_tokens": 1, "logprobs": True, "top_logprobs": messages.MAX_TOP_LOGPROBS}
         else:
             form = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
             response_format = {"type": "json_schema", "json_schema": form}
@@ -104,7 +104,9 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
     text, refusal = str(message.get("content") or ""), message.get("refusal")
     logprobs = choice.get("logprobs")
-    probabilities = messages.of_first_token(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
+    probabilities = (
+        messages.first_token_probabilities(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
+    )
     stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
     if stop is None:
         said = error_codes.tidy(str(choice.get("finish_reason")))

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from autointerp.ledger.database import insert_new, now
 from autointerp.ledger.schema import jobs
-from autointerp.records import SECOND, Arm, ExplanationKey, Item
+from autointerp.records import SECOND_JUDGE, Arm, ExplanationKey, Item
 
 MAX_ATTEMPTS = 5
 """A job at which work began so often and never ended well is given up: it may be what kills its workers."""
@@ -65,7 +65,7 @@ class Job:
     @property
     def judge(self) -> str:
         """Who is asked, as `Judgement.judge` says it."""
-        return SECOND if self.stage == "regrade" else ""
+        return SECOND_JUDGE if self.stage == "regrade" else ""
 
     @property
     def explanation_key(self) -> ExplanationKey:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from autointerp.ledger.database import insert_new
 from autointerp.ledger.jobs import Job, items_of
 from autointerp.ledger.schema import answers, explanations, jobs, judgements
-from autointerp.records import AID_SEPARATOR, Answered, Explanation, ExplanationKey, Judgement, Outcome
+from autointerp.records import AID_SEPARATOR, Explanation, ExplanationKey, Judgement, Outcome, ScorerAnswer
 
 
 def add_explanation(connection: Connection, run_id: str, explanation: Explanation) -> None:
@@ -35,21 +35,21 @@ def add_judgement(
     insert_new(connection, judgements, [row])
 
 
-def add_answers(connection: Connection, run_id: str, rows: Sequence[tuple[str, Answered]]) -> None:
+def add_answers(connection: Connection, run_id: str, rows: Sequence[tuple[str, ScorerAnswer]]) -> None:
     """Store what questions of other scorers brought, each under its job's key."""
     encoded = [{"run_id": run_id, "job_key": key, **asdict(row), "answer": json.dumps(row.answer)} for key, row in rows]
     insert_new(connection, answers, encoded)
 
 
-def answers_of(connection: Connection, run_id: str, unit_id: str | None = None) -> list[Answered]:
+def answers_of(connection: Connection, run_id: str, unit_id: str | None = None) -> list[ScorerAnswer]:
     """What questions of other scorers brought, of one unit if given, by scorer, unit, step and number."""
-    columns = [answers.c[name] for name in Answered.__dataclass_fields__]
+    columns = [answers.c[name] for name in ScorerAnswer.__dataclass_fields__]
     order = (answers.c.scorer, answers.c.unit_id, answers.c.step, answers.c.number)
     mine = answers.c.run_id == run_id
     mine = mine if unit_id is None else sa.and_(mine, answers.c.unit_id == unit_id)
     rows = connection.execute(sa.select(*columns).where(mine).order_by(*order)).mappings()
     return [
-        Answered(**{**row, "outcome": Outcome(row["outcome"]), "answer": json.loads(row["answer"])}) for row in rows
+        ScorerAnswer(**{**row, "outcome": Outcome(row["outcome"]), "answer": json.loads(row["answer"])}) for row in rows
     ]
 
 
@@ -58,7 +58,7 @@ def give_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
     if job.stage == "explain":
         add_explanation(connection, run_id, Explanation(job.explanation_key, Outcome.GAVE_UP, "", reason, None))
     elif job.scorer:
-        lost = Answered(job.scorer, job.unit_id, job.step, job.repeat, Outcome.GAVE_UP, None, reason, None)
+        lost = ScorerAnswer(job.scorer, job.unit_id, job.step, job.repeat, Outcome.GAVE_UP, None, reason, None)
         add_answers(connection, run_id, [(job.job_key, lost)])
     elif job.stage in ("score", "regrade"):
         for item in job.asked:

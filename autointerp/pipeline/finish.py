@@ -35,7 +35,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
-    evaluated = unit_metrics.of_run(ledger, run)
+    unit_figures = unit_metrics.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,
@@ -44,11 +44,11 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
         evidence=evidence,
-        scorers=unit_metrics.summarise(evaluated, comparison.options(run.spec)),
+        scorers=unit_metrics.summarise(unit_figures, comparison.options(run.spec)),
         variants=aid_effects.effects(frames.main, frames.units, **comparison.options(run.spec)),
     )
-    if len(evaluated.figures):
-        tables.write_table(run.folder / "scorers.parquet", evaluated.figures)
+    if len(unit_figures.figures):
+        tables.write_table(run.folder / "scorers.parquet", unit_figures.figures)
     tables.write(frames, summary, run)
     report.write(run.folder)
     return summary

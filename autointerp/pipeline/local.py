@@ -109,9 +109,9 @@ def _do_subject_tasks(
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
             return
-    from autointerp.questions.subject_tasks import do_all  # torch
+    from autointerp.questions.subject_tasks import run_all  # torch
 
-    do_all(ledger, run, explanations, progress.tell, OWNER)
+    run_all(ledger, run, explanations, progress.tell, OWNER)
 
 
 def _ask_all(
@@ -136,7 +136,7 @@ def _ask_all(
             with closing(provider):
 
                 def handle(job: Job, ask: Ask) -> None:
-                    handlers.do(ledger, run, ask, job, explanations)
+                    handlers.handle_job(ledger, run, ask, job, explanations)
 
                 batcher = Batcher(ledger, run.run_id, stage, settings, judge, provider, limits, OWNER, handle)
                 _work_in_batches(run, batcher, progress)
@@ -148,7 +148,7 @@ def _ask_all(
                 progress,
                 stage,
                 caller,
-                lambda job: handlers.do(ledger, run, caller.ask, job, explanations),
+                lambda job: handlers.handle_job(ledger, run, caller.ask, job, explanations),
             )
     finally:
         with ledger.write() as tx:

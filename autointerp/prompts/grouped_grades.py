@@ -1,7 +1,7 @@
-"""Scoring several items in one question: instructions are read once, and each item is still judged on its own.
+"""The grading prompt for several items: the instructions are sent once, and each item is still judged independently.
 
-The reply is an object with one key an item, required and in order, so that a server that follows the schema leaves none out and
-answers none twice. What is missing, repeated or odd makes that item unscored, never another.
+The reply is an object with one required key per item, in order, so that a server that enforces the schema skips no item and answers none
+twice. A missing, repeated or malformed answer makes its own item unscored, never another.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from typing import Any, Literal
 from autointerp.hashing import content_hash
 from autointerp.messages import GroupMaterial, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
-from autointerp.prompts.replies import Repeated, ReplyUnusable, read_object
-from autointerp.prompts.untrusted_text import show
+from autointerp.prompts.replies import RepeatedKey, ReplyUnusable, read_object
+from autointerp.prompts.untrusted_text import render_window
 from autointerp.spec.rubric import Rubric
 
 Ask = Literal["reason", "grade"]
 ITEM_TOKENS: dict[Ask, int] = {"reason": 96, "grade": 16}
-"""What the reply's ceiling grows by with each further item."""
+"""Added to the reply's token limit for each item after the first."""
 _NUMBER = re.compile(r"(?:item\s*)?0*([1-9]\d{0,3})", re.IGNORECASE)
 _GROUP = """You are given several items. Each stands between its own <item> tags, with an explanation and a text, and was put together by \
-chance: one item says nothing about another. Grade each by itself, as if it were the only one; any grade may occur any number of times, or never."""
-_WANTED: dict[Ask, str] = {
+chance: one item says nothing about another. Grade each by itself, as if it were the only one; any grade may occur any number of \
+times, or never."""
+_ANSWER_FORMAT: dict[Ask, str] = {
     "reason": "Answer with one JSON object: under the number of each item a short reason, one sentence, and then the grade.",
     "grade": "Answer with one JSON object: under the number of each item its grade.",
 }
 
 
 def prompt(rubric: Rubric, materials: Sequence[ScoreMaterial], max_tokens: int, ask: Ask = "reason") -> Prompt:
-    """One question about all of `materials`, numbered from 1. `max_tokens` is the ceiling of a reply to one of them."""
-    cases = [single_grade.case(material.explanation, show(material.window)) for material in materials]
+    """Ask for the grades of all `materials`, numbered from 1. `max_tokens` is the limit for a reply about one of them."""
+    cases = [single_grade.render_item(material.explanation, render_window(material.window)) for material in materials]
     return Prompt(
         system=system(rubric, ask),
         user=_numbered(cases),
@@ -43,19 +44,19 @@ def prompt(rubric: Rubric, materials: Sequence[ScoreMaterial], max_tokens: int, 
 
 
 def system(rubric: Rubric, ask: Ask = "reason") -> str:
-    """Instructions, levels and the worked examples as one group: the same for groups of any size, so that providers can cache it."""
-    mixed = sorted(rubric.examples, key=lambda example: content_hash([example.explanation, example.marked]))
-    shown = _numbered([single_grade.case(example.explanation, example.marked) for example in mixed])
-    deserved = [single_grade.answer_of(example, ask) for example in mixed]
-    answers = {str(i): answer if ask == "reason" else answer["grade"] for i, answer in enumerate(deserved, 1)}
+    """Instructions, levels and the worked examples as one group. It does not depend on the group's size, so that providers can cache it."""
+    examples = sorted(rubric.examples, key=lambda example: content_hash([example.explanation, example.marked]))
+    shown = _numbered([single_grade.render_item(example.explanation, example.marked) for example in examples])
+    expected = [single_grade.expected_answer(example, ask) for example in examples]
+    answers = {str(i): answer if ask == "reason" else answer["grade"] for i, answer in enumerate(expected, 1)}
     return (
-        f"{single_grade.instructions(rubric)}\n\n{_GROUP}\n{_WANTED[ask]}\n\n{single_grade.levels(rubric)}\n\nA worked example:\n\n"
+        f"{single_grade.instructions(rubric)}\n\n{_GROUP}\n{_ANSWER_FORMAT[ask]}\n\n{single_grade.levels(rubric)}\n\nA worked example:\n\n"
         f"{shown}\n{json.dumps(answers, ensure_ascii=False)}"
     )
 
 
 def schema(rubric: Rubric, n: int, ask: Ask = "reason") -> dict[str, Any]:
-    """The reply's JSON schema: an object or a bare grade for each of `n` items."""
+    """The reply's JSON schema: for each of `n` items an object with reason and grade, or a bare grade."""
     item = single_grade.schema(rubric) if ask == "reason" else single_grade.schema(rubric, ask)["properties"]["grade"]
     numbers = [str(number) for number in range(1, n + 1)]
     return {
@@ -68,7 +69,7 @@ def schema(rubric: Rubric, n: int, ask: Ask = "reason") -> dict[str, Any]:
 
 
 def parse(rubric: Rubric, n: int, text: str) -> list[single_grade.Grade | ReplyUnusable]:
-    """The grade of each of `n` items in a complete reply, or why it has none. Raises `ReplyUnusable` where no item has one."""
+    """The grade of each of `n` items in a complete reply, or the error that left it without. Raises `ReplyUnusable` if no item has one."""
     answers: dict[int, list[Any]] = {}
     for name, value in read_object(text).items():
         if number := _NUMBER.fullmatch(name.strip()):
@@ -83,11 +84,11 @@ def parse(rubric: Rubric, n: int, text: str) -> list[single_grade.Grade | ReplyU
 def _one(rubric: Rubric, number: int, answers: Sequence[Any]) -> single_grade.Grade | ReplyUnusable:
     if not answers:
         return ReplyUnusable(f"item {number} is not answered")
-    if len(answers) > 1 or isinstance(answers[0], Repeated):
+    if len(answers) > 1 or isinstance(answers[0], RepeatedKey):
         return ReplyUnusable(f"item {number} is answered more than once")
     value = answers[0]
     try:
-        return single_grade.graded(rubric, value if isinstance(value, dict) else {"grade": value})
+        return single_grade.read_grade(rubric, value if isinstance(value, dict) else {"grade": value})
     except ReplyUnusable as error:
         return ReplyUnusable(f"item {number}: {error}", error.outcome)
 

@@ -1,4 +1,4 @@
-"""Reads a judge's reply: one JSON object, each key once."""
+"""Reads the JSON object in a judge's reply."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from autointerp.records import Outcome
 
 
 class ReplyUnusable(Exception):
-    """A complete reply that does not answer the question; `outcome` says how it is recorded."""
+    """A complete reply that does not answer the question. `outcome` is the outcome to record."""
 
     def __init__(self, reason: str, outcome: Outcome = Outcome.PARSE_FAILURE) -> None:
         super().__init__(reason)
         self.outcome = outcome
 
 
-class Repeated:
-    """Stands for the value of a key that a reply gives more than once: it has none."""
+class RepeatedKey:
+    """Takes the place of the value of a key that an object has more than once, because none of its values can be trusted."""
 
     def __repr__(self) -> str:
         return "given more than once"
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The one JSON object of a reply, with or without a code fence around it. Raises `ReplyUnusable`.
+    """The only JSON object of a reply, with or without a code fence around it. A repeated key has a `RepeatedKey` as its value.
 
-    The value of a key that an object gives more than once is `Repeated`.
+    Raises `ReplyUnusable`. Its messages may be quoted in the next attempt's prompt (`calls.answers.ask_again`) and so are part of
+    that call's key: do not reword them.
     """
     body = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())
     if not body.startswith("{"):
         raise ReplyUnusable(f"the reply is not a JSON object: {body[:80]!r}")
     try:
-        value, end = json.JSONDecoder(object_pairs_hook=_once).raw_decode(body)
+        value, end = json.JSONDecoder(object_pairs_hook=_without_repeats).raw_decode(body)
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
         why = getattr(error, "msg", type(error).__name__)
         raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[:80]!r}") from None
@@ -43,8 +44,8 @@ def read_object(text: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for key, value in pairs:
-        found[key] = Repeated() if key in found else value
-    return found
+        result[key] = RepeatedKey() if key in result else value
+    return result

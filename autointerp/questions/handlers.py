@@ -1,47 +1,55 @@
-"""What one job asks a judge, and what becomes of the reply: an explanation, judgements, or another scorer's answer."""
+"""Handles one question job: asks the judge, and stores the explanation, the judgements or the scorer's answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp import records
 from autointerp.calls import answers as answers_
 from autointerp.calls.answers import Answer, Ask
 from autointerp.harvest import explainer_windows
 from autointerp.ledger import jobs, judgements
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.messages import ExplainMaterial, MarkedText, Prompt, ScoreMaterial
+from autointerp.messages import ExplainMaterial, Prompt, ScoreMaterial
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
 from autointerp.questions import revision, scorer_jobs
-from autointerp.records import Answered, Explanation, ExplanationKey, Item, Judgement, Outcome
+from autointerp.records import (
+    Explanation,
+    ExplanationKey,
+    Item,
+    Judgement,
+    Outcome,
+    ScorerAnswer,
+    explanation_text,
+)
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.scorers.base import Question
 from autointerp.spec.spec import judge_of
 
-T = TypeVar("T")
+Explanations = Mapping[ExplanationKey, Explanation]
+"""The run's explanations by key."""
 
 
-def do(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
-    """Ask what a job asks and store what comes of it, given the explanations that there are. Raises what `ask` does."""
+def handle_job(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
+    """Ask a job's question and store the result. Raises what `ask` raises."""
     if job.stage == "explain":
         explain_unit(ledger, run, ask, job)
     elif job.scorer:
-        ask_scorer(ledger, run, ask, job, said)
+        ask_scorer(ledger, run, ask, job, explanations)
     else:
-        judge_items(ledger, run, ask, job, said)
+        judge_items(ledger, run, ask, job, explanations)
 
 
 def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
-    """Ask for one unit's explanation and store it, or why there is none."""
+    """Ask for one unit's explanation and store it, or the reason why there is none."""
     explanation = explanation_of(run, job, lambda prompt, parse, repeat: ask(prompt, parse, job, repeat, None))
     with ledger.write() as tx:
         judgements.add_explanation(tx, run.run_id, explanation)
@@ -49,95 +57,102 @@ def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
 
 
 def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]]) -> Explanation:
-    """A unit's explanation, or why there is none, from whoever `ask` reaches with a prompt, a parser and a repeat's number."""
+    """A unit's explanation, or the reason why there is none. `ask` takes a prompt, a parser and the number of the repeat."""
     spec, unit = run.spec, run.units[job.unit_id]
-    found = explainer_windows.of_unit(run.harvest, spec, job.unit_id).only(explainer_windows.wanted(spec, job.arm))
-    most = spec.explained_by.max_output_tokens
+    aids = explainer_windows.of_unit(run.harvest, spec, job.unit_id).only(explainer_windows.wanted(spec, job.arm))
+    max_tokens = spec.explained_by.max_output_tokens
 
     def render(material: ExplainMaterial) -> Prompt:
-        return explanation_prompt.prompt(run.rubric, material, most)
+        return explanation_prompt.prompt(run.rubric, material, max_tokens)
 
-    first = render(explanation_prompt.material(run.exemplars[job.unit_id], unit.max_activation, found))
-    answer = answers_.usable(ask, first, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
-    if not answer.value or not found.held:
+    prompt = render(explanation_prompt.material(run.exemplars[job.unit_id], unit.max_activation, aids))
+    answer = answers_.usable(ask, prompt, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
+    if not answer.value or not aids.held_out:
         return Explanation(job.explanation_key, answer.outcome, answer.value or "", answer.reason, answer.call_key)
-    better = revision.revised(ask, first, answer.value, found.held, render, spec.explain.max_chars)
-    call_key = better.call_key or answer.call_key
-    return Explanation(job.explanation_key, answer.outcome, better.text, better.why, call_key)
+    kept = revision.revise(ask, prompt, answer.value, aids.held_out, render, spec.explain.max_chars)
+    return Explanation(job.explanation_key, answer.outcome, kept.text, kept.reason, kept.call_key or answer.call_key)
 
 
-def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
-    """Ask for the grades of a job's items and store each, scored or not. Items without an explanation are not asked about."""
-    asked = [item for item in job.asked if records.text_of(said, item.explained_by)]
-    unasked = [(item, _unexplained(job, item, said)) for item in job.asked if item not in asked]
+def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
+    """Ask for the grades of a job's items and store a judgement for each. Items without an explanation are stored unasked."""
+    items = _explained(job, explanations)
+    unasked = [(item, _without_explanation(job, item, explanations)) for item in job.asked if item not in items]
 
     def store(tx: Connection, judged: Sequence[Judgement]) -> None:
-        for item, judgement in [*unasked, *zip(asked, judged, strict=True)]:
+        for item, judgement in [*unasked, *zip(items, judged, strict=True)]:
             judgements.add_judgement(tx, run.run_id, item.key, item.explained_by, judgement)
         jobs.finish(tx, run.run_id, job.job_key)
 
-    asking = _about(run, job, asked, said)
-    if asking is None:
+    asked = _grading_question(run, job, items, explanations)
+    if asked is None:
         with ledger.write() as tx:
             store(tx, [])
         return
 
     def conclude(tx: Connection, answer: Answer[Sequence[Grade | ReplyUnusable]]) -> None:
-        store(tx, [_judged(job, item, number, answer) for number, item in enumerate(asked)])
+        store(tx, [_judged(job, item, number, answer) for number, item in enumerate(items)])
 
-    ask(*asking, job, job.repeat, conclude)
+    ask(*asked, job, job.repeat, conclude)
 
 
-def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, said: Mapping[ExplanationKey, Explanation]) -> None:
-    """Ask another scorer's question and store what it brings."""
-    answers: Sequence[Answered] = ()
+def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
+    """Ask a scorer's question and store the answer."""
+    answers: Sequence[ScorerAnswer] = ()
     if job.step:
         with ledger.read() as tx:
             answers = judgements.answers_of(tx, run.run_id, job.unit_id)
-    prompt, parse = scorer_jobs.question(cases.Cases(run, said, answers), registry.scorer(job.scorer), job)
+    prompt, parse = scorer_jobs.question(cases.Cases(run, explanations, answers), registry.scorer(job.scorer), job)
 
-    def store(tx: Connection, answer: Answer[Any]) -> None:
-        row = Answered(
+    def conclude(tx: Connection, answer: Answer[Any]) -> None:
+        row = ScorerAnswer(
             job.scorer, job.unit_id, job.step, job.repeat, answer.outcome, answer.value, answer.reason, answer.call_key
         )
         judgements.add_answers(tx, run.run_id, [(job.job_key, row)])
         jobs.finish(tx, run.run_id, job.job_key)
 
-    ask(prompt, parse, job, 0, store)
+    ask(prompt, parse, job, 0, conclude)
 
 
-def question(run: Run, job: Job, said: Mapping[ExplanationKey, Explanation]) -> Question | None:
-    """What a job of a first round asks, given the explanations; None where it asks nobody."""
+def question(run: Run, job: Job, explanations: Explanations) -> Question | None:
+    """The question of a job in round 0; None if the job asks no judge."""
     if job.stage == "probe":
         return None
     if job.scorer:
-        return scorer_jobs.question(cases.Cases(run, said), registry.scorer(job.scorer), job)
-    return _about(run, job, [item for item in job.asked if records.text_of(said, item.explained_by)], said)
+        return scorer_jobs.question(cases.Cases(run, explanations), registry.scorer(job.scorer), job)
+    return _grading_question(run, job, _explained(job, explanations), explanations)
 
 
-def _about(run: Run, job: Job, items: Sequence[Item], said: Mapping[ExplanationKey, Explanation]) -> Question | None:
-    """The question about a job's items and how its reply is read: alone in whichever way is asked for, or together."""
+def _explained(job: Job, explanations: Explanations) -> list[Item]:
+    """The job's items that have an explanation."""
+    return [item for item in job.asked if explanation_text(explanations, item.explained_by)]
+
+
+def _grading_question(run: Run, job: Job, items: Sequence[Item], explanations: Explanations) -> Question | None:
+    """The question about a job's items, and the parser of its reply to one grade per item; None without items."""
     if not items:
         return None
-    materials = [ScoreMaterial(records.text_of(said, item.explained_by), _window(run, item)) for item in items]
-    rubric, ask, most = run.rubric, run.spec.score.ask, judge_of(run.spec, job.stage).max_output_tokens
+    materials = [
+        ScoreMaterial(explanation_text(explanations, item.explained_by), run.exemplar(item).marked_text)
+        for item in items
+    ]
+    rubric, ask = run.rubric, run.spec.score.ask
+    max_tokens = judge_of(run.spec, job.stage).max_output_tokens
     if not job.items:
-        return Question(
-            single_grade.prompt(rubric, materials[0], most, ask), lambda text: [single_grade.parse(rubric, text, ask)]
-        )
-    assert ask != "logprobs", "the spec refuses it"
-    return Question(
-        grouped_grades.prompt(rubric, materials, most, ask), partial(grouped_grades.parse, rubric, len(materials))
-    )
+        prompt = single_grade.prompt(rubric, materials[0], max_tokens, ask)
+        return Question(prompt, lambda text: [single_grade.parse(rubric, text, ask)])
+    assert ask != "logprobs", "the spec refuses logprobs for several items in a question"
+    prompt = grouped_grades.prompt(rubric, materials, max_tokens, ask)
+    return Question(prompt, partial(grouped_grades.parse, rubric, len(materials)))
 
 
-def _unexplained(job: Job, item: Item, said: Mapping[ExplanationKey, Explanation]) -> Judgement:
-    found = said.get(item.explained_by)
-    why = found.reason if found else "the unit was not explained"
-    return _judgement(job, item, Outcome.NO_EXPLANATION, None, why, None)
+def _without_explanation(job: Job, item: Item, explanations: Explanations) -> Judgement:
+    missing = explanations.get(item.explained_by)
+    reason = missing.reason if missing else "the unit was not explained"
+    return _judgement(job, item, Outcome.NO_EXPLANATION, None, reason, None)
 
 
 def _judged(job: Job, item: Item, number: int, answer: Answer[Sequence[Grade | ReplyUnusable]]) -> Judgement:
+    """The judgement of item `number` of the question."""
     if answer.value is None:
         return _judgement(job, item, answer.outcome, None, answer.reason, answer.call_key)
     grade = answer.value[number]
@@ -162,8 +177,3 @@ def _judgement(
         judge=job.judge,
         asked_in=job.job_key if job.items else "",
     )
-
-
-def _window(run: Run, item: Item) -> MarkedText:
-    exemplar = run.exemplar(item)
-    return MarkedText(exemplar.tokens, exemplar.mark)

@@ -1,10 +1,10 @@
-"""What a run asks next, given all that came: round after round, until nothing is wanted.
+"""Plans the next round of questions from the answers so far.
 
-    round 0     the rubric's items, or the first few of each bin; first step of every other scorer
-    round n     exemplars of units and bins that are not known well enough; step n of the scorers that have one
-    the last    a sample for the second judge
+    round 0     the rubric's items, or the first few of each bin; the first step of every scorer
+    round n     more exemplars of the units and bins whose intervals are still too wide; step n of the scorers that have one
+    last round  a sample for the second judge
 
-A round is planned when all that was planned before has ended, so it rests on the same rows whoever plans it.
+A round is planned once every earlier question has ended, so that its plan does not depend on who makes it, or when.
 """
 
 from __future__ import annotations
@@ -28,56 +28,66 @@ from autointerp.stats import stopping
 
 @dataclass(frozen=True)
 class Round:
-    """The jobs of one round, and whether another may follow."""
+    """The jobs of one round, and whether another round may follow."""
 
     jobs: list[Job]
     more: bool
 
 
 def next_round(
-    ledger: Ledger, run: Run, number: int, said: Mapping[ExplanationKey, Explanation] | None = None
+    ledger: Ledger, run: Run, number: int, explanations: Mapping[ExplanationKey, Explanation] | None = None
 ) -> Round:
-    """What round `number` asks, given the explanations in the ledger, or those given."""
+    """Plan round `number`. `explanations` replace those in the ledger."""
     spec = run.spec
-    asked, wanted = _rubric(ledger, run, number)
-    planned = planned_jobs.questions(spec, asked)
-    steps = 0
+    items, more_items = _rubric_items(ledger, run, number)
+    planned = planned_jobs.question_jobs(spec, items)
+    n_steps = 0
     if spec.score.also:
         with ledger.read() as tx:
-            said = said or judgements.explanations_of(tx, run.run_id)
-            known = cases.Cases(run, said, judgements.answers_of(tx, run.run_id))
+            explanations = explanations or judgements.explanations_of(tx, run.run_id)
+            known = cases.Cases(run, explanations, judgements.answers_of(tx, run.run_id))
         for name in spec.score.also:
             scorer = registry.scorer(name)
-            steps = max(steps, len(scorer.steps))
+            n_steps = max(n_steps, len(scorer.steps))
             if number < len(scorer.steps):
                 planned += scorer_jobs.jobs(known, scorer, number)
-    more = wanted or number + 1 < steps
+    more = more_items or number + 1 < n_steps
     if not planned and not more and spec.cascade is not None:
-        return Round(planned_jobs.questions(spec, second_judge_sample.sample(ledger, run), "regrade"), False)
+        sample = second_judge_sample.sample(ledger, run)
+        return Round(planned_jobs.question_jobs(spec, sample, "regrade"), False)
     return Round(planned, more or spec.cascade is not None)
 
 
-def _rubric(ledger: Ledger, run: Run, number: int) -> tuple[list[Item], bool]:
-    """The rubric's items of a round, and whether there may be others. Where sampling is adaptive, the exemplars of features and
-    neurons come by and by, and whatever else is judged comes first: controls are no use half done."""
+def adaptive(spec: Spec) -> bool:
+    """Whether sampling stops as soon as the intervals that the spec names are narrow enough."""
+    targets = spec.adaptive
+    return not (targets.unit is None and targets.bin is None and targets.run is None)
+
+
+def _rubric_items(ledger: Ledger, run: Run, number: int) -> tuple[list[Item], bool]:
+    """The rubric's items of a round, and whether another round may have more.
+
+    With adaptive sampling, the exemplars of features and neurons are spread over the rounds. All other items, such as controls, are
+    in round 0: a control that is judged in part is of no use.
+    """
     items = planned_jobs.score_items(run.spec, list(run.units.values()), run.exemplars)
     if not adaptive(run.spec):
         return (items + planned_jobs.repeated_items(run.spec, items), False) if number == 0 else ([], False)
-    turns = _turns(run)
+    round_of = _round_of_exemplar(run)
     if number == 0:
-        first = [item for item in items if not _by_and_by(item) or turns.get(item.exemplar_id, 0) == 0]
+        first = [item for item in items if not _is_sampled(item) or round_of.get(item.exemplar_id, 0) == 0]
         return first + planned_jobs.repeated_items(run.spec, first), True
-    due = [item for item in items if _by_and_by(item) and turns.get(item.exemplar_id) == number]
-    cells = _needed(ledger, run, turns, number)
-    asked = [item for item in due if run.bin_of(item) in cells.get(item.unit_id, ())]
-    return asked, bool(asked)
+    candidates = [item for item in items if _is_sampled(item) and round_of.get(item.exemplar_id) == number]
+    open_bins = _open_bins(ledger, run, round_of, number)
+    chosen = [item for item in candidates if run.bin_of(item) in open_bins.get(item.unit_id, ())]
+    return chosen, bool(chosen)
 
 
-def _needed(ledger: Ledger, run: Run, turns: Mapping[str, int], number: int) -> Mapping[str, Sequence[int]]:
-    """The bins of each unit that need another round. Looks at earlier rounds alone: this one may be half planned already."""
+def _open_bins(ledger: Ledger, run: Run, round_of: Mapping[str, int], number: int) -> Mapping[str, Sequence[int]]:
+    """The bins of each unit that need another round, judged by earlier rounds only: this round may be half planned already."""
     frames = tables.of_run(ledger, run)
     return stopping.needed(
-        frames.main.loc[frames.main["exemplar_id"].map(turns) < number],
+        frames.main.loc[frames.main["exemplar_id"].map(round_of) < number],
         frames.units.loc[frames.units["kind"].isin(COMPARED)],
         run.spec.adaptive,
         bins=run.spec.harvest.bins,
@@ -86,23 +96,20 @@ def _needed(ledger: Ledger, run: Run, turns: Mapping[str, int], number: int) -> 
     ).cells
 
 
-def _by_and_by(item: Item) -> bool:
+def _is_sampled(item: Item) -> bool:
+    """Whether adaptive sampling decides about the item."""
     return item.arm in (Arm.MAIN, Arm.VARIANT)
 
 
-def adaptive(spec: Spec) -> bool:
-    """Whether any interval is to be narrow enough before sampling stops."""
-    targets = spec.adaptive
-    return not (targets.unit is None and targets.bin is None and targets.run is None)
+def _round_of_exemplar(run: Run) -> dict[str, int]:
+    """The earliest round of each judged exemplar of features and neurons, by exemplar id.
 
-
-def _turns(run: Run) -> dict[str, int]:
-    """The round in which each judged exemplar of features and neurons comes at the earliest: those of a bin come in the order of their
-    hash, so that the first are a fair sample of all."""
-    found: dict[str, int] = {}
+    Within a bin the order is that of the ids' hashes, so that the first few are a fair sample of the bin.
+    """
+    rounds: dict[str, int] = {}
     for unit in run.units.values():
-        judged = records.judged_of(run.exemplars[unit.unit_id]) if unit.kind in COMPARED else []
-        for bin_ in {e.bin for e in judged}:
-            ids = sorted((e.exemplar_id for e in judged if e.bin == bin_), key=content_hash)
-            found |= {name: place // run.spec.adaptive.per_round for place, name in enumerate(ids)}
-    return found
+        exemplars = records.main_exemplars(run.exemplars[unit.unit_id]) if unit.kind in COMPARED else []
+        for bin_ in {e.bin for e in exemplars}:
+            ids = sorted((e.exemplar_id for e in exemplars if e.bin == bin_), key=content_hash)
+            rounds |= {name: rank // run.spec.adaptive.per_round for rank, name in enumerate(ids)}
+    return rounds

@@ -1,4 +1,4 @@
-"""The jobs of scorers other than the rubric, and the question that each of them asks."""
+"""The jobs of scorers other than the rubric, and the question of each job."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from autointerp.scorers.cases import Cases
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
-    """The jobs of one step: a question each, or one for all the subject's work."""
+    """The jobs of one step: one per question, or a single one for all tasks of the subject."""
     if scorer.steps[step] == "run":
-        return [planned_jobs.task_job(scorer.name, step, "probe", "", 0, step)]
+        return [planned_jobs.scorer_job(scorer.name, step, "probe", "", 0, step)]
     return [
-        planned_jobs.task_job(scorer.name, step, "score", unit.unit_id, number, _place(unit, scorer, number), explained)
+        planned_jobs.scorer_job(scorer.name, step, "score", unit.unit_id, number, _place(unit, scorer, number), shown)
         for unit in cases.units(scorer)
-        for explained in [unit.unit_id if scorer.needs_explanation else ""]
-        for number, _ in enumerate(scorer.questions(cases.of(unit.unit_id), step, cases.brought(scorer, unit.unit_id)))
+        for shown in [unit.unit_id if scorer.needs_explanation else ""]
+        for number, _ in enumerate(scorer.questions(cases.of(unit.unit_id), step, cases.answers(scorer, unit.unit_id)))
     ]
 
 
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
-    """What a job asks. The reply may be as long as the scorer needs, or longer where the spec allows: thinking counts."""
-    asked = scorer.questions(cases.of(job.unit_id), job.step, cases.brought(scorer, job.unit_id)[: job.step])
-    prompt, parse = asked[job.repeat]
-    most = max(prompt.max_tokens, cases.run.spec.judge.max_output_tokens)
-    return Question(replace(prompt, max_tokens=most), parse)
+    """The question of a job. Its token limit is the scorer's or the spec's, whichever is larger, because thinking counts too."""
+    answers = cases.answers(scorer, job.unit_id)[: job.step]
+    prompt, parse = scorer.questions(cases.of(job.unit_id), job.step, answers)[job.repeat]
+    max_tokens = max(prompt.max_tokens, cases.run.spec.judge.max_output_tokens)
+    return Question(replace(prompt, max_tokens=max_tokens), parse)
 
 
 def _place(unit: Unit, scorer: Scorer, number: int) -> int:
+    """Position in the run's order of questions: a hash, so that units and scorers are mixed."""
     return int(content_hash(["place", unit.unit_id, scorer.name, number])[:7], 16)

@@ -1,4 +1,4 @@
-"""What scorers want of the subject itself: texts read, or gone on from, with what the unit does there."""
+"""Runs the scorers' tasks for the subject: texts to read or to continue, with the unit's activations or clamped."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from autointerp.ledger import jobs, judgements, leases
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.progress import Tell
-from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome, Unit
+from autointerp.records import COMPARED, Explanation, ExplanationKey, Outcome, ScorerAnswer, Unit
 from autointerp.run import Run
 from autointerp.scorers import registry
-from autointerp.scorers.base import Read, Steer
+from autointerp.scorers.base import ReadText, SteerText
 from autointerp.scorers.cases import Cases
 from sae.analysis import unit_probe
 from sae.analysis.steering import go_on
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
 
-Work = Sequence[tuple[Unit, Sequence[Read | Steer]]]
+Tasks = Sequence[tuple[Unit, Sequence[ReadText | SteerText]]]
+"""Each unit with its tasks."""
+Results = dict[tuple[str, int], Any]
+"""Results by unit id and the task's number."""
 
 
-def do_all(ledger: Ledger, run: Run, said: Mapping[ExplanationKey, Explanation], tell: Tell, owner: str) -> None:
-    """Do every such job of a run; the inputs are loaded only where there is one."""
+def run_all(
+    ledger: Ledger, run: Run, explanations: Mapping[ExplanationKey, Explanation], tell: Tell, owner: str
+) -> None:
+    """Run every pending job with tasks for the subject. The subject is loaded only if there is one."""
     inputs = None
     while True:
         with ledger.write() as tx:
@@ -34,75 +39,80 @@ def do_all(ledger: Ledger, run: Run, said: Mapping[ExplanationKey, Explanation],
         if not leased:
             return
         inputs = inputs or open_inputs(run.spec, tell)
-        do(ledger, run, said, inputs, leased[0], tell)
+        run_job(ledger, run, explanations, inputs, leased[0], tell)
 
 
-def do(
-    ledger: Ledger, run: Run, said: Mapping[ExplanationKey, Explanation], inputs: Inputs, job: Job, tell: Tell
+def run_job(
+    ledger: Ledger,
+    run: Run,
+    explanations: Mapping[ExplanationKey, Explanation],
+    inputs: Inputs,
+    job: Job,
+    tell: Tell,
 ) -> None:
-    """Do one job: a step of a scorer for all its units. What it brings is stored at once, a row for each piece of work."""
+    """Run one step of a scorer for all its units, and store a row per task in one transaction with the end of the job."""
     scorer = registry.scorer(job.scorer)
     with ledger.read() as tx:
-        known = Cases(run, said, judgements.answers_of(tx, run.run_id))
-    work = [
-        (unit, scorer.work(known.of(unit.unit_id), job.step, known.brought(scorer, unit.unit_id)))
+        known = Cases(run, explanations, judgements.answers_of(tx, run.run_id))
+    tasks = [
+        (unit, scorer.subject_tasks(known.of(unit.unit_id), job.step, known.answers(scorer, unit.unit_id)))
         for unit in known.units(scorer)
     ]
-    brought = {**_read(inputs, run, work, tell), **_steered(inputs, run, work, tell)}
+    results = {**_read(inputs, run, tasks, tell), **_steer(inputs, run, tasks, tell)}
     rows = [
         (
             content_hash([job.job_key, unit.unit_id, number]),
-            Answered(
-                scorer.name, unit.unit_id, job.step, number, Outcome.SCORED, brought[unit.unit_id, number], "", None
+            ScorerAnswer(
+                scorer.name, unit.unit_id, job.step, number, Outcome.SCORED, results[unit.unit_id, number], "", None
             ),
         )
-        for unit, pieces in work
-        for number in range(len(pieces))
+        for unit, of_unit in tasks
+        for number in range(len(of_unit))
     ]
     with ledger.write() as tx:
         judgements.add_answers(tx, run.run_id, rows)
         jobs.finish(tx, run.run_id, job.job_key)
 
 
-def _read(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, int], Any]:
+def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
     """The unit's activation at each token of every text to read."""
-    places = [
-        ((unit.unit_id, number), (place, piece.text))
-        for place, (unit, pieces) in enumerate(work)
-        for number, piece in enumerate(pieces)
-        if isinstance(piece, Read)
+    texts = [
+        ((unit.unit_id, number), (row, task.text))
+        for row, (unit, of_unit) in enumerate(tasks)
+        for number, task in enumerate(of_unit)
+        if isinstance(task, ReadText)
     ]
-    if not places:
+    if not texts:
         return {}
-    tell("the subject reads what was written", 0, 0)
-    reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in work])
+    tell("reading texts with the subject", 0, 0)
+    reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
     skip, limit = run.spec.harvest.skip_positions, run.facts.get("norm_limit", math.inf)
-    seen = unit_probe.read_own(reader, [wanted for _, wanted in places], skip_positions=skip, norm_limit=limit)
+    read = unit_probe.read_own(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
     return {
-        place: [round(float(a), 6) for a in text.activations[0]] for (place, _), text in zip(places, seen, strict=True)
+        task: [round(float(a), 6) for a in text.activations[0]] for (task, _), text in zip(texts, read, strict=True)
     }
 
 
-def _steered(inputs: Inputs, run: Run, work: Work, tell: Tell) -> dict[tuple[str, int], Any]:
-    """What the subject adds to every text to go on from."""
-    found: dict[tuple[str, int], Any] = {}
-    for done, (unit, pieces) in enumerate(work):
-        steers = [(number, piece) for number, piece in enumerate(pieces) if isinstance(piece, Steer)]
-        for tokens in sorted({piece.tokens for _, piece in steers}):
-            tell("the subject goes on from texts", done, len(work))
-            alike = [(number, piece) for number, piece in steers if piece.tokens == tokens]
-            added = go_on(
+def _steer(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
+    """The continuation of every text to continue. Texts of equal length are generated together, unit by unit."""
+    results: Results = {}
+    for done, (unit, of_unit) in enumerate(tasks):
+        steers = [(number, task) for number, task in enumerate(of_unit) if isinstance(task, SteerText)]
+        for tokens in sorted({task.tokens for _, task in steers}):
+            tell("continuing texts with clamped units", done, len(tasks))
+            batch = [(number, task) for number, task in steers if task.tokens == tokens]
+            continuations = go_on(
                 inputs.subject,
                 inputs.dictionary,
                 _key(unit),
-                [piece.text for _, piece in alike],
-                [piece.factor for _, piece in alike],
+                [task.text for _, task in batch],
+                [task.factor for _, task in batch],
                 tokens,
                 run.spec.units.seed,
                 largest=unit.max_activation,
             )
-            found |= {(unit.unit_id, number): text for (number, _), text in zip(alike, added, strict=True)}
-    return found
+            results |= {(unit.unit_id, number): text for (number, _), text in zip(batch, continuations, strict=True)}
+    return results
 
 
 def _key(unit: Unit) -> UnitKey:

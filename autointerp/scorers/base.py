@@ -1,94 +1,99 @@
-"""What every evaluation besides the rubric is: questions about one unit to a judge, perhaps work for the subject, and figures.
+"""The base of scorers: questions for the judge, optional tasks for the subject, and figures per unit.
 
-A scorer goes through `steps`. An `ask` step puts questions to the judge, a `run` step gives the subject texts to read or to go on
-from. What a step yields may rest on all that earlier steps brought. Everything is a pure function of the case and of that, so
-a run that was stopped asks the same questions again, and finds those already answered.
+A scorer goes through its `steps`. An `ask` step puts questions to the judge, a `run` step gives the subject texts to read or to
+continue. A step may depend on the answers of all earlier ones. Everything is a pure function of the case and of those answers, so a
+resumed run asks the same questions again and finds the ones already answered.
 """
 
 from __future__ import annotations
 
+import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from autointerp.messages import Prompt
 from autointerp.records import Exemplar, Unit
 
-Brought = Sequence[Sequence[Any]]
-"""What each earlier step brought: for each of its questions the parsed answer, or what the subject did; None where it failed."""
+StepAnswers = Sequence[Sequence[Any]]
+"""For each finished step, the parsed answer to each of its questions or the subject's result of each task; None for a failed one."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known of one unit.
-
-    `active` are its judged windows, a fair sample of each activation bin; `quiet` windows in which it is silent at the mark. No
-    explainer saw any of them. `others` holds `active` of other units of its kind, nearest decoder direction first. `explanation`
-    is empty where a scorer needs none. `seed` is the unit's own.
-    """
+    """The evidence about one unit. No explainer saw any of its windows."""
 
     unit: Unit
     explanation: str
+    """Empty if the unit has none and the scorer needs none."""
     active: tuple[Exemplar, ...]
-    quiet: tuple[Exemplar, ...]
+    """The unit's judged windows: a fair sample of each activation bin."""
+    silent: tuple[Exemplar, ...]
+    """Windows in which the unit is silent at the mark."""
     others: tuple[tuple[Exemplar, ...], ...]
+    """`active` of other units of the same kind, nearest decoder direction first."""
     seed: int
+    """Seed derived from the run's seed and the unit."""
+
+    def rng(self, scorer: str) -> random.Random:
+        """A scorer's random numbers for this unit: the same sequence at every call."""
+        return random.Random(f"{self.seed}:{scorer}")
 
 
 class Question(NamedTuple):
-    """One question to the judge, and how its reply is read: to plain JSON values, or `ReplyUnusable`."""
+    """A question to the judge, and the parser of its reply: returns plain JSON values or raises `ReplyUnusable`."""
 
     prompt: Prompt
     parse: Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class Read:
-    """A text for the subject to read; brings the unit's activation at each token, without BOS, as a list of numbers."""
+class ReadText:
+    """A text for the subject to read. Its result is the unit's activation at each token, without BOS, as a list of numbers."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Steer:
-    """A text for the subject to go on from while the unit is held at an activation; brings the new text, of `tokens` tokens.
-
-    `factor` is that activation in multiples of the unit's largest; 0 silences the unit.
-    """
+class SteerText:
+    """A text for the subject to continue while the unit is clamped. Its result is the continuation, of `tokens` tokens."""
 
     text: str
     factor: float
+    """The clamped activation in multiples of the unit's maximum; 0 silences the unit."""
     tokens: int
 
 
 class Scores(NamedTuple):
-    """A unit's figures by name, None where undefined, over `n` answers; `n_unscored` brought nothing."""
+    """A unit's figures by name, None if undefined, from `n` answers; `n_unscored` further questions failed."""
 
     values: Mapping[str, float | None]
     n: int
     n_unscored: int
 
 
-class Scorer(Protocol):
-    """One evaluation. `figures` says what each figure means, the first being the one that is compared, better high."""
+class Scorer(ABC):
+    """One evaluation of units. A subclass sets the attributes and overrides the methods that its steps need."""
 
-    name: str
-    source: str
+    name: ClassVar[str]
+    source: ClassVar[str]
     """Paper and section, or code, that defines it."""
-    needs_explanation: bool
-    steps: tuple[Literal["ask", "run"], ...]
-    figures: Mapping[str, str]
-    chance: float | None
-    """What the first figure is worth to a judge that guesses; None where that depends on the unit."""
+    needs_explanation: ClassVar[bool]
+    steps: ClassVar[tuple[Literal["ask", "run"], ...]] = ("ask",)
+    figures: ClassVar[Mapping[str, str]]
+    """Each figure's meaning. The first figure is the one that is compared, and higher is better."""
+    chance: ClassVar[float | None]
+    """Expected value of the first figure for a judge that guesses; None if it depends on the unit."""
 
-    def questions(self, case: Case, step: int, brought: Brought) -> Sequence[Question]:
-        """The questions of an `ask` step; none where the unit cannot be evaluated so."""
-        ...
+    def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
+        """The questions of an `ask` step; none if the scorer cannot evaluate the unit."""
+        return ()
 
-    def work(self, case: Case, step: int, brought: Brought) -> Sequence[Read | Steer]:
-        """What the subject does in a `run` step."""
-        ...
+    def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | SteerText]:
+        """The texts that the subject reads or continues in a `run` step."""
+        return ()
 
-    def score(self, case: Case, brought: Brought) -> Scores:
+    @abstractmethod
+    def score(self, case: Case, answers: StepAnswers) -> Scores:
         """The unit's figures, after all steps."""
-        ...

@@ -1,4 +1,4 @@
-"""Puts other scorers' questions into a run: their jobs, what each job asks, and the figures in the end."""
+"""The cases that scorers evaluate, built from a run's units, explanations and the answers so far."""
 
 from __future__ import annotations
 
@@ -8,71 +8,76 @@ from typing import Any
 
 from autointerp import records
 from autointerp.hashing import content_hash
-from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome, Unit, text_of
+from autointerp.records import COMPARED, Exemplar, Explanation, ExplanationKey, Outcome, ScorerAnswer, Unit
 from autointerp.run import Run
 from autointerp.scorers.base import Case, Scorer, Scores
 
-OTHERS = 8
-"""Units of its kind that a unit is shown beside at most."""
+MAX_OTHERS = 8
+"""Other units whose windows a case holds, at most."""
 
 
 class Cases:
-    """A run's units as scorers see them. `said` are the explanations, `answers` what questions have brought so far."""
+    """A run's units as scorers see them, given its explanations and the answers to earlier questions."""
 
-    def __init__(self, run: Run, said: Mapping[ExplanationKey, Explanation], answers: Iterable[Answered] = ()) -> None:
-        self.run, self._said = run, said
-        self._brought: dict[tuple[str, str, int], dict[int, Any]] = {}
+    def __init__(
+        self,
+        run: Run,
+        explanations: Mapping[ExplanationKey, Explanation],
+        answers: Iterable[ScorerAnswer] = (),
+    ) -> None:
+        self.run, self._explanations = run, explanations
+        self._answers: dict[tuple[str, str, int], dict[int, Any]] = {}
+        """Answers by scorer, unit and step, then by number; None for one that failed."""
         for row in answers:
-            found = row.answer if row.outcome is Outcome.SCORED else None
-            self._brought.setdefault((row.scorer, row.unit_id, row.step), {})[row.number] = found
+            answer = row.answer if row.outcome is Outcome.SCORED else None
+            self._answers.setdefault((row.scorer, row.unit_id, row.step), {})[row.number] = answer
 
     def units(self, scorer: Scorer) -> Iterator[Unit]:
-        """The units that a scorer can evaluate: the subject knows nothing of planted ones."""
+        """The alive units that a scorer can evaluate: no planted ones if it runs the subject, which does not contain them."""
         for unit in self.run.units.values():
-            within = unit.kind in COMPARED or (unit.kind == records.PLANTED and "run" not in scorer.steps)
-            if (
-                within
-                and unit.status == "alive"
-                and (not scorer.needs_explanation or text_of(self._said, ExplanationKey(unit.unit_id)))
-            ):
+            suits = unit.kind in COMPARED or (unit.kind == records.PLANTED and "run" not in scorer.steps)
+            if suits and unit.status == "alive" and (self._explanation(unit.unit_id) or not scorer.needs_explanation):
                 yield unit
 
     def of(self, unit_id: str) -> Case:
-        """All that is known of one unit."""
-        unit, mine = self.run.units[unit_id], self.run.exemplars[unit_id]
+        """The case of one unit."""
+        unit, exemplars = self.run.units[unit_id], self.run.exemplars[unit_id]
         seed = int(content_hash([self.run.spec.units.seed, unit_id])[:8], 16)
         return Case(
             unit=unit,
-            explanation=text_of(self._said, ExplanationKey(unit_id)),
-            active=tuple(records.judged_of(mine)),
-            quiet=tuple(e for e in mine if e.role == "quiet"),
+            explanation=self._explanation(unit_id),
+            active=tuple(records.main_exemplars(exemplars)),
+            silent=tuple(e for e in exemplars if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
             seed=seed,
         )
 
-    def brought(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
-        """What each step brought for a unit so far, question by question."""
+    def answers(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
+        """A unit's answers, step by step and question by question, up to the first step without any."""
         steps = []
         for step in range(len(scorer.steps)):
-            found = self._brought.get((scorer.name, unit_id, step))
-            if found is None:
+            by_number = self._answers.get((scorer.name, unit_id, step))
+            if by_number is None:
                 break
-            steps.append([found.get(number) for number in range(max(found) + 1)])
+            steps.append([by_number.get(number) for number in range(max(by_number) + 1)])
         return steps
 
-    def _others(self, unit: Unit, seed: int) -> Iterator[tuple[Any, ...]]:
-        """Judged windows of units of its kind: those of the nearest decoder directions first, then any, drawn by the seed."""
+    def _explanation(self, unit_id: str) -> str:
+        return records.explanation_text(self._explanations, ExplanationKey(unit_id))
+
+    def _others(self, unit: Unit, seed: int) -> Iterator[tuple[Exemplar, ...]]:
+        """Judged windows of other units of its kind: those of the nearest decoder directions first, then randomly drawn ones."""
         alive = self.run.alive[unit.kind]
         near = [other for other in self.run.neighbours.get(unit.unit_id, ()) if self.run.units[other].status == "alive"]
-        # Enough that those which are near, or the unit itself, can be left out.
-        drawn = random.Random(seed).sample(alive, min(len(alive), OTHERS + len(near) + 1))
+        # The draw may include the near units and the unit itself, which are dropped: draw that many more.
+        drawn = random.Random(seed).sample(alive, min(len(alive), MAX_OTHERS + len(near) + 1))
         chosen = [other for other in dict.fromkeys([*near, *drawn]) if other != unit.unit_id]
-        for other in chosen[:OTHERS]:
-            yield tuple(records.judged_of(self.run.exemplars[other]))
+        for other in chosen[:MAX_OTHERS]:
+            yield tuple(records.main_exemplars(self.run.exemplars[other]))
 
 
 def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores]]:
     """Every unit's figures by every scorer."""
     for scorer in scorers:
         for unit in cases.units(scorer):
-            yield scorer, unit, scorer.score(cases.of(unit.unit_id), cases.brought(scorer, unit.unit_id))
+            yield scorer, unit, scorer.score(cases.of(unit.unit_id), cases.answers(scorer, unit.unit_id))

@@ -1,4 +1,4 @@
-"""The other evaluations of a run's units, by name. Each is one file; a new one is added to `_ALL`."""
+"""The scorers that `score.also` can name. A new scorer is one module and one row of `SCORERS`."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from autointerp.scorers.simulation import Simulation
 from autointerp.scorers.sorting import Sort
 from autointerp.spec.sections import ScorerName
 
-_ALL: tuple[Scorer, ...] = (
-    Detection(),
-    Fuzzing(),
-    Simulation(),
-    Embedding(),
-    Intruder(),
-    Contrastive(),
-    Sort(),
-    Clarity(),
-    Responsiveness(),
-    Faithfulness(),
-    Sensitivity(),
-)
-SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}
-assert tuple(SCORERS) == get_args(ScorerName), "a scorer is missing here or in the spec"
+SCORERS: Mapping[str, Scorer] = {
+    scorer.name: scorer
+    for scorer in (
+        Detection(),
+        Fuzzing(),
+        Simulation(),
+        Embedding(),
+        Intruder(),
+        Contrastive(),
+        Sort(),
+        Clarity(),
+        Responsiveness(),
+        Faithfulness(),
+        Sensitivity(),
+    )
+}
+assert tuple(SCORERS) == get_args(ScorerName), "list the names in the same order in `ScorerName` of spec/sections.py"
 
 
 def scorer(name: str) -> Scorer:
-    """The evaluation of that name. Raises `UsageError`."""
+    """The scorer of that name. Raises `UsageError`."""
     try:
         return SCORERS[name]
     except KeyError:
-        raise UsageError(f"score.also: {name!r} is no evaluation: use some of {', '.join(SCORERS)}") from None
+        raise UsageError(f"score.also: unknown scorer {name!r}: use some of {', '.join(SCORERS)}") from None

@@ -1,9 +1,9 @@
-"""Simulation: told only the explanation, how well does the judge foresee the unit's activation at every token?
+"""Simulation: given only the explanation, how well does the judge predict the unit's activation at every token?
 
-Bills et al. read, at each token, the simulator's probabilities of 0 to 10 and take their mean, for all tokens in one pass over the prompt.
-No chat API gives the probabilities of a prompt's own tokens, and a question a token would cost hundreds of times more, so the judge
-here names whole numbers, for all tokens at once, as in neuron-explainer's later simulator without probabilities. It lists
-the tokens that are not 0 by their number; tokens written out again are miscounted.
+Bills et al. take, at each token, the mean of the simulator's probabilities of 0 to 10, for all tokens in one pass over the prompt.
+No chat API returns the probabilities of a prompt's own tokens, and one question per token would cost hundreds of times more, so the judge
+here gives whole numbers for all tokens at once, as in neuron-explainer's later simulator without probabilities. It lists the
+tokens above 0 by their number, because replies that repeat every token lose count.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 from autointerp.messages import MarkedText, Prompt, TaskMaterial
 from autointerp.prompts.replies import ReplyUnusable, read_object
-from autointerp.prompts.untrusted_text import harmless
+from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar, Outcome
-from autointerp.scorers import yes_no_items
-from autointerp.scorers.base import Brought, Case, Question, Read, Scores, Steer
+from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, numbered
 from autointerp.stats import answer_metrics
 
 TOP = 10
-"""Strongest prediction: the unit's largest activation."""
+"""The strongest prediction, which stands for the unit's maximum."""
 PER_CALL = 4
+"""Windows in one question."""
 MAX_TOKENS = 2000
 SYSTEM = f"""\
 An explanation says what a unit inside a language model responds to. Below it stand texts, one token a line, each after its number.
@@ -57,61 +57,56 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-class Simulation:
-    """How strongly is the unit active at each of these tokens?"""
+class Simulation(Scorer):
+    """Asks how strongly the unit is active at each token."""
 
     name = "simulation"
     source = "Bills et al. 2023, Language models can explain neurons in language models; openai/automated-interpretability, scoring.py"
     needs_explanation = True
-    steps: tuple[Literal["ask", "run"], ...] = ("ask",)
-    figures: Mapping[str, str] = {
-        "pearson": "Pearson's correlation of predicted and true activation over all tokens of all windows together",
-        "spearman": "Spearman's rank correlation of the same, as in Towards Monosemanticity",
-        "cosine": "cosine of the two, without taking their means off",
+    figures: ClassVar[Mapping[str, str]] = {
+        "pearson": "Pearson correlation of predicted and true activation over all tokens of all windows together",
+        "spearman": "Spearman rank correlation of the same, as in Towards Monosemanticity",
+        "cosine": "cosine of the two, without subtracting their means",
         "square_explained": "1 - squared error / square of the truth, in tenths of the unit's maximum; not calibrated",
         "deviation_explained": "1 - absolute error / absolute truth, in tenths of the unit's maximum; not calibrated",
     }
-    chance: float | None = 0.0
+    chance = 0.0
 
     def windows(self, case: Case) -> list[Exemplar]:
-        """One window a bin and as many silent ones, shuffled: about the number that Bills et al. simulate, over all strengths."""
-        rng = yes_no_items.draw(case, self.name)
+        """One window per bin and as many silent ones, shuffled: about the number that Bills et al. simulate, over all strengths."""
+        rng = case.rng(self.name)
         by_bin: dict[int, list[Exemplar]] = {}
         for exemplar in case.active:
             by_bin.setdefault(exemplar.bin, []).append(exemplar)
-        found = [rng.choice(some) for _, some in sorted(by_bin.items())]
-        found += rng.sample(case.quiet, min(len(found), len(case.quiet)))
-        rng.shuffle(found)
-        return found
+        chosen = [rng.choice(exemplars) for _, exemplars in sorted(by_bin.items())]
+        chosen += rng.sample(case.silent, min(len(chosen), len(case.silent)))
+        rng.shuffle(chosen)
+        return chosen
 
-    def questions(self, case: Case, step: int, brought: Brought) -> Sequence[Question]:
-        """Four windows a question, their tokens numbered through."""
+    def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
+        """Four windows per question, their tokens numbered consecutively."""
         if not _can_ask(case):
             return []
-        return [_question(case.explanation, lot) for lot in _lots(self.windows(case))]
+        return [_question(case.explanation, group) for group in _groups(self.windows(case))]
 
-    def work(self, case: Case, step: int, brought: Brought) -> Sequence[Read | Steer]:
-        """Nothing: the subject has done its part."""
-        return ()
-
-    def score(self, case: Case, brought: Brought) -> Scores:
-        """One correlation over all tokens, not a mean of windows' own. A constant prediction scores 0."""
+    def score(self, case: Case, answers: StepAnswers) -> Scores:
+        """One correlation over all tokens, not a mean over windows. A constant prediction scores 0."""
         truth: list[float] = []
         predicted: list[float] = []
         windows, n = self.windows(case) if _can_ask(case) else [], 0
-        for lot, answer in zip(_lots(windows), brought[0] if brought else (), strict=False):
-            if answer is not None:
-                n += len(lot)
-                truth += [TOP * a / case.unit.max_activation for e in lot for a in e.token_activations]
-                predicted += answer
+        for group, strengths in zip(_groups(windows), answers[0] if answers else (), strict=False):
+            if strengths is not None:
+                n += len(group)
+                truth += [TOP * a / case.unit.max_activation for e in group for a in e.token_activations]
+                predicted += strengths
         values = {name: getattr(answer_metrics, name)(truth, predicted) for name in self.figures}
         return Scores(values, n, len(windows) - n)
 
 
 def read(text: str, n: int) -> list[int]:
-    """One whole number from 0 to 10 for each of `n` tokens.
+    """The predicted strength, 0 to 10, of each of `n` tokens.
 
-    Raises `ReplyUnusable`: a token or a strength that cannot be is never dropped or clipped.
+    Raises `ReplyUnusable` for a token or a strength out of range, rather than dropping or clipping it.
     """
     listed = read_object(text).get("strengths")
     if not isinstance(listed, list):
@@ -119,7 +114,7 @@ def read(text: str, n: int) -> list[int]:
     strengths: dict[int, int] = {}
     for entry in listed:
         token, strength = (entry.get("token"), entry.get("strength")) if isinstance(entry, dict) else (None, None)
-        if not (_whole(token) and _whole(strength)):
+        if not (_is_int(token) and _is_int(strength)):
             raise ReplyUnusable(f"a strength is not two whole numbers: {str(entry)[:80]!r}")
         if not (1 <= token <= n and 0 <= strength <= TOP):
             raise ReplyUnusable(f"token {token} of {n} at strength {strength}", Outcome.OUT_OF_RANGE)
@@ -132,23 +127,24 @@ def _can_ask(case: Case) -> bool:
     return bool(case.explanation and case.active)
 
 
-def _lots(windows: Sequence[Exemplar]) -> list[Sequence[Exemplar]]:
+def _groups(windows: Sequence[Exemplar]) -> list[Sequence[Exemplar]]:
+    """The windows of each question."""
     return [windows[i : i + PER_CALL] for i in range(0, len(windows), PER_CALL)]
 
 
-def _question(explanation: str, lot: Sequence[Exemplar]) -> Question:
-    windows = tuple(MarkedText(e.tokens, 0) for e in lot)
+def _question(explanation: str, group: Sequence[Exemplar]) -> Question:
+    windows = tuple(MarkedText(e.tokens, 0) for e in group)
     shown, number = [], 0
     for window in windows:
         lines = []
         for token in window.tokens:
             number += 1
-            lines.append(f"{number} {json.dumps(harmless(token), ensure_ascii=False)}")
+            lines.append(f"{number} {json.dumps(sanitise(token), ensure_ascii=False)}")
         shown.append("\n".join(lines))
-    user = f"<explanation>\n{harmless(explanation)}\n</explanation>\n{numbered(shown)}"
+    user = f"<explanation>\n{sanitise(explanation)}\n</explanation>\n{numbered(shown)}"
     material = TaskMaterial(Simulation.name, explanation, windows)
     return Question(Prompt(SYSTEM, user, SCHEMA, MAX_TOKENS, material), partial(read, n=number))
 
 
-def _whole(value: object) -> TypeGuard[int]:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What the other scorers found: a figure a unit, and features against neurons by each."""
+"""The scorers' figures of every unit in a run, and their summary over features and neurons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from autointerp.ledger import judgements
 from autointerp.ledger.database import Ledger
-from autointerp.records import COMPARED, Answered, Explanation, ExplanationKey, Outcome
+from autointerp.records import COMPARED, PLANTED, Explanation, ExplanationKey, Outcome, ScorerAnswer
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
 from autointerp.stats import comparison
@@ -17,44 +17,43 @@ from autointerp.stats import comparison
 COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
 
 
-class Evaluated(NamedTuple):
-    """All that other scorers found in a run.
-
-    `figures` has a row a scorer, unit and figure; `value` is NaN where the figure is undefined. `n` answers rest behind it,
-    `n_unscored` failed. `unscored` counts by scorer the answers that failed, by outcome.
-    """
+class UnitFigures(NamedTuple):
+    """A run's figures by all scorers."""
 
     figures: pd.DataFrame
+    """A row per scorer, unit and figure: `value` (NaN if undefined) from `n` answers; `n_unscored` questions failed."""
     unscored: Mapping[str, Mapping[str, int]]
+    """Failed answers by scorer and outcome."""
 
 
-def of_run(ledger: Ledger, run: Run) -> Evaluated:
-    """What the ledger's answers come to."""
-    answers: Sequence[Answered] = ()
-    said: Mapping[ExplanationKey, Explanation] = {}
+def of_run(ledger: Ledger, run: Run) -> UnitFigures:
+    """Compute all figures from the answers in the ledger."""
+    answers: Sequence[ScorerAnswer] = ()
+    explanations: Mapping[ExplanationKey, Explanation] = {}
     if run.spec.score.also:
         with ledger.read() as tx:
-            said, answers = judgements.explanations_of(tx, run.run_id), judgements.answers_of(tx, run.run_id)
-    known = cases.Cases(run, said, answers)
+            explanations = judgements.explanations_of(tx, run.run_id)
+            answers = judgements.answers_of(tx, run.run_id)
+    known = cases.Cases(run, explanations, answers)
     rows = [
         (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
         for scorer, unit, scores in cases.figures(known, [registry.scorer(name) for name in run.spec.score.also])
         for figure, value in scores.values.items()
     ]
     figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
-    return Evaluated(figures, _unscored(answers))
+    return UnitFigures(figures, _unscored(answers))
 
 
-def summarise(evaluated: Evaluated, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each scorer what it is, its answers, and each figure for features, neurons and planted units, and the difference.
+def summarise(result: UnitFigures, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `scorers` of `summary.json`: each scorer's facts, its answers, and each figure by kind with features minus neurons.
 
     `options`: confidence, resamples, seed.
     """
-    found = []
-    for name, rows in evaluated.figures.groupby("scorer", sort=False):
+    summaries = []
+    for name, rows in result.figures.groupby("scorer", sort=False):
         scorer = registry.scorer(str(name))
         answers = rows.drop_duplicates("unit_id")
-        found.append(
+        summaries.append(
             {
                 "scorer": scorer.name,
                 "source": scorer.source,
@@ -62,30 +61,31 @@ def summarise(evaluated: Evaluated, options: Mapping[str, Any]) -> list[dict[str
                 "chance": scorer.chance,
                 "n": int(answers["n"].sum()),
                 "n_unscored": int(answers["n_unscored"].sum()),
-                "unscored": dict(evaluated.unscored.get(scorer.name, {})),
+                "unscored": dict(result.unscored.get(scorer.name, {})),
                 "figures": [_figure(rows, figure, meaning, options) for figure, meaning in scorer.figures.items()],
             }
         )
-    return found
+    return summaries
 
 
-def _unscored(answers: Iterable[Answered]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+def _unscored(answers: Iterable[ScorerAnswer]) -> dict[str, dict[str, int]]:
+    """Failed answers by scorer and outcome."""
+    counts: dict[str, dict[str, int]] = {}
     for row in answers:
         if row.outcome is not Outcome.SCORED:
-            by_outcome = found.setdefault(row.scorer, {})
+            by_outcome = counts.setdefault(row.scorer, {})
             by_outcome[row.outcome.value] = by_outcome.get(row.outcome.value, 0) + 1
-    return found
+    return counts
 
 
 def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    mine = rows.loc[rows["figure"] == figure]
-    values = {kind: mine.loc[mine["kind"] == kind, "value"] for kind in (*COMPARED, "planted")}
+    own = rows.loc[rows["figure"] == figure]
+    values = {kind: own.loc[own["kind"] == kind, "value"] for kind in (*COMPARED, PLANTED)}
     compared = comparison.compare(values["feature"], values["neuron"], **options)
     return {
         "figure": figure,
         "meaning": meaning,
-        "undefined": int(mine["value"].isna().sum()),
+        "undefined": int(own["value"].isna().sum()),
         **{kind: comparison.mean_estimate(v, **options).model_dump() for kind, v in values.items()},
         **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "p_superior")},
     }

@@ -1,7 +1,7 @@
-"""A rubric: the scale a judge applies, with its instructions and worked examples, read from a TOML file.
+"""Rubrics: the scale that a judge applies, with its instructions and worked examples, read from a TOML file.
 
-Rubrics are data. Those that come with the program lie in `rubrics/`; any other file of the same form serves as well, with any number
-of levels. `specificity` is the 0-3 rubric of Scaling Monosemanticity.
+Rubrics are data. Those that come with the program are in `rubrics/`; any other file of the same form will do, with any number of
+levels. `specificity` is the 0-3 rubric of Scaling Monosemanticity.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,22 +19,18 @@ from autointerp.hashing import content_hash
 from autointerp.messages import MarkedText
 
 FOLDER = Path(__file__).resolve().parents[2] / "rubrics"
-"""Where the rubrics that come with the program lie, in a checkout and in a wheel alike."""
+"""The folder of the rubrics that come with the program, in a checkout and in a wheel alike."""
 
-_MARK = re.compile(r"<<(.+?)>>", re.DOTALL)
 _PIECE = re.compile(r"\n|[ \t]*(?:\w+|[^\w\s]+)|[ \t]+")
 
 
-def window(before: str, marked: str, after: str) -> MarkedText:
-    """A text in pieces about the size of tokens, the marked one a piece of its own. No heat."""
-    head = _PIECE.findall(before)
-    return MarkedText((*head, marked, *_PIECE.findall(after)), len(head))
-
-
 class Part(BaseModel):
-    """Base of a rubric's tables: unknown keys are errors, values are not coerced."""
+    """Base of the tables in a rubric or a graded set: unknown keys are errors, values are not coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+PartT = TypeVar("PartT", bound=Part)
 
 
 class Level(Part):
@@ -45,7 +41,7 @@ class Level(Part):
 
 
 class Case(Part):
-    """A text with one token between `<<` and `>>`, and the grade it deserves."""
+    """A text with one token between `<<` and `>>`, and its right grade."""
 
     marked: str
     grade: int
@@ -53,16 +49,16 @@ class Case(Part):
     @field_validator("marked")
     @classmethod
     def _one_mark(cls, marked: str) -> str:
-        if marked.count("<<") != 1 or marked.count(">>") != 1 or not _MARK.search(marked):
+        if marked_window(marked) is None:
             raise ValueError("mark exactly one token, like <<this>>")
         return marked
 
     @property
     def window(self) -> MarkedText:
         """The text as a judge is shown it."""
-        found = _MARK.search(self.marked)
-        assert found is not None
-        return window(self.marked[: found.start()], found[1], self.marked[found.end() :])
+        window = marked_window(self.marked)
+        assert window is not None
+        return window
 
 
 class Example(Case):
@@ -88,9 +84,9 @@ class Rubric(Part):
     source: str = Field(min_length=1)
     """Where the levels come from."""
     score_instructions: str = Field(min_length=1)
-    """What a scoring judge is told before levels and examples."""
+    """Instructions to a scoring judge, before levels and examples."""
     explain_instructions: str = Field(min_length=1)
-    """What an explainer is told."""
+    """Instructions to an explainer."""
     levels: tuple[Level, ...] = Field(min_length=2, strict=False)
     """Ascending grades 0, 1, 2, ..."""
     examples: tuple[Example, ...] = Field((), strict=False)
@@ -126,18 +122,31 @@ def available() -> tuple[str, ...]:
 
 
 def load(name_or_path: str | Path) -> Rubric:
-    """The rubric of that name, or in that file. Raises `UsageError` on one line."""
-    path = _locate(str(name_or_path))
+    """Load a rubric by name or from a file. Raises `UsageError` on one line."""
+    return load_toml(Rubric, "rubric", _locate(str(name_or_path)))
+
+
+def load_toml(model: type[PartT], kind: str, path: Path) -> PartT:
+    """Read and validate a TOML file. `kind` names it in errors. Raises `UsageError` on one line, for the first thing that is wrong."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"rubric {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{kind} {path} cannot be read: {' '.join(str(error).split())}") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"rubric {path} is not valid TOML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{kind} {path} is not valid TOML: {' '.join(str(error).split())}") from None
     try:
-        return Rubric.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"rubric {path}: {first_error(error)}") from None
+        raise UsageError(f"{kind} {path}: {_first_error(error)}") from None
+
+
+def marked_window(marked: str, opening: str = "<<", closing: str = ">>") -> MarkedText | None:
+    """The text around its marked token, in pieces about the size of tokens; None unless exactly one token is marked."""
+    match = re.search(f"{opening}(.+?){closing}", marked, re.DOTALL)
+    if match is None or marked.count(opening) != 1 or marked.count(closing) != 1:
+        return None
+    before, after = _PIECE.findall(marked[: match.start()]), _PIECE.findall(marked[match.end() :])
+    return MarkedText((*before, match[1], *after), len(before))
 
 
 def _locate(name: str) -> Path:
@@ -149,15 +158,15 @@ def _locate(name: str) -> Path:
     raise UsageError(f"rubric {name!r} is unknown: use one of {', '.join(available())}, or the path of a rubric file")
 
 
-def first_error(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     first: Any = error.errors(include_url=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "missing":
-        return f"{place} is missing: add it"
+        return f"{location} is missing: add it"
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place}: remove it"
+        return f"unknown key {location}: remove it"
     message = first["msg"].removeprefix("Value error, ")
-    if not place:
+    if not location:
         return str(message)
     value = repr(first["input"])
-    return f"{place} = {value if len(value) <= 60 else value[:59] + '…'} is wrong: {message[0].lower()}{message[1:]}"
+    return f"{location} = {value if len(value) <= 60 else value[:59] + '…'} is wrong: {message[0].lower()}{message[1:]}"

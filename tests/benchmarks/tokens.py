@@ -50,7 +50,7 @@ from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.single_grade import Ask
-from autointerp.records import Exemplar, Unit, judged_of
+from autointerp.records import Exemplar, Unit, main_exemplars
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Adaptive, Explain
@@ -276,7 +276,7 @@ def cost_of(server: Server, run: Done, some: Sequence[Unit], recipe: Recipe) -> 
     materials = [
         ScoreMaterial(run.explanations[unit.unit_id], _window(e, recipe.window))
         for unit in some
-        for e in judged_of(run.exemplars[unit.unit_id])
+        for e in main_exemplars(run.exemplars[unit.unit_id])
     ]
     random.Random(1).shuffle(materials)
     some_items = materials[: max(40, 6 * recipe.per_call)]
@@ -300,7 +300,7 @@ def cost_of(server: Server, run: Done, some: Sequence[Unit], recipe: Recipe) -> 
 def _answer(scale: Rubric, recipe: Recipe, turn: int) -> str:
     """A reply as long as the rubric's worked examples are."""
     examples = [scale.examples[(turn + i) % len(scale.examples)] for i in range(recipe.per_call)]
-    answers = [single_grade.answer_of(example, recipe.ask) for example in examples]
+    answers = [single_grade.expected_answer(example, recipe.ask) for example in examples]
     if recipe.per_call == 1:
         return json.dumps(answers[0])
     return json.dumps({str(i): a if recipe.ask == "reason" else a["grade"] for i, a in enumerate(answers, 1)})
@@ -318,8 +318,7 @@ def _messages(prompt: Prompt) -> list[Message]:
 
 
 def _window(exemplar: Exemplar, tokens: int) -> MarkedText:
-    cut = _cut(exemplar, tokens)
-    return MarkedText(cut.tokens, cut.mark)
+    return _cut(exemplar, tokens).marked_text
 
 
 def _cut(exemplar: Exemplar, tokens: int) -> Exemplar:

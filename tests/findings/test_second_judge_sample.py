@@ -18,7 +18,7 @@ from support.planted_world.judged_runs import Judge
 
 from autointerp.findings import second_judge_sample
 from autointerp.messages import ScoreMaterial
-from autointerp.records import SECOND, Arm
+from autointerp.records import SECOND_JUDGE, Arm
 from autointerp.run import Run
 
 SHARE = 0.4
@@ -134,4 +134,4 @@ def test_a_cascade_follows_the_last_adaptive_round(world: planted.World, results
     assert len(second_judge_sample.design(ledger, run)) == len(graded)
     assert len(second.items) == pytest.approx(SHARE * len(graded), abs=6)
     assert not Counter(second.items) - Counter(first.items)
-    assert SECOND not in set(rows["judge"]), "tables name the judge"
+    assert SECOND_JUDGE not in set(rows["judge"]), "tables name the judge"

@@ -75,7 +75,7 @@ def test_windows_are_silent_or_active_as_their_role_says(run: Run, world: plante
     for unit_id, mine in found(run).items():
         if not unit_id.startswith("feature"):
             continue
-        for window in (*mine.contrast, *mine.neighbours, *mine.held):
+        for window in (*mine.contrast, *mine.neighbours, *mine.held_out):
             assert len(window.tokens) == run.spec.harvest.window_tokens
             truth = [fires(world, unit_id, word) for word in words(window)]
             shown = [a > 0 for a in window.token_activations]
@@ -86,9 +86,9 @@ def test_windows_are_silent_or_active_as_their_role_says(run: Run, world: plante
         counts["neighbours"] += len(mine.neighbours)
         for window in (*mine.contrast, *mine.neighbours):
             assert window.activation == 0
-        active = [window for window in mine.held if window.activation > 0]
+        active = [window for window in mine.held_out if window.activation > 0]
         counts["active"] += len(active)
-        counts["silent"] += len(mine.held) - len(active)
+        counts["silent"] += len(mine.held_out) - len(active)
     assert counts["contrast"] == 0, "a feature fires at all its words: none of them is a contrast"
     assert counts["neighbours"] > 20
     assert counts["active"] == 6 * len(world.features)
@@ -97,7 +97,7 @@ def test_windows_are_silent_or_active_as_their_role_says(run: Run, world: plante
 
 def test_windows_come_from_the_explaining_side_and_from_documents_of_their_own(run: Run) -> None:
     for unit_id, mine in found(run).items():
-        windows = [*mine.contrast, *mine.neighbours, *mine.held]
+        windows = [*mine.contrast, *mine.neighbours, *mine.held_out]
         documents = [window.document for window in windows]
         assert len(set(documents)) == len(documents)
         assert (sides(torch.tensor(documents), run.spec.units.seed) == EXPLAIN).all()

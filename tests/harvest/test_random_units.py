@@ -208,7 +208,7 @@ def test_a_stop_keeps_what_is_made_and_nothing_is_read_twice(
 
 def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.Result, tmp_path: Path) -> None:
     def controls(units: pd.DataFrame) -> pd.DataFrame:
-        rows = units.loc[units["kind"].isin(records.KINDS), ["unit_id", "max_activation", "n_events", "status"]]
+        rows = units.loc[units["kind"].isin(records.RANDOM_KINDS), ["unit_id", "max_activation", "n_events", "status"]]
         return rows.reset_index(drop=True)
 
     folder = merge.harvest(open_inputs(spec_of(world, **BOTH), quiet), Artifacts(tmp_path), quiet)
@@ -219,7 +219,7 @@ def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.
 
 def test_random_features_stand_for_those_of_the_sample(judged: truth.Result) -> None:
     units = judged.units.set_index("unit_id")
-    for kind in records.KINDS:
+    for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         assert list(mine.index) == [f"{kind}-{i}" for i in range(CONCEPTS)]
         assert set(mine["hook_point"]) == {"resid_post.0"}
@@ -231,7 +231,7 @@ def test_random_features_stand_for_those_of_the_sample(judged: truth.Result) -> 
     np.testing.assert_allclose(drawn, trained, atol=0.008)
     assert drawn.mean() == pytest.approx(trained.mean(), rel=0.15)
     exemplars = judged.exemplars.set_index("unit_id")
-    for kind in records.KINDS:
+    for kind in records.RANDOM_KINDS:
         shown = exemplars.loc[f"{kind}-0"]
         assert {"score", "quiet", "explain_top", "explain_quiet"} <= set(shown["role"])
         explaining = shown["role"].str.startswith("explain")
@@ -262,7 +262,7 @@ def test_the_values_of_the_random_subject_are_those_it_computes(world: planted.W
 
 
 def test_they_are_explained_and_judged_like_others(judged: truth.Result) -> None:
-    for kind in records.KINDS:
+    for kind in records.RANDOM_KINDS:
         mine = judged.units.loc[(judged.units["kind"] == kind) & (judged.units["status"] == "alive")]
         assert len(mine) > 5
         assert mine["explanation"].notna().all()
@@ -274,7 +274,7 @@ def test_they_are_explained_and_judged_like_others(judged: truth.Result) -> None
 
 def test_trained_features_are_graded_above_random_ones(judged: truth.Result) -> None:
     found = judged.summary["evidence"]["random"]
-    assert list(found) == list(records.KINDS)
+    assert list(found) == list(records.RANDOM_KINDS)
     units = judged.units
     for kind, figures in found.items():
         mine = units.loc[units["kind"] == kind]
@@ -317,7 +317,7 @@ def test_the_bounds_hold(world: planted.World, judged: truth.Result) -> None:
 
 
 def test_controls_have_no_second_explanation() -> None:
-    kinds: list[Any] = ["feature", "neuron", "planted", *records.KINDS]
+    kinds: list[Any] = ["feature", "neuron", "planted", *records.RANDOM_KINDS]
     units = [Unit(f"{kind}-0", kind, 0, "", "", 1.0, 0.1, "alive") for kind in kinds]
     jobs = planned_jobs.explain_jobs(units, ["contrast"])
     assert [job.unit_id for job in jobs if job.arm] == ["feature-0", "neuron-0"]

@@ -1,4 +1,4 @@
-"""The graded set that the program ships, and what a set's file may hold."""
+"""The graded set that comes with the program, and the validation of such files."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_it_is_balanced_and_diverse(shipped: GradedSet, specificity: Rubric) -> 
     assert max(len(words(unit.explanation)) for unit in shipped.units) <= 25
 
 
-def test_no_explanation_tells_its_grade(shipped: GradedSet) -> None:
+def test_no_explanation_reveals_its_grade(shipped: GradedSet) -> None:
     telling = [unit for unit in shipped.units if len(unit.items) > 1 and len({i.grade for i in unit.items}) == 1]
     assert {item.trap for unit in telling for item in unit.items} <= {"broad"}
 
 
-def test_every_text_is_a_window(shipped: GradedSet) -> None:
+def test_every_text_has_the_size_of_a_window(shipped: GradedSet) -> None:
     for item in shipped.items:
         text, marked = plain(item), item.entry.marked
         assert len(marked) == len(text) + (2 if "⟪" in marked else 4), "no character is lost"
@@ -73,7 +73,7 @@ def test_every_text_is_a_window(shipped: GradedSet) -> None:
         assert tokens[item.entry.window.mark].strip()
 
 
-def test_hard_cases_of_every_kind(shipped: GradedSet) -> None:
+def test_there_are_hard_cases_of_every_kind(shipped: GradedSet) -> None:
     traps = Counter(item.entry.trap for item in shipped.items)
     assert set(traps) == {None, *shipped.traps}
     by_place = traps["far"] + traps["beside"] + traps["form"]
@@ -84,7 +84,7 @@ def test_hard_cases_of_every_kind(shipped: GradedSet) -> None:
     assert len({entry.commands for entry in injected}) > 1
 
 
-def test_nothing_of_it_is_in_the_rubric(shipped: GradedSet, specificity: Rubric) -> None:
+def test_the_set_shares_nothing_with_the_rubrics_examples(shipped: GradedSet, specificity: Rubric) -> None:
     known = [(e.explanation, e.marked) for e in specificity.examples]
     known += [(group.explanation, case.marked) for group in specificity.calibration for case in group.cases]
     assert not {e.casefold() for e, _ in known} & {unit.explanation.casefold() for unit in shipped.units}
@@ -99,7 +99,7 @@ def _grams(text: str, n: int = 5) -> list[tuple[str, ...]]:
 
 
 def test_no_text_forges_a_fence_or_a_mark(shipped: GradedSet, specificity: Rubric) -> None:
-    """What a judge reads has one explanation, one text and one mark, whatever the item tries."""
+    """A prompt has one explanation, one text and one mark, whatever the item's text contains."""
     for item in shipped.items:
         user = single_grade.prompt(specificity, item.material, 100).user
         for once in ("<explanation>", "</explanation>", "<text>", "</text>", "<<", ">>"):
@@ -136,7 +136,7 @@ def test_a_grade_off_the_rubric_is_refused(tmp_path: Path, specificity: Rubric) 
         graded_set.check_grades(graded_set.load(path), specificity)
 
 
-def test_a_text_with_brackets_of_its_own_is_marked_otherwise(tmp_path: Path) -> None:
+def test_a_text_with_brackets_of_its_own_uses_other_marks(tmp_path: Path) -> None:
     path = tmp_path / "set.toml"
     path.write_text(SMALL.replace("a <<cat>> sat", "cout << 3; ⟪cat⟫ >> x"))
     window = graded_set.load(path).items[0].entry.window
@@ -145,10 +145,10 @@ def test_a_text_with_brackets_of_its_own_is_marked_otherwise(tmp_path: Path) -> 
 
 
 @given(st.integers(1, 250), st.integers(0, 5))
-def test_a_sample_keeps_the_balance(most: int, seed: int) -> None:
-    drawn = graded_set.draw(ITEMS, most, seed)
+def test_a_sample_is_balanced_over_grades(most: int, seed: int) -> None:
+    drawn = graded_set.sample(ITEMS, most, seed)
     counts = Counter(item.entry.grade for item in drawn)
     assert len(drawn) == min(most, 200)
     assert max(counts.values()) - min(counts.get(grade, 0) for grade in range(4)) <= 1
     assert drawn == [item for item in ITEMS if item in drawn]
-    assert drawn == graded_set.draw(ITEMS, most, seed)
+    assert drawn == graded_set.sample(ITEMS, most, seed)

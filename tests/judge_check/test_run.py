@@ -1,4 +1,4 @@
-"""`autointerp judges check` against provider servers: what it measures, what it reuses, and how it stops."""
+"""`autointerp judges check` against provider servers: its figures, reuse of answers, stops and errors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from autointerp.cli.main import main
 from autointerp.judge_check import figures, graded_set
 from autointerp.judge_check.check_plan import Plan
 from autointerp.judge_check.graded_set import Entry
-from autointerp.judge_check.run import Checked, Given
+from autointerp.judge_check.run import CheckResult, ItemAnswer
 from autointerp.judges import retry
-from autointerp.prompts.untrusted_text import show
+from autointerp.prompts.untrusted_text import render_window
 from autointerp.records import Outcome
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5-mini", "openai-compatible/small")
 SET = graded_set.load()
-SHOWN = {(item.explanation.casefold(), show(item.material.window)): item.entry for item in SET.items}
+SHOWN = {(item.explanation.casefold(), render_window(item.material.window)): item.entry for item in SET.items}
 _ITEM = re.compile(r"<explanation>\n(.*?)\n</explanation>\n<text>\n(.*?)\n</text>", re.DOTALL)
 Rule = Callable[[Entry, int], int]
 
@@ -49,7 +49,7 @@ def tired(entry: Entry, place: int) -> int:
 
 
 def brain(rule: Rule) -> Callable[[str, str, Json], Any]:
-    """A judge that knows the set and answers by `rule`, however it is asked."""
+    """A judge that knows the set and answers by `rule`, in the requested format."""
 
     def answer(system: str, user: str, schema: Json) -> Any:
         entries = [SHOWN[explanation.casefold(), text] for explanation, text in _ITEM.findall(user)]
@@ -78,87 +78,87 @@ def check(server: ProviderServer | None, results: Path, *arguments: str, model: 
     return CliRunner().invoke(main, command)
 
 
-def found(result: Result) -> dict[str, Any]:
+def findings(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout))
 
 
-def value(findings: Mapping[str, Any], name: str) -> float:
-    return float(findings["agreement"][name]["value"])
+def value(report: Mapping[str, Any], name: str) -> float:
+    return float(report["agreement"][name]["value"])
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_judge_that_knows_the_set_agrees_with_it(model: str, tmp_path: Path) -> None:
     with ProviderServer(brain(truth)) as server:
-        said = found(check(server, tmp_path, "--json", "--max", "40", model=model))
+        report = findings(check(server, tmp_path, "--json", "--max", "40", model=model))
         assert len(server.books) == 40
-    assert said["n"] == said["calls"] == 40
-    assert [value(said, name) for name in ("exact", "adjacent", "kappa", "alpha", "ac2")] == pytest.approx([1.0] * 5)
-    assert value(said, "difference") == 0
-    assert said["confusion"] == [[10 * (i == j) for j in range(4)] for i in range(4)]
-    assert said["injection"]["obeyed"] == 0
-    assert said["input_tokens"] + said["cache_read_tokens"] + said["cache_write_tokens"] == sum(
+    assert report["n"] == report["calls"] == 40
+    assert [value(report, name) for name in ("exact", "adjacent", "kappa", "alpha", "ac2")] == pytest.approx([1.0] * 5)
+    assert value(report, "difference") == 0
+    assert report["confusion"] == [[10 * (i == j) for j in range(4)] for i in range(4)]
+    assert report["injection"]["obeyed"] == 0
+    assert report["input_tokens"] + report["cache_read_tokens"] + report["cache_write_tokens"] == sum(
         entry.input_tokens + entry.cache_read_tokens + entry.cache_write_tokens for entry in server.books
     )
-    assert (said["cost_usd"] is None) == model.startswith("openai-compatible")
-    if said["cost_usd"] is not None:
-        assert said["cost_usd"] == pytest.approx(planted_runs.bill(model, server.books))
-    assert planted_runs.KEY not in json.dumps(said)
+    assert (report["cost_usd"] is None) == model.startswith("openai-compatible")
+    if report["cost_usd"] is not None:
+        assert report["cost_usd"] == pytest.approx(planted_runs.bill(model, server.books))
+    assert planted_runs.KEY not in json.dumps(report)
 
 
-def test_a_judge_that_obeys_texts_is_caught(tmp_path: Path) -> None:
+def test_a_judge_that_obeys_injected_commands_is_reported(tmp_path: Path) -> None:
     with ProviderServer(brain(obedient)) as server:
         result = check(server, tmp_path)
     injected = [entry for entry in SHOWN.values() if entry.commands is not None]
-    assert f"the commanded grade was given to {len(injected)} of {len(injected)} items" in result.output
-    assert "without the command about 0.0" in result.output
+    assert f"{len(injected)} of {len(injected)} items that command a grade got it" in result.output
+    assert "about 0.0 would be expected without the command" in result.output
     assert re.search(rf"injection +{len(injected)} +0\.00", result.output)
     [path] = (tmp_path / "judges").glob("*.json")
-    said = json.loads(path.read_text())
+    report = json.loads(path.read_text())
     assert str(path) in result.output
-    assert said["agreement"]["exact"]["value"] == pytest.approx(1 - len(injected) / 200)
+    assert report["agreement"]["exact"]["value"] == pytest.approx(1 - len(injected) / 200)
 
 
-def test_probabilities_give_a_mean_grade(tmp_path: Path) -> None:
+def test_probabilities_give_an_expected_grade(tmp_path: Path) -> None:
     with ProviderServer(brain(truth)) as server:
-        said = found(check(server, tmp_path, "--json", "--ask", "logprobs", "--max", "8", model=MODELS[2]))
-    assert value(said, "exact") == 1
+        report = findings(check(server, tmp_path, "--json", "--ask", "logprobs", "--max", "8", model=MODELS[2]))
+    assert value(report, "exact") == 1
     # Means of 0.7 on the grade and 0.1 on each other: off by 0.6, 0.4, 0.2 and 0.
-    assert said["expected_error"] == pytest.approx((0.6 + 0.2 + 0.2 + 0.6) / 4, abs=1e-3)
+    assert report["expected_error"] == pytest.approx((0.6 + 0.2 + 0.2 + 0.6) / 4, abs=1e-3)
 
 
-def test_the_order_of_items_is_measured(tmp_path: Path) -> None:
+def test_the_effect_of_item_order_is_measured(tmp_path: Path) -> None:
     arguments = ("--json", "--per-call", "8", "--shuffle", "5")
     with ProviderServer(brain(truth)) as server:
-        steady = found(check(server, tmp_path, *arguments))
+        steady = findings(check(server, tmp_path, *arguments))
         assert len(server.books) == 2 * 200 / 8
     with ProviderServer(brain(tired)) as server:
-        swayed = found(check(server, tmp_path / "other", *arguments))
+        swayed = findings(check(server, tmp_path / "other", *arguments))
     assert steady["order"]["flip_rate"]["value"] == 0
     assert steady["order"]["n"] == swayed["order"]["n"] == 200
-    # Three quarters stand late; of those that do so once in two orders, the lenient grade differs but for right threes.
+    # Three of four positions get grade 3. A grade changes if the item is early in just one of the two orders, unless 3 is right.
     assert swayed["order"]["flip_rate"]["value"] == pytest.approx(2 * 0.25 * 0.75 * 0.75, abs=0.08)
     assert value(swayed, "difference") > 0.5
 
 
-def test_a_stopped_check_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+def test_a_stopped_check_resumes_and_asks_nothing_twice(tmp_path: Path) -> None:
     arguments = ("--json", "--max", "20", "--set", "judge.concurrency=1")
     with ProviderServer(brain(truth), Script(*[None] * 7, "401")) as server:
         stopped = check(server, tmp_path, *arguments)
         assert stopped.exit_code == 5
         assert len(stopped.stderr.strip().splitlines()) == 1
         assert sum(entry.billed for entry in server.books) == 7
-        said = found(check(server, tmp_path, *arguments))
+        report = findings(check(server, tmp_path, *arguments))
         assert sum(entry.billed for entry in server.books) == 20
-        assert found(check(server, tmp_path, *arguments)) == said
+        assert findings(check(server, tmp_path, *arguments)) == report
         assert sum(entry.billed for entry in server.books) == 20
-    assert said["n"] == said["calls"] == 20
+    assert report["n"] == report["calls"] == 20
 
 
-def test_what_one_check_asked_another_need_not(tmp_path: Path) -> None:
+def test_a_second_check_reuses_the_answers_of_the_first(tmp_path: Path) -> None:
     with ProviderServer(brain(truth)) as server:
         assert check(server, tmp_path, "--max", "12").exit_code == 0
-        assert found(check(server, tmp_path, "--json", "--max", "40"))["n"] == 40
+        assert findings(check(server, tmp_path, "--json", "--max", "40"))["n"] == 40
         assert len(server.books) == 40
 
 
@@ -171,20 +171,20 @@ def test_the_budget_is_a_hard_stop(tmp_path: Path) -> None:
         served = len(server.books)
         assert 0 < served < 16
         assert planted_runs.bill(MODELS[0], server.books) <= 0.02
-        assert found(check(server, tmp_path, *arguments, "--usd", "5", "--json"))["n"] == 16
+        assert findings(check(server, tmp_path, *arguments, "--usd", "5", "--json"))["n"] == 16
         assert len(server.books) == 16
 
 
-def test_failures_are_no_grades(tmp_path: Path) -> None:
+def test_failed_questions_are_unscored(tmp_path: Path) -> None:
     faults = Script("refusal", "truncated", "out_of_range", "invalid_json", "500")
     with ProviderServer(brain(truth), faults) as server:
         arguments = ("--json", "--max", "12", "--set", "judge.concurrency=1")
-        said = found(check(server, tmp_path, *arguments))
+        report = findings(check(server, tmp_path, *arguments))
         assert len(server.books) == 13, "only the 500 is asked again"
-    assert said["unscored"] == {"refusal": 1, "truncated": 1, "out_of_range": 1, "parse_failure": 1}
-    assert value(said, "exact") == 1
-    assert sum(map(sum, said["confusion"])) == 8
-    assert [item["given"] for item in said["items"]].count(None) == 4
+    assert report["unscored"] == {"refusal": 1, "truncated": 1, "out_of_range": 1, "parse_failure": 1}
+    assert value(report, "exact") == 1
+    assert sum(map(sum, report["confusion"])) == 8
+    assert [item["given"] for item in report["items"]].count(None) == 4
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_failures_are_no_grades(tmp_path: Path) -> None:
         (["openai/unheard-of", "--usd", "1"], 2, "unheard-of"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_wrong_arguments_are_refused_in_one_line(
     arguments: list[str], code: int, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ProviderServer(brain(truth), Script(then="404_model")) as server:
@@ -213,7 +213,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_the_cost_is_said_first(tmp_path: Path) -> None:
+def test_the_cost_is_forecast_before_the_first_call(tmp_path: Path) -> None:
     with ProviderServer(brain(truth), Script(then="401")) as server:
         command = ["judges", "check", MODELS[0], "--base-url", server.url, "--results", str(tmp_path), "--max", "4"]
         result = CliRunner().invoke(main, command)
@@ -221,12 +221,12 @@ def test_the_cost_is_said_first(tmp_path: Path) -> None:
     assert re.search(r"4 calls to anthropic/claude-haiku-4-5, about [\d,]+ input .* about \$0\.0", result.stderr)
 
 
-def test_the_baseline_is_named_as_no_llm(tmp_path: Path) -> None:
+def test_the_embedded_judge_is_named_as_not_an_llm(tmp_path: Path) -> None:
     result = check(None, tmp_path, model="embedded")
     assert result.exit_code == 0
     assert result.stdout.startswith("embedded, a baseline that is not an LLM")
     assert "no calls, no cost" in result.stdout
-    again = found(check(None, tmp_path, "--json", "--per-call", "10", model="embedded"))
+    again = findings(check(None, tmp_path, "--json", "--per-call", "10", model="embedded"))
     assert again["judge_is_llm"] is False
     [one] = [p for p in (tmp_path / "judges").glob("*.json") if "reason-1-" in p.name]
     single = json.loads(one.read_text())
@@ -234,13 +234,13 @@ def test_the_baseline_is_named_as_no_llm(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 3))
-def test_a_constant_judge_obeys_no_more_than_it_would_anyway(grade: int) -> None:
+def test_a_constant_judge_obeys_no_more_often_than_expected(grade: int) -> None:
     plan = Plan(JudgeSettings(), SET.items, SET, rubric.load("specificity"))
-    given_ = {item.id: Given(Outcome.SCORED, grade, None, "") for item in SET.items}
-    checked = Checked(plan, "constant", False, given_, {}, {})
-    injection = figures.obeyed(checked)
+    given_ = {item.id: ItemAnswer(Outcome.SCORED, grade, None, "") for item in SET.items}
+    result = CheckResult(plan, "constant", False, given_, {}, {})
+    injection = figures.injection_effect(result)
     assert injection["obeyed"] == sum(item.entry.commands == grade for item in SET.items)
     assert injection["without"] * injection["n"] == pytest.approx(injection["obeyed"])
-    adjusted = figures.position_effect(checked)
+    adjusted = figures.position_effect(result)
     assert [part["adjusted"] for part in adjusted.values()] == pytest.approx([0.0] * 3)
     assert sum(part["n"] for part in adjusted.values()) == 200

@@ -1,4 +1,4 @@
-"""Prompts and replies: fences that hold, marks that cannot be forged, grades and explanations that are read strictly."""
+"""Prompts and replies: text cannot break its fence or forge a mark, and grades and explanations are read strictly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autointerp.errors import UsageError
 from autointerp.messages import ExplainMaterial, MarkedText, ScoreMaterial
 from autointerp.prompts import explanation, grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
-from autointerp.prompts.untrusted_text import harmless, show
+from autointerp.prompts.untrusted_text import render_window, sanitise
 from autointerp.records import Outcome
 from autointerp.spec import rubric
 
@@ -21,21 +21,21 @@ SPECIFICITY = rubric.load("specificity")
 @pytest.mark.parametrize(
     "text", ["a << b >> c", "</text>", "< / TEXT >", "<explanation>", "\x1b[31m", "\x00", "<</text>>"]
 )
-def test_text_can_neither_mark_nor_close_a_fence(text: str) -> None:
-    shown = show(MarkedText((text, "word", text), 1))
+def test_text_can_neither_forge_a_mark_nor_close_a_fence(text: str) -> None:
+    shown = render_window(MarkedText((text, "word", text), 1))
     assert shown.count("<<") == shown.count(">>") == 1
     assert "<<word>>" in shown
     assert "</text" not in shown.lower().replace(" ", "")
     assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
 
 
-def test_ordinary_text_is_shown_as_it_is() -> None:
+def test_ordinary_text_is_shown_unchanged() -> None:
     for text in ("if a < b and c > d:", "x = [1, 2]\n\ty", "Größe 大きさ размер", "e-mail <someone>"):
-        assert harmless(text) == text
+        assert sanitise(text) == text
 
 
-def test_the_scoring_prompt_shows_the_case_and_nothing_else_of_the_unit() -> None:
-    material = ScoreMaterial("names of rivers", MarkedText((" the", " Danube", " flows"), 1, heat=()))
+def test_the_grading_prompt_shows_only_the_explanation_and_the_window() -> None:
+    material = ScoreMaterial("names of rivers", MarkedText((" the", " Danube", " flows"), 1, activation_levels=()))
     prompt = single_grade.prompt(SPECIFICITY, material, 100)
     assert "names of rivers" in prompt.user
     assert "the<< Danube>> flows" in prompt.user
@@ -45,8 +45,8 @@ def test_the_scoring_prompt_shows_the_case_and_nothing_else_of_the_unit() -> Non
     assert prompt.schema["properties"]["grade"]["enum"] == [0, 1, 2, 3]
 
 
-def material(said: str, word: str) -> ScoreMaterial:
-    return ScoreMaterial(said, MarkedText((word,), 0))
+def material(explanation_: str, word: str) -> ScoreMaterial:
+    return ScoreMaterial(explanation_, MarkedText((word,), 0))
 
 
 @pytest.mark.parametrize("ask", ["reason", "grade", "logprobs"])
@@ -62,8 +62,8 @@ def test_the_system_text_is_the_same_for_groups_of_any_size(ask: grouped_grades.
     assert [prompt.max_tokens for prompt in prompts] == [100 + n * grouped_grades.ITEM_TOKENS[ask] for n in (0, 1, 8)]
 
 
-def test_each_way_of_asking_says_what_it_wants_and_shows_it() -> None:
-    """The worked examples are answered in the form that is asked for, and no form is asked for that is not."""
+def test_each_way_of_asking_describes_its_answer_and_shows_examples_of_it() -> None:
+    """The worked examples are answered in the requested format and in no other."""
     for ask in ("reason", "grade", "logprobs"):
         asked = single_grade.prompt(SPECIFICITY, material("a", "b"), 100, ask)  # type: ignore[arg-type]
         answers = [block.rpartition("</text>")[2].strip() for block in asked.system.split("\n\n<explanation>")[1:]]
@@ -73,38 +73,38 @@ def test_each_way_of_asking_says_what_it_wants_and_shows_it() -> None:
         assert asked.choices == (("0", "1", "2", "3") if ask == "logprobs" else ())
 
 
-def test_the_worked_group_is_one_that_the_parser_takes() -> None:
+def test_the_parser_accepts_the_worked_group_example() -> None:
     for ask in ("reason", "grade"):
         shown, _, answer = grouped_grades.system(SPECIFICITY, ask).rpartition("\n")  # type: ignore[arg-type]
         grades = grouped_grades.parse(SPECIFICITY, len(SPECIFICITY.examples), answer)
-        order = [said.split("\n")[0] for said in shown.split("<explanation>\n")[1:]]
+        order = [text.split("\n")[0] for text in shown.split("<explanation>\n")[1:]]
         truth = {(e.explanation, e.grade) for e in SPECIFICITY.examples}
-        assert {(said, grade.score) for said, grade in zip(order, grades, strict=True)} == truth  # type: ignore[union-attr]
+        assert {(text, grade.score) for text, grade in zip(order, grades, strict=True)} == truth  # type: ignore[union-attr]
 
 
-def test_one_digit_cannot_tell_more_than_ten_grades() -> None:
+def test_logprobs_refuses_more_than_ten_grades() -> None:
     levels = tuple(rubric.Level(grade=grade, text="level") for grade in range(11))
     with pytest.raises(UsageError, match="has 11"):
         single_grade.prompt(SPECIFICITY.model_copy(update={"levels": levels}), material("a", "b"), 9, "logprobs")
 
 
-def kept(said: str, **probabilities: float) -> str:
-    return json.dumps({"said": said, "probabilities": {name.strip("p"): p for name, p in probabilities.items()}})
+def packed(reply: str, **probabilities: float) -> str:
+    return json.dumps({"said": reply, "probabilities": {name.strip("p"): p for name, p in probabilities.items()}})
 
 
-def test_probabilities_give_the_likeliest_grade_and_the_mean() -> None:
-    assert single_grade.parse(SPECIFICITY, kept("1", p0=0.1, p1=0.2, p3=0.5), "logprobs") == (
+def test_probabilities_give_the_most_probable_and_the_expected_grade() -> None:
+    assert single_grade.parse(SPECIFICITY, packed("1", p0=0.1, p1=0.2, p3=0.5), "logprobs") == (
         3,
         "",
         pytest.approx(1.7 / 0.8),
     )
-    assert single_grade.parse(SPECIFICITY, kept("2", p2=0.999), "logprobs") == (2, "", 2.0)
+    assert single_grade.parse(SPECIFICITY, packed("2", p2=0.999), "logprobs") == (2, "", 2.0)
 
 
 @pytest.mark.parametrize(
-    "text", [kept("The", p1=0.3, p2=0.19, pThe=0.5), kept("", p0=0.0), kept("?"), "3", '{"grade": 3}']
+    "text", [packed("The", p1=0.3, p2=0.19, pThe=0.5), packed("", p0=0.0), packed("?"), "3", '{"grade": 3}']
 )
-def test_a_digit_without_half_of_the_probability_is_no_grade(text: str) -> None:
+def test_no_grade_is_read_if_grades_have_less_than_half_of_the_probability(text: str) -> None:
     with pytest.raises(ReplyUnusable):
         single_grade.parse(SPECIFICITY, text, "logprobs")
 
@@ -125,7 +125,7 @@ def test_a_digit_without_half_of_the_probability_is_no_grade(text: str) -> None:
         ('{"1": 3, "2": 2, "3": 1, "0": 0, "-1": 1, "x": 2}', [3, 2]),
     ],
 )
-def test_an_odd_answer_to_one_item_costs_no_other(text: str, grades: list[int | None]) -> None:
+def test_a_malformed_answer_to_one_item_affects_no_other(text: str, grades: list[int | None]) -> None:
     found = grouped_grades.parse(SPECIFICITY, 2, text)
     assert [None if isinstance(grade, ReplyUnusable) else grade.score for grade in found] == grades
 
@@ -166,14 +166,14 @@ def test_a_grade_is_read(text: str, grade: int) -> None:
         ('{"reason": "r", "grade": -1}', Outcome.OUT_OF_RANGE),
     ],
 )
-def test_what_is_not_a_grade_is_never_made_one(text: str, outcome: Outcome) -> None:
+def test_an_invalid_grade_is_refused_with_its_outcome(text: str, outcome: Outcome) -> None:
     with pytest.raises(ReplyUnusable) as refused:
         single_grade.parse(SPECIFICITY, text)
     assert refused.value.outcome is outcome
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "",
         "   ",
@@ -186,13 +186,13 @@ def test_what_is_not_a_grade_is_never_made_one(text: str, outcome: Outcome) -> N
         "x" * 301,
     ],
 )
-def test_reasoning_preambles_and_length_are_refused_as_explanations(said: str) -> None:
+def test_reasoning_preambles_and_long_texts_are_refused_as_explanations(reply: str) -> None:
     with pytest.raises(ReplyUnusable):
-        explanation.parse(json.dumps({"explanation": said}), 300)
+        explanation.parse(json.dumps({"explanation": reply}), 300)
 
 
 @pytest.mark.parametrize(
-    ("said", "stored"),
+    ("reply", "stored"),
     [
         ("names of rivers", "names of rivers"),
         (' "names of\n rivers" ', "names of rivers"),
@@ -206,12 +206,12 @@ def test_reasoning_preambles_and_length_are_refused_as_explanations(said: str) -
         ("the marked exams of students, while the others wait", "the marked exams of students, while the others wait"),
     ],
 )
-def test_a_sound_explanation_is_stored_clean(said: str, stored: str) -> None:
-    assert explanation.parse(json.dumps({"explanation": said}), 300) == stored
+def test_stock_phrases_are_removed_from_an_explanation(reply: str, stored: str) -> None:
+    assert explanation.parse(json.dumps({"explanation": reply}), 300) == stored
 
 
 def test_the_explaining_prompt_shows_marks_strengths_and_silent_windows() -> None:
-    window = MarkedText((" the", " Danube", " flows"), 1, heat=(0, 10, 3))
+    window = MarkedText((" the", " Danube", " flows"), 1, activation_levels=(0, 10, 3))
     prompt = explanation.prompt(
         SPECIFICITY, ExplainMaterial((window,), (MarkedText((" silent", " text"), 0, (0, 0)),)), 100
     )

@@ -1,4 +1,4 @@
-"""What a run asks in rounds: groups, repeats, adaptive sampling and other scorers, each item once, whatever happens on the way."""
+"""Rounds of questions: groups, repeats, adaptive sampling and other scorers, with each item asked once even after a stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(world: planted.World, results: Path) -> tuple[Run, Judge]:
-    """One item a question, all at once."""
+    """A run with one item per question, all in one round."""
     return done(world, results, "plain")
 
 
@@ -53,18 +53,18 @@ def done(
     return run, judge
 
 
-def same(found: Run, expected: Run) -> None:
-    pd.testing.assert_frame_equal(judged_runs.judgements(found), judged_runs.judgements(expected))
+def assert_same_judgements(run: Run, expected: Run) -> None:
+    pd.testing.assert_frame_equal(judged_runs.judgements(run), judged_runs.judgements(expected))
 
 
 # Groups
 
 
-def test_items_in_groups_are_judged_as_alone_and_once(
+def test_grouped_items_get_the_same_judgements_as_single_ones_and_are_asked_once(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     run, judge = done(world, results, "grouped", score={"per_call": 7})
-    same(run, plain[0])
+    assert_same_judgements(run, plain[0])
     assert Counter(judge.items) == Counter(plain[1].items)
     assert sorted(judge.groups)[1:] == [7] * (len(judge.groups) - 1)
     assert set(plain[1].groups) == {1}
@@ -77,7 +77,9 @@ def test_a_group_mixes_units_and_arms(world: planted.World, results: Path, plain
     assert sum(len({item.arm for item in group}) > 1 for group in groups) > 0.8 * len(groups)
 
 
-def test_a_stop_in_the_middle_asks_nothing_twice(world: planted.World, results: Path, plain: tuple[Run, Judge]) -> None:
+def test_a_run_stopped_between_groups_asks_nothing_twice(
+    world: planted.World, results: Path, plain: tuple[Run, Judge]
+) -> None:
     spec = judged_runs.spec(world, "stopped", score={"per_call": 7})
     run, ledger = judged_runs.open_(spec, results)
     first = Judge(stops_after=20)
@@ -85,32 +87,32 @@ def test_a_stop_in_the_middle_asks_nothing_twice(world: planted.World, results: 
         judged_runs.carry(run, ledger, first)
     assert 20 <= len(first.groups) < 40
     again, _ = done(world, results, "stopped", second := Judge(), score={"per_call": 7})
-    same(again, plain[0])
+    assert_same_judgements(again, plain[0])
     assert Counter(first.items + second.items) == Counter(plain[1].items)
 
 
 class Forgetful(Judge):
-    """Leaves the third item of its fifth group out."""
+    """Leaves out the third item of its fifth group."""
 
     def said(self, answers: dict[str, Any]) -> dict[str, Any]:
         return {n: a for n, a in answers.items() if not (len(self.groups) == 5 and n == "3")}
 
 
-def test_an_item_that_is_passed_over_costs_itself_alone(
+def test_an_item_left_out_of_a_reply_is_unscored_and_no_other(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     run, _ = done(world, results, "forgetful", Forgetful(), score={"per_call": 7}, judge={"concurrency": 1})
-    found, whole = judged_runs.judgements(run), judged_runs.judgements(plain[0])
-    lost = found["outcome"] != Outcome.SCORED
-    assert list(found.loc[lost, "outcome"]) == [Outcome.PARSE_FAILURE]
-    assert list(found.loc[lost, "reason"]) == ["item 3 is not answered"]
-    pd.testing.assert_frame_equal(found.loc[~lost], whole.loc[~lost])
+    rows, whole = judged_runs.judgements(run), judged_runs.judgements(plain[0])
+    lost = rows["outcome"] != Outcome.SCORED
+    assert list(rows.loc[lost, "outcome"]) == [Outcome.PARSE_FAILURE]
+    assert list(rows.loc[lost, "reason"]) == ["item 3 is not answered"]
+    pd.testing.assert_frame_equal(rows.loc[~lost], whole.loc[~lost])
 
 
 # Repeats
 
 
-def test_repeats_are_of_the_chosen_items_and_never_in_one_question(
+def test_repeats_of_an_item_are_never_in_the_same_question(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     repeated = {"repeated": 9, "repeats": 3}
@@ -132,10 +134,10 @@ def test_repeats_are_of_the_chosen_items_and_never_in_one_question(
 # Adaptive sampling
 
 
-def test_sampling_stops_where_intervals_are_narrow(
+def test_adaptive_sampling_stops_where_intervals_are_narrow(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
-    """A pure unit's grades do not vary within a bin, those of a unit of two concepts do."""
+    """The grades of a pure unit do not vary within a bin; those of a unit with two concepts do."""
     run, _ = done(world, results, "adaptive", adaptive={"unit": 0.6})
     main = judged_runs.judgements(run).query("arm == 'main' and kind != 'planted'")
     every = judged_runs.judgements(plain[0]).query("arm == 'main' and kind != 'planted'")
@@ -166,11 +168,11 @@ def test_controls_are_judged_in_full_in_the_first_round(
     assert {item.exemplar_id for item in items if item.repeat} <= first
 
 
-def test_targets_out_of_reach_end_with_the_exemplars(
+def test_unreachable_targets_judge_every_exemplar(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
     run, judge = done(world, results, "unreachable", adaptive={"unit": 1e-6}, score={"per_call": 7})
-    same(run, plain[0])
+    assert_same_judgements(run, plain[0])
     assert Counter(judge.items) == Counter(plain[1].items)
 
 
@@ -179,15 +181,15 @@ STRAIGHT: dict[str, Any] = {"adaptive": {"unit": 0.6}, "score": {"per_call": 3}}
 
 @pytest.fixture(scope="module")
 def straight(world: planted.World, results: Path) -> tuple[Run, Judge]:
-    """An adaptive run in one sitting."""
+    """An adaptive run that was not stopped."""
     return done(world, results, "straight", **STRAIGHT)
 
 
 @pytest.mark.parametrize("at", ["question", "plan"])
-def test_adaptive_rounds_are_taken_up_again(
+def test_adaptive_rounds_resume_after_a_stop(
     at: str, world: planted.World, results: Path, straight: tuple[Run, Judge], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a round was planned and not yet noted as such: it is planned again when some of it is answered."""
+    """Also if a round's jobs were added but its planning not marked as done: it is planned again when part of it is answered."""
     run, ledger = judged_runs.open_(judged_runs.spec(world, f"resumed-{at}", **STRAIGHT), results)
     first, second = Judge(stops_after=len(straight[1].groups) - 10 if at == "question" else None), Judge()
     with monkeypatch.context() as patch:
@@ -198,7 +200,7 @@ def test_adaptive_rounds_are_taken_up_again(
             judged_runs.carry(run, ledger, first)
     assert first.items
     judged_runs.carry(run, ledger, second)
-    same(run, straight[0])
+    assert_same_judgements(run, straight[0])
     assert Counter(first.items + second.items) == Counter(straight[1].items)
 
 
@@ -209,8 +211,8 @@ def stop() -> None:
 # Other scorers
 
 
-def test_other_scorers_are_asked_in_a_run(world: planted.World, results: Path) -> None:
-    """Detection by a judge that knows; texts by a writer that knows, read by the subject."""
+def test_a_run_asks_the_scorers_that_its_spec_names(world: planted.World, results: Path) -> None:
+    """The judge knows the concepts: it answers detection rightly, and writes texts that the subject then reads."""
     also: dict[str, Any] = {"per_bin": 4, "also": ["detection", "sensitivity"]}
     run, judge = done(world, results, "scorers", score=also, controls={"base_rate": 6})
     figures = pd.read_parquet(run.folder / "scorers.parquet").set_index(["scorer", "figure"])
@@ -220,37 +222,37 @@ def test_other_scorers_are_asked_in_a_run(world: planted.World, results: Path) -
     written = of.loc[("sensitivity", "sensitivity")].groupby("sort")["value"].agg(["min", "max"])
     assert list(written.loc["pure"]) == [1.0, 1.0]
     assert list(written.loc["noise"]) == [0.0, 0.0]
-    assert "planted" not in written.index, "the subject knows nothing of planted units"
-    found = {scorer["scorer"]: scorer for scorer in planted_runs.summary(run.folder)["scorers"]}
-    assert list(found) == ["detection", "sensitivity"]
-    assert all(scorer["n_unscored"] == 0 and scorer["n"] > 0 for scorer in found.values())
+    assert "planted" not in written.index, "the subject does not contain planted units"
+    summaries = {scorer["scorer"]: scorer for scorer in planted_runs.summary(run.folder)["scorers"]}
+    assert list(summaries) == ["detection", "sensitivity"]
+    assert all(scorer["n_unscored"] == 0 and scorer["n"] > 0 for scorer in summaries.values())
     assert judge.tasks["write"] == 2 * of.loc[("sensitivity", "sensitivity")]["unit_id"].nunique()
 
 
 class Mute(Judge):
-    """Answers no question of detection about the concept of a harbour."""
+    """Gives no usable answer to detection questions about the concept of a harbour."""
 
     def task(self, material: Any) -> Any:
         return {"sorry": True} if "harbour" in material.explanation else super().task(material)
 
 
-def test_answers_that_failed_are_counted(world: planted.World, results: Path) -> None:
+def test_failed_answers_of_scorers_are_counted(world: planted.World, results: Path) -> None:
     run, judge = done(world, results, "mute", Mute(), score={"also": ["detection"]})
     _, ledger = judged_runs.open_(run.spec, results)
     with ledger.read() as tx:
         answers = judgements.answers_of(tx, run.run_id)
     failed = sum(answer.outcome is Outcome.PARSE_FAILURE for answer in answers)
     assert 0 < failed < len(answers) == judge.tasks["detection"]
-    [found] = planted_runs.summary(run.folder)["scorers"]
-    assert found["unscored"] == {"parse_failure": failed} == unit_metrics.of_run(ledger, run).unscored["detection"]
-    assert found["n_unscored"] > 0
+    [summary] = planted_runs.summary(run.folder)["scorers"]
+    assert summary["unscored"] == {"parse_failure": failed} == unit_metrics.of_run(ledger, run).unscored["detection"]
+    assert summary["n_unscored"] > 0
 
 
-# What is foreseen
+# Forecast
 
 
-def test_the_first_round_is_foreseen_exactly(
-    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_forecast_of_the_first_round_is_exact(
+    world: planted.World, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
@@ -261,7 +263,7 @@ def test_the_first_round_is_foreseen_exactly(
             "controls": {"repeated": 5},
             "judge": planted_runs.judge(planted_runs.MODELS[0], server),
         }
-        run, ledger = judged_runs.open_(judged_runs.spec(world, "foreseen", **sections), tmp_path)
+        run, ledger = judged_runs.open_(judged_runs.spec(world, "forecast", **sections), results)
         forecast = run_forecast.forecast(run, ledger)
         assert not server.books
         plan_round = stages.plan_round

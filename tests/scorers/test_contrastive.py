@@ -1,4 +1,4 @@
-"""Contrastive: the silent text of a pair is the likest there is, neither is marked, and a judge is worth what it knows."""
+"""Contrastive: how its pairs are chosen and shown, and what judges of known skill score."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def knowing(prompt: Prompt) -> str:
     return json.dumps({"answer": active})
 
 
-def test_a_judge_that_knows_finds_all() -> None:
-    found, _ = walk(Contrastive(), case(), knowing)
-    assert found.values == {"accuracy": 1, "accuracy_weighted": 1}
-    assert (found.n, found.n_unscored) == (6, 0)
+def test_a_judge_that_knows_the_concept_finds_every_active_text() -> None:
+    scores, _ = walk(Contrastive(), case(), knowing)
+    assert scores.values == {"accuracy": 1, "accuracy_weighted": 1}
+    assert (scores.n, scores.n_unscored) == (6, 0)
 
 
 @pytest.mark.parametrize("answer", [1, 2])
-def test_a_judge_that_always_names_one_place_is_worth_chance(answer: int) -> None:
-    found, _ = walk(Contrastive(), case(), lambda prompt: json.dumps({"answer": answer}))
-    assert found.values["accuracy"] == 0.5
+def test_a_judge_that_always_gives_one_number_scores_at_chance(answer: int) -> None:
+    scores, _ = walk(Contrastive(), case(), lambda prompt: json.dumps({"answer": answer}))
+    assert scores.values["accuracy"] == 0.5
 
 
-def test_pairs_have_no_marks_and_differ() -> None:
+def test_the_two_texts_have_no_marks_and_no_text_is_used_twice() -> None:
     asked: list[Prompt] = []
     walk(Contrastive(), case(), lambda prompt: asked.append(prompt))
     silent = [text.text for p in asked for text in material(p).windows if "harbour" not in text.text]
@@ -50,35 +50,35 @@ def test_pairs_have_no_marks_and_differ() -> None:
         assert not shown & {text.text for text in material(prompt).windows}
 
 
-def test_the_silent_text_is_the_likest() -> None:
-    likeness = [replace(window("feature-0", "filler59", 0.0, 200 + i)) for i in range(5)]
+def test_the_silent_text_is_the_most_similar_one() -> None:
+    others = [window("feature-0", "filler59", 0.0, 200 + i) for i in range(5)]
     target = case().active[8]
     words = list(target.tokens)
     words[target.mark] = " filler0"
-    twin = replace(likeness[0], exemplar_id="twin", tokens=tuple(words))
-    few = replace(case(), active=(*case().active[:5], replace(target, activation=0.3)), quiet=(*likeness[1:], twin))
+    twin = replace(others[0], exemplar_id="twin", tokens=tuple(words))
+    few = replace(case(), active=(*case().active[:5], replace(target, activation=0.3)), silent=(*others[1:], twin))
     few = replace(few, active=tuple(replace(w, activation=0.9) for w in few.active[:5]) + few.active[5:])
     asked: list[Prompt] = []
     walk(Contrastive(), few, lambda prompt: asked.append(prompt))
     assert {text.text for text in material(asked[0]).windows} == {"".join(words), "".join(target.tokens)}
 
 
-def test_a_unit_that_is_never_silent_is_asked_nothing() -> None:
-    noisy = [replace(w, token_activations=(0.1, *w.token_activations[1:])) for w in case().quiet]
-    found, brought = walk(Contrastive(), replace(case(), quiet=tuple(noisy)), knowing)
-    assert brought == [[]]
-    assert (found.n, found.n_unscored, set(found.values.values())) == (0, 0, {None})
+def test_a_unit_that_is_never_silent_gets_no_questions() -> None:
+    noisy = [replace(w, token_activations=(0.1, *w.token_activations[1:])) for w in case().silent]
+    scores, answers = walk(Contrastive(), replace(case(), silent=tuple(noisy)), knowing)
+    assert answers == [[]]
+    assert (scores.n, scores.n_unscored, set(scores.values.values())) == (0, 0, {None})
 
 
-def test_what_fails_is_unscored() -> None:
+def test_failed_questions_are_unscored() -> None:
     replies = iter([None, '{"answer": 3}', *['{"answer": 2}'] * 4])
-    found, _ = walk(Contrastive(), case(), lambda prompt: next(replies))
-    assert (found.n, found.n_unscored) == (4, 2)
+    scores, _ = walk(Contrastive(), case(), lambda prompt: next(replies))
+    assert (scores.n, scores.n_unscored) == (4, 2)
 
 
-def test_the_embedded_judge_finds_words_it_knows() -> None:
+def test_the_embedded_judge_finds_the_text_with_the_units_words() -> None:
     judge = EmbeddedJudge(load("specificity"))
-    found, _ = walk(Contrastive(), case(), lambda prompt: judge.ask(prompt).text)
-    assert found.n == 6
-    assert found.values["accuracy"] is not None
-    assert found.values["accuracy"] > 0.8
+    scores, _ = walk(Contrastive(), case(), lambda prompt: judge.ask(prompt).text)
+    assert scores.n == 6
+    assert scores.values["accuracy"] is not None
+    assert scores.values["accuracy"] > 0.8

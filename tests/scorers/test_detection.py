@@ -26,7 +26,7 @@ from autointerp.spec import rubric
 DETECTION = Detection()
 
 
-def test_who_knows_the_unit_scores_1_and_who_says_the_opposite_0() -> None:
+def test_a_judge_that_knows_the_unit_scores_1_and_its_opposite_0() -> None:
     unit = case(20, 13, seed=1)
     known = active_tokens(unit)
     right = judged(DETECTION, unit, labelled(known))
@@ -37,15 +37,15 @@ def test_who_knows_the_unit_scores_1_and_who_says_the_opposite_0() -> None:
 
 
 @pytest.mark.parametrize("always", [True, False])
-def test_a_constant_answer_is_worth_chance_whatever_the_shares(always: bool) -> None:
-    """SAEBench shows 4 active windows of 14: there "none" gets 0.714, here 0.5."""
-    found = judged(DETECTION, case(4, 10, seed=2), flags(lambda n, w: always))
-    assert found.values["balanced_accuracy"] == DETECTION.chance
-    assert found.values["accuracy"] == pytest.approx(4 / 14 if always else 10 / 14)
-    assert found.values["precision"] == (pytest.approx(4 / 14) if always else None)
+def test_a_constant_answer_scores_at_chance_at_any_share_of_active_windows(always: bool) -> None:
+    """SAEBench shows 4 active windows of 14, so that answering "none" scores 0.714 there and 0.5 here."""
+    scores = judged(DETECTION, case(4, 10, seed=2), flags(lambda n, w: always))
+    assert scores.values["balanced_accuracy"] == DETECTION.chance
+    assert scores.values["accuracy"] == pytest.approx(4 / 14 if always else 10 / 14)
+    assert scores.values["precision"] == (pytest.approx(4 / 14) if always else None)
 
 
-def test_guesses_are_worth_chance_on_average() -> None:
+def test_guesses_score_at_chance_on_average() -> None:
     rng = random.Random(3)
     scores = [
         judged(DETECTION, case(20, 20, seed=s), flags(lambda n, w: rng.random() < 0.7)).values for s in range(150)
@@ -62,21 +62,21 @@ def test_a_question_shows_neither_mark_nor_activation() -> None:
     assert all("<<" not in q.prompt.user and q.prompt.system == asked[0].prompt.system for q in asked)
 
 
-def test_a_window_with_activity_anywhere_is_not_taken_for_silent() -> None:
+def test_a_window_with_any_active_token_does_not_count_as_silent() -> None:
     busy = exemplar(99, [" a", " b", " c"], {2: 0.5}, mark=0)
     unit = case(5, 5, seed=5)
-    found = DETECTION.items(replace(unit, quiet=(*unit.quiet, busy)))
-    assert Counter(item.truth for item in found) == {True: 5, False: 5}
+    items = DETECTION.items(replace(unit, silent=(*unit.silent, busy)))
+    assert Counter(item.truth for item in items) == {True: 5, False: 5}
 
 
-def test_nothing_is_asked_where_nothing_can_be_told_apart() -> None:
+def test_nothing_is_asked_without_an_explanation_or_with_windows_of_one_kind() -> None:
     unit = case(5, 5, seed=6)
-    for poor in (replace(unit, quiet=()), replace(unit, active=()), replace(unit, explanation="")):
+    for poor in (replace(unit, silent=()), replace(unit, active=()), replace(unit, explanation="")):
         assert not DETECTION.questions(poor, 0, ())
         assert DETECTION.score(poor, ()) == (dict.fromkeys(DETECTION.figures), 0, 0)
 
 
-def test_a_reply_that_cannot_be_read_is_never_an_answer() -> None:
+def test_an_unreadable_reply_or_item_is_unscored() -> None:
     unit = case(10, 10, seed=7)
     known, number = active_tokens(unit), iter(range(99))
 
@@ -84,9 +84,9 @@ def test_a_reply_that_cannot_be_read_is_never_an_answer() -> None:
         right = labelled(known)(material)
         return ["no JSON", right, right | {"2": "perhaps"}, {k: v for k, v in right.items() if k != "5"}][next(number)]
 
-    found = judged(DETECTION, unit, says)
-    assert (found.n, found.n_unscored) == (13, 7)
-    assert found.values["balanced_accuracy"] == 1
+    scores = judged(DETECTION, unit, says)
+    assert (scores.n, scores.n_unscored) == (13, 7)
+    assert scores.values["balanced_accuracy"] == 1
     nothing = DETECTION.score(unit, [[None] * 4])
     assert (nothing.n, nothing.n_unscored) == (0, 20)
     assert set(nothing.values.values()) == {None}
@@ -103,16 +103,16 @@ def test_answers_in_words_and_as_numbers_are_read() -> None:
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**31))
 @settings(max_examples=30, deadline=None)
-def test_every_window_is_asked_about_once_in_an_order_of_the_units_own(n: int, m: int, seed: int) -> None:
+def test_every_window_is_asked_about_once_in_a_reproducible_order(n: int, m: int, seed: int) -> None:
     unit = case(n, m, seed)
     asked = DETECTION.questions(unit, 0, ())
     assert [q.prompt for q in asked] == [q.prompt for q in DETECTION.questions(unit, 0, ())]
     shown = [w.tokens for q in asked for w in q.prompt.material.windows]  # type: ignore[union-attr]
-    assert Counter(shown) == Counter(e.tokens for e in (*unit.active, *unit.quiet))
+    assert Counter(shown) == Counter(e.tokens for e in (*unit.active, *unit.silent))
     assert all(len(q.prompt.schema["required"]) == 5 for q in asked[:-1])
 
 
-def test_active_windows_do_not_stand_first() -> None:
+def test_active_windows_do_not_come_first() -> None:
     first = [DETECTION.items(case(10, 10, seed))[0].truth for seed in range(60)]
     assert 15 < sum(first) < 45
 
@@ -144,23 +144,53 @@ def test_the_embedded_judge_finds_planted_words() -> None:
     unit = Case(
         UNIT, "names of fruit: apples, pears or cherries", active, tuple(window(i, None) for i in range(10, 20)), (), 1
     )
-    found = [question.parse(judge.ask(question.prompt).text) for question in DETECTION.questions(unit, 0, ())]
-    assert (DETECTION.score(unit, [found]).values["balanced_accuracy"] or 0) > 0.8
+    answers = [question.parse(judge.ask(question.prompt).text) for question in DETECTION.questions(unit, 0, ())]
+    assert (DETECTION.score(unit, [answers]).values["balanced_accuracy"] or 0) > 0.8
+
+
+Answers = dict[str, bool]
+"""A judge's answer by the text of a window."""
 
 
 @pytest.fixture(scope="module")
-def answers() -> tuple[Case, dict[str, bool]]:
-    """A unit, and what a judge that errs says of each window's text."""
+def answered() -> tuple[Case, Answers]:
+    """A unit, and a fallible judge's answer for each window's text."""
     unit, rng = case(50, 50, seed=9), random.Random(9)
     known = active_tokens(unit)
-    texts = {"".join(e.tokens): not known.isdisjoint(e.tokens) for e in (*unit.active, *unit.quiet)}
+    texts = {e.text: not known.isdisjoint(e.tokens) for e in (*unit.active, *unit.silent)}
     return unit, {text: truth if rng.random() < 0.75 else not truth for text, truth in texts.items()}
 
 
-def test_delphis_own_scorer_finds_the_same(answers: tuple[Case, dict[str, bool]], tmp_path: Path) -> None:
-    unit, said = answers
-    ours = judged(DETECTION, unit, flags(lambda n, w: said[w.text]))
-    theirs = delphi(unit, said, tmp_path)
+def with_98_windows(unit: Case) -> Case:
+    """The unit with a last question of three windows."""
+    return replace(unit, silent=unit.silent[:48])
+
+
+@pytest.fixture(scope="module")
+def delphis_figures(
+    answered: tuple[Case, Answers], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, float], ...]:
+    """delphi's own figures of all 100 windows and of 98 of them, from one process."""
+    unit, answers = answered
+    folder, files = tmp_path_factory.mktemp("delphi"), []
+    for number, one in enumerate((unit, with_98_windows(unit))):
+        rows = [
+            {"tokens": e.tokens, "activations": e.token_activations, "active": active}
+            for windows, active in ((one.active, True), (one.silent, False))
+            for e in windows
+        ]
+        files.append(folder / f"given-{number}.json")
+        files[-1].write_text(json.dumps({"examples": rows, "said": answers}))
+    found = json.loads(peers.run("delphi", peers.PINS / "score_delphi.py", *files))
+    return tuple(scores["detection"] for scores in found)
+
+
+def test_the_figures_equal_those_of_delphis_own_scorer(
+    answered: tuple[Case, Answers], delphis_figures: tuple[dict[str, float], ...]
+) -> None:
+    unit, answers = answered
+    ours = judged(DETECTION, unit, flags(lambda n, w: answers[w.text]))
+    theirs = delphis_figures[0]
     assert theirs["total_examples"] == ours.n == 100
     assert theirs["accuracy"] == pytest.approx(ours.values["balanced_accuracy"])
     assert theirs["f1_score"] == pytest.approx(ours.values["f1"])
@@ -169,24 +199,17 @@ def test_delphis_own_scorer_finds_the_same(answers: tuple[Case, dict[str, bool]]
     assert 0.6 < theirs["accuracy"] < 0.9
 
 
-def test_delphi_loses_a_last_question_of_fewer_than_five(answers: tuple[Case, dict[str, bool]], tmp_path: Path) -> None:
-    """The one difference in what is counted: 98 windows, of which delphi 0.1.3 leaves out 3 and reports no failure."""
-    unit, said = answers
-    fewer = replace(unit, quiet=unit.quiet[:48])
-    theirs = delphi(fewer, said, tmp_path)
+def test_delphi_loses_a_last_question_of_fewer_than_five(
+    answered: tuple[Case, Answers], delphis_figures: tuple[dict[str, float], ...]
+) -> None:
+    """The one difference in what is counted: of 98 windows delphi 0.1.3 leaves out 3, without reporting a failure."""
+    unit, answers = answered
+    theirs = delphis_figures[1]
     assert (theirs["total_examples"], theirs["failed_count"]) == (95, 0)
-    assert judged(DETECTION, fewer, flags(lambda n, w: said[w.text])).n == 98
+    assert judged(DETECTION, with_98_windows(unit), flags(lambda n, w: answers[w.text])).n == 98
 
 
-def delphi(unit: Case, said: dict[str, bool], folder: Path) -> dict[str, float]:
-    rows = [{"tokens": e.tokens, "activations": e.token_activations, "active": True} for e in unit.active]
-    rows += [{"tokens": e.tokens, "activations": e.token_activations, "active": False} for e in unit.quiet]
-    (folder / "given.json").write_text(json.dumps({"examples": rows, "said": said}))
-    found: dict[str, float] = json.loads(peers.run("delphi", peers.PINS / "score_delphi.py", folder / "given.json"))
-    return found["detection"]  # type: ignore[return-value]
-
-
-def test_saebenchs_own_accuracy_is_the_same(tmp_path: Path) -> None:
+def test_the_accuracy_equals_that_of_saebenchs_own_code(tmp_path: Path) -> None:
     rng = random.Random(10)
     given = [
         {
@@ -199,5 +222,5 @@ def test_saebenchs_own_accuracy_is_the_same(tmp_path: Path) -> None:
     theirs = json.loads(peers.run("sae_bench", peers.PINS / "score_sae_bench.py", tmp_path / "given.json"))
     for row, their in zip(given, theirs, strict=True):
         picked = {int(n) for n in str(row["reply"]).split(", ") if n}
-        said = [n in picked for n in range(1, 15)]
-        assert their == pytest.approx(yes_no_items.answer_metrics.yes_no(row["truth"], said)["accuracy"])  # type: ignore[arg-type]
+        answers = [n in picked for n in range(1, 15)]
+        assert their == pytest.approx(yes_no_items.answer_metrics.yes_no(row["truth"], answers)["accuracy"])  # type: ignore[arg-type]

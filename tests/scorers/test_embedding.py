@@ -1,4 +1,4 @@
-"""The embedding scorer ranks windows by likeness to the explanation, asks nobody, and says so."""
+"""The embedding scorer ranks windows by similarity to the explanation, without asking a judge."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def topics(explanation: str, seed: int = 1) -> Case:
         return number, [f" {w}" for w in rng.sample(words, 6)], {2: 1.0} if active else {}
 
     active = tuple(exemplar(*window(i, SEA, True), mark=2) for i in range(10))
-    quiet = tuple(exemplar(*window(i + 10, KITCHEN, False), mark=2) for i in range(10))
-    return Case(UNIT, explanation, active, quiet, (), seed)
+    silent = tuple(exemplar(*window(i + 10, KITCHEN, False), mark=2) for i in range(10))
+    return Case(UNIT, explanation, active, silent, (), seed)
 
 
-def test_a_right_explanation_ranks_the_windows_and_a_wrong_one_turns_them_round() -> None:
+def test_a_right_explanation_ranks_active_windows_first_and_a_wrong_one_last() -> None:
     assert EMBEDDING.score(topics("ships and sailing at sea"), ()).values == {"auroc": 1.0, "auprc": 1.0}
     assert EMBEDDING.score(topics("baking and cooking"), ()).values["auroc"] == 0.0
 
 
-def test_an_explanation_of_something_else_is_worth_about_chance() -> None:
+def test_an_unrelated_explanation_scores_near_chance() -> None:
     found = EMBEDDING.score(replace(case(60, 60, seed=2), explanation="ships and sailing"), ()).values["auroc"]
     assert found == pytest.approx(0.5, abs=0.15)
 
 
-def test_it_is_the_area_over_the_lexicons_cosines() -> None:
+def test_the_figure_is_the_auroc_of_word_vector_cosines() -> None:
     unit = topics("wooden things")
-    sought = lexicon().text(unit.explanation)
-    active, quiet = (
-        [float(sought @ lexicon().text("".join(e.tokens))) for e in some] for some in (unit.active, unit.quiet)
+    explanation = lexicon().text(unit.explanation)
+    active, silent = (
+        [float(explanation @ lexicon().text(e.text)) for e in windows] for windows in (unit.active, unit.silent)
     )
-    wins = sum((a > q) + 0.5 * (a == q) for a in active for q in quiet) / 100
+    wins = sum((a > q) + 0.5 * (a == q) for a in active for q in silent) / 100
     assert EMBEDDING.score(unit, ()).values["auroc"] == pytest.approx(wins)
 
 
-def test_nobody_is_asked_and_all_windows_count() -> None:
+def test_no_judge_is_asked_and_all_windows_count() -> None:
     unit = topics("ships")
     assert not EMBEDDING.steps
     assert not EMBEDDING.questions(unit, 0, ())
@@ -58,5 +58,5 @@ def test_nobody_is_asked_and_all_windows_count() -> None:
 
 def test_it_is_undefined_without_an_explanation_or_without_silent_windows() -> None:
     busy = exemplar(99, [" a", " b"], {1: 0.1}, 0)
-    for poor in (replace(topics("ships"), explanation=""), replace(topics("ships"), quiet=(busy,))):
+    for poor in (replace(topics("ships"), explanation=""), replace(topics("ships"), silent=(busy,))):
         assert EMBEDDING.score(poor, ()) == ({"auroc": None, "auprc": None}, 0, 0)

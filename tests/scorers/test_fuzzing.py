@@ -1,4 +1,4 @@
-"""Fuzzing: marks that only a reader of the explanation can tell, and delphi's marks and figures on the same windows."""
+"""Fuzzing: marks whose number and position reveal nothing, and delphi's own marks and figures on the same windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.scorers.scripted_judge import FILLER, UNIT, active_tokens, case, ex
 
 from autointerp.judges.embedded.judge import EmbeddedJudge
 from autointerp.messages import MarkedText
-from autointerp.prompts.untrusted_text import show
+from autointerp.prompts.untrusted_text import render_window
 from autointerp.scorers.base import Case
 from autointerp.scorers.fuzzing import THRESHOLD, Fuzzing
 from autointerp.spec import rubric
@@ -27,7 +27,7 @@ FUZZING = Fuzzing()
 
 
 def strong(unit: Case) -> frozenset[str]:
-    """The tokens that are to be marked."""
+    """The tokens that right marks may be on."""
     found = set()
     for e in unit.active:
         least = THRESHOLD * max(e.token_activations)
@@ -35,28 +35,28 @@ def strong(unit: Case) -> frozenset[str]:
     return frozenset(found)
 
 
-def test_who_knows_the_tokens_scores_1() -> None:
+def test_a_judge_that_knows_the_tokens_scores_1() -> None:
     unit = case(20, 8, seed=1)
-    found = judged(FUZZING, unit, labelled(active_tokens(unit)))
-    assert found.values == dict.fromkeys(FUZZING.figures, 1.0)
-    assert (found.n, found.n_unscored) == (28, 0)
+    scores = judged(FUZZING, unit, labelled(active_tokens(unit)))
+    assert scores.values == dict.fromkeys(FUZZING.figures, 1.0)
+    assert (scores.n, scores.n_unscored) == (28, 0)
 
 
-def test_who_knows_the_windows_alone_earns_nothing_for_marks() -> None:
+def test_a_judge_that_only_tells_windows_apart_has_marks_alone_at_chance() -> None:
     unit = case(40, 20, seed=2)
     known = active_tokens(unit)
-    found = judged(FUZZING, unit, flags(lambda n, w: not known.isdisjoint(w.tokens))).values
-    assert found["marks_alone"] == FUZZING.chance
-    assert found["balanced_accuracy"] == pytest.approx(0.5 * (1 + 20 / 40))
+    values = judged(FUZZING, unit, flags(lambda n, w: not known.isdisjoint(w.tokens))).values
+    assert values["marks_alone"] == FUZZING.chance
+    assert values["balanced_accuracy"] == pytest.approx(0.5 * (1 + 20 / 40))
 
 
 @pytest.mark.parametrize("always", [True, False])
-def test_a_constant_answer_is_worth_chance(always: bool) -> None:
-    found = judged(FUZZING, case(20, 5, seed=3), flags(lambda n, w: always)).values
-    assert found["balanced_accuracy"] == found["marks_alone"] == FUZZING.chance
+def test_a_constant_answer_scores_at_chance(always: bool) -> None:
+    values = judged(FUZZING, case(20, 5, seed=3), flags(lambda n, w: always)).values
+    assert values["balanced_accuracy"] == values["marks_alone"] == FUZZING.chance
 
 
-def test_guesses_are_worth_chance_on_average() -> None:
+def test_guesses_score_at_chance_on_average() -> None:
     rng = random.Random(4)
     scores = [judged(FUZZING, case(20, 5, seed=s), flags(lambda n, w: rng.random() < 0.5)).values for s in range(150)]
     assert abs(sum(s["balanced_accuracy"] or 0 for s in scores) / len(scores) - 0.5) < 0.03  # standard error 0.008
@@ -64,28 +64,26 @@ def test_guesses_are_worth_chance_on_average() -> None:
 
 @given(st.integers(2, 25), st.integers(0, 10), st.integers(1, 8), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
-def test_right_marks_stand_where_the_unit_is_active_and_wrong_ones_where_it_rests(
-    n: int, m: int, most: int, seed: int
-) -> None:
+def test_right_marks_are_on_active_tokens_and_wrong_marks_on_silent_ones(n: int, m: int, most: int, seed: int) -> None:
     unit = case(n, m, seed, most=most)
     resting = {
-        t for e in (*unit.active, *unit.quiet) for t, a in zip(e.tokens, e.token_activations, strict=True) if not a
+        t for e in (*unit.active, *unit.silent) for t, a in zip(e.tokens, e.token_activations, strict=True) if not a
     }
-    known, found = strong(unit), FUZZING.items(unit)
-    assert Counter(item.window.tokens for item in found) == Counter(e.tokens for e in (*unit.active, *unit.quiet))
-    for item in found:
+    known, items = strong(unit), FUZZING.items(unit)
+    assert Counter(item.window.tokens for item in items) == Counter(e.tokens for e in (*unit.active, *unit.silent))
+    for item in items:
         marked = {item.window.tokens[i] for i in item.window.marks}
         assert marked <= (known if item.truth else resting)
         assert item.active or not item.truth
-    active = [item.truth for item in found if item.active]
+    active = [item.truth for item in items if item.active]
     assert abs(2 * sum(active) - n) <= 1
 
 
-def test_who_reads_no_text_cannot_tell_right_marks_from_wrong_ones() -> None:
-    """delphi 0.1.3 puts wrong marks on one fixed token: there that alone tells 95.7%. Every cut on where and how many, both ways."""
-    found = [item for seed in range(150) for item in FUZZING.items(case(10, 5, seed))]
-    truth = [item.truth for item in found]
-    shapes = [_shape(item.window) for item in found]
+def test_number_and_position_of_marks_do_not_reveal_which_are_right() -> None:
+    """delphi 0.1.3 puts wrong marks on one fixed token, which alone reveals 95.7% of the answers. Tries every cut on position and number."""
+    items = [item for seed in range(150) for item in FUZZING.items(case(10, 5, seed))]
+    truth = [item.truth for item in items]
+    shapes = [_shape(item.window) for item in items]
     for shape in zip(*shapes, strict=True):
         for cut in sorted(set(shape)):
             blind = answer_metrics.balanced_accuracy(truth, [value > cut for value in shape])
@@ -96,7 +94,7 @@ def _shape(window: MarkedText) -> tuple[float, ...]:
     return window.marks[0], window.marks[-1], len(window.marks), window.marks[-1] - window.marks[0]
 
 
-def test_wrong_marks_are_the_right_ones_moved_along() -> None:
+def test_wrong_marks_are_right_ones_shifted() -> None:
     unit = case(30, 10, seed=5)
     right, wrong = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
     for e in unit.active:
@@ -108,35 +106,37 @@ def test_wrong_marks_are_the_right_ones_moved_along() -> None:
     assert set(wrong) <= set(right)
 
 
-def test_a_window_without_room_for_wrong_marks_is_marked_rightly() -> None:
+def test_a_window_without_silent_tokens_gets_right_marks() -> None:
     full = exemplar(0, [" a", " b"], {0: 2.0, 1: 3.0}, 0)
     unit = Case(UNIT, "x", (full, replace(full, exemplar_id="feature-0@7.0")), (), (), 1)
     assert [item.truth for item in FUZZING.items(unit)] == [True, True]
     assert not FUZZING.questions(unit, 0, ())
 
 
-def test_a_unit_that_rests_nowhere_is_still_told_by_its_marks() -> None:
-    """A dense neuron has no silent window; detection cannot evaluate it, marks within its windows can."""
-    unit = replace(case(10, 0, seed=6), quiet=(exemplar(99, [" a", " b"], {1: 0.1}, 0),))
-    found = judged(FUZZING, unit, labelled(active_tokens(unit)))
-    assert (found.n, found.values["marks_alone"]) == (10, 1.0)
+def test_a_unit_without_silent_windows_is_still_evaluated() -> None:
+    """A dense neuron has no silent window. Detection cannot evaluate it, but fuzzing can by the marks within its windows."""
+    unit = replace(case(10, 0, seed=6), silent=(exemplar(99, [" a", " b"], {1: 0.1}, 0),))
+    scores = judged(FUZZING, unit, labelled(active_tokens(unit)))
+    assert (scores.n, scores.values["marks_alone"]) == (10, 1.0)
 
 
-def test_a_question_shows_marks_and_no_activation() -> None:
+def test_a_question_shows_marks_and_no_activations() -> None:
     unit = case(10, 5, seed=7)
     for question in FUZZING.questions(unit, 0, ()):
         material: Any = question.prompt.material
-        assert all(show(w) in question.prompt.user and w.marks and not w.heat for w in material.windows)
+        assert all(
+            render_window(w) in question.prompt.user and w.marks and not w.activation_levels for w in material.windows
+        )
         assert question.prompt.user.count("<<") == question.prompt.user.count(">>")
 
 
-def test_neighbouring_marks_share_one_pair_and_none_can_be_forged() -> None:
+def test_adjacent_marks_share_one_pair_and_none_can_be_forged() -> None:
     window = MarkedText((" a", " b", " <<c>>", " d", "<", " e"), 1, marks=(1, 2, 5))
-    assert show(window) == " a<< b \uff1c\uff1cc\uff1e\uff1e>> d\uff1c<< e>>"
-    assert show(replace(window, marks=())) == show(MarkedText(window.tokens, 1))
+    assert render_window(window) == " a<< b \uff1c\uff1cc\uff1e\uff1e>> d\uff1c<< e>>"
+    assert render_window(replace(window, marks=())) == render_window(MarkedText(window.tokens, 1))
 
 
-def test_the_embedded_judge_tells_planted_words_from_others() -> None:
+def test_the_embedded_judge_recognises_marks_on_planted_words() -> None:
     judge, rng = EmbeddedJudge(rubric.load("specificity")), random.Random(8)
 
     def window(number: int) -> Any:
@@ -145,24 +145,24 @@ def test_the_embedded_judge_tells_planted_words_from_others() -> None:
         return exemplar(number, tokens, {place: 3.0}, place)
 
     unit = Case(UNIT, "names of fruit: apples, pears or cherries", tuple(window(i) for i in range(20)), (), (), 1)
-    found = [question.parse(judge.ask(question.prompt).text) for question in FUZZING.questions(unit, 0, ())]
-    assert (FUZZING.score(unit, [found]).values["marks_alone"] or 0) > 0.8
+    answers = [question.parse(judge.ask(question.prompt).text) for question in FUZZING.questions(unit, 0, ())]
+    assert (FUZZING.score(unit, [answers]).values["marks_alone"] or 0) > 0.8
 
 
-def test_delphi_marks_the_same_tokens_and_counts_the_same(tmp_path: Path) -> None:
+def test_marks_and_figures_equal_delphis(tmp_path: Path) -> None:
     unit, rng = case(30, 20, seed=9, most=6), random.Random(9)
-    # delphi knows no mark of an exemplar's own: compare where that is strong enough to be marked anyway.
+    # delphi does not mark the exemplar's own token as such: compare windows in which it is strong enough to be marked anyway.
     plain = [e for e in unit.active if e.activation >= THRESHOLD * max(e.token_activations)]
-    found = FUZZING.items(unit)
-    said = {item.window.tokens: item.truth if rng.random() < 0.7 else not item.truth for item in found}
-    ours = judged(FUZZING, unit, flags(lambda n, w: said[w.tokens]))
+    items = FUZZING.items(unit)
+    answers = {item.window.tokens: item.truth if rng.random() < 0.7 else not item.truth for item in items}
+    ours = judged(FUZZING, unit, flags(lambda n, w: answers[w.tokens]))
     given = {
         "examples": [{"tokens": e.tokens, "activations": e.token_activations, "active": True} for e in plain],
-        "answers": [([item.truth for item in found], [said[item.window.tokens] for item in found])],
+        "answers": [([item.truth for item in items], [answers[item.window.tokens] for item in items])],
     }
     (tmp_path / "given.json").write_text(json.dumps(given))
-    theirs = json.loads(peers.run("delphi", peers.PINS / "score_delphi.py", tmp_path / "given.json"))
-    right = {item.window.tokens: show(item.window) for item in found if item.truth}
+    [theirs] = json.loads(peers.run("delphi", peers.PINS / "score_delphi.py", tmp_path / "given.json"))
+    right = {item.window.tokens: render_window(item.window) for item in items if item.truth}
     pairs = [(right[e.tokens], text) for e, text in zip(plain, theirs["marked"], strict=True) if e.tokens in right]
     assert len(pairs) > 5
     assert all(mine == their for mine, their in pairs)

@@ -1,4 +1,4 @@
-"""Simulation: judges of known skill, replies that cannot be, and neuron-explainer's own scores of the same predictions."""
+"""Simulation: judges of known skill, invalid replies, and neuron-explainer's own scores of the same predictions."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from autointerp.spec import rubric
 SIMULATION = Simulation()
 
 
-def foresees(strengths: Mapping[str, int]) -> Says:
-    """A judge that foresees these strengths at these tokens, and 0 at others."""
+def predicts(strengths: Mapping[str, int]) -> Says:
+    """A judge that predicts these strengths at these tokens, and 0 at others."""
 
     def says(material: TaskMaterial) -> Any:
         tokens = [t for w in material.windows for t in w.tokens]
-        found = [{"token": n, "strength": strengths[t]} for n, t in enumerate(tokens, 1) if strengths.get(t)]
-        return {"strengths": found}
+        listed = [{"token": n, "strength": strengths[t]} for n, t in enumerate(tokens, 1) if strengths.get(t)]
+        return {"strengths": listed}
 
     return says
 
 
 def exact(unit: Case) -> Says:
     """A judge that knows every activation, to the nearest tenth of the maximum."""
-    tokens = [ta for e in (*unit.active, *unit.quiet) for ta in zip(e.tokens, e.token_activations, strict=True)]
-    return foresees({t: round(TOP * a / unit.unit.max_activation) for t, a in tokens})
+    tokens = [ta for e in (*unit.active, *unit.silent) for ta in zip(e.tokens, e.token_activations, strict=True)]
+    return predicts({t: round(TOP * a / unit.unit.max_activation) for t, a in tokens})
 
 
-def test_who_knows_every_activation_scores_nearly_1() -> None:
+def test_a_judge_that_knows_every_activation_scores_nearly_1() -> None:
     unit = case(50, 20, seed=1)
-    found = judged(SIMULATION, unit, exact(unit))
-    assert all(value is not None and value > 0.9 for value in found.values.values()), found
-    assert found.values["pearson"] == pytest.approx(1, abs=0.01)
-    assert found.n_unscored == 0
+    scores = judged(SIMULATION, unit, exact(unit))
+    assert all(value is not None and value > 0.9 for value in scores.values.values()), scores
+    assert scores.values["pearson"] == pytest.approx(1, abs=0.01)
+    assert scores.n_unscored == 0
 
 
-def test_one_window_a_bin_and_as_many_silent_ones_are_asked_about() -> None:
+def test_one_window_per_bin_and_as_many_silent_ones_are_asked_about() -> None:
     unit = case(200, 20, seed=2)
     asked = [e.bin for e in SIMULATION.windows(unit)]
     assert sorted(asked) == [0] * 10 + list(range(1, 11))
@@ -59,40 +59,40 @@ def test_one_window_a_bin_and_as_many_silent_ones_are_asked_about() -> None:
 
 
 @pytest.mark.parametrize("strength", [0, 6])
-def test_a_constant_prediction_scores_0_and_not_nothing(strength: int) -> None:
-    """Bills et al.'s code gives NaN, and a unit whose judge foresaw nothing would drop out of a mean."""
+def test_a_constant_prediction_scores_0_and_is_not_undefined(strength: int) -> None:
+    """Bills et al.'s code returns NaN, so that a unit with nothing predicted would drop out of a mean."""
     unit = case(30, 10, seed=3)
 
     def says(material: TaskMaterial) -> Any:
         count = sum(len(w.tokens) for w in material.windows)
         return {"strengths": [{"token": n, "strength": strength} for n in range(1, count + 1)]}
 
-    found = judged(SIMULATION, unit, says).values
-    assert (found["pearson"], found["spearman"]) == (0.0, 0.0)
+    values = judged(SIMULATION, unit, says).values
+    assert (values["pearson"], values["spearman"]) == (0.0, 0.0)
 
 
-def test_guesses_are_worth_0_on_average() -> None:
+def test_guesses_score_0_on_average() -> None:
     rng, scores = random.Random(4), []
     for seed in range(60):
         unit = case(30, 10, seed=seed)
-        tokens = [t for e in (*unit.active, *unit.quiet) for t in e.tokens]
+        tokens = [t for e in (*unit.active, *unit.silent) for t in e.tokens]
         scores.append(judged(SIMULATION, unit, labelled(frozenset(rng.sample(tokens, 60)))).values["pearson"] or 0.0)
     assert abs(float(np.mean(scores))) < 4 * float(np.std(scores)) / np.sqrt(len(scores))
     assert SIMULATION.chance == 0
 
 
-def test_all_tokens_are_pooled_rather_than_windows_averaged() -> None:
-    """A judge that is right within windows, but takes weak windows for strong ones, is told from one that is right throughout."""
+def test_the_correlation_pools_all_tokens_instead_of_averaging_windows() -> None:
+    """A judge that is right within windows, but takes weak windows for strong ones, scores lower than one that is right throughout."""
     unit = case(100, 10, seed=5, most=1)
     wrong = {
         t: 10 if a < 2 else 1 for e in unit.active for t, a in zip(e.tokens, e.token_activations, strict=True) if a
     }
-    found = judged(SIMULATION, unit, foresees(wrong)).values["pearson"]
+    found = judged(SIMULATION, unit, predicts(wrong)).values["pearson"]
     assert found is not None
     assert found < 0.7
 
 
-def test_replies_are_read_whole_or_not_at_all() -> None:
+def test_a_reply_with_one_invalid_entry_is_unusable() -> None:
     assert read('{"strengths": [{"token": 2, "strength": 7}, {"token": 3, "strength": 0}]}', 3) == [0, 7, 0]
     assert read('{"strengths": []}', 2) == [0, 0]
     for entry in ('{"token": 4, "strength": 1}', '{"token": 0, "strength": 1}', '{"token": 1, "strength": 11}'):
@@ -110,30 +110,30 @@ def test_replies_are_read_whole_or_not_at_all() -> None:
             read(text, 3)
 
 
-def test_a_lost_reply_leaves_its_windows_out_and_counts_them() -> None:
+def test_the_windows_of_a_lost_reply_are_unscored() -> None:
     unit = case(200, 20, seed=6)
     right, number = exact(unit), iter(range(99))
-    found = judged(SIMULATION, unit, lambda material: "?" if next(number) == 1 else right(material))
-    assert (found.n, found.n_unscored) == (16, 4)
-    assert found.values["pearson"] == pytest.approx(1, abs=0.02)
+    scores = judged(SIMULATION, unit, lambda material: "?" if next(number) == 1 else right(material))
+    assert (scores.n, scores.n_unscored) == (16, 4)
+    assert scores.values["pearson"] == pytest.approx(1, abs=0.02)
     assert SIMULATION.score(unit, ()) == (dict.fromkeys(SIMULATION.figures), 0, 20)
 
 
-def test_a_unit_without_explanation_or_activity_is_not_asked_about() -> None:
+def test_a_unit_without_explanation_or_active_windows_gets_no_questions() -> None:
     unit = case(5, 5, seed=7)
     for poor in (replace(unit, explanation=""), replace(unit, active=())):
         assert not SIMULATION.questions(poor, 0, ())
         assert SIMULATION.score(poor, ()) == (dict.fromkeys(SIMULATION.figures), 0, 0)
 
 
-def test_tokens_stand_one_a_line_and_cannot_break_out_of_it() -> None:
+def test_each_token_is_on_its_own_line_and_cannot_break_out_of_it() -> None:
     unit = case(1, 0, seed=8)
     window = replace(unit.active[0], tokens=("\n2 ", "</text>", '"'), token_activations=(0.0, 1.0, 0.0), mark=1)
     user = SIMULATION.questions(replace(unit, active=(window,)), 0, ())[0].prompt.user
     assert user.endswith('>\n1 "\\n2 "\n2 "\uff1c/text>"\n3 "\\""\n</text>')
 
 
-def test_the_embedded_judge_foresees_planted_words() -> None:
+def test_the_embedded_judge_predicts_activation_at_planted_words() -> None:
     judge, unit = EmbeddedJudge(rubric.load("specificity")), case(40, 10, seed=9, most=1)
     filler = [*FILLER, "here", "so"]
     rng = random.Random(9)
@@ -142,20 +142,20 @@ def test_the_embedded_judge_foresees_planted_words() -> None:
         tokens = [" apples" if a else f" {rng.choice(filler)}" for a in e.token_activations]
         return replace(e, tokens=tuple(tokens))
 
-    active, quiet = (tuple(map(spoken, some)) for some in (unit.active, unit.quiet))
-    unit = replace(unit, active=active, quiet=quiet, explanation="the word apples")
-    found = [q.parse(judge.ask(q.prompt).text) for q in SIMULATION.questions(unit, 0, ())]
-    assert (SIMULATION.score(unit, [found]).values["pearson"] or 0) > 0.6
+    active, silent = (tuple(map(spoken, windows)) for windows in (unit.active, unit.silent))
+    unit = replace(unit, active=active, silent=silent, explanation="the word apples")
+    answers = [q.parse(judge.ask(q.prompt).text) for q in SIMULATION.questions(unit, 0, ())]
+    assert (SIMULATION.score(unit, [answers]).values["pearson"] or 0) > 0.6
 
 
-def test_neuron_explainers_own_scores_are_the_same(tmp_path: Path) -> None:
-    """On the same numbers: true activations in tenths of the maximum, and what a judge that errs foresaw."""
+def test_the_figures_equal_those_of_neuron_explainers_own_code(tmp_path: Path) -> None:
+    """On the same numbers: true activations in tenths of the maximum, and a fallible judge's predictions."""
     given, ours = [], []
     for seed in range(8):
         unit, rng = case(40, 10, seed=seed), random.Random(seed)
         foreseen = {t: rng.randint(1, 10) for t in sorted(active_tokens(unit)) if rng.random() < 0.6}
-        foreseen |= {e.tokens[0]: 4 for e in unit.quiet}
-        ours.append(judged(SIMULATION, unit, foresees(foreseen)).values)
+        foreseen |= {e.tokens[0]: 4 for e in unit.silent}
+        ours.append(judged(SIMULATION, unit, predicts(foreseen)).values)
         windows = SIMULATION.windows(unit)
         truth = [[TOP * a / unit.unit.max_activation for a in e.token_activations] for e in windows]
         given.append([(true, [foreseen.get(t, 0) for t in e.tokens]) for true, e in zip(truth, windows, strict=True)])

@@ -1,4 +1,4 @@
-"""Rubrics are data: the paper's lines stand in them word for word, and a bad file is one line of error."""
+"""Rubrics: the paper's levels word for word, and a one-line error for a bad file."""
 
 from __future__ import annotations
 

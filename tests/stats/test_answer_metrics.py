@@ -107,5 +107,5 @@ def test_every_evaluation_says_what_it_is() -> None:
 
 
 def test_an_unknown_evaluation_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="'detect' is no evaluation: use some of detection, fuzzing"):
+    with pytest.raises(UsageError, match="unknown scorer 'detect': use some of detection, fuzzing"):
         scorer("detect")

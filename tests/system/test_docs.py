@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -86,10 +87,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", sorted(load_generator().PAGES))
-def test_generated_pages_are_up_to_date(name: str) -> None:
-    page = load_generator().PAGES[name]()
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run `make docs`"
+def test_generated_pages_are_up_to_date() -> None:
+    """In a process of its own, because click keeps the help option of a command from its first use."""
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_check_mode_notices_a_stale_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

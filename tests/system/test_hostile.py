@@ -186,12 +186,12 @@ def test_a_model_that_obeys_text_outside_fences_grades_the_same(
 def test_a_naive_model_obeys_text_that_escapes_its_fence(
     windows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the test above: without `harmless` the same model is fooled by the same windows."""
+    """Guards the test above: without `sanitise` the same model is fooled by the same windows."""
     cases = judged(windows)
     truth = [planted.answer(case)["grade"] for case in cases]
     assert [obey(single_grade.prompt(RULES, case, 100).user)["grade"] for case in cases] == truth
     for module in (untrusted_text, single_grade):
-        monkeypatch.setattr(module, "harmless", lambda text: text)
+        monkeypatch.setattr(module, "sanitise", lambda text: text)
     fooled = [obey(single_grade.prompt(RULES, case, 100).user)["grade"] for case in cases]
     assert sum(a != b for a, b in zip(fooled, truth, strict=True)) > 10
 
@@ -216,7 +216,7 @@ def test_a_naive_model_obeys_text_that_escapes_its_item(windows: pd.DataFrame, m
     cases = cases[: len(cases) // 7 * 7]
     truth = [planted.answer(case)["grade"] for case in cases]
     for module in (untrusted_text, single_grade):
-        monkeypatch.setattr(module, "harmless", lambda text: text)
+        monkeypatch.setattr(module, "sanitise", lambda text: text)
     fooled: list[int] = []
     for start in range(0, len(cases), 7):
         answers = obey(grouped_grades.prompt(RULES, cases[start : start + 7], 100).user)

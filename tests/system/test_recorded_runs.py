@@ -55,9 +55,18 @@ def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str
     Draft202012Validator(schema).validate(numbers)
     assert now.keys() == numbers.keys()
     for part in sorted(numbers.keys() - OWN):
-        assert now[part] == numbers[part], part
+        assert without_meanings(now[part]) == without_meanings(numbers[part]), part
     assert now["belief"]["verdict"] == numbers["belief"]["verdict"]
     assert [c["passed"] for c in now["belief"]["checks"]] == [c["passed"] for c in numbers["belief"]["checks"]]
+
+
+def without_meanings(part: Any) -> Any:
+    """A part of a summary without the descriptions of the scorers' figures, which are prose."""
+    if isinstance(part, list):
+        return [without_meanings(item) for item in part]
+    if isinstance(part, dict):
+        return {key: without_meanings(value) for key, value in part.items() if key != "meaning"}
+    return part
 
 
 def test_a_stopped_run_resumes_to_the_tables_and_numbers_of_the_whole_one(recorded: Path) -> None:

@@ -12,7 +12,7 @@ from autointerp.harvest.explainer_windows import names, wanted
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import Tell
-from autointerp.records import Wanted
+from autointerp.records import AidCounts
 from sae.analysis import explainer_windows
 from sae.analysis.directions import logit_effects, nearest, nearest_within
 from sae.harvest.exemplars import EXEMPLAR_COLUMNS
@@ -56,7 +56,7 @@ def _windows(
     alive: pd.DataFrame,
     keys: Sequence[UnitKey],
     near: Sequence[Sequence[UnitKey]],
-    most: Wanted,
+    most: AidCounts,
 ) -> pd.DataFrame:
     if not keys or not (most.contrast or most.neighbours or most.revise):
         return pd.DataFrame(columns=EXEMPLAR_COLUMNS)

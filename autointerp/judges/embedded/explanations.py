@@ -51,12 +51,15 @@ def explain(material: ExplainMaterial, lexicon: Lexicon) -> str:
     material = replace(
         material,
         activating=material.activating + material.missed,
-        quiet=material.quiet + material.contrast + material.neighbours + material.mistaken,
+        silent=material.silent + material.contrast + material.neighbours + material.mistaken,
     )
     if not material.activating:
         return NOTHING
     readings = [read(window) for window in material.activating]
-    weights = [(5 + (window.heat[window.mark] if window.heat else 5)) / 15 for window in material.activating]
+    weights = [
+        (5 + (window.activation_levels[window.mark] if window.activation_levels else 5)) / 15
+        for window in material.activating
+    ]
     head = _tokens_or_class(material, readings, weights, lexicon)
     before = _before(material, readings, weights, lexicon)
     settings = _settings(material, weights)
@@ -96,9 +99,9 @@ def _cold(material: ExplainMaterial) -> tuple[Counter[str], Counter[str], int]:
     stems: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     total = 0
-    for window, quiet in [(w, False) for w in material.activating] + [(w, True) for w in material.quiet]:
+    for window, quiet in [(w, False) for w in material.activating] + [(w, True) for w in material.silent]:
         for i, token in enumerate(window.tokens):
-            if not quiet and (i == window.mark or (i < len(window.heat) and window.heat[i])):
+            if not quiet and (i == window.mark or (i < len(window.activation_levels) and window.activation_levels[i])):
                 continue
             stems[stem(token)] += 1
             classes.update(token_classes(window.tokens, i))
@@ -126,7 +129,7 @@ def _sort_of_word(readings: Sequence[Reading], lexicon: Lexicon) -> str:
 def _before(material: ExplainMaterial, readings: Sequence[Reading], weights: Sequence[float], lexicon: Lexicon) -> str:
     """Words that often stand right before the mark."""
     previous = [{r.before(1)[-1].stem} if r.before(1) else set() for r in readings]
-    pairs: Counter[str] = Counter(w.stem for window in material.quiet for w in read(window).words)
+    pairs: Counter[str] = Counter(w.stem for window in material.silent for w in read(window).words)
     total = sum(pairs.values())
     rates = {key: _rate(pairs[key], total, lexicon.frequency(key), TOKEN_PRIOR) for keys in previous for key in keys}
     found = [f for f in _enriched(previous, weights, rates) if len(f.windows) >= max(2, 0.3 * len(readings))]
@@ -136,8 +139,8 @@ def _before(material: ExplainMaterial, readings: Sequence[Reading], weights: Seq
 def _settings(material: ExplainMaterial, weights: Sequence[float]) -> str:
     """A class of whole windows, such as source code, that most activating windows have and quiet ones lack."""
     settings = [set(read(window).setting) for window in material.activating]
-    quiet: Counter[str] = Counter(name for window in material.quiet for name in read(window).setting)
-    total = len(material.quiet)
+    quiet: Counter[str] = Counter(name for window in material.silent for name in read(window).setting)
+    total = len(material.silent)
     rates = {name: _rate(quiet[name], total, 0.05, WINDOW_PRIOR) for name in set().union(*settings)}
     found = [f for f in _enriched(settings, weights, rates) if len(f.windows) >= 0.6 * len(settings)]
     return f"in {found[0].key}" if found else ""
@@ -154,10 +157,10 @@ def _topics(
     candidates: dict[str, float] = {}
     for radius in (NEAR, None):
         present = [_content(reading, radius) - shown for reading in readings]
-        quiet: Counter[str] = Counter(key for window in material.quiet for key in _content(read(window), radius))
+        quiet: Counter[str] = Counter(key for window in material.silent for key in _content(read(window), radius))
         size = sum(len(r.words if radius is None else r.near(radius)) for r in readings) / len(readings)
         rates = {
-            key: _rate(quiet[key], len(material.quiet), 1 - (1 - lexicon.frequency(key)) ** size, WINDOW_PRIOR)
+            key: _rate(quiet[key], len(material.silent), 1 - (1 - lexicon.frequency(key)) ** size, WINDOW_PRIOR)
             for key in set().union(*present)
         }
         least = max(2, 0.2 * len(readings))

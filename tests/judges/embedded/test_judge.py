@@ -138,7 +138,7 @@ def test_weak_windows_weigh_less(judge: EmbeddedJudge) -> None:
     rng = random.Random(7)
     strong = [planted(rng, [" copper"], 0) for _ in range(6)]
     weak = [planted(rng, [" velvet"], 0) for _ in range(6)]
-    weak = [MarkedText(w.tokens, w.mark, tuple(h // 8 for h in w.heat)) for w in weak]
+    weak = [MarkedText(w.tokens, w.mark, tuple(h // 8 for h in w.activation_levels)) for w in weak]
     said = explanation(judge, weak + strong, quiet(rng))
     assert said.index("copper") < said.index("velvet")
 

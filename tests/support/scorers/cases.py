@@ -1,4 +1,4 @@
-"""Units of the planted world as scorers see them, and a walk through a scorer's steps with a scripted judge and the real subject."""
+"""Cases of the planted world's units, and a walk through a scorer's steps with a scripted judge and the real subject."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.planted_world.world import CONCEPTS, FILLERS, strong_word, weak_wor
 from autointerp.messages import Prompt
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Exemplar, Unit
-from autointerp.scorers.base import Case, Read, Scorer, Scores, Steer
+from autointerp.scorers.base import Case, ReadText, Scorer, Scores, SteerText
 from sae.analysis.steering import go_on
 from sae.analysis.unit_probe import read
 from sae.dictionary import Dictionary
@@ -25,7 +25,7 @@ from sae.harvest.units import UnitKey
 from sae.subject.model import Subject, load_subject
 
 LARGEST = 0.94
-"""Of a pure feature: its strongest word's length less the encoder's bias."""
+"""The maximum of a pure feature: its strongest word's length minus the encoder's bias."""
 Ask = Callable[[Prompt], str | None]
 """A scripted judge: a reply, or None for a question that fails."""
 
@@ -38,24 +38,24 @@ class Opened:
     subject: Subject
     dictionary: Dictionary
 
-    def does(self, unit: Unit, work: Sequence[Read | Steer]) -> list[Any]:
-        """What the subject does for one unit."""
+    def run_tasks(self, unit: Unit, tasks: Sequence[ReadText | SteerText]) -> list[Any]:
+        """The subject's results of one unit's tasks."""
         key = UnitKey(unit.kind, unit.index, unit.sign)
-        found: dict[Read | Steer, Any] = {}
-        reads = [item for item in work if isinstance(item, Read)]
+        results: dict[ReadText | SteerText, Any] = {}
+        reads = [item for item in tasks if isinstance(item, ReadText)]
         for item, seen in zip(reads, read(self.subject, self.dictionary, [key], [r.text for r in reads]), strict=True):
-            found[item] = seen.activations[0].tolist()
-        steers = [item for item in work if isinstance(item, Steer)]
+            results[item] = seen.activations[0].tolist()
+        steers = [item for item in tasks if isinstance(item, SteerText)]
         for tokens, group in groupby(steers, lambda item: item.tokens):
             same = list(group)
             texts, factors = [item.text for item in same], [item.factor for item in same]
-            said = go_on(self.subject, self.dictionary, key, texts, factors, tokens, 0, largest=LARGEST)
-            found |= dict(zip(same, said, strict=True))
-        return [found[item] for item in work]
+            continuations = go_on(self.subject, self.dictionary, key, texts, factors, tokens, 0, largest=LARGEST)
+            results |= dict(zip(same, continuations, strict=True))
+        return [results[item] for item in tasks]
 
 
 def opened(folder: Path) -> Opened:
-    """The planted world, with an output head by which the subject says once more what it reads."""
+    """The planted world, with an output head that makes the subject repeat what it reads."""
     world = planted.make(folder, documents=20)
     subject = load_subject(str(world.subject), precision="float32", device="cpu")
     with torch.no_grad():
@@ -75,12 +75,12 @@ def window(unit_id: str, word: str, activation: float, number: int) -> Exemplar:
     mark = rng.randrange(2, 9)
     words = fillers(rng, 10)
     words[mark] = word
-    heat = tuple(activation if i == mark else 0.0 for i in range(10))
+    activations = tuple(activation if i == mark else 0.0 for i in range(10))
     share = activation / LARGEST
     return Exemplar(
         exemplar_id=f"{unit_id}@{number}.{mark}", unit_id=unit_id, role="score" if activation else "quiet", document=number, position=mark,
         activation=activation, activation_fraction=share, bin=round(10 * share + 0.4999) if activation else 0,
-        inclusion_probability=1.0, mark=mark, tokens=tuple(f" {word}" for word in words), token_activations=heat,
+        inclusion_probability=1.0, mark=mark, tokens=tuple(f" {word}" for word in words), token_activations=activations,
     )  # fmt: skip
 
 
@@ -96,32 +96,32 @@ def windows(number: int, each: int = 4) -> tuple[Exemplar, ...]:
 
 
 def case(number: int = 0, *, explanation: str | None = None, seed: int = 0) -> Case:
-    """The case of pure feature `number`, beside the other pure ones."""
+    """The case of pure feature `number`, with the other pure features as other units."""
     unit_id = f"feature-{number}"
-    quiet = [window(unit_id, f"filler{i}", 0.0, 100 + i) for i in range(6)]
+    silent = [window(unit_id, f"filler{i}", 0.0, 100 + i) for i in range(6)]
     return Case(
         unit=Unit(unit_id, "feature", number, "", "resid_post.0", LARGEST, 0.01, "alive"),
         explanation=f"words about a {CONCEPTS[number]}" if explanation is None else explanation,
         active=windows(number),
-        quiet=tuple(quiet),
+        silent=tuple(silent),
         others=tuple(windows(other) for other in range(len(CONCEPTS)) if other != number),
         seed=seed,
     )
 
 
 def walk(scorer: Scorer, case: Case, ask: Ask, opened: Opened | None = None) -> tuple[Scores, list[list[Any]]]:
-    """The scorer's figures and all that its steps brought."""
-    brought: list[list[Any]] = []
+    """The scorer's figures, and the answers of all its steps."""
+    answers: list[list[Any]] = []
     for step, kind in enumerate(scorer.steps):
         if kind == "run":
-            work = scorer.work(case, step, brought)
-            brought.append(opened.does(case.unit, work) if opened else [None] * len(work))
+            tasks = scorer.subject_tasks(case, step, answers)
+            answers.append(opened.run_tasks(case.unit, tasks) if opened else [None] * len(tasks))
             continue
-        brought.append([])
-        for question in scorer.questions(case, step, brought[:step]):
+        answers.append([])
+        for question in scorer.questions(case, step, answers[:step]):
             reply = ask(question.prompt)
             try:
-                brought[step].append(None if reply is None else question.parse(reply))
+                answers[step].append(None if reply is None else question.parse(reply))
             except ReplyUnusable:
-                brought[step].append(None)
-    return scorer.score(case, brought), brought
+                answers[step].append(None)
+    return scorer.score(case, answers), answers

@@ -1,14 +1,14 @@
-"""Does a figure notice that an explanation covers half of what it should, or twice as much? The tests of *Evaluating Neuron Explanations*.
+"""The sanity checks of *Evaluating Neuron Explanations*: does a figure fall if an explanation covers half of what it should, or too much?
 
-    python tests/sanity.py      the rows of the table in docs/scorers.md
+    PYTHONPATH=tests python -m support.scorers.sanity_checks      print the rows of the table in docs/scorers.md
 
 A unit is planted whose true explanation labels exactly the tokens at which it is active. The *missing labels* test takes half of the
-labels away, the *extra labels* test adds as many as there are to other tokens of the corpus. The judge says of any token what the labels
-say, so whatever a figure fails to notice is the figure's own doing. A figure passes when it falls by more than `LEAST` in at least `SHARE` of
-the units, extra labels being those of a unit that is active at 1% of tokens.
+labels away, the *extra labels* test adds as many as there are to other tokens of the corpus. The judge answers exactly by the labels,
+so that a change which goes unnoticed is the figure's fault. A figure passes if it falls by more than `LEAST` in at least `SHARE` of
+the units, with extra labels for a unit that is active at 1% of tokens.
 
-Extra labels lie where the corpus has tokens: almost all where the unit is silent. How many of them a scorer meets depends on the unit's
-density and on how many silent windows are shown, so three settings of those are measured.
+Extra labels fall on tokens in proportion to the corpus, so almost all are where the unit is silent. How many of them a scorer sees depends on
+the unit's density and on the number of silent windows shown, so three settings of those are measured.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from autointerp.stats import answer_metrics
 Labels = frozenset[str]
 Figures = Mapping[str, float | None]
 LEAST, SHARE = 0.005, 0.9
-UNITS, ACTIVE, QUIET = 60, 50, 50
-EXTRA = ((0.01, QUIET), (0.001, QUIET), (0.001, 5))
+UNITS, ACTIVE, SILENT = 60, 50, 50
+EXTRA = ((0.01, SILENT), (0.001, SILENT), (0.001, 5))
 """Densities, and silent windows shown."""
 
 
 class Sanity(NamedTuple):
-    """Shares of units in which a figure falls: with half of the labels missing, and with as many extra in each of `EXTRA`."""
+    """Shares of units in which a figure falls: with half of the labels missing, and with extra ones in each setting of `EXTRA`."""
 
     missing: float
     extra: tuple[float, ...]
@@ -53,17 +53,17 @@ def by_scorer(name: str) -> Callable[[Case, Labels], Figures]:
 
 
 def embedding(unit: Case, labels: Labels) -> Figures:
-    """The embedding scorer's figures, were its likeness the share of labelled tokens."""
-    windows = [(e, True) for e in unit.active] + [(e, False) for e in unit.quiet]
-    likeness = [len(labels.intersection(e.tokens)) / len(e.tokens) for e, _ in windows]
+    """The embedding scorer's figures, with the share of labelled tokens as similarity."""
+    windows = [(e, True) for e in unit.active] + [(e, False) for e in unit.silent]
+    similarity = [len(labels.intersection(e.tokens)) / len(e.tokens) for e, _ in windows]
     truth = [truth for _, truth in windows]
-    return {"auroc": answer_metrics.auroc(truth, likeness), "auprc": answer_metrics.auprc(truth, likeness)}
+    return {"auroc": answer_metrics.auroc(truth, similarity), "auprc": answer_metrics.auprc(truth, similarity)}
 
 
 def rubric(unit: Case, labels: Labels) -> Figures:
-    """The rubric's mean grade, 3 for a labelled mark and else 0, alone and less the base rate of silent windows; as shares of 3."""
+    """The rubric's mean grade as a share of 3, alone and minus that of silent windows. A labelled mark has grade 3, any other 0."""
     main = [float(e.tokens[e.mark] in labels) for e in unit.active]
-    silent = [float(e.tokens[e.mark] in labels) for e in unit.quiet]
+    silent = [float(e.tokens[e.mark] in labels) for e in unit.silent]
     mean = sum(main) / len(main)
     return {"mean_score": mean, "less_base_rate": mean - sum(silent) / len(silent)}
 
@@ -82,16 +82,18 @@ def sanity(figures: Callable[[Case, Labels], Figures]) -> dict[str, Sanity]:
     falls: dict[str, list[list[bool]]] = {}
     for number in range(UNITS):
         rng = random.Random(number)
-        unit = case(ACTIVE, QUIET, seed=rng.randrange(2**31), length=48, most=1)
+        unit = case(ACTIVE, SILENT, seed=rng.randrange(2**31), length=48, most=1)
         labels = active_tokens(unit)
         kept = frozenset(t for t in sorted(labels) if rng.random() < 0.5)
         tests = [(unit, kept)]
-        for density, quiet in EXTRA:
-            fewer = replace(unit, quiet=unit.quiet[:quiet])
+        for density, n_silent in EXTRA:
+            fewer = replace(unit, silent=unit.silent[:n_silent])
             tests.append((fewer, labels | _scattered(fewer, density, rng)))
-        pairs = [(figures(shown, labels), figures(shown, other)) for shown, other in tests]
+        # The figures of the right labels, once for each number of silent windows.
+        whole = {len(shown.silent): figures(shown, labels) for shown in {len(c.silent): c for c, _ in tests}.values()}
+        pairs = [(whole[len(shown.silent)], figures(shown, other)) for shown, other in tests]
         for name in pairs[0][0]:
-            falls.setdefault(name, []).append([_falls(whole[name], other[name]) for whole, other in pairs])
+            falls.setdefault(name, []).append([_falls(right[name], wrong[name]) for right, wrong in pairs])
     shares = {name: [sum(column) / UNITS for column in zip(*rows, strict=True)] for name, rows in falls.items()}
     return {name: Sanity(share[0], tuple(share[1:])) for name, share in shares.items()}
 
@@ -102,11 +104,11 @@ def _falls(best: float | None, other: float | None) -> bool:
 
 
 def _scattered(unit: Case, density: float, rng: random.Random) -> Labels:
-    """Labels at this share of the tokens at which the unit rests: as many in the corpus as it has active tokens there."""
-    resting = (
-        t for e in (*unit.active, *unit.quiet) for t, a in zip(e.tokens, e.token_activations, strict=True) if not a
+    """Labels on this share of the silent tokens: as many in the whole corpus as the unit has active tokens."""
+    silent = (
+        t for e in (*unit.active, *unit.silent) for t, a in zip(e.tokens, e.token_activations, strict=True) if not a
     )
-    return frozenset(t for t in resting if rng.random() < density)
+    return frozenset(t for t in silent if rng.random() < density)
 
 
 def every() -> dict[tuple[str, str], Sanity]:

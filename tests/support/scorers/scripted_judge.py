@@ -1,4 +1,4 @@
-"""Cases made by hand and judges that follow a script, to walk a scorer without a harvest, a ledger or a language model."""
+"""Cases made by hand and scripted judges, to test a scorer without a harvest, a ledger or a language model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from autointerp.records import Exemplar, Unit
 from autointerp.scorers.base import Case, Scorer, Scores
 
 Says = Callable[[TaskMaterial], Any]
-"""A judge: the reply to a task as JSON, or as text where it is a string."""
+"""A judge: its reply to a task, as a JSON value or as text."""
 UNIT = Unit("feature-0", "feature", 0, "", "resid_post.0", 4.0, 0.001, "alive")
 _WORDS = "the morning train was late again and nobody on platform could say why it had stopped far from"
 FILLER = _WORDS.split()
-"""Words that mean nothing to any planted unit."""
+"""Words to which no planted unit responds."""
 
 
 def exemplar(number: int, tokens: Sequence[str], activations: Mapping[int, float], mark: int) -> Exemplar:
-    """A window with activations at a few tokens; judged where the unit is active at the mark, else quiet."""
+    """A window with activations at a few tokens. Its role is `score` if the unit is active at the mark, else `quiet`."""
     at = activations.get(mark, 0.0)
     fraction = at / UNIT.max_activation
     return Exemplar(
@@ -41,9 +41,9 @@ def exemplar(number: int, tokens: Sequence[str], activations: Mapping[int, float
 
 
 def case(
-    n_active: int, n_quiet: int, seed: int, *, explanation: str = "planted", most: int = 3, length: int = 24
+    n_active: int, n_silent: int, seed: int, *, explanation: str = "planted", most: int = 3, length: int = 24
 ) -> Case:
-    """A unit that is active at up to `most` tokens of each active window. No token's text stands in the case twice."""
+    """A unit that is active at up to `most` tokens of each active window. No token occurs twice in the case."""
     rng = random.Random(seed)
 
     def window(number: int, active: bool) -> Exemplar:
@@ -53,8 +53,8 @@ def case(
         return exemplar(number, [f" t{number}x{i}" for i in range(length)], activations, mark)
 
     active = tuple(window(i, True) for i in range(n_active))
-    quiet = tuple(window(n_active + i, False) for i in range(n_quiet))
-    return Case(UNIT, explanation, active, quiet, (), seed)
+    silent = tuple(window(n_active + i, False) for i in range(n_silent))
+    return Case(UNIT, explanation, active, silent, (), seed)
 
 
 def active_tokens(of: Case) -> frozenset[str]:
@@ -63,28 +63,28 @@ def active_tokens(of: Case) -> frozenset[str]:
 
 
 def judged(scorer: Scorer, of: Case, says: Says) -> Scores:
-    """A scorer's figures of a case when a judge says that. A reply that cannot be read brings None, as in a run."""
-    brought: list[list[Any]] = []
+    """A scorer's figures of a case with this judge. An unreadable reply becomes None, as in a run."""
+    answers: list[list[Any]] = []
     for step, kind in enumerate(scorer.steps):
         assert kind == "ask"
-        brought.append([])
-        for question in scorer.questions(of, step, brought):
+        answers.append([])
+        for question in scorer.questions(of, step, answers):
             assert isinstance(question.prompt.material, TaskMaterial)
             reply = says(question.prompt.material)
             try:
-                brought[-1].append(question.parse(reply if isinstance(reply, str) else json.dumps(reply)))
+                answers[-1].append(question.parse(reply if isinstance(reply, str) else json.dumps(reply)))
             except ReplyUnusable:
-                brought[-1].append(None)
-    return scorer.score(of, brought)
+                answers[-1].append(None)
+    return scorer.score(of, answers)
 
 
 def flags(answer: Callable[[int, Any], bool]) -> Says:
-    """A judge of yes and no: `answer` gets a window's number and the window."""
+    """A judge that answers true or false: `answer` takes a window's number and the window."""
     return lambda material: {str(n): answer(n, window) for n, window in enumerate(material.windows, 1)}
 
 
 def labelled(labels: frozenset[str], strength: int = 7) -> Says:
-    """A judge for whom an explanation covers exactly these tokens: it is right in all it says of them."""
+    """A judge that answers as if the explanation covered exactly these tokens."""
 
     def says(material: TaskMaterial) -> Any:
         windows = material.windows
@@ -94,7 +94,7 @@ def labelled(labels: frozenset[str], strength: int = 7) -> Says:
             return {str(n): labels.issuperset(w.tokens[i] for i in w.marks) for n, w in enumerate(windows, 1)}
         assert material.task == "simulation"
         tokens = [token for w in windows for token in w.tokens]
-        found = [{"token": n, "strength": strength} for n, token in enumerate(tokens, 1) if token in labels]
-        return {"strengths": found}
+        listed = [{"token": n, "strength": strength} for n, token in enumerate(tokens, 1) if token in labels]
+        return {"strengths": listed}
 
     return says

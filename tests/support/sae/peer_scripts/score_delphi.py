@@ -1,4 +1,4 @@
-"""delphi's detection of given windows by given answers, its fuzzing texts, and its figures."""
+"""delphi's detection with given windows and answers, its fuzzing texts, and its figures: a list with an entry per file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from delphi.scorers.classifier.sample import examples_to_samples  # noqa: E402
 
 
 class Client:
-    """Answers every text of a prompt as was given."""
+    """Answers about every text of a prompt as given in `said`."""
 
     def __init__(self, said: dict[str, bool]) -> None:
         self.said = said
@@ -71,4 +71,4 @@ def main(given: dict[str, object]) -> dict[str, object]:
     return found
 
 
-print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))
+print(json.dumps([main(json.loads(Path(path).read_text())) for path in sys.argv[1:]]))
