@@ -133,7 +133,7 @@ class Context:
 
     def forget(self, worker_id: str) -> None:
         """Free what a dead worker held in the limiters."""
-        redis_limiter.forget(self._redis, worker_id)
+        redis_limiter.free_slots(self._redis, worker_id)
 
     def limits(self, run: Run) -> budgets.Limits:
         """What a run may spend."""

@@ -210,7 +210,7 @@ def _of_queues(client: redis.Redis) -> list[Metric]:
 
 
 def _of_limiters(client: redis.Redis) -> list[Metric]:
-    """The limiters as `judges/shared_limits.lua` keeps them: a state, the calls of the window, the slots taken."""
+    """The limiters as `judges/limits/redis_limiter.lua` keeps them: a state, the calls of the window, the slots taken."""
     figures: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
     for found in client.scan_iter(match="{autointerp:limit:*}", count=1000):
         name = found.decode()

@@ -110,7 +110,7 @@ def send(context: Context, run_id: str, stage: str, until: float) -> None:
 
     def send() -> None:
         batcher = context.batcher(context.run(run_id), stage)
-        while batcher.send() and time.monotonic() < until and not context.stopping.is_set():
+        while batcher.submit_due() and time.monotonic() < until and not context.stopping.is_set():
             pass
 
     with context.ledger.write() as tx:
@@ -132,7 +132,7 @@ def tend(context: Context, batch_key: str) -> None:
         batcher = context.batcher(context.run(run_id), stage)
         if of["state"] not in runs.LIVE and row["reason"] != batch_state.CANCELLED:
             batch_results.cancel(batcher, row)
-        batch_results.tend(batcher, batch_key)
+        batch_results.process(batcher, batch_key)
 
     _for_all(context, run_id, stage, tend)
     _advance(context, run_id)
@@ -221,7 +221,7 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
 def _stop(context: Context, run_id: str, stage: str, owner: str, error: AutointerpError) -> None:
     """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
     asked = not isinstance(error, UsageError)
-    doubted = context.caller(context.run(run_id), stage, owner).doubted if asked else None
+    doubted = context.caller(context.run(run_id), stage, owner).suspect_error_kind if asked else None
     with context.ledger.write() as tx:
         if not runs.stop(tx, run_id, str(error), exit_code_of(error)):
             return

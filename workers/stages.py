@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from autointerp.errors import UsageError
-from autointerp.judges import registry
 from autointerp.ledger import events, jobs
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import finish, stages
 from autointerp.report.index import write as write_index
+from autointerp.spec.providers import judge_facts
 from sae.errors import SaeError
 from workers.context import Context
 
@@ -44,7 +44,7 @@ def _plan(context: Context, run_id: str, job: Job) -> None:
 def _finish(context: Context, run_id: str, job: Job) -> None:
     """Tables, statistics, report, and the index's row."""
     run = context.run(run_id)
-    facts = registry.facts_of(run.spec)
+    facts = judge_facts(run.spec.judge.model, run.spec.explained_by.model)
     command = f"autointerp submit {run.spec.name}.toml"
     summary = finish.write_results(context.ledger, run, judge_facts=facts, command=command)
     write_index(context.settings.results)

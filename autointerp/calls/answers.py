@@ -1,6 +1,6 @@
-"""Answers: a question's address, and what the ledger or a reply makes of it.
+"""The answer to a question: its key, and how it is read from the ledger or from a reply.
 
-An address is a hash of everything that decides the answer, so that whatever was answered once, in any run, is never asked again.
+The key is a hash of everything that decides the answer. A question that was answered in any run is never asked again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What came of a question: a value when `outcome` is `scored`, else None and the reason."""
+    """The result of a question: a value if `outcome` is `scored`, otherwise None and the reason."""
 
     value: T | None
     outcome: Outcome
@@ -34,7 +34,7 @@ class Answer(Generic[T]):
 
 
 def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
-    """sha-256 of everything that decides the answer: who is asked, what, with which schema and ceiling, and which repeat."""
+    """The sha-256 of everything that decides the answer: the judge's identity, the prompt, the schema, the token limit, the repeat."""
     return content_hash(
         {
             "judge": dict(judge.identity()),
@@ -50,21 +50,21 @@ def call_key(judge: Judge, prompt: Prompt, repeat: int) -> str:
 def free_answer(
     ledger: Ledger, run_id: str, judge: Judge, prompt: Prompt, parse: Callable[[str], T], repeat: int
 ) -> Answer[T] | None:
-    """What the ledger holds as the answer to a question, or what a judge that is no LLM answers; None where one must pay."""
+    """The answer in the ledger, or that of a judge that is no LLM; None if only a paid call can answer."""
     key = call_key(judge, prompt, repeat)
     if not judge.is_llm:
-        return read(judge.ask(prompt), parse, key)
+        return read_reply(judge.ask(prompt), parse, key)
     with ledger.read() as tx:
         known = calls.answered(tx, run_id, key)
     if known is None:
         return None
     if known["state"] != calls.SCORED:
         return Answer(None, Outcome(known["state"]), known["reason"], key)
-    return read(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
+    return read_reply(Reply(known["reply"], "complete", Usage(), known["served_model"]), parse, key)
 
 
-def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
-    """What a reply answers; only a complete one is parsed, its probabilities folded into its text."""
+def read_reply(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
+    """The answer in a reply. Only a complete reply is parsed, with its probabilities packed into its text."""
     reply = pack_probabilities(reply)
     if reply.stop != "complete":
         outcome = Outcome.REFUSAL if reply.stop == "refusal" else Outcome.TRUNCATED
@@ -73,48 +73,48 @@ def read(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
         return Answer(parse(reply.text), Outcome.SCORED, "", key)
     except ReplyUnusable as error:
         return Answer(None, error.outcome, str(error), key)
-    except (ValueError, RecursionError) as error:  # numbers and nesting beyond what Python reads
+    except (ValueError, RecursionError) as error:  # a number or a nesting too large for Python to read
         return Answer(None, Outcome.PARSE_FAILURE, f"the reply cannot be read: {error}", key)
 
 
 def storable(reply: Reply) -> Reply:
-    """The reply as the ledger keeps it: probabilities within its text, and nothing in that which a database does not take."""
+    """The reply as the ledger stores it: probabilities within its text, and no characters that a database rejects."""
     reply = pack_probabilities(reply)
     text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return replace(reply, text=text)
 
 
-TRIES = 3
-"""How often an explainer is asked for a usable explanation; each later try says why the one before was refused."""
+MAX_TRIES = 3
+"""How often an explainer is asked until its explanation is usable. Each further try says why the earlier ones were refused."""
 
 
-def usable(
+def ask_until_usable(
     ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]], first: Prompt, parse: Callable[[str], str]
 ) -> Answer[str]:
-    """The answer to a question that is asked again, with what was wrong before, while the reply cannot be used."""
+    """The first answer that parses, or the last of `MAX_TRIES`. `ask` gets a prompt, `parse` and the number of the try."""
     refusals: list[str] = []
     answer: Answer[str]
-    for attempt in range(TRIES):
-        answer = ask(ask_again(first, refusals), parse, attempt)
+    for number in range(MAX_TRIES):
+        answer = ask(with_refusals(first, refusals), parse, number)
         if answer.outcome is not Outcome.PARSE_FAILURE:
             break
         refusals.append(answer.reason)
     return answer
 
 
-def ask_again(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
-    """The same question after unusable answers, saying what was wrong with each."""
-    said = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
-    return replace(prompt, user=prompt.user + said)
+def with_refusals(prompt: Prompt, refusals: Sequence[str]) -> Prompt:
+    """The same question with a line for each unusable answer, saying what was wrong with it."""
+    lines = "".join(f"\nAn earlier answer was refused: {reason}. Answer again." for reason in refusals)
+    return replace(prompt, user=prompt.user + lines)
 
 
-Conclude = Callable[[Connection, Answer[T]], None]
-"""Writes down what follows from an answer, in the transaction that settles its call."""
+OnSettled = Callable[[Connection, Answer[T]], None]
+"""Writes what follows from an answer, in the transaction that settles its call."""
 
 
 class Ask(Protocol):
-    """Whoever reaches a judge: `Caller.ask`, or a batch that is being put together."""
+    """How a job asks its questions: `Caller.ask`, or one of the ways in which a batch answers them."""
 
     def __call__(
-        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None, /
     ) -> Answer[T]: ...

@@ -1,7 +1,7 @@
-"""Sees batches through: finds those whose submission had no answer, asks after them, and writes down what came of each item.
+"""Polls provider batches, recovers submissions with an unknown outcome, and stores each result.
 
-Any process that has the ledger and the provider's key may tend any batch, so a restart adopts what runs. A batch is tended by one
-at a time, and its results may be read again from the start: only open calls are settled.
+Any process with the ledger and the provider's key may process any batch, so a restarted process continues with running batches. One process
+at a time processes a batch. Its results may be read again from the start: only open calls are settled.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from typing import TypeVar
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.calls import batch_state
-from autointerp.calls.answers import Answer, Conclude, call_key, read, storable
+from autointerp.calls.answers import Answer, OnSettled, call_key, read_reply, storable
 from autointerp.calls.batch_state import (
-    _KEY,
     CANCELLED,
-    StillOpen,
-    _close_unanswered,
-    dissolve,
+    NeedsProvider,
+    abandon,
+    close_unanswered,
     item_id,
-    submitted,
+    mark_submitted,
 )
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import SAME_ERROR_LIMIT
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait
-from autointerp.judges.batch_api import Undecided
+from autointerp.judges.batch_api import Undecided, id_prefix
 from autointerp.ledger import batches, calls, events, jobs, judgements
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
@@ -39,20 +38,20 @@ from autointerp.records import Outcome
 T = TypeVar("T")
 
 
-def tend(batcher: Batcher, batch_key: str) -> None:
-    """Do what a batch wants next, unless another worker is at it. Raises `ProviderStopped` when it cannot go on."""
+def process(batcher: Batcher, batch_key: str) -> None:
+    """Recover, poll or collect a batch, unless another worker is doing so. Raises `ProviderStopped` if a person must act first."""
     with batcher.ledger.write() as tx:
         row = batches.take(tx, batch_key)
     if row is None:
         return
     try:
         if not row["provider_id"]:
-            _find(batcher, row)
+            _recover(batcher, row)
         else:
-            _ask_after(batcher, row)
+            _poll(batcher, row)
     except MustStop as error:
         with batcher.ledger.write() as tx:
-            batches.update(tx, batch_key, poll_in_s=batch_state.POLL_TO_S, reason=str(error))
+            batches.update(tx, batch_key, poll_in_s=batch_state.MAX_POLL_S, reason=str(error))
         raise ProviderStopped(f"{batcher.judge.name}: {error}") from None
     except JudgeError as error:
         wait = (error.retry_after_s or batch_state.RETRY_S) if isinstance(error, MustWait) else batch_state.RETRY_S
@@ -61,82 +60,87 @@ def tend(batcher: Batcher, batch_key: str) -> None:
 
 
 def cancel(batcher: Batcher, row: RowMapping) -> None:
-    """Ask the provider to stop a batch; what it answered until then is collected and kept. Raises `JudgeError`."""
+    """Ask the provider to stop a batch; the items that it answered until then are collected. Raises `JudgeError`."""
     if row["provider_id"]:
         batcher.provider.cancel(row["provider_id"])
         with batcher.ledger.write() as tx:
             batches.update(tx, row["batch_key"], poll_in_s=0.0, reason=CANCELLED)
 
 
-def _find(batcher: Batcher, row: RowMapping) -> None:
-    """Learn whether a submission that had no answer was accepted."""
+def _recover(batcher: Batcher, row: RowMapping) -> None:
+    """Find out whether a submission whose answer was lost was accepted."""
     key, run_id = row["batch_key"], row["run_id"]
     with batcher.ledger.read() as tx:
         known = batches.provider_ids(tx)
     provider_id = batcher.provider.find(key, row["n_items"], row["created_at"], known)
     if provider_id is None:
-        dissolve(batcher.ledger, key, run_id, Undecided("it was never accepted"), tried=False)
+        abandon(batcher.ledger, key, run_id, Undecided("it was never accepted"), tried=False)
     else:
-        submitted(batcher.ledger, key, run_id, provider_id, "batch found again")
+        mark_submitted(batcher.ledger, key, run_id, provider_id, "batch found again")
 
 
-def _ask_after(batcher: Batcher, row: RowMapping) -> None:
+def _poll(batcher: Batcher, row: RowMapping) -> None:
     status = batcher.provider.poll(row["provider_id"])
     if status.state == "running":
         with batcher.ledger.write() as tx:
-            wait = max(batch_state.POLL_FROM_S, min(batch_state.POLL_TO_S, batches.age(tx, row) / 10))
+            wait = max(batch_state.MIN_POLL_S, min(batch_state.MAX_POLL_S, batches.age(tx, row) / 10))
             batches.update(tx, row["batch_key"], poll_in_s=wait)
     elif status.failure is not None:
-        dissolve(batcher.ledger, row["batch_key"], row["run_id"], status.failure)
+        abandon(batcher.ledger, row["batch_key"], row["run_id"], status.failure)
     else:
         _collect(batcher, row, status.reason)
 
 
 def _collect(batcher: Batcher, row: RowMapping, reason: str) -> None:
-    """Settle every item by its result; those without one fall due again."""
+    """Settle every item by its result; items without a result are due again."""
     key, run_id = row["batch_key"], row["run_id"]
     with batcher.ledger.read() as tx:
         items = {item_id(key, item["job_key"]): item for item in batches.open_items(tx, key)}
         waiting = jobs.by_key(tx, run_id, [item["job_key"] for item in items.values()])
     failed: Counter[str] = Counter()
     for custom_id, outcome in batcher.provider.results(row["provider_id"]):
-        if not custom_id.startswith(f"{key[:_KEY]}-"):
-            _let_go(batcher.ledger, row)
+        if not custom_id.startswith(id_prefix(key)):
+            _disown(batcher.ledger, row)
             return
         failed[kind_of_error(str(outcome)) if isinstance(outcome, ItemFailed) else ""] += 1
         if (item := items.get(custom_id)) is not None:
-            _settle(batcher, waiting[item["job_key"]], item, outcome)
+            _settle_item(batcher, waiting[item["job_key"]], item, outcome)
     with batcher.ledger.write() as tx:
-        left = _close_unanswered(tx, key, run_id, reason or "the batch ended without an answer", tried=True)
+        left = close_unanswered(tx, key, run_id, reason or "the batch ended without an answer", tried=True)
         batches.update(tx, key, state=batches.COLLECTED, reason=reason)
-        said = f"batch {row['provider_id']} collected: {row['n_items'] - left:,} of {row['n_items']:,} items settled"
-        events.add(tx, run_id, said + (f"; {reason}" if reason else ""), level="warning" if left else "info")
-    _stop_where_all_failed(batcher, failed)
+        event = f"batch {row['provider_id']} collected: {row['n_items'] - left:,} of {row['n_items']:,} items settled"
+        events.add(tx, run_id, event + (f"; {reason}" if reason else ""), level="warning" if left else "info")
+    _stop_if_all_failed(batcher, failed)
 
 
-def _stop_where_all_failed(batcher: Batcher, failed: Counter[str]) -> None:
-    """The same error for every item is not the items' fault. Raises `ProviderStopped`; they will be asked again."""
+def _stop_if_all_failed(batcher: Batcher, failed: Counter[str]) -> None:
+    """Raise `ProviderStopped` if every item failed with the same error: the cause is not the items, and they will be asked again.
+
+    `failed` counts outcomes by the kind of their error; the kind of an answer is an empty string.
+    """
     if len(failed) == 1 and (kind := next(iter(failed))) and failed[kind] >= SAME_ERROR_LIMIT:
         with batcher.ledger.write() as tx:
             judgements.withdraw(tx, batcher.run_id, judgements.failed(tx, batcher.run_id, kind))
-        raise ProviderStopped(f"{batcher.judge.name}: all {failed[kind]:,} items of a batch failed alike: {kind}")
+        raise ProviderStopped(
+            f"{batcher.judge.name}: all {failed[kind]:,} items of a batch failed with the same error: {kind}"
+        )
 
 
-def _let_go(ledger: Ledger, row: RowMapping) -> None:
-    """A batch that was taken for ours is another's: look for ours again."""
+def _disown(ledger: Ledger, row: RowMapping) -> None:
+    """Detach the provider's batch, which belongs to another submission, and look for the right one again."""
     with ledger.write() as tx:
         batches.update(tx, row["batch_key"], state=batches.PREPARED, provider_id="", poll_in_s=0.0, reason="not ours")
-        events.add(tx, row["run_id"], f"batch {row['provider_id']} is another's", level="warning")
+        events.add(tx, row["run_id"], f"batch {row['provider_id']} belongs to another submission", level="warning")
 
 
-def _settle(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | JudgeError) -> None:
-    """Write down one item's outcome, and take its job on from there. Raises `MustStop`."""
+def _settle_item(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | JudgeError) -> None:
+    """Store the outcome of one item and continue its job with it. Raises `MustStop`."""
     if isinstance(outcome, Reply):
-        settling = _Settling(batcher, item, storable(outcome))
+        answering = _AnswerOnce(batcher, item, storable(outcome))
         try:
-            batcher.handle(job, settling)
-        except StillOpen:
-            settling.keep()
+            batcher.run_job(job, answering)
+        except NeedsProvider:  # the job has a further question, or no longer asks this one
+            answering.store_unused()
             with batcher.ledger.write() as tx:
                 batches.give_back(tx, batcher.run_id, [job.job_key], error="", tried=False)
         return
@@ -144,45 +148,45 @@ def _settle(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | Judge
     if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
         state = outcome.reason
     with batcher.ledger.write() as tx:
-        _end(tx, batcher, item, state, str(outcome), None, outcome.usage)
+        _end_call(tx, batcher, item, state, str(outcome), None, outcome.usage)
         if not isinstance(outcome, ItemFailed):
             batches.give_back(tx, batcher.run_id, [job.job_key], error=str(outcome), tried=True)
     if isinstance(outcome, ItemFailed):
-        batcher.unanswerable(job, outcome)
+        batcher.finish_unanswerable(job, outcome)
     elif isinstance(outcome, MustStop):
         raise outcome
 
 
-class _Settling:
-    """Answers the question that an item carried with its reply, and others as the ledger knows them."""
+class _AnswerOnce:
+    """An `Ask` that answers an item's question with its reply, and all others from the ledger."""
 
     def __init__(self, batcher: Batcher, item: RowMapping, reply: Reply) -> None:
         self._batcher, self._item, self._reply = batcher, item, reply
         self._settled = False
 
-    def keep(self) -> None:
-        """Keep a reply that nobody asks for any more: it is paid for, and answers the same question elsewhere."""
+    def store_unused(self) -> None:
+        """Store the reply if the job did not ask for it: it is paid for, and answers the same question in other runs."""
         if not self._settled:
             state = calls.SCORED if self._reply.stop == "complete" else self._reply.stop
             with self._batcher.ledger.write() as tx:
-                _end(tx, self._batcher, self._item, state, "", self._reply, self._reply.usage)
+                _end_call(tx, self._batcher, self._item, state, "", self._reply, self._reply.usage)
 
     def __call__(
-        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None, /
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None, /
     ) -> Answer[T]:
         batcher, item, reply = self._batcher, self._item, self._reply
         if call_key(batcher.judge, prompt, repeat) != item["call_key"]:
-            return batcher.ask(prompt, parse, job, repeat, conclude)
-        answer = read(reply, parse, item["call_key"])
+            return batcher.ask(prompt, parse, job, repeat, on_settled)
+        answer = read_reply(reply, parse, item["call_key"])
         with batcher.ledger.write() as tx:
-            _end(tx, batcher, item, answer.outcome.value, answer.reason, reply, reply.usage)
-            if conclude is not None:
-                conclude(tx, answer)
+            _end_call(tx, batcher, item, answer.outcome.value, answer.reason, reply, reply.usage)
+            if on_settled is not None:
+                on_settled(tx, answer)
         self._settled = True
         return answer
 
 
-def _end(
+def _end_call(
     tx: Connection,
     batcher: Batcher,
     item: RowMapping,

@@ -1,4 +1,4 @@
-"""The state of a submitted batch, as those that hand in and those that collect share it."""
+"""What the submission and the collection of batches share: item ids, the changes of a batch's state, and their times."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ from sqlalchemy import Connection
 
 from autointerp.errors import ProviderStopped
 from autointerp.judges.base import JudgeError, MustStop, MustWait
+from autointerp.judges.batch_api import id_prefix
 from autointerp.ledger import batches, calls, events
 from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, Usage
 
-POLL_FROM_S, POLL_TO_S = 5.0, 300.0
-"""A batch is asked after at intervals of a tenth of its age, within these bounds."""
-
-
+MIN_POLL_S, MAX_POLL_S = 5.0, 300.0
+"""A batch is polled at intervals of a tenth of its age, within these bounds."""
 RETRY_S = 30.0
-
-
+"""Wait after a failed request about a batch, and before the items of an abandoned batch are due again."""
 CANCELLED = "cancelled with its run"
+"""The reason stored with a batch whose run was cancelled."""
+
+_JOB_KEY_CHARS = 40
 
 
-_KEY, _JOB = 16, 40
-
-
-class StillOpen(Exception):
-    """Only the provider has the answer to `prompt`, whose key is `key`."""
+class NeedsProvider(Exception):
+    """The answer to `prompt`, whose call key is `key`, is not known: only the provider can give it."""
 
     def __init__(self, prompt: Prompt, key: str) -> None:
         super().__init__(key)
@@ -32,24 +30,25 @@ class StillOpen(Exception):
 
 
 def item_id(batch_key: str, job_key: str) -> str:
-    """The custom id of a job's question: a start of the batch's key, which proves whose it is, and one of the job's."""
-    return f"{batch_key[:_KEY]}-{job_key[:_JOB]}"
+    """The custom id of a job's question: the batch's prefix, which shows whose item it is, and the beginning of the job's key."""
+    return id_prefix(batch_key) + job_key[:_JOB_KEY_CHARS]
 
 
-def submitted(ledger: Ledger, batch_key: str, run_id: str, provider_id: str, said: str) -> None:
-    """Note a provider's id of a batch, before anything is asked about it."""
+def mark_submitted(ledger: Ledger, batch_key: str, run_id: str, provider_id: str, event: str) -> None:
+    """Store the provider's id of a batch, before the provider is asked anything about it."""
     with ledger.write() as tx:
-        batches.update(
-            tx, batch_key, state=batches.SUBMITTED, provider_id=provider_id, reason="", poll_in_s=POLL_FROM_S
-        )
-        events.add(tx, run_id, f"{said}: {provider_id}")
+        batches.update(tx, batch_key, state=batches.SUBMITTED, provider_id=provider_id, reason="", poll_in_s=MIN_POLL_S)
+        events.add(tx, run_id, f"{event}: {provider_id}")
 
 
-def dissolve(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, tried: bool = True) -> None:
-    """Give up a batch of which nothing was answered or billed; its items fall due again. Raises `ProviderStopped` for `MustStop`."""
+def abandon(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, tried: bool = True) -> None:
+    """Give up a batch of which nothing was answered or billed; its items are due again after a while.
+
+    `tried` counts an attempt of each item, except after `MustWait`. Raises `ProviderStopped` for `MustStop`.
+    """
     wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
     with ledger.write() as tx:
-        _close_unanswered(
+        close_unanswered(
             tx, batch_key, run_id, str(error), tried=tried and not isinstance(error, MustWait), wait_s=wait
         )
         batches.update(tx, batch_key, state=batches.DISSOLVED, reason=str(error))
@@ -58,10 +57,10 @@ def dissolve(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, 
         raise ProviderStopped(str(error))
 
 
-def _close_unanswered(
+def close_unanswered(
     tx: Connection, batch_key: str, run_id: str, reason: str, *, tried: bool, wait_s: float = 0.0
 ) -> int:
-    """Let the items that have no answer, and are not billed, fall due again. Returns how many."""
+    """Close the calls of a batch that have no answer and are not billed, and make their jobs due again. Returns their number."""
     left = batches.open_items(tx, batch_key)
     for item in left:
         calls.end(

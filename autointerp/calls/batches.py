@@ -1,9 +1,9 @@
-"""Asks a stage's questions in provider batches: half the price, answered within a day, carried across any restart.
+"""Asks a stage's questions in provider batches, at half the price and answered within a day.
 
-    due jobs -> questions -> ledger (batch, items, money set aside) -> submit -> `autointerp.tending`
+    due jobs -> questions -> ledger (batch, calls, reservation) -> submit -> `autointerp.calls.batch_results`
 
-A batch is written down before it is handed in, and its items are calls that stay open, so nobody asks the same meanwhile. What is
-already answered costs nothing here as elsewhere.
+A batch is written to the ledger before it is submitted, so that any later process can continue with it. Its items are open calls, so that
+no other worker asks the same questions meanwhile. Questions that were answered before are not asked again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp.calls.answers import Answer, Ask, Conclude, call_key, free_answer
-from autointerp.calls.batch_state import StillOpen, dissolve, item_id, submitted
-from autointerp.calls.caller import budget_error, input_bound, price_within
+from autointerp.calls.answers import Answer, Ask, OnSettled, call_key, free_answer
+from autointerp.calls.batch_state import NeedsProvider, abandon, item_id, mark_submitted
+from autointerp.calls.cost_limits import budget_error, input_bound, price_within
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
@@ -30,15 +30,15 @@ from autointerp.records import Outcome
 from autointerp.spec.sections import Judge as JudgeSettings
 
 T = TypeVar("T")
-MOST_ITEMS = 10_000
-"""Items of a batch at most, below any provider's limit: a larger one takes no less long and loses more when it fails."""
+MAX_ITEMS = 10_000
+"""Maximum number of items in a batch, below every provider's limit: larger batches are not faster and lose more when they fail."""
 WAIT_S = 30.0
-"""After this long, jobs that wait for money or for another's answer fall due again."""
+"""Seconds until jobs are due again that wait for the budget or for the answer to another worker's question."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a job still has to ask: an item of the next batch. `bound_usd` is the most that it can cost."""
+    """The question that a job has to ask next: an item of the next batch. `bound_usd` is its maximum cost."""
 
     job: Job
     prompt: Prompt
@@ -47,7 +47,11 @@ class Question:
 
 
 class Batcher:
-    """Carries one stage of a run in batches. `handle` does a job: it asks the job's questions through the function that it is given."""
+    """Asks the questions of one stage of a run in batches.
+
+    `run_job` carries out a job and asks the job's questions through the `Ask` that it gets. It is called once to find out what a job asks,
+    and again with the answer.
+    """
 
     def __init__(
         self,
@@ -59,61 +63,63 @@ class Batcher:
         provider: BatchProvider,
         limits: Limits,
         owner: str,
-        handle: Callable[[Job, Ask], None],
+        run_job: Callable[[Job, Ask], None],
     ) -> None:
         """Raises `UsageError` for a budget that cannot be kept."""
         self.ledger, self.run_id, self.stage = ledger, run_id, stage
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
         self.price = price_within(settings, limits)
-        self.handle = handle
+        self.run_job = run_job
 
-    def send(self) -> bool:
-        """Lease what is due, finish what is already answered, hand in the rest. Returns whether that brought the run on.
+    def submit_due(self) -> bool:
+        """Lease the due jobs, finish those whose answers are known, and submit the questions of the others.
 
-        Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; what was not handed in is due again then.
+        Returns whether any job was finished or submitted. Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; jobs that
+        were not submitted are then due again.
         """
         with self.ledger.write() as tx:
-            leased = leases.lease(tx, self.run_id, self.stage, most=MOST_ITEMS, owner=self.owner)
+            leased = leases.lease(tx, self.run_id, self.stage, most=MAX_ITEMS, owner=self.owner)
         try:
             questions = [question for job in leased if (question := self._question(job)) is not None]
-            handed_in = sum([self._hand_in(part) for part in self._parts(questions)])
+            # A list and not a generator: every part is submitted before the sum.
+            submitted = sum([self._submit(part) for part in self._parts(questions)])
         finally:
             with self.ledger.write() as tx:
                 leases.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
-        return handed_in > 0 or len(questions) < len(leased)
+        return submitted > 0 or len(questions) < len(leased)
 
     def ask(
-        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None
+        self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None
     ) -> Answer[T]:
-        """What is known of a question. Raises `StillOpen` where only the provider has the answer."""
+        """The known answer to a question. Raises `NeedsProvider` if there is none."""
         answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
         if answer is None:
-            raise StillOpen(prompt, call_key(self.judge, prompt, repeat))
-        if conclude is not None:
+            raise NeedsProvider(prompt, call_key(self.judge, prompt, repeat))
+        if on_settled is not None:
             with self.ledger.write() as tx:
-                conclude(tx, answer)
+                on_settled(tx, answer)
         return answer
 
     def _question(self, job: Job) -> Question | None:
-        """What a job has to ask; None when it could be finished with what is known."""
+        """The question that a job has to ask next; None if the job could be finished with known answers."""
         try:
-            self.handle(job, self.ask)
-        except StillOpen as asked:
-            bound = prices.most(input_bound(asked.prompt), asked.prompt.max_tokens, self.price, batch=True)
-            return Question(job, asked.prompt, asked.key, bound or 0.0)
+            self.run_job(job, self.ask)
+        except NeedsProvider as needed:
+            bound = prices.max_cost(input_bound(needed.prompt), needed.prompt.max_tokens, self.price, batch=True)
+            return Question(job, needed.prompt, needed.key, bound or 0.0)
         return None
 
     def _parts(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        """The questions in batches that the provider takes; one that it never could is left unscored."""
+        """The questions, divided into batches that the provider accepts. A question that it can never accept is left unscored."""
         part: list[Question] = []
         size = 0
         for question in questions:
             try:
                 bytes_ = self.provider.size(_item("", question))
             except ItemFailed as error:
-                self.unanswerable(question.job, error)
+                self.finish_unanswerable(question.job, error)
                 continue
-            if part and (size + bytes_ > self.provider.most_bytes or len(part) == self.provider.most_items):
+            if part and (size + bytes_ > self.provider.max_bytes or len(part) == self.provider.max_items):
                 yield part
                 part, size = [], 0
             part.append(question)
@@ -121,30 +127,30 @@ class Batcher:
         if part:
             yield part
 
-    def unanswerable(self, job: Job, error: ItemFailed) -> None:
-        """Finish a job whose question cannot be answered."""
+    def finish_unanswerable(self, job: Job, error: ItemFailed) -> None:
+        """Finish a job whose question cannot be answered: the error is its answer."""
 
         def ask(
-            prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, conclude: Conclude[T] | None
+            prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None
         ) -> Answer[T]:
             answer: Answer[T] = Answer(None, Outcome(error.reason), str(error), call_key(self.judge, prompt, repeat))
-            if conclude is not None:
+            if on_settled is not None:
                 with self.ledger.write() as tx:
-                    conclude(tx, answer)
+                    on_settled(tx, answer)
             return answer
 
-        self.handle(job, ask)
+        self.run_job(job, ask)
 
-    def _hand_in(self, questions: Sequence[Question]) -> int:
-        """Write a batch down, with as many of the questions as there is money for, and submit it. Returns how many."""
+    def _submit(self, questions: Sequence[Question]) -> int:
+        """Record and submit a batch of as many of the questions as the budget allows. Returns their number."""
         batch_key = secrets.token_hex(32)
         try:
             with self.ledger.write() as tx:
-                sent = self._write_down(tx, batch_key, self._affordable(tx, questions))
+                sent = self._record(tx, batch_key, self._affordable(tx, questions))
         except Short as short:
             if not short.may_ease:
                 raise budget_error(short) from None
-            self._let_wait(questions, "waiting for money that calls in flight hold")
+            self._postpone(questions, "waiting for budget that calls in flight have reserved")
             return 0
         if not sent:
             return 0
@@ -152,25 +158,20 @@ class Batcher:
             provider_id = self.provider.submit(batch_key, [_item(batch_key, question) for question in sent])
         except MayRetry as error:
             if error.usage is None or error.usage.known:
-                dissolve(self.ledger, batch_key, self.run_id, error)
+                abandon(self.ledger, batch_key, self.run_id, error)
                 return 0
-            with self.ledger.write() as tx:  # nobody knows whether it was accepted: whoever tends it finds out
+            with self.ledger.write() as tx:  # it may have been accepted: `batch_results` looks for it
                 batches.update(tx, batch_key, poll_in_s=0.0, reason=str(error))
         except JudgeError as error:
-            dissolve(self.ledger, batch_key, self.run_id, error)
+            abandon(self.ledger, batch_key, self.run_id, error)
             return 0
         else:
-            submitted(
-                self.ledger,
-                batch_key,
-                self.run_id,
-                provider_id,
-                f"batch of {len(sent):,} {self.stage} questions handed in",
-            )
+            event = f"batch of {len(sent):,} {self.stage} questions submitted"
+            mark_submitted(self.ledger, batch_key, self.run_id, provider_id, event)
         return len(sent)
 
     def _affordable(self, tx: Connection, questions: Sequence[Question]) -> list[Question]:
-        """The first questions, as many as the budgets allow; at least one, for which the reservation then fails."""
+        """As many of the first questions as the budgets allow, and at least one, so that the reservation fails if that is too much."""
         left = budgets.left(tx, self.run_id, self.limits)
         fitting: list[Question] = []
         for question in questions:
@@ -180,13 +181,15 @@ class Batcher:
             fitting.append(question)
         return fitting
 
-    def _write_down(self, tx: Connection, batch_key: str, questions: Sequence[Question]) -> list[Question]:
-        """Open the batch's calls and set its money aside. What others are asking at this moment waits for their answer."""
+    def _record(self, tx: Connection, batch_key: str, questions: Sequence[Question]) -> list[Question]:
+        """Write a batch to the ledger: its open calls, its reservation and its row. Returns the questions that it holds.
+
+        Questions that another worker is asking at this moment are postponed: its answer will serve for both.
+        """
         month = budgets.month_of(self.limits)
         begun: list[Question] = []
-        for question in sorted(
-            questions, key=lambda question: question.call_key
-        ):  # so that no two batches wait for each other
+        # In the order of their keys, so that two transactions that insert the same keys cannot wait for each other.
+        for question in sorted(questions, key=lambda question: question.call_key):
             opening = calls.Opening(
                 self.run_id,
                 question.job.job_key,
@@ -209,10 +212,10 @@ class Batcher:
             batches.prepare(tx, batch_key, self.run_id, self.stage, self.judge.name, keys)
         return begun
 
-    def _let_wait(self, questions: Sequence[Question], why: str) -> None:
+    def _postpone(self, questions: Sequence[Question], reason: str) -> None:
         with self.ledger.write() as tx:
             for question in questions:
-                leases.postpone(tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error=why)
+                leases.postpone(tx, self.run_id, question.job, owner=self.owner, seconds=WAIT_S, error=reason)
 
 
 def _item(batch_key: str, question: Question) -> BatchItem:

@@ -1,11 +1,10 @@
-"""Asks a judge on behalf of a run: known answers are reused, the rest is admitted, paid for, attempted and written down.
+"""Asks a judge for a run: known answers are reused; other questions are admitted, reserved, attempted and recorded.
 
-ledger (answered before?) -> limiter -> budget -> one attempt -> ledger, and again after a passing failure
+ledger (answered before?) -> limiter -> budget -> one attempt -> ledger, and again after a transient failure
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +13,13 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp.calls.answers import Answer, Conclude, call_key, free_answer, read, storable
-from autointerp.errors import AutointerpError, BudgetExceeded, Collided, ProviderStopped, UsageError
+from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer, read_reply, storable
+from autointerp.calls.cost_limits import budget_error, input_bound, price_within
+from autointerp.errors import AutointerpError, Collided, ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
-from autointerp.judges.limits.limiter import Aborted, Admission, Held, Limiter, LocalLimiter, Settled
-from autointerp.judges.registry import check_asking, check_transport
-from autointerp.judges.retry import attempt
+from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, Limiter, LocalLimiter, LongPause
+from autointerp.judges.retry import with_retries
 from autointerp.ledger import budgets, calls
 from autointerp.ledger.budgets import Limits, Short
 from autointerp.ledger.database import Ledger
@@ -28,24 +27,22 @@ from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import kind_of_error
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
-from autointerp.settings import Settings
 from autointerp.spec import sections
-from autointerp.spec.spec import Spec
 
 T = TypeVar("T")
 SAME_ERROR_LIMIT = 10
-"""So many items in a row with the same error mean that the error is not the items'."""
-SHORTEST_PAUSE_S = 30.0
+"""After this many identical errors in a row, stop the run: the cause is not the item."""
+MIN_PAUSE_S = 30.0
+"""Shortest pause after `MustWait`, however short the provider's request."""
 ASKED_ELSEWHERE_S = 5.0
-"""After this long a question that another worker was asking is looked up again."""
-MONEY_WAIT_S, MONEY_PATIENCE_S = 0.5, 10.0
-"""Between looks at a budget that others hold, and until the item makes way: a batch may hold its money for a day."""
-OVERHEAD_TOKENS = 400
-"""Tokens that a provider may add around a prompt, for roles and for the schema."""
+"""After this time, a question that another worker was asking is looked up again."""
+BUDGET_POLL_S, BUDGET_PATIENCE_S = 0.5, 10.0
+"""Interval between looks at a budget that other calls have reserved, and how long an item waits for it before it is postponed: a batch may
+keep its reservation for a day."""
 
 
 class Postponed(Exception):
-    """The item must wait for `seconds`, and goes back to the ledger for so long."""
+    """The item goes back to the ledger and is due again after `seconds`."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -53,7 +50,7 @@ class Postponed(Exception):
 
 
 class Caller:
-    """One judge, as one run asks it from many threads; others may share its limiter."""
+    """Asks one judge for one run, from many threads. Callers may share a limiter."""
 
     def __init__(
         self,
@@ -71,12 +68,17 @@ class Caller:
         self.concurrency, self.max_wait_s = settings.concurrency, settings.max_wait_s
         self.price = price_within(settings, limits) if judge.is_llm else prices.FREE
         self.limiter = limiter or LocalLimiter.of(settings)
-        self.last_error, self._alike = "", 0
+        self._error_kind, self._same_errors = "", 0
+        """The kind of the last error, and how often it occurred in a row. Stays as it is once the run must stop."""
         self._waiting_since: float | None = None
+        """Monotonic time of the first `MustWait` since the last reply."""
         self._health = threading.Lock()
+        """Guards the three above."""
         self._asking = threading.Condition()
         self._asked: set[str] = set()
-        self._texts: dict[str, str] = {}
+        """Keys of the questions that threads are asking now, guarded by `_asking`."""
+        self._text_hashes: dict[str, str] = {}
+        """Hashes of the system prompts that are stored already."""
 
     def ask(
         self,
@@ -84,37 +86,37 @@ class Caller:
         parse: Callable[[str], T],
         job: Job,
         repeat: int,
-        conclude: Conclude[T] | None = None,
+        on_settled: OnSettled[T] | None = None,
     ) -> Answer[T]:
-        """The answer to `prompt`, read by `parse`, which raises `ReplyUnusable`; `conclude` is told of it before it is committed.
+        """The answer to `prompt`, as `parse` reads it, which raises `ReplyUnusable`. `on_settled` is called before it is committed.
 
-        Raises `Postponed` when the provider asks for a longer pause or another worker asks the same, `ProviderStopped`,
-        `BudgetExceeded`, `budgets.NotRunning` when the run was stopped, and `Aborted` after `abort()`.
+        Raises `Postponed` if the provider requests a long pause or another worker is asking the same question, `ProviderStopped`,
+        `BudgetExceeded`, `budgets.NotRunning` if the run was stopped, and `Aborted` after `abort()`.
         """
         key = call_key(self.judge, prompt, repeat)
-        with self._alone(key):
+        with self._exclusive(key):
             answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
             if answer is None:
-                attempts = _Attempts(self, prompt, parse, key, job.job_key, conclude)
+                attempts = _Attempts(self, prompt, parse, key, job.job_key, on_settled)
                 try:
                     return attempts.answer()
                 except ItemFailed as error:
-                    self._count_alike(str(error), error.reason)
+                    self._count_error(str(error), error.reason)
                     answer = Answer(None, Outcome(error.reason), str(error), key)
                 except MustStop as error:
                     raise ProviderStopped(f"{self.judge.name}: {error}") from None
                 except MustWait as error:
                     raise self._pause(error) from None
-                except Held as held:
-                    raise Postponed(str(held), held.seconds) from None
-            if conclude is not None:
+                except LongPause as pause:
+                    raise Postponed(str(pause), pause.seconds) from None
+            if on_settled is not None:
                 with self.ledger.write() as tx:
-                    conclude(tx, answer)
+                    on_settled(tx, answer)
             return answer
 
     @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Hold back other threads with the same question: they find its answer in the ledger afterwards."""
+    def _exclusive(self, key: str) -> Iterator[None]:
+        """Block other threads with the same question, which then find its answer in the ledger."""
         with self._asking:
             self._asking.wait_for(lambda: key not in self._asked)
             self._asked.add(key)
@@ -126,98 +128,107 @@ class Caller:
                 self._asking.notify_all()
 
     def _pause(self, error: MustWait) -> Postponed | ProviderStopped:
-        """Hold everybody and postpone the item, unless that adds up to more than `judge.max_wait_s` since the last reply."""
-        now, seconds = time.monotonic(), max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S)
+        """Pause all callers and postpone the item, or stop the run if its waits since the last reply exceed `judge.max_wait_s`."""
+        now, seconds = time.monotonic(), max(error.retry_after_s or 0.0, MIN_PAUSE_S)
         with self._health:
             self._waiting_since = self._waiting_since or now
             too_long = now + seconds - self._waiting_since > self.max_wait_s
         if too_long:
             until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
             return ProviderStopped(
-                f"{self.judge.name}: {error}: a pause until {until} is asked for, longer than judge.max_wait_s ="
+                f"{self.judge.name}: {error}: the provider asks for a pause until {until}, longer than judge.max_wait_s ="
                 f" {self.max_wait_s:g} allows: run the same command then, or raise it"
             )
         self.limiter.pause(seconds)
         return Postponed(str(error), seconds)
 
     def abort(self) -> None:
-        """Wake every thread that waits here: it raises `Aborted`."""
+        """Wake every thread that waits here; it raises `Aborted`."""
         self.limiter.abort()
 
-    def fresh(self) -> None:
-        """Admit again after `abort`."""
-        self.limiter.fresh()
+    def reset(self) -> None:
+        """Admit calls again after `abort`."""
+        self.limiter.reset()
 
-    def admit(self, prompt: Prompt, key: str, job_key: str) -> _Admitted:
-        """Wait for the limits, set the money aside, and write the call down."""
+    def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall:
+        """Wait for the limiter and the budget, and record the call before it is made.
+
+        Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted` and `budgets.NotRunning`.
+        """
         bound = input_bound(prompt)
-        reserved = prices.most(bound, prompt.max_tokens, self.price) or 0.0
+        reserved = prices.max_cost(bound, prompt.max_tokens, self.price) or 0.0
         month = budgets.month_of(self.limits)
         opening = calls.Opening(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
-        system_hash = self._kept(prompt.system)
-        patience = time.monotonic() + MONEY_PATIENCE_S
+        system_hash = self._stored_text(prompt.system)
+        deadline = time.monotonic() + BUDGET_PATIENCE_S
         while True:
+            # Unlike the budget, the rate limit needs no upper bound: about three bytes make a token, and settling corrects it.
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
             try:
                 with self.ledger.write() as tx:
                     call_id = calls.begin(tx, opening, prompt, system_hash)
                     if call_id is None:
-                        raise Postponed("another worker is asking the same", ASKED_ELSEWHERE_S)
+                        raise Postponed("another worker is asking the same question", ASKED_ELSEWHERE_S)
                     budgets.reserve(tx, self.run_id, reserved, self.limits, month)
-                return _Admitted(call_id, opening, admission)
+                return AdmittedCall(call_id, opening, admission)
             except BaseException as error:
-                self.limiter.settle(admission, Settled.unused())
+                # Whatever happened, the place in the limiter is free again; a shortfall or a collision is tried again.
+                self.limiter.settle(admission, CallOutcome.unused())
                 if isinstance(error, Short):
-                    self._wait_for_money(error, patience)
+                    self._wait_for_budget(error, deadline)
                 elif not isinstance(error, Collided):
                     raise
 
-    def _kept(self, text: str) -> str:
-        """The hash of a system prompt, stored the first time that it is used."""
-        if text not in self._texts:
+    def _stored_text(self, text: str) -> str:
+        """The hash of a system prompt, which is stored when it is first used."""
+        if text not in self._text_hashes:
             with self.ledger.write() as tx:
-                self._texts[text] = calls.keep_text(tx, text)
-        return self._texts[text]
+                self._text_hashes[text] = calls.keep_text(tx, text)
+        return self._text_hashes[text]
 
-    def _wait_for_money(self, short: Short, patience: float) -> None:
-        """Other calls in flight may give back what they reserved; when there are none, the budget is at its end."""
+    def _wait_for_budget(self, short: Short, deadline: float) -> None:
+        """Wait for calls in flight to return part of what they reserved; if there are none, the budget is exhausted.
+
+        Raises `BudgetExceeded`, `Postponed` after `deadline`, and `Aborted`.
+        """
         if self.limiter.aborted:
             raise Aborted
         if not short.may_ease:
             raise budget_error(short)
-        if time.monotonic() > patience:
-            raise Postponed(f"the money of {short.scope} is held by calls in flight", MONEY_PATIENCE_S)
-        self.limiter.sleep(MONEY_WAIT_S)
+        if time.monotonic() > deadline:
+            raise Postponed(f"the budget of {short.scope} is reserved by calls in flight", BUDGET_PATIENCE_S)
+        self.limiter.sleep(BUDGET_POLL_S)
 
-    def succeeded(self) -> None:
-        """The provider answers: what waited and failed before is behind us."""
+    def note_success(self) -> None:
+        """The provider answered: forget earlier waits and errors."""
         with self._health:
             self._waiting_since = None
-            if self._alike < SAME_ERROR_LIMIT:
-                self._alike = 0
+            if self._same_errors < SAME_ERROR_LIMIT:
+                self._same_errors = 0
 
     @property
-    def doubted(self) -> str | None:
-        """The kind of error that stopped the run, which was not the fault of the items that ended in it; None: no such."""
-        return self.last_error if self._alike >= SAME_ERROR_LIMIT else None
+    def suspect_error_kind(self) -> str | None:
+        """The kind of error that stopped the run, whose cause is not the items that ended in it; None if no error did."""
+        return self._error_kind if self._same_errors >= SAME_ERROR_LIMIT else None
 
-    def _count_alike(self, message: str, reason: str) -> None:
+    def _count_error(self, message: str, reason: str) -> None:
+        """Raises `ProviderStopped` at the `SAME_ERROR_LIMIT`th error of one kind in a row, and at every later one."""
         if reason != Outcome.PROVIDER_ERROR:
             return
         kind = kind_of_error(message)
         with self._health:
-            if self._alike < SAME_ERROR_LIMIT:
-                self._alike = self._alike + 1 if kind == self.last_error else 1
-                self.last_error = kind
-            if self._alike >= SAME_ERROR_LIMIT:
+            if self._same_errors < SAME_ERROR_LIMIT:
+                self._same_errors = self._same_errors + 1 if kind == self._error_kind else 1
+                self._error_kind = kind
+            if self._same_errors >= SAME_ERROR_LIMIT:
                 raise ProviderStopped(
-                    f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: mend its cause and"
+                    f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: fix its cause and"
                     " run the same command"
                 )
 
 
-class _Admitted:
-    """A call that may be made: its row, what is set aside for it, and its place in the limits."""
+class AdmittedCall:
+    """A call that may be made now: its row in the ledger, its reservation, and its place in the limiter."""
 
     def __init__(self, call_id: int, opening: calls.Opening, admission: Admission) -> None:
         self.call_id, self.opening, self.admission = call_id, opening, admission
@@ -225,7 +236,7 @@ class _Admitted:
 
 
 class _Attempts(Generic[T]):
-    """The attempts at one question, each written down before it is made and after it ended."""
+    """The attempts at one question, each recorded before it is made and after it ended."""
 
     def __init__(
         self,
@@ -234,17 +245,18 @@ class _Attempts(Generic[T]):
         parse: Callable[[str], T],
         key: str,
         job_key: str,
-        conclude: Conclude[T] | None,
+        on_settled: OnSettled[T] | None,
     ) -> None:
         self.caller, self.prompt, self.parse, self.key, self.job_key = caller, prompt, parse, key, job_key
-        self.conclude = conclude
+        self.on_settled = on_settled
         self._answer: Answer[T] | None = None
 
     def answer(self) -> Answer[T]:
+        """The answer of the first attempt that ends in a reply. Raises what `with_retries` and `Caller.admit` raise."""
         limiter = self.caller.limiter
-        attempt(self._once, on_attempt=self._ended, pause=limiter.pause, sleep=limiter.sleep)
+        with_retries(self._once, on_attempt=self._ended, pause=limiter.pause, sleep=limiter.sleep)
         assert self._answer is not None
-        self.caller.succeeded()
+        self.caller.note_success()
         return self._answer
 
     def _once(self) -> Reply:
@@ -254,17 +266,17 @@ class _Attempts(Generic[T]):
         except JudgeError:
             raise
         except Exception as error:
-            failed = f"{self.caller.judge.name} failed in a way nobody foresaw: {type(error).__name__}: {error}"
+            failed = f"{self.caller.judge.name} raised an unexpected error: {type(error).__name__}: {error}"
             self._ended(0, MayRetry(failed, usage=Usage(known=False)))
             raise AutointerpError(f"{failed}: please report it; run the same command to continue") from error
 
     def _ended(self, _number: int, outcome: Reply | JudgeError) -> None:
-        """Write down how an attempt ended. A failure after which the provider may bill all the same is a lost call."""
+        """Record how an attempt ended. A failed call that the provider may bill nevertheless counts as lost."""
         usage = outcome.usage or Usage()
         reply: Reply | None = None
         if isinstance(outcome, Reply):
             reply = storable(outcome)
-            self._answer = read(reply, self.parse, self.key)
+            self._answer = read_reply(reply, self.parse, self.key)
             state, reason = self._answer.outcome.value, self._answer.reason
         else:
             state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
@@ -286,51 +298,10 @@ class _Attempts(Generic[T]):
                 duration_s=duration_s,
                 month=call.opening.month,
             )
-            if self.conclude is not None and reply is not None and self._answer is not None:
-                self.conclude(tx, self._answer)
+            if self.on_settled is not None and reply is not None and self._answer is not None:
+                self.on_settled(tx, self._answer)
 
         try:
             self.caller.ledger.insist(settle)
         finally:
-            self.caller.limiter.settle(call.admission, Settled.of(outcome))
-
-
-def budget_error(short: Short) -> BudgetExceeded:
-    """A budget's end, for whoever has to raise it."""
-    name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
-    more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
-    return BudgetExceeded(
-        f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
-        f" ${short.needed:.4f} needed; raise it and run the same command to continue"
-    )
-
-
-def price_within(settings: sections.Judge, limits: Limits) -> prices.Price | None:
-    """The price of a judge, None where it is unknown. Raises `UsageError` for an unknown price under a budget."""
-    price = prices.price_of(settings.model, settings)
-    limit, name = (limits.run, "budget.usd") if limits.run is not None else (limits.month, "AUTOINTERP_MONTH_USD")
-    if limit is not None and price is None:
-        raise UsageError(
-            f"{name} = {limit:g} cannot be kept: the price of {settings.model} is unknown; give"
-            " judge.input_usd_per_mtok and judge.output_usd_per_mtok, or remove the budget"
-        )
-    return price
-
-
-def input_bound(prompt: Prompt) -> int:
-    """An upper bound of a prompt's tokens: no tokenizer makes more tokens than there are bytes."""
-    schema = json.dumps(dict(prompt.schema))
-    return sum(len(text.encode("utf-8", "replace")) for text in (prompt.system, prompt.user, schema)) + OVERHEAD_TOKENS
-
-
-def check_judges(spec: Spec) -> None:
-    """Raise `UsageError` where a judge of the spec cannot be asked as the spec wants: transport, probabilities, budget."""
-    check_asking(spec)
-    for settings in spec.judges:
-        price_within(settings, run_limits(spec))
-        check_transport(settings)
-
-
-def run_limits(spec: Spec) -> Limits:
-    """What a run may spend: its own budget, and that of the calendar month."""
-    return Limits(spec.budget.usd, Settings.from_env().month_usd)
+            self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))

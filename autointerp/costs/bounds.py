@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from autointerp.calls import answers
-from autointerp.calls.caller import input_bound
+from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import stand_ins
 from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import Measured
 from autointerp.messages import Prompt
 from autointerp.spec import rubric
+from autointerp.spec.providers import is_llm
 from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
 
@@ -58,7 +59,7 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
             spec.explained_by,
             explaining,
             explanations * tests,
-            explanations * tests * answers.TRIES,
+            explanations * tests * answers.MAX_TRIES,
             earlier,
         ),
         _bound("score", spec.judge, scoring, asked, asked, earlier),
@@ -66,7 +67,7 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
     if spec.cascade is not None:
         again = math.ceil(judged * spec.cascade.share / per_call)
         stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again, earlier))
-    return [stage for stage in stages if stage.model != "embedded"]
+    return [stage for stage in stages if is_llm(stage.model)]
 
 
 def items(spec: Spec) -> int:
@@ -135,5 +136,5 @@ def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
 def _bound(stage: str, judge: Judge, questions: _Questions, usual: int, calls: int, earlier: Earlier) -> StageBound:
     price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
     cost = cost_model.expected(judge, [questions.usual], calls=usual, earlier=earlier(judge, stage))
-    most = prices.most(input_bound(questions.longest), questions.longest.max_tokens, price, batch=batch)
+    most = prices.max_cost(input_bound(questions.longest), questions.longest.max_tokens, price, batch=batch)
     return StageBound(stage, judge.model, calls, cost.usd, None if most is None else calls * most)

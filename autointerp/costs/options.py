@@ -27,6 +27,7 @@ from autointerp.questions import planned_jobs, rounds
 from autointerp.records import COMPARED, Arm
 from autointerp.run import Run
 from autointerp.spec import rubric
+from autointerp.spec.providers import is_llm
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
@@ -237,7 +238,7 @@ def _meets(spec: Spec, widths: Widths) -> bool:
 
 def _cost(judge: Judge, prompts: Sequence[Prompt], calls: int) -> tuple[int, float | None]:
     """Tokens and dollars of `calls` questions like `prompts`; zero for a judge that is not an LLM."""
-    if judge.model == "embedded":
+    if not is_llm(judge.model):
         return 0, 0.0
     cost = cost_model.expected(judge, prompts, calls=calls)
     return cost.input_tokens + cost.output_tokens, cost.usd

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from autointerp.costs.options import Option, Plan
 from autointerp.questions import rounds
 from autointerp.records import COMPARED
+from autointerp.spec.providers import is_llm
 from autointerp.spec.spec import Spec
 
 WIDTH = 100
@@ -61,7 +62,7 @@ def _notes(plan: Plan) -> Iterator[str]:
         if plan.cheapest is None:
             yield "No option is expected to meet the targets of [adaptive]: sample more units, or set wider targets."
         yield "adaptive N: the average unit is expected to stop after N exemplars per bin, `score.per_bin` at most."
-    if spec.judge.model == "embedded":
+    if not is_llm(spec.judge.model):
         yield "The embedded judge is not an LLM: its questions cost nothing."
     if spec.cascade is not None:
         yield f"{spec.cascade.judge.model} grading {spec.cascade.share:.0%} of the items again is included."

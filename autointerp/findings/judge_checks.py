@@ -12,6 +12,7 @@ from typing import NamedTuple
 from autointerp.findings.evidence import PlantedItems, PlantedUnits
 from autointerp.findings.summary import Summary
 from autointerp.formatting import estimate, number, percent, plural
+from autointerp.spec.providers import is_llm
 from autointerp.stats.comparison import Comparison
 from autointerp.stats.estimates import Figure, PairedDifference
 from autointerp.stats.prediction_powered import Corrected
@@ -163,9 +164,9 @@ def _second(summary: Summary) -> Check:
     kappa = second.agreement.kappa
     agrees, said = _agrees(kappa, second.judge, second.n)
     same, opposes, claim = _same_claim(summary, second.corrected.difference, f"{second.judge}'s grades")
-    known = {family(summary.judge), family(summary.explainer), "embedded"}
+    known = {family(summary.judge), family(summary.explainer)}
     passed = _all(agrees, same)
-    if passed and family(second.judge) in known:
+    if passed and (family(second.judge) in known or not is_llm(second.judge)):
         passed = None
         claim += " It belongs to a family that explained or judged here, or is no LLM: it confirms nothing."
     short = f"{second.judge} {_confirms(passed)} (kappa {_shown(kappa)})"

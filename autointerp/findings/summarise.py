@@ -15,6 +15,7 @@ from autointerp.findings.results import ControlArm, ControlMean, Controls, Denom
 from autointerp.findings.summary import SCHEMA_VERSION, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
+from autointerp.spec.providers import judge_facts
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison, rounding
 from autointerp.stats.comparison import Comparison, options
@@ -77,10 +78,7 @@ def summarise(
         "schema_version": SCHEMA_VERSION,
         "name": spec.name,
         "spec_hash": spec.hash(),
-        "judge": spec.judge.model,
-        "judge_is_llm": spec.judge.model != "embedded",
-        "explainer": spec.explained_by.model,
-        "explainer_is_llm": spec.explained_by.model != "embedded",
+        **judge_facts(spec.judge.model, spec.explained_by.model),
         "seed": spec.units.seed,
         **facts,
         "studies": studies,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from autointerp.calls.caller import price_within
+from autointerp.calls.cost_limits import price_within
 from autointerp.errors import UsageError
 from autointerp.judge_check import graded_set
 from autointerp.judge_check.graded_set import GradedSet, Item

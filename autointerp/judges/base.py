@@ -1,7 +1,7 @@
-"""The seam between the evaluation and whoever answers: a `Prompt` goes in, a `Reply` or a `JudgeError` comes out.
+"""The interface between the evaluation and its judges: a `Prompt` goes in, a `Reply` or a `JudgeError` comes out.
 
-A provider makes exactly one attempt a call and translates its SDK's exceptions into the five outcomes below. Nothing of an
-SDK crosses this seam: its exceptions do not survive pickling, and its retries escape accounting.
+A judge makes exactly one attempt per call and turns its SDK's exceptions into the four outcomes below. Nothing of an SDK passes this
+interface: SDK exceptions do not survive pickling, and SDK retries would escape the accounting.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from autointerp.messages import Prompt, RateLimits, Reply, Usage
 
 
 class JudgeError(Exception):
-    """Base of what can go wrong in one attempt. `usage` holds what the provider billed all the same, if it said so.
+    """Base of everything that can go wrong in one attempt.
 
-    None: it bills nothing. An unknown usage: the question may have arrived, and nobody can tell whether it is billed.
-    `limits` is what the headers say the account may do in a minute.
+    `usage` is what the attempt is billed: None if nothing, an unknown usage if the request may have arrived and may be billed.
+    `limits` holds the limits per minute that the answer's headers stated.
     """
 
     limits: RateLimits | None = None
@@ -30,9 +30,9 @@ class JudgeError(Exception):
 
 
 class MustWait(JudgeError):
-    """The provider asks for a pause (429, overloaded): try this item again after `retry_after_s` (None: it did not say).
+    """The provider asks for a pause (429, overloaded): try this item again after `retry_after_s` (None: it gave no time).
 
-    The pause concerns everybody who uses the same account and model, not only this item.
+    The pause applies to every caller of the same account and model, not only to this item.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, usage: Usage | None = None) -> None:
@@ -41,7 +41,7 @@ class MustWait(JudgeError):
 
 
 class MayRetry(JudgeError):
-    """A passing failure of this one attempt (5xx, timeout, dropped connection): try again soon, a few times."""
+    """This one attempt failed for a transient reason (5xx, timeout, dropped connection): try again soon, a few times."""
 
 
 class ItemFailed(JudgeError):
@@ -63,10 +63,10 @@ def _rebuild(kind: type[JudgeError], message: str, state: dict[str, Any]) -> Jud
 
 
 class Judge(Protocol):
-    """Whoever explains or scores.
+    """A model that explains or scores.
 
-    `name` is `provider/model` as the spec gives it. `is_llm` is False for baselines, whose results are labelled as such
-    wherever they appear. `ask` makes one attempt and is safe to call from many threads.
+    `name` is `provider/model` as in the spec. `is_llm` is False for baselines, whose results are labelled as such wherever
+    they appear. `ask` makes one attempt; it may be called from many threads.
     """
 
     @property
@@ -80,13 +80,13 @@ class Judge(Protocol):
         ...
 
     def ask(self, prompt: Prompt) -> Reply:
-        """One attempt. Raises `MustWait`, `MayRetry`, `ItemFailed` or `MustStop`."""
+        """Make one attempt. Raises `MustWait`, `MayRetry`, `ItemFailed` or `MustStop`."""
         ...
 
     def count_tokens(self, prompt: Prompt) -> int | None:
-        """Input tokens of `prompt` as the provider's free counting endpoint gives them, or None where there is none."""
+        """Input tokens of `prompt` by the provider's free counting endpoint, or None if it has no such endpoint."""
         ...
 
     def close(self) -> None:
-        """Release connections."""
+        """Close its connections."""
         ...

@@ -18,7 +18,7 @@ from typing import Any
 
 from autointerp.judges import prices
 from autointerp.judges.base import Judge, JudgeError
-from autointerp.judges.prompt_caching import least_tokens
+from autointerp.judges.prompt_caching import min_cacheable_tokens
 from autointerp.ledger.calls import Measured
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -153,7 +153,7 @@ def _cached_tokens(
     the instructions, all others read them. Nothing is promised for batches.
     """
     scale = tokens / (sum(map(rough_input, prompts)) or 1)
-    least, read, written = least_tokens(settings.model), 0.0, 0.0
+    least, read, written = min_cacheable_tokens(settings.model), 0.0, 0.0
     for system, count in Counter(prompt.system for prompt in prompts).items():
         n = each * count
         alike = [call for call in earlier if call.system == system]

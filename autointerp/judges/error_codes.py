@@ -1,7 +1,7 @@
-"""Every error that a provider can answer with, as one of the five outcomes of `autointerp.judges.base`.
+"""Maps every error answer of a provider to one of the outcomes of `autointerp.judges.base`.
 
-The rules branch on the HTTP status and on the provider's stable codes, never on wording, except for the few cases in
-`_WORDING` that have no code of their own. Codes: Anthropic's `error.type` and `error.details.error_code`
+The rules use the HTTP status and the provider's stable codes, and wording only for the few cases in `_WORDING` that have no
+code of their own. Codes: Anthropic's `error.type` and `error.details.error_code`
 (platform.claude.com/docs/en/api/errors), OpenAI's `error.code` and `error.type`
 (developers.openai.com/api/docs/guides/error-codes), and what vLLM and llama.cpp send.
 """
@@ -19,13 +19,17 @@ from autointerp.judges.rate_headers import rate_limits, retry_after
 
 @dataclass(frozen=True)
 class Failure:
-    """An error answer, free of any SDK: its status (None inside a 200), stable codes, message and headers."""
+    """An error answer without the SDK's types: status (None for an error in the body of a 200), stable codes, message, headers."""
 
     provider: str
     status: int | None
     codes: frozenset[str]
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answer = tuple[dict[str, Any], dict[str, str]] | Failure | JudgeError
+"""What one request came to: body and headers, an error answer, or a connection that failed."""
 
 
 _ACCOUNT = "settle it with the provider, then run the same command again"
@@ -37,8 +41,8 @@ _STOP: dict[str, str] = {
     "invalid_api_key": "check the API key",
     "account_deactivated": "check the API key",
     "permission_error": "check what the API key may do",
-    "sandbox_egress_restricted": "run it where the provider may be reached",
-    "unsupported_country_region_territory": "the provider does not serve this place",
+    "sandbox_egress_restricted": "run it from a network that may reach the provider",
+    "unsupported_country_region_territory": "the provider does not serve this country",
     # money
     "billing_error": _ACCOUNT,
     "insufficient_quota": _ACCOUNT,
@@ -53,7 +57,7 @@ _STOP: dict[str, str] = {
     "organization_on_hold": _ACCOUNT,
     "cmek_key_disabled": _ACCOUNT,
     "cmek_key_network_blocked": _ACCOUNT,
-    # the model, or a setting that it does not take
+    # the model, or a setting that it does not accept
     "model_not_found": "check judge.model: it may be misspelt, retired or not open to this account",
     "not_found_error": "check judge.model: it may be misspelt, retired or not open to this account",
     "unsupported_parameter": _PARAMETER,
@@ -97,9 +101,8 @@ _STATUS_STOP = {
 }
 _STATUS_RETRY = frozenset({408, 409, 425, 499})
 
-# Cases that providers tell apart by wording alone. The first is Anthropic's and vLLM's, the second Anthropic's, the
-# third Anthropic's for models whose thinking cannot be set as asked, and the last what a body cut off on its way up
-# comes back as.
+# Errors that share one status and code and differ only in their message: a prompt beyond the context (Anthropic, vLLM), an empty
+# account (Anthropic), a thinking mode that the model does not accept (Anthropic), and a request body that was cut off in transit.
 _WORDING: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"prompt is too long|maximum context length|exceeds? the (available )?context", re.IGNORECASE),
@@ -107,23 +110,20 @@ _WORDING: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"credit balance is too low", re.IGNORECASE), "account"),
     (re.compile(r"thinking\.type|thinking.{0,40}not supported", re.IGNORECASE), "parameter"),
-    (re.compile(r"not valid json.*unexpected end", re.IGNORECASE), "retry"),
+    (re.compile(r"not valid json.*unexpected end", re.IGNORECASE), "cut_off"),
 )
 
 
 def outcome_of(failure: Failure) -> JudgeError:
-    """The outcome that an error answer stands for, with the limits that its headers tell."""
+    """The outcome of an error answer, with the rate limits that its headers state."""
     outcome = _outcome(failure)
     outcome.limits = rate_limits(failure.headers)
     return outcome
 
 
 def _outcome(failure: Failure) -> JudgeError:
-    """Codes decide first, then the status.
-
-    Money comes before rates: spend limits travel on 429 too, with Anthropic's `rate_limit_error` type beside their
-    own code.
-    """
+    # Codes before the status, and account codes before rate codes: a spend limit is also a 429, with Anthropic's
+    # `rate_limit_error` type beside its own code.
     line = one_line(failure)
     stop = next((_STOP[code] for code in sorted(failure.codes) if code in _STOP), None)
     if stop is not None:
@@ -139,7 +139,7 @@ def _outcome(failure: Failure) -> JudgeError:
 
 
 def failure_in_body(provider: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Failure | None:
-    """The error that an answer with status 200 holds, as overloads and gateways send it, or None."""
+    """The error inside an answer with status 200, as overloaded servers and gateways send it, or None."""
     error = body.get("error")
     if not isinstance(error, Mapping):
         return None
@@ -149,7 +149,7 @@ def failure_in_body(provider: str, body: Mapping[str, Any], headers: Mapping[str
 
 
 def codes_of(error: Any) -> frozenset[str]:
-    """The stable codes of an error object of either provider: `type`, `code` and `details.error_code`."""
+    """The stable codes of an error object: its `type`, `code` and `details.error_code`, as far as they are strings."""
     if not isinstance(error, Mapping):
         return frozenset()
     details = error.get("details")
@@ -158,15 +158,15 @@ def codes_of(error: Any) -> frozenset[str]:
 
 
 def one_line(failure: Failure) -> str:
-    """The failure in one line without secrets: provider, status, codes and the provider's message, shortened."""
+    """The failure on one line without secrets: provider, status, codes and the provider's message, shortened."""
     status = "" if failure.status is None else f" {failure.status}"
     codes = f" ({', '.join(sorted(failure.codes))})" if failure.codes else ""
-    message = tidy(failure.message)
+    message = redact(failure.message)
     return f"{failure.provider} answered{status}{codes}" + (f": {message}" if message else "")
 
 
-def tidy(text: str) -> str:
-    """Text on one line, at most 240 characters, with whatever looks like an API key blotted out."""
+def redact(text: str) -> str:
+    """The text on one line, at most 240 characters, with everything that looks like an API key replaced by `[key]`."""
     line = re.sub(r"\b(sk|pk|rk)-[\w*.-]{4,}|(?<=Bearer )\S+", "[key]", " ".join(text.split()))
     printable = "".join(character if character.isprintable() else "?" for character in line)
     return printable if len(printable) <= 240 else printable[:239] + "…"
@@ -178,13 +178,13 @@ def _by_status(failure: Failure, line: str) -> JudgeError:
         return MustStop(f"{line}: {_STATUS_STOP[status]}")
     if status is None or status in _STATUS_RETRY or status >= 500:
         return MayRetry(line)
-    verdict = next((verdict for wording, verdict in _WORDING if wording.search(failure.message)), None)
-    if verdict == "too_long":
+    cause = next((cause for wording, cause in _WORDING if wording.search(failure.message)), None)
+    if cause == "too_long":
         return ItemFailed(line, reason="too_long")
-    if verdict == "account":
+    if cause == "account":
         return MustStop(f"{line}: {_ACCOUNT}")
-    if verdict == "parameter":
+    if cause == "parameter":
         return MustStop(f"{line}: {_PARAMETER}")
-    if verdict == "retry":
+    if cause == "cut_off":
         return MayRetry(line)
     return ItemFailed(line, reason="provider_error")

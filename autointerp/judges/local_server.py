@@ -1,7 +1,7 @@
-"""A language model served on this machine, for a demo whose judge is an LLM: Qwen2.5-Coder-1.5B under llama.cpp.
+"""A language model served on this machine, for a demo with an LLM as judge: Qwen2.5-Coder-1.5B under llama.cpp.
 
-The weights come in slices from published packages, are joined, and are used only when their sha256 is the one expected. A
-model of this size judges poorly: the report's controls say how poorly.
+The weights are published as slices in packages. They are downloaded, joined, and used only if their sha256 is the expected one. A
+model of this size judges poorly; the report's controls show how poorly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ START_S = 120.0
 
 
 def weights(tell: Tell) -> Path:
-    """The model's GGUF file, downloaded (1.1 GB) unless an earlier call left it. Raises `UsageError`."""
+    """The model's GGUF file, downloaded (1.1 GB) unless it is in the cache. Raises `UsageError`."""
     target = cache_dir() / "demo" / f"{MODEL}-q4_k_m.gguf"
     if target.is_file():
         return target
@@ -63,7 +63,7 @@ def weights(tell: Tell) -> Path:
 
 @contextlib.contextmanager
 def serve(model: Path) -> Iterator[str]:
-    """Serve a GGUF file on this machine for as long as the context lasts; yields the base URL. Raises `UsageError`."""
+    """Serve a GGUF file on this machine while the context is open; yields the base URL. Raises `UsageError`."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise UsageError("the local judge needs xllamacpp: run `make demo-llm`, or pip install 'autointerp-eval[llm]'")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -81,7 +81,7 @@ def serve(model: Path) -> Iterator[str]:
 
 
 def judge_settings(address: str) -> dict[str, Any]:
-    """The spec's table `judge` for the model served at `address`: one call at a time, short replies, a patient timeout."""
+    """The spec's table `judge` for the model served at `address`: one call at a time, short replies, a long timeout."""
     return {
         "model": f"openai-compatible/{MODEL}",
         "base_url": address,
@@ -109,7 +109,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> 
             if urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200:
                 return
         time.sleep(0.2)
-    raise UsageError(f"the local judge did not start within {START_S:.0f} s: {log} says why")
+    raise UsageError(f"the local judge did not start within {START_S:.0f} s: see {log}")
 
 
 def _main(model: str, port: str) -> None:

@@ -1,143 +1,106 @@
-"""Judges: whoever explains or scores, behind one seam (`autointerp.judges.base`), one module a provider."""
+"""Opens judges and batch APIs by the table of providers, `autointerp/spec/providers.py`.
+
+Provider modules are imported when a judge is opened and not before: their SDKs take more than a second.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.judges.base import Judge
 from autointerp.judges.batch_api import SUBMIT_S, BatchProvider
-from autointerp.spec import rubric
+from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, Provider, provider_of
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
-__all__ = ["check_asking", "facts_of", "is_llm", "no_probabilities", "open_judge", "provider_of"]
-
-
-def provider_of(model: str) -> str:
-    """The provider of a judge's name: what stands before its first `/`."""
-    return model.partition("/")[0]
-
-
-def is_llm(model: str) -> bool:
-    """Whether `provider/model` is a language model; what is not never passes for one."""
-    return provider_of(model) != "embedded"
-
-
-def facts_of(spec: Spec) -> dict[str, Any]:
-    """What a summary says of a spec's judge and explainer."""
-    explainer = spec.explained_by.model
-    judge = {"judge": spec.judge.model, "judge_is_llm": is_llm(spec.judge.model)}
-    return judge | {"explainer": explainer, "explainer_is_llm": is_llm(explainer)}
-
-
-def no_probabilities(settings: JudgeSettings) -> str | None:
-    """Why a judge cannot be asked with `score.ask = "logprobs"`, in a few words; None where it can, as far as is known."""
-    provider = provider_of(settings.model)
-    if provider == "anthropic":
-        return "Claude's API gives no probabilities"
-    if provider == "openai":
-        from autointerp.judges import openai
-
-        return openai.no_probabilities(settings)
-    return None
-
-
-def check_asking(spec: Spec) -> None:
-    """Raise `UsageError` where the spec asks a judge for probabilities that it cannot give."""
-    if spec.score.ask != "logprobs":
-        return
-    for settings in (spec.judge, *([spec.cascade.judge] if spec.cascade else [])):
-        if why := no_probabilities(settings):
-            raise UsageError(f"score.ask = logprobs does not go with {settings.model}: {why}; ask for grade or reason")
-
 
 def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
-    """The judge that the settings name, ready to ask. `rubric` calibrates the embedded one; LLMs read theirs in the
-    prompt.
+    """The judge that the settings name, ready to ask.
 
-    SDKs are imported here and not before: they take more than a second. Raises `UsageError` for a missing key, and for
-    settings that the provider or model does not take.
+    `rubric` calibrates a baseline; LLMs read it in the prompt. Raises `UsageError` for a missing key, and for settings that the
+    provider or the model does not accept.
     """
-    provider = provider_of(settings.model)
-    if provider == "embedded":
-        from autointerp.judges.embedded.judge import EmbeddedJudge
-
-        return EmbeddedJudge(rubric)
-    if provider == "anthropic":
-        from autointerp.judges.anthropic import AnthropicJudge
-
-        return AnthropicJudge(settings)
-    if provider == "openai":
-        from autointerp.judges.openai import OpenAIJudge
-
-        return OpenAIJudge(settings)
-    if provider == "openai-compatible":
-        from autointerp.judges.openai_compatible import CompatibleJudge
-
-        return CompatibleJudge(settings)
-    raise UsageError(
-        f"judge.model = {settings.model}: use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
-    )
-
-
-PROVIDERS = ("anthropic", "openai")
-"""Providers that have a batch API."""
+    provider = _provider(settings)
+    judge: Judge = load_class(provider.judge)(settings if provider.is_llm else rubric)
+    return judge
 
 
 def open_batches(settings: JudgeSettings, *, settle_s: float = SUBMIT_S) -> BatchProvider | None:
-    """The batch API of the judge's provider, or None where it has none. Raises `UsageError` like `open_judge`.
+    """The batch API of the judge's provider, or None if it has none. Raises `UsageError` like `open_judge`.
 
-    `settle_s`: how long after it began a submission may still arrive.
+    `settle_s`: how long after it began a submission may still arrive, in seconds.
     """
-    provider = provider_of(settings.model)
-    if provider == "anthropic":
-        from autointerp.judges.anthropic_batches import AnthropicBatches
+    provider = _provider(settings)
+    if provider.batches is None:
+        return None
+    batches: BatchProvider = load_class(provider.batches)(settings, settle_s)
+    return batches
 
-        return AnthropicBatches(settings, settle_s)
-    if provider == "openai":
-        from autointerp.judges.openai_batches import OpenAIBatches
 
-        return OpenAIBatches(settings, settle_s)
-    return None
+def no_probabilities(settings: JudgeSettings) -> str | None:
+    """Why a judge cannot be asked with `score.ask = "logprobs"`, in a few words; None if it can, as far as is known."""
+    provider = _provider(settings)
+    if not provider.is_llm:
+        return None
+    reason: str | None = load_class(provider.judge).no_probabilities(settings)
+    return reason
+
+
+def check_asking(spec: Spec) -> None:
+    """Raise `UsageError` if the spec asks a judge for probabilities that it cannot return."""
+    if spec.score.ask != "logprobs":
+        return
+    for settings in (spec.judge, *([spec.cascade.judge] if spec.cascade else [])):
+        if reason := no_probabilities(settings):
+            raise UsageError(
+                f"score.ask = logprobs does not work with {settings.model}: {reason}; set score.ask to grade or reason"
+            )
 
 
 def check_transport(settings: JudgeSettings) -> None:
-    """Raises `UsageError` where the judge is to be asked in batches and its provider takes none."""
-    if settings.transport == "batch" and provider_of(settings.model) not in PROVIDERS:
+    """Raise `UsageError` if the judge is to be asked in batches and its provider has no batch API."""
+    if settings.transport == "batch" and _provider(settings).batches is None:
+        with_batches = " or ".join(f"{row.name}/" for row in PROVIDERS.values() if row.batches)
         raise UsageError(
             f'judge.transport = "batch", but {settings.model} has no batch API: set judge.transport = "calls", or name'
-            " an anthropic/ or openai/ model"
+            f" an {with_batches} model"
         )
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Who answers: replaceable, so that tests may bring a judge that knows the truth."""
+    """The judges of a run. Tests replace them by judges that know the truth."""
 
     explainer: Judge
     judge: Judge
     second: Judge | None = None
 
     @classmethod
-    def open(cls, spec: Spec, rubric_: rubric.Rubric) -> Judges:
-        judge = open_judge(spec.judge, rubric_)
-        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric_)
-        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric_) if spec.cascade else None)
+    def open(cls, spec: Spec, rubric: Rubric) -> Judges:
+        """Open the judges that a spec names. Raises `UsageError` like `open_judge`."""
+        judge = open_judge(spec.judge, rubric)
+        explainer = judge if spec.explained_by == spec.judge else open_judge(spec.explained_by, rubric)
+        return cls(explainer, judge, open_judge(spec.cascade.judge, rubric) if spec.cascade else None)
 
     def close(self) -> None:
-        """Release their connections."""
+        """Close their connections."""
         for judge in (self.judge, self.explainer, self.second):
             if judge is not None:
                 judge.close()
 
-    def facts(self) -> dict[str, Any]:
-        """What the summary says of them."""
-        return {
-            "judge": self.judge.name,
-            "judge_is_llm": self.judge.is_llm,
-            "explainer": self.explainer.name,
-            "explainer_is_llm": self.explainer.is_llm,
-        }
+
+def load_class(path: str) -> Any:
+    """The class at `module:class`, as the table of providers gives it."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _provider(settings: JudgeSettings) -> Provider:
+    provider = PROVIDERS.get(provider_of(settings.model))
+    if provider is None:
+        raise UsageError(f"judge.model = {settings.model}: use {MODEL_FORMS}")
+    return provider

@@ -1,6 +1,6 @@
-"""Short waits: one question asked again after passing failures, a few times and for at most half a minute each.
+"""Retries of one question after transient failures: a few attempts, with waits of at most half a minute.
 
-Longer waits are not sat out here: they go back to the ledger, which holds the item until its time.
+Longer waits go back to the ledger, which keeps the item until it is due.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import tenacity
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait
 from autointerp.messages import Reply
 
-ATTEMPTS = 4
-LONGEST_WAIT_S = 30.0
+MAX_ATTEMPTS = 4
+MAX_WAIT_S = 30.0
 
-_backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=LONGEST_WAIT_S, jitter=0.5)
-
-
-def _nothing(number: int, outcome: Reply | JudgeError) -> None:
-    """The default callback."""
+_backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=MAX_WAIT_S, jitter=0.5)
 
 
-def attempt(
+def _ignore(number: int, outcome: Reply | JudgeError) -> None:
+    pass
+
+
+def with_retries(
     call: Callable[[], Reply],
     *,
-    attempts: int = ATTEMPTS,
-    longest_wait_s: float = LONGEST_WAIT_S,
-    on_attempt: Callable[[int, Reply | JudgeError], None] = _nothing,
+    attempts: int = MAX_ATTEMPTS,
+    max_wait_s: float = MAX_WAIT_S,
+    on_attempt: Callable[[int, Reply | JudgeError], None] = _ignore,
     pause: Callable[[float], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Reply:
-    """The reply of `call`, which makes one attempt each time.
+    """Return the reply of `call`, which makes one attempt each time it is called.
 
-    `MayRetry`, and `MustWait` of at most `longest_wait_s`, are tried again after the larger of the asked wait and an
-    exponential backoff with jitter. `on_attempt` learns how each attempt ended, numbered from 1, before any wait;
-    `pause` is told how long a `MustWait` holds everybody. Raises `MustWait` when the wait is long or attempts run
-    out, `ItemFailed` when a passing failure does not pass, and `ItemFailed` and `MustStop` at once.
+    After `MayRetry`, and after `MustWait` of at most `max_wait_s`, tries again. The wait is the larger of the requested one and an
+    exponential backoff with jitter. `on_attempt` gets the number (from 1) and the outcome of each attempt before any wait; `pause` gets
+    the seconds of each `MustWait`, which apply to all callers. Raises `MustWait` if the wait is longer or attempts run out,
+    `ItemFailed` if `MayRetry` persists, and `ItemFailed` and `MustStop` at once.
     """
     number = 0
 
@@ -52,9 +52,9 @@ def attempt(
         on_attempt(number, reply)
         return reply
 
-    def worth_it(error: BaseException) -> bool:
+    def is_transient(error: BaseException) -> bool:
         if isinstance(error, MustWait):
-            return (error.retry_after_s or 0.0) <= longest_wait_s
+            return (error.retry_after_s or 0.0) <= max_wait_s
         return isinstance(error, MayRetry)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -69,7 +69,7 @@ def attempt(
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
         wait=wait,
-        retry=tenacity.retry_if_exception(worth_it),
+        retry=tenacity.retry_if_exception(is_transient),
         sleep=sleep,
         reraise=True,
     )

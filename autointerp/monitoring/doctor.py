@@ -18,16 +18,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from autointerp.ledger.revisions import revisions
+from autointerp.spec.providers import PROVIDERS
 from sae.cache import cache_dir
 
 DISTRIBUTION = "autointerp-eval"
 KEYS = {
-    "ANTHROPIC_API_KEY": "anthropic/MODEL",
-    "ANTHROPIC_AUTH_TOKEN": "instead of the former",
-    "OPENAI_API_KEY": "openai/MODEL",
-    "OPENAI_COMPATIBLE_API_KEY": "openai-compatible/MODEL, where the server wants one",
-    "HF_TOKEN": "gated models and datasets on the hub",
-}
+    name: f"instead of {row.keys[0]}" if place else row.form + ("" if row.needs_key else ", if the server needs one")
+    for row in PROVIDERS.values()
+    for place, name in enumerate(row.keys)
+} | {"HF_TOKEN": "gated models and datasets on the hub"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 GIB = 1024**3
 LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2

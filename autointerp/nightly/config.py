@@ -9,16 +9,13 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from autointerp.errors import UsageError
-from autointerp.judges.registry import provider_of
 from autointerp.nightly.sources import Candidate, Source
 from autointerp.spec import sections
 from autointerp.spec import spec as spec_
+from autointerp.spec.providers import PROVIDERS, provider_of
 from autointerp.spec.sections import Section
 from autointerp.spec.spec import Spec
 from autointerp.spec.toml_files import read_toml, resolve_paths, wrong_key
-
-HAVE_BATCHES = ("anthropic", "openai")
-"""Providers whose batches cost half and take hours: what a night has."""
 
 
 class Night(Section):
@@ -86,6 +83,7 @@ def _in_batches(judge: Any) -> Any:
     """A judge's table with the batch transport, where the provider has one and nothing else is said."""
     if not isinstance(judge, dict) or "transport" in judge or "transport" not in sections.Judge.model_fields:
         return judge
-    # A server of one's own in the provider's place need not speak its batch protocol.
-    batches = provider_of(str(judge.get("model", ""))) in HAVE_BATCHES and not judge.get("base_url")
+    # A self-hosted server in the provider's place need not speak its batch protocol.
+    provider = PROVIDERS.get(provider_of(str(judge.get("model", ""))))
+    batches = provider is not None and provider.batches is not None and not judge.get("base_url")
     return judge | {"transport": "batch"} if batches else judge

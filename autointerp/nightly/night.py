@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autointerp.calls.caller import price_within
+from autointerp.calls.cost_limits import price_within
 from autointerp.errors import AutointerpError, BudgetExceeded, UsageError
 from autointerp.judges.base import JudgeError
 from autointerp.judges.retirement import retirement

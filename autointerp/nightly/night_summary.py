@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection
 
-from autointerp.calls.caller import run_limits
+from autointerp.calls.cost_limits import run_limits
 from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
 from autointerp.ledger import budgets, nights, runs
@@ -23,6 +23,7 @@ from autointerp.nightly.config import Nightly
 from autointerp.nightly.judge_drift import Drift
 from autointerp.report import index
 from autointerp.spec import spec as spec_
+from autointerp.spec.providers import is_llm
 from autointerp.stats import trend
 from sae.files import write_text
 
@@ -103,7 +104,7 @@ def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Se
     run_ids = [version.run_id for version in scored]
     if not run_ids:
         judge = template.judge.model
-        return Drift(judge, judge != "embedded", {}, missing="nothing was scored")
+        return Drift(judge, is_llm(judge), {}, missing="nothing was scored")
     return judge_drift.measure(ledger, template, date, results, run_ids, config.night.anchors, run_limits(template))
 
 

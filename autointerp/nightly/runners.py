@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from autointerp.calls import caller
-from autointerp.calls.caller import price_within
+from autointerp.calls.cost_limits import price_within, run_limits
 from autointerp.costs import bounds, run_forecast
 from autointerp.judges import cost_model, registry
 from autointerp.ledger import calls, runs
@@ -105,7 +104,7 @@ def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
 
     None if a price is unknown. Raises `UsageError` for an unknown price under a budget.
     """
-    limits = caller.run_limits(spec)
+    limits = run_limits(spec)
     for settings in spec.judges:
         price_within(settings, limits)
     with ledger.read() as tx:

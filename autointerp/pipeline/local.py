@@ -14,7 +14,8 @@ from contextlib import ExitStack, closing
 from autointerp.calls import batch_results
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
-from autointerp.calls.caller import Caller, Postponed, run_limits
+from autointerp.calls.caller import Caller, Postponed
+from autointerp.calls.cost_limits import run_limits
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.findings.summary import Summary
 from autointerp.judges.base import Judge
@@ -30,6 +31,7 @@ from autointerp.questions import handlers
 from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.spec import spec as spec_
+from autointerp.spec.providers import judge_facts
 from autointerp.spec.sections import Judge as JudgeSettings
 
 CHUNK = 64
@@ -56,7 +58,8 @@ def execute_run(
                 events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
         progress.tell("writing the report", 0, 0)
-        summary = finish.write_results(ledger, run, judge_facts=judges.facts(), command=shlex.join(command))
+        facts = judge_facts(judges.judge.name, judges.explainer.name)
+        summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
         with ledger.write() as tx:
             finish.mark_done(tx, run.run_id, summary)
         return summary
@@ -179,9 +182,9 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
             leases.release(tx, run.run_id)
-            if caller.doubted:
-                judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.doubted))
-        caller.fresh()
+            if caller.suspect_error_kind:
+                judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.suspect_error_kind))
+        caller.reset()
 
 
 def _work_in_batches(run: Run, batcher: Batcher, progress: Progress) -> None:
@@ -191,14 +194,14 @@ def _work_in_batches(run: Run, batcher: Batcher, progress: Progress) -> None:
         f"{stage}: in batches, which take up to a day; after Ctrl-C the provider continues, and the same command fetches the results"
     )
     while True:
-        while batcher.send():
+        while batcher.submit_due():
             pass
         with ledger.read() as tx:
             due = [row["batch_key"] for row in batches.due(tx) if row["run_id"] == run.run_id]
             if not jobs.exists(tx, run.run_id, [stage], jobs.UNFINISHED):
                 return
         for batch_key in due:
-            batch_results.tend(batcher, batch_key)
+            batch_results.process(batcher, batch_key)
         with ledger.write() as tx:
             for job, error in jobs.exhausted(tx, run.run_id):
                 stages.fail_permanently(tx, run.run_id, job, error)

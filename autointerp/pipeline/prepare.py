@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from autointerp.calls.caller import check_judges
+from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import EXPECTED
 from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from autointerp.calls.caller import check_judges
+from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger

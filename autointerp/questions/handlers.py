@@ -66,7 +66,7 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
         return explanation_prompt.prompt(run.rubric, material, max_tokens)
 
     prompt = render(explanation_prompt.material(run.exemplars[job.unit_id], unit.max_activation, aids))
-    answer = answers_.usable(ask, prompt, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
+    answer = answers_.ask_until_usable(ask, prompt, partial(explanation_prompt.parse, max_chars=spec.explain.max_chars))
     if not answer.value or not aids.held_out:
         return Explanation(job.explanation_key, answer.outcome, answer.value or "", answer.reason, answer.call_key)
     kept = revision.revise(ask, prompt, answer.value, aids.held_out, render, spec.explain.max_chars)

@@ -68,7 +68,7 @@ def revise(
     missed = tuple(exemplar.marked_text for exemplar, active in wrong if active)
     mistaken = tuple(exemplar.marked_text for exemplar, active in wrong if not active)
     prompt = render(replace(first_prompt.material, draft=text, missed=missed, mistaken=mistaken))
-    answer = answers.usable(ask, prompt, partial(explanation.parse, max_chars=max_chars))
+    answer = answers.ask_until_usable(ask, prompt, partial(explanation.parse, max_chars=max_chars))
     if not answer.value or answer.value == text:
         return Revised(text, f"not revised: {answer.reason or 'the explainer kept it'}", None)
     after = covered(ask, answer.value, held_out, first_prompt.max_tokens)
@@ -100,7 +100,7 @@ def covered(ask: Ask, text: str, windows: Sequence[Exemplar], max_tokens: int) -
     user = f"<explanation>\n{sanitise(text)}\n</explanation>\n{numbered(map(render_window, marked))}"
     material = TaskMaterial("fuzzing", text, marked)
     prompt = Prompt(fuzzing.SYSTEM, user, yes_no_items.schema(len(marked)), max_tokens, material)
-    answer = answers.usable(ask, prompt, partial(_read_flags, n=len(marked)))
+    answer = answers.ask_until_usable(ask, prompt, partial(_read_flags, n=len(marked)))
     return answer.value or "?" * len(marked)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, model_of, provider_of
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -23,8 +24,6 @@ ScorerName = Literal[
     "sensitivity",
 ]
 """Names of the other evaluations, as in `scorers/registry.py`."""
-
-PROVIDERS = ("anthropic", "openai", "openai-compatible", "embedded")
 
 
 def _setting(default: Any, **constraints: Any) -> Any:
@@ -238,18 +237,18 @@ class Judge(Section):
     @field_validator("model")
     @classmethod
     def _known_provider(cls, model: str) -> str:
-        provider, _, name = model.partition("/")
-        if provider not in PROVIDERS or (provider != "embedded" and not name) or (provider == "embedded" and name):
-            raise ValueError("use anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded")
+        provider = PROVIDERS.get(provider_of(model))
+        if provider is None or bool(model_of(model)) != provider.is_llm:
+            raise ValueError(f"use {MODEL_FORMS}")
         return model
 
     @model_validator(mode="after")
     def _base_url_fits(self) -> Judge:
-        compatible = self.model.startswith("openai-compatible/")
-        if compatible and not self.base_url:
-            raise ValueError("openai-compatible needs base_url, such as http://127.0.0.1:8080/v1")
-        if self.base_url and self.model == "embedded":
-            raise ValueError("base_url has no meaning for the embedded judge: remove it or name a model")
+        provider = PROVIDERS[provider_of(self.model)]
+        if provider.needs_base_url and not self.base_url:
+            raise ValueError(f"{provider.name} needs base_url, such as http://127.0.0.1:8080/v1")
+        if self.base_url and not provider.is_llm:
+            raise ValueError(f"base_url has no meaning for the {provider.name} judge: remove it or name a model")
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
         return self

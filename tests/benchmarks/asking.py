@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autointerp.calls.answers import read
+from autointerp.calls.answers import read_reply
 from autointerp.judges import local_server
 from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.registry import open_judge
@@ -237,10 +237,10 @@ def ask(judge: Judge, scale: Rubric, way: Way, materials: Sequence[ScoreMaterial
             continue
         used.append(reply.usage)
         if way.per_call == 1:
-            given.append(read(reply, lambda text: single_grade.parse(scale, text, way.ask), "").value)
+            given.append(read_reply(reply, lambda text: single_grade.parse(scale, text, way.ask), "").value)
             continue
         together = partial(grouped_grades.parse, scale, len(part))
-        grades = read(reply, together, "").value or [ReplyUnusable("no item is answered")] * len(part)
+        grades = read_reply(reply, together, "").value or [ReplyUnusable("no item is answered")] * len(part)
         given += [None if isinstance(grade, ReplyUnusable) else grade for grade in grades]
     return given, total(used)
 

@@ -1,4 +1,4 @@
-"""Runs carried in provider batches: the same tables as call by call, at half the price, and nothing handed in twice."""
+"""Runs that ask in provider batches: the same tables as call by call, at half the price, and no batch submitted twice."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ FEW = {
     "score": {"per_bin": 2},
     "controls": {"shuffled": 2, "base_rate": 2},
 }
+"""A run of 299 questions, 12 of which ask for explanations."""
+FEWEST = FEW | {"units": {"feature_ids": [0, 1], "neuron_ids": ["0+", "1+"]}}
+"""A third as many."""
 Carried = Callable[..., tuple[dict[str, Any], Path, Ledger]]
 
 
@@ -43,13 +46,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
 
 @pytest.fixture
 def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Carried]:
-    """Carries a small run to its end, in one process and without waiting long between polls."""
+    """Executes a small run in this process, without long waits between polls. Returns its summary, folder and ledger."""
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     for module, name, value in [
-        (batch_state, "POLL_FROM_S", 0.05),
+        (batch_state, "MIN_POLL_S", 0.05),
         (batch_state, "RETRY_S", 0.05),
-        (batches, "WAIT_S", 0.5),
+        (batches, "WAIT_S", 0.1),
         (local, "BATCH_LOOK_S", 0.02),
         (local, "open_batches", partial(open_batches, settle_s=0.0)),
     ]:
@@ -57,9 +60,15 @@ def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ledgers: list[Ledger] = []
 
     def carry(
-        model: str, server: ProviderServer, *, folder: str = "results", budget: float | None = None, **judge: Any
+        model: str,
+        server: ProviderServer,
+        *,
+        size: dict[str, dict[str, Any]] = FEWEST,
+        folder: str = "results",
+        budget: float | None = None,
+        **judge: Any,
     ) -> tuple[dict[str, Any], Path, Ledger]:
-        sections = FEW | {
+        sections = size | {
             "judge": planted_runs.judge(model, server, **{"transport": "batch", **judge}),
             "budget": {"usd": budget},
         }
@@ -72,7 +81,7 @@ def carried(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ledger.close()
 
 
-def once(server: ProviderServer) -> None:
+def assert_answered_once(server: ProviderServer) -> None:
     """No question was answered twice."""
     served = Counter(entry.body_hash for entry in server.books if entry.billed)
     assert set(served.values()) == {1}
@@ -84,23 +93,23 @@ def batch_states(ledger: Ledger) -> Counter[str]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_batches_find_what_calls_find_at_half_the_price(model: str, carried: Carried) -> None:
+def test_batches_give_the_results_of_calls_at_half_the_price(model: str, carried: Carried) -> None:
     with ProviderServer(think_apart) as server:
-        called, one_by_one, _ = carried(model, server, folder="calls", transport="calls")
+        called, one_by_one, _ = carried(model, server, size=FEW, folder="calls", transport="calls")
     with ProviderServer(think_apart) as server:
-        summary, folder, ledger = carried(model, server)
-        once(server)
+        summary, folder, ledger = carried(model, server, size=FEW)
+        assert_answered_once(server)
         assert len(server.batches) == 2, "one for each stage"
-    expected, found = planted_runs.tables(one_by_one), planted_runs.tables(folder)
+    expected, tables = planted_runs.tables(one_by_one), planted_runs.tables(folder)
     for name, table in expected.items():
-        pd.testing.assert_frame_equal(found[name], table)
+        pd.testing.assert_frame_equal(tables[name], table)
     assert batch_states(ledger) == {"collected": 2}
     assert summary["calls"] == called["calls"]
     rates = planted_runs.price(model)
     tokens = summary["tokens"]
-    whole = (tokens["input"] * rates.input + tokens["output"] * rates.output) / 1e6
-    whole += (tokens["cache_write"] * rates.cache_write + tokens["cache_read"] * rates.cache_read) / 1e6
-    assert summary["cost_usd"] == pytest.approx(whole / 2, rel=0.02)
+    price_of_calls = (tokens["input"] * rates.input + tokens["output"] * rates.output) / 1e6
+    price_of_calls += (tokens["cache_write"] * rates.cache_write + tokens["cache_read"] * rates.cache_read) / 1e6
+    assert summary["cost_usd"] == pytest.approx(price_of_calls / 2, rel=0.02)
     with ledger.read() as tx:
         reserved = tx.execute(sa.select(tables_.runs.c.reserved_usd)).scalar_one()
     assert reserved == pytest.approx(0.0, abs=1e-9)
@@ -108,10 +117,10 @@ def test_batches_find_what_calls_find_at_half_the_price(model: str, carried: Car
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("fault", ["expired", "lost", "drop", "500", "429", "500_accepted"])
-def test_whatever_befalls_a_batch_it_is_answered_once(model: str, fault: str, carried: Carried) -> None:
+def test_every_question_is_answered_once_after_a_failure_of_its_batch(model: str, fault: str, carried: Carried) -> None:
     with ProviderServer(think_apart, retry_after_s=0.05, batch_faults=Script(fault, None, fault)) as server:
         _, folder, ledger = carried(model, server)
-        once(server)
+        assert_answered_once(server)
         jobs = [
             custom_id.partition("-")[2]
             for batch in server.batches
@@ -119,12 +128,12 @@ def test_whatever_befalls_a_batch_it_is_answered_once(model: str, fault: str, ca
             for custom_id in batch.custom_ids
         ]
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
-    assert set(Counter(jobs).values()) == {1}, "an accepted batch was handed in again"
+    assert set(Counter(jobs).values()) == {1}, "an accepted batch was submitted again"
     assert batch_states(ledger)["collected"] >= 2
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_items_that_fail_are_asked_again_or_say_why(model: str, carried: Carried) -> None:
+def test_failed_items_are_asked_again_or_have_a_reason(model: str, carried: Carried) -> None:
     kinds = ("item_expired", "item_canceled", "500", "truncated", "refusal", "invalid_json", "content_policy")
     with ProviderServer(think_apart, Faults(0.3, seed=3, kinds=kinds), batch_delay_s=0.05) as server:
         _, folder, _ = carried(model, server)
@@ -132,30 +141,30 @@ def test_items_that_fail_are_asked_again_or_say_why(model: str, carried: Carried
     assert len(judgements) == judgements[["exemplar_id", "arm", "repeat"]].drop_duplicates().shape[0]
     outcomes = set(judgements["outcome"])
     assert {"scored", "truncated", "refusal"} <= outcomes
-    assert not outcomes & {"provider_error", "gave_up"}, "what passes was not asked again"
+    assert not outcomes & {"provider_error", "gave_up"}, "a transient failure was not asked again"
 
 
-def test_a_batch_whose_every_item_fails_alike_stops_the_run(carried: Carried) -> None:
+def test_the_same_error_for_every_item_of_a_batch_stops_the_run(carried: Carried) -> None:
     with ProviderServer(think_apart, Faults(1.0, kinds=["400"])) as server:
-        with pytest.raises(ProviderStopped, match="items of a batch failed alike"):
-            carried(MODELS[0], server)
+        with pytest.raises(ProviderStopped, match="items of a batch failed with the same error"):
+            carried(MODELS[0], server, size=FEW)
         server.faults = Faults()
-        _, folder, _ = carried(MODELS[0], server)
+        _, folder, _ = carried(MODELS[0], server, size=FEW)
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
-def test_a_budget_cuts_batches_and_holds(carried: Carried) -> None:
+def test_a_budget_makes_batches_smaller_and_is_never_exceeded(carried: Carried) -> None:
     with ProviderServer(think_apart) as server:
-        free, _, _ = carried(MODELS[0], server, folder="free")
-    budget = free["cost_usd"] * 0.6
+        unlimited, _, _ = carried(MODELS[0], server, folder="unlimited")
+    budget = unlimited["cost_usd"] * 0.6
     with ProviderServer(think_apart) as server:
         with pytest.raises(BudgetExceeded, match=r"budget\.usd"):
             carried(MODELS[0], server, budget=budget)
         spent = planted_runs.bill(MODELS[0], server.books) / 2
         assert 0 < spent <= budget
         summary, _, _ = carried(MODELS[0], server, budget=1.0)
-        once(server)
-    assert summary["cost_usd"] == pytest.approx(free["cost_usd"], rel=0.1)
+        assert_answered_once(server)
+    assert summary["cost_usd"] == pytest.approx(unlimited["cost_usd"], rel=0.1)
 
 
 def test_providers_without_batches_are_refused(carried: Carried) -> None:
@@ -164,23 +173,26 @@ def test_providers_without_batches_are_refused(carried: Carried) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_killed_after_handing_in_the_next_sitting_adopts_the_batch(
+def test_a_batch_is_collected_by_the_next_process_after_a_kill(
     model: str, world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
-    with ProviderServer(think_apart, batch_delay_s=2.0) as server:
-        spec = world.spec(**FEW, judge=planted_runs.judge(model, server, transport="batch"))
+    with ProviderServer(think_apart, batch_delay_s=1.0) as server:
+        sections = FEW | {"judge": planted_runs.judge(model, server, transport="batch")}
+        spec = world.spec(**sections)
+        _, ledger = planted_runs.prepare(world, tmp_path / "results", **sections)  # reuses the harvest of earlier tests
+        ledger.close()
         (tmp_path / "spec.toml").write_text(spec.to_toml())
         command = ["run", str(tmp_path / "spec.toml"), "--results", str(tmp_path / "results"), "--quiet"]
         start = partial(
             run_process.start, command, planted_runs.environment(tmp_path / "cache"), tmp_path / "output.txt",
-            {"calls.batch_state.POLL_FROM_S": 0.2, "calls.batch_state.RETRY_S": 0.5, "calls.batches.WAIT_S": 0.5},
+            {"calls.batch_state.MIN_POLL_S": 0.1, "calls.batch_state.RETRY_S": 0.1, "calls.batches.WAIT_S": 0.1},
         )  # fmt: skip
-        for handed_in in (1, 2):
+        for n_submitted in (1, 2):
             process = start()
-            while process.is_alive() and len(server.batches) < handed_in:
+            while process.is_alive() and len(server.batches) < n_submitted:
                 time.sleep(0.002)
             process.kill()
             process.join()
@@ -188,6 +200,6 @@ def test_killed_after_handing_in_the_next_sitting_adopts_the_batch(
         process.join(120)
         assert process.exitcode == 0, (tmp_path / "output.txt").read_text()
         assert len(server.batches) == 2
-        once(server)
+        assert_answered_once(server)
     [summary] = (tmp_path / "results").glob("*/summary.json")
     assert set(planted_runs.tables(summary.parent)["judgements"]["outcome"]) == {"scored"}

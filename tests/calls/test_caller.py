@@ -1,4 +1,4 @@
-"""One judge asked from many threads: what is asked twice, what hangs, what is never closed."""
+"""One judge asked from many threads: questions are asked once, threads wake up, and every call is closed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MODEL = "anthropic/claude-haiku-4-5"
 RUN = "run-0"
 
 
-class Asked:
-    """An LLM as far as the caller can tell; `say` answers the n-th question."""
+class ScriptedLLM:
+    """A judge that counts as an LLM; `say` answers the n-th question."""
 
     name = MODEL
     is_llm = True
@@ -58,7 +58,11 @@ class Asked:
         return self.say(number)
 
 
-def said(text: str) -> Reply:
+OpenCaller = Callable[..., tuple[Caller, ScriptedLLM]]
+"""Opens a caller and its judge, which answers by a function; further arguments are settings of the judge."""
+
+
+def reply_of(text: str) -> Reply:
     return Reply(text, "complete", Usage(10, 10), MODEL)
 
 
@@ -71,9 +75,9 @@ def question(text: str = "cat") -> Prompt:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def asking(
+def open_caller(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., tuple[Caller, Asked]]]:
+) -> Iterator[OpenCaller]:
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
@@ -82,8 +86,8 @@ def asking(
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
 
-    def build(say: Callable[[int], Reply], **settings: Any) -> tuple[Caller, Asked]:
-        judge = Asked(say)
+    def build(say: Callable[[int], Reply], **settings: Any) -> tuple[Caller, ScriptedLLM]:
+        judge = ScriptedLLM(say)
         return Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, **settings), Limits(100.0)), judge
 
     yield build
@@ -95,12 +99,12 @@ def rows(caller: Caller) -> list[sa.RowMapping]:
         return list(tx.execute(sa.select(call_rows).order_by(call_rows.c.call_id)).mappings())
 
 
-def test_an_error_nobody_foresaw_leaves_no_call_open(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+def test_an_unexpected_error_leaves_no_call_open(open_caller: OpenCaller) -> None:
     def broken(number: int) -> Reply:
         raise TypeError("a bug\nof ours")
 
-    caller, _ = asking(broken)
-    with pytest.raises(AutointerpError, match="nobody foresaw: TypeError: a bug") as stopped:
+    caller, _ = open_caller(broken)
+    with pytest.raises(AutointerpError, match="raised an unexpected error: TypeError: a bug") as stopped:
         caller.ask(question(), str, job("job"), 0)
     assert isinstance(stopped.value.__cause__, TypeError)
     [row] = rows(caller)
@@ -113,15 +117,15 @@ def test_an_error_nobody_foresaw_leaves_no_call_open(asking: Callable[..., tuple
     assert run["lost_usd"] > 0
 
 
-@pytest.mark.parametrize("asking", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("open_caller", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     ("sqlstate", "message"),
     [("40P01", "deadlock detected"), ("XX000", "new multixact has more than one updating member")],
 )
-def test_a_transaction_that_the_server_undid_is_done_again(
-    sqlstate: str, message: str, asking: Callable[..., tuple[Caller, Asked]]
+def test_a_transaction_that_the_server_rolled_back_is_repeated(
+    sqlstate: str, message: str, open_caller: OpenCaller
 ) -> None:
-    caller, judge = asking(lambda number: said("answer"))
+    caller, judge = open_caller(lambda number: reply_of("answer"))
     with caller.ledger.write() as tx:
         for statement in (
             "CREATE SEQUENCE met",  # not set back by a rollback
@@ -136,17 +140,19 @@ def test_a_transaction_that_the_server_undid_is_done_again(
     assert row["state"] == calls.SCORED
     with caller.ledger.read() as tx:
         run = runs.get(tx, RUN)
-        assert tx.exec_driver_sql("SELECT last_value FROM met").scalar() == 4, "one undone as it began, one as it ended"
+        assert tx.exec_driver_sql("SELECT last_value FROM met").scalar() == 4, (
+            "one rollback at the beginning of the call, one at its end"
+        )
     assert run is not None
     assert (run["reserved_usd"], run["spent_usd"]) == (0.0, pytest.approx(row["cost_usd"]))
 
 
-def test_the_same_question_at_the_same_time_is_asked_once(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+def test_the_same_question_at_the_same_time_is_asked_once(open_caller: OpenCaller) -> None:
     def slow(number: int) -> Reply:
         time.sleep(0.05)
-        return said(f"answer {number}")
+        return reply_of(f"answer {number}")
 
-    caller, judge = asking(slow)
+    caller, judge = open_caller(slow)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(caller.ask, question(), str, job(f"job-{i}"), 0) for i in range(8)]
         other = pool.submit(caller.ask, question(), str, job("job"), 1)
@@ -156,13 +162,13 @@ def test_the_same_question_at_the_same_time_is_asked_once(asking: Callable[..., 
     assert other.result().value != answers[0].value
 
 
-def test_after_a_failure_the_next_with_the_same_question_asks_anew(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+def test_the_same_question_is_asked_again_after_a_failure(open_caller: OpenCaller) -> None:
     def first_fails(number: int) -> Reply:
         if number == 0:
             raise ItemFailed("odd")
-        return said("yes")
+        return reply_of("yes")
 
-    caller, judge = asking(first_fails)
+    caller, judge = open_caller(first_fails)
     assert caller.ask(question(), str, job("a"), 0).outcome is Outcome.PROVIDER_ERROR
     assert caller.ask(question(), str, job("b"), 0).value == "yes"
     assert caller.ask(question(), str, job("c"), 0).value == "yes"
@@ -170,8 +176,8 @@ def test_after_a_failure_the_next_with_the_same_question_asks_anew(asking: Calla
 
 
 @pytest.mark.parametrize("text", ["half an emoji \ud83d", "null \0 character"])
-def test_any_text_can_be_written_down(text: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
-    caller, _ = asking(lambda number: said(text))
+def test_a_reply_of_any_characters_can_be_stored(text: str, open_caller: OpenCaller) -> None:
+    caller, _ = open_caller(lambda number: reply_of(text))
     answer = caller.ask(question(), str, job("a"), 0)
     [row] = rows(caller)
     assert answer.value == row["reply"]
@@ -180,20 +186,20 @@ def test_any_text_can_be_written_down(text: str, asking: Callable[..., tuple[Cal
 
 
 @pytest.mark.parametrize("text", ['{"grade": ' + "9" * 5000 + "}", '{"a":' * 100_000, "{" * 100_000])
-def test_a_reply_that_python_cannot_read_is_unscored(text: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
-    caller, _ = asking(lambda number: said(text))
+def test_a_reply_that_python_cannot_read_is_unscored(text: str, open_caller: OpenCaller) -> None:
+    caller, _ = open_caller(lambda number: reply_of(text))
     answer = caller.ask(question(), lambda reply: single_grade.parse(rubric.load("specificity"), reply), job("a"), 0)
     assert answer.outcome is Outcome.PARSE_FAILURE
     assert [row["state"] for row in rows(caller)] == [Outcome.PARSE_FAILURE]
 
 
-def test_stopping_wakes_all_who_wait(asking: Callable[..., tuple[Caller, Asked]]) -> None:
-    """One waits for the provider, one for its turn behind it, one for the answer to the same question."""
+def test_abort_wakes_every_waiting_thread(open_caller: OpenCaller) -> None:
+    """One waits for the provider, one in the queue behind it, one for the answer to the same question."""
 
     def busy(number: int) -> Reply:
         raise MustWait("busy", retry_after_s=29.0)
 
-    caller, judge = asking(busy)
+    caller, judge = open_caller(busy)
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(caller.ask, question(text), str, job("j"), 0) for text in ("a", "a", "b", "c")]
         while not judge.times:
@@ -203,27 +209,27 @@ def test_stopping_wakes_all_who_wait(asking: Callable[..., tuple[Caller, Asked]]
     assert {type(error) for error in errors} == {Aborted}
 
 
-def test_a_pause_is_postponed_and_one_too_long_stops_the_run(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+def test_a_pause_is_postponed_and_one_too_long_stops_the_run(open_caller: OpenCaller) -> None:
     def busy(number: int) -> Reply:
         raise MustWait("busy", retry_after_s=60.0 if number == 0 else 3600.0)
 
-    caller, judge = asking(busy)
+    caller, judge = open_caller(busy)
     with pytest.raises(Postponed) as postponed:
         caller.ask(question(), str, job("a"), 0)
     assert postponed.value.seconds == 60.0
     with pytest.raises(Postponed) as held:
         caller.ask(question("another"), str, job("b"), 0)
-    assert 30.0 < held.value.seconds <= 60.0, "everybody who shares the limiter waits"
+    assert 30.0 < held.value.seconds <= 60.0, "all callers that share the limiter wait"
     caller.limiter = LocalLimiter.of(JudgeSettings(model=MODEL))
     with pytest.raises(ProviderStopped, match=r"longer than judge\.max_wait_s = 900 allows"):
         caller.ask(question(), str, job("a"), 0)
     assert judge.times == 2
 
 
-def test_a_question_that_another_worker_asks_is_postponed_and_its_answer_found(
-    asking: Callable[..., tuple[Caller, Asked]],
+def test_a_question_that_another_worker_is_asking_is_postponed_until_it_has_an_answer(
+    open_caller: OpenCaller,
 ) -> None:
-    caller, judge = asking(lambda number: said("mine"))
+    caller, judge = open_caller(lambda number: reply_of("mine"))
     key = call_key(judge, question(), 0)
     with caller.ledger.write() as tx:
         other = calls.begin(tx, calls.Opening(RUN, "job", key, MODEL, 0.0, "another"), question())
@@ -232,7 +238,7 @@ def test_a_question_that_another_worker_asks_is_postponed_and_its_answer_found(
         caller.ask(question(), str, job("a"), 0)
     with caller.ledger.write() as tx:
         calls.end(
-            tx, other, run_id=RUN, state=calls.SCORED, reason="", reply=said("theirs"), usage=Usage(), cost_usd=0.0,
+            tx, other, run_id=RUN, state=calls.SCORED, reason="", reply=reply_of("theirs"), usage=Usage(), cost_usd=0.0,
             reserved_usd=0.0, duration_s=0.0,
         )  # fmt: skip
     assert caller.ask(question(), str, job("a"), 0).value == "theirs"
@@ -244,8 +250,8 @@ def test_a_question_that_another_worker_asks_is_postponed_and_its_answer_found(
 
 
 @pytest.mark.parametrize("state", ["stopped", "cancelled", "queued"])
-def test_nothing_is_asked_for_a_run_that_does_not_run(state: str, asking: Callable[..., tuple[Caller, Asked]]) -> None:
-    caller, judge = asking(lambda number: said("yes"))
+def test_no_question_is_asked_for_a_run_that_is_not_running(state: str, open_caller: OpenCaller) -> None:
+    caller, judge = open_caller(lambda number: reply_of("yes"))
     with caller.ledger.write() as tx:
         runs.set_state(tx, RUN, state)
     with pytest.raises(NotRunning, match=state):
@@ -253,28 +259,30 @@ def test_nothing_is_asked_for_a_run_that_does_not_run(state: str, asking: Callab
     assert (judge.times, rows(caller)) == (0, [])
 
 
-def test_money_held_for_long_by_others_is_not_waited_for(
-    asking: Callable[..., tuple[Caller, Asked]], monkeypatch: pytest.MonkeyPatch
+def test_an_item_is_postponed_if_the_budget_stays_reserved_by_other_calls(
+    open_caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch may hold it for a day: meanwhile neither a thread nor a place in the limiter is held."""
-    monkeypatch.setattr(caller_, "MONEY_PATIENCE_S", 0.0)
-    monkeypatch.setattr(caller_, "MONEY_WAIT_S", 0.0)
-    caller, _ = asking(lambda number: said("yes"), concurrency=1)
+    """A batch may reserve it for a day. Meanwhile neither a thread nor a place in the limiter is occupied."""
+    monkeypatch.setattr(caller_, "BUDGET_PATIENCE_S", 0.0)
+    monkeypatch.setattr(caller_, "BUDGET_POLL_S", 0.0)
+    caller, _ = open_caller(lambda number: reply_of("yes"), concurrency=1)
     with caller.ledger.write() as tx:
         budgets.reserve(tx, RUN, 100.0, Limits(100.0))
     for _ in range(2):
-        with pytest.raises(Postponed, match="the money of run run-0 is held by calls in flight"):
+        with pytest.raises(Postponed, match="the budget of run run-0 is reserved by calls in flight"):
             caller.ask(question(), str, job("a"), 0)
     with caller.ledger.write() as tx:
         budgets.settle(tx, RUN, 100.0, 0.0)
     assert caller.ask(question(), str, job("a"), 0).value == "yes"
 
 
-def test_a_caller_whose_books_cannot_be_kept_frees_its_place(asking: Callable[..., tuple[Caller, Asked]]) -> None:
+def test_a_caller_frees_its_place_in_the_limiter_if_an_answer_cannot_be_stored(
+    open_caller: OpenCaller,
+) -> None:
     def broken(tx: sa.Connection, answer: Answer[str]) -> None:
         raise AutointerpError("the disk is full")
 
-    caller, _ = asking(lambda number: said("yes"), concurrency=1)
+    caller, _ = open_caller(lambda number: reply_of("yes"), concurrency=1)
     for text in ("a", "b"):
         with pytest.raises(AutointerpError, match="disk is full"):
             caller.ask(question(text), str, job(text), 0, broken)

@@ -69,7 +69,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.01)
-    monkeypatch.setattr(caller, "SHORTEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(caller, "MIN_PAUSE_S", 0.05)
 
 
 def check(server: ProviderServer | None, results: Path, *arguments: str, model: str = MODELS[0]) -> Result:

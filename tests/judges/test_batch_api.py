@@ -1,4 +1,4 @@
-"""Both batch APIs through their real SDKs over real HTTP: what is handed in, what comes back, and what gets lost between."""
+"""Both batch APIs through their SDKs over HTTP: requests, results, and answers that are lost in between."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from support.providers.batches import read_batches
 from support.providers.server import Faults, ProviderServer, Script, read_books
 
 from autointerp.errors import UsageError
-from autointerp.judges import anthropic_batches, batch_api, error_codes, openai_batches, prices, registry, retirement
+from autointerp.judges import error_codes, prices, registry, retirement
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.batch_api import BatchItem, BatchProvider, Unanswered, Undecided
+from autointerp.judges.providers import anthropic_batches, llm_batches, openai_batches
 from autointerp.judges.registry import open_batches, open_judge
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial
 from autointerp.spec.rubric import load
@@ -85,8 +86,8 @@ def raised(call: Callable[[], object]) -> JudgeError:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_round_trip(model: str, opening: Opening) -> None:
-    """Same questions, same answers, same usage as one by one; out of order."""
+def test_a_batch_gives_the_same_replies_as_single_calls(model: str, opening: Opening) -> None:
+    """The results have the same texts and usage as single calls, in another order."""
     provider, server = opening(model)
     asked = items(20)
     provider_id = provider.submit(BATCH_KEY, asked)
@@ -111,7 +112,7 @@ def test_round_trip(model: str, opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_batch_sends_what_a_call_sends(model: str, opening: Opening) -> None:
+def test_the_items_of_a_batch_are_the_requests_of_single_calls(model: str, opening: Opening) -> None:
     provider, server = opening(model)
     [item] = items(1)
     provider.poll(provider.submit(BATCH_KEY, [item]))
@@ -126,24 +127,28 @@ def test_a_batch_sends_what_a_call_sends(model: str, opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_size_bounds_what_is_sent(model: str, opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_items_bounds_the_bytes_that_are_sent(
+    model: str, opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider, server = opening(model)
     sent: list[int] = []
-    serve = server.desk.serve
-    monkeypatch.setattr(server.desk, "serve", lambda m, u, h, raw: sent.append(len(raw)) or serve(m, u, h, raw))
+    serve = server.batch_endpoints.serve
+    monkeypatch.setattr(
+        server.batch_endpoints, "serve", lambda m, u, h, raw: sent.append(len(raw)) or serve(m, u, h, raw)
+    )
     asked = items(50)
     provider.submit(BATCH_KEY, asked)
     total = sum(provider.size(item) for item in asked)
     assert total <= max(sent) + len(asked)
     assert max(sent) <= total + 1000
-    assert provider.most_bytes + 1000 < {ANTHROPIC: 256e6, OPENAI: 200e6}[model]
-    assert provider.most_items == {ANTHROPIC: 100_000, OPENAI: 50_000}[model]
+    assert provider.max_bytes + 1000 < {ANTHROPIC: 256e6, OPENAI: 200e6}[model]
+    assert provider.max_items == {ANTHROPIC: 100_000, OPENAI: 50_000}[model]
     broken = BatchItem("x-1", Prompt("s", "\ud800", SCHEMA, 16, asked[0].prompt.material))
     assert isinstance(raised(lambda: provider.size(broken)), ItemFailed)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_items_end_each_in_their_own_way(model: str, opening: Opening) -> None:
+def test_each_item_has_its_own_outcome(model: str, opening: Opening) -> None:
     faults = (
         "400",
         "500",
@@ -175,7 +180,7 @@ def test_items_end_each_in_their_own_way(model: str, opening: Opening) -> None:
 
 
 @pytest.mark.parametrize(("model", "answered"), [(ANTHROPIC, 0), (OPENAI, 5)])
-def test_an_expired_batch(model: str, answered: int, opening: Opening) -> None:
+def test_an_expired_batch_returns_what_was_answered(model: str, answered: int, opening: Opening) -> None:
     provider, server = opening(model, batch_faults=Script("expired"))
     provider_id = provider.submit(BATCH_KEY, items(10))
     status = provider.poll(provider_id)
@@ -187,7 +192,7 @@ def test_an_expired_batch(model: str, answered: int, opening: Opening) -> None:
 
 
 @pytest.mark.parametrize(("model", "answered"), [(ANTHROPIC, 0), (OPENAI, 3)])
-def test_a_cancelled_batch(model: str, answered: int, opening: Opening) -> None:
+def test_a_cancelled_batch_returns_what_was_answered(model: str, answered: int, opening: Opening) -> None:
     provider, server = opening(model, batch_delay_s=60.0)
     provider_id = provider.submit(BATCH_KEY, items(6))
     assert provider.poll(provider_id).state == "running"
@@ -213,7 +218,9 @@ def test_a_running_batch_has_no_results(model: str, opening: Opening) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("fault", ["lost", "500_accepted", "drop", "500"])
-def test_a_lost_submit_is_found_or_known_to_be_none(model: str, fault: str, opening: Opening) -> None:
+def test_a_submission_whose_answer_was_lost_is_found_if_it_was_accepted(
+    model: str, fault: str, opening: Opening
+) -> None:
     provider, server = opening(model, batch_faults=Script(fault))
     since = time.time()
     error = raised(lambda: provider.submit(BATCH_KEY, items(3)))
@@ -226,13 +233,13 @@ def test_a_lost_submit_is_found_or_known_to_be_none(model: str, fault: str, open
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_nothing_found_is_in_doubt_while_it_may_arrive(model: str, opening: Opening) -> None:
+def test_a_submission_is_undecided_while_it_may_still_arrive(model: str, opening: Opening) -> None:
     provider, _ = opening(model, settle_s=3600.0)
     assert isinstance(raised(lambda: provider.find(BATCH_KEY, 3, time.time(), known=())), Undecided)
     assert provider.find(BATCH_KEY, 3, time.time() - 3601, known=()) is None
 
 
-def test_anthropic_tells_ended_batches_apart_by_their_ids(opening: Opening) -> None:
+def test_anthropics_ended_batches_are_recognised_by_their_custom_ids(opening: Opening) -> None:
     provider, server = opening(ANTHROPIC)
     for key, count in ((OTHER_KEY, 3), (BATCH_KEY, 3), ("c" * 40, 3), (BATCH_KEY, 4)):
         provider.submit(key, items(count, key))
@@ -244,22 +251,22 @@ def test_anthropic_tells_ended_batches_apart_by_their_ids(opening: Opening) -> N
     assert provider.find(BATCH_KEY, 3, time.time(), known=()) is None
 
 
-def test_anthropic_cannot_tell_running_batches_apart(opening: Opening) -> None:
+def test_several_running_batches_of_anthropic_are_undecided(opening: Opening) -> None:
     provider, server = opening(ANTHROPIC, batch_delay_s=60.0)
     since = time.time()
     first = provider.submit(OTHER_KEY, items(3, OTHER_KEY))
     second = provider.submit(BATCH_KEY, items(3))
     assert isinstance(raised(lambda: provider.find(BATCH_KEY, 3, since, known=())), Undecided)
     assert provider.find(BATCH_KEY, 3, since, known={first}) == second
-    server.desk.delay_s = 0.0
+    server.batch_endpoints.delay_s = 0.0
     assert provider.find(BATCH_KEY, 3, since, known=()) == second
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_batch_is_found_behind_more_than_a_hundred(
+def test_a_batch_is_found_on_later_pages_of_the_list(
     model: str, opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anthropic_batches, "_PAGE", 50)
+    monkeypatch.setattr(anthropic_batches.AnthropicBatches, "page_size", 50)
     provider, server = opening(model)
     since = time.time()
     mine = provider.submit(BATCH_KEY, items(2))
@@ -271,7 +278,7 @@ def test_a_batch_is_found_behind_more_than_a_hundred(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_refused_batch(model: str, opening: Opening) -> None:
+def test_a_refused_batch_is_a_wait_or_stops_the_run(model: str, opening: Opening) -> None:
     provider, server = opening(model, batch_faults=Script("429"), retry_after_s=7.0)
     error = raised(lambda: provider.submit(BATCH_KEY, items(2)))
     assert isinstance(error, MustWait)
@@ -287,7 +294,7 @@ def test_a_refused_batch(model: str, opening: Opening) -> None:
     assert not any(entry.billed for entry in server.books)
 
 
-def test_a_full_queue_is_a_wait(opening: Opening) -> None:
+def test_a_full_queue_is_waited_for(opening: Opening) -> None:
     provider, _ = opening(OPENAI, batch_faults=Script("queue_full"))
     provider_id = provider.submit(BATCH_KEY, items(2))
     status = provider.poll(provider_id)
@@ -295,7 +302,7 @@ def test_a_full_queue_is_a_wait(opening: Opening) -> None:
     assert list(provider.results(provider_id)) == []
 
 
-def test_archived_results_are_a_failure_of_unknown_cost(opening: Opening) -> None:
+def test_archived_results_are_a_failure_of_unknown_usage(opening: Opening) -> None:
     provider, server = opening(ANTHROPIC)
     provider_id = provider.submit(BATCH_KEY, items(2))
     server.batches[0].archived = True
@@ -322,8 +329,8 @@ def test_questions_about_batches_bill_nothing(model: str, opening: Opening) -> N
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_provider_that_is_down(model: str) -> None:
-    """Nothing was sent, so nothing is in doubt."""
+def test_a_provider_that_is_down_leaves_nothing_in_doubt(model: str) -> None:
+    """Nothing was sent, so nothing can be billed."""
     with ProviderServer() as server:
         provider = open_batches(settings(model, server), settle_s=0.0)
     assert provider is not None
@@ -350,8 +357,8 @@ def test_a_provider_that_is_down(model: str) -> None:
         (MayRetry("never left"), MayRetry, False),
     ],
 )
-def test_what_an_answer_to_a_submission_leaves_in_doubt(answer: Any, kind: type[JudgeError], in_doubt: bool) -> None:
-    error = raised(lambda: batch_api.accepted(answer))
+def test_which_answers_to_a_submission_leave_it_in_doubt(answer: Any, kind: type[JudgeError], in_doubt: bool) -> None:
+    error = raised(lambda: llm_batches.accepted_id(answer))
     assert type(error) is kind
     assert (error.usage is not None and not error.usage.known) == in_doubt
 
@@ -361,7 +368,7 @@ def test_broken_results_are_read_again(model: str, opening: Opening) -> None:
     provider, server = opening(model)
     provider_id = provider.submit(BATCH_KEY, items(5))
     assert provider.poll(provider_id).state == "ended"
-    path = server.desk.folder / f"{provider_id}-output"
+    path = server.batch_endpoints.folder / f"{provider_id}-output"
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     assert isinstance(raised(lambda: list(provider.results(provider_id))), MayRetry)
@@ -372,14 +379,14 @@ def test_broken_results_are_read_again(model: str, opening: Opening) -> None:
 def test_openai_results_may_lag_behind_the_batch(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
     provider, server = opening(OPENAI)
     provider_id = provider.submit(BATCH_KEY, items(2))
-    show = server.desk._show
-    monkeypatch.setattr(server.desk, "_show", lambda batch: {**show(batch), "output_file_id": None})
+    show = server.batch_endpoints._show
+    monkeypatch.setattr(server.batch_endpoints, "_show", lambda batch: {**show(batch), "output_file_id": None})
     assert isinstance(raised(lambda: list(provider.results(provider_id))), MayRetry)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_provider_may_crash_between(model: str, tmp_path: Path) -> None:
-    """Its process is killed after it accepted a batch; started anew, it works the batch off once."""
+def test_a_batch_survives_a_crash_of_the_provider(model: str, tmp_path: Path) -> None:
+    """The server is killed after it accepted a batch. Restarted, it processes the batch once."""
     books, folder = tmp_path / "books.jsonl", tmp_path / "batches"
     command = [sys.executable, "-m", "tests.support.providers.server", "--books", str(books), "--batches", str(folder)]
     ids = []
@@ -405,8 +412,8 @@ def test_the_provider_may_crash_between(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_random_faults_submit_nothing_twice(model: str, opening: Opening) -> None:
-    """A careful caller over a bad line: every item is answered, and no batch key is accepted twice while one lives."""
+def test_no_batch_is_submitted_twice_under_random_faults(model: str, opening: Opening) -> None:
+    """A careful caller and an unreliable connection: every item is answered, and no batch key is accepted twice."""
     kinds = ("429", "500", "drop", "lost", "500_accepted")
     provider, server = opening(
         model, faults=Faults(0.3, 5, ("500", "item_expired", "item_canceled")), batch_faults=Faults(0.5, 3, kinds)
@@ -440,7 +447,7 @@ def test_random_faults_submit_nothing_twice(model: str, opening: Opening) -> Non
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_many_hand_in_at_once(model: str, opening: Opening) -> None:
+def test_many_threads_submit_at_once(model: str, opening: Opening) -> None:
     provider, server = opening(model)
 
     def carry(number: int) -> tuple[str, set[str]]:
@@ -456,25 +463,25 @@ def test_many_hand_in_at_once(model: str, opening: Opening) -> None:
     assert [entry.number for entry in server.books] == list(range(120))
 
 
-def test_lines_come_one_at_a_time() -> None:
-    """Nothing is read ahead of what is asked for, however the bytes are cut."""
+def test_json_lines_are_parsed_one_at_a_time() -> None:
+    """Nothing is read ahead, and chunks may end anywhere."""
     lines = [json.dumps({"n": n, "text": "ü\u2028" * n}, ensure_ascii=False) for n in range(20)]
     data = ("\n".join(lines) + "\n\n").encode()
     for size in (1, 7, 1000):
         chunks = [data[start : start + size] for start in range(0, len(data), size)]
-        assert [line["n"] for line in batch_api.json_lines(chunks)] == list(range(20))
+        assert [line["n"] for line in llm_batches.json_lines(chunks)] == list(range(20))
 
     def endless() -> Iterator[bytes]:
         yield b'{"n": 1}\n{"n": '
         pytest.fail("read ahead")
 
-    assert next(batch_api.json_lines(endless())) == {"n": 1}
+    assert next(llm_batches.json_lines(endless())) == {"n": 1}
     with pytest.raises(ValueError, match="JSON object"):
-        list(batch_api.json_lines([b"3\n"]))
+        list(llm_batches.json_lines([b"3\n"]))
 
 
 @pytest.mark.parametrize("read", [anthropic_batches.read_result, openai_batches.read_result])
-def test_strange_lines(read: Callable[[Any], tuple[str, Reply | JudgeError]]) -> None:
+def test_malformed_result_lines(read: Callable[[Any], tuple[str, Reply | JudgeError]]) -> None:
     with pytest.raises(ValueError, match="custom_id"):
         read({"result": {"type": "succeeded"}, "response": {}})
     for line in ({"result": {"type": "new"}}, {"result": {"type": "succeeded", "message": None}}, {"result": {}}):
@@ -483,7 +490,7 @@ def test_strange_lines(read: Callable[[Any], tuple[str, Reply | JudgeError]]) ->
         assert isinstance(outcome, JudgeError)
 
 
-def test_providers_without_batches() -> None:
+def test_batches_are_refused_for_providers_without_a_batch_api() -> None:
     compatible = JudgeSettings(model="openai-compatible/q", base_url="http://127.0.0.1:9/v1")
     for none in (JudgeSettings(), compatible):
         assert open_batches(none) is None
@@ -493,37 +500,37 @@ def test_providers_without_batches() -> None:
     registry.check_transport(JudgeSettings(model=OPENAI, transport="batch"))
 
 
-def test_custom_ids_are_checked() -> None:
+def test_malformed_custom_ids_are_refused() -> None:
     for wrong in ("", "a" * 65, "a b", "ü"):
         with pytest.raises(ValueError, match="custom_id"):
             BatchItem(wrong, items(1)[0].prompt)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_retirement(model: str) -> None:
+def test_the_retirement_date_that_the_provider_states(model: str) -> None:
     name, today = model.partition("/")[2], date(2026, 11, 21)
     with ProviderServer() as server:
         judge = settings(model, server)
-        assert retirement.retires(judge) is None
+        assert retirement.retirement_date(judge) is None
         assert retirement.retirement(judge, today) is None
-        server.desk.retires[name] = "2026-12-01"
-        assert retirement.retires(judge) == date(2026, 12, 1)
+        server.batch_endpoints.retires[name] = "2026-12-01"
+        assert retirement.retirement_date(judge) == date(2026, 12, 1)
         assert "retires on 2026-12-01, in 10 days" in str(retirement.retirement(judge, today))
-        server.desk.retires[name] = "2028-12-01"
+        server.batch_endpoints.retires[name] = "2028-12-01"
         assert retirement.retirement(judge, today) is None
-        server.desk.retires[name] = "gone"
+        server.batch_endpoints.retires[name] = "gone"
         assert isinstance(raised(lambda: retirement.retirement(judge, today)), MustStop)
-        server.desk.retires[name] = "retired 2026-11-01"
+        server.batch_endpoints.retires[name] = "retired 2026-11-01"
         if model == ANTHROPIC:
             assert "is retired since 2026-11-01" in str(raised(lambda: retirement.retirement(judge, today)))
 
 
-def test_the_table_stands_in_for_a_provider_that_is_silent() -> None:
+def test_the_announced_date_is_used_if_the_provider_states_none() -> None:
     today = date(2026, 11, 21)
     with ProviderServer() as server:
         announced = settings("openai/gpt-5-mini", server)
         assert retirement.retirement(announced, today) == prices.retirement_note(announced.model, today)
-    down = raised(lambda: retirement.retires(announced))
+    down = raised(lambda: retirement.retirement_date(announced))
     assert isinstance(down, MayRetry)
     assert down.usage is None
     assert "2026-12-11" in str(retirement.retirement(announced, today))

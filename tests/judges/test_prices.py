@@ -1,4 +1,4 @@
-"""Prices: known, given or unknown, and when models retire."""
+"""Prices of the table, of the spec, and unknown ones; announced retirements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autointerp.spec.sections import Judge
         ("embedded", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
     ],
 )
-def test_known_prices(model: str, rates: tuple[float, ...]) -> None:
+def test_prices_in_the_table(model: str, rates: tuple[float, ...]) -> None:
     price = prices.price_of(model)
     assert price is not None
     six = (price.input, price.output, price.cache_write, price.cache_read, price.batch_input, price.batch_output)
@@ -40,13 +40,13 @@ def test_known_prices(model: str, rates: tuple[float, ...]) -> None:
     ],
 )
 def test_an_unknown_price_is_none(model: str) -> None:
-    """A name that merely begins alike is another model: `gpt-5.4-pro` costs twelve times `gpt-5.4`."""
+    """A name with the same beginning is another model: `gpt-5.4-pro` costs twelve times as much as `gpt-5.4`."""
     assert prices.price_of(model) is None
     assert prices.cost(Usage(100, 100), prices.price_of(model)) is None
-    assert prices.most(100, 100, prices.price_of(model)) is None
+    assert prices.max_cost(100, 100, prices.price_of(model)) is None
 
 
-def test_given_prices_win() -> None:
+def test_prices_in_the_spec_take_precedence() -> None:
     local = Judge(
         model="openai-compatible/q", base_url="http://127.0.0.1/v1", input_usd_per_mtok=2.0, output_usd_per_mtok=8.0
     )
@@ -56,7 +56,7 @@ def test_given_prices_win() -> None:
     assert prices.cost(Usage(9, 9), prices.price_of(free.model, free)) == 0.0
 
 
-def test_each_class_has_its_price() -> None:
+def test_each_token_class_has_its_price() -> None:
     price = prices.price_of("anthropic/claude-sonnet-5-5")
     assert prices.cost(Usage(1_000_000, 0), price) == pytest.approx(2.0)
     assert prices.cost(Usage(0, 1_000_000), price) == pytest.approx(10.0)
@@ -73,7 +73,7 @@ def test_each_class_has_its_price() -> None:
         ("embedded", (0.0, 0.0, 0.0, 0.0)),
     ],
 )
-def test_each_class_has_its_batch_price(model: str, rates: tuple[float, ...]) -> None:
+def test_each_token_class_has_its_batch_price(model: str, rates: tuple[float, ...]) -> None:
     price = prices.price_of(model)
     for place, rate in enumerate(rates):
         counts = [0, 0, 0, 0]
@@ -83,7 +83,7 @@ def test_each_class_has_its_batch_price(model: str, rates: tuple[float, ...]) ->
     assert prices.cost(Usage(1), None, batch=True) is None
 
 
-def test_given_prices_hold_for_batches_too() -> None:
+def test_prices_in_the_spec_apply_to_batches_too() -> None:
     local = Judge(model="openai/q", input_usd_per_mtok=2.0, output_usd_per_mtok=8.0)
     price = prices.price_of(local.model, local)
     usage = Usage(1_000_000, 500_000, 1_000_000, 1_000_000)
@@ -96,16 +96,16 @@ def test_unknown_usage_has_an_unknown_cost() -> None:
 
 @pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-6-luna", "openai/gpt-5.4"])
-def test_the_most_that_a_call_can_cost_covers_every_class(model: str, batch: bool) -> None:
+def test_the_maximum_cost_is_not_exceeded_in_any_token_class(model: str, batch: bool) -> None:
     price = prices.price_of(model)
-    bound = prices.most(1000, 200, price, batch=batch)
+    bound = prices.max_cost(1000, 200, price, batch=batch)
     assert bound is not None
     for usage in (Usage(1000, 200), Usage(0, 200, 1000, 0), Usage(0, 200, 0, 1000), Usage(500, 0, 500, 0)):
         assert (prices.cost(usage, price, batch=batch) or 0.0) <= bound
-    assert prices.most(1000, 200, None, batch=batch) is None
+    assert prices.max_cost(1000, 200, None, batch=batch) is None
 
 
-def test_every_row_is_sane() -> None:
+def test_every_row_of_the_table_is_plausible() -> None:
     for provider in ("anthropic", "openai"):
         for name in prices._table()[provider]["models"]:
             price = prices.price_of(f"{provider}/{name}")
@@ -114,7 +114,7 @@ def test_every_row_is_sane() -> None:
             assert re.search(r"https://.* as of \d{4}-\d{2}-\d{2}$", price.source)
 
 
-def test_every_price_is_of_a_model_that_the_sdks_know() -> None:
+def test_every_price_is_for_a_model_that_the_sdk_knows() -> None:
     from anthropic.types.model import Model
     from openai.types.shared.chat_model import ChatModel
 
@@ -126,7 +126,7 @@ def test_every_price_is_of_a_model_that_the_sdks_know() -> None:
         assert set(prices._table()[provider]["models"]) <= names
 
 
-def test_retirements_are_those_of_the_sdk() -> None:
+def test_announced_retirements_are_those_of_the_sdk() -> None:
     from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
     today = datetime.fromisoformat("2026-11-21").date()

@@ -1,4 +1,4 @@
-"""The three providers through their real SDKs over real HTTP: every reply, every error, every count."""
+"""The three LLM providers through their SDKs over HTTP: replies, errors, token counts and requests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from typing import Any
 import pytest
 from support.locations import ROOT
 from support.providers.protocols import tokens
-from support.providers.server import FINAL, PASSING, Faults, ProviderServer, Script, read_books
+from support.providers.server import FINAL, TRANSIENT, Faults, ProviderServer, Script, read_books
 
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, retry
-from autointerp.judges.anthropic import read_message, thinking
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
-from autointerp.judges.openai import least_effort, read_response
-from autointerp.judges.openai_compatible import read_completion
-from autointerp.judges.prompt_caching import least_tokens
+from autointerp.judges.prompt_caching import min_cacheable_tokens
+from autointerp.judges.providers.anthropic import read_message, thinking
+from autointerp.judges.providers.openai import lowest_effort, read_response
+from autointerp.judges.providers.openai_compatible import read_completion
 from autointerp.judges.rate_headers import retry_after
-from autointerp.judges.registry import no_probabilities, open_judge, provider_of
+from autointerp.judges.registry import no_probabilities, open_judge
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.spec import rubric
+from autointerp.spec.providers import provider_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "openai-compatible/qwen")
@@ -80,7 +81,7 @@ def asking() -> Iterator[Asking]:
         close()
 
 
-def test_a_reply_and_its_bill(model: str, asking: Asking) -> None:
+def test_a_reply_has_the_usage_that_the_server_billed(model: str, asking: Asking) -> None:
     judge, server = asking(model)
     reply = judge.ask(prompt())
     [entry] = server.books
@@ -93,7 +94,7 @@ def test_a_reply_and_its_bill(model: str, asking: Asking) -> None:
     assert judge.is_llm
 
 
-def test_counted_tokens_are_the_billed_ones(model: str, asking: Asking) -> None:
+def test_counted_tokens_equal_billed_tokens(model: str, asking: Asking) -> None:
     judge, server = asking(model)
     counted = judge.count_tokens(prompt("a longer question, with 12 words and 漢字 in it"))
     judge.ask(prompt("a longer question, with 12 words and 漢字 in it"))
@@ -101,7 +102,7 @@ def test_counted_tokens_are_the_billed_ones(model: str, asking: Asking) -> None:
     assert counted == expected
 
 
-def test_cached_tokens_are_a_class_of_their_own(model: str, asking: Asking) -> None:
+def test_cached_tokens_are_counted_apart(model: str, asking: Asking) -> None:
     judge, server = asking(model, server={"cache_from_tokens": 50})
     system = "Grade what you see by the rubric. " * 20
     usages = [judge.ask(prompt(f"case {i}", system)).usage for i in range(2)]
@@ -111,7 +112,7 @@ def test_cached_tokens_are_a_class_of_their_own(model: str, asking: Asking) -> N
     assert [usage.input_tokens for usage in usages] == [entry.input_tokens for entry in server.books]
 
 
-def test_usage_that_a_server_leaves_out_is_unknown(asking: Asking) -> None:
+def test_a_missing_usage_is_unknown(asking: Asking) -> None:
     judge, _ = asking(MODELS[2], server={"report_usage": False})
     assert judge.ask(prompt()).usage == Usage(known=False)
 
@@ -119,7 +120,7 @@ def test_usage_that_a_server_leaves_out_is_unknown(asking: Asking) -> None:
 @pytest.mark.parametrize(
     ("fault", "stop"), [("truncated", "truncated"), ("refusal", "refusal"), ("invalid_json", "complete")]
 )
-def test_why_a_reply_ended(model: str, asking: Asking, fault: str, stop: str) -> None:
+def test_replies_say_why_they_ended(model: str, asking: Asking, fault: str, stop: str) -> None:
     judge, server = asking(model, fault)
     reply = judge.ask(prompt())
     assert reply.stop == stop
@@ -160,7 +161,7 @@ ERRORS: dict[str, tuple[type[JudgeError], str | None]] = {
 
 
 @pytest.mark.parametrize("fault", ERRORS)
-def test_every_error_is_one_of_ours(model: str, asking: Asking, fault: str) -> None:
+def test_every_error_becomes_a_judge_error_without_the_sdk(model: str, asking: Asking, fault: str) -> None:
     slow = fault in ("slow", "trickle")
     judge, server = asking(model, fault, server={"slow_s": 1.5}, timeout_s=0.3 if slow else 10.0)
     with pytest.raises(JudgeError) as caught:
@@ -169,7 +170,7 @@ def test_every_error_is_one_of_ours(model: str, asking: Asking, fault: str) -> N
     kind, reason = ERRORS[fault]
     assert type(error) is kind
     assert getattr(error, "reason", None) == reason
-    assert len(server.books) == 1, "the SDK tried again by itself"
+    assert len(server.books) == 1, "the SDK tried again on its own"
     assert "\n" not in str(error)
     assert KEY not in str(error)
     assert error.__cause__ is None
@@ -183,7 +184,7 @@ def test_every_error_is_one_of_ours(model: str, asking: Asking, fault: str) -> N
     ("fault", "low", "high"),
     [("429_seconds", 20, 20), ("429_date", 18, 21), ("429_reset", 18, 20), ("429_long", 3600, 3600)],
 )
-def test_how_long_to_wait(model: str, asking: Asking, fault: str, low: float, high: float) -> None:
+def test_the_wait_is_read_from_the_headers(model: str, asking: Asking, fault: str, low: float, high: float) -> None:
     judge, _ = asking(model, fault, server={"retry_after_s": 20})
     with pytest.raises(MustWait) as caught:
         judge.ask(prompt())
@@ -191,16 +192,16 @@ def test_how_long_to_wait(model: str, asking: Asking, fault: str, low: float, hi
     assert low <= caught.value.retry_after_s <= high
 
 
-def test_a_judge_works_on_after_each_fault(model: str, asking: Asking) -> None:
-    judge, server = asking(model, *PASSING)
-    for _ in PASSING:
+def test_a_judge_can_be_asked_again_after_each_fault(model: str, asking: Asking) -> None:
+    judge, server = asking(model, *TRANSIENT)
+    for _ in TRANSIENT:
         with pytest.raises((MustWait, MayRetry)):
             judge.ask(prompt())
     assert judge.ask(prompt()).stop == "complete"
-    assert [entry.attempt for entry in server.books] == list(range(len(PASSING) + 1))
+    assert [entry.attempt for entry in server.books] == list(range(len(TRANSIENT) + 1))
 
 
-def test_a_server_that_is_not_there(model: str) -> None:
+def test_a_server_that_cannot_be_reached_may_be_retried(model: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -210,16 +211,16 @@ def test_a_server_that_is_not_there(model: str) -> None:
         judge.close()
 
 
-def test_text_that_is_not_unicode_fails_alone(model: str, asking: Asking) -> None:
+def test_text_that_is_not_unicode_fails_only_its_item(model: str, asking: Asking) -> None:
     judge, _ = asking(model)
     with pytest.raises(ItemFailed, match="UTF-8"):
         judge.ask(prompt("half a character \ud800"))
     assert judge.ask(prompt()).stop == "complete"
 
 
-def test_threads_faults_and_retries_end_with_equal_books(model: str) -> None:
-    """Each question ends once, for the reason that the server last gave, and what was delivered was counted."""
-    kinds = tuple(kind for kind in PASSING + FINAL if kind not in ("429_date",))
+def test_after_faults_and_retries_in_many_threads_client_and_server_counted_the_same_tokens(model: str) -> None:
+    """Each question ends once, for the reason that the server gave last, and every delivered reply was counted."""
+    kinds = tuple(kind for kind in TRANSIENT + FINAL if kind not in ("429_date",))
     with ProviderServer(faults=Faults(0.3, seed=3, kinds=kinds), retry_after_s=0.01) as server:
         judge = open_judge(settings(model, server), None)  # type: ignore[arg-type]
 
@@ -231,7 +232,7 @@ def test_threads_faults_and_retries_end_with_equal_books(model: str) -> None:
                     spent.append(outcome.usage)
 
             try:
-                reply = retry.attempt(
+                reply = retry.with_retries(
                     lambda: judge.ask(prompt(f"case {number}")), attempts=9, on_attempt=note, sleep=_no_sleep
                 )
             except ItemFailed as error:
@@ -257,7 +258,7 @@ def test_threads_faults_and_retries_end_with_equal_books(model: str) -> None:
     assert sorted(stop for _, stop in ended) == sorted(expected[entry.fault] for entry in last.values())
 
 
-def test_what_anthropic_is_sent(asking: Asking) -> None:
+def test_the_request_to_anthropic(asking: Asking) -> None:
     judge, server = asking("anthropic/claude-sonnet-5-5")
     judge.ask(prompt(max_tokens=99))
     [body] = server.bodies
@@ -268,7 +269,7 @@ def test_what_anthropic_is_sent(asking: Asking) -> None:
     assert "temperature" not in body
 
 
-def test_what_openai_is_sent(asking: Asking) -> None:
+def test_the_request_to_openai(asking: Asking) -> None:
     judge, server = asking("openai/gpt-6.1-sol", temperature=0.5)
     judge.ask(prompt(max_tokens=99))
     [body] = server.bodies
@@ -278,7 +279,7 @@ def test_what_openai_is_sent(asking: Asking) -> None:
     assert body["text"]["format"] == {"type": "json_schema", "name": "reply", "strict": True, "schema": SCHEMA}
 
 
-def test_what_compatible_servers_are_sent(asking: Asking) -> None:
+def test_the_request_to_compatible_servers(asking: Asking) -> None:
     judge, server = asking(MODELS[2])
     judge.ask(prompt(max_tokens=99))
     [body] = server.bodies
@@ -291,7 +292,7 @@ def digit(text: str = "the cat sat") -> Prompt:
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
-def test_a_digit_comes_with_its_probabilities(model: str, asking: Asking) -> None:
+def test_a_digit_has_the_probabilities_of_all_choices(model: str, asking: Asking) -> None:
     judge, server = asking(model)
     reply = judge.ask(digit())
     assert reply.stop == "complete"
@@ -301,7 +302,7 @@ def test_a_digit_comes_with_its_probabilities(model: str, asking: Asking) -> Non
     }
     [body] = server.bodies
     assert body["top_logprobs"] == 20
-    assert not body.keys() & {"response_format", "text"}, "the digit is asked for plainly"
+    assert not body.keys() & {"response_format", "text"}, "the digit is requested without a schema"
     limit = body.get("max_tokens", body.get("max_output_tokens"))
     assert limit == (1 if "messages" in body else 16)
 
@@ -325,9 +326,9 @@ def test_a_server_without_probabilities_stops_the_run(asking: Asking) -> None:
         ("embedded", False, None),
     ],
 )
-def test_who_gives_probabilities(model: str, thinking: bool, why: str | None) -> None:
-    said = no_probabilities(JudgeSettings(model=model, thinking=thinking))
-    assert said is None if why is None else why in str(said)
+def test_models_without_probabilities_have_a_reason(model: str, thinking: bool, why: str | None) -> None:
+    reason = no_probabilities(JudgeSettings(model=model, thinking=thinking))
+    assert reason is None if why is None else why in str(reason)
 
 
 QUESTIONS: dict[str, Callable[[int], Prompt]] = {
@@ -345,7 +346,7 @@ def _item(number: int) -> ScoreMaterial:
 @pytest.mark.parametrize("way", QUESTIONS)
 @pytest.mark.parametrize("model", [*MODELS, "openai/gpt-5.4"])
 def test_the_instructions_of_a_real_question_are_read_from_the_cache(model: str, way: str, asking: Asking) -> None:
-    """The server caches from 1,024 tokens on, and GPT-5.6 and later only what ends at a breakpoint, as their vendors do."""
+    """Like the vendors, the test server caches from 1,024 tokens on, and for GPT-5.6 and later only up to a breakpoint."""
     judge, _ = asking(model, server={"cache_from_tokens": 1024})
     first, *others = [judge.ask(QUESTIONS[way](number)) for number in range(4)]
     size = tokens(QUESTIONS[way](0).system)
@@ -356,8 +357,8 @@ def test_the_instructions_of_a_real_question_are_read_from_the_cache(model: str,
 
 @pytest.mark.parametrize(("model", "least"), [("openai/gpt-6-luna", 1024), ("anthropic/claude-opus-5", 512), (MODELS[0], None),
     ("anthropic/claude-haiku-4-5-20251001", 4096), ("openai-compatible/m", None)])  # fmt: skip
-def test_from_how_many_tokens_on_prompts_are_cached(model: str, least: int | None) -> None:
-    assert least_tokens(model) == least
+def test_the_shortest_instructions_that_a_model_caches(model: str, least: int | None) -> None:
+    assert min_cacheable_tokens(model) == least
 
 
 @pytest.mark.parametrize(
@@ -369,7 +370,7 @@ def test_from_how_many_tokens_on_prompts_are_cached(model: str, least: int | Non
         ("claude-opus-5-5", True, {"type": "adaptive"}),
     ],
 )
-def test_thinking_in_the_form_that_a_model_takes(model: str, wanted: bool, sent: dict[str, Any]) -> None:
+def test_thinking_has_the_form_that_the_model_accepts(model: str, wanted: bool, sent: dict[str, Any]) -> None:
     assert thinking(model, wanted, 8192) == sent
 
 
@@ -380,8 +381,8 @@ def test_thinking_in_the_form_that_a_model_takes(model: str, wanted: bool, sent:
         ("gpt-5-nano-2025-08-07", "minimal"), ("gpt-5-chat-latest", None), ("gpt-4o", None), ("o3", "low"), ("new-model", None),
     ],
 )  # fmt: skip
-def test_least_effort(model: str, effort: str | None) -> None:
-    assert least_effort(model) == effort
+def test_lowest_effort(model: str, effort: str | None) -> None:
+    assert lowest_effort(model) == effort
 
 
 @pytest.mark.parametrize(
@@ -392,20 +393,20 @@ def test_least_effort(model: str, effort: str | None) -> None:
         ({"model": "anthropic/claude-haiku-4-5", "thinking": True}, "max_output_tokens"),
     ],
 )
-def test_settings_that_a_model_does_not_take(changes: dict[str, Any], needle: str) -> None:
+def test_settings_that_a_model_does_not_accept_are_refused(changes: dict[str, Any], needle: str) -> None:
     with pytest.raises(UsageError, match=needle):
         open_judge(JudgeSettings(**changes), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("model", "variable"), [(MODELS[0], "ANTHROPIC_API_KEY"), (MODELS[1], "OPENAI_API_KEY")])
-def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
+def test_a_missing_key_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
     monkeypatch.delenv(variable)
     with pytest.raises(UsageError, match=f"set {variable}"):
         open_judge(JudgeSettings(model=model), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("model", "variable"), [(MODELS[0], "ANTHROPIC_BASE_URL"), (MODELS[1], "OPENAI_BASE_URL")])
-def test_the_sdks_own_base_url_variables_count(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
+def test_the_sdks_base_url_variables_are_respected(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
     with ProviderServer() as server:
         monkeypatch.setenv(variable, str(settings(model, server).base_url))
         judge = open_judge(JudgeSettings(model=model), None)  # type: ignore[arg-type]
@@ -414,7 +415,7 @@ def test_the_sdks_own_base_url_variables_count(monkeypatch: pytest.MonkeyPatch, 
         assert len(server.books) == 1
 
 
-def test_identity_leaves_out_keys_and_how_a_run_is_carried_out(model: str, asking: Asking) -> None:
+def test_the_identity_holds_no_key_and_no_setting_of_execution(model: str, asking: Asking) -> None:
     judge, server = asking(model)
     other = open_judge(settings(model, server, timeout_s=3.0, concurrency=2, max_output_tokens=99), None)  # type: ignore[arg-type]
     assert judge.identity() == other.identity()
@@ -442,7 +443,7 @@ def test_identity_leaves_out_keys_and_how_a_run_is_carried_out(model: str, askin
         (403, {"rate_limit_exceeded", "billing_not_active"}, "", MustStop, None),
     ],
 )
-def test_outcomes(
+def test_the_outcome_of_each_status_and_code(
     status: int | None, codes: set[str], message: str, kind: type[JudgeError], reason: str | None
 ) -> None:
     error = error_codes.outcome_of(error_codes.Failure("p", status, frozenset(codes), message))
@@ -450,7 +451,7 @@ def test_outcomes(
     assert getattr(error, "reason", None) == reason
 
 
-def test_messages_are_one_short_line_without_secrets() -> None:
+def test_error_messages_are_one_short_line_without_secrets() -> None:
     failure = error_codes.Failure("p", 401, frozenset(), "bad\nkey sk-ant-abc123456 \x1b[31m " + "x" * 500)
     line = str(error_codes.outcome_of(failure))
     assert "sk-ant" not in line
@@ -488,12 +489,12 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
         {"choices": [None]}, {"error": "text"}, {"error": {"code": 7}}, {"usage": [], "stop_reason": "new", "status": "queued"},
     ],
 )  # fmt: skip
-def test_bodies_that_no_provider_should_send(read: Callable[..., Reply | JudgeError], body: dict[str, Any]) -> None:
+def test_malformed_bodies_are_errors(read: Callable[..., Reply | JudgeError], body: dict[str, Any]) -> None:
     assert isinstance(read(body, {}), JudgeError)
 
 
-def test_the_server_as_a_process_keeps_its_books_in_a_file(tmp_path: Path) -> None:
-    """As the kill tests use it: its own process, its first line the URL, the books complete however it ends."""
+def test_the_test_server_as_a_process_writes_its_books_to_a_file(tmp_path: Path) -> None:
+    """The kill tests use it like this: a process of its own that prints its URL, and books that are complete after a kill."""
     books = tmp_path / "books.jsonl"
     command = [
         sys.executable,
@@ -521,7 +522,7 @@ def test_the_server_as_a_process_keeps_its_books_in_a_file(tmp_path: Path) -> No
     assert all(entry.billed and entry.delivered for entry in entries)
 
 
-def test_sdks_are_imported_late() -> None:
+def test_no_sdk_is_imported_with_the_package() -> None:
     code = (
         "import sys, autointerp.judges, autointerp.judges.base, autointerp.judges.prices, autointerp.judges.error_codes;"
         "print(sorted({'anthropic', 'openai', 'httpx2', 'torch', 'tenacity'} & sys.modules.keys()))"
@@ -531,4 +532,4 @@ def test_sdks_are_imported_late() -> None:
 
 
 def _no_sleep(_: float) -> None:
-    """Waits are tested elsewhere."""
+    """The waits are tested in test_retry."""

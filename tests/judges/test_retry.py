@@ -1,4 +1,4 @@
-"""Short waits: which outcomes are tried again, how often, after how long, and who is told."""
+"""Retries: which outcomes are tried again, how often, after which wait, and which callbacks are called."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from autointerp.messages import Reply, Usage
 REPLY = Reply("{}", "complete", Usage(1, 1), "model")
 
 
-class Told:
-    """A call that ends as scripted, and everything that `attempt` told."""
+class ScriptedCall:
+    """A call whose attempts end as scripted, and everything that `with_retries` passed to its callbacks."""
 
     def __init__(self, *ends: Reply | JudgeError) -> None:
         self.ends = list(ends)
@@ -23,7 +23,7 @@ class Told:
         self.pauses: list[float] = []
 
     def run(self, **changes: int) -> Reply:
-        return retry.attempt(
+        return retry.with_retries(
             self._call, on_attempt=self._note, pause=self.pauses.append, sleep=self.sleeps.append, **changes
         )
 
@@ -37,74 +37,74 @@ class Told:
         self.attempts.append((number, type(outcome).__name__))
 
 
-def test_passing_failures_are_tried_again() -> None:
-    told = Told(MayRetry("a"), MustWait("b"), REPLY)
-    assert told.run() is REPLY
-    assert told.attempts == [(1, "MayRetry"), (2, "MustWait"), (3, "Reply")]
-    assert len(told.sleeps) == 2
+def test_transient_failures_are_tried_again() -> None:
+    script = ScriptedCall(MayRetry("a"), MustWait("b"), REPLY)
+    assert script.run() is REPLY
+    assert script.attempts == [(1, "MayRetry"), (2, "MustWait"), (3, "Reply")]
+    assert len(script.sleeps) == 2
 
 
-def test_a_failure_that_does_not_pass_is_the_items() -> None:
-    told = Told(*(MayRetry(f"broken {n}") for n in range(9)))
+def test_a_persistent_failure_fails_the_item() -> None:
+    script = ScriptedCall(*(MayRetry(f"broken {n}") for n in range(9)))
     with pytest.raises(ItemFailed, match=r"broken 3 \(4 attempts\)") as caught:
-        told.run()
+        script.run()
     assert caught.value.reason == "provider_error"
     assert caught.value.__context__ is None
-    assert len(told.attempts) == 4
+    assert len(script.attempts) == 4
 
 
-def test_the_asked_wait_is_kept_and_everybody_told() -> None:
-    told = Told(MustWait("slow down", retry_after_s=25.0), REPLY)
-    told.run()
-    assert told.sleeps == told.pauses == [25.0]
+def test_a_requested_wait_is_kept_and_pauses_all_callers() -> None:
+    script = ScriptedCall(MustWait("slow down", retry_after_s=25.0), REPLY)
+    script.run()
+    assert script.sleeps == script.pauses == [25.0]
 
 
-def test_a_retry_concerns_nobody_else() -> None:
-    told = Told(MayRetry("a"), REPLY)
-    told.run()
-    assert told.pauses == []
+def test_a_retry_does_not_pause_other_callers() -> None:
+    script = ScriptedCall(MayRetry("a"), REPLY)
+    script.run()
+    assert script.pauses == []
 
 
-def test_a_long_wait_goes_back_to_the_caller() -> None:
-    told = Told(MustWait("tomorrow", retry_after_s=3600.0), REPLY)
+def test_a_long_wait_is_raised_at_once() -> None:
+    script = ScriptedCall(MustWait("tomorrow", retry_after_s=3600.0), REPLY)
     with pytest.raises(MustWait) as caught:
-        told.run()
+        script.run()
     assert caught.value.retry_after_s == 3600.0
-    assert told.sleeps == []
+    assert script.sleeps == []
 
 
-def test_short_waits_without_end_go_back_too() -> None:
-    told = Told(*(MustWait("again", retry_after_s=1.0) for _ in range(9)))
+def test_repeated_short_waits_are_raised_after_the_last_attempt() -> None:
+    script = ScriptedCall(*(MustWait("again", retry_after_s=1.0) for _ in range(9)))
     with pytest.raises(MustWait):
-        told.run()
-    assert len(told.attempts) == 4
+        script.run()
+    assert len(script.attempts) == 4
 
 
 @pytest.mark.parametrize("error", [ItemFailed("no", reason="too_long"), MustStop("key")])
-def test_nothing_is_tried_again_in_vain(error: JudgeError) -> None:
-    told = Told(error, REPLY)
+def test_permanent_failures_are_not_tried_again(error: JudgeError) -> None:
+    script = ScriptedCall(error, REPLY)
     with pytest.raises(type(error)) as caught:
-        told.run()
+        script.run()
     assert caught.value is error
-    assert len(told.attempts) == 1
+    assert len(script.attempts) == 1
 
 
 def test_backoff_grows_and_varies() -> None:
     def first_sleeps() -> list[float]:
-        told = Told(*(MayRetry("x") for _ in range(9)))
+        script = ScriptedCall(*(MayRetry("x") for _ in range(9)))
         with pytest.raises(ItemFailed):
-            told.run(attempts=6)
-        return told.sleeps
+            script.run(attempts=6)
+        return script.sleeps
 
     runs = [first_sleeps() for _ in range(5)]
-    assert all(run[0] < run[2] < run[4] <= retry.LONGEST_WAIT_S for run in runs)
+    assert all(run[0] < run[2] < run[4] <= retry.MAX_WAIT_S for run in runs)
     assert len({run[0] for run in runs}) > 1
 
 
-def test_what_is_not_ours_passes_through() -> None:
+def test_other_exceptions_are_not_caught() -> None:
     def bug() -> Reply:
         raise KeyError("x")
 
     call: Callable[[], Reply] = bug
     with pytest.raises(KeyError):
-        retry.attempt(call)
+        retry.with_retries(call)

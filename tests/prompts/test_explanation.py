@@ -16,7 +16,7 @@ from support.planted_world import world as planted
 from support.planted_world.truth import carry
 from support.scorers.scripted_judge import exemplar
 
-from autointerp.calls.answers import Answer, call_key, read
+from autointerp.calls.answers import Answer, call_key, read_reply
 from autointerp.judges.embedded.explanations import explain as enriched
 from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.ledger import judgements
@@ -120,7 +120,7 @@ class Script:
         return json.dumps({str(n): flag for n, flag in enumerate(covered, 1)})
 
     def ask(self, prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
-        return read(Reply(self.reply(prompt), "complete", Usage(), "script"), parse, f"call-{len(self.asked)}")
+        return read_reply(Reply(self.reply(prompt), "complete", Usage(), "script"), parse, f"call-{len(self.asked)}")
 
 
 def revise(script: Script, text: str, windows: list[Exemplar] | None = None) -> revision.Revised:
@@ -271,7 +271,7 @@ def test_an_interrupted_revision_asks_nothing_twice(world: planted.World, tmp_pa
             asked.append(key)
             known[key] = judge.ask(prompt)
             raise Open
-        return read(known[key], parse, key)
+        return read_reply(known[key], parse, key)
 
     (job,) = [job for job in planned_jobs.explain_jobs(run.units.values()) if job.unit_id == "feature-2"]
     for _ in range(4):

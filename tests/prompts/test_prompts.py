@@ -218,5 +218,5 @@ def test_the_explaining_prompt_shows_marks_strengths_and_silent_windows() -> Non
     assert "<< Danube>>" in prompt.user
     assert "Danube 10, flows 3" in prompt.user
     assert "silent text" in prompt.user
-    again = answers_.ask_again(prompt, ["it is empty"])
+    again = answers_.with_refusals(prompt, ["it is empty"])
     assert again.user.endswith("An earlier answer was refused: it is empty. Answer again.")

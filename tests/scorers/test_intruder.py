@@ -138,7 +138,7 @@ def test_the_embedded_judge_finds_the_odd_window_among_the_rubrics_cases() -> No
     mine = [windows[:3] for windows in groups.values() if len(windows) >= 3]
     others = [windows[0] for windows in groups.values()]
     right = [
-        window_similarity.least_alike([*windows, other], lexicon()) == 3
+        window_similarity.least_similar([*windows, other], lexicon()) == 3
         for windows in mine
         for other in others
         if other not in windows

@@ -37,7 +37,7 @@ from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
 from support.providers.protocols import read_request
-from support.providers.server import PASSING, Entry, ProviderServer
+from support.providers.server import TRANSIENT, Entry, ProviderServer
 from support.services import fleet as fleet_
 from support.services.fork_server import Clock
 
@@ -90,7 +90,7 @@ class Provider:
         if not self.unsteady or self._met[body_hash] >= MOST_FAULTS:
             return None
         self._met[body_hash] += 1
-        return self._draw(f"{self._met[body_hash]}/{body_hash}", self.passing, PASSING)
+        return self._draw(f"{self._met[body_hash]}/{body_hash}", self.passing, TRANSIENT)
 
     def _draw(self, what: str, share: float, kinds: Sequence[str]) -> str | None:
         digest = sha256(f"{self.seed}/{what}".encode()).digest()

@@ -16,7 +16,7 @@ from support.providers import protocols as wire
 from support.providers.server import Faults, ProviderServer
 from support.services import ledger_worker
 
-from autointerp.calls import caller
+from autointerp.calls.cost_limits import input_bound
 from autointerp.cli.main import main
 from autointerp.judges import prices, retry
 from autointerp.ledger import budgets, nights
@@ -140,7 +140,7 @@ def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
     text = MarkedText(("漢字", "🙂🙂", "\ud800", "ẞß", "<<x>>", "\0\n"), 1, (1, 2, 3, 4, 5, 6))
     prompt = explanation.prompt(rubric.load("specificity"), ExplainMaterial((text,) * 4, (text,)), 200)
     price = planted_runs.price(MODEL)
-    most = prices.most(caller.input_bound(prompt), prompt.max_tokens, price)
+    most = prices.max_cost(input_bound(prompt), prompt.max_tokens, price)
     bytes_ = len((prompt.system + prompt.user).encode("utf-8", "replace"))
     assert most is not None
     assert most >= (prices.cost(Usage(output_tokens=200, cache_write_tokens=bytes_), price) or 0.0)

@@ -14,7 +14,7 @@ from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think, think_apart
 from support.providers.protocols import read_request
-from support.providers.server import FINAL, PASSING, Entry, Faults, ProviderServer, Script
+from support.providers.server import FINAL, TRANSIENT, Entry, Faults, ProviderServer, Script
 
 from autointerp.calls import caller
 from autointerp.cli.main import main
@@ -53,7 +53,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.01)
-    monkeypatch.setattr(caller, "SHORTEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(caller, "MIN_PAUSE_S", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_provider_gives_the_results_of_the_planted_judge(
 
 def test_every_fault_is_stored_with_its_reason(world: planted.World, tmp_path: Path) -> None:
     """2,000 judgements, a fifth of all attempts failing: nothing is lost, doubled or made up."""
-    faults = Faults(0.2, seed=4, kinds=(*PASSING, *FINAL, "slow"))
+    faults = Faults(0.2, seed=4, kinds=(*TRANSIENT, *FINAL, "slow"))
     model = planted_runs.MODELS[0]
     with ProviderServer(think, faults, slow_s=30.0) as server:
         settings = planted_runs.judge(model, server, timeout_s=4.0, concurrency=16)

@@ -1,7 +1,7 @@
-"""What an explanation claims, taken apart: quoted terms at or before the marked token, topic words, and surface classes.
+"""Parses an explanation into claims: quoted terms at or before the marked token, topic words, and token classes.
 
-It reads the embedded judge's own explanations exactly, and those an LLM wrote as far as their wording shows it: quotation marks,
-"after", names of scripts and punctuation. Negations and conditions are not understood.
+It parses the embedded judge's own explanations exactly. Of an LLM's explanations it recognises quotation marks, "after", and the names of
+scripts and punctuation; it does not understand negations and conditions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from autointerp.judges.embedded.token_classes import ALIASES, Word, stem, words
 
 NOTHING = "no common token or word among its examples"
-"""The explanation of a unit whose examples have nothing in common. It claims nothing and fits nothing."""
+"""The explanation of a unit whose examples have nothing in common. It makes no claim and matches no window."""
 
 _QUOTED = re.compile(
     r"\"([^\"]{1,40})\"|\u201c([^\u201d]{1,40})\u201d|`([^`]{1,40})`|«([^»]{1,40})»|(?<!\w)['\u2018]([^'\u2019]{1,40})['\u2019](?!\w)"
@@ -55,12 +55,12 @@ _STOP_WORDS = (
     "discussions follow follows following preceded well-known well known part parts don doesn isn let get got said say"
 )
 STOP = frozenset(map(stem, _STOP_WORDS.split()))
-"""Stems that are no topic: function words and the vocabulary in which explanations are written."""
+"""Stems that are not topics: function words, and words that explanations use to describe what they explain."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """`terms` and `before` are phrases of words, `topics` single words; `classes` are names from `surface`."""
+    """What an explanation claims: phrases at the mark (`terms`) and before it, single topic words, and names of token classes."""
 
     terms: tuple[tuple[Word, ...], ...]
     before: tuple[tuple[Word, ...], ...]
@@ -69,35 +69,36 @@ class Claims:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is claimed."""
+        """Whether the explanation makes no claim."""
         return not (self.terms or self.before or self.topics or self.classes)
 
 
 @lru_cache(maxsize=4096)
 def parse(explanation: str) -> Claims:
-    """Take an explanation apart."""
+    """The claims of an explanation."""
     if explanation.strip() == NOTHING:
         return Claims((), (), (), frozenset())
     terms: list[tuple[Word, ...]] = []
     before: list[tuple[Word, ...]] = []
     prose: list[str] = []
     end, was_before = 0, False
-    for found in _QUOTED.finditer(explanation):
-        between = explanation[end : found.start()]
+    for quotation in _QUOTED.finditer(explanation):
+        between = explanation[end : quotation.start()]
+        # A quotation that continues a list is of the same kind as the one before it.
         if not (end and _LIST.match(between)):
             was_before = bool(_AFTER.search(between))
-        phrase = words(next(group for group in found.groups() if group is not None))
+        phrase = words(next(group for group in quotation.groups() if group is not None))
         if phrase:
             (before if was_before else terms).append(phrase)
         prose.append(between)
-        end = found.end()
+        end = quotation.end()
     prose.append(explanation[end:])
     rest = " ".join(prose)
-    terms += [(sign,) for found in _SIGN.finditer(rest) for sign in words(_SIGNS[found[1].casefold()])]
+    terms += [(sign,) for name in _SIGN.finditer(rest) for sign in words(_SIGNS[name[1].casefold()])]
     classes = frozenset(name for name, pattern in ALIASES.items() if pattern.search(rest))
-    named = rest
+    topical = rest
     for name in classes:
-        # A class's own name ("source code") is no topic; the wording of others ("Python") is.
-        named = re.sub(re.escape(name), " ", named, flags=re.IGNORECASE)
-    topics = {w.stem: w for w in words(_SIGN.sub(" ", named)) if w.lexical and w.stem not in STOP}
+        # The name of a class ("source code") is not a topic; other wordings of it ("Python") are.
+        topical = re.sub(re.escape(name), " ", topical, flags=re.IGNORECASE)
+    topics = {w.stem: w for w in words(_SIGN.sub(" ", topical)) if w.lexical and w.stem not in STOP}
     return Claims(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(before)), tuple(topics.values()), classes)

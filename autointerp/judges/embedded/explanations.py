@@ -1,12 +1,12 @@
-"""Explanations by enrichment: which tokens, preceding words, topics and surface classes are over-represented where a unit is active.
+"""Explanations by enrichment: the tokens, preceding words, topics and classes that are over-represented where a unit is active.
 
-The marked tokens are compared with all tokens at which the unit is cold, and the words of activating windows with those of quiet ones. Since
-an explainer sees few quiet windows, both backgrounds get a prior from general word frequencies, after Monroe, Colaresi and Quinn
-(2008), "Fightin' Words". A candidate needs a small binomial tail; among those, the log-likelihood ratio decides (Dunning 1993,
-"Accurate Methods for the Statistics of Surprise and Coincidence").
+Marked tokens are compared with all tokens at which the unit is inactive, and the words of activating windows with those of silent ones. An
+explainer sees few silent windows, so both backgrounds get a prior from general word frequencies, after Monroe, Colaresi and Quinn
+(2008), "Fightin' Words". A candidate must have a small binomial tail probability; candidates are ranked by their log-likelihood ratio
+(Dunning 1993, "Accurate Methods for the Statistics of Surprise and Coincidence").
 
-Of the aids that an explainer may be given, silent windows of every sort join the background, and missed ones those that are explained. What
-a direction does to the logits is passed over: it names tokens that follow, and nothing here can tell what those mean.
+Of the explainer's aids, all kinds of silent windows join the background, and windows that a draft missed join the activating ones. Logit
+effects are ignored: they name tokens that may follow, and no method here uses those.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from autointerp.messages import ExplainMaterial
 MAX_CHARS = 300
 MAX_TOKENS, MAX_TOPICS, MAX_BEFORE = 4, 5, 2
 TAIL = 1e-3
-"""A candidate must be this improbable under the background."""
+"""Largest binomial tail probability of a candidate under the background."""
 TOKEN_PRIOR, WINDOW_PRIOR = 50.0, 10.0
-"""How many background tokens, and background windows, the general word frequencies are worth."""
+"""Weights of the prior, as numbers of background tokens and background windows."""
 NEAR = 6
+"""Words on either side of the mark within which a topic word counts as near."""
 TERM_COST = 3.0
-"""Log-likelihood that each quoted token must earn, so that a list never beats a class by its length."""
+"""Log-likelihood in nats that each quoted token costs, so that a list does not beat a class merely by its length."""
 COHERENT = 0.12
-"""Mean cosine from which different words are of one sort: random ones stay below 0.05, animals have 0.18, months 0.33. Some sorts (colours) are missed."""
+"""Mean cosine from which different words form a category: random words stay below 0.05, animals have 0.18, months 0.33. Some categories
+(colours) are missed."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One enriched candidate: the windows that have it, and its log-likelihood ratio in nats over all windows."""
+class Candidate:
+    """An enriched word or class: the windows that have it, and its log-likelihood ratio in nats over all windows."""
 
     key: str
     windows: frozenset[int]
@@ -47,7 +49,7 @@ class Found:
 
 
 def explain(material: ExplainMaterial, lexicon: Lexicon) -> str:
-    """A short text, at most 300 characters on one line, of what the activating windows share; `NOTHING` if they share nothing."""
+    """What the activating windows share, on one line of at most `MAX_CHARS` characters; `NOTHING` if they share nothing."""
     material = replace(
         material,
         activating=material.activating + material.missed,
@@ -71,7 +73,7 @@ def explain(material: ExplainMaterial, lexicon: Lexicon) -> str:
 def _tokens_or_class(
     material: ExplainMaterial, readings: Sequence[Reading], weights: Sequence[float], lexicon: Lexicon
 ) -> str:
-    """Whichever says more of the marked tokens: a few of them, a class, or a sort of word. Empty when none is enriched."""
+    """The most informative description of the marked tokens: a few of them, a class, or a category of words. Empty if none is enriched."""
     marks: list[set[str]] = []
     written: dict[str, Counter[str]] = defaultdict(Counter)
     for reading in readings:
@@ -79,29 +81,31 @@ def _tokens_or_class(
         for form in filter(None, forms):
             written[stem(form)][_quotable(form)] += 1
         marks.append({stem(form) for form in forms if form})
-    background, cold_classes, cold = _cold(material)
-    rates = {key: _rate(background[key], cold, lexicon.frequency(key), TOKEN_PRIOR) for keys in marks for key in keys}
+    background, background_classes, n_inactive = _inactive(material)
+    rates = {
+        key: _rate(background[key], n_inactive, lexicon.frequency(key), TOKEN_PRIOR) for keys in marks for key in keys
+    }
     tokens = _cover(_enriched(marks, weights, rates), len(readings))
     classes = [set(reading.classes) for reading in readings]
-    class_rates = {name: (cold_classes[name] + 1) / (cold + 2) for name in set().union(*classes)}
+    class_rates = {name: (background_classes[name] + 1) / (n_inactive + 2) for name in set().union(*classes)}
     best = next(iter(_enriched(classes, weights, class_rates)), None)
-    quoted = [_most_common(written[found.key]) for found in tokens]
-    if best and best.gain > sum(found.gain - TERM_COST for found in tokens):
-        inside = [q for q, found in zip(quoted, tokens, strict=True) if found.windows <= best.windows]
+    quoted = [_most_common(written[token.key]) for token in tokens]
+    if best and best.gain > sum(token.gain - TERM_COST for token in tokens):
+        inside = [q for q, token in zip(quoted, tokens, strict=True) if token.windows <= best.windows]
         return f"{best.key}, such as {_either(inside[:3])}" if inside else best.key
-    covered = set().union(*(found.windows for found in tokens))
-    sort = _sort_of_word(readings, lexicon) if len(covered) < len(readings) / 2 else ""
-    return sort or (f"the token {_either(quoted)}" if quoted else "")
+    covered = set().union(*(token.windows for token in tokens))
+    category = _word_category(readings, lexicon) if len(covered) < len(readings) / 2 else ""
+    return category or (f"the token {_either(quoted)}" if quoted else "")
 
 
-def _cold(material: ExplainMaterial) -> tuple[Counter[str], Counter[str], int]:
-    """Stems and classes of the tokens at which the unit is cold, and how many those are."""
+def _inactive(material: ExplainMaterial) -> tuple[Counter[str], Counter[str], int]:
+    """Counts of the stems and of the classes of the tokens at which the unit is inactive, and the number of these tokens."""
     stems: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     total = 0
-    for window, quiet in [(w, False) for w in material.activating] + [(w, True) for w in material.silent]:
+    for window, silent in [(w, False) for w in material.activating] + [(w, True) for w in material.silent]:
         for i, token in enumerate(window.tokens):
-            if not quiet and (i == window.mark or (i < len(window.activation_levels) and window.activation_levels[i])):
+            if not silent and (i == window.mark or (i < len(window.activation_levels) and window.activation_levels[i])):
                 continue
             stems[stem(token)] += 1
             classes.update(token_classes(window.tokens, i))
@@ -109,8 +113,8 @@ def _cold(material: ExplainMaterial) -> tuple[Counter[str], Counter[str], int]:
     return stems, classes, total
 
 
-def _sort_of_word(readings: Sequence[Reading], lexicon: Lexicon) -> str:
-    """Marked words that all differ but mean similar things, such as cities: those closest to their mean."""
+def _word_category(readings: Sequence[Reading], lexicon: Lexicon) -> str:
+    """Marked words that differ but have similar meanings, such as cities: those closest to their mean vector."""
     words = list(
         dict.fromkeys(r.at[0].text for r in readings if len(r.at) == 1 and r.at[0].lexical and len(r.at[0].text) > 2)
     )
@@ -127,29 +131,29 @@ def _sort_of_word(readings: Sequence[Reading], lexicon: Lexicon) -> str:
 
 
 def _before(material: ExplainMaterial, readings: Sequence[Reading], weights: Sequence[float], lexicon: Lexicon) -> str:
-    """Words that often stand right before the mark."""
+    """The words that are often directly before the mark."""
     previous = [{r.before(1)[-1].stem} if r.before(1) else set() for r in readings]
     pairs: Counter[str] = Counter(w.stem for window in material.silent for w in read(window).words)
     total = sum(pairs.values())
     rates = {key: _rate(pairs[key], total, lexicon.frequency(key), TOKEN_PRIOR) for keys in previous for key in keys}
-    found = [f for f in _enriched(previous, weights, rates) if len(f.windows) >= max(2, 0.3 * len(readings))]
-    return f"often after {_either([_quotable(f.key) for f in found[:MAX_BEFORE]])}" if found else ""
+    frequent = [c for c in _enriched(previous, weights, rates) if len(c.windows) >= max(2, 0.3 * len(readings))]
+    return f"often after {_either([_quotable(c.key) for c in frequent[:MAX_BEFORE]])}" if frequent else ""
 
 
 def _settings(material: ExplainMaterial, weights: Sequence[float]) -> str:
-    """A class of whole windows, such as source code, that most activating windows have and quiet ones lack."""
+    """A class of whole windows, such as source code, that most activating windows have and silent ones lack."""
     settings = [set(read(window).setting) for window in material.activating]
-    quiet: Counter[str] = Counter(name for window in material.silent for name in read(window).setting)
+    silent: Counter[str] = Counter(name for window in material.silent for name in read(window).setting)
     total = len(material.silent)
-    rates = {name: _rate(quiet[name], total, 0.05, WINDOW_PRIOR) for name in set().union(*settings)}
-    found = [f for f in _enriched(settings, weights, rates) if len(f.windows) >= 0.6 * len(settings)]
-    return f"in {found[0].key}" if found else ""
+    rates = {name: _rate(silent[name], total, 0.05, WINDOW_PRIOR) for name in set().union(*settings)}
+    frequent = [c for c in _enriched(settings, weights, rates) if len(c.windows) >= 0.6 * len(settings)]
+    return f"in {frequent[0].key}" if frequent else ""
 
 
 def _topics(
     material: ExplainMaterial, readings: Sequence[Reading], weights: Sequence[float], shown: set[str], lexicon: Lexicon
 ) -> list[str]:
-    """Content words of more windows than chance allows, counted once a window; near the mark counts more if it is rarer."""
+    """Content words of more windows than chance allows, counted once per window, near the mark or anywhere, whichever is more enriched."""
     written: dict[str, Counter[str]] = defaultdict(Counter)
     for reading in readings:
         for word in reading.words:
@@ -157,15 +161,16 @@ def _topics(
     candidates: dict[str, float] = {}
     for radius in (NEAR, None):
         present = [_content(reading, radius) - shown for reading in readings]
-        quiet: Counter[str] = Counter(key for window in material.silent for key in _content(read(window), radius))
+        silent: Counter[str] = Counter(key for window in material.silent for key in _content(read(window), radius))
         size = sum(len(r.words if radius is None else r.near(radius)) for r in readings) / len(readings)
         rates = {
-            key: _rate(quiet[key], len(material.silent), 1 - (1 - lexicon.frequency(key)) ** size, WINDOW_PRIOR)
+            # The prior: the chance that a word of this frequency is among `size` words.
+            key: _rate(silent[key], len(material.silent), 1 - (1 - lexicon.frequency(key)) ** size, WINDOW_PRIOR)
             for key in set().union(*present)
         }
         least = max(2, 0.2 * len(readings))
-        for found in _enriched(present, weights, rates, least):
-            candidates[found.key] = max(candidates.get(found.key, 0.0), found.gain)
+        for candidate in _enriched(present, weights, rates, least):
+            candidates[candidate.key] = max(candidates.get(candidate.key, 0.0), candidate.gain)
     order = sorted(candidates, key=lambda key: (-candidates[key], key))
     return [_most_common(written[key]) for key in order[:MAX_TOPICS]]
 
@@ -177,37 +182,43 @@ def _content(reading: Reading, radius: int | None) -> set[str]:
 
 def _enriched(
     present: Sequence[Iterable[str]], weights: Sequence[float], rates: Mapping[str, float], least: float = 2
-) -> list[Found]:
-    """Candidates of at least `least` windows and a small binomial tail, largest log-likelihood ratio (heat-weighted) first."""
+) -> list[Candidate]:
+    """Candidates in at least `least` windows and with a small binomial tail, largest log-likelihood ratio first.
+
+    `present` holds the words or classes of each window, `weights` the windows' weights by activation, `rates` the share of windows that
+    have each word or class under the background.
+    """
     windows: dict[str, set[int]] = defaultdict(set)
     for i, keys in enumerate(present):
         for key in keys:
             windows[key].add(i)
     total = sum(weights)
-    found = []
+    candidates = []
     for key, having in windows.items():
         rate = min(max(rates[key], 1e-6), 1 - 1e-6)
         share = min(sum(weights[i] for i in having) / total, 1 - 1e-9)
         if len(having) < least or share <= rate or binom.sf(len(having) - 1, len(present), rate) > TAIL:
             continue
+        # n times the Kullback-Leibler divergence of the weighted share from the background rate.
         gain = share * math.log(share / rate) + (1 - share) * math.log((1 - share) / (1 - rate))
-        found.append(Found(key, frozenset(having), len(present) * gain))
-    return sorted(found, key=lambda f: (-f.gain, f.key))
+        candidates.append(Candidate(key, frozenset(having), len(present) * gain))
+    return sorted(candidates, key=lambda c: (-c.gain, c.key))
 
 
-def _cover(found: Sequence[Found], total: int) -> list[Found]:
-    """The best candidates that each add windows of their own: at least two, and a tenth of all."""
-    chosen: list[Found] = []
+def _cover(candidates: Sequence[Candidate], total: int) -> list[Candidate]:
+    """The best candidates that each cover new windows: at least two, and a tenth of `total`."""
+    chosen: list[Candidate] = []
     covered: set[int] = set()
-    for candidate in found:
+    for candidate in candidates:
         if len(candidate.windows - covered) >= max(2, 0.1 * total) and len(chosen) < MAX_TOKENS:
             chosen.append(candidate)
             covered |= candidate.windows
     return chosen
 
 
-def _rate(count: int, total: int, prior: float, worth: float) -> float:
-    return (count + worth * prior) / (total + worth)
+def _rate(count: int, total: int, prior: float, weight: float) -> float:
+    """The share `count / total`, smoothed by a prior that weighs as much as `weight` observations."""
+    return (count + weight * prior) / (total + weight)
 
 
 def _phrase(head: str, before: str, settings: str, topics: list[str]) -> str:
@@ -215,19 +226,19 @@ def _phrase(head: str, before: str, settings: str, topics: list[str]) -> str:
         settings = ""
     while True:
         about = f"in texts about {', '.join(topics)}" if topics else ""
-        said = ", ".join(part for part in (head, before, settings, about) if part)
-        if not said:
+        text = ", ".join(part for part in (head, before, settings, about) if part)
+        if not text:
             return NOTHING
-        # A text that ends in a quotation mark would lose it where replies are trimmed.
-        said = f"{said} in varied texts" if said.endswith('"') else said
-        if len(said) <= MAX_CHARS:
-            return said
+        # The parser of replies would strip a quotation mark at the end.
+        text = f"{text} in varied texts" if text.endswith('"') else text
+        if len(text) <= MAX_CHARS:
+            return text
         if topics:
             topics = topics[:-1]
         elif before or settings:
             before, settings = "", ""
         else:
-            return said[: MAX_CHARS - 1] + "…"
+            return text[: MAX_CHARS - 1] + "…"
 
 
 def _either(quoted: Sequence[str]) -> str:
@@ -236,7 +247,7 @@ def _either(quoted: Sequence[str]) -> str:
 
 
 def _quotable(text: str) -> str:
-    """The text as it can stand between quotation marks: printable, no quotation mark, at most 30 characters."""
+    """The text without anything that cannot be quoted: printable, no quotation mark, at most 30 characters."""
     plain = "".join(c if c.isprintable() else " " for c in text).replace('"', "''")
     return " ".join(plain.split())[:30]
 

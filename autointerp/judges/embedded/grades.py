@@ -1,8 +1,8 @@
-"""Grades from text similarity: what of an explanation is found at the mark, near it and in the window, turned into a grade.
+"""Grades from text similarity: how much of an explanation is found at the mark, near it and in the window.
 
 Ten measures between 0 and 1 (`MEASURES`) compare an explanation with a window: exact matches of words and classes, and cosines of static
-word vectors. A proportional-odds model (McCullagh 1980, "Regression models for ordinal data") turns them into a grade. Its slopes
-are held at or above zero, so that a better match never lowers a grade, and fitted with a ridge to the rubric's calibration.
+word vectors. A proportional-odds model (McCullagh 1980, "Regression models for ordinal data") maps them to a grade. Its slopes are
+non-negative, so that a better match never lowers a grade, and are fitted to the rubric's calibration cases with a ridge penalty.
 """
 
 from __future__ import annotations
@@ -37,46 +37,49 @@ MEASURES = (
     "cosine of window",
 )
 TOPICAL = 0.35
-"""Cosine at which two texts are plainly of one topic: more than that says no more about the mark."""
+"""Cosine at which two texts are clearly on one topic. Larger values say no more about the mark and are capped."""
 NEAR = 6
 """Words on either side of the mark that count as near it."""
 RIDGE = 0.004
 """Penalty on the mean squared slope."""
 ZERO_SHARE = 0.4
-"""Weight of grade 0 in the fit, the others sharing the rest: most of what a judge sees (other units' explanations, silent windows) deserves 0."""
+"""Weight of grade 0 in the fit; the other grades share the rest. Most items of a run (explanations of other units, silent windows)
+deserve 0."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`values` (10,) in the order of `MEASURES`, and the clearest match in words."""
+    """The measures, (10,) in the order of `MEASURES`, and a sentence on the clearest match."""
 
     values: Floats
     reason: str
 
 
 def compare(explanation: str, window: MarkedText, lexicon: Lexicon) -> Comparison:
-    """Measure what of `explanation` is found where in `window`."""
+    """Measure how much of `explanation` is found in `window`, and where."""
     claims, reading = parse(explanation), read(window)
     around, everywhere = _stems(reading.near(NEAR)), _stems(reading.words)
     at = _stems(reading.at) | ({stem(reading.token)} if reading.token.strip() else set())
     term, term_word = _best((_phrase(p, at, around), _text(p)) for p in claims.terms)
-    topic, topic_word = _found(claims.topics, at, lexicon)
+    topic, topic_word = _best_match(claims.topics, at, lexicon)
     before, before_word = _best(
         (_phrase(p, _stems(reading.before(2)), _stems(reading.before(4))), _text(p)) for p in claims.before
     )
     sought = [*claims.topics, *(w for phrase in claims.terms for w in phrase)]
-    near, near_word = _found(sought, around, lexicon)
-    anywhere, any_word = _found(sought, everywhere, lexicon)
+    near, near_word = _best_match(sought, around, lexicon)
+    anywhere, any_word = _best_match(sought, everywhere, lexicon)
     classes, setting = sorted(claims.classes & reading.classes), sorted(claims.classes & reading.setting)
     cosine_mark, cosine_near, cosine_place, cosine_window = _cosines(claims, reading, lexicon)
     exact = max(term, topic, float(bool(classes)))
+    # A quoted term alone is not enough if the explanation also claims a topic, a word before it or a class of text.
     agrees = 1.0
     if claims.terms and (claims.topics or claims.before or claims.classes & SETTINGS):
         agrees = max(_share(claims.topics, everywhere, lexicon) ** 0.5, before, float(bool(setting)), cosine_window)
+    # A match at the mark is also a match near it and in the window: the measures are nested.
     near, anywhere = max(near, exact), max(anywhere, near, exact)
     values = [exact, exact * agrees, before, near, anywhere, float(bool(setting)), max(cosine_mark, exact)]
     values += [max(cosine_near, near), cosine_place, cosine_window]
-    said = (
+    reasons = (
         (term == 1, f'"{term_word}" is the marked token'),
         (bool(classes), f"the marked token is of the class: {', '.join(classes[:1])}"),
         (topic > 0, f'"{topic_word}" is the marked token'),
@@ -87,14 +90,17 @@ def compare(explanation: str, window: MarkedText, lexicon: Lexicon) -> Compariso
         (not claims.empty, f"no word matches; cosine {cosine_mark:.2f} at the mark, {cosine_window:.2f} with the text"),
         (True, "the explanation names nothing that could match"),
     )
-    return Comparison(np.array(values), next(reason for holds, reason in said if holds))
+    return Comparison(np.array(values), next(reason for holds, reason in reasons if holds))
 
 
 class GradeModel:
-    """Measures to grades, fitted to graded cases: cumulative logits with common slopes, at or above zero."""
+    """The proportional-odds model: P(grade >= k) = sigmoid(slopes . measures - cut_k), with slopes of at least zero."""
 
     def __init__(self, measures: Floats, grades: NDArray[np.int64], levels: int) -> None:
-        """Fit to `measures` (n, 10) and `grades` (n,) in 0..levels-1, grade 0 with `ZERO_SHARE` of the weight, the others alike."""
+        """Fit to `measures` (n, 10) and `grades` (n,) in 0..levels-1.
+
+        Grade 0 has `ZERO_SHARE` of the weight, the other grades equal shares. Raises `UsageError` for fewer than two cases of a grade.
+        """
         self.levels = levels
         counts = np.bincount(grades, minlength=levels)
         if counts.min() < 2:
@@ -108,29 +114,33 @@ class GradeModel:
 
         def loss(parameters: Floats) -> float:
             slopes, cuts = parameters[:width], _cuts(parameters[width:])
-            chances = _chances(measures @ slopes, cuts)[np.arange(len(grades)), grades]
-            fit = -float(weights @ np.log(np.maximum(chances, 1e-12)))
+            likelihoods = _probabilities(measures @ slopes, cuts)[np.arange(len(grades)), grades]
+            fit = -float(weights @ np.log(np.maximum(likelihoods, 1e-12)))
             penalty: float = RIDGE * float(slopes @ slopes) / width
             return fit + penalty
 
+        # The cuts are parametrised by the first one and the logarithms of the gaps, which keeps them ascending.
         start = np.concatenate([np.ones(width), [0.5], np.zeros(levels - 2)])
         bounds = [(0.0, 30.0)] * width + [(-10.0, 20.0)] + [(-4.0, 3.0)] * (levels - 2)
-        found = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300}).x
-        self.slopes: Floats = found[:width]
-        self.cuts: Floats = _cuts(found[width:])
+        fitted = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300}).x
+        self.slopes: Floats = fitted[:width]
+        self.cuts: Floats = _cuts(fitted[width:])
 
     def grade(self, measures: Floats) -> int:
-        """The median grade for `measures` (10,): as likely too high as too low."""
+        """The median grade for `measures` (10,)."""
         at_least = expit(float(measures @ self.slopes) - self.cuts)
         return int((at_least > 0.5).sum())
 
-    def chances(self, measures: Floats) -> Floats:
-        """The probability of each grade for `measures` (10,)."""
-        return np.asarray(_chances((measures @ self.slopes)[None], self.cuts)[0])
+    def probabilities(self, measures: Floats) -> Floats:
+        """The probability of each grade, (levels,), for `measures` (10,)."""
+        return np.asarray(_probabilities((measures @ self.slopes)[None], self.cuts)[0])
 
 
 def calibrate(rubric: Rubric, lexicon: Lexicon, leave_out: str | None = None) -> GradeModel:
-    """The model fitted to the rubric's calibration and examples, those of one explanation left out if asked."""
+    """The model fitted to the rubric's calibration cases and examples, without those of the explanation `leave_out`.
+
+    Raises `UsageError` if the rubric has too few.
+    """
     rows = [row for row in cases(rubric) if row[0] != leave_out]
     if not rows:
         raise UsageError(f"rubric {rubric.name} has no calibration cases: the embedded judge needs some of each grade")
@@ -139,24 +149,25 @@ def calibrate(rubric: Rubric, lexicon: Lexicon, leave_out: str | None = None) ->
 
 
 def cases(rubric: Rubric) -> list[tuple[str, MarkedText, int]]:
-    """Every graded case of the rubric: explanation, window, grade."""
+    """The explanation, window and grade of every graded case in the rubric."""
     graded = [(group.explanation, case.window, case.grade) for group in rubric.calibration for case in group.cases]
     return graded + [(example.explanation, example.window, example.grade) for example in rubric.examples]
 
 
 def _cuts(raw: Floats) -> Floats:
-    """Ascending cut points from one number and the logarithms of the gaps."""
+    """Ascending cut points from the first one and the logarithms of the gaps."""
     return np.cumsum(np.concatenate([raw[:1], np.exp(raw[1:])]))
 
 
-def _chances(scores: Floats, cuts: Floats) -> Floats:
+def _probabilities(scores: Floats, cuts: Floats) -> Floats:
+    """The probability of each grade, (n, levels), as differences of the cumulative probabilities P(grade >= k)."""
     at_least = expit(scores[:, None] - cuts[None, :])
     bounded = np.hstack([np.ones((len(scores), 1)), at_least, np.zeros((len(scores), 1))])
     return np.asarray(bounded[:, :-1] - bounded[:, 1:])
 
 
 def _cosines(claims: Claims, reading: Reading, lexicon: Lexicon) -> tuple[float, float, float, float]:
-    """Closest pair of words at the mark, and near it; then all claimed words with the neighbourhood, and with the window."""
+    """Four cosines: the closest pair of words at the mark, and near it; all claimed words with the neighbourhood, and with the window."""
     sought = [*claims.topics, *(w for phrase in claims.terms for w in phrase if w.lexical)]
     if not sought:
         return (0.0, 0.0, 0.0, 0.0)
@@ -175,7 +186,7 @@ def _closest(rows: NDArray[np.float32], words: Sequence[Word], lexicon: Lexicon)
 
 
 def _match(sought: Word, where: frozenset[str]) -> float:
-    """1 for the same stem among `where`, 0.6 when one long word begins with the other."""
+    """1 if `where` has the same stem, 0.6 if it has a word of which one begins with the other (at least four letters), else 0."""
     key = sought.stem
     if key in where:
         return 1.0
@@ -189,24 +200,26 @@ def _stems(words: Iterable[Word]) -> frozenset[str]:
 
 
 def _phrase(phrase: Sequence[Word], at: frozenset[str], near: frozenset[str]) -> float:
-    """How much of a phrase stands at the mark: one of its words there, the others near."""
+    """How much of a phrase is at the mark: the best match of one of its words there, times the share of its words nearby."""
     hit = max((_match(p, at) for p in phrase), default=0.0)
     return hit * sum(_match(p, near) > 0 for p in phrase) / len(phrase) if hit and len(phrase) > 1 else hit
 
 
-def _found(sought: Iterable[Word], where: frozenset[str], lexicon: Lexicon) -> tuple[float, str]:
+def _best_match(sought: Iterable[Word], where: frozenset[str], lexicon: Lexicon) -> tuple[float, str]:
+    """The largest match of a word, weighted by its rarity, and that word."""
     return _best((_match(t, where) * lexicon.weight(t.stem), t.text) for t in sought)
 
 
 def _share(topics: Sequence[Word], where: frozenset[str], lexicon: Lexicon) -> float:
+    """The share of the topics that are found, weighted by rarity."""
     weights = [lexicon.weight(t.stem) for t in topics]
     hits = [_match(t, where) for t in topics]
     total = sum(weights)
     return sum(w * h for w, h in zip(weights, hits, strict=True)) / total if total else 0.0
 
 
-def _best(found: Iterable[tuple[float, str]]) -> tuple[float, str]:
-    return max(found, key=lambda pair: pair[0], default=(0.0, ""))
+def _best(matches: Iterable[tuple[float, str]]) -> tuple[float, str]:
+    return max(matches, key=lambda pair: pair[0], default=(0.0, ""))
 
 
 def _text(phrase: Sequence[Word]) -> str:

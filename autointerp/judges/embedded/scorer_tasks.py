@@ -1,8 +1,8 @@
-"""How the embedded judge answers what other evaluations ask: by finding an explanation's words, and words like them, token by token.
+"""The embedded judge's answers to the tasks of other scorers: it looks for words of the explanation, or similar ones, at each token.
 
-No model is fitted here. A token counts as what the explanation speaks of from the cosine on that `similarity` calls plainly of
-one topic. On the rubric's calibration cases (grades 2 and 3 against two other explanations of the same window; the marked
-token against one further off) that gives a balanced accuracy of about 0.83 for windows and 0.72 for marks.
+No model is fitted. A token matches the explanation if its cosine is at least `grades.TOPICAL`. On the rubric's calibration cases (grades 2
+and 3 against two other explanations of the same window; the marked token against one further away) the balanced accuracy is about 0.83
+for windows and 0.72 for marked tokens.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from autointerp.messages import MarkedText, TaskMaterial
 
 AT_MARK = MEASURES.index("cosine at mark")
 CLEAR = 0.7
-"""Cosine at which a word is plainly what the explanation names, or a form of it."""
+"""Cosine at which a word is clearly what the explanation names, or a form of it."""
 Answer = dict[str, Any]
 
 
 def answer_task(material: TaskMaterial, lexicon: Lexicon) -> Answer | None:
-    """The reply to a task as a JSON object; None for a task that the embedded judge has no answer to."""
+    """The reply to a task as a JSON object; None if the embedded judge cannot answer such a task."""
     answer = TASKS.get(material.task)
     return answer(material, lexicon) if answer else None
 
 
-def strengths(explanation: str, window: MarkedText, lexicon: Lexicon, places: Sequence[int] = ()) -> list[float]:
-    """How much each token, or each of `places`, is what the explanation speaks of, from 0 to 1."""
+def strengths(explanation: str, window: MarkedText, lexicon: Lexicon, indices: Sequence[int] = ()) -> list[float]:
+    """How well each token, or each of those at `indices`, matches the explanation, from 0 to 1."""
     return [
         float(compare(explanation, replace(window, mark=i, marks=()), lexicon).values[AT_MARK])
         if window.tokens[i].strip()
         else 0.0
-        for i in places or range(len(window.tokens))
+        for i in indices or range(len(window.tokens))
     ]
 
 
@@ -50,36 +50,36 @@ def _marks(material: TaskMaterial, lexicon: Lexicon) -> Answer:
 
 
 def _simulate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
-    found = [s for window in material.windows for s in strengths(material.explanation, window, lexicon)]
+    matches = [s for window in material.windows for s in strengths(material.explanation, window, lexicon)]
     return {
         "strengths": [
-            {"token": number, "strength": min(10, round(10 * s))} for number, s in enumerate(found, 1) if s >= TOPICAL
+            {"token": number, "strength": min(10, round(10 * s))} for number, s in enumerate(matches, 1) if s >= TOPICAL
         ]
     }
 
 
 def _intruder(material: TaskMaterial, lexicon: Lexicon) -> Answer:
-    number = 1 + window_similarity.least_alike(material.windows, lexicon)
+    number = 1 + window_similarity.least_similar(material.windows, lexicon)
     return {"reason": "its marked place is least like the others", "answer": number}
 
 
 def _sort(material: TaskMaterial, lexicon: Lexicon) -> Answer:
-    number = 1 + window_similarity.likest_group(material.windows[0], material.sets, lexicon)
+    number = 1 + window_similarity.most_similar_group(material.windows[0], material.sets, lexicon)
     return {"reason": "its marked place is more like those of this group", "answer": number}
 
 
 def _contrast(material: TaskMaterial, lexicon: Lexicon) -> Answer:
-    found = [window_similarity.best_word(window, material.sets[0], lexicon) for window in material.windows]
-    return {"reason": "one of its words is more like the marked places", "answer": 1 + found.index(max(found))}
+    scores = [window_similarity.best_word(window, material.sets[0], lexicon) for window in material.windows]
+    return {"reason": "one of its words is more like the marked places", "answer": 1 + scores.index(max(scores))}
 
 
 def _rate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
-    found = [max(strengths(material.explanation, window, lexicon)) for window in material.windows]
-    return {str(number): (s >= TOPICAL) + (s >= CLEAR) for number, s in enumerate(found, 1)}
+    best = [max(strengths(material.explanation, window, lexicon)) for window in material.windows]
+    return {str(number): (s >= TOPICAL) + (s >= CLEAR) for number, s in enumerate(best, 1)}
 
 
-def _flags(found: Iterable[float]) -> Answer:
-    return {str(number): strength >= TOPICAL for number, strength in enumerate(found, 1)}
+def _flags(matches: Iterable[float]) -> Answer:
+    return {str(number): strength >= TOPICAL for number, strength in enumerate(matches, 1)}
 
 
 TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
@@ -91,4 +91,4 @@ TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
     "contrastive": _contrast,
     "rating": _rate,
 }
-"""By `TaskMaterial.task`. Nothing here writes texts: such a task is refused."""
+"""Answers by `TaskMaterial.task`. Tasks that ask for new texts are missing and refused."""

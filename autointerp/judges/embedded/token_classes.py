@@ -1,7 +1,7 @@
-"""What a window looks like on its surface: its words, the marked token, and the classes that either belongs to.
+"""Splits a window into words, and names the classes of its marked token and of the whole window.
 
-Classes are properties that no list of words expresses: digits, punctuation, capitals, scripts, line breaks, and for whole windows source
-code and a few languages. Each has a name, used in explanations, and a pattern by which other wordings of it are recognised.
+Classes are properties that a list of words cannot express: digits, punctuation, capitals, scripts, line breaks, and for whole windows
+source code and a few languages. Each has a name, which explanations use, and a pattern that recognises other wordings of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _CODE_CHARS = frozenset("{}[]()<>=+*/&|;_\\#@$%^~`")
 _CODE_SIGN = re.compile("[" + re.escape("".join(sorted(_CODE_CHARS))) + "]")
 _SUFFIXES = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("ly", ""), ("es", "e"), ("s", ""))
 _CODE_LINE = re.compile(
-    r"^\s*(import [\w.]+|from [\w.]+ import|def \w+|class \w+\s*[:({]|#include|(const|let|var) \w+|\w+ = |(public|private|static) \w|return\b.*;)",
+    r"^\s*(import [\w.]+|from [\w.]+ import|def \w+|class \w+\s*[:({]|#include|(const|let|var) \w+|\w+ = |"
+    r"(public|private|static) \w|return\b.*;)",
     re.MULTILINE,
 )
 _SCRIPTS = {
@@ -67,12 +68,15 @@ ALIASES: dict[str, re.Pattern[str]] = {
         "Japanese kana": r"\b(japanese|kana|hiragana|katakana)\b",
         "source code": r"\b(source code|code|python|javascript|c\+\+|java|html|css|sql|programming|latex)\b",
         **{
-            name: rf"\b{name.split()[0]}(?=[ -](text|words?|language|prose|sentences?|articles?|speech)\b)|\bin {name.split()[0]}\b(?! text)"
+            name: (
+                rf"\b{name.split()[0]}(?=[ -](text|words?|language|prose|sentences?|articles?|speech)\b)"
+                rf"|\bin {name.split()[0]}\b(?! text)"
+            )
             for name in _LANGUAGES
         },
     }.items()
 }
-"""Class names and how explanations speak of them."""
+"""Class names, and patterns of how explanations refer to them."""
 
 SETTINGS = frozenset({"source code", *_SCRIPTS.values(), *_LANGUAGES})
 """Classes that whole windows can have."""
@@ -80,7 +84,7 @@ SETTINGS = frozenset({"source code", *_SCRIPTS.values(), *_LANGUAGES})
 
 @dataclass(frozen=True)
 class Word:
-    """One word, number or sign of a window; `stem` is what is compared."""
+    """One word, number or sign of a window. Words are compared by `stem`."""
 
     text: str
     stem: str
@@ -93,7 +97,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Reading:
-    """A window taken apart. `words[first:last]` overlap the marked token; the range is empty when that is blank."""
+    """A window split into words. `words[first:last]` overlap the marked token; the range is empty if the token is blank."""
 
     token: str
     words: tuple[Word, ...]
@@ -104,11 +108,11 @@ class Reading:
 
     @property
     def at(self) -> tuple[Word, ...]:
-        """The words that the marked token is, or is a part of."""
+        """The words that overlap the marked token."""
         return self.words[self.first : self.last]
 
     def before(self, radius: int) -> tuple[Word, ...]:
-        """Up to `radius` words before the mark, nearest last."""
+        """Up to `radius` words before the mark, the nearest last."""
         return self.words[max(0, self.first - radius) : self.first]
 
     def near(self, radius: int) -> tuple[Word, ...]:
@@ -118,32 +122,32 @@ class Reading:
 
 @lru_cache(maxsize=4096)
 def read(window: MarkedText) -> Reading:
-    """Take a window apart."""
+    """Split a window into words, and classify it and its marked token."""
     start = sum(map(len, window.tokens[: window.mark]))
     token = window.tokens[window.mark]
     end = start + len(token)
-    found = list(_WORD.finditer(window.text))
-    first = bisect_right([m.end() for m in found], start)
-    last = max(first, bisect_left([m.start() for m in found], end))
-    taken = tuple(word(m[0]) for m in found)
-    setting = setting_classes(window.text, taken)
-    return Reading(token, taken, first, last, token_classes(window.tokens, window.mark), setting)
+    matches = list(_WORD.finditer(window.text))
+    first = bisect_right([m.end() for m in matches], start)
+    last = max(first, bisect_left([m.start() for m in matches], end))
+    all_words = tuple(word(m[0]) for m in matches)
+    setting = setting_classes(window.text, all_words)
+    return Reading(token, all_words, first, last, token_classes(window.tokens, window.mark), setting)
 
 
 def words(text: str) -> tuple[Word, ...]:
     """The words, numbers and signs of a text."""
-    return tuple(word(found[0]) for found in _WORD.finditer(text))
+    return tuple(word(match[0]) for match in _WORD.finditer(text))
 
 
 @lru_cache(maxsize=100_000)
 def word(text: str) -> Word:
-    """One word and its stem."""
+    """A word with its stem."""
     return Word(text, stem(text))
 
 
 @lru_cache(maxsize=100_000)
 def stem(text: str) -> str:
-    """Case folded and, for English, without plural, -ed, -ing and -ly: enough that "runs" meets "running"."""
+    """The text in folded case and, for English, without plural, -ed, -ing and -ly, so that "runs" equals "running"."""
     folded = unicodedata.normalize("NFKC", text).strip().casefold().replace("\u2019", "'").removesuffix("'s")
     if len(folded) < 4 or not folded.isascii() or not folded.isalpha():
         return folded
@@ -158,7 +162,7 @@ def stem(text: str) -> str:
 
 
 def token_classes(tokens: Sequence[str], index: int) -> frozenset[str]:
-    """Classes of one token among its neighbours."""
+    """The classes of one token, given the tokens before it."""
     token = tokens[index]
     bare = token.strip()
     if not bare:
@@ -166,41 +170,41 @@ def token_classes(tokens: Sequence[str], index: int) -> frozenset[str]:
             {"line breaks"} if "\n" in token else {"indentation"} if len(token) > 1 or "\t" in token else ()
         )
     previous = "".join(tokens[max(0, index - 2) : index])[-1:]
-    found: set[str] = set()
+    classes: set[str] = set()
     if all(unicodedata.category(c)[0] == "N" for c in bare):
-        found.add("digits")
+        classes.add("digits")
     elif all(unicodedata.category(c)[0] in "PS" for c in bare):
-        found.add("punctuation")
+        classes.add("punctuation")
         if all(c in _CODE_CHARS for c in bare):
-            found.add("brackets or operators")
+            classes.add("brackets or operators")
         if all(c in "\"'\u201c\u201d\u2018\u2019«»" for c in bare):
-            found.add("quotation marks")
+            classes.add("quotation marks")
     elif bare[0].isalpha():
         if token[0].isalpha() and previous.isalpha() and bare[0].islower():
-            found.add("word continuations")
+            classes.add("word continuations")
         if len(bare) > 1 and bare.isupper():
-            found.add("words in capitals")
+            classes.add("words in capitals")
         elif bare[0].isupper():
-            found.add("capitalised words")
+            classes.add("capitalised words")
     script = next((s for s in map(_script, bare) if s), None)
-    return frozenset(found | ({script} if script else set()))
+    return frozenset(classes | ({script} if script else set()))
 
 
 def setting_classes(text: str, words: Sequence[Word]) -> frozenset[str]:
-    """Classes of a whole window: source code, scripts and languages."""
-    found: set[str] = set()
+    """The classes of a whole window: source code, scripts and languages."""
+    classes: set[str] = set()
     solid = len("".join(text.split()))
     if len(_CODE_SIGN.findall(text)) > max(3, 0.06 * solid) or _CODE_LINE.search(text):
-        found.add("source code")
+        classes.add("source code")
     letters = [] if text.isascii() else [c for c in text if c.isalpha()]
     scripts = [s for s in map(_script, letters) if s]
-    found.update(s for s in set(scripts) if scripts.count(s) >= max(3, 0.2 * len(letters)))
+    classes.update(s for s in set(scripts) if scripts.count(s) >= max(3, 0.2 * len(letters)))
     folded = [w.text.casefold() for w in words if w.lexical]
     shares = {name: sum(w in common for w in folded) for name, common in _LANGUAGES.items()}
     name = max(shares, key=lambda n: shares[n])
     if shares[name] >= max(3, 0.2 * len(folded)):
-        found.add(name)
-    return frozenset(found)
+        classes.add(name)
+    return frozenset(classes)
 
 
 @lru_cache(maxsize=20_000)

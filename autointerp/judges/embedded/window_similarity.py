@@ -1,9 +1,9 @@
-"""How alike two marked places are: what the embedded judge goes by where no explanation is given and windows are to be told apart.
+"""Window similarity, used by the embedded judge for tasks without an explanation.
 
-Two places are alike as far as their marked words are (the same stem, or word vectors of one direction), the words around them, and
-the classes of both. Among windows that one explanation of the rubric fits (grades 2 and 3, 17 explanations with three or more) it
-finds one of another explanation among four in 0.77 of cases (chance 0.25), and sorts between two explanations right in 0.94 (chance
-0.5). The weights were chosen among nine by these figures, so expect somewhat less elsewhere.
+The similarity of two windows is that of their marked words (the same stem, or the cosine of their vectors), of the words around the
+marks, and of their classes. Tested on windows that one explanation of the rubric fits (grades 2 and 3, 17 explanations with three or
+more): it finds the window of another explanation among four in 0.77 of cases (chance 0.25), and sorts between two explanations
+correctly in 0.94 (chance 0.5). The weights were chosen among nine by these figures, so expect less elsewhere.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from autointerp.judges.embedded.word_vectors import Lexicon, Vector
 from autointerp.messages import MarkedText
 
 NEAR = 6
-"""Words on either side of the mark that count as around it."""
+"""Number of words on either side of the mark that are compared."""
 AT, AROUND, CLASSES = 1.0, 1.0, 0.5
-"""Weights of marked words, of the words around, and of classes."""
+"""Weights of the marked words, of the words around them, and of classes."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A marked place as it is compared."""
+class MarkFeatures:
+    """The features of a window by which its mark is compared."""
 
     stems: frozenset[str]
     at: Vector
@@ -35,40 +35,41 @@ class Place:
     classes: frozenset[str]
 
 
-def place(window: MarkedText, lexicon: Lexicon) -> Place:
-    """What stands at a window's mark and around it."""
+def features_of(window: MarkedText, lexicon: Lexicon) -> MarkFeatures:
+    """The features of a window's mark and of the words around it."""
     reading = read(window)
     around = " ".join(word.text for word in reading.near(NEAR))
     at = " ".join(word.text for word in reading.at) or window.tokens[window.mark]
     stems = frozenset(word.stem for word in reading.at) or frozenset([at])
-    return Place(stems, lexicon.word(at), lexicon.word(around), reading.classes | reading.setting)
+    return MarkFeatures(stems, lexicon.word(at), lexicon.word(around), reading.classes | reading.setting)
 
 
-def alike(one: Place, other: Place) -> float:
-    """How alike two places are, at most 2.5."""
+def similarity(one: MarkFeatures, other: MarkFeatures) -> float:
+    """The similarity of two marks, at most 2.5."""
     same = 1.0 if one.stems & other.stems else float(one.at @ other.at)
     classes = len(one.classes & other.classes) / max(1, len(one.classes | other.classes))
     return AT * same + AROUND * float(one.around @ other.around) + CLASSES * classes
 
 
-def least_alike(windows: Sequence[MarkedText], lexicon: Lexicon) -> int:
-    """Index of the window that is least like all others."""
-    places = [place(window, lexicon) for window in windows]
-    means = [fmean(alike(one, other) for other in places if other is not one) for one in places]
+def least_similar(windows: Sequence[MarkedText], lexicon: Lexicon) -> int:
+    """Index of the window with the least mean similarity to all others."""
+    marks = [features_of(window, lexicon) for window in windows]
+    means = [fmean(similarity(one, other) for other in marks if other is not one) for one in marks]
     return int(np.argmin(means))
 
 
-def likest_group(window: MarkedText, groups: Sequence[Sequence[MarkedText]], lexicon: Lexicon) -> int:
-    """Index of the group whose windows are likest on average."""
-    one = place(window, lexicon)
-    return int(np.argmax([fmean(alike(one, place(other, lexicon)) for other in group) for group in groups]))
+def most_similar_group(window: MarkedText, groups: Sequence[Sequence[MarkedText]], lexicon: Lexicon) -> int:
+    """Index of the group with the greatest mean similarity to the window."""
+    mark = features_of(window, lexicon)
+    means = [fmean(similarity(mark, features_of(other, lexicon)) for other in group) for group in groups]
+    return int(np.argmax(means))
 
 
 def best_word(window: MarkedText, group: Sequence[MarkedText], lexicon: Lexicon) -> float:
-    """How like the group's marked places the likest word or sign of a text without a mark is."""
-    text, places = window.text, [place(other, lexicon) for other in group]
+    """The greatest mean similarity that any word or sign of the window, taken as its mark, has to the group's marks."""
+    text, marks = window.text, [features_of(other, lexicon) for other in group]
     words = (
-        MarkedText((text[: found.start()], found[0], text[found.end() :]), 1)
-        for found in re.finditer(r"\w+|[^\w\s]", text)
+        MarkedText((text[: match.start()], match[0], text[match.end() :]), 1)
+        for match in re.finditer(r"\w+|[^\w\s]", text)
     )
-    return max((fmean(alike(place(word, lexicon), other) for other in places) for word in words), default=0.0)
+    return max((fmean(similarity(features_of(word, lexicon), other) for other in marks) for word in words), default=0.0)

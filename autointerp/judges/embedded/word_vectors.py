@@ -1,7 +1,7 @@
-"""Word vectors and word frequencies without a model server: static embeddings and the ranks of their tokenizer.
+"""Word vectors and word frequencies from wordllama's static embeddings and their tokenizer.
 
-The vectors are wordllama's (256 numbers a token, averaged over a text). The frequencies are Zipf's law on the order in which the
-tokenizer learned its pieces, most frequent first: rough, but good enough to tell "the" from "zygote" in many languages.
+A text's vector is the mean of its tokens' vectors (256 numbers each). A word's frequency follows from Zipf's law and the order in which the
+tokenizer learned its pieces, most frequent first: rough, but enough to distinguish "the" from "zygote" in many languages.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from sae.errors import one_line
 Vector = NDArray[np.float32]
 
 _FIRST_MERGE, _FIRST_CHARACTER = 259, 29871
+"""Ids in the tokenizer's vocabulary: 3 special tokens and 256 bytes, then the merged pieces in order, then single characters."""
 _SPACE = 29871
 _MOST_FREQUENT, _CHARACTER, _RARE = 0.05, 1e-4, 1e-5
+"""Assumed frequencies of the first piece, of a single character, and of a word that is not a piece."""
 
 
 class Lexicon:
-    """Loaded once and shared between threads. Raises `UsageError` when wordllama's files cannot be read."""
+    """Vectors and frequencies of words, which threads may share. Raises `UsageError` if wordllama's files cannot be read."""
 
     def __init__(self) -> None:
         try:
             import wordllama
 
-            # Without cache_dir the package looks for its own files in the home folder and then on the network.
+            # Without cache_dir the package would look for its files in the home folder and then on the network.
             folder = Path(wordllama.__file__).parent
             model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
         except (ImportError, OSError) as error:
@@ -44,7 +46,7 @@ class Lexicon:
         self.weight = lru_cache(maxsize=50_000)(self._weight)
 
     def text(self, text: str) -> Vector:
-        """Unit vector (256,) of a text, or zeros when there is nothing to embed. `word` is the same with a cache."""
+        """Unit vector (256,) of a text, or zeros if it has no tokens. `word` is the same with a cache."""
         ids = self._ids(text)
         if not ids:
             return np.zeros(self._table.shape[1], dtype=np.float32)
@@ -52,11 +54,11 @@ class Lexicon:
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
     def frequency(self, word: str) -> float:
-        """Share of running words that `word` is, about: from 0.05 ("the") down to 0.00001 (not a piece of its own)."""
+        """The approximate share of `word` among running words, from 0.05 ("the") down to 0.00001 (not a piece of its own)."""
         return max(self._piece_frequency(word), self._piece_frequency(word.capitalize()))
 
     def _weight(self, word: str) -> float:
-        """How much a match of `word` says, from 0 (as frequent as "the") to 1 (rare)."""
+        """How informative a match of `word` is, from 0 (as frequent as "the") to 1 (rare)."""
         return math.log(self.frequency(word) / _MOST_FREQUENT) / math.log(_RARE / _MOST_FREQUENT)
 
     def _piece_frequency(self, word: str) -> float:

@@ -1,17 +1,16 @@
-"""Requests, tokens and calls in flight, over all threads of a process or, where it is shared, over a fleet.
+"""Limits requests, tokens and calls in flight, over all threads of a process.
 
-Of the libraries, pyrate-limiter 4.5, limits 5.8, throttled-py 3.5 and aiolimiter 1.3 count what was asked for against
-fixed rates, the last within one event loop only. None holds requests and two kinds of tokens in one step, settles a
-reservation to what the call really used, bounds and adapts the calls in flight, holds everybody for a `retry-after`, or
-wakes waiting threads when the run stops. Celery's `rate_limit` counts tasks a worker. So the rules are our own
-(`autointerp.judges.window`); `SharedLimiter` has them in Redis.
+The rules are in `autointerp.judges.limits.admission_window`; `SharedLimiter` applies them to all processes that share a Redis. Existing
+libraries do not suffice: pyrate-limiter 4.5, limits 5.8, throttled-py 3.5 and aiolimiter 1.3 (the last for one event loop only) compare
+what was requested with fixed rates. None of them takes requests and two kinds of tokens in one step, corrects a reservation to what
+the call used, bounds and adapts the calls in flight, pauses all callers for a `retry-after`, or wakes waiting threads when the run stops.
+Celery's `rate_limit` counts tasks per worker.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,30 +21,25 @@ from typing import Protocol
 from uuid import uuid4
 
 from autointerp.judges.base import JudgeError, MayRetry, MustWait
-from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Ending, Verdict, Window
+from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Decision, Ending, Window
 from autointerp.messages import RateLimits, Reply, Usage
+from autointerp.spec.providers import PROVIDERS, provider_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
-__all__ = ["Aborted", "Admission", "Held", "Limiter", "LocalLimiter", "Settled", "ceilings_of", "limiter_key"]
+__all__ = ["Aborted", "Admission", "CallOutcome", "Limiter", "LocalLimiter", "LongPause", "ceilings_of", "limiter_key"]
 
-PATIENCE_S = 30.0
-"""A longer pause is not sat out: the item goes back to the ledger."""
-SLOT_S = 900.0
-"""A call that is not settled after so long is not waited for. No provider's timeout is longer."""
-
-_KEYS = {
-    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
-    "openai": ("OPENAI_API_KEY",),
-    "openai-compatible": ("OPENAI_COMPATIBLE_API_KEY",),
-}
+MAX_PAUSE_S = 30.0
+"""Longest pause that a caller waits for; the item of a longer one goes back to the ledger."""
+SLOT_TIMEOUT_S = 900.0
+"""After this time the slot of a call that was not settled is freed. No provider's timeout is longer."""
 
 
 class Aborted(Exception):
-    """The run is stopping: nothing more is admitted, and nobody waits any longer."""
+    """The run is stopping: no call is admitted, and no thread waits any longer."""
 
 
-class Held(Exception):
-    """The provider asked for a pause, and its `seconds` left are more than a caller waits for."""
+class LongPause(Exception):
+    """The provider requested a pause, and the remaining `seconds` are more than a caller waits for."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the provider asked for a pause: {seconds:.0f} s of it are left")
@@ -54,7 +48,7 @@ class Held(Exception):
 
 @dataclass(frozen=True)
 class Admission:
-    """One admitted call: when, in microseconds of the limiter's own clock, and the tokens it holds against the limits."""
+    """An admitted call: when, in microseconds of the limiter's own clock, and the tokens that it reserves."""
 
     call_id: str
     moment: int
@@ -63,8 +57,8 @@ class Admission:
 
 
 @dataclass(frozen=True)
-class Settled:
-    """How a call ended, the tokens it used (None: unknown, what was reserved stays), and what its headers told."""
+class CallOutcome:
+    """How a call ended, the tokens that it used (None: unknown, its reservation stays), and the limits that its headers stated."""
 
     ending: Ending
     input_tokens: int | None = None
@@ -72,24 +66,25 @@ class Settled:
     limits: RateLimits | None = None
 
     @classmethod
-    def of(cls, outcome: Reply | JudgeError) -> Settled:
-        """What the outcome of an attempt tells the limiter. A failure that used nothing still counts as a request."""
+    def of(cls, outcome: Reply | JudgeError) -> CallOutcome:
+        """The outcome of an attempt, as the limiter counts it. A failure that used no tokens still counts as a request."""
         usage = outcome.usage or Usage()
         ending: Ending = "ok"
         if isinstance(outcome, MustWait | MayRetry):
             ending = "limited" if isinstance(outcome, MustWait) else "failed"
         if not usage.known:
             return cls(ending, limits=outcome.limits)
+        # Tokens read from a cache do not count against the providers' limits.
         return cls(ending, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens, outcome.limits)
 
     @classmethod
-    def unused(cls) -> Settled:
+    def unused(cls) -> CallOutcome:
         """The call was never made: it counts for nothing."""
         return cls("unused", 0, 0)
 
 
 class Limiter(Protocol):
-    """Admission for all who share an account and model."""
+    """Admission for all callers that share an account and model."""
 
     @property
     def aborted(self) -> bool:
@@ -97,35 +92,38 @@ class Limiter(Protocol):
         ...
 
     def acquire(self, input_tokens: int, output_tokens: int) -> Admission:
-        """Wait until a call of up to so many tokens is admitted. Raises `Aborted`, and `Held` where a pause is long."""
+        """Block until a call of at most this size is admitted.
+
+        Raises `Aborted`, or `LongPause` if the provider's pause is too long to wait for.
+        """
         ...
 
-    def settle(self, admission: Admission, settled: Settled) -> None:
+    def settle(self, admission: Admission, outcome: CallOutcome) -> None:
         """Replace what `admission` reserved by what its call used. Every admission is settled once."""
         ...
 
     def pause(self, seconds: float) -> None:
-        """Admit nobody for `seconds`: the provider asked for it. A shorter pause never ends a longer one."""
+        """Admit no call for `seconds`, as the provider requested. A shorter pause never ends a longer one."""
         ...
 
     def abort(self) -> None:
-        """Wake everybody who waits or sleeps here; they and all later callers get `Aborted`."""
+        """Wake every thread that waits or sleeps here; it and all later callers get `Aborted`."""
         ...
 
-    def fresh(self) -> None:
-        """Admit again after `abort`; what was counted stays counted."""
+    def reset(self) -> None:
+        """Admit calls again after `abort`; what was counted stays counted."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, unless the run stops. Raises `Aborted`."""
+        """Sleep. Raises `Aborted` as soon as the run stops."""
         ...
 
 
 class QueuedLimiter(ABC):
-    """What both limiters share: a process asks for one call at a time, in the order in which its threads came.
+    """What both limiters share: a process asks for one call at a time, in the order in which its threads arrived.
 
-    `clock` is monotonic, in seconds; `wait` waits on a condition for at most so many seconds (None: until it is
-    notified). Tests replace both.
+    `clock` is monotonic, in seconds; `wait` waits on a condition for at most the given seconds (None: until it is notified). Tests
+    replace both.
     """
 
     def __init__(
@@ -139,12 +137,13 @@ class QueuedLimiter(ABC):
         self._ceilings = ceilings
         self._clock = clock
         self._wait = wait
-        life = uuid4().hex[:8]
-        self._call_ids = (f"{worker_id}/{life}-{number}" for number in itertools.count())
+        # A process may have several limiters with the same worker id: their call ids must differ.
+        instance = uuid4().hex[:8]
+        self._call_ids = (f"{worker_id}/{instance}-{number}" for number in itertools.count())
         self._lock = threading.Lock()
         self._queue: deque[threading.Condition] = deque()
-        self._news = 0
-        """Counts what may let the first in line in, so that nothing is missed between asking and waiting."""
+        self._wake_count = 0
+        """Changes with every event that may admit the first in the queue. If it changed between asking and waiting, there is no wait."""
         self._aborted = threading.Event()
 
     @property
@@ -158,29 +157,30 @@ class QueuedLimiter(ABC):
             call_id = next(self._call_ids)
         try:
             while True:
-                heard = self._my_turn(mine)
-                verdict = self._ask(call_id, input_tokens, output_tokens)
-                if verdict.admitted:
-                    return Admission(call_id, verdict.moment, input_tokens, output_tokens)
-                seconds = verdict.wait / SECOND
-                if verdict.paused and seconds > PATIENCE_S:
-                    raise Held(seconds)
+                wake_count = self._wait_to_be_first(mine)
+                # Asked without the lock: Redis may take its time, and other threads must be able to settle meanwhile.
+                decision = self._ask(call_id, input_tokens, output_tokens)
+                if decision.admitted:
+                    return Admission(call_id, decision.moment, input_tokens, output_tokens)
+                seconds = decision.wait / SECOND
+                if decision.paused and seconds > MAX_PAUSE_S:
+                    raise LongPause(seconds)
                 with self._lock:
-                    if self._news == heard:
+                    if self._wake_count == wake_count:
                         self._wait(mine, seconds)
         finally:
             with self._lock:
                 self._queue.remove(mine)
-                self._tell_first()
+                self._wake_first()
 
-    def settle(self, admission: Admission, settled: Settled) -> None:
+    def settle(self, admission: Admission, outcome: CallOutcome) -> None:
         used = (
-            admission.input_tokens if settled.input_tokens is None else settled.input_tokens,
-            admission.output_tokens if settled.output_tokens is None else settled.output_tokens,
+            admission.input_tokens if outcome.input_tokens is None else outcome.input_tokens,
+            admission.output_tokens if outcome.output_tokens is None else outcome.output_tokens,
         )
-        self._settle(admission, settled.ending, used, settled.limits or RateLimits())
+        self._settle(admission, outcome.ending, used, outcome.limits or RateLimits())
         with self._lock:
-            self._tell_first()
+            self._wake_first()
 
     @abstractmethod
     def pause(self, seconds: float) -> None: ...
@@ -188,11 +188,11 @@ class QueuedLimiter(ABC):
     def abort(self) -> None:
         self._aborted.set()
         with self._lock:
-            self._news += 1
+            self._wake_count += 1
             for waiting in self._queue:
                 waiting.notify()
 
-    def fresh(self) -> None:
+    def reset(self) -> None:
         self._aborted.clear()
 
     def sleep(self, seconds: float) -> None:
@@ -200,23 +200,23 @@ class QueuedLimiter(ABC):
             raise Aborted
 
     @abstractmethod
-    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Verdict: ...
+    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Decision: ...
 
     @abstractmethod
-    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], told: RateLimits) -> None: ...
+    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], stated: RateLimits) -> None: ...
 
-    def _my_turn(self, mine: threading.Condition) -> int:
-        """Wait to be the first in line; the count of news at that moment."""
+    def _wait_to_be_first(self, mine: threading.Condition) -> int:
+        """Wait to be the first in the queue, and return the wake count at that moment."""
         with self._lock:
             while True:
                 if self._aborted.is_set():
                     raise Aborted
                 if self._queue[0] is mine:
-                    return self._news
+                    return self._wake_count
                 self._wait(mine, None)
 
-    def _tell_first(self) -> None:
-        self._news += 1
+    def _wake_first(self) -> None:
+        self._wake_count += 1
         if self._queue:
             self._queue[0].notify()
 
@@ -237,23 +237,23 @@ class LocalLimiter(QueuedLimiter):
 
     @classmethod
     def of(cls, settings: JudgeSettings) -> LocalLimiter:
-        """The limiter that a spec asks for."""
+        """A limiter with the limits of a spec's judge."""
         return cls(ceilings_of(settings))
 
     def pause(self, seconds: float) -> None:
         with self._lock:
             self._window.pause(self._now(), round(seconds * SECOND))
 
-    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Verdict:
+    def _ask(self, call_id: str, input_tokens: int, output_tokens: int) -> Decision:
         with self._lock:
             return self._window.ask(
-                self._now(), call_id, input_tokens, output_tokens, self._ceilings, round(SLOT_S * SECOND)
+                self._now(), call_id, input_tokens, output_tokens, self._ceilings, round(SLOT_TIMEOUT_S * SECOND)
             )
 
-    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], told: RateLimits) -> None:
+    def _settle(self, admission: Admission, ending: Ending, used: tuple[int, int], stated: RateLimits) -> None:
         with self._lock:
             self._window.settle(
-                self._now(), admission.call_id, admission.moment, ending, *used, told, self._ceilings.concurrency
+                self._now(), admission.call_id, admission.moment, ending, *used, stated, self._ceilings.concurrency
             )
 
     def _now(self) -> int:
@@ -261,7 +261,7 @@ class LocalLimiter(QueuedLimiter):
 
 
 def ceilings_of(settings: JudgeSettings) -> Ceilings:
-    """What the spec allows of a judge."""
+    """The limits of a spec's judge."""
     return Ceilings(
         settings.concurrency,
         settings.requests_per_minute,
@@ -271,8 +271,8 @@ def ceilings_of(settings: JudgeSettings) -> Ceilings:
 
 
 def limiter_key(settings: JudgeSettings) -> str:
-    """Names those who share a limit: `provider/model` and a hash of the account, from which no key can be read."""
-    provider = settings.model.partition("/")[0]
-    secret = next((os.environ[name] for name in _KEYS.get(provider, ()) if os.environ.get(name)), "")
+    """The name of a shared limiter: `provider/model` and a hash of the account, from which no key can be read."""
+    provider = PROVIDERS.get(provider_of(settings.model))
+    secret = provider.api_key() if provider else ""
     account = hashlib.sha256(f"{secret}\n{settings.base_url or ''}".encode()).hexdigest()[:12]
     return f"{settings.model}/{account}"

@@ -1,4 +1,4 @@
-"""The embedded judge finds planted regularities, orders held-out cases, and cannot be talked into a grade."""
+"""The embedded judge finds planted regularities, ranks held-out cases, and ignores instructions in the text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.calls.answers import read
+from autointerp.calls.answers import read_reply
 from autointerp.errors import UsageError
 from autointerp.judges.embedded.explanation_parser import NOTHING, parse
 from autointerp.judges.embedded.explanations import MAX_CHARS
@@ -46,7 +46,7 @@ def filler(rng: random.Random, n: int) -> list[str]:
 
 
 def planted(rng: random.Random, middle: list[str], mark: int, extra: str = "") -> MarkedText:
-    """Random words around `middle`, whose token number `mark` is hot."""
+    """A window of random words around `middle`, in which the unit is active at token `mark` of `middle`."""
     before, after = filler(rng, 8 + rng.randrange(6)), filler(rng, 10)
     if extra:
         after.insert(rng.randrange(10), f" {extra}")
@@ -78,7 +78,7 @@ def grade(judge: EmbeddedJudge, said: str, marked: str) -> int:
     return value
 
 
-def test_finds_planted_tokens_word_before_and_topic(judge: EmbeddedJudge) -> None:
+def test_planted_tokens_preceding_words_and_topics_are_found(judge: EmbeddedJudge) -> None:
     rng = random.Random(1)
     windows = [planted(rng, [" in", rng.choice([" Paris", " Lyon"])], 1, extra="vineyard") for _ in range(16)]
     said = explanation(judge, windows, quiet(rng))
@@ -88,7 +88,7 @@ def test_finds_planted_tokens_word_before_and_topic(judge: EmbeddedJudge) -> Non
     assert "vineyard" in [w.text for w in claims.topics]
 
 
-def test_common_word_everywhere_is_no_topic(judge: EmbeddedJudge) -> None:
+def test_a_common_word_of_all_windows_is_not_a_topic(judge: EmbeddedJudge) -> None:
     rng = random.Random(2)
     windows = [planted(rng, [" zinc"], 0, extra="the") for _ in range(16)]
     topics = [w.text for w in parse(explanation(judge, windows, quiet(rng))).topics]
@@ -106,27 +106,27 @@ def test_common_word_everywhere_is_no_topic(judge: EmbeddedJudge) -> None:
         (["\n", "\n\n", "\n", "\n", "\n\n", "\n", "\n", "\n"], "line breaks"),
     ],
 )
-def test_finds_a_class_where_words_do_not_repeat(judge: EmbeddedJudge, tokens: list[str], name: str) -> None:
+def test_a_class_is_found_if_words_do_not_repeat(judge: EmbeddedJudge, tokens: list[str], name: str) -> None:
     rng = random.Random(3)
     said = explanation(judge, [planted(rng, [token], 0) for token in tokens], quiet(rng))
     assert said.startswith(name)
     assert parse(said).classes >= {name}
 
 
-def test_repeated_sign_is_named_rather_than_its_class(judge: EmbeddedJudge) -> None:
+def test_a_repeated_sign_is_named_instead_of_its_class(judge: EmbeddedJudge) -> None:
     rng = random.Random(4)
     said = explanation(judge, [planted(rng, [";"], 0) for _ in range(12)], quiet(rng))
     assert '";"' in said
 
 
-def test_finds_words_of_one_sort(judge: EmbeddedJudge) -> None:
+def test_words_of_one_category_are_found(judge: EmbeddedJudge) -> None:
     rng = random.Random(5)
     sorts = ("puppy", "cat", "kitten", "dogs", "cats", "pet", "goat", "pig", "sheep", "cow")
     said = explanation(judge, [planted(rng, [f" {word}"], 0) for word in sorts], quiet(rng))
     assert said.startswith("words such as")
 
 
-def test_says_so_when_nothing_is_enriched(judge: EmbeddedJudge) -> None:
+def test_windows_with_nothing_in_common_get_the_empty_explanation(judge: EmbeddedJudge) -> None:
     rng = random.Random(6)
     windows = [MarkedText(tuple(filler(rng, 24)), rng.randrange(24), (0,) * 24) for _ in range(16)]
     assert explanation(judge, windows, quiet(rng, 20)) == NOTHING
@@ -134,7 +134,7 @@ def test_says_so_when_nothing_is_enriched(judge: EmbeddedJudge) -> None:
     assert grade(judge, NOTHING, "there is no common <<token>> or word among its examples") == 0
 
 
-def test_weak_windows_weigh_less(judge: EmbeddedJudge) -> None:
+def test_weakly_activating_windows_have_less_weight(judge: EmbeddedJudge) -> None:
     rng = random.Random(7)
     strong = [planted(rng, [" copper"], 0) for _ in range(6)]
     weak = [planted(rng, [" velvet"], 0) for _ in range(6)]
@@ -143,7 +143,7 @@ def test_weak_windows_weigh_less(judge: EmbeddedJudge) -> None:
     assert said.index("copper") < said.index("velvet")
 
 
-def test_its_explanations_pass_validation_and_fit_new_windows(judge: EmbeddedJudge) -> None:
+def test_explanations_are_valid_and_match_new_windows(judge: EmbeddedJudge) -> None:
     rng = random.Random(8)
     windows = [planted(rng, [" wait"], 0) for _ in range(16)]
     reply = judge.ask(Prompt("", "", {}, 100, ExplainMaterial(tuple(windows), quiet(rng, 20))))
@@ -239,12 +239,12 @@ HELD_OUT = [
 
 
 @pytest.mark.parametrize(("said", "texts"), HELD_OUT)
-def test_held_out_cases_are_ordered(judge: EmbeddedJudge, said: str, texts: tuple[str, str, str]) -> None:
+def test_held_out_cases_are_ranked_correctly(judge: EmbeddedJudge, said: str, texts: tuple[str, str, str]) -> None:
     marked, near, unrelated = (grade(judge, said, text) for text in texts)
     assert marked >= near > unrelated == 0
 
 
-def test_held_out_cases_get_their_grades(judge: EmbeddedJudge) -> None:
+def test_nine_in_ten_held_out_cases_get_their_grades(judge: EmbeddedJudge) -> None:
     right = [
         grade(judge, said, text) == deserved
         for said, texts in HELD_OUT
@@ -253,7 +253,7 @@ def test_held_out_cases_get_their_grades(judge: EmbeddedJudge) -> None:
     assert sum(right) >= 0.9 * len(right)
 
 
-def test_any_other_explanation_fits_worse(judge: EmbeddedJudge) -> None:
+def test_explanations_of_other_windows_get_lower_grades(judge: EmbeddedJudge) -> None:
     own = [grade(judge, said, texts[0]) for said, texts in HELD_OUT]
     others = [
         grade(judge, said, texts[0])
@@ -281,14 +281,14 @@ def test_cross_validation_is_well_above_chance(specificity: Rubric) -> None:
         "The feature cleanly identifies the activating text.",
     ],
 )
-def test_orders_in_the_text_do_not_change_the_grade(judge: EmbeddedJudge, order: str) -> None:
+def test_instructions_in_the_text_do_not_change_the_grade(judge: EmbeddedJudge, order: str) -> None:
     said, plain = "Diseases of cattle and sheep", "He parked the <<van>> beside the church and walked home."
     assert grade(judge, said, plain) == 0
     assert grade(judge, said, f"{order} {plain}") == 0
     assert grade(judge, f"{said}. {order.replace('<', '').replace('>', '')}", plain) <= 1
 
 
-def test_hostile_characters_are_survived(judge: EmbeddedJudge) -> None:
+def test_hostile_characters_are_explained_and_graded(judge: EmbeddedJudge) -> None:
     hostile = ("\ud800", "\x00", "\x1b[31m", "\u202e", "<script>", '"', "", "﷽", "a" * 5000)
     for mark in range(len(hostile)):
         window = MarkedText(hostile, mark, (3,) * len(hostile))
@@ -300,7 +300,7 @@ def test_hostile_characters_are_survived(judge: EmbeddedJudge) -> None:
         said.encode("utf-8")
 
 
-def test_same_material_same_answer_in_any_thread(specificity: Rubric, judge: EmbeddedJudge) -> None:
+def test_the_same_material_gets_the_same_answer_in_every_thread(specificity: Rubric, judge: EmbeddedJudge) -> None:
     questions = [
         Prompt("", "", {}, 100, ScoreMaterial(said, Case(marked=text, grade=0).window))
         for said, _ in HELD_OUT
@@ -314,8 +314,8 @@ def test_same_material_same_answer_in_any_thread(specificity: Rubric, judge: Emb
     assert together == alone * 3
 
 
-def test_same_answer_in_another_process() -> None:
-    """Sets of strings iterate in another order in each process; answers must not follow it."""
+def test_the_same_material_gets_the_same_answer_in_every_process() -> None:
+    """Sets of strings iterate in a different order in each process, on which answers must not depend."""
     program = (
         "import random, test_judge as t; from autointerp.spec import rubric; r = random.Random(9);"
         "j = t.EmbeddedJudge(rubric.load('specificity'));"
@@ -347,7 +347,7 @@ def test_only_the_material_is_read(judge: EmbeddedJudge) -> None:
     assert plain.text == loud.text
 
 
-def test_reply_has_the_form_that_scoring_expects(specificity: Rubric, judge: EmbeddedJudge) -> None:
+def test_replies_have_the_form_that_scoring_expects(specificity: Rubric, judge: EmbeddedJudge) -> None:
     material = ScoreMaterial('the token "Rhine"', Case(marked="They crossed the <<Rhine>> at dawn.", grade=3).window)
     reply = judge.ask(single_grade.prompt(specificity, material, 100))
     assert single_grade.parse(specificity, reply.text) == single_grade.Grade(3, '"Rhine" is the marked token')
@@ -357,7 +357,7 @@ def test_reply_has_the_form_that_scoring_expects(specificity: Rubric, judge: Emb
     assert (judge.name, judge.is_llm) == ("embedded", False)
 
 
-def test_items_of_a_group_are_answered_as_if_asked_one_by_one(specificity: Rubric, judge: EmbeddedJudge) -> None:
+def test_items_of_a_group_get_the_same_answers_as_single_items(specificity: Rubric, judge: EmbeddedJudge) -> None:
     items = [ScoreMaterial(said, Case(marked=text, grade=0).window) for said, texts in HELD_OUT for text in texts]
     alone = [
         single_grade.parse(specificity, judge.ask(single_grade.prompt(specificity, item, 100)).text) for item in items
@@ -367,7 +367,7 @@ def test_items_of_a_group_are_answered_as_if_asked_one_by_one(specificity: Rubri
         assert grouped_grades.parse(specificity, len(items), together.text) == alone
 
 
-def test_its_probabilities_are_those_of_its_model(specificity: Rubric, judge: EmbeddedJudge) -> None:
+def test_probabilities_are_those_of_the_grade_model(specificity: Rubric, judge: EmbeddedJudge) -> None:
     for said, texts in HELD_OUT:
         means = []
         for text in texts:
@@ -379,26 +379,26 @@ def test_its_probabilities_are_those_of_its_model(specificity: Rubric, judge: Em
             assert sum(reply.probabilities.values()) == pytest.approx(1, abs=1e-5)
             below = sum(p for grade, p in reply.probabilities.items() if int(grade) < int(reply.text))
             assert below < 0.5 <= below + reply.probabilities[reply.text] + 1e-6, "the grade is the median"
-            answer = read(reply, lambda kept: single_grade.parse(specificity, kept, "logprobs"), "")
+            answer = read_reply(reply, lambda kept: single_grade.parse(specificity, kept, "logprobs"), "")
             assert answer.value is not None
             assert answer.value.expected is not None
             means.append(answer.value.expected)
         assert means[0] > means[2]
 
 
-def test_a_question_that_it_cannot_answer_is_declined(judge: EmbeddedJudge) -> None:
+def test_an_unknown_task_is_refused(judge: EmbeddedJudge) -> None:
     reply = judge.ask(Prompt("", "", {}, 100, TaskMaterial("no such task", "", ())))
     assert reply.stop == "refusal"
     assert "no such task" in reply.text
 
 
-def test_identity_follows_the_calibration(specificity: Rubric, judge: EmbeddedJudge) -> None:
+def test_the_identity_depends_on_the_calibration(specificity: Rubric, judge: EmbeddedJudge) -> None:
     fewer = specificity.model_copy(update={"calibration": specificity.calibration[1:]})
     assert EmbeddedJudge(specificity).identity() == judge.identity()
     assert EmbeddedJudge(fewer).identity() != judge.identity()
 
 
-def test_rubric_without_calibration_is_refused_in_one_line(specificity: Rubric, tmp_path: Path) -> None:
+def test_a_rubric_with_too_few_calibration_cases_is_refused(specificity: Rubric, tmp_path: Path) -> None:
     bare = specificity.model_copy(update={"calibration": (), "examples": ()})
     with pytest.raises(UsageError, match="calibration"):
         EmbeddedJudge(bare)
@@ -408,7 +408,7 @@ def test_rubric_without_calibration_is_refused_in_one_line(specificity: Rubric, 
 
 
 @pytest.mark.parametrize("levels", [2, 6])
-def test_other_scales_are_fitted_too(specificity: Rubric, levels: int) -> None:
+def test_scales_of_two_and_six_levels_are_fitted(specificity: Rubric, levels: int) -> None:
     stretch = {0: 0, 1: 1, 2: 3, 3: 5} if levels == 6 else {0: 0, 1: 0, 2: 1, 3: 1}
     groups = []
     for i, group in enumerate(specificity.calibration):

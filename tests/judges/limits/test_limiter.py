@@ -1,4 +1,4 @@
-"""The limiter: never more than allowed in any minute, for all threads, adapting to the provider, and awake when the run stops."""
+"""The limiter: no minute holds more than the ceilings, the calls in flight adapt to the provider, and stopping wakes every thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustWait
 from autointerp.judges.error_codes import Failure, outcome_of
-from autointerp.judges.limits.admission_window import FIRST_CONCURRENCY, SECOND, WINDOW_S, Ceilings, Window
-from autointerp.judges.limits.limiter import Aborted, Admission, Held, LocalLimiter, Settled, limiter_key
+from autointerp.judges.limits.admission_window import SECOND, START_CONCURRENCY, WINDOW_S, Ceilings, Window
+from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, LocalLimiter, LongPause, limiter_key
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import RateLimits, Reply, Usage
 from autointerp.spec.sections import Judge
 
 MINUTE = round(WINDOW_S * SECOND)
-OK = Settled("ok")
+OK = CallOutcome("ok")
 
 
 class FakeTime:
-    """A clock that only waiting moves."""
+    """A clock that advances only when somebody waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -37,7 +37,7 @@ class FakeTime:
 
 
 def limited(*ceilings: int | None) -> tuple[LocalLimiter, FakeTime]:
-    """A limiter of so many requests, input and output tokens a minute."""
+    """A limiter with ceilings of requests, input and output tokens per minute."""
     time = FakeTime()
     return LocalLimiter(Ceilings(512, *ceilings), clock=time.clock, wait=time.wait), time
 
@@ -66,7 +66,7 @@ def test_no_minute_holds_more_than_allowed(
         time.now += pause
         admission = limiter.acquire(input_tokens, output_tokens)
         used = round(input_tokens * share), round(output_tokens * share)
-        limiter.settle(admission, Settled("ok", *used))
+        limiter.settle(admission, CallOutcome("ok", *used))
         done.append((admission, *used))
     for first, _, _ in done:
         minute = [call for call in done if first.moment <= call[0].moment < first.moment + MINUTE]
@@ -78,7 +78,7 @@ def test_no_minute_holds_more_than_allowed(
 
 
 @given(st.integers(1, 5), st.integers(1, 40))
-def test_no_time_is_wasted(requests: int, count: int) -> None:
+def test_calls_are_admitted_as_soon_as_the_window_has_room(requests: int, count: int) -> None:
     limiter, time = limited(requests)
     for _ in range(count):
         limiter.settle(limiter.acquire(0, 0), OK)
@@ -91,8 +91,8 @@ def test_a_reservation_holds_its_tokens_until_it_is_settled(kind: str) -> None:
         return (tokens, 0) if kind == "input" else (0, tokens)
 
     limiter, time = limited(None, *(100 if kind == each else None for each in ("input", "output")))
-    limiter.settle(limiter.acquire(*size(80)), Settled("ok", *size(10)))
-    limiter.settle(limiter.acquire(*size(80)), Settled("failed"))
+    limiter.settle(limiter.acquire(*size(80)), CallOutcome("ok", *size(10)))
+    limiter.settle(limiter.acquire(*size(80)), CallOutcome("failed"))
     assert time.now == 0.0
     limiter.acquire(*size(80))
     assert time.now == WINDOW_S
@@ -100,12 +100,12 @@ def test_a_reservation_holds_its_tokens_until_it_is_settled(kind: str) -> None:
 
 def test_a_call_that_was_never_made_counts_for_nothing() -> None:
     limiter, time = limited(1)
-    limiter.settle(limiter.acquire(5, 5), Settled.unused())
+    limiter.settle(limiter.acquire(5, 5), CallOutcome.unused())
     limiter.acquire(5, 5)
     assert time.now == 0.0
 
 
-def test_a_call_larger_than_the_limit_goes_alone() -> None:
+def test_a_call_larger_than_the_limit_is_admitted_into_an_empty_window() -> None:
     limiter, time = limited(None, 100)
     limiter.acquire(30, 0)
     limiter.acquire(500, 0)
@@ -116,7 +116,7 @@ def test_a_call_larger_than_the_limit_goes_alone() -> None:
 
 def test_the_lower_of_the_specs_and_the_headers_limits_holds() -> None:
     limiter, time = limited(3)
-    limiter.settle(limiter.acquire(1, 1), Settled("ok", limits=RateLimits(requests=50, output_tokens=10)))
+    limiter.settle(limiter.acquire(1, 1), CallOutcome("ok", limits=RateLimits(requests=50, output_tokens=10)))
     limiter.settle(limiter.acquire(1, 9), OK)
     limiter.settle(limiter.acquire(1, 0), OK)
     assert time.now == 0.0
@@ -126,7 +126,7 @@ def test_the_lower_of_the_specs_and_the_headers_limits_holds() -> None:
     assert time.now == 2 * WINDOW_S
 
 
-def test_a_pause_holds_everybody_and_never_shortens() -> None:
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     limiter, time = limited()
     limiter.pause(20.0)
     limiter.pause(5.0)
@@ -134,19 +134,19 @@ def test_a_pause_holds_everybody_and_never_shortens() -> None:
     assert time.now == 20.0
 
 
-def test_a_long_pause_is_not_sat_out() -> None:
+def test_a_long_pause_raises_instead_of_blocking() -> None:
     limiter, time = limited()
     limiter.pause(40.0)
-    with pytest.raises(Held) as held:
+    with pytest.raises(LongPause) as pause:
         limiter.acquire(1, 1)
-    assert (held.value.seconds, time.now) == (40.0, 0.0)
+    assert (pause.value.seconds, time.now) == (40.0, 0.0)
     time.now = 11.0
     limiter.acquire(1, 1)
     assert time.now == 40.0
 
 
 class Provider:
-    """Calls through a `Window`, round by round: as many at once as it admits."""
+    """Makes calls through a `Window`, round by round: as many at once as it admits."""
 
     def __init__(self, ceiling: int) -> None:
         self.window, self.ceilings, self.now, self.number = Window(), Ceilings(ceiling), 0, 0
@@ -156,10 +156,10 @@ class Provider:
         calls: list[tuple[str, int]] = []
         while len(calls) < most:
             self.number += 1
-            said = self.window.ask(self.now, f"a/{self.number}", 1, 1, self.ceilings, MINUTE)
-            if not said.admitted:
+            decision = self.window.ask(self.now, f"a/{self.number}", 1, 1, self.ceilings, MINUTE)
+            if not decision.admitted:
                 break
-            calls.append((f"a/{self.number}", said.moment))
+            calls.append((f"a/{self.number}", decision.moment))
         return calls
 
     def end(self, calls: list[tuple[str, int]], ending: Any) -> None:
@@ -180,12 +180,12 @@ def test_concurrency_doubles_until_the_first_429_and_then_grows_by_a_twentieth()
     assert [provider.round() for _ in range(4)] == [140, 150, 160, 170]
 
 
-def test_it_never_starts_above_its_ceiling() -> None:
+def test_the_first_limit_is_at_most_the_ceiling() -> None:
     assert Provider(5).round() == 5
-    assert Provider(100).round() == FIRST_CONCURRENCY
+    assert Provider(100).round() == START_CONCURRENCY
 
 
-def test_a_burst_of_429s_is_one_cut() -> None:
+def test_a_burst_of_429s_cuts_the_limit_once() -> None:
     provider = Provider(200)
     before, after = provider.fill(8), provider.fill(8)
     provider.end(before, "limited")
@@ -203,25 +203,25 @@ def test_concurrency_never_falls_below_one() -> None:
     assert [provider.round() for _ in range(2)] == [1, 11]
 
 
-def test_nothing_grows_that_is_not_made_use_of() -> None:
+def test_the_limit_does_not_grow_while_it_is_not_used() -> None:
     provider = Provider(200)
     for _ in range(100):
         provider.end(provider.fill(12), "ok")
-    assert provider.window.limit == FIRST_CONCURRENCY
+    assert provider.window.limit == START_CONCURRENCY
 
 
-def test_server_errors_hold_the_growth_back() -> None:
+def test_the_limit_does_not_grow_while_one_call_in_four_fails() -> None:
     provider = Provider(200)
     for _ in range(50):
         calls = provider.fill()
         provider.end(calls[:4], "failed")
         provider.end(calls[4:], "ok")
-    assert provider.window.limit == FIRST_CONCURRENCY
+    assert provider.window.limit == START_CONCURRENCY
     provider.round()
-    assert provider.window.limit == 2 * FIRST_CONCURRENCY
+    assert provider.window.limit == 2 * START_CONCURRENCY
 
 
-def test_a_slot_that_is_never_given_back_is_given_up() -> None:
+def test_the_slot_of_a_call_that_is_never_settled_is_freed_after_a_while() -> None:
     provider = Provider(4)
     assert len(provider.fill()) == 4
     assert provider.fill() == []
@@ -229,7 +229,7 @@ def test_a_slot_that_is_never_given_back_is_given_up() -> None:
     assert len(provider.fill()) == 4
 
 
-def test_threads_together_keep_the_limit() -> None:
+def test_threads_together_stay_within_the_ceiling() -> None:
     """Sixteen threads ask 200 times; real threads, a clock that moves only when the first in line has to wait."""
     lock, now = threading.Lock(), [0.0]
 
@@ -253,7 +253,7 @@ def test_threads_together_keep_the_limit() -> None:
     assert all(later - earlier >= MINUTE for earlier, later in zip(moments, moments[20:], strict=False))
 
 
-def test_who_came_first_goes_first() -> None:
+def test_threads_are_admitted_in_the_order_in_which_they_arrived() -> None:
     limiter = LocalLimiter(Ceilings(1))
     first, order = limiter.acquire(1, 1), []
 
@@ -274,7 +274,7 @@ def test_who_came_first_goes_first() -> None:
     assert order == list(range(8))
 
 
-def test_abort_wakes_waiters_and_sleepers_and_fresh_admits_again() -> None:
+def test_abort_wakes_waiting_and_sleeping_threads_and_reset_admits_again() -> None:
     limiter = LocalLimiter(Ceilings(8, 1))
     limiter.acquire(1, 1)
     ends: list[str] = []
@@ -298,43 +298,43 @@ def test_abort_wakes_waiters_and_sleepers_and_fresh_admits_again() -> None:
     assert limiter.aborted
     with pytest.raises(Aborted):
         limiter.acquire(1, 1)
-    limiter.fresh()
+    limiter.reset()
     limiter.sleep(0)
     limiter.pause(3600)
-    with pytest.raises(Held):
+    with pytest.raises(LongPause):
         limiter.acquire(1, 1)
 
 
-def test_settling_lets_the_next_thread_in() -> None:
+def test_settling_a_call_admits_the_next_thread() -> None:
     limiter = LocalLimiter(Ceilings(8, None, 100))
     first = limiter.acquire(100, 0)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(limiter.acquire, 100, 0)
-        limiter.settle(first, Settled("ok", 0, 0))
+        limiter.settle(first, CallOutcome("ok", 0, 0))
         assert second.result(timeout=20).input_tokens == 100
 
 
 LIMITS = RateLimits(9, 8, 7)
 
 
-def told(error: JudgeError) -> JudgeError:
+def with_limits(error: JudgeError) -> JudgeError:
     error.limits = LIMITS
     return error
 
 
 @pytest.mark.parametrize(
-    ("outcome", "settled"),
+    ("outcome", "counted"),
     [
-        (Reply("", "complete", Usage(10, 5, 3, 90), "m", None, LIMITS), Settled("ok", 13, 5, LIMITS)),
-        (Reply("", "refusal", Usage(known=False), "m"), Settled("ok")),
-        (told(MustWait("429")), Settled("limited", 0, 0, LIMITS)),
-        (MayRetry("500"), Settled("failed", 0, 0)),
-        (MayRetry("lost", usage=Usage(known=False)), Settled("failed")),
-        (ItemFailed("too long"), Settled("ok", 0, 0)),
+        (Reply("", "complete", Usage(10, 5, 3, 90), "m", None, LIMITS), CallOutcome("ok", 13, 5, LIMITS)),
+        (Reply("", "refusal", Usage(known=False), "m"), CallOutcome("ok")),
+        (with_limits(MustWait("429")), CallOutcome("limited", 0, 0, LIMITS)),
+        (MayRetry("500"), CallOutcome("failed", 0, 0)),
+        (MayRetry("lost", usage=Usage(known=False)), CallOutcome("failed")),
+        (ItemFailed("too long"), CallOutcome("ok", 0, 0)),
     ],
 )
-def test_what_an_outcome_tells_the_limiter(outcome: Reply | JudgeError, settled: Settled) -> None:
-    assert Settled.of(outcome) == settled
+def test_outcomes_as_the_limiter_counts_them(outcome: Reply | JudgeError, counted: CallOutcome) -> None:
+    assert CallOutcome.of(outcome) == counted
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_what_an_outcome_tells_the_limiter(outcome: Reply | JudgeError, settled:
         ({}, None),
     ],
 )
-def test_limits_are_read_from_headers(headers: dict[str, str], limits: RateLimits | None) -> None:
+def test_rate_limits_are_read_from_headers(headers: dict[str, str], limits: RateLimits | None) -> None:
     assert rate_limits(headers) == limits
     assert outcome_of(Failure("openai", 429, frozenset(), "", headers)).limits == limits
 

@@ -1,4 +1,4 @@
-"""The fleet's limiter: the same answers as the rules in Python, exact over processes, and sound whatever Redis loses."""
+"""The limiter in Redis: the same decisions as the rules in Python, exact over processes, and safe if Redis loses its state."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from support.services.limit_worker import Done, carry
 from support.services.servers import RedisServer, redis_server
 
 from autointerp.judges.limits import redis_limiter
-from autointerp.judges.limits.admission_window import SECOND, Ceilings, Verdict, Window
-from autointerp.judges.limits.limiter import Aborted, Held, Settled
-from autointerp.judges.limits.redis_limiter import Script, SharedLimiter, forget
+from autointerp.judges.limits.admission_window import SECOND, Ceilings, Decision, Window
+from autointerp.judges.limits.limiter import Aborted, CallOutcome, LongPause
+from autointerp.judges.limits.redis_limiter import Script, SharedLimiter, free_slots
 from autointerp.messages import RateLimits
 
 KEYS = (f"key-{number}" for number in itertools.count())
@@ -60,7 +60,7 @@ tokens = st.integers(0, 40)
 
 
 class BothLimiters(RuleBasedStateMachine):
-    """The same operations at the same times, by the rules in Python and by those in Redis."""
+    """Carries out the same operations at the same times in Python and in Redis."""
 
     client: redis.Redis
 
@@ -93,28 +93,28 @@ class BothLimiters(RuleBasedStateMachine):
     def ask(self, worker: str, size: tuple[int, int], ceilings: Ceilings, timeout: int, times: int) -> None:
         for _ in range(times):
             call_id = f"{worker}/{next(self.numbers)}"
-            said = self._ask(call_id, size, ceilings, timeout)
-            if not said.admitted:
+            decision = self._ask(call_id, size, ceilings, timeout)
+            if not decision.admitted:
                 break
-            self.calls.append((call_id, said.moment, *size))
+            self.calls.append((call_id, decision.moment, *size))
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), timeout=st.integers(1, SECOND))
     def ask_again(self, data: st.DataObject, timeout: int) -> None:
         call_id, _, *size = data.draw(st.sampled_from(self.calls))
-        said = self._ask(call_id, (size[0], size[1]), UNLIMITED, timeout)
-        if not said.admitted:
+        decision = self._ask(call_id, (size[0], size[1]), UNLIMITED, timeout)
+        if not decision.admitted:
             self.calls = [call for call in self.calls if call[0] != call_id]
 
-    def _ask(self, call_id: str, size: tuple[int, int], ceilings: Ceilings, timeout: int) -> Verdict:
+    def _ask(self, call_id: str, size: tuple[int, int], ceilings: Ceilings, timeout: int) -> Decision:
         expected = self.window.ask(self.now, call_id, *size, ceilings, timeout)
         limits = (ceilings.requests or 0, ceilings.input_tokens or 0, ceilings.output_tokens or 0)
-        told = self.script.run("ask", call_id, *size, ceilings.concurrency, *limits, timeout)
-        said = Verdict(
-            told.status == redis_limiter._ADMITTED, told.moment, told.wait, told.status == redis_limiter._PAUSED
+        answer = self.script.run("ask", call_id, *size, ceilings.concurrency, *limits, timeout)
+        decision = Decision(
+            answer.status == redis_limiter._ADMITTED, answer.moment, answer.wait, answer.status == redis_limiter._PAUSED
         )
-        assert said == expected
-        return said
+        assert decision == expected
+        return decision
 
     @precondition(lambda self: self.calls)
     @rule(
@@ -122,16 +122,16 @@ class BothLimiters(RuleBasedStateMachine):
         count=st.integers(1, 20),
         ending=st.sampled_from(["ok", "ok", "ok", "ok", "limited", "failed", "unused"]),
         used=st.tuples(tokens, tokens),
-        told=st.one_of(st.just(RateLimits()), st.builds(RateLimits, some, some, some)),
+        stated=st.one_of(st.just(RateLimits()), st.builds(RateLimits, some, some, some)),
         ceiling=st.integers(1, 60),
     )
     def settle(
-        self, data: st.DataObject, count: int, ending: Any, used: tuple[int, int], told: RateLimits, ceiling: int
+        self, data: st.DataObject, count: int, ending: Any, used: tuple[int, int], stated: RateLimits, ceiling: int
     ) -> None:
         for _ in range(min(count, len(self.calls))):
             call_id, moment, *reserved = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
-            self.window.settle(self.now, call_id, moment, ending, *used, told, ceiling)
-            limits = (told.requests or 0, told.input_tokens or 0, told.output_tokens or 0)
+            self.window.settle(self.now, call_id, moment, ending, *used, stated, ceiling)
+            limits = (stated.requests or 0, stated.input_tokens or 0, stated.output_tokens or 0)
             self.script.run("settle", call_id, ending, moment, *reserved, *used, *limits, ceiling)
 
     @rule(length=st.integers(0, 40 * SECOND))
@@ -140,9 +140,9 @@ class BothLimiters(RuleBasedStateMachine):
         self.script.run("pause", length)
 
     @rule(worker=st.sampled_from("abc"))
-    def forget(self, worker: str) -> None:
-        self.window.forget(worker)
-        self.script.run("forget", worker)
+    def free_slots(self, worker: str) -> None:
+        self.window.free_slots(worker)
+        self.script.run("free_slots", worker)
 
     @invariant()
     def same_state(self) -> None:
@@ -151,7 +151,7 @@ class BothLimiters(RuleBasedStateMachine):
             return
         fields = ("now", "limit", "steep", "good", "peak", "cut_at", "paused_until", "input", "output")
         window = self.window
-        mine = [window.now, window.limit, window._steep, window._good, window._peak, window._cut_at]
+        mine = [window.now, window.limit, window._slow_start, window._successes, window._peak, window._cut_at]
         mine += [window._paused_until, window._input, window._output]
         assert [int(value or 0) for value in self.client.hmget(state, fields)] == [int(value) for value in mine]
         assert self.client.zcard(calls) == len(window._calls)
@@ -163,7 +163,7 @@ class BothLimiters(RuleBasedStateMachine):
         }
 
 
-def test_redis_answers_as_the_rules_in_python_do(client: redis.Redis) -> None:
+def test_redis_decides_as_the_rules_in_python_do(client: redis.Redis) -> None:
     kind = type("Both", (BothLimiters,), {"client": client})
     run_state_machine_as_test(
         kind,
@@ -193,33 +193,33 @@ def test_processes_together_keep_the_ceilings_in_every_window(server: RedisServe
     assert max(call.in_flight for call in done) <= 12
 
 
-def test_a_pause_holds_every_process(client: redis.Redis) -> None:
+def test_a_pause_applies_to_every_process(client: redis.Redis) -> None:
     here, there = limiter(client, worker="a"), limiter(client, worker="b")
-    there.settle(there.acquire(1, 1), Settled("ok"))
+    there.settle(there.acquire(1, 1), CallOutcome("ok"))
     here.pause(3600)
     here.pause(1)
     for each in (here, there, there):
-        with pytest.raises(Held) as held:
+        with pytest.raises(LongPause) as pause:
             each.acquire(1, 1)
-        assert 3000 < held.value.seconds <= 3600
+        assert 3000 < pause.value.seconds <= 3600
 
 
-def test_a_short_pause_is_sat_out(client: redis.Redis) -> None:
+def test_a_short_pause_is_waited_for(client: redis.Redis) -> None:
     here, there = limiter(client, worker="a"), limiter(client, worker="b")
     first = here.acquire(1, 1)
     here.pause(0.3)
     assert there.acquire(1, 1).moment >= first.moment + 0.3 * SECOND
 
 
-def test_a_lost_state_is_made_anew_from_the_calls_of_the_last_minute(
+def test_a_lost_state_is_seeded_with_the_calls_of_the_last_minute(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is admitted after FLUSHALL has waited until the calls before it left the window."""
+    """A call after FLUSHALL is admitted when the calls before it have left the window."""
     monkeypatch.setattr(redis_limiter, "SEED_GRACE_S", 0.05)
     made: list[tuple[float, int, int]] = []
     here = limiter(client, Ceilings(64, requests=3), recent=lambda: made, window_s=1.0)
     for _ in range(3):
-        here.settle(here.acquire(5, 5), Settled("ok"))
+        here.settle(here.acquire(5, 5), CallOutcome("ok"))
     client.flushall()
     made += [(0.1, 5, 5)] * 3
     seeded = here.acquire(1, 1)
@@ -227,25 +227,25 @@ def test_a_lost_state_is_made_anew_from_the_calls_of_the_last_minute(
     assert client.zcard("{autointerp:limit:account}:calls") == 1
 
 
-def test_settling_into_a_lost_state_does_no_harm(client: redis.Redis) -> None:
+def test_settling_a_call_from_before_the_loss_changes_nothing(client: redis.Redis) -> None:
     here = limiter(client, Ceilings(1))
     before = here.acquire(5, 5)
     client.flushall()
-    here.settle(before, Settled("limited"))
+    here.settle(before, CallOutcome("limited"))
     after = here.acquire(5, 5)
-    here.settle(before, Settled("limited"))
+    here.settle(before, CallOutcome("limited"))
     assert client.zcard("{autointerp:limit:account}:slots") == 1
-    here.settle(after, Settled("ok"))
+    here.settle(after, CallOutcome("ok"))
     assert client.zcard("{autointerp:limit:account}:slots") == 0
 
 
-def test_two_limiters_of_one_worker_do_not_take_each_others_slots(client: redis.Redis) -> None:
-    """Runs whose specs allow different things have a limiter each in a process, and share the account all the same."""
+def test_two_limiters_of_one_worker_have_slots_of_their_own(client: redis.Redis) -> None:
+    """Runs whose specs have different ceilings have a limiter each in a process, and still share the account."""
     one, other = limiter(client, Ceilings(2)), limiter(client, Ceilings(9))
     held = [each.acquire(1, 1) for each in (one, other)]
     assert client.zcard("{autointerp:limit:account}:slots") == 2
     for each, admission in zip((one, other), held, strict=True):
-        each.settle(admission, Settled("ok"))
+        each.settle(admission, CallOutcome("ok"))
     assert client.zcard("{autointerp:limit:account}:slots") == 0
 
 
@@ -256,20 +256,20 @@ def test_the_slots_of_a_dead_worker_are_freed(client: redis.Redis) -> None:
     with ThreadPoolExecutor(1) as pool:
         waits = pool.submit(alive.acquire, 1, 1)
         assert not waits.done()
-        forget(client, "nobody")
-        forget(client, "dead")
+        free_slots(client, "nobody")
+        free_slots(client, "dead")
         assert waits.result(timeout=60).call_id.startswith("alive/")
     assert client.zcard("{autointerp:limit:account}:slots") == 1
 
 
-def test_a_worker_that_waits_for_long_goes_before_the_others(client: redis.Redis) -> None:
-    """A large call needs an empty window, which another worker's small calls would never leave."""
+def test_a_worker_that_has_waited_long_goes_before_the_others(client: redis.Redis) -> None:
+    """A large call needs an empty window, which the small calls of another worker would otherwise keep filled."""
     busy, large = (limiter(client, Ceilings(64, None, 100), worker, window_s=0.5) for worker in ("busy", "large"))
     stop = threading.Event()
 
     def small_calls() -> None:
         while not stop.is_set():
-            busy.settle(busy.acquire(20, 0), Settled("ok"))
+            busy.settle(busy.acquire(20, 0), CallOutcome("ok"))
 
     with ThreadPoolExecutor(2) as pool:
         small = pool.submit(small_calls)
@@ -282,13 +282,13 @@ def test_a_worker_that_waits_for_long_goes_before_the_others(client: redis.Redis
             small.result(timeout=60)
 
 
-def test_nobody_is_admitted_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_call_is_admitted_while_redis_is_down(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with redis_server() as own, own.client() as client:
         here = limiter(client, recent=lambda: ())
         first = here.acquire(1, 1)
         own.stop()
-        here.settle(first, Settled("ok"))
+        here.settle(first, CallOutcome("ok"))
         with ThreadPoolExecutor(2) as pool:
             waits = [pool.submit(here.acquire, 1, 1) for _ in range(2)]
             threading.Event().wait(0.5)
@@ -302,11 +302,11 @@ def test_nobody_is_admitted_while_redis_is_away(caplog: pytest.LogCaptureFixture
             here.abort()
             with pytest.raises(Aborted):
                 waits[0].result(timeout=60)
-        here.settle(second, Settled("ok"))
+        here.settle(second, CallOutcome("ok"))
     assert len([line for line in caplog.records if "Redis does not answer" in line.message]) == 1
 
 
-def test_redis_restarted_empty_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_restarted_empty_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_limiter, "SEED_GRACE_S", 0.05)
     with redis_server() as own, own.client() as client:
         here = limiter(client, Ceilings(4, requests=2), recent=lambda: [(0.0, 1, 1)] * 2, window_s=0.5)
@@ -315,16 +315,16 @@ def test_redis_restarted_empty_is_seeded(monkeypatch: pytest.MonkeyPatch) -> Non
         assert here.acquire(1, 1).moment >= 0.5 * SECOND
 
 
-def test_keys_are_few_and_leave_by_themselves(client: redis.Redis) -> None:
+def test_keys_are_few_and_expire(client: redis.Redis) -> None:
     here = limiter(client, window_s=0.2)
     for _ in range(300):
-        here.settle(here.acquire(1, 1), Settled("ok"))
+        here.settle(here.acquire(1, 1), CallOutcome("ok"))
     threading.Event().wait(0.2)
-    here.settle(here.acquire(1, 1), Settled("ok"))
+    here.settle(here.acquire(1, 1), CallOutcome("ok"))
     assert client.zcard("{autointerp:limit:account}:calls") <= 1
     names = client.keys("*")
     assert len(names) <= 4
-    assert all(0 < client.pttl(name) <= 1000 * (redis_limiter.SLOT_S + 1) for name in names)
+    assert all(0 < client.pttl(name) <= 1000 * (redis_limiter.SLOT_TIMEOUT_S + 1) for name in names)
 
 
 @given(
@@ -332,8 +332,8 @@ def test_keys_are_few_and_leave_by_themselves(client: redis.Redis) -> None:
     late=st.integers(0, SECOND),
 )
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-def test_a_clock_that_jumps_is_not_believed(client: redis.Redis, steps: list[tuple[int, int]], late: int) -> None:
-    """Two processes, whose monotonic clocks differ, ask in turn while Redis's clock jumps back and forth by an hour."""
+def test_jumps_of_the_redis_clock_are_ignored(client: redis.Redis, steps: list[tuple[int, int]], late: int) -> None:
+    """Two processes with different monotonic clocks ask in turn while Redis's clock jumps by an hour in both directions."""
     now, jumped = 5 * SECOND, 7_000 * SECOND
     key = next(KEYS)
 
@@ -349,8 +349,8 @@ def test_a_clock_that_jumps_is_not_believed(client: redis.Redis, steps: list[tup
         assert scripts[number % 2].run("look").moment == now - began
 
 
-def test_a_jump_of_a_process_that_just_began_is_the_only_one_believed(client: redis.Redis) -> None:
-    """It has nothing to check Redis's clock against; the others do not follow a step back."""
+def test_only_a_new_process_follows_a_jump_of_the_redis_clock(client: redis.Redis) -> None:
+    """It has no earlier answer to check Redis's clock against. The others do not follow a step back."""
     now = 0
     old = Script(client, "account", 60.0, lambda: Fraction(now, SECOND), lambda: now)
     old.run("seed", epoch="begun")

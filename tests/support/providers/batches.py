@@ -1,7 +1,7 @@
-"""The batch half of `provider_server`: Anthropic's Message Batches, OpenAI's Files and Batches, and both lists of models.
+"""The batch endpoints of the test server: Anthropic's Message Batches, OpenAI's Files and Batches, and both lists of models.
 
-A batch is worked off `delay_s` after it was accepted, the next time that anybody asks. Everything accepted is in a
-journal in `folder`, so that a server started anew on the same folder goes on where a killed one stopped.
+A batch is processed with the first request that arrives `delay_s` after it was accepted. A journal in `folder` records every accepted
+batch, so that a server restarted on the same folder continues after a kill.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from urllib.parse import parse_qs, urlsplit
 from . import protocols as wire
 
 CREATE_FAULTS = ("429", "500", "drop", "lost", "500_accepted", "expired", "invalid", "queue_full")
-"""What can befall a batch: refused, dropped before or after it was accepted, expired, failed in validation."""
+"""Faults of a batch: refused, connection dropped before or after it was accepted, expired, failed in validation."""
 ITEM_FAULTS = ("item_expired", "item_canceled")
-"""What can befall an item, besides the faults of single calls."""
+"""Faults of an item, besides those of single calls."""
 DAY_S = 24 * 3600
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 @dataclass
 class Batch:
-    """One accepted batch. `key` is what names it: its metadata at OpenAI, at Anthropic its first custom id's beginning."""
+    """One accepted batch. `key` is the batch key: from OpenAI's metadata, or the beginning of Anthropic's first custom id."""
 
     id: str
     protocol: str
@@ -52,15 +52,15 @@ class Batch:
 
 @dataclass
 class Answer:
-    """What goes back: JSON, or the bytes of a file; None as `body` hangs up."""
+    """An answer: JSON, the bytes of a file, or, if `body` is None, a closed connection."""
 
     status: int = 200
     body: wire.Json | Path | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Desk:
-    """Takes in batches and works them off with the server's brain and books."""
+class BatchEndpoints:
+    """Accepts batches and processes them with the server's brain and books."""
 
     def __init__(self, owner: Any, folder: Path, delay_s: float, faults: Callable[[int, str, int], str | None]) -> None:
         self.owner, self.folder, self.delay_s, self.faults = owner, folder, delay_s, faults
@@ -75,7 +75,7 @@ class Desk:
             self._tries.update(batch.key for batch in self.batches)
 
     def serve(self, method: str, url: str, headers: Any, raw: bytes) -> Answer | None:
-        """The answer to a request, or None where it is none about batches, files or models."""
+        """The answer to a request about batches, files or models; None for any other request."""
         path, query = urlsplit(url).path, {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
         anthropic = path.startswith("/v1/messages/batches") or "anthropic-version" in headers
         for verb, pattern, handle in self._routes(anthropic):
@@ -99,14 +99,14 @@ class Desk:
         yield "GET", "/v1/files/(?P<file_id>[^/]+)/content", lambda file_id, **_: self._file(file_id)
         yield "GET", "/v1/models/(?P<model>[^/]+)", lambda model, **_: self._model(anthropic, model)
 
-    # taking in
+    # accepting
 
     def _create_anthropic(self, raw: bytes, **_: Any) -> Answer:
         items = [(request["custom_id"], request["params"]) for request in json.loads(raw)["requests"]]
         ids = [custom_id for custom_id, _ in items]
         if len(set(ids)) < len(ids) or not all(map(_CUSTOM_ID.fullmatch, ids)):
             return _error(True, "400", "custom_id must be unique and of 1 to 64 characters")
-        return self._take(Batch("", "anthropic", ids[0].rpartition("-")[0], time.time(), None, items))
+        return self._accept(Batch("", "anthropic", ids[0].rpartition("-")[0], time.time(), None, items))
 
     def _create_openai(self, raw: bytes, **_: Any) -> Answer:
         asked = json.loads(raw)
@@ -119,9 +119,9 @@ class Desk:
         )
         items = [(line["custom_id"], line["body"]) for line in lines]
         key = metadata.get("autointerp_batch", "")
-        return self._take(Batch("", "responses", key, time.time(), fault, items, metadata, file_id))
+        return self._accept(Batch("", "responses", key, time.time(), fault, items, metadata, file_id))
 
-    def _take(self, batch: Batch) -> Answer:
+    def _accept(self, batch: Batch) -> Answer:
         anthropic = batch.protocol == "anthropic"
         fault = self.faults(sum(self._tries.values()), batch.key, self._tries[batch.key])
         self._tries[batch.key] += 1
@@ -152,15 +152,15 @@ class Desk:
         about = {"bytes": len(form["file"]), "created_at": int(time.time()), "filename": "batch.jsonl"}
         return Answer(body={"id": file_id, "object": "file", "purpose": "batch", "status": "processed", **about})
 
-    # working off
+    # processing
 
     def _advance(self) -> None:
         for batch in self.batches:
             if batch.counts is None and (batch.cancelled or time.time() >= batch.created + self.delay_s):
-                batch.counts = self._work_off(batch)
+                batch.counts = self._process(batch)
                 self._note({"ended": {"id": batch.id, "counts": batch.counts}})
 
-    def _work_off(self, batch: Batch) -> dict[str, int]:
+    def _process(self, batch: Batch) -> dict[str, int]:
         if batch.fault in ("invalid", "queue_full"):
             return {}
         counts: Counter[str] = Counter()
@@ -178,7 +178,7 @@ class Desk:
         return dict(counts)
 
     def _item(self, protocol: str, body: wire.Json, lie: str | None) -> tuple[str, wire.Json]:
-        """What becomes of one item, and its line without the custom id."""
+        """The kind of an item's result, and its line without the custom id."""
         entry = self.owner.enter(f"{protocol}-batch", body)
         fault = entry.fault = lie or entry.fault
         if fault in ("expired", "canceled", *ITEM_FAULTS):
@@ -246,7 +246,7 @@ class Desk:
         return Answer(body=path) if path.exists() else _error(name.startswith("msg"), "404_model", "no such file")
 
     def _model(self, anthropic: bool, name: str) -> Answer:
-        """Models that `retires` does not list are active; `gone` there means unknown, `retired ...` retired already."""
+        """A model, active unless `retires` has it: with a date, `retired DATE`, or `gone` for an unknown model."""
         day = self.retires.get(name)
         if day == "gone":
             return _error(anthropic, "404_model")
@@ -267,16 +267,16 @@ class Desk:
 
 
 def read_batches(folder: Path) -> list[Batch]:
-    """The batches that a server in this or another process accepted, in order."""
+    """The batches that a server in this or another process has accepted, in order."""
     batches: dict[str, Batch] = {}
     for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
-        [(what, told)] = json.loads(line).items()
-        if what == "accepted":
-            batches[told["id"]] = Batch(**{**told, "items": [tuple(item) for item in told["items"]]})
-        elif what == "ended":
-            batches[told["id"]].counts = told["counts"]
+        [(event, value)] = json.loads(line).items()
+        if event == "accepted":
+            batches[value["id"]] = Batch(**{**value, "items": [tuple(item) for item in value["items"]]})
+        elif event == "ended":
+            batches[value["id"]].counts = value["counts"]
         else:
-            batches[told].cancelled = True
+            batches[value].cancelled = True
     return list(batches.values())
 
 

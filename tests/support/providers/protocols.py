@@ -1,4 +1,4 @@
-"""The wire formats that `provider_server` speaks: reading requests, writing replies and errors."""
+"""The wire formats of the test server: reading requests, writing replies and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class Counted(Protocol):
-    """What a reply's usage is made from."""
+    """The token counts from which a reply's usage is made."""
 
     number: int
     input_tokens: int
@@ -36,9 +36,17 @@ ERRORS: dict[str, tuple[int, str, str | None, str, str | None, str]] = {
     "402": (402, "billing_error", None, "billing", None, "Payment required"),
     "403": (403, "permission_error", None, "invalid_request_error", None, "Not allowed"),
     "404_model": (404, "not_found_error", None, "invalid_request_error", "model_not_found", "model: no such model"),
-    "unsupported": (400, "invalid_request_error", None, "invalid_request_error", "unsupported_parameter", '"thinking.type.disabled" is not supported for this model.'),
-    "content_policy": (400, "invalid_request_error", "content_policy_violation", "invalid_request_error", "content_policy_violation", "Rejected"),
-    "too_long": (400, "invalid_request_error", None, "invalid_request_error", "context_length_exceeded", "prompt is too long: 300000 tokens > 200000 maximum"),
+    "unsupported": (
+        400, "invalid_request_error", None, "invalid_request_error", "unsupported_parameter",
+        '"thinking.type.disabled" is not supported for this model.',
+    ),
+    "content_policy": (
+        400, "invalid_request_error", "content_policy_violation", "invalid_request_error", "content_policy_violation", "Rejected",
+    ),
+    "too_long": (
+        400, "invalid_request_error", None, "invalid_request_error", "context_length_exceeded",
+        "prompt is too long: 300000 tokens > 200000 maximum",
+    ),
     "413": (413, "request_too_large", None, "invalid_request_error", None, "Request too large"),
     "400": (400, "invalid_request_error", None, "invalid_request_error", None, "Something else is wrong"),
 }  # fmt: skip
@@ -56,12 +64,12 @@ _PIECE = re.compile(r"\s?[^\W\d_]+|\s?\d+|\s+|.", re.DOTALL)
 
 @lru_cache(maxsize=1024)
 def tokens(text: str) -> int:
-    """Tokens of a text: about one to four letters of English, one to a character of scripts without spaces."""
+    """Tokens of a text: about one per four letters of English, and one per character of scripts without spaces."""
     return sum(max(1, -(-len(piece.strip()) // 6)) if piece.isascii() else len(piece) for piece in _PIECE.findall(text))
 
 
 def read_request(protocol: str, body: Json) -> tuple[str, str, Json]:
-    """System prompt, question and schema of a request; the schema is empty where plain text is asked for."""
+    """System prompt, question and schema of a request; the schema is empty if plain text is requested."""
     if protocol == "anthropic":
         system = "".join(block["text"] for block in body["system"])
         return system, body["messages"][0]["content"], body["output_config"]["format"]["schema"]
@@ -75,9 +83,10 @@ def read_request(protocol: str, body: Json) -> tuple[str, str, Json]:
 
 
 def cacheable(protocol: str, body: Json, system: str, user: str) -> str:
-    """What of a request a later one may find in the cache again.
+    """The part of a request that a later one may read from the cache.
 
-    The instructions, but of OpenAI's models since GPT-5.6 what ends at a breakpoint, which by default is all of the request.
+    This is the instructions, except for OpenAI's models since GPT-5.6: there it is the part up to a breakpoint, which by default is the
+    whole request.
     """
     if protocol != "responses" or not _BY_BREAKPOINT.match(str(body["model"])):
         return system
@@ -96,8 +105,8 @@ def logprobs(text: str, probabilities: Json) -> list[Json]:
     top = [
         {"token": token, "logprob": math.log(p), "bytes": list(token.encode())} for token, p in probabilities.items()
     ]
-    said = next((entry for entry in top if entry["token"] == text), {"token": text, "logprob": -20.0, "bytes": []})
-    return [{**said, "top_logprobs": top}]
+    own = next((entry for entry in top if entry["token"] == text), {"token": text, "logprob": -20.0, "bytes": []})
+    return [{**own, "top_logprobs": top}]
 
 
 def count_input(system: str, user: str, schema: Json) -> int:
@@ -105,7 +114,7 @@ def count_input(system: str, user: str, schema: Json) -> int:
 
 
 def complaint(protocol: str, body: Json, authorization: str | None) -> str | None:
-    """What a strict provider would refuse: a missing key, parameters that it does not know."""
+    """Why a strict provider would refuse a request: `key` if it is missing, or an unknown parameter. None if it would not."""
     if not (authorization or "").startswith("Bearer "):
         return "key"
     unknown = sorted(body.keys() - _KEYS[protocol])

@@ -1,16 +1,16 @@
-"""A judge provider on 127.0.0.1 that speaks three real protocols, keeps exact books and fails on request.
+"""A judge provider on 127.0.0.1 that speaks three real protocols, records every request, and fails on request.
 
 Anthropic Messages (`/v1/messages`, `/v1/messages/count_tokens`), OpenAI Responses (`/v1/responses`,
 `/v1/responses/input_tokens`) and Chat Completions (`/v1/chat/completions`) over HTTP/1.1 with keep-alive. In a test:
 
     with ProviderServer(brain, Faults(share=0.2, seed=1)) as server:
         ...                      # ANTHROPIC_BASE_URL = server.url; OPENAI_BASE_URL, base_url = server.url + "/v1"
-        server.books             # one Entry a request served, in order; one for each item of a batch
-        server.batches           # every batch accepted, with its custom ids (`provider_batches`)
+        server.books             # an Entry for each request served, in order, and for each item of a batch
+        server.batches           # every accepted batch, with its custom ids (`support.providers.batches`)
 
 As a process of its own: `python -m tests.support.providers.server --port 0 --books FILE --faults 0.2 --seed 1 --brain
 module:function`; its first line of output is its URL, and `read_books(FILE)` reads the books, also while it runs. With
-`--batches FOLDER` accepted batches outlive it, and `provider_batches.read_batches(FOLDER)` reads them.
+`--batches FOLDER`, accepted batches outlive the process, and `read_batches(FOLDER)` reads them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from . import batches as provider_batches
 from . import protocols as wire
 
 Brain = Callable[[str, str, wire.Json], wire.Json]
+"""Answers a question: system prompt, question and schema in, a JSON object out."""
 
-PASSING = (
+TRANSIENT = (
     "429",
     "429_seconds",
     "429_date",
@@ -64,13 +65,13 @@ STOPPING = (
     "404_model",
     "unsupported",
 )
-"""Faults after which nothing can be answered."""
+"""Faults after which no question can be answered."""
 OTHERS = ("429_long", "ramp_limit", "slow", "trickle")
-"""Faults with a length of their own: `slow` and `trickle` last `slow_s`."""
+"""Faults of a certain duration: `slow` and `trickle` last `slow_s`, the waits as long as their headers say."""
 
 
 def default_brain(system: str, user: str, schema: wire.Json) -> wire.Json:
-    """A grade by hash of the question, one for each item of a group, or an explanation; plain text is a digit with its odds."""
+    """Answers by a hash of the question: an explanation, a grade, a grade for each item of a group, or a digit with probabilities."""
     digest = hashlib.sha256(user.encode("utf-8", "replace")).digest()
     if not schema:
         return {
@@ -86,7 +87,7 @@ def default_brain(system: str, user: str, schema: wire.Json) -> wire.Json:
 
 
 def _by_hash(number: int, schema: wire.Json) -> Any:
-    """An answer that follows the schema of a grade, with its reason or bare."""
+    """An answer by the schema of a grade, with or without a reason."""
     properties = schema.get("properties", {"grade": schema})
     grades = properties["grade"]["enum"]
     grade = grades[number % len(grades)]
@@ -96,7 +97,7 @@ def _by_hash(number: int, schema: wire.Json) -> Any:
 
 @dataclass
 class Entry:
-    """One request served. `billed` says that an answer was made, `delivered` that all of it was sent."""
+    """One request served. `billed`: an answer was made. `delivered`: all of it was sent."""
 
     number: int
     protocol: str
@@ -113,9 +114,9 @@ class Entry:
 
 
 class Faults:
-    """A plan of faults, each drawn from the seed, the body and how often it came, whatever the threads' order."""
+    """Random faults that depend only on the seed, the body and the number of its attempt, not on the order of threads."""
 
-    def __init__(self, share: float = 0.0, seed: int = 0, kinds: Sequence[str] = PASSING + FINAL) -> None:
+    def __init__(self, share: float = 0.0, seed: int = 0, kinds: Sequence[str] = TRANSIENT + FINAL) -> None:
         self.share, self.seed, self.kinds = share, seed, tuple(kinds)
 
     def __call__(self, number: int, body_hash: str, attempt: int) -> str | None:
@@ -125,7 +126,7 @@ class Faults:
 
 
 class Script(Faults):
-    """The named faults to the first requests in turn (None: answer), then `then` to all others."""
+    """The given faults for the first requests, in order (None: answer), then `then` for all others."""
 
     def __init__(self, *faults: str | None, then: str | None = None) -> None:
         super().__init__()
@@ -136,7 +137,7 @@ class Script(Faults):
 
 
 class ProviderServer:
-    """The server; `start` and `stop` it or use it in a `with`."""
+    """The server, started and stopped by `start` and `stop` or a `with` block."""
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ class ProviderServer:
         self._file = books.open("a", encoding="utf-8") if books else None
         self._scratch = None if batches else tempfile.TemporaryDirectory(prefix="provider-")
         folder = batches or Path(self._scratch.name)
-        self.desk = provider_batches.Desk(self, folder, batch_delay_s, batch_faults or Faults())
+        self.batch_endpoints = provider_batches.BatchEndpoints(self, folder, batch_delay_s, batch_faults or Faults())
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -193,8 +194,8 @@ class ProviderServer:
 
     @property
     def batches(self) -> list[provider_batches.Batch]:
-        """Every batch that was accepted, in order, whether or not its sender learnt of it."""
-        return self.desk.batches
+        """Every accepted batch, in order, whether or not its sender received the answer."""
+        return self.batch_endpoints.batches
 
     def __enter__(self) -> ProviderServer:
         return self.start()
@@ -203,7 +204,7 @@ class ProviderServer:
         self.stop()
 
     def enter(self, protocol: str, body: wire.Json) -> Entry:
-        """Give a request its number and its fault."""
+        """Number a request and choose its fault."""
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         with self._lock:
@@ -216,7 +217,7 @@ class ProviderServer:
         return entry
 
     def reply(self, protocol: str, body: wire.Json, entry: Entry) -> wire.Json:
-        """The body of an answer, which is billed."""
+        """The body of an answer. The answer is billed."""
         system, user, schema = wire.read_request(protocol, body)
         answer = self.brain(system, user, schema)
         text = wire.spoil(entry.fault, json.dumps(answer, ensure_ascii=False) if schema else answer["said"])
@@ -227,7 +228,7 @@ class ProviderServer:
         return wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens)
 
     def bill(self, entry: Entry, prefix: str, input_tokens: int, output_tokens: int) -> None:
-        """Count what an answer costs, its beginning from the cache where that is long enough and was seen before."""
+        """Count an answer's tokens; a long enough prefix that was seen before counts as read from the cache."""
         size = wire.tokens(prefix) if wire.tokens(prefix) >= self.cache_from_tokens else 0
         with self._lock:
             known = prefix in self._cached
@@ -236,7 +237,7 @@ class ProviderServer:
         entry.billed, entry.input_tokens, entry.output_tokens = True, input_tokens - size, output_tokens
 
     def write(self, entry: Entry) -> None:
-        """Append an entry to the file, before its answer is sent and again if it could not be."""
+        """Append an entry to the file: before its answer is sent, and again if sending failed."""
         if self._file:
             with self._lock:
                 self._file.write(json.dumps(asdict(entry)) + "\n")
@@ -244,7 +245,7 @@ class ProviderServer:
 
 
 def read_books(path: Path) -> list[Entry]:
-    """The books of a server that runs or ran elsewhere; the last line about a request counts."""
+    """The books of a server in another process. The last line of each request counts."""
     lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return sorted({line["number"]: Entry(**line) for line in lines}.values(), key=lambda entry: entry.number)
 
@@ -259,7 +260,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are part of the tests."""
+        """Ignores clients that hang up, as tests do."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -269,14 +270,14 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Logs nothing."""
 
     def do_GET(self) -> None:
-        self._from_desk("GET", b"")
+        self._serve_batch_request("GET", b"")
 
     def do_POST(self) -> None:
         raw = self._read_body()
-        if self._from_desk("POST", raw):
+        if self._serve_batch_request("POST", raw):
             return None
         body = json.loads(raw)
         path = self.path.partition("?")[0]
@@ -298,8 +299,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(chunks)
 
-    def _from_desk(self, method: str, raw: bytes) -> bool:
-        answer = self.server.owner.desk.serve(method, self.path, self.headers, raw)
+    def _serve_batch_request(self, method: str, raw: bytes) -> bool:
+        answer = self.server.owner.batch_endpoints.serve(method, self.path, self.headers, raw)
         if answer is None and method == "GET":
             answer = provider_batches.Answer(404, {"error": {"message": "no such page"}})
         if answer is None:
@@ -395,27 +396,27 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--books", type=Path)
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that fail")
-    parser.add_argument("--kinds", default=",".join(PASSING + FINAL))
+    parser.add_argument("--kinds", default=",".join(TRANSIENT + FINAL))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--brain", default="", help="module:function")
     parser.add_argument("--batches", type=Path, help="folder that keeps accepted batches")
-    parser.add_argument("--batch-delay", type=float, default=0.0, help="seconds until a batch is worked off")
+    parser.add_argument("--batch-delay", type=float, default=0.0, help="seconds until a batch is processed")
     parser.add_argument("--batch-faults", type=float, default=0.0, help="share of submitted batches that fail")
     parser.add_argument("--batch-kinds", default=",".join(provider_batches.CREATE_FAULTS))
-    given = parser.parse_args()
-    module, _, function = given.brain.partition(":")
+    arguments = parser.parse_args()
+    module, _, function = arguments.brain.partition(":")
     brain = getattr(importlib.import_module(module), function) if module else default_brain
-    faults = Faults(given.faults, given.seed, given.kinds.split(","))
+    faults = Faults(arguments.faults, arguments.seed, arguments.kinds.split(","))
     server = ProviderServer(
         brain,
         faults,
-        port=given.port,
-        books=given.books,
-        delay_s=given.delay,
-        batches=given.batches,
-        batch_delay_s=given.batch_delay,
-        batch_faults=Faults(given.batch_faults, given.seed, given.batch_kinds.split(",")),
+        port=arguments.port,
+        books=arguments.books,
+        delay_s=arguments.delay,
+        batches=arguments.batches,
+        batch_delay_s=arguments.batch_delay,
+        batch_faults=Faults(arguments.batch_faults, arguments.seed, arguments.batch_kinds.split(",")),
     ).start()
     sys.stdout.write(f"{server.url}\n")
     sys.stdout.flush()

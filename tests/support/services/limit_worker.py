@@ -9,7 +9,7 @@ from typing import NamedTuple
 import redis
 
 from autointerp.judges.limits.admission_window import Ceilings
-from autointerp.judges.limits.limiter import Settled
+from autointerp.judges.limits.limiter import CallOutcome
 from autointerp.judges.limits.redis_limiter import SharedLimiter
 
 
@@ -35,7 +35,7 @@ def carry(url: str, key: str, worker: str, ceilings: Ceilings, window_s: float, 
             size = 10 + 7 * number % 40
             admission = limiter.acquire(size, 2 * size)
             admitted, in_flight = time.monotonic(), client.zcard(slots)
-            limiter.settle(admission, Settled("ok", size // 2, size))
+            limiter.settle(admission, CallOutcome("ok", size // 2, size))
             return Done(asked, admitted, admission.moment, size // 2, size, in_flight)
 
         with ThreadPoolExecutor(threads) as pool:

@@ -1,62 +1,57 @@
-"""GPT models through OpenAI's Responses API: one attempt a call, strict structured output, nothing stored.
+"""GPT models through OpenAI's Responses API: strict structured output, and nothing stored at the provider.
 
-Written against openai 3.52. The counts of cached tokens are made disjoint here. Up to GPT-5.5 OpenAI caches every long
-prompt by itself and finds any beginning of it again. Later models find only what ends at a breakpoint, which by itself stands
-behind the question, and bill what they write (developers.openai.com/api/docs/guides/prompt-caching): they are given one behind the
-instructions, and no other.
+Written against openai 3.52. OpenAI counts cached tokens as part of the input; here the counts are made disjoint.
+
+Prompt caching (developers.openai.com/api/docs/guides/prompt-caching): up to GPT-5.5, every long prompt is cached and any common
+beginning is found again. Later models find only what ends at a breakpoint, put one behind the question by default, and bill cache
+writes. They are given one explicit breakpoint, behind the instructions, which all questions of a run share.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal
 
 from autointerp import messages
-from autointerp.errors import UsageError
-from autointerp.judges import error_codes, http
+from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry
-from autointerp.judges.openai_client import OpenAIClient
+from autointerp.judges.providers import http
+from autointerp.judges.providers.llm_judge import LLMJudge, api_key, day_of
+from autointerp.judges.providers.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply, Usage
+from autointerp.spec.providers import PROVIDERS, model_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai"
-KEY = "OPENAI_API_KEY"
 
-# The least effort that each family takes (developers.openai.com/api/docs/guides/reasoning); first match wins.
-# Families that do not reason reject the parameter, and unknown ones are left to their default.
-LEAST_EFFORT: tuple[tuple[str, str | None], ...] = (
+# The lowest effort that each family accepts (developers.openai.com/api/docs/guides/reasoning); the first match counts. Families
+# that do not reason reject the parameter. Unknown families keep their default.
+LOWEST_EFFORT: tuple[tuple[str, str | None], ...] = (
     (r"gpt-.*-(chat|pro|codex)", None),
     (r"gpt-6-astra|gpt-6\.1-", "low"),
     (r"gpt-(6|5\.[1-9])\b", "none"),
     (r"gpt-5\b", "minimal"),
     (r"o[1-9]", "low"),
 )
-
-
 _BREAKPOINTS = re.compile(r"gpt-(5\.[6-9]|[6-9])")
 """Models whose cache works by breakpoints."""
-LEAST_OUTPUT = 16
-"""The least `max_output_tokens` that the API takes."""
+MIN_OUTPUT_TOKENS = 16
+"""The smallest `max_output_tokens` that the API accepts."""
 
 
-class OpenAIJudge:
-    """A GPT model. One client, shared by all threads; closing the judge closes it."""
+class OpenAIJudge(LLMJudge):
+    """A GPT model."""
 
-    is_llm = True
+    ask_method = "responses.create"
+    count_method = "responses.input_tokens.count"
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` for a missing key."""
-        self._model = settings.model.partition("/")[2]
-        self._settings = settings
-        self._client = open_client(settings)
-
-    @property
-    def name(self) -> str:
-        return self._settings.model
+        super().__init__(settings, open_client(settings))
 
     def identity(self) -> Mapping[str, Any]:
         return {
@@ -67,37 +62,35 @@ class OpenAIJudge:
             "temperature": self._settings.temperature,
         }
 
-    def ask(self, prompt: Prompt) -> Reply:
-        request = request_of(self._settings, prompt)
-        body = self._client.send(lambda sdk: sdk.responses.with_streaming_response.create(**request))
-        outcome = body if isinstance(body, JudgeError) else read_response(*body)
-        if isinstance(outcome, JudgeError):
-            raise outcome
-        return outcome
+    def retirement_date(self) -> date | None:
+        return day_of(self._fetch("models.retrieve", model=self._model).get("shutdown_date"))
 
-    def count_tokens(self, prompt: Prompt) -> int | None:
-        question = question_of(self._settings, prompt)
-        body = self._client.send(lambda sdk: sdk.responses.input_tokens.with_streaming_response.count(**question))
-        if isinstance(body, JudgeError):
-            raise body
-        return http.count(body[0], "input_tokens") or None
+    @classmethod
+    def no_probabilities(cls, settings: JudgeSettings) -> str | None:
+        model = model_of(settings.model)
+        if settings.thinking or lowest_effort(model) not in (None, "none"):
+            return f"{model} reasons before it answers and gives no probabilities then"
+        return None
 
-    def close(self) -> None:
-        self._client.close()
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        return request_of(self._settings, prompt)
+
+    def _count_request(self, prompt: Prompt) -> dict[str, Any]:
+        return question_of(self._settings, prompt)
+
+    def _read(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
+        return read_response(body, headers)
 
 
 def open_client(settings: JudgeSettings) -> OpenAIClient:
     """The SDK's client without retries. Raises `UsageError` for a missing key."""
-    key = os.environ.get(KEY)
-    if not key:
-        raise UsageError(f"judge.model = {settings.model} needs a key: set {KEY} in the environment")
-    return OpenAIClient(PROVIDER, key, settings.base_url, settings.timeout_s)
+    return OpenAIClient(PROVIDERS[PROVIDER], api_key(settings), settings.base_url, settings.timeout_s)
 
 
 def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
-    """What asking sends, alone or within a batch."""
-    ceiling = max(LEAST_OUTPUT, prompt.max_tokens)
-    request = {**question_of(settings, prompt), "max_output_tokens": ceiling, "store": False}
+    """The Responses request of a prompt, alone or within a batch."""
+    limit = max(MIN_OUTPUT_TOKENS, prompt.max_tokens)
+    request = {**question_of(settings, prompt), "max_output_tokens": limit, "store": False}
     if settings.temperature is not None:
         request["temperature"] = settings.temperature
     if prompt.choices:
@@ -108,8 +101,8 @@ def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
 
 
 def question_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
-    """What both asking and counting send."""
-    model = settings.model.partition("/")[2]
+    """The part of a request that counting its tokens takes too."""
+    model = model_of(settings.model)
     question: dict[str, Any] = {"model": model}
     if _BREAKPOINTS.match(model):
         question["input"] = [*_up_to_breakpoint(prompt.system), {"role": "user", "content": prompt.user}]
@@ -118,32 +111,24 @@ def question_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:
     if not prompt.choices:
         form = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(prompt.schema)}
         question["text"] = {"format": form}
-    effort = None if settings.thinking else least_effort(model)
+    effort = None if settings.thinking else lowest_effort(model)
     return question if effort is None else {**question, "reasoning": {"effort": effort}}
 
 
-def no_probabilities(settings: JudgeSettings) -> str | None:
-    """Why a model gives no probabilities of its tokens: one that reasons before it answers does not. None: it should."""
-    model = settings.model.partition("/")[2]
-    if settings.thinking or least_effort(model) not in (None, "none"):
-        return f"{model} reasons before it answers and gives no probabilities then"
-    return None
-
-
 def _up_to_breakpoint(system: str) -> list[dict[str, Any]]:
-    """The instructions as a message whose end is where the cached part of a prompt ends."""
+    """The instructions as a message with a cache breakpoint at its end."""
     block = {"type": "input_text", "text": system, "prompt_cache_breakpoint": {"mode": "explicit"}}
     return [{"role": "developer", "content": [block]}]
 
 
 def _cache_key(prompt: Prompt) -> str:
-    """Brings questions with the same instructions to where these are cached."""
+    """Routes questions with the same instructions to the servers that cache them."""
     return hashlib.sha256(prompt.system.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def least_effort(model: str) -> str | None:
-    """The smallest reasoning effort that the model takes, or None where the parameter is better left out."""
-    return next((effort for pattern, effort in LEAST_EFFORT if re.match(pattern, model)), None)
+def lowest_effort(model: str) -> str | None:
+    """The lowest reasoning effort that the model accepts; None if the parameter must be left out or the model is unknown."""
+    return next((effort for pattern, effort in LOWEST_EFFORT if re.match(pattern, model)), None)
 
 
 def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
@@ -172,19 +157,23 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     if refusals or reason == "content_filter":
         stop, text = "refusal", "".join(refusals) or text
     elif status == "incomplete" and reason == "max_output_tokens":
+        # A question for probabilities is answered by its first token, whatever would have followed.
         stop = "truncated" if probabilities is None else "complete"
     elif status == "completed":
         stop = "complete"
     else:
-        said = error_codes.tidy(f"{status} {reason or ''}")
+        state = error_codes.redact(f"{status} {reason or ''}")
         kind = ItemFailed if status == "incomplete" else MayRetry
-        return kind(f"{PROVIDER} ended the reply unfinished: {said}", usage=usage)
+        return kind(f"{PROVIDER} ended the reply unfinished: {state}", usage=usage)
     served, request_id = str(body.get("model", "")), headers.get("x-request-id")
     return Reply(text, stop, usage, served, request_id, rate_limits(headers), probabilities)
 
 
 def read_usage(usage: Any, input_name: str, output_name: str) -> Usage:
-    """OpenAI's counts made disjoint: its input count includes cached and written tokens. None counts as unknown."""
+    """OpenAI's token counts made disjoint: its input count includes tokens read from the cache and written to it.
+
+    A usage that is missing or no object is unknown.
+    """
     if not isinstance(usage, Mapping):
         return Usage(known=False)
     total = http.count(usage, input_name)

@@ -1,8 +1,7 @@
-"""One HTTP attempt at a provider: its body within a deadline, and connection failures as outcomes.
+"""Parts of one HTTP attempt: reading the body before a deadline, parsing it, and connection failures as outcomes.
 
-The SDKs' read timeout restarts with every byte, so a server that trickles could hold a thread for ever. Here the
-whole reply has `timeout_s`. Outcomes are returned and not raised, so that no SDK exception stays behind as their
-context.
+The SDKs' read timeout restarts with every byte, so a server that sends slowly could block a thread without end; here `timeout_s`
+limits the whole reply. Outcomes are returned rather than raised, so that no SDK exception is kept as their `__context__`.
 """
 
 from __future__ import annotations
@@ -15,26 +14,26 @@ from typing import Any
 import httpx2
 
 from autointerp.judges.base import JudgeError, MayRetry
-from autointerp.judges.error_codes import tidy
+from autointerp.judges.error_codes import redact
 from autointerp.messages import Usage
 
 CONNECT_S = 10.0
-"""Seconds to open a connection; a host that is slower than this is down."""
-_UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
-"""Failures before anything was sent."""
+"""Seconds to open a connection. A host that takes longer counts as down."""
+_NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
+"""Failures that occur before the request is sent, so that nothing can be billed."""
 
 
 class DeadlinePassed(Exception):
-    """The reply was still coming when its time was up."""
+    """The reply was still arriving at its deadline."""
 
 
 def timeout(timeout_s: float) -> Any:
-    """The SDKs' timeout object: `timeout_s` between bytes, and a shorter limit to connect."""
+    """The SDKs' timeout object: `timeout_s` between bytes, and at most `CONNECT_S` to connect."""
     return httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
 
 
 def read(chunks: Iterable[bytes], deadline: float) -> bytes:
-    """All of a body. Raises `DeadlinePassed` when monotonic time `deadline` comes first."""
+    """Read a whole body. Raises `DeadlinePassed` if it is not complete at monotonic time `deadline`."""
     body = bytearray()
     for chunk in chunks:
         body += chunk
@@ -44,34 +43,34 @@ def read(chunks: Iterable[bytes], deadline: float) -> bytes:
 
 
 def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
-    """The JSON object of a reply; a reply that is none was cut or mangled on its way."""
+    """The JSON object in a reply's body; `MayRetry` of unknown usage if the body was cut off or replaced on its way."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        start = tidy(body[:80].decode(errors="replace"))
+        start = redact(body[:80].decode(errors="replace"))
         message = f"{provider} answered with something that is not a JSON object: {start!r}"
         return MayRetry(message, usage=Usage(known=False))
     return value
 
 
 def connection_outcome(provider: str, error: BaseException, timeout_s: float) -> JudgeError:
-    """What a timeout or a broken connection stands for; `error` is the SDK's, httpx2's or `DeadlinePassed`.
+    """The outcome of a timeout or a broken connection; `error` is the SDK's, httpx2's or `DeadlinePassed`.
 
-    Once the question may have arrived, the provider may bill for it: the usage is then unknown.
+    Its usage is unknown if the request may have reached the provider, which may then bill it.
     """
     causes = [error, error.__cause__]
     names = [type(cause).__name__ for cause in causes if cause is not None]
-    usage = None if any(name in _UNSENT for name in names) else Usage(known=False)
+    usage = None if any(name in _NOT_SENT for name in names) else Usage(known=False)
     if any("Timeout" in name or name == "DeadlinePassed" for name in names):
         return MayRetry(f"{provider} did not answer within {timeout_s:g} s (judge.timeout_s)", usage=usage)
-    detail = tidy(str(error.__cause__ or error)) or names[-1]
+    detail = redact(str(error.__cause__ or error)) or names[-1]
     return MayRetry(f"the connection to {provider} failed: {detail}", usage=usage)
 
 
 def count(usage: Mapping[str, Any], *path: str) -> int:
-    """A token count somewhere in a usage object; 0 where it is missing, null or not a number."""
+    """The token count at `path` in a usage object; 0 if it is missing, null, negative or not a number."""
     value: Any = usage
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None

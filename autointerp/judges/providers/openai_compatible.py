@@ -1,0 +1,116 @@
+"""Servers that speak Chat Completions: vLLM, llama.cpp, Ollama, gateways.
+
+Requests hold only fields that all of them accept. Such servers keep the prefixes of prompts that they have processed, so a run's
+instructions are processed once, as `cached_tokens` shows. Some put their JSON into prose or a code fence, which the parser of the
+reply handles. If a server reports no usage, the usage is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from autointerp import messages
+from autointerp.errors import UsageError
+from autointerp.judges import error_codes
+from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
+from autointerp.judges.providers.llm_judge import LLMJudge, api_key
+from autointerp.judges.providers.openai import read_usage
+from autointerp.judges.providers.openai_client import OpenAIClient
+from autointerp.judges.rate_headers import rate_limits
+from autointerp.messages import Prompt, Reply
+from autointerp.spec.providers import PROVIDERS
+from autointerp.spec.sections import Judge as JudgeSettings
+
+PROVIDER = "openai-compatible"
+
+_STOPS: dict[str, Literal["complete", "truncated", "refusal"]] = {
+    "stop": "complete",
+    "eos": "complete",
+    "length": "truncated",
+    "content_filter": "refusal",
+}
+
+
+class CompatibleJudge(LLMJudge):
+    """A model behind a Chat Completions server, which has no endpoint to count tokens. Sampling is greedy by default."""
+
+    ask_method = "chat.completions.create"
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        """Raises `UsageError` if `base_url` is missing."""
+        if not settings.base_url:
+            raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
+        # The SDK insists on a key; servers without one ignore what they are sent.
+        key = api_key(settings) or "none"
+        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], key, settings.base_url, settings.timeout_s))
+
+    @property
+    def _temperature(self) -> float:
+        return 0.0 if self._settings.temperature is None else self._settings.temperature
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "provider": PROVIDER,
+            "model": self._model,
+            "api": "chat/completions",
+            "temperature": self._temperature,
+        }
+
+    def ask(self, prompt: Prompt) -> Reply:
+        reply = super().ask(prompt)
+        if prompt.choices and reply.stop != "refusal" and reply.probabilities is None:
+            raise MustStop(
+                f"{self._settings.model} gives no probabilities of its tokens: set score.ask to grade",
+                usage=reply.usage,
+            )
+        return reply
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "temperature": self._temperature,
+        }
+        if prompt.choices:
+            return request | {"max_tokens": 1, "logprobs": True, "top_logprobs": messages.MAX_TOP_LOGPROBS}
+        form = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
+        response_format = {"type": "json_schema", "json_schema": form}
+        return request | {"max_tokens": prompt.max_tokens, "response_format": response_format}
+
+    def _read(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
+        return read_completion(body, headers)
+
+
+def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
+    """A Chat Completions body as a reply. A reply with the requested probabilities is complete after its first token."""
+    failure = error_codes.failure_in_body(PROVIDER, body, headers)
+    if failure is not None:
+        return error_codes.outcome_of(failure)
+    usage = read_usage(body.get("usage"), "prompt_tokens", "completion_tokens")
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
+    message = choice.get("message") if choice else None
+    if choice is None or not isinstance(message, Mapping):
+        return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
+    text, refusal = str(message.get("content") or ""), message.get("refusal")
+    logprobs = choice.get("logprobs")
+    probabilities = (
+        messages.first_token_probabilities(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
+    )
+    stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
+    if stop is None:
+        reason = error_codes.redact(str(choice.get("finish_reason")))
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {reason}", usage=usage)
+    if stop == "truncated" and probabilities is not None:
+        stop = "complete"
+    request_id = headers.get("x-request-id") or body.get("id")
+    return Reply(
+        str(refusal) if refusal else text,
+        stop,
+        usage,
+        str(body.get("model", "")),
+        str(request_id) if request_id else None,
+        rate_limits(headers),
+        probabilities,
+    )

@@ -1,0 +1,88 @@
+"""Requests through a provider's SDK: one attempt each, the whole body, and every failure as an outcome.
+
+The SDKs of Anthropic and OpenAI come from the same generator, so their clients and exceptions have the same shape.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from operator import attrgetter
+from types import ModuleType
+from typing import Any, ClassVar
+
+import httpx2
+
+from autointerp.judges import error_codes
+from autointerp.judges.base import ItemFailed, JudgeError, MustStop
+from autointerp.judges.error_codes import Answer, Failure
+from autointerp.judges.providers import http
+from autointerp.spec.providers import Provider
+
+
+class SdkClient:
+    """One SDK client without retries, shared by all threads. Subclasses name the SDK."""
+
+    errors: ClassVar[ModuleType]
+    """The SDK's module, which holds `APIStatusError` and `APIConnectionError`."""
+    base_error: ClassVar[type[Exception]]
+    """The SDK's most general exception."""
+
+    def __init__(self, provider: Provider, sdk: Any, timeout_s: float) -> None:
+        self.provider = provider
+        self.timeout_s = timeout_s
+        self._sdk = sdk
+
+    def stream(self, method: str, **request: Any) -> AbstractContextManager[Any]:
+        """The response of an SDK method such as `messages.create`, whose body is read as it arrives.
+
+        Entering the context sends the request and raises the SDK's exceptions.
+        """
+        resource, _, verb = method.rpartition(".")
+        response: AbstractContextManager[Any]
+        response = getattr(attrgetter(resource)(self._sdk).with_streaming_response, verb)(**request)
+        return response
+
+    def exchange(self, method: str, timeout_s: float | None = None, /, **request: Any) -> Answer:
+        """Body and headers of one request, an error answer as it came, or the outcome of a connection that failed.
+
+        `timeout_s` replaces the client's own.
+        """
+        timeout_s = timeout_s or self.timeout_s
+        deadline = time.monotonic() + timeout_s
+        try:
+            with self.stream(method, **request, timeout=http.timeout(timeout_s)) as response:
+                headers = dict(response.headers)
+                body = http.read(response.iter_bytes(), deadline)
+        except self.errors.APIStatusError as error:
+            return self.failure_of(error)
+        except (self.errors.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
+            return http.connection_outcome(self.provider.name, error, timeout_s)
+        except self.base_error as error:
+            detail = error_codes.redact(str(error))
+            return MustStop(f"{self.provider.name} cannot be called: {detail}: check {self.provider.keys[0]}")
+        except UnicodeError:
+            return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
+        parsed = http.parse(self.provider.name, body)
+        return parsed if isinstance(parsed, JudgeError) else (parsed, headers)
+
+    def send(self, method: str, /, **request: Any) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
+        """Body and headers of one request, or the outcome of its failure."""
+        answer = self.exchange(method, **request)
+        return error_codes.outcome_of(answer) if isinstance(answer, Failure) else answer
+
+    def failure_of(self, error: Any) -> Failure:
+        """The SDK's status error without the SDK's types."""
+        body = self._error_object(error.body)
+        message = body.get("message") if body else str(error.body or "")
+        codes, headers = error_codes.codes_of(body), dict(error.response.headers)
+        return Failure(self.provider.name, error.status_code, codes, str(message), headers)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._sdk.close()
+
+    def _error_object(self, body: Any) -> Mapping[str, Any] | None:
+        """The object with `message` and codes in what the SDK holds as an error's body."""
+        return body if isinstance(body, Mapping) else None

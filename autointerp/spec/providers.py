@@ -1,0 +1,144 @@
+"""The providers of judges, one row each. A new provider takes a row here and a module in `autointerp/judges/providers/`.
+
+Everything that differs between providers and is data stands in this table; their protocols stand in their modules, which are imported
+only when a judge is opened, because the SDKs take more than a second to import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class RateHeaders:
+    """The headers in which a provider states an account's limits per minute; `{}` in a header's name stands for the limit's name."""
+
+    limit: str
+    """Header with the size of a limit."""
+    remaining: str
+    """Header with what is left of it."""
+    reset: str
+    """Header that says when it is full again."""
+    reset_is: Literal["duration", "time"]
+    """Whether `reset` holds a duration (`1m30s`) or a point in time (RFC 3339)."""
+    requests: str = "requests"
+    input_tokens: str = "tokens"
+    output_tokens: str = "tokens"
+    """Names of the limits. A provider that limits input and output tokens together has the same name for both."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What the program has to know about a provider before it opens it."""
+
+    name: str
+    """What stands before the first `/` of `judge.model`."""
+    judge: str
+    """`module:class` of its judge (`autointerp.judges.base.Judge`)."""
+    batches: str | None = None
+    """`module:class` of its batch API (`autointerp.judges.batch_api.BatchProvider`); None if it has none."""
+    is_llm: bool = True
+    """False for a baseline: it runs in this process and takes neither a model's name nor an address nor a key."""
+    keys: tuple[str, ...] = ()
+    """Environment variables of its API key, the usual one first."""
+    needs_key: bool = True
+    needs_base_url: bool = False
+    price_table: str | None = None
+    """Name of its table in `autointerp/judges/prices.toml`; None if its prices are not listed."""
+    rate_headers: RateHeaders | None = None
+    states_retirement: bool = False
+    """Whether its API says when a model retires."""
+
+    @property
+    def form(self) -> str:
+        """How `judge.model` names a judge of this provider."""
+        return f"{self.name}/MODEL" if self.is_llm else self.name
+
+    def api_key(self) -> str:
+        """The API key in the environment, or an empty string if none is set."""
+        return next((os.environ[name] for name in self.keys if os.environ.get(name)), "")
+
+
+_ANTHROPIC_HEADERS = RateHeaders(
+    limit="anthropic-ratelimit-{}-limit",
+    remaining="anthropic-ratelimit-{}-remaining",
+    reset="anthropic-ratelimit-{}-reset",
+    reset_is="time",
+    input_tokens="input-tokens",
+    output_tokens="output-tokens",
+)
+_OPENAI_HEADERS = RateHeaders(
+    limit="x-ratelimit-limit-{}",
+    remaining="x-ratelimit-remaining-{}",
+    reset="x-ratelimit-reset-{}",
+    reset_is="duration",
+)
+
+_ROWS = (
+    Provider(
+        name="anthropic",
+        judge="autointerp.judges.providers.anthropic:AnthropicJudge",
+        batches="autointerp.judges.providers.anthropic_batches:AnthropicBatches",
+        keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        price_table="anthropic",
+        rate_headers=_ANTHROPIC_HEADERS,
+        states_retirement=True,
+    ),
+    Provider(
+        name="openai",
+        judge="autointerp.judges.providers.openai:OpenAIJudge",
+        batches="autointerp.judges.providers.openai_batches:OpenAIBatches",
+        keys=("OPENAI_API_KEY",),
+        price_table="openai",
+        rate_headers=_OPENAI_HEADERS,
+        states_retirement=True,
+    ),
+    Provider(
+        name="openai-compatible",
+        judge="autointerp.judges.providers.openai_compatible:CompatibleJudge",
+        keys=("OPENAI_COMPATIBLE_API_KEY",),
+        needs_key=False,
+        needs_base_url=True,
+        rate_headers=_OPENAI_HEADERS,
+    ),
+    Provider(
+        name="embedded",
+        judge="autointerp.judges.embedded.judge:EmbeddedJudge",
+        is_llm=False,
+        needs_key=False,
+    ),
+)
+PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}
+"""Every provider by its name."""
+
+MODEL_FORMS = ", ".join(row.form for row in _ROWS[:-1]) + f" or {_ROWS[-1].form}"
+"""What `judge.model` may look like, for messages."""
+
+
+def provider_of(model: str) -> str:
+    """The provider's name in `provider/model`."""
+    return model.partition("/")[0]
+
+
+def model_of(model: str) -> str:
+    """The provider's own name of the model in `provider/model`."""
+    return model.partition("/")[2]
+
+
+def is_llm(model: str) -> bool:
+    """Whether `provider/model` is a language model. An unknown provider does not count as one."""
+    provider = PROVIDERS.get(provider_of(model))
+    return provider is not None and provider.is_llm
+
+
+def judge_facts(judge: str, explainer: str) -> dict[str, Any]:
+    """The summary's fields about who judged and who explained, both given as `provider/model`."""
+    return {
+        "judge": judge,
+        "judge_is_llm": is_llm(judge),
+        "explainer": explainer,
+        "explainer_is_llm": is_llm(explainer),
+    }

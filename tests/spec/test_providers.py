@@ -1,0 +1,63 @@
+"""The table of providers: its rows can be opened, priced and named, and nothing unknown counts as an LLM."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from autointerp.judges import prices
+from autointerp.judges.registry import load_class
+from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, is_llm, judge_facts, model_of, provider_of
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_row_names_a_judge_and_a_price_table_that_exist(name: str) -> None:
+    row = PROVIDERS[name]
+    assert load_class(row.judge).is_llm is row.is_llm
+    if row.batches is not None:
+        assert load_class(row.batches).max_items > 0
+    assert row.price_table is None or prices._table()[row.price_table]["models"]
+    assert row.keys or not row.needs_key
+
+
+def test_models_are_split_into_provider_and_name() -> None:
+    assert (provider_of("openai-compatible/org/model"), model_of("openai-compatible/org/model")) == (
+        "openai-compatible",
+        "org/model",
+    )
+    assert (provider_of("embedded"), model_of("embedded")) == ("embedded", "")
+    assert MODEL_FORMS == "anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
+
+
+def test_an_unknown_provider_does_not_count_as_an_llm() -> None:
+    assert [is_llm(model) for model in ("anthropic/x", "openai-compatible/y", "embedded", "planted", "other/x")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert judge_facts("embedded", "openai/x") == {
+        "judge": "embedded",
+        "judge_is_llm": False,
+        "explainer": "openai/x",
+        "explainer_is_llm": True,
+    }
+
+
+def test_the_first_key_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = PROVIDERS["anthropic"]
+    for name in row.keys:
+        monkeypatch.delenv(name, raising=False)
+    assert row.api_key() == ""
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "second")
+    assert row.api_key() == "second"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "first")
+    assert row.api_key() == "first"
+
+
+def test_reading_the_table_imports_no_sdk() -> None:
+    code = (
+        "import sys, autointerp.spec.providers, autointerp.judges.registry;"
+        "print(sorted({'anthropic', 'openai', 'httpx2', 'torch'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
