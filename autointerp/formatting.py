@@ -1,50 +1,63 @@
-"""Numbers as readers see them: the one set of formats for report, terminal and errors."""
+"""How numbers are written for readers: one set of formats for the report, the terminal and error messages."""
 
 from __future__ import annotations
 
-NONE = "n/a"
+NOT_AVAILABLE = "n/a"
+_MINUS = "\u2212"
 
 
 def dollars(usd: float) -> str:
-    """`$0.00`, `$12.34`, and more digits below a cent."""
+    """`$0.00`, `$12.34`; amounts below a cent get four decimals."""
     return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.4f}"
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
     """A fixed-point number with a true minus sign, and with a plus sign if `signed`."""
     if value is None:
-        return NONE
+        return NOT_AVAILABLE
     text = f"{value:{'+' if signed else ''}.{digits}f}"
     if float(text) == 0:
         text = text.replace("-", "+" if signed else "")
-    return text.replace("-", "\u2212")
+    return text.replace("-", _MINUS)
 
 
 def estimate(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
-    """`0.52 [0.27, 0.78]`, without the brackets where there is no interval."""
+    """`0.52 [0.27, 0.78]`: an estimate with its interval, or without the brackets if it has none."""
     shown = number(value, signed=signed)
     if value is None or low is None or high is None:
         return shown
     return f"{shown} [{number(low, signed=signed)}, {number(high, signed=signed)}]"
 
 
-def percent(share: float | None) -> str:
-    """A share as a percentage with the digits that matter."""
+def percent(share: float | None, digits: int | None = None) -> str:
+    """A share as a percentage with `digits` decimals; by default `<0.1%`, `9.4%` below ten percent, `38%` above."""
     if share is None:
-        return NONE
+        return NOT_AVAILABLE
     value = 100 * share
+    if digits is not None:
+        return f"{value:.{digits}f}%"
     if 0 < value < 0.1:
         return "<0.1%"
     return f"{value:.1f}%" if 0 < value < 9.95 else f"{value:.0f}%"
 
 
+def scientific(value: float | None) -> str:
+    """A number of any magnitude, such as a density: `4.9e\u22123`, and 0 as `0`."""
+    if value is None:
+        return NOT_AVAILABLE
+    if value == 0:
+        return "0"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}e{int(exponent)}".replace("-", _MINUS)
+
+
 def count(value: int | None) -> str:
     """A whole number with thousands separated."""
-    return NONE if value is None else f"{value:,}"
+    return NOT_AVAILABLE if value is None else f"{value:,}"
 
 
 def plural(value: int, noun: str, nouns: str | None = None) -> str:
-    """`1 call`, `2 calls`; `nouns` where the plural does not end in s."""
+    """`1 call`, `2 calls`. `nouns` is the plural, if it is not formed with s."""
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {nouns or noun + 's'}"
 
 
@@ -54,7 +67,7 @@ def sentence(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Wall time: `42 s`, `3 min 12 s`, `2 h 05 min`."""
+    """Wall time: `4.2 s`, `42 s`, `3 min 12 s`, `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,4 +1,4 @@
-"""Figures as JSON values: no NaN, no numpy types."""
+"""Python and numpy values as JSON values. NaN and infinity become null."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ def finite(value: float) -> float | None:
 
 
 def none_if_nan(value: Any) -> Any:
-    """The value, or None if it is a NaN or infinite float."""
+    """The value, or None if it is a NaN or infinite float. Values of other types are returned as they are."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON types: numpy scalars unwrapped, tuples as lists, keys as strings, NaN and infinity as None."""
+    """The value built of JSON types only: numpy scalars unwrapped, sequences and sets as lists, keys as strings, NaN as None.
+
+    A pydantic model becomes an object of the fields that were set; any other type becomes its string.
+    """
     if isinstance(value, BaseModel):
         return plain(value.model_dump(by_alias=True, exclude_unset=True))
     if isinstance(value, Mapping):

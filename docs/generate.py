@@ -196,13 +196,15 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 SUMMARY_INTRO = """\
 # summary.json
 
-Every finished run has a `summary.json`: its result, the evidence behind it, its provenance and its cost. Programs that read it can
-rely on this page, or check it against the JSON schema in [summary.schema.json](summary.schema.json). In Python,
-`autointerp.findings.summary.read_summary(FOLDER)` gives it as a `Summary`.
+Every finished run has a `summary.json`: its result, the evidence behind it, its provenance and its cost. This page is the contract
+for programs that read it; [summary.schema.json](summary.schema.json) is the same contract as a JSON schema. In Python,
+`autointerp.findings.summary.read_summary(FOLDER)` returns it as a `Summary`. [Concepts](concepts.md) explains units, bins, arms and
+planted units.
 
-- `schema_version` rises when a field changes its meaning or goes. New fields may come at any time: ignore those you do not know.
-- A figure that cannot be given is `null`, and never NaN. An optional part that was not measured is `null` or absent.
-- Intervals are over units, at the confidence that the spec sets (`report.confidence`).
+- `schema_version` rises when a field is removed or changes its meaning. New fields may be added at any time: ignore unknown ones.
+- A number that cannot be computed is `null`, never NaN. An optional part that was not measured is `null` or absent.
+- Intervals are over units, at the confidence level of the spec (`report.confidence`).
+- Grades are those of the run's rubric, for example 0 to 3. A judgement that failed has no grade and is called unscored.
 """
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["support.services.servers"]
+pytest_plugins = ["support.services.servers", "support.browser"]
 
 # A test must neither spend somebody's money nor depend on what their machine has: taken away before any import can look.
 for _name in [n for n in os.environ if n.startswith(("ANTHROPIC_", "OPENAI_")) or n == "HF_TOKEN"]:

@@ -1,4 +1,4 @@
-"""Cautions: sentences that must stand beside the headline, each with its numbers. Those on the judge are its failed checks."""
+"""Caveats: sentences that must be read with the headline, each with its numbers. Those about the judge are its failed checks."""
 
 from __future__ import annotations
 
@@ -6,46 +6,51 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from autointerp.findings.judge_checks import CHECKS
+from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.summary import Summary
 from autointerp.formatting import number, percent, plural
 
 FEW_UNITS = 20
-"""Below this, intervals under-cover: simulated on skewed 0-3 unit means, a 95% BCa covers .92 at 10 units and .95 at 20."""
+"""Below this, intervals under-cover: on simulated skewed 0-3 unit means, a 95% BCa covers .92 with 10 units and .95 with 20."""
 DENSITY_RATIO = 2.0
-"""Median densities of features and neurons further apart than this factor are called mismatched."""
-QUIET_SHARE = 0.1
-"""Larger shares of silent windows in which the unit is active somewhere are mentioned."""
-UNCOUNTED_SHARE = 0.1
-"""Larger shares of sampled units without a score are mentioned."""
-ALWAYS_SAID = ("floor", "base_rate")
-"""Checks that are cautions also where they were not measured."""
-NEAR_SHARE = 0.75
-"""Near ones graded this far up from misses to hits are mentioned: the judge hardly looks at the mark."""
+"""Median densities of features and neurons that differ by more than this factor are called mismatched."""
+ACTIVE_SHARE = 0.1
+"""A caveat is given if the unit is active elsewhere in more than this share of silent windows."""
+UNSCORED_UNIT_SHARE = 0.1
+"""A caveat is given if more than this share of the sampled units has no score."""
+IGNORED_MARK_SHARE = 0.75
+"""A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
+CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
+"""The checks in the order of their caveats."""
+ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
+"""Checks that are caveats also if they were not measured."""
 
 
-def cautions(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
-    """The cautions for a summary, most important first. `exemplars` has `role` and `token_activations`."""
-    parts = (_checks, _explainer, _easily_earned, _ignored_mark, _room, _few_units, _uncounted, _density)
-    return [sentence for part in parts for sentence in part(summary)] + list(_quiet(exemplars))
+def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
+    """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
+    parts = (
+        *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
+        *(_few_units, _unscored_units, _density),
+    )
+    return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
 
 
-def _checks(summary: Summary) -> Iterator[str]:
-    checks = [check(summary) for check in CHECKS]
-    for name in ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored"):
-        check = next(check for check in checks if check.name == name)
-        if check.passed is False or (check.passed is None and name in ALWAYS_SAID):
-            yield check.said
+def _failed_checks(summary: Summary) -> Iterator[str]:
+    checks = checks_of(summary)
+    for name in CHECK_ORDER:
+        check = checks[name]
+        if check.passed is False or (check.passed is None and name in ALSO_IF_NOT_MEASURED):
+            yield check.message
 
 
-def _explainer(summary: Summary) -> Iterator[str]:
+def _weak_explainer(summary: Summary) -> Iterator[str]:
     if not summary.explainer_is_llm and summary.explainer != summary.judge:
         yield (
-            f"The explainer ({summary.explainer}) is not a language model: poor explanations lower the grades of every unit."
+            f"The explainer ({summary.explainer}) is not a language model: poor explanations lower the grades of all units."
         )
 
 
-def _easily_earned(summary: Summary) -> Iterator[str]:
+def _high_base_rate(summary: Summary) -> Iterator[str]:
     main, base = summary.controls.main.all.mean, summary.controls.base_rate.all.mean
     contrast = summary.controls.main_minus_base_rate
     above = contrast.difference if contrast.ci_low is None else contrast.ci_low
@@ -54,8 +59,8 @@ def _easily_earned(summary: Summary) -> Iterator[str]:
     lowest = summary.rubric.grades[0]
     if base - lowest >= (main - lowest) / 2:
         yield (
-            f"The base rate is high: windows in which the unit is silent are graded {number(base)} on average, against"
-            f" {number(main)} where it fires, so many explanations are easily earned."
+            f"The base rate is high: explanations have a mean grade of {number(base)} where the unit is silent, and of"
+            f" {number(main)} where it is active, so many of them fit text that has nothing to do with the unit."
         )
 
 
@@ -66,19 +71,19 @@ def _ignored_mark(summary: Summary) -> Iterator[str]:
     hits, near, misses = planted.hits.mean, planted.near.mean, planted.misses.mean
     if hits is None or near is None or misses is None:
         return
-    if near - misses >= NEAR_SHARE * (hits - misses):
+    if near - misses >= IGNORED_MARK_SHARE * (hits - misses):
         yield (
-            f"The judge hardly looks at the marked token: planted words near the mark are graded {number(near)} on average,"
-            f" against {number(hits)} with the mark on them and {number(misses)} without them."
+            f"The judge hardly uses the mark: texts have a mean grade of {number(near)} if a word beside a planted word is"
+            f" marked, {number(hits)} if the planted word itself is, and {number(misses)} without planted words."
         )
 
 
-def _room(summary: Summary) -> Iterator[str]:
+def _no_room(summary: Summary) -> Iterator[str]:
     ends = summary.evidence.normalised if summary.evidence else None
     if ends and ends.floor is not None and ends.ceiling is not None and ends.ceiling <= ends.floor:
         yield (
-            f"The planted-unit ceiling is not above the shuffled floor: planted units' true explanations earn"
-            f" {number(ends.ceiling)} on average, other units' explanations {number(ends.floor)}."
+            "The ceiling is not above the floor: true explanations of planted units have a mean grade of"
+            f" {number(ends.ceiling)}, explanations of other units {number(ends.floor)}."
         )
 
 
@@ -86,28 +91,28 @@ def _few_units(summary: Summary) -> Iterator[str]:
     for kind, counts in summary.denominator.items():
         if counts.sampled and counts.scored < FEW_UNITS:
             have = plural(counts.scored, f"{kind} has a score", f"{kind}s have a score")
-            yield f"Only {have}: intervals from fewer than {FEW_UNITS} units under-cover."
+            yield f"Only {have}: intervals over fewer than {FEW_UNITS} units are too narrow."
     figures = summary.weightings.bin_uniform
     if figures.difference is not None and figures.ci_low is None:
         yield (
-            f"The difference of {number(figures.difference, signed=True)} has no interval: too few units, or each kind's"
-            " units are all graded the same."
+            f"The difference of {number(figures.difference, signed=True)} has no interval: there are too few units, or all"
+            " units of a kind have the same grade."
         )
 
 
-def _uncounted(summary: Summary) -> Iterator[str]:
+def _unscored_units(summary: Summary) -> Iterator[str]:
     zeroed = summary.difference_if_unscored_units_are_zero
     for kind, counts in summary.denominator.items():
         missing = counts.sampled - counts.scored
-        if counts.sampled and missing > UNCOUNTED_SHARE * counts.sampled:
+        if counts.sampled and missing > UNSCORED_UNIT_SHARE * counts.sampled:
+            shown = number(zeroed, signed=True)
             effect = (
-                ""
-                if zeroed is None
-                else f"; with these units counted as 0 the difference is {number(zeroed, signed=True)}"
+                "" if zeroed is None else f"; if all units without a score had the lowest grade, it would be {shown}"
             )
             yield (
                 f"{missing} of {counts.sampled} sampled {kind}s have no score ({counts.dead} dead, {counts.barely_active}"
-                f" barely active, {counts.unexplained} unexplained, {counts.unscored} unscored) and are not in the means{effect}."
+                f" barely active, {counts.unexplained} unexplained, {counts.unscored} unscored) and do not enter the"
+                f" difference{effect}."
             )
 
 
@@ -116,16 +121,16 @@ def _density(summary: Summary) -> Iterator[str]:
     if ratio is not None and not 1 / DENSITY_RATIO <= ratio <= DENSITY_RATIO:
         factor, word = (ratio, "more") if ratio > 1 else (1 / ratio, "less")
         yield (
-            f"Features and neurons are not matched on density: the median feature is active {factor:.3g} times {word} often"
-            f" than the median neuron (on {summary.density.feature:.2g} and {summary.density.neuron:.2g} of tokens)."
+            f"Features and neurons differ in density: the median feature is active {factor:.3g} times {word} often than the"
+            f" median neuron ({percent(summary.density.feature)} and {percent(summary.density.neuron)} of tokens)."
         )
 
 
-def _quiet(exemplars: pd.DataFrame) -> Iterator[str]:
+def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
     windows = exemplars.loc[exemplars["role"] == "quiet", "token_activations"]
     active = sum(bool(len(a)) and max(a) > 0 for a in windows)
-    if active > QUIET_SHARE * len(windows):
+    if active > ACTIVE_SHARE * len(windows):
         yield (
-            f"In {percent(active / len(windows))} of the silent windows the unit is active elsewhere than at the marked token:"
-            " there the explanation may rightly fit, and the base rate is overstated."
+            f"In {percent(active / len(windows))} of the silent windows the unit is active at another token than the marked"
+            " one: the explanation may rightly fit there, so the base rate is overstated."
         )

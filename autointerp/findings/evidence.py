@@ -1,4 +1,4 @@
-"""The evidence on the judge in `summary.json`: planted units, repeats, random units, a second judge, people."""
+"""The evidence on the judge in `summary.json`: planted units, repeats, random units, a second judge and human labels."""
 
 from __future__ import annotations
 
@@ -8,108 +8,108 @@ from autointerp.stats.prediction_powered import CorrectedHeadline
 
 
 class PlantedItems(MeanEstimate):
-    """The judge on one kind of window of the planted units."""
+    """The judge's grades of planted units under one of three conditions."""
 
     n_items: int
-    """Items graded."""
+    """Number of items graded."""
     given: dict[str, int]
-    """Items by the grade that the judge gave."""
+    """Number of items by the grade that the judge gave."""
 
 
 class PlantedUnits(Part):
-    """The judge on units whose explanations are known to be true."""
+    """The judge's grades of planted units: synthetic units that respond to known words, so that their true explanation is known."""
 
     n_units: int
-    """Planted units with a grade."""
+    """Number of planted units with a grade."""
     hits: PlantedItems
-    """The unit's words, marked."""
+    """One of the unit's words is marked."""
     near: PlantedItems
-    """A word beside them, marked."""
+    """A word beside one of the unit's words is marked."""
     misses: PlantedItems
-    """Texts without them."""
+    """The text contains none of the unit's words."""
     right: float | None
-    """Share of hits graded in the upper half of the scale and of misses in the lower half."""
+    """Share of correct grades: hits in the upper half of the scale and misses in the lower half."""
     separation: MeanEstimate
-    """Hits minus misses within a unit."""
+    """Mean grade of hits minus mean grade of misses, within a unit."""
     separates: bool
     """Whether the judge grades hits above misses, by the interval of `separation`."""
 
 
 class Normalised(Part):
-    """The headline between floor (another unit's explanation) and ceiling (a planted unit's true one)."""
+    """The headline as a share of the way from floor to ceiling, so that strict and lenient judges can be compared."""
 
     floor: float | None
-    """Mean grade with another unit's explanation."""
+    """Mean grade of explanations of other units; null if there are too few units."""
     ceiling: float | None
-    """Mean grade of planted units with their true explanation."""
+    """Mean grade of the true explanations of planted units; null if there are too few units."""
     features: float | None
-    """Features' mean as a share of the way from floor to ceiling."""
+    """Features' mean grade: 0 at the floor, 1 at the ceiling; null if the ceiling is not above the floor."""
     neurons: float | None
-    """Neurons' mean, likewise."""
+    """Neurons' mean grade on the same scale."""
     difference: float | None
-    """Features minus neurons, likewise."""
+    """Features minus neurons on the same scale."""
     ci_low: float | None
-    """Lower end of the difference's interval."""
+    """Lower end of the difference's interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of the difference's interval."""
+    """Upper end of the difference's interval; null if it cannot be computed."""
 
 
 class RandomUnits(MeanEstimate):
-    """Mean grade of units of random weights."""
+    """Mean grade of units of random weights, a control for what training adds."""
 
     n_units: int
-    """Units sampled."""
+    """Number of units sampled."""
     n_alive: int
-    """Units that fire often enough to be explained."""
+    """Number of units that are active often enough to be explained."""
     n_explained: int
-    """Units that have an explanation."""
+    """Number of units with an explanation."""
     dead: float
-    """Share that never fires."""
+    """Share of units that are never active."""
     density: float | None
-    """Median density of the alive ones."""
+    """Median density of the units that are active often enough."""
     features_minus: Difference
-    """The dictionary's features minus these."""
+    """Mean grade of the dictionary's features minus that of these units."""
 
 
 class SecondJudge(Part):
-    """A second judge on a sample of the items."""
+    """A second judge's grades of a sample of the items."""
 
     judge: str
-    """The second judge, `provider/model`."""
+    """The second judge, as `provider/model`."""
     n: int
-    """Items that both judges graded."""
+    """Number of items that both judges graded."""
     agreement: Agreement
-    """Agreement of the run's judge (`a`) with the second (`b`)."""
+    """Agreement of the run's judge (`a`) with the second judge (`b`)."""
     corrected: CorrectedHeadline
-    """The headline by the second judge's grades, with the first judge's to narrow it."""
+    """The headline estimated from the second judge's grades; the first judge's grades narrow its interval."""
 
 
 class People(Part):
     """People's grades of a sample of the items."""
 
     raters: list[str]
-    """The people's names."""
+    """Names of the raters."""
     n: int
-    """Items graded by at least one of them."""
+    """Number of items graded by at least one of them."""
     agreement: list[Agreement]
-    """The judge with each rater."""
+    """Agreement of the run's judge (`a`) with each rater (`b`)."""
     together: Panel | None
-    """The raters with each other, if there are several."""
+    """Agreement of the raters with each other; null if there is only one."""
     corrected: CorrectedHeadline
-    """The headline by their grades, with the judge's to narrow it."""
+    """The headline estimated from people's grades; the judge's grades narrow its interval."""
 
 
 class Evidence(Part):
-    """All evidence on the judge. A part that was not measured is None."""
+    """All evidence on the judge. A part that was not measured is null."""
 
     planted: PlantedUnits | None = None
-    """Units whose true explanation is known."""
+    """Grades of units whose true explanation is known."""
     normalised: Normalised | None = None
     """The headline between floor and ceiling."""
     repeats: Repeats | None = None
     """The judge's agreement with itself."""
     random: dict[str, RandomUnits] | None = None
-    """By kind of random unit."""
+    """Grades of units of random weights, by kind: `random_dictionary`, `random_subject`."""
     second: SecondJudge | None = None
     """A second judge's grades of a sample."""
     people: People | None = None

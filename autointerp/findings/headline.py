@@ -1,4 +1,4 @@
-"""The headline: features compared with neurons, its bounds, and the reasons to withhold it."""
+"""The headline: features compared with neurons, its bounds, and the reasons for withholding it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,20 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from autointerp.findings.evidence import Evidence
+from autointerp.findings.judge_checks import separation_failure
 from autointerp.findings.results import Denominator, Headline, HeadlineBounds
+from autointerp.formatting import percent
 from autointerp.json_values import finite
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison
 from autointerp.stats.comparison import Comparison
-from autointerp.stats.estimates import MeanEstimate
-
-
-def separates(separation: MeanEstimate) -> bool:
-    """Whether hits are graded above misses beyond chance. Units that all separate alike have no interval, and count as certain."""
-    mean, low = separation.mean, separation.ci_low
-    if mean is None:
-        return False
-    return low > 0 if low is not None else mean > 0 and separation.n >= comparison.MIN_FOR_INTERVAL
 
 
 def judge_reasons(evidence: Evidence | None) -> list[str]:
-    """Reasons to withhold the headline because of the judge."""
-    planted = evidence.planted if evidence else None
-    if planted is None or planted.n_units < comparison.MIN_FOR_INTERVAL or planted.separates:
-        return []
-    if planted.separation.mean is None:
-        return ["the judge left the planted units unscored, whose explanations are known to be true"]
-    return [
-        "the judge does not tell planted units' words from other text: their difference is"
-        f" {planted.separation.mean:+.2f} over {planted.separation.n} units whose explanations are known to be true"
-    ]
+    """Reasons for withholding the headline that lie in the judge."""
+    failure = separation_failure(evidence.planted if evidence else None)
+    return [f"the judge {failure}"] if failure else []
 
 
 def withheld_reasons(
@@ -44,36 +30,35 @@ def withheld_reasons(
     main_shares: Mapping[str, float | None],
     spec: Spec,
 ) -> list[str]:
-    """Reasons to withhold the headline because of missing scores; empty if there are none.
+    """Reasons for withholding the headline that lie in missing scores.
 
-    `report.max_unscored_share` holds for all judgements together and for the main arm of each kind, on which the
-    headline rests: controls or another kind that went well cannot dilute it. It holds for failed explanations too.
+    `report.max_unscored_share` applies to all judgements together, to the main arm of each kind, on which the headline rests (so that
+    controls or the other kind cannot dilute it), and to failed explanations.
     """
     if not denominator["neuron"].sampled:
         return ["no neurons were sampled"]
     limit, needed = spec.report.max_unscored_share, spec.report.min_units
+    more = f"more than {percent(limit, 1)}"
     reasons = []
     if unscored_share > limit:
-        reasons.append(f"{unscored_share:.1%} of all judgements are unscored, more than {limit:.1%}")
+        reasons.append(f"{percent(unscored_share, 1)} of all judgements are unscored, {more}")
     for kind in COMPARED:
         counts, share = denominator[kind], main_shares[kind]
         if counts.scored < needed:
             reasons.append(f"{counts.scored} of {counts.sampled} {kind}s have a score, fewer than {needed}")
         if share is not None and share > limit:
-            reasons.append(f"{share:.1%} of the main judgements of {kind}s are unscored, more than {limit:.1%}")
+            reasons.append(f"{percent(share, 1)} of the main judgements of {kind}s are unscored, {more}")
         explainable = counts.scored + counts.unscored + counts.unexplained
         if counts.unexplained > limit * explainable:
-            reasons.append(
-                f"{counts.unexplained} of {explainable} active {kind}s have no explanation, more than {limit:.1%}"
-            )
+            reasons.append(f"{counts.unexplained} of {explainable} active {kind}s have no explanation, {more}")
     return reasons
 
 
 def headline_bounds(units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int]) -> HeadlineBounds:
     """The bin-uniform difference if everything unscored had gone against the features (`low`) or for them (`high`).
 
-    Unscored judgements of the main arm, and active units that have no judgement at all (their explanation failed), take
-    the lowest grade in one kind and the highest in the other. Dead and barely active units stay out: nothing was asked.
+    Unscored judgements of the main arm, and active units without any judgement (because their explanation failed), get the lowest
+    grade in one kind and the highest in the other. Dead and barely active units are left out, because nothing was asked about them.
     """
     worst, best = min(rubric_levels), max(rubric_levels)
     main = judgements.loc[judgements["arm"] == Arm.MAIN.value]
@@ -92,7 +77,7 @@ def headline_bounds(units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels
 
 
 def headline_of(figures: Comparison, denominator: Mapping[str, Denominator], reasons: Sequence[str]) -> Headline:
-    """The headline from the bin-uniform comparison; with reasons to withhold it, only its counts are kept."""
+    """The headline from the bin-uniform comparison. If there are reasons for withholding it, only its counts are kept."""
     values = figures.model_dump()
     if reasons:
         values = {name: value if name.startswith("n_") else None for name, value in values.items()}
@@ -106,6 +91,6 @@ def headline_of(figures: Comparison, denominator: Mapping[str, Denominator], rea
 
 
 def difference_of(means: pd.Series[float], kinds: pd.Series[str]) -> float | None:
-    """Mean of the features minus mean of the neurons."""
+    """Mean of the features minus mean of the neurons; None if either kind has no value."""
     by_kind = means.groupby(kinds.to_numpy()).mean()
     return finite(by_kind.get("feature", math.nan) - by_kind.get("neuron", math.nan))

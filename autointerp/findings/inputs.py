@@ -1,4 +1,4 @@
-"""The inputs of a run in `summary.json`: subject, dictionary with its fit and studies, corpus, rubric."""
+"""The inputs of a run in `summary.json`: subject, dictionary with its fit and studies, corpus and rubric."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from autointerp.stats.estimates import Part
 
 
 class SubjectFacts(Part):
-    """The language model."""
+    """The subject: the language model whose activations the dictionary was trained on."""
 
     name: str
-    """The model as the spec names it."""
+    """The model's name or path in the spec."""
     fingerprint: str
     """Hash of its weights."""
     precision: str
-    """Number format it ran in: `bfloat16` or `float32`."""
+    """Number format in which it ran: `bfloat16` or `float32`."""
 
 
 class DictionaryFacts(Part):
-    """The dictionary."""
+    """The dictionary: the sparse autoencoder or transcoder under evaluation."""
 
     name: str
-    """The dictionary as the spec names it."""
+    """The dictionary's name or path in the spec."""
     format: str
-    """Format of its files."""
+    """Format of its files, as in docs/dictionaries.md."""
     architecture: str
-    """Its activation: `relu`, `jumprelu`, `topk`, ..."""
+    """Its activation function: `relu`, `jumprelu`, `topk`, ..."""
     d_in: int
-    """Width of the activations it reads."""
+    """Width of the activations that it reads."""
     d_sae: int
     """Number of features."""
     fingerprint: str
@@ -38,18 +38,18 @@ class DictionaryFacts(Part):
 
 
 class CorpusFacts(Part):
-    """The corpus."""
+    """The corpus: the text in which units are active."""
 
     sources: list[str]
-    """Files or datasets, as the spec names them."""
+    """Files or datasets, as named in the spec."""
     n_documents: int
-    """Documents read."""
+    """Number of documents read."""
     n_contexts: int
-    """Contexts of the subject's length, made from them."""
+    """Number of contexts into which the documents were cut."""
     n_tokens: int
-    """Tokens in these contexts."""
+    """Number of tokens in these contexts."""
     n_counted: int
-    """Tokens that count as events."""
+    """Number of tokens that count: not BOS, the first position of a context, or tokens of massive norm."""
     fingerprint: str
     """Hash of the tokens."""
 
@@ -60,188 +60,194 @@ class Level(Part):
     grade: int
     """The grade."""
     text: str
-    """Its wording, as the judge read it."""
+    """The level's wording, as the judge read it."""
 
 
 class RubricFacts(Part):
-    """The rubric."""
+    """The rubric: the scale on which the judge grades."""
 
     name: str
     """The rubric's name."""
     version: str
     """Its version."""
     hash: str | None = None
-    """Hash of its text."""
+    """Hash of its text; null in summaries of early versions."""
     levels: list[Level]
     """Its levels, as the judge read them."""
 
     @property
     def grades(self) -> list[int]:
-        """The grades, ascending."""
+        """The grades in ascending order."""
         return sorted(level.grade for level in self.levels)
 
 
 class Loss(Part):
-    """The subject's loss in nats per token: as it is, with the reconstruction, and with zeros in place of the activations."""
+    """The subject's loss in nats per token, with and without the dictionary in its place."""
 
     clean: float | None
     """Loss of the unchanged subject."""
     reconstructed: float | None
-    """With the dictionary's reconstruction in place of the activations."""
+    """Loss with the activations replaced by the dictionary's reconstruction."""
     zeroed: float | None
-    """With zeros in place of the activations."""
+    """Loss with the activations replaced by zeros."""
     tokens: int
-    """Tokens predicted."""
+    """Number of tokens predicted."""
 
 
 class Fit(Part):
-    """The dictionary's fit to the subject, measured before the harvest."""
+    """How well the dictionary fits the subject, measured on a sample of tokens before the harvest.
+
+    What needs a reconstruction is null for dictionaries without one.
+    """
 
     tokens: int
-    """Tokens measured."""
+    """Number of tokens measured."""
     l0: float | None
     """Mean number of active features per token."""
     variance_explained: float | None
     """Share of the activations' variance that the reconstruction explains."""
     dead_fraction: float | None
-    """Share of features that were never active."""
+    """Share of features that were never active on these tokens."""
     norm_ratio: float | None
-    """Mean norm of the reconstruction over that of the activations."""
+    """Mean norm of the reconstruction divided by the mean norm of the activations."""
     cosine: float | None
-    """Mean cosine of reconstruction and activations."""
+    """Mean cosine similarity of reconstruction and activations."""
     loss: Loss | None
-    """The subject's loss with and without the dictionary."""
+    """The subject's loss with and without the dictionary; null if it was not measured."""
     loss_recovered: float | None
-    """(zeroed - reconstructed) / (zeroed - clean)."""
+    """(zeroed - reconstructed) / (zeroed - clean) of `loss`; null if zeroing does not raise the loss."""
     verdict: Literal["fits", "doubtful", "nothing"]
-    """`fits`, `doubtful`, or `nothing` if the dictionary explains nothing."""
+    """`fits`; `doubtful` if the dictionary explains little; `nothing` if it explains none of the variance."""
     said: str
-    """The verdict in one line; empty if the dictionary fits."""
+    """What is wrong, in one line; empty if the dictionary fits."""
 
 
 class DensityStudy(Part):
-    """Shares of tokens at which features are active."""
+    """Densities of the dictionary's features. The density of a feature is the share of tokens at which it is active."""
 
     features: int
-    """Features measured."""
+    """Number of features measured."""
     dead: int
-    """Features that were never active."""
+    """Number of features that were never active."""
     dead_share: float
-    """Their share."""
+    """Share of features that were never active."""
     median: float | None
-    """Median density of the others."""
+    """Median density of the features that were active."""
     log10_edges: list[float]
-    """Edges of the histogram, log10 of the density."""
+    """Edges of the histogram, as log10 of the density."""
     counts: list[int]
-    """Features between neighbouring edges."""
+    """Number of features between neighbouring edges."""
 
 
 class L0Study(Part):
-    """Active features per token."""
+    """L0: the number of features active at a token."""
 
     mean: float
-    """Mean."""
+    """Mean over tokens."""
     median: float
-    """Median."""
+    """Median over tokens."""
     p5: float
-    """5th percentile."""
+    """5th percentile over tokens."""
     p95: float
-    """95th percentile."""
+    """95th percentile over tokens."""
     edges: list[int]
     """Edges of the histogram."""
     shares: list[float]
-    """Shares of tokens between neighbouring edges."""
+    """Share of tokens between neighbouring edges."""
 
 
 class CorrelationShares(Part):
-    """Correlations of features with their most correlated neuron."""
+    """How similar features are to neurons: the correlation of each feature's activation with that of its most correlated neuron."""
 
     at_most: float
-    """The threshold."""
+    """The correlation up to which a feature counts as unlike any neuron."""
     share: float | None
-    """Share of features whose highest correlation is at most `at_most`."""
+    """Share of features whose highest correlation is at most `at_most`; null if no feature was active."""
     median: float | None
     """Median of the features' highest correlations."""
     counts: list[int]
-    """Features between neighbouring `edges`."""
+    """Number of features between neighbouring `edges`."""
 
 
 class NeuronMatch(Part):
-    """A feature's most correlated neuron, by signed and by absolute correlation."""
+    """The most correlated neuron of one feature, by signed and by absolute correlation."""
 
     feature: int
     """Index of the feature."""
     r: float | None
-    """Its highest correlation with a neuron."""
+    """Its highest correlation with a neuron; null if it was never active."""
     neuron: str
-    """That neuron's id."""
+    """The neuron of that correlation, as `hook_point:index`."""
     r_absolute: float | None
-    """Its highest absolute correlation with a neuron."""
+    """Its correlation with the neuron of the highest absolute correlation; null if it was never active."""
     neuron_absolute: str
-    """That neuron's id."""
+    """The neuron of that correlation, as `hook_point:index`."""
 
 
 class CorrelationStudy(Part):
-    """Features compared with the neurons of the layers before them; only `skipped` where that was not possible."""
+    """The sampled features compared with the neurons of the layers before the hook point.
+
+    If they could not be compared, only `skipped` is set.
+    """
 
     skipped: str | None = None
-    """Why the study was not made."""
+    """Why features were not compared; null or absent if they were."""
     features: int = 0
-    """Features compared."""
+    """Number of features compared."""
     silent: int = 0
-    """Features that were never active, which have no correlation."""
+    """Number of sampled features that were never active on these tokens and have no correlation."""
     asked: int = 0
-    """Features that the spec asks for."""
+    """Number of features that the spec asks for."""
     layers: list[str] = Field(default_factory=list)
     """Hook points of the neurons."""
     edges: list[float] = Field(default_factory=list)
-    """Edges of the histograms."""
+    """Edges of the histograms of correlations."""
     signed: CorrelationShares | None = None
-    """Highest signed correlations."""
+    """By the highest signed correlation."""
     absolute: CorrelationShares | None = None
-    """Highest absolute correlations."""
+    """By the highest absolute correlation."""
     best: list[NeuronMatch] = Field(default_factory=list)
-    """The most correlated neuron of each sampled feature."""
+    """The most correlated neurons of each sampled feature."""
 
 
 class RoundedSpecificity(Part):
-    """Mean grade of features when activations up to a share of the maximum count as zero."""
+    """Mean grade of features if their activations up to a share of their maximum count as zero."""
 
     share: float
     """Share of a feature's maximum up to which activations count as zero."""
     mean: float | None
-    """Mean grade of what remains."""
+    """Mean grade over the activations above it, bins weighted by their events; null if none of them has a grade."""
     ci_low: float | None
-    """Lower end of its interval."""
+    """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of its interval."""
+    """Upper end of the interval; null if it cannot be computed."""
     n_units: int
-    """Features with a grade."""
+    """Number of features with a grade above the share."""
 
 
 class RoundingStudy(Part):
-    """The effect of rounding weak activations to zero."""
+    """What rounding weak activations to zero does to specificity and to reconstruction."""
 
     tokens: int
-    """Tokens measured."""
+    """Number of tokens measured."""
     shares: list[float]
     """Shares of a feature's maximum up to which activations count as zero."""
     variance_explained: list[float | None]
-    """Variance explained at each of the shares."""
+    """Variance that the dictionary explains with what remains, at each of `shares`."""
     specificity: list[RoundedSpecificity] = Field(default_factory=list)
-    """Mean grade of features at each of the shares."""
+    """Mean grade of the sampled features over what remains, at each of `shares`."""
 
 
 class Studies(Part):
-    """Measurements of the whole dictionary."""
+    """Measurements of the whole dictionary, on a sample of tokens."""
 
     tokens: int
-    """Tokens measured."""
+    """Number of tokens measured."""
     density: DensityStudy
-    """Shares of tokens at which features are active."""
+    """How often features are active."""
     l0: L0Study
-    """Active features per token."""
+    """How many features are active at a token."""
     correlation: CorrelationStudy
-    """Features compared with the neurons before them."""
+    """How similar features are to neurons of earlier layers."""
     rounding: RoundingStudy
-    """The effect of rounding weak activations to zero."""
+    """What rounding weak activations to zero does."""

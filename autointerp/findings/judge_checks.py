@@ -1,4 +1,4 @@
-"""Checks of the judge's reliability, each with its threshold. Verdict, cautions and withheld headlines all rest on these.
+"""Checks of the judge's reliability, each with its threshold. Verdict, caveats and a headline withheld because of the judge rest on these.
 
 A check passes, fails, or was not measured.
 """
@@ -13,209 +13,248 @@ from autointerp.findings.evidence import PlantedItems, PlantedUnits
 from autointerp.findings.summary import Summary
 from autointerp.formatting import estimate, number, percent, plural
 from autointerp.spec.providers import is_llm
-from autointerp.stats.comparison import Comparison
+from autointerp.stats.comparison import MIN_FOR_INTERVAL, Comparison
 from autointerp.stats.estimates import Figure, PairedDifference
-from autointerp.stats.prediction_powered import Corrected
+from autointerp.stats.prediction_powered import MIN_LABELS, Corrected
 
-RIGHT_ENOUGH = 0.9
-"""Share of planted items that must be graded right. Of a difference on two grades, a judge right on a share r shows 2r - 1."""
-RIGHT_AT_LEAST = 0.75
+CORRECT_ENOUGH = 0.9
+"""Share of planted items that must be graded correctly. A judge that is correct on a share r shows 2r - 1 of a difference of two grades."""
+CORRECT_AT_LEAST = 0.75
 """Below this share the judge shows less than half of a difference, and is not reliable."""
-MIN_PLANTED = 3
-"""Fewer planted units show nothing: their difference has no interval."""
+MIN_PLANTED = MIN_FOR_INTERVAL
+"""Fewer planted units show nothing, because their difference has no interval."""
 MOST_FLIPS = 0.2
-"""More than one regrading in five that differs counts as noise."""
+"""Repeated grades may differ in at most this share of cases."""
 LEAST_ICC = 0.75
-"""The reliability of one grade that Koo and Li (2016) call good."""
+"""Required reliability of a single grade; Koo and Li (2016) call it good."""
 MIN_REPEATED = 10
-"""Fewer items graded again do not show the judge's noise."""
+"""Fewer items graded repeatedly do not show how far grades repeat."""
 LEAST_KAPPA = 0.4
-"""Lower bound for the interval of quadratic kappa: Landis and Koch (1977) call agreement from there on moderate."""
-MIN_LABELS = 15
-"""A rater with fewer labels is not counted."""
+"""Required lower limit of quadratic kappa; Landis and Koch (1977) call agreement from there on moderate."""
 MOST_UNSCORED = 0.1
 """A larger unscored share fails, whatever the spec allows."""
 _ALIASES = {"o": "gpt", "chatgpt": "gpt"}
 
 
 class Check(NamedTuple):
-    """One check. `passed` is None if it was not measured; `short` says `said` in a few words."""
+    """The result of one check of the judge."""
 
     name: str
     passed: bool | None
-    said: str
-    short: str
-    damning: bool = False
-    """Whether this alone makes the judge unreliable."""
+    """None if it was not measured."""
+    message: str
+    """The result in a sentence or two."""
+    short_message: str
+    """The same in a few words, to be joined with others."""
+    disqualifying: bool = False
+    """Whether this result alone makes the judge unreliable."""
+
+
+def checks_of(summary: Summary) -> dict[str, Check]:
+    """All checks of a run's judge, by name."""
+    results = [check(summary) for check in CHECKS]
+    return {result.name: result for result in results}
 
 
 def family(model: str) -> str:
-    """The family of a judge's model by its name: `claude`, `gpt`, `llama`, `qwen`; any other name is its own family."""
+    """The family of a judge's model by its name: `claude`, `gpt`, `llama`, `qwen`; a name that starts otherwise is its own family."""
     name = model.rsplit("/", 1)[-1].lower()
     word = re.match(r"[a-z]+", name)
     return _ALIASES.get(word[0], word[0]) if word else name
 
 
+def separation_failure(planted: PlantedUnits | None) -> str | None:
+    """What the judge does wrong on planted units, as the rest of a sentence about it; None if it separates hits from misses.
+
+    Too few planted units are no failure. A judge that fails here gets no headline.
+    """
+    if planted is None or planted.n_units < MIN_PLANTED or planted.separates:
+        return None
+    separation, units = planted.separation, plural(planted.n_units, "planted unit")
+    if separation.mean is None:
+        return f"left hits or misses of {units} unscored"
+    difference = estimate(separation.mean, separation.ci_low, separation.ci_high, signed=True)
+    return f"does not tell planted words from other text: hits minus misses is {difference} over {units}"
+
+
 def _planted(summary: Summary) -> Check:
     planted = summary.evidence.planted if summary.evidence else None
     if planted is None:
-        return _unmeasured("planted", "No unit with a known explanation was planted", "no units were planted")
+        return _not_measured("planted", "No unit with a known explanation was planted", "no units were planted")
     units = plural(planted.n_units, "planted unit")
     if planted.n_units < MIN_PLANTED:
-        return _unmeasured("planted", f"Only {units}: fewer than {MIN_PLANTED} show nothing", f"only {units}")
-    separation = planted.separation
-    shown = _or_undefined(estimate(separation.mean, separation.ci_low, separation.ci_high), separation.mean)
-    if not planted.separates:
-        said = f"The judge does not tell the words of {units} from other text: hits minus misses is {shown}."
-        short = f"it does not tell planted words from other text (difference {shown})"
-        return Check("planted", False, said, short, damning=True)
-    hits, misses = _right(summary, planted)
+        message = f"Only {units}, and at least {MIN_PLANTED} are needed"
+        return _not_measured("planted", message, f"only {units}")
+    if failure := separation_failure(planted):
+        return Check("planted", False, f"The judge {failure}.", f"it {failure}", disqualifying=True)
+    hits, misses = _correct_shares(summary, planted)
     if hits is None or misses is None:
-        return _unmeasured("planted", "Planted units lack graded hits or misses", "planted units were left unscored")
+        message = "Hits or misses of the planted units were left unscored"
+        return _not_measured("planted", message, "planted units were left unscored")
     share = (hits + misses) / 2
-    known = f"{percent(hits)} of planted hits and {percent(misses)} of misses"
-    said = (
-        f"Of {units}, the judge graded {percent(hits)} of hits and {percent(misses)} of misses right; hits are above misses"
-        f" by {shown}."
-    )
-    if share >= RIGHT_ENOUGH:
-        return Check("planted", True, said, f"right on {known}")
-    needed = f" At least {percent(RIGHT_ENOUGH)} should be."
-    return Check("planted", False, said + needed, f"right on only {known}", damning=share < RIGHT_AT_LEAST)
+    separation = estimate(planted.separation.mean, planted.separation.ci_low, planted.separation.ci_high)
+    shares = f"{percent(hits)} of hits and {percent(misses)} of misses"
+    message = f"The judge graded {shares} of {units} correctly; hits minus misses is {separation}."
+    short_message = f"{percent(hits)} of planted hits and {percent(misses)} of misses graded correctly"
+    if share >= CORRECT_ENOUGH:
+        return Check("planted", True, message, short_message)
+    message += f" At least {percent(CORRECT_ENOUGH)} should be correct."
+    return Check("planted", False, message, f"only {short_message}", disqualifying=share < CORRECT_AT_LEAST)
 
 
-def _right(summary: Summary, planted: PlantedUnits) -> tuple[float | None, float | None]:
-    """Shares of planted hits in the upper and of misses in the lower half of the scale; in one share the larger class would win."""
+def _correct_shares(summary: Summary, planted: PlantedUnits) -> tuple[float | None, float | None]:
+    """The shares of hits graded in the upper half of the scale, and of misses graded in the lower half.
+
+    They are averaged later: in a single share, the larger of the two classes would outweigh the other.
+    """
     grades = summary.rubric.grades
     middle = (grades[0] + grades[-1]) / 2
 
-    def share(items: PlantedItems, is_right: Callable[[int], bool]) -> float | None:
+    def share(items: PlantedItems, is_correct: Callable[[int], bool]) -> float | None:
         total = sum(items.given.values())
-        return sum(n for grade, n in items.given.items() if is_right(int(grade))) / total if total else None
+        return sum(n for grade, n in items.given.items() if is_correct(int(grade))) / total if total else None
 
     return share(planted.hits, lambda grade: grade > middle), share(planted.misses, lambda grade: grade <= middle)
 
 
 def _floor(summary: Summary) -> Check:
     return _contrast(
-        summary.controls.main_minus_shuffled,
         "floor",
-        "No exemplar was judged under another unit's explanation, so nothing shows that the judge reads explanations",
-        "The judge tells a unit's own explanation from another unit's: main minus shuffled is",
-        "The judge cannot tell a unit's own explanation from another unit's: main minus shuffled is",
-        (
-            "no shuffled control",
-            "own explanations score above others'",
-            "own explanations score no higher than others'",
+        summary.controls.main_minus_shuffled,
+        not_measured=(
+            "No exemplar was judged under another unit's explanation, so nothing shows that the judge reads explanations",
+            "no shuffled explanations were judged",
+        ),
+        passed=(
+            "The judge grades a unit's own explanation higher than another unit's",
+            "own explanations are graded higher than those of other units",
+        ),
+        failed=(
+            "The judge cannot tell a unit's own explanation from another unit's",
+            "own explanations are graded no higher than those of other units",
         ),
     )
 
 
 def _base_rate(summary: Summary) -> Check:
     return _contrast(
-        summary.controls.main_minus_base_rate,
         "base_rate",
-        "No silent window was judged, so explanations that fit any text would not be noticed",
-        "Active windows score above windows in which the unit is silent: main minus base rate is",
-        "Explanations are graded no better where the unit fires than where it is silent: main minus base rate is",
-        (
-            "no silent windows",
-            "active windows score above silent ones",
-            "active windows score no higher than silent ones",
+        summary.controls.main_minus_base_rate,
+        not_measured=(
+            "No silent window was judged, so explanations that fit any text would go unnoticed",
+            "no silent windows were judged",
+        ),
+        passed=(
+            "Explanations are graded higher where the unit is active than where it is silent",
+            "active windows are graded higher than silent ones",
+        ),
+        failed=(
+            "Explanations are graded no higher where the unit is active than where it is silent",
+            "active windows are graded no higher than silent ones",
         ),
     )
 
 
 def _contrast(
-    contrast: PairedDifference, name: str, lacking: str, above: str, below: str, shorts: tuple[str, str, str]
+    name: str,
+    contrast: PairedDifference,
+    *,
+    not_measured: tuple[str, str],
+    passed: tuple[str, str],
+    failed: tuple[str, str],
 ) -> Check:
+    """Passed if the interval of a difference lies above 0. Of each outcome, its message and its short message."""
     difference, low = contrast.difference, contrast.ci_low
     if difference is None:
-        return _unmeasured(name, lacking, shorts[0])
-    shown = f"{estimate(difference, low, contrast.ci_high, signed=True)} over {plural(contrast.n_units, 'unit')}"
+        return _not_measured(name, *not_measured)
+    units = plural(contrast.n_units, "unit")
+    shown = f"the difference is {estimate(difference, low, contrast.ci_high, signed=True)} over {units}"
     if low is None and difference > 0:
-        return _unmeasured(name, f"{above} {shown}, without an interval", shorts[0])
-    if low is not None and low > 0:
-        return Check(name, True, f"{above} {shown}.", shorts[1])
-    return Check(name, False, f"{below} {shown}.", shorts[2])
+        return _not_measured(name, f"{passed[0]}, but there is no interval: {shown}", not_measured[1])
+    message, short_message = passed if low is not None and low > 0 else failed
+    return Check(name, low is not None and low > 0, f"{message}: {shown}.", short_message)
 
 
 def _noise(summary: Summary) -> Check:
     repeats = summary.evidence.repeats if summary.evidence else None
     if repeats is None:
-        return _unmeasured("noise", "No item was graded twice", "its noise was not measured")
+        return _not_measured("noise", "No item was graded more than once", "repeatability was not measured")
     items, flips, icc = plural(repeats.n, "item"), repeats.flip_rate.value or 0.0, repeats.icc_single
-    said = f"Of {items} graded again, {percent(flips)} of regradings differ"
+    message = f"Two grades of the same item differ in {percent(flips)} of cases ({items} graded repeatedly)"
     if repeats.n < MIN_REPEATED:
-        return _unmeasured("noise", f"{said}: too few items", f"its noise is known from {items} only")
+        message += f"; at least {MIN_REPEATED} items are needed"
+        return _not_measured("noise", message, f"repeatability was measured on only {items}")
     if icc.value is None:
-        return _unmeasured("noise", f"{said}; the reliability of a grade is {icc.why}", "its noise is undefined")
-    said += f"; the reliability of one grade (ICC) is {estimate(icc.value, icc.ci_low, icc.ci_high)}"
-    low = flips <= MOST_FLIPS and icc.value >= LEAST_ICC
-    short = "its grades repeat" if low else "its grades do not repeat"
-    limits = "" if low else f"; the limits are {percent(MOST_FLIPS)} and {number(LEAST_ICC)}"
-    return Check("noise", low, f"{said}{limits}.", f"{short} ({percent(flips)} differ)")
+        message += f"; the reliability of a single grade is {icc.why}"
+        return _not_measured("noise", message, "the reliability of its grades is undefined")
+    message += f"; the reliability of a single grade (ICC) is {estimate(icc.value, icc.ci_low, icc.ci_high)}"
+    if flips <= MOST_FLIPS and icc.value >= LEAST_ICC:
+        return Check("noise", True, f"{message}.", f"its grades repeat ({percent(flips)} differ)")
+    message += f". At most {percent(MOST_FLIPS)} may differ, and the ICC must be at least {number(LEAST_ICC)}."
+    return Check("noise", False, message, f"its grades do not repeat ({percent(flips)} differ)")
 
 
 def _second(summary: Summary) -> Check:
     second = summary.evidence.second if summary.evidence else None
     if second is None:
-        return _unmeasured("second", "No second judge graded a sample", "no second judge")
+        return _not_measured("second", "No second judge graded a sample", "no second judge")
     kappa = second.agreement.kappa
-    agrees, said = _agrees(kappa, second.judge, second.n)
-    same, opposes, claim = _same_claim(summary, second.corrected.difference, f"{second.judge}'s grades")
-    known = {family(summary.judge), family(summary.explainer)}
+    agrees, agreement = _agreement(kappa, second.judge, second.n)
+    same, reversed_, conclusion = _same_conclusion(
+        summary, second.corrected.difference, f"the grades of {second.judge}"
+    )
     passed = _all(agrees, same)
-    if passed and (family(second.judge) in known or not is_llm(second.judge)):
+    llm = is_llm(second.judge)
+    if passed and (not llm or family(second.judge) in {family(summary.judge), family(summary.explainer)}):
         passed = None
-        claim += " It belongs to a family that explained or judged here, or is no LLM: it confirms nothing."
-    short = f"{second.judge} {_confirms(passed)} (kappa {_shown(kappa)})"
-    return Check("second", passed, f"{said} {claim}".strip(), short, damning=opposes)
+        why = "is of the explainer's or the judge's family" if llm else "is not a language model"
+        conclusion += f" This does not count as confirmation, because {second.judge} {why}."
+    short_message = f"{second.judge} {_confirms(passed)} (kappa {_shown(kappa)})"
+    return Check("second", passed, f"{agreement} {conclusion}".strip(), short_message, disqualifying=reversed_)
 
 
 def _people(summary: Summary) -> Check:
     people = summary.evidence.people if summary.evidence else None
     if people is None:
-        return _unmeasured(
-            "people", "No person has graded a sample; `autointerp label RUN` collects grades", "no person has graded"
-        )
-    each = [_agrees(pair.kappa, pair.b, pair.n) for pair in people.agreement]
+        message = "No person has graded a sample; `autointerp label RUN` collects grades"
+        return _not_measured("people", message, "no person has graded a sample")
+    each = [_agreement(pair.kappa, pair.b, pair.n) for pair in people.agreement]
     enough = [agrees for (agrees, _), pair in zip(each, people.agreement, strict=True) if pair.n >= MIN_LABELS]
-    agrees = _all(*enough) if enough else None
-    same, opposes, claim = _same_claim(summary, people.corrected.difference, "people's grades")
-    passed = _all(agrees, same)
-    said = " ".join([*(sentence for _, sentence in each), claim]).strip()
+    agree = _all(*enough) if enough else None
+    same, reversed_, conclusion = _same_conclusion(summary, people.corrected.difference, "people's grades")
+    passed = _all(agree, same)
+    message = " ".join([*(agreement for _, agreement in each), conclusion]).strip()
     kappas = ", ".join(_shown(pair.kappa) for pair in people.agreement)
-    return Check("people", passed, said, f"people {_confirms(passed, many=True)} (kappa {kappas})", damning=opposes)
+    short_message = f"people {_confirms(passed, many=True)} (kappa {kappas})"
+    return Check("people", passed, message, short_message, disqualifying=reversed_)
 
 
-def _agrees(kappa: Figure, name: str, n: int) -> tuple[bool | None, str]:
-    on = f"on {plural(n, 'item')}"
+def _agreement(kappa: Figure, name: str, n: int) -> tuple[bool | None, str]:
+    """Whether a grader agrees with the judge (None if that is undefined), and a sentence."""
+    graded = f"Agreement with {name} on {plural(n, 'item')}: quadratic kappa"
     if kappa.value is None or kappa.ci_low is None:
         value = "" if kappa.value is None else f"{number(kappa.value)}, "
-        return None, f"Agreement with {name} {on}: quadratic kappa {value}{kappa.why}."
-    return kappa.ci_low >= LEAST_KAPPA, f"Agreement with {name} {on}: quadratic kappa {_shown(kappa)}."
+        return None, f"{graded} {value}{kappa.why}."
+    return kappa.ci_low >= LEAST_KAPPA, f"{graded} {_shown(kappa)}."
 
 
-def _same_claim(summary: Summary, corrected: Corrected, by: str) -> tuple[bool | None, bool, str]:
-    """Whether the corrected headline claims the same as the headline, whether it claims the opposite, and a sentence."""
+def _same_conclusion(summary: Summary, corrected: Corrected, by: str) -> tuple[bool | None, bool, str]:
+    """Whether the corrected headline leads to the same conclusion (None if there is none), whether to the opposite, and a sentence."""
     if summary.headline.withheld:
         return True, False, ""
     figures = summary.weightings.bin_uniform
-    ours, theirs = _claim(figures), _claim(corrected)
+    ours, theirs = _conclusion(figures), _conclusion(corrected)
     if corrected.value is None or ours is None or theirs is None:
         why = corrected.why or "there is no interval to compare"
-        return None, False, f"The headline is not corrected by {by}: {why}."
+        return None, False, f"The headline could not be corrected by {by}: {why}."
     before = estimate(figures.difference, figures.ci_low, figures.ci_high)
-    moved = f"{before} becomes {_shown(corrected)}"
-    if ours == theirs:
-        return True, False, f"Corrected by {by}, the headline says the same: {moved}."
-    if ours * theirs < 0:
-        return False, True, f"Corrected by {by}, the headline says the opposite: {moved}."
-    return False, False, f"Corrected by {by}, the headline no longer says the same: {moved}."
+    opposite = ours * theirs < 0
+    change = "is unchanged" if ours == theirs else "is reversed" if opposite else "changes"
+    sentence = f"Corrected by {by}, the headline's conclusion {change}: {before} becomes {_shown(corrected)}."
+    return ours == theirs, opposite, sentence
 
 
-def _claim(figures: Comparison | Corrected) -> int | None:
+def _conclusion(figures: Comparison | Corrected) -> int | None:
     """The sign of a difference whose interval excludes 0, else 0; None without an interval."""
     low, high = figures.ci_low, figures.ci_high
     return None if low is None or high is None else int(low > 0) - int(high < 0)
@@ -224,69 +263,68 @@ def _claim(figures: Comparison | Corrected) -> int | None:
 def _unscored(summary: Summary) -> Check:
     judged = summary.controls.main.all
     if not judged.n + judged.n_unscored:
-        return _unmeasured("unscored", "Nothing was judged", "nothing was judged")
+        return _not_measured("unscored", "Nothing was judged", "nothing was judged")
     share = max([summary.unscored_share, *(share for share in summary.main_unscored_share.values() if share)])
     low, high = summary.headline_bounds.low, summary.headline_bounds.high
-    said = f"{percent(summary.unscored_share)} of all judgements are unscored, at most {percent(share)} within one kind"
-    undone = bool(_claim(summary.weightings.bin_uniform)) and low is not None and high is not None and low * high <= 0
+    message = f"{percent(summary.unscored_share)} of all judgements are unscored, and at most {percent(share)} for either kind of unit"
+    undone = (
+        bool(_conclusion(summary.weightings.bin_uniform)) and low is not None and high is not None and low * high <= 0
+    )
     if undone:
-        said += (
-            f"; this could undo the difference: if all of it had gone one way, the difference would lie between {number(low)}"
-            f" and {number(high)}"
+        message += (
+            "; these could undo the difference, which lies between"
+            f" {number(low)} and {number(high)} depending on their grades"
         )
     passed = share <= MOST_UNSCORED and not undone
-    short = "the unscored judgements could undo the headline" if undone else f"{percent(share)} are unscored"
-    return Check("unscored", passed, f"{said}.", short)
+    short_message = "the unscored judgements could undo the headline" if undone else f"{percent(share)} are unscored"
+    return Check("unscored", passed, f"{message}.", short_message)
 
 
 def _families(summary: Summary) -> Check:
     judge, explainer = summary.judge, summary.explainer
     if judge == explainer:
-        said = f"The same model ({judge}) explains and judges: it may prefer its own explanations."
-        return Check("families", False, said, "one model explains and judges")
+        message = f"The same model ({judge}) explains and judges: it may prefer its own explanations."
+        return Check("families", False, message, "the same model explains and judges")
     if family(judge) == family(explainer):
-        said = f"Models of one family explain ({explainer}) and judge ({judge}): a model may prefer explanations like its own."
-        return Check("families", False, said, "one family explains and judges")
-    return Check("families", True, f"Different families explain ({explainer}) and judge ({judge}).", "families differ")
+        message = f"Models of one family explain ({explainer}) and judge ({judge}): a model may prefer explanations like its own."
+        return Check("families", False, message, "models of one family explain and judge")
+    message = f"Models of different families explain ({explainer}) and judge ({judge})."
+    return Check("families", True, message, "models of different families explain and judge")
 
 
 def _llm(summary: Summary) -> Check:
     judge = summary.judge
     if summary.judge_is_llm:
         return Check("llm", True, f"The judge is a language model: {judge}.", "it is a language model")
-    said = (
-        f"The judge ({judge}) is not a language model: its grades are a baseline's, and not comparable with an LLM's."
-    )
-    return Check("llm", False, said, "it is not a language model")
+    message = f"The judge ({judge}) is not a language model: its grades are those of a baseline, and not comparable with an LLM's."
+    return Check("llm", False, message, "it is not a language model")
 
 
 CHECKS: tuple[Callable[[Summary], Check], ...] = (
     *(_planted, _floor, _base_rate, _noise, _people, _second, _unscored, _families, _llm),
 )
+"""Every check, in the order in which reports list them."""
 
 
-def _unmeasured(name: str, said: str, short: str) -> Check:
-    return Check(name, None, f"{said}.", short)
+def _not_measured(name: str, message: str, short_message: str) -> Check:
+    return Check(name, None, f"{message}.", short_message)
 
 
-def _all(*answers: bool | None) -> bool | None:
-    """False where one is, else None where one is, else True."""
-    return False if False in answers else None if None in answers else True
+def _all(*results: bool | None) -> bool | None:
+    """False if any is False, else None if any is None, else True."""
+    return False if False in results else None if None in results else True
 
 
 def _confirms(passed: bool | None, *, many: bool = False) -> str:
+    """What a grader does to the headline, as a predicate; `many` for a plural subject."""
     s = "" if many else "s"
-    words = {
+    predicates = {
         True: f"confirm{s} it",
         False: f"contradict{s} it",
         None: f"neither confirm{s} nor contradict{s} it",
     }
-    return words[passed]
+    return predicates[passed]
 
 
 def _shown(figure: Figure) -> str:
-    return _or_undefined(estimate(figure.value, figure.ci_low, figure.ci_high), figure.value)
-
-
-def _or_undefined(text: str, value: float | None) -> str:
-    return "undefined" if value is None else text
+    return "undefined" if figure.value is None else estimate(figure.value, figure.ci_low, figure.ci_high)

@@ -11,26 +11,30 @@ import pandas as pd
 from autointerp import records
 from autointerp.findings import evidence as ev
 from autointerp.findings.evidence import Evidence
-from autointerp.findings.headline import separates
 from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
 from autointerp.stats import agreement, comparison, prediction_powered
 from autointerp.stats.agreement import Repeats
-from autointerp.stats.comparison import options
-from autointerp.stats.estimates import Difference
+from autointerp.stats.comparison import interval_options
+from autointerp.stats.estimates import Difference, MeanEstimate
 from autointerp.stats.prediction_powered import CorrectedHeadline
 
-RIGHT = {Arm.MAIN: "hits", Arm.NEAR: "near", Arm.BASE_RATE: "misses"}
-"""The names of a planted unit's arms: its words marked, a word beside them marked, a text without them."""
+PLANTED_ARMS = (Arm.MAIN, Arm.NEAR, Arm.BASE_RATE)
+"""Arms of planted units: one of its words marked (a hit), a word beside it marked (near), a text without its words (a miss)."""
 
 
 def of_run(
     frames: Frames, spec: Spec, grades: Sequence[int], again: pd.DataFrame | None, labels: pd.DataFrame | None
 ) -> Evidence:
-    """`gather` for a run's tables."""
+    """All evidence on the judge of a run, from its tables.
+
+    `again` holds the second judge's judgements, `labels` people's grades; None if there are none.
+    """
     units = frames.units.sort_values("unit_id", ignore_index=True)
-    return gather(frames.main, units, again, labels, grades=grades, options=options(spec), second=frames.second)
+    return gather(
+        frames.main, units, again, labels, grades=grades, options=interval_options(spec), second=frames.second
+    )
 
 
 def gather(
@@ -43,8 +47,10 @@ def gather(
     options: Mapping[str, Any],
     second: str | None = None,
 ) -> Evidence:
-    """All evidence. `judgements` are the judge's, controls included; `again` the second judge's, with stratum and probability of
-    each item; `labels` people's, one row for each item of their sample and rater. `options`: confidence, resamples, seed.
+    """All evidence on a judge.
+
+    `judgements` are the judge's, controls included; `again` are those of the judge named `second`, with the stratum and probability of
+    each item; `labels` has one row per rater and item of people's sample. `options` holds confidence, resamples and seed.
     """
     on_planted = planted(judgements, grades, options)
     return Evidence(
@@ -60,12 +66,12 @@ def gather(
 
 
 def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[str, Any]) -> ev.PlantedUnits | None:
-    """The judge on planted units: mean grade of hits, near ones and misses, and how far it tells them apart. None without any.
+    """Mean grades of hits, near items and misses of planted units, and their separation. None without graded planted units.
 
     An item counts once, however often it was graded.
     """
     rows = comparison.scored_rows(judgements.loc[judgements["kind"] == "planted"])
-    rows = rows.loc[rows["arm"].isin([arm.value for arm in RIGHT]) & (rows["repeat"] == 0)]
+    rows = rows.loc[rows["arm"].isin([arm.value for arm in PLANTED_ARMS]) & (rows["repeat"] == 0)]
     if rows.empty:
         return None
     means = rows.groupby(["unit_id", "arm"])["score"].mean().unstack()
@@ -79,7 +85,7 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
 
     middle = (min(grades) + max(grades)) / 2
     known = rows.loc[rows["arm"] != Arm.NEAR.value]
-    right = (known["grade"] > middle) == (known["arm"] == Arm.MAIN.value)
+    is_correct = (known["grade"] > middle) == (known["arm"] == Arm.MAIN.value)
     ends = means.reindex(columns=[Arm.MAIN.value, Arm.BASE_RATE.value])
     paired = (ends[Arm.MAIN.value] - ends[Arm.BASE_RATE.value]).dropna()
     separation = comparison.mean_estimate(paired, **options)
@@ -88,16 +94,28 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
         hits=items(Arm.MAIN),
         near=items(Arm.NEAR),
         misses=items(Arm.BASE_RATE),
-        right=float(right.mean()) if len(right) else None,
+        right=float(is_correct.mean()) if len(is_correct) else None,
         separation=separation,
-        separates=separates(separation),
+        separates=_separates(separation),
     )
 
 
-def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]) -> ev.Normalised:
-    """The headline between floor and ceiling: 0 is the score of another unit's explanation, 1 that of a planted unit's true one.
+def _separates(separation: MeanEstimate) -> bool:
+    """Whether hits are graded above misses beyond chance.
 
-    The interval is a percentile one over resampled units of every kind, floor and ceiling included. Empty without either end.
+    If all units have the same difference it has no interval, and counts as certain.
+    """
+    mean, low = separation.mean, separation.ci_low
+    if mean is None:
+        return False
+    return low > 0 if low is not None else mean > 0 and separation.n >= comparison.MIN_FOR_INTERVAL
+
+
+def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]) -> ev.Normalised:
+    """The headline between floor and ceiling: 0 is the mean grade of other units' explanations, 1 that of planted units' true ones.
+
+    (features - neurons) / (ceiling - floor), with a percentile interval over resampled units of every kind, floor and ceiling
+    included. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the floor.
     """
     scores = comparison.unit_scores(judgements, units)
     own = {
@@ -106,29 +124,30 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     shuffled = scores.loc[scores["kind"].isin(COMPARED), "shuffled_mean"].dropna().to_numpy()
     samples = [own["feature"], own["neuron"], own["planted"], shuffled]
     if min(map(len, samples)) < comparison.MIN_FOR_INTERVAL:
-        return _between(None, None)
+        return _no_room(None, None)
     rng, n = np.random.default_rng(options["seed"]), options["resamples"]
-    f, m, top, bottom = (s[rng.integers(len(s), size=(n, len(s)))].mean(axis=1) for s in samples)
+    features, neurons, ceilings, floors = (s[rng.integers(len(s), size=(n, len(s)))].mean(axis=1) for s in samples)
     feature, neuron, ceiling, floor = (float(s.mean()) for s in samples)
-    room, drawn_room = ceiling - floor, top - bottom
+    room, resampled_room = ceiling - floor, ceilings - floors
     if room <= 0:
-        return _between(floor, ceiling)
-    drawn = (f - m) / np.where(drawn_room > 0, drawn_room, np.nan)
+        return _no_room(floor, ceiling)
+    resampled = (features - neurons) / np.where(resampled_room > 0, resampled_room, np.nan)
     tail = (1 - options["confidence"]) / 2
-    sure = bool(np.isfinite(drawn).all())
+    # No interval if the floor reaches the ceiling in any resample.
+    has_interval = bool(np.isfinite(resampled).all())
     return ev.Normalised(
         floor=floor,
         ceiling=ceiling,
         features=(feature - floor) / room,
         neurons=(neuron - floor) / room,
         difference=(feature - neuron) / room,
-        ci_low=float(np.quantile(drawn, tail)) if sure else None,
-        ci_high=float(np.quantile(drawn, 1 - tail)) if sure else None,
+        ci_low=float(np.quantile(resampled, tail)) if has_interval else None,
+        ci_high=float(np.quantile(resampled, 1 - tail)) if has_interval else None,
     )
 
 
-def _between(floor: float | None, ceiling: float | None) -> ev.Normalised:
-    """A floor and a ceiling that leave nothing between them."""
+def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:
+    """A floor and a ceiling between which nothing can be placed."""
     return ev.Normalised(
         floor=floor, ceiling=ceiling, features=None, neurons=None, difference=None, ci_low=None, ci_high=None
     )
@@ -137,31 +156,31 @@ def _between(floor: float | None, ceiling: float | None) -> ev.Normalised:
 def random_units(
     judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
 ) -> dict[str, ev.RandomUnits] | None:
-    """Mean grade of each kind of random unit, and features minus it. None where the run has no random units."""
+    """By kind of random unit, its mean grade and the features' minus it. None if the run has no random units."""
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
-    found: dict[str, ev.RandomUnits] = {}
+    by_kind: dict[str, ev.RandomUnits] = {}
     for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue
         own = scores.loc[mine["unit_id"], "mean_score"]
         alive = mine.loc[mine["status"] == "alive"]
-        against = comparison.compare(features, own, **options)
-        found[kind] = ev.RandomUnits(
+        compared = comparison.compare(features, own, **options)
+        by_kind[kind] = ev.RandomUnits(
             **comparison.mean_estimate(own, **options).model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),
             dead=float((mine["status"] == "dead").mean()),
             density=float(alive["density"].median()) if len(alive) else None,
-            features_minus=Difference(difference=against.difference, ci_low=against.ci_low, ci_high=against.ci_high),
+            features_minus=Difference(difference=compared.difference, ci_low=compared.ci_low, ci_high=compared.ci_high),
         )
-    return found or None
+    return by_kind or None
 
 
 def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | None:
-    """The judge's agreement with itself, on the items that it graded more than once; None where there are none."""
+    """The judge's agreement with itself on the items that it graded more than once; None if there are none."""
     rows = comparison.scored_rows(judgements)
     rows = rows.assign(item=_item(rows))
     found = agreement.repeats(rows[["item", "unit_id", "score"]], **options)
@@ -176,7 +195,7 @@ def second_judge(
     grades: Sequence[int],
     options: Mapping[str, Any],
 ) -> ev.SecondJudge:
-    """The second judge: its agreement with the first on the items that both graded, and the headline corrected by it."""
+    """The second judge's agreement with the first on the items that both graded, and the headline corrected by its grades."""
     rows = pd.concat([_graded(judgements, "judge"), _graded(again, second)], ignore_index=True)
     weights = 1.0 / again.assign(item=_item(again)).set_index("item")["probability"]
     rows["weight"] = rows["item"].map(weights[~weights.index.duplicated()]).fillna(1.0)
@@ -194,21 +213,21 @@ def people(
     grades: Sequence[int],
     options: Mapping[str, Any],
 ) -> ev.People | None:
-    """Human labels: the judge's agreement with each rater, the raters' with each other, and the headline corrected by them.
+    """The judge's agreement with each rater, the raters' with each other, and the headline corrected by their grades.
 
-    An item that several people graded has their mean as label.
+    The label of an item that several people graded is their mean grade. None if nobody has graded anything.
     """
     graded = labels.dropna(subset=["score"])
     raters = sorted(str(rater) for rater in graded["rater"].unique())
     if not raters:
         return None
-    given = graded.assign(
+    by_people = graded.assign(
         item=_item(graded), weight=1.0 / graded["probability"], score=graded["score"].astype("float64")
     )
     rows = pd.concat(
-        [_graded(judgements, "judge"), given[["item", "unit_id", "rater", "score", "weight"]]], ignore_index=True
+        [_graded(judgements, "judge"), by_people[["item", "unit_id", "rater", "score", "weight"]]], ignore_index=True
     )
-    rows["weight"] = rows["item"].map(given.drop_duplicates("item").set_index("item")["weight"]).fillna(1.0)
+    rows["weight"] = rows["item"].map(by_people.drop_duplicates("item").set_index("item")["weight"]).fillna(1.0)
     among = rows.loc[rows["rater"] != "judge"]
     panel = agreement.panel(among, grades=grades, **options) if len(raters) > 1 else None
     design = labels.drop_duplicates("number").drop(columns=["score", "rater"])
@@ -230,14 +249,14 @@ def _corrected(
 
 
 def _graded(judgements: pd.DataFrame, rater: str) -> pd.DataFrame:
-    """First grades by item, in the columns that `agreement` reads."""
+    """The first grade of each item, in the columns that `agreement` reads."""
     rows = comparison.scored_rows(judgements)
     rows = rows.loc[rows["repeat"] == 0].assign(item=_item, rater=rater, score=lambda r: r["grade"])
     return rows[["item", "unit_id", "rater", "score"]]
 
 
 def _item(rows: pd.DataFrame) -> pd.Series[str]:
-    """Identity of a judged item: its exemplar, its arm, and the unit whose explanation was shown."""
+    """Identity of a judged item: its exemplar, its arm, and the explanation that was shown."""
     return (
         rows["exemplar_id"].astype(str) + " " + rows["arm"].astype(str) + " " + rows["explanation_unit_id"].astype(str)
     )

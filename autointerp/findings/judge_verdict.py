@@ -1,7 +1,7 @@
-"""How far the judge can be relied on: one verdict from all checks of it.
+"""How far the judge can be relied on: one verdict from all checks.
 
-It qualifies the headline and never changes it. A property that was not measured never counts in the judge's favour.
-`docs/reading-a-report.md` gives the rules in words.
+The verdict qualifies the headline and never changes it. A property that was not measured never counts in the judge's favour.
+`docs/reading-a-report.md` states the rules in words.
 """
 
 from __future__ import annotations
@@ -9,36 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from autointerp.findings.judge_checks import CHECKS, Check
+from autointerp.findings.judge_checks import Check, checks_of
 from autointerp.findings.summary import JudgeCheck, JudgeVerdict, Summary
 from autointerp.formatting import sentence
 
 
 def of(summary: Summary) -> JudgeVerdict:
-    """The verdict, its sentence for the first screen, and the checks."""
-    checks = {check.name: check for check in (check(summary) for check in CHECKS)}
-    verdict, said = _verdict(checks)
-    listed = [JudgeCheck(name=check.name, passed=check.passed, said=check.said) for check in checks.values()]
-    return JudgeVerdict(verdict=verdict, sentence=said, checks=listed)
+    """The verdict on the judge of a run, with its reasons in a sentence, and all checks."""
+    checks = checks_of(summary)
+    verdict, reasons = _verdict(checks)
+    listed = [JudgeCheck(name=check.name, passed=check.passed, said=check.message) for check in checks.values()]
+    return JudgeVerdict(verdict=verdict, sentence=f"{sentence('; '.join(reasons))}.", checks=listed)
 
 
-def _verdict(checks: Mapping[str, Check]) -> tuple[Literal["believe", "with_care", "do_not"], str]:
-    damning = [check.short for check in checks.values() if check.damning]
-    baseline = [] if checks["llm"].passed else [checks["llm"].short]
-    if damning:
-        return "do_not", _joined([*damning[:2], *baseline])
+def _verdict(checks: Mapping[str, Check]) -> tuple[Literal["believe", "with_care", "do_not"], list[str]]:
+    """The verdict, and at most four reasons for it."""
+    not_llm = [] if checks["llm"].passed else [checks["llm"].short_message]
+    if disqualifying := [check.short_message for check in checks.values() if check.disqualifying]:
+        return "do_not", [*disqualifying[:2], *not_llm]
     if not (checks["planted"].passed or checks["floor"].passed):
-        unread = "nothing measured shows that it reads the explanations"
-        return "do_not", _joined([unread, *(checks[name].short for name in ("planted", "floor")), *baseline])
+        reads = [checks[name].short_message for name in ("planted", "floor")]
+        return "do_not", ["no check shows that it reads the explanations", *reads, *not_llm]
     confirming = [checks[name] for name in ("people", "second") if checks[name].passed]
-    failed = [check.short for name, check in checks.items() if check.passed is False and name != "families"]
-    lacking = [checks[name].short for name in ("planted", "floor", "noise") if checks[name].passed is None]
+    # A judge of the explainer's family can still be reliable: others have confirmed it.
+    failed = [check.short_message for name, check in checks.items() if check.passed is False and name != "families"]
+    missing = [checks[name].short_message for name in ("planted", "floor", "noise") if checks[name].passed is None]
     if not confirming:
-        lacking.append("neither people nor a second judge of another family confirm it")
-    if failed or lacking:
-        return "with_care", _joined([*failed, *lacking][:3])
-    return "believe", _joined([checks["planted"].short, checks["noise"].short, confirming[0].short])
-
-
-def _joined(parts: list[str]) -> str:
-    return f"{sentence('; '.join(parts))}."
+        missing.append("neither people nor a second judge of another family confirm it")
+    if failed or missing:
+        return "with_care", [*failed, *missing][:3]
+    return "believe", [checks["planted"].short_message, checks["noise"].short_message, confirming[0].short_message]

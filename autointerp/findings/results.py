@@ -1,4 +1,4 @@
-"""The results of a run in `summary.json`: headline, bins, control arms, other evaluations."""
+"""The results of a run in `summary.json`: headline, bins, control arms, other evaluations and explainer aids."""
 
 from __future__ import annotations
 
@@ -11,193 +11,203 @@ from autointerp.stats.estimates import Difference, MeanEstimate, PairedDifferenc
 
 
 class Headline(Comparison):
-    """The main result, every bin weighted alike. Its figures are None if it is withheld; `weightings` keeps them."""
+    """The main result: features compared with neurons, every activation bin weighted equally.
+
+    If the headline is withheld, its statistics are null; `weightings` keeps them.
+    """
 
     withheld: str | None = None
     """Why the headline is withheld; absent if it is not."""
     weighting: Literal["bin_uniform"] = "bin_uniform"
-    """Every bin weighted alike."""
+    """Weighting of the bins: all equal."""
     n_features: int
-    """Features sampled."""
+    """Number of features sampled."""
     n_neurons: int
-    """Neurons sampled."""
+    """Number of neurons sampled."""
 
 
 class Weightings(Part):
-    """The comparison under both weightings of the bins."""
+    """Features compared with neurons under two weightings of the activation bins."""
 
     bin_uniform: Comparison
-    """Every bin alike."""
+    """All bins of a unit weighted equally, as in the headline."""
     frequency: Comparison
-    """Bins by their events in the corpus."""
+    """Bins weighted by their number of events in the corpus."""
 
 
 class Bin(Part):
-    """One activation bin of one kind, main arm. `share_G` and `count_G` hold share and number of each grade G of the rubric."""
+    """One activation bin of one kind of unit, in the main arm.
+
+    Besides the fields below, it has `share_G` (share of judgements, units weighted equally; null if nothing is scored) and `count_G`
+    (number of judgements) for each grade G of the rubric.
+    """
 
     kind: str
     """`feature` or `neuron`."""
     bin: int
-    """Number of the bin, from 1."""
+    """Number of the bin, from 1 for the weakest activations."""
     low: float
-    """Lower edge, as a share of the unit's maximum."""
+    """Lower edge, as a share of the unit's maximum activation."""
     high: float
-    """Upper edge."""
+    """Upper edge, as a share of the unit's maximum activation."""
     n: int
-    """Judgements with a grade."""
+    """Number of judgements with a grade."""
     n_unscored: int
-    """Judgements without one."""
+    """Number of judgements without a grade."""
     n_units: int
-    """Units with a grade in the bin."""
+    """Number of units with a grade in the bin."""
     events: int
-    """Counted tokens in the bin, over all sampled units."""
+    """Number of counted tokens in the bin, over all sampled units."""
     mean: float | None
-    """Mean grade, units weighted alike."""
+    """Mean grade, units weighted equally; null if nothing is scored."""
     ci_low: float | None
-    """Lower end of its interval; null if it cannot be given."""
+    """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of its interval."""
+    """Upper end of the interval; null if it cannot be computed."""
 
     def share(self, grade: int) -> float | None:
-        """Share of a grade, units weighted alike; None where nothing is scored."""
+        """Share of a grade, units weighted equally; None if nothing is scored."""
         return (self.model_extra or {}).get(f"share_{grade}")
 
     def count(self, grade: int) -> int:
-        """Judgements of a grade."""
+        """Number of judgements with a grade."""
         return int((self.model_extra or {}).get(f"count_{grade}", 0))
 
 
 class HeadlineBounds(Part):
-    """The difference if everything unscored had gone against the features (`low`) or for them (`high`)."""
+    """Bounds of the headline's difference: what it would be if everything unscored had gone to one side.
+
+    Unscored are judgements without a grade and active units without an explanation.
+    """
 
     low: float | None
-    """All against the features."""
+    """The difference with the lowest grade for everything unscored of features and the highest for that of neurons."""
     high: float | None
-    """All for the features."""
+    """The difference with the highest grade for everything unscored of features and the lowest for that of neurons."""
 
 
 class Denominator(Part):
-    """The sampled units of a kind, each in exactly one of the classes."""
+    """The sampled units of one kind. Every unit is counted in exactly one class: dead, barely active, unexplained, unscored or scored."""
 
     sampled: int
-    """Units sampled."""
+    """Number of units sampled."""
     dead: int
-    """Never active."""
+    """Never active on the corpus."""
     barely_active: int
     """Active too rarely to be judged."""
     unexplained: int
-    """Without an explanation."""
+    """Active, but without an explanation."""
     unscored: int
-    """Explained, without a grade."""
+    """Explained, but without a grade."""
     scored: int
     """With a grade."""
 
 
 class Densities(Part):
-    """Median density of the scored units, and the ratio of features to neurons."""
+    """How often the scored units are active. Density is the share of counted tokens at which a unit is active."""
 
     feature: float | None
-    """Median share of tokens at which a scored feature is active."""
+    """Median density of the scored features."""
     neuron: float | None
-    """The same for neurons."""
+    """Median density of the scored neurons."""
     ratio: float | None
-    """Features over neurons."""
+    """Features' median divided by neurons' median."""
 
 
 class ControlMean(MeanEstimate):
-    """Mean grade of one arm."""
+    """Mean grade in one arm of the experiment."""
 
     n: int
-    """Judgements with a grade."""
+    """Number of judgements with a grade."""
     n_unscored: int
-    """Judgements without one."""
+    """Number of judgements without a grade."""
     n_units: int
-    """Units with a grade."""
+    """Number of units with a grade."""
 
 
 class ControlArm(Part):
-    """Mean grades of one arm by kind."""
+    """Mean grades in one arm of the experiment."""
 
     feature: ControlMean
-    """Features."""
+    """Of features."""
     neuron: ControlMean
-    """Neurons."""
+    """Of neurons."""
     all: ControlMean
-    """Both."""
+    """Of features and neurons together."""
 
 
 class Controls(Part):
-    """The main arm beside the control arms."""
+    """The main arm and the control arms, which differ in what is judged."""
 
     main: ControlArm
-    """The unit's own explanation."""
+    """The unit's own explanation, where the unit is active."""
     shuffled: ControlArm
-    """Another unit's explanation."""
+    """Another unit's explanation on the same exemplars: the floor."""
     base_rate: ControlArm
-    """Windows in which the unit is silent."""
+    """The unit's own explanation in windows in which the unit is silent."""
     main_minus_shuffled: PairedDifference
-    """Within a unit."""
+    """Mean grade of the main arm minus that of the shuffled arm."""
     main_minus_base_rate: PairedDifference
-    """Within a unit."""
+    """Mean grade of the main arm minus that of the base rate."""
 
 
 class ScorerFigure(Difference):
-    """One figure of another evaluation: each kind's mean, and features minus neurons."""
+    """One metric of another evaluation: the mean of each kind of unit, and the difference of features and neurons."""
 
     figure: str
-    """Name of the figure."""
+    """Name of the metric."""
     meaning: str
-    """Its meaning, in words."""
+    """Definition of the metric in words."""
     undefined: int
-    """Units for which the figure is undefined."""
+    """Number of units for which the metric is undefined."""
     feature: MeanEstimate
-    """Features."""
+    """Mean of the features."""
     neuron: MeanEstimate
-    """Neurons."""
+    """Mean of the neurons."""
     planted: MeanEstimate
-    """Planted units."""
+    """Mean of the planted units."""
     p_superior: float | None
-    """P(feature > neuron), ties half."""
+    """P(feature > neuron): the share of feature-neuron pairs in which the feature has the higher value, ties counting half."""
 
 
 class ScorerResult(Part):
-    """The result of another evaluation."""
+    """The result of another evaluation than the rubric."""
 
     scorer: str
     """Name of the evaluation."""
     source: str
     """The paper that it follows."""
     needs_explanation: bool
-    """Whether it evaluates an explanation."""
+    """Whether it evaluates an explanation; if not, it evaluates the unit itself."""
     chance: float | None
-    """Its value by chance."""
+    """Expected value of the first metric if answers are guessed; null if that is not defined."""
     n: int
-    """Answers that could be used."""
+    """Number of usable answers."""
     n_unscored: int
-    """Answers that could not."""
+    """Number of answers that could not be used."""
     unscored: dict[str, int]
-    """Those, by reason."""
+    """Number of unusable answers by reason."""
     figures: list[ScorerFigure]
-    """Its figures."""
+    """Its metrics, the main one first."""
 
 
 class AidEffect(PairedDifference):
-    """Mean grade with an aid minus without it, on the same exemplars."""
+    """Mean grade of explanations made with an aid minus that of explanations made without it, on the same exemplars."""
 
     with_aid: float | None = Field(alias="with", default=None)
     """Mean grade with the aid."""
     without: float | None = None
-    """Mean grade without it."""
+    """Mean grade without the aid."""
 
 
 class AidEffects(Part):
-    """The effect of one aid to the explainer."""
+    """The effect of one aid that the explainer was given."""
 
     all: AidEffect
-    """Features and neurons."""
+    """On features and neurons together."""
     feature: AidEffect
-    """Features."""
+    """On features."""
     neuron: AidEffect
-    """Neurons."""
+    """On neurons."""
     n_unscored: int
-    """Judgements without a grade."""
+    """Number of judgements without a grade under the explanations made with the aid."""

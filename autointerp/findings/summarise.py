@@ -1,4 +1,4 @@
-"""Makes a run's summary from its tables: headline, denominators, bins, controls, the judge's checks, cautions and cost."""
+"""Computes a run's summary from its tables: headline, denominators, bins, controls, the judge's checks, caveats and cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp.findings import judge_verdict
-from autointerp.findings.caveats import cautions
+from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
 from autointerp.findings.results import ControlArm, ControlMean, Controls, Denominator, Densities, Weightings
@@ -18,7 +18,7 @@ from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.providers import judge_facts
 from autointerp.spec.spec import Spec
 from autointerp.stats import comparison, rounding
-from autointerp.stats.comparison import Comparison, options
+from autointerp.stats.comparison import Comparison, interval_options
 from autointerp.stats.estimates import PairedDifference
 
 FACTS = (
@@ -26,9 +26,9 @@ FACTS = (
     *("neuron_hook_point", "corpus", "cost_usd", "cost_unknown_calls", "tokens", "calls", "wall_s", "stage_s"),
     *("harvest", "versions", "command", "lost_calls", "lost_usd_at_most", "failed_attempts", "check", "studies"),
 )
-"""Facts of the run that the summary repeats unchanged. `rubric` must hold `levels: [{grade, text}]`."""
+"""Facts of the run that enter the summary unchanged. `rubric` must hold `levels: [{grade, text}]`."""
 _IDENTITY = ("name", "judge", "judge_is_llm", "explainer", "explainer_is_llm", "seed")
-"""Taken from the spec unless the facts hold them: tests give a run a judge that no spec can name."""
+"""Facts that are taken from the spec if they are not given: tests give a run a judge that no spec can name."""
 
 
 def summarise(
@@ -46,15 +46,15 @@ def summarise(
     """The summary of a run.
 
     `units` needs unit_id, kind, status, density, explanation and `bin_events` (counted tokens in each bin of (0, max]);
-    `judgements` and `exemplars` the columns of their parquet files. `rubric_levels` are the rubric's grades. Everything
-    sampled stays in the denominators. A withheld headline keeps its counts and has null figures; `weightings` keeps the
-    figures. Raises ValueError when the tables or facts contradict each other.
+    `judgements` and `exemplars` need the columns of their parquet files. `rubric_levels` are the rubric's grades. All sampled
+    units stay in the denominators. A withheld headline keeps only its counts; `weightings` keeps its statistics. Raises ValueError
+    if the tables or facts contradict each other.
     """
-    _check(units, judgements, rubric_levels, spec, facts)
-    # Sums of floats depend on their order in the last bit: figures must not depend on the order of rows.
+    _check_consistency(units, judgements, rubric_levels, spec, facts)
+    # Sums of floats depend on their order in the last bit, and results must not depend on the order of rows.
     units = units.loc[units["kind"].isin(COMPARED)].sort_values("unit_id", ignore_index=True)
     judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
-    intervals = options(spec)
+    intervals = interval_options(spec)
     scores = comparison.unit_scores(judgements, units)
     denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
     weightings = Weightings(
@@ -101,29 +101,29 @@ def summarise(
     }
     summary = Summary.model_validate(plain(values))
     summary = summary.model_copy(update={"belief": judge_verdict.of(summary)})
-    return summary.model_copy(update={"cautions": cautions(summary, exemplars)})
+    return summary.model_copy(update={"cautions": caveats(summary, exemplars)})
 
 
-def _check(
+def _check_consistency(
     units: pd.DataFrame, judgements: pd.DataFrame, levels: Sequence[int], spec: Spec, facts: Mapping[str, Any]
 ) -> None:
     missing, unknown = set(FACTS) - set(facts), set(facts) - {*FACTS, *_IDENTITY}
     if missing or unknown:
         raise ValueError(f"facts of the run: missing {sorted(missing)}, unknown {sorted(unknown)}: see summarise.FACTS")
-    shown = {level["grade"] for level in facts["rubric"]["levels"]}
-    if shown != set(levels):
-        raise ValueError(f"facts of the run: rubric shows grades {sorted(shown)} where it has {sorted(levels)}")
-    strangers = set(judgements["unit_id"]) - set(units["unit_id"])
-    if strangers:
-        raise ValueError(f"judgements name {len(strangers)} units that were not sampled, such as {min(strangers)}")
+    described = {level["grade"] for level in facts["rubric"]["levels"]}
+    if described != set(levels):
+        raise ValueError(f"facts of the run: rubric describes grades {sorted(described)}, but has {sorted(levels)}")
+    not_sampled = set(judgements["unit_id"]) - set(units["unit_id"])
+    if not_sampled:
+        raise ValueError(f"judgements name {len(not_sampled)} units that were not sampled, such as {min(not_sampled)}")
     off_scale = set(judgements["score"].dropna().astype(int)) - set(levels)
     if off_scale:
-        raise ValueError(f"judgements hold grades {sorted(off_scale)} that the rubric lacks: it has {sorted(levels)}")
+        raise ValueError(f"judgements have grades {sorted(off_scale)} that the rubric lacks: it has {sorted(levels)}")
     comparison.event_counts(units, spec.harvest.bins)
 
 
 def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> Denominator:
-    """Every sampled unit of the kind in exactly one class."""
+    """The classes of the sampled units of a kind."""
     chosen = units.loc[units["kind"] == kind]
     scored = scores.loc[chosen["unit_id"], "mean_score"].notna().to_numpy()
     status = chosen["status"].to_numpy()

@@ -1,4 +1,4 @@
-"""`summary.json` as a model: the contract of a run's results. `docs/summary.md` is generated from it."""
+"""The contract of `summary.json`, as pydantic models. `docs/summary.md` is generated from their docstrings."""
 
 from __future__ import annotations
 
@@ -28,150 +28,150 @@ SCHEMA_VERSION = 1
 
 
 class JudgeCheck(Part):
-    """One check of the judge. `passed` is None if it was not measured."""
+    """One check of the judge's reliability."""
 
     name: str
     """Name of the check."""
     passed: bool | None
-    """Whether it passed; null if it was not measured."""
+    """Whether the judge passed; null if it was not measured."""
     said: str
     """The result in one line."""
 
 
 class JudgeVerdict(Part):
-    """How far the judge can be relied on."""
+    """How far the judge can be relied on, decided by all checks together."""
 
     verdict: Literal["believe", "with_care", "do_not"]
-    """`believe`, `with_care` or `do_not`."""
+    """`believe`: reliable; `with_care`: interpret with caution; `do_not`: not reliable."""
     sentence: str
-    """The verdict in a sentence."""
+    """The reasons in one sentence."""
     checks: list[JudgeCheck]
-    """The checks on which it rests."""
+    """The checks on which the verdict rests."""
 
 
 class Tokens(Part):
-    """Tokens sent and received, as billed."""
+    """Tokens sent and received, as billed by the providers."""
 
     input: int
-    """Sent, uncached."""
+    """Tokens sent, except those written to or read from a cache."""
     output: int
-    """Received."""
+    """Tokens received."""
     cache_write: int | None = None
-    """Written to the provider's cache."""
+    """Tokens written to the provider's prompt cache."""
     cache_read: int | None = None
-    """Read from the provider's cache."""
+    """Tokens read from the provider's prompt cache."""
 
 
 class Summary(Part):
-    """A run's result, the evidence behind it, its provenance and its cost."""
+    """The result of a run, the evidence behind it, its provenance and its cost."""
 
     schema_version: Literal[1] = 1
     """Version of this contract."""
     name: str
-    """The spec's name."""
+    """Name of the spec."""
     run_id: str
-    """The run."""
+    """Id of the run, which is also the name of its folder."""
     spec_hash: str
-    """Hash of the spec, settings aside."""
+    """Hash of everything in the spec that can change the result."""
     judge: str
-    """The judge, `provider/model`."""
+    """The judge, as `provider/model` or `embedded`."""
     judge_is_llm: bool
-    """False for the embedded judge, which is a baseline and no language model."""
+    """False for the embedded judge, which is a baseline and not a language model."""
     explainer: str
-    """The explainer, `provider/model`."""
+    """The explainer, as `provider/model` or `embedded`."""
     explainer_is_llm: bool
-    """False for the embedded explainer."""
+    """False for the embedded explainer, which is a baseline and not a language model."""
     seed: int
-    """Seed of every sample."""
+    """Seed of every random sample."""
 
     headline: Headline
-    """The main result."""
+    """The main result: features compared with neurons."""
     headline_bounds: HeadlineBounds
-    """How far unscored judgements could move it."""
+    """How far the unscored judgements could move the difference."""
     difference_if_unscored_units_are_zero: float | None
-    """The difference if units without a grade counted as 0."""
+    """The headline's difference if every unit without a grade, dead ones included, had the lowest grade."""
     weightings: Weightings
-    """The comparison under both weightings."""
+    """The same comparison under two weightings of the bins."""
     denominator: dict[str, Denominator]
-    """By kind."""
+    """What became of every sampled unit, by kind."""
     density: Densities
-    """How often the compared units are active."""
+    """How often the scored units are active."""
     bins: list[Bin]
-    """By kind and activation bin."""
+    """Grades by kind and activation bin."""
     unscored: dict[str, int]
-    """Unscored judgements by reason."""
+    """Number of unscored judgements by reason, over all arms."""
     unscored_share: float
-    """Share of the main arm's judgements that have no grade."""
+    """Share of unscored judgements, over all arms."""
     main_unscored_share: dict[str, float | None]
-    """The same by kind."""
+    """Share of unscored judgements in the main arm, by kind; null if nothing was judged."""
     controls: Controls
-    """The control arms."""
+    """Mean grades in the main arm and the control arms."""
     evidence: Evidence | None = None
-    """How far the judge can be relied on, measured."""
+    """Measurements of the judge's reliability."""
     belief: JudgeVerdict | None = None
-    """The verdict on the judge that follows from the evidence."""
+    """The verdict on the judge that follows from controls and evidence."""
     cautions: list[str] = Field(default_factory=list)
-    """What a reader should know, a sentence each."""
+    """Caveats to be read with the headline, one sentence each, most important first."""
     scorers: list[ScorerResult] = Field(default_factory=list)
-    """Other evaluations."""
+    """Results of other evaluations of the same units."""
     variants: dict[str, AidEffects] = Field(default_factory=dict)
-    """The effect of each aid to the explainer."""
+    """Effect of each explainer aid that was compared, by the aid's name."""
 
     subject: SubjectFacts
-    """The language model."""
+    """The language model under study."""
     dictionary: DictionaryFacts
-    """The dictionary."""
+    """The dictionary under evaluation."""
     hook_point: str
-    """Where the dictionary reads the subject."""
+    """Where in the subject the dictionary reads activations."""
     neuron_hook_point: str
-    """Where the neurons are."""
+    """Where in the subject the neurons are read."""
     corpus: CorpusFacts
-    """The corpus."""
+    """The text on which units were observed."""
     check: Fit | None = None
-    """The dictionary's fit to the subject."""
+    """How well the dictionary fits the subject."""
     studies: Studies | None = None
     """Measurements of the whole dictionary."""
     rubric: RubricFacts
-    """The rubric."""
+    """The scale of grades."""
     harvest: str | None = None
-    """Folder of the harvest."""
+    """Name of the folder with the run's harvested activations."""
 
     cost_usd: float | None
-    """Cost in US dollars; null if a price is unknown."""
+    """Cost of all calls in US dollars; null if the price of any call is unknown."""
     cost_unknown_calls: int = 0
-    """Calls whose price is unknown."""
+    """Number of calls whose price is unknown."""
     tokens: Tokens
     """Tokens sent and received."""
     calls: int
-    """Calls answered."""
+    """Number of calls that were answered."""
     failed_attempts: int = 0
-    """Attempts that failed and were repeated."""
+    """Number of calls that failed and were repeated."""
     lost_calls: int = 0
-    """Calls whose answer was lost."""
+    """Number of calls whose reply never arrived."""
     lost_usd_at_most: float | None = None
-    """Upper bound of what these cost."""
+    """Upper bound of the cost of lost calls in US dollars."""
     wall_s: float
-    """Seconds of work over all sittings."""
+    """Working time in seconds, the sum over stages."""
     stage_s: dict[str, float | None] = Field(default_factory=dict)
-    """Seconds of each stage."""
+    """Working time in seconds by stage."""
     created_at: str
-    """When the run began, ISO 8601."""
+    """When the run was created (ISO 8601, UTC)."""
     finished_at: str
-    """When it finished."""
+    """When the run finished (ISO 8601, UTC)."""
     served_models: list[str]
-    """Models that the providers say answered."""
+    """Names of the models that answered, as reported by the providers."""
     versions: dict[str, str | None]
-    """Versions of the packages."""
+    """Versions of Python and of the packages that decide results."""
     command: str
-    """The command that gives this result again."""
+    """The command that produced the run."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values of everything that was set."""
+        """The summary as JSON values, without fields that were not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def read_summary(folder: Path) -> Summary:
-    """The folder's `summary.json`. Raises `UsageError`."""
+    """Read the folder's `summary.json`. Raises `UsageError` if it is missing, unreadable, of another version or invalid."""
     path = folder / "summary.json"
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -181,15 +181,15 @@ def read_summary(folder: Path) -> Summary:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON ({error}): run the spec again to write it anew") from None
+        raise UsageError(f"{path} is not valid JSON ({error}): run the spec again to rewrite it") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise UsageError(
-            f"{path} has schema_version {version!r}, this version reads {SCHEMA_VERSION}: run the spec again"
+            f"{path} has schema_version {version!r}, but this version of autointerp reads {SCHEMA_VERSION}: run the spec again"
         )
     try:
         return Summary.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg'].lower()}: run the spec again to write it anew") from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {field}: {first['msg'].lower()}: run the spec again to rewrite it") from None

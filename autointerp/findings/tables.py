@@ -1,4 +1,4 @@
-"""From the ledger and the harvest to pandas, and from there to the files that a run leaves: a public contract."""
+"""A run's result tables: read from the ledger and the harvest as data frames, and written as the public files of its folder."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ JUDGEMENT_COLUMNS = [
 
 @dataclass(frozen=True)
 class Frames:
-    """A run as tables: a row a unit, an exemplar, a judgement; controls among them, and a second judge's judgements."""
+    """A run's tables, with one row per unit, exemplar or judgement."""
 
     units: pd.DataFrame
+    """All units, control units included."""
     exemplars: pd.DataFrame
     judgements: pd.DataFrame
+    """All judgements; those of a second judge have True in the column `again`."""
     explanations: Mapping[ExplanationKey, str]
-    """Every explanation by its key, those made with another aid too."""
+    """Every explanation by its key, including those made with an aid."""
     second: str | None
-    """The second judge's name."""
+    """Name of the second judge, if the run has one."""
 
     @property
     def main(self) -> pd.DataFrame:
-        """The judgements of the spec's own judge."""
+        """The judgements of the run's own judge."""
         return self.judgements if self.second is None else self.judgements.loc[~self.judgements["again"]]
 
     @property
@@ -57,7 +59,7 @@ class Frames:
 
 
 def of_run(ledger: Ledger, run: Run) -> Frames:
-    """A run's tables as they stand in the ledger, finished or not."""
+    """The tables of a run, finished or not, from the ledger's present contents."""
     units, exemplars = with_controls(run.harvest, run.spec)
     units = units.drop(columns="given")
     with ledger.read() as tx:
@@ -91,8 +93,8 @@ def _judgements(
     return frame[[*JUDGEMENT_COLUMNS, "again"]]
 
 
-def again_of(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
-    """The second judge's judgements, each with the stratum and probability that it was drawn with; None where there is none such."""
+def second_judgements(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
+    """The second judge's judgements, each with its stratum and sampling probability; None if the run has no second judge."""
     if run.spec.cascade is None:
         return None
     columns = ["exemplar_id", "arm", "explanation_unit_id"]
@@ -103,20 +105,22 @@ def again_of(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:
     return frames.again.merge(pd.DataFrame(drawn, columns=[*columns, "stratum", "probability"]), on=columns)
 
 
-def labels_of(ledger: Ledger, run: Run) -> pd.DataFrame | None:
-    """People's grades: a row an item of their sample and rater, and one without rater for an item that nobody graded; None where no
-    sample was drawn."""
+def label_table(ledger: Ledger, run: Run) -> pd.DataFrame | None:
+    """People's grades: one row per item of their sample and rater, and one without a rater for an item that nobody has graded.
+
+    None if no sample was drawn.
+    """
     with ledger.read() as tx:
-        items, said = labels.items(tx, run.run_id), labels.of_run(tx, run.run_id)
+        items, rows = labels.items(tx, run.run_id), labels.of_run(tx, run.run_id)
     if not items:
         return None
     design = pd.DataFrame([dataclasses.asdict(item) for item in items])
-    given = pd.DataFrame(said, columns=[*design.columns, "rater", "score"])[["number", "rater", "score"]]
-    return design.merge(given, on="number", how="left")
+    scores = pd.DataFrame(rows, columns=[*design.columns, "rater", "score"])[["number", "rater", "score"]]
+    return design.merge(scores, on="number", how="left")
 
 
 def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
-    """What the summary passes through: inputs, spending, working time and versions."""
+    """Facts that enter the summary unchanged: inputs, spending, working time and versions."""
     with ledger.read() as tx:
         row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
     assert row is not None, run.run_id
@@ -157,7 +161,7 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
 
 
 def write(frames: Frames, summary: Summary, run: Run) -> None:
-    """Write the data files of the contract to the run's folder, each whole or not at all."""
+    """Write the run's data files into its folder, each completely or not at all."""
     for name in ("units", "exemplars", "judgements"):
         write_table(run.folder / f"{name}.parquet", getattr(frames, name))
     write_table(run.folder / "explanations.parquet", _explanations(frames.explanations))
@@ -167,25 +171,25 @@ def write(frames: Frames, summary: Summary, run: Run) -> None:
 
 
 def _explanations(texts: Mapping[ExplanationKey, str]) -> pd.DataFrame:
-    """One row for each explanation; `aid` is empty for a unit's own."""
+    """One row per explanation. `aid` is empty for a unit's own explanation."""
     rows = [(*key, text) for key, text in sorted(texts.items(), key=lambda item: item[0].text)]
     return pd.DataFrame(rows, columns=["unit_id", "aid", "explanation"])
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table whole or not at all."""
+    """Write a table as Parquet, completely or not at all."""
     with written_whole(path) as partial:
         table.to_parquet(partial, index=False)
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name.removesuffix("-eval")] = version(name)
+            versions[name.removesuffix("-eval")] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _iso(seconds: float) -> str:

@@ -1,1 +1,1 @@
-"""People grade a sample of what the judge graded, blind to its grades: on a local page, in a terminal, or in a spreadsheet."""
+"""People grade a sample of what the judge graded, without seeing its grades: on a local web page, in a terminal, or in a spreadsheet."""

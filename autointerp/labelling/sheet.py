@@ -1,7 +1,7 @@
-"""One rater's sheet: the sample's items as they are shown, and what the rater said of them. Page, terminal and files share it.
+"""One rater's sheet: the items of the sample as they are shown, and the rater's labels. Page, terminal and CSV files share it.
 
-What leaves this module towards a rater is an explanation and a marked window. Grades, reasons, bins, activations, kinds, arms and the
-names of units stay in the ledger until the rater has decided everything.
+Raters see an explanation and a marked window and nothing else. Grades, reasons, bins, activations, kinds, arms and the names of units
+stay in the ledger until the rater has graded or skipped every item.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KINDS = (*COMPARED, "planted")
 
 @dataclass(frozen=True)
 class Item:
-    """What a rater sees of one item: the explanation, and the window before, at and after the mark. All of it is legible text."""
+    """What a rater sees of an item: the explanation, and the window before, at and after the mark, in visible characters only."""
 
     number: int
     explanation: str
@@ -43,21 +43,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A rater's grades beside the judge's, item by item and unweighted.
-
-    `table[j][r]` counts items that the judge gave grade `j` and the rater `r`.
-    """
+    """Agreement of a rater with the judge, as unweighted numbers of items."""
 
     n: int
+    """Items with a grade by both."""
     exact: int
+    """Items with the same grade."""
     within_one: int
+    """Items with grades at most one level apart."""
     table: list[list[int]]
+    """`table[j][r]`: items to which the judge gave grade `j` and the rater grade `r`."""
 
 
 class Sheet:
-    """A rater's items in an order of their own, and their labels, which are written to the ledger at once.
+    """A rater's items in the rater's own order, and their labels, which are written to the ledger at once.
 
-    Safe to use from several threads, and beside other sheets of the same run: each label is a row of its own.
+    Safe to use from several threads and beside other sheets of the same run, because each label is a separate row.
     """
 
     def __init__(self, ledger: Ledger, run_id: str, rater: str, levels: Sequence[str], items: Sequence[Item]) -> None:
@@ -66,23 +67,26 @@ class Sheet:
         self.numbers = frozenset(item.number for item in items)
 
     def labels(self) -> dict[int, Label]:
-        """What was said so far, by number, the earliest first."""
+        """The rater's labels so far by item number, the earliest first."""
         with self.ledger.read() as tx:
-            found = labels.of_rater(tx, self.run_id, self.rater)
-        return {number: label for number, label in found.items() if number in self.numbers}
+            by_number = labels.of_rater(tx, self.run_id, self.rater)
+        return {number: label for number, label in by_number.items() if number in self.numbers}
 
-    def set(self, given: Mapping[int, int | None]) -> None:
-        """Write grades by number, None to pass an item over: all of them or none. Raises `ValueError` for what is not on the sheet."""
-        for number, score in given.items():
+    def set(self, scores: Mapping[int, int | None]) -> None:
+        """Write grades by item number, None to skip an item: all of them or none.
+
+        Raises ValueError for a number that is not on the sheet or a grade that is not on the rubric.
+        """
+        for number, score in scores.items():
             self._check(number)
             if score is not None and not 0 <= score < len(self.levels):
                 raise ValueError(f"grade {score} is not on the rubric: use 0 to {len(self.levels) - 1}")
         with self.ledger.write() as tx:
-            for number, score in given.items():
+            for number, score in scores.items():
                 labels.add(tx, self.run_id, number, self.rater, score)
 
     def undo(self, number: int) -> None:
-        """Take back what was said of an item. Raises `ValueError`."""
+        """Remove the label of an item. Raises ValueError for a number that is not on the sheet."""
         self._check(number)
         with self.ledger.write() as tx:
             labels.undo(tx, self.run_id, number, self.rater)
@@ -92,23 +96,23 @@ class Sheet:
             raise ValueError(f"item {number} is not in the sample: it has {len(self.numbers)} items")
 
     def describe(self) -> str:
-        """How far the rater is, in one line."""
-        said = self.labels()
-        passed = sum(label.score is None for label in said.values())
-        skipped = f", {passed} passed over" if passed else ""
-        return f"{self.run_id}: {self.rater} has graded {len(said) - passed} of {len(self.items)} items{skipped}"
+        """The rater's progress in one line."""
+        done = self.labels()
+        n_skipped = sum(label.score is None for label in done.values())
+        skipped = f", {n_skipped} skipped" if n_skipped else ""
+        return f"{self.run_id}: {self.rater} has graded {len(done) - n_skipped} of {len(self.items)} items{skipped}"
 
     def agreement(self) -> Agreement | None:
-        """The judge's grades beside the rater's, or None until the rater has decided every item."""
-        said = self.labels()
-        if len(said) < len(self.items):
+        """The agreement with the judge, or None until the rater has graded or skipped every item."""
+        done = self.labels()
+        if len(done) < len(self.items):
             return None
         with self.ledger.read() as tx:
             judged = labels.judged(tx, self.run_id)
             sampled = labels.items(tx, self.run_id)
         table = [[0] * len(self.levels) for _ in self.levels]
         for item in sampled:
-            score = said[item.number].score if item.number in said else None
+            score = done[item.number].score if item.number in done else None
             if score is not None and item.key in judged:
                 table[judged[item.key][1]][score] += 1
         cells = [(abs(j - r), count) for j, row in enumerate(table) for r, count in enumerate(row)]
@@ -117,7 +121,10 @@ class Sheet:
 
 
 def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | None) -> Sheet:
-    """A rater's sheet of a run that has ended; its sample is drawn now or, with a larger `n`, enlarged. Raises `UsageError`."""
+    """A rater's sheet of a finished run. The run's sample is drawn if there is none, and extended if `n` is larger.
+
+    Raises `UsageError` for a wrong name, an unknown run, or a run that has not ended or has nothing to label.
+    """
     rater = rater.strip()
     if not 0 < len(rater) <= 64 or visible(rater) != rater:
         raise UsageError(f"--rater {rater!r} is wrong: give a name of 1 to 64 visible characters")
@@ -127,10 +134,10 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
     if row is None:
         raise no_such_run(run_id)
     if row["state"] in runs.LIVE or not (folder / "summary.json").exists():
-        raise UsageError(f"run {run_id} has not ended: people grade what the judge graded, so label it afterwards")
+        raise UsageError(f"run {run_id} has not finished: people grade what the judge graded, so label it afterwards")
     summary = read_summary(folder)
     with ledger.write() as tx:
-        runs.hold(tx, run_id)  # of two that come at once, one draws the sample
+        runs.hold(tx, run_id)  # if two raters start at once, only one of them draws the sample
         sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary.seed}")
         explained = judgements.explanations_of(tx, run_id)
     texts = {key.text: explanation.text for key, explanation in explained.items()}
@@ -139,9 +146,10 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
 
 
 def _sample(tx: Connection, run_id: str, kinds: Mapping[str, str], n: int | None, seed: str) -> list[Sampled]:
-    there = labels.items(tx, run_id)
-    if there and (n is None or n <= len(there)):
-        return there
+    """The run's sample, drawn or extended to `n` items if needed."""
+    existing = labels.items(tx, run_id)
+    if existing and (n is None or n <= len(existing)):
+        return existing
     population = [
         Judged(key, unit_id, kinds[unit_id], score)
         for key, (unit_id, score) in labels.judged(tx, run_id).items()
@@ -149,21 +157,22 @@ def _sample(tx: Connection, run_id: str, kinds: Mapping[str, str], n: int | None
     ]
     if not population:
         raise UsageError(f"run {run_id} has no scored judgements: there is nothing to label")
-    sampled = sample.extend(population, there, n or ITEMS, seed)
+    sampled = sample.extend(population, existing, n or ITEMS, seed)
     labels.put_items(tx, run_id, sampled)
     return sampled
 
 
 def _kinds(folder: Path) -> dict[str, str]:
-    """The kinds of the units whose items people are shown."""
+    """The kind of each unit whose items people are shown."""
     table = pd.read_parquet(folder / "units.parquet", columns=["unit_id", "kind"])
     return {str(u): str(kind) for u, kind in zip(table["unit_id"], table["kind"], strict=True) if kind in KINDS}
 
 
 def _items(folder: Path, sampled: Sequence[Sampled], explanations: Mapping[str, str]) -> list[Item]:
-    wanted = [("exemplar_id", "in", {item.exemplar_id for item in sampled})]
+    """The sampled items as raters see them."""
+    filters = [("exemplar_id", "in", {item.exemplar_id for item in sampled})]
     columns = ["exemplar_id", "mark", "tokens"]
-    table = pd.read_parquet(folder / "exemplars.parquet", columns=columns, filters=wanted)
+    table = pd.read_parquet(folder / "exemplars.parquet", columns=columns, filters=filters)
     windows: dict[str, dict[str, Any]] = {row["exemplar_id"]: row for row in table.to_dict("records")}  # type: ignore[misc]
     if missing := [item for item in sampled if item.exemplar_id not in windows]:
         raise UsageError(
@@ -176,7 +185,7 @@ def _items(folder: Path, sampled: Sequence[Sampled], explanations: Mapping[str, 
 
 
 def _item(number: int, explanation: str, *, exemplar_id: str, mark: int, tokens: Sequence[str]) -> Item:
-    """Spaces before a marked token are left unmarked; one that is nothing else has a sign for them."""
+    """An item with its window split at the mark. Leading spaces of the marked token are not marked, unless it has nothing else."""
     token = str(tokens[mark])
     word = token.lstrip(" ")
     space = token[: len(token) - len(word)] if word else ""

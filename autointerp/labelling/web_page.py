@@ -1,7 +1,7 @@
 """Serves one rater's sheet to a browser on this machine, and to nobody else.
 
-It listens on 127.0.0.1 alone. Other users of the machine lack the token in the address; pages of other sites are kept out by the token, by the
-Host they would come under (DNS rebinding), and by the Origin that a browser sends with every change (cross-site requests).
+The server listens on 127.0.0.1 only. Other users of the machine do not know the token in the address. Pages of other sites are kept out
+by the token, by the Host header (DNS rebinding), and by the Origin header that a browser sends with every change (cross-site requests).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from autointerp.errors import LedgerFailed, UsageError
 from autointerp.hashing import content_hash
 from autointerp.labelling.sheet import Sheet
 from autointerp.report import page
-from autointerp.report.escape import island
+from autointerp.report.escape import script_json
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""Hosts under which a browser may come; `localhost` through a tunnel of ssh."""
+"""Accepted Host names; `localhost` is what a browser sends through an ssh tunnel."""
 BODY_BYTES = 1024
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = (Path(page.__file__).parent / "templates" / "base.css", TEMPLATES / "label.css")
@@ -53,9 +53,9 @@ HEADERS = {
 
 
 class Pages:
-    """What is served under one token: the page, the rater's labels, a label at a time, and at the end the agreement.
+    """The routes under one token: the page, the rater's labels, each single label, and at the end the agreement with the judge.
 
-    Once the agreement was shown, no label changes any more: who has seen it is no longer blind.
+    Once the agreement was shown, labels can no longer be changed, because the rater is no longer blind to the judge's grades.
     """
 
     def __init__(self, sheet: Sheet, token: str, then: str) -> None:
@@ -71,15 +71,16 @@ class Pages:
             Route("/{token}/agreement", self.agreement, methods=["POST"]),
         ]
         trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES), www_redirect=False)
-        return Starlette(routes=routes, middleware=[trusted], exception_handlers={LedgerFailed: _failing})
+        return Starlette(routes=routes, middleware=[trusted], exception_handlers={LedgerFailed: _ledger_failed})
 
     def show(self, request: Request) -> HTMLResponse:
+        """The page itself, with a content security policy that allows only its own style and script."""
         self._admit(request)
         css = "".join(path.read_text("utf-8") for path in STYLES)
         js = (TEMPLATES / "label.js").read_text("utf-8")
         templates = page.environment().overlay(loader=FileSystemLoader(TEMPLATES))
         html = templates.get_template("label.html.j2").render(
-            css=Markup(css), js=Markup(js), island=Markup(island(self._data())), sheet=self.sheet, then=self.then
+            css=Markup(css), js=Markup(js), data=Markup(script_json(self._data())), sheet=self.sheet, then=self.then
         )
         rules = ["default-src 'none'", f"style-src {_hash(css)}", f"script-src {_hash(js)}", "connect-src 'self'"]
         rules += ["img-src data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
@@ -87,15 +88,16 @@ class Pages:
         return HTMLResponse(html, headers=HEADERS | {"Content-Security-Policy": "; ".join(rules)})
 
     def labels(self, request: Request) -> JSONResponse:
+        """All labels of the rater."""
         self._admit(request)
-        return self._said()
+        return self._all_labels()
 
     async def label(self, request: Request) -> JSONResponse:
-        """PUT `{"score": 2}`, or null to pass over; DELETE takes it back. Either may be sent twice. Answers with all labels."""
+        """PUT `{"score": 2}`, or null to skip; DELETE removes the label. Either may be sent twice. The response holds all labels."""
         self._admit(request)
         number = request.path_params["number"]
         if self.closed:
-            raise HTTPException(409, "the agreement was shown: no label changes any more")
+            raise HTTPException(409, "the agreement was shown, so labels can no longer be changed")
         try:
             if request.method == "PUT":
                 await run_in_threadpool(self.sheet.set, {number: await _score(request)})
@@ -103,61 +105,66 @@ class Pages:
                 await run_in_threadpool(self.sheet.undo, number)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
-        return await run_in_threadpool(self._said)
+        return await run_in_threadpool(self._all_labels)
 
     def agreement(self, request: Request) -> JSONResponse:
+        """The agreement with the judge. It closes the labels."""
         self._admit(request)
-        found = self.sheet.agreement()
-        if found is None:
-            raise HTTPException(409, "the agreement is shown when every item is decided")
+        agreement = self.sheet.agreement()
+        if agreement is None:
+            raise HTTPException(409, "the agreement is shown once every item is graded or skipped")
         self.closed = True
-        return JSONResponse(asdict(found), headers=HEADERS)
+        return JSONResponse(asdict(agreement), headers=HEADERS)
 
     def _admit(self, request: Request) -> None:
-        """Raise `HTTPException` unless the request has the token and, where it changes something, comes from the page itself."""
+        """Raise `HTTPException` unless the request has the token and, if it changes something, comes from the page itself."""
         if not secrets.compare_digest(request.path_params["token"].encode(), self.token.encode()):
             raise HTTPException(404)
         if request.method != "GET" and request.headers.get("origin") != f"http://{request.headers['host']}":
-            raise HTTPException(403, "this did not come from the page")
+            raise HTTPException(403, "this request did not come from the page")
 
-    def _said(self) -> JSONResponse:
-        said = {str(number): list(label) for number, label in self.sheet.labels().items()}
-        return JSONResponse({"labels": said, "closed": self.closed}, headers=HEADERS)
+    def _label_lists(self) -> dict[str, list[Any]]:
+        """Score and time of each label, by item number."""
+        return {str(number): list(label) for number, label in self.sheet.labels().items()}
+
+    def _all_labels(self) -> JSONResponse:
+        return JSONResponse({"labels": self._label_lists(), "closed": self.closed}, headers=HEADERS)
 
     def _data(self) -> dict[str, Any]:
+        """The data that the page's script reads."""
         return {
             "key": content_hash(["labels", self.sheet.run_id, self.sheet.rater])[:16],
             "levels": self.sheet.levels,
             "items": [
                 [item.number, item.explanation, item.before, item.marked, item.after] for item in self.sheet.items
             ],
-            "labels": {str(number): list(label) for number, label in self.sheet.labels().items()},
+            "labels": self._label_lists(),
             "closed": self.closed,
         }
 
 
 async def _score(request: Request) -> int | None:
-    """The grade in a request's body, None for an item passed over. Raises `ValueError`."""
+    """The grade in a request's body, None for a skipped item. Raises ValueError, or `HTTPException` if the body is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
             raise HTTPException(413)
     try:
-        given = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict) or set(given) != {"score"} or type(given["score"]) not in (int, type(None)):
+        content = None
+    if not isinstance(content, dict) or set(content) != {"score"} or type(content["score"]) not in (int, type(None)):
         raise ValueError('send {"score": a grade or null}')
-    return None if given["score"] is None else int(given["score"])
+    return None if content["score"] is None else int(content["score"])
 
 
-def _failing(request: Request, error: Exception) -> JSONResponse:
+def _ledger_failed(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, 503, headers=HEADERS)
 
 
 def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say: Callable[[str], None]) -> None:
-    """Serve a sheet until Ctrl-C. `then` is the command to run afterwards. Raises `UsageError` where the port is taken."""
+    """Serve a sheet until Ctrl-C. `then` is the command to run afterwards. Raises `UsageError` if the port is taken."""
     token = secrets.token_urlsafe(24)
     listening = _listen(sheet, port)
     address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
@@ -174,7 +181,7 @@ def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say:
 
 
 def settings(pages: Pages) -> uvicorn.Config:
-    """How uvicorn serves them: quietly, saying nothing of itself, and without believing headers of proxies."""
+    """uvicorn's settings: no logs, no server header, and no trust in proxy headers."""
     return uvicorn.Config(
         pages.app(), log_config=None, access_log=False, lifespan="off", ws="none", http="h11", server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=1,
@@ -182,9 +189,9 @@ def settings(pages: Pages) -> uvicorn.Config:
 
 
 def _listen(sheet: Sheet, port: int | None) -> socket.socket:
-    """A socket at `port` or, without one, at the usual port of this run and rater: a page that waits there finds the server again.
+    """A socket at `port` or, without one, at the usual port of this run and rater, where an open page finds the server again.
 
-    Usual ports lie below those that systems give to outgoing connections (from 32,768 on Linux), which would take them by chance.
+    Usual ports lie below those that systems assign to outgoing connections (from 32,768 on Linux), which could occupy them by chance.
     """
     usual = 20_000 + int(content_hash(["port", sheet.run_id, sheet.rater])[:8], 16) % 12_000
     for tried in (usual, 0) if port is None else (port,):
@@ -198,11 +205,11 @@ def _listen(sheet: Sheet, port: int | None) -> socket.socket:
             refused = error.strerror
             continue
         return listening
-    raise UsageError(f"--port {port} cannot be had ({refused}): name another, or leave it out")
+    raise UsageError(f"--port {port} cannot be used ({refused}): name another port, or leave it out")
 
 
 def _has_screen() -> bool:
-    """Whether a browser would open where the rater sits: not at the other end of ssh, and not inside this terminal."""
+    """Whether a browser would open on the rater's screen: not on the other side of ssh, and not inside this terminal."""
     if "SSH_CONNECTION" in os.environ:
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -64,7 +64,7 @@ class Drift:
             return None
         units = {anchor.number: anchor.unit_id for anchor in self.anchors}
         strata = {anchor.number: anchor.grade for anchor in self.anchors}
-        weights = None if shares is None else trend.to_population(strata, shares)
+        weights = None if shares is None else trend.population_weights(strata, shares)
         return trend.judge_drift(self.grades[before], self.grades[now], units, weights)
 
     @property

@@ -147,7 +147,7 @@ def _corrected(
     old, new = (pd.read_parquet(results / v.run_id / "judgements.parquet") for v in (before, version))
     concerned = drift.between(before.night, date, trend.grade_shares(old))
     assert concerned is not None
-    share = trend.fresh_share(old, new)
+    share = trend.new_answer_share(old, new)
     corrected = trend.corrected(change, concerned.times(share))
     return corrected.plain() | {
         "verdict": corrected.verdict, "drift": concerned.times(share).plain(), "asked_anew": share

@@ -33,7 +33,7 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
     run.folder.mkdir(parents=True, exist_ok=True)
     frames = tables.of_run(ledger, run)
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
-    again, labels = tables.again_of(ledger, run, frames), tables.labels_of(ledger, run)
+    again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     unit_figures = unit_metrics.of_run(ledger, run)
     summary = summarise(
@@ -44,8 +44,8 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
         evidence=evidence,
-        scorers=unit_metrics.summarise(unit_figures, comparison.options(run.spec)),
-        variants=aid_effects.effects(frames.main, frames.units, **comparison.options(run.spec)),
+        scorers=unit_metrics.summarise(unit_figures, comparison.interval_options(run.spec)),
+        variants=aid_effects.effects(frames.main, frames.units, **comparison.interval_options(run.spec)),
     )
     if len(unit_figures.figures):
         tables.write_table(run.folder / "scorers.parquet", unit_figures.figures)

@@ -1,4 +1,7 @@
-"""Reports: a run's files as a page and as text. Pure functions of the folder, so a report can be made again at any time."""
+"""Reports: a run's results as an HTML page and as Markdown.
+
+They are made from the files of the results folder alone, so they can be written again at any time.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ __all__ = ["write"]
 
 
 def write(folder: Path) -> None:
-    """Write `report.html` and `report.md` into a results folder from the other files in it. Raises `UsageError`."""
+    """Write `report.html` and `report.md` from the other files in a results folder. Raises `UsageError` if one cannot be read."""
     results = read(folder)
     write_text(folder / "report.md", markdown.render(results))
     write_text(folder / "report.html", page.render(results))

@@ -1,7 +1,7 @@
-"""Hostile text made harmless and legible: what a reader sees is what was there, and nothing in it can act.
+"""Makes untrusted text harmless and legible: readers see every character, and nothing in it is interpreted.
 
-Corpus text, explanations and judges' reasons are data. Escaping for HTML is the template's; this module deals with what escaping
-leaves: characters that are invisible, that reorder their neighbours, or that end a script element.
+Corpus text, explanations and judges' reasons are data. The templates escape HTML; this module deals with what is left: characters
+that are invisible, that reorder their neighbours, or that end a script element.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _NAMED = {
     "\u2068": "\u27e8FSI\u27e9",
     "\u2069": "\u27e8PDI\u27e9",
 }
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_MARKDOWN = re.compile(r"([\\`*_<>|~&#@$]|:(?=//)|\[(?![\d\u2212.]+, [\d\u2212.]+\](?![(\[:])))")
-"""What can start markup or a link. An interval such as `[0.27, 0.78]` cannot."""
-_ISLAND = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_MARKDOWN = re.compile(r"([\\`*_<>|~&#@$]|:(?=//)|\[(?![\d\u2212+.]+, [\d\u2212+.]+\](?![(\[:])))")
+"""Characters that can start markup or a link. An interval such as `[0.27, 0.78]` cannot."""
+_SCRIPT_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with every control, bidirectional or zero-width character replaced by a symbol or its name.
+    """The text with every control, bidirectional or zero-width character replaced by a visible symbol or by its name.
 
-    Control characters become those of the U+2400 block (newline and tab the usual arrows), bidirectional controls their
-    short names, other unseen ones their number; lone surrogates become U+FFFD. Joiners (U+200C, U+200D) stay, as scripts
-    need them. Characters in `keep` stay as they are.
+    Control characters become their symbols of the U+2400 block (newline and tab become arrows), bidirectional controls their short
+    names, and other invisible characters their numbers; lone surrogates become U+FFFD. Joiners (U+200C, U+200D) stay, because some
+    scripts need them, and so do the characters in `keep`.
     """
-    return _UNSEEN.sub(lambda match: match[0] if match[0] in keep else _symbol(match[0]), text)
+    return _INVISIBLE.sub(lambda match: match[0] if match[0] in keep else _symbol(match[0]), text)
 
 
 def _symbol(character: str) -> str:
@@ -61,16 +61,16 @@ def _symbol(character: str) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters, an ellipsis in place of the rest."""
+    """The text cut to at most `limit` characters, the last of which is then an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "\u2026"
 
 
-def island(value: Any) -> str:
-    """JSON that may stand inside a script element: no `<`, `>`, `&` or line separator appears in it as itself."""
+def script_json(value: Any) -> str:
+    """JSON that is safe inside a script element: `<`, `>`, `&` and line separators are escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return re.sub("[<>&\u2028\u2029]", lambda match: _ISLAND[match[0]], text)
+    return re.sub("[<>&\u2028\u2029]", lambda match: _SCRIPT_ESCAPES[match[0]], text)
 
 
 def markdown(text: str) -> str:
-    """Text as one line of Markdown that renders as itself: no markup, table cell or link can start in it."""
+    """The text as one line of Markdown that renders literally: no markup, table cell or link can start in it."""
     return _MARKDOWN.sub(r"\\\1", visible(text)).replace("www.", "www\\.")

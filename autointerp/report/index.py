@@ -1,6 +1,6 @@
-"""All runs on one page: one row for each run, newest first, with differences on a shared axis; the nights' findings above them.
+"""The index page: one row per run, newest first, with differences on a shared axis, and above them the results of nightly runs.
 
-Nights leave `nights/DATE.json` and, in the folder of each run they scored, `trend.json`. Without any, the page is the runs alone.
+A night leaves `nights/DATE.json` and, in the folder of each run that it scored, `trend.json`. Without nights the page lists only runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sae.files import write_text
 
 
 def write(results: Path) -> None:
-    """Write `index.html` into `results`, from what runs and nights left in it. What cannot be read is listed as such."""
+    """Write `index.html` into `results` from the files of its runs and nights. Folders and files that cannot be read are listed."""
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
     for folder in sorted(path.parent for path in results.glob("*/summary.json")):
@@ -34,37 +34,42 @@ def write(results: Path) -> None:
     reach = max((abs(edge) for row in rows for edge in row["interval"] if edge is not None), default=1.0) * 1.05 or 1.0
     for row in rows:
         row["chart"] = Markup(bin_grades.difference_figure(row["interval"], reach))
-    nights, unread = _nights(results / "nights")
+    nights, unreadable_nights = _nights(results / "nights")
     html = page.environment().get_template("index.html.j2").render(
-        **page.assets("index.css"), rows=rows, unreadable=unreadable + unread, reach=formatting.number(reach), nights=nights,
-        nightly=any(row["night"] for row in rows), regressions=_standing_regressions(rows),
+        **page.assets("index.css"), rows=rows, unreadable=unreadable + unreadable_nights, reach=formatting.number(reach), nights=nights,
+        nightly=any(row["night"] for row in rows), regressions=_latest_regressions(rows),
     )  # fmt: skip
     write_text(results / "index.html", html)
 
 
 def night_line(night: Mapping[str, Any]) -> str:
-    """A night in one line: what it scored, what it did not, the judge's drift, and the money."""
+    """A night in one line: dictionaries scored and not scored, the judge's drift, and the money spent."""
     parts = [f"{len(night['scored'])} scored"]
-    for key, noun in (("copies", "copy of a known one"), ("corrupt", "corrupt"), ("failed", "failed")):
+    for key, one, many in (("copies", "duplicate", "duplicates"), ("corrupt",) * 3, ("failed",) * 3):
         if night[key]:
             names = ", ".join(Path(entry["path"]).name for entry in night[key])
-            parts.append(f"{len(night[key])} {noun} ({names})")
+            parts.append(f"{formatting.plural(len(night[key]), one, many)} ({names})")
     if night["deferred"]:
-        parts.append(f"{len(night['deferred'])} left to the next night")
+        parts.append(f"{len(night['deferred'])} left for the next night")
     if night["scored"]:
         parts.append(f"judge drift {drift(night['judge_drift'])}")
     budget = f" of {formatting.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
     return f"Night {night['night']}: " + "; ".join(parts) + f"; {formatting.dollars(night['cost_usd'])}{budget} spent."
 
 
-def drift(found: Mapping[str, Any]) -> str:
-    """The judge's drift since the first night in words."""
-    if not found["is_llm"]:
-        return f"none: {prose.baseline_name(found['judge'])}, not an LLM"
-    if found["difference"] is None:
-        return str(found["reason"])
-    shown = formatting.estimate(found["difference"], found["ci_low"], found["ci_high"])
-    return f"{shown} since {found['since']}" + (": the judge has moved" if found["excludes_zero"] else "")
+def drift(change: Mapping[str, Any]) -> str:
+    """The drift of the judge's grades since the first night, in words."""
+    if not change["is_llm"]:
+        return f"none: {prose.baseline_name(change['judge'])}, not an LLM"
+    if change["difference"] is None:
+        return str(change["reason"])
+    return f"{_estimate(change)} since {change['since']}" + (
+        ": the judge has drifted" if change["excludes_zero"] else ""
+    )
+
+
+def _estimate(change: Mapping[str, Any]) -> str:
+    return formatting.estimate(change["difference"], change["ci_low"], change["ci_high"])
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def _row(folder: Path) -> dict[str, Any]:
     verdict = prose.verdict(summary)
     withheld = verdict.tone == "withheld"
     interval = (None, None, None) if withheld else (headline.difference, headline.ci_low, headline.ci_high)
-    said = {
+    shown_verdict = {
         "higher": "features higher",
         "lower": "features lower",
         "none": "no difference shown",
@@ -84,7 +89,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "folder": folder.name,
         "link": f"{quote(folder.name)}/report.html" if (folder / "report.html").is_file() else None,
         "finished_at": summary.finished_at,
-        "verdict": said,
+        "verdict": shown_verdict,
         "reliability": prose.judge_reliability(summary),
         "tone": verdict.tone,
         "interval": interval,
@@ -100,12 +105,12 @@ def _row(folder: Path) -> dict[str, Any]:
 
 
 def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
-    """What a night said of a run; empty strings where none did."""
+    """The table cells of a run that a night scored; empty strings for other runs."""
     if not trend:
         return {
             "night": "",
             "trend": "",
-            "trend_said": "",
+            "trend_verdict": "",
             "trend_tone": "",
             "drift": "",
             "lineage": "",
@@ -113,27 +118,24 @@ def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
         }
     verdict = str(trend["verdict"])
     corrected = trend.get("corrected")
-    said = {"first": "first version", "unknown": str(trend["reason"])}.get(verdict, verdict)
+    shown_verdict = {"first": "first version", "unknown": str(trend["reason"])}.get(verdict, verdict)
     return {
         "night": str(trend["night"]),
         "lineage": str(trend["lineage"]),
-        "trend": formatting.estimate(trend["difference"], trend["ci_low"], trend["ci_high"])
-        if "mean_now" in trend
-        else "",
-        "trend_said": said + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
+        "trend": _estimate(trend) if "mean_now" in trend else "",
+        "trend_verdict": shown_verdict + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
         "trend_tone": verdict,
         "drift": drift(trend["judge_drift"]),
         "corrected": (
-            f"{formatting.estimate(corrected['difference'], corrected['ci_low'], corrected['ci_high'])} less the judge's drift"
-            f" of {formatting.estimate(*(corrected['drift'][key] for key in ('difference', 'ci_low', 'ci_high')))}"
+            f"{_estimate(corrected)} after subtracting the judge's drift of {_estimate(corrected['drift'])}"
             if corrected
             else ""
         ),
     }
 
 
-def _standing_regressions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of regressions that no later version of the same dictionary has followed."""
+def _latest_regressions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of dictionaries whose latest version is a regression."""
     newest: dict[str, dict[str, Any]] = {}
     for row in sorted((row for row in rows if row["night"]), key=lambda row: (row["night"], row["finished_at"])):
         newest[row["lineage"]] = row
@@ -142,20 +144,20 @@ def _standing_regressions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _nights(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Every night's line and notes, newest first, and the names of files that cannot be read."""
-    nights, unread = [], []
+    nights, unreadable = [], []
     for path in sorted(folder.glob("*.json"), reverse=True):
         try:
             night = _object(path)
-            corrupt = [f"{entry['path']}: {entry['reason']}" for entry in night["corrupt"] + night["failed"]]
-            deferred = [f"{entry['path']} waits for the next night: {entry['reason']}" for entry in night["deferred"]]
-            nights.append({"line": night_line(night), "notes": [*map(str, night["notes"]), *corrupt, *deferred]})
+            failed = [f"{entry['path']}: {entry['reason']}" for entry in night["corrupt"] + night["failed"]]
+            deferred = [f"{entry['path']} is left for the next night: {entry['reason']}" for entry in night["deferred"]]
+            nights.append({"line": night_line(night), "notes": [*map(str, night["notes"]), *failed, *deferred]})
         except (KeyError, TypeError, AttributeError, ValueError):
-            unread.append(f"nights/{path.name}")
-    return nights, unread
+            unreadable.append(f"nights/{path.name}")
+    return nights, unreadable
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no such file. Raises ValueError."""
+    """The JSON object in a file, or an empty one if the file does not exist. Raises ValueError for anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The same findings as text: a Markdown file that also reads well unrendered."""
+"""Renders the report as Markdown that also reads well as plain text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ def render(results: Results) -> str:
     """The report as Markdown."""
     summary = results.summary
     verdict = prose.verdict(summary)
-    level = f"Intervals are at {100 * results.confidence:g}%, over units."
+    level = f"Brackets are {100 * results.confidence:g}% intervals over units."
     parts = [f"# {escaped(summary.name)}", f"**{escaped(verdict.sentence)}**"]
     if verdict.tone != "withheld":
-        parts += [" ".join(part for part in (prose.superiority(summary.headline), level) if part).replace(">", "\\>")]
+        superiority = prose.superiority(summary.headline)
+        parts += [" ".join([f"{superiority}."] * bool(superiority) + [level]).replace(">", "\\>")]
         parts += [_table(report_tables.weightings(summary))]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
-    parts += _bullets([f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.corrected(summary)])
+    parts += _bullets(
+        [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]
+    )
     parts += [escaped(sentence) for sentence in prose.not_llm(summary)]
     parts += _judge(summary)
     parts += [
@@ -36,7 +39,7 @@ def render(results: Results) -> str:
     ]
     parts += [_pairs(report_tables.facts(summary))]
     if summary.cautions:
-        parts += ["Cautions:", "\n".join(f"- {escaped(caution)}" for caution in summary.cautions)]
+        parts += ["## Caveats", "\n".join(f"- {escaped(caution)}" for caution in summary.cautions)]
     parts += ["## Grades by activation", _table(report_tables.bins(summary))]
     parts += _others(summary)
     if summary.check:
@@ -64,50 +67,48 @@ def render(results: Results) -> str:
     parts += [
         "## Provenance",
         _pairs(report_tables.provenance(summary)),
-        "Made by:",
+        "Command:",
         _fenced(summary.command, "sh"),
     ]
-    parts += ["The spec:", _fenced(results.spec, "toml")]
+    parts += ["Resolved spec:", _fenced(results.spec, "toml")]
     return "\n\n".join(parts) + "\n"
 
 
 def _judge(summary: Summary) -> list[str]:
     """How far the judge can be relied on, and the evidence."""
-    shown = prose.judge_reliability(summary)
-    parts = [f"**{escaped(shown.label)}.** {escaped(shown.found.sentence)}", "## Judge reliability"]
-    parts += _bullets(f"{prose.CHECKS[c.name]}, {prose.PASSED[c.passed]}: {c.said}" for c in shown.found.checks)
-    found = [report_tables.controls, judge.planted, judge.normalised, judge.random_weights, judge.repeats]
-    found += [judge.agreement, judge.corrected]
-    tables = [make(summary) for make in found]
+    reliability = prose.judge_reliability(summary)
+    verdict = reliability.verdict
+    parts = [f"**{escaped(reliability.label)}.** {escaped(verdict.sentence)}", "## Judge reliability"]
+    parts += _bullets(f"{prose.CHECKS[c.name]}, {prose.PASSED[c.passed]}: {c.said}" for c in verdict.checks)
+    builders = [report_tables.controls, judge.planted, judge.normalised, judge.random_weights, judge.repeats]
+    builders += [judge.agreement, judge.corrected]
+    tables = [build(summary) for build in builders]
     return parts + [_table(table) for table in [*tables, *judge.confusions(summary)] if table]
 
 
 def _others(summary: Summary) -> list[str]:
-    """Results of the other evaluations and effects of explanation aids, if there are any."""
-    scored, answers, compared = (make(summary) for make in (scorers.scorers, scorers.answers, scorers.variants))
+    """Results of the other evaluations and effects of explainer aids, if there are any."""
+    metrics, answers, aids = (build(summary) for build in (scorers.metrics, scorers.answers, scorers.aid_effects))
     parts = []
-    if scored and answers:
-        parts += ["## Other evaluations", _table(scored), _table(answers), _pairs(scorers.meanings(summary))]
-    return parts + (["## Effect of explanation aids", _table(compared)] if compared else [])
+    if metrics and answers:
+        parts += ["## Other evaluations", _table(metrics), _table(answers), _pairs(scorers.definitions(summary))]
+    return parts + (["## Effect of explainer aids", _table(aids)] if aids else [])
 
 
-def _units(results: Results, chosen: list[Row]) -> Table:
+def _units(results: Results, units: list[Row]) -> Table:
     rows = []
-    for unit in sorted(chosen, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
-        said = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({unit['status'].replace('_', ' ')})"
-        numbers = (unit["mean_score"], unit["shuffled_mean"], unit["base_rate_mean"])
+    for unit in sorted(units, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
+        status = unit["status"].replace("_", " ")
+        explanation = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({status})"
+        means = [formatting.number(unit[name]) for name in ("mean_score", "shuffled_mean", "base_rate_mean")]
         scored = f"{formatting.count(unit['n_scored'])} / {formatting.count(unit['n_scored'] + unit['n_unscored'])}"
-        rows.append(
-            (unit["unit_id"], said, *(formatting.number(value) for value in numbers), density(unit["density"]), scored)
-        )
+        rows.append((unit["unit_id"], explanation, *means, formatting.scientific(unit["density"]), scored))
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
-    shown = f"{formatting.plural(len(chosen), 'unit')}; {prose.judged_by(results.summary)}; windows in report.html ({unit_explorer.WINDOW_TOKENS} tokens each)"
-    return Table(shown, header, tuple(rows))
-
-
-def density(value: float | None) -> str:
-    """A density as the share of tokens in scientific form, 0 as itself."""
-    return formatting.NONE if value is None else "0" if value == 0 else f"{value:.1e}"
+    caption = (
+        f"{formatting.plural(len(units), 'unit')}; {prose.judged_by(results.summary)}; report.html shows exemplars, with"
+        f" {unit_explorer.WINDOW_TOKENS} tokens each"
+    )
+    return Table(caption, header, tuple(rows))
 
 
 def _table(table: Table) -> str:
@@ -120,9 +121,9 @@ def _row(cells: tuple[str, ...], raw: bool = False) -> str:
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:
-    """One list, or nothing."""
-    written = "\n".join(f"- {escaped(line)}" for line in lines)
-    return [written] if written else []
+    """A single bulleted list, or no part at all if there are no lines."""
+    bullets = "\n".join(f"- {escaped(line)}" for line in lines)
+    return [bullets] if bullets else []
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> str:

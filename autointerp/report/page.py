@@ -1,4 +1,4 @@
-"""The report as one HTML file: it opens from disk, makes no network requests, and runs only its own script."""
+"""Renders the report as one HTML file that opens from disk, makes no network requests, and runs only its own script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autointerp import formatting
 from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose, tables, unit_explorer
-from autointerp.report.escape import island, visible
+from autointerp.report.escape import script_json, visible
 from autointerp.report.figures import bin_grades, controls, judge, scorers, studies
 from autointerp.report.reader import Results
 
@@ -24,10 +24,10 @@ _WIDE, _NARROW = 720, 350
 
 
 def render(results: Results) -> str:
-    """The report's HTML."""
+    """The HTML of a report."""
     summary = results.summary
     verdict = prose.verdict(summary)
-    data = unit_explorer.compact(results)
+    data = unit_explorer.page_data(results)
     return environment().get_template("report.html.j2").render(
         **assets("report.css", "report.js"),
         summary=summary,
@@ -39,12 +39,12 @@ def render(results: Results) -> str:
         not_llm=prose.not_llm(summary),
         robustness=prose.robustness(summary),
         reliability=prose.judge_reliability(summary),
-        corrected=prose.corrected(summary),
+        alternatives=prose.alternative_differences(summary),
         names=prose.CHECKS,
         passed=prose.PASSED,
         judging=_judging(summary),
         evaluations=_evaluations(summary),
-        variants=scorers.variants(summary),
+        aid_effects=scorers.aid_effects(summary),
         charts={name: Markup(drawing) for name, drawing in _charts(summary).items()},
         tables=_tables(results),
         check=tables.check_pairs(summary.check) if summary.check else None,
@@ -57,14 +57,14 @@ def render(results: Results) -> str:
         window=unit_explorer.WINDOW_TOKENS,
         n_units=len(results.units),
         n_known=len(results.known),
-        island=Markup(island(data)),
+        data=Markup(script_json(data)),
     )  # fmt: skip
 
 
 @cache
 def environment() -> Environment:
-    """The templates' environment: everything printed is made visible, then escaped; an unknown name is an error."""
-    made = Environment(
+    """The environment of the templates. All printed text is made visible, then escaped; an unknown name is an error."""
+    templates = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -72,12 +72,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    made.filters |= {"number": formatting.number, "count": formatting.count, "day": formatting.day}
-    return made
+    templates.filters |= {"number": formatting.number, "count": formatting.count, "day": formatting.day}
+    return templates
 
 
 def assets(style: str, script: str | None = None) -> dict[str, Any]:
-    """A page's own style and script, and the content security policy that allows these two texts and nothing else."""
+    """A page's style and script, and the content security policy that allows these two texts and nothing else."""
     css = (_TEMPLATES / "base.css").read_text(encoding="utf-8") + (_TEMPLATES / style).read_text(encoding="utf-8")
     js = (_TEMPLATES / script).read_text(encoding="utf-8") if script else ""
     rules = ["default-src 'none'", f"style-src {_hash(css)}", "img-src data:", "base-uri 'none'", "form-action 'none'"]
@@ -90,6 +90,7 @@ def _hash(text: str) -> str:
 
 
 def _charts(summary: Summary) -> dict[str, str]:
+    """The figures of grades and controls by name. Those with `_wide` and `_narrow` are drawn twice, for screens and phones."""
     drawn = {
         f"{kind}_{'shares' if shares else 'counts'}": bin_grades.bins_panel(summary, kind, shares=shares)
         for kind in COMPARED
@@ -102,7 +103,7 @@ def _charts(summary: Summary) -> dict[str, str]:
 
 
 def _judging(summary: Summary) -> dict[str, Any]:
-    """The evidence on the judge for the template; parts that were not measured are None or empty."""
+    """Figures and tables on the judge. Parts that were not measured are None or empty."""
     return {
         "wide": Markup(judge.planted_figure(summary, width=_WIDE)),
         "narrow": Markup(judge.planted_figure(summary, width=_NARROW)),
@@ -116,20 +117,20 @@ def _judging(summary: Summary) -> dict[str, Any]:
 
 
 def _evaluations(summary: Summary) -> dict[str, Any] | None:
-    """The other evaluations for the template; None where there are none."""
+    """Figures and tables of the other evaluations; None if there are none."""
     if not summary.scorers:
         return None
     return {
         "wide": Markup(scorers.scorers_figure(summary, width=_WIDE)),
         "narrow": Markup(scorers.scorers_figure(summary, width=_NARROW)),
-        "scorers": scorers.scorers(summary),
+        "metrics": scorers.metrics(summary),
         "answers": scorers.answers(summary),
-        "meanings": scorers.meanings(summary),
+        "definitions": scorers.definitions(summary),
     }
 
 
 def _studies(summary: Summary) -> dict[str, Any] | None:
-    """The dictionary's studies for the template; None where there are none."""
+    """Figures and tables of the dictionary's studies; None if there are none."""
     if summary.studies is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""The summary in sentences, shared by the page, the text report and the index, so that they cannot disagree."""
+"""The summary in sentences. The page, the Markdown report and the index share them, so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from autointerp.formatting import count, dollars, estimate, number, percent, plu
 from autointerp.stats.comparison import Comparison
 
 ARMS = {"main": "own explanation", "shuffled": "another unit's explanation", "base_rate": "silent windows"}
-PLANTED = {"hits": "planted words, marked", "near": "a word beside them", "misses": "texts without them"}
+PLANTED = {"hits": "planted word marked", "near": "word beside it marked", "misses": "no planted word"}
 KINDS = {
     "planted": "planted",
     "random_dictionary": "random dictionary",
     "random_subject": "random subject",
 }
-"""Units that are controls, never among features and neurons."""
+"""Names of control units, which are never counted among features and neurons."""
 RANDOM = ("random_dictionary", "random_subject")
 VERDICTS = {
     "believe": ("The judge is reliable", "judge reliable"),
     "with_care": ("Judge: interpret with caution", "judge: caution"),
     "do_not": ("The judge is not reliable", "judge not reliable"),
 }
-"""The judge's verdict as a heading, and as a mark in a list."""
+"""The verdict on the judge as a heading, and as a mark in a list."""
 CHECKS = {
     "planted": "Planted units",
     "floor": "Shuffled explanations",
     "base_rate": "Silent windows",
-    "noise": "Repeats",
+    "noise": "Repeatability",
     "people": "Human labels",
     "second": "Second judge",
-    "unscored": "Unscored",
-    "families": "Different families",
+    "unscored": "Unscored judgements",
+    "families": "Model families",
     "llm": "Language model",
 }
 PASSED = {True: "passed", False: "failed", None: "not measured"}
@@ -59,7 +59,7 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The headline as a sentence in parts: `claim` `number` `scale` `basis`. A withheld one has no number."""
+    """The headline as the parts of a sentence: claim, number, scale, basis. A withheld headline has no number and no scale."""
 
     tone: Literal["higher", "lower", "none", "withheld"]
     claim: str
@@ -69,12 +69,12 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The whole sentence, as the page shows it."""
+        """The parts joined, as the page shows them."""
         return " ".join(part for part in (self.claim, self.number, self.scale, self.basis) if part)
 
 
 def verdict(summary: Summary) -> Verdict:
-    """The headline in words. An interval that includes 0 is said to show no difference."""
+    """The headline in words. If its interval includes 0, it shows no difference."""
     headline = summary.headline
     basis = f"({_basis(summary)})"
     if headline.withheld:
@@ -83,7 +83,7 @@ def verdict(summary: Summary) -> Verdict:
     number = estimate(headline.difference, headline.ci_low, headline.ci_high)
     scale = f"on the {scale_of(summary)} scale"
     if headline.ci_low is None or headline.ci_high is None:
-        return Verdict("none", "Features and neurons differ (no interval available) by", number, scale, basis)
+        return Verdict("none", "Features minus neurons, without an interval:", number, scale, basis)
     specific = summary.rubric.name == "specificity"
     if headline.ci_low > 0:
         claim = "Features are more specific than neurons by" if specific else "Features score higher than neurons by"
@@ -91,7 +91,7 @@ def verdict(summary: Summary) -> Verdict:
     if headline.ci_high < 0:
         claim = "Features are less specific than neurons:" if specific else "Features score lower than neurons:"
         return Verdict("lower", claim, number, scale, basis)
-    return Verdict("none", "No difference between features and neurons is shown:", number, scale, basis)
+    return Verdict("none", "No difference shown between features and neurons:", number, scale, basis)
 
 
 def _basis(summary: Summary) -> str:
@@ -106,38 +106,38 @@ def _basis(summary: Summary) -> str:
 
 
 def judged_by(summary: Summary) -> str:
-    """The judge, for captions: an LLM by its name, anything else by its name with the words "not an LLM"."""
+    """Who graded, for captions. A judge that is not an LLM is always named with the words "not an LLM"."""
     if summary.judge_is_llm:
-        return f"judge {summary.judge}"
+        return f"judge: {summary.judge}"
     return f"graded by the {baseline_name(summary.judge)}, not an LLM"
 
 
 def not_llm(summary: Summary) -> list[str]:
-    """A sentence for each role that was not an LLM's; empty when both were."""
+    """A sentence on the explainer and one on the judge, if they were not LLMs."""
     sentences = []
     if not summary.explainer_is_llm and not summary.judge_is_llm and summary.explainer == summary.judge:
-        return [f"Explanations and grades are the work of the {baseline_name(summary.judge)}, not of an LLM."]
+        return [f"Explanations and grades come from the {baseline_name(summary.judge)}, not from an LLM."]
     if not summary.explainer_is_llm:
-        sentences.append(f"The explanations were written by the {baseline_name(summary.explainer)}, not by an LLM.")
+        sentences.append(f"The explanations come from the {baseline_name(summary.explainer)}, not from an LLM.")
     if not summary.judge_is_llm:
-        sentences.append(f"The grades were given by the {baseline_name(summary.judge)}, not by an LLM.")
+        sentences.append(f"The grades come from the {baseline_name(summary.judge)}, not from an LLM.")
     return sentences
 
 
 def baseline_name(judge: str) -> str:
-    """The name of a judge that is not an LLM, in a sentence."""
+    """The name of a judge that is not an LLM, for use in a sentence."""
     return f"{judge} baseline" if "/" not in judge else f"{judge} judge"
 
 
 def superiority(figures: Comparison) -> str:
-    """P(feature > neuron) as a phrase, empty when it is not known."""
+    """P(feature > neuron) with its interval; empty if it is not known."""
     value = figures.p_superior
     shown = estimate(value, figures.p_superior_ci_low, figures.p_superior_ci_high)
     return "" if value is None else f"P(feature > neuron) = {shown}"
 
 
 def robustness(summary: Summary) -> list[str]:
-    """The difference under other readings of missing scores, and whether the kinds fire equally often."""
+    """Sentences on the difference under other assumptions about missing scores, and on how often each kind is active."""
     sentences = []
     bounds, zeroed, density = (
         summary.headline_bounds,
@@ -146,29 +146,29 @@ def robustness(summary: Summary) -> list[str]:
     )
     if bounds.low is not None and bounds.high is not None:
         sentences.append(
-            f"If everything unscored had gone against the features, the difference would be {number(bounds.low)}; for them,"
-            f" {number(bounds.high)}."
+            f"If everything unscored had gone against the features, the difference would be {number(bounds.low)}; if it had gone"
+            f" in their favour, {number(bounds.high)}."
         )
     if zeroed is not None:
         sentences.append(
-            f"With every unit that has no score, dead ones included, at the lowest grade it is {number(zeroed)}."
+            f"If every unit without a score, dead ones included, had the lowest grade, it would be {number(zeroed)}."
         )
     if density.ratio is not None:
         medians = f"{percent(density.feature)} of tokens for features, {percent(density.neuron)} for neurons"
-        sentences.append(f"Median density of the scored units: {medians}.")
+        sentences.append(f"The scored units have a median density of {medians}.")
     return sentences
 
 
 def fit(summary: Summary) -> str:
-    """The dictionary's fit to the subject, or the reason to doubt it."""
+    """How well the dictionary fits the subject, or why that is doubtful."""
     check = summary.check
     assert check is not None
     if check.said:
         return f"The check before the harvest found that the dictionary {check.said}."
     if check.variance_explained is None:
         return (
-            f"The dictionary has {number(check.l0, 1)} active features per token; it writes to several layers, so nothing is"
-            " reconstructed here."
+            f"The dictionary has {number(check.l0, 1)} active features per token. Its reconstruction was not measured, because it"
+            " writes to several layers."
         )
     text = f"The dictionary explains {number(check.variance_explained)} of the variance"
     if check.loss_recovered is not None:
@@ -178,61 +178,68 @@ def fit(summary: Summary) -> str:
 
 
 def resemblance(summary: Summary) -> str:
-    """The share of features that resemble no neuron, beside the paper's figure."""
+    """The share of features that resemble no neuron, with that of Scaling Monosemanticity for comparison."""
     assert summary.studies is not None
-    found = summary.studies.correlation
-    if found.skipped or found.signed is None or found.absolute is None:
-        return f"Features were not compared with the neurons before them: {found.skipped}."
-    if found.signed.share is None:
-        return "None of the sampled features fired on the tokens of this study."
-    where = found.layers[0] if len(found.layers) == 1 else f"{found.layers[0]} to {found.layers[-1]}"
-    features = plural(found.features, "sampled feature")
+    correlation = summary.studies.correlation
+    if correlation.skipped or correlation.signed is None or correlation.absolute is None:
+        return f"Features were not compared with neurons: {correlation.skipped}."
+    if correlation.signed.share is None:
+        return "No sampled feature was active on the tokens of this study."
+    where = (
+        correlation.layers[0]
+        if len(correlation.layers) == 1
+        else f"{correlation.layers[0]} to {correlation.layers[-1]}"
+    )
+    features = plural(correlation.features, "sampled feature")
     return (
-        f"For {percent(found.signed.share)} of {features} the most correlated neuron of {where} has a correlation of at most"
-        f" {found.signed.at_most:g}; by absolute value for {percent(found.absolute.share)}. Scaling Monosemanticity found 82%"
-        " for its dictionary of 1M features."
+        f"For {percent(correlation.signed.share)} of {features}, the most correlated neuron in {where} has a correlation of at most"
+        f" {correlation.signed.at_most:g}; by absolute correlation the share is {percent(correlation.absolute.share)}."
+        " Scaling Monosemanticity found 82% for its dictionary of 1M features."
     )
 
 
-class ShownVerdict(NamedTuple):
-    """The judge's verdict with its words: a heading, and a mark for a list."""
+class Reliability(NamedTuple):
+    """The verdict on the judge in words."""
 
-    found: JudgeVerdict
+    verdict: JudgeVerdict
     label: str
+    """The verdict as a heading."""
     mark: str
+    """The verdict as a mark in a list."""
 
 
-def judge_reliability(summary: Summary) -> ShownVerdict:
-    """How far the judge can be relied on; of a summary without a verdict, by today's rules."""
-    found = summary.belief or judge_verdict.of(summary)
-    return ShownVerdict(found, *VERDICTS[found.verdict])
+def judge_reliability(summary: Summary) -> Reliability:
+    """How far the judge can be relied on. A summary of an early version has no verdict and gets one here."""
+    verdict = summary.belief or judge_verdict.of(summary)
+    return Reliability(verdict, *VERDICTS[verdict.verdict])
 
 
-def corrected(summary: Summary) -> list[tuple[str, str, str]]:
-    """The headline in other readings, as name, number and meaning; nothing where it is withheld."""
+def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
+    """The difference on another scale or corrected by other graders, as (name, number, explanation); empty if it is withheld."""
     evidence = summary.evidence
     if summary.headline.withheld or evidence is None:
         return []
-    readings = []
+    alternatives: list[tuple[str, str, str]] = []
     scaled = evidence.normalised
     if scaled and scaled.difference is not None:
         shown = estimate(scaled.difference, scaled.ci_low, scaled.ci_high)
-        readings.append(("between floor and ceiling", shown, "0: another unit's explanation; 1: a true one"))
-    if evidence.people and evidence.people.corrected.difference.value is not None:
-        found = evidence.people.corrected.difference
-        raters = plural(len(evidence.people.raters), "person", "people")
-        shown = estimate(found.value, found.ci_low, found.ci_high)
-        readings.append(("corrected by people's grades", shown, f"{plural(found.n_labels, 'label')} by {raters}"))
-    if evidence.second and evidence.second.corrected.difference.value is not None:
-        found = evidence.second.corrected.difference
-        shown = estimate(found.value, found.ci_low, found.ci_high)
-        meaning = f"{plural(found.n_labels, 'label')} by {evidence.second.judge}"
-        readings.append(("corrected by the second judge's grades", shown, meaning))
-    return readings
+        alternatives.append(("normalised difference", shown, "0: another unit's explanation, 1: a true explanation"))
+    graders = []
+    if people := evidence.people:
+        n_raters = plural(len(people.raters), "person", "people")
+        graders.append(("people's grades", people.corrected.difference, n_raters))
+    if second := evidence.second:
+        graders.append(("a second judge's grades", second.corrected.difference, second.judge))
+    for grades, corrected, grader in graders:
+        if corrected.value is not None:
+            shown = estimate(corrected.value, corrected.ci_low, corrected.ci_high)
+            labels = f"{plural(corrected.n_labels, 'label')} by {grader}"
+            alternatives.append((f"difference corrected by {grades}", shown, labels))
+    return alternatives
 
 
 def cost(summary: Summary) -> str:
-    """Dollars spent. An unknown price is called unknown, never 0."""
+    """The run's cost in dollars. If a price is unknown, the cost is unknown or a lower bound, never 0."""
     usd, unknown = summary.cost_usd, summary.cost_unknown_calls
     if usd is None:
         return f"unknown ({plural(unknown, 'call')} without a price)" if unknown else "unknown"
@@ -242,6 +249,6 @@ def cost(summary: Summary) -> str:
 
 
 def scale_of(summary: Summary) -> str:
-    """The rubric's range, such as `0\u20133`."""
+    """The range of the rubric's grades, such as `0\u20133`."""
     grades = summary.rubric.grades
     return f"{grades[0]}\u2013{grades[-1]}"

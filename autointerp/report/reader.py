@@ -1,4 +1,4 @@
-"""Reads a results folder: the only input of every page."""
+"""Reads a results folder, the only input of a report."""
 
 from __future__ import annotations
 
@@ -32,36 +32,38 @@ _JUDGEMENT_COLUMNS = [
 
 @dataclass(frozen=True)
 class Results:
-    """The files of one results folder, missing values as None."""
+    """The contents of one results folder. Missing values are None."""
 
     summary: Summary
     units: list[Row]
     """Features and neurons."""
     known: list[Row]
-    """Control units: planted ones, and those of random weights."""
+    """Control units: planted units and units of random weights."""
     exemplars: dict[str, Row]
-    """By exemplar id; only those that were judged."""
+    """Judged exemplars by their id."""
     judgements: dict[str, list[Row]]
-    """By unit id, in the file's order; `again` marks those of a second judge."""
+    """By unit id, in the file's order. `again` is True for those of a second judge."""
     explanations: dict[str, dict[str, str]]
-    """By unit id and aid, the explanations made with another aid."""
+    """Explanations made with an aid, by unit id and aid."""
     spec: str
+    """Text of `spec.toml`."""
     n_judgements: int
-    """Judgements of features and neurons by the run's own judge, under the run's own explanations."""
+    """Number of judgements of features and neurons by the run's own judge under the run's own explanations."""
     confidence: float
-    """Level of the intervals, from the spec."""
+    """Confidence level of the intervals, from the spec."""
 
 
 def read(folder: Path) -> Results:
-    """Read a results folder. Raises `UsageError` when a file is missing or unreadable."""
+    """Read a results folder. Raises `UsageError` if a file is missing or unreadable."""
     summary = read_summary(folder)
     units: list[Row] = []
     known: list[Row] = []
     for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS):
         (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
-    wanted = {row["exemplar_id"] for row in judged}
-    exemplars = {row["exemplar_id"]: row for row in _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, wanted)}
+    exemplar_ids = {row["exemplar_id"] for row in judged}
+    rows = _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, exemplar_ids)
+    exemplars = {row["exemplar_id"]: row for row in rows}
     second = _second(summary)
     by_unit: dict[str, list[Row]] = defaultdict(list)
     for row in judged:
@@ -74,30 +76,31 @@ def read(folder: Path) -> Results:
 
 
 def _second(summary: Summary) -> str | None:
-    """The second judge's name, if it differs from the first one's."""
+    """The second judge's name, if it differs from the first judge's."""
     second = summary.evidence.second if summary.evidence else None
     return second.judge if second and second.judge != summary.judge else None
 
 
 def _explanations(path: Path) -> dict[str, dict[str, str]]:
-    """Explanations made with another aid, by unit and aid; none where no aid was compared."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    """Explanations made with an aid, by unit and aid. Early versions wrote no such file."""
+    by_unit: dict[str, dict[str, str]] = defaultdict(dict)
     for row in _rows(path, ["unit_id", "aid", "explanation"]) if path.is_file() else []:
         if row["aid"] and row["explanation"]:
-            found[row["unit_id"]][row["aid"]] = row["explanation"]
-    return dict(found)
+            by_unit[row["unit_id"]][row["aid"]] = row["explanation"]
+    return dict(by_unit)
 
 
 def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:
+    """The rows of a Parquet file, optionally only those of some exemplars. Raises `UsageError`."""
     try:
         table = pq.read_table(path, columns=columns)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]}): run the spec again") from None
-    absent = [name for name in columns if name not in table.column_names]
-    if absent:
-        raise UsageError(f"{path} lacks the column {absent[0]}: run the spec again with this version")
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UsageError(f"{path} lacks the column {missing[0]}: run the spec again with this version")
     if exemplar_ids is not None:
         table = table.filter(
             pc.is_in(table["exemplar_id"], pa.array(sorted(exemplar_ids), table.schema.field("exemplar_id").type))

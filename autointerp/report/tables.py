@@ -1,4 +1,4 @@
-"""The tables beside the figures, as rows of text: the page and the text report print the same ones."""
+"""The report's tables as rows of text, for the page and the Markdown report alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autointerp.report import prose
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, a header and rows of text; the first column names the row."""
+    """A caption, a header and rows of text. The first column names the row."""
 
     caption: str
     header: tuple[str, ...]
@@ -23,7 +23,7 @@ class Table:
 
 
 def bins(summary: Summary) -> Table:
-    """The numbers behind the two plots and the curve, one row for each kind and bin."""
+    """Grades by kind and activation bin: the numbers behind the plots and the curve."""
     grades = summary.rubric.grades
     rows = []
     for kind in COMPARED:
@@ -34,12 +34,12 @@ def bins(summary: Summary) -> Table:
                 (
                     kind,
                     f"({row.low:.3g}, {row.high:.3g}]",
-                    *(percent(row.share(grade)) if row.n else formatting.NONE for grade in grades),
+                    *(percent(row.share(grade)) if row.n else formatting.NOT_AVAILABLE for grade in grades),
                     estimate(row.mean, row.ci_low, row.ci_high),
                     count(row.n),
                     count(row.n_unscored),
                     count(row.n_units),
-                    percent(row.events / events) if events else formatting.NONE,
+                    percent(row.events / events) if events else formatting.NOT_AVAILABLE,
                 )
             )
     header = (
@@ -56,7 +56,7 @@ def bins(summary: Summary) -> Table:
 
 
 def weightings(summary: Summary) -> Table:
-    """The headline under both weightings of the bins."""
+    """The headline's comparison under both weightings of the bins."""
     weighted = summary.weightings
     rows = tuple(
         (
@@ -68,8 +68,8 @@ def weightings(summary: Summary) -> Table:
             f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
         )
         for name, row in (
-            ("every bin alike (headline)", weighted.bin_uniform),
-            ("bins by their events in the corpus", weighted.frequency),
+            ("all bins equal (headline)", weighted.bin_uniform),
+            ("bins weighted by their events in the corpus", weighted.frequency),
         )
     )
     header = ("weighting", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
@@ -77,49 +77,53 @@ def weightings(summary: Summary) -> Table:
 
 
 def controls(summary: Summary) -> Table:
-    """Mean grade in each arm, for each kind, with denominators."""
+    """Mean grade in each arm and kind, with the number of judgements."""
     rows = []
     for arm, name in prose.ARMS.items():
         for kind in COMPARED:
             cell = control_mean(summary, arm, kind)
             shown = estimate(cell.mean, cell.ci_low, cell.ci_high)
             rows.append((name, f"{kind}s", shown, count(cell.n), count(cell.n_unscored)))
-    header = ("judged on", "kind", "mean grade", "scored", "unscored")
+    header = ("condition", "kind", "mean grade", "scored", "unscored")
     return Table(_caption("Controls", summary), header, tuple(rows))
 
 
 def control_mean(summary: Summary, arm: str, kind: str) -> ControlMean:
-    """The mean grade of a kind in the arm `main`, `shuffled` or `base_rate`."""
+    """The mean grade of a kind of unit in the arm `main`, `shuffled` or `base_rate`."""
     mean: ControlMean = getattr(getattr(summary.controls, arm), kind)
     return mean
 
 
 def denominators(summary: Summary) -> Table:
-    """Every sampled unit by its outcome."""
+    """What became of every sampled unit."""
     columns = ("sampled", "dead", "barely_active", "unexplained", "unscored", "scored")
     rows = tuple(
         (f"{kind}s", *(count(getattr(summary.denominator[kind], column)) for column in columns)) for kind in COMPARED
     )
-    return Table(_caption("Units", summary), ("kind", *(c.replace("_", " ") for c in columns)), rows)
+    return Table(_caption("Sampled units", summary), ("kind", *(c.replace("_", " ") for c in columns)), rows)
 
 
 def unscored(summary: Summary, n_judgements: int) -> Table:
     """Unscored judgements by reason, over all judgements of all arms."""
     rows = [
-        (prose.OUTCOMES.get(reason, reason), count(n), percent(n / n_judgements) if n_judgements else formatting.NONE)
+        (
+            prose.OUTCOMES.get(reason, reason),
+            count(n),
+            percent(n / n_judgements) if n_judgements else formatting.NOT_AVAILABLE,
+        )
         for reason, n in sorted(summary.unscored.items(), key=lambda item: (-item[1], item[0]))
         if n
     ]
     total = sum(summary.unscored.values())
-    share = percent(total / n_judgements) if n_judgements else formatting.NONE
-    rows.append((f"all, of {formatting.plural(n_judgements, 'judgement')}", count(total), share))
+    share = percent(total / n_judgements) if n_judgements else formatting.NOT_AVAILABLE
+    rows.append((f"total, of {formatting.plural(n_judgements, 'judgement')}", count(total), share))
     return Table(_caption("Unscored judgements", summary), ("reason", "unscored", "share"), tuple(rows))
 
 
 def facts(summary: Summary) -> list[tuple[str, str]]:
-    """The cost of the run, as pairs."""
+    """The cost of the run, as (name, value) pairs."""
     cached = summary.tokens.cache_read or 0
-    tokens = f"{count(summary.tokens.input)} in, {count(summary.tokens.output)} out"
+    tokens = f"{count(summary.tokens.input)} sent, {count(summary.tokens.output)} received"
     tokens += f", {count(cached)} read from cache" if cached else ""
     stages = ", ".join(
         f"{stage} {formatting.duration(seconds)}" for stage, seconds in summary.stage_s.items() if seconds is not None
@@ -136,7 +140,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def provenance(summary: Summary) -> list[tuple[str, str]]:
-    """The origin of the numbers, as pairs."""
+    """The origin of the numbers, as (name, value) pairs."""
     subject, dictionary, corpus = summary.subject, summary.dictionary, summary.corpus
     return [
         ("run", summary.run_id),
@@ -165,7 +169,7 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
 
 
 def check_pairs(check: Fit) -> list[tuple[str, str]]:
-    """The dictionary's fit to its subject, as pairs."""
+    """The dictionary's fit to its subject, as (name, value) pairs."""
     pairs = [
         ("measured on", f"{count(check.tokens)} tokens"),
         ("variance explained", number(check.variance_explained, 3)),
@@ -175,51 +179,56 @@ def check_pairs(check: Fit) -> list[tuple[str, str]]:
     ]
     loss = check.loss
     if loss is None:
-        return [*pairs, ("loss recovered", "not measured: the subject has no loss with another value there")]
+        return [*pairs, ("loss recovered", "not measured: the activations cannot be replaced at this hook point")]
     losses = f"{number(loss.clean)} clean, {number(loss.reconstructed)} reconstructed, {number(loss.zeroed)} zeroed"
     recovered = check.loss_recovered
-    share = "undefined: zeroing costs nothing" if recovered is None else number(recovered, 3)
+    share = "undefined: zeroing the activations does not raise the loss" if recovered is None else number(recovered, 3)
     return [*pairs, ("loss recovered", f"{share} ({losses}; nats over {count(loss.tokens)} tokens)")]
 
 
 def correlations(studies: Studies) -> Table | None:
-    """Similarity of the sampled features to neurons; None where they were not compared."""
-    found = studies.correlation
-    if found.signed is None or found.absolute is None:
+    """Similarity of the sampled features to neurons; None if they were not compared."""
+    correlation = studies.correlation
+    if correlation.signed is None or correlation.absolute is None:
         return None
     rows = tuple(
-        (name, percent(figures.share), number(figures.median), count(found.features))
-        for name, figures in (("highest correlation", found.signed), ("highest absolute correlation", found.absolute))
+        (name, percent(figures.share), number(figures.median), count(correlation.features))
+        for name, figures in (
+            ("highest correlation", correlation.signed),
+            ("highest absolute correlation", correlation.absolute),
+        )
     )
-    header = ("each feature's best neuron", f"at most {found.signed.at_most:g}", "median", "features")
-    return Table("Features and neurons", header, rows)
+    header = ("with a neuron", f"at most {correlation.signed.at_most:g}", "median", "features")
+    return Table("Correlation of each sampled feature with its most correlated neuron", header, rows)
 
 
 def rounding(summary: Summary) -> Table:
-    """The effect of rounding weak activations to 0, one row for each share of the maximum."""
+    """The effect of rounding weak activations to 0, one row per share of the maximum."""
     assert summary.studies is not None
-    found = summary.studies.rounding
-    graded = {row.share: row for row in found.specificity}
+    study = summary.studies.rounding
+    graded = {row.share: row for row in study.specificity}
     rows = []
-    for share, explained in zip(found.shares, found.variance_explained, strict=True):
+    for share, explained in zip(study.shares, study.variance_explained, strict=True):
         row = graded.get(share)
-        mean = estimate(row.mean, row.ci_low, row.ci_high) if row else formatting.NONE
+        mean = estimate(row.mean, row.ci_low, row.ci_high) if row else formatting.NOT_AVAILABLE
         rows.append((f"{share:g}", mean, count(row.n_units if row else None), number(explained, 3)))
     header = ("rounded to 0 up to", "mean grade of features", "features graded", "variance explained")
     return Table(_caption("Weak activations rounded to 0", summary), header, tuple(rows))
 
 
 def densities(studies: Studies) -> list[tuple[str, str]]:
-    """Densities of the dictionary's features, as pairs."""
+    """Densities of the dictionary's features, as (name, value) pairs."""
     density, l0, tokens = studies.density, studies.l0, count(studies.tokens)
     silent = f"{count(density.dead)} of {count(density.features)} ({percent(density.dead_share)}), on {tokens} tokens"
-    median = formatting.NONE if density.median is None else f"{density.median:.1e} of tokens, silent features excluded"
+    median = formatting.scientific(density.median)
+    if density.median is not None:
+        median += " of tokens, silent features excluded"
     spread = f"mean {number(l0.mean, 1)}, median {l0.median:,.0f}, 5th to 95th percentile {l0.p5:,.0f} to {l0.p95:,.0f}"
     return [("silent features", silent), ("median density", median), ("active features per token (L0)", spread)]
 
 
 def bins_of(summary: Summary, kind: str) -> list[Bin]:
-    """The activation bins of one kind, weakest first; silent windows are not one of them."""
+    """The activation bins of one kind, weakest first, without the silent windows (bin 0)."""
     return sorted((row for row in summary.bins if row.kind == kind and row.bin >= 1), key=lambda row: row.bin)
 
 

@@ -1,7 +1,7 @@
-"""The evidence for each unit, made small: what the page's script needs to show it, and no more.
+"""The data of the page's list of units, in a compact form that the page's script reads.
 
-Every string stands once in a shared table, most used first, and is referred to by its place; activations become one digit
-of heat a token. All text passes `visible` here, so that the script only ever sees legible characters.
+Every string is stored once in a shared table, the most used first, and referred to by its index; the activation of a token becomes one
+digit. All text passes `visible` here, so that the script sees only legible characters.
 """
 
 from __future__ import annotations
@@ -16,40 +16,43 @@ from autointerp.report.reader import Results, Row
 
 ARMS = (*prose.ARMS, "near", "variant")
 WINDOW_TOKENS = 32
-"""Tokens shown around the mark; the files hold the whole window."""
+"""Number of tokens shown around the mark. The files hold the whole window."""
 _TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 200, 600
 
 
 class _Strings:
-    """Strings counted first, then numbered from the most used on."""
+    """The table of strings: all are counted first, then numbered so that the most used have the shortest numbers."""
 
     def __init__(self) -> None:
         self._uses: Counter[str] = Counter()
-        self._place: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
 
     def use(self, text: str) -> str:
+        """Count a use of the text, and return the text."""
         self._uses[text] += 1
         return text
 
     def table(self) -> list[str]:
+        """All texts, the most used first. No text may be added afterwards."""
         ordered = sorted(self._uses, key=lambda text: (-self._uses[text], text))
-        self._place = {text: place for place, text in enumerate(ordered)}
+        self._indices = {text: index for index, text in enumerate(ordered)}
         return ordered
 
-    def place(self, text: str) -> int:
-        return self._place[text]
+    def index(self, text: str) -> int:
+        """The text's index in the table."""
+        return self._indices[text]
 
 
-def compact(results: Results) -> dict[str, Any]:
-    """The data island: `strings`, `arms`, `outcomes`, `bins`, `grades`, and `units` and `known` ones in the order of the file."""
+def page_data(results: Results) -> dict[str, Any]:
+    """The JSON that the page's script reads; `units` are features and neurons, `known` are control units, in the file's order."""
     strings = _Strings()
     limit = shown_per_unit(len(results.units))
     bins = max((row.bin for row in results.summary.bins), default=1)
-    everything = [*results.units, *results.known]
-    drafts = [_draft(unit, results, strings, limit, bins) for unit in everything]
+    all_units = [*results.units, *results.known]
+    drafts = [_draft(unit, results, strings, limit, bins) for unit in all_units]
     table = strings.table()
-    numbers = {unit["unit_id"]: place for place, unit in enumerate(everything)}
-    resolved = [_resolve(draft, strings, numbers) for draft in drafts]
+    unit_indices = {unit["unit_id"]: index for index, unit in enumerate(all_units)}
+    resolved = [_resolve(draft, strings, unit_indices) for draft in drafts]
     return {
         "strings": table,
         "arms": list(ARMS),
@@ -63,32 +66,33 @@ def compact(results: Results) -> dict[str, Any]:
 
 
 def shown_per_unit(n_units: int) -> int:
-    """Exemplars shown a unit: 12, fewer when there are so many units that the page would grow too large to send."""
+    """Number of exemplars shown per unit: 12, and fewer for many units, so that the page stays small enough to send."""
     return max(4, min(12, 12 * 250 // max(n_units, 1)))
 
 
 def choose(judged: list[Row], limit: int) -> list[str]:
-    """Which of a unit's judged exemplars the page shows: every bin in turn, then two near and two silent ones, each in the file's order.
+    """The ids of the judged exemplars that the page shows of a unit: some of every bin, then two near and two silent ones.
 
-    Where an exemplar was also judged in the shuffled arm it goes first in its bin, so that both verdicts stand side by side.
+    Within a bin they are in the file's order, but those also judged in the shuffled arm come first, so that both grades can be compared.
     """
     arms: dict[str, set[str]] = defaultdict(set)
     bin_of: dict[str, int] = {}
     for row in judged:
         arms[row["exemplar_id"]].add(row["arm"])
         bin_of[row["exemplar_id"]] = int(row["bin"])
-    quiet = [e for arm in ("near", "base_rate") for e in [e for e in arms if arm in arms[e]][:2]]
+    silent = [e for arm in ("near", "base_rate") for e in [e for e in arms if arm in arms[e]][:2]]
     by_bin: dict[int, list[str]] = defaultdict(list)
-    firing = (e for e in arms if not arms[e] & {"near", "base_rate"})
-    for exemplar in sorted(firing, key=lambda e: "shuffled" not in arms[e]):
+    active = (e for e in arms if not arms[e] & {"near", "base_rate"})
+    for exemplar in sorted(active, key=lambda e: "shuffled" not in arms[e]):
         by_bin[bin_of[exemplar]].append(exemplar)
-    active: list[str] = []
-    for turn in range(max((len(group) for group in by_bin.values()), default=0)):
-        active += [by_bin[place][turn] for place in sorted(by_bin, reverse=True) if turn < len(by_bin[place])]
-    return active[: max(limit - len(quiet), 1)] + quiet
+    in_turn: list[str] = []
+    for turn in range(max((len(exemplars) for exemplars in by_bin.values()), default=0)):
+        in_turn += [by_bin[bin_][turn] for bin_ in sorted(by_bin, reverse=True) if turn < len(by_bin[bin_])]
+    return in_turn[: max(limit - len(silent), 1)] + silent
 
 
 def _draft(unit: Row, results: Results, strings: _Strings, limit: int, bins: int) -> dict[str, Any]:
+    """What the page shows of a unit, with strings still in full: their numbers are known only once all are counted."""
     judged = [row for row in results.judgements.get(unit["unit_id"], []) if row["exemplar_id"] in results.exemplars]
     by_exemplar: dict[str, list[Row]] = defaultdict(list)
     for row in judged:
@@ -109,7 +113,7 @@ def _draft(unit: Row, results: Results, strings: _Strings, limit: int, bins: int
 
 
 def _exemplar(exemplar: Row, judged: list[Row], maximum: float | None, strings: _Strings) -> dict[str, Any]:
-    tokens, heat, mark = exemplar["tokens"], exemplar["token_activations"], int(exemplar["mark"])
+    tokens, activations, mark = exemplar["tokens"], exemplar["token_activations"], int(exemplar["mark"])
     start = max(0, min(mark - WINDOW_TOKENS // 2, len(tokens) - WINDOW_TOKENS))
     stop = min(len(tokens), start + WINDOW_TOKENS)
     return {
@@ -117,7 +121,7 @@ def _exemplar(exemplar: Row, judged: list[Row], maximum: float | None, strings: 
         "fraction": float(exemplar["activation_fraction"]),
         "mark": mark - start,
         "cut": (1 if start else 0) + (2 if stop < len(tokens) else 0),
-        "heat": "".join(_digit(value, maximum) for value in heat[start:stop]).rstrip("0"),
+        "heat": "".join(_digit(value, maximum) for value in activations[start:stop]).rstrip("0"),
         "tokens": [strings.use(clip(visible(token), _TOKEN_CHARS)) for token in tokens[start:stop]],
         "judged": [
             (row, strings.use("" if row["arm"] == "variant" else clip(visible(row["reason"] or ""), _REASON_CHARS)))
@@ -131,15 +135,15 @@ def _order(row: Row) -> tuple[int, bool, int, str]:
 
 
 def _variants(unit_id: str, judged: list[Row], results: Results, strings: _Strings) -> list[tuple[str, str, list[int]]]:
-    """The unit's other explanations: their aid, their text (empty where it is not kept), and the grades that they got."""
+    """The unit's explanations made with an aid: the aid, the text (empty if the files lack it), and its grades."""
     texts = results.explanations.get(unit_id, {})
     grades: dict[str, list[int]] = {aid: [] for aid in texts}
     for row in judged:
         if row["arm"] == "variant" and not row["again"]:
             scored = grades.setdefault(_aid(row), [])
             scored += [row["score"]] if row["score"] is not None else []
-    said = {aid: strings.use(clip(visible(texts.get(aid, "")), _EXPLANATION_CHARS)) for aid in grades}
-    return [(aid, said[aid], grades[aid]) for aid in sorted(grades)]
+    shown = {aid: strings.use(clip(visible(texts.get(aid, "")), _EXPLANATION_CHARS)) for aid in grades}
+    return [(aid, shown[aid], grades[aid]) for aid in sorted(grades)]
 
 
 def _aid(row: Row) -> str:
@@ -147,13 +151,14 @@ def _aid(row: Row) -> str:
 
 
 def _digit(value: float | None, maximum: float | None) -> str:
-    """One digit of heat: 0 is silent, 1 to 9 split (0, max] evenly."""
+    """The activation as one digit: 0 is silent, 1 to 9 divide (0, max] evenly."""
     if not value or not maximum or value <= 0:
         return "0"
     return str(min(9, int(9 * value / maximum) + 1))
 
 
 def _means(judged: list[Row], bins: int) -> list[float | None]:
+    """The unit's mean grade in each bin of the main arm, by the run's own judge."""
     grades: dict[int, list[int]] = defaultdict(list)
     for row in judged:
         if row["arm"] == "main" and row["score"] is not None and not row["again"]:
@@ -161,18 +166,19 @@ def _means(judged: list[Row], bins: int) -> list[float | None]:
     return [_short(sum(grades[b]) / len(grades[b])) if grades[b] else None for b in range(1, bins + 1)]
 
 
-def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) -> dict[str, Any]:
+def _resolve(draft: dict[str, Any], strings: _Strings, unit_indices: dict[str, int]) -> dict[str, Any]:
+    """The draft in the form that `report.js` reads, with strings and units as indices."""
     unit = draft["row"]
     outcomes = list(prose.OUTCOMES)
 
-    def verdict(row: Row, reason: str) -> list[int | str | None]:
-        other = row["explanation_unit_id"]
-        shown = numbers.get(other) if other != row["unit_id"] else None
+    def judgement(row: Row, reason: str) -> list[int | str | None]:
+        explained = row["explanation_unit_id"]
+        shown = unit_indices.get(explained) if explained != row["unit_id"] else None
         return [
             ARMS.index(row["arm"]),
             outcomes.index(row["outcome"]),
             row["score"],
-            strings.place(reason),
+            strings.index(reason),
             shown,
             row["repeat"],
             *([int(row["again"])] if row["again"] or row["arm"] == "variant" else []),
@@ -183,7 +189,7 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
         "id": visible(unit["unit_id"]),
         "k": unit["kind"],
         "s": unit["status"],
-        "e": None if draft["text"] is None else strings.place(draft["text"]),
+        "e": None if draft["text"] is None else strings.index(draft["text"]),
         "o": outcomes.index(unit["explanation_outcome"]) if unit["explanation_outcome"] in outcomes else None,
         "max": _short(unit["max_activation"]),
         "d": _short(unit["density"]),
@@ -195,12 +201,12 @@ def _resolve(draft: dict[str, Any], strings: _Strings, numbers: dict[str, int]) 
         "h": list(unit["histogram"] or []),
         "b": draft["means"],
         "v": [
-            [visible(prose.AIDS.get(aid, aid)), strings.place(text), len(grades), _short(sum(grades) / len(grades) if grades else None)]
+            [visible(prose.AIDS.get(aid, aid)), strings.index(text), len(grades), _short(sum(grades) / len(grades) if grades else None)]
             for aid, text, grades in draft["variants"]
         ],
         "x": [
-            [x["bin"], round(x["fraction"], 3), x["mark"], x["cut"], x["heat"], [strings.place(t) for t in x["tokens"]],
-             [verdict(row, reason) for row, reason in x["judged"]]]
+            [x["bin"], round(x["fraction"], 3), x["mark"], x["cut"], x["heat"], [strings.index(t) for t in x["tokens"]],
+             [judgement(row, reason) for row, reason in x["judged"]]]
             for x in draft["exemplars"]
         ],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What second explanations earn, each made with another aid and judged on the same exemplars as the unit's own."""
+"""Effect of explainer aids: grades of explanations made with an aid, minus those of the unit's own on the same exemplars."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from autointerp.stats import comparison
 def effects(
     judgements: pd.DataFrame, units: pd.DataFrame, *, confidence: float, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """By aid, how much better explanations made with it are graded than those made without, on the same exemplars.
+    """By aid, how much higher explanations made with it are graded than those made without it, on the same exemplars.
 
-    For all units, and by kind: the mean `difference` over units with its interval, `with` and `without` the aid. Exemplars that
-    lack a grade under either explanation are left out, repeats averaged within an exemplar, exemplars within a bin, bins within a
-    unit; only then begins inference, over units. `n_unscored` counts exemplars without a grade under the aid's explanation.
+    For all units and for each kind: the mean `difference` over units with its interval, and the mean grades `with` and `without` the
+    aid. Exemplars without a grade under either explanation are left out. Repeats are averaged within an exemplar, exemplars within
+    a bin and bins within a unit, and intervals are over units. `n_unscored` counts judgements without a grade under the aid's explanation.
     """
     aid = judgements["explanation_unit_id"].map(lambda key: ExplanationKey.parse(str(key)).aid)
     kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
     main = _by_exemplar(judgements.loc[judgements["arm"] == Arm.MAIN.value])
-    found: dict[str, dict[str, Any]] = {}
+    table: dict[str, dict[str, Any]] = {}
     for name in sorted(set(aid[judgements["arm"] == Arm.VARIANT.value])):
         rows = judgements.loc[(judgements["arm"] == Arm.VARIANT.value) & (aid == name)]
         both = pd.concat({"with": _by_exemplar(rows), "without": main}, axis=1, join="inner")
@@ -31,8 +31,8 @@ def effects(
         unscored = int((~rows["score"].notna()).sum())
         options = {"confidence": confidence, "resamples": resamples, "seed": seed}
         groups = {"all": means, **{k: means.loc[kind == k] for k in COMPARED}}
-        found[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
-    return found
+        table[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
+    return table
 
 
 def _by_exemplar(judgements: pd.DataFrame) -> pd.Series[float]:

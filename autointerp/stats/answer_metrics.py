@@ -1,11 +1,11 @@
-"""How well answers, or predictions, fit the truth: the figures of the field, as pure functions.
+"""Metrics of answers and predictions against the truth, by the field's definitions, as pure functions.
 
-A figure that the data do not define is None, never NaN, a warning or a silent 0. Correlations and ranks are scipy's. Counts and
-average precision are a few lines; scikit-learn's take milliseconds each, minutes for a thousand units, and the tests compare
+A metric that the data do not define is None, never NaN, a warning or a silent 0. Correlations and ranks are scipy's. Counts and
+average precision take a few lines here; scikit-learn's take milliseconds each, minutes for a thousand units, and the tests compare
 the two.
 
-*Evaluating Neuron Explanations* (arXiv 2506.05774) calls P(said | true) recall and P(true | said) precision, and so do we: the unit's
-activity is the truth, the explanation's claim is what was said.
+Precision and recall are those of *Evaluating Neuron Explanations* (arXiv 2506.05774): the unit's activity is the truth and the
+explanation's claim is the answer, so recall is P(answer | truth) and precision P(truth | answer).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
-Figure = float | None
+Metric = float | None
 
 
-def yes_no(truth: Sequence[bool], said: Sequence[bool]) -> dict[str, Figure]:
-    """All figures of yes-or-no answers.
+def yes_no(truth: Sequence[bool], answers: Sequence[bool]) -> dict[str, Metric]:
+    """All metrics of yes-or-no answers, by name.
 
-    `balanced_accuracy` is the mean of the shares of true and of false items told right: a constant answer gets 0.5. `accuracy` is
-    the share told right: where most items are false, always saying no does well (SAEBench's 10 of 14 is 0.714). `precision` is the share of
-    yes-answers that are right, `recall` that of true items that got one, `f1` their harmonic mean, `iou` TP / (TP + FP + FN).
-    Undefined are balanced accuracy without true or without false items, precision without a yes, recall, F1 and IoU without
-    true items. (delphi counts a missing class, and precision without a yes, as 0.)
+    `balanced_accuracy` is the mean of the shares of true and of false items answered correctly: a constant answer gets 0.5.
+    `accuracy` is the share of all items answered correctly: if most are false, always answering no does well (0.714 with SAEBench's
+    10 false of 14). `precision` is the share of yes-answers that are correct, `recall` the share of true items answered yes, `f1` their
+    harmonic mean, and `iou` TP / (TP + FP + FN). Undefined are balanced accuracy without true or without false items, precision
+    without a yes, and recall, F1 and IoU without true items. (delphi counts a missing class, and precision without a yes, as 0.)
     """
-    pairs = Counter((bool(t), bool(s)) for t, s in zip(truth, said, strict=True))
+    pairs = Counter((bool(t), bool(a)) for t, a in zip(truth, answers, strict=True))
     tp, fp, fn, tn = (pairs[key] for key in ((True, True), (False, True), (True, False), (False, False)))
     recall, rejected = _share(tp, tp + fn), _share(tn, tn + fp)
     return {
@@ -44,13 +44,13 @@ def yes_no(truth: Sequence[bool], said: Sequence[bool]) -> dict[str, Figure]:
     }
 
 
-def balanced_accuracy(truth: Sequence[bool], said: Sequence[bool]) -> Figure:
-    """See `yes_no`."""
-    return yes_no(truth, said)["balanced_accuracy"]
+def balanced_accuracy(truth: Sequence[bool], answers: Sequence[bool]) -> Metric:
+    """Mean of the shares of true and of false items answered correctly; see `yes_no`."""
+    return yes_no(truth, answers)["balanced_accuracy"]
 
 
-def auroc(truth: Sequence[bool], values: ArrayLike) -> Figure:
-    """Chance that a true item has a larger value than a false one, ties half. None unless there are both."""
+def auroc(truth: Sequence[bool], values: ArrayLike) -> Metric:
+    """Probability that a true item has a larger value than a false one, ties counting half. None unless there are both."""
     if not _both(truth):
         return None
     is_true = np.asarray(truth, dtype=bool)
@@ -58,14 +58,17 @@ def auroc(truth: Sequence[bool], values: ArrayLike) -> Figure:
     return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (~is_true).sum()))
 
 
-def separation(truth: Sequence[bool], values: ArrayLike) -> Figure:
-    """2 AUROC - 1, signed: 1 where every true item has the larger value, -1 where every one has the smaller."""
-    found = auroc(truth, values)
-    return None if found is None else 2 * found - 1
+def separation(truth: Sequence[bool], values: ArrayLike) -> Metric:
+    """2 AUROC - 1: 1 if every true item has a larger value than every false one, -1 if every true item has a smaller one."""
+    area = auroc(truth, values)
+    return None if area is None else 2 * area - 1
 
 
-def auprc(truth: Sequence[bool], values: ArrayLike) -> Figure:
-    """Average precision: the mean over true items of the precision down to their rank, ties ranked alike. A guess is worth the share of true items. None unless there are both."""
+def auprc(truth: Sequence[bool], values: ArrayLike) -> Metric:
+    """Average precision: the mean over true items of the precision at their rank, tied values sharing a rank.
+
+    Guessing gets the share of true items. None unless there are true and false items.
+    """
     if not _both(truth):
         return None
     _, rank = np.unique(-_finite(values), return_inverse=True)
@@ -73,21 +76,21 @@ def auprc(truth: Sequence[bool], values: ArrayLike) -> Figure:
     return float(hits @ (np.cumsum(hits) / np.cumsum(np.bincount(rank))) / hits.sum())
 
 
-def pearson(truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    """Pearson's correlation; 0 for a constant prediction, which says nothing, and None for a constant truth."""
+def pearson(truth: ArrayLike, predicted: ArrayLike) -> Metric:
+    """Pearson's correlation: 0 for a constant prediction, which carries no information, and None for a constant truth."""
     return _correlation("pearsonr", truth, predicted)
 
 
-def spearman(truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    """Spearman's rank correlation, ties sharing their mean rank; 0 for a constant prediction and None for a constant truth.
+def spearman(truth: ArrayLike, predicted: ArrayLike) -> Metric:
+    """Spearman's rank correlation, ties sharing their mean rank: 0 for a constant prediction and None for a constant truth.
 
-    A constant prediction scores 0 in Towards Monosemanticity (2023), appendix on automated interpretability.
+    A constant prediction scores 0 as in Towards Monosemanticity (2023), appendix on automated interpretability.
     """
     return _correlation("spearmanr", truth, predicted)
 
 
-def cosine(truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    """Cosine of the angle between the two; 0 for a prediction of nothing but 0, None where the truth is nothing but 0."""
+def cosine(truth: ArrayLike, predicted: ArrayLike) -> Metric:
+    """Cosine similarity: 0 if all predictions are 0, None if the truth is 0 throughout."""
     a, b = _finite(truth), _finite(predicted)
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not norms[0]:
@@ -95,22 +98,22 @@ def cosine(truth: ArrayLike, predicted: ArrayLike) -> Figure:
     return float(a @ b / norms[0] / norms[1]) if norms[1] else 0.0
 
 
-def square_explained(truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    """1 - mean squared error / mean square of the truth: 0 for predicting 0 throughout. None where the truth is nothing but 0.
+def square_explained(truth: ArrayLike, predicted: ArrayLike) -> Metric:
+    """1 - mean squared error / mean square of the truth: 0 if all predictions are 0, None if the truth is 0 throughout.
 
-    neuron-explainer calls it R^2. It is not the usual coefficient of determination: the truth's mean is not taken off.
+    neuron-explainer calls it R^2. It is not the usual coefficient of determination, because the truth's mean is not subtracted.
     """
     a, b = _finite(truth), _finite(predicted)
     return float(1 - np.mean((a - b) ** 2) / np.mean(a**2)) if a.any() else None
 
 
-def deviation_explained(truth: ArrayLike, predicted: ArrayLike) -> Figure:
-    """1 - mean absolute error / mean absolute truth: 0 for predicting 0 throughout. None where the truth is nothing but 0."""
+def deviation_explained(truth: ArrayLike, predicted: ArrayLike) -> Metric:
+    """1 - mean absolute error / mean absolute truth: 0 if all predictions are 0, None if the truth is 0 throughout."""
     a, b = _finite(truth), _finite(predicted)
     return float(1 - np.mean(np.abs(a - b)) / np.mean(np.abs(a))) if a.any() else None
 
 
-def _share(part: int, whole: int) -> Figure:
+def _share(part: int, whole: int) -> Metric:
     return part / whole if whole else None
 
 
@@ -121,20 +124,20 @@ def _both(truth: Sequence[bool]) -> bool:
 def _finite(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
-        raise ValueError("a value is not finite: leave out what was not answered before asking for a figure")
+        raise ValueError("a value is not finite: leave out unanswered items before computing a metric")
     return array
 
 
-def _correlation(name: str, truth: ArrayLike, predicted: ArrayLike) -> Figure:
+def _correlation(name: str, truth: ArrayLike, predicted: ArrayLike) -> Metric:
     a, b = _finite(truth), _finite(predicted)
     if len(a) < 2 or not _varies(a):
         return None
     if not _varies(b):
         return 0.0
-    found = float(getattr(stats, name)(a, b).statistic)
-    return found if math.isfinite(found) else None
+    correlation = float(getattr(stats, name)(a, b).statistic)
+    return correlation if math.isfinite(correlation) else None
 
 
 def _varies(values: Floats) -> bool:
-    """Whether they differ by more than rounding: below that scipy warns, and what it returns is noise."""
+    """Whether the values differ by more than rounding errors. If they do not, scipy warns and returns noise."""
     return float(np.ptp(values)) > 1e-12 * float(np.abs(values).max())

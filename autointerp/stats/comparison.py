@@ -1,8 +1,8 @@
-"""Inference over units: means, intervals and contrasts, as pure functions of the result tables.
+"""Statistics over units: means, intervals and contrasts, as pure functions of the result tables.
 
-The unit of analysis is the feature or neuron. Its judgements are a cluster: repeats are averaged within an exemplar,
-exemplars within an activation bin, bins within a unit, and only then does inference begin, over units (Miller,
-arXiv 2411.00640). Unscored judgements enter counts and nothing else. What cannot be estimated is `None`, never NaN.
+The unit of analysis is the feature or neuron, and its judgements are a cluster: repeats are averaged within an exemplar, exemplars
+within an activation bin, and bins within a unit, before intervals are computed over units (Miller, arXiv 2411.00640). Unscored
+judgements enter counts and nothing else. What cannot be estimated is None, never NaN.
 """
 
 from __future__ import annotations
@@ -24,46 +24,48 @@ from autointerp.stats.estimates import MeanEstimate, Part
 Floats = NDArray[np.float64]
 
 MIN_FOR_INTERVAL = 3
-"""Fewer units than this have no interval: of two values the bootstrap knows three means."""
+"""No interval is computed from fewer units than this: resamples of two values have only three means."""
 _SAME = 1e-12
-"""Unit means closer than this are equal: they are sums of a few fractions of small integers."""
+"""Unit means closer than this are equal, because they are sums of a few fractions of small integers."""
 _BATCH_VALUES = 1 << 22
-"""Values resampled at once, which bounds memory at tens of MB for any number of units."""
+"""Number of values resampled at once, which bounds memory at tens of MB for any number of units."""
 
 
 class Comparison(Part):
-    """Features compared with neurons: the difference of means and P(feature > neuron), each with its interval."""
+    """Features compared with neurons, both as samples of units."""
 
     features_mean: float | None
-    """Mean grade of the features, units weighted alike."""
+    """Mean grade of the features, with equal weight per unit; null if no feature has a grade."""
     neurons_mean: float | None
-    """Mean grade of the neurons."""
+    """Mean grade of the neurons, with equal weight per unit; null if no neuron has a grade."""
     difference: float | None
-    """Features minus neurons."""
+    """Features' mean minus neurons' mean."""
     ci_low: float | None
-    """Lower end of the difference's interval; null if it cannot be given."""
+    """Lower end of the difference's interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of the difference's interval."""
+    """Upper end of the difference's interval; null if it cannot be computed."""
     p_superior: float | None
-    """P(feature > neuron): the share of pairs in which the feature's mean grade is higher, ties half."""
+    """P(feature > neuron): the share of feature-neuron pairs in which the feature has the higher mean grade, ties counting half."""
     p_superior_ci_low: float | None
-    """Lower end of its interval."""
+    """Lower end of the interval of `p_superior`; null if it cannot be computed."""
     p_superior_ci_high: float | None
-    """Upper end of its interval."""
+    """Upper end of the interval of `p_superior`; null if it cannot be computed."""
     n_features_scored: int
-    """Features with a grade."""
+    """Number of features with a grade."""
     n_neurons_scored: int
-    """Neurons with a grade."""
+    """Number of neurons with a grade."""
 
 
 def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The judgements that have a grade, with `score` as float: the mean by the judge's own probabilities where it gave them, else
-    the grade; `grade` is always that. Raises ValueError where outcome and score disagree.
+    """The judgements that have a grade, with the columns `grade` and `score` as floats.
+
+    `score` is the mean grade by the judge's token probabilities if it returned them (column `expected`), else the grade itself.
+    Raises ValueError if outcome and score of a row contradict each other.
     """
     is_scored = judgements["outcome"].astype("object") == Outcome.SCORED.value
     if bool((is_scored != judgements["score"].notna()).any()):
         raise ValueError(
-            "judgements: a row is scored without a score, or has a score and is unscored: rebuild the table"
+            "judgements: a row is scored without a score, or has a score but is not scored: rebuild the table"
         )
     rows = judgements.loc[is_scored]
     grade = rows["score"].astype("float64")
@@ -72,9 +74,9 @@ def scored_rows(judgements: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_means(judgements: pd.DataFrame, grades: Sequence[int] = ()) -> pd.DataFrame:
-    """Mean grade in each cell, indexed by (unit_id, arm, bin); with `grades`, also the share of each as `share_G`.
+    """Mean grade in each cell, indexed by (unit_id, arm, bin), and `share_G`, the share of each grade G of `grades`.
 
-    Repeats of an exemplar are averaged first, so an exemplar counts once however often it was judged.
+    Repeats of an exemplar are averaged first, so that an exemplar counts once however often it was judged.
     """
     rows = scored_rows(judgements)
     shares = {f"share_{g}": (rows["grade"] == g).astype("float64") for g in grades}
@@ -85,11 +87,11 @@ def cell_means(judgements: pd.DataFrame, grades: Sequence[int] = ()) -> pd.DataF
 
 
 def unit_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    """One row a unit, indexed by unit_id in the order of `units`, named as in `units.parquet`.
+    """Mean grades of each unit, indexed by unit_id in the order of `units`, with the column names of `units.parquet`.
 
-    `mean_score` weights equally the bins that have a scored judgement (bin-uniform); `mean_score_frequency` weights them
-    by `bin_events`, the unit's counted tokens in each bin. `shuffled_mean` and `base_rate_mean` are the control arms'.
-    Means are NaN where nothing was scored. `n_scored` and `n_unscored` count judgements of the main arm.
+    `mean_score` weights the bins with a scored judgement equally (bin-uniform); `mean_score_frequency` weights them by `bin_events`,
+    the unit's counted tokens in each bin. `shuffled_mean` and `base_rate_mean` are the means of the control arms. A mean is NaN if
+    nothing was scored. `n_scored` and `n_unscored` count judgements of the main arm.
     """
     ids = pd.Index(units["unit_id"], name="unit_id")
     cells = cell_means(judgements)["mean"]
@@ -116,10 +118,10 @@ def bin_table(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The main arm by kind and activation bin: a row for each of the `bins` bins of each kind in `units`.
+    """The main arm by kind and activation bin: one row for each of the `bins` bins of each kind in `units`.
 
-    `n`, `n_unscored` and `count_G` count judgements, `n_units` the units with a grade in the bin, `events` the counted tokens of
-    all sampled units. `mean` and `share_G` weight those units equally; the interval of the mean is over units.
+    `n`, `n_unscored` and `count_G` count judgements, `n_units` the units with a grade in the bin, and `events` the counted tokens of
+    all sampled units. `mean` and `share_G` weight the units with a grade equally; the interval of the mean is over units.
     """
     kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
     rows = judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value]
@@ -146,9 +148,9 @@ def bin_table(
 
 
 def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed: int) -> MeanEstimate:
-    """Mean of unit values with a one-sample BCa interval; NaN values are units without a score and are left out.
+    """Mean of unit values with a one-sample BCa interval. NaN values stand for units without a score and are left out.
 
-    The interval is None with fewer than `MIN_FOR_INTERVAL` units and when all values are the same.
+    The interval is None for fewer than `MIN_FOR_INTERVAL` units and if all values are the same.
     """
     sample = _sample(values)
     if not len(sample):
@@ -158,10 +160,10 @@ def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed:
 
 
 def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Comparison:
-    """Features against neurons as independent samples of unit means; NaN values are left out.
+    """Features compared with neurons as independent samples of unit means. NaN values are left out.
 
-    The difference has a two-sample BCa interval over units (Efron and Tibshirani 1993, chapter 14): None with fewer than
-    `MIN_FOR_INTERVAL` units of a kind, and when both samples are constant. For P(feature > neuron) see `superiority`.
+    The difference has a two-sample BCa interval over units (Efron and Tibshirani 1993, chapter 14), or None for fewer than
+    `MIN_FOR_INTERVAL` units of a kind and if both samples are constant. For P(feature > neuron) see `superiority`.
     """
     f, n = _sample(features), _sample(neurons)
     f_mean, n_mean = (float(s.mean()) if len(s) else None for s in (f, n))
@@ -198,13 +200,13 @@ def _comparison(
 def superiority(
     features: ArrayLike, neurons: ArrayLike, *, confidence: float
 ) -> tuple[float | None, float | None, float | None]:
-    """P(feature > neuron) + P(equal) / 2, which is Mann-Whitney's U / (n m), with its interval.
+    """P(feature > neuron) + P(equal) / 2, which is Mann-Whitney's U / (n m), with its lower and upper limit.
 
-    The interval is Brunner and Munzel's (2000), t on the logit scale, so it stays within (0, 1). When the samples are
-    fully apart their variance estimate is 0; the interval then inverts the binomial bound on min(n, m) disjoint pairs,
-    which is exact and conservative. None with fewer than `MIN_FOR_INTERVAL` units of a kind or nothing but ties.
+    The interval is that of Brunner and Munzel (2000), a t interval on the logit scale, so that it stays within (0, 1). If the samples
+    do not overlap, their variance estimate is 0; the interval then inverts the binomial bound on min(n, m) disjoint pairs, which
+    is exact and conservative. It is None for fewer than `MIN_FOR_INTERVAL` units of a kind and if all values are equal.
     """
-    # Rounded: unit means that are equal as fractions may differ in the last bit, and a tie must count half.
+    # Rounded, because unit means that are equal as fractions may differ in the last bit, and a tie must count half.
     f, n = np.round(_sample(features), 12), np.round(_sample(neurons), 12)
     if not len(f) or not len(n):
         return None, None, None
@@ -219,6 +221,7 @@ def superiority(
     variance = float(parts.sum())
     if variance < _SAME:
         return p, None, None
+    # Degrees of freedom by Welch and Satterthwaite; the delta method divides the standard error by p (1 - p) on the logit scale.
     freedom = variance**2 / float((parts**2 / [len(f) - 1, len(n) - 1]).sum())
     width = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance) / (p * (1 - p))
     logit = math.log(p / (1 - p))
@@ -226,25 +229,28 @@ def superiority(
 
 
 def paired_differences(judgements: pd.DataFrame, control: Arm) -> pd.Series[float]:
-    """Main minus `control` for each unit that has both, indexed by unit_id.
+    """Mean grade of the main arm minus that of `control`, for each unit that has both, indexed by unit_id.
 
-    The shuffled arm grades the unit's own exemplars, so bins are matched: the mean over bins graded in both arms of the
-    difference of bin means. Where no bin is shared, as with the silent windows of the base rate, the arms' means differ.
+    The shuffled arm grades the unit's own exemplars, so bins are matched: it is the mean, over bins graded in both arms, of the
+    difference of bin means. If the arms share no bin, as with the silent windows of the base rate, it is the difference of their means.
     """
     cells = cell_means(judgements)["mean"]
-    main, other = _arm(cells, Arm.MAIN), _arm(cells, control)
-    matched = _unit_mean((main - other).dropna())
-    overall = (_unit_mean(main) - _unit_mean(other)).dropna()
+    main, controls = _arm(cells, Arm.MAIN), _arm(cells, control)
+    matched = _unit_mean((main - controls).dropna())
+    overall = (_unit_mean(main) - _unit_mean(controls)).dropna()
     return matched.reindex(overall.index).fillna(overall)
 
 
 def event_counts(units: pd.DataFrame, bins: int) -> NDArray[np.int64]:
-    """`bin_events` as an array (units, bins); a unit without any (null or empty: dead) has zeros. Raises ValueError."""
+    """`bin_events` as an array (units, bins), with zeros for dead units, whose value is null or empty.
+
+    Raises ValueError if a unit has another number of bins.
+    """
     counts = np.zeros((len(units), bins), dtype=np.int64)
     for row, events in enumerate(units["bin_events"]):
         if isinstance(events, list | tuple | np.ndarray) and len(events):
             if len(events) != bins:
-                raise ValueError(f"units: bin_events has {len(events)} bins where the spec has {bins}: harvest again")
+                raise ValueError(f"units: bin_events has {len(events)} bins but the spec has {bins}: harvest again")
             counts[row] = events
     return counts
 
@@ -268,31 +274,32 @@ def _frequency_mean(main: pd.Series[float], units: pd.DataFrame) -> pd.Series[fl
 
 
 def _sample(values: ArrayLike) -> Floats:
-    """Finite values in order: sorted, so that the seeded resamples do not depend on the order of rows."""
+    """The finite values, sorted so that seeded resamples do not depend on the order of rows."""
     array = np.asarray(values, dtype=np.float64)
     return np.sort(array[np.isfinite(array)])
 
 
 def _placements(values: Floats, others: Floats) -> Floats:
-    """For each value the share of `others` below it, ties half. Both sorted."""
+    """For each value the share of `others` below it, ties counting half. Both must be sorted."""
     left, right = (np.searchsorted(others, values, side=side) for side in ("left", "right"))
     return np.asarray((left + right) / (2 * len(others)), dtype=np.float64)
 
 
 def _bca(samples: Sequence[Floats], confidence: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
-    """BCa interval of the mean of one sample or the difference of means of two; (None, None) where it is undefined."""
+    """BCa interval of the mean of one sample, or of the difference of means of two; (None, None) if it is undefined."""
     if min(map(len, samples)) < MIN_FOR_INTERVAL or all(np.ptp(sample) < _SAME for sample in samples):
         return None, None
-    # The bootstrap knows neither n / (n - 1) nor the t: without both, 95% of 20 skewed units cover 93% (Hesterberg 2015, section 4).
+    # The bootstrap uses neither n / (n - 1) nor the t quantile: without both, nominal 95% intervals of 20 skewed units cover 93%.
+    # So it is asked for a higher confidence, that of a normal quantile as large as both together (Hesterberg 2015, section 4).
     n, freedom = min(map(len, samples)), sum(len(sample) - 1 for sample in samples)
-    wide = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, freedom))
+    quantile = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, freedom))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         interval = stats.bootstrap(
             samples,
             _mean_or_difference,
             vectorized=True,
-            confidence_level=2 * float(stats.norm.cdf(wide)) - 1,
+            confidence_level=2 * float(stats.norm.cdf(quantile)) - 1,
             n_resamples=resamples,
             batch=max(1, _BATCH_VALUES // max(map(len, samples))),
             method="BCa",
@@ -307,6 +314,6 @@ def _mean_or_difference(*samples: Floats, axis: int) -> Any:
     return means[0] if len(means) == 1 else means[0] - means[1]
 
 
-def options(spec: Spec) -> dict[str, Any]:
-    """How intervals are made: confidence, resamples, seed."""
+def interval_options(spec: Spec) -> dict[str, Any]:
+    """The spec's settings of intervals, as keyword arguments: confidence, resamples, seed."""
     return {"confidence": spec.report.confidence, "resamples": spec.report.resamples, "seed": spec.units.seed}

@@ -1,4 +1,4 @@
-"""Figures with their intervals, as they stand in `summary.json`. An interval that cannot be given is None."""
+"""Statistics with their confidence intervals, as they stand in `summary.json`. An interval that cannot be computed is None."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Part(BaseModel):
-    """Base of everything in `summary.json`. Fields that a later version adds are kept when a summary is read."""
+    """Base class of every part of `summary.json`. Fields unknown to this version are kept when a summary is read."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
 
 class MeanEstimate(Part):
-    """A mean over units with its interval."""
+    """A mean over units with its confidence interval."""
 
     mean: float | None
-    """Mean over units; null without any."""
+    """Mean over units; null if no unit has a value."""
     ci_low: float | None
-    """Lower end of the interval; null if it cannot be given."""
+    """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of the interval."""
+    """Upper end of the interval; null if it cannot be computed."""
     n: int
-    """Units that have a value."""
+    """Number of units with a value."""
 
 
 class Difference(Part):
-    """A difference of two means over units with its interval."""
+    """A difference of two means over units with its confidence interval."""
 
     difference: float | None
-    """Difference of the means; null if either is missing."""
+    """Difference of the two means; null if either is missing."""
     ci_low: float | None
-    """Lower end of the interval; null if it cannot be given."""
+    """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of the interval."""
+    """Upper end of the interval; null if it cannot be computed."""
 
 
 class PairedDifference(Difference):
-    """A mean of differences within a unit."""
+    """The mean over units of the difference between two values of the same unit, with its confidence interval."""
 
     n_units: int
-    """Units that have both values."""
+    """Number of units with both values."""
 
 
 class Figure(Part):
-    """One figure with its interval."""
+    """A statistic with its confidence interval, or the reason why one of them is missing."""
 
     value: float | None
-    """The figure; null if it is undefined."""
+    """The statistic; null if it is undefined."""
     ci_low: float | None
-    """Lower end of the interval; null if it cannot be given."""
+    """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
-    """Upper end of the interval."""
+    """Upper end of the interval; null if it cannot be computed."""
     why: str | None
-    """Why the value or its interval is missing."""
+    """Why the value or its interval is missing; null if both are there."""
 
 
 def no_figure(why: str) -> Figure:
-    """A figure that cannot be given."""
+    """A statistic that is undefined, for the given reason."""
     return Figure(value=None, ci_low=None, ci_high=None, why=why)

@@ -1,8 +1,8 @@
-"""Statistics of a night: a version against the one before, and the judge against itself.
+"""Statistics of nightly runs: one version of a dictionary against the version before, and the judge against its own earlier grades.
 
-Features are paired by id: the same seed draws the same features of the same dictionary. Intervals are Student's over units: the
-differences of unit means are close to symmetric about their mean, and of 16 to 64 of them t covers 95 percent where a percentile
-bootstrap covers less (tests/test_trend.py simulates both kinds of night).
+Features are paired by id: the same seed draws the same features of the same dictionary. Intervals are Student's t over units: the
+differences of unit means are nearly symmetric about their mean, and for 16 to 64 of them t covers 95 percent while a percentile
+bootstrap covers less (tests/stats/test_trend.py simulates both kinds of comparison).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 MIN_PAIRS = 8
-"""Fewer units that both versions have scored show no trend: t is then as wide as the scale, and the mean far from normal."""
+"""No trend is computed from fewer units scored in both versions: t is then as wide as the scale, and the mean far from normal."""
 
 Verdict = Literal["regression", "improvement", "unchanged", "unknown"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A mean difference over `n` units with its interval, standard error and degrees of freedom.
+    """A mean difference over `n` units, with its interval, standard error and degrees of freedom.
 
-    Interval, error and freedom are None with fewer than two units.
+    Interval, error and freedom are None if there are too few units for them.
     """
 
     difference: float | None
@@ -41,17 +41,18 @@ class Change:
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether there is an interval and 0 lies outside it."""
         return self.ci_low is not None and self.ci_high is not None and not self.ci_low <= 0 <= self.ci_high
 
     @property
     def verdict(self) -> Verdict:
-        """`regression` where the whole interval is below 0, `improvement` where it is above."""
+        """`regression` if the whole interval is below 0, `improvement` if it is above, `unknown` without an interval."""
         if self.ci_low is None or self.ci_high is None:
             return "unknown"
         return "regression" if self.ci_high < 0 else "improvement" if self.ci_low > 0 else "unchanged"
 
     def times(self, share: float) -> Change:
-        """The same change where only a share of the answers is concerned."""
+        """The change of a mean of which only this share has changed."""
         difference, low, high, error = (
             None if value is None else value * share
             for value in (self.difference, self.ci_low, self.ci_high, self.error)
@@ -59,22 +60,25 @@ class Change:
         return Change(difference, low, high, self.n, error, self.freedom)
 
     def plain(self) -> dict[str, Any]:
+        """The fields as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The features' mean grade in two versions, over those that both have scored, and how many only one has."""
+    """The mean grade of the features that have one in both versions, before and now."""
 
     change: Change
     mean_before: float | None
     mean_now: float | None
     n_only_before: int
+    """Number of features with a grade only in the version before."""
     n_only_now: int
+    """Number of features with a grade only in this version."""
 
 
 def mean_change(differences: ArrayLike) -> Change:
-    """The mean of unit differences with its t interval; NaN values are left out."""
+    """The mean of unit differences with its t interval. NaN values are left out."""
     values = np.asarray(differences, dtype=float)
     values = np.sort(values[np.isfinite(values)])
     if not len(values):
@@ -86,9 +90,9 @@ def mean_change(differences: ArrayLike) -> Change:
 
 
 def compare(before: pd.DataFrame, now: pd.DataFrame) -> Pairing:
-    """Two versions by their `units.parquet`: now minus before, over features with a mean grade in both.
+    """Two versions compared by their `units.parquet`: now minus before, over features with a mean grade in both.
 
-    The interval is None with fewer than `MIN_PAIRS` of them.
+    The interval is None for fewer than `MIN_PAIRS` such features.
     """
     old, new = (_feature_means(units) for units in (before, now))
     both = old.index.intersection(new.index)
@@ -99,17 +103,17 @@ def compare(before: pd.DataFrame, now: pd.DataFrame) -> Pairing:
     return Pairing(change, mean_before, mean_now, len(old) - len(both), len(new) - len(both))
 
 
-def fresh_share(before: pd.DataFrame, now: pd.DataFrame) -> float:
-    """Share of a run's judgements (by `judgements.parquet`) that are not answers which the run before was given already.
+def new_answer_share(before: pd.DataFrame, now: pd.DataFrame) -> float:
+    """Share of a run's judgements that rest on answers which the run before did not have, by the `judgements.parquet` of both.
 
-    A question that was answered once is not asked again, so an answer that both versions share cannot have drifted.
+    A question is never asked twice, so an answer that both runs share cannot have drifted.
     """
     old, new = (_main_of_features(table)["call_key"] for table in (before, now))
     return float((~new.isin(set(old))).mean()) if len(new) else 0.0
 
 
 def grade_shares(judgements: pd.DataFrame) -> dict[int, float]:
-    """Share of each grade among the features' scored judgements of the main arm (by `judgements.parquet`)."""
+    """Share of each grade among the scored judgements of features in the main arm, by `judgements.parquet`."""
     grades = _main_of_features(judgements)["score"].astype(int)
     return {int(str(grade)): float(share) for grade, share in grades.value_counts(normalize=True).items()}
 
@@ -120,9 +124,10 @@ def judge_drift(
     units: Mapping[int, str],
     weights: Mapping[int, float] | None = None,
 ) -> Change:
-    """How a judge's grades of the same anchors moved: now minus before, by anchor; anchors of one unit are one cluster.
+    """The mean change of a judge's grades of the same anchors, now minus before. All arguments are by anchor number.
 
-    `weights`, by anchor, make the mean that of a population whose grades are not as even as the anchors' (see `to_population`).
+    Anchors of one unit form one cluster. With `weights` (see `population_weights`) the mean represents all judgements, in which
+    grades are not as evenly distributed as among the anchors.
     """
     by_unit: dict[str, list[tuple[float, float]]] = {}
     for number in sorted(before.keys() & now.keys()):
@@ -131,32 +136,39 @@ def judge_drift(
     return clustered_change(list(by_unit.values()))
 
 
-def to_population(strata: Mapping[int, int], shares: Mapping[int, float]) -> dict[int, float]:
-    """Weights that give anchors, by the grade that each was chosen by, the shares that grades have among all judgements."""
+def population_weights(strata: Mapping[int, int], shares: Mapping[int, float]) -> dict[int, float]:
+    """Weights by anchor with which the anchors have the `shares` of grades among all judgements.
+
+    `strata` holds the grade by which each anchor was chosen.
+    """
     sizes = Counter(strata.values())
     return {number: shares.get(grade, 0.0) / sizes[grade] for number, grade in strata.items()}
 
 
 def clustered_change(clusters: Sequence[Sequence[tuple[float, float]]]) -> Change:
-    """The mean of (weight, value) items, with an interval that takes each cluster as one observation.
+    """The weighted mean of (weight, value) items, with an interval that takes each cluster as one observation.
 
-    The error of a ratio of sums over G clusters with its factor G / (G - 1), and t with G - 1 degrees (Miller, arXiv 2411.00640).
+    With S_g the weighted sum and W_g the total weight of cluster g of G, the mean is sum(S) / sum(W) and its variance
+    G / (G - 1) * sum((S_g - mean * W_g)^2) / sum(W)^2; the t quantile has G - 1 degrees of freedom (Miller, arXiv 2411.00640).
     """
-    weighing = [[item for item in cluster if item[0] > 0] for cluster in clusters]
-    kept = [cluster for cluster in weighing if cluster]
+    weighted = [[item for item in cluster if item[0] > 0] for cluster in clusters]
+    kept = [cluster for cluster in weighted if cluster]
     if not kept:
         return Change(None, None, None, 0)
-    sizes = np.array([sum(weight for weight, _ in cluster) for cluster in kept])
+    weights = np.array([sum(weight for weight, _ in cluster) for cluster in kept])
     sums = np.array([sum(weight * value for weight, value in cluster) for cluster in kept])
-    mean, g = float(sums.sum() / sizes.sum()), len(kept)
-    if g < MIN_PAIRS:
-        return Change(mean, None, None, g)
-    error = math.sqrt(g / (g - 1) * float(((sums - mean * sizes) ** 2).sum())) / float(sizes.sum())
-    return _interval(mean, error, g - 1, g)
+    mean, n = float(sums.sum() / weights.sum()), len(kept)
+    if n < MIN_PAIRS:
+        return Change(mean, None, None, n)
+    error = math.sqrt(n / (n - 1) * float(((sums - mean * weights) ** 2).sum())) / float(weights.sum())
+    return _interval(mean, error, n - 1, n)
 
 
 def corrected(change: Change, drift: Change) -> Change:
-    """A trend less the judge's drift between the same two nights; both are estimates, and the errors add (Welch)."""
+    """A trend minus the judge's drift between the same two nights. Both are estimates, so their variances add.
+
+    Degrees of freedom are by Welch and Satterthwaite.
+    """
     if change.difference is None or drift.difference is None:
         return Change(None, None, None, change.n)
     difference = change.difference - drift.difference
@@ -170,8 +182,9 @@ def corrected(change: Change, drift: Change) -> Change:
 
 
 def _main_of_features(judgements: pd.DataFrame) -> pd.DataFrame:
-    wanted = (judgements["arm"] == "main") & (judgements["kind"] == "feature") & judgements["score"].notna()
-    return judgements.loc[wanted]
+    """The scored judgements of features in the main arm."""
+    chosen = (judgements["arm"] == "main") & (judgements["kind"] == "feature") & judgements["score"].notna()
+    return judgements.loc[chosen]
 
 
 def _feature_means(units: pd.DataFrame) -> pd.Series[float]:
@@ -180,5 +193,5 @@ def _feature_means(units: pd.DataFrame) -> pd.Series[float]:
 
 
 def _interval(mean: float, error: float, freedom: float, n: int) -> Change:
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Change(mean, mean - reach, mean + reach, n, error, freedom)
+    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return Change(mean, mean - half_width, mean + half_width, n, error, freedom)

@@ -1,4 +1,4 @@
-"""What a run says of its judge: one that knows, one that errs by a known amount, and one that cannot tell anything apart."""
+"""The evidence on judges of known quality: one that knows the truth, one with known errors, and a random one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
 
 
 class Biased(Judge):
-    """One grade too high on 30% of the texts and one too low on 10%, as far as the scale goes."""
+    """One grade too high on 30% of the texts and one too low on 10%, within the scale."""
 
     def grade(self, item: ScoreMaterial) -> int:
         chance = int(hashlib.sha256("".join(item.window.tokens).encode()).hexdigest()[:4], 16) / 0x10000
@@ -37,7 +37,7 @@ class Biased(Judge):
 
 
 class Wavering(Judge):
-    """Grades in the middle of the scale as it comes: one up or one down when asked again."""
+    """Gives another grade in the middle of the scale whenever it is asked again."""
 
     def grade(self, item: ScoreMaterial) -> int:
         true = super().grade(item)
@@ -64,7 +64,7 @@ def summary(world: planted.World, results: Path, who: Judge, **sections: Any) ->
     return judged_runs.carry(run, ledger, who)
 
 
-def test_a_judge_that_knows_gets_full_marks(truthful: dict[str, Any]) -> None:
+def test_a_judge_that_knows_the_truth_grades_all_planted_units_correctly(truthful: dict[str, Any]) -> None:
     found = truthful["evidence"]["planted"]
     assert (found["hits"]["mean"], found["near"]["mean"], found["misses"]["mean"]) == (3, 0, 0)
     assert found["n_units"] == 5
@@ -73,9 +73,7 @@ def test_a_judge_that_knows_gets_full_marks(truthful: dict[str, Any]) -> None:
     assert "withheld" not in truthful["headline"]
 
 
-def test_planted_units_stand_outside_the_headline(
-    truthful: dict[str, Any], world: planted.World, results: Path
-) -> None:
+def test_planted_units_do_not_enter_the_headline(truthful: dict[str, Any], world: planted.World, results: Path) -> None:
     without = summary(world, results, Judge(), controls=SPEC["controls"] | {"planted": 0})
     for key in ("headline", "denominator", "weightings", "bins", "density"):
         assert without[key] == truthful[key]
@@ -83,7 +81,7 @@ def test_planted_units_stand_outside_the_headline(
     assert without["evidence"]["normalised"] is None
 
 
-def test_the_headline_between_floor_and_ceiling(truthful: dict[str, Any]) -> None:
+def test_the_headline_is_normalised_between_floor_and_ceiling(truthful: dict[str, Any]) -> None:
     found, headline = truthful["evidence"]["normalised"], truthful["headline"]
     assert found["ceiling"] == 3
     assert 0 <= found["floor"] < 1
@@ -93,8 +91,8 @@ def test_the_headline_between_floor_and_ceiling(truthful: dict[str, Any]) -> Non
     assert found["ci_low"] < found["difference"] < found["ci_high"]
 
 
-def test_a_biased_judge_is_caught(world: planted.World, results: Path) -> None:
-    """Of misses about 30% are a grade too high and of hits about 10% too low: the ends of the scale hide the other half."""
+def test_a_biased_judge_shows_its_errors_on_planted_units(world: planted.World, results: Path) -> None:
+    """About 30% of misses are graded too high and 10% of hits too low; errors in the other direction would leave the scale."""
     found = summary(world, results, Biased())["evidence"]["planted"]
     misses, hits = found["misses"], found["hits"]
     assert misses["given"]["1"] / misses["n_items"] == pytest.approx(0.3, abs=0.25)
@@ -105,13 +103,15 @@ def test_a_biased_judge_is_caught(world: planted.World, results: Path) -> None:
     assert found["separates"]
 
 
-def test_a_wavering_judge_shows_in_its_repeats(truthful: dict[str, Any], world: planted.World, results: Path) -> None:
+def test_a_judge_that_wavers_grades_repeats_differently(
+    truthful: dict[str, Any], world: planted.World, results: Path
+) -> None:
     wavering = summary(world, results, Wavering(), score={"per_call": 1}, judge={"concurrency": 1})
     assert truthful["evidence"]["repeats"]["flip_rate"]["value"] == 0
     assert wavering["evidence"]["repeats"]["flip_rate"]["value"] > 0
 
 
-def test_labels_given_since_count_once_the_run_rests(
+def test_new_labels_enter_the_report_only_of_a_finished_run(
     truthful: dict[str, Any], world: planted.World, results: Path
 ) -> None:
     run_id, ledger = truthful["run_id"], Ledger.in_folder(results)
@@ -128,7 +128,7 @@ def test_labels_given_since_count_once_the_run_rests(
     assert people("done")["n"] == 20
 
 
-def test_repeats_of_known_disagreements() -> None:
+def test_repeats_have_the_flip_rate_and_deviation_of_their_grades() -> None:
     table = judgement_table(
         [judgement("feature-0", 1, s, repeat=r) for r, s in enumerate([1, 1, 3])]  # 2 of 3 pairs differ, var 4/3
         + [judgement("feature-0", 1, s, item=1, repeat=r) for r, s in enumerate([2, 2, None])]
@@ -145,10 +145,10 @@ def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
     assert judge_evidence.repeats(table, OPTIONS) is None
 
 
-def test_a_judge_that_tells_nothing_apart_gets_no_headline(
+def test_the_headline_of_a_random_judge_is_withheld(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a user meets it: exit code 3, and why."""
+    """Through the command line: exit code 3, and the reason."""
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
 
@@ -163,7 +163,7 @@ def test_a_judge_that_tells_nothing_apart_gets_no_headline(
         spec.write_text(judged_runs.spec(world, "blind", judge=model).to_toml())
         done = CliRunner().invoke(main, ["run", str(spec), "--quiet", "--results", str(tmp_path / "results")])
     assert done.exit_code == 3, done.output
-    assert "the judge does not tell planted units' words from other text" in done.output
+    assert "the judge does not tell planted words from other text" in done.output
     [folder] = (tmp_path / "results").glob("blind-*")
     found = planted_runs.summary(folder)
     assert found["evidence"]["planted"]["separates"] is False

@@ -1,4 +1,4 @@
-"""Whether the judge can be believed: every rule, at its limit, and everything that may be missing."""
+"""The verdict on the judge: every check at its threshold, and with every part of the evidence missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.results import summaries as report_data
 
 from autointerp.findings import judge_checks, judge_verdict
 from autointerp.findings import summary as summary_model
-from autointerp.findings.caveats import cautions
+from autointerp.findings.caveats import caveats
 
 Summary = dict[str, Any]
 NO_EXEMPLARS = pd.DataFrame({"role": pd.Series(dtype=str), "token_activations": pd.Series(dtype=object)})
@@ -31,7 +31,7 @@ def pair(name: str, kappa: Summary, n: int = 60) -> Summary:
 
 
 def planted(hits: tuple[int, int], misses: tuple[int, int], *, separates: bool = True, n_units: int = 6) -> Summary:
-    """`hits` and `misses` are graded 0 and 3 so many times."""
+    """Planted units; `hits` and `misses` are the numbers of items graded 0 and graded 3."""
 
     def part(given: tuple[int, int]) -> Summary:
         total = sum(given)
@@ -54,7 +54,7 @@ def corrected(value: float | None, low: float | None, high: float | None, why: s
 
 
 def trusted() -> Summary:
-    """A run in which everything was measured and the judge passes."""
+    """A run in which everything was measured and the judge passes every check."""
     contrast = {"difference": 1.0, "ci_low": 0.8, "ci_high": 1.2, "n_units": 40}
     noise = {"n": 20, "flip_rate": figure(0.1, 0.0, 0.2), "icc_single": figure(0.9, 0.8, 0.95)}
     agreeing = figure(0.7, 0.55, 0.8)
@@ -115,7 +115,7 @@ def complete(part: Summary, whole: Summary) -> Summary:
 
 
 def model(summary: Summary) -> summary_model.Summary:
-    """The summary that tests describe in part, with the rest of a real one."""
+    """A summary of which a test describes only a part; the rest is taken from a complete one."""
     return summary_model.Summary.model_validate(complete(summary, whole()))
 
 
@@ -124,25 +124,25 @@ def verdict_of(summary: Summary) -> Any:
 
 
 def cautions_of(summary: Summary) -> list[str]:
-    return cautions(model(summary), NO_EXEMPLARS)
+    return caveats(model(summary), NO_EXEMPLARS)
 
 
 def answers(summary: Summary) -> dict[str, bool | None]:
     return {check["name"]: check["passed"] for check in verdict_of(summary)["checks"]}
 
 
-def test_a_judge_that_passes_everything_is_believed() -> None:
+def test_a_judge_that_passes_every_check_is_reliable() -> None:
     found = verdict_of(trusted())
     assert found["verdict"] == "believe"
     assert set(answers(trusted()).values()) == {True}
     assert found["sentence"] == (
-        "Right on 97% of planted hits and 100% of misses; its grades repeat (10% differ); people confirm it (kappa 0.70"
-        " [0.55, 0.80])."
+        "97% of planted hits and 100% of misses graded correctly; its grades repeat (10% differ); people confirm it (kappa"
+        " 0.70 [0.55, 0.80])."
     )
 
 
 OPPOSITE, SILENT = corrected(-0.4, -0.7, -0.1), corrected(0.1, -0.2, 0.4)
-UNSURE = corrected(None, None, None, "9 items of units are labelled, fewer than 15: label more")
+UNSURE = corrected(None, None, None, "only 9 labels of both kinds, and at least 15 are needed")
 CASES: list[tuple[str, Summary, str, str, bool | None]] = [
     ("nothing planted", {"evidence__planted": None}, "with_care", "planted", None),
     ("too few planted", {"evidence__planted": planted((0, 6), (5, 0), n_units=2)}, "with_care", "planted", None),
@@ -187,7 +187,7 @@ CASES: list[tuple[str, Summary, str, str, bool | None]] = [
 
 
 @pytest.mark.parametrize(("change", "verdict", "name", "passed"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_each_rule_at_its_limit(change: Summary, verdict: str, name: str, passed: bool | None) -> None:
+def test_every_check_at_its_threshold(change: Summary, verdict: str, name: str, passed: bool | None) -> None:
     summary = changed(**change)
     found = verdict_of(summary)
     assert answers(summary)[name] is passed
@@ -197,7 +197,7 @@ def test_each_rule_at_its_limit(change: Summary, verdict: str, name: str, passed
 
 
 @pytest.mark.parametrize("second", ["openai/gpt-5", "anthropic/claude-opus-5", "embedded"])
-def test_belief_needs_people_or_a_judge_of_another_family(second: str) -> None:
+def test_a_reliable_judge_needs_people_or_a_second_judge_of_another_family(second: str) -> None:
     summary = changed(evidence__people=None, evidence__second__judge=second)
     assert answers(summary)["second"] is None
     assert verdict_of(summary)["verdict"] == "with_care"
@@ -205,19 +205,21 @@ def test_belief_needs_people_or_a_judge_of_another_family(second: str) -> None:
     assert verdict_of(changed(evidence__people=None))["verdict"] == "believe"
 
 
-def test_without_planted_units_a_judge_at_the_floor_is_not_believed() -> None:
+def test_without_planted_units_a_judge_at_the_floor_is_not_reliable() -> None:
     summary = changed(evidence__planted=None, controls__main_minus_shuffled__ci_low=-0.1)
     found = verdict_of(summary)
     assert found["verdict"] == "do_not"
-    assert found["sentence"].startswith("Nothing measured shows that it reads the explanations")
+    assert found["sentence"].startswith("No check shows that it reads the explanations")
 
 
-def test_a_baseline_is_at_most_taken_with_care_and_a_poor_one_not_at_all() -> None:
+def test_a_baseline_is_at_most_to_be_interpreted_with_caution() -> None:
     baseline = {"judge": "embedded", "judge_is_llm": False, "explainer": "embedded"}
     assert verdict_of(changed(**baseline))["verdict"] == "with_care"
     poor = verdict_of(changed(**baseline, evidence__planted=planted((30, 6), (30, 0))))
     assert poor["verdict"] == "do_not"
-    assert poor["sentence"] == "Right on only 17% of planted hits and 100% of misses; it is not a language model."
+    assert (
+        poor["sentence"] == "Only 17% of planted hits and 100% of misses graded correctly; it is not a language model."
+    )
 
 
 def test_a_withheld_headline_is_neither_repeated_nor_corrected() -> None:
@@ -229,7 +231,7 @@ def test_a_withheld_headline_is_neither_repeated_nor_corrected() -> None:
     assert "\u22120.40" not in said
 
 
-def test_a_headline_that_shows_no_difference_is_confirmed_by_one_that_shows_none() -> None:
+def test_two_headlines_without_a_difference_have_the_same_conclusion() -> None:
     none = {"difference": 0.1, "ci_low": -0.2, "ci_high": 0.4}
     summary = changed(weightings={"bin_uniform": none}, evidence__people__corrected=SILENT)
     assert answers(summary)["people"] is True
@@ -237,7 +239,7 @@ def test_a_headline_that_shows_no_difference_is_confirmed_by_one_that_shows_none
     assert answers(no_interval)["people"] is None
 
 
-def test_an_old_summary_without_any_evidence_is_taken_with_care() -> None:
+def test_an_old_summary_without_evidence_is_to_be_interpreted_with_caution() -> None:
     summary = changed(evidence=None)
     found = verdict_of(summary)
     assert found["verdict"] == "with_care"
@@ -262,34 +264,34 @@ def test_an_old_summary_without_any_evidence_is_taken_with_care() -> None:
         ("embedded", "embedded"),
     ],
 )
-def test_families_are_told_by_their_models_names(model: str, family: str) -> None:
+def test_families_are_recognised_by_model_names(model: str, family: str) -> None:
     assert judge_checks.family(model) == family
 
 
-def test_failed_evidence_is_a_caution_once() -> None:
+def test_every_failed_check_is_one_caveat() -> None:
     summary = changed(
         evidence__planted=planted((0, 36), (14, 16)),
         evidence__repeats__flip_rate=figure(0.5, 0.4, 0.6),
         judge_is_llm=False,
     )
     found = cautions_of(summary)
-    assert sum("At least 90% should be" in caution for caution in found) == 1
-    assert sum("50% of regradings differ" in caution for caution in found) == 1
+    assert sum("At least 90% should be correct" in caution for caution in found) == 1
+    assert sum("differ in 50% of cases" in caution for caution in found) == 1
     assert sum("not a language model" in caution for caution in found) == 1
-    assert not any("hardly looks at the marked token" in caution for caution in found)
+    assert not any("hardly uses the mark" in caution for caution in found)
 
 
 @pytest.mark.parametrize(("near", "said"), [((1, 8), True), ((9, 9), False)])
-def test_a_judge_that_ignores_the_mark_is_a_caution(near: tuple[int, int], said: bool) -> None:
+def test_a_judge_that_ignores_the_mark_gives_a_caveat(near: tuple[int, int], said: bool) -> None:
     summary = trusted()
     summary["evidence"]["planted"]["near"] = planted(near, (1, 1))["hits"]
     found = cautions_of(summary)
-    assert any("hardly looks at the marked token" in caution for caution in found) is said
+    assert any("hardly uses the mark" in caution for caution in found) is said
 
 
 @pytest.mark.parametrize(("ceiling", "said"), [(0.9, True), (1.1, False)])
-def test_no_room_between_floor_and_ceiling_is_a_caution(ceiling: float, said: bool) -> None:
+def test_a_ceiling_that_is_not_above_the_floor_gives_a_caveat(ceiling: float, said: bool) -> None:
     summary = trusted()
     summary["evidence"]["normalised"] = {"floor": 1.0, "ceiling": ceiling}
     found = cautions_of(summary)
-    assert any("ceiling is not above the shuffled floor" in caution for caution in found) is said
+    assert any("ceiling is not above the floor" in caution for caution in found) is said

@@ -1,4 +1,4 @@
-"""A second judge grades its share, drawn with probabilities that are known, and the headline corrected by it is nearer the truth."""
+"""The second judge grades a sample of known probabilities, and the headline corrected by it is closer to the truth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
 
 
 class Credulous(Judge):
-    """Takes every second text about nothing in particular for a fair match: it flatters noise, of which neurons have more."""
+    """Grades every second irrelevant text a 2 under an explanation without a theme, which favours neurons."""
 
     def grade(self, item: ScoreMaterial) -> int:
         true = super().grade(item)
@@ -50,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(world: planted.World, results: Path) -> tuple[Run, Judge, Judge]:
-    """A run, and what its two judges were asked."""
+    """A run, and its two judges with the items that they graded."""
     return carried(world, results, "cascade")
 
 
@@ -61,7 +61,7 @@ def carried(world: planted.World, results: Path, name: str, **sections: Any) -> 
     return run, first, second
 
 
-def test_the_second_judge_is_asked_of_its_share_alone(run: tuple[Run, Judge, Judge], results: Path) -> None:
+def test_the_second_judge_grades_only_the_drawn_items(run: tuple[Run, Judge, Judge], results: Path) -> None:
     _, first, second = run
     again = pd.read_parquet(run[0].folder / "judgements.parquet").query("judge == 'openai/gpt-5.4'")
     assert len(again) == len(second.items)
@@ -74,8 +74,8 @@ def test_the_second_judge_is_asked_of_its_share_alone(run: tuple[Run, Judge, Jud
     assert len(again) == sum(d.drawn for d in designed) == pytest.approx(SHARE * len(designed), abs=6)
 
 
-def test_probabilities_are_those_of_the_draw(run: tuple[Run, Judge, Judge], results: Path) -> None:
-    """Each item stands for as many as its stratum has for one that was drawn; unsure ones are drawn more often."""
+def test_sampling_probabilities_match_the_drawn_shares(run: tuple[Run, Judge, Judge], results: Path) -> None:
+    """The probability of an item is the drawn share of its stratum, and unsure items are drawn more often."""
     _, ledger = judged_runs.open_(run[0].spec, results)
     drawn = pd.DataFrame(second_judge_sample.design(ledger, run[0]))
     by_stratum = drawn.groupby("stratum")
@@ -87,7 +87,7 @@ def test_probabilities_are_those_of_the_draw(run: tuple[Run, Judge, Judge], resu
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.booleans()), min_size=1, max_size=8), st.floats(0.01, 1))
-def test_shares_add_up_to_what_is_wanted(strata: list[tuple[int, bool]], share: float) -> None:
+def test_shares_of_the_strata_add_up_to_the_requested_share(strata: list[tuple[int, bool]], share: float) -> None:
     found = second_judge_sample.probabilities(strata, share)
     assert all(0 <= p <= 1 for p in found)
     drawn = sum(size * p for (size, _), p in zip(strata, found, strict=True))
@@ -126,7 +126,7 @@ def test_a_cascade_that_was_stopped_grades_nothing_twice(
 
 
 def test_a_cascade_follows_the_last_adaptive_round(world: planted.World, results: Path) -> None:
-    """What is drawn rests on all of the first judge's grades, and its unscored ones are not drawn."""
+    """The sample is drawn from all grades of the first judge, without its unscored items."""
     run, first, second = carried(world, results, "adaptive", adaptive={"unit": 0.6})
     _, ledger = judged_runs.open_(run.spec, results)
     rows = judged_runs.judgements(run)

@@ -63,7 +63,7 @@ def summary_of(
 
 
 def uniform(score: dict[str, int], *, skip: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """One main judgement in bin 1 and one in bin 2 for every unit but `skip`, the same within a kind."""
+    """One judgement of the main arm in bin 1 and one in bin 2 for every unit except `skip`, with one grade per kind."""
     return [judgement(u, b, score[u.split("-")[0]]) for u in IDS if u not in skip for b in (1, 2)]
 
 
@@ -75,7 +75,7 @@ def typical() -> dict[str, Any]:
     )
 
 
-def test_a_typical_run_has_a_headline_and_no_cautions(typical: dict[str, Any]) -> None:
+def test_a_typical_run_has_a_headline_and_no_caveats(typical: dict[str, Any]) -> None:
     headline = typical["headline"]
     assert "withheld" not in headline
     assert headline["weighting"] == "bin_uniform"
@@ -112,7 +112,7 @@ def test_schema_and_reader_refuse_the_same_mistakes(
         read_summary(tmp_path)
 
 
-def test_facts_pass_through_and_the_spec_gives_the_identity(typical: dict[str, Any]) -> None:
+def test_facts_enter_the_summary_unchanged(typical: dict[str, Any]) -> None:
     assert (typical["run_id"], typical["cost_usd"], typical["calls"], typical["tokens"]) == (
         "r1",
         1.25,
@@ -125,7 +125,7 @@ def test_facts_pass_through_and_the_spec_gives_the_identity(typical: dict[str, A
     assert summary_of(units, judgements, judge="planted judge", judge_is_llm=False)["judge"] == "planted judge"
 
 
-def test_counts_agree_with_one_another(typical: dict[str, Any]) -> None:
+def test_counts_of_bins_arms_and_denominators_agree(typical: dict[str, Any]) -> None:
     main = typical["controls"]["main"]
     for kind in ("feature", "neuron"):
         rows = [b for b in typical["bins"] if b["kind"] == kind]
@@ -173,7 +173,7 @@ def test_bounds_equal_the_difference_when_all_is_scored() -> None:
     assert result["headline_bounds"] == {"low": difference, "high": difference}
 
 
-def test_bounds_that_cross_zero_are_a_caution() -> None:
+def test_bounds_that_cross_zero_give_a_caveat() -> None:
     units, judgements = planted(seed=3, unscored=0.15, feature_level=0.5)
     result = summary_of(units, judgements, spec=make_spec(report={"max_unscored_share": 0.5, "resamples": 200}))
     assert result["headline"]["ci_low"] > 0 > result["headline_bounds"]["low"]
@@ -201,7 +201,7 @@ def test_bounds_that_cross_zero_are_a_caution() -> None:
         ),
     ],
 )  # fmt: skip
-def test_the_headline_is_withheld_in_words(rows: list, explanations: list, words: str) -> None:
+def test_a_withheld_headline_gives_its_reason(rows: list, explanations: list, words: str) -> None:
     spec = make_spec(report={"max_unscored_share": 0.15, "resamples": 200})
     headline = summary_of(unit_table(IDS, explanation=explanations), judgement_table(rows), spec=spec)["headline"]
     assert headline["withheld"] == words
@@ -225,7 +225,7 @@ def test_without_neurons_the_features_are_still_described() -> None:
     assert result["cautions"] == []
 
 
-def test_a_run_without_any_judgement_is_still_a_summary() -> None:
+def test_a_run_without_any_judgement_has_a_summary() -> None:
     units = unit_table(IDS, status=["dead"] * 12, density=[0.0] * 12, explanation=[None] * 12, bin_events=[None] * 12)
     result = summary_of(units, judgement_table([]), exemplars=exemplar_table().iloc[:0])
     assert "0 of 6 features have a score" in result["headline"]["withheld"]
@@ -233,13 +233,13 @@ def test_a_run_without_any_judgement_is_still_a_summary() -> None:
     assert result["density"] == {"feature": None, "neuron": None, "ratio": None}
 
 
-def test_constant_grades_have_a_difference_without_an_interval_and_say_so() -> None:
+def test_constant_grades_give_a_difference_without_an_interval_and_a_caveat() -> None:
     result = summary_of(unit_table(IDS), judgement_table(uniform({"feature": 3, "neuron": 0})))
     assert (result["headline"]["difference"], result["headline"]["ci_low"]) == (3.0, None)
     assert any("has no interval" in c for c in result["cautions"])
 
 
-def test_another_rubrics_grades_are_followed() -> None:
+def test_the_summary_uses_the_grades_of_any_rubric() -> None:
     rows = [judgement(u, b, 4 if u.startswith("feature") else 2) for u in IDS for b in (1, 2)]
     levels = [{"grade": g, "text": ""} for g in (1, 2, 3, 4, 5)]
     rubric = {"name": "five", "version": "1", "levels": levels}
@@ -258,7 +258,7 @@ def test_another_rubrics_grades_are_followed() -> None:
     [
         ({"extra": 1}, "unknown \\['extra'\\]"),
         ({"headline": {}}, "unknown \\['headline'\\]"),
-        ({"rubric": {"levels": LEVELS[:3]}}, "rubric shows grades \\[0, 1, 2\\]"),
+        ({"rubric": {"levels": LEVELS[:3]}}, "rubric describes grades \\[0, 1, 2\\]"),
     ],
 )
 def test_contradicting_facts_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -273,7 +273,7 @@ def test_contradicting_tables_are_refused() -> None:
         summary_of(unit_table(IDS), judgement_table([judgement("feature-0", 1, 4)]))
 
 
-def test_control_contrasts_and_their_cautions() -> None:
+def test_a_judge_that_ignores_explanations_gives_caveats() -> None:
     units, judgements = planted(seed=6)
     fine = summary_of(units, judgements)["controls"]["main_minus_shuffled"]
     assert fine["ci_low"] > 1
@@ -289,15 +289,15 @@ def test_control_contrasts_and_their_cautions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grade", "words"), [(1, "The base rate is high"), (3, "graded no better where the unit fires")]
+    ("grade", "words"), [(1, "The base rate is high"), (3, "graded no higher where the unit is active")]
 )
-def test_a_high_base_rate_is_a_caution(grade: int, words: str) -> None:
+def test_a_high_base_rate_gives_a_caveat(grade: int, words: str) -> None:
     units, judgements = planted(seed=6)
     judgements.loc[judgements["arm"] == "base_rate", "score"] = grade
     assert any(words in c for c in summary_of(units, judgements)["cautions"])
 
 
-def test_cautions_about_who_judges() -> None:
+def test_an_embedded_judge_and_a_shared_model_give_caveats() -> None:
     units, judgements = planted(seed=6)
     same = make_spec(judge={"model": "embedded"}, explainer={"model": "embedded"})
     embedded = summary_of(units, judgements, spec=same)["cautions"]
@@ -305,16 +305,16 @@ def test_cautions_about_who_judges() -> None:
     assert any("same model (embedded) explains and judges" in c for c in embedded)
 
 
-def test_few_units_are_a_caution_for_their_kind_only() -> None:
+def test_few_units_give_a_caveat_for_their_kind_only() -> None:
     units, judgements = planted(seed=6, n_neurons=19, n_features=20)
-    few = [c for c in summary_of(units, judgements)["cautions"] if "under-cover" in c]
-    assert few == ["Only 19 neurons have a score: intervals from fewer than 20 units under-cover."]
+    few = [c for c in summary_of(units, judgements)["cautions"] if "too narrow" in c]
+    assert few == ["Only 19 neurons have a score: intervals over fewer than 20 units are too narrow."]
 
 
 @pytest.mark.parametrize(
     ("density", "said"), [(0.03, "3 times more often"), (0.001, "10 times less often"), (0.015, None)]
 )
-def test_mismatched_density_is_a_caution(density: float, said: str | None) -> None:
+def test_mismatched_densities_give_a_caveat(density: float, said: str | None) -> None:
     units, judgements = planted(seed=6)
     units["density"] = np.where(units["kind"] == "feature", density, 0.01)
     found = [c for c in summary_of(units, judgements)["cautions"] if "density" in c]
@@ -323,7 +323,7 @@ def test_mismatched_density_is_a_caution(density: float, said: str | None) -> No
 
 
 @pytest.mark.parametrize(("active", "warned"), [(1, False), (2, True)])
-def test_quiet_windows_that_are_not_silent_are_a_caution(active: int, warned: bool) -> None:
+def test_silent_windows_with_activity_give_a_caveat(active: int, warned: bool) -> None:
     units, judgements = planted(seed=6)
     exemplars = exemplar_table([[0.0, 0.5]] * active + [[0.0, 0.0]] * (10 - active))
     found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "silent windows" in c]

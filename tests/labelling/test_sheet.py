@@ -1,4 +1,4 @@
-"""The sample and its probabilities, the sheet, the ledger's rows, files and terminal of `autointerp label`."""
+"""The sample of items and its probabilities, sheets, and `autointerp label` with files and in a terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIZES = st.dictionaries(
 
 
 def population(sizes: dict[str, int], prefix: str = "") -> list[Judged]:
-    """Items whose strata are these."""
+    """Items with strata of these sizes."""
     found = []
     for stratum, size in sizes.items():
         group, *rest = stratum.split("/")
@@ -53,7 +53,7 @@ def population(sizes: dict[str, int], prefix: str = "") -> list[Judged]:
 
 
 @given(SIZES, st.integers(0, 500))
-def test_more_places_take_none_away(sizes: dict[str, int], n: int) -> None:
+def test_a_larger_sample_takes_no_item_from_a_stratum(sizes: dict[str, int], n: int) -> None:
     smaller, larger = allocate(sizes, n), allocate(sizes, n + 1)
     assert sum(smaller.values()) == min(n, sum(sizes.values()))
     assert all(0 <= smaller[h] <= larger[h] <= sizes[h] for h in sizes)
@@ -62,7 +62,7 @@ def test_more_places_take_none_away(sizes: dict[str, int], n: int) -> None:
 
 
 @given(SIZES, st.integers(24, 200), st.integers(0, 100))
-def test_a_larger_sample_holds_the_smaller_and_is_the_one_drawn_at_once(
+def test_an_extended_sample_contains_the_smaller_and_equals_one_drawn_at_once(
     sizes: dict[str, int], n: int, more: int
 ) -> None:
     items = population(sizes)
@@ -79,12 +79,12 @@ def test_a_larger_sample_holds_the_smaller_and_is_the_one_drawn_at_once(
     assert sum(1 / item.probability for item in both) == pytest.approx(len(items))
 
 
-def test_over_seeds_each_item_is_drawn_as_often_as_its_probability_says() -> None:
+def test_items_are_drawn_as_often_as_their_probability_says() -> None:
     sizes = {"main/feature/0": 40, "main/feature/3": 9, "main/neuron/0": 25, "shuffled": 12}
     items, seeds = population(sizes), 1500
     drawn: Counter[Key] = Counter()
     for seed in range(seeds):
-        # In two steps, as a run is labelled whose rater asks for more.
+        # In two steps, as if the rater later asked for more items.
         sample = extend(items, extend(items, [], 12, str(seed)), 24, str(seed))
         drawn.update(item.key for item in sample)
     said = {item.stratum: item.probability for item in sample}
@@ -94,7 +94,7 @@ def test_over_seeds_each_item_is_drawn_as_often_as_its_probability_says() -> Non
         assert abs(drawn[item.key] / seeds - p) <= 4.5 * (p * (1 - p) / seeds) ** 0.5, item.key
 
 
-def test_what_was_judged_since_joins_the_sample_and_what_is_there_stays() -> None:
+def test_later_judged_items_join_the_sample_and_existing_ones_stay() -> None:
     sizes = {"main/feature/0": 30, "main/feature/3": 30}
     first = extend(population(sizes), [], 10, "seed")
     grown = population(sizes) + population(sizes, prefix="later ")
@@ -103,7 +103,7 @@ def test_what_was_judged_since_joins_the_sample_and_what_is_there_stays() -> Non
     taken = Counter(item.stratum for item in both)
     assert all(item.probability == taken[item.stratum] / 60 for item in both)
     assert any(item.exemplar_id.startswith("later") for item in both)
-    # Nothing of lower number was passed over: the sample is still the lowest of each stratum.
+    # No lower random number was skipped: the sample still has the lowest of each stratum.
     assert {item.key for item in both} <= {item.key for item in extend(grown, [], len(both) + 20, "seed")}
     gone = extend(population({"main/feature/0": 30, "main/feature/3": 30})[1:], first, 10, "seed")
     assert [item.key for item in gone[:10]] == [item.key for item in first]
@@ -118,7 +118,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Results whose sample of 50 nobody has labelled."""
+    """Results with a sample of 50 items that must stay without labels."""
     results = tmp_path_factory.mktemp("results")
     made = labelled.make(results)
     labelled.sheet(made, results, n=50)
@@ -136,7 +136,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     made.close()
 
 
-def test_labels_are_rows_whatever_the_database(either: Ledger, tmp_path: Path) -> None:
+def test_labels_are_rows_in_either_database(either: Ledger, tmp_path: Path) -> None:
     anna, ben = (labelled.sheet(either, tmp_path, rater, 40) for rater in ("anna", "ben"))
     anna.set({item.number: place % 4 for place, item in enumerate(anna.items)})
     ben.set({1: None, 2: 3})
@@ -154,7 +154,7 @@ def test_labels_are_rows_whatever_the_database(either: Ledger, tmp_path: Path) -
     assert all(of[row["number"]].stratum == row["stratum"] and 0 < row["probability"] <= 1 for row in rows)
 
 
-def test_raters_who_come_at_once_get_one_sample_and_lose_nothing(either: Ledger, tmp_path: Path) -> None:
+def test_raters_who_start_at_once_share_one_sample_and_lose_no_label(either: Ledger, tmp_path: Path) -> None:
     sheets = at_once([lambda name=name: labelled.sheet(either, tmp_path, name, 50) for name in ("a", "b", "c")])
     assert len({frozenset(sheet.items) for sheet in sheets}) == 1
     assert len({sheet.items for sheet in sheets}) == 3
@@ -175,7 +175,7 @@ def test_the_sample_is_mostly_main_and_has_every_grade_of_each_kind(ledger: Ledg
     assert all(grades[kind, grade] >= LEAST for kind in ("feature", "neuron") for grade in range(4))
 
 
-def test_a_second_look_changes_nothing_and_more_items_come_after(ledger: Ledger, tmp_path: Path) -> None:
+def test_opening_a_sheet_again_keeps_its_items_and_more_items_are_added(ledger: Ledger, tmp_path: Path) -> None:
     first = labelled.sheet(ledger, tmp_path, n=50)
     first.set(dict.fromkeys(first.numbers, 2))
     again = labelled.sheet(ledger, tmp_path)
@@ -187,7 +187,7 @@ def test_a_second_look_changes_nothing_and_more_items_come_after(ledger: Ledger,
     assert more.labels().keys() == first.numbers
 
 
-def test_agreement_is_told_when_everything_is_decided(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_agreement_is_known_only_when_every_item_is_done(ledger: Ledger, tmp_path: Path) -> None:
     sheet = labelled.sheet(ledger, tmp_path, n=50)
     with ledger.read() as tx:
         judged, sample = labels.judged(tx, RUN), labels.items(tx, RUN)
@@ -203,7 +203,7 @@ def test_agreement_is_told_when_everything_is_decided(ledger: Ledger, tmp_path: 
     assert sum(map(sum, found.table)) == 49
 
 
-def test_a_file_goes_out_blind_and_comes_back(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_exported_file_hides_grades_and_is_read_back(ledger: Ledger, tmp_path: Path) -> None:
     sheet, file = labelled.sheet(ledger, tmp_path, n=50), tmp_path / "out.csv"
     csv_file.write(sheet, file)
     rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline="")))
@@ -236,7 +236,7 @@ def test_a_file_goes_out_blind_and_comes_back(ledger: Ledger, tmp_path: Path) ->
         ("2,2,", ["line 3", "item 2 has two scores"]),
     ],
 )
-def test_a_wrong_file_is_one_line_and_leaves_no_label(
+def test_a_wrong_file_is_refused_in_one_line_and_leaves_no_label(
     untouched: Path, tmp_path: Path, line: str, words: list[str]
 ) -> None:
     (tmp_path / "in.csv").write_text(f"number,score,run\n2,1,\n{line}\n")
@@ -250,13 +250,13 @@ def invoke(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_a_file_by_the_command_line(ledger: Ledger, tmp_path: Path) -> None:
+def test_files_are_exported_and_imported_by_the_command(ledger: Ledger, tmp_path: Path) -> None:
     file = tmp_path / "out.csv"
     given = ("label", RUN, "--results", tmp_path, "--rater", "anna")
     assert invoke(*given, "--items", 50, "--export", file).exit_code == 0
     refused = invoke(*given, "--export", file)
     assert refused.exit_code == 2
-    assert "is there already" in refused.stderr
+    assert "already exists" in refused.stderr
     text = file.read_text("utf-8-sig").replace(f",,{RUN}", f",3,{RUN}")
     file.write_text(text)
     said = invoke(*given, "--import", file)
@@ -294,10 +294,10 @@ def test_too_few_items_for_every_group_are_refused(ledger: Ledger, tmp_path: Pat
     assert len(labelled.sheet(ledger, tmp_path, n=22).items) == 22
 
 
-def test_a_run_that_goes_on_cannot_be_labelled(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_running_run_cannot_be_labelled(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.write() as tx:
         runs.set_state(tx, RUN, "running")
-    with pytest.raises(UsageError, match="has not ended"):
+    with pytest.raises(UsageError, match="has not finished"):
         labelled.sheet(ledger, tmp_path)
 
 
@@ -308,7 +308,9 @@ def terminal(ledger: Ledger, tmp_path: Path) -> tuple[Terminal, io.StringIO]:
     return Terminal(sheet, Console(file=shown, width=80, force_terminal=True, highlight=False)), shown
 
 
-def test_the_terminal_takes_keys(terminal: tuple[Terminal, io.StringIO], ledger: Ledger, tmp_path: Path) -> None:
+def test_keys_in_the_terminal_grade_skip_undo_and_move(
+    terminal: tuple[Terminal, io.StringIO], ledger: Ledger, tmp_path: Path
+) -> None:
     at, _ = terminal
     order = [item.number for item in at.sheet.items]
     for key in ("2", "9", "x", "s", "\x1b[D", "3", "1", "u", "\x1b[D", "\x1b[D", "\x1b[D", "0", "\x7f"):
@@ -338,7 +340,7 @@ def test_a_terminal_shows_hostile_text_as_text(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_sitting_at_a_real_terminal(ledger: Ledger, tmp_path: Path) -> None:
+def test_labelling_in_a_real_terminal(ledger: Ledger, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autointerp", "label", RUN, "--results", str(tmp_path), "--rater", "anna"]
     mine, theirs = pty.openpty()
     sitting = subprocess.Popen(
@@ -346,12 +348,12 @@ def test_a_sitting_at_a_real_terminal(ledger: Ledger, tmp_path: Path) -> None:
     )
     os.close(theirs)
     seen = b""
-    # All at once: a fast rater types ahead of the screen.
+    # Several keys at once, as if typed ahead of the screen.
     for place, key in ((1, b"3"), (2, b"1us1"), (4, b"q")):
         while f"Item {place} of 50".encode() not in seen:
             seen += os.read(mine, 4096)
         os.write(mine, key)
-    with suppress(OSError):  # the end of a terminal that nobody writes to any more
+    with suppress(OSError):  # raised at the end of a terminal whose other side is closed
         while os.read(mine, 4096):
             pass
     os.close(mine)

@@ -1,4 +1,4 @@
-"""What the labelling page's server gives away, and to whom: real HTTP, byte by byte."""
+"""What the labelling page's server reveals and to whom, over real HTTP."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def put(url: str, number: int, score: Any, **headers: str | None) -> int:
     return ask(url, "PUT", f"labels/{number}", json.dumps({"score": score}).encode(), **headers)[0]
 
 
-def test_every_byte_that_is_served_is_blind(url: str, sheet: Sheet, tmp_path: Path) -> None:
+def test_no_response_reveals_grades_arms_or_units(url: str, sheet: Sheet, tmp_path: Path) -> None:
     folder = tmp_path / RUN
     judgements, exemplars = (pd.read_parquet(folder / f"{name}.parquet") for name in ("judgements", "exemplars"))
     number = sheet.items[0].number
@@ -79,14 +79,14 @@ def test_every_byte_that_is_served_is_blind(url: str, sheet: Sheet, tmp_path: Pa
     secrets |= {f"{activation:.6g}" for activation in exemplars["activation"] if activation > 0}
     secrets |= {"shuffled", "base_rate", "planted", "neuron-", "stratum", "probability", "judgement", "resid_post"}
     assert [secret for secret in secrets if secret and secret in served] == []
-    # Beside the items the page has nothing that differs from item to item.
+    # Apart from the items themselves, the page holds nothing that differs between items.
     data = json.loads(served.split('id="data">')[1].split("</script>")[0])
     assert set(data) == {"key", "levels", "items", "labels", "closed"}
     assert {len(item) for item in data["items"]} == {5}
     assert [item[0] for item in data["items"]] == [item.number for item in sheet.items]
 
 
-def test_numbers_and_order_say_nothing_of_grades(tmp_path: Path) -> None:
+def test_numbers_and_order_of_items_reveal_no_grades(tmp_path: Path) -> None:
     from scipy.stats import spearmanr
 
     from autointerp.ledger import labels
@@ -102,7 +102,7 @@ def test_numbers_and_order_say_nothing_of_grades(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_only_the_page_may_speak(url: str, sheet: Sheet) -> None:
+def test_only_requests_from_the_page_itself_are_accepted(url: str, sheet: Sheet) -> None:
     number, port = sheet.items[0].number, urlsplit(url).port
     assert put(url, number, 2) == 200
     for origin in (None, "null", "http://evil.example", f"http://127.0.0.1:{port}.evil.example", "http://127.0.0.1:1"):
@@ -117,22 +117,22 @@ def test_only_the_page_may_speak(url: str, sheet: Sheet) -> None:
     assert ask(url, path="/")[0] == ask(url, path="/%C3%A9%00/")[0] == ask(url, path=f"/{TOKEN}/../..")[0] == 404
     assert ask(url, "OPTIONS", f"labels/{number}")[0] == 405
     assert sheet.labels()[number].score == 2
-    # Through a tunnel the browser says localhost, and another port.
+    # Through a tunnel the browser sends localhost and another port.
     assert put(url, number, 1, Host="localhost:9000", Origin="http://localhost:9000") == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b'{"score": true}', b'{"score": 2.0}', b'{"score": "2"}',
                                   b'{"score": 4}', b'{"score": -1}', b'{"score": 1, "rater": "ben"}', b"[" * 1000, b"\xff"])  # fmt: skip
-def test_a_body_that_is_no_label_changes_nothing(url: str, sheet: Sheet, body: bytes) -> None:
+def test_a_body_that_is_not_a_label_is_refused(url: str, sheet: Sheet, body: bytes) -> None:
     assert ask(url, "PUT", f"labels/{sheet.items[0].number}", body)[0] == 422
     assert sheet.labels() == {}
 
 
-def test_a_large_body_is_not_read(url: str, sheet: Sheet) -> None:
+def test_a_large_body_is_refused(url: str, sheet: Sheet) -> None:
     assert ask(url, "PUT", f"labels/{sheet.items[0].number}", b'{"score": 1}' + b" " * 2000)[0] == 413
 
 
-def test_the_page_is_kept_to_itself(url: str) -> None:
+def test_the_response_headers_isolate_the_page(url: str) -> None:
     _, body, headers = ask(url)
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
@@ -158,7 +158,7 @@ def test_the_agreement_closes_the_labels(url: str, sheet: Sheet) -> None:
     assert json.loads(ask(url, path="labels")[1])["closed"] is True
 
 
-def test_a_ledger_that_cannot_be_written_is_said_and_tried_again(url: str, sheet: Sheet, tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_gives_503_until_it_can(url: str, sheet: Sheet, tmp_path: Path) -> None:
     number = sheet.items[0].number
     with sheet.ledger.engine.connect() as connection:
         connection.exec_driver_sql("ALTER TABLE labels RENAME TO away")
@@ -185,7 +185,7 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
         assert process.returncode == 0
         assert f"sitter has graded {sitting} of 50 items" in said
         assert len(complaints.splitlines()) == 1
-    # The same place with another token: a page that waits there can be opened anew.
+    # The same port with another token, so that an open page finds the server again.
     first, second = map(urlsplit, addresses)
     assert first.netloc == second.netloc
     assert first.hostname == "127.0.0.1"
@@ -194,13 +194,13 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_another_user_of_the_port_is_avoided(tmp_path: Path) -> None:
+def test_a_port_in_use_is_avoided_or_refused(tmp_path: Path) -> None:
     ledger = labelled.make(tmp_path)
     sheet = labelled.sheet(ledger, tmp_path, n=ITEMS)
     with web_page._listen(sheet, None) as first, web_page._listen(sheet, None) as second:
         ports = [found.getsockname() for found in (first, second)]
         assert ports[0][1] != ports[1][1]
         assert {host for host, _ in ports} == {"127.0.0.1"}
-        with pytest.raises(UsageError, match=f"--port {ports[0][1]} cannot be had"):
+        with pytest.raises(UsageError, match=f"--port {ports[0][1]} cannot be used"):
             web_page._listen(sheet, ports[0][1])
     ledger.close()

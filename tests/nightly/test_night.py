@@ -183,8 +183,8 @@ def test_three_nights(place: Place) -> None:
     assert place.run("2026-11-21") is None, "the night is done"
     assert place.runs() == before
     page = (place.results / "index.html").read_text("utf-8")
-    assert page.index("A regression") < page.index("<h1>Runs</h1>")
-    assert "2 scored; 1 copy of a known one (backup); 1 corrupt (cut)" in page
+    assert page.index("<h2>Regression</h2>") < page.index("<h1>Runs</h1>")
+    assert "2 scored; 1 duplicate (backup); 1 corrupt (cut)" in page
     assert "not an LLM" in page
     assert "regression against " + first["scored"][0]["run_id"] in page
 
@@ -197,7 +197,7 @@ def test_three_nights(place: Place) -> None:
     assert trend["previous_run_id"] == regression["run_id"]
     assert trend["verdict"] == "unchanged"
     assert trend["change"] < 0.02
-    assert "A regression" not in (place.results / "index.html").read_text("utf-8")
+    assert "<h2>Regression</h2>" not in (place.results / "index.html").read_text("utf-8")
 
 
 def test_two_processes_at_once_and_a_moved_dictionary(place: Place) -> None:
@@ -311,7 +311,7 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
         assert second is not None
         assert "a" in names(second["scored"])
         assert planted_runs.bill(MODEL, server.books) - spent <= budget
-    assert "1 left to the next night" in describe(first)[0]
+    assert "1 left for the next night" in describe(first)[0]
 
 
 def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
@@ -357,8 +357,8 @@ def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
     )
     assert trend["corrected"]["asked_anew"] > 0.5
     page = (place.results / "index.html").read_text("utf-8")
-    assert "the judge has moved" in page
-    assert "less the judge&#39;s drift" in page
+    assert "the judge has drifted" in page
+    assert "after subtracting the judge&#39;s drift" in page
     names_ = [name for name in place.runs() if name.startswith("anchors-")]
     assert len(names_) == 3
 

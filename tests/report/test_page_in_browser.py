@@ -1,8 +1,7 @@
-"""The page in a real Chromium: nothing hostile runs, nothing is fetched, and the list of units can be used."""
+"""The report page in a real Chromium: no hostile text runs, nothing is fetched, and the list of units works."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +13,22 @@ from autointerp import report
 from autointerp.report import index, prose
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install chromium to run the browser tests")
-_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 @dataclass
 class Watched:
-    """A page, and everything it did that it should not."""
+    """A page, with its requests and its console messages, errors and dialogs."""
 
     page: playwright.Page
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def opened(self) -> list[str]:
+        """Ids of the open units."""
         return list(self.page.locator(".unit[open]").evaluate_all("nodes => nodes.map(node => node.id)"))
 
     def shown(self) -> list[str]:
+        """Ids of the units that the filters leave."""
         return list(self.page.locator(".unit:not([hidden])").evaluate_all("nodes => nodes.map(node => node.id)"))
 
 
@@ -48,23 +46,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=_ARGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def watched(browser: playwright.Browser) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
-    seen = Watched(context.new_page())
-    seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.on("console", lambda message: seen.complaints.append(message.text))
-    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    seen.page.on("dialog", lambda dialog: (seen.complaints.append(dialog.message), dialog.dismiss()))
-    yield seen
+    opened = Watched(context.new_page())
+    opened.page.on("request", lambda request: opened.requests.append(request.url))
+    opened.page.on("console", lambda message: opened.complaints.append(message.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("dialog", lambda dialog: (opened.complaints.append(dialog.message), dialog.dismiss()))
+    yield opened
     context.close()
 
 
@@ -77,10 +67,10 @@ def test_hostile_text_runs_nothing_and_fetches_nothing(watched: Watched, results
         watched.page.locator(".unit .window").first.wait_for()
         assert watched.page.locator(".unit[open] > .body").count() == 8 + 7
         assert watched.page.locator(".unit[open] .others q").count() == 8 * 2
-        seen = watched.page.locator("#list").inner_text()
-        assert "<script>window.pwned=1</script>" in seen
-        assert "{{7*7}}" in seen
-        assert not set("\x1b\u202e\u2028") & set(seen)
+        shown = watched.page.locator("#list").inner_text()
+        assert "<script>window.pwned=1</script>" in shown
+        assert "{{7*7}}" in shown
+        assert not set("\x1b\u202e\u2028") & set(shown)
     assert watched.page.evaluate("'pwned' in window") is False
     assert watched.page.locator("img, iframe, object, svg [onload], [onerror], [onfocus]").count() == 0
     assert watched.page.locator("a:not([href^='#'])").count() == (2 if name == "index.html" else 0)
@@ -88,7 +78,7 @@ def test_hostile_text_runs_nothing_and_fetches_nothing(watched: Watched, results
     assert watched.complaints == []
 
 
-def test_a_script_that_got_in_would_be_stopped_by_the_policy(watched: Watched, results: Path, tmp_path: Path) -> None:
+def test_the_content_security_policy_stops_an_injected_script(watched: Watched, results: Path, tmp_path: Path) -> None:
     page = (results / "plain" / "report.html").read_text("utf-8")
     broken = tmp_path / "report.html"
     injected = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2><link rel=stylesheet href=x.css>"
@@ -98,7 +88,7 @@ def test_a_script_that_got_in_would_be_stopped_by_the_policy(watched: Watched, r
     assert any("Content Security Policy" in complaint for complaint in watched.complaints)
 
 
-def test_the_verdict_is_what_the_summary_says(watched: Watched, results: Path) -> None:
+def test_the_page_shows_the_verdict_of_the_summary(watched: Watched, results: Path) -> None:
     from autointerp.findings.summary import read_summary
 
     watched.page.goto((results / "plain" / "report.html").as_uri())
@@ -108,7 +98,7 @@ def test_the_verdict_is_what_the_summary_says(watched: Watched, results: Path) -
     )
 
 
-def test_sorting_and_filtering(watched: Watched, results: Path) -> None:
+def test_units_can_be_sorted_filtered_and_searched(watched: Watched, results: Path) -> None:
     watched.page.goto((results / "plain" / "report.html").as_uri())
     means = watched.page.evaluate("[...document.querySelectorAll('.unit')].map(node => node.unit.m)")
     scored = [m for m in means if m is not None]
@@ -130,7 +120,7 @@ def test_sorting_and_filtering(watched: Watched, results: Path) -> None:
     assert watched.complaints == []
 
 
-def test_a_deep_link_opens_its_unit_and_draws_it(watched: Watched, results: Path) -> None:
+def test_a_link_to_a_unit_opens_and_draws_that_unit(watched: Watched, results: Path) -> None:
     unit = "neuron-" + next(n.split("-", 1)[1] for n in _neurons(results))
     watched.page.goto((results / "plain" / "report.html").as_uri() + "#" + unit)
     assert watched.opened() == [unit]
@@ -143,7 +133,7 @@ def test_a_deep_link_opens_its_unit_and_draws_it(watched: Watched, results: Path
     assert watched.complaints == []
 
 
-def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results: Path) -> None:
+def test_units_can_be_opened_and_stepped_through_by_keyboard(watched: Watched, results: Path) -> None:
     watched.page.goto((results / "plain" / "report.html").as_uri())
     order = watched.shown()
     watched.page.keyboard.press("/")
@@ -167,7 +157,7 @@ def test_the_keyboard_reaches_and_steps_through_units(watched: Watched, results:
 @pytest.mark.parametrize(
     ("name", "label"), [("judged", "Judge: interpret with caution"), ("blind", "The judge is not reliable")]
 )
-def test_the_first_screen_says_whether_to_believe_the_headline(
+def test_the_first_screen_shows_the_judges_reliability(
     browser: playwright.Browser, results: Path, name: str, label: str, width: int, scheme: str
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -195,8 +185,8 @@ def test_the_judge_section_can_be_read_by_keyboard_and_without_colour(watched: W
     shapes = {"passed": "circle", "failed": "rect", "not measured": "circle.open"}
     for place in range(checks.count()):
         check = checks.nth(place)
-        said = check.locator("i").inner_text()
-        assert check.locator(f"svg {shapes[said]}").count() == 1
+        result = check.locator("i").inner_text()
+        assert check.locator(f"svg {shapes[result]}").count() == 1
     figures = watched.page.locator("#judge figure")
     assert figures.count() == watched.page.locator("#judge details.data").count() == 3
     watched.page.locator("#judge details.data summary").first.focus()
@@ -205,7 +195,7 @@ def test_the_judge_section_can_be_read_by_keyboard_and_without_colour(watched: W
     assert watched.complaints == []
 
 
-def test_planted_units_are_listed_apart(watched: Watched, results: Path) -> None:
+def test_control_units_are_listed_separately(watched: Watched, results: Path) -> None:
     watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
     assert watched.page.locator("#list .unit").count() == 12
     assert watched.page.locator("output").inner_text() == "12 units"
@@ -216,13 +206,13 @@ def test_planted_units_are_listed_apart(watched: Watched, results: Path) -> None
     watched.page.goto((results / "apart" / "judged" / "report.html").as_uri() + "#planted-0")
     watched.page.locator("#planted-0 > .body").wait_for()
     assert watched.opened() == ["planted-0"]
-    assert watched.page.locator("#planted-0 .judged b").all_inner_texts() == ["Beside the words that are explained"] * 2
+    assert watched.page.locator("#planted-0 .judged b").all_inner_texts() == ["Beside a planted word"] * 2
     watched.page.keyboard.press("j")
     assert watched.opened() == ["planted-1"]
     assert watched.complaints == []
 
 
-def test_print_keeps_the_verdict_on_the_judge(watched: Watched, results: Path) -> None:
+def test_the_judges_reliability_is_printed(watched: Watched, results: Path) -> None:
     watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
     watched.page.emulate_media(media="print")
     assert watched.page.locator("#reliability").is_visible()

@@ -1,4 +1,4 @@
-"""The report's files: what they say, how large they are, and that no text in them can act."""
+"""The report's files: their wording and size, and that no untrusted text in them is interpreted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 class _Attributes(HTMLParser):
-    """Every attribute of every element that a parser sees."""
+    """Every attribute of every element that an HTML parser finds."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ def with_headline(summary: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "lower",
             "Features are less specific than neurons: 0.52 [\u22120.90, \u22120.10] on the 0\u20133 scale (",
         ),
-        (-0.1, 0.9, "none", "No difference between features and neurons is shown: 0.52 [\u22120.10, 0.90] on the 0"),
-        (0.0, 0.9, "none", "No difference between features and neurons is shown: 0.52 [0.00, 0.90] on the 0"),
-        (None, None, "none", "Features and neurons differ (no interval available) by 0.52 on the 0"),
+        (-0.1, 0.9, "none", "No difference shown between features and neurons: 0.52 [\u22120.10, 0.90] on the 0"),
+        (0.0, 0.9, "none", "No difference shown between features and neurons: 0.52 [0.00, 0.90] on the 0"),
+        (None, None, "none", "Features minus neurons, without an interval: 0.52 on the 0"),
     ],
 )
 def test_the_verdict_follows_the_interval(
@@ -107,7 +107,7 @@ def test_the_verdict_names_denominators_and_judge(summary: dict[str, Any]) -> No
     changed |= {"unscored": {"refusal": 2, "truncated": 1}, "judge": "anthropic/claude-haiku-4-5", "judge_is_llm": True}
     said = prose.verdict(model(changed)).basis
     assert said == (
-        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge anthropic/claude-haiku-4-5)"
+        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge: anthropic/claude-haiku-4-5)"
     )
     assert prose.verdict(model(changed | {"judge": "embedded", "judge_is_llm": False})).basis.endswith(
         "; graded by the embedded baseline, not an LLM)"
@@ -136,7 +136,7 @@ def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["folder", "judged"])
-def test_what_was_not_an_llm_is_named_in_every_caption_table_and_plot(
+def test_a_judge_that_is_not_an_llm_is_named_in_every_caption_table_and_plot(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(fixture)
@@ -174,9 +174,7 @@ def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
     ("sharp", "embedded", "with_care"),
     ("blind", "openai/gpt-5-mini", "do_not"),
 ])  # fmt: skip
-def test_the_first_screen_says_whether_the_judge_can_be_believed(
-    tmp_path: Path, knows: str, judge: str, verdict: str
-) -> None:
+def test_page_and_text_begin_with_the_judges_reliability(tmp_path: Path, knows: str, judge: str, verdict: str) -> None:
     made = report_data.make(tmp_path, knows=knows, judge=judge)
     assert made["belief"]["verdict"] == verdict
     report.write(tmp_path)
@@ -192,22 +190,22 @@ def test_the_first_screen_says_whether_the_judge_can_be_believed(
         assert f"{prose.PASSED[check['passed']]}: {check['said']}" in unescaped
 
 
-def test_the_headline_is_shown_in_its_other_readings_unless_it_is_withheld(tmp_path: Path) -> None:
+def test_normalised_and_corrected_differences_are_shown_unless_the_headline_is_withheld(tmp_path: Path) -> None:
     made = report_data.make(tmp_path / "a", knows="sharp")
-    shown = prose.corrected(model(made))
+    shown = prose.alternative_differences(model(made))
     assert [name for name, _, _ in shown] == [
-        "between floor and ceiling",
-        "corrected by people's grades",
-        "corrected by the second judge's grades",
+        "normalised difference",
+        "difference corrected by people's grades",
+        "difference corrected by a second judge's grades",
     ]
     scaled = made["evidence"]["normalised"]
     assert shown[0][1] == formatting.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
     assert shown[1][2].endswith("labels by 2 people")
     withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
-    assert prose.corrected(model(withheld)) == []
+    assert prose.alternative_differences(model(withheld)) == []
     report.write(tmp_path / "b")
     page = (tmp_path / "b" / "report.html").read_text("utf-8")
-    assert "between floor and ceiling" not in page
+    assert "normalised difference" not in page
     assert {row[1] for row in _table(judge_figures.corrected(model(withheld))).rows} == {"withheld"}
 
 
@@ -218,7 +216,7 @@ def _table(table: Table | None) -> Table:
 
 def test_controls_are_never_among_features_and_neurons(judged: Path) -> None:
     results = read(judged)
-    data = unit_explorer.compact(results)
+    data = unit_explorer.page_data(results)
     assert {unit["k"] for unit in data["units"]} == {"feature", "neuron"}
     others = [f"planted-{n}" for n in range(4)] + [f"random_dictionary-{n}" for n in range(3)]
     assert [unit["id"] for unit in data["known"]] == others
@@ -233,7 +231,7 @@ def test_controls_are_never_among_features_and_neurons(judged: Path) -> None:
 
 def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(judged: Path) -> None:
     results = read(judged)
-    data = unit_explorer.compact(results)
+    data = unit_explorer.page_data(results)
     frame = pd.read_parquet(judged / "judgements.parquet")
     own = frame.loc[(frame["judge"] == results.summary.judge) & (frame["arm"] == "main")].dropna(subset="score")
     assert len(own) < len(frame.loc[frame["arm"] == "main"].dropna(subset="score"))
@@ -244,7 +242,7 @@ def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(
 
 
 def test_every_explanation_of_a_unit_is_kept_with_its_grade(judged: Path) -> None:
-    data = unit_explorer.compact(read(judged))
+    data = unit_explorer.page_data(read(judged))
     unit = next(unit for unit in data["units"] if unit["s"] == "alive")
     assert [aid for aid, *_ in unit["v"]] == [prose.AIDS["contrast"], prose.AIDS["revise"]]
     texts = [data["strings"][place] for _, place, _, _ in unit["v"]]
@@ -253,7 +251,7 @@ def test_every_explanation_of_a_unit_is_kept_with_its_grade(judged: Path) -> Non
     assert all(unit["v"] == [] for unit in data["known"])
 
 
-def test_what_is_undefined_says_why(judged: Path) -> None:
+def test_undefined_statistics_are_shown_with_their_reason(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     first = made["evidence"]["people"]["agreement"][0]
     first["kappa"] = {"value": None, "ci_low": None, "ci_high": None, "why": "undefined: all grades are 3"}
@@ -263,22 +261,22 @@ def test_what_is_undefined_says_why(judged: Path) -> None:
     assert cells["Krippendorff's ordinal alpha"] == "0.50, no interval: fewer than 3 units"
 
 
-def test_floor_and_ceiling_are_given_and_said_where_there_is_no_room(judged: Path) -> None:
+def test_a_ceiling_that_is_not_above_the_floor_is_reported(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     scaled = made["evidence"]["normalised"]
-    assert {row[0]: row[1] for row in _table(judge_figures.normalised(model(made))).rows}["difference"].startswith(
-        formatting.number(scaled["difference"])
-    )
+    assert {row[0]: row[1] for row in _table(judge_figures.normalised(model(made))).rows}[
+        "normalised difference"
+    ].startswith(formatting.number(scaled["difference"]))
     names = ("features", "neurons", "difference", "ci_low", "ci_high")
     made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
     assert _table(judge_figures.normalised(model(made))).rows[-1] == (
-        "between them",
+        "difference between floor and ceiling",
         "undefined: the ceiling is not above the floor",
     )
-    assert "between floor and ceiling" not in [name for name, _, _ in prose.corrected(model(made))]
+    assert "normalised difference" not in [name for name, _, _ in prose.alternative_differences(model(made))]
 
 
-def test_features_of_random_weights_are_tabled(judged: Path) -> None:
+def test_random_weight_controls_have_a_table(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     (row,) = _table(judge_figures.random_weights(model(made))).rows
     found = made["evidence"]["random"]["random_dictionary"]
@@ -287,7 +285,7 @@ def test_features_of_random_weights_are_tabled(judged: Path) -> None:
     assert "Random-weight controls" in (judged / "report.html").read_text("utf-8")
 
 
-def test_figures_of_the_judge_draw_what_was_given(judged: Path) -> None:
+def test_figures_of_the_judge_draw_every_grade_mean_and_count(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     planted = made["evidence"]["planted"]
     for width in (720, 350):
@@ -305,7 +303,7 @@ def test_figures_of_the_judge_draw_what_was_given(judged: Path) -> None:
     assert found[1:] == [f"{n:,}" for n in counts]
 
 
-def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judged: Path) -> None:
+def test_other_evaluations_and_aids_are_shown_with_unscored_answers(judged: Path) -> None:
     made = json.loads((judged / "summary.json").read_text("utf-8"))
     page, text = (
         (judged / "report.html").read_text("utf-8"),
@@ -317,9 +315,9 @@ def test_other_evaluations_and_explanations_are_shown_with_what_is_missing(judge
         assert "contrasting windows, all units" in written
     cell = made["variants"]["contrast"]["all"]
     assert formatting.estimate(cell["difference"], cell["ci_low"], cell["ci_high"]) in page
-    rows = {row[0]: row for row in _table(scorers.scorers(model(made))).rows}
-    assert rows["simulation: correlation"][3] == formatting.NONE
-    assert rows["sensitivity: sensitivity"][6] == formatting.NONE
+    rows = {row[0]: row for row in _table(scorers.metrics(model(made))).rows}
+    assert rows["simulation: correlation"][3] == formatting.NOT_AVAILABLE
+    assert rows["sensitivity: sensitivity"][6] == formatting.NOT_AVAILABLE
 
 
 @pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
@@ -357,7 +355,7 @@ def test_a_page_of_200_units_stays_small(tmp_path: Path, wordy: bool) -> None:
     assert len((Path(report.__file__).parent / "templates" / "report.js").read_bytes()) < 30_000
 
 
-def test_nothing_is_fetched_and_only_the_own_script_may_run(hostile: Path) -> None:
+def test_the_page_fetches_nothing_and_allows_only_its_own_script(hostile: Path) -> None:
     page = (hostile / "report.html").read_text("utf-8")
     markup = re.sub(r'<script type="application/json" id="data">.*?</script>', "", page, flags=re.DOTALL)
     attributes = _Attributes(markup).found
@@ -375,7 +373,7 @@ def test_nothing_is_fetched_and_only_the_own_script_may_run(hostile: Path) -> No
     assert page.count("<script") == 2
 
 
-def test_the_island_cannot_be_left_and_holds_only_visible_text(hostile: Path) -> None:
+def test_the_embedded_json_stays_in_its_element_and_holds_only_visible_text(hostile: Path) -> None:
     page = (hostile / "report.html").read_text("utf-8")
     found = re.search(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
     assert found is not None
@@ -386,7 +384,7 @@ def test_the_island_cannot_be_left_and_holds_only_visible_text(hostile: Path) ->
     assert "\u27e8RLO\u27e9gnp.exe\u27e8LRI\u27e9\u27e8PDI\u27e9" in strings
 
 
-def test_markdown_renders_hostile_text_as_itself(hostile: Path) -> None:
+def test_markdown_renders_hostile_text_literally(hostile: Path) -> None:
     text = (hostile / "report.md").read_text("utf-8")
     outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert not re.search(r"(?<!\\)<", outside)
@@ -400,7 +398,7 @@ def test_markdown_renders_hostile_text_as_itself(hostile: Path) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_visible_text_can_be_written_and_hides_nothing(text: str) -> None:
+def test_visible_text_is_valid_utf8_without_invisible_characters(text: str) -> None:
     shown = escape.visible(text)
     shown.encode("utf-8")
     assert len(shown) >= len(text)
@@ -409,12 +407,12 @@ def test_visible_text_can_be_written_and_hides_nothing(text: str) -> None:
         for c in shown
     )
     assert escape.visible(shown) == shown
-    assert json.loads(escape.island(shown)) == shown
+    assert json.loads(escape.script_json(shown)) == shown
 
 
 def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> None:
     results = read(folder)
-    data = unit_explorer.compact(results)
+    data = unit_explorer.page_data(results)
     unit = next(u for u in data["units"] if u["s"] == "alive")
     assert {x[0] for x in unit["x"]} == set(range(data["bins"] + 1))
     assert len(unit["x"]) == unit_explorer.shown_per_unit(len(data["units"]))
@@ -426,9 +424,9 @@ def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> Non
         assert int((heat + "0" * len(tokens))[mark]) == (0 if fraction == 0 else min(9, int(9 * fraction) + 1))
 
 
-def test_a_shuffled_verdict_names_the_explanation_that_was_shown(folder: Path) -> None:
+def test_a_shuffled_judgement_names_the_explanation_that_was_shown(folder: Path) -> None:
     results = read(folder)
-    data = unit_explorer.compact(results)
+    data = unit_explorer.page_data(results)
     shuffled = [
         (u["id"], v)
         for u in data["units"]
@@ -454,13 +452,13 @@ def test_the_figure_for_the_readme_stands_alone_and_names_the_judge(summary: dic
     assert len(bars) == 2 * shares + 4
 
 
-def test_missing_numbers_are_said_not_drawn(tmp_path: Path) -> None:
+def test_missing_numbers_are_written_as_not_available(tmp_path: Path) -> None:
     made = report_data.make(
         tmp_path, n_features=3, n_neurons=3, controls=0, unscored_rate=1.0, withheld="nothing was scored"
     )
     assert made["bins"][0]["mean"] is None
     report.write(tmp_path)
-    assert formatting.NONE in (tmp_path / "report.md").read_text("utf-8")
+    assert formatting.NOT_AVAILABLE in (tmp_path / "report.md").read_text("utf-8")
     assert "NaN" not in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -481,7 +479,7 @@ def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_p
     assert drawn["signed"].count("<rect") == bars
 
 
-def test_a_doubtful_dictionary_and_missing_neurons_are_said(tmp_path: Path) -> None:
+def test_a_doubtful_dictionary_and_missing_neurons_are_reported(tmp_path: Path) -> None:
     made = report_data.make(tmp_path, n_features=2, n_neurons=2, bins=2, per_bin=1, controls=1, studied=True)
     made["check"] |= {"said": "explains little of <b>", "loss": None, "loss_recovered": None}
     made["studies"]["correlation"] = {"skipped": "mlp_act.0: a mixture of experts"}
@@ -489,12 +487,12 @@ def test_a_doubtful_dictionary_and_missing_neurons_are_said(tmp_path: Path) -> N
     report.write(tmp_path)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "The check before the harvest found that the dictionary explains little of &lt;b&gt;." in page
-    assert "not measured: the subject has no loss with another value there" in page
-    assert "were not compared with the neurons before them: mlp_act.0: a mixture of experts." in page
+    assert "not measured: the activations cannot be replaced at this hook point" in page
+    assert "were not compared with neurons: mlp_act.0: a mixture of experts." in page
     assert "Correlations as a table" not in page
 
 
-def test_writing_again_changes_nothing(folder: Path) -> None:
+def test_writing_a_report_again_changes_no_file(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     report.write(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -505,7 +503,7 @@ def test_writing_again_changes_nothing(folder: Path) -> None:
     [
         ("summary.json", None, "does not exist: name a folder"),
         ("summary.json", b"{", "is not valid JSON"),
-        ("summary.json", b'{"schema_version": 9}', "has schema_version 9, this version reads 1"),
+        ("summary.json", b'{"schema_version": 9}', "has schema_version 9, but this version of autointerp reads 1"),
         ("units.parquet", None, "does not exist"),
         ("judgements.parquet", b"PAR1 broken", "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""A run that is judged a round at a time until its targets are met, by the shipped rule."""
+"""Simulates a run that is judged round by round, by the program's own rule, until its targets are met."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from autointerp.stats import comparison, stopping
 
 
 class Stopped(NamedTuple):
-    """Each unit's interval as it stood at the end, its truth, the exemplars used in a bin, and the run's difference."""
+    """The state of a run when it stopped."""
 
     units: pd.DataFrame
+    """Each unit's interval and true mean."""
     difference: comparison.Comparison
     items_per_cell: float
+    """Mean number of exemplars used per unit and bin."""
 
 
 def run(
@@ -32,7 +34,7 @@ def run(
     confidence: float = 0.95,
     resamples: int = 300,
 ) -> Stopped:
-    """Judge `units` of each kind until `stopping.needed` has enough or the exemplars are used up."""
+    """Judge `units` units of each kind until `stopping.needed` needs no more or the exemplars are used up."""
     drawn = {
         kind: worlds.draw(rng, w, units, bins, at_most) for kind, w in (("feature", features), ("neuron", neurons))
     }

@@ -1,4 +1,4 @@
-"""Intervals of agreement cover what a very large sample finds: 25 to 100 units, several items a unit, a judge that errs."""
+"""Simulation: intervals of agreement cover the value of a very large sample, for 50 to 100 units and a judge that errs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _pair(rng: np.random.Generator, units: int, per_unit: int, **options) -> agr
 
 
 def cover(*, units: int, per_unit: int, runs: int, resamples: int = 1000, large: int = 200_000) -> dict[str, float]:
-    """The share of intervals that hold the figure of `large` units."""
+    """The share of intervals that contain the statistic of `large` units, by statistic."""
     rng = np.random.default_rng(units)
     truth = _pair(rng, large, per_unit, resamples=2, seed=0)
     hits = dict.fromkeys(FIGURES, 0)
@@ -39,7 +39,7 @@ def cover(*, units: int, per_unit: int, runs: int, resamples: int = 1000, large:
 
 
 def caught(*, up: float, down: float, items: int, runs: int, resamples: int = 1000) -> float:
-    """How often the interval of the mean error on items of known grade excludes 0: five items a planted unit."""
+    """The share of runs in which the interval of the mean error on items of known grade excludes 0, with five items per unit."""
     rng, n = np.random.default_rng(items), 0
     rows = {"item": np.arange(items), "unit_id": np.arange(items) // 5}
     for run in range(runs):

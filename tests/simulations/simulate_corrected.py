@@ -1,4 +1,4 @@
-"""Corrected intervals cover what people would have said, and the judge's own do not: 25, 50 and 100 labels."""
+"""Simulation: prediction-powered intervals cover people's mean grade with 25, 50 and 100 labels, and the judge's own do not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NAMES = ("features", "neurons", "difference")
 def items(
     rng: np.random.Generator, world: worlds.World, units: int, n: int, *, strata: bool, by_unit: bool
 ) -> prediction_powered.Items:
-    """One kind as a judge that is +1 on 30% and -1 on 10% saw it, `n` items labelled with the truth.
+    """One kind of unit, graded by a judge that is +1 on 30% and -1 on 10% of the items, with `n` items labelled with the truth.
 
-    A simple random sample, or as many from each of the judge's grades.
+    The labelled items are a simple random sample or, with `strata`, equally many of each of the judge's grades.
     """
     grades = worlds.draw(rng, world, units, BINS, PER_BIN)[0]
     seen = worlds.biased(rng, grades, by_unit=by_unit).ravel()
@@ -41,7 +41,7 @@ def items(
 def cover(
     kinds: tuple[worlds.World, worlds.World], *, units: int, n: int, strata: bool, by_unit: bool, runs: int
 ) -> tuple[dict[str, float], dict[str, float], float]:
-    """Shares of corrected and of judge-only 95% intervals that hold the truth, and the difference's mean width."""
+    """Shares of corrected and of judge-only 95% intervals that contain the truth, and the mean width of the difference's."""
     rng = np.random.default_rng(n)
     means = [worlds.true_mean(world, BINS) for world in kinds]
     truth = dict(zip(NAMES, [*means, means[0] - means[1]], strict=True))
@@ -87,14 +87,14 @@ def test_corrected_intervals_cover(n: int, strata: bool, by_unit: bool) -> None:
 
 @pytest.mark.parametrize("n", [25, 50, 100])
 def test_corrected_intervals_cover_where_few_units_are_graded_high(n: int) -> None:
-    """30 units of a kind, four grades in five a 3, labels by strata."""
+    """30 units of a kind, four fifths of whose grades are 3, with labels by strata."""
     found, _, width = cover((worlds.LENIENT, worlds.FEATURES), units=30, n=n, strata=True, by_unit=True, runs=3000)
     print(f"\n{n} labels, lenient: {found}; width {width:.2f}")
     assert 0.93 <= found["difference"] <= 0.975
 
 
 def test_the_headlines_own_interval_covers() -> None:
-    """BCa over units as `stats.compare` does it: 20 to 64 units, in worlds with skew to either side."""
+    """The interval of `comparison.compare` for 20 to 64 units, in worlds with skew to either side."""
     for kinds in ((worlds.FEATURES, worlds.NEURONS), (worlds.LENIENT, worlds.NOISY)):
         truth = worlds.true_mean(kinds[0], BINS) - worlds.true_mean(kinds[1], BINS)
         for units in (20, 40, 64):

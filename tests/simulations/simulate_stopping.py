@@ -1,4 +1,4 @@
-"""Intervals cover after adaptive stopping: of units, of bins over units, and of the run's difference."""
+"""Simulation: intervals of units and of the run's difference cover the truth after adaptive stopping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAIRS = {
 def unit_cover(
     kinds: tuple[worlds.World, worlds.World], target: float, *, units: int, bins: int, runs: int
 ) -> tuple[dict[str, float], float]:
-    """The share of units of each kind whose interval holds their truth when they stopped, and exemplars used in a bin."""
+    """The share of units of each kind whose interval contains their true mean after stopping, and the exemplars used per bin."""
     rng, hits, used = np.random.default_rng(bins), [], []
     for _ in range(runs):
         found = adaptive.run(rng, *kinds, Adaptive(unit=target), units=units, bins=bins, at_most=24, resamples=10)
@@ -32,7 +32,7 @@ def unit_cover(
 def run_cover(
     kinds: tuple[worlds.World, worlds.World], targets: Adaptive, *, units: int, bins: int, runs: int
 ) -> tuple[float, float]:
-    """The share of runs whose difference's BCa interval holds the truth when they stopped, and exemplars used in a bin."""
+    """The share of runs whose BCa interval of the difference contains the truth after stopping, and the exemplars used per bin."""
     truth = worlds.true_mean(kinds[0], bins) - worlds.true_mean(kinds[1], bins)
     rng, hits, used = np.random.default_rng(units), 0, []
     for _ in range(runs):

@@ -1,6 +1,6 @@
-"""Made-up populations whose truth is known: units, grades and judges that look like those of real runs.
+"""Simulated populations of units and judges with known truth, which resemble those of real runs.
 
-A unit has a latent level, a bin lifts it, an item scatters about it, and three thresholds make a grade 0-3. The worlds
+A unit has a latent level, its bin shifts it, its items scatter around it, and three thresholds turn the result into a grade 0-3. The worlds
 were matched to runs of the demo with the embedded judge (`FEATURES`: mean 1.4, sd 0.9 between units and 0.75 within a bin;
 `NEURONS`: 0.6, 0.75, 0.7, with skew 1.3) and with a local language model (`LENIENT`: mean 2.6, four grades in five are 3).
 In `NOISY` items differ more than units do.
@@ -19,7 +19,7 @@ THRESHOLDS = np.array([0.0, 0.5, 1.0])
 
 
 class World(NamedTuple):
-    """Mean and sd of the units' latent levels, sd of the items about their unit's."""
+    """Mean and standard deviation of the units' latent levels, and standard deviation of the items around them."""
 
     level: float
     between: float
@@ -47,7 +47,7 @@ def draw(
 
 
 def true_mean(world: World, bins: int) -> float:
-    """The mean over all units there could be."""
+    """The mean over the whole population of units."""
     scale = np.hypot(world.between, world.within)
     reach = (world.level + lift(bins))[:, None] - THRESHOLDS
     return float(special.ndtr(reach / scale).sum(axis=-1).mean())
@@ -56,7 +56,7 @@ def true_mean(world: World, bins: int) -> float:
 def biased(
     rng: np.random.Generator, grades: NDArray[np.int64], *, up: float = 0.3, down: float = 0.1, by_unit: bool = False
 ) -> NDArray[np.int64]:
-    """A judge one too high on a share `up` of the items and one too low on `down`, within 0-3; `by_unit`, more in some units."""
+    """Grades by a judge that is one too high on a share `up` of the items and one too low on `down`; `by_unit`, more in some units."""
     shape = (len(grades), *[1] * (grades.ndim - 1))
     high = rng.beta(2 * up, 2 * (1 - up), shape) if by_unit else np.full(shape, up)
     chance = rng.random(grades.shape)
@@ -64,7 +64,7 @@ def biased(
 
 
 def table(kind: str, grades: NDArray[np.int64]) -> pd.DataFrame:
-    """The main arm's judgements of one kind, with the columns that inference reads."""
+    """The judgements of one kind in the main arm, with the columns that the statistics read."""
     unit, bin_, item = (a.ravel() for a in np.indices(grades.shape))
     ids = np.array([f"{kind}-{i}" for i in range(len(grades))], dtype=object)
     frame = pd.DataFrame({"unit_id": ids[unit], "bin": bin_ + 1, "item": item, "score": grades.ravel()})
@@ -79,7 +79,7 @@ def units_of(*tables: pd.DataFrame) -> pd.DataFrame:
 def label(
     rng: np.random.Generator, judged: pd.DataFrame, truth: NDArray[np.int64], n: int, *, by_grade: bool
 ) -> pd.DataFrame:
-    """`n` items of one kind's table with their true grades: a simple sample, or as many in each stratum of the judge's grade."""
+    """`n` items of one kind's table with their true grades: a simple random sample, or equally many of each of the judge's grades."""
     kind = str(judged["kind"].iloc[0])
     strata = kind + "/" + judged["score"].astype(str) if by_grade else pd.Series(kind, index=judged.index)
     size = strata.map(strata.value_counts())

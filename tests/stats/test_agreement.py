@@ -23,7 +23,7 @@ SCRIPT = peers.PINS / "agree.py"
 
 
 def frame(ratings: np.ndarray, units: int | None = None, weights: np.ndarray | None = None) -> pd.DataFrame:
-    """Ratings (raters, items) with NaN for what was left out; items fall to units in turn, by default one each."""
+    """A table from ratings (raters, items) with NaN for missing ones. Items are distributed over `units` units, by default one each."""
     rater, item = np.nonzero(~np.isnan(ratings))
     unit = item % (units or ratings.shape[1])
     table = pd.DataFrame({"item": item, "unit_id": [f"u{u}" for u in unit], "rater": [f"r{r}" for r in rater]})
@@ -66,7 +66,7 @@ def test_figures_equal_those_of_scikit_learn_irrcac_and_krippendorff(tmp_path: P
     st.lists(st.tuples(st.sampled_from(GRADES), st.sampled_from(GRADES), st.integers(1, 3)), min_size=2, max_size=25)
 )
 @settings(max_examples=25)
-def test_whole_weights_count_items_as_often(rows: list[tuple[int, int, int]]) -> None:
+def test_an_integer_weight_counts_like_that_many_items(rows: list[tuple[int, int, int]]) -> None:
     a, b, times = (list(c) for c in zip(*rows, strict=True))
     weighted = two(a, b, weights=np.array(times, dtype=float))
     repeated = two(list(np.repeat(a, times)), list(np.repeat(b, times)))
@@ -76,7 +76,7 @@ def test_whole_weights_count_items_as_often(rows: list[tuple[int, int, int]]) ->
 
 @given(st.lists(st.tuples(st.sampled_from(GRADES), st.sampled_from(GRADES)), max_size=20), st.integers(1, 8))
 @settings(max_examples=40)
-def test_every_figure_is_a_number_or_says_why_not(rows: list[tuple[int, int]], units: int) -> None:
+def test_every_statistic_has_an_interval_or_a_reason(rows: list[tuple[int, int]], units: int) -> None:
     ratings = np.array(rows, dtype=float).reshape(-1, 2).T
     found = agreement.pair(frame(ratings, units), "r0", "r1", grades=GRADES, **OPTIONS)
     again = frame(ratings, units)
@@ -92,12 +92,12 @@ def test_every_figure_is_a_number_or_says_why_not(rows: list[tuple[int, int]], u
                     assert figure.ci_low <= figure.ci_high
 
 
-def test_what_is_undefined_says_why() -> None:
+def test_undefined_statistics_give_a_reason() -> None:
     same = two([3] * 6, [3] * 6)
     assert same.kappa == no_figure("undefined: all grades are 3")
     assert same.alpha.why == "undefined: all grades are 3"
     assert (same.exact.value, same.ac2.value) == (1.0, 1.0)
-    assert same.exact.why == "no interval: all units agree alike"
+    assert same.exact.why == "no interval: the same in every unit"
     assert two([], []).exact.why == "undefined: no item was graded by both r0 and r1"
     assert two([2], [3]).kappa.why == "undefined: one item"
     assert two([2, 1], [3, 1]).exact.why == "no interval: fewer than 3 units"
@@ -110,7 +110,7 @@ def test_a_grade_outside_the_rubric_is_refused() -> None:
         two([7], [3])
 
 
-def test_confusion_counts_items_and_bias_is_b_minus_a() -> None:
+def test_the_confusion_matrix_counts_items_and_the_difference_is_b_minus_a() -> None:
     found = two([0, 0, 1, 3], [1, 0, 2, 3], weights=np.array([9.0, 1, 1, 1]))
     assert found.confusion[0] == (1, 1, 0, 0)
     assert (found.confusion[1][2], found.confusion[3][3], found.n) == (1, 1, 4)
@@ -118,7 +118,7 @@ def test_confusion_counts_items_and_bias_is_b_minus_a() -> None:
     assert found.exact.value == pytest.approx(2 / 12)
 
 
-def test_skew_hurts_kappa_and_alpha_but_not_ac2() -> None:
+def test_skewed_grades_lower_alpha_but_not_ac2() -> None:
     a = [3] * 95 + [0, 1, 2, 3, 3]
     b = [3] * 93 + [2, 1, 3, 1, 2, 1, 0]
     found = two(a, b)
@@ -127,7 +127,7 @@ def test_skew_hurts_kappa_and_alpha_but_not_ac2() -> None:
     assert found.alpha.value < 0.7 < 0.9 < found.ac2.value
 
 
-def test_repeats_are_the_icc_of_the_analysis_of_variance() -> None:
+def test_repeats_have_the_icc_of_the_analysis_of_variance() -> None:
     rng = np.random.default_rng(2)
     level = rng.integers(0, 4, 40)
     grades = np.clip(level[:, None] + rng.integers(-1, 2, (40, 3)), 0, 3)
@@ -147,7 +147,7 @@ def test_repeats_are_the_icc_of_the_analysis_of_variance() -> None:
     assert found.icc_single.why == "no interval: fewer than 3 units"
 
 
-def test_intervals_cover_what_a_large_sample_finds() -> None:
+def test_intervals_of_agreement_cover_the_large_sample_value() -> None:
     """A small version of `simulations/simulate_agreement.py`."""
     found = cover(units=50, per_unit=2, runs=40, resamples=300, large=30_000)
     assert all(share >= 0.8 for share in found.values()), found

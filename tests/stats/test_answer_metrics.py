@@ -1,4 +1,4 @@
-"""The figures of `scorers.metrics`: their definitions, their undefined cases, scikit-learn's values; and the registry."""
+"""Metrics of answers: their definitions, undefined cases and scikit-learn's values; and the registry of scorers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=2, 
 
 
 @given(BITS)
-def test_answers_of_yes_and_no_by_definition(pairs: list[tuple[bool, bool]]) -> None:
+def test_yes_no_metrics_match_their_definitions(pairs: list[tuple[bool, bool]]) -> None:
     truth, said = map(list, zip(*pairs, strict=True))
     found = answer_metrics.yes_no(truth, said)
     true, yes, both = ({i for i, p in enumerate(pairs) if test(p)} for test in (lambda p: p[0], lambda p: p[1], all))
@@ -35,7 +35,7 @@ def test_answers_of_yes_and_no_by_definition(pairs: list[tuple[bool, bool]]) -> 
 
 
 @given(RANKED)
-def test_rankings_by_definition(pairs: list[tuple[bool, int]]) -> None:
+def test_ranking_metrics_match_their_definitions(pairs: list[tuple[bool, int]]) -> None:
     truth, values = map(list, zip(*pairs, strict=True))
     true, false = ([v for t, v in pairs if t is side] for side in (True, False))
     if not (true and false):
@@ -49,7 +49,7 @@ def test_rankings_by_definition(pairs: list[tuple[bool, int]]) -> None:
 
 
 @given(PAIRS)
-def test_correlations_by_definition(pairs: list[tuple[int, int]]) -> None:
+def test_correlations_match_their_definitions(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs, dtype=float).T
     assume(np.ptp(truth) > 0 and np.ptp(predicted) > 0)
     assert answer_metrics.pearson(truth, predicted) == pytest.approx(np.corrcoef(truth, predicted)[0, 1])
@@ -60,7 +60,7 @@ def test_correlations_by_definition(pairs: list[tuple[int, int]]) -> None:
     )
 
 
-def test_a_prediction_of_nothing_is_worth_0_and_a_truth_of_nothing_defines_no_figure() -> None:
+def test_constant_predictions_score_0_and_constant_truths_are_undefined() -> None:
     named = (
         answer_metrics.pearson,
         answer_metrics.spearman,
@@ -75,12 +75,12 @@ def test_a_prediction_of_nothing_is_worth_0_and_a_truth_of_nothing_defines_no_fi
     assert answer_metrics.pearson([0.1 + 0.2, 0.3, 0.3], [1, 2, 3]) is None, "a difference of rounding is none"
 
 
-def test_values_that_are_missing_are_refused() -> None:
+def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         answer_metrics.pearson([1, math.nan], [1, 2])
 
 
-def test_scikit_learn_finds_the_same(tmp_path: Path) -> None:
+def test_metrics_equal_those_of_scikit_learn(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = []
     for n in (4, 14, 55, 300):
@@ -97,7 +97,7 @@ def test_scikit_learn_finds_the_same(tmp_path: Path) -> None:
         assert {k: v or 0.0 for k, v in ours.items()} == pytest.approx(their)
 
 
-def test_every_evaluation_says_what_it_is() -> None:
+def test_every_scorer_has_a_source_and_described_metrics() -> None:
     for name, found in SCORERS.items():
         assert scorer(name) is found
         assert found.source
@@ -106,6 +106,6 @@ def test_every_evaluation_says_what_it_is() -> None:
         assert set(found.steps) <= {"ask", "run"}
 
 
-def test_an_unknown_evaluation_is_named_with_those_there_are() -> None:
+def test_an_unknown_scorer_is_refused_with_the_known_names() -> None:
     with pytest.raises(UsageError, match="unknown scorer 'detect': use some of detection, fuzzing"):
         scorer("detect")

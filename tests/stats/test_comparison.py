@@ -15,6 +15,8 @@ from autointerp.records import Arm
 from autointerp.stats import comparison
 
 OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
+FEW = {**OPTIONS, "resamples": 50}
+"""For tests that two results are equal, for which any number of resamples suffices."""
 grades = st.integers(0, 3)
 rows = st.lists(
     st.builds(
@@ -60,16 +62,14 @@ def test_a_unit_without_events_has_no_frequency_mean() -> None:
 
 @given(rows, st.randoms())
 @settings(max_examples=20, deadline=None)
-def test_no_figure_depends_on_the_order_of_rows(drawn: list[dict], random) -> None:
+def test_no_result_depends_on_the_order_of_rows(drawn: list[dict], random) -> None:
     shuffled = list(drawn)
     random.shuffle(shuffled)
 
     def figures(table) -> str:
-        bins = comparison.bin_table(table, UNITS, bins=BINS, grades=[0, 1, 2, 3], **OPTIONS)
-        paired = comparison.mean_estimate(comparison.paired_differences(table, Arm.SHUFFLED), **OPTIONS)
-        return repr(
-            (comparison.unit_scores(table, UNITS).to_dict(), bins, paired, judge_evidence.repeats(table, OPTIONS))
-        )
+        bins = comparison.bin_table(table, UNITS, bins=BINS, grades=[0, 1, 2, 3], **FEW)
+        paired = comparison.mean_estimate(comparison.paired_differences(table, Arm.SHUFFLED), **FEW)
+        return repr((comparison.unit_scores(table, UNITS).to_dict(), bins, paired, judge_evidence.repeats(table, FEW)))
 
     assert figures(judgement_table(drawn)) == figures(judgement_table(shuffled))
 
@@ -86,7 +86,7 @@ def test_unscored_judgements_change_counts_and_nothing_else(drawn: list[dict], e
         - comparison.unit_scores(before, UNITS)["n_unscored"].sum()
     )
     assert added == sum(row["arm"] == "main" for row in refused)
-    tables = [comparison.bin_table(t, UNITS, bins=BINS, grades=range(4), **OPTIONS) for t in (before, after)]
+    tables = [comparison.bin_table(t, UNITS, bins=BINS, grades=range(4), **FEW) for t in (before, after)]
     for a, b in zip(*tables, strict=True):
         assert {**a, "n_unscored": 0} == {**b, "n_unscored": 0}
 
@@ -100,7 +100,7 @@ def test_an_exemplar_counts_once_however_often_it_is_judged(values: list[int], r
     assert comparison.unit_scores(judgement_table(once + again), UNITS).loc["feature-0", "mean_score"] == expected
 
 
-def test_contradicting_rows_are_refused() -> None:
+def test_rows_whose_outcome_and_score_contradict_are_refused() -> None:
     with pytest.raises(ValueError, match="scored without a score"):
         comparison.scored_rows(judgement_table([{**judgement("feature-0", 1, 2), "outcome": "refusal"}]))
 
@@ -165,7 +165,7 @@ def test_superiority_of_populations_fully_apart_is_bounded_by_the_binomial() -> 
     assert comparison.superiority([0.0] * 20, [3.0] * 30, confidence=0.95) == (0.0, 0.0, pytest.approx(1 - low))
 
 
-def test_bca_is_scipys_and_seeded() -> None:
+def test_the_interval_is_close_to_scipys_bca_and_seeded() -> None:
     rng = np.random.default_rng(0)
     f, n = rng.beta(4, 2, 40) * 3, rng.beta(2, 4, 30) * 3
     result = comparison.compare(f, n, **OPTIONS)
@@ -178,7 +178,7 @@ def test_bca_is_scipys_and_seeded() -> None:
     assert (result.ci_low, result.ci_high) == pytest.approx((oracle.low, oracle.high), abs=0.04)
 
 
-def test_bca_leans_with_the_skew_where_a_symmetric_interval_does_not() -> None:
+def test_the_interval_is_asymmetric_for_skewed_values() -> None:
     values = np.array([0.0] * 25 + [0.5] * 5 + [3.0] * 3)
     estimate = comparison.mean_estimate(values, confidence=0.95, resamples=4000, seed=0)
     assert estimate.ci_high - estimate.mean > 1.3 * (estimate.mean - estimate.ci_low)
@@ -209,7 +209,7 @@ def test_the_difference_and_superiority_cover_about_95_percent() -> None:
     assert (covered / runs <= 0.99).all()
 
 
-def test_planted_populations_are_told_apart_and_equal_ones_are_not() -> None:
+def test_different_populations_are_told_apart_and_equal_ones_are_not() -> None:
     units, judgements = planted(seed=1)
     apart = comparison.unit_scores(judgements, units)
     result = comparison.compare(
@@ -226,7 +226,7 @@ def test_planted_populations_are_told_apart_and_equal_ones_are_not() -> None:
     assert result.p_superior_ci_low < 0.5 < result.p_superior_ci_high
 
 
-def test_contrast_with_the_shuffled_arm_pairs_the_bins_that_both_arms_have() -> None:
+def test_the_contrast_with_the_shuffled_arm_pairs_common_bins() -> None:
     table = judgement_table(
         [judgement("feature-0", b, s) for b, s in ((1, 0), (2, 2), (9, 3))]
         + [judgement("feature-0", 9, 1, arm="shuffled"), judgement("feature-0", 2, 1, arm="shuffled")]
@@ -236,7 +236,7 @@ def test_contrast_with_the_shuffled_arm_pairs_the_bins_that_both_arms_have() -> 
     assert comparison.paired_differences(table, Arm.SHUFFLED).to_dict() == {"feature-0": 1.5, "feature-1": 2.0}
 
 
-def test_contrast_with_the_base_rate_is_of_the_arms_means() -> None:
+def test_the_contrast_with_the_base_rate_is_the_difference_of_means() -> None:
     table = judgement_table(
         [judgement("feature-0", 1, 1), judgement("feature-0", 2, 3), judgement("feature-0", 0, 1, arm="base_rate")]
     )
@@ -264,5 +264,5 @@ def test_degenerate_samples_give_null_and_never_nan(features: list[float], neuro
 def test_event_counts_take_null_for_none_and_refuse_another_number_of_bins() -> None:
     units = unit_table(["feature-0", "feature-1"], bin_events=[None, np.arange(3)])
     assert comparison.event_counts(units, 3).tolist() == [[0, 0, 0], [0, 1, 2]]
-    with pytest.raises(ValueError, match="3 bins where the spec has 4"):
+    with pytest.raises(ValueError, match="3 bins but the spec has 4"):
         comparison.event_counts(units, 4)

@@ -18,7 +18,7 @@ SCRIPT = peers.PINS / "infer_ppi.py"
 
 
 def iid(rng: np.random.Generator, n: int, unseen: int) -> prediction_powered.Items:
-    """One item a unit, all alike, a simple sample labelled."""
+    """One item per unit with equal weights, and a simple random sample of labels."""
     total = n + unseen
     label = rng.normal(1.5, 1, total)
     grade = label + rng.normal(0.3, 0.8, total)
@@ -29,7 +29,7 @@ def iid(rng: np.random.Generator, n: int, unseen: int) -> prediction_powered.Ite
     )
 
 
-def test_independent_items_give_what_ppi_python_gives(tmp_path: Path) -> None:
+def test_independent_items_give_the_estimate_of_ppi_python(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     ours, cases = [], []
     for n, unseen in ((20, 20), (40, 40), (200, 200), (30, 300), (100, 1000)):
@@ -65,7 +65,7 @@ def test_independent_items_give_what_ppi_python_gives(tmp_path: Path) -> None:
 
 
 def world(seed: int = 0, units: int = 30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Judgements by a biased judge, a stratified sample with the true grades, and the units."""
+    """The judgements of a biased judge, a stratified sample with true grades, and the units."""
     rng = np.random.default_rng(seed)
     tables, labels = [], []
     for kind, of in (("feature", worlds.FEATURES), ("neuron", worlds.NEURONS)):
@@ -77,7 +77,7 @@ def world(seed: int = 0, units: int = 30) -> tuple[pd.DataFrame, pd.DataFrame, p
     return judgements, pd.concat(labels, ignore_index=True), worlds.units_of(judgements)
 
 
-def test_the_judges_figures_are_the_headlines() -> None:
+def test_the_judges_own_means_are_those_of_the_headline() -> None:
     judgements, labels, units = world()
     judgements = judgements.drop(judgements.index[::7])  # cells of unequal size, units without a bin
     units["bin_events"] = [[1] * 5] * len(units)
@@ -94,7 +94,7 @@ def test_the_judges_figures_are_the_headlines() -> None:
     )
 
 
-def test_labels_of_everything_give_the_raters_own_mean() -> None:
+def test_labels_of_all_items_give_the_raters_mean() -> None:
     judgements, _, units = world()
     rng = np.random.default_rng(9)
     truth = judgements[["exemplar_id", "unit_id", "kind"]].assign(stratum=judgements["kind"], probability=1.0)
@@ -115,7 +115,7 @@ def test_the_order_of_rows_changes_nothing_and_other_arms_are_left_out() -> None
         assert a.model_dump() == pytest.approx(b.model_dump())
 
 
-def test_labels_still_to_come_are_stood_for_by_those_of_their_stratum() -> None:
+def test_labelled_items_represent_the_unlabelled_ones_of_their_stratum() -> None:
     judgements, labels, units = world()
     first = labels.groupby("stratum").cumcount() < 5
     pending = labels.assign(score=labels["score"].where(first))
@@ -127,23 +127,23 @@ def test_labels_still_to_come_are_stood_for_by_those_of_their_stratum() -> None:
     assert found.model_dump() == pytest.approx(same.model_dump())
 
 
-def test_too_few_labels_say_so() -> None:
+def test_too_few_labels_give_a_reason_and_no_estimate() -> None:
     judgements, labels, units = world()
     few = prediction_powered.headline(judgements, labels.head(4), units, confidence=0.95)
     assert few.difference.value is None
-    assert few.difference.why == "4 labels of both kinds, fewer than 15: label more"
+    assert few.difference.why == "only 4 labels of both kinds, and at least 15 are needed"
     assert few.difference.judge is not None
     of_features = labels.loc[labels["unit_id"].str.startswith("feature")]
     found = prediction_powered.headline(judgements, of_features, units, confidence=0.95)
-    assert found.difference.why == "labels in 0 units of a kind, fewer than 5: label more"
+    assert found.difference.why == "labels in only 0 units of a kind, and at least 5 are needed"
     assert found.features.ci_low < found.features.value < found.features.ci_high
-    assert found.neurons.why == "0 labels of neurons, fewer than 15: label more"
+    assert found.neurons.why == "only 0 labels of neurons, and at least 15 are needed"
     gone = labels.assign(score=labels["score"].where(labels["stratum"] != "feature/3"))
     found = prediction_powered.headline(judgements, gone, units, confidence=0.95)
-    assert found.difference.why == "no label yet in 1 of the strata of both kinds: label on"
+    assert found.difference.why == "no label yet in 1 stratum of both kinds"
 
 
-def test_a_run_without_neurons_or_grades_has_no_figure() -> None:
+def test_a_run_without_neurons_or_grades_has_no_estimate() -> None:
     judgements, labels, units = world()
     only = judgements.loc[judgements["kind"] == "feature"]
     found = prediction_powered.headline(only, labels, units, confidence=0.95)
@@ -153,7 +153,7 @@ def test_a_run_without_neurons_or_grades_has_no_figure() -> None:
     assert prediction_powered.headline(empty, labels, unit_table(["feature-0"]), confidence=0.95).features.why
 
 
-def test_an_honest_judge_is_relied_upon_and_a_blind_one_is_not() -> None:
+def test_a_correct_judge_gets_more_weight_than_a_random_one() -> None:
     rng = np.random.default_rng(3)
     kind = items(rng, worlds.FEATURES, 60, 60, strata=False, by_unit=False)
     truth = np.where(np.isnan(kind.label), kind.grade, kind.label)
@@ -173,6 +173,6 @@ def test_corrected_intervals_cover_where_the_judges_do_not() -> None:
         assert judge["neurons"] < 0.85
 
 
-def test_the_headlines_interval_covers() -> None:
+def test_the_headlines_interval_covers_the_true_difference() -> None:
     truth = worlds.true_mean(worlds.FEATURES, 6) - worlds.true_mean(worlds.NEURONS, 6)
     assert 0.88 <= headline_cover((worlds.FEATURES, worlds.NEURONS), truth, units=40, runs=100) <= 1

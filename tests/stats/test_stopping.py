@@ -26,7 +26,7 @@ def need(rows: pd.DataFrame, units: pd.DataFrame, look: int, **targets: float) -
     return stopping.needed(rows, units, Adaptive(**targets), look=look, **OPTIONS)
 
 
-def test_before_the_first_look_everything_is_needed() -> None:
+def test_before_the_first_look_every_cell_is_needed() -> None:
     rows, units = judged(1)
     found = need(rows.head(0), units, 0, unit=0.1)
     assert set(found.cells) == set(units["unit_id"])
@@ -34,12 +34,12 @@ def test_before_the_first_look_everything_is_needed() -> None:
     assert not found.done
 
 
-def test_one_exemplar_a_bin_never_settles_a_unit() -> None:
+def test_one_exemplar_per_bin_never_stops_a_unit() -> None:
     rows, units = judged(1)
     assert len(need(rows, units, 1, unit=3.0).cells) == len(units)
 
 
-def test_units_stop_one_by_one_and_keep_all_their_bins() -> None:
+def test_units_stop_individually_with_all_their_bins() -> None:
     rows, units = judged(4)
     intervals = stopping.unit_intervals(stopping.cell_table(rows, units), 0.95)
     target = float(intervals["half_width"].median())
@@ -48,10 +48,10 @@ def test_units_stop_one_by_one_and_keep_all_their_bins() -> None:
     assert set(found.cells) == wide
     assert 0 < len(wide) < len(units)
     assert set(found.cells.values()) == {(1, 2, 3, 4, 5)}
-    assert found.why == (f"{len(wide)} of 40 units are not yet known to ±{target:g}",)
+    assert found.why == (f"{len(wide)} of 40 units have an interval wider than ±{target:g}",)
 
 
-def test_a_unit_of_one_grade_is_not_known_exactly() -> None:
+def test_a_unit_with_a_single_grade_has_an_interval_of_some_width() -> None:
     rows, units = judged(2)
     same = rows.assign(score=rows["score"].mask(rows["unit_id"] == "feature-0", 3))
     interval = stopping.unit_intervals(stopping.cell_table(same, units), 0.95).loc["feature-0"]
@@ -59,7 +59,7 @@ def test_a_unit_of_one_grade_is_not_known_exactly() -> None:
     assert 0.05 < interval["half_width"] < 1
 
 
-def test_unit_means_are_those_of_the_headline() -> None:
+def test_unit_means_equal_those_of_the_headline() -> None:
     rows, units = judged(3)
     rows = rows.drop(rows.index[::5])
     units["bin_events"] = [[1] * 5] * len(units)
@@ -68,7 +68,7 @@ def test_unit_means_are_those_of_the_headline() -> None:
     assert ours.sort_index().to_numpy() == pytest.approx(theirs.sort_index().to_numpy())
 
 
-def test_bins_stop_by_kind() -> None:
+def test_bins_stop_separately_for_each_kind() -> None:
     rows, units = judged(3)
     rows["score"] = rows["score"].mask((rows["kind"] == "neuron") & (rows["bin"] == 2), 1)
     found = need(rows, units, 3, bin=0.3)
@@ -78,14 +78,14 @@ def test_bins_stop_by_kind() -> None:
         assert sum(u.startswith(kind) and bin_ in many for u, many in found.cells.items()) == 20
 
 
-def test_a_run_stops_at_its_target_or_where_only_units_would_help() -> None:
+def test_a_run_stops_at_its_target_or_if_only_more_units_would_help() -> None:
     rows, units = judged(2)
     means = comparison.unit_scores(rows, units.assign(bin_events=[[1] * 5] * len(units)))
     by_kind = (means.loc[means["kind"] == kind, "mean_score"] for kind in ("feature", "neuron"))
     found = comparison.compare(*by_kind, confidence=0.95, resamples=2000, seed=0)
     half = (found.ci_high - found.ci_low) / 2
     assert need(rows, units, 2, run=half * 1.2).done
-    # After one exemplar a bin nobody knows how much of the spread is the items'.
+    # With one exemplar per bin it is unknown how much of the spread comes from the items.
     once = rows.loc[rows["item"] == 0]
     assert len(need(once, units, 1, run=half * 0.6).cells) == 40
     far = need(rows, units, 2, run=half / 4)
@@ -93,7 +93,7 @@ def test_a_run_stops_at_its_target_or_where_only_units_would_help() -> None:
     assert "take more units" in far.why[0]
 
 
-def test_targets_add_up() -> None:
+def test_cells_needed_by_any_target_are_needed() -> None:
     rows, units = judged(3)
     unit, bin_ = need(rows, units, 3, unit=0.3), need(rows, units, 3, bin=0.4)
     both = need(rows, units, 3, unit=0.3, bin=0.4)
@@ -101,7 +101,7 @@ def test_targets_add_up() -> None:
     assert cells[2] == cells[0] | cells[1]
 
 
-def test_units_without_grades_or_rows() -> None:
+def test_units_without_grades_are_needed_only_where_they_were_judged() -> None:
     rows = judgement_table([judgement("feature-0", b, None, item=i) for b in (1, 2) for i in range(2)])
     units = pd.DataFrame({"unit_id": ["feature-0", "feature-1"], "kind": ["feature"] * 2})
     found = need(rows, units, 2, unit=0.3, bin=0.3, run=0.3)
@@ -111,14 +111,14 @@ def test_units_without_grades_or_rows() -> None:
     assert any("too few" in line for line in nothing.why)
 
 
-def test_repeats_are_one_exemplar() -> None:
+def test_repeats_count_as_one_exemplar() -> None:
     rows, units = judged(2)
     twice = pd.concat([rows, rows.assign(repeat=1)])
     one, two = (stopping.unit_intervals(stopping.cell_table(r, units), 0.95) for r in (rows, twice))
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_expected_widths_are_those_that_come() -> None:
+def test_expected_widths_are_close_to_observed_ones() -> None:
     wide, units = judged(6, units=150)
     spread = stopping.spread_of(stopping.cell_table(wide, units))
     assert spread["feature"].between == pytest.approx(0.9, abs=0.15)

@@ -1,7 +1,8 @@
-"""Trends and drift over simulated nights: what is flagged without cause, what is missed, and whether intervals cover."""
+"""Trends and drift over simulated nights: false alarms, missed regressions, and the coverage of intervals."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autointerp.nightly.judge_drift import choose
-from autointerp.stats import comparison as stats_
-from autointerp.stats import trend
+from autointerp.stats import comparison, trend
 from autointerp.stats.trend import Change
 
 NIGHTS = 200
@@ -21,32 +21,50 @@ BINS = 6
 
 
 def grades(quality: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(units, judgements): a unit's quality, an explanation's luck that all its judgements share, and the judge's noise."""
+    """Grades (units, judgements): the unit's quality, luck of its explanation that all its judgements share, and noise of the judge."""
     luck = rng.normal(0, 0.35, (len(quality), 1))
     noise = rng.normal(0, 0.7, (len(quality), BINS * 3))
     return np.clip(np.rint(quality[:, None] + luck + noise), 0, 3)
 
 
+def judged(quality: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grades (units, judgements), of which one in forty is NaN for unscored."""
+    drawn = grades(quality, rng).astype(float)
+    drawn[rng.random(drawn.shape) < 0.025] = np.nan
+    return drawn
+
+
 def unit_table(quality: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
-    """A version's `units.parquet`, by way of its judgements, one in forty of which is unscored; neurons are perfect."""
-    drawn = grades(quality, rng)
-    ids = [f"feature-{i}" for i in range(len(quality))]
+    """A version's `units.parquet`: the bin-uniform mean of simulated judgements of each feature, and a perfect neuron."""
+    by_bin = judged(quality, rng).reshape(len(quality), -1, BINS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a bin without a scored judgement
+        mean = np.nanmean(np.nanmean(by_bin, axis=1), axis=1)
+    features = pd.DataFrame(
+        {"unit_id": [f"feature-{i}" for i in range(len(quality))], "kind": "feature", "mean_score": mean}
+    )
+    neurons = pd.DataFrame({"unit_id": ["neuron-0+"], "kind": "neuron", "mean_score": [3.0]})
+    return pd.concat([features, neurons], ignore_index=True)
+
+
+def test_simulated_means_are_those_of_unit_scores() -> None:
+    quality = qualities(48, np.random.default_rng(0))
+    drawn = judged(quality, np.random.default_rng(1))
     unit, item = (axis.ravel() for axis in np.indices(drawn.shape))
-    score = np.where(rng.random(drawn.size) < 0.025, np.nan, drawn.ravel())
     judgements = pd.DataFrame(
         {
-            "unit_id": np.array(ids)[unit],
+            "unit_id": [f"feature-{i}" for i in unit],
             "arm": "main",
             "bin": item % BINS + 1,
             "exemplar_id": [f"{u}/{i}" for u, i in zip(unit, item, strict=True)],
-            "outcome": np.where(np.isnan(score), "refusal", "scored"),
-            "score": pd.array(score).astype("Int64"),
+            "outcome": np.where(np.isnan(drawn.ravel()), "refusal", "scored"),
+            "score": pd.array(drawn.ravel()).astype("Int64"),
         }
     )
-    units = pd.DataFrame({"unit_id": ids, "kind": "feature", "bin_events": [[1] * BINS] * len(ids)})
-    scored = units.join(stats_.unit_scores(judgements, units).drop(columns="kind"), on="unit_id")
-    neurons = pd.DataFrame({"unit_id": ["neuron-0+"], "kind": "neuron", "mean_score": [3.0]})
-    return pd.concat([scored[["unit_id", "kind", "mean_score"]], neurons], ignore_index=True)
+    simulated = unit_table(quality, np.random.default_rng(1)).iloc[:-1]
+    units = simulated[["unit_id", "kind"]].assign(bin_events=[[1] * BINS] * len(quality))
+    scores = comparison.unit_scores(judgements, units)["mean_score"]
+    assert simulated["mean_score"].to_numpy() == pytest.approx(scores.to_numpy())
 
 
 def qualities(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -64,8 +82,8 @@ def test_an_unchanged_dictionary_is_not_flagged_more_often_than_its_interval_all
     assert NIGHTS - verdicts.count("unchanged") >= stats.binom.ppf(0.001, NIGHTS, 0.05), "the intervals are too wide"
 
 
-def test_a_planted_regression_is_flagged() -> None:
-    """A third of the features lose a grade and a half: half a grade in the mean."""
+def test_a_real_regression_is_flagged() -> None:
+    """A third of the features lose one and a half grades, which lowers the mean by half a grade."""
     rng = np.random.default_rng(7)
     flagged = 0
     for _ in range(NIGHTS // 2):
@@ -89,7 +107,7 @@ def coverage(draw: Callable[[np.random.Generator], tuple[Change, float]], times:
 @pytest.mark.parametrize("n", [16, 32, 64])
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_the_interval_covers_the_true_change(n: int, share: float) -> None:
-    """The truth is that of the population of features, by a large draw; a share of them loses a grade: a skewed mixture."""
+    """The true change is that of a large draw. A share of the features loses a grade, which makes a skewed mixture."""
 
     def differences(rng: np.random.Generator, size: int) -> np.ndarray:
         quality = qualities(size, rng)
@@ -103,7 +121,7 @@ def test_the_interval_covers_the_true_change(n: int, share: float) -> None:
 
 @pytest.mark.parametrize("moved", [0.0, -0.4])
 def test_judge_drift_covers_with_items_in_clusters(moved: float) -> None:
-    """Fifty anchors on 25 units: what a judge has against a unit's explanation one night it has against all its items."""
+    """Fifty anchors on 25 units; each night the judge has a bias for each unit that affects all its items."""
 
     def night(rng: np.random.Generator, quality: np.ndarray, shift: float) -> dict[int, int]:
         mood = np.repeat(rng.normal(0, 0.4, 25), 2)
@@ -123,8 +141,8 @@ def test_judge_drift_covers_with_items_in_clusters(moved: float) -> None:
     assert stats.binom.ppf(0.001, 1000, 0.935) <= hits <= stats.binom.ppf(0.999, 1000, 0.96)
 
 
-def test_anchors_chosen_by_their_grades_must_be_asked_afresh() -> None:
-    """Against the grades by which they were chosen, a judge that did not move seems to: against a fresh answer it does not."""
+def test_anchors_chosen_by_their_grades_must_be_graded_afresh() -> None:
+    """Compared with the grades by which anchors were chosen, an unchanged judge seems to drift; with fresh grades it does not."""
     rng = np.random.default_rng(2)
     by_choice, afresh = [], []
     for _ in range(NIGHTS):
@@ -140,8 +158,8 @@ def test_anchors_chosen_by_their_grades_must_be_asked_afresh() -> None:
     assert sum(by_choice) > NIGHTS / 4
 
 
-def test_a_drift_that_depends_on_the_grade_is_weighed_as_the_judgements_are() -> None:
-    """A judge that grades one lower, but never below 0, over judgements of which most are 0 and anchors of which a quarter is."""
+def test_population_weights_correct_a_drift_that_depends_on_the_grade() -> None:
+    """The judge grades one lower, but never below 0; most judgements are 0, but only a quarter of the anchors."""
     rng = np.random.default_rng(6)
     quality = rng.choice([0.0, 1.0, 2.0, 3.0], 40_000, p=[0.7, 0.1, 0.1, 0.1])
 
@@ -156,7 +174,7 @@ def test_a_drift_that_depends_on_the_grade_is_weighed_as_the_judgements_are() ->
         picked = np.concatenate([rng.choice(np.flatnonzero(first == grade), 12) for grade in range(4)]).tolist()
         before, now = ({i: int(given[k]) for i, k in enumerate(picked)} for given in (second, third))
         units = {i: f"feature-{i}" for i in before}
-        weights = trend.to_population({i: int(first[k]) for i, k in enumerate(picked)}, shares)
+        weights = trend.population_weights({i: int(first[k]) for i, k in enumerate(picked)}, shares)
         for_all = trend.judge_drift(before, now, units, weights)
         assert for_all.ci_low is not None
         assert for_all.ci_high is not None
@@ -169,7 +187,7 @@ def test_a_drift_that_depends_on_the_grade_is_weighed_as_the_judgements_are() ->
     assert plain < NIGHTS / 2
 
 
-def test_a_trend_that_is_the_judges_drift_goes_away_when_it_is_taken_off() -> None:
+def test_a_trend_caused_by_drift_disappears_when_the_drift_is_subtracted() -> None:
     rng = np.random.default_rng(4)
     features = rng.normal(-0.4, 0.3, 64)
     change = trend.mean_change(features)
@@ -197,7 +215,7 @@ def test_only_features_that_both_versions_scored_are_paired() -> None:
 
 
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=5), min_size=8, max_size=30))
-def test_clusters_of_one_are_a_plain_t_interval(clusters: list[list[int]]) -> None:
+def test_clusters_of_one_item_give_the_plain_t_interval(clusters: list[list[int]]) -> None:
     flat = [cluster[0] for cluster in clusters]
     single, plain = trend.clustered_change([[(2.0, x)] for x in flat]), trend.mean_change(flat)
     assert single.ci_low == pytest.approx(plain.ci_low, abs=1e-9)
@@ -207,7 +225,7 @@ def test_clusters_of_one_are_a_plain_t_interval(clusters: list[list[int]]) -> No
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60), st.integers(1, 20))
-def test_anchors_are_as_even_over_grades_as_there_are_judgements(drawn: list[tuple[int, int]], n: int) -> None:
+def test_anchors_are_distributed_evenly_over_grades(drawn: list[tuple[int, int]], n: int) -> None:
     rows = [{"job_key": f"{i:03}", "unit_id": f"feature-{u}", "score": g} for i, (u, g) in enumerate(drawn)]
     chosen = choose(rows, n)
     assert len(chosen) == len({row["job_key"] for row in chosen}) == min(n, len(rows))

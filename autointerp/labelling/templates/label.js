@@ -1,6 +1,6 @@
 'use strict';
-// One rater's sheet. A press changes the page at once and joins a queue; the queue empties itself into the ledger, and lives in the
-// browser's storage until each of its entries is acknowledged. All text reaches the page through textContent: none of it is ever markup.
+// One rater's sheet. A label changes the page at once and joins a queue, which is sent to the server in order. The queue is kept in the
+// browser's storage until every entry is acknowledged. All data enters the page as text content, never as markup.
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const $ = id => document.getElementById(id);
@@ -11,18 +11,18 @@
   const IDLE = 120, RETRY = 1000;
 
   let labels = new Map();   // number -> [score or null, seconds]
-  let queue = [];           // [number, score, null to pass over or undefined to take back, seconds]: not yet acknowledged
-  let past = [];            // [number, what was said before]: what undo takes back
+  let queue = [];           // [number, score, seconds] not yet acknowledged; a score of null skips the item, undefined removes its label
+  let past = [];            // [number, score before or undefined]: what undo restores
   let at = 0;               // place in the sheet; items.length is the end
   let closed = data.closed;
   let revealed = false;
   let sending = false;
-  let trouble = '';         // what keeps presses from being saved, or why one was refused
+  let trouble = '';         // why changes are not being saved, or why one was refused
 
-  // What is known.
+  // Labels.
   const now = () => Date.now() / 1000;
-  const take = said => {
-    labels = new Map(Object.entries(said).map(([number, label]) => [Number(number), label]));
+  const replaceLabels = saved => {  // the server's labels, with the changes that it does not have yet
+    labels = new Map(Object.entries(saved).map(([number, label]) => [Number(number), label]));
     for (const [number, score, when] of queue) put(number, score, when);
   };
   const put = (number, score, when) => { if (score === undefined) labels.delete(number); else labels.set(number, [score, when]); };
@@ -43,7 +43,7 @@
       else localStorage.removeItem(mine);
     } catch (error) { /* storage is full or forbidden: the queue is in this page alone */ }
   };
-  const adopt = () => {
+  const adopt = () => {  // take over what pages that are gone have left in the storage, unless it was labelled later
     let keys = [];
     try { keys = Object.keys(localStorage).filter(key => key.startsWith(store) && key !== mine); } catch (error) { return; }
     for (const key of keys) {
@@ -63,7 +63,7 @@
     sending = true;
     for (let failures = 0; queue.length;) {
       const entry = queue[0], [number, score] = entry;
-      let said = '';
+      let problem = '';
       try {
         const body = score === undefined ? {method: 'DELETE'} : {method: 'PUT', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({score})};
         const answer = await fetch('labels/' + number, {...body, signal: AbortSignal.timeout(20000)});
@@ -71,7 +71,7 @@
           const found = await answer.json();
           queue.shift();
           keep();
-          take(found.labels);
+          replaceLabels(found.labels);
           failures = 0;
           trouble = '';
           draw();
@@ -80,59 +80,59 @@
         if (answer.status === 409) {
           queue = [];
           keep();
-          trouble = 'These labels were closed in another window: the last press was not taken.';
+          trouble = 'These labels were closed in another window: your last change was not saved.';
           break;
         }
-        if (answer.status === 422) { queue.shift(); keep(); trouble = 'A press was refused: ' + await answer.text(); continue; }
-        if (answer.status === 404) said = 'This page belongs to an earlier start of the program. Open the address that the command printed last:';
-        else said = answer.status === 503 ? 'The ledger cannot be written just now:' : 'The program answers with an error (' + answer.status + '):';
+        if (answer.status === 422) { queue.shift(); keep(); trouble = 'A change was refused: ' + await answer.text(); continue; }
+        if (answer.status === 404) problem = 'This page belongs to an earlier start of the program: open the address that the command printed last.';
+        else problem = answer.status === 503 ? 'The ledger cannot be written at the moment.' : 'The program answered with an error (' + answer.status + ').';
       } catch (error) {
-        said = 'The program does not answer. If it was stopped, start the same command again:';
+        problem = 'The program does not answer. If it was stopped, start the same command again.';
       }
-      trouble = said;
+      trouble = problem;
       failures++;
       progress();
       await pause(Math.min(RETRY * failures, 5000));
     }
     sending = false;
-    if (trouble) look();
+    if (trouble) refresh();
     draw();
   };
-  const say = (number, score) => {
+  const change = (number, score) => {
     const when = now();
     put(number, score, when);
     queue.push([number, score, when]);
     keep();
     send();
   };
-  const look = async () => {
+  const refresh = async () => {
     if (queue.length || sending) return;
     try {
       const answer = await fetch('labels');
       if (!answer.ok) return;
       const found = await answer.json();
       if (queue.length || sending) return;
-      take(found.labels);
+      replaceLabels(found.labels);
       closed = found.closed;
       draw();
-    } catch (error) { /* a press will say that nobody answers */ }
+    } catch (error) { /* the next change will report that the program does not answer */ }
   };
 
-  // What a rater does.
+  // Actions.
   const decide = score => {
     if (closed || at >= items.length) return;
     const {number} = items[at];
     past.push([number, labels.has(number) ? labels.get(number)[0] : undefined]);
-    say(number, score);
-    $('last').textContent = 'Item ' + (at + 1) + (score === null ? ' passed over.' : ': grade ' + score + '.') + ' u takes it back.';
+    change(number, score);
+    $('last').textContent = 'Item ' + (at + 1) + (score === null ? ' skipped.' : ': grade ' + score + '.') + ' Press u to undo.';
     go(nextOpen(at + 1));
   };
   const undo = () => {
     if (closed || !past.length) return;
     const [number, before] = past.pop();
-    say(number, before);
+    change(number, before);
     const place = items.findIndex(item => item.number === number);
-    $('last').textContent = 'Item ' + (place + 1) + ' is ' + (before === undefined ? 'open' : before === null ? 'passed over' : 'graded ' + before) + ' again.';
+    $('last').textContent = 'Item ' + (place + 1) + ' is ' + (before === undefined ? 'open' : before === null ? 'skipped' : 'graded ' + before) + ' again.';
     go(place);
   };
   const go = place => {
@@ -144,17 +144,17 @@
     $('explanation').scrollTop = $('window').scrollTop = 0;
   };
   const help = () => { const box = $('help'); if (box.open) box.close(); else box.showModal(); };
-  const acts = {
-    back: () => go(at - 1),
-    forth: () => go(at + 1),
-    pass: () => decide(null),
+  const actions = {
+    previous: () => go(at - 1),
+    next: () => go(at + 1),
+    skip: () => decide(null),
     undo, help,
-    passed: () => go(items.findIndex(item => (labels.get(item.number) || [0])[0] === null)),
+    skipped: () => go(items.findIndex(item => (labels.get(item.number) || [0])[0] === null)),
     agreement: () => reveal(),
   };
 
-  // What is shown.
-  const left = () => {
+  // Display.
+  const timeLeft = () => {
     const times = [...labels.values()].map(([, when]) => when).sort((a, b) => a - b);
     const gaps = times.slice(1).map((when, i) => when - times[i]).filter(gap => gap < IDLE).slice(-30).sort((a, b) => a - b);
     const rest = items.filter(open).length;
@@ -165,10 +165,10 @@
   const progress = () => {
     const done = items.length - items.filter(open).length;
     $('bar').value = done;
-    $('tally').textContent = done + ' of ' + many(items.length, 'item') + ' decided';
-    $('left').textContent = left();
-    const waits = queue.length === 1 ? '1 press waits' : queue.length + ' presses wait';
-    const words = trouble + (trouble && queue.length ? ' ' + waits + ' here and will be saved.' : '');
+    $('tally').textContent = done + ' of ' + many(items.length, 'item') + ' done';
+    $('left').textContent = timeLeft();
+    const kept = queue.length === 1 ? '1 change is' : queue.length + ' changes are';
+    const words = trouble + (trouble && queue.length ? ' ' + kept + ' kept in this browser and will be saved later.' : '');
     if ($('trouble').textContent !== words) $('trouble').textContent = words;
     $('trouble').hidden = !words;
     $('saved').textContent = !queue.length ? 'saved' : trouble ? queue.length + ' not saved yet' : 'saving';
@@ -179,37 +179,37 @@
     const end = at >= items.length;
     $('item').hidden = end;
     $('end').hidden = !end;
-    if (end) ending(); else showing(items[at]);
+    if (end) drawEnd(); else drawItem(items[at]);
     for (const button of document.querySelectorAll('[data-do=undo]')) button.disabled = closed || !past.length;
     for (const node of document.querySelectorAll('.open')) node.hidden = closed;
     const hash = end ? '#end' : '#' + items[at].number;
     if (location.hash !== hash) history.replaceState(null, '', hash);
   };
-  const showing = item => {
+  const drawItem = item => {
     $('place').textContent = 'Item ' + (at + 1) + ' of ' + items.length;
-    if (item.number !== showing.number) {
-      showing.number = item.number;
+    if (item.number !== drawItem.number) {
+      drawItem.number = item.number;
       $('explanation').textContent = item.explanation;
       const mark = document.createElement('mark');
       mark.textContent = item.marked;
       $('window').replaceChildren(item.before, mark, item.after);
     }
-    const said = labels.has(item.number) ? labels.get(item.number)[0] : undefined;
+    const score = labels.has(item.number) ? labels.get(item.number)[0] : undefined;
     for (const button of document.querySelectorAll('.grade')) {
-      button.setAttribute('aria-pressed', String(said === Number(button.dataset.score)));
+      button.setAttribute('aria-pressed', String(score === Number(button.dataset.score)));
       button.disabled = closed;
     }
-    const pass = document.querySelector('[data-do=pass]');
-    pass.setAttribute('aria-pressed', String(said === null));
-    pass.disabled = closed;
-    document.querySelector('#item [data-do=back]').disabled = at === 0;
-    document.querySelector('[data-do=forth]').disabled = at === items.length - 1 && items.some(open);
+    const skip = document.querySelector('[data-do=skip]');
+    skip.setAttribute('aria-pressed', String(score === null));
+    skip.disabled = closed;
+    document.querySelector('#item [data-do=previous]').disabled = at === 0;
+    document.querySelector('[data-do=next]').disabled = at === items.length - 1 && items.some(open);
   };
-  const ending = () => {
-    const passed = [...labels.values()].filter(([score]) => score === null).length;
-    $('end-h').textContent = passed ? (items.length - passed) + ' items graded, ' + passed + ' passed over.' : 'All ' + many(items.length, 'item') + ' graded.';
-    $('end-said').textContent = closed ? 'Your labels are in the ledger, and closed. Thank you.' : 'Your labels are in the ledger. Thank you.';
-    $('passed').hidden = !passed || closed;
+  const drawEnd = () => {
+    const skipped = [...labels.values()].filter(([score]) => score === null).length;
+    $('end-h').textContent = skipped ? (items.length - skipped) + ' items graded, ' + skipped + ' skipped.' : 'All ' + many(items.length, 'item') + ' graded.';
+    $('end-note').textContent = (queue.length ? '' : closed ? 'Your labels are saved and closed. ' : 'Your labels are saved. ') + 'Thank you.';
+    $('skipped').hidden = !skipped || closed;
     if (closed && !revealed) reveal();
   };
   const cell = (kind, words, name) => { const node = document.createElement(kind); node.textContent = words; if (name) node.className = name; return node; };
@@ -234,39 +234,39 @@
     table.append(head, ...body);
     const share = n => (found.n ? Math.round(100 * n / found.n) : 0) + '%';
     $('agreement').replaceChildren(
-      cell('p', 'Of ' + many(found.n, 'graded item') + ' the judge gave ' + found.exact + ' the same grade (' + share(found.exact) + ') and ' + found.within_one + ' one that is at most one away (' + share(found.within_one) + ').'),
+      cell('p', 'Of ' + many(found.n, 'graded item') + ', the judge gave the same grade to ' + found.exact + ' (' + share(found.exact) + ') and a grade at most one level apart to ' + found.within_one + ' (' + share(found.within_one) + ').'),
       table,
-      cell('p', 'Counts of this sample, in which rare grades are more frequent than in the run. The report weighs them, with intervals.'));
+      cell('p', 'These are counts in the sample, in which rare grades are more frequent than in the whole run. The report corrects for that and adds intervals.'));
     $('agreement').hidden = false;
     $('agreement').focus();
   };
 
-  // Hands.
+  // Input.
   document.addEventListener('click', event => {
     const button = event.target.closest('button');
     if (!button) return;
     if (button.dataset.score) decide(Number(button.dataset.score));
-    else if (button.dataset.do) acts[button.dataset.do]();
+    else if (button.dataset.do) actions[button.dataset.do]();
   });
-  const keys = {s: 'pass', u: 'undo', Backspace: 'undo', ArrowLeft: 'back', ArrowRight: 'forth', '?': 'help'};
+  const keys = {s: 'skip', u: 'undo', Backspace: 'undo', ArrowLeft: 'previous', ArrowRight: 'next', '?': 'help'};
   document.addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = keys[event.key];
+    const action = keys[event.key];
     const score = /^\d$/.test(event.key) && Number(event.key) < data.levels.length ? Number(event.key) : null;
-    if ((!act && score === null) || ($('help').open && act !== 'help')) return;
+    if ((!action && score === null) || ($('help').open && action !== 'help')) return;
     event.preventDefault();
     if (event.repeat) return;
-    if (act) acts[act](); else decide(score);
+    if (action) actions[action](); else decide(score);
   });
   window.addEventListener('beforeunload', event => { if (queue.length) event.preventDefault(); });
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) look(); });
-  window.addEventListener('focus', look);
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
+  window.addEventListener('focus', refresh);
 
-  take(data.labels);
+  replaceLabels(data.labels);
   adopt();
-  take(data.labels);
+  replaceLabels(data.labels);
   past = [...labels].sort((a, b) => a[1][1] - b[1][1]).map(([number]) => [number, undefined]);
-  const wanted = items.findIndex(item => '#' + item.number === location.hash);
-  go(wanted >= 0 ? wanted : nextOpen(0));
+  const linked = items.findIndex(item => '#' + item.number === location.hash);
+  go(linked >= 0 ? linked : nextOpen(0));
   send();
 })();

@@ -1,7 +1,8 @@
-"""Grades by activation bin: the four panels, the curve of mean grades, and the interval of the difference.
+"""Figures of grades by activation bin: the four panels, the curve of mean grades, and the interval of the difference.
 
-Grades take one ordered ramp from pale to dark, kinds take different marks as well as colours: every figure can be read without
-colour. Figures in the page take its colours; `bins_figure` can also stand alone as a file.
+Grades have one ramp from pale to dark, and kinds differ in their marks as well as their colours, so that every figure can be read
+without colour. Figures in the page take its colours; `bins_figure` can also stand alone as a file. All figures are drawn as SVG here
+and not by a plotting library, because they follow the page's light and dark colours and its fonts.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _AXIS = "activation, as a share of the unit's maximum"
 
 
 def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
-    """The paper's two plots for both kinds, four panels on shared axes, with a title that names the judge.
+    """Counts and shares of each grade by activation bin, for both kinds: four panels on shared axes, with a title that names the judge.
 
-    After Scaling Monosemanticity, "Features vs. Neurons": counts of each grade by activation bin, and the same as shares.
+    These are the two plots of Scaling Monosemanticity, "Features vs. Neurons".
     """
     width, panel_width, panel_height, top = 760, 352.0, 200.0, 92.0
     parts = [
@@ -48,14 +49,14 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
 
 
 def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
-    """One of the four panels, for a page that lays them out by its own width."""
-    what = "shares" if shares else "counts"
-    label = f"{kind}s: {what} of each grade by activation bin; {prose.judged_by(summary)}"
+    """One of the four panels, for a page that arranges them by its own width."""
+    measure = "shares" if shares else "counts"
+    label = f"{kind}s: {measure} of each grade by activation bin; {prose.judged_by(summary)}"
     return svg.figure(400, 216, _panel(summary, kind, shares, 400.0, 216.0), label, class_="panel")
 
 
 def curve_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade by bin with intervals for both kinds, over the shuffled floor, and where the corpus's events lie."""
+    """Mean grade by bin with intervals for both kinds, the shuffled floor, and each bin's share of the corpus's events."""
     grades = summary.rubric.grades
     roomy = width >= 600
     left, right = (104.0, 84.0) if roomy else (34.0, 66.0)
@@ -89,7 +90,7 @@ Interval = tuple[float | None, float | None, float | None]
 
 
 def difference_figure(interval: Interval, reach: float) -> str:
-    """One row of a forest plot: the difference and its interval on a shared axis from -reach to reach."""
+    """One row of a forest plot: a difference and its interval on a shared axis from -reach to reach."""
     difference, low, high = interval
     x = svg.linear((-reach, reach), (6.0, 154.0))
     parts = [svg.line(x(0), 0, x(0), 24, "axis")]
@@ -122,26 +123,26 @@ def _panel(summary: Summary, kind: str, shares: bool, width: float, height: floa
 
 def _stack(row: Bin, grades: list[int], shares: bool, x: svg.Scale, y: svg.Scale) -> str:
     left, right = x(row.low) + 0.75, x(row.high) - 0.75
-    where = f"bin {row.bin}, {row.low:.2g} to {row.high:.2g} of maximum"
+    where = f"bin {row.bin}, {row.low:.3g} to {row.high:.3g} of the maximum"
     parts, base = [], 0.0
     for grade in grades:
         size = row.share(grade) if shares else row.count(grade)
         if not size:
             continue
-        said = f"{where}: grade {grade}, " + (
+        hint = f"{where}: grade {grade}, " + (
             formatting.percent(size) if shares else formatting.plural(int(size), "judgement")
         )
-        parts.append(_bar(left, right, base, base + size, y, f"g{grade}", said))
+        parts.append(_bar(left, right, base, base + size, y, f"g{grade}", hint))
         base += size
     if not shares and row.n_unscored:
-        said = f"{where}: {formatting.plural(row.n_unscored, 'judgement')} unscored"
-        parts.append(_bar(left, right, base, base + row.n_unscored, y, "un", said))
+        hint = f"{where}: {formatting.plural(row.n_unscored, 'judgement')} unscored"
+        parts.append(_bar(left, right, base, base + row.n_unscored, y, "un", hint))
     return "".join(parts)
 
 
-def _bar(left: float, right: float, low: float, high: float, y: svg.Scale, class_: str, said: str) -> str:
+def _bar(left: float, right: float, low: float, high: float, y: svg.Scale, class_: str, hint: str) -> str:
     return svg.tag(
-        "rect", svg.hint(said), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_
+        "rect", svg.hint(hint), x=left, y=y(high), width=right - left, height=y(low) - y(high), class_=class_
     )
 
 
@@ -175,6 +176,7 @@ def _floor(summary: Summary, parts: list[str], x: svg.Scale, y: svg.Scale) -> li
 
 
 def _apart(labels: list[tuple[float, str, str | None]], gap: float = 14.0) -> list[tuple[float, str, str | None]]:
+    """The labels (height, name, class) moved down as far as needed for none to overlap."""
     placed: list[tuple[float, str, str | None]] = []
     for at, name, style in sorted(labels, key=lambda label: label[0]):
         placed.append((max(at, placed[-1][0] + gap) if placed else at, name, style))

@@ -1,4 +1,4 @@
-"""The figure of the controls: mean grades under the unit's own explanation, another unit's, and a planted unit's true one."""
+"""The figure of the controls: mean grades in the main arm, the control arms, and of control units."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from autointerp.report.tables import control_mean
 from autointerp.stats.estimates import MeanEstimate
 
 
-class _Known(NamedTuple):
-    """A row for control units: their name, their purpose, their kind, and their mean."""
+class _ControlRow(NamedTuple):
+    """A row of the figure for control units."""
 
     name: str
     meaning: str
     kind: str
-    cell: MeanEstimate
+    mean: MeanEstimate
 
 
 def controls_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade with its interval in each arm, for features and for neurons, and on planted units where there are any."""
+    """Mean grade with its interval in each arm, for features and neurons, and of control units if the run has any."""
     grades = summary.rubric.grades
     roomy = width >= 600
     left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
     step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
-    rows, each = _known(summary), 30.0 if roomy else 46.0
+    rows, each = _control_rows(summary), 30.0 if roomy else 46.0
     height = top + step * len(prose.ARMS) + each * len(rows) + 30
     x = svg.linear((grades[0], grades[-1]), (left, width - right))
     floor = height - 30
@@ -47,28 +47,30 @@ def controls_figure(summary: Summary, *, width: float) -> str:
                 parts.append(_arm_number(control_mean(summary, arm, kind), kind, width - right + 14, middle + shift))
     for place, row in enumerate(rows):
         at = top + step * len(prose.ARMS) + each * (place + 0.5) + (0 if roomy else 8)
-        parts.append(_known_row(row, x, at, (left, width - right) if roomy else None))
+        parts.append(_control_row(row, x, at, (left, width - right) if roomy else None))
     among = "features, neurons and controls" if rows else "features and neurons"
     label = f"Mean grade in each arm with intervals, {among}; {prose.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
 
-def _known(summary: Summary) -> list[_Known]:
+def _control_rows(summary: Summary) -> list[_ControlRow]:
     if summary.evidence is None:
         return []
     planted, random = summary.evidence.planted, summary.evidence.random or {}
-    meanings = {"hits": "ceiling", "near": "near the mark", "misses": "known misses"}
+    meanings = {"hits": "ceiling", "near": "near miss", "misses": "miss"}
     rows = []
     if planted:
-        rows = [_Known(name, meanings[part], "planted", getattr(planted, part)) for part, name in prose.PLANTED.items()]
+        rows = [
+            _ControlRow(name, meanings[part], "planted", getattr(planted, part)) for part, name in prose.PLANTED.items()
+        ]
     for kind in prose.RANDOM:
         if kind in random:
-            rows.append(_Known(prose.KINDS[kind], "random weights", "random", random[kind]))
+            rows.append(_ControlRow(prose.KINDS[kind], "random weights", "random", random[kind]))
     return rows
 
 
-def _known_row(row: _Known, x: svg.Scale, at: float, sides: tuple[float, float] | None) -> str:
-    """One square with its interval; `sides` are where the name ends and the numbers begin, None where there is no room for these."""
+def _control_row(row: _ControlRow, x: svg.Scale, at: float, sides: tuple[float, float] | None) -> str:
+    """A square with its interval. `sides` are the ends of the axis, between name and numbers; None if there is no room for these."""
     name, meaning, kind, cell = row
     shown = formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)
     parts = []

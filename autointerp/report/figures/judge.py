@@ -1,6 +1,6 @@
-"""Judge reliability: figures and tables of planted units, repeats, a second judge and people.
+"""Judge reliability: figures and tables of planted units, random units, repeats, a second judge and people.
 
-Any part of `summary.evidence` may be missing: what was not measured has no figure and no row.
+Any part of `summary.evidence` may be missing. What was not measured has no figure and no row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AGREEMENT = {
     "kappa": "quadratic kappa",
     "ac2": "Gwet's AC2",
     "alpha": "Krippendorff's ordinal alpha",
-    "difference": "their mean minus the judge's",
+    "difference": "mean grade minus the judge's",
 }
 REPEATS = {
     "flip_rate": "probability that two grades of an item differ",
@@ -44,27 +44,27 @@ def pairs(summary: Summary) -> list[Agreement]:
 
 
 def planted_figure(summary: Summary, *, width: float) -> str:
-    """Shares of each grade among planted hits, near ones and misses, a bar each; empty where nothing was planted."""
-    found = summary.evidence.planted if summary.evidence else None
-    if found is None:
+    """Shares of each grade among hits, near items and misses of planted units, as one bar each; empty without planted units."""
+    planted_units = summary.evidence.planted if summary.evidence else None
+    if planted_units is None:
         return ""
     roomy = width >= 600
     left, right, each = (184.0, 130.0, 30.0) if roomy else (14.0, 14.0, 48.0)
     x = svg.linear((0, 1), (left, width - right))
     parts = []
-    for row, (name, said) in enumerate(prose.PLANTED.items()):
-        shown = formatting.sentence(said)
-        given, at = getattr(found, name).given, 8 + each * row + (0 if roomy else 18)
-        total, base = sum(given.values()), 0.0
+    for row, (part, name) in enumerate(prose.PLANTED.items()):
+        shown = formatting.sentence(name)
+        counts, at = getattr(planted_units, part).given, 8 + each * row + (0 if roomy else 18)
+        total, base = sum(counts.values()), 0.0
         if roomy:
             parts.append(svg.text(left - 12, at + 13, shown, text_anchor="end", class_="strong"))
             parts.append(svg.text(width - right + 12, at + 13, formatting.plural(total, "judgement")))
         else:
             parts.append(svg.text(left, at - 5, f"{shown}, {formatting.plural(total, 'judgement')}", class_="strong"))
         for grade in summary.rubric.grades:
-            n = given.get(str(grade), 0)
+            n = counts.get(str(grade), 0)
             if n:
-                hint = svg.hint(f"{said}: grade {grade}, {n:,} of {total:,}")
+                hint = svg.hint(f"{name}: grade {grade}, {count(n)} of {count(total)}")
                 start, end = x(base / total), x((base + n) / total)
                 bar = svg.tag("rect", x=start, y=at, width=max(end - start - 1, 0.5), height=18.0, class_=f"g{grade}")
                 wide = end - start > 16
@@ -80,29 +80,29 @@ def planted_figure(summary: Summary, *, width: float) -> str:
 
 
 def normalised(summary: Summary) -> Table | None:
-    """The headline between floor and ceiling. Its own figures stay away where it is withheld."""
-    found = summary.evidence.normalised if summary.evidence else None
-    if found is None:
+    """The headline between floor and ceiling. If it is withheld, only floor and ceiling are shown."""
+    ends = summary.evidence.normalised if summary.evidence else None
+    if ends is None:
         return None
     rows = [
-        ("floor: another unit's explanation", number(found.floor)),
-        ("ceiling: planted units", number(found.ceiling)),
+        ("floor: mean grade of other units' explanations", number(ends.floor)),
+        ("ceiling: mean grade of planted units' true explanations", number(ends.ceiling)),
     ]
-    if found.difference is None:
-        none = "too few units" if found.floor is None else "undefined: the ceiling is not above the floor"
-        rows.append(("between them", none))
+    if ends.difference is None:
+        why = "too few units" if ends.floor is None else "undefined: the ceiling is not above the floor"
+        rows.append(("difference between floor and ceiling", why))
     elif not summary.headline.withheld:
         rows += [
-            (f"{kind}, 0 at the floor and 1 at the ceiling", number(getattr(found, kind)))
+            (f"{kind} between floor (0) and ceiling (1)", number(getattr(ends, kind)))
             for kind in ("features", "neurons")
         ]
-        rows.append(("difference", estimate(found.difference, found.ci_low, found.ci_high)))
-    return Table(f"Between floor and ceiling; {prose.judged_by(summary)}", ("mean grade", "value"), tuple(rows))
+        rows.append(("normalised difference", estimate(ends.difference, ends.ci_low, ends.ci_high)))
+    return Table(f"Normalised headline; {prose.judged_by(summary)}", ("quantity", "value"), tuple(rows))
 
 
 def random_weights(summary: Summary) -> Table | None:
-    """Scores of features of random weights."""
-    found = (summary.evidence.random if summary.evidence else None) or {}
+    """Mean grades of units of random weights, and features minus these."""
+    by_kind = (summary.evidence.random if summary.evidence else None) or {}
     rows = tuple(
         (
             prose.KINDS[kind],
@@ -111,14 +111,14 @@ def random_weights(summary: Summary) -> Table | None:
             *(count(n) for n in (row.n, row.n_explained, row.n_alive, row.n_units)),
             percent(row.dead),
         )
-        for kind, row in found.items()
+        for kind, row in by_kind.items()
     )
-    header = ("control", "mean grade", "features minus control", "scored", "explained", "alive", "read", "dead")
+    header = ("control", "mean grade", "features minus control", "scored", "explained", "active", "sampled", "dead")
     return Table(f"Random-weight controls; {prose.judged_by(summary)}", header, rows) if rows else None
 
 
 def matrices(summary: Summary) -> list[str]:
-    """Confusion matrices of the judge with each other grader, darker where there are more items."""
+    """Confusion matrices of the judge with other graders, at most `MOST_MATRICES`."""
     return [_matrix(pair, summary) for pair in pairs(summary)[:MOST_MATRICES] if pair.n]
 
 
@@ -126,7 +126,7 @@ def _matrix(pair: Agreement, summary: Summary) -> str:
     cell, left, top = 46.0, 64.0, 44.0
     grades, counts, name = pair.grades, pair.confusion, clip(pair.b, _NAME)
     most = max(max(row) for row in counts)
-    parts = [svg.text(4, 13, f"Grades by the judge (down) and {name}", class_="strong")]
+    parts = [svg.text(4, 13, f"Grades by the judge (rows) and {name}", class_="strong")]
     for i, grade in enumerate(grades):
         parts.append(svg.text(left + cell * (i + 0.5), top - 8, str(grade), text_anchor="middle"))
         parts.append(svg.text(left - 12, top + cell * (i + 0.5) + 4, str(grade), text_anchor="end"))
@@ -135,17 +135,17 @@ def _matrix(pair: Agreement, summary: Summary) -> str:
             box = {"x": x + 1, "y": y + 1, "width": cell - 2, "height": cell - 2}
             shade = svg.tag("rect", **box, class_="feature bar", fill_opacity=f"{0.04 + 0.36 * n / most:.2f}")
             edge = svg.tag("rect", **box, class_="cell") if i == j else ""
-            said = svg.hint(f"judge {grade}, {name} {other}: {formatting.plural(n, 'item')}")
-            shown = svg.text(x + cell / 2, y + cell / 2 + 4, f"{n:,}", class_="strong", text_anchor="middle")
-            parts.append(svg.tag("g", said, shade, edge, shown))
+            hint = svg.hint(f"judge {grade}, {name} {other}: {formatting.plural(n, 'item')}")
+            shown = svg.text(x + cell / 2, y + cell / 2 + 4, count(n), class_="strong", text_anchor="middle")
+            parts.append(svg.tag("g", hint, shade, edge, shown))
     label = f"Grades by the judge against those by {pair.b}; {prose.judged_by(summary)}"
     return svg.figure(330, top + cell * len(grades) + 6, "".join(parts), label, class_="panel")
 
 
 def planted(summary: Summary) -> Table | None:
-    """The judge's grades on each part of the planted units."""
-    found = summary.evidence.planted if summary.evidence else None
-    if found is None:
+    """The judge's grades of hits, near items and misses of planted units."""
+    planted_units = summary.evidence.planted if summary.evidence else None
+    if planted_units is None:
         return None
     grades = summary.rubric.grades
     rows = [
@@ -155,47 +155,49 @@ def planted(summary: Summary) -> Table | None:
             estimate(items.mean, items.ci_low, items.ci_high),
             count(items.n),
         )
-        for shown, items in zip(prose.PLANTED.values(), (found.hits, found.near, found.misses), strict=True)
+        for shown, items in zip(
+            prose.PLANTED.values(), (planted_units.hits, planted_units.near, planted_units.misses), strict=True
+        )
     ]
-    header = ("marked in planted units", *(f"grade {grade}" for grade in grades), "mean grade", "units")
+    header = ("condition", *(f"grade {grade}" for grade in grades), "mean grade", "units")
     return Table(f"Planted units; {prose.judged_by(summary)}", header, tuple(rows))
 
 
 def confusions(summary: Summary) -> list[Table]:
-    """The numbers of `matrices`, one row for each grade by the judge."""
-    found = []
+    """The confusion matrices as tables, one row per grade by the judge."""
+    tables = []
     for pair in pairs(summary)[:MOST_MATRICES]:
         if pair.n:
             rows = tuple(
                 (f"judge {grade}", *map(count, row)) for grade, row in zip(pair.grades, pair.confusion, strict=True)
             )
-            header = ("grade by", *(f"{pair.b} {grade}" for grade in pair.grades))
-            found.append(Table(f"Grades by the judge and {pair.b}; {prose.judged_by(summary)}", header, rows))
-    return found
+            header = ("grade", *(f"{pair.b} {grade}" for grade in pair.grades))
+            tables.append(Table(f"Grades by the judge and {pair.b}; {prose.judged_by(summary)}", header, rows))
+    return tables
 
 
 def repeats(summary: Summary) -> Table | None:
     """The judge's agreement with itself."""
-    found = summary.evidence.repeats if summary.evidence else None
-    if found is None:
+    repeated = summary.evidence.repeats if summary.evidence else None
+    if repeated is None:
         return None
-    rows = tuple((shown, figure(getattr(found, key), share=key == "flip_rate")) for key, shown in REPEATS.items())
-    items = f"{formatting.plural(found.n, 'item')} of {formatting.plural(found.n_units, 'unit')}"
-    caption = f"Repeatability: the same judge again, on {items}, {number(found.per_item, 1)} times each; {prose.judged_by(summary)}"
-    return Table(caption, ("figure", "value"), rows)
+    rows = tuple((shown, figure(getattr(repeated, key), share=key == "flip_rate")) for key, shown in REPEATS.items())
+    items = f"{formatting.plural(repeated.n, 'item')} of {formatting.plural(repeated.n_units, 'unit')}"
+    caption = f"Repeatability: {items}, each graded {number(repeated.per_item, 1)} times; {prose.judged_by(summary)}"
+    return Table(caption, ("statistic", "value"), rows)
 
 
 def agreement(summary: Summary) -> Table | None:
-    """The judge's agreement with every other grader, and people's with each other."""
-    found = pairs(summary)
-    if not found:
+    """The judge's agreement with every other grader, and that of people with each other."""
+    graded = pairs(summary)
+    if not graded:
         return None
-    rows = [("items that both graded", *(count(pair.n) for pair in found))]
+    rows = [("items that both graded", *(count(pair.n) for pair in graded))]
     for key, shown in AGREEMENT.items():
-        rows.append((shown, *(figure(getattr(pair, key), share=key in ("exact", "adjacent")) for pair in found)))
+        rows.append((shown, *(figure(getattr(pair, key), share=key in ("exact", "adjacent")) for pair in graded)))
     people = summary.evidence.people if summary.evidence else None
     together = people.together if people else None
-    header = ("figure", *(pair.b for pair in found))
+    header = ("statistic", *(pair.b for pair in graded))
     if together:
         among = {"items that both graded": count(together.n), AGREEMENT["alpha"]: figure(together.alpha)}
         rows = [(*row, among.get(row[0], "")) for row in rows]
@@ -204,14 +206,14 @@ def agreement(summary: Summary) -> Table | None:
 
 
 def corrected(summary: Summary) -> Table | None:
-    """The headline corrected by other graders' labels. A withheld headline's own figures are not repeated here."""
+    """The headline corrected by other graders' labels. If it is withheld, the judge's own numbers are not repeated here."""
     evidence, rows = summary.evidence, []
     if evidence is None:
         return None
-    for found, grader in ((evidence.people, "people"), (evidence.second, evidence.second and evidence.second.judge)):
-        for name in ("features", "neurons", "difference") if found else ():
-            assert found is not None
-            cell: Corrected = getattr(found.corrected, name)
+    for labelled, grader in ((evidence.people, "people"), (evidence.second, evidence.second and evidence.second.judge)):
+        for name in ("features", "neurons", "difference") if labelled else ():
+            assert labelled is not None
+            cell: Corrected = getattr(labelled.corrected, name)
             rows.append(
                 (
                     f"{name}, by {grader}",
@@ -222,15 +224,15 @@ def corrected(summary: Summary) -> Table | None:
                     number(cell.power),
                 )
             )
-    header = ("corrected", "the judge alone", "corrected", "labels", "units with a label", "weight of the judge")
-    return Table(f"The headline corrected; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    header = ("mean grade", "by the judge alone", "corrected", "labels", "labelled units", "weight of the judge")
+    return Table(f"Corrected headline; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
-def figure(found: Figure, *, share: bool = False) -> str:
-    """A figure with its interval, or with the reason why the figure or its interval is missing."""
-    if found.value is None:
-        return found.why or formatting.NONE
+def figure(statistic: Figure, *, share: bool = False) -> str:
+    """A statistic with its interval, or with the reason why one of them is missing; a `share` is shown in percent."""
+    if statistic.value is None:
+        return statistic.why or formatting.NOT_AVAILABLE
     shown = percent if share else number
-    if found.ci_low is None or found.ci_high is None:
-        return f"{shown(found.value)}, {found.why}" if found.why else shown(found.value)
-    return f"{shown(found.value)} [{shown(found.ci_low)}, {shown(found.ci_high)}]"
+    if statistic.ci_low is None or statistic.ci_high is None:
+        return f"{shown(statistic.value)}, {statistic.why}" if statistic.why else shown(statistic.value)
+    return f"{shown(statistic.value)} [{shown(statistic.ci_low)}, {shown(statistic.ci_high)}]"

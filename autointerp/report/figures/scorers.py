@@ -1,4 +1,4 @@
-"""Results of the other evaluations and effects of the explainer's aids: a figure and tables."""
+"""Results of the other evaluations and effects of explainer aids: a figure and tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ KINDS = (*COMPARED, "planted")
 
 
 def scorers_figure(summary: Summary, *, width: float) -> str:
-    """The first figure of every scorer for features, neurons and planted units on one axis, a dotted line at chance; empty without any."""
+    """The main metric of every evaluation for features, neurons and planted units on one axis, with a dotted line at chance level.
+
+    Empty if there were no other evaluations.
+    """
     rows = [(scorer, scorer.figures[0]) for scorer in summary.scorers if scorer.figures]
     if not rows:
         return ""
     roomy = width >= 600
     left, right, each, top = (208.0, 24.0, 44.0, 10.0) if roomy else (20.0, 20.0, 60.0, 14.0)
-    edges = [edge for scorer, figure in rows for edge in _edges(scorer, figure)]
+    edges = [edge for scorer, figure in rows for edge in _axis_values(scorer, figure)]
     axis = [0.25 * i for i in range(round(4 * _down(min([0.0, *edges]))), round(4 * _up(max([1.0, *edges]))) + 1)]
     ticks = axis if len(axis) <= 9 else axis[:: len(axis) // 6]
     x = svg.linear((axis[0], axis[-1]), (left, width - right))
@@ -37,12 +40,12 @@ def scorers_figure(summary: Summary, *, width: float) -> str:
             parts.append(svg.line(x(scorer.chance), middle - 15, x(scorer.chance), middle + 15, "floor"))
         for kind, shift in zip(KINDS, (-10.0, 0.0, 10.0), strict=True):
             parts.append(_mark(getattr(figure, kind), kind, scorer.scorer, x, middle + shift))
-    label = f"First figure of every other evaluation, by kind; {prose.judged_by(summary)}"
+    label = f"Main metric of every other evaluation, by kind of unit; {prose.judged_by(summary)}"
     return svg.figure(width, floor + 22, "".join(parts), label)
 
 
-def scorers(summary: Summary) -> Table | None:
-    """Every figure of every scorer; None where there is none."""
+def metrics(summary: Summary) -> Table | None:
+    """Every metric of every evaluation; None if there were no other evaluations."""
     rows = []
     for scorer in summary.scorers:
         for place, figure in enumerate(scorer.figures):
@@ -58,30 +61,31 @@ def scorers(summary: Summary) -> Table | None:
                 )
             )
     header = (
-        *("evaluation", "features", "neurons", "planted", "difference", "P(feature > neuron)", "by chance"),
-        *("units", "undefined"),
+        *("evaluation", "features", "neurons", "planted", "difference", "P(feature > neuron)", "chance level"),
+        *("units", "undefined units"),
     )
     return Table(f"Other evaluations; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
 def answers(summary: Summary) -> Table | None:
-    """The number of answers behind each scorer, and the reasons for missing ones."""
+    """The number of answers behind each evaluation, and the reasons for unusable ones."""
     rows = [
         (
             scorer.scorer,
             count(scorer.n),
             count(scorer.n_unscored),
-            ", ".join(f"{prose.OUTCOMES.get(why, why)}: {n:,}" for why, n in sorted(scorer.unscored.items())) or "none",
+            ", ".join(f"{prose.OUTCOMES.get(why, why)}: {count(n)}" for why, n in sorted(scorer.unscored.items()))
+            or "none",
             "yes" if scorer.needs_explanation else "no",
         )
         for scorer in summary.scorers
     ]
-    header = ("evaluation", "answers", "unscored", "why", "needs an explanation")
-    return Table(f"Answers behind them; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    header = ("evaluation", "answers", "unscored", "reasons", "needs an explanation")
+    return Table(f"Answers behind the metrics; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
 
 
-def meanings(summary: Summary) -> list[tuple[str, str]]:
-    """The meaning and source of each scorer's figures, as pairs."""
+def definitions(summary: Summary) -> list[tuple[str, str]]:
+    """The definition and source of each evaluation's metrics, as (evaluation, text) pairs."""
     return [
         (
             scorer.scorer,
@@ -91,8 +95,8 @@ def meanings(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def variants(summary: Summary) -> Table | None:
-    """The effect of each aid to the explainer, on the same exemplars; None where none was compared."""
+def aid_effects(summary: Summary) -> Table | None:
+    """The effect of each explainer aid, on the same exemplars; None if none was compared."""
     rows = []
     for aid, effects in summary.variants.items():
         for effect, shown in (
@@ -110,24 +114,30 @@ def variants(summary: Summary) -> Table | None:
                     count(effects.n_unscored) if effect is effects.all else "",
                 )
             )
-    header = ("explained with", "mean grade without", "with", "difference", "units", "unscored")
-    return Table(f"Explanations compared; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    header = ("aid", "mean grade without", "mean grade with", "difference", "units", "unscored")
+    return (
+        Table(f"Explanations with and without an aid; {prose.judged_by(summary)}", header, tuple(rows))
+        if rows
+        else None
+    )
 
 
-def _estimate(found: MeanEstimate) -> str:
-    return estimate(found.mean, found.ci_low, found.ci_high)
+def _estimate(mean: MeanEstimate) -> str:
+    return estimate(mean.mean, mean.ci_low, mean.ci_high)
 
 
-def _edges(scorer: ScorerResult, figure: ScorerFigure) -> list[float]:
+def _axis_values(scorer: ScorerResult, figure: ScorerFigure) -> list[float]:
     values = [getattr(getattr(figure, kind), key) for kind in KINDS for key in ("mean", "ci_low", "ci_high")]
     return [value for value in [*values, scorer.chance] if value is not None]
 
 
 def _down(value: float) -> float:
+    """The value rounded down to a quarter."""
     return float(value // 0.25 * 0.25)
 
 
 def _up(value: float) -> float:
+    """The value rounded up to a quarter."""
     return float(-(-value // 0.25) * 0.25)
 
 
@@ -140,12 +150,12 @@ def _label(scorer: str, figure: str, left: float, middle: float, roomy: bool) ->
     return svg.text(left, middle - 20, f"{scorer}, {shown}", class_="strong halo")
 
 
-def _mark(found: MeanEstimate, kind: str, scorer: str, x: svg.Scale, at: float) -> str:
-    if found.mean is None:
+def _mark(mean: MeanEstimate, kind: str, scorer: str, x: svg.Scale, at: float) -> str:
+    if mean.mean is None:
         return ""
     style = kind if kind != "planted" else "second"
-    marks = svg.hint(f"{scorer}, {kind}s: {_estimate(found)}")
-    if found.ci_low is not None and found.ci_high is not None:
-        marks += svg.line(x(found.ci_low), at, x(found.ci_high), at, f"{style} line")
-    drawn = svg.square(x(found.mean), at) if kind == "planted" else svg.dot(x(found.mean), at, kind)
+    marks = svg.hint(f"{scorer}, {kind}s: {_estimate(mean)}")
+    if mean.ci_low is not None and mean.ci_high is not None:
+        marks += svg.line(x(mean.ci_low), at, x(mean.ci_high), at, f"{style} line")
+    drawn = svg.square(x(mean.mean), at) if kind == "planted" else svg.dot(x(mean.mean), at, kind)
     return svg.tag("g", marks, drawn)

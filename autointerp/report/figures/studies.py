@@ -1,8 +1,8 @@
-"""The figures of the dictionary's studies: density, L0, correlation with neurons, and the effect of rounding."""
+"""Figures of the dictionary's studies: density, L0, correlation with neurons, and the effect of rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from autointerp import formatting
@@ -16,14 +16,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 24.0, 38.0
 
 
 def panels(summary: Summary) -> dict[str, str]:
-    """The histograms by name, as far as there are any: `density`, `l0`, `signed` and `absolute`."""
+    """The histograms by name: `density`, `l0`, and, if features were compared with neurons, `signed` and `absolute`."""
     studies = summary.studies
     assert studies is not None
     drawn = {"density": _density(studies.density), "l0": _l0(studies.l0)}
-    found = studies.correlation
-    for name, shares in (("signed", found.signed), ("absolute", found.absolute)):
+    correlation = studies.correlation
+    for name, shares in (("signed", correlation.signed), ("absolute", correlation.absolute)):
         if shares is not None:
-            drawn[name] = _correlation(found.edges, shares, name)
+            drawn[name] = _correlation(correlation.edges, shares, name)
     return drawn
 
 
@@ -57,10 +57,10 @@ def _l0(l0: L0Study) -> str:
 
 
 def _correlation(edges: Sequence[float], shares: CorrelationShares, name: str) -> str:
-    what = "correlation" if name == "signed" else "absolute correlation"
+    measure = "correlation" if name == "signed" else "absolute correlation"
     return _histogram(
-        f"Features by their best neuron's {what}",
-        what,
+        f"Features by highest {measure} with a neuron",
+        measure,
         edges,
         shares.counts,
         [0, 0.2, 0.4, 0.6, 0.8, 1],
@@ -76,13 +76,13 @@ def _histogram(
     edges: Sequence[float],
     values: Sequence[float],
     ticks: Sequence[float],
-    shown: Callable[[float], str],
-    said: Callable[[Any, Any, Any], str],
+    tick_label: Callable[[float], str],
+    hint: Callable[[Any, Any, Any], str],
     *,
     shares: bool = False,
     limit: float | None = None,
 ) -> str:
-    """Bars over cells. `limit` is a line that splits them."""
+    """Bars between `edges`. `hint` makes a bar's tooltip from its edges and value; `limit` is where a vertical line is drawn."""
     tallest = max(values, default=0)
     heights = _share_ticks(tallest) if shares else svg.round_ticks(tallest)
     x = svg.linear((edges[0], edges[-1]), (_LEFT, _WIDTH - _RIGHT))
@@ -95,9 +95,16 @@ def _histogram(
     for low, high, value in zip(edges[:-1], edges[1:], values, strict=True):
         if value:
             left, width = x(low) + 0.5, max(1.0, x(high) - x(low) - 1)
-            hint = svg.hint(said(low, high, value))
             parts.append(
-                svg.tag("rect", hint, x=left, y=y(value), width=width, height=y(0) - y(value), class_="feature bar")
+                svg.tag(
+                    "rect",
+                    svg.hint(hint(low, high, value)),
+                    x=left,
+                    y=y(value),
+                    width=width,
+                    height=y(0) - y(value),
+                    class_="feature bar",
+                )
             )
     if limit is not None:
         parts.append(svg.line(x(limit), _TOP, x(limit), y(0), "axis"))
@@ -105,13 +112,13 @@ def _histogram(
     parts.append(svg.line(x(edges[0]), floor, x(edges[-1]), floor, "axis"))
     for tick in ticks:
         parts.append(svg.line(x(tick), floor, x(tick), floor + 4, "axis"))
-        parts.append(svg.text(x(tick), floor + 16, shown(tick), text_anchor="middle"))
+        parts.append(svg.text(x(tick), floor + 16, tick_label(tick), text_anchor="middle"))
     parts.append(svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, axis, text_anchor="middle"))
     return svg.figure(_WIDTH, _HEIGHT, "".join(parts), f"{title}, a histogram", class_="panel")
 
 
 def rounding_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade of features, with intervals, and variance explained against what is rounded to 0, an axis each."""
+    """Mean grade of features with intervals, and variance explained, by how much is rounded to 0; each with its own axis."""
     assert summary.studies is not None
     grades, rounding = summary.rubric.grades, summary.studies.rounding
     roomy = width >= 600
@@ -153,7 +160,7 @@ def _rounding_legend(left: float, roomy: bool) -> str:
     )
 
 
-def _explained(points: Any, y: svg.Scale) -> str:
+def _explained(points: Iterable[tuple[float, float]], y: svg.Scale) -> str:
     drawn = list(points)
     path = " ".join(f"{at:.1f},{y(value):.1f}" for at, value in drawn)
     parts = [svg.tag("polyline", points=path, class_="second line dashed")]
@@ -181,7 +188,8 @@ def _graded(rows: list[RoundedSpecificity], x: svg.Scale, y: svg.Scale) -> str:
 
 
 def _power(exponent: float) -> str:
-    return "1" if exponent == 0 else f"{10**exponent:g}" if exponent >= -4 else f"1e{exponent:.0f}"
+    """A power of ten as an axis label: `1`, `0.01`, `1e\u22125`."""
+    return "1" if exponent == 0 else f"{10**exponent:g}" if exponent >= -4 else f"1e\u2212{-exponent:.0f}"
 
 
 def _share_ticks(tallest: float) -> list[float]:

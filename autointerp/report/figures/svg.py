@@ -1,4 +1,4 @@
-"""Just enough SVG: escaped elements, linear scales and round ticks, as strings."""
+"""SVG as strings: escaped elements, linear scales and round ticks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ text{font-family:-apple-system,BlinkMacSystemFont,"Segoe UI","Helvetica Neue",Ar
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
-    """One element. Attribute values are escaped; children are markup already. `class_` is `class`, `_` in names is `-`."""
-    written = "".join(
+    """One element. Attribute values are escaped; children must be markup already. `class_` becomes `class`, and `_` in names `-`."""
+    attributes_text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{name}{written}>{''.join(children)}</{name}>" if children else f"<{name}{written}/>"
+    return f"<{name}{attributes_text}>{''.join(children)}</{name}>" if children else f"<{name}{attributes_text}/>"
 
 
 def text(x: float, y: float, words: str, **attributes: object) -> str:
-    """A line of text at a baseline; the words are escaped here."""
+    """A line of text. `y` is its baseline; the words are escaped."""
     return tag("text", escape(visible(words)), x=x, y=y, **attributes)
 
 
@@ -41,7 +41,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
 
 
 def dot(x: float, y: float, kind: str, radius: float = 4) -> str:
-    """The mark of a kind: features are filled circles, neurons open diamonds, so that colour is never needed."""
+    """The mark of a kind of unit: a filled circle for features, an open diamond for neurons, so that colour is never needed."""
     if kind == "feature":
         return tag("circle", cx=x, cy=y, r=radius, class_="feature")
     r = radius * 1.25
@@ -51,26 +51,26 @@ def dot(x: float, y: float, kind: str, radius: float = 4) -> str:
 
 
 def square(x: float, y: float) -> str:
-    """The mark of what is neither features nor neurons, in a colour of its own."""
+    """The mark of anything but features and neurons, in its own colour."""
     return tag("rect", x=x - 3.5, y=y - 3.5, width=7, height=7, class_="second dot")
 
 
 def hint(words: str) -> str:
-    """A tooltip, to stand first in an element."""
+    """A tooltip. It must be the first child of its element."""
     return tag("title", escape(visible(words)))
 
 
 def linear(domain: tuple[float, float], span: tuple[float, float]) -> Scale:
-    """The linear scale that carries `domain` to `span`."""
+    """The linear scale that maps `domain` to `span`."""
     (d0, d1), (s0, s1) = domain, span
     return lambda value: s0 + (value - d0) / ((d1 - d0) or 1.0) * (s1 - s0)
 
 
-def round_ticks(top: float, wanted: int = 4) -> list[float]:
-    """0, and round steps up to the first that is not below `top`."""
+def round_ticks(top: float, n_steps: int = 4) -> list[float]:
+    """About `n_steps` round steps from 0 to the first that is not below `top`."""
     if top <= 0:
         return [0.0, 1.0]
-    raw = top / wanted
+    raw = top / n_steps
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
     step = max(1.0, step) if top >= 1 else step
@@ -80,7 +80,7 @@ def round_ticks(top: float, wanted: int = 4) -> list[float]:
 def figure(
     width: float, height: float, body: str, label: str, *, standalone: bool = False, class_: str | None = None
 ) -> str:
-    """The svg element around a figure. `label` says what it shows to those who do not see it."""
+    """The svg element of a figure. `label` describes it to people who cannot see it."""
     content = hint(label) + body if standalone else body
     if standalone:
         content = f"<style>{PALETTE}</style>" + tag("rect", width=width, height=height, class_="ground") + content

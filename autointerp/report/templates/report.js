@@ -1,11 +1,11 @@
 'use strict';
-// The list of units. Everything from the data island reaches the page through textContent: none of it is ever markup.
+// The list of units. All data enters the page as text content, never as markup.
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const root = document.getElementById('explorer');
   const drawing = document.querySelector('svg').namespaceURI;
   const text = i => data.strings[i];
-  const top = data.grades[data.grades.length - 1];
+  const high = data.grades[data.grades.length - 1];
   const low = data.grades[0];
 
   const el = (name, attributes, ...children) => {
@@ -34,9 +34,9 @@
   const density = d => (d === null ? 'n/a' : d === 0 ? '0' : d.toExponential(1).replace('-', '\u2212'));
   const rate = d => (d ? 'one token in ' + Math.round(1 / d).toLocaleString('en') : 'never active');
   const named = u => (data.kinds[u.k] || u.k) + ' ' + u.id.replace(/^\w+-/, '');
-  const everything = data.units.concat(data.known);
+  const allUnits = data.units.concat(data.known);
 
-  everything.forEach((u, place) => {
+  allUnits.forEach((u, place) => {
     u.place = place;
     u.delta = u.m === null || u.sh === null ? null : u.m - u.sh;
     u.number = Number((u.id.match(/\d+/) || [0])[0]);
@@ -56,7 +56,7 @@
     return svg;
   };
   const spark = u => {
-    const svg = bars(u.b.map(v => v === null ? null : v - low), top - low, 88, 20, 'spark ' + u.k);
+    const svg = bars(u.b.map(v => v === null ? null : v - low), high - low, 88, 20, 'spark ' + u.k);
     svg.setAttribute('aria-hidden', 'true');
     return svg;
   };
@@ -70,24 +70,24 @@
   };
   const byBin = u => {
     const say = i => 'bin ' + (i + 1) + ': ' + fixed(u.b[i]);
-    const svg = bars(u.b.map(v => v === null ? null : v - low), top - low, 216, 56, 'mini-svg', say);
+    const svg = bars(u.b.map(v => v === null ? null : v - low), high - low, 216, 56, 'mini-svg', say);
     svg.setAttribute('aria-label', 'mean grade by activation bin');
-    return el('figure', {class: 'mini ' + u.k}, svg, el('figcaption', {}, 'mean grade by bin, ' + low + ' to ' + top));
+    return el('figure', {class: 'mini ' + u.k}, svg, el('figcaption', {}, 'mean grade by bin, ' + low + ' to ' + high));
   };
 
   // One unit, drawn when it is first opened.
   const chip = (outcome, score) => score === null
     ? el('span', {class: 'chip un', title: 'unscored: ' + data.outcomes[outcome]}, '\u2013')
     : el('span', {class: 'chip k' + score, title: 'grade ' + score}, String(score));
-  const verdict = ([place, outcome, score, reason, other, repeat, again, aid]) => {
+  const judgement = ([place, outcome, score, reason, other, repeat, again, aid]) => {
     const line = el('p', {});
     const arm = data.arms[place];
     if (again) line.append(el('b', {}, 'The second judge'), '. ');
     if (aid) line.append(el('b', {}, 'Explained with ' + aid), '. ');
-    if (arm === 'near') line.append(el('b', {}, 'Beside the words that are explained'), '. ');
+    if (arm === 'near') line.append(el('b', {}, 'Beside a planted word'), '. ');
     if (arm === 'shuffled') {
       line.append(el('b', {}, 'Under another unit\u2019s explanation'));
-      const unit = other === null ? null : everything[other];
+      const unit = other === null ? null : allUnits[other];
       if (unit && unit.e !== null) line.append(' ', el('q', {}, text(unit.e)), ' (', el('a', {href: '#' + encodeURIComponent(unit.id)}, named(unit)), ')');
       line.append('. ');
     }
@@ -109,13 +109,13 @@
     if (cut & 2) line.append(el('span', {class: 'cut'}, '\u2026'));
     return line;
   };
-  const band = (bin, said) => {
-    if (bin === 0) return el('h4', {class: 'band'}, 'Silent windows ', el('span', {}, 'where the unit does not fire'));
+  const band = bin => {
+    if (bin === 0) return el('h4', {class: 'band'}, 'Silent windows ', el('span', {}, 'the unit is not active at the outlined token'));
     const edge = x => Number((x / data.bins).toFixed(3));
-    return el('h4', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum' + said));
+    return el('h4', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
   };
   const facts = u => {
-    const pairs = [['mean grade', fixed(u.m) + ', every bin alike'], ['', fixed(u.f) + ', by events'], ['shuffled', fixed(u.sh)],
+    const pairs = [['mean grade', fixed(u.m) + ' (all bins equal)'], ['', fixed(u.f) + ' (bins weighted by events)'], ['shuffled', fixed(u.sh)],
       ['silent windows', fixed(u.br)], ['judgements', u.n[0] + ' scored, ' + u.n[1] + ' unscored'],
       ['density', density(u.d) + ' (' + rate(u.d) + ')'], ['maximum', u.max === null ? 'n/a' : u.max.toPrecision(4)]];
     if (u.s !== 'alive') pairs.push(['status', u.s.replace('_', ' ')]);
@@ -124,12 +124,12 @@
   const body = u => {
     const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), byBin(u), histogram(u)));
     if (u.e === null) box.append(el('p', {}, missing(u) + '.'));
-    if (u.v.length) box.append(el('h4', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, said, n, mean]) => [
-      el('dt', {}, 'with ' + aid), el('dd', {}, text(said) ? el('q', {dir: 'auto'}, text(said)) : null, ' mean grade ' + fixed(mean) + ' on ' + many(n, 'exemplar'))])));
+    if (u.v.length) box.append(el('h4', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, explanation, n, mean]) => [
+      el('dt', {}, 'with ' + aid), el('dd', {}, text(explanation) ? el('q', {dir: 'auto'}, text(explanation)) : null, ' mean grade ' + fixed(mean) + ' on ' + many(n, 'exemplar'))])));
     let current = null;
     for (const x of u.x) {
-      if (x[0] !== current) box.append(band(current = x[0], ''));
-      box.append(el('div', {class: 'ex'}, windowOf(x), el('div', {class: 'judged'}, x[6].map(verdict))));
+      if (x[0] !== current) box.append(band(current = x[0]));
+      box.append(el('div', {class: 'ex'}, windowOf(x), el('div', {class: 'judged'}, x[6].map(judgement))));
     }
     const rest = u.n[2] - u.x.length;
     if (rest > 0) box.append(el('p', {class: 'keys'}, many(rest, 'more judged exemplar') + ' in judgements.parquet.'));
@@ -139,8 +139,8 @@
     return box;
   };
   const missing = u => {
-    if (u.s === 'dead') return 'No explanation: dead, never active on this corpus';
-    if (u.s === 'barely_active') return 'No explanation: barely active on this corpus';
+    if (u.s === 'dead') return 'No explanation: never active on this corpus (dead)';
+    if (u.s === 'barely_active') return 'No explanation: active too rarely on this corpus';
     return 'No explanation' + (u.o ? ': ' + data.outcomes[u.o] : '');
   };
 
@@ -148,10 +148,10 @@
   const build = u => {
     const summary = el('summary', {class: 'row'},
       el('span', {class: 'name ' + u.k}, el('i', {'aria-hidden': 'true'}), named(u)),
-      u.e === null ? el('span', {class: 'said none'}, missing(u)) : el('span', {class: 'said', dir: 'auto'}, text(u.e)),
+      u.e === null ? el('span', {class: 'explanation none'}, missing(u)) : el('span', {class: 'explanation', dir: 'auto'}, text(u.e)),
       spark(u),
       el('span', {class: 'num', title: 'mean grade'}, fixed(u.m)),
-      el('span', {class: 'num', title: 'mean grade less that under another unit\u2019s explanation'}, signed(u.delta)),
+      el('span', {class: 'num', title: 'mean grade minus that under another unit\u2019s explanation'}, signed(u.delta)),
       el('span', {class: 'num', title: rate(u.d)}, density(u.d)));
     const node = el('details', {class: 'unit', id: u.id}, summary);
     node.addEventListener('toggle', () => {
@@ -220,10 +220,10 @@
     list.append(...[...data.units].sort(compare).map(u => u.node));
   };
   const filter = () => {
-    const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let n = 0;
     for (const u of data.units) {
-      const hit = shows[kind.value](u) && grades[grade.value](u) && wanted.every(word => u.words.includes(word));
+      const hit = shows[kind.value](u) && grades[grade.value](u) && words.every(word => u.words.includes(word));
       u.node.hidden = !hit;
       n += hit;
     }
@@ -272,7 +272,7 @@
   root.append(el('div', {class: 'tools'}, search, kind, grade, tally),
     el('p', {class: 'keys'}, el('kbd', {}, '/'), ' search, ', el('kbd', {}, 'j'), ' ', el('kbd', {}, 'k'),
       ' next and previous unit, ', el('kbd', {}, 'Enter'), ' open or close'), heads, list);
-  everything.forEach(build);
+  allUnits.forEach(build);
   const known = document.getElementById('known');
   if (known) known.append(...data.known.map(u => u.node));
   arrange();

@@ -1,4 +1,4 @@
-"""What a run measures of its judge, drawn like the rest of a synthetic results folder, and summed up by the real code."""
+"""Adds evidence on the judge to a synthetic results folder: random judgements, summarised by the real code."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ KNOWN = [
     ("question words: who, why, where, how", " why", " asked"),
 ]
 GIVEN = {"sharp": {"main": 2.8, "near": 1.4, "base_rate": 0.1}, "blind": {"main": 1.1, "near": 1.0, "base_rate": 1.0}}
-"""Mean grades that a judge gives to planted hits, near ones and misses."""
+"""Mean grades that a judge gives to hits, near items and misses of planted units."""
 N_RANDOM = 3
 SECOND = "anthropic/claude-sonnet-5"
 RATERS = ("ada", "grace")
 
 
 def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] | None) -> list[Row]:
-    """Give the summary its evidence, scorers and variants, and the draw the judgements behind them; returns the units that are controls.
+    """Add evidence, scorers and variants to the summary, and the judgements behind them to the draw; return the control units.
 
-    `knows` is `sharp` or `blind`; `names` stand in for every name that a reader could meet, where given.
+    `knows` is `sharp` or `blind`. `names`, if given, replace every name that a reader could see.
     """
     second, *raters = names[:3] if names else (SECOND, *RATERS)
     compared = names[3:5] if names else ["contrast", "revise"]
@@ -72,7 +72,7 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
 
 
 def explanations(units: list[Row], aids: list[str], hostile: str = "") -> pd.DataFrame:
-    """The file of explanations that were made in other ways."""
+    """The table of explanations that were made with an aid."""
     rows = [
         (unit["unit_id"], aid, f"{unit['explanation']}, told apart by {aid}{hostile}")
         for unit in units
@@ -87,7 +87,7 @@ def write(folder: Path, table: pd.DataFrame) -> None:
 
 
 def _control(draw: Any, kind: str, number: int, said: str, words: tuple[str, str], given: dict[str, float]) -> Row:
-    """A unit that is a control, and its judgements: `words` are marked where it fires and where it does not."""
+    """A control unit and its judgements. `words` are marked where it is active and where it is silent."""
     unit: Row = {
         "unit_id": f"{kind}-{number}", "kind": kind, "index": number, "sign": "", "hook_point": "",
         "explanation": said, "explanation_outcome": "scored", "max_activation": 1.0, "density": 0.004, "status": "alive",

@@ -1,18 +1,22 @@
-"""Runs that are over and can be labelled, without a harvest: a synthetic results folder, and a ledger that holds the same judgements."""
+"""Finished runs that can be labelled, made without a harvest: a synthetic results folder, and a ledger with the same judgements."""
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 import uvicorn
-from support.results import summaries as report_data
+from support.results import summaries
 
 from autointerp.labelling.sheet import Sheet, open_sheet
 from autointerp.labelling.web_page import Pages, settings
@@ -26,22 +30,43 @@ THEN = f"autointerp report {RUN}"
 
 
 def make(results: Path, *, url: str | None = None, planted: int = 0, **options: Any) -> Ledger:
-    """A run under `RUN` in `results`, and its open ledger. `planted` of its features become planted units."""
-    given: dict[str, Any] = {"n_features": 5, "n_neurons": 5, "per_bin": 3, "unscored_rate": 0.0}
-    report_data.make(results / RUN, **(given | options))
-    folder = results / RUN
-    units = pd.read_parquet(folder / "units.parquet")
-    units.loc[units.index[:planted], "kind"] = "planted"
-    units.to_parquet(folder / "units.parquet")
+    """Write a finished run named `RUN` into `results`, and return its open ledger. `planted` of its features become planted units.
+
+    The run is drawn once per process and copied for every test. A ledger at `url` is filled each time.
+    """
+    template = _template(planted, tuple(sorted(options.items())))
+    shutil.copytree(template, results, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ledger*") if url else None)
     ledger = Ledger.in_folder(results, url)
+    if url:
+        _fill(ledger, results / RUN)
+    return ledger
+
+
+@cache
+def _template(planted: int, options: tuple[tuple[str, Any], ...]) -> Path:
+    results = Path(tempfile.mkdtemp(prefix="autointerp-labels-"))
+    atexit.register(shutil.rmtree, results, ignore_errors=True)
+    defaults: dict[str, Any] = {"n_features": 5, "n_neurons": 5, "per_bin": 3, "unscored_rate": 0.0}
+    summaries.make(results / RUN, **(defaults | dict(options)))
+    units = pd.read_parquet(results / RUN / "units.parquet")
+    units.loc[units.index[:planted], "kind"] = "planted"
+    units.to_parquet(results / RUN / "units.parquet")
+    ledger = Ledger.in_folder(results)
+    _fill(ledger, results / RUN)
+    ledger.close()
+    return results
+
+
+def _fill(ledger: Ledger, folder: Path) -> None:
+    """Write the run's explanations and judgements into the ledger."""
+    units = pd.read_parquet(folder / "units.parquet")
+    explained = units.loc[units["explanation"].notna(), ["unit_id", "explanation"]].itertuples(index=False)
+    rows = [{"unit_id": u, "outcome": "scored", "text": text, "reason": "", "call_key": None} for u, text in explained]
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="demo", spec_hash="", spec="")
         runs.set_state(tx, RUN, "done")
-        said = units.loc[units["explanation"].notna(), ["unit_id", "explanation"]].itertuples(index=False)
-        rows = [{"unit_id": u, "outcome": "scored", "text": text, "reason": "", "call_key": None} for u, text in said]
         tx.execute(sa.insert(explanations), [{"run_id": RUN, **row} for row in rows])
         tx.execute(sa.insert(judgements), _judgements(folder))
-    return ledger
 
 
 def _judgements(folder: Path) -> list[dict[str, Any]]:
@@ -55,14 +80,14 @@ def sheet(ledger: Ledger, results: Path, rater: str = "anna", n: int | None = No
 
 
 def scores(ledger: Ledger, rater: str = "anna") -> dict[int, int | None]:
-    """What the ledger holds of a rater, by number."""
+    """A rater's scores in the ledger, by item number."""
     with ledger.read() as tx:
         return {row["number"]: row["score"] for row in labels.of_run(tx, RUN) if row["rater"] == rater}
 
 
 @contextmanager
 def served(sheet: Sheet, port: int = 0, token: str = TOKEN) -> Iterator[str]:
-    """The sheet's address while a server in a thread of its own serves it."""
+    """The sheet's address, while a server thread serves it."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Facts of a made-up run, as `summarise` takes them."""
+"""Facts of a fictitious run, in the form that `summarise` takes."""
 
 from __future__ import annotations
 

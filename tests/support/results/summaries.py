@@ -1,4 +1,4 @@
-"""Synthetic results folders that look like real ones: for tests of the report, and for looking at it.
+"""Synthetic results folders that look like real ones, for tests of the report and for looking at it.
 
 `make(folder)` writes summary.json, units.parquet, exemplars.parquet, judgements.parquet and spec.toml from a seeded draw, and
 returns the summary. The numbers hang together: bins, controls and headline are computed from the judgements drawn.
@@ -100,10 +100,10 @@ def make(
 ) -> dict[str, Any]:
     """Write one results folder and return its summary.
 
-    `gap` is how much higher features grade than neurons; `hostile` puts markup and control characters everywhere text can
-    stand; `wordy` gives every judgement a long reason of its own and the corpus a large vocabulary, as an LLM judge on web text would;
+    `gap` is how much higher features are graded than neurons; `hostile` puts markup and control characters wherever text can
+    be; `wordy` gives every judgement its own long reason and the corpus a large vocabulary, as an LLM judge on web text would;
     `studied` adds the dictionary's check and studies; `knows` (`sharp` or `blind`) adds planted units, repeats, a second judge, people,
-    other evaluations and explanations made in other ways.
+    other evaluations and explanations made with aids.
     """
     draw = _Draw(random.Random(seed), bins, per_bin, controls, window, gap, hostile, wordy, unscored_rate, judge)
     units = draw.units(n_features, n_neurons)
@@ -262,7 +262,7 @@ class _Draw:
 
 
 def _split(text: str) -> list[str]:
-    """Rough subwords: they concatenate to the text."""
+    """Rough subword tokens, which concatenate to the text."""
     tokens: list[str] = []
     for word in text.replace(" ", "\0 ").split("\0"):
         tokens += [word[:6], word[6:]] if len(word) > 7 else [word]
@@ -401,7 +401,7 @@ def _check() -> dict[str, Any]:
 
 
 def _studies(rng: random.Random) -> dict[str, Any]:
-    """Densities, correlations and rounding of the shapes that real dictionaries have."""
+    """Densities, correlations and rounding as those of real dictionaries look."""
     edges = [-5 + 0.25 * i for i in range(21)]
     best = sorted(min(0.99, max(0.02, rng.gauss(0.22, 0.11))) for _ in range(60))
     shares = [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]

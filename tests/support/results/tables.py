@@ -18,7 +18,7 @@ def kind_of(unit_id: str) -> str:
 def judgement(
     unit_id: str, bin_: int, score: int | None, *, arm: str = "main", item: int = 0, repeat: int = 0
 ) -> dict[str, Any]:
-    """One row; a score of None is a refusal. `item` tells exemplars of the same unit and bin apart."""
+    """One row of judgements. A score of None is a refusal; `item` distinguishes exemplars of the same unit and bin."""
     return {
         "exemplar_id": f"{unit_id}/{bin_}/{item}",
         "unit_id": unit_id,
