@@ -1,13 +1,13 @@
-"""Every error a user can meet, as one tree.
+"""All errors that a user can see, as one tree.
 
     AutointerpError          exit 1
     ├── UsageError           exit 2   the spec, an argument or an input is wrong
     ├── BudgetExceeded       exit 4   the run stopped before spending more; resumable
-    └── ProviderStopped      exit 5   the provider will not go on; resumable
+    └── ProviderStopped      exit 5   the provider refuses further calls; resumable
 
-Each message is one line: what is wrong, which value, what to do. All of them survive pickling, so they may cross
-process boundaries. What went wrong inside one call to a judge has its own tree in `autointerp.judges.base`; errors about
-models, dictionaries and corpora are `sae.errors.SaeError` and count as `UsageError`.
+Each message is one line: what is wrong, which value, what to do. All errors can be pickled, so they may cross process
+boundaries. Errors of a single call to a judge have their own tree in `autointerp.judges.base`; errors about models,
+dictionaries and corpora are `sae.errors.SaeError` and count as `UsageError`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class LedgerFailed(AutointerpError):
     """The ledger's database cannot be reached or written."""
 
 
-class Collided(LedgerFailed):
-    """The database undid a transaction that another was in the way of; done again, it may go through."""
+class TransactionConflict(LedgerFailed):
+    """The database cancelled a transaction because of a concurrent one; the same transaction may succeed when repeated."""
 
 
 class BudgetExceeded(AutointerpError):
@@ -42,24 +42,21 @@ class BudgetExceeded(AutointerpError):
 
 
 class ProviderStopped(AutointerpError):
-    """A provider refuses to go on: authentication, billing, a spend limit, a retired model, or a long wait."""
+    """A provider refuses further calls: authentication, billing, a spend limit, a retired model, or a long wait."""
 
     exit_code = 5
 
 
 WITHHELD_EXIT_CODE = 3
-"""The run ended, but its headline is withheld."""
-
-EXPECTED = (AutointerpError, SaeError)
-"""Errors whose message is meant for users; every other one is a bug."""
-
-
+"""Exit code of a run that ended with its headline withheld."""
 INTERRUPTED_EXIT_CODE = 130
-"""The command ended by Ctrl-C."""
+"""Exit code of a command ended by Ctrl-C."""
+EXPECTED = (AutointerpError, SaeError)
+"""Errors whose message is meant for users; any other error is a bug."""
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code of a command that this error ends. An error about a model, dictionary or corpus counts as a wrong argument."""
+    """The exit code of a command that ends with this error. A `SaeError` counts as a `UsageError`."""
     if isinstance(error, AutointerpError):
         return error.exit_code
     if isinstance(error, SaeError):

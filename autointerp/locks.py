@@ -1,4 +1,4 @@
-"""Locks between processes of one machine."""
+"""File locks between processes on one machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from autointerp.errors import UsageError
 
 
-class AnotherProcess(UsageError):
+class AlreadyLocked(UsageError):
     """Another process holds the lock."""
 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, so that no two processes do the same work at once. Raises `AnotherProcess` when another process holds it."""
+    """Hold an exclusive lock on a file while the block runs. `what` names the work. Raises `AlreadyLocked`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AnotherProcess(f"another process is at work on {what}: wait for it, or stop it first") from None
+            raise AlreadyLocked(f"another process is working on {what}: wait for it, or stop it first") from None
         yield

@@ -1,6 +1,6 @@
-"""Progress of long work on a terminal: what is going on, how far, how fast, what it cost, and the time left.
+"""Progress bars on a terminal: phase, items done, rate, cost and time left.
 
-Where output is not a terminal, a plain line every few seconds instead of a bar.
+If output is not a terminal, a plain line is printed every few seconds instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLAIN_INTERVAL_S = 10.0
 
 
 class Progress:
-    """One bar a phase, on stderr. Use as a context manager; `quiet` shows nothing."""
+    """One bar per phase, on stderr. Use as a context manager; `quiet` shows nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -37,7 +37,7 @@ class Progress:
             TextColumn("{task.fields[count]:>24}"),
             _Rate("{task.description}"),
             TimeElapsedColumn(),
-            _Left(compact=True),
+            _TimeLeft(compact=True),
             TextColumn("{task.fields[spent]}"),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
@@ -45,8 +45,8 @@ class Progress:
         self._plain = not quiet and not self.console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._shown = self._printed = 0.0
-        self._begun: dict[str, tuple[float, int]] = {}
-        """When each phase was first told of, and how much was done by then: a run that goes on has not done that now."""
+        self._started: dict[str, tuple[float, int]] = {}
+        """When each phase was first shown, and how much was done by then: work of an earlier session must not count for the rate."""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -58,13 +58,13 @@ class Progress:
         self._bars.stop()
 
     def tell(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
-        """Show that `done` of `total` are behind us; a total of 0 means that it is not known."""
+        """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown."""
         spent = f"${spent_usd:.4f}" if spent_usd else ""
         count = f"{done:,} of {total:,}" if total else ""
         new = phase not in self._tasks
         if new:
             self._tasks[phase] = self._bars.add_task(phase, total=total or None, spent=spent, count=count)
-            self._begun[phase] = time.monotonic(), done
+            self._started[phase] = time.monotonic(), done
         finished = bool(total) and done >= total
         self._bars.update(self._tasks[phase], completed=done, total=total or None, spent=spent, count=count)
         self._shown = time.monotonic()
@@ -73,7 +73,7 @@ class Progress:
             self.console.print(self._line(phase, count, done, total, spent))
 
     def wants_update(self) -> bool:
-        """Whether enough time has passed since the last update for another to be worth its query."""
+        """Whether the last update is old enough for another one to be worth a query."""
         return time.monotonic() - self._shown > INTERVAL_S
 
     def note(self, text: str) -> None:
@@ -81,7 +81,7 @@ class Progress:
         self._bars.console.print(text, markup=False, soft_wrap=True)
 
     def _line(self, phase: str, count: str, done: int, total: int, spent: str) -> str:
-        at, before = self._begun[phase]
+        at, before = self._started[phase]
         elapsed = time.monotonic() - at
         parts = [phase, count, f"{elapsed:.0f} s" if done > before else "", spent]
         if before < done < total:
@@ -90,14 +90,14 @@ class Progress:
 
 
 class _Rate(TextColumn):
-    """Units of work a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
-class _Left(TimeRemainingColumn):
-    """The time left, where it can be known."""
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, if it can be estimated."""
 
     def render(self, task: Task) -> Text:
         if not task.total or task.finished:
@@ -106,8 +106,8 @@ class _Left(TimeRemainingColumn):
 
 
 Tell = Callable[[str, int, int], None]
-"""Progress: what is going on, how much is done, how much there is."""
+"""A progress callback: phase, items done, total (0 if unknown)."""
 
 
 def quiet(phase: str, done: int, total: int) -> None:
-    """A `Tell` that says nothing."""
+    """A progress callback that does nothing."""

@@ -1,4 +1,4 @@
-"""A run as the program holds it: the spec, its inputs' names, and where its files lie."""
+"""A run in memory: its spec, its finished harvest, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ from autointerp.spec.spec import Spec
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its stages see it: the spec, the harvest's outcome, and where its rows and files go."""
+    """A run over a finished harvest, as used by explaining, scoring and reporting."""
 
     run_id: str
     spec: Spec
     rubric: Rubric
     folder: Path
+    """Its results folder."""
     harvest: Path
-    facts: Mapping[str, Any]
+    """Folder of its harvest."""
+    harvest_metadata: Mapping[str, Any]
+    """The harvest's `facts.json`: subject, dictionary, corpus, fit check and timings."""
     units: Mapping[str, Unit]
     exemplars: Mapping[str, Sequence[Exemplar]]
-    """By unit."""
-
-    given: Mapping[str, str] = field(default_factory=dict)
-    """Explanations that need no explainer: those of planted units."""
+    """By unit id."""
+    known_explanations: Mapping[str, str] = field(default_factory=dict)
+    """Explanations of planted units, by unit id. They need no explainer."""
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By feature, those of the sample whose decoder directions are nearest, nearest first."""
+    """By feature, the sampled features with the most similar decoder directions, most similar first."""
 
     @cached_property
     def alive(self) -> Mapping[str, Sequence[str]]:
-        """Units that are alive, by kind."""
-        found: dict[str, list[str]] = {}
+        """Ids of the alive units, by kind."""
+        by_kind: dict[str, list[str]] = {}
         for unit in self.units.values():
             if unit.status == "alive":
-                found.setdefault(unit.kind, []).append(unit.unit_id)
-        return found
+                by_kind.setdefault(unit.kind, []).append(unit.unit_id)
+        return by_kind
 
     def exemplar(self, item: Item) -> Exemplar:
+        """The exemplar that an item asks about."""
         return next(e for e in self.exemplars[item.unit_id] if e.exemplar_id == item.exemplar_id)
 
     def bin_of(self, item: Item) -> int:
+        """The activation bin of an item's exemplar."""
         return self.exemplar(item).bin

@@ -1,7 +1,7 @@
 """Settings of the service, from environment variables that begin with AUTOINTERP_.
 
-What to evaluate stands in specs; here stands only where the service keeps things and how it is reached. Each process reads
-them once, when it starts. Values that hold passwords are never shown.
+They say where the service stores things and how it is reached; what to evaluate is in specs. Each process reads them once,
+when it starts. Values that hold passwords are never shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREFIX = "AUTOINTERP_"
 
 
 class Settings(BaseSettings):
-    """Where the service's parts are. `Settings.from_env()` reads them and fails in one line."""
+    """Locations of the service's parts. `Settings.from_env()` reads them and raises one-line errors."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -36,22 +36,22 @@ class Settings(BaseSettings):
     """Certificate (PEM) of the authority that signed the certificate of a `rediss://` server."""
 
     results: Path = Path("results")
-    """Folder of runs and reports."""
+    """Folder for runs and reports."""
 
     artifacts: str | None = None
-    """Path or fsspec URL under which harvests lie; by default `artifacts` in the results folder."""
+    """Path or fsspec URL for harvests; by default `artifacts` in the results folder."""
 
     month_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """What all runs together may spend in a calendar month (UTC); by default no limit."""
+    """Spending limit of all runs together per calendar month (UTC), in dollars; by default no limit."""
 
     nightly: Path | None = None
-    """TOML file that says what is scored every night."""
+    """TOML file that configures nightly scoring."""
 
     log: Literal["json", "text"] | None = None
-    """How log lines look; by default text on a terminal and JSON elsewhere."""
+    """Format of log lines; by default text on a terminal and JSON elsewhere."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level that is logged. Only `debug` may hold prompts and replies."""
+    """Lowest level that is logged. Only `debug` may include prompts and replies."""
 
     @classmethod
     def from_env(cls) -> Self:
@@ -61,23 +61,26 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-            said = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"{name if first['loc'] else 'settings'}: {said}" if first["loc"] else said) from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{name}: {message}" if first["loc"] else message) from None
 
     @property
     def ledger_url(self) -> str:
+        """URL of the ledger's database."""
         return self.ledger.get_secret_value() if self.ledger else f"sqlite:///{self.results / 'ledger.sqlite'}"
 
     @property
     def broker_url(self) -> str:
-        """Redis's URL without its TLS options, which are in `broker_tls`. Raises `UsageError` where none is set."""
+        """Redis's URL without its TLS options, which are in `broker_tls`. Raises `UsageError` if none is set."""
         if self.broker is None:
-            raise UsageError(f"{PREFIX}BROKER is not set: give the URL of Redis, such as redis://:PASSWORD@HOST:6379/0")
+            raise UsageError(
+                f"{PREFIX}BROKER is not set: set it to the URL of Redis, such as redis://:PASSWORD@HOST:6379/0"
+            )
         return urlunsplit(urlsplit(self.broker.get_secret_value())._replace(query=""))
 
     @property
     def broker_tls(self) -> dict[str, Any] | None:
-        """redis-py's and kombu's arguments for TLS, or None for `redis://`. The server's certificate is always checked."""
+        """TLS arguments for redis-py and kombu, or None for `redis://`. The server's certificate is always checked."""
         url = urlsplit(self.broker.get_secret_value() if self.broker else "")
         if url.scheme != "rediss":
             return None
@@ -87,12 +90,13 @@ class Settings(BaseSettings):
 
     @property
     def artifacts_root(self) -> str:
+        """Path or URL of the folder of harvests."""
         return self.artifacts or str(self.results / "artifacts")
 
     @model_validator(mode="before")
     @classmethod
     def _read_files(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Take a URL that holds a password from the file that AUTOINTERP_..._FILE names, as container secrets are given."""
+        """Read a URL that holds a password from the file that AUTOINTERP_..._FILE names, as for container secrets."""
         for name in ("ledger", "broker"):
             variable = f"{PREFIX}{name.upper()}"
             path = os.environ.get(f"{variable}_FILE")
@@ -103,13 +107,13 @@ class Settings(BaseSettings):
             except (OSError, UnicodeError) as error:
                 reason = getattr(error, "strerror", None) or "not text"
                 raise ValueError(
-                    f"{variable}_FILE: {path} cannot be read ({reason}): name a file that holds the URL"
+                    f"{variable}_FILE: {path} cannot be read ({reason}): set it to a file that holds the URL"
                 ) from None
         return data
 
     @field_validator("broker")
     @classmethod
-    def _speaks_redis(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         try:
@@ -119,25 +123,26 @@ class Settings(BaseSettings):
             complete = False
         if not complete:
             raise ValueError(
-                "is not a URL of Redis: write redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS, with the password's special"
-                " characters as %XX"
+                "is not a Redis URL: write redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS, with special characters of the"
+                " password as %XX"
             )
         unknown = {name for name, _ in parse_qsl(url.query, keep_blank_values=True)} - TLS_OPTIONS
         if unknown or (url.query and url.scheme == "redis"):
             raise ValueError(
-                f"has the option {sorted(unknown or {url.query.partition('=')[0]})[0]}: only rediss:// takes options, and only {', '.join(sorted(TLS_OPTIONS))}"
+                f"has the option {sorted(unknown or {url.query.partition('=')[0]})[0]}: only rediss:// takes options, and only"
+                f" {', '.join(sorted(TLS_OPTIONS))}"
             )
         return value
 
     @field_validator("ledger")
     @classmethod
-    def _is_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_a_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError(
-                "is not a URL of a ledger: write postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or sqlite:///PATH"
+                "is not a database URL: write postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or sqlite:///PATH"
             )
         return value
 
 
 TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
-"""What a `rediss://` URL may say after its question mark: paths of certificates."""
+"""Options that a `rediss://` URL may have after its question mark: paths of certificates."""

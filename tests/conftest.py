@@ -61,9 +61,9 @@ def three_threads() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium for Playwright's `executable_path`. Skips where there is none."""
-    from autointerp.monitoring.doctor import find_browser
+    from autointerp.monitoring.doctor import find_chromium
 
-    found = find_browser()
+    found = find_chromium()
     if found is None:
         pytest.skip("no Chromium on this machine: install chromium to look at reports in a browser")
     return found

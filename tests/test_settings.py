@@ -74,12 +74,12 @@ def test_an_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
         ("MONTH_USD", "0", "AUTOINTERP_MONTH_USD: "),
         ("MONTH_USD", "nan", "AUTOINTERP_MONTH_USD: "),
         ("LOG", "xml", "AUTOINTERP_LOG: Input should be 'json' or 'text'"),
-        ("BROKER", "amqp://hidden@h", "AUTOINTERP_BROKER: is not a URL of Redis"),
-        ("BROKER", "hidden", "AUTOINTERP_BROKER: is not a URL of Redis"),
-        ("BROKER", "redis://:hidden@h:many", "AUTOINTERP_BROKER: is not a URL of Redis"),
+        ("BROKER", "amqp://hidden@h", "AUTOINTERP_BROKER: is not a Redis URL"),
+        ("BROKER", "hidden", "AUTOINTERP_BROKER: is not a Redis URL"),
+        ("BROKER", "redis://:hidden@h:many", "AUTOINTERP_BROKER: is not a Redis URL"),
         ("BROKER", "redis://:hidden@h?ssl_ca_certs=/x", "AUTOINTERP_BROKER: has the option ssl_ca_certs"),
         ("BROKER", "rediss://:hidden@h?ssl_cert_reqs=none", "AUTOINTERP_BROKER: has the option ssl_cert_reqs"),
-        ("LEDGER", "postgres://u:hidden@h/d", "AUTOINTERP_LEDGER: is not a URL of a ledger"),
+        ("LEDGER", "postgres://u:hidden@h/d", "AUTOINTERP_LEDGER: is not a database URL"),
     ],
 )
 def test_a_wrong_value_is_one_line_without_its_secret(

@@ -1,7 +1,7 @@
 """The Celery application: `celery -A workers.app worker -Q judge --pool threads -c 64`.
 
-Messages are hints that a run may have work of a kind; what the work is stands in the ledger. So a message that is lost,
-doubled or late costs nothing, and none is ever waited for.
+A message is a hint that a run may have work of some kind; the work itself is in the ledger. So a message that is lost,
+duplicated or late does no harm, and nothing waits for one.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from autointerp.errors import AutointerpError
 from autointerp.settings import Settings
 from workers import access, context, logs
 from workers.message_guard import GUARDED
-from workers.steady_beat import Every
+from workers.steady_beat import MonotonicInterval
 
 QUEUES = ("activations", "judge", "aggregate", "control")
 RECONCILE_S = 5.0
 NIGHTLY_S = 60.0
 STALE_S = 86_400.0
+"""Reconcile messages expire after a day and not sooner, so that a clock that is an hour off does not expire them on arrival."""
 VISIBILITY_S = 3600
-"""Redis hands a message out again after this long; ours end long before, and would do no harm twice."""
+"""Redis delivers an unacknowledged message again after this time. Tasks end long before, and a repeated one does no harm."""
 
 
 def make_app(settings: Settings) -> Celery:
-    """An application for the broker that the settings name. Raises `UsageError`."""
+    """A Celery application for the broker in the settings. Raises `UsageError`."""
     app = Celery("autointerp", broker=settings.broker_url, include=["workers.tasks"])
     app.conf.update(
         broker_use_ssl=settings.broker_tls,
@@ -67,19 +68,23 @@ def make_app(settings: Settings) -> Celery:
 
 
 def schedule(settings: Settings) -> dict[str, Any]:
-    """What beat sends: reminders. They go stale in a day, so that no clock an hour off makes them so on arrival."""
+    """Celery beat's schedule: reconcile regularly and, if a nightly file is configured, check every minute for a night to start."""
     entries: dict[str, Any] = {
-        "reconcile": {"task": "autointerp.reconcile", "schedule": Every(RECONCILE_S), "options": {"expires": STALE_S}}
+        "reconcile": {
+            "task": "autointerp.reconcile",
+            "schedule": MonotonicInterval(RECONCILE_S),
+            "options": {"expires": STALE_S},
+        }
     }
     if settings.nightly is not None:
         entries["nightly"] = {"task": "autointerp.nightly", "schedule": NIGHTLY_S, "options": {"expires": NIGHTLY_S}}
     return entries
 
 
-def _or_exit(what: Any, *arguments: Any) -> Any:
-    """Call `what`; an error that a user can mend is one line on stderr, and the end of the process."""
+def _or_exit(function: Any, *arguments: Any) -> Any:
+    """Call a function. On an error that a user can fix, print it as one line and exit."""
     try:
-        return what(*arguments)
+        return function(*arguments)
     except AutointerpError as error:
         sys.exit(f"autointerp: {' '.join(str(error).split())}")
 
@@ -89,19 +94,19 @@ app: Celery = _or_exit(make_app, settings)
 
 
 @setup_logging.connect
-def _log(**_: Any) -> None:
+def _configure_logging(**_: Any) -> None:
     logs.configure(settings)
 
 
 @worker_init.connect
-def _refuse_open_doors(**_: Any) -> None:
-    """Neither Redis nor the ledger may be open to strangers."""
+def _check_access(**_: Any) -> None:
+    """Refuse to start with a Redis or a ledger that anybody can use."""
     _or_exit(access.check_broker, settings)
     _or_exit(access.check_ledger, settings.ledger_url)
 
 
 @worker_ready.connect
-def _begin(sender: Any, **_: Any) -> None:
+def _register_worker(sender: Any, **_: Any) -> None:
     context.queues = ",".join(sorted(queue.name for queue in sender.task_consumer.queues))
     _or_exit(context.current)
 
@@ -113,5 +118,5 @@ def _stop(**_: Any) -> None:
 
 @worker_shutdown.connect
 @worker_process_shutdown.connect
-def _end(**_: Any) -> None:
+def _close(**_: Any) -> None:
     context.close()

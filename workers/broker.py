@@ -1,4 +1,4 @@
-"""Redis: how the service reaches it. It carries hints and the limiter's counters, nothing that cannot be lost."""
+"""The service's connection to Redis, which holds hints and rate limits only: nothing that must not be lost."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from autointerp.settings import Settings
 
 
 def connect(settings: Settings, *, timeout_s: float = 30.0) -> redis.Redis:
-    """A client, safe to share between threads; the connection is made with the first command. Raises `UsageError`.
+    """A client that connects with its first command and may be shared between threads. Raises `UsageError`.
 
-    It tries once more, at once, as after a restart of Redis; whoever asks knows better than it how long to wait.
+    It retries once, at once, which covers a restart of Redis. Longer waits are up to the caller.
     """
     return redis.Redis.from_url(
         settings.broker_url,

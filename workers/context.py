@@ -1,4 +1,4 @@
-"""What a worker process keeps between tasks: the ledger, what it loaded, whom it asks, and its heartbeat."""
+"""State that a worker process keeps between tasks: the ledger, loaded inputs, judges, and its heartbeat."""
 
 from __future__ import annotations
 
@@ -38,136 +38,145 @@ from autointerp.spec import rubric, spec
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 from workers import broker
-from workers.prefetch import Leases
+from workers.prefetch import SharedLeases
 
 if TYPE_CHECKING:
     from autointerp.harvest.inputs import Opened
 
 T = TypeVar("T")
 BEAT_S = 3.0
-KEPT = 8
-"""Runs whose exemplars and clients are kept loaded."""
+CACHED_RUNS = 8
+"""Runs whose exemplars, judges and clients stay loaded."""
+ENTRIES_PER_RUN = 5
 log = structlog.get_logger()
 
 
 class Context:
-    """One life of a worker process. Safe to use from all its threads."""
+    """The state of one worker process. Safe to use from all its threads."""
 
     def __init__(self, settings: Settings, queues: str) -> None:
-        """Raises `UsageError` where the ledger or the artifacts cannot be reached."""
+        """Open everything and register the worker. Raises `UsageError` if the ledger or the artifacts cannot be reached."""
         self.settings = settings
         self.pid = os.getpid()
         self.ledger = Ledger.open(settings.ledger_url)
         self.artifacts = Artifacts(settings.artifacts_root)
         self.stopping = threading.Event()
-        self.leases: Leases[tuple[Job, RowMapping]] = Leases()
+        self.leases: SharedLeases[tuple[Job, RowMapping]] = SharedLeases()
         self.worker_id = ""
-        self._working: Counter[str] = Counter()
-        """Tasks at work under each name that this process has had and that is not buried."""
+        """The newest id under which this process is registered."""
+        self._running: Counter[str] = Counter()
+        """Number of running tasks for each id of this process that is not marked dead."""
         self._queues = queues
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._keeping = threading.Lock()
-        self._making: dict[Any, threading.Lock] = {}
+        self._cache: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        """Guards ids, cache and limiters; never held during slow work."""
+        self._loading: dict[Any, threading.Lock] = {}
         self._limiters: dict[Any, SharedLimiter] = {}
         self._redis = broker.connect(settings)
-        self._begin_anew()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self._register()
+        threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True).start()
 
     @contextmanager
-    def life(self) -> Iterator[str]:
-        """The name under which a task leases jobs and makes calls: alive until its last task has ended, whatever begins meanwhile."""
-        with self._keeping:
-            name = self.worker_id
-            self._working[name] += 1
+    def lease_owner(self) -> Iterator[str]:
+        """The worker id under which a task leases jobs and makes calls.
+
+        It stays alive until the last task that uses it has ended, even if the process registers again in the meantime.
+        """
+        with self._lock:
+            worker_id = self.worker_id
+            self._running[worker_id] += 1
         try:
-            yield name
+            yield worker_id
         finally:
-            with self._keeping:
-                self._working[name] -= 1
+            with self._lock:
+                self._running[worker_id] -= 1
 
     @cached_property
     def opened(self) -> Opened:
-        """The subjects, dictionaries and corpora that this worker has loaded."""
+        """The subjects, dictionaries and corpora that this worker keeps loaded."""
         from autointerp.harvest.inputs import Opened  # torch
 
         return Opened()
 
     def spec(self, run_id: str) -> Spec:
-        """A run's spec as the ledger holds it now."""
+        """A run's spec as it is in the ledger now."""
         row = self._row(run_id)
-        return self._keep(("spec", row["spec"]), lambda: spec.from_toml(row["spec"]))
+        return self._cached(("spec", row["spec"]), lambda: spec.from_toml(row["spec"]))
 
     def run(self, run_id: str, row: RowMapping | None = None) -> Run:
-        """A run over its finished harvest, as its row says, where somebody has just read that."""
+        """A run over its finished harvest. `row` saves a query if the caller has just read the run's row."""
         row = row or self._row(run_id)
 
         def open_run() -> Run:
-            given = self.spec(run_id)
+            spec_ = self.spec(run_id)
             folder = finished_harvest(self.artifacts, row["harvest_key"])
             if folder is None:
                 raise AutointerpError(f"harvest-{row['harvest_key']} of run {run_id} is not in {self.artifacts}")
-            return stages.open_run(run_id, given, rubric.load(given.score.rubric), self.settings.results, folder)
+            return stages.open_run(run_id, spec_, rubric.load(spec_.score.rubric), self.settings.results, folder)
 
-        return self._keep(("run", run_id, row["harvest_key"], row["spec"]), open_run)
+        return self._cached(("run", run_id, row["harvest_key"], row["spec"]), open_run)
 
     def explanations(self, run_id: str, row: RowMapping | None = None) -> dict[ExplanationKey, Explanation]:
-        """What is said of a run's units. They are complete before scoring begins, and change only when a stage is planned anew."""
+        """A run's explanations, which are complete before scoring begins.
+
+        They change only if stages are planned again, which changes `stage_s`: hence it is part of the cache key.
+        """
         row = row or self._row(run_id)
 
         def read() -> dict[ExplanationKey, Explanation]:
             with self.ledger.read() as tx:
                 return judgements.explanations_of(tx, run_id)
 
-        return self._keep(("said", run_id, row["stage_s"]), read)
+        return self._cached(("explanations", run_id, row["stage_s"]), read)
 
     def caller(self, run: Run, stage: str, worker: str) -> Caller:
-        """Whoever asks the judge of a stage for a run. Callers of the same account and model share one limiter, fleet-wide."""
-        given, limits = spec.judge_of(run.spec, stage), self.limits(run)
+        """The caller that asks the judge of a stage for a run. Callers of one account and model share a limiter across workers."""
+        settings, limits = spec.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Caller:
-            judge = self._judge(given, run)
-            limiter = self._limiter(given, judge, worker) if judge.is_llm else None
-            return Caller(self.ledger, run.run_id, judge, given, limits, limiter=limiter, worker=worker)
+            judge = self._judge(settings, run)
+            limiter = self._limiter(settings, judge, worker) if judge.is_llm else None
+            return Caller(self.ledger, run.run_id, judge, settings, limits, limiter=limiter, worker=worker)
 
-        return self._keep(("caller", run.run_id, given, limits, worker), make)
+        return self._cached(("caller", run.run_id, settings, limits, worker), make)
 
-    def forget(self, worker_id: str) -> None:
-        """Free what a dead worker held in the limiters."""
+    def release_limiter_slots(self, worker_id: str) -> None:
+        """Free the slots that a dead worker held in the rate limiters."""
         redis_limiter.free_slots(self._redis, worker_id)
 
     def limits(self, run: Run) -> budgets.Limits:
-        """What a run may spend."""
+        """A run's spending limits."""
         return budgets.Limits(run.spec.budget.usd, self.settings.month_usd)
 
     def batcher(self, run: Run, stage: str) -> Batcher:
-        """Whoever asks the judge of a stage for a run in batches."""
-        given, limits = spec.judge_of(run.spec, stage), self.limits(run)
+        """The batcher that asks the judge of a stage for a run in provider batches."""
+        settings, limits = spec.judge_of(run.spec, stage), self.limits(run)
 
         def make() -> Batcher:
-            provider = open_batches(given)
-            assert provider is not None, given.model
+            provider = open_batches(settings)
+            assert provider is not None, settings.model
 
             def handle(job: Job, ask: Ask) -> None:
-                said = {} if job.stage == "explain" else self.explanations(run.run_id)
-                handlers.handle_job(self.ledger, run, ask, job, said)
+                explanations = {} if job.stage == "explain" else self.explanations(run.run_id)
+                handlers.handle_job(self.ledger, run, ask, job, explanations)
 
-            judge = self._judge(given, run)
-            return Batcher(self.ledger, run.run_id, stage, given, judge, provider, limits, self.worker_id, handle)
+            judge = self._judge(settings, run)
+            return Batcher(self.ledger, run.run_id, stage, settings, judge, provider, limits, self.worker_id, handle)
 
-        return self._keep(("batcher", run.run_id, given, limits, self.worker_id, stage), make)
+        return self._cached(("batcher", run.run_id, settings, limits, self.worker_id, stage), make)
 
     def stop(self) -> None:
-        """Ask every task to end after what it is at."""
+        """Ask every task to end after its current job, and interrupt waits for a rate limit."""
         self.stopping.set()
         for limiter in list(self._limiters.values()):
             limiter.abort()
 
     def close(self) -> None:
-        """Free what this worker still holds, and say that it is gone."""
+        """Mark this worker as gone in the ledger, which frees everything that it still holds."""
         self.stop()
         with self.ledger.write() as tx:
-            for name in self._working:
-                workers.bury(tx, name)
+            for worker_id in self._running:
+                workers.mark_dead(tx, worker_id)
         self.ledger.close()
 
     def _row(self, run_id: str) -> RowMapping:
@@ -177,88 +186,89 @@ class Context:
             raise AutointerpError(f"no run {run_id} in the ledger")
         return row
 
-    def _judge(self, given: JudgeSettings, run: Run) -> Judge:
-        return self._keep(("judge", given, run.rubric.hash), lambda: open_judge(given, run.rubric))
+    def _judge(self, settings: JudgeSettings, run: Run) -> Judge:
+        return self._cached(("judge", settings, run.rubric.hash), lambda: open_judge(settings, run.rubric))
 
-    def _limiter(self, given: JudgeSettings, judge: Judge, worker: str) -> Limiter:
-        with self._keeping:
-            key = (given, worker)
+    def _limiter(self, settings: JudgeSettings, judge: Judge, worker: str) -> Limiter:
+        with self._lock:
+            key = (settings, worker)
             if key not in self._limiters:
                 recent = partial(calls.last_minute, self.ledger, judge.name)
-                self._limiters[key] = SharedLimiter.of(given, self._redis, worker, recent)
+                self._limiters[key] = SharedLimiter.of(settings, self._redis, worker, recent)
             return self._limiters[key]
 
-    def _keep(self, key: Any, make: Callable[[], T]) -> T:
-        """What was made under a key, made once even when many threads want it, and let go when others came since."""
-        with self._keeping:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]  # type: ignore[no-any-return]
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._keeping:
-                if key in self._kept:
-                    return self._kept[key]  # type: ignore[no-any-return]
+    def _cached(self, key: Any, make: Callable[[], T]) -> T:
+        """The value made for a key: made once however many threads ask, and dropped when least recently used."""
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]  # type: ignore[no-any-return]
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:  # a lock for each key, so that a slow load does not block the others
+            with self._lock:
+                if key in self._cache:
+                    return self._cache[key]  # type: ignore[no-any-return]
             made = make()
-            with self._keeping:
-                self._kept[key] = made
-                self._making.pop(key, None)
-                while len(self._kept) > 5 * KEPT:
-                    self._kept.popitem(last=False)
+            with self._lock:
+                self._cache[key] = made
+                self._loading.pop(key, None)
+                while len(self._cache) > ENTRIES_PER_RUN * CACHED_RUNS:
+                    self._cache.popitem(last=False)
             return made
 
-    def _beat(self) -> None:
-        """Count up for as long as the process lives.
+    def _beat_forever(self) -> None:
+        """Send heartbeats for as long as the process lives.
 
-        Whoever was taken for dead begins a new life under a new name. So does one whose ledger failed: it may hold leases of
-        which it never heard, and they are freed when the old name is buried, after its last task.
+        A worker that was declared dead registers again under a new id. So does one whose ledger failed: it may hold leases
+        that it never heard of. They are freed when the old id is marked dead, after the last task that uses it.
         """
         failures = self.ledger.failures
         while True:
             threading.Event().wait(BEAT_S)
-            if _told[0] and not self.stopping.is_set():
+            if _stop_flag[0] and not self.stopping.is_set():
                 self.stop()
             try:
-                alive = self._live_on() and self.ledger.failures == failures
+                alive = self._beat() and self.ledger.failures == failures
                 if not alive and not self.stopping.is_set():
-                    log.warning("taken for dead or cut off, beginning anew", worker=self.worker_id)
+                    log.warning("declared dead or cut off from the ledger: registering again", worker=self.worker_id)
                     failures = self.ledger.failures
-                    self._begin_anew()
+                    self._register()
             except Exception as error:
-                log.warning("no heartbeat", error=str(error))
+                log.warning("heartbeat failed", error=str(error))
 
-    def _live_on(self) -> bool:
-        """One beat of every life, and the end of those that have no task left. Returns whether the newest one is known to live."""
-        with self._keeping:
-            ended = [name for name, tasks in self._working.items() if not tasks and name != self.worker_id]
-            lives = [name for name in self._working if name not in ended]
+    def _beat(self) -> bool:
+        """Send one heartbeat for each id in use, and mark older ids without tasks dead. Returns whether the newest id is alive."""
+        with self._lock:
+            ended = [worker_id for worker_id, n in self._running.items() if not n and worker_id != self.worker_id]
+            in_use = [worker_id for worker_id in self._running if worker_id not in ended]
         with self.ledger.write() as tx:
-            alive = {name: workers.beat(tx, name) for name in lives}
-            for name in ended:
-                workers.bury(tx, name)
-        with self._keeping:
-            for name in ended:
-                del self._working[name]
+            alive = {worker_id: workers.beat(tx, worker_id) for worker_id in in_use}
+            for worker_id in ended:
+                workers.mark_dead(tx, worker_id)
+        with self._lock:
+            for worker_id in ended:
+                del self._running[worker_id]
         return alive[self.worker_id]
 
-    def _begin_anew(self) -> None:
-        name = workers.new_id()
+    def _register(self) -> None:
+        worker_id = workers.new_id()
         with self.ledger.write() as tx:
-            workers.register(tx, name, queues=self._queues, version=version("autointerp-eval"))
-        with self._keeping:
-            self.worker_id = name
-            self._working[name] += 0
+            workers.register(tx, worker_id, queues=self._queues, version=version("autointerp-eval"))
+        with self._lock:
+            self.worker_id = worker_id
+            self._running[worker_id] += 0
 
 
 queues = ""
+"""The queues that this worker serves, separated by commas. Set by `workers.app` once the worker is ready."""
 _current: Context | None = None
 _lock = threading.Lock()
-_told = mmap.mmap(-1, 1)
-"""Shared with the processes that this one forks, which nobody else tells that they are to stop."""
+_stop_flag = mmap.mmap(-1, 1)
+"""Memory shared with forked pool processes, which get no other signal to stop."""
 
 
 def current() -> Context:
-    """This process's context, made when it is first wanted: a forked child has its own."""
+    """This process's context, made on first use. A forked process makes its own."""
     global _current
     with _lock:
         if _current is None or _current.pid != os.getpid():
@@ -267,14 +277,14 @@ def current() -> Context:
 
 
 def stop() -> None:
-    """Ask the tasks of this process, and of those that it forked, to end."""
-    _told[0] = 1
+    """Ask the tasks of this process and of its forked pool processes to end."""
+    _stop_flag[0] = 1
     if _current is not None and _current.pid == os.getpid():
         _current.stop()
 
 
 def close() -> None:
-    """End this process's context, if it has one."""
+    """Close this process's context, if it has one."""
     global _current
     if _current is not None and _current.pid == os.getpid():
         context, _current = _current, None

@@ -1,7 +1,7 @@
-"""Log lines of the service: one JSON object a line on stderr, or text on a terminal, with the run and the job at hand.
+"""Logging of the service: JSON lines on stderr, or text on a terminal, with the current run and job.
 
-Prompts and replies are logged at `debug` only, and so is everything that SDKs and HTTP clients say below a warning, which may
-quote them, and what Celery says of each message. What looks like a key or a password is blotted out of the finished line, wherever in it that stands.
+Prompts and replies are logged at `debug` only. So are messages below a warning from SDKs and HTTP clients, which may quote
+them, and Celery's messages about each task. Anything that looks like a key or a password is replaced in the finished line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 
 from autointerp.settings import Settings
 
-TALKATIVE = (
+NOISY_LOGGERS = (
     "anthropic",
     "openai",
     "httpx",
@@ -38,8 +38,8 @@ TALKATIVE = (
     "celery.worker.strategy",
     "celery.app.trace",
 )
-"""Loggers that may quote what is sent, or say the same every few seconds: below a warning they are heard at `debug` only."""
-BLOT = "[hidden]"
+"""Loggers that may quote requests or repeat themselves every few seconds. Below a warning they are shown at `debug` only."""
+HIDDEN = "[hidden]"
 _KEYS = re.compile(
     r"\b(?:(?:sk|pk|rk|hf|ghp|gho|glpat|xox[abp])[-_]|AIza|AKIA|ASIA)[A-Za-z0-9_\-]{12,}"
     r"|(?i:\bbearer|\bx-api-key\W{1,6}|\bapi[-_ ]?key\W{1,6}|\bpassword\W{1,6})\s*(?!\[hidden\])[A-Za-z0-9_\-.~+/=]{6,}"
@@ -49,7 +49,7 @@ _SECRET_NAME = re.compile(r"(API_KEY|AUTH_TOKEN|_TOKEN|SECRET|PASSWORD)$")
 
 
 def configure(settings: Settings, *, worker: str = "") -> None:
-    """Send all of this process's logging, structlog's and the standard library's, to stderr. May be called again."""
+    """Send all logging of this process, by structlog and the standard library, to stderr. May be called again."""
     level = getattr(logging, settings.log_level.upper())
     json_lines = settings.log == "json" or (settings.log is None and not sys.stderr.isatty())
     shared: list[Any] = [
@@ -79,31 +79,32 @@ def configure(settings: Settings, *, worker: str = "") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in TALKATIVE:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
 
 
 def bind(**keys: str) -> AbstractContextManager[None]:
-    """While the block lasts, every line of this thread carries the keys: `with bind(run=run_id, job=job_key):`."""
+    """Add keys to every log line of this thread inside the block: `with bind(run=run_id, job=job_key):`."""
     return structlog.contextvars.bound_contextvars(**keys)
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a key or a password, and without the values of this process's own."""
+    """The text without anything that looks like a key or a password, and without this process's own secrets."""
     return _Redact()(None, "", text)
 
 
 class _Redact:
-    """The last processor: works on the finished line, so that no corner of it is missed."""
+    """The last processor. It works on the finished line, so that no part of it is missed."""
 
     def __init__(self) -> None:
         values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8]
-        spelled = {form for value in values for form in (value, json.dumps(value)[1:-1])}
-        self._own = re.compile("|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))) if spelled else None
+        # Each secret as it is and as JSON escapes it, longest first, so that none hides part of another.
+        forms = {form for value in values for form in (value, json.dumps(value)[1:-1])}
+        self._own = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> str:
         line = str(event)
-        return _KEYS.sub(BLOT, self._own.sub(BLOT, line) if self._own else line)
+        return _KEYS.sub(HIDDEN, self._own.sub(HIDDEN, line) if self._own else line)
 
 
 def _constant(key: str, value: str) -> Any:

@@ -1,4 +1,4 @@
-"""The stages of a run for which a model is loaded: preparing, reading shards, merging, and the subject's tasks for scorers."""
+"""Stages that load a model: preparing, harvesting shards, merging, and subject tasks for scorers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from autointerp.calls.caller import Postponed
 from autointerp.errors import EXPECTED
+from autointerp.formatting import plural
 from autointerp.harvest import plan, shards
 from autointerp.harvest.finished import finished_harvest, is_complete
 from autointerp.harvest.merge import merge_harvest
@@ -22,85 +23,85 @@ SAME_HARVEST_S = 10.0
 
 
 def prepare(context: Context, run_id: str, job: Job) -> None:
-    """Open the inputs and settle the harvest's plan; runs that need the same harvest wait for the first of them."""
+    """Open the inputs and write the harvest's plan. Runs that need the same harvest wait for the first of them."""
     inputs = context.opened.inputs(context.spec(run_id))
-    made = shards.begin_harvest(inputs, context.artifacts)
-    finished = finished_harvest(context.artifacts, made.key) is not None
+    shared = shards.begin_harvest(inputs, context.artifacts)
+    finished = finished_harvest(context.artifacts, shared.key) is not None
     with context.ledger.write() as tx:
         if finished:
-            runs.set_harvest(tx, run_id, made.key)
-        elif not runs.begin_harvest(tx, run_id, made.key):
+            runs.set_harvest(tx, run_id, shared.key)
+        elif not runs.claim_harvest(tx, run_id, shared.key):
             raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
         jobs.finish(tx, run_id, job.job_key)
         if finished:
             stages.plan_stage(tx, run_id, "merge")
         else:
             stages.plan_stage(
-                tx, run_id, "harvest", [planned_jobs.stage_job("harvest", number) for number in range(made.shards)]
+                tx, run_id, "harvest", [planned_jobs.stage_job("harvest", number) for number in range(shared.shards)]
             )
-        what = "harvest found" if finished else f"harvest begun in {made.shards} shards"
-        events.add(tx, run_id, what, worker=context.worker_id)
+        text = "existing harvest used" if finished else f"harvest started: {plural(shared.shards, 'shard')}"
+        events.add(tx, run_id, text, worker=context.worker_id)
 
 
 def harvest(context: Context, run_id: str, job: Job) -> None:
-    """Read one shard, and with it the same shard for every other run whose dictionary reads the same subject and corpus."""
-    made = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
-    inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
+    """Harvest one shard, and in the same pass that shard for other runs over the same subject and corpus."""
+    shared = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
+    inputs = context.opened.inputs(context.spec(run_id), precision=shared.precision)
     owner = context.worker_id
-    along: list[tuple[str, Job, shards.Part]] = []
+    others: list[tuple[str, Job, shards.Part]] = []
     try:
-        if not job.attempts:  # one that failed before is done alone: it may be what others would fail of
-            along.extend(_along(context, run_id, job, made, owner))
-        parts = [part for *_, part in along]
-        shards.harvest_shard(inputs, context.artifacts, made, job.place, quiet, context.stopping.is_set, parts)
+        if not job.attempts:  # a job that failed before runs alone, so that it cannot make the others fail
+            others.extend(_lease_same_pass(context, run_id, job, shared, owner))
+        parts = [part for *_, part in others]
+        shards.harvest_shard(inputs, context.artifacts, shared, job.place, quiet, context.stopping.is_set, parts)
     except BaseException:
         with context.ledger.write() as tx:
-            for other, its, _ in along:
-                leases.put_back(tx, other, [its.job_key], owner)
+            for other_id, other_job, _ in others:
+                leases.put_back(tx, other_id, [other_job.job_key], owner)
         raise
-    for other, its in [(run_id, job), *((other, its) for other, its, _ in along)]:
+    for done_id, done_job in [(run_id, job), *((other_id, other_job) for other_id, other_job, _ in others)]:
         with context.ledger.write() as tx:
-            jobs.finish(tx, other, its.job_key)
+            jobs.finish(tx, done_id, done_job.job_key)
         with context.ledger.write() as tx:
-            stages.advance(tx, other)
+            stages.advance(tx, done_id)
 
 
-def _along(
-    context: Context, run_id: str, job: Job, made: SharedPlan, owner: str
+def _lease_same_pass(
+    context: Context, run_id: str, job: Job, shared: SharedPlan, owner: str
 ) -> Iterator[tuple[str, Job, shards.Part]]:
-    """Jobs of other runs that the same pass can serve, leased one by one; one whose inputs cannot be used is left to itself."""
+    """Lease the same shard of other runs that one pass over the corpus can serve. Runs with unusable inputs are left out."""
     with context.ledger.read() as tx:
-        others = leases.also(tx, run_id, job)
-    for other in others[: MOST_TOGETHER - 1]:
+        candidates = leases.matching_in_other_runs(tx, run_id, job)
+    for other_id in candidates[: MOST_TOGETHER - 1]:
         try:
-            its_plan = plan.read_plan(context.artifacts, _harvest_key(context, other))
-            if its_plan.pass_key != made.pass_key:
+            other = plan.read_plan(context.artifacts, _harvest_key(context, other_id))
+            if other.pass_key != shared.pass_key:
                 continue
-            part = shards.Part(context.opened.inputs(context.spec(other), precision=its_plan.precision), its_plan)
+            part = shards.Part(context.opened.inputs(context.spec(other_id), precision=other.precision), other)
         except EXPECTED:
             continue
         with context.ledger.write() as tx:
-            its = leases.lease_at(tx, other, job, owner=owner)
-        if its is not None:
-            yield other, its, part
+            other_job = leases.lease_matching(tx, other_id, job, owner=owner)
+        if other_job is not None:
+            yield other_id, other_job, part
 
 
 def merge(context: Context, run_id: str, job: Job) -> None:
-    """Make exemplars of all shards, and plan the explanations."""
-    made = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
-    if not is_complete(context.spec(run_id), context.artifacts, made):
-        inputs = context.opened.inputs(context.spec(run_id), precision=made.precision)
-        merge_harvest(inputs, context.artifacts, made, quiet)
+    """Merge all shards into exemplars, and plan the explanations."""
+    shared = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
+    if not is_complete(context.spec(run_id), context.artifacts, shared):
+        inputs = context.opened.inputs(context.spec(run_id), precision=shared.precision)
+        merge_harvest(inputs, context.artifacts, shared, quiet)
     run = context.run(run_id)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
         runs.end_stage(tx, run_id, "merge")
         stages.plan_stage(tx, run_id, "explain", stages.explain_jobs(tx, run))
-        events.add(tx, run_id, f"harvest done: {len(run.units)} units", worker=context.worker_id)
+        events.add(tx, run_id, f"harvest done: {plural(len(run.units), 'unit')}", worker=context.worker_id)
 
 
 def probe(context: Context, run_id: str, job: Job) -> None:
-    """Let the subject do what a scorer wants of it."""
+    """Run a scorer's task on the subject."""
     inputs = context.opened.inputs(context.spec(run_id))
     subject_tasks.run_job(context.ledger, context.run(run_id), context.explanations(run_id), inputs, job, quiet)
     with context.ledger.write() as tx:

@@ -1,4 +1,4 @@
-"""Leases for the threads of a process together: whoever comes while one of them asks the ledger is served by the same answer."""
+"""Leases jobs for the threads of a process together: threads that wait during a query of the ledger share its result."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-MOST = 64
-"""Jobs of one lease at most."""
+MAX_JOBS = 64
+"""Largest number of jobs leased by one query."""
 
 
-class Leases(Generic[T]):
-    """Jobs that were leased for threads that are waiting for them. None is leased that nobody waits for."""
+class SharedLeases(Generic[T]):
+    """Leased jobs for waiting threads. Never leases more jobs than there are waiting threads."""
 
     def __init__(self) -> None:
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
+        """Guards the dictionaries; not held during a query."""
         self._waiting: Counter[Hashable] = Counter()
-        self._asking: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
+        self._querying: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
         self._ready: defaultdict[Hashable, deque[T]] = defaultdict(deque)
 
-    def take(self, of: Hashable, lease: Callable[[int], Sequence[T]]) -> T | None:
-        """One job of `of`, leased by this thread or by another for it; None when there is none. `lease` takes up to so many."""
-        with self._counting:
-            self._waiting[of] += 1
-            asking, ready = self._asking[of], self._ready[of]
+    def take(self, key: Hashable, lease: Callable[[int], Sequence[T]]) -> T | None:
+        """One job for this thread, or None if there is none. Threads with the same `key` share what `lease(n)`, at most n jobs, returns."""
+        with self._lock:
+            self._waiting[key] += 1
+            querying, ready = self._querying[key], self._ready[key]
         try:
-            with asking:
-                if not ready:
-                    ready.extend(lease(min(MOST, self._waiting[of])))
+            with querying:
+                if not ready:  # else a thread that held the lock before leased a job for this one too
+                    ready.extend(lease(min(MAX_JOBS, self._waiting[key])))
                 return ready.popleft() if ready else None
         finally:
-            with self._counting:
-                self._waiting[of] -= 1
-                if not self._waiting[of]:
-                    del self._waiting[of], self._asking[of], self._ready[of]
+            with self._lock:
+                self._waiting[key] -= 1
+                if not self._waiting[key]:
+                    del self._waiting[key], self._querying[key], self._ready[key]

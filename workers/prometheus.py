@@ -1,7 +1,7 @@
-"""What a scrape of Prometheus reads: the ledger and Redis as they are now, so nothing is counted twice or lost by a restart.
+"""Prometheus metrics, read from the ledger and Redis at each scrape, so that no restart loses or repeats a count.
 
-Only runs that may still go on and the calls of the last ten minutes are read: a scrape takes well under a second beside a
-million jobs. Where the ledger or Redis does not answer, `autointerp_up` says so and the other's figures are still there.
+Only unfinished runs and the calls of the last ten minutes are read, so a scrape takes well under a second next to a million
+jobs. If the ledger or Redis does not answer, `autointerp_up` is 0 for it and the metrics of the other are still there.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ QUEUES = ("activations", "judge", "aggregate", "control")
 WINDOW_S = 600.0
 """How far back calls are read."""
 UNFINISHED = (*runs.LIVE, "stopped")
+"""States of runs that may continue."""
 REDIS_S = 2.0
 
 
 class ServiceCollector(Collector):
-    """All metrics of the service; `autointerp_up{of="ledger|redis"}` is 1 where that part answered."""
+    """All metrics of the service. `autointerp_up{of="ledger|redis"}` is 1 if that part answers, else 0."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ledger: Ledger | None = None
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is depends on what answers."""
+        """No fixed list: which metrics exist depends on which parts answer."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -63,22 +64,23 @@ class ServiceCollector(Collector):
         if self._ledger is None:
             self._ledger = Ledger.open(self._settings.ledger_url)
         with self._ledger.read() as tx:
-            return [*_of_jobs(tx), *_of_runs(tx), *_of_calls(tx), *_of_the_rest(tx)]
+            return [*_of_jobs(tx), *_of_runs(tx), *_of_calls(tx), *_of_workers_and_budgets(tx)]
 
     def _of_redis(self) -> list[Metric]:
         with broker.connect(self._settings, timeout_s=REDIS_S) as client:
             return [*_of_queues(client), *_of_limiters(client)]
 
 
-def gauge(name: str, says: str, labels: list[str], values: Mapping[Any, float]) -> Metric:
-    family = GaugeMetricFamily(f"autointerp_{name}", says, labels=labels)
+def gauge(name: str, description: str, labels: list[str], values: Mapping[Any, float]) -> Metric:
+    """A gauge with one sample per key of `values`, a tuple of label values."""
+    family = GaugeMetricFamily(f"autointerp_{name}", description, labels=labels)
     for key, value in values.items():
         family.add_metric(list(key), value)
     return family
 
 
 def _of_jobs(tx: Connection) -> list[Metric]:
-    """Jobs of runs that may still go on, by stage and state, and how long ago the stages that have pending ones were planned."""
+    """Jobs of unfinished runs by stage and state, and the age of the oldest stage with pending jobs."""
     unfinished = {
         row["run_id"]: row
         for row in tx.execute(sa.select(runs_table).where(runs_table.c.state.in_(UNFINISHED))).mappings()
@@ -93,13 +95,13 @@ def _of_jobs(tx: Connection) -> list[Metric]:
         row = unfinished.get(run_id)
         if state == "pending" and row is not None and row["state"] in runs.LIVE:
             begun = runs.stage_begun(row, stage)
-            planned = row["created_at"] if begun is None else begun
-            oldest[stage,] = max(oldest.get((stage,), 0.0), now - planned)
+            planned_at = row["created_at"] if begun is None else begun
+            oldest[stage,] = max(oldest.get((stage,), 0.0), now - planned_at)
     return [
         gauge("jobs", "Jobs of runs that are not finished.", ["stage", "state"], dict(counts)),
         gauge(
             "oldest_pending_seconds",
-            "Since when the oldest stage that still has pending jobs was planned.",
+            "Seconds since the oldest stage with pending jobs was planned.",
             ["stage"],
             oldest,
         ),
@@ -112,26 +114,29 @@ def _of_runs(tx: Connection) -> list[Metric]:
     money = tx.execute(
         sa.select(sa.func.sum(table.c.spent_usd), sa.func.sum(table.c.reserved_usd), sa.func.sum(table.c.lost_usd))
     ).one()
-    spent = CounterMetricFamily("autointerp_spent_usd", "Dollars that all runs spent.")
+    spent = CounterMetricFamily("autointerp_spent_usd", "Dollars spent by all runs.")
     spent.add_metric([], money[0] or 0.0)
     held = {("reserved",): money[1] or 0.0, ("lost",): money[2] or 0.0}
     return [
         gauge("runs", "Runs by state; `stopped` by a provider or a budget.", ["state"], {(s,): n for s, n in states}),
         spent,
         gauge(
-            "held_usd", "Dollars that calls in flight may cost, and that calls with unknown end may have.", ["as"], held
+            "held_usd",
+            "Upper bounds of the cost of calls in flight, and of calls whose outcome is unknown.",
+            ["as"],
+            held,
         ),
     ]
 
 
 def _of_calls(tx: Connection) -> list[Metric]:
-    """How the calls that began in the window ended, and what those that ended in the last minute used."""
+    """Outcomes of calls started in the window, and tokens and dollars of those that ended in the last minute."""
     now = time.time()
     recent = calls.c.started_at > now - WINDOW_S
     sent = calls.c.input_tokens + calls.c.cache_write_tokens + calls.c.cache_read_tokens
     ended = sa.case((calls.c.started_at + calls.c.duration_s > now - 60.0, 1), else_=0)
     sums = [
-        sa.func.sum(ended * what) for what in (1, sent, calls.c.output_tokens, sa.func.coalesce(calls.c.cost_usd, 0))
+        sa.func.sum(ended * value) for value in (1, sent, calls.c.output_tokens, sa.func.coalesce(calls.c.cost_usd, 0))
     ]
     by = (calls.c.judge, calls.c.state)
     window: dict[tuple[str, ...], float] = {}
@@ -147,13 +152,20 @@ def _of_calls(tx: Connection) -> list[Metric]:
             minute["usd"][judge,] += usd or 0.0
     states = ["judge", "state"]
     return [
-        gauge("calls", "Calls that began in the last 10 minutes, by how they ended.", states, window),
+        gauge("calls", "Calls started in the last 10 minutes, by state.", states, window),
         gauge("calls_per_minute", "Calls that ended in the last minute.", ["judge"], minute["calls"]),
-        gauge("tokens_per_minute", "Tokens of those calls.", ["judge", "kind"], minute["tokens"]),
-        gauge("usd_per_minute", "Dollars of those calls; unknown prices count nothing.", ["judge"], minute["usd"]),
+        gauge(
+            "tokens_per_minute", "Tokens of calls that ended in the last minute.", ["judge", "kind"], minute["tokens"]
+        ),
+        gauge(
+            "usd_per_minute",
+            "Dollars of calls that ended in the last minute; unknown prices count as 0.",
+            ["judge"],
+            minute["usd"],
+        ),
         gauge(
             "unscored_share",
-            "Share of ended calls of the last 10 minutes without a score.",
+            "Share of calls answered in the last 10 minutes that have no score.",
             ["judge"],
             _unscored(window),
         ),
@@ -161,7 +173,7 @@ def _of_calls(tx: Connection) -> list[Metric]:
 
 
 def _unscored(window: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    """Errors that are tried again, and calls that were lost, are not answers."""
+    """Share of answers without a score, by judge. Errors, which are retried, and lost calls are not answers."""
     answers = {key: n for key, n in window.items() if key[1] not in ("open", "error", "lost")}
     totals: Counter[str] = Counter()
     for (judge, _), n in answers.items():
@@ -169,7 +181,7 @@ def _unscored(window: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], flo
     return {(judge,): 1.0 - answers.get((judge, "scored"), 0.0) / total for judge, total in totals.items()}
 
 
-def _of_the_rest(tx: Connection) -> list[Metric]:
+def _of_workers_and_budgets(tx: Connection) -> list[Metric]:
     live = sa.select(workers.c.queues, sa.func.count()).where(workers.c.state == "live").group_by(workers.c.queues)
     serving: Counter[tuple[str, ...]] = Counter({(queue,): 0 for queue in QUEUES})
     for queues, n in tx.execute(live):
@@ -180,17 +192,17 @@ def _of_the_rest(tx: Connection) -> list[Metric]:
     newest = [
         tx.execute(latest.where(budgets.c.scope.like(f"{kind} %")).limit(1)).first() for kind in ("month", "night")
     ]
-    travelling = sa.select(batches.c.state, sa.func.count()).group_by(batches.c.state)
+    by_state = sa.select(batches.c.state, sa.func.count()).group_by(batches.c.state)
     night = tx.execute(sa.select(sa.func.max(nights.c.ended_at)).where(nights.c.state == "done")).scalar()
     return [
         gauge("workers", "Live workers by the queue they serve.", ["queue"], dict(serving)),
         gauge(
             "budget_used_usd",
-            "Spent, reserved or lost in the newest month and night.",
+            "Dollars spent, reserved or lost in the newest month and night.",
             ["scope"],
             {(row[0],): row[1] for row in newest if row},
         ),
-        gauge("batches", "Provider batches by state.", ["state"], {(s,): n for s, n in tx.execute(travelling)}),
+        gauge("batches", "Provider batches by state.", ["state"], {(s,): n for s, n in tx.execute(by_state)}),
         gauge("night_ended_timestamp_seconds", "When the last night ended.", [], {(): night} if night else {}),
     ]
 
@@ -204,16 +216,16 @@ def _of_queues(client: redis.Redis) -> list[Metric]:
     used = client.info("memory")["used_memory"]
     return [
         gauge("queue_length", "Messages waiting.", ["queue"], {(q,): n for q, n in zip(QUEUES, lengths, strict=True)}),
-        gauge("unacked_messages", "Messages that workers hold.", [], {(): unacked}),
-        gauge("redis_memory_bytes", "What Redis holds.", [], {(): used}),
+        gauge("unacked_messages", "Messages that workers have not acknowledged yet.", [], {(): unacked}),
+        gauge("redis_memory_bytes", "Memory used by Redis.", [], {(): used}),
     ]
 
 
 def _of_limiters(client: redis.Redis) -> list[Metric]:
-    """The limiters as `judges/limits/redis_limiter.lua` keeps them: a state, the calls of the window, the slots taken."""
+    """The rate limiters, from the keys written by `judges/limits/redis_limiter.lua`: state, slots and calls of the window."""
     figures: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
-    for found in client.scan_iter(match="{autointerp:limit:*}", count=1000):
-        name = found.decode()
+    for raw_name in client.scan_iter(match="{autointerp:limit:*}", count=1000):
+        name = raw_name.decode()
         key = name.removeprefix("{autointerp:limit:").removesuffix("}")
         with client.pipeline(transaction=False) as pipe:
             pipe.hmget(name, "limit", "now", "paused_until", "input", "output")
@@ -228,11 +240,21 @@ def _of_limiters(client: redis.Redis) -> list[Metric]:
         figures["limiter_window"][key, "output_tokens"] = written
         figures["limiter_pause_seconds"][key,] = max(0.0, (until - now) / 1e6)
     return [
-        gauge("limiter_slots", "Calls at once: allowed now, and taken.", ["limiter", "of"], figures["limiter_slots"]),
-        gauge("limiter_window", "What the last minute holds.", ["limiter", "of"], figures["limiter_window"]),
+        gauge(
+            "limiter_slots",
+            "Concurrent calls: allowed now, and in flight.",
+            ["limiter", "of"],
+            figures["limiter_slots"],
+        ),
+        gauge(
+            "limiter_window",
+            "Requests and tokens in the limiter's window, one minute.",
+            ["limiter", "of"],
+            figures["limiter_window"],
+        ),
         gauge(
             "limiter_pause_seconds",
-            "What was left of the provider's pause when the limiter was last asked.",
+            "Seconds left of the provider's pause when the limiter was last used.",
             ["limiter"],
             figures["limiter_pause_seconds"],
         ),
@@ -243,7 +265,7 @@ def _of_limiters(client: redis.Redis) -> list[Metric]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9464, show_default=True, help="Port to listen on; 0 takes a free one.")
 def main(host: str, port: int) -> None:
-    """Serve the metrics of the ledger and of Redis at /metrics."""
+    """Serve metrics of the ledger and of Redis at /metrics."""
     try:
         settings = Settings.from_env()
         logs.configure(settings)

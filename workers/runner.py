@@ -1,6 +1,6 @@
 """Leases a run's jobs and does them, one after another, until none is left or the task's time is over.
 
-Errors that end a run, a stop asked for elsewhere, and jobs that must wait all go to the ledger; nothing is raised to Celery.
+Every outcome goes to the ledger: errors that end a run, stops, and jobs that must wait. Nothing is raised to Celery.
 """
 
 from __future__ import annotations
@@ -30,116 +30,115 @@ from workers import stages as stages_
 from workers.context import Context
 
 log = structlog.get_logger()
-FAULT_WAIT_S = 10.0
+RETRY_AFTER_ERROR_S = 10.0
+"""How long a job waits after an unexpected error."""
+TaskResult = Literal["more", "moved", "nothing"]
+"""What a task leaves behind: `more` work of its kind, a run `moved` to its next stage, or `nothing` to do."""
 
 
-Ended = Literal["more", "moved", "nothing"]
-"""How a task's time ended: with work left, with a stage of the run ended by it, or with neither."""
-
-
-def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) -> Ended:
-    """Do jobs of stages that ask nobody, one lease at a time."""
-    with _living(context) as owner:
+def stages(context: Context, run_id: str, names: Sequence[str], seconds: float) -> TaskResult:
+    """Do jobs of stages without questions to a judge, one lease at a time."""
+    with _lease_owner(context) as owner:
         return _stages(context, run_id, names, seconds, owner)
     return "nothing"
 
 
-def questions(context: Context, run_id: str, seconds: float) -> Ended:
-    """Ask a run's due questions one after another."""
-    with _living(context) as owner:
+def questions(context: Context, run_id: str, seconds: float) -> TaskResult:
+    """Ask a run's due questions, one after another."""
+    with _lease_owner(context) as owner:
         return _questions(context, run_id, seconds, owner)
     return "nothing"
 
 
 @contextmanager
-def _living(context: Context) -> Iterator[str]:
-    """A life to work under. Where the ledger fails, work ends; what was held is freed with that life."""
-    with context.life() as owner:
+def _lease_owner(context: Context) -> Iterator[str]:
+    """The worker id that holds this task's leases. If the ledger fails the task ends, and the id's leases are freed later."""
+    with context.lease_owner() as owner:
         try:
             yield owner
         except LedgerFailed as error:
-            log.warning("work broken off", error=str(error))
+            log.warning("task ended because the ledger failed", error=str(error))
 
 
-def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float, owner: str) -> Ended:
+def _stages(context: Context, run_id: str, names: Sequence[str], seconds: float, owner: str) -> TaskResult:
     until = time.monotonic() + seconds
-    ended: Ended = "nothing"
+    result: TaskResult = "nothing"
     while time.monotonic() < until and not context.stopping.is_set():
         leased = _lease(context, run_id, names, owner, 1)
         if not leased:
-            return ended
+            return result
         job, _ = leased[0]
         if job.stage == "harvest":
-            _prepare_alike(context, run_id, owner)
-        _do(context, run_id, job, owner, partial(stages_.do, context, run_id, job))
-        ended = "moved"
+            _prepare_same_corpus(context, run_id, owner)
+        _do(context, run_id, job, owner, partial(stages_.run_job, context, run_id, job))
+        result = "moved"
     return "more"
 
 
-def _prepare_alike(context: Context, run_id: str, owner: str) -> None:
-    """Prepare other runs over the same subject and corpus first, so that one pass over a shard serves them all."""
+def _prepare_same_corpus(context: Context, run_id: str, owner: str) -> None:
+    """Prepare other runs over the same subject and corpus first, so that one pass over a shard can serve them all."""
     with context.ledger.read() as tx:
-        others = leases.also(tx, run_id, planned_jobs.stage_job("prepare"))
-    mine = context.spec(run_id)
-    for other in others[: MOST_TOGETHER - 1]:
-        its = context.spec(other)
-        if (its.subject, its.corpus) == (mine.subject, mine.corpus):
-            for job, _ in _lease(context, other, ("prepare",), owner, 1):
-                _do(context, other, job, owner, partial(stages_.do, context, other, job))
+        others = leases.matching_in_other_runs(tx, run_id, planned_jobs.stage_job("prepare"))
+    spec = context.spec(run_id)
+    for other_id in others[: MOST_TOGETHER - 1]:
+        other = context.spec(other_id)
+        if (other.subject, other.corpus) == (spec.subject, spec.corpus):
+            for job, _ in _lease(context, other_id, ("prepare",), owner, 1):
+                _do(context, other_id, job, owner, partial(stages_.run_job, context, other_id, job))
 
 
-def _questions(context: Context, run_id: str, seconds: float, owner: str) -> Ended:
+def _questions(context: Context, run_id: str, seconds: float, owner: str) -> TaskResult:
     until = time.monotonic() + seconds
     spec = context.spec(run_id)
     one_by_one = [stage for stage in jobs.QUESTIONS if spec_.judge_of(spec, stage).transport == "calls"]
     for stage in set(jobs.QUESTIONS) - set(one_by_one):
-        send(context, run_id, stage, until)
+        submit_batches(context, run_id, stage, until)
     while time.monotonic() < until and not context.stopping.is_set():
         taken = context.leases.take((run_id, owner), partial(_lease, context, run_id, one_by_one, owner))
         if taken is None:
             return "moved" if _advance(context, run_id) else "nothing"
         job, row = taken
-        one_by_one.sort(key=lambda stage: stage != job.stage)  # it will have more
+        one_by_one.sort(key=lambda stage: stage != job.stage)  # try this stage first next time: it has more jobs
         if not _ask(context, row, job, owner):
             return "nothing"
     return "more"
 
 
-def send(context: Context, run_id: str, stage: str, until: float) -> None:
-    """Hand in a stage's due questions in batches."""
+def submit_batches(context: Context, run_id: str, stage: str, until: float) -> None:
+    """Submit a stage's due questions in provider batches."""
 
-    def send() -> None:
+    def submit_all() -> None:
         batcher = context.batcher(context.run(run_id), stage)
         while batcher.submit_due() and time.monotonic() < until and not context.stopping.is_set():
             pass
 
     with context.ledger.write() as tx:
-        wanted = _may_begin(context, tx, runs.get(tx, run_id)) and jobs.due(tx, run_id, stage, 1)
-    if wanted:
-        _for_all(context, run_id, stage, send)
+        has_work = _may_begin(context, tx, runs.get(tx, run_id)) and jobs.count_due(tx, run_id, stage, 1)
+    if has_work:
+        _do_batched(context, run_id, stage, submit_all)
 
 
 def tend(context: Context, batch_key: str) -> None:
-    """Ask after a batch, and write down what came of it; one whose run was cancelled is stopped first."""
+    """Poll a provider batch and store its results. A batch whose run is no longer live is cancelled first."""
     with context.ledger.read() as tx:
         row = batches.get(tx, batch_key)
-        of = runs.get(tx, row["run_id"]) if row else None
-    if row is None or of is None:
+        run_row = runs.get(tx, row["run_id"]) if row else None
+    if row is None or run_row is None:
         return
-    run_id, stage = of["run_id"], row["stage"]
+    run_id, stage = run_row["run_id"], row["stage"]
 
-    def tend() -> None:
+    def poll() -> None:
         batcher = context.batcher(context.run(run_id), stage)
-        if of["state"] not in runs.LIVE and row["reason"] != batch_state.CANCELLED:
+        if run_row["state"] not in runs.LIVE and row["reason"] != batch_state.CANCELLED:
             batch_results.cancel(batcher, row)
         batch_results.process(batcher, batch_key)
 
-    _for_all(context, run_id, stage, tend)
+    _do_batched(context, run_id, stage, poll)
     _advance(context, run_id)
 
 
-def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]) -> None:
-    """Do work that is of many questions at once; what it could not do is still in the ledger."""
+def _do_batched(context: Context, run_id: str, stage: str, work: Callable[[], None]) -> None:
+    """Do work that concerns many questions at once. Whatever it could not do is still in the ledger."""
     with logs.bind(run=run_id, stage=stage):
         try:
             work()
@@ -152,20 +151,22 @@ def _for_all(context: Context, run_id: str, stage: str, work: Callable[[], None]
 
 
 def _may_begin(context: Context, tx: Connection, row: RowMapping | None) -> bool:
-    """Whether a run is to be carried; its first work sets it running."""
-    if row is None or row["carrier"] != "fleet" or row["state"] not in runs.LIVE:
+    """Whether the workers may work on a run. The first time, this sets it running."""
+    if row is None or not runs.is_with_workers(row):
         return False
     if row["state"] == "queued" and runs.start(tx, row["run_id"]):
-        events.add(tx, row["run_id"], "begun", worker=context.worker_id)
+        events.add(tx, row["run_id"], "started", worker=context.worker_id)
     return True
 
 
 def _lease(context: Context, run_id: str, stages: Sequence[str], owner: str, most: int) -> list[tuple[Job, RowMapping]]:
-    """Jobs of the first stage that has any due, each with the run's row after they were planned; none of a run that is not to be
-    carried."""
+    """Lease due jobs of the first stage that has any, each with the run's row; none if the workers may not work on the run.
+
+    The row is read after leasing, so that it is not older than the jobs: explanations and specs are looked up by it.
+    """
     with context.ledger.write() as tx:
-        found = (leases.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
-        leased: list[Job] = next(filter(None, found), [])
+        attempts = (leases.lease(tx, run_id, stage, most=most, owner=owner) for stage in stages)
+        leased: list[Job] = next(filter(None, attempts), [])
         row = runs.get(tx, run_id) if leased else None
         if row is None or not _may_begin(context, tx, row):
             leases.put_back(tx, run_id, [job.job_key for job in leased], owner)
@@ -174,7 +175,7 @@ def _lease(context: Context, run_id: str, stages: Sequence[str], owner: str, mos
 
 
 def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
-    """Ask one question. Returns False when the run, or this worker, is to stop."""
+    """Ask one question. Returns False if the run or this worker must stop."""
     run_id = str(row["run_id"])
 
     def ask() -> None:
@@ -182,14 +183,14 @@ def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
             raise Aborted
         run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
-        said = {} if job.stage == "explain" else context.explanations(run_id, row)
-        handlers.handle_job(context.ledger, run, caller.ask, job, said)
+        explanations = {} if job.stage == "explain" else context.explanations(run_id, row)
+        handlers.handle_job(context.ledger, run, caller.ask, job, explanations)
 
     return _do(context, run_id, job, owner, ask)
 
 
 def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], None]) -> bool:
-    """Do a job's work, and write down how it ended otherwise than well. Returns False when the run, or this worker, is to stop."""
+    """Do a job's work, and record any outcome but success. Returns False if the run or this worker must stop."""
     with logs.bind(run=run_id, job=job.job_key[:12], stage=job.stage):
         try:
             work()
@@ -215,35 +216,37 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
                     leases.put_back(tx, run_id, [job.job_key], owner)
                 _stop(context, run_id, job.stage, owner, error)
                 return False
-            return _fault(context, run_id, job, owner, error)
+            return _record_failure(context, run_id, job, owner, error)
 
 
 def _stop(context: Context, run_id: str, stage: str, owner: str, error: AutointerpError) -> None:
-    """Stop the run for everybody, and ask again later what failed for a reason that was not its own."""
-    asked = not isinstance(error, UsageError)
-    doubted = context.caller(context.run(run_id), stage, owner).suspect_error_kind if asked else None
+    """Stop the run for all workers. Answers that failed for the same cause as the stop are withdrawn, to be asked again."""
+    has_caller = not isinstance(error, UsageError)  # without its key, for example, a judge cannot be opened
+    suspect_error = context.caller(context.run(run_id), stage, owner).suspect_error_kind if has_caller else None
     with context.ledger.write() as tx:
         if not runs.stop(tx, run_id, str(error), exit_code_of(error)):
             return
-        if doubted:
-            judgements.withdraw(tx, run_id, judgements.failed(tx, run_id, doubted))
+        if suspect_error:
+            judgements.withdraw(tx, run_id, judgements.failed(tx, run_id, suspect_error))
         events.add(tx, run_id, f"stopped: {error}", level="error", worker=context.worker_id)
     log.error("run stopped", reason=str(error))
 
 
-def _fault(context: Context, run_id: str, job: Job, owner: str, error: Exception) -> bool:
-    """An input that cannot be used fails the run at once; any other error is tried again a few times."""
+def _record_failure(context: Context, run_id: str, job: Job, owner: str, error: Exception) -> bool:
+    """Fail the run at once if an input is unusable; let the job wait for another attempt after any other error."""
     final = stages_.is_final(error)
-    said = one_line(error, most=1000)
+    message = one_line(error, most=1000)
     expected = isinstance(error, AutointerpError) or final
-    log.error("job failed", error=said, exc_info=None if expected else error)
+    log.error("job failed", error=message, exc_info=None if expected else error)
     with context.ledger.write() as tx:
         if final:
-            jobs.fail(tx, run_id, job.job_key, said)
-            runs.set_state(tx, run_id, "failed", said)
-            events.add(tx, run_id, f"failed: {said}", level="error", worker=owner)
+            jobs.fail(tx, run_id, job.job_key, message)
+            runs.set_state(tx, run_id, "failed", message)
+            events.add(tx, run_id, f"failed: {message}", level="error", worker=owner)
         else:
-            leases.fault(tx, run_id, job, owner=owner, error=f"{type(error).__name__}: {said}", seconds=FAULT_WAIT_S)
+            leases.fail_attempt(
+                tx, run_id, job, owner=owner, error=f"{type(error).__name__}: {message}", seconds=RETRY_AFTER_ERROR_S
+            )
     return not final
 
 

@@ -1,8 +1,9 @@
-"""The stages of a run that ask nobody: preparing, reading shards, merging, planning, finishing."""
+"""Stages without questions to a judge: preparing, harvesting, merging, subject tasks, planning, finishing."""
 
 from __future__ import annotations
 
 from autointerp.errors import UsageError
+from autointerp.formatting import plural
 from autointerp.ledger import events, jobs
 from autointerp.ledger.jobs import Job
 from autointerp.pipeline import finish, stages
@@ -12,8 +13,8 @@ from sae.errors import SaeError
 from workers.context import Context
 
 
-def do(context: Context, run_id: str, job: Job) -> None:
-    """Do the work of one job and plan what follows from it."""
+def run_job(context: Context, run_id: str, job: Job) -> None:
+    """Do one job, and plan what follows from it."""
     if job.stage == "plan":
         _plan(context, run_id, job)
     elif job.stage == "finish":
@@ -25,24 +26,24 @@ def do(context: Context, run_id: str, job: Job) -> None:
 
 
 def is_final(error: Exception) -> bool:
-    """Whether trying again cannot help: the spec or an input is wrong."""
+    """Whether another attempt cannot succeed, because the spec or an input is wrong."""
     return isinstance(error, (UsageError, SaeError))
 
 
 def _plan(context: Context, run_id: str, job: Job) -> None:
-    """Plan a round of questions. Until this job is done, nothing follows from how far they are answered."""
+    """Plan a round of questions. The run cannot leave the round before this job is done, even if all questions are answered."""
     run = context.run(run_id)
-    found = stages.plan_round(context.ledger, run, job.place)
+    round_ = stages.plan_round(context.ledger, run, job.place)
     with context.ledger.write() as tx:
-        stages.end_planning(tx, run_id, job.place, found)
-        if not found.jobs:
+        stages.end_planning(tx, run_id, job.place, round_)
+        if not round_.jobs:
             stages.after_round(tx, run_id)
-        what = "scoring begun" if job.place == 0 else f"round {job.place + 1}"
-        events.add(tx, run_id, f"{what}: {len(found.jobs):,} questions", worker=context.worker_id)
+        what = "scoring started" if job.place == 0 else f"round {job.place + 1}"
+        events.add(tx, run_id, f"{what}: {plural(len(round_.jobs), 'question')}", worker=context.worker_id)
 
 
 def _finish(context: Context, run_id: str, job: Job) -> None:
-    """Tables, statistics, report, and the index's row."""
+    """Write tables, statistics, report and index, and mark the run as done."""
     run = context.run(run_id)
     facts = judge_facts(run.spec.judge.model, run.spec.explained_by.model)
     command = f"autointerp submit {run.spec.name}.toml"

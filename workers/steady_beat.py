@@ -1,6 +1,6 @@
-"""Beat by the monotonic clock: setting the host's clock neither silences it for an hour nor makes it fire a thousand times.
+"""Celery beat on the monotonic clock, so that setting the host's clock neither stops it for an hour nor makes it fire repeatedly.
 
-Celery's own scheduler compares wall clocks twice, in the order of its entries and in whether one is due.
+Celery's own scheduler compares wall clocks in two places: to order its entries, and to decide whether one is due.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from celery.schedules import schedstate, schedule
 
 
 class SteadyScheduler(PersistentScheduler):  # type: ignore[misc]
-    """Celery's scheduler with its entries in the order of a clock that nobody sets."""
+    """Celery's scheduler, with its entries ordered by the monotonic clock. `_when` is private: check it at each upgrade of Celery."""
+
+    def setup_schedule(self) -> None:
+        try:
+            super().setup_schedule()
+        except (ImportError, AttributeError) as error:
+            # Another version pickled the entries, and their classes have moved. Nothing in the file needs to be kept.
+            self._store = self._destroy_open_corrupted_schedule(error)
+            super().setup_schedule()
 
     def _when(self, entry: Any, next_time_to_run: float, mktime: Any = None) -> float:
         return time.monotonic() + (self.adjust(next_time_to_run) or 0.0)
 
 
-class Every(schedule):  # type: ignore[misc]
-    """Due at once, and again each time that so many seconds have passed in this process."""
+class MonotonicInterval(schedule):  # type: ignore[misc]
+    """Due at once, and then each time the interval has passed on this process's monotonic clock."""
 
     _next = 0.0
 

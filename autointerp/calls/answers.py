@@ -55,7 +55,7 @@ def free_answer(
     if not judge.is_llm:
         return read_reply(judge.ask(prompt), parse, key)
     with ledger.read() as tx:
-        known = calls.answered(tx, run_id, key)
+        known = calls.find_answer(tx, run_id, key)
     if known is None:
         return None
     if known["state"] != calls.SCORED:

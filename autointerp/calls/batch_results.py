@@ -31,7 +31,7 @@ from autointerp.judges.batch_api import Undecided, id_prefix
 from autointerp.ledger import batches, calls, events, jobs, judgements
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.ledger.judgements import kind_of_error
+from autointerp.ledger.judgements import error_kind
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 def process(batcher: Batcher, batch_key: str) -> None:
     """Recover, poll or collect a batch, unless another worker is doing so. Raises `ProviderStopped` if a person must act first."""
     with batcher.ledger.write() as tx:
-        row = batches.take(tx, batch_key)
+        row = batches.claim(tx, batch_key)
     if row is None:
         return
     try:
@@ -83,7 +83,7 @@ def _poll(batcher: Batcher, row: RowMapping) -> None:
     status = batcher.provider.poll(row["provider_id"])
     if status.state == "running":
         with batcher.ledger.write() as tx:
-            wait = max(batch_state.MIN_POLL_S, min(batch_state.MAX_POLL_S, batches.age(tx, row) / 10))
+            wait = max(batch_state.MIN_POLL_S, min(batch_state.MAX_POLL_S, batches.age_s(tx, row) / 10))
             batches.update(tx, row["batch_key"], poll_in_s=wait)
     elif status.failure is not None:
         abandon(batcher.ledger, row["batch_key"], row["run_id"], status.failure)
@@ -95,14 +95,14 @@ def _collect(batcher: Batcher, row: RowMapping, reason: str) -> None:
     """Settle every item by its result; items without a result are due again."""
     key, run_id = row["batch_key"], row["run_id"]
     with batcher.ledger.read() as tx:
-        items = {item_id(key, item["job_key"]): item for item in batches.open_items(tx, key)}
+        items = {item_id(key, item["job_key"]): item for item in batches.open_calls(tx, key)}
         waiting = jobs.by_key(tx, run_id, [item["job_key"] for item in items.values()])
     failed: Counter[str] = Counter()
     for custom_id, outcome in batcher.provider.results(row["provider_id"]):
         if not custom_id.startswith(id_prefix(key)):
             _disown(batcher.ledger, row)
             return
-        failed[kind_of_error(str(outcome)) if isinstance(outcome, ItemFailed) else ""] += 1
+        failed[error_kind(str(outcome)) if isinstance(outcome, ItemFailed) else ""] += 1
         if (item := items.get(custom_id)) is not None:
             _settle_item(batcher, waiting[item["job_key"]], item, outcome)
     with batcher.ledger.write() as tx:
@@ -142,7 +142,7 @@ def _settle_item(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | 
         except NeedsProvider:  # the job has a further question, or no longer asks this one
             answering.store_unused()
             with batcher.ledger.write() as tx:
-                batches.give_back(tx, batcher.run_id, [job.job_key], error="", tried=False)
+                batches.return_jobs(tx, batcher.run_id, [job.job_key], error="", tried=False)
         return
     state = calls.ERROR
     if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
@@ -150,7 +150,7 @@ def _settle_item(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | 
     with batcher.ledger.write() as tx:
         _end_call(tx, batcher, item, state, str(outcome), None, outcome.usage)
         if not isinstance(outcome, ItemFailed):
-            batches.give_back(tx, batcher.run_id, [job.job_key], error=str(outcome), tried=True)
+            batches.return_jobs(tx, batcher.run_id, [job.job_key], error=str(outcome), tried=True)
     if isinstance(outcome, ItemFailed):
         batcher.finish_unanswerable(job, outcome)
     elif isinstance(outcome, MustStop):

@@ -61,7 +61,7 @@ def close_unanswered(
     tx: Connection, batch_key: str, run_id: str, reason: str, *, tried: bool, wait_s: float = 0.0
 ) -> int:
     """Close the calls of a batch that have no answer and are not billed, and make their jobs due again. Returns their number."""
-    left = batches.open_items(tx, batch_key)
+    left = batches.open_calls(tx, batch_key)
     for item in left:
         calls.end(
             tx,
@@ -77,5 +77,5 @@ def close_unanswered(
             month=item["month"],
         )
     keys = [item["job_key"] for item in left]
-    batches.give_back(tx, run_id, keys, error=reason, tried=tried, wait_s=wait_s)
+    batches.return_jobs(tx, run_id, keys, error=reason, tried=tried, wait_s=wait_s)
     return len(left)

@@ -22,7 +22,7 @@ from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
 from autointerp.ledger import batches, budgets, calls, leases
-from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt
@@ -147,8 +147,8 @@ class Batcher:
         try:
             with self.ledger.write() as tx:
                 sent = self._record(tx, batch_key, self._affordable(tx, questions))
-        except Short as short:
-            if not short.may_ease:
+        except BudgetShortfall as short:
+            if not short.may_recover:
                 raise budget_error(short) from None
             self._postpone(questions, "waiting for budget that calls in flight have reserved")
             return 0
@@ -172,7 +172,7 @@ class Batcher:
 
     def _affordable(self, tx: Connection, questions: Sequence[Question]) -> list[Question]:
         """As many of the first questions as the budgets allow, and at least one, so that the reservation fails if that is too much."""
-        left = budgets.left(tx, self.run_id, self.limits)
+        left = budgets.remaining(tx, self.run_id, self.limits)
         fitting: list[Question] = []
         for question in questions:
             left -= question.bound_usd
@@ -190,7 +190,7 @@ class Batcher:
         begun: list[Question] = []
         # In the order of their keys, so that two transactions that insert the same keys cannot wait for each other.
         for question in sorted(questions, key=lambda question: question.call_key):
-            opening = calls.Opening(
+            opening = calls.NewCall(
                 self.run_id,
                 question.job.job_key,
                 question.call_key,

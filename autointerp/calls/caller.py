@@ -15,16 +15,16 @@ from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer, read_reply, storable
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
-from autointerp.errors import AutointerpError, Collided, ProviderStopped
+from autointerp.errors import AutointerpError, ProviderStopped, TransactionConflict
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, Limiter, LocalLimiter, LongPause
 from autointerp.judges.retry import with_retries
 from autointerp.ledger import budgets, calls
-from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.ledger.judgements import kind_of_error
+from autointerp.ledger.judgements import error_kind
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
 from autointerp.spec import sections
@@ -158,7 +158,7 @@ class Caller:
         bound = input_bound(prompt)
         reserved = prices.max_cost(bound, prompt.max_tokens, self.price) or 0.0
         month = budgets.month_of(self.limits)
-        opening = calls.Opening(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
+        opening = calls.NewCall(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
         system_hash = self._stored_text(prompt.system)
         deadline = time.monotonic() + BUDGET_PATIENCE_S
         while True:
@@ -172,28 +172,28 @@ class Caller:
                     budgets.reserve(tx, self.run_id, reserved, self.limits, month)
                 return AdmittedCall(call_id, opening, admission)
             except BaseException as error:
-                # Whatever happened, the place in the limiter is free again; a shortfall or a collision is tried again.
+                # Whatever happened, the place in the limiter is free again; a shortfall or a conflict is tried again.
                 self.limiter.settle(admission, CallOutcome.unused())
-                if isinstance(error, Short):
+                if isinstance(error, BudgetShortfall):
                     self._wait_for_budget(error, deadline)
-                elif not isinstance(error, Collided):
+                elif not isinstance(error, TransactionConflict):
                     raise
 
     def _stored_text(self, text: str) -> str:
         """The hash of a system prompt, which is stored when it is first used."""
         if text not in self._text_hashes:
             with self.ledger.write() as tx:
-                self._text_hashes[text] = calls.keep_text(tx, text)
+                self._text_hashes[text] = calls.store_text(tx, text)
         return self._text_hashes[text]
 
-    def _wait_for_budget(self, short: Short, deadline: float) -> None:
+    def _wait_for_budget(self, short: BudgetShortfall, deadline: float) -> None:
         """Wait for calls in flight to return part of what they reserved; if there are none, the budget is exhausted.
 
         Raises `BudgetExceeded`, `Postponed` after `deadline`, and `Aborted`.
         """
         if self.limiter.aborted:
             raise Aborted
-        if not short.may_ease:
+        if not short.may_recover:
             raise budget_error(short)
         if time.monotonic() > deadline:
             raise Postponed(f"the budget of {short.scope} is reserved by calls in flight", BUDGET_PATIENCE_S)
@@ -215,7 +215,7 @@ class Caller:
         """Raises `ProviderStopped` at the `SAME_ERROR_LIMIT`th error of one kind in a row, and at every later one."""
         if reason != Outcome.PROVIDER_ERROR:
             return
-        kind = kind_of_error(message)
+        kind = error_kind(message)
         with self._health:
             if self._same_errors < SAME_ERROR_LIMIT:
                 self._same_errors = self._same_errors + 1 if kind == self._error_kind else 1
@@ -230,7 +230,7 @@ class Caller:
 class AdmittedCall:
     """A call that may be made now: its row in the ledger, its reservation, and its place in the limiter."""
 
-    def __init__(self, call_id: int, opening: calls.Opening, admission: Admission) -> None:
+    def __init__(self, call_id: int, opening: calls.NewCall, admission: Admission) -> None:
         self.call_id, self.opening, self.admission = call_id, opening, admission
         self.started = time.monotonic()
 
@@ -302,6 +302,6 @@ class _Attempts(Generic[T]):
                 self.on_settled(tx, self._answer)
 
         try:
-            self.caller.ledger.insist(settle)
+            self.caller.ledger.write_with_retry(settle)
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))

@@ -7,7 +7,7 @@ import json
 from autointerp.errors import BudgetExceeded, UsageError
 from autointerp.judges import prices
 from autointerp.judges.registry import check_asking, check_transport
-from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.messages import Prompt
 from autointerp.settings import Settings
 from autointerp.spec import sections
@@ -17,7 +17,7 @@ OVERHEAD_TOKENS = 400
 """Tokens that a provider may add around a prompt, for roles and for the schema."""
 
 
-def budget_error(short: Short) -> BudgetExceeded:
+def budget_error(short: BudgetShortfall) -> BudgetExceeded:
     """The error of a budget that the next call could exceed."""
     name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
     more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""

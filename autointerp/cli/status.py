@@ -34,11 +34,11 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
         return run_watch.watch_run(ledger, results, run_id) if run_id else run_watch.watch_all(ledger, results)
     if as_json:
         ids = [run_id] if run_id else [row["run_id"] for row, _ in run_list.overview(ledger)]
-        facts = [run_status.facts(run_status.look(ledger, each), results) for each in ids]
+        facts = [run_status.status_values(run_status.read_progress(ledger, each), results) for each in ids]
         click.echo(json.dumps(facts[0] if run_id else facts, indent=1, ensure_ascii=False))
         return 0
     lines = (
-        run_status.describe(run_status.facts(run_status.look(ledger, run_id), results))
+        run_status.describe(run_status.status_values(run_status.read_progress(ledger, run_id), results))
         if run_id
         else run_list.list_progress(ledger, results)
     )

@@ -15,7 +15,7 @@ from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import stand_ins
 from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
-from autointerp.ledger.calls import Measured
+from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
 from autointerp.spec import rubric
 from autointerp.spec.providers import is_llm
@@ -41,7 +41,7 @@ class StageBound:
     """Dollars for the longest."""
 
 
-Earlier = Callable[[Judge, str], Sequence[Measured]]
+Earlier = Callable[[Judge, str], Sequence[MeasuredCall]]
 """Earlier calls to a judge in a stage, by which the usual cost is estimated."""
 
 

@@ -127,7 +127,7 @@ def _explanations(
 
     with ledger.read() as tx:
         explanations = judgements.explanations_of(tx, run.run_id)
-    for unit_id, text in run.given.items():
+    for unit_id, text in run.known_explanations.items():
         key = ExplanationKey(unit_id)
         explanations[key] = Explanation(key, Outcome.SCORED, text, "", None)
     questions: list[Prompt] = []
@@ -158,14 +158,14 @@ def _unscored(
             continue
         shown = {
             ExplanationKey.parse(job.explanation_unit_id),
-            *(item.explained_by for item in (() if job.scorer else job.asked)),
+            *(item.explained_by for item in (() if job.scorer else job.question_items)),
         }
         known = judge.is_llm and not shown & unknown
         questions[call_key(judge, asked.prompt, job.repeat) if known else job.job_key] = asked.prompt
     if not judge.is_llm:
         return list(questions.values())
     with ledger.read() as tx:
-        return [prompt for key, prompt in questions.items() if calls.answered(tx, run.run_id, key) is None]
+        return [prompt for key, prompt in questions.items() if calls.find_answer(tx, run.run_id, key) is None]
 
 
 def _stage(
@@ -174,5 +174,5 @@ def _stage(
     if not judge.is_llm:
         return StageForecast(name, judge.name, False, cost_model.Cost(len(prompts), 0, 0, 0, 0.0, ""))
     with ledger.read() as tx:
-        earlier = calls.latest(tx, judge.name, name, cost_model.SAMPLE)
+        earlier = calls.latest_measured(tx, judge.name, name, cost_model.SAMPLE)
     return StageForecast(name, judge.name, True, cost_model.expected(settings, prompts, judge=judge, earlier=earlier))

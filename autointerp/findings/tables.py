@@ -124,12 +124,12 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     with ledger.read() as tx:
         row, totals = runs.get(tx, run.run_id), calls.totals(tx, run.run_id)
     assert row is not None, run.run_id
-    stage_s = {**runs.stage_seconds(row), "harvest": run.facts["harvest_s"]}
-    corpus = dict(run.facts["corpus"]) | {"n_counted": run.facts["n_counted"]}
+    stage_s = {**runs.stage_seconds(row), "harvest": run.harvest_metadata["harvest_s"]}
+    corpus = dict(run.harvest_metadata["corpus"]) | {"n_counted": run.harvest_metadata["n_counted"]}
     return {
-        **{key: run.facts[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
+        **{key: run.harvest_metadata[key] for key in ("subject", "dictionary", "hook_point", "neuron_hook_point")},
         "corpus": corpus,
-        "check": run.facts.get("check"),
+        "check": run.harvest_metadata.get("check"),
         "studies": dictionary_checks.read(run.harvest, run.spec),
         "run_id": run.run_id,
         "harvest": run.harvest.name,

@@ -109,7 +109,7 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
 def unanswered(ledger: Ledger, run_id: str, judge: Judge, asked: Sequence[Question]) -> list[Question]:
     """The questions without an answer in the ledger."""
     with ledger.read() as tx:
-        return [q for q in asked if calls.answered(tx, run_id, call_key(judge, q.prompt, 0)) is None]
+        return [q for q in asked if calls.find_answer(tx, run_id, call_key(judge, q.prompt, 0)) is None]
 
 
 def forecast(plan: Plan, judge: Judge, n_questions: int, left: Sequence[Question]) -> str:

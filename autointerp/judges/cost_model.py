@@ -19,7 +19,7 @@ from typing import Any
 from autointerp.judges import prices
 from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.prompt_caching import min_cacheable_tokens
-from autointerp.ledger.calls import Measured
+from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
 from autointerp.spec.sections import Judge as JudgeSettings
 
@@ -55,7 +55,7 @@ def expected(
     *,
     calls: int | None = None,
     judge: Judge | None = None,
-    earlier: Sequence[Measured] = (),
+    earlier: Sequence[MeasuredCall] = (),
 ) -> Cost:
     """Expected cost of asking `prompts`, or of `calls` questions of which `prompts` are a sample.
 
@@ -107,13 +107,13 @@ def rough_tokens(text: str) -> int:
     return count
 
 
-def _output_tokens(prompt: Prompt, earlier: Sequence[Measured]) -> float:
+def _output_tokens(prompt: Prompt, earlier: Sequence[MeasuredCall]) -> float:
     """Mean output of earlier calls with the same instructions, or that of a typical reply."""
     alike = [call.output_tokens for call in earlier if call.system == prompt.system]
     return fmean(alike) if alike else typical_output(prompt)
 
 
-def _input_tokens(judge: Judge | None, prompts: Sequence[Prompt], earlier: Sequence[Measured]) -> tuple[float, str]:
+def _input_tokens(judge: Judge | None, prompts: Sequence[Prompt], earlier: Sequence[MeasuredCall]) -> tuple[float, str]:
     """Input tokens of all prompts: the estimate for each, times the ratio of counted to estimated tokens in a sample."""
     rough = [rough_input(prompt) for prompt in prompts]
     counted = _counted(judge, prompts, rough)
@@ -145,7 +145,7 @@ def _counted(judge: Judge | None, prompts: Sequence[Prompt], rough: Sequence[int
 
 
 def _cached_tokens(
-    settings: JudgeSettings, prompts: Sequence[Prompt], each: float, earlier: Sequence[Measured], tokens: float
+    settings: JudgeSettings, prompts: Sequence[Prompt], each: float, earlier: Sequence[MeasuredCall], tokens: float
 ) -> tuple[int, int]:
     """Input tokens read from the provider's cache, and those written to it.
 

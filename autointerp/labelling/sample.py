@@ -15,7 +15,7 @@ from math import sqrt
 
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
-from autointerp.ledger.labels import Key, Sampled
+from autointerp.ledger.labels import ItemKey, LabelItem
 from autointerp.records import Arm
 
 LEAST = 2
@@ -28,7 +28,7 @@ SHARES = {"main": 0.8, "shuffled": 0.08, "base_rate": 0.08, "planted": 0.04}
 class Judged:
     """A judged item of the population: its identity, its unit with its kind, and the judge's grade."""
 
-    key: Key
+    key: ItemKey
     unit_id: str
     kind: str
     score: int
@@ -69,7 +69,7 @@ def _group(stratum: str) -> str:
     return stratum.split("/")[0]
 
 
-def extend(population: Sequence[Judged], existing: Sequence[Sampled], n: int, seed: str) -> list[Sampled]:
+def extend(population: Sequence[Judged], existing: Sequence[LabelItem], n: int, seed: str) -> list[LabelItem]:
     """A sample of `n` items, or all if there are fewer: the `existing` ones under their numbers, then new ones in random order.
 
     Probabilities are those of the resulting design. If more was judged since `existing` was drawn, a stratum also includes every item
@@ -86,7 +86,7 @@ def extend(population: Sequence[Judged], existing: Sequence[Sampled], n: int, se
             f" {least} or more"
         )
     known = {item.key: item for item in existing}
-    chosen: dict[Key, tuple[Judged, float]] = {}
+    chosen: dict[ItemKey, tuple[Judged, float]] = {}
     for name, allocated in allocate(sizes, n).items():
         last = max((place for place, item in enumerate(strata[name], 1) if item.key in known), default=0)
         n_taken = max(allocated, last)
@@ -105,6 +105,6 @@ def _strata(population: Sequence[Judged], seed: str) -> dict[str, list[Judged]]:
     return dict(sorted(strata.items()))
 
 
-def _row(number: int, item: Judged, probability: float) -> Sampled:
+def _row(number: int, item: Judged, probability: float) -> LabelItem:
     key = item.key
-    return Sampled(number, key.exemplar_id, item.unit_id, key.arm, key.explanation_unit_id, item.stratum, probability)
+    return LabelItem(number, key.exemplar_id, item.unit_id, key.arm, key.explanation_unit_id, item.stratum, probability)

@@ -21,7 +21,7 @@ from autointerp.labelling import sample
 from autointerp.labelling.sample import Judged
 from autointerp.ledger import judgements, labels, runs
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.labels import Label, Sampled
+from autointerp.ledger.labels import Label, LabelItem
 from autointerp.ledger.runs import no_such_run
 from autointerp.records import COMPARED
 from autointerp.report.escape import visible
@@ -137,7 +137,7 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
         raise UsageError(f"run {run_id} has not finished: people grade what the judge graded, so label it afterwards")
     summary = read_summary(folder)
     with ledger.write() as tx:
-        runs.hold(tx, run_id)  # if two raters start at once, only one of them draws the sample
+        runs.lock_row(tx, run_id)  # if two raters start at once, only one of them draws the sample
         sampled = _sample(tx, run_id, _kinds(folder), n, f"{run_id}/{summary.seed}")
         explained = judgements.explanations_of(tx, run_id)
     texts = {key.text: explanation.text for key, explanation in explained.items()}
@@ -145,7 +145,7 @@ def open_sheet(ledger: Ledger, results: Path, run_id: str, rater: str, n: int | 
     return Sheet(ledger, run_id, rater, levels, _items(folder, sampled, texts))
 
 
-def _sample(tx: Connection, run_id: str, kinds: Mapping[str, str], n: int | None, seed: str) -> list[Sampled]:
+def _sample(tx: Connection, run_id: str, kinds: Mapping[str, str], n: int | None, seed: str) -> list[LabelItem]:
     """The run's sample, drawn or extended to `n` items if needed."""
     existing = labels.items(tx, run_id)
     if existing and (n is None or n <= len(existing)):
@@ -168,7 +168,7 @@ def _kinds(folder: Path) -> dict[str, str]:
     return {str(u): str(kind) for u, kind in zip(table["unit_id"], table["kind"], strict=True) if kind in KINDS}
 
 
-def _items(folder: Path, sampled: Sequence[Sampled], explanations: Mapping[str, str]) -> list[Item]:
+def _items(folder: Path, sampled: Sequence[LabelItem], explanations: Mapping[str, str]) -> list[Item]:
     """The sampled items as raters see them."""
     filters = [("exemplar_id", "in", {item.exemplar_id for item in sampled})]
     columns = ["exemplar_id", "mark", "tokens"]

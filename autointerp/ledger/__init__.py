@@ -1,1 +1,1 @@
-"""The durable record of every run: SQLAlchemy over SQLite by default, PostgreSQL when several hosts share it."""
+"""The durable record of every run, in SQLite by default or in PostgreSQL when several hosts share it."""

@@ -1,7 +1,7 @@
-"""Rows of `batches`: what was handed to a provider as a whole, written down before it was, so that nothing is handed in twice.
+"""Rows of `batches`: provider batches, recorded before they are submitted so that none is ever submitted twice.
 
-A batch is prepared (its items are calls that are open), submitted (the provider's id is known), and then collected or dissolved.
-The map of its items is its calls: each names the job whose question it carries.
+A batch is `prepared` (its items are open calls), then `submitted` (the provider's id is known), and ends `collected` or
+`dissolved`. Its calls are its items: each names the job whose question it asks.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from autointerp.ledger.database import now
 from autointerp.ledger.schema import batches, calls, jobs
 
 PREPARED, SUBMITTED, COLLECTED, DISSOLVED = "prepared", "submitted", "collected", "dissolved"
-TENDED_S = 300.0
-"""For so long a batch is left to the worker that took it up."""
+CLAIM_S = 300.0
+"""How long a batch is left to the worker that claimed it."""
 
 
 def prepare(
     connection: Connection, batch_key: str, run_id: str, stage: str, judge: str, job_keys: Sequence[str]
 ) -> None:
-    """Write a batch down and let its jobs travel with it; nobody else tends it for a while."""
+    """Record a batch and mark its jobs as batched. It is claimed for `CLAIM_S` by the worker that prepares it."""
     row = {"batch_key": batch_key, "run_id": run_id, "stage": stage, "judge": judge, "n_items": len(job_keys)}
-    times = {"created_at": now(connection), "next_poll": now(connection) + TENDED_S}
+    times = {"created_at": now(connection), "next_poll": now(connection) + CLAIM_S}
     connection.execute(sa.insert(batches).values(**row, **times, state=PREPARED))
     for start in range(0, len(job_keys), 1000):
         mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys[start : start + 1000]))
@@ -34,55 +34,56 @@ def prepare(
 
 
 def update(connection: Connection, batch_key: str, *, poll_in_s: float | None = None, **values: Any) -> None:
-    """Change a batch's columns; `poll_in_s` says when it is to be tended next."""
+    """Change columns of a batch; `poll_in_s` sets the time until it is due again."""
     if poll_in_s is not None:
         values["next_poll"] = now(connection) + poll_in_s
     connection.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**values))
 
 
 def due(connection: Connection) -> list[RowMapping]:
-    """Batches that want tending, of whatever run, in whatever state that is in."""
+    """Unfinished batches whose next poll is due, of every run, whatever the run's state."""
     mine = sa.and_(batches.c.state.in_((PREPARED, SUBMITTED)), batches.c.next_poll <= now(connection))
     return list(connection.execute(sa.select(batches).where(mine).order_by(batches.c.next_poll)).mappings())
 
 
-def take(connection: Connection, batch_key: str) -> RowMapping | None:
-    """Take a batch up that is due, so that no other worker does at the same time; None when one did."""
+def claim(connection: Connection, batch_key: str) -> RowMapping | None:
+    """Claim a due batch for `CLAIM_S`; None if another worker was faster."""
     mine = sa.and_(batches.c.batch_key == batch_key, batches.c.state.in_((PREPARED, SUBMITTED)))
     statement = (
         sa.update(batches)
         .where(mine, batches.c.next_poll <= now(connection))
-        .values(next_poll=now(connection) + TENDED_S)
+        .values(next_poll=now(connection) + CLAIM_S)
         .returning(*batches.c)
     )
     return connection.execute(statement).mappings().first()
 
 
-def free(connection: Connection, run_id: str) -> None:
-    """Let a run's batches be tended at once: whoever was at them is gone, as the caller, who holds the run's lock, knows."""
+def release_claims(connection: Connection, run_id: str) -> None:
+    """Make a run's batches due at once. Call it with the run's lock held, when nobody else can be polling them."""
     connection.execute(sa.update(batches).where(batches.c.run_id == run_id).values(next_poll=0.0))
 
 
 def get(connection: Connection, batch_key: str) -> RowMapping | None:
+    """A batch's row, or None."""
     return connection.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).mappings().first()
 
 
 def provider_ids(connection: Connection) -> set[str]:
-    """The provider's ids of all batches that are known here."""
+    """The provider's ids of all recorded batches."""
     return set(connection.execute(sa.select(batches.c.provider_id).where(batches.c.provider_id != "")).scalars())
 
 
-def open_items(connection: Connection, batch_key: str) -> list[RowMapping]:
-    """The calls of a batch whose outcome is not known yet."""
+def open_calls(connection: Connection, batch_key: str) -> list[RowMapping]:
+    """The calls of a batch that have no outcome yet."""
     mine = sa.and_(calls.c.batch_key == batch_key, calls.c.state == OPEN)
     columns = (calls.c.call_id, calls.c.job_key, calls.c.call_key, calls.c.reserved_usd, calls.c.month)
     return list(connection.execute(sa.select(*columns).where(mine)).mappings())
 
 
-def give_back(
+def return_jobs(
     connection: Connection, run_id: str, job_keys: Sequence[str], *, error: str, tried: bool, wait_s: float = 0.0
 ) -> None:
-    """Make jobs of a batch that were not answered due again, after a while if need be; `tried` counts an attempt."""
+    """Make unanswered jobs of a batch due again after `wait_s`; `tried` counts an attempt."""
     values = {"state": "waiting", "not_before": now(connection) + wait_s, "last_error": error}
     for start in range(0, len(job_keys), 1000):
         mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys[start : start + 1000]))
@@ -90,6 +91,6 @@ def give_back(
         connection.execute(sa.update(jobs).where(mine, jobs.c.state == "batched").values(attempts=attempts, **values))
 
 
-def age(connection: Connection, row: RowMapping) -> float:
-    """Seconds since a batch was written down."""
+def age_s(connection: Connection, row: RowMapping) -> float:
+    """Seconds since a batch was recorded."""
     return max(0.0, now(connection) - float(row["created_at"]))

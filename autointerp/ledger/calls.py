@@ -1,4 +1,4 @@
-"""Rows of `calls`: every attempt at a judge, with what it said, what it cost and how it ended."""
+"""Rows of `calls`: every attempt to ask a judge, with its reply, cost and outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, RowMapping
 
 from autointerp.ledger import budgets
-from autointerp.ledger.database import Ledger, insert_new, insert_or_nothing
+from autointerp.ledger.database import Ledger, insert_ignoring_conflicts, insert_new
 from autointerp.ledger.schema import calls, jobs, texts, workers
 from autointerp.messages import Prompt, Reply, Usage
 
@@ -20,8 +20,8 @@ OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
 
 
 @dataclass(frozen=True)
-class Opening:
-    """What is written down of a call before it is made."""
+class NewCall:
+    """What is recorded of a call before it is made."""
 
     run_id: str
     job_key: str
@@ -33,23 +33,24 @@ class Opening:
     batch_key: str = ""
 
 
-def keep_text(connection: Connection, text: str) -> str:
-    """Store a system prompt once; returns its hash, by which calls refer to it."""
+def store_text(connection: Connection, text: str) -> str:
+    """Store a system prompt once, and return the hash by which calls refer to it."""
     text_hash = hashlib.sha256(text.encode()).hexdigest()
     insert_new(connection, texts, [{"text_hash": text_hash, "text": text}])
     return text_hash
 
 
-def begin(connection: Connection, opening: Opening, prompt: Prompt, system_hash: str | None = None) -> int | None:
-    """Write down a call before it is made, so that a kill leaves a trace of what may have been billed.
+def begin(connection: Connection, call: NewCall, prompt: Prompt, system_hash: str | None = None) -> int | None:
+    """Record a call before it is made, so that a kill leaves a trace of what may have been billed. Returns its id.
 
-    None, and nothing written, while the same question is being asked already, by whomever, or has an answer since it was looked
-    up: one question is asked once. `system_hash` is what `keep_text` gave, where it was called before.
+    Returns None and records nothing if the same question is in flight, in any run, or was answered in the meantime.
+    `system_hash` is the result of an earlier `store_text`, if there was one.
     """
-    system_hash = system_hash or keep_text(connection, prompt.system)
-    row = {**vars(opening), "state": OPEN, "system_hash": system_hash, "user": prompt.user, "started_at": time.time()}
+    system_hash = system_hash or store_text(connection, prompt.system)
+    row = {**vars(call), "state": OPEN, "system_hash": system_hash, "user": prompt.user, "started_at": time.time()}
     call_id = connection.execute(_begin(connection.dialect.name), row).scalar_one_or_none()
-    if call_id is not None and connection.execute(_ANSWERED, _asked(opening.run_id, opening.call_key)).first():
+    # Checked only now: while this call is open, its unique key keeps every other answer from arriving unseen.
+    if call_id is not None and connection.execute(_ANSWERED, _asked(call.run_id, call.call_key)).first():
         connection.execute(sa.delete(calls).where(calls.c.call_id == call_id))
         return None
     return call_id
@@ -69,9 +70,9 @@ def end(
     duration_s: float,
     month: str = "",
 ) -> None:
-    """Close a call with its outcome and settle its reservation, all of which counts as spent where the cost is unknown.
+    """Close a call with its outcome and settle its reservation; with an unknown cost the whole reservation counts as lost.
 
-    A call that was written off meanwhile, by somebody who took its worker for dead, is found again.
+    A call that was written off in the meantime, because its worker was declared dead, is settled late.
     """
     values = {
         "state": state,
@@ -89,11 +90,11 @@ def end(
     if connection.execute(_END, values | {"the_call": call_id, "was": OPEN}).rowcount:
         budgets.settle(connection, run_id, reserved_usd, cost_usd, month)
     elif connection.execute(_END, values | {"the_call": call_id, "was": LOST}).rowcount:
-        budgets.find(connection, run_id, reserved_usd, cost_usd, month)
+        budgets.settle_late(connection, run_id, reserved_usd, cost_usd, month)
 
 
-def answered(connection: Connection, run_id: str, call_key: str) -> RowMapping | None:
-    """A settled call with this key: a good answer of any run, or whatever this run was already told.
+def find_answer(connection: Connection, run_id: str, call_key: str) -> RowMapping | None:
+    """A settled call with this key: a scored one of any run, or one of this run with any other answer.
 
     Refusals, truncations and unreadable replies of other runs are not reused.
     """
@@ -104,11 +105,11 @@ def _asked(run_id: str, call_key: str) -> dict[str, str]:
     return {"the_run": run_id, "the_key": call_key}
 
 
-# What every call does is built once: building a statement costs more than carrying it out.
-_told = sa.and_(calls.c.run_id == sa.bindparam("the_run"), calls.c.state.not_in((OPEN, ERROR, LOST)))
+# Built once: every call runs these statements, and building one costs more than running it.
+_answered_here = sa.and_(calls.c.run_id == sa.bindparam("the_run"), calls.c.state.not_in((OPEN, ERROR, LOST)))
 _ANSWERED = (
     sa.select(calls.c.state, calls.c.reason, calls.c.reply, calls.c.served_model)
-    .where(calls.c.call_key == sa.bindparam("the_key"), sa.or_(calls.c.state == SCORED, _told))
+    .where(calls.c.call_key == sa.bindparam("the_key"), sa.or_(calls.c.state == SCORED, _answered_here))
     .order_by(calls.c.state != SCORED, calls.c.call_id)
     .limit(1)
 )
@@ -134,38 +135,38 @@ _END = (
 
 @cache
 def _begin(dialect: str) -> Any:
-    return insert_or_nothing(dialect, calls).returning(calls.c.call_id)
+    return insert_ignoring_conflicts(dialect, calls).returning(calls.c.call_id)
 
 
 def write_off(connection: Connection, run_id: str) -> int:
-    """Mark calls of a run that a kill left open as lost; their upper bounds still count as spent. Returns how many."""
+    """Mark calls of a run that a kill left open as lost. Their upper bounds still count as spent. Returns their number."""
     return len(_write_off(connection, calls.c.run_id == run_id))
 
 
 def write_off_orphans(connection: Connection, run_id: str) -> int:
-    """The same for those calls of a run that nobody alive is making."""
+    """Mark open calls of a run whose worker is not alive as lost. Returns their number."""
     living = sa.select(workers.c.worker_id).where(workers.c.state == "live")
     return len(_write_off(connection, sa.and_(calls.c.run_id == run_id, calls.c.worker.not_in(living))))
 
 
-def write_off_of(connection: Connection, worker: str) -> list[tuple[str, str]]:
-    """The same for the calls of a dead worker, of whatever run. Returns the run and job of each."""
+def write_off_worker(connection: Connection, worker: str) -> list[tuple[str, str]]:
+    """Mark open calls of a dead worker as lost, in all runs. Returns the run and job of each."""
     return _write_off(connection, calls.c.worker == worker)
 
 
 def _write_off(connection: Connection, which: ColumnElement[bool]) -> list[tuple[str, str]]:
-    """A call in a provider's batch is not lost with whoever sent it."""
+    """Mark open calls as lost, except those in a provider's batch, which outlive their worker. Returns run and job of each."""
     mine = sa.and_(which, calls.c.state == OPEN, calls.c.batch_key == "")
     columns = (calls.c.run_id, calls.c.job_key, calls.c.reserved_usd, calls.c.month)
     statement = sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill").returning(*columns)
     lost = connection.execute(statement).all()
-    budgets.lose(connection, [(run_id, month, reserved_usd) for run_id, _, reserved_usd, month in lost])
+    budgets.write_off(connection, [(run_id, month, reserved_usd) for run_id, _, reserved_usd, month in lost])
     return [(run_id, job_key) for run_id, job_key, _, _ in lost]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A question, and the tokens that a provider counted for it: input of all classes, that of it from its cache, and output."""
+class MeasuredCall:
+    """A question and the tokens that the provider counted for it. `input_tokens` includes cached ones."""
 
     system: str
     user: str
@@ -174,8 +175,8 @@ class Measured:
     output_tokens: int
 
 
-def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Measured]:
-    """The newest answered calls to a judge in a stage of any run, where the provider counted their tokens."""
+def latest_measured(connection: Connection, judge: str, stage: str, most: int) -> list[MeasuredCall]:
+    """The newest scored calls to a judge in a stage, of any run, for which the provider counted tokens."""
     total = calls.c.input_tokens + calls.c.cache_write_tokens + calls.c.cache_read_tokens
     statement = (
         sa.select(texts.c.text, calls.c.user, total, calls.c.cache_read_tokens, calls.c.output_tokens)
@@ -185,11 +186,11 @@ def latest(connection: Connection, judge: str, stage: str, most: int) -> list[Me
         .order_by(calls.c.call_id.desc())
         .limit(most)
     )
-    return [Measured(*row) for row in connection.execute(statement)]
+    return [MeasuredCall(*row) for row in connection.execute(statement)]
 
 
 def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
-    """The calls to a judge that began in the last minute or little more: age in seconds, input and output tokens, as reserved while open."""
+    """Calls to a judge that began in the last 70 s, as (age in seconds, input tokens, output tokens). Batched calls are left out."""
     began = time.time() - 70.0
     used = calls.c.input_tokens + calls.c.cache_write_tokens
     with ledger.read() as tx:
@@ -199,7 +200,7 @@ def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
 
 
 def totals(connection: Connection, run_id: str) -> dict[str, Any]:
-    """Calls, tokens by class, dollars, calls of unknown price, lost calls and served models of a run."""
+    """A run's calls, tokens by class, dollars, calls of unknown price, failed and lost calls, and served models."""
     billed = sa.and_(calls.c.run_id == run_id, calls.c.state != OPEN)
     classes = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
     sums = [sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in classes]

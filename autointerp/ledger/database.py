@@ -1,4 +1,4 @@
-"""Opens the ledger, brings its schema up to date, and hands out transactions."""
+"""Opens the ledger's database, migrates its schema, and provides transactions."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from autointerp.errors import Collided, LedgerFailed, UsageError
+from autointerp.errors import LedgerFailed, TransactionConflict, UsageError
 from autointerp.ledger.revisions import MIGRATIONS, revisions
 
-PATIENCE_S = 60.0
-IDLE_S = 2.0
+RETRY_FOR_S = 60.0
+"""How long `write_with_retry` waits for a server that is away."""
+CHECK_AFTER_IDLE_S = 2.0
+"""A connection that was idle for longer is tested before it is used."""
 
 
 class Ledger:
     """A database of runs, jobs, calls and judgements. Safe to share between threads.
 
-    On SQLite, WAL lets readers go on during a write, and a commit survives `kill -9` of the process. Its writers take turns
-    here, which is cheaper than having them collide there; PostgreSQL lets them write side by side.
+    On SQLite, WAL lets readers continue during a write, and a commit survives `kill -9` of the process. Its writers queue for
+    a lock here, which is cheaper than conflicts in the database; PostgreSQL lets them write concurrently.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.failures = 0
-        """Times that the database failed: what was written just before may or may not be there."""
-        # A look needs no transaction, which would take two more round trips to a server.
-        looks = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
-        self._reader = engine.execution_options(**looks)
-        self._writing: AbstractContextManager[Any] = (
+        """How often the database failed. A write just before a failure may or may not have been committed."""
+        # Reading needs no transaction, which would cost two more round trips to a server.
+        options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = engine.execution_options(**options)
+        self._write_lock: AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         )
 
     @classmethod
     def open(cls, url: str) -> Ledger:
-        """Open, creating or migrating the schema as needed. Raises `UsageError`."""
+        """Open a ledger, creating or migrating its schema if needed. Raises `UsageError`."""
         try:
             location = sa.make_url(url)
             if location.get_backend_name() == "sqlite" and location.database:
@@ -56,35 +58,37 @@ class Ledger:
             _migrate(engine)
         except (sa.exc.SQLAlchemyError, ImportError, OSError, ValueError) as error:
             raise UsageError(
-                f"ledger {_shown(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
+                f"ledger {_without_password(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
             ) from None
         return cls(engine)
 
     @classmethod
     def in_folder(cls, results: Path, url: str | None = None) -> Ledger:
-        """The ledger at `url`, or the one that belongs to a results folder."""
+        """The ledger at `url`, or by default the one in a results folder. Raises `UsageError`."""
         return cls.open(url or f"sqlite:///{results / 'ledger.sqlite'}")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write, committed at the end, rolled back on an error.
+        """A transaction that may write, committed at the end or rolled back on an error.
 
-        Raises `LedgerFailed` when the database cannot be written, as on a full disk, and `Collided` when it may be tried again.
+        Raises `LedgerFailed` if the database cannot be written, as on a full disk, and `TransactionConflict` if the same
+        transaction may succeed when repeated.
         """
         with (
-            self._failing_in_one_line(),
-            self._writing,
+            self._one_line_errors(),
+            self._write_lock,
             self.engine.connect().execution_options(write=True) as connection,
             connection.begin(),
         ):
             yield connection
 
-    def insist(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` in a transaction of its own, again while a server cannot carry it out: a paid answer outlives its restart.
+    def write_with_retry(self, work: Callable[[Connection], None]) -> None:
+        """Run `work` in a transaction of its own, repeated while a database server is away, so that no paid answer is lost.
 
-        `work` may be done twice, where only the news of its first time was lost. Raises `LedgerFailed` after a minute.
+        `work` must be idempotent: if only the confirmation of a commit was lost, it runs twice. Raises `LedgerFailed` after
+        `RETRY_FOR_S`, or at once on SQLite.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + RETRY_FOR_S
         while True:
             try:
                 with self.write() as tx:
@@ -97,22 +101,25 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises `LedgerFailed` when the database cannot be read."""
-        with self._failing_in_one_line(), self._reader.connect() as connection:
+        """A read-only transaction; on PostgreSQL each statement is one of its own. Raises `LedgerFailed` if the database cannot be read."""
+        with self._one_line_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
-    def _failing_in_one_line(self) -> Iterator[None]:
+    def _one_line_errors(self) -> Iterator[None]:
+        """Turn failures of the database into one-line errors; mistakes in statements are raised as they are."""
         try:
             yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            if _collided(error):
-                raise Collided(f"ledger {self.engine.url}: {_cause(error)}: run the same command again") from error
+            if _is_conflict(error):
+                raise TransactionConflict(
+                    f"ledger {self.engine.url}: {_cause(error)}: run the same command again"
+                ) from error
             if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
                 raise
             self.failures += 1
             raise LedgerFailed(
-                f"ledger {self.engine.url}: {_cause(error)}: what was done so far is kept; mend it and run the same command"
+                f"ledger {self.engine.url}: {_cause(error)}: everything done so far is kept; fix the database and run the same command"
             ) from error
 
     def close(self) -> None:
@@ -120,25 +127,25 @@ class Ledger:
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows whose key is not there yet; the others are left as they are."""
+    """Insert the rows whose key is new; existing rows stay unchanged."""
     if rows:
-        connection.execute(insert_or_nothing(connection.dialect.name, table), rows)
+        connection.execute(insert_ignoring_conflicts(connection.dialect.name, table), rows)
 
 
 @cache
-def insert_or_nothing(dialect: str, table: Table) -> Any:
-    """An insert that does nothing where a unique key is taken."""
+def insert_ignoring_conflicts(dialect: str, table: Table) -> Any:
+    """An INSERT that skips rows whose unique key exists."""
     return (postgresql if dialect == "postgresql" else sqlite).insert(table).on_conflict_do_nothing()
 
 
-def one_at_a_time(connection: Connection, name: str) -> None:
-    """Wait until no other transaction that took this name is open. SQLite has one writer anyway."""
+def advisory_lock(connection: Connection, name: str) -> None:
+    """Hold a named lock until the transaction ends. Does nothing on SQLite, which has one writer at a time."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
 
 
 def now(connection: Connection) -> float:
-    """Seconds since the epoch by the clock that all workers share: the database server's, or this host's."""
+    """Seconds since the epoch by the clock that all workers share: the database server's, or this host's for SQLite."""
     if connection.dialect.name == "postgresql":
         return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
     return time.time()
@@ -147,15 +154,17 @@ def now(connection: Connection) -> float:
 def _engine_options(location: sa.URL) -> dict[str, Any]:
     if location.get_backend_name() == "sqlite":
         return {}
-    # Threads of a worker share a few connections: a statement takes a millisecond, a call to a judge a thousand.
+    # The threads of a worker share a few connections: a statement takes about 1 ms, a call to a judge about 1 s.
     return {"pool_size": 8, "max_overflow": 8, "pool_timeout": 120, "connect_args": {"connect_timeout": 10}}
 
 
 def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
-    """Let a connection that was idle answer before it is used: the server may have been restarted. Asking each time would
-    cost as much as the work."""
+    """Test a connection that was idle before it is used, because the server may have restarted in the meantime.
+
+    Testing each time would cost as much as the work itself.
+    """
     idle, record.info["used"] = time.monotonic() - record.info.get("used", 0.0), time.monotonic()
-    if idle > IDLE_S:
+    if idle > CHECK_AFTER_IDLE_S:
         try:
             connection.execute("SELECT 1")
             connection.rollback()
@@ -174,7 +183,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def schema_of(engine: sa.Engine) -> str | None:
-    """The revision of a database's schema; None where there is none."""
+    """The revision of a database's schema; None for an empty database."""
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
@@ -190,32 +199,35 @@ def _migrate(engine: sa.Engine) -> None:
         raise UsageError(
             f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
         )
-    # Alembic takes longer to import than most commands take: only a migration needs it.
+    # Importing Alembic takes longer than most commands run, and only a migration needs it.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    # Of several processes that come here at once the first migrates, and the others find nothing left to do.
+    # If several processes arrive here at once, the first one migrates and the others find nothing left to do.
     with engine.connect().execution_options(write=True) as connection, connection.begin():
-        one_at_a_time(connection, "schema")
+        advisory_lock(connection, "schema")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _collided(error: BaseException) -> bool:
-    """Whether two transactions met. Besides what says so, PostgreSQL (15 at least) gives an internal error to who updates a row
-    in the moment in which another's update of it is rolled back, if a third holds it by a foreign key."""
+def _is_conflict(error: BaseException) -> bool:
+    """Whether the database cancelled a transaction because of a concurrent one: serialization failure or deadlock.
+
+    PostgreSQL (seen in 15) also raises an internal "multixact" error if a row is updated at the moment when another update
+    of it is rolled back while a third transaction holds it by a foreign key.
+    """
     cause = getattr(error, "orig", None)
     state = getattr(cause, "sqlstate", None)
     return state in ("40001", "40P01") or (state == "XX000" and "multixact" in str(cause))
 
 
 def _cause(error: BaseException) -> str:
-    said = str(getattr(error, "orig", None) or error) or type(error).__name__
-    return said.splitlines()[0]
+    message = str(getattr(error, "orig", None) or error) or type(error).__name__
+    return message.splitlines()[0]
 
 
-def _shown(url: str) -> str:
-    """A database's URL without its password."""
+def _without_password(url: str) -> str:
+    """A database URL with its password hidden."""
     return re.sub(r"(?<=//)([^/@:]*):.*@", r"\1:***@", url)

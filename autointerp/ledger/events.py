@@ -1,4 +1,4 @@
-"""Rows of `events`: what happened to a run, for people to read afterwards. A few lines a run, never one a judgement."""
+"""Rows of `events`: a short log of each run for `autointerp logs`. A few lines per run, never one per judgement."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def add(
     level: Literal["info", "warning", "error"] = "info",
     worker: str = "",
 ) -> None:
-    """Note what happened; an empty `run_id` concerns no single run."""
+    """Record an event; an empty `run_id` means the service as a whole."""
     row = {"run_id": run_id, "at": time.time(), "level": level, "text": text, "worker": worker}
     connection.execute(sa.insert(events).values(**row))
 
 
 def of_run(connection: Connection, run_id: str, *, after: int = 0) -> Sequence[RowMapping]:
-    """A run's events in order, those later than event `after`."""
+    """A run's events after event `after`, in order."""
     statement = (
         sa.select(events).where(events.c.run_id == run_id, events.c.event_id > after).order_by(events.c.event_id)
     )

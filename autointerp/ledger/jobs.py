@@ -1,7 +1,8 @@
-"""Rows of `jobs`: what a run still has to do, and who is at it.
+"""Rows of `jobs`: the work of a run, and which worker holds each piece.
 
-A job is pending, leased by a worker, waiting until a time, travelling in a provider's batch, done, or failed. Leasing is one
-UPDATE, so two workers never hold the same job. A lease lasts as long as its worker lives: `workers` tells the dead from the slow.
+A job is pending, leased by a worker, waiting until a time, in a provider's batch, deferred, done or failed. Leasing is one
+UPDATE, so two workers never hold the same job. A lease lasts as long as its worker lives; the heartbeats in `workers` decide
+that.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from autointerp.ledger.schema import jobs
 from autointerp.records import SECOND_JUDGE, Arm, ExplanationKey, Item
 
 MAX_ATTEMPTS = 5
-"""A job at which work began so often and never ended well is given up: it may be what kills its workers."""
+"""After this many attempts without success a job is given up: it may be what kills its workers."""
+ROUND_STAGES = ("score", "probe", "regrade")
+"""Stages whose jobs a `plan` job adds, round after round."""
+STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ROUND_STAGES, "finish")
 QUESTIONS = ("explain", "score", "regrade")
-"""Stages whose jobs are questions to a judge, leased several at a time."""
+"""Stages whose jobs are questions to a judge. They are leased several at a time."""
 UNFINISHED = ("pending", "leased", "waiting", "batched")
-LATER = "later"
-"""State of a job that falls due once all that is planned has ended."""
+DEFERRED = "later"
+"""State of a job that becomes due once everything planned before it has ended."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work by reference, mostly a question to a judge: the prompt is rendered from these when it is asked."""
+    """One piece of work, usually a question to a judge. It holds references only; the prompt is rendered when it is asked."""
 
     job_key: str
     stage: str
@@ -41,16 +45,16 @@ class Job:
     place: int = 0
     items: str = ""
     scorer: str = ""
-    """The scorer whose question, or task for the subject, this is; empty for the rubric's."""
+    """The scorer whose question or subject task this is; empty for the rubric."""
     step: int = 0
-    """The scorer's step."""
+    """The scorer's step: questions of a later step depend on answers to an earlier one."""
     attempts: int = 0
 
     @property
-    def asked(self) -> tuple[Item, ...]:
-        """What a question of the rubric is about: one item, or the several of a group."""
+    def question_items(self) -> tuple[Item, ...]:
+        """The items that a rubric question asks about: one, or those of a group."""
         if self.items:
-            return items_of(self.items)
+            return decode_items(self.items)
         return (
             Item(
                 self.job_key,
@@ -64,22 +68,22 @@ class Job:
 
     @property
     def judge(self) -> str:
-        """Who is asked, as `Judgement.judge` says it."""
+        """The judge as named in `Judgement.judge`: `SECOND_JUDGE` for a regrade job, else empty."""
         return SECOND_JUDGE if self.stage == "regrade" else ""
 
     @property
     def explanation_key(self) -> ExplanationKey:
-        """The key under which an explain job stores its explanation. Its `arm` is the aid."""
+        """The key under which an explain job stores its explanation. The job's `arm` is the explainer aid."""
         return ExplanationKey(self.unit_id, self.arm)
 
 
-def group(items: Sequence[Item]) -> str:
-    """Items as they are stored with the job that asks of them together."""
+def encode_items(items: Sequence[Item]) -> str:
+    """Items as stored in `Job.items`, for a job that asks about several at once."""
     return json.dumps([_stored(item) for item in items], separators=(",", ":"))
 
 
-def items_of(text: str) -> tuple[Item, ...]:
-    """The items that `group` stored."""
+def decode_items(text: str) -> tuple[Item, ...]:
+    """The inverse of `encode_items`."""
     return tuple(
         Item(key, unit, exemplar, Arm(arm), repeat, ExplanationKey.parse(by))
         for key, unit, exemplar, arm, repeat, by in json.loads(text)
@@ -90,17 +94,19 @@ def _stored(item: Item) -> list[str | int]:
     return [item.key, item.unit_id, item.exemplar_id, item.arm, item.repeat, item.explained_by.text]
 
 
-_FIELDS = tuple(Job.__dataclass_fields__)
+COLUMNS = tuple(jobs.c[name] for name in Job.__dataclass_fields__)
+"""The columns from which `Job(*row)` is made."""
 
 
 def plan(connection: Connection, run_id: str, planned: Iterable[Job], state: str = "pending") -> None:
-    """Add jobs that are not there yet; whatever is known of the others stays."""
-    rows = [{"run_id": run_id, "state": state, **{f: getattr(job, f) for f in _FIELDS}} for job in planned]
+    """Add jobs that are not in the ledger yet; existing ones stay unchanged."""
+    rows = [{"run_id": run_id, "state": state, **vars(job)} for job in planned]
     for start in range(0, len(rows), 1000):
         insert_new(connection, jobs, rows[start : start + 1000])
 
 
 def finish(connection: Connection, run_id: str, job_key: str) -> None:
+    """Mark a job as done."""
     connection.execute(_FINISH, {"the_run": run_id, "the_job": job_key})
 
 
@@ -112,18 +118,18 @@ _FINISH = (
 
 
 def fail(connection: Connection, run_id: str, job_key: str, error: str) -> None:
-    """Give a job up for good, until somebody asks for it again."""
+    """Mark a job as failed. It stays so until it is reopened."""
     _update(connection, run_id, job_key, state="failed", last_error=error)
 
 
-def release_later(connection: Connection, run_id: str) -> bool:
-    """Let what was planned for later fall due. Returns whether there was anything."""
-    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == LATER)
+def release_deferred(connection: Connection, run_id: str) -> bool:
+    """Make a run's deferred jobs pending. Returns whether there were any."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == DEFERRED)
     return connection.execute(sa.update(jobs).where(mine).values(state="pending")).rowcount > 0
 
 
 def next_place(connection: Connection, run_id: str, stage: str) -> int | None:
-    """The place of a stage's first job that is not done; None where all are, 0 where there are none."""
+    """The place of a stage's first job that is not done; None if all are done, 0 if the stage has no jobs."""
     places = dict(
         connection.execute(
             sa.select(jobs.c.state, sa.func.min(jobs.c.place))
@@ -137,34 +143,32 @@ def next_place(connection: Connection, run_id: str, stage: str) -> int | None:
 
 def by_key(connection: Connection, run_id: str, job_keys: Sequence[str]) -> dict[str, Job]:
     """Jobs of a run by their keys."""
-    found: dict[str, Job] = {}
+    by_key_: dict[str, Job] = {}
     for start in range(0, len(job_keys), 1000):
         mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys[start : start + 1000]))
-        rows = connection.execute(sa.select(*(jobs.c[f] for f in _FIELDS)).where(mine))
-        found |= {row[0]: Job(*row) for row in rows}
-    return found
+        rows = connection.execute(sa.select(*COLUMNS).where(mine))
+        by_key_ |= {row[0]: Job(*row) for row in rows}
+    return by_key_
 
 
 def exhausted(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
-    """Jobs that were tried too often and are free to be taken once more, with their last error."""
-    # A literal, or no planner sees that the index of what was attempted will do.
+    """Jobs that have reached `MAX_ATTEMPTS` and that nobody holds, with their last errors."""
+    # The literal lets the query planner use the partial index `ix_jobs_attempts`.
     attempted = sa.and_(jobs.c.run_id == run_id, jobs.c.attempts > sa.literal_column("0"))
-    tired = sa.and_(attempted, jobs.c.attempts >= MAX_ATTEMPTS, jobs.c.state.in_(("pending", "waiting")))
-    columns = [jobs.c[f] for f in _FIELDS]
+    used_up = sa.and_(attempted, jobs.c.attempts >= MAX_ATTEMPTS, jobs.c.state.in_(("pending", "waiting")))
     return [
-        (Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns, jobs.c.last_error).where(tired))
+        (Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*COLUMNS, jobs.c.last_error).where(used_up))
     ]
 
 
 def failed(connection: Connection, run_id: str) -> list[tuple[Job, str]]:
     """A run's failed jobs with their errors."""
-    columns = [jobs.c[f] for f in _FIELDS]
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == "failed")
-    return [(Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns, jobs.c.last_error).where(mine))]
+    return [(Job(*row[:-1]), row[-1]) for row in connection.execute(sa.select(*COLUMNS, jobs.c.last_error).where(mine))]
 
 
 def reopen(connection: Connection, run_id: str) -> None:
-    """Make failed jobs that are no questions pending again; `verdicts.withdraw` does so for those that are."""
+    """Make failed jobs other than questions pending again; for questions see `judgements.withdraw`."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state == "failed", jobs.c.stage.not_in(QUESTIONS))
     connection.execute(sa.update(jobs).where(mine).values(state="pending", attempts=0))
 
@@ -179,20 +183,20 @@ def counts(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
     return result
 
 
-def due(connection: Connection, run_id: str, stage: str, most: int) -> int:
-    """How many jobs of a stage could be leased now, counted up to `most`."""
+def count_due(connection: Connection, run_id: str, stage: str, most: int) -> int:
+    """The number of jobs of a stage that could be leased now, counted up to `most`."""
     waited = sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now(connection))
-    found = 0
+    n = 0
     for state in (jobs.c.state == "pending", waited):
-        some = sa.select(sa.literal(1)).where(jobs.c.run_id == run_id, jobs.c.stage == stage, state).limit(most - found)
-        found += connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-        if found >= most:
+        some = sa.select(sa.literal(1)).where(jobs.c.run_id == run_id, jobs.c.stage == stage, state).limit(most - n)
+        n += connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
+        if n >= most:
             break
-    return found
+    return n
 
 
 def exists(connection: Connection, run_id: str, stages: Sequence[str], states: Sequence[str] | None = None) -> bool:
-    """Whether a run has a job of one of the stages, in one of `states` if given."""
+    """Whether a run has a job in one of the stages and, if given, in one of `states`."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(stages))
     if states is not None:
         mine = sa.and_(mine, jobs.c.state.in_(states))
@@ -200,31 +204,26 @@ def exists(connection: Connection, run_id: str, stages: Sequence[str], states: S
 
 
 def next_due(connection: Connection, run_id: str, stage: str) -> float | None:
-    """When the earliest waiting job may be asked, or None when none waits."""
+    """The time at which the earliest waiting job of a stage becomes due, or None if none waits."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state == "waiting")
     return connection.execute(sa.select(sa.func.min(jobs.c.not_before)).where(mine)).scalar()
 
 
-def forget(connection: Connection, run_id: str, stages: Sequence[str]) -> None:
-    """Remove the jobs of whole stages, which will be planned again."""
+def delete(connection: Connection, run_id: str, stages: Sequence[str]) -> None:
+    """Delete all jobs of the stages, which will be planned again."""
     connection.execute(sa.delete(jobs).where(jobs.c.run_id == run_id, jobs.c.stage.in_(stages)))
 
 
-def forget_questions(connection: Connection, run_id: str) -> None:
-    """Remove unfinished questions, which the stages that plan them will plan again."""
+def delete_unfinished_questions(connection: Connection, run_id: str) -> None:
+    """Delete unfinished questions, which will be planned again."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
     connection.execute(sa.delete(jobs).where(mine))
 
 
-def _of(run_id: str, job_key: str) -> ColumnElement[bool]:
+def is_job(run_id: str, job_key: str) -> ColumnElement[bool]:
+    """The condition that selects one job."""
     return sa.and_(jobs.c.run_id == run_id, jobs.c.job_key == job_key)
 
 
 def _update(connection: Connection, run_id: str, job_key: str, **values: Any) -> None:
-    connection.execute(sa.update(jobs).where(_of(run_id, job_key)).values(lease_owner="", **values))
-
-
-ASKED = ("score", "probe", "regrade")
-
-
-STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ASKED, "finish")
+    connection.execute(sa.update(jobs).where(is_job(run_id, job_key)).values(lease_owner="", **values))

@@ -1,4 +1,4 @@
-"""Rows of `explanations` and `judgements`: what judges said, or why they said nothing usable."""
+"""Rows of `explanations`, `judgements` and `answers`: what judges replied, or why no reply is usable."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from autointerp.ledger.database import insert_new
-from autointerp.ledger.jobs import Job, items_of
+from autointerp.ledger.jobs import Job, decode_items
 from autointerp.ledger.schema import answers, explanations, jobs, judgements
 from autointerp.records import AID_SEPARATOR, Explanation, ExplanationKey, Judgement, Outcome, ScorerAnswer
 
 
 def add_explanation(connection: Connection, run_id: str, explanation: Explanation) -> None:
+    """Store an explanation under its key, unless there is one."""
     row = {
         "run_id": run_id,
         "unit_id": explanation.key.text,
@@ -31,18 +32,19 @@ def add_explanation(connection: Connection, run_id: str, explanation: Explanatio
 def add_judgement(
     connection: Connection, run_id: str, job_key: str, explained_by: ExplanationKey, judgement: Judgement
 ) -> None:
+    """Store a judgement under its job's key, unless there is one."""
     row = {"run_id": run_id, "job_key": job_key, "explanation_unit_id": explained_by.text, **asdict(judgement)}
     insert_new(connection, judgements, [row])
 
 
 def add_answers(connection: Connection, run_id: str, rows: Sequence[tuple[str, ScorerAnswer]]) -> None:
-    """Store what questions of other scorers brought, each under its job's key."""
+    """Store answers to scorers' questions, given as (job key, answer), unless the job has one."""
     encoded = [{"run_id": run_id, "job_key": key, **asdict(row), "answer": json.dumps(row.answer)} for key, row in rows]
     insert_new(connection, answers, encoded)
 
 
 def answers_of(connection: Connection, run_id: str, unit_id: str | None = None) -> list[ScorerAnswer]:
-    """What questions of other scorers brought, of one unit if given, by scorer, unit, step and number."""
+    """Answers to scorers' questions, of one unit if given, ordered by scorer, unit, step and number."""
     columns = [answers.c[name] for name in ScorerAnswer.__dataclass_fields__]
     order = (answers.c.scorer, answers.c.unit_id, answers.c.step, answers.c.number)
     mine = answers.c.run_id == run_id
@@ -53,15 +55,15 @@ def answers_of(connection: Connection, run_id: str, unit_id: str | None = None) 
     ]
 
 
-def give_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
-    """Write down that a question will not be asked any more: unscored, with its reason, until somebody retries it."""
+def record_gave_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
+    """Record a question as unscored because it was given up, with the reason. `autointerp retry` asks it again."""
     if job.stage == "explain":
         add_explanation(connection, run_id, Explanation(job.explanation_key, Outcome.GAVE_UP, "", reason, None))
     elif job.scorer:
         lost = ScorerAnswer(job.scorer, job.unit_id, job.step, job.repeat, Outcome.GAVE_UP, None, reason, None)
         add_answers(connection, run_id, [(job.job_key, lost)])
     elif job.stage in ("score", "regrade"):
-        for item in job.asked:
+        for item in job.question_items:
             judgement = Judgement(
                 item.exemplar_id,
                 item.unit_id,
@@ -77,13 +79,13 @@ def give_up(connection: Connection, run_id: str, job: Job, reason: str) -> None:
             add_judgement(connection, run_id, item.key, item.explained_by, judgement)
 
 
-def kind_of_error(message: str) -> str:
-    """An error's message without the numbers and names that differ from one occurrence to the next."""
+def error_kind(message: str) -> str:
+    """An error's message without numbers and names that differ between occurrences."""
     return re.sub(r"\b\w*\d\w*\b", "#", message)
 
 
 def failed(connection: Connection, run_id: str, kind: str | None = None) -> list[str]:
-    """Keys of the jobs that ended because the provider or a worker failed, of one kind of error if given."""
+    """Keys of jobs that ended because the provider or a worker failed; with `kind`, only those with that `error_kind`."""
     outcomes = (Outcome.PROVIDER_ERROR, Outcome.GAVE_UP)
     asker = sa.func.coalesce(sa.func.nullif(judgements.c.asked_in, ""), judgements.c.job_key)
     judged = sa.select(asker, judgements.c.reason).where(
@@ -99,13 +101,13 @@ def failed(connection: Connection, run_id: str, kind: str | None = None) -> list
         .where(jobs.c.run_id == run_id, jobs.c.stage == "explain", explanations.c.outcome.in_(outcomes))
     )
     rows = connection.execute(judged.union_all(answered, explained))
-    return list(dict.fromkeys(job_key for job_key, reason in rows if kind is None or kind_of_error(reason) == kind))
+    return list(dict.fromkeys(job_key for job_key, reason in rows if kind is None or error_kind(reason) == kind))
 
 
 def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:
-    """Make jobs pending and forget what came of them: the failure was not theirs.
+    """Make jobs pending again and delete their results, because the failure was not caused by the questions.
 
-    Scores that rest on an explanation among them are forgotten with their jobs: scoring is planned anew when it is there.
+    Questions that show an explanation among these results are deleted with their own results, and planned again later.
     """
     for start in range(0, len(job_keys), 1000):
         _withdraw(connection, run_id, job_keys[start : start + 1000])
@@ -116,8 +118,8 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     named = sa.and_(of_run, jobs.c.job_key.in_(job_keys))
     explains = sa.select(jobs.c.unit_id, jobs.c.arm).where(named, jobs.c.stage == "explain")
     explained = [ExplanationKey(*row).text for row in connection.execute(explains)]
-    resting = sa.and_(of_run, jobs.c.job_key.in_(_resting(connection, run_id, explained)))
-    mine = sa.select(jobs.c.job_key).where(sa.or_(named, resting))
+    dependent = sa.and_(of_run, jobs.c.job_key.in_(_questions_showing(connection, run_id, explained)))
+    mine = sa.select(jobs.c.job_key).where(sa.or_(named, dependent))
     asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
     connection.execute(sa.delete(judgements).where(judgements.c.run_id == run_id, asked))
     connection.execute(sa.delete(answers).where(answers.c.run_id == run_id, answers.c.job_key.in_(mine)))
@@ -126,19 +128,19 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     )
     connection.execute(sa.update(jobs).where(named).values(state="pending", attempts=0, lease_owner=""))
     if explained:
-        connection.execute(sa.delete(jobs).where(resting))
+        connection.execute(sa.delete(jobs).where(dependent))
 
 
-def _resting(connection: Connection, run_id: str, explained: Sequence[str]) -> list[str]:
-    """Keys of the questions that show one of the explanations."""
+def _questions_showing(connection: Connection, run_id: str, explained: Sequence[str]) -> list[str]:
+    """Keys of the questions that show one of the explanations, given by their key texts."""
     if not explained:
         return []
     asking = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(("score", "probe", "regrade")))
     alone = sa.select(jobs.c.job_key).where(asking, jobs.c.explanation_unit_id.in_(explained))
     several = connection.execute(sa.select(jobs.c.job_key, jobs.c["items"]).where(asking, jobs.c["items"] != ""))
-    wanted = set(explained)
-    found = [key for key, items in several if wanted & {item.explained_by.text for item in items_of(items)}]
-    return [*connection.execute(alone).scalars(), *found]
+    keys = set(explained)
+    grouped = [key for key, items in several if keys & {item.explained_by.text for item in decode_items(items)}]
+    return [*connection.execute(alone).scalars(), *grouped]
 
 
 def explanations_of(connection: Connection, run_id: str) -> dict[ExplanationKey, Explanation]:
@@ -146,19 +148,19 @@ def explanations_of(connection: Connection, run_id: str) -> dict[ExplanationKey,
     table = explanations.c
     columns = (table.unit_id, table.outcome, table.text, table.reason, table.call_key)
     rows = connection.execute(sa.select(*columns).where(table.run_id == run_id))
-    found = [Explanation(ExplanationKey.parse(key), Outcome(outcome), *rest) for key, outcome, *rest in rows]
-    return {explanation.key: explanation for explanation in found}
+    explained = [Explanation(ExplanationKey.parse(key), Outcome(outcome), *rest) for key, outcome, *rest in rows]
+    return {explanation.key: explanation for explanation in explained}
 
 
 def judgement_rows(connection: Connection, run_id: str) -> list[dict[str, object]]:
-    """A run's judgements as plain rows, in a fixed order."""
+    """A run's judgements as plain rows, ordered by unit, arm, exemplar and repeat."""
     order = (judgements.c.unit_id, judgements.c.arm, judgements.c.exemplar_id, judgements.c.repeat)
     statement = sa.select(judgements).where(judgements.c.run_id == run_id).order_by(*order)
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def answered_jobs(connection: Connection, run_id: str) -> set[str]:
-    """Keys of the jobs whose questions have been answered, well or not."""
+    """Keys of the jobs that have a judgement or answer, scored or not."""
     asker = sa.func.coalesce(sa.func.nullif(judgements.c.asked_in, ""), judgements.c.job_key)
     judged = sa.select(asker).where(judgements.c.run_id == run_id)
     return set(
@@ -167,8 +169,8 @@ def answered_jobs(connection: Connection, run_id: str) -> set[str]:
 
 
 def unscored(connection: Connection, run_id: str) -> dict[str, int]:
-    """Unscored judgements of a run by reason."""
-    # A literal, or SQLite does not see that the index of the unscored will do.
+    """Numbers of a run's unscored judgements by outcome."""
+    # The literal lets SQLite use the partial index `ix_judgements_unscored`.
     mine = sa.and_(judgements.c.run_id == run_id, judgements.c.outcome != sa.literal_column(f"'{Outcome.SCORED}'"))
     statement = sa.select(judgements.c.outcome, sa.func.count()).where(mine).group_by(judgements.c.outcome)
     return dict(connection.execute(statement).all())

@@ -1,4 +1,4 @@
-"""Who holds which job: leases are taken, kept, given back and taken away here."""
+"""Leases of jobs: taking one, returning it, and freeing those of dead workers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from autointerp.ledger.database import now
-from autointerp.ledger.jobs import _FIELDS, QUESTIONS, Job, _of
-from autointerp.ledger.runs import LIVE
+from autointerp.ledger.jobs import COLUMNS, QUESTIONS, Job, is_job
+from autointerp.ledger.runs import LIVE_WITH_WORKERS
 from autointerp.ledger.schema import jobs, runs, workers
 
 
 def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: str) -> list[Job]:
-    """Take up to `most` jobs that are due, in order of place; those that waited come when nothing else is left."""
-    wanted = {"the_run": run_id, "the_stage": stage, "owner": owner}
-    taken = _by_place(connection.execute(_TAKE_PENDING, wanted | {"most": most}))
+    """Lease up to `most` due jobs in order of place. Jobs that waited come after all pending ones."""
+    parameters = {"the_run": run_id, "the_stage": stage, "owner": owner}
+    taken = _by_place(connection.execute(_TAKE_PENDING, parameters | {"most": most}))
     if len(taken) < most:
-        waited = connection.execute(_TAKE_WAITED, wanted | {"most": most - len(taken), "moment": now(connection)})
+        waited = connection.execute(_TAKE_WAITED, parameters | {"most": most - len(taken), "moment": now(connection)})
         taken += _by_place(waited)
     return taken
 
 
-def also(connection: Connection, run_id: str, job: Job) -> list[str]:
-    """Other live runs of the fleet in which a job of the same stage and place is pending and was never begun, oldest first."""
+def matching_in_other_runs(connection: Connection, run_id: str, job: Job) -> list[str]:
+    """Other live runs of the workers that have a pending, never attempted job of the same stage and place, oldest first."""
     alike = sa.and_(
         jobs.c.stage == job.stage, jobs.c.place == job.place, jobs.c.state == "pending", jobs.c.attempts == 0
     )
-    live = sa.and_(runs.c.state.in_(LIVE), runs.c.carrier == "fleet", runs.c.run_id != run_id)
-    joined = sa.select(runs.c.run_id).join(jobs, jobs.c.run_id == runs.c.run_id).where(alike, live)
+    others = sa.and_(LIVE_WITH_WORKERS, runs.c.run_id != run_id)
+    joined = sa.select(runs.c.run_id).join(jobs, jobs.c.run_id == runs.c.run_id).where(alike, others)
     return list(connection.execute(joined.order_by(runs.c.created_at)).scalars())
 
 
-def lease_at(connection: Connection, run_id: str, job: Job, *, owner: str) -> Job | None:
-    """Take a run's pending job of the same stage and place as `job`, or None when somebody was faster."""
+def lease_matching(connection: Connection, run_id: str, job: Job, *, owner: str) -> Job | None:
+    """Lease a run's pending job of the same stage and place as `job`; None if another worker was faster."""
     alike = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == job.stage, jobs.c.place == job.place)
     statement = sa.update(jobs).where(alike, jobs.c.state == "pending").values(state="leased", lease_owner=owner)
-    row = connection.execute(statement.returning(*(jobs.c[f] for f in _FIELDS))).first()
+    row = connection.execute(statement.returning(*COLUMNS)).first()
     return Job(*row) if row else None
 
 
@@ -48,15 +48,15 @@ def _by_place(rows: Iterable[Any]) -> list[Job]:
 
 def _take(due: ColumnElement[bool]) -> sa.UpdateBase:
     mine = sa.and_(jobs.c.run_id == sa.bindparam("the_run"), jobs.c.stage == sa.bindparam("the_stage"), due)
-    # Workers pass over each other's choices where the database can; elsewhere they write one at a time.
-    # The choice is a CTE so that no plan makes it twice, and more of them.
+    # SKIP LOCKED lets concurrent workers choose different jobs on PostgreSQL; SQLite has one writer at a time.
+    # The choice is a CTE because a subquery may be evaluated again during the UPDATE, and then lease more than `most`.
     choice = sa.select(jobs.c.job_key).where(mine).order_by(jobs.c.place).limit(sa.bindparam("most", type_=sa.Integer))
     chosen = choice.with_for_update(skip_locked=True).cte("chosen")
     return (
-        sa.update(jobs)  # not where `mine` again: a planner would go through all that are due
+        sa.update(jobs)  # `mine` is not repeated here: the planner would scan every due job
         .where(jobs.c.run_id == sa.bindparam("the_run"), jobs.c.job_key.in_(sa.select(chosen.c.job_key)))
         .values(state="leased", lease_owner=sa.bindparam("owner"))
-        .returning(*(jobs.c[f] for f in _FIELDS))
+        .returning(*COLUMNS)
     )
 
 
@@ -69,35 +69,35 @@ _TAKE_WAITED = _take(
 
 
 def postpone(connection: Connection, run_id: str, job: Job, *, owner: str, seconds: float, error: str) -> None:
-    """Let a job wait, as a provider asked; that is no failed attempt."""
-    held = sa.and_(_of(run_id, job.job_key), jobs.c.lease_owner == owner)
+    """Make a held job wait, as the provider asked. This does not count as a failed attempt."""
+    held = sa.and_(is_job(run_id, job.job_key), jobs.c.lease_owner == owner)
     values = {"state": "waiting", "lease_owner": "", "not_before": now(connection) + seconds, "last_error": error}
     connection.execute(sa.update(jobs).where(held).values(**values))
 
 
 def put_back(connection: Connection, run_id: str, job_keys: Sequence[str], owner: str) -> None:
-    """Give up leases on jobs that were not begun."""
+    """Return leases on jobs that were not begun."""
     held = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys), jobs.c.lease_owner == owner)
     connection.execute(sa.update(jobs).where(held, jobs.c.state == "leased").values(state="pending", lease_owner=""))
 
 
 def release(connection: Connection, run_id: str) -> None:
-    """Make leased and waiting jobs of a run pending: its only worker is gone, and the caller, who holds its lock, asks anew."""
+    """Make a run's leased and waiting jobs pending. Call it with the run's lock held, when its only worker is gone."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.state.in_(("leased", "waiting")))
     connection.execute(sa.update(jobs).where(mine).values(state="pending", lease_owner=""))
 
 
 def release_orphans(connection: Connection, run_id: str) -> None:
-    """Make jobs of a run pending that nobody alive is at, and those that wait: the run is taken up again."""
+    """Make a run's waiting jobs, and those leased by a worker that is not alive, pending: the run is resumed."""
     living = sa.select(workers.c.worker_id).where(workers.c.state == "live")
     idle = sa.or_(jobs.c.state == "waiting", sa.and_(jobs.c.state == "leased", jobs.c.lease_owner.not_in(living)))
     connection.execute(sa.update(jobs).where(jobs.c.run_id == run_id, idle).values(state="pending", lease_owner=""))
 
 
-def release_of(connection: Connection, owner: str, begun: Sequence[tuple[str, str]] = ()) -> int:
-    """Make all jobs that a dead worker held pending. Returns how many.
+def release_worker(connection: Connection, owner: str, begun: Sequence[tuple[str, str]] = ()) -> int:
+    """Make all jobs that a dead worker held pending. Returns their number.
 
-    An attempt is counted against those it was at: `begun` questions, by run and key, and any job that is no question.
+    An attempt is counted for the jobs it had begun: questions in `begun`, given as (run, job key), and every other job.
     """
     held = sa.and_(jobs.c.lease_owner == owner, jobs.c.state == "leased")
     at_work = sa.or_(jobs.c.stage.not_in(QUESTIONS), sa.tuple_(jobs.c.run_id, jobs.c.job_key).in_(begun))
@@ -106,8 +106,8 @@ def release_of(connection: Connection, owner: str, begun: Sequence[tuple[str, st
     return connection.execute(sa.update(jobs).where(held).values(**values)).rowcount
 
 
-def fault(connection: Connection, run_id: str, job: Job, *, owner: str, error: str, seconds: float) -> None:
-    """Let a job be taken again a while after an error of ours, and count the attempt; `exhausted` sees when it is enough."""
-    held = sa.and_(_of(run_id, job.job_key), jobs.c.lease_owner == owner)
+def fail_attempt(connection: Connection, run_id: str, job: Job, *, owner: str, error: str, seconds: float) -> None:
+    """Count a failed attempt of a held job and let it wait before the next; see `jobs.exhausted` for the last one."""
+    held = sa.and_(is_job(run_id, job.job_key), jobs.c.lease_owner == owner)
     values = {"state": "waiting", "lease_owner": "", "attempts": jobs.c.attempts + 1, "last_error": error}
     connection.execute(sa.update(jobs).where(held).values(not_before=now(connection) + seconds, **values))

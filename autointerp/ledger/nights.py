@@ -1,10 +1,10 @@
-"""Rows of `nights`, `dictionaries` and `anchors`: what each night found, began, left and asked again.
+"""Rows of `nights`, `dictionaries` and `anchors`: the dictionaries that nights found and scored, and the judge's anchor questions.
 
-A row of `dictionaries` is one state of the files at one place, so that what did not change is never loaded again. Its state:
+A row of `dictionaries` is one version of the files at one path, so that unchanged files are never loaded again. Its state:
 
-    waiting   new; not begun, or stopped before its end        copy      the weights are those of another row
-    queued    its run was begun by `night`                     corrupt   it cannot be loaded
-    scored    its run has a report                             failed    its run cannot be carried
+    waiting   new: its run was not started, or was stopped     copy      its weights are those of another row
+    queued    its run was started by `night`                   corrupt   it cannot be loaded
+    scored    its run has a report                             failed    its run cannot be executed
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WAITING, QUEUED, SCORED, FAILED, COPY, CORRUPT = "waiting", "queued", "scored", 
 
 
 @dataclass(frozen=True)
-class Version:
-    """One state of the files at one place. `change` is None for a first version."""
+class DictionaryVersion:
+    """One version of the files at one path. `change`, the relative change of the decoder, is None for a first version."""
 
     dictionary_key: str
     fingerprint: str
@@ -48,7 +48,7 @@ class Version:
 class Anchor:
     """One question that is asked again every night: an explanation and a window of one unit.
 
-    `grade` is the one by which it was chosen, its stratum; answers count only from when it is asked as an anchor.
+    `grade` is the grade by which it was chosen, its stratum. It is not one of the anchor's own answers.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Anchor:
 
 
 def begin(connection: Connection, date: str, usd: float | None) -> RowMapping:
-    """Open a night, or take up the one that is there; an unfinished one gets today's budget. Returns its row."""
+    """Open a night or resume it, with the budget `usd` unless it has ended. Returns its row."""
     insert_new(connection, nights, [{"date": date, "state": RUNNING, "usd": usd, "started_at": time.time()}])
     open_ = sa.and_(nights.c.date == date, nights.c.state == RUNNING)
     connection.execute(sa.update(nights).where(open_).values(usd=usd))
@@ -70,83 +70,86 @@ def begin(connection: Connection, date: str, usd: float | None) -> RowMapping:
 
 
 def get(connection: Connection, date: str) -> RowMapping | None:
+    """A night's row, or None."""
     return connection.execute(sa.select(nights).where(nights.c.date == date)).mappings().first()
 
 
 def unfinished(connection: Connection) -> list[str]:
-    """Dates of nights that were begun and not ended, oldest first."""
+    """Dates of nights that have not ended, oldest first."""
     statement = sa.select(nights.c.date).where(nights.c.state == RUNNING).order_by(nights.c.date)
     return list(connection.execute(statement).scalars())
 
 
-def note(connection: Connection, date: str, lines: Iterable[str]) -> None:
-    """Add lines to what a night has to say; a line is said once."""
+def add_notes(connection: Connection, date: str, lines: Iterable[str]) -> None:
+    """Add lines to a night's notes, each line once."""
     row = connection.execute(sa.select(nights.c.note).where(nights.c.date == date).with_for_update()).scalar() or ""
-    said = list(dict.fromkeys([*row.splitlines(), *(" ".join(line.split()) for line in lines)]))
-    connection.execute(sa.update(nights).where(nights.c.date == date).values(note="\n".join(filter(None, said))))
+    notes = list(dict.fromkeys([*row.splitlines(), *(" ".join(line.split()) for line in lines)]))
+    connection.execute(sa.update(nights).where(nights.c.date == date).values(note="\n".join(filter(None, notes))))
 
 
 def end(connection: Connection, date: str) -> None:
+    """Mark a night as done."""
     values = {"state": DONE, "ended_at": time.time()}
     connection.execute(sa.update(nights).where(nights.c.date == date).values(**values))
 
 
-def known(connection: Connection) -> dict[str, Version]:
-    """All states of all places by key, oldest first."""
+def all_versions(connection: Connection) -> dict[str, DictionaryVersion]:
+    """All versions of all dictionaries by key, oldest first."""
     order = (dictionaries.c.first_seen, dictionaries.c.dictionary_key)
     rows = connection.execute(sa.select(dictionaries).order_by(*order)).mappings()
-    return {row["dictionary_key"]: Version(**row) for row in rows}
+    return {row["dictionary_key"]: DictionaryVersion(**row) for row in rows}
 
 
-def of_night(connection: Connection, date: str) -> list[Version]:
-    """What a night dealt with, oldest first."""
+def of_night(connection: Connection, date: str) -> list[DictionaryVersion]:
+    """The versions that a night handled, oldest first."""
     mine = sa.select(dictionaries).where(dictionaries.c.night == date).order_by(dictionaries.c.first_seen)
-    return [Version(**row) for row in connection.execute(mine).mappings()]
+    return [DictionaryVersion(**row) for row in connection.execute(mine).mappings()]
 
 
-def add(connection: Connection, version: Version) -> Version:
-    """Write down a newly seen state of a place; weights that another row holds by now make it that row's copy."""
+def add(connection: Connection, version: DictionaryVersion) -> DictionaryVersion:
+    """Store a new version, and return it as stored: as a copy if another row holds the same weights by now."""
     insert_new(connection, dictionaries, [asdict(version)])
-    found = _get(connection, version.dictionary_key)
-    if found is None:
+    stored = _get(connection, version.dictionary_key)
+    if stored is None:  # the unique index on fingerprints refused it
         original = original_of(connection, version.fingerprint)
         assert original is not None, version.dictionary_key
-        found = replace(version, state=COPY, reason=original.path)
-        insert_new(connection, dictionaries, [asdict(found)])
-    return found
+        stored = replace(version, state=COPY, reason=original.path)
+        insert_new(connection, dictionaries, [asdict(stored)])
+    return stored
 
 
-def forget_corrupt(connection: Connection, key: str) -> None:
-    """Make room for a place that could not be loaded and was tried again."""
+def delete_corrupt(connection: Connection, key: str) -> None:
+    """Delete the row of a version that could not be loaded, before it is stored again."""
     mine = sa.and_(dictionaries.c.dictionary_key == key, dictionaries.c.state == CORRUPT)
     connection.execute(sa.delete(dictionaries).where(mine))
 
 
-def original_of(connection: Connection, fingerprint: str) -> Version | None:
-    """The row that stands for these weights."""
+def original_of(connection: Connection, fingerprint: str) -> DictionaryVersion | None:
+    """The row that holds these weights and is not a copy, or None."""
     mine = sa.and_(dictionaries.c.fingerprint == fingerprint, dictionaries.c.state.not_in((COPY, CORRUPT)))
     row = connection.execute(sa.select(dictionaries).where(mine)).mappings().first()
-    return Version(**row) if row else None
+    return DictionaryVersion(**row) if row else None
 
 
-def move(connection: Connection, version: Version, to: Version) -> Version:
-    """A dictionary that still waits lies elsewhere now, or its files were touched."""
-    place: dict[str, Any] = {
+def relocate(connection: Connection, version: DictionaryVersion, to: DictionaryVersion) -> DictionaryVersion:
+    """Update a waiting version whose files were moved or touched, and return it."""
+    changes: dict[str, Any] = {
         "dictionary_key": to.dictionary_key,
         "path": to.path,
         "lineage": to.lineage,
         "modified_at": to.modified_at,
     }
-    update(connection, version.dictionary_key, **place)
-    return replace(version, **place)
+    update(connection, version.dictionary_key, **changes)
+    return replace(version, **changes)
 
 
 def update(connection: Connection, key: str, **values: Any) -> None:
+    """Change columns of a version."""
     connection.execute(sa.update(dictionaries).where(dictionaries.c.dictionary_key == key).values(**values))
 
 
 def claim(connection: Connection, key: str, date: str, forecast_usd: float) -> bool:
-    """Begin a waiting dictionary's run, or go on with what this night began and a kill cut short; False: it is begun."""
+    """Claim a waiting version for a night, or claim again one whose start was interrupted. False if its run was started."""
     mine = sa.and_(
         dictionaries.c.dictionary_key == key,
         sa.or_(
@@ -158,14 +161,14 @@ def claim(connection: Connection, key: str, date: str, forecast_usd: float) -> b
     return connection.execute(sa.update(dictionaries).where(mine).values(**values)).rowcount == 1
 
 
-def report_finds(connection: Connection, date: str) -> None:
-    """Copies and corrupt dictionaries that no night has named yet are this night's."""
+def assign_finds(connection: Connection, date: str) -> None:
+    """Assign copies and corrupt dictionaries that no night has reported yet to this night."""
     mine = sa.and_(dictionaries.c.night == "", dictionaries.c.state.in_((COPY, CORRUPT)))
     connection.execute(sa.update(dictionaries).where(mine).values(night=date))
 
 
 def add_anchors(connection: Connection, anchor_set: str, night: str, chosen: Sequence[Anchor]) -> None:
-    """Write down a night's anchors before they are asked; those that are there stay."""
+    """Store a night's anchors before they are asked; existing ones stay unchanged."""
     rows = [
         {
             "anchor_set": anchor_set,
@@ -181,15 +184,15 @@ def add_anchors(connection: Connection, anchor_set: str, night: str, chosen: Seq
 
 
 def anchors_of(connection: Connection, anchor_set: str) -> list[Anchor]:
-    """The set's items as its first night chose them, in order."""
+    """A set's anchors as chosen by its first night, in order of number."""
     mine = anchors.c.anchor_set == anchor_set
     first = sa.select(sa.func.min(anchors.c.night)).where(mine).scalar_subquery()
     statement = sa.select(anchors).where(mine, anchors.c.night == first).order_by(anchors.c.number)
-    found = []
+    chosen = []
     for row in connection.execute(statement).mappings():
         grade, explanation, tokens, mark = json.loads(row["item"])
-        found.append(Anchor(row["number"], row["unit_id"], grade, explanation, tuple(tokens), mark))
-    return found
+        chosen.append(Anchor(row["number"], row["unit_id"], grade, explanation, tuple(tokens), mark))
+    return chosen
 
 
 def answer_anchor(
@@ -202,18 +205,19 @@ def answer_anchor(
     score: int | None,
     call_key: str | None,
 ) -> None:
+    """Store a night's answer to an anchor."""
     mine = sa.and_(anchors.c.anchor_set == anchor_set, anchors.c.number == number, anchors.c.night == night)
     values = {"outcome": outcome, "score": score, "call_key": call_key}
     connection.execute(sa.update(anchors).where(mine).values(**values))
 
 
 def anchor_scores(connection: Connection, anchor_set: str) -> list[tuple[str, int, str, int]]:
-    """(night, number, unit, grade) of every anchor of a set that was graded, in order."""
+    """(night, number, unit, grade) of every graded anchor of a set, in order of night and number."""
     columns = (anchors.c.night, anchors.c.number, anchors.c.unit_id, anchors.c.score)
     mine = sa.and_(anchors.c.anchor_set == anchor_set, anchors.c.score.is_not(None))
     return [tuple(row) for row in connection.execute(sa.select(*columns).where(mine).order_by(*columns[:2]))]
 
 
-def _get(connection: Connection, key: str) -> Version | None:
+def _get(connection: Connection, key: str) -> DictionaryVersion | None:
     row = connection.execute(sa.select(dictionaries).where(dictionaries.c.dictionary_key == key)).mappings().first()
-    return Version(**row) if row else None
+    return DictionaryVersion(**row) if row else None

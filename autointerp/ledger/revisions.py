@@ -1,6 +1,6 @@
-"""The revisions of the ledger's schema that this version knows, read from the names of the migrations.
+"""The schema revisions that this version knows, read from the file names of the migrations.
 
-Neither SQLAlchemy nor Alembic is imported: `autointerp doctor` looks here, and most commands find nothing to migrate.
+This needs neither SQLAlchemy nor Alembic, so that `autointerp doctor` and commands with nothing to migrate start fast.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def revisions() -> list[str]:
-    """Revisions, oldest first."""
+    """Revisions such as `0004`, oldest first."""
     return sorted(path.name[1:5] for path in MIGRATIONS.glob("versions/m*.py"))

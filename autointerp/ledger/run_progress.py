@@ -1,6 +1,6 @@
-"""Where a run stands, in one read: its jobs by stage and state, what waits until when, how fast it goes, what it cost.
+"""Progress of one run, read in one transaction: job counts, waits, rate and cost.
 
-Every query is answered by an index, so that a run of a million jobs is told of in a fraction of a second.
+Every query uses an index, so that a run of a million jobs is read in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from autointerp.ledger.database import now
 from autointerp.ledger.schema import calls, nights
 from autointerp.ledger.schema import jobs as jobs_
 
-NEWEST, RECENT_S = 4096, 300.0
-"""The rate is taken from so many of the newest calls at most, and from those of the last five minutes."""
+MAX_CALLS, RECENT_S = 4096, 300.0
+"""The rate is measured over at most this many newest calls, and over the last five minutes."""
 SILENT_S = 60.0
-"""A worker that has not beaten for so long is not counted on."""
-ERRORS = 5
+"""A worker without a heartbeat for this long is not counted as live."""
+MAX_ERRORS = 5
+"""How many different errors are listed."""
 
 
 @dataclass(frozen=True)
-class Purse:
-    """What a budget has paid or promised, and its limit in dollars, None for none."""
+class BudgetUse:
+    """Dollars that a budget has spent, reserved or lost, and its limit; None means no limit."""
 
     spent_usd: float
     limit_usd: float | None
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One run at one moment."""
+class RunProgress:
+    """The progress of one run at one moment."""
 
     row: RowMapping
     at: float
@@ -41,28 +42,29 @@ class Standing:
     stages: dict[str, dict[str, int]]
     """Jobs by stage and state."""
     waiting_until: dict[str, float]
-    """When the earliest waiting job of a stage may be asked."""
+    """When the earliest waiting job of each stage becomes due."""
     errors: dict[str, int]
-    """Last errors of failed jobs, the most frequent."""
+    """Numbers of failed jobs by error, most frequent first."""
     unscored: dict[str, int]
+    """Unscored judgements by outcome."""
     calls: dict[str, int]
     """Calls by state."""
     answers_per_second: float | None
-    """As the newest calls tell; None where there are none, as with a judge that is no LLM."""
-    purses: dict[str, Purse]
+    """Over the newest calls; None without any, as for a judge that is not an LLM."""
+    budgets: dict[str, BudgetUse]
     """The night's and the month's budgets, by name."""
     workers: int
-    """Workers that beat lately."""
+    """Workers with a recent heartbeat."""
 
 
-def read(tx: Connection, run_id: str, *, month: str = "", month_usd: float | None = None) -> Standing | None:
-    """How a run stands, or None where there is no such run. `month`: whose budget is shown, such as `2026-11`."""
+def read(tx: Connection, run_id: str, *, month: str = "", month_usd: float | None = None) -> RunProgress | None:
+    """A run's progress, or None for an unknown run. `month`, such as `2026-11`, is the one whose budget is included."""
     row = runs.get(tx, run_id)
     if row is None:
         return None
     at, stages = now(tx), jobs.counts(tx, run_id)
     due = {stage: jobs.next_due(tx, run_id, stage) for stage, states in stages.items() if states.get("waiting")}
-    return Standing(
+    return RunProgress(
         row=row,
         at=at,
         stages=stages,
@@ -71,13 +73,13 @@ def read(tx: Connection, run_id: str, *, month: str = "", month_usd: float | Non
         unscored=judgements.unscored(tx, run_id),
         calls=_calls(tx, run_id),
         answers_per_second=_answers_per_second(tx, run_id, at),
-        purses=_purses(tx, row["night"], month, month_usd),
-        workers=lively(tx),
+        budgets=_budgets(tx, row["night"], month, month_usd),
+        workers=count_live_workers(tx),
     )
 
 
-def lively(tx: Connection) -> int:
-    """Workers that beat lately."""
+def count_live_workers(tx: Connection) -> int:
+    """The number of workers with a recent heartbeat."""
     at = now(tx)
     return sum(at - worker["beat_at"] < SILENT_S for worker in workers.live(tx))
 
@@ -85,7 +87,7 @@ def lively(tx: Connection) -> int:
 def _errors(tx: Connection, run_id: str) -> dict[str, int]:
     mine = sa.and_(jobs_.c.run_id == run_id, jobs_.c.state == "failed")
     statement = sa.select(jobs_.c.last_error, sa.func.count().label("n")).where(mine).group_by(jobs_.c.last_error)
-    return dict(tx.execute(statement.order_by(sa.desc("n")).limit(ERRORS)).all())
+    return dict(tx.execute(statement.order_by(sa.desc("n")).limit(MAX_ERRORS)).all())
 
 
 def _calls(tx: Connection, run_id: str) -> dict[str, int]:
@@ -94,20 +96,20 @@ def _calls(tx: Connection, run_id: str) -> dict[str, int]:
 
 
 def _answers_per_second(tx: Connection, run_id: str, at: float) -> float | None:
-    """From calls made one by one: those of a batch begin together and say nothing of its pace."""
+    """The rate over calls made one by one. Calls of a batch all start at once, so they show no rate."""
     columns = (calls.c.run_id, calls.c.state, calls.c.batch_key, calls.c.started_at)
-    newest = sa.select(*columns).order_by(calls.c.call_id.desc()).limit(NEWEST).subquery()
+    newest = sa.select(*columns).order_by(calls.c.call_id.desc()).limit(MAX_CALLS).subquery()
     mine = sa.and_(newest.c.run_id == run_id, newest.c.batch_key == "", newest.c.started_at > at - RECENT_S)
     answered = mine & newest.c.state.not_in((OPEN, ERROR, LOST))
     n, first = tx.execute(sa.select(sa.func.count(), sa.func.min(newest.c.started_at)).where(answered)).one()
     return n / max(at - first, 1.0) if n else None
 
 
-def _purses(tx: Connection, night: str, month: str, month_usd: float | None) -> dict[str, Purse]:
-    purses = {}
+def _budgets(tx: Connection, night: str, month: str, month_usd: float | None) -> dict[str, BudgetUse]:
+    used = {}
     if night:
         limit = tx.execute(sa.select(nights.c.usd).where(nights.c.date == night)).scalar()
-        purses[f"night {night}"] = Purse(budgets.spent(tx, f"night {night}"), limit)
+        used[f"night {night}"] = BudgetUse(budgets.committed(tx, f"night {night}"), limit)
     if month:
-        purses[f"month {month}"] = Purse(budgets.spent(tx, f"month {month}"), month_usd)
-    return purses
+        used[f"month {month}"] = BudgetUse(budgets.committed(tx, f"month {month}"), month_usd)
+    return used

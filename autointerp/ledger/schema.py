@@ -1,6 +1,6 @@
-"""The ledger's tables. The ledger is the truth: whatever a run has done, spent or still owes is a row here.
+"""The ledger's tables: everything that a run has done, spent or has still to do is a row here.
 
-Changing a table means a new migration in `migrations/versions`; a test compares the two.
+A change of a table needs a new migration in `migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ runs = Table(
     ),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-    Column("wall_s", Float, nullable=False, default=0.0, comment="seconds of work over all sittings"),
+    Column("wall_s", Float, nullable=False, default=0.0, comment="seconds of work over all sessions"),
     Column("spent_usd", Float, nullable=False, default=0.0),
     Column("reserved_usd", Float, nullable=False, default=0.0, comment="upper bound of what calls in flight may cost"),
     Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls whose cost is unknown"),
-    Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds a stage"),
+    Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds by stage"),
     Column("carrier", String(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
     Column("harvest_key", String(16), nullable=False, default="", server_default="", comment="folder of its harvest"),
-    Column("night", String(10), nullable=False, default="", server_default="", comment="date key of its night"),
+    Column(
+        "night", String(10), nullable=False, default="", server_default="", comment="date of the night that pays for it"
+    ),
     Index(None, "state"),
 )
 
@@ -64,15 +66,25 @@ jobs = Table(
     Column("exemplar_id", String(80), nullable=False, default=""),
     Column("arm", String(16), nullable=False, default=""),
     Column("repeat", Integer, nullable=False, default=0),
-    Column("explanation_unit_id", String(32), nullable=False, default="", comment="whose explanation is shown"),
+    Column("explanation_unit_id", String(32), nullable=False, default="", comment="unit whose explanation is shown"),
     Column(
-        "items", Text, nullable=False, default="", server_default="", comment="JSON: what one question asks of several"
+        "items",
+        Text,
+        nullable=False,
+        default="",
+        server_default="",
+        comment="JSON: the items of a question about several",
     ),
     Column(
-        "scorer", String(24), nullable=False, default="", server_default="", comment="empty: the rubric; else its name"
+        "scorer",
+        String(24),
+        nullable=False,
+        default="",
+        server_default="",
+        comment="name of the scorer; empty: the rubric",
     ),
     Column("step", Integer, nullable=False, default=0, server_default="0", comment="the scorer's step"),
-    Column("attempts", Integer, nullable=False, default=0, comment="times that work began and did not end well"),
+    Column("attempts", Integer, nullable=False, default=0, comment="attempts that did not succeed"),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),
     Column("last_error", AnyText, nullable=False, default=""),
@@ -130,9 +142,16 @@ calls = Table(
     Column("request_id", String(128), nullable=False, default=""),
     Column("started_at", Float, nullable=False),
     Column("duration_s", Float, nullable=False, default=0.0),
-    Column("worker", String(64), nullable=False, default="", server_default="", comment="who makes it"),
-    Column("batch_key", String(64), nullable=False, default="", server_default="", comment="the batch that carries it"),
-    Column("month", String(7), nullable=False, default="", server_default="", comment="the month that pays"),
+    Column("worker", String(64), nullable=False, default="", server_default="", comment="worker that makes it"),
+    Column(
+        "batch_key",
+        String(64),
+        nullable=False,
+        default="",
+        server_default="",
+        comment="provider batch that it is part of",
+    ),
+    Column("month", String(7), nullable=False, default="", server_default="", comment="month whose budget pays"),
     Index(None, "call_key"),
     Index(None, "run_id", "state"),
     Index(None, "started_at"),
@@ -142,7 +161,7 @@ calls = Table(
         sqlite_where=text("batch_key <> ''"),
         postgresql_where=text("batch_key <> ''"),
     ),
-    # One question is asked once at a time, whoever asks it.
+    # The same question can be in flight only once, in whichever run.
     Index(
         "uq_calls_open",
         "call_key",
@@ -175,11 +194,18 @@ judgements = Table(
     Column("explanation_unit_id", String(32), nullable=False),
     Column("outcome", String(24), nullable=False),
     Column("score", Integer, nullable=True),
-    Column("expected", Float, nullable=True, comment="mean grade by the judge's own probabilities"),
+    Column("expected", Float, nullable=True, comment="mean grade under the judge's token probabilities"),
     Column(
-        "judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge; second"
+        "judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge | second"
     ),
-    Column("asked_in", String(64), nullable=False, default="", server_default="", comment="job that asked of several"),
+    Column(
+        "asked_in",
+        String(64),
+        nullable=False,
+        default="",
+        server_default="",
+        comment="job that asked about several items",
+    ),
     Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
     Index(
@@ -198,10 +224,10 @@ answers = Table(
     Column("job_key", String(64), primary_key=True),
     Column("scorer", String(24), nullable=False),
     Column("unit_id", String(32), nullable=False),
-    Column("step", Integer, nullable=False, default=0, comment="questions of a later step rest on earlier answers"),
-    Column("number", Integer, nullable=False, comment="which of the unit's questions"),
+    Column("step", Integer, nullable=False, default=0, comment="questions of a later step use earlier answers"),
+    Column("number", Integer, nullable=False, comment="number among the unit's questions"),
     Column("outcome", String(24), nullable=False),
-    Column("answer", AnyText, nullable=False, default="", comment="JSON, as the scorer read it"),
+    Column("answer", AnyText, nullable=False, default="", comment="JSON, as parsed by the scorer"),
     Column("reason", AnyText, nullable=False, default=""),
     Column("call_key", String(64), nullable=True),
     Index(None, "run_id", "scorer", "unit_id"),
@@ -211,11 +237,11 @@ label_items = Table(
     "label_items",
     metadata,
     _run_id(primary_key=True),
-    Column("number", Integer, primary_key=True, comment="place in the sample: raters see it in this order"),
+    Column("number", Integer, primary_key=True, comment="order in the sample, in which raters see it"),
     Column("exemplar_id", String(80), nullable=False),
     Column("unit_id", String(32), nullable=False),
     Column("arm", String(16), nullable=False),
-    Column("explanation_unit_id", String(32), nullable=False, comment="whose explanation is shown"),
+    Column("explanation_unit_id", String(32), nullable=False, comment="unit whose explanation is shown"),
     Column("stratum", String(48), nullable=False),
     Column("probability", Float, nullable=False, comment="of being in the sample, given the run's judged items"),
 )
@@ -226,19 +252,19 @@ labels = Table(
     _run_id(primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("rater", String(64), primary_key=True),
-    Column("score", Integer, nullable=True, comment="null: passed over"),
+    Column("score", Integer, nullable=True, comment="null: skipped"),
     Column("at", Float, nullable=False),
 )
 
 workers = Table(
     "workers",
     metadata,
-    Column("worker_id", String(64), primary_key=True, comment="host, process and a random part: one life of a process"),
+    Column("worker_id", String(64), primary_key=True, comment="host, process id and a random part"),
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("queues", String(128), nullable=False),
     Column("state", String(8), nullable=False, comment="live | gone"),
-    Column("beat", Integer, nullable=False, default=0, comment="counts up while it lives"),
+    Column("beat", Integer, nullable=False, default=0, comment="heartbeats so far"),
     Column("started_at", Float, nullable=False),
     Column("beat_at", Float, nullable=False),
     Column("version", String(32), nullable=False, default=""),
@@ -258,7 +284,7 @@ events = Table(
     "events",
     metadata,
     Column("event_id", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", String(96), nullable=False, default="", comment="empty: not of one run"),
+    Column("run_id", String(96), nullable=False, default="", comment="empty: the service as a whole"),
     Column("at", Float, nullable=False),
     Column("level", String(8), nullable=False, comment="info | warning | error"),
     Column("text", AnyText, nullable=False),
@@ -269,14 +295,18 @@ events = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("batch_key", String(64), primary_key=True, comment="ours, made before it is submitted"),
+    Column("batch_key", String(64), primary_key=True, comment="our own key, made before it is submitted"),
     _run_id(),
     Column("stage", String(16), nullable=False),
     Column("judge", String(128), nullable=False),
     Column("state", String(12), nullable=False, comment="prepared | submitted | collected | dissolved"),
-    Column("provider_id", String(128), nullable=False, default="", comment="the provider's name for it"),
+    Column("provider_id", String(128), nullable=False, default="", comment="the provider's id"),
     Column(
-        "input_file", String(128), nullable=False, default="", comment="uploaded items, where the provider wants a file"
+        "input_file",
+        String(128),
+        nullable=False,
+        default="",
+        comment="id of the uploaded items, if the provider needs a file",
     ),
     Column("n_items", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -290,7 +320,7 @@ nights = Table(
     metadata,
     Column("date", String(10), primary_key=True),
     Column("state", String(12), nullable=False, comment="running | done"),
-    Column("usd", Float, nullable=True, comment="what the night may spend"),
+    Column("usd", Float, nullable=True, comment="budget of the night; null: no limit"),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False, default=0.0),
     Column("note", AnyText, nullable=False, default=""),
@@ -299,21 +329,33 @@ nights = Table(
 dictionaries = Table(
     "dictionaries",
     metadata,
-    Column("dictionary_key", String(64), primary_key=True, comment="hash of a place and of the state of its files"),
+    Column("dictionary_key", String(64), primary_key=True, comment="hash of a path and of the state of its files"),
     Column("fingerprint", String(64), nullable=False, default="", comment="hash of the weights; empty: corrupt"),
-    Column("lineage", AnyText, nullable=False, comment="the dictionary of which this is a version"),
+    Column("lineage", AnyText, nullable=False, comment="the dictionary that this is a version of"),
     Column("path", AnyText, nullable=False),
     Column("state", String(12), nullable=False, comment="waiting | queued | scored | failed | copy | corrupt"),
-    Column("reason", AnyText, nullable=False, default="", comment="why it waits, failed or is corrupt; what it copies"),
+    Column(
+        "reason",
+        AnyText,
+        nullable=False,
+        default="",
+        comment="why it waits, failed or is corrupt; path of the original",
+    ),
     Column("change", Float, nullable=True, comment="relative change of the decoder; null: the first version"),
-    Column("sketch", Text, nullable=False, default="", comment="the decoder's, base64: a later version's change"),
+    Column(
+        "sketch",
+        Text,
+        nullable=False,
+        default="",
+        comment="sketch of the decoder, base64, to compare a later version with",
+    ),
     Column("forecast_usd", Float, nullable=False, default=0.0),
     Column("modified_at", Float, nullable=False, default=0.0),
     Column("first_seen", Float, nullable=False),
-    Column("night", String(10), nullable=False, default="", comment="the last night that dealt with it"),
+    Column("night", String(10), nullable=False, default="", comment="the last night that handled it"),
     Column("run_id", String(96), nullable=False, default=""),
     Index(None, "night"),
-    # Weights are scored once, wherever else they lie.
+    # The same weights are scored once, however many paths hold them.
     Index(
         "uq_dictionaries_fingerprint",
         "fingerprint",
@@ -326,9 +368,11 @@ dictionaries = Table(
 anchors = Table(
     "anchors",
     metadata,
-    Column("anchor_set", String(64), primary_key=True, comment="hash of what must stay alike from night to night"),
+    Column("anchor_set", String(64), primary_key=True, comment="hash of what must stay equal from night to night"),
     Column("number", Integer, primary_key=True),
-    Column("night", String(10), primary_key=True, comment="the first night chose them; it and each later one ask them"),
+    Column(
+        "night", String(10), primary_key=True, comment="the first night chooses them; it and each later one ask them"
+    ),
     Column("unit_id", String(32), nullable=False),
     Column("item", AnyText, nullable=False, comment="JSON: grade it was chosen by, explanation, tokens, mark"),
     Column("outcome", String(24), nullable=False),

@@ -1,4 +1,4 @@
-"""A column for text of any origin: a model's answer, a token, an error message."""
+"""A column type for text of any origin: replies, tokens, error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class AnyText(TypeDecorator[str]):
-    """Text in which null bytes become U+2400 and lone surrogates U+FFFD: no database stores either."""
+    """Text in which null bytes become U+2400 and lone surrogates U+FFFD, which databases cannot store."""
 
     impl = Text
     cache_ok = True

@@ -1,6 +1,6 @@
-"""Looks at the machine and says what is there, what is missing and what would fail. Reads only: nothing is sent anywhere.
+"""Checks the machine for what is present, what is missing and what would fail. It contacts no server.
 
-Names of environment variables are reported, their values never.
+Names of environment variables are reported, never their values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LITTLE_MEMORY = 3 * GIB
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `ok` is None for what only some uses need; `remedy` is empty when there is nothing to do."""
+    """The result of one check. `ok` is None if only some uses are affected; `remedy` is empty if nothing needs doing."""
 
     name: str
     ok: bool | None
@@ -44,7 +44,7 @@ class Check:
 
 
 def examine(results: Path = Path("results")) -> list[Check]:
-    """Every check, in the order in which they matter. Takes some seconds: torch is imported. Never raises."""
+    """All checks, most important first. Imports torch, which takes some seconds. Never raises."""
     checks = [check_python(), check_packages(), check_device(), check_keys(), check_hub(), check_memory()]
     try:
         cache = cache_dir()
@@ -57,14 +57,14 @@ def examine(results: Path = Path("results")) -> list[Check]:
 
 
 def check_python() -> Check:
-    """The interpreter."""
+    """The version of Python."""
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     enough = sys.version_info >= (3, 11)
     return Check("python", enough, detail, "" if enough else "install Python 3.11 or newer")
 
 
 def check_packages() -> Check:
-    """The required packages, against the requirements and, in a checkout, against the versions that are tested."""
+    """The installed packages, compared with the requirements and, in a checkout, with the tested versions."""
     try:
         lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
@@ -75,27 +75,29 @@ def check_packages() -> Check:
             continue
         name = requirement.name
         try:
-            found = importlib.metadata.version(name)
+            installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             broken.append(f"{name} is missing")
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            broken.append(f"{name} {found} is not {requirement.specifier}")
-        elif tested.get(name.lower(), {found.partition("+")[0]}).isdisjoint({found, found.partition("+")[0]}):
-            other.append(f"{name} {found} (tested: {', '.join(sorted(tested[name.lower()]))})")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            broken.append(f"{name} {installed} is not {requirement.specifier}")
+        elif tested.get(name.lower(), {installed.partition("+")[0]}).isdisjoint(
+            {installed, installed.partition("+")[0]}
+        ):
+            other.append(f"{name} {installed} (tested: {', '.join(sorted(tested[name.lower()]))})")
     if broken:
         return Check("packages", False, "; ".join(broken), "run `make demo`, or `pip install -c constraints.txt -e .`")
     if other:
         return Check(
             "packages", None, "not the tested versions: " + "; ".join(other), "remove .venv and run `make demo`"
         )
-    return Check("packages", True, "all there" + (", in the tested versions" if tested else ""))
+    return Check("packages", True, "all installed" + (", in the tested versions" if tested else ""))
 
 
 def tested_versions() -> dict[str, set[str]]:
-    """Versions by package name from the checkout's constraints.txt; empty where there is none, as in a wheel.
+    """Tested versions by package name, from constraints.txt of a checkout; empty if there is none, as in a wheel.
 
-    A package has several where the Python versions differ.
+    A package may have a different version for each version of Python.
     """
     path = Path(__file__).parents[2] / "constraints.txt"
     versions: dict[str, set[str]] = {}
@@ -108,7 +110,7 @@ def tested_versions() -> dict[str, set[str]]:
 
 
 def check_device() -> Check:
-    """Where the subject would run, and in which precision."""
+    """The device on which the subject would run, and the precision."""
     try:
         import torch
 
@@ -116,44 +118,49 @@ def check_device() -> Check:
     except Exception as error:
         return Check("device", False, f"torch or transformers cannot be imported: {error}", "run `make clean demo`")
     if torch.cuda.is_available():
-        found = []
+        devices = []
         for i in range(torch.cuda.device_count()):
-            device = torch.cuda.get_device_properties(i)
+            properties = torch.cuda.get_device_properties(i)
             precision = choose_precision("auto", torch.device("cuda", i))
-            found.append(f"cuda:{i} {device.name}, {device.total_memory / GIB:.0f} GiB, {precision}")
-        return Check("device", True, f"torch {torch.__version__}; " + "; ".join(found))
+            devices.append(f"cuda:{i} {properties.name}, {properties.total_memory / GIB:.0f} GiB, {precision}")
+        return Check("device", True, f"torch {torch.__version__}; " + "; ".join(devices))
     if torch.backends.mps.is_available():
         return Check("device", True, f"torch {torch.__version__}; mps, {choose_precision('auto', torch.device('mps'))}")
     native = choose_precision("auto", torch.device("cpu")) == "bfloat16"
     detail = f"torch {torch.__version__}; cpu, {torch.get_num_threads()} threads, "
-    detail += "bfloat16 is native" if native else "bfloat16 is not native, so `auto` computes in float32"
+    detail += "bfloat16 is native" if native else "bfloat16 is not native, so precision `auto` means float32"
     if Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi"):
-        remedy = "install the build of torch that fits the driver, and see that `nvidia-smi` works"
-        return Check("device", None, detail + "; an NVIDIA driver is installed, but torch sees no GPU", remedy)
+        remedy = "install the build of torch that matches the driver, and check that `nvidia-smi` works"
+        return Check("device", None, detail + "; an NVIDIA driver is installed, but torch finds no GPU", remedy)
     return Check("device", True, detail)
 
 
 def check_keys() -> Check:
-    """Which API keys are set. Names only."""
-    given = [name for name in KEYS if os.environ.get(name, "").strip()]
-    absent = [f"{name} ({use})" for name, use in KEYS.items() if name not in given]
-    detail = f"set: {', '.join(given) or 'none'}" + (f"; not set: {', '.join(absent)}" if absent else "")
-    if any(name != "HF_TOKEN" for name in given):
+    """Which API keys are set, by name."""
+    present = [name for name in KEYS if os.environ.get(name, "").strip()]
+    absent = [f"{name} ({use})" for name, use in KEYS.items() if name not in present]
+    detail = f"set: {', '.join(present) or 'none'}" + (f"; not set: {', '.join(absent)}" if absent else "")
+    if any(name != "HF_TOKEN" for name in present):
         return Check("keys", True, detail)
-    remedy = "export one to use its models; `embedded` and local servers need none"
+    remedy = "export a key to use its models; `embedded` and local servers need none"
     return Check("keys", None, detail, remedy)
 
 
 def check_hub() -> Check:
-    """Whether models and data sets may be fetched by name. Nothing is contacted."""
+    """Whether models and data sets may be downloaded by name. Contacts nothing."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         if os.environ.get(name, "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
-            return Check("hub", None, f"{name} is set: only what is cached loads by name", f"unset {name} to download")
+            return Check(
+                "hub",
+                None,
+                f"{name} is set: only cached models and data sets load by name",
+                f"unset {name} to download",
+            )
     return Check("hub", True, "downloads by name are allowed")
 
 
 def check_memory() -> Check:
-    """Memory left to this process, the container's limit included."""
+    """Memory available to this process, within the container's limit."""
     available = available_memory()
     if available is None:
         return Check("memory", None, "unknown on this system")
@@ -163,7 +170,7 @@ def check_memory() -> Check:
 
 
 def available_memory() -> int | None:
-    """Bytes that may still be allocated, or None where the system does not say."""
+    """Bytes that can still be allocated, or None if the system does not report it."""
     limits = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -178,7 +185,7 @@ def available_memory() -> int | None:
 
 
 def check_cache(folder: Path) -> Check:
-    """The folder of converted models, tokenised text and downloads."""
+    """Whether the cache folder, with converted models, tokenised text and downloads, is writable, and its size."""
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
     problem = write_problem(folder)
     detail = f"{folder}, {size / GIB:.2f} GiB" + (f"; {problem}" if problem else "")
@@ -188,24 +195,24 @@ def check_cache(folder: Path) -> Check:
 
 
 def check_disk(name: str, folder: Path) -> Check:
-    """Free space where `folder` lies or would be made."""
+    """Free disk space at `folder`, which need not exist yet."""
     free = shutil.disk_usage(existing_parent(folder)).free
-    remedy = "" if free >= LITTLE_DISK else "free some space: the demo takes about 2 GiB, larger models far more"
+    remedy = "" if free >= LITTLE_DISK else "free some space: the demo needs about 2 GiB, larger models much more"
     return Check(name, free >= NO_DISK and (free >= LITTLE_DISK or None), f"{free / GIB:.1f} GiB free", remedy)
 
 
 def check_results(folder: Path) -> Check:
-    """Whether runs can be written."""
+    """Whether runs can be written to the results folder."""
     problem = write_problem(existing_parent(folder))
-    remedy = "run from a folder that can be written, or change its owner" if problem else ""
+    remedy = "run from a writable folder, or change its owner" if problem else ""
     return Check("results", not problem, str(folder) + (f"; {problem}" if problem else ""), remedy)
 
 
 def check_ledger(results: Path) -> Check:
-    """Whether the results folder's ledger, where there is one, can be read by this version."""
+    """Whether this version can read the ledger in the results folder, if there is one."""
     path = results / "ledger.sqlite"
     if not path.exists():
-        return Check("ledger", True, "none yet: the first run makes it")
+        return Check("ledger", True, "none yet: the first run creates it")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
@@ -213,33 +220,33 @@ def check_ledger(results: Path) -> Check:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        return Check("ledger", False, f"{path} cannot be read: {error}", "move it away: the next run makes a new one")
-    found, known = (row[0] if row else None), revisions()
-    if found not in known:
-        return Check("ledger", False, f"{path} has schema {found}, unknown to this version", "upgrade autointerp")
-    newest = found == known[-1]
-    return Check("ledger", True, f"{path}, schema {found}" + ("" if newest else ": the next run brings it up to date"))
+        return Check("ledger", False, f"{path} cannot be read: {error}", "move it away: the next run creates a new one")
+    schema, known = (row[0] if row else None), revisions()
+    if schema not in known:
+        return Check("ledger", False, f"{path} has schema {schema}, unknown to this version", "upgrade autointerp")
+    newest = schema == known[-1]
+    return Check("ledger", True, f"{path}, schema {schema}" + ("" if newest else ": the next run migrates it"))
 
 
 def check_browser() -> Check:
-    """A Chromium, which only the tests of the report need."""
-    found = find_browser()
-    remedy = "" if found else "only the tests that look at reports need it: install chromium"
-    return Check("browser", True if found else None, found or "no Chromium", remedy)
+    """Whether Chromium is installed, which only the report's tests need."""
+    path = find_chromium()
+    remedy = "" if path else "install chromium to run the tests that open reports in a browser; nothing else needs it"
+    return Check("browser", True if path else None, path or "no Chromium", remedy)
 
 
-def find_browser() -> str | None:
-    """Path of a Chromium: the system's, else the one that Playwright installed, else None."""
+def find_chromium() -> str | None:
+    """Path of Chromium: the system's, else one installed by Playwright, else None."""
     for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     home = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or str(Path.home() / ".cache" / "ms-playwright")
     candidates = sorted(Path(home).glob("chromium-*/chrome-*/chrome"))
     return str(candidates[-1]) if candidates else None
 
 
 def existing_parent(path: Path) -> Path:
-    """`path`, or the nearest folder above it that exists."""
+    """`path` if it is a folder, else its nearest existing parent."""
     path = path.absolute()
     while not path.is_dir() and path != path.parent:
         path = path.parent
@@ -247,7 +254,7 @@ def existing_parent(path: Path) -> Path:
 
 
 def write_problem(folder: Path) -> str:
-    """Why no file can be made in `folder`, or an empty string. Tries it: permissions alone do not tell."""
+    """Why no file can be created in `folder`, or an empty string. It tries, because permissions alone do not decide."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""

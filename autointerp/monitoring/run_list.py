@@ -1,4 +1,4 @@
-"""What `autointerp runs`, `status` without a run, `logs` and `workers` print, read from the ledger alone."""
+"""What `autointerp runs`, `status` without a run, `logs` and `workers` print, read from the ledger only."""
 
 from __future__ import annotations
 
@@ -6,57 +6,58 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import RowMapping
 
+from autointerp.formatting import dollars, estimate
 from autointerp.ledger import events, jobs, runs, workers
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.runs import no_such_run
-from autointerp.monitoring.run_status import ago, moment, progress
+from autointerp.monitoring.run_status import current_stage, local_time, short_duration
 
 RECENT = 10
-"""Runs that are shown beside those that go on."""
+"""How many ended runs are listed after the live ones."""
 
 
 def list_runs(ledger: Ledger, results: Path) -> Iterator[str]:
-    """A line a run, newest first."""
+    """One line per run, newest first."""
     with ledger.read() as tx:
-        found = runs.every(tx)
-    if not found:
+        rows = runs.all_runs(tx)
+    if not rows:
         yield f"no runs in {results}: start one with `autointerp run SPEC` or `autointerp demo`"
         return
-    for row in found:
-        yield f"{row['run_id']:<32} {row['state']:<9} {moment(row['created_at'])}  {_outcome(results, row)}"
+    for row in rows:
+        yield f"{row['run_id']:<32} {row['state']:<9} {local_time(row['created_at'])}  {_outcome(results, row)}"
 
 
 def list_progress(ledger: Ledger, results: Path) -> Iterator[str]:
-    """A line a run that goes on, and one a run that was changed lately."""
-    found = overview(ledger)
-    if not found:
+    """One line per live run, then one per recently changed run."""
+    shown = overview(ledger)
+    if not shown:
         yield f"no runs in {results}: start one with `autointerp run SPEC` or `autointerp submit SPEC`"
-    for row, stages in found:
-        said = progress(stages) if row["state"] in runs.LIVE else _outcome(results, row)
-        yield f"{row['run_id']:<32} {row['state']:<9} {moment(row['updated_at'])}  ${row['spent_usd']:<10.4f} {said}"
+    for row, stages in shown:
+        detail = current_stage(stages) if row["state"] in runs.LIVE else _outcome(results, row)
+        changed, spent = local_time(row["updated_at"]), dollars(row["spent_usd"])
+        yield f"{row['run_id']:<32} {row['state']:<9} {changed}  {spent:<11} {detail}"
 
 
 def overview(ledger: Ledger) -> list[tuple[RowMapping, dict[str, dict[str, int]]]]:
-    """Runs that go on with their jobs by stage and state, then the ones that changed last, without."""
+    """Live runs with their jobs by stage and state, then the last changed others without them."""
     with ledger.read() as tx:
-        rows = sorted(runs.every(tx), key=lambda row: -row["updated_at"])
+        rows = sorted(runs.all_runs(tx), key=lambda row: -row["updated_at"])
         live = [(row, jobs.counts(tx, row["run_id"])) for row in rows if row["state"] in runs.LIVE]
     return live + [(row, {}) for row in rows if row["state"] not in runs.LIVE][:RECENT]
 
 
 def log_lines(rows: Sequence[RowMapping]) -> Iterator[str]:
-    """A line an event, in local time."""
+    """One line per event, in local time."""
     for row in rows:
         worker = f"  [{row['worker']}]" if row["worker"] else ""
-        yield f"{moment(row['at'], seconds=True)}  {row['level']:<7}  {' '.join(row['text'].split())}{worker}"
+        yield f"{local_time(row['at'], seconds=True)}  {row['level']:<7}  {' '.join(row['text'].split())}{worker}"
 
 
 def events_of(ledger: Ledger, run_id: str, after: int = 0) -> Sequence[RowMapping]:
-    """A run's events later than event `after`; with an empty `run_id` those of no single run. Raises `UsageError`."""
+    """A run's events after event `after`; with an empty `run_id` those of the service. Raises `UsageError` for an unknown run."""
     with ledger.read() as tx:
         if run_id and runs.get(tx, run_id) is None:
             raise no_such_run(run_id)
@@ -64,24 +65,25 @@ def events_of(ledger: Ledger, run_id: str, after: int = 0) -> Sequence[RowMappin
 
 
 def run_ids(ledger: Ledger) -> list[str]:
-    """All runs, newest first."""
+    """The ids of all runs, newest first."""
     with ledger.read() as tx:
-        return [row["run_id"] for row in runs.every(tx)]
+        return [row["run_id"] for row in runs.all_runs(tx)]
 
 
 def list_workers(ledger: Ledger, *, gone: bool = False) -> Iterator[str]:
-    """A line a worker: those not known to be dead, or also the ones that were. Ages are by this host's clock."""
+    """One line per live worker; with `gone`, dead ones too. Ages are by this host's clock."""
     with ledger.read() as tx:
-        found = workers.recent(tx) if gone else workers.live(tx)
-    if not found:
-        yield "no workers: start some with `celery -A workers.app worker`"
-    for row in found:
-        beat = f"last beat {ago(time.time() - row['beat_at'])} ago"
+        rows = workers.recent(tx) if gone else workers.live(tx)
+    if not rows:
+        yield "no workers: start one with Celery, such as `celery -A workers.app worker -Q judge` (docs/operations.md)"
+    for row in rows:
+        beat = f"last heartbeat {short_duration(time.time() - row['beat_at'])} ago"
         where = f"{row['host']} pid {row['pid']}"
         yield f"{row['worker_id']:<44} {row['state']:<5} {where:<28} {row['queues']:<20} {beat}"
 
 
-def _outcome(results: Path, row: Any) -> str:
+def _outcome(results: Path, row: RowMapping) -> str:
+    """Why a run stopped, or its headline; empty if it has neither."""
     if row["reason"]:
         return str(row["reason"])
     path = results / row["run_id"] / "summary.json"
@@ -90,4 +92,5 @@ def _outcome(results: Path, row: Any) -> str:
     headline = json.loads(path.read_text(encoding="utf-8"))["headline"]
     if headline.get("withheld") or headline.get("ci_low") is None:
         return ""
-    return f"features {headline['difference']:+.2f} [{headline['ci_low']:.2f}, {headline['ci_high']:.2f}]"
+    difference = estimate(headline["difference"], headline["ci_low"], headline["ci_high"], signed=True)
+    return f"features minus neurons {difference}"

@@ -1,4 +1,4 @@
-"""Follows a run, or all of them, until it ends: on a terminal a picture that is drawn anew, elsewhere a line now and then."""
+"""Follows one run or all runs until they end: a display that is redrawn on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from autointerp.errors import (
     AutointerpError,
     UsageError,
 )
+from autointerp.formatting import dollars, plural
 from autointerp.ledger import runs
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.run_progress import Standing
+from autointerp.ledger.run_progress import RunProgress
 from autointerp.monitoring.run_list import events_of, list_progress, log_lines, overview
-from autointerp.monitoring.run_status import describe, ended, facts, look, progress
+from autointerp.monitoring.run_status import count_ended, current_stage, describe, read_progress, status_values
 
 T = TypeVar("T")
 INTERVAL_S = 1.0
 LINE_S = 10.0
-"""Where output is no terminal, a line so often at most."""
-SHARE = 0.1
-"""Part of the time that watching may keep the database busy."""
+"""Shortest time between two lines if output is not a terminal."""
+MAX_LOAD = 0.1
+"""Largest share of the time that watching may keep the database busy."""
 PATIENCE_S = 60.0
-"""How long a database may be away, as while it is restarted."""
+"""How long the database may be away, as during a restart."""
 
 
-class Pace:
-    """Jobs a second of each stage over the last minute of looking."""
+class RateMeter:
+    """Jobs per second of each stage over the last minute of observations."""
 
     WINDOW_S = 60.0
 
@@ -46,8 +47,8 @@ class Pace:
         self._seen: deque[tuple[float, Mapping[str, int]]] = deque()
 
     def add(self, at: float, stages: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-        """Take in a look at a moment of a monotonic clock; the rates of stages whose jobs ended since the first look."""
-        now = {stage: ended(states) for stage, states in stages.items()}
+        """Add an observation made at monotonic time `at`, and return the rates of stages in which jobs have ended since the first one."""
+        now = {stage: count_ended(states) for stage, states in stages.items()}
         self._seen.append((at, now))
         while at - self._seen[0][0] > self.WINDOW_S:
             self._seen.popleft()
@@ -60,17 +61,17 @@ class Pace:
 
 
 def watch_run(ledger: Ledger, results: Path, run_id: str) -> int:
-    """Show a run until it ends, and return the exit code that carrying it here would have given. Raises `UsageError`."""
-    pace, said = Pace(), facts(look(ledger, run_id), results)
+    """Show a run until it ends, and return the exit code of `autointerp run`. Raises `UsageError` for an unknown run."""
+    rates, status = RateMeter(), status_values(read_progress(ledger, run_id), results)
 
     def once() -> tuple[list[str], str, bool]:
-        nonlocal said
-        found = look(ledger, run_id)
-        said = facts(found, results, pace.add(time.monotonic(), found.stages))
-        return list(describe(said)), _brief(found), said["state"] in runs.LIVE
+        nonlocal status
+        progress = read_progress(ledger, run_id)
+        status = status_values(progress, results, rates.add(time.monotonic(), progress.stages))
+        return list(describe(status)), _brief(progress), status["state"] in runs.LIVE
 
     _watch(once)
-    for line in describe(said):
+    for line in describe(status):
         click.echo(line)
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
@@ -79,11 +80,11 @@ def watch_run(ledger: Ledger, results: Path, run_id: str) -> int:
 
 
 def watch_all(ledger: Ledger, results: Path) -> int:
-    """Show all runs until none goes on."""
+    """Show all runs until none is live."""
 
     def once() -> tuple[list[str], str, bool]:
         live = [row["run_id"] for row, _ in overview(ledger) if row["state"] in runs.LIVE]
-        return list(list_progress(ledger, results)), f"{len(live)} runs go on", bool(live)
+        return list(list_progress(ledger, results)), f"{plural(len(live), 'run')} in progress", bool(live)
 
     _watch(once)
     for line in list_progress(ledger, results):
@@ -92,15 +93,19 @@ def watch_all(ledger: Ledger, results: Path) -> int:
 
 
 def follow_events(ledger: Ledger, run_id: str) -> None:
-    """Print a run's events as they come, until it ends; those of no single run for ever. Raises `UsageError`."""
+    """Print a run's events as they come, until it ends. With an empty `run_id` print those of the service, forever.
+
+    Raises `UsageError` for an unknown run.
+    """
     seen = 0
 
     def once() -> tuple[Sequence[RowMapping], bool]:
-        ended_ = bool(run_id) and look(ledger, run_id).row["state"] not in runs.LIVE  # before its last events are read
-        return events_of(ledger, run_id, seen), ended_
+        # The state is read before the events, so that the last events of a run that has ended are not missed.
+        has_ended = bool(run_id) and read_progress(ledger, run_id).row["state"] not in runs.LIVE
+        return events_of(ledger, run_id, seen), has_ended
 
     while True:
-        rows, last = _patiently(once)
+        rows, last = _with_retry(once)
         for line in log_lines(rows):
             click.echo(line)
         if last:
@@ -110,7 +115,7 @@ def follow_events(ledger: Ledger, run_id: str) -> None:
 
 
 def exit_code(state: str, of_stopped: int) -> int:
-    """The exit code that `autointerp run` would have had. A cancelled run counts as interrupted."""
+    """The exit code of `autointerp run` for a run in `state`. A cancelled run counts as interrupted."""
     codes = {
         "done": 0,
         "withheld": WITHHELD_EXIT_CODE,
@@ -122,30 +127,30 @@ def exit_code(state: str, of_stopped: int) -> int:
 
 
 def _watch(once: Callable[[], tuple[list[str], str, bool]]) -> None:
-    """Look again and again, until told that nothing goes on; `once` gives lines for a terminal, and one for elsewhere."""
+    """Call `once` until it reports that nothing is live. It returns lines for a terminal, one line for elsewhere, and whether to go on."""
     console = Console(highlight=False)
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
     printed_at, printed = float("-inf"), ""
     with live or nullcontext():
         while True:
             started = time.monotonic()
-            lines, brief, going = _patiently(once)
+            lines, brief, is_live = _with_retry(once)
             if live:
                 live.update(Text("\n".join(lines)), refresh=True)
-            elif going and brief != printed and started - printed_at >= LINE_S:
+            elif is_live and brief != printed and started - printed_at >= LINE_S:
                 click.echo(brief)
                 printed_at, printed = started, brief
-            if not going:
+            if not is_live:
                 return
-            time.sleep(max(INTERVAL_S, (time.monotonic() - started) / SHARE))
+            time.sleep(max(INTERVAL_S, (time.monotonic() - started) / MAX_LOAD))
 
 
-def _patiently(look_: Callable[[], T]) -> T:
-    """What `look_` returns, tried again while the database does not answer. Raises its error after a minute."""
+def _with_retry(read: Callable[[], T]) -> T:
+    """The result of `read`, repeated while the database does not answer. Raises its error after `PATIENCE_S`."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return look_()
+            return read()
         except UsageError:
             raise
         except AutointerpError:
@@ -154,9 +159,12 @@ def _patiently(look_: Callable[[], T]) -> T:
             time.sleep(INTERVAL_S)
 
 
-def _brief(found: Standing) -> str:
-    row = found.row
-    where = progress(found.stages)
-    waiting = sum(states.get("waiting", 0) for states in found.stages.values())
-    said = [f"{row['run_id']}: {row['state']}", where, f"{waiting:,} waiting" if waiting else ""]
-    return ", ".join(part for part in [*said, f"${row['spent_usd']:.4f}"] if part)
+def _brief(progress: RunProgress) -> str:
+    row = progress.row
+    waiting = sum(states.get("waiting", 0) for states in progress.stages.values())
+    parts = [
+        f"{row['run_id']}: {row['state']}",
+        current_stage(progress.stages),
+        f"{waiting:,} waiting" if waiting else "",
+    ]
+    return ", ".join(part for part in [*parts, dollars(row["spent_usd"])] if part)

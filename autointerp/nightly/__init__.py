@@ -1,1 +1,1 @@
-"""New dictionaries found, scored under a budget and compared with their versions before, without anybody at hand."""
+"""Nightly scoring: finds new dictionaries, scores them within a budget, and compares each with its previous version."""

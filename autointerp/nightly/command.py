@@ -11,7 +11,7 @@ from autointerp.errors import UsageError
 from autointerp.ledger.database import Ledger
 from autointerp.nightly import config as nightly_config
 from autointerp.nightly import night, night_summary
-from autointerp.nightly.runners import Carrier, Fleet, Local
+from autointerp.nightly.runners import FleetRunner, LocalRunner, Runner
 from autointerp.pipeline import submit as submission
 from autointerp.progress import Progress
 from autointerp.settings import Settings
@@ -34,20 +34,20 @@ def start_night(
     with Progress(quiet=quiet) as progress:
         if how == "dry_run":
             return list(night.preview(ledger, settings, name, _fleet(ledger, results, progress)))
-        carrier = Local(ledger, results, progress) if how == "once" else _fleet(ledger, results, progress)
+        runner = LocalRunner(ledger, results, progress) if how == "once" else _fleet(ledger, results, progress)
         # A night started by hand takes dictionaries as they are; a scheduled one waits until files stop changing.
         settle = how != "once"
-        summary = night.run_night(ledger, settings, name, results, carrier, settle=settle, tell=progress.note)
+        summary = night.run_night(ledger, settings, name, results, runner, settle=settle, tell=progress.note)
     return [] if summary is None else list(night_summary.describe(summary))
 
 
-def _fleet(ledger: Ledger, results: Path, progress: Progress) -> Carrier:
+def _fleet(ledger: Ledger, results: Path, progress: Progress) -> Runner:
     def queue(spec: Spec, night: str) -> str:
         submitted = submission.submit(ledger, spec, results, night=night, tell=progress.tell)
         progress.note(f"{submitted.run_id}  {submitted.was}")
         return submitted.run_id
 
-    return Fleet(ledger, queue)
+    return FleetRunner(ledger, queue)
 
 
 def _date(given: str | None) -> str:

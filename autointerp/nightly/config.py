@@ -1,4 +1,4 @@
-"""What `autointerp nightly` reads: where dictionaries appear, what a night may spend, and the spec that each is given."""
+"""The nightly file: sources of dictionaries, limits of a night, and the template of their specs."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from autointerp.spec.toml_files import read_toml, resolve_paths, wrong_key
 
 
 class Night(Section):
-    """What a night may cost, how long it may begin runs, and whom it tells."""
+    """Budget, schedule and notifications of a night."""
 
     usd: float | None = Field(None, ge=0)
-    """Dollars that the night's runs and anchors may cost together, a hard stop. Left out: only `spec.budget.usd` holds, a run."""
+    """Hard limit in dollars for the night's runs and anchors together. Left out: only `spec.budget.usd` applies, to each run."""
     start: str = Field("01:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """Local time of the workers, such as `01:00`, at which the service begins a night."""
+    """Local time of the workers, such as `01:00`, at which the service starts a night."""
     deadline: str | None = Field(None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """Local time, such as `06:00`, after which no run is begun. Runs that were begun go on to their end."""
+    """Local time, such as `06:00`, after which no run is started. Started runs continue to their end."""
     order: Literal["change", "newest"] = "change"
-    """Which dictionary comes first: the one whose decoder changed most, first versions before all others, or the newest."""
+    """Order of scoring: `change` takes first versions, then the largest change of the decoder; `newest` takes the newest files first."""
     webhook: str | None = Field(None, pattern=r"^https?://[^\s/]+")
-    """Where regressions are posted as JSON."""
+    """URL to which regressions are posted as JSON."""
     anchors: int = Field(50, ge=0, le=1000)
-    """Questions that are asked again every night, to tell a judge that drifts from a dictionary that does. 0: none."""
+    """Number of questions that are asked again every night to measure the drift of the judge. 0: none."""
 
 
 class Nightly(Section):
-    """The sources to watch, the night's limits, and the template."""
+    """The contents of a nightly file."""
 
     night: Night = Night()
     sources: tuple[Source, ...] = Field(min_length=1, strict=False)
     spec: dict[str, Any]
-    """Any key of the [spec](spec.md) but `dictionary.path`, which each night finds."""
+    """Any key of the [spec](spec.md) except `dictionary.path`, which is found each night."""
 
     def spec_for(self, candidate: Candidate) -> Spec:
-        """The spec of one dictionary's run. Raises `UsageError`."""
+        """The spec for a dictionary that was found. Raises `UsageError`."""
         own = {name: getattr(candidate, name) for name in ("format", "hook_point", "revision")}
         dictionary = self.spec.get("dictionary", {}) | {"path": candidate.path}
         return self._parse(dictionary | {name: value for name, value in own.items() if value is not None})
 
     def template(self) -> Spec:
-        """The spec with a stand-in for the dictionary: whatever all runs share. Raises `UsageError`."""
+        """The spec with a placeholder for the dictionary, for everything that all runs share. Raises `UsageError`."""
         return self._parse(self.spec.get("dictionary", {}) | {"path": "dictionary"})
 
     def _parse(self, dictionary: dict[str, Any]) -> Spec:
@@ -59,14 +59,16 @@ class Nightly(Section):
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Nightly:
-    """Read a nightly file. Raises `UsageError`; relative paths are taken from the file's folder."""
+    """Read a nightly file. Relative paths are relative to the file's folder. Raises `UsageError`."""
     data = read_toml(path, overrides)
     template = data.get("spec")
     if isinstance(template, dict):
         resolve_paths(template, path.parent)
-        given = template.get("dictionary", {})
-        if not isinstance(given, dict) or "path" in given:
-            raise UsageError(f"{path}: spec.dictionary.path is what each night finds: remove it, and name sources")
+        dictionary = template.get("dictionary", {})
+        if not isinstance(dictionary, dict) or "path" in dictionary:
+            raise UsageError(
+                f"{path}: spec.dictionary.path is found each night: remove it, and list [[sources]] instead"
+            )
     for source in data.get("sources", []) if isinstance(data.get("sources"), list) else []:
         for key in ("folder", "registry"):
             if isinstance(source, dict) and isinstance(source.get(key), str):
@@ -80,10 +82,10 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Nightly:
 
 
 def _in_batches(judge: Any) -> Any:
-    """A judge's table with the batch transport, where the provider has one and nothing else is said."""
+    """A judge's table with `transport = "batch"`, if the provider has batches and the table does not set it."""
     if not isinstance(judge, dict) or "transport" in judge or "transport" not in sections.Judge.model_fields:
         return judge
-    # A self-hosted server in the provider's place need not speak its batch protocol.
+    # A server at another base URL may not support the provider's batch API.
     provider = PROVIDERS.get(provider_of(str(judge.get("model", ""))))
     batches = provider is not None and provider.batches is not None and not judge.get("base_url")
     return judge | {"transport": "batch"} if batches else judge

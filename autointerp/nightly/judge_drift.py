@@ -1,7 +1,8 @@
-"""The same questions to the judge, night after night: what moves in its grades is the judge, and not a dictionary.
+"""Judge drift: the same questions, the anchors, are asked every night, so that a change of their grades is the judge's.
 
-The set is chosen from the first night's judgements, as many of each grade as there are, and then asked at once, afresh: grades by
-which items were chosen are biased towards the extremes, and only answers given after the choice can be compared with later ones.
+The anchors are chosen from the first night's judgements, equally many of each grade if possible, and then asked again at once.
+The grades by which they were chosen are biased towards the extremes (selection on a noisy value), so only answers given after
+the choice can be compared with later ones.
 """
 
 from __future__ import annotations
@@ -41,22 +42,23 @@ from autointerp.stats.trend import Change
 
 @dataclass(frozen=True)
 class Drift:
-    """A judge against itself: its grades of the anchors by night, or why there are none.
+    """A judge's grades of the anchors by night, or why there are none.
 
-    A judge that is no LLM answers the same question alike: its drift is 0 by construction.
+    A judge that is not an LLM always gives the same answer, so its drift is 0 by construction.
     """
 
     judge: str
     is_llm: bool
     grades: dict[str, dict[int, int]]
-    """By night and anchor."""
+    """Grades by night and anchor number."""
     anchors: tuple[Anchor, ...] = ()
     missing: str = ""
+    """Why the drift could not be measured; empty if it was."""
 
     def between(self, before: str, now: str, shares: Mapping[int, float] | None = None) -> Change | None:
-        """How the grades moved from one night to another; None where it was not measured.
+        """The mean change of grades from one night to another; None if it was not measured.
 
-        Over the anchors alike, or as it concerns judgements of which each grade has its share in `shares`.
+        All anchors weigh the same, unless `shares` gives each grade's share of a population of judgements to reweight to.
         """
         if not self.is_llm or before == now:
             return Change(0.0, 0.0, 0.0, 0)
@@ -69,25 +71,27 @@ class Drift:
 
     @property
     def first_night(self) -> str:
+        """The first night with grades; empty if there is none."""
         return min(self.grades, default="")
 
 
 def measure(
     ledger: Ledger, template: Spec, date: str, results: Path, run_ids: Sequence[str], n: int, limits: Limits
 ) -> Drift:
-    """Ask the anchors as this night's, choosing them from the given runs where there are none yet.
+    """Ask tonight's anchors, after choosing them from the given runs if there are none yet.
 
-    What was asked on this date is not asked again. A judge that cannot be asked makes the drift unknown, not the night fail.
+    Questions that were asked on this date are not asked again. If the judge cannot be asked, the drift is unknown and the night
+    continues.
     """
     rubric = rubric_.load(template.score.rubric)
     judge = open_judge(template.judge, rubric)
     try:
         if not judge.is_llm or not n:
-            return Drift(judge.name, judge.is_llm, {}, missing="" if n else "no anchors are asked: night.anchors = 0")
-        set_ = set_of(template, rubric, n)
-        chosen = _items(ledger, set_, results, run_ids, n)
+            return Drift(judge.name, judge.is_llm, {}, missing="" if n else "no anchors: night.anchors = 0")
+        set_ = anchor_set_key(template, rubric, n)
+        chosen = _anchors(ledger, set_, results, run_ids, n)
         if not chosen:
-            return Drift(judge.name, True, {}, missing="no judgement is there to choose anchors from")
+            return Drift(judge.name, True, {}, missing="no judgements to choose anchors from")
         with ledger.write() as tx:
             nights.add_anchors(tx, set_, date, chosen)
         missing = _ask(ledger, judge, template, rubric, set_, date, chosen, limits)
@@ -100,13 +104,13 @@ def measure(
     return Drift(judge.name, True, dict(grades), tuple(chosen), missing)
 
 
-def set_of(template: Spec, rubric: Rubric, n: int) -> str:
-    """Hash of what must stay alike from night to night: who is asked, by which rubric, and how many questions."""
+def anchor_set_key(template: Spec, rubric: Rubric, n: int) -> str:
+    """Hash of what must stay equal from night to night: the judge, the rubric and the number of anchors."""
     return content_hash([template.identity()["judge"], rubric.hash, n])
 
 
 def choose(rows: Sequence[dict[str, object]], n: int) -> list[dict[str, object]]:
-    """Up to `n` graded judgements: grade by grade in turn, and of each grade units that have the fewest so far first."""
+    """Choose up to `n` graded judgements: round-robin over grades, each time of a unit with the fewest so far."""
     shuffled = sorted(rows, key=lambda row: str(row["job_key"]))
     random.Random(0).shuffle(shuffled)
     by_grade: dict[object, list[dict[str, object]]] = defaultdict(list)
@@ -124,14 +128,15 @@ def choose(rows: Sequence[dict[str, object]], n: int) -> list[dict[str, object]]
     return chosen
 
 
-def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: int) -> list[Anchor]:
+def _anchors(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: int) -> list[Anchor]:
+    """The set's anchors: the stored ones, else chosen from the first run that has graded judgements."""
     with ledger.read() as tx:
-        if known := nights.anchors_of(tx, set_):
-            return known
+        if stored := nights.anchors_of(tx, set_):
+            return stored
     for run_id in run_ids:
         with ledger.read() as tx:
             graded = [r for r in judgements.judgement_rows(tx, run_id) if r["score"] is not None and r["repeat"] == 0]
-            said = judgements.explanations_of(tx, run_id)
+            explanations = judgements.explanations_of(tx, run_id)
         chosen = choose(graded, n)
         if chosen:
             columns = ["exemplar_id", "tokens", "mark"]
@@ -142,7 +147,7 @@ def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: 
                     i,
                     str(r["unit_id"]),
                     int(str(r["score"])),
-                    said[ExplanationKey.parse(str(r["explanation_unit_id"]))].text,
+                    explanations[ExplanationKey.parse(str(r["explanation_unit_id"]))].text,
                     *windows[str(r["exemplar_id"])],
                 )
                 for i, r in enumerate(chosen)
@@ -153,7 +158,7 @@ def _items(ledger: Ledger, set_: str, results: Path, run_ids: Sequence[str], n: 
 def _ask(
     ledger: Ledger, judge: Judge, template: Spec, rubric: Rubric, set_: str, date: str, chosen: Sequence[Anchor], limits: Limits
 ) -> str:  # fmt: skip
-    """Ask every anchor under a run of its own, which pays from the night's budget. Returns why not all were, if so."""
+    """Ask all anchors, under a run of their own that the night pays for. Returns why some could not be asked, or an empty string."""
     run_id = f"anchors-{date}-{set_[:8]}"
     with ledger.write() as tx:
         calls.write_off(tx, run_id)
@@ -176,21 +181,21 @@ def _ask(
         job = Job(content_hash(["anchor", set_, anchor.number, date]), "anchor", anchor.unit_id, repeat=repeat)
         caller.ask(prompt, lambda text: single_grade.parse(rubric, text, how), job, repeat, conclude)
 
-    why = _all(caller, ask, chosen)
+    problem = _ask_all(caller, ask, chosen)
     with ledger.write() as tx:
-        runs.set_state(tx, run_id, "stopped" if why else "done", why)
-    return why
+        runs.set_state(tx, run_id, "stopped" if problem else "done", problem)
+    return problem
 
 
-def _all(caller: Caller, ask: Callable[[Anchor], None], chosen: Sequence[Anchor]) -> str:
+def _ask_all(caller: Caller, ask: Callable[[Anchor], None], chosen: Sequence[Anchor]) -> str:
     with ThreadPoolExecutor(caller.concurrency, thread_name_prefix="anchors") as pool:
-        why = ""
+        problem = ""
         for future in [pool.submit(ask, anchor) for anchor in chosen]:
             try:
                 future.result()
             except (AutointerpError, Postponed, NotRunning) as error:
-                why = why or f"the anchors could not all be asked: {error}"
+                problem = problem or f"not all anchors could be asked: {error}"
                 caller.abort()
             except Aborted:
                 continue
-    return why
+    return problem

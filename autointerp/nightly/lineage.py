@@ -1,4 +1,4 @@
-"""Which dictionaries are versions of the same one, by their names alone."""
+"""Recognises versions of the same dictionary by their names."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ _VERSION = re.compile(
 
 
 def lineage_of(parts: Sequence[str]) -> str:
-    """A path's parts without the versions that they end with, joined; a part that is all version is left out.
+    """The name that all versions of a dictionary share: a path's parts without the version that each ends with.
 
-    A version is `v12`, `step1000`, `epoch2` and the like after a separator or alone, `@3`, or a date.
+    A version is `v12`, `step1000`, `epoch2` and the like, after a separator or as a whole part, or `@3`, or a date. Parts that
+    consist of a version only are left out.
     """
     return "/".join(filter(None, (_stripped(part)[0] for part in parts))) or "/".join(parts)
 
 
 def version_of(path: str) -> tuple[int, ...]:
-    """The numbers of a path's versions, in order: which of two versions is the later. Empty where it has none."""
+    """The numbers in a path's versions, which order versions of one dictionary. Empty if it has none."""
     return tuple(int(n) for part in path.split("/") for n in re.findall(r"\d+", _stripped(part)[1]))
 
 
 def _stripped(part: str) -> tuple[str, str]:
-    """What is left of a name without its versions, and these."""
+    """A name without its versions, and those versions."""
     versions = ""
-    while found := _VERSION.search(part):
-        part, versions = part[: found.start()], found[0] + versions
+    while match := _VERSION.search(part):
+        part, versions = part[: match.start()], match[0] + versions
     return part, versions

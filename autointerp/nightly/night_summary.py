@@ -1,4 +1,4 @@
-"""What came of a night: trends, the judge's drift, the pages, and word to whoever asked for it."""
+"""Closes a night: computes trends and the judge's drift, writes the summary and the index, and calls the webhook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
 from autointerp.ledger import budgets, nights, runs
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, Version
+from autointerp.ledger.nights import COPY, CORRUPT, FAILED, QUEUED, SCORED, WAITING, DictionaryVersion
 from autointerp.locks import locked
 from autointerp.nightly import judge_drift, versions, webhook
 from autointerp.nightly.config import Nightly
@@ -33,34 +33,36 @@ _SECTIONS = ("units", "harvest", "explain", "score", "judge", "explainer")
 
 
 def finish_night(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[str, Any] | None:
-    """Close a night whose runs have all ended, and return its summary; None while they have not, or another process is at it."""
+    """Close a night and return its summary; None if a run is still live, the night is closed, or another process has the lock."""
     try:
         with locked(results / LOCK, "the nights of this results folder"):
-            return conclude(ledger, config, date, results)
+            return close_night(ledger, config, date, results)
     except UsageError:
         return None
 
 
-def conclude(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[str, Any] | None:
-    """`finish_night`, for a caller that holds its lock."""
+def close_night(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[str, Any] | None:
+    """`finish_night` for a caller that holds the lock."""
     with ledger.write() as tx:
         night = nights.get(tx, date)
         if night is None or night["state"] == nights.DONE or not _settle_runs(tx, date):
             return None
-        dealt_with, everything = nights.of_night(tx, date), list(nights.known(tx).values())
-    scored = [version for version in dealt_with if version.state == SCORED]
+        handled, known = nights.of_night(tx, date), list(nights.all_versions(tx).values())
+    scored = [version for version in handled if version.state == SCORED]
     drift = _drift(ledger, config, date, results, scored)
-    trends = [_trend(ledger, results, version, everything, drift, date) for version in scored]
-    for found in trends:
-        _write(results / found["run_id"] / "trend.json", found)
-    regressions = [_briefly(found) for found in trends if found["verdict"] == "regression"]
-    failed = webhook.post(config.night.webhook, webhook.payload(date, regressions)) if regressions and config.night.webhook else ""  # fmt: skip
+    trends = [_trend(ledger, results, version, known, drift, date) for version in scored]
+    for trend_ in trends:
+        _write(results / trend_["run_id"] / "trend.json", trend_)
+    regressions = [_regression(trend_) for trend_ in trends if trend_["verdict"] == "regression"]
+    problem = ""
+    if regressions and config.night.webhook:
+        problem = webhook.post(config.night.webhook, webhook.payload(date, regressions))
     with ledger.write() as tx:
-        nights.note(tx, date, [failed] if failed else [])
+        nights.add_notes(tx, date, [problem] if problem else [])
         night = nights.get(tx, date)
-        spent = budgets.spent(tx, f"night {date}")
+        spent = budgets.committed(tx, f"night {date}")
     assert night is not None
-    summary = _summary(dict(night), dealt_with, drift, date, spent) | {"regressions": regressions}
+    summary = _summary(dict(night), handled, drift, date, spent) | {"regressions": regressions}
     _write(results / "nights" / f"{date}.json", summary)
     index.write(results)
     with ledger.write() as tx:
@@ -69,26 +71,23 @@ def conclude(ledger: Ledger, config: Nightly, date: str, results: Path) -> dict[
 
 
 def describe(summary: Mapping[str, Any]) -> list[str]:
-    """A night's summary as lines for a terminal: regressions first."""
-    lines = [
-        f"REGRESSION: {r['lineage']}: {r['difference']:+.2f} [{r['ci_low']:.2f}, {r['ci_high']:.2f}]"
-        for r in summary["regressions"]
-    ]
+    """A night's summary as lines for a terminal, regressions first."""
+    lines = [f"REGRESSION: {r['lineage']}: {webhook.difference(r)}" for r in summary["regressions"]]
     lines.append(index.night_line(summary))
     lines += [f"corrupt: {entry['path']}: {entry['reason']}" for entry in summary["corrupt"]]
     lines += [f"failed: {entry['path']}: {entry['reason']}" for entry in summary["failed"]]
-    lines += [f"left to the next night: {entry['path']}: {entry['reason']}" for entry in summary["deferred"]]
+    lines += [f"postponed to the next night: {entry['path']}: {entry['reason']}" for entry in summary["deferred"]]
     return lines + list(summary["notes"])
 
 
 def _settle_runs(tx: Connection, date: str) -> bool:
-    """Take over what became of the night's runs; False while one goes on."""
+    """Record the outcomes of the night's runs. Returns False if one is still live."""
     ended = True
     for version in nights.of_night(tx, date):
         if version.state != QUEUED:
             continue
         row = runs.get(tx, version.run_id) if version.run_id else None
-        state, reason = (row["state"], row["reason"]) if row else ("stopped", "its run was not begun")
+        state, reason = (row["state"], row["reason"]) if row else ("stopped", "its run was not started")
         if state in runs.LIVE:
             ended = False
         elif state in ("done", "withheld"):
@@ -99,7 +98,8 @@ def _settle_runs(tx: Connection, date: str) -> bool:
     return ended
 
 
-def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Sequence[Version]) -> Drift:
+def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Sequence[DictionaryVersion]) -> Drift:
+    """The judge's drift, measured only if something was scored."""
     template = config.template()
     run_ids = [version.run_id for version in scored]
     if not run_ids:
@@ -109,38 +109,43 @@ def _drift(ledger: Ledger, config: Nightly, date: str, results: Path, scored: Se
 
 
 def _trend(
-    ledger: Ledger, results: Path, version: Version, everything: Sequence[Version], drift: Drift, date: str
+    ledger: Ledger,
+    results: Path,
+    version: DictionaryVersion,
+    known: Sequence[DictionaryVersion],
+    drift: Drift,
+    date: str,
 ) -> dict[str, Any]:
-    """`trend.json`: a run against the version before it, or why there is no trend."""
-    before = versions.previous(version, everything)
-    found: dict[str, Any] = {
+    """The contents of `trend.json`: a run compared with the previous version, or why there is no comparison."""
+    before = versions.previous(version, known)
+    result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "run_id": version.run_id, "night": date, "lineage": version.lineage,
         "change": version.change, "previous_run_id": before.run_id if before else None,
         "previous_night": before.night if before else None, "verdict": "unknown", "reason": "",
-        "judge_drift": _said(drift, drift.first_night, date),
+        "judge_drift": _drift_values(drift, drift.first_night, date),
     }  # fmt: skip
     if before is None:
-        return found | {"verdict": "first", "reason": "the first version"}
-    if why := _incomparable(ledger, results, before.run_id, version.run_id):
-        return found | {"reason": why}
+        return result | {"verdict": "first", "reason": "the first version"}
+    if difference := _incomparable(ledger, results, before.run_id, version.run_id):
+        return result | {"reason": difference}
     old, new = (pd.read_parquet(results / v.run_id / "units.parquet") for v in (before, version))
     pairing = trend.compare(old, new)
-    found |= pairing.change.plain() | {
+    result |= pairing.change.plain() | {
         "verdict": pairing.change.verdict, "confidence": trend.CONFIDENCE,
         "mean_before": pairing.mean_before, "mean_now": pairing.mean_now,
         "n_only_before": pairing.n_only_before, "n_only_now": pairing.n_only_now,
     }  # fmt: skip
     if pairing.change.verdict == "unknown":
-        found["reason"] = f"only {pairing.change.n} features have a grade in both versions"
+        result["reason"] = f"only {pairing.change.n} features have a grade in both versions"
     if (corrected := _corrected(results, pairing.change, before, version, drift, date)) is not None:
-        found["corrected"] = corrected
-    return found
+        result["corrected"] = corrected
+    return result
 
 
 def _corrected(
-    results: Path, change: trend.Change, before: Version, version: Version, drift: Drift, date: str
+    results: Path, change: trend.Change, before: DictionaryVersion, version: DictionaryVersion, drift: Drift, date: str
 ) -> dict[str, Any] | None:
-    """The trend less the judge's drift since the version before was scored; None where that drift may be 0 or is unknown."""
+    """The trend minus the judge's drift since the previous version was scored; None if that drift may be 0 or is unknown."""
     plain = drift.between(before.night, date)
     if plain is None or not plain.excludes_zero:
         return None
@@ -154,8 +159,8 @@ def _corrected(
     }  # fmt: skip
 
 
-def _said(drift: Drift, since: str, date: str) -> dict[str, Any]:
-    """The judge's drift as JSON values; `difference` is None where it is unknown."""
+def _drift_values(drift: Drift, since: str, date: str) -> dict[str, Any]:
+    """The judge's drift as JSON values; `difference` is None if it is unknown."""
     change = drift.between(since, date)
     first = since == date or not drift.grades
     return {
@@ -172,7 +177,7 @@ def _said(drift: Drift, since: str, date: str) -> dict[str, Any]:
 
 
 def _incomparable(ledger: Ledger, results: Path, before: str, now: str) -> str:
-    """What differs between two runs besides the dictionary; empty where their grades can be compared."""
+    """Why the grades of two runs cannot be compared: what differs besides the dictionary. Empty if they can."""
     specs, summaries = [], []
     for run_id in (before, now):
         with ledger.read() as tx:
@@ -196,23 +201,24 @@ def _incomparable(ledger: Ledger, results: Path, before: str, now: str) -> str:
 
 
 def _without_rubric(identity: Mapping[str, Any], section: str) -> Any:
-    """A section without the rubric's path: its content is compared."""
+    """A section without the rubric's path, because the rubric's content is compared instead."""
     value = identity.get(section)
     return {k: v for k, v in value.items() if k != "rubric"} if isinstance(value, dict) else value
 
 
-def _briefly(found: Mapping[str, Any]) -> dict[str, Any]:
+def _regression(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `trend.json` that goes into the night's summary and to the webhook."""
     keys = ("lineage", "run_id", "previous_run_id", "difference", "ci_low", "ci_high", "n", "mean_before", "mean_now")
-    corrected = found.get("corrected") or {}
-    also = {f"corrected_{k}": corrected[k] for k in ("difference", "ci_low", "ci_high") if k in corrected}
-    return {key: found[key] for key in keys} | also
+    corrected = result.get("corrected") or {}
+    corrected_keys = {f"corrected_{k}": corrected[k] for k in ("difference", "ci_low", "ci_high") if k in corrected}
+    return {key: result[key] for key in keys} | corrected_keys
 
 
 def _summary(
-    night: Mapping[str, Any], dealt_with: Sequence[Version], drift: Drift, date: str, spent: float
+    night: Mapping[str, Any], handled: Sequence[DictionaryVersion], drift: Drift, date: str, spent: float
 ) -> dict[str, Any]:
     def named(state: str) -> list[dict[str, Any]]:
-        mine = [version for version in dealt_with if version.state == state]
+        mine = [version for version in handled if version.state == state]
         return [{"path": v.path, "lineage": v.lineage, "reason": v.reason, "run_id": v.run_id} for v in mine]
 
     return {
@@ -223,7 +229,7 @@ def _summary(
         "corrupt": named(CORRUPT),
         "failed": named(FAILED),
         "deferred": named(WAITING),
-        "judge_drift": _said(drift, drift.first_night, date),
+        "judge_drift": _drift_values(drift, drift.first_night, date),
         "cost_usd": spent,
         "budget_usd": night["usd"],
         "notes": str(night["note"]).splitlines(),

@@ -1,4 +1,4 @@
-"""Who carries a night's runs: this process, one after the other, or the workers."""
+"""Runners of a night's runs: this process, one run after the other, or the workers."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 
 
-class Carrier(Protocol):
-    """Takes a spec to its report, or on the way there."""
+class Runner(Protocol):
+    """Executes the runs of a night."""
 
     @property
-    def lasting(self) -> bool:
-        """Whether its runs go on when this process ends."""
+    def survives_exit(self) -> bool:
+        """Whether its runs continue when this process ends."""
         ...
 
-    def expect(self, specs: Sequence[Spec]) -> None:
-        """Hear of all runs that a night may begin, before the first: what they share can be done once."""
+    def prefetch(self, specs: Sequence[Spec]) -> None:
+        """Do the work that the runs share. Called once, with all runs that a night may start, before the first."""
         ...
 
     def forecast(self, spec: Spec) -> float | None:
-        """Dollars that the run will ask for; None where a price is unknown. Raises `UsageError` and `SaeError`."""
+        """Expected cost of a run in dollars; None if a price is unknown. Raises `UsageError` and `SaeError`."""
         ...
 
-    def carry(self, spec: Spec, night: str) -> str:
-        """Begin the run, or take it to its end, and return its id. Raises `AutointerpError` and `SaeError`."""
+    def execute(self, spec: Spec, night: str) -> str:
+        """Run a spec to its end, or submit it, and return the run's id. Raises `AutointerpError` and `SaeError`."""
         ...
 
 
-class Local:
-    """Carries each run to its end in this process. Its forecast is exact: it harvests first, which costs no money."""
+class LocalRunner:
+    """Runs each spec to its end in this process. Its forecast is exact, because it harvests first, which costs nothing."""
 
-    lasting = False
+    survives_exit = False
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class Local:
         self.ledger, self.results, self.progress, self.judges = ledger, results, progress, judges
         self._prepared: tuple[Spec, Run] | None = None
 
-    def expect(self, specs: Sequence[Spec]) -> None:
+    def prefetch(self, specs: Sequence[Spec]) -> None:
+        """Harvest dictionaries that share a subject and a corpus in one pass."""
         from autointerp.pipeline.prepare import harvest_together  # torch
 
         harvest_together(specs, self.results, self.progress)
@@ -62,7 +63,7 @@ class Local:
     def forecast(self, spec: Spec) -> float | None:
         return run_forecast.forecast(self._prepare(spec), self.ledger).usd
 
-    def carry(self, spec: Spec, night: str) -> str:
+    def execute(self, spec: Spec, night: str) -> str:
         run = self._prepare(spec)
         with self.ledger.write() as tx:
             runs.register(
@@ -81,33 +82,35 @@ class Local:
         return self._prepared[1]
 
 
-class Fleet:
-    """Hands runs to the workers through `submit`, a function of a spec and a night that returns the run's id."""
+class FleetRunner:
+    """Submits runs to the workers, by a function of a spec and a night that returns the run's id."""
 
-    lasting = True
+    survives_exit = True
 
     def __init__(self, ledger: Ledger, submit: Callable[[Spec, str], str]) -> None:
         self.ledger, self._submit = ledger, submit
 
-    def expect(self, specs: Sequence[Spec]) -> None:
-        """Nothing to do: workers look for runs that can share a pass."""
+    def prefetch(self, specs: Sequence[Spec]) -> None:
+        """Do nothing: workers find runs that can share a pass by themselves."""
 
     def forecast(self, spec: Spec) -> float | None:
-        return usd_at_most(spec, self.ledger)
+        return upper_bound_usd(spec, self.ledger)
 
-    def carry(self, spec: Spec, night: str) -> str:
+    def execute(self, spec: Spec, night: str) -> str:
         return self._submit(spec, night)
 
 
-def usd_at_most(spec: Spec, ledger: Ledger) -> float | None:
-    """Dollars of a run before its harvest: as if every unit were alive and every bin full, estimated from earlier calls.
+def upper_bound_usd(spec: Spec, ledger: Ledger) -> float | None:
+    """Cost of a run before its harvest, as if every unit were alive and every bin full; calls are as long as earlier ones.
 
-    None if a price is unknown. Raises `UsageError` for an unknown price under a budget.
+    In dollars; None if a price is unknown. Raises `UsageError` for an unknown price with a budget.
     """
     limits = run_limits(spec)
     for settings in spec.judges:
         price_within(settings, limits)
     with ledger.read() as tx:
-        stages = bounds.bounds(spec, lambda judge, stage: calls.latest(tx, judge.model, stage, cost_model.SAMPLE))
+        stages = bounds.bounds(
+            spec, lambda judge, stage: calls.latest_measured(tx, judge.model, stage, cost_model.SAMPLE)
+        )
     costs = [stage.usual_usd for stage in stages]
     return None if None in costs else sum(cost for cost in costs if cost is not None)

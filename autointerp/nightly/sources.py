@@ -1,6 +1,6 @@
-"""Where dictionaries appear: folders by glob, repositories on the hub by pattern, and registry files.
+"""Sources of dictionaries: folders by glob, repositories on the hub by pattern, and registry files.
 
-A candidate is a place and the state of its files. Finding candidates loads no weights and reads no more than names, sizes and times.
+A candidate is a path and the state of its files. Finding candidates reads names, sizes and times only, no weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import HfApi
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -26,16 +26,13 @@ from autointerp.spec.toml_files import wrong_key
 from sae.errors import one_line
 from sae.subject.hook_points import PATTERN
 
-if TYPE_CHECKING:
-    pass
-
 PICKLED = ("*.pt", "*.pth", "*.pkl", "*.bin", "*.ckpt")
-"""What a folder may hold in place of weights that can be loaded: it is then named, and not passed over."""
+"""Files that suggest weights which cannot be loaded. A folder with one of them is reported as corrupt instead of ignored."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place where a dictionary lies, or should. `mark` tells one state of its files from another."""
+    """A path that holds a dictionary, or should. `mark` changes whenever its files do."""
 
     path: str
     lineage: str
@@ -47,11 +44,12 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Hash of the place, of how it is read and of the state of its files."""
+        """Hash of the path, of how it is read and of the state of its files."""
         return content_hash([self.path, self.format, self.hook_point, self.mark])
 
     @property
     def is_local(self) -> bool:
+        """Whether it is a local folder, not a commit on the hub."""
         return not self.mark.startswith("commit ")
 
 
@@ -59,7 +57,7 @@ class Entry(Section):
     """One dictionary in a registry."""
 
     name: str = Field(min_length=1)
-    """The dictionary of which this is a version."""
+    """Name of the dictionary that this is a version of."""
     path: str = Field(min_length=1)
     format: str | None = None
     hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
@@ -77,17 +75,35 @@ class Registry(Section):
     dictionaries: tuple[Entry, ...] = Field(strict=False)
 
 
+class Source(Section):
+    """One source of dictionaries: exactly one of the three keys."""
+
+    folder: str | None = Field(None, min_length=1)
+    """A glob that matches folders of dictionaries or files in them, such as `checkpoints/*`."""
+    hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
+    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
+    registry: str | None = Field(None, min_length=1)
+    """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Source:
+        keys = [name for name in ("folder", "hub", "registry") if getattr(self, name) is not None]
+        if len(keys) != 1:
+            raise ValueError(f"give one of folder, hub and registry, not {' and '.join(keys) or 'none'}")
+        return self
+
+
 def discover(sources: Sequence[Source]) -> tuple[list[Candidate], list[str]]:
-    """Every candidate of every source, each place once, and a line for each source that could not be read."""
-    found: dict[str, Candidate] = {}
+    """All candidates of all sources, each once, and an error line for each source that could not be read."""
+    candidates: dict[str, Candidate] = {}
     failed: list[str] = []
     for source in sources:
         try:
             for candidate in _candidates(source):
-                found.setdefault(candidate.key, candidate)
+                candidates.setdefault(candidate.key, candidate)
         except UsageError as error:
             failed.append(str(error))
-    return list(found.values()), failed
+    return list(candidates.values()), failed
 
 
 def _candidates(source: Source) -> Iterator[Candidate]:
@@ -100,9 +116,9 @@ def _candidates(source: Source) -> Iterator[Candidate]:
 
 
 def in_folder(pattern: str) -> Iterator[Candidate]:
-    """Folders that match the glob, and folders of files that do, where they hold what could be a dictionary.
+    """Folders that match a glob, or that contain matching files, if they may hold a dictionary.
 
-    Raises `UsageError` when the glob's fixed part is not there.
+    Raises `UsageError` if the glob's part before the first wildcard does not exist.
     """
     base = _fixed_part(pattern)
     if not base.is_dir():
@@ -116,7 +132,7 @@ def in_folder(pattern: str) -> Iterator[Candidate]:
 
 
 def in_registry(path: Path) -> Iterator[Candidate]:
-    """What a registry lists; its names are the lineages. Raises `UsageError`."""
+    """The dictionaries listed in a registry file; their names are the lineages. Raises `UsageError`."""
     try:
         text = path.read_text(encoding="utf-8")
         data: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -143,9 +159,9 @@ def in_registry(path: Path) -> Iterator[Candidate]:
 
 
 def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
-    """Model repositories that match `OWNER/PATTERN`, or folders in them that match what follows, pinned by commit.
+    """Model repositories that match `OWNER/PATTERN`, or folders in them for a longer pattern, pinned to their commits.
 
-    Raises `UsageError` when the hub cannot be asked.
+    Raises `UsageError` if the hub cannot be reached.
     """
     owner, repositories, *inside = pattern.split("/", 2)
     try:
@@ -163,25 +179,25 @@ def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Files in a folder that make it a dictionary, or that somebody took for one."""
+    """Files in a folder that are part of a known format, or that suggest weights in an unsupported one."""
     known = {folder / name for name in _weight_names() if (folder / name).exists()}
     return sorted(known | {path for pattern in PICKLED for path in folder.glob(pattern)})
 
 
 def state_of(files: Sequence[Path]) -> tuple[str, float]:
-    """A mark that changes when a file does, and when the latest one was changed; files that are gone have none."""
-    seen: list[tuple[str, int, int]] = []
+    """A mark that changes whenever a file does, and the newest modification time (0 without files). Missing files are skipped."""
+    stamps: list[tuple[str, int, int]] = []
     for path in files:
         try:
             status = path.stat()
         except OSError:
             continue
-        seen.append((path.name, status.st_size, status.st_mtime_ns))
-    return content_hash(seen), max((ns / 1e9 for _, _, ns in seen), default=0.0)
+        stamps.append((path.name, status.st_size, status.st_mtime_ns))
+    return content_hash(stamps), max((ns / 1e9 for _, _, ns in stamps), default=0.0)
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folder above the first part of a glob that has a wildcard."""
+    """The folder above a glob's first part with a wildcard."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return Path(os.path.abspath(Path(*parts[:fixed])))
@@ -194,7 +210,7 @@ def _folders(api: Any, model: Any, pattern: str) -> list[str]:
 
 
 def _weight_names() -> set[str]:
-    """Names of the files that the known formats consist of."""
+    """Names of the files of all known formats."""
     from sae.formats.load import ADAPTERS  # torch
 
     return {name for adapter in ADAPTERS.values() for name in adapter.FILES}
@@ -214,29 +230,11 @@ def _hub() -> Any:
 
 
 def _unreachable(what: str, error: Exception) -> UsageError:
-    """Whatever the library, the hub or the network raises, the remedy is the user's."""
+    """The error for any failure of the library, the hub or the network."""
     reason = one_line(error)
-    return UsageError(f"{what}: the hub cannot be asked: {reason}: is the network up, and is the name right?")
+    return UsageError(f"{what}: the hub cannot be reached: {reason}: check the network and the name")
 
 
 def _literal(pattern: str) -> str:
-    """What a pattern begins with before its first wildcard: the hub searches by substring."""
+    """The part of a pattern before its first wildcard, for the hub's substring search."""
     return pattern[: next((i for i, c in enumerate(pattern) if c in "*?["), len(pattern))]
-
-
-class Source(Section):
-    """Where dictionaries appear: exactly one of the three."""
-
-    folder: str | None = Field(None, min_length=1)
-    """A glob of dictionaries' folders or files, such as `checkpoints/*`."""
-    hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
-    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
-    registry: str | None = Field(None, min_length=1)
-    """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Source:
-        given = [name for name in ("folder", "hub", "registry") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of folder, hub and registry, not {' and '.join(given) or 'none'}")
-        return self

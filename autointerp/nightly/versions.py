@@ -1,4 +1,4 @@
-"""Tells new weights from known ones: a dictionary is its fingerprint, whatever its name and wherever it lies."""
+"""Distinguishes new weights from known ones. A dictionary is identified by its fingerprint, not by its name or path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autointerp.ledger import nights
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, Version
+from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, DictionaryVersion
 from autointerp.nightly.config import Nightly
 from autointerp.nightly.lineage import version_of
 from autointerp.nightly.sources import Candidate, state_of, weight_files
@@ -25,51 +25,51 @@ Floats = NDArray[np.float32]
 SETTLED_S = 60.0
 """Files younger than this may still be being written."""
 BUCKETS = 2039
-"""Numbers in a sketch. A prime, so that neither a row nor a column of a decoder falls into few of them; the distance of two
-decoders is then right to 1 / sqrt(2 x 2039) = 1.6 percent."""
+"""Length of a sketch. It is a prime, so that the entries of a row or a column of a decoder spread over all buckets. The relative
+standard error of a distance between two decoders is then 1 / sqrt(2 x 2039) = 1.6 percent."""
 
 
 def register(
     ledger: Ledger, config: Nightly, candidates: Sequence[Candidate], *, settle: bool = True
-) -> tuple[dict[str, Version], list[str]]:
-    """Write down every state of a place that is new, and return all candidates' rows, and the paths of unsettled ones.
+) -> tuple[dict[str, DictionaryVersion], list[str]]:
+    """Record every new version, and return the rows of all candidates by key, and the paths of unsettled candidates.
 
-    Only what is new is loaded. With `settle`, files that changed within a minute are left to the next night; files that change
-    while they are read always are.
+    Only new versions are loaded. With `settle`, files that changed within the last minute count as unsettled; files that change
+    while they are read always do.
     """
     with ledger.read() as tx:
-        known = nights.known(tx)
-    here = {candidate.key for candidate in candidates}
-    rows: dict[str, Version] = {}
+        known = nights.all_versions(tx)
+    present = {candidate.key for candidate in candidates}
+    rows: dict[str, DictionaryVersion] = {}
     unsettled: list[str] = []
     for candidate in sorted(candidates, key=lambda c: (c.modified_at, version_of(c.path), c.path)):
         version = known.get(candidate.key)
         if version is None and settle and _is_fresh(candidate):
             unsettled.append(candidate.path)
             continue
-        # What the hub has may not have come: the network fails, and a file of a commit never changes.
+        # A corrupt version on the hub is tried again: the download may have failed, and its commit never changes.
         if version is None or (version.state == CORRUPT and not candidate.is_local):
             read = _read(config, candidate, known)
             if not _is_unchanged(candidate):
                 unsettled.append(candidate.path)
                 continue
             if version is None or read.reason != version.reason:
-                version = _write(ledger, read, here)
+                version = _write(ledger, read, present)
         rows[candidate.key] = known[candidate.key] = version
     return rows, unsettled
 
 
-def previous(version: Version, others: Sequence[Version]) -> Version | None:
-    """The latest version of the same dictionary before this one that has a report."""
+def previous(version: DictionaryVersion, others: Sequence[DictionaryVersion]) -> DictionaryVersion | None:
+    """The latest earlier version of the same dictionary that has a report, or None."""
     before = [v for v in others if v.state == SCORED and v.lineage == version.lineage and _age(v) < _age(version)]
     return max(before, key=_age, default=None)
 
 
 def sketch(decoder: NDArray[np.generic]) -> str:
-    """The decoder (any shape) as `BUCKETS` signed sums, base64; distances between sketches are those between decoders.
+    """A count sketch of a decoder of any shape, base64: `BUCKETS` signed sums that preserve distances between decoders.
 
-    Entry i is added with a random sign, always the same one, to the sum i modulo `BUCKETS` (a count sketch: Charikar, Chen,
-    Farach-Colton 2002).
+    Entry i is added with a fixed random sign to bucket i modulo `BUCKETS` (Charikar, Chen and Farach-Colton 2002, "Finding
+    frequent items in data streams").
     """
     flat = np.asarray(decoder, dtype=np.float32).ravel()
     signs = np.random.Philox(key=2039)
@@ -90,47 +90,53 @@ def change_between(before: str, now: str) -> float:
     return float(np.linalg.norm(b - a)) / norm if norm else math.inf
 
 
-def _read(config: Nightly, candidate: Candidate, known: Mapping[str, Version]) -> Version:
-    """The row of a candidate, from its weights."""
+def _read(config: Nightly, candidate: Candidate, known: Mapping[str, DictionaryVersion]) -> DictionaryVersion:
+    """Load a candidate, and return its row."""
     from sae.formats.load import load_dictionary  # torch
 
-    given = config.spec_for(candidate).dictionary
-    new = Version(
+    settings = config.spec_for(candidate).dictionary
+    new = DictionaryVersion(
         candidate.key, "", candidate.lineage, candidate.path, CORRUPT, modified_at=candidate.modified_at, first_seen=time.time()
     )  # fmt: skip
     try:
         loaded = load_dictionary(
-            given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
+            settings.path,
+            format=settings.format,
+            hook_point=settings.hook_point,
+            revision=settings.revision,
+            k=settings.k,
         )
     except DictionaryError as error:
         return replace(new, reason=one_line(error, most=1000))
-    drawn = sketch(loaded.W_dec.detach().float().cpu().numpy())
+    sketch_ = sketch(loaded.W_dec.detach().float().cpu().numpy())
     shape = f"{loaded.d_sae}x{loaded.d_in}:"
-    new = replace(new, fingerprint=loaded.fingerprint, state=WAITING, sketch=shape + drawn)
+    new = replace(new, fingerprint=loaded.fingerprint, state=WAITING, sketch=shape + sketch_)
     versions = [v for v in known.values() if v.lineage == new.lineage and v.state in (WAITING, QUEUED, SCORED)]
     before = max((v for v in versions if _age(v) < _age(new)), key=_age, default=None)
     return new if before is None else replace(new, change=_change(before.sketch, new.sketch))
 
 
 def _change(before: str, now: str) -> float | None:
-    """None where the shapes differ: there is then nothing to compare, as with a first version."""
+    """The relative change between two sketches, or None if the decoders' shapes differ, as for a first version."""
     (shape, _, old), (other, _, new) = before.partition(":"), now.partition(":")
     return change_between(old, new) if shape == other else None
 
 
-def _write(ledger: Ledger, version: Version, here: set[str]) -> Version:
+def _write(ledger: Ledger, version: DictionaryVersion, present: set[str]) -> DictionaryVersion:
+    """Store a version: as new, as a copy, or as the new path of a waiting one whose files were moved."""
     with ledger.write() as tx:
-        nights.forget_corrupt(tx, version.dictionary_key)
+        nights.delete_corrupt(tx, version.dictionary_key)
         original = nights.original_of(tx, version.fingerprint) if version.fingerprint else None
-        if original and original.state == WAITING and original.dictionary_key not in here:
-            return nights.move(tx, original, version)
+        if original and original.state == WAITING and original.dictionary_key not in present:
+            return nights.relocate(tx, original, version)
         if original:
             version = replace(version, state=COPY, reason=original.path)
         return nights.add(tx, version)
 
 
 def _is_fresh(candidate: Candidate) -> bool:
-    # Both ways: a clock that is ahead on another machine must not hide a file that is being written, nor an old one for ever.
+    # The absolute value, because the clock of another machine may be ahead: a time in the future must neither hide a file that
+    # is being written nor exclude an old one forever.
     return candidate.is_local and abs(time.time() - candidate.modified_at) < SETTLED_S
 
 
@@ -138,5 +144,5 @@ def _is_unchanged(candidate: Candidate) -> bool:
     return not candidate.is_local or state_of(weight_files(Path(candidate.path)))[0] == candidate.mark
 
 
-def _age(version: Version) -> tuple[tuple[int, ...], float]:
+def _age(version: DictionaryVersion) -> tuple[tuple[int, ...], float]:
     return version_of(version.path), version.modified_at

@@ -69,7 +69,7 @@ def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
     """Register the run and release what a killed process held. Raises `UsageError` for a run that the workers execute."""
     with ledger.read() as tx:
         known = runs.get(tx, run.run_id)
-    if known is not None and known["carrier"] == "fleet" and known["state"] in runs.LIVE:
+    if known is not None and runs.is_with_workers(known):
         raise UsageError(
             f"run {run.run_id} is executed by the workers: `autointerp status {run.run_id}` shows it; cancel it with"
             f" `autointerp cancel {run.run_id}` first to run it here"
@@ -78,8 +78,8 @@ def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
     with ledger.write() as tx:
         leases.release(tx, run.run_id)
         if jobs.exists(tx, run.run_id, ["explain"], jobs.UNFINISHED):
-            jobs.forget(tx, run.run_id, ["plan"])
-        batches.free(tx, run.run_id)
+            jobs.delete(tx, run.run_id, ["plan"])
+        batches.release_claims(tx, run.run_id)
         lost = calls.write_off(tx, run.run_id)
         events.add(tx, run.run_id, "started in one process" if known is None else "resumed in one process")
     if lost:

@@ -20,7 +20,7 @@ from autointerp.harvest.control_units import with_controls
 from autointerp.harvest.tables import exemplars_of, units_of
 from autointerp.ledger import events, jobs, judgements, runs
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.jobs import ASKED, STAGES, Job
+from autointerp.ledger.jobs import ROUND_STAGES, STAGES, Job
 from autointerp.questions import planned_jobs, rounds
 from autointerp.questions.rounds import Round
 from autointerp.records import Exemplar, Explanation, ExplanationKey, Outcome
@@ -57,7 +57,7 @@ def register(ledger: Ledger, run: Run) -> None:
 
 def explain_jobs(tx: Connection, run: Run) -> list[Job]:
     """The explain jobs of a run. Explanations that are given, those of planted units, are stored at once."""
-    for unit_id, text in run.given.items():
+    for unit_id, text in run.known_explanations.items():
         judgements.add_explanation(tx, run.run_id, Explanation(ExplanationKey(unit_id), Outcome.SCORED, text, "", None))
     return planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
 
@@ -79,7 +79,7 @@ def end_planning(tx: Connection, run_id: str, number: int, planned: Round) -> No
     jobs.finish(tx, run_id, this.job_key)
     runs.end_stage(tx, run_id, "plan")
     if planned.more:
-        jobs.plan(tx, run_id, [planned_jobs.stage_job("plan", number + 1)], jobs.LATER)
+        jobs.plan(tx, run_id, [planned_jobs.stage_job("plan", number + 1)], jobs.DEFERRED)
     for stage in dict.fromkeys(job.stage for job in planned.jobs):
         runs.begin_stage(tx, run_id, stage)
 
@@ -104,11 +104,11 @@ def advance(tx: Connection, run_id: str) -> bool:
     moved = False
     for stage, following in _FOLLOWS.items():
         # Checked again under the lock: of several workers that see a stage end, one plans its successor.
-        if _ended(tx, run_id, stage) and runs.hold(tx, run_id) and _ended(tx, run_id, stage):
+        if _ended(tx, run_id, stage) and runs.lock_row(tx, run_id) and _ended(tx, run_id, stage):
             runs.end_stage(tx, run_id, stage)
             plan_stage(tx, run_id, following)
             moved = True
-    if _all_asked(tx, run_id) and runs.hold(tx, run_id) and _all_asked(tx, run_id):
+    if _all_asked(tx, run_id) and runs.lock_row(tx, run_id) and _all_asked(tx, run_id):
         after_round(tx, run_id)
         moved = True
     return moved
@@ -116,9 +116,9 @@ def advance(tx: Connection, run_id: str) -> bool:
 
 def after_round(tx: Connection, run_id: str) -> None:
     """Release the job that plans the next round, or plan `finish` if there is none."""
-    for stage in ASKED:
+    for stage in ROUND_STAGES:
         runs.end_stage(tx, run_id, stage)
-    if jobs.release_later(tx, run_id):
+    if jobs.release_deferred(tx, run_id):
         runs.begin_stage(tx, run_id, "plan")
     else:
         plan_stage(tx, run_id, "finish")
@@ -145,6 +145,6 @@ def fail_permanently(tx: Connection, run_id: str, job: Job, error: str) -> str:
     """Fail a job that exhausted its attempts, and return the reason. A question becomes unscored, with that reason."""
     reason = f"{job.stage} failed after {job.attempts} attempts: {error or 'its worker died each time'}"
     jobs.fail(tx, run_id, job.job_key, reason)
-    judgements.give_up(tx, run_id, job, reason)
+    judgements.record_gave_up(tx, run_id, job, reason)
     events.add(tx, run_id, reason, level="error")
     return reason

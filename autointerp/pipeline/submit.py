@@ -39,7 +39,7 @@ def load_with_costs(path: Path, overrides: Sequence[str]) -> tuple[Spec, list[st
 def live_workers(ledger: Ledger) -> int:
     """Workers that sent a heartbeat lately."""
     with ledger.read() as tx:
-        return run_progress.lively(tx)
+        return run_progress.count_live_workers(tx)
 
 
 def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:
@@ -47,10 +47,10 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
     spec = spec.absolute()
     run_id = run_id_of(spec, tell)
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
-        row = runs.hold(tx, run_id)
+        row = runs.lock_row(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
             return Submitted(run_id, "done")
-        queued = row is not None and row["carrier"] == "fleet" and row["state"] in runs.LIVE
+        queued = row is not None and runs.is_with_workers(row)
         runs.register(
             tx,
             run_id=run_id,
@@ -86,7 +86,7 @@ def resume(ledger: Ledger, run_id: str, results: Path) -> None:
             raise UsageError(
                 f"run {run_id} is {row['state']}: `autointerp retry --failed {run_id}` asks its failed questions again"
             )
-        if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
+        if runs.is_with_workers(row):
             raise UsageError(f"run {run_id} is {row['state']}: `autointerp status {run_id}` shows its progress")
         _queue(tx, run_id, "resumed")
 
@@ -95,7 +95,7 @@ def cancel(ledger: Ledger, run_id: str) -> None:
     """Start no new call for a run; calls in flight end, and finished work is kept. Raises `UsageError`."""
     with ledger.write() as tx:
         row = _known(tx, run_id)
-        if row["state"] not in runs.LIVE or row["carrier"] != "fleet":
+        if not runs.is_with_workers(row):
             raise UsageError(
                 f"run {run_id} is {row['state']}: only a run that is queued for or executed by workers can be cancelled"
             )
@@ -110,7 +110,7 @@ def retry(ledger: Ledger, run_id: str, results: Path) -> int:
     """
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
         row = _known(tx, run_id)
-        if row["carrier"] == "fleet" and row["state"] in runs.LIVE:
+        if runs.is_with_workers(row):
             raise UsageError(
                 f"run {run_id} is {row['state']}: wait until it ends, or cancel it with `autointerp cancel {run_id}` first"
             )
@@ -119,7 +119,7 @@ def retry(ledger: Ledger, run_id: str, results: Path) -> int:
         stages = [job.stage for job, _ in jobs.failed(tx, run_id)]
         if keys or stages:
             # Questions that are planned again cost nothing if their answers are in the ledger.
-            jobs.forget(tx, run_id, ["plan"])
+            jobs.delete(tx, run_id, ["plan"])
             _queue(tx, run_id, f"retrying {len(keys)} failed questions")
     return len(keys) + len(stages)
 
@@ -145,14 +145,14 @@ def _reopen(tx: Connection, run_id: str) -> None:
     calls.write_off_orphans(tx, run_id)
     leases.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
-    jobs.forget(tx, run_id, ["finish"])
+    jobs.delete(tx, run_id, ["finish"])
     if not jobs.exists(tx, run_id, ["merge"], ("done",)):
         # Questions that were planned in one process have to wait for the workers' own harvest.
-        jobs.forget_questions(tx, run_id)
+        jobs.delete_unfinished_questions(tx, run_id)
 
 
 def _known(tx: Connection, run_id: str) -> Any:
-    row = runs.hold(tx, run_id)
+    row = runs.lock_row(tx, run_id)
     if row is None:
-        raise UsageError(f"no run {run_id} in the ledger: `autointerp runs` lists the runs that exist")
+        raise runs.no_such_run(run_id)
     return row

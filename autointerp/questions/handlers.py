@@ -76,7 +76,9 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
 def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
     """Ask for the grades of a job's items and store a judgement for each. Items without an explanation are stored unasked."""
     items = _explained(job, explanations)
-    unasked = [(item, _without_explanation(job, item, explanations)) for item in job.asked if item not in items]
+    unasked = [
+        (item, _without_explanation(job, item, explanations)) for item in job.question_items if item not in items
+    ]
 
     def store(tx: Connection, judged: Sequence[Judgement]) -> None:
         for item, judgement in [*unasked, *zip(items, judged, strict=True)]:
@@ -124,7 +126,7 @@ def question(run: Run, job: Job, explanations: Explanations) -> Question | None:
 
 def _explained(job: Job, explanations: Explanations) -> list[Item]:
     """The job's items that have an explanation."""
-    return [item for item in job.asked if explanation_text(explanations, item.explained_by)]
+    return [item for item in job.question_items if explanation_text(explanations, item.explained_by)]
 
 
 def _grading_question(run: Run, job: Job, items: Sequence[Item], explanations: Explanations) -> Question | None:

@@ -108,7 +108,7 @@ def _single_item_job(spec: Spec, item: Item, stage: str) -> Job:
 
 def _grouped_job(spec: Spec, items: Sequence[Item], stage: str) -> Job:
     key = content_hash([stage, "together", [item.key for item in items]])
-    return Job(key, stage, repeat=items[0].repeat, place=_place(spec, items[0]), items=jobs.group(items))
+    return Job(key, stage, repeat=items[0].repeat, place=_place(spec, items[0]), items=jobs.encode_items(items))
 
 
 def scorer_job(

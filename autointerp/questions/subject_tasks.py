@@ -86,7 +86,7 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
         return {}
     tell("reading texts with the subject", 0, 0)
     reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
-    skip, limit = run.spec.harvest.skip_positions, run.facts.get("norm_limit", math.inf)
+    skip, limit = run.spec.harvest.skip_positions, run.harvest_metadata.get("norm_limit", math.inf)
     read = unit_probe.read_own(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
     return {
         task: [round(float(a), 6) for a in text.activations[0]] for (task, _), text in zip(texts, read, strict=True)

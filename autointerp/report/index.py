@@ -50,7 +50,7 @@ def night_line(night: Mapping[str, Any]) -> str:
             names = ", ".join(Path(entry["path"]).name for entry in night[key])
             parts.append(f"{formatting.plural(len(night[key]), one, many)} ({names})")
     if night["deferred"]:
-        parts.append(f"{len(night['deferred'])} left for the next night")
+        parts.append(f"{len(night['deferred'])} postponed to the next night")
     if night["scored"]:
         parts.append(f"judge drift {drift(night['judge_drift'])}")
     budget = f" of {formatting.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""

@@ -92,7 +92,9 @@ def measure(url: str, redis: RedisServer, folder: Path, n: int) -> dict[str, str
         "ledger, bytes a job": f"{(size(ledger) - empty) / planned:,.0f}",
         "`status`, s": seconds(lambda: list(run_list.list_progress(ledger, folder))),
         "`status RUN`, s": seconds(
-            lambda: list(run_status.describe(run_status.facts(run_status.look(ledger, "million"), folder)))
+            lambda: list(
+                run_status.describe(run_status.status_values(run_status.read_progress(ledger, "million"), folder))
+            )
         ),
         "reconciler's look at it, s": seconds(lambda: reconcile(ledger)),
         f"Redis with {FIRST:,} jobs, KiB": f"{few / 1024:,.0f}",

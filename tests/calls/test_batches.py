@@ -187,7 +187,7 @@ def test_a_batch_is_collected_by_the_next_process_after_a_kill(
         (tmp_path / "spec.toml").write_text(spec.to_toml())
         command = ["run", str(tmp_path / "spec.toml"), "--results", str(tmp_path / "results"), "--quiet"]
         start = partial(
-            run_process.start, command, planted_runs.environment(tmp_path / "cache"), tmp_path / "output.txt",
+            run_process.start_command, command, planted_runs.environment(tmp_path / "cache"), tmp_path / "output.txt",
             {"calls.batch_state.MIN_POLL_S": 0.1, "calls.batch_state.RETRY_S": 0.1, "calls.batches.WAIT_S": 0.1},
         )  # fmt: skip
         for n_submitted in (1, 2):

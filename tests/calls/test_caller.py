@@ -232,7 +232,7 @@ def test_a_question_that_another_worker_is_asking_is_postponed_until_it_has_an_a
     caller, judge = open_caller(lambda number: reply_of("mine"))
     key = call_key(judge, question(), 0)
     with caller.ledger.write() as tx:
-        other = calls.begin(tx, calls.Opening(RUN, "job", key, MODEL, 0.0, "another"), question())
+        other = calls.begin(tx, calls.NewCall(RUN, "job", key, MODEL, 0.0, "another"), question())
     assert other is not None
     with pytest.raises(Postponed, match="another worker is asking the same"):
         caller.ask(question(), str, job("a"), 0)

@@ -35,8 +35,8 @@ from autointerp.ledger.schema import calls as calls_
 from autointerp.ledger.schema import jobs as jobs_
 from autointerp.ledger.schema import workers as workers_
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
-from autointerp.monitoring.run_status import ago
-from autointerp.monitoring.run_watch import Pace
+from autointerp.monitoring.run_status import short_duration
+from autointerp.monitoring.run_watch import RateMeter
 from autointerp.questions import planned_jobs
 from autointerp.records import Arm, ExplanationKey, Judgement, Outcome
 
@@ -89,7 +89,7 @@ def a_run(
 def an_answer(ledger: Ledger, run_id: str, number: int, *, ago_s: float) -> None:
     """A call that began and was answered `ago_s` seconds ago."""
     prompt = Prompt("system", "user", {}, 16, ScoreMaterial("cats", MarkedText(("cat",), 0)))
-    opening = calls.Opening(run_id, f"job-{number}", f"key-{number}", "anthropic/x", 0.0)
+    opening = calls.NewCall(run_id, f"job-{number}", f"key-{number}", "anthropic/x", 0.0)
     with ledger.write() as tx:
         call_id = calls.begin(tx, opening, prompt)
         values = {"state": calls.SCORED, "started_at": time.time() - ago_s}
@@ -120,7 +120,7 @@ def test_submit_queues_each_spec_once_and_skips_invalid_ones(
         ["autointerp", "gone.toml", "not submitted"],
     ]
     with Ledger.in_folder(tmp_path / "results").read() as tx:
-        assert {row["name"]: (row["state"], row["carrier"]) for row in runs.every(tx)} == {
+        assert {row["name"]: (row["state"], row["carrier"]) for row in runs.all_runs(tx)} == {
             "a": ("queued", "fleet"), "b": ("queued", "fleet"),
         }  # fmt: skip
     assert "no worker is running" in command("submit", "a.toml").stderr
@@ -210,9 +210,9 @@ def test_status_shows_the_progress_of_a_run(
     until = time.strftime("%H:%M", time.localtime(score["waiting_until"]))
     assert f"2 waiting until {until}" in text or "2 waiting until 2" in text
     for words in (
-        "10 of 21 done, 2 leased, 1 batched,", "5 pending, 1 failed,", "prepare  1 done", "1 gave_up, 2 refusal", "1 x boom",
-        "the price of openai-compatible/qwen is unknown", "night    $0.0000 (2026-11-21)", "month    $0.0000 of $70.00",
-        "10 answered", "nothing goes on until one is started",
+        "10 of 21 jobs done, 2 leased, 1 batched,", "5 pending, 1 failed,", "prepare  1 job done", "1 gave_up, 2 refusal", "1 x boom",
+        "the price of openai-compatible/qwen is unknown", "night    $0.00 (2026-11-21)", "month    $0.00 of $70.00",
+        "10 answered", "no live workers in the last 60 s: start one to continue",
     ):  # fmt: skip
         assert words in text, words
     assert [line.split()[:2] for line in lines(command("status"))] == [[run_id, "running"]]
@@ -267,7 +267,7 @@ def test_watch_survives_a_restart_of_the_database() -> None:
         run_id = a_run(ledger)
         watching = watcher("status", run_id, "--watch", AUTOINTERP_LEDGER=server.url)
         assert watching.stdout is not None
-        assert watching.stdout.readline() == f"{run_id}: running, $0.0000\n"
+        assert watching.stdout.readline() == f"{run_id}: running, $0.00\n"
         server.restart()
         ledger.engine.dispose()
         with ledger.write() as tx:
@@ -305,11 +305,11 @@ def test_workers_are_listed_with_their_last_heartbeat(command: Command, ledger: 
         for name in ("first", "second"):
             workers.register(tx, name, queues="judge", version="1")
         tx.execute(sa.update(workers_).where(workers_.c.worker_id == "first").values(beat_at=time.time() - 7200))
-        workers.bury(tx, "second")
+        workers.mark_dead(tx, "second")
     (only,) = lines(command("workers"))
     assert only.split()[:2] == ["first", "live"]
     assert f"pid {os.getpid()}" in only
-    assert only.endswith("last beat 2 h 0 min ago")
+    assert only.endswith("last heartbeat 2 h 0 min ago")
     assert {line.split()[1] for line in lines(command("workers", "--all"))} == {"live", "gone"}
 
 
@@ -381,7 +381,7 @@ def test_shell_completion_offers_run_ids(tmp_path: Path) -> None:
     st.lists(st.tuples(st.floats(0.5, 20), st.integers(0, 50)), min_size=1, max_size=30),
 )
 def test_a_measured_rate_lies_between_the_slowest_and_the_fastest(steps: list[tuple[float, int]]) -> None:
-    pace, at, done = Pace(), 0.0, 0
+    pace, at, done = RateMeter(), 0.0, 0
     found = pace.add(at, {"score": {"done": done}})
     assert found == {}
     for seconds, more in steps:
@@ -392,7 +392,7 @@ def test_a_measured_rate_lies_between_the_slowest_and_the_fastest(steps: list[tu
 
 
 def test_a_stage_is_timed_from_when_it_was_planned() -> None:
-    pace = Pace()
+    pace = RateMeter()
     pace.add(0.0, {"explain": {"done": 3}})
     pace.add(50.0, {"explain": {"done": 3}, "score": {"done": 1, "pending": 9}})
     assert pace.add(55.0, {"explain": {"done": 3}, "score": {"done": 6, "pending": 4}}) == {"score": 1.0}
@@ -401,7 +401,7 @@ def test_a_stage_is_timed_from_when_it_was_planned() -> None:
 @given(st.floats(0, 1e7))
 def test_durations_are_rounded_to_two_percent(seconds: float) -> None:
     units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-    words = ago(seconds).split()
+    words = short_duration(seconds).split()
     told = sum(int(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
     assert told == pytest.approx(seconds, rel=0.02, abs=31)
     assert len(words) <= 4
@@ -457,6 +457,6 @@ def test_nightly_previews_a_night_and_submits_it(
     said = command("nightly", "nightly.toml", "--submit", "--date", "2026-11-20")
     assert said.exit_code == 0, said.output
     with ledger.read() as tx:
-        (row,) = runs.every(tx)
+        (row,) = runs.all_runs(tx)
     assert (row["state"], row["carrier"], row["night"]) == ("queued", "fleet", "2026-11-20")
     assert f"{row['run_id']}  new" in said.stderr

@@ -168,7 +168,7 @@ def test_a_job_that_failed_before_is_done_alone(specs: list[Spec], tmp_path: Pat
             runner.stages(context, run_id, ("prepare",), 60)
         with context.ledger.write() as tx:
             [job] = leases.lease(tx, ids[0], "harvest", most=1, owner="me")
-            leases.fault(tx, ids[0], job, owner="me", error="out of memory", seconds=0.0)
+            leases.fail_attempt(tx, ids[0], job, owner="me", error="out of memory", seconds=0.0)
         runner.stages(context, ids[0], ("harvest",), 60)
         with context.ledger.read() as tx:
             assert jobs.counts(tx, ids[1])["harvest"].get("pending") == 1

@@ -154,7 +154,7 @@ def start(
     started: list[ForkServerProcess] = []
 
     def worker(numbers: list[int], pause_s: float = 0.0) -> ForkServerProcess:
-        started.append(harvest_worker.start(spec, tmp_path, numbers, pause_s))
+        started.append(harvest_worker.start_worker(spec, tmp_path, numbers, pause_s))
         return started[-1]
 
     yield worker

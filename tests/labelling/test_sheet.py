@@ -22,7 +22,7 @@ from rich.console import Console
 from support.results import labels as labelled
 from support.results.labels import RUN, scores
 from support.results.summaries import HOSTILE
-from support.services.ledger_worker import at_once
+from support.services.ledger_worker import run_concurrently
 
 from autointerp.cli.main import main
 from autointerp.errors import UsageError
@@ -32,7 +32,7 @@ from autointerp.labelling.sheet import Agreement
 from autointerp.labelling.terminal import Terminal
 from autointerp.ledger import labels, runs
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.labels import Key
+from autointerp.ledger.labels import ItemKey
 
 SIZES = st.dictionaries(
     st.sampled_from([f"main/{kind}/{g}" for kind in ("feature", "neuron") for g in range(4)] + ["shuffled", "planted"]),
@@ -48,7 +48,7 @@ def population(sizes: dict[str, int], prefix: str = "") -> list[Judged]:
         group, *rest = stratum.split("/")
         kind, score = (rest[0], int(rest[1])) if rest else (group if group == "planted" else "feature", 1)
         arm = group if group in ("shuffled", "base_rate") else "main"
-        found += [Judged(Key(f"{prefix}{stratum}:{i}", arm, "unit"), "unit", kind, score) for i in range(size)]
+        found += [Judged(ItemKey(f"{prefix}{stratum}:{i}", arm, "unit"), "unit", kind, score) for i in range(size)]
     return found
 
 
@@ -82,7 +82,7 @@ def test_an_extended_sample_contains_the_smaller_and_equals_one_drawn_at_once(
 def test_items_are_drawn_as_often_as_their_probability_says() -> None:
     sizes = {"main/feature/0": 40, "main/feature/3": 9, "main/neuron/0": 25, "shuffled": 12}
     items, seeds = population(sizes), 1500
-    drawn: Counter[Key] = Counter()
+    drawn: Counter[ItemKey] = Counter()
     for seed in range(seeds):
         # In two steps, as if the rater later asked for more items.
         sample = extend(items, extend(items, [], 12, str(seed)), 24, str(seed))
@@ -155,11 +155,13 @@ def test_labels_are_rows_in_either_database(either: Ledger, tmp_path: Path) -> N
 
 
 def test_raters_who_start_at_once_share_one_sample_and_lose_no_label(either: Ledger, tmp_path: Path) -> None:
-    sheets = at_once([lambda name=name: labelled.sheet(either, tmp_path, name, 50) for name in ("a", "b", "c")])
+    sheets = run_concurrently(
+        [lambda name=name: labelled.sheet(either, tmp_path, name, 50) for name in ("a", "b", "c")]
+    )
     assert len({frozenset(sheet.items) for sheet in sheets}) == 1
     assert len({sheet.items for sheet in sheets}) == 3
     for number in sheets[0].numbers:
-        at_once([partial(sheet.set, {number: 1}) for sheet in (*sheets, sheets[0])])
+        run_concurrently([partial(sheet.set, {number: 1}) for sheet in (*sheets, sheets[0])])
     assert [len(scores(either, name)) for name in "abc"] == [50, 50, 50]
 
 

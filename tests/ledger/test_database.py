@@ -17,11 +17,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.services.ledger_worker import at_once
+from support.services.ledger_worker import run_concurrently
 
 from autointerp.errors import AutointerpError, UsageError
 from autointerp.ledger import budgets, calls, jobs, judgements, leases, runs
-from autointerp.ledger.budgets import Limits, Short
+from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.revisions import MIGRATIONS
@@ -49,7 +49,7 @@ def opened(where: Path | str, *, jobs_: int = 0) -> Ledger:
 
 
 def begin(tx: sa.Connection, reserved: float, key: str = "key") -> int:
-    call_id = calls.begin(tx, calls.Opening(RUN, "job-0", key, "judge", reserved), PROMPT)
+    call_id = calls.begin(tx, calls.NewCall(RUN, "job-0", key, "judge", reserved), PROMPT)
     assert call_id is not None
     return call_id
 
@@ -183,7 +183,7 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(tmp_path: Path) ->
     ledger = opened(tmp_path, jobs_=1)
     sa.event.listen(ledger.engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))
     with (
-        pytest.raises(AutointerpError, match=r"database or disk is full: what was done") as stopped,
+        pytest.raises(AutointerpError, match=r"database or disk is full: everything done") as stopped,
         ledger.write() as tx,
     ):
         jobs.plan(tx, RUN, [Job(f"more-{i}", "score", "u") for i in range(5000)])
@@ -219,7 +219,7 @@ def test_no_two_threads_ever_hold_the_same_job(url: str) -> None:
                 return held
             held += [job.job_key for job in leased]
 
-    held = at_once([lambda i=i: drain(ledgers[i % 3], 1 + i) for i in range(9)])  # type: ignore[misc]
+    held = run_concurrently([lambda i=i: drain(ledgers[i % 3], 1 + i) for i in range(9)])  # type: ignore[misc]
     assert Counter(key for keys in held for key in keys) == {f"job-{i}": 1 for i in range(300)}
     for ledger in ledgers:
         ledger.close()
@@ -256,7 +256,7 @@ def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, s
                     leases.postpone(tx, RUN, job, owner=owner, seconds=-1.0, error="busy")
                     due |= {number} if mine else set()
                 elif step == "fault":
-                    leases.fault(tx, RUN, job, owner=owner, error="a bug", seconds=1000.0)
+                    leases.fail_attempt(tx, RUN, job, owner=owner, error="a bug", seconds=1000.0)
                     later |= {number} if mine else set()
                 elif step == "put_back":
                     leases.put_back(tx, RUN, [job.job_key], owner)
@@ -267,7 +267,7 @@ def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, s
                     held, due, later = {}, set(), set()
                 elif step == "release_of":
                     freed = [n for n, by in held.items() if by == owner]
-                    assert leases.release_of(tx, owner) == len(freed)
+                    assert leases.release_worker(tx, owner) == len(freed)
                     pending += freed
                     held = {n: by for n, by in held.items() if by != owner}
                 if mine and step in ("finish", "postpone", "fault", "put_back"):
@@ -275,7 +275,7 @@ def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, s
                 sizes = {"pending": len(pending), "leased": len(held), "waiting": len(due | later), "done": len(done)}
                 assert jobs.counts(tx, RUN) == {"score": {state: n for state, n in sizes.items() if n}}
                 assert (jobs.next_due(tx, RUN, "score") is None) == (not due | later)
-                assert jobs.due(tx, RUN, "score", 100) == len(pending) + len(due)
+                assert jobs.count_due(tx, RUN, "score", 100) == len(pending) + len(due)
         ledger.close()
 
 
@@ -285,12 +285,12 @@ def test_reservations_add_up_to_the_limit_under_32_threads(url: str) -> None:
     def take(ledger: Ledger) -> int:
         taken = 0
         for _ in range(4):
-            with suppress(Short), ledger.write() as tx:
+            with suppress(BudgetShortfall), ledger.write() as tx:
                 budgets.reserve(tx, RUN, 0.125, Limits(10.0))
                 taken += 1
         return taken
 
-    assert sum(at_once([lambda i=i: take(ledgers[i % 2]) for i in range(32)])) == 80  # type: ignore[misc]
+    assert sum(run_concurrently([lambda i=i: take(ledgers[i % 2]) for i in range(32)])) == 80  # type: ignore[misc]
     assert money(ledgers[0]) == (0.0, 10.0, 0.0)
     for ledger in ledgers:
         ledger.close()
@@ -299,22 +299,22 @@ def test_reservations_add_up_to_the_limit_under_32_threads(url: str) -> None:
 def test_money_moves_from_reserved_to_spent_or_lost(url: str) -> None:
     ledger, limits = opened(url), Limits(1.0)
 
-    def refused(usd: float) -> Short:
-        with pytest.raises(Short) as short, ledger.write() as tx:
+    def refused(usd: float) -> BudgetShortfall:
+        with pytest.raises(BudgetShortfall) as short, ledger.write() as tx:
             budgets.reserve(tx, RUN, usd, limits)
         return short.value
 
     with ledger.write() as tx:
         budgets.reserve(tx, RUN, 0.5, limits)
         budgets.reserve(tx, RUN, 0.5, limits)
-    assert refused(0.25).may_ease
+    assert refused(0.25).may_recover
     with ledger.write() as tx:
         known, unknown = begin(tx, 0.5, "one"), begin(tx, 0.5, "two")
         end(tx, known, 0.125, 0.5)
         end(tx, unknown, None, 0.5)
     assert money(ledger) == (0.125, 0.0, 0.5)
     short = refused(0.5)
-    assert not short.may_ease, "what is lost counts"
+    assert not short.may_recover, "what is lost counts"
     assert (short.scope, short.spent, short.lost) == (f"run {RUN}", 0.125, 0.5)
     with ledger.write() as tx:
         budgets.reserve(tx, RUN, 0.375, limits)

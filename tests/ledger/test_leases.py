@@ -15,10 +15,10 @@ import pytest
 import sqlalchemy as sa
 from support.providers.server import ProviderServer
 from support.services import ledger_worker
-from support.services.ledger_worker import at_once, processes, question
+from support.services.ledger_worker import processes, question, run_concurrently
 
 from autointerp.ledger import budgets, calls, jobs, leases, nights, runs, workers
-from autointerp.ledger.budgets import Limits, NotRunning, Short
+from autointerp.ledger.budgets import BudgetShortfall, Limits, NotRunning
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
@@ -85,7 +85,7 @@ def begin(ledger: Ledger, key: str, usd: float, *, run_id: str = RUN, worker: st
     """A call in flight, paid from the run, its night and its month."""
     with ledger.write() as tx:
         month = budgets.month_of(LIMITS)
-        opening = calls.Opening(run_id, job, key, "judge", usd, worker, month)
+        opening = calls.NewCall(run_id, job, key, "judge", usd, worker, month)
         call_id = calls.begin(tx, opening, question(key))
         budgets.reserve(tx, run_id, usd, LIMITS, month)
     assert call_id is not None
@@ -110,7 +110,7 @@ def test_no_job_is_ever_leased_by_two_of_several_processes(ledger: Ledger, url: 
     with ledger.write() as tx:
         jobs.plan(tx, RUN, more)
     with processes(3) as pool:
-        drain, folder = ledger_worker.drain, str(tmp_path)
+        drain, folder = ledger_worker.lease_all, str(tmp_path)
         ends = [pool.submit(drain, url, RUN, folder, 3, threads=4, most=most) for most in (1, 3, 16)]
         held = [end.result() for end in ends]
     assert Counter(itertools.chain(*held)) == {f"job-{i}": 1 for i in range(600)}
@@ -135,11 +135,11 @@ def test_only_who_holds_a_job_can_give_it_up(how: str, ledger: Ledger) -> None:
             elif how == "postpone":
                 leases.postpone(tx, RUN, job, owner=owner, seconds=60.0, error="busy")
             else:
-                leases.fault(tx, RUN, job, owner=owner, error="a bug", seconds=60.0)
+                leases.fail_attempt(tx, RUN, job, owner=owner, error="a bug", seconds=60.0)
 
     [job] = lease(ledger, "dead")
     with ledger.write() as tx:
-        assert leases.release_of(tx, "dead") == 1
+        assert leases.release_worker(tx, "dead") == 1
     [again] = lease(ledger, "alive")
     assert again.job_key == job.job_key
     give_up("dead")
@@ -161,7 +161,7 @@ def test_a_death_counts_against_what_was_begun_until_it_is_enough(ledger: Ledger
             assert jobs.exhausted(tx, RUN) == []
         begin(ledger, f"key-{death}", 1.0, worker="dead", job=leased[0].job_key)
         with ledger.write() as tx:
-            assert workers.bury(tx, "dead") == (4, 1)
+            assert workers.mark_dead(tx, "dead") == (4, 1)
         assert [state(ledger, job.job_key) for job in leased] == [("pending", "", death), *[("pending", "", 0)] * 2]
         assert state(ledger, "merge") == ("pending", "", death), (
             "what is no question is at work as soon as it is leased"
@@ -185,7 +185,7 @@ def test_faults_exhaust_a_job_too(ledger: Ledger) -> None:
     for _ in range(jobs.MAX_ATTEMPTS):
         [job] = lease(ledger, "a")
         with ledger.write() as tx:
-            leases.fault(tx, RUN, job, owner="a", error="a bug", seconds=-1.0)
+            leases.fail_attempt(tx, RUN, job, owner="a", error="a bug", seconds=-1.0)
             tx.execute(sa.update(job_rows).where(job_rows.c.state == "pending").values(state="done"))
     with ledger.read() as tx:
         assert [(job.job_key, error) for job, error in jobs.exhausted(tx, RUN)] == [("job-0", "a bug")]
@@ -201,8 +201,8 @@ def test_burying_frees_leases_and_turns_what_was_in_flight_into_losses(ledger: L
     begin(ledger, "two", 4.0, worker="dead", run_id="run-1")
     begin(ledger, "three", 8.0, worker="alive")
     with ledger.write() as tx:
-        assert workers.bury(tx, "dead") == (5, 2)
-        assert workers.bury(tx, "dead") == (0, 0)
+        assert workers.mark_dead(tx, "dead") == (5, 2)
+        assert workers.mark_dead(tx, "dead") == (0, 0)
         assert [row["worker_id"] for row in workers.live(tx)] == ["alive"]
         assert not workers.beat(tx, "dead")
         assert workers.beat(tx, "alive")
@@ -216,14 +216,14 @@ def test_burying_frees_leases_and_turns_what_was_in_flight_into_losses(ledger: L
 def test_a_call_that_comes_back_after_its_worker_was_buried_is_settled_once(cost: float | None, ledger: Ledger) -> None:
     call_id = begin(ledger, "one", 2.0, worker="slow")
     with ledger.write() as tx:
-        workers.bury(tx, "slow")
+        workers.mark_dead(tx, "slow")
     for _ in range(2):
         end(ledger, call_id, 2.0, cost, calls.LOST if cost is None else calls.SCORED)
     settled = (0.5, 0.0, 0.0) if cost else (0.0, 0.0, 2.0)
     month = f"month {budgets.month_of(LIMITS)}"
     assert money(ledger) == money(ledger, f"night {NIGHT}") == money(ledger, month) == settled
     with ledger.read() as tx:
-        known = calls.answered(tx, "any other", "one")
+        known = calls.find_answer(tx, "any other", "one")
         assert (known is not None and known["reply"] == "yes") == (cost is not None)
 
 
@@ -234,12 +234,12 @@ def test_of_two_runs_that_need_the_same_harvest_one_reads_it(ledger: Ledger) -> 
 
     def begin_harvest(run_id: str) -> bool:
         with ledger.write() as tx:
-            may = runs.begin_harvest(tx, run_id, "key")
+            may = runs.claim_harvest(tx, run_id, "key")
             time.sleep(0.1)  # the other looks while this is not written yet
         return may
 
     work: list[Callable[[], bool]] = [partial(begin_harvest, run_id) for run_id in (RUN, "run-1")]
-    assert sorted(at_once(work)) == [False, True]
+    assert sorted(run_concurrently(work)) == [False, True]
 
 
 def test_burials_reservations_and_settlements_never_wait_for_each_other(ledger: Ledger) -> None:
@@ -258,11 +258,11 @@ def test_burials_reservations_and_settlements_never_wait_for_each_other(ledger: 
                     )  # fmt: skip
                 spent += 0.25
         with ledger.write() as tx:
-            workers.bury(tx, worker)
+            workers.mark_dead(tx, worker)
         return spent
 
     work: list[Callable[[], float]] = [lambda w=f"worker-{n}": live(w) for n in range(12)]  # type: ignore[misc]
-    assert at_once(work) == [0.5] * 12
+    assert run_concurrently(work) == [0.5] * 12
     month = f"month {budgets.month_of(LIMITS)}"
     assert money(ledger, f"night {NIGHT}") == money(ledger, month) == (6.0, 0.0, 48.0)
 
@@ -281,15 +281,15 @@ def test_money_is_refused_by_the_scope_that_has_none(ledger: Ledger) -> None:
         nights.begin(tx, NIGHT, 3.0)
     begin(ledger, "one", 2.0)
 
-    def refused(limits: Limits) -> Short:
-        with pytest.raises(Short) as short, ledger.write() as tx:
+    def refused(limits: Limits) -> BudgetShortfall:
+        with pytest.raises(BudgetShortfall) as short, ledger.write() as tx:
             budgets.reserve(tx, "run-1", 1.5, limits, budgets.month_of(limits))
         return short.value
 
     assert refused(Limits()).scope == f"night {NIGHT}"
     assert refused(Limits(run=1.0)).scope == "run run-1"
-    assert refused(Limits(run=1.0)).may_ease is False
-    assert refused(Limits()).may_ease is True
+    assert refused(Limits(run=1.0)).may_recover is False
+    assert refused(Limits()).may_recover is True
     with ledger.write() as tx:
         runs.set_state(tx, "run-1", "cancelled")
     with pytest.raises(NotRunning, match="cancelled"), ledger.write() as tx:
@@ -299,8 +299,8 @@ def test_money_is_refused_by_the_scope_that_has_none(ledger: Ledger) -> None:
 
 def test_money_that_came_back_while_one_looked_is_seen() -> None:
     """The limit refused, and before the reason was read everything was settled."""
-    assert Short("run r", needed=1.0, limit=10.0, spent=8.0, reserved=0.0, lost=0.5).may_ease
-    assert not Short("run r", needed=1.0, limit=10.0, spent=9.0, reserved=0.0, lost=0.5).may_ease
+    assert BudgetShortfall("run r", needed=1.0, limit=10.0, spent=8.0, reserved=0.0, lost=0.5).may_recover
+    assert not BudgetShortfall("run r", needed=1.0, limit=10.0, spent=9.0, reserved=0.0, lost=0.5).may_recover
 
 
 def test_two_processes_that_ask_the_same_at_once_pay_once(ledger: Ledger, url: str, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_two_processes_that_ask_the_same_at_once_pay_once(ledger: Ledger, url: s
 def test_a_question_that_was_answered_since_it_was_looked_up_is_not_begun(ledger: Ledger) -> None:
     end(ledger, begin(ledger, "one", 2.0), 2.0, 0.5)
     with ledger.write() as tx:
-        assert calls.begin(tx, calls.Opening("run-1", "job", "one", "judge", 2.0), question("one")) is None
+        assert calls.begin(tx, calls.NewCall("run-1", "job", "one", "judge", 2.0), question("one")) is None
     with ledger.read() as tx:
         assert tx.execute(sa.select(sa.func.count()).select_from(call_rows)).scalar_one() == 1
 
@@ -333,7 +333,7 @@ def test_a_run_is_stopped_once(ledger: Ledger) -> None:
         with ledger.write() as tx:
             return runs.stop(tx, RUN, reason, 5)
 
-    stopped = at_once([lambda n=n: stop(f"reason {n}") for n in range(8)])  # type: ignore[misc]
+    stopped = run_concurrently([lambda n=n: stop(f"reason {n}") for n in range(8)])  # type: ignore[misc]
     assert sum(stopped) == 1
     with ledger.read() as tx:
         row = runs.get(tx, RUN)
@@ -346,7 +346,7 @@ def test_what_nobody_alive_is_at_is_freed(ledger: Ledger) -> None:
     with ledger.write() as tx:
         for name in ("alive", "buried"):
             workers.register(tx, name, queues="judge", version="1")
-        workers.bury(tx, "buried")
+        workers.mark_dead(tx, "buried")
     for owner in ("alive", "buried", "local"):
         lease(ledger, owner)
         begin(ledger, owner, 1.0, worker="" if owner == "local" else owner)
@@ -368,14 +368,14 @@ def test_a_paid_answer_outlives_a_restart_of_the_database() -> None:
         server.kill()
 
         def settle() -> None:
-            ledger.insist(
+            ledger.write_with_retry(
                 lambda tx: calls.end(
                     tx, call_id, run_id=RUN, state=calls.SCORED, reason="", reply=None, usage=Usage(), cost_usd=0.5,
                     reserved_usd=2.0, duration_s=0.0, month=budgets.month_of(LIMITS),
                 )
             )  # fmt: skip
 
-        at_once([settle, server.start])
+        run_concurrently([settle, server.start])
         assert money(ledger) == (0.5, 0.0, 0.0)
         assert ledger.failures > 0
         ledger.close()

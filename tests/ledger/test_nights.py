@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.ledger import nights
 from autointerp.ledger.database import Ledger
-from autointerp.ledger.nights import COPY, QUEUED, WAITING, Anchor, Version
+from autointerp.ledger.nights import COPY, QUEUED, WAITING, Anchor, DictionaryVersion
 
 DATE = "2026-11-21"
 
@@ -25,16 +25,16 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def version(key: str, fingerprint: str, **changes: object) -> Version:
+def version(key: str, fingerprint: str, **changes: object) -> DictionaryVersion:
     fields: dict[str, object] = {"lineage": "sae", "path": f"/\udcff/{key}", "state": WAITING, "first_seen": 1.0}
-    return Version(key, fingerprint, **fields | changes)  # type: ignore[arg-type]
+    return DictionaryVersion(key, fingerprint, **fields | changes)  # type: ignore[arg-type]
 
 
 def test_a_night_begins_once_and_keeps_its_notes(ledger: Ledger) -> None:
     with ledger.write() as tx:
         first = nights.begin(tx, DATE, 1.0)
-        nights.note(tx, DATE, ["a", "b\nc"])
-        nights.note(tx, DATE, ["a", "d"])
+        nights.add_notes(tx, DATE, ["a", "b\nc"])
+        nights.add_notes(tx, DATE, ["a", "d"])
     with ledger.write() as tx:
         again = nights.begin(tx, DATE, 2.0)
         assert (again["started_at"], again["usd"], again["state"]) == (first["started_at"], 2.0, nights.RUNNING)
@@ -71,7 +71,7 @@ def test_of_many_who_find_the_same_weights_one_row_stands_for_them_and_one_begin
     with ledger.write() as tx:
         [begun] = [v for v in nights.of_night(tx, DATE) if v.state == QUEUED]
         assert (begun.run_id, begun.forecast_usd) == ("r", 0.5)
-        nights.report_finds(tx, DATE)
+        nights.assign_finds(tx, DATE)
         assert len(nights.of_night(tx, DATE)) == 16
 
 

@@ -36,7 +36,7 @@ from autointerp.nightly import webhook
 from autointerp.nightly.config import Night, load
 from autointerp.nightly.night import plan_night, preview, run_night
 from autointerp.nightly.night_summary import describe, finish_night
-from autointerp.nightly.runners import Carrier, Fleet, Local, usd_at_most
+from autointerp.nightly.runners import FleetRunner, LocalRunner, Runner, upper_bound_usd
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.report import index
@@ -118,15 +118,15 @@ class Place:
         (self.root / "nightly.toml").write_text(tomli_w.dumps(data))
         return load(self.root / "nightly.toml")
 
-    def carrier(self) -> Local:
+    def runner(self) -> LocalRunner:
         """This process; the judge that knows the truth in place of the embedded one."""
         if self.sections.get("judge"):
-            return Local(self.ledger, self.results, Progress(quiet=True))
+            return LocalRunner(self.ledger, self.results, Progress(quiet=True))
         judges = registry.Judges(planted.PlantedJudge(), planted.PlantedJudge())
-        return Local(self.ledger, self.results, Progress(quiet=True), judges=lambda spec, rubric: judges)
+        return LocalRunner(self.ledger, self.results, Progress(quiet=True), judges=lambda spec, rubric: judges)
 
-    def run(self, date: str, carrier: Carrier | None = None, **options: Any) -> dict[str, Any] | None:
-        return run_night(self.ledger, self.config(), date, self.results, carrier or self.carrier(), **options)
+    def run(self, date: str, runner: Runner | None = None, **options: Any) -> dict[str, Any] | None:
+        return run_night(self.ledger, self.config(), date, self.results, runner or self.runner(), **options)
 
     def trend(self, run_id: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.results / run_id / "trend.json").read_text())
@@ -134,7 +134,7 @@ class Place:
 
     def runs(self) -> list[str]:
         with self.ledger.read() as tx:
-            return [row["run_id"] for row in run_rows.every(tx)]
+            return [row["run_id"] for row in run_rows.all_runs(tx)]
 
 
 @pytest.fixture
@@ -205,18 +205,18 @@ def test_two_processes_at_once_and_a_moved_dictionary(place: Place) -> None:
     began, go = threading.Event(), threading.Event()
 
     class Slow:
-        lasting = False
+        survives_exit = False
 
         def __init__(self) -> None:
             self.carried: list[str] = []
 
-        def expect(self, specs: Sequence[Spec]) -> None:
+        def prefetch(self, specs: Sequence[Spec]) -> None:
             pass
 
         def forecast(self, spec: Spec) -> float:
             return 0.0
 
-        def carry(self, spec: Spec, night: str) -> str:
+        def execute(self, spec: Spec, night: str) -> str:
             self.carried.append(spec.dictionary.path)
             began.set()
             assert go.wait(60)
@@ -229,7 +229,7 @@ def test_two_processes_at_once_and_a_moved_dictionary(place: Place) -> None:
     worker = threading.Thread(target=place.run, args=("2026-11-20", slow))
     worker.start()
     assert began.wait(60)
-    with pytest.raises(UsageError, match="another process is at work"):
+    with pytest.raises(UsageError, match="another process is working"):
         place.run("2026-11-20", slow)
     assert finish_night(place.ledger, place.config(), "2026-11-20", place.results) is None
     go.set()
@@ -251,15 +251,15 @@ def test_a_night_that_was_killed_goes_on(place: Place) -> None:
         pass
 
     class Dying:
-        lasting = False
+        survives_exit = False
 
-        def expect(self, specs: Sequence[Spec]) -> None:
+        def prefetch(self, specs: Sequence[Spec]) -> None:
             pass
 
         def forecast(self, spec: Spec) -> float:
             return 0.0
 
-        def carry(self, spec: Spec, night: str) -> str:
+        def execute(self, spec: Spec, night: str) -> str:
             raise Killed
 
     for date in ("2026-11-20", "2026-11-20"):
@@ -286,7 +286,7 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
     with ProviderServer(think_apart, cache_from_tokens=1 << 30) as server:
         place.sections["judge"] = planted_runs.judge(MODEL, server)
         place.night = {"usd": 100.0, "anchors": 0}
-        cost = Local(place.ledger, place.results, Progress(quiet=True)).forecast(
+        cost = LocalRunner(place.ledger, place.results, Progress(quiet=True)).forecast(
             plan_night(place.ledger, place.config(), "2026-11-19").planned[0].spec
         )
         assert cost is not None
@@ -304,14 +304,14 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
         place.put("c", noisy(2))
         planned = plan_night(place.ledger, place.config(), "2026-11-20").planned
         assert [Path(p.version.path).name for p in planned] == ["a", "c"]
-        again = place.carrier().forecast(planned[0].spec)
+        again = place.runner().forecast(planned[0].spec)
         assert again is not None
         place.night["usd"] = budget = 1.3 * again
         second = place.run("2026-11-21")
         assert second is not None
         assert "a" in names(second["scored"])
         assert planted_runs.bill(MODEL, server.books) - spent <= budget
-    assert "1 left for the next night" in describe(first)[0]
+    assert "1 postponed to the next night" in describe(first)[0]
 
 
 def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
@@ -424,8 +424,8 @@ def test_a_dictionary_that_does_not_fit_fails_alone(place: Place) -> None:
     config = json.loads((folder / "cfg.json").read_text())
     (folder / "cfg.json").write_text(json.dumps(config | {"d_in": 40}))
     place.settle(folder)
-    said = preview(place.ledger, place.config(), "2026-11-20", place.carrier())
-    assert any("good: about $0.0000" in line for line in said)
+    said = preview(place.ledger, place.config(), "2026-11-20", place.runner())
+    assert any("good: about $0.00" in line for line in said)
     assert any("narrow: no forecast: " in line for line in said)
     assert place.runs() == []
     night = place.run("2026-11-20")
@@ -451,7 +451,7 @@ def test_a_fleet_carries_and_the_night_ends_when_its_runs_do(place: Place, world
             )  # fmt: skip
         return run.run_id
 
-    fleet = Fleet(place.ledger, submit)
+    fleet = FleetRunner(place.ledger, submit)
     assert place.run("2026-11-20", fleet) is None
     assert place.run("2026-11-20", fleet) is None, "beat fires twice"
     [(run_id, night)] = submitted
@@ -477,11 +477,11 @@ def test_a_forecast_before_the_harvest_counts_every_unit_and_bin(place: Place) -
         judge={"model": "openai-compatible/x", "base_url": "http://127.0.0.1:9/v1"} | planted_runs.PRICED,
     )
     explain, score = bounds.bounds(spec)
-    assert (explain.calls, score.calls) == (3 * answers.TRIES, 3 * 45)
+    assert (explain.calls, score.calls) == (3 * answers.MAX_TRIES, 3 * 45)
     # At 1 and 5 dollars a million: instructions of about 1,650 tokens, a window, and a reason with its grade.
     assert score.usual_usd == pytest.approx(3 * 45 * (1900 + 5 * 36) / 1e6, rel=0.1)
-    assert usd_at_most(spec, place.ledger) == pytest.approx(explain.usual_usd + score.usual_usd)
-    assert usd_at_most(place.world.spec(), place.ledger) == 0.0
+    assert upper_bound_usd(spec, place.ledger) == pytest.approx(explain.usual_usd + score.usual_usd)
+    assert upper_bound_usd(place.world.spec(), place.ledger) == 0.0
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -519,7 +519,7 @@ def test_a_webhook_is_told_and_told_again(statuses: list[int], asked: int, said:
     assert bool(failed) == bool(said)
     assert "secret" not in failed
     assert "secret" not in webhook.post(url, body, wait_s=0.01), "nobody listens any more"
-    assert webhook.post(url, body, wait_s=0.01).startswith("the webhook at 127.0.0.1 was not told")
+    assert webhook.post(url, body, wait_s=0.01).startswith("the webhook at 127.0.0.1 could not be notified")
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_a_webhook_is_told_and_told_again(statuses: list[int], asked: int, said:
         ({"sources": [{}]}, "give one of folder, hub and registry, not none"),
         ({"sources": [{"folder": "x", "hub": "a/b"}]}, "not folder and hub"),
         ({"sources": []}, "sources"),
-        ({"spec": {"dictionary": {"path": "x"}}}, "spec.dictionary.path is what each night finds"),
+        ({"spec": {"dictionary": {"path": "x"}}}, "spec.dictionary.path is found each night"),
         ({"spec": {"subject": {"model": "x"}, "corpus": {"sources": ["y"]}, "unit": {}}}, "unknown key unit"),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_hub_that_cannot_be_asked_is_one_line() -> None:
     found, failed = discover([Source(hub="acme/sae-*")])
     assert found == []
     assert len(failed) == 1
-    assert "the hub cannot be asked" in failed[0]
+    assert "the hub cannot be reached" in failed[0]
     assert "\n" not in failed[0]
 
 

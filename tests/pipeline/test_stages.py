@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.services.ledger_worker import at_once
+from support.services.ledger_worker import run_concurrently
 
 from autointerp.ledger import jobs, leases, runs
 from autointerp.ledger.database import Ledger
@@ -92,13 +92,13 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
     """Whatever is planned, all before it has ended; of a round's stages none waits for another."""
     for stage in counts:
-        if stage in jobs.ASKED and set(counts[stage]) <= {"done", "failed"}:
+        if stage in jobs.ROUND_STAGES and set(counts[stage]) <= {"done", "failed"}:
             continue  # of a round that is over; the next may be planned
-        earlier = jobs.STAGES[: jobs.STAGES.index("score" if stage in jobs.ASKED else stage)]
+        earlier = jobs.STAGES[: jobs.STAGES.index("score" if stage in jobs.ROUND_STAGES else stage)]
         for before in earlier:
-            assert set(counts.get(before, {})) <= {"done", "failed", jobs.LATER}, f"{stage} is early: {counts}"
+            assert set(counts.get(before, {})) <= {"done", "failed", jobs.DEFERRED}, f"{stage} is early: {counts}"
     if counts.get("plan", {}).keys() & {"pending", "leased"}:
-        asked = set().union(*(counts.get(stage, {}) for stage in jobs.ASKED))
+        asked = set().union(*(counts.get(stage, {}) for stage in jobs.ROUND_STAGES))
         assert asked <= {"done", "failed"}, f"a round is planned before the last is answered: {counts}"
 
 
@@ -106,7 +106,7 @@ def expect_no_stage_is_early(counts: dict[str, dict[str, int]]) -> None:
 @given(
     st.integers(1, 3),
     st.integers(0, 3),
-    st.lists(st.lists(st.sampled_from(jobs.ASKED), max_size=4), min_size=1, max_size=3),
+    st.lists(st.lists(st.sampled_from(jobs.ROUND_STAGES), max_size=4), min_size=1, max_size=3),
     st.integers(0, 10_000).map(random.Random),
 )
 def test_each_stage_is_planned_once_and_never_early(
@@ -153,7 +153,7 @@ def test_of_several_processes_that_see_a_stage_end_one_plans_the_next(ledger: Le
             fleet.do(job)
             return sum(fleet.advance() for _ in range(3))
 
-        moved = sum(at_once([lambda job=job: end(job) for job in held]))  # type: ignore[misc]
+        moved = sum(run_concurrently([lambda job=job: end(job) for job in held]))  # type: ignore[misc]
         assert moved == (1 if stage in ("harvest", "explain", "score") else 0), stage
         expect_no_stage_is_early(fleet.counts())
     assert fleet.counts() == {stage: {"done": 8 if stage in ("harvest", "explain", "score") else 1} for stage in STAGES}
@@ -194,7 +194,7 @@ def test_a_report_that_has_to_be_written_again_is_planned_again(ledger: Ledger) 
         fleet.do(job)
         fleet.advance()
     with ledger.write() as tx:
-        jobs.forget(tx, RUN, ["plan", "finish"])
+        jobs.delete(tx, RUN, ["plan", "finish"])
     assert fleet.advance()
     assert "finish" not in fleet.counts(), "the scoring may be planned otherwise this time"
     job = fleet.lease("plan")

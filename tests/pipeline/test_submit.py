@@ -105,7 +105,7 @@ def test_the_same_spec_twice_is_one_run(ledger: Ledger, spec: Spec, tmp_path: Pa
     assert (again.run_id, again.was) == (RUN, "queued")
     assert states(ledger) == {"prepare": {"pending": 1}}
     with ledger.read() as tx:
-        [row] = runs.every(tx)
+        [row] = runs.all_runs(tx)
     assert "usd = 7.0" in row["spec"], "a raised budget is taken up"
     carried(ledger, {})
     assert submit.submit(ledger, spec, tmp_path).was == "done"
@@ -120,9 +120,9 @@ def test_a_run_is_executed_by_workers_or_by_one_process_not_both(ledger: Ledger,
     submit.cancel(ledger, RUN)
     with locks.locked(tmp_path / RUN / ".lock", f"run {RUN}"):
         for act in (submit.resume, submit.retry):
-            with pytest.raises(UsageError, match="another process is at work on run night-run"):
+            with pytest.raises(UsageError, match="another process is working on run night-run"):
                 act(ledger, RUN, tmp_path)
-        with pytest.raises(UsageError, match="another process is at work on run night-run"):
+        with pytest.raises(UsageError, match="another process is working on run night-run"):
             submit.submit(ledger, spec, tmp_path)
     assert run_state(ledger) == ("fleet", "cancelled")
     assert submit.submit(ledger, spec, tmp_path).was == "resumed"
@@ -136,8 +136,8 @@ def test_cancel_and_resume_keep_finished_work_and_live_leases(ledger: Ledger, sp
         runs.set_state(tx, RUN, "running")
         for name in ("alive", "buried"):
             workers.register(tx, name, queues="judge", version="1")
-        workers.bury(tx, "buried")
-        jobs.forget(tx, RUN, ["finish"])
+        workers.mark_dead(tx, "buried")
+        jobs.delete(tx, RUN, ["finish"])
         jobs.plan(tx, RUN, [Job("score-3", "score", "b"), Job("score-4", "score", "b")])
         leases.lease(tx, RUN, "score", most=1, owner="alive")
         leases.lease(tx, RUN, "score", most=1, owner="buried")
@@ -230,7 +230,7 @@ def test_questions_planned_by_one_process_wait_for_the_workers_harvest(
         for job in (*EXPLAINS, SCORES[0]):
             jobs.finish(tx, RUN, job.job_key)
         leases.lease(tx, RUN, "score", most=1, owner=local.OWNER)
-        calls_open = calls.Opening(RUN, SCORES[1].job_key, "key", "judge", 0.0)
+        calls_open = calls.NewCall(RUN, SCORES[1].job_key, "key", "judge", 0.0)
         assert calls.begin(tx, calls_open, _prompt()) is not None
         runs.set_state(tx, RUN, "stopped")
     assert submit.submit(ledger, spec, tmp_path).was == "resumed"

@@ -16,7 +16,7 @@ from support.providers.server import ProviderServer
 
 from autointerp.costs import run_forecast
 from autointerp.ledger import judgements
-from autointerp.ledger.jobs import items_of
+from autointerp.ledger.jobs import decode_items
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline import stages
 from autointerp.questions import rounds
@@ -72,7 +72,7 @@ def test_grouped_items_get_the_same_judgements_as_single_ones_and_are_asked_once
 
 def test_a_group_mixes_units_and_arms(world: planted.World, results: Path, plain: tuple[Run, Judge]) -> None:
     run, ledger = judged_runs.open_(judged_runs.spec(world, "grouped", score={"per_call": 7}), results)
-    groups = [items_of(job.items) for job in rounds.next_round(ledger, run, 0).jobs]
+    groups = [decode_items(job.items) for job in rounds.next_round(ledger, run, 0).jobs]
     assert sum(len({item.unit_id for item in group}) > 4 for group in groups) > 0.9 * len(groups)
     assert sum(len({item.arm for item in group}) > 1 for group in groups) > 0.8 * len(groups)
 
@@ -126,7 +126,9 @@ def test_repeats_of_an_item_are_never_in_the_same_question(
     _, ledger = judged_runs.open_(run.spec, results)
     with ledger.read() as tx:
         groups = [
-            items_of(text) for (text,) in tx.execute(job_rows.select().with_only_columns(job_rows.c["items"])) if text
+            decode_items(text)
+            for (text,) in tx.execute(job_rows.select().with_only_columns(job_rows.c["items"]))
+            if text
         ]
     assert all(len({item.repeat for item in group}) == 1 for group in groups)
 
@@ -157,7 +159,7 @@ def test_controls_are_judged_in_full_in_the_first_round(
     run, ledger = judged_runs.open_(
         judged_runs.spec(world, "controls", adaptive={"unit": 0.4}, controls={"repeated": 9}), results
     )
-    [items] = [[i for job in rounds.next_round(ledger, run, 0).jobs for i in job.asked]]
+    [items] = [[i for job in rounds.next_round(ledger, run, 0).jobs for i in job.question_items]]
     whole = judged_runs.judgements(plain[0])
     for arm in (Arm.SHUFFLED, Arm.BASE_RATE, Arm.NEAR):
         assert sum(item.arm is arm for item in items) == (whole["arm"] == arm).sum()

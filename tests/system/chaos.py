@@ -220,7 +220,7 @@ def break_service(
             expected[run.run_id] = planted_runs.tables(run.folder)
         asked = len(server.books)
         say(f"undisturbed: {asked:,} calls, {time.monotonic() - order:.0f} s")
-        with fleet_.running(folder / "fleet", app="support.services.chaos_app", forked=True) as fleet:
+        with fleet_.running(folder / "fleet", app=fleet_.CHAOS_APP, forked=True) as fleet:
             chaos = _begin(fleet, seed, events)
             provider.unsteady, begun = True, time.monotonic()
             ids = [submit(fleet.ledger, world.spec(**spec), fleet.results).run_id for spec in specs]
@@ -230,7 +230,7 @@ def break_service(
             numbers = {
                 "seconds": round(time.monotonic() - begun),
                 "seconds from the last event to the end": round(time.monotonic() - chaos.last),
-                "lives of workers and beat": sum(member.lives for member in fleet.members.values()),
+                "starts of workers and beat": sum(member.starts for member in fleet.members.values()),
             }
             injected = chaos.happened + Counter(
                 f"provider: {entry.fault}" for entry in server.books[asked:] if entry.fault
@@ -257,6 +257,8 @@ def _spec(world: planted.World, model: str, server: ProviderServer, judgements: 
         "score": {"per_bin": per_bin},
         "controls": {"shuffled": controls, "base_rate": controls, "planted": 0, "repeated": 0},
         "harvest": {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192},
+        "studies": {"tokens": 0},
+        "report": {"resamples": 200},
         "judge": planted_runs.judge(model, server, concurrency=JUDGE_THREADS),
     }
 
@@ -291,7 +293,8 @@ def _disturb(
         fleet.supervise()
         progress = (len(server.books) - asked) / total
         behind = progress - chaos.done / len(chaos.names)
-        server.delay_s = min(2.0, max(0.1, 20 * behind))
+        # Calls take longer while the events lag behind the questions, and no time once all events have happened.
+        server.delay_s = min(2.0, max(0.1, 20 * behind)) if chaos.done < len(chaos.names) else 0.0
         if chaos.done < len(chaos.names) and (behind > 0 or time.monotonic() - chaos.last > EVERY_S):
             chaos.next()
         if time.monotonic() - begun > LIMIT_S:
@@ -342,7 +345,7 @@ def _check_ledger(ledger: Ledger, ids: Sequence[str], found: Found) -> None:
             judged += judgement_rows.judgement_rows(tx, run_id)
         planned = tx.execute(sa.select(sa.func.count()).where(job_rows.c.stage == "score")).scalar_one()
         unfinished = tx.execute(sa.select(sa.func.count()).where(job_rows.c.state != "done")).scalar_one()
-        reserved = [row["reserved_usd"] for row in runs.every(tx)]
+        reserved = [row["reserved_usd"] for row in runs.all_runs(tx)]
         reserved += tx.execute(sa.select(budget_rows.c.reserved_usd)).scalars()
         open_calls = tx.execute(sa.select(sa.func.count()).where(call_rows.c.state == calls.OPEN)).scalar_one()
     outcomes = Counter(str(row["outcome"]) for row in judged)
@@ -370,7 +373,7 @@ def _check_money(
         served[json.dumps([body["model"], read_request(entry.protocol, body)[1]])].append(entry)
     with ledger.read() as tx:
         asked = tx.execute(sa.select(call_rows)).mappings().all()
-        spent = sum(row["spent_usd"] for row in runs.every(tx))
+        spent = sum(row["spent_usd"] for row in runs.all_runs(tx))
     rows: dict[str, list[Any]] = defaultdict(list)
     for row in asked:
         rows[json.dumps([row["judge"].partition("/")[2], row["user"]])].append(row)

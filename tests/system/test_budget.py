@@ -180,8 +180,8 @@ def test_200_threads_in_4_processes_make_at_most_the_calls_that_a_budget_is_for(
         rows = [ledger_runs.get(tx, run_id) for run_id in "ab"]
         paid = {
             "run": rows[0]["spent_usd"] if rows[0] else 0.0,
-            "night": budgets.spent(tx, "night 2026-11-21"),
-            "month": budgets.spent(tx, f"month {budgets.month_of(limits)}"),
+            "night": budgets.committed(tx, "night 2026-11-21"),
+            "month": budgets.committed(tx, f"month {budgets.month_of(limits)}"),
         }
     assert paid[scope] == sum(billed)
     assert sum(row["spent_usd"] for row in rows if row) == sum(billed)

@@ -22,7 +22,7 @@ from autointerp.settings import Settings
 from workers import context as context_
 from workers import reconcile
 from workers.context import Context
-from workers.steady_beat import Every
+from workers.steady_beat import MonotonicInterval
 
 RUN = "run-0"
 
@@ -35,7 +35,7 @@ def test_each_fault_once_leaves_no_trace_in_the_tables(tmp_path: Path, monkeypat
         tmp_path,
         seed=3,
         faults=30,
-        judgements=160,
+        judgements=140,
         models=planted_runs.MODELS[:1],
         units=8,
         events=len(chaos.WEIGHTS),
@@ -47,7 +47,7 @@ def test_each_fault_once_leaves_no_trace_in_the_tables(tmp_path: Path, monkeypat
 
 
 def test_beat_does_not_look_at_the_wall_clock() -> None:
-    every, hour = Every(5.0), timedelta(hours=1)
+    every, hour = MonotonicInterval(5.0), timedelta(hours=1)
     assert every.is_due(datetime.now(UTC) + hour).is_due
     for last in (datetime.now(UTC) + hour, datetime.now(UTC) - hour):
         state = every.is_due(last)
@@ -87,15 +87,15 @@ def states(context: Context) -> dict[str, dict[str, int]]:
 
 def test_a_life_ends_with_its_last_task_and_frees_what_nobody_knows_of(context: Context) -> None:
     """A worker whose ledger failed goes on under a new name; calls in flight under the old one are not written off."""
-    with context.life() as old:
+    with context.lease_owner() as old:
         with context.ledger.write() as tx:
             leases.lease(tx, RUN, "score", most=2, owner=old)
-        context._begin_anew()
-        with context.life() as new:
+        context._register()
+        with context.lease_owner() as new:
             assert new != old
-        assert context._live_on()
+        assert context._beat()
         assert states(context) == {"score": {"leased": 2, "pending": 1}}, "a task still works under the old name"
-    assert context._live_on()
+    assert context._beat()
     assert states(context) == {"score": {"pending": 3}}
     with context.ledger.read() as tx:
         assert [row["worker_id"] for row in workers.live(tx)] == [context.worker_id]
@@ -105,13 +105,13 @@ def test_who_could_not_look_takes_nobody_for_dead(context: Context, monkeypatch:
     with context.ledger.write() as tx:
         workers.register(tx, "other", queues="judge", version="1")
         leases.lease(tx, RUN, "score", most=1, owner="other")
-    monkeypatch.setattr(context, "forget", lambda worker_id: None)
+    monkeypatch.setattr(context, "release_limiter_slots", lambda worker_id: None)
 
     def look(at: float, last: float) -> list[str]:
         monkeypatch.setattr(time, "monotonic", lambda: at)
         monkeypatch.setattr(reconcile, "_last", last)
-        reconcile._bury_the_dead(context)
-        context._live_on()
+        reconcile._mark_dead_workers(context)
+        context._beat()
         with context.ledger.read() as tx:
             return sorted(row["worker_id"] for row in workers.live(tx) if row["worker_id"] == "other")
 

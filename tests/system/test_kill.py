@@ -55,7 +55,7 @@ def start(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         )
         arguments = ["run", str(folder / "spec.toml"), "--results", str(folder / "results"), "--quiet"]
         environment = planted_runs.environment(folder / "cache")
-        started.append(run_process.start(arguments, environment, folder / "output.txt"))
+        started.append(run_process.start_command(arguments, environment, folder / "output.txt"))
         return started[-1]
 
     yield command

@@ -1,11 +1,9 @@
-"""Batches and nights carried by workers: a batch outlives whoever handed it in, and a night is one night however often it is begun."""
+"""Batches and nights executed by workers: batches survive the worker that submitted them, and repeated starts give one night."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 import tomllib
 from collections import Counter
@@ -16,13 +14,15 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 import torch
+from celery import Celery
 from safetensors.torch import load_file, save_file
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
 from support.providers.server import ProviderServer
 from support.services import fleet as fleet_
-from support.services.fleet import ACTIVATIONS, AGGREGATE, BEAT, JUDGE, Fleet
+from support.services.fleet import QUICK_APP, Fleet
+from support.services.servers import PostgresServer
 
 from autointerp.ledger.schema import batches, dictionaries, nights
 from autointerp.nightly import night
@@ -30,27 +30,26 @@ from autointerp.pipeline.submit import submit
 
 FEW = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
-    "score": {"per_bin": 2},
+    "score": {"per_bin": 1},
     "controls": {"shuffled": 2, "base_rate": 2},
+    "studies": {"tokens": 0},
+    "report": {"resamples": 200},
 }
 ANCHORS = 10
 pytestmark = pytest.mark.timeout(600)
 
 
-def start(fleet: Fleet) -> None:
-    for name, arguments in {"activations": ACTIVATIONS, "judge": JUDGE, "aggregate": AGGREGATE, "beat": BEAT}.items():
-        fleet.start(name, *arguments)
-
-
-def test_a_restarted_worker_adopts_running_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restarted_worker_collects_the_batches_of_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_service: PostgresServer
+) -> None:
     world = planted.make(tmp_path / "world")
     with (
-        fleet_.running(tmp_path / "fleet", forked=True) as fleet,
-        ProviderServer(think_apart, batch_delay_s=3.0) as server,
+        fleet_.running(tmp_path / "fleet", postgres_service, app=QUICK_APP, forked=True) as fleet,
+        ProviderServer(think_apart, batch_delay_s=2.0) as server,
     ):
         for name, value in fleet.environment.items():
             monkeypatch.setenv(name, value)
-        start(fleet)
+        fleet.start_all()
         spec = world.spec(**FEW, judge=planted_runs.judge(planted_runs.MODELS[0], server, transport="batch"))
         run_id = submit(fleet.ledger, spec, fleet.results).run_id
         for stage in ("explain", "score"):
@@ -58,18 +57,21 @@ def test_a_restarted_worker_adopts_running_batches(tmp_path: Path, monkeypatch: 
             fleet.kill("judge")
             fleet.supervise()
         assert fleet.wait([run_id]) == {run_id: "done"}
-        asked = [custom_id.partition("-")[2] for batch in server.batches for custom_id in batch.custom_ids]
-        assert set(Counter(asked).values()) == {1}, "a batch was handed in again"
+        submitted_ids = [custom_id.partition("-")[2] for batch in server.batches for custom_id in batch.custom_ids]
+        assert set(Counter(submitted_ids).values()) == {1}, "a batch was submitted twice"
         assert set(Counter(entry.body_hash for entry in server.books if entry.billed).values()) == {1}
     assert set(planted_runs.tables(fleet.results / run_id)["judgements"]["outcome"]) == {"scored"}
 
 
 def submitted(fleet: Fleet, stage: str) -> bool:
+    """Whether a batch of a stage was submitted."""
     with fleet.ledger.read() as tx:
         return stage in tx.execute(sa.select(batches.c.stage).where(batches.c.provider_id != "")).scalars().all()
 
 
-def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_that_beat_starts_twice_is_one_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_service: PostgresServer
+) -> None:
     world = planted.make(tmp_path / "world")
     watched = tmp_path / "dictionaries"
     for name, noise in {"first-v1": 0.0, "second-v1": 0.1}.items():
@@ -85,17 +87,20 @@ def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch
             "sources": [{"folder": str(watched / "*")}],
             "spec": template,
         }
-        (tmp_path / "nightly.toml").write_text(tomli_w.dumps(nightly))
-        with fleet_.running(tmp_path / "fleet", forked=True, AUTOINTERP_NIGHTLY=tmp_path / "nightly.toml") as fleet:
+        nightly_file = tmp_path / "nightly.toml"
+        nightly_file.write_text(tomli_w.dumps(nightly))
+        with fleet_.running(
+            tmp_path / "fleet", postgres_service, app=QUICK_APP, forked=True, AUTOINTERP_NIGHTLY=nightly_file
+        ) as fleet:
             for name, value in fleet.environment.items():
                 monkeypatch.setenv(name, value)
-            age(watched)
+            make_old(watched)
             date = night.today()
-            start(fleet)
+            fleet.start_all()
             tick(fleet)
             tick(fleet)
-            fleet.wait([], until=lambda _: queued(fleet) == 2)
-            run_ids = [run_id for run_id in scored(fleet) if run_id]
+            fleet.wait([], until=lambda _: sum(map(bool, queued_runs(fleet))) == 2)
+            run_ids = [run_id for run_id in queued_runs(fleet) if run_id]
             assert set(fleet.wait(run_ids).values()) == {"done"}
             fleet.wait([], until=lambda _: ended(fleet, date), meanwhile=every_few(lambda: tick(fleet)))
             summary = json.loads((fleet.results / "nights" / f"{date}.json").read_text())
@@ -105,11 +110,12 @@ def test_a_night_that_beat_begins_twice_is_one_night(tmp_path: Path, monkeypatch
     assert len(summary["scored"]) == 2
     assert [Path(entry["path"]).name for entry in summary["corrupt"]] == ["broken-v1"]
     assert all(run_id in page for run_id in run_ids)
-    again = Counter(entry.body_hash for entry in server.books if entry.billed)
-    assert sum(n - 1 for n in again.values()) == ANCHORS, "only the anchors are asked again"
+    asked = Counter(entry.body_hash for entry in server.books if entry.billed)
+    assert sum(n - 1 for n in asked.values()) == ANCHORS, "questions other than the anchors were asked again"
 
 
 def variant(source: Path, target: Path, noise: float) -> None:
+    """Write a copy of a dictionary, with noise added to its decoder."""
     target.mkdir(parents=True)
     tensors = load_file(source / "sae_weights.safetensors")
     generator = torch.Generator().manual_seed(0)
@@ -118,16 +124,16 @@ def variant(source: Path, target: Path, noise: float) -> None:
     (target / "cfg.json").write_text((source / "cfg.json").read_text())
 
 
-def age(folder: Path) -> None:
-    """Make files old enough not to be taken for half written."""
+def make_old(folder: Path) -> None:
+    """Make files old enough that they do not count as still being written."""
     for path in folder.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
 
 
 def tick(fleet: Fleet) -> None:
-    """What beat sends every minute."""
-    words = [sys.executable, "-m", "celery", "-A", "workers.app", "call", "autointerp.nightly"]
-    subprocess.run(words, env=dict(os.environ), cwd=fleet_.ROOT, check=True, capture_output=True)
+    """Send the message that beat sends every minute."""
+    with Celery(broker=fleet.redis.url) as app:
+        app.send_task("autointerp.nightly", queue="control")
 
 
 def every_few(do: Callable[[], None]) -> Callable[[], None]:
@@ -135,15 +141,13 @@ def every_few(do: Callable[[], None]) -> Callable[[], None]:
     return lambda: do() if next(calls) % 50 == 0 else None
 
 
-def scored(fleet: Fleet) -> list[str]:
+def queued_runs(fleet: Fleet) -> list[str]:
+    """Ids of the runs of queued dictionaries; empty for one whose run is not submitted yet."""
     with fleet.ledger.read() as tx:
         return list(tx.execute(sa.select(dictionaries.c.run_id).where(dictionaries.c.state == "queued")).scalars())
 
 
-def queued(fleet: Fleet) -> int:
-    return sum(map(bool, scored(fleet)))
-
-
 def ended(fleet: Fleet, date: str) -> bool:
+    """Whether a night is done."""
     with fleet.ledger.read() as tx:
         return tx.execute(sa.select(nights.c.state).where(nights.c.date == date)).scalar() == "done"

@@ -41,4 +41,4 @@ def test_a_worker_is_healthy_while_its_heart_beats_here(
     ledger.close()
     ended = asked(tmp_path)
     assert (ended.returncode == 0) is healthy
-    assert ended.stderr == ("" if healthy else "autointerp: no worker of this host has a heartbeat\n")
+    assert ended.stderr == ("" if healthy else "autointerp: no worker on this host has a recent heartbeat\n")

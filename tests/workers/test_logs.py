@@ -24,7 +24,7 @@ def _as_before() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in logs.TALKATIVE:
+    for name in logs.NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
@@ -125,7 +125,7 @@ def test_no_key_is_logged_wherever_it_stands(secret: str, style: Any, capsys: py
     text = capsys.readouterr().err
     for part in (KEY, "x" * 40, "Q" * 34, "AKIAIOSFODNN7EXAMPLE", "hunter2", "abc.def-ghi", "abcdef123456"):
         assert part not in text
-    assert text.count(logs.BLOT) >= 4
+    assert text.count(logs.HIDDEN) >= 4
 
 
 def test_this_processs_own_keys_are_not_logged_whatever_they_look_like(
@@ -134,7 +134,7 @@ def test_this_processs_own_keys_are_not_logged_whatever_they_look_like(
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", 'looks "like" nothing')
     logs.configure(Settings(log="json"))
     structlog.get_logger().info("x", value='so: looks "like" nothing.')
-    assert lines(capsys)[0]["value"] == f"so: {logs.BLOT}."
+    assert lines(capsys)[0]["value"] == f"so: {logs.HIDDEN}."
 
 
 @given(st.text(alphabet="abcdefgh 0123456789.,;:/-_'\"\n", max_size=60))

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from support.locations import ROOT
 from support.services.servers import RedisServer, redis_server
 
-from workers.message_guard import LARGEST, problem_with_envelope, problem_with_task
+from workers.message_guard import MAX_BYTES, problem_with_envelope, problem_with_task
 
 GOOD = "workers.tasks.note"
 
@@ -55,35 +55,35 @@ class Bomb:
 
 SECRET = "x marks the spot " * 400
 HOSTILE: dict[str, tuple[Any, str]] = {
-    "foreign task": (envelope(headers={"task": "os.system"}), r"task 'os\.system' is not one of this service"),
-    "celery's own task": (envelope(headers={"task": "celery.chain"}), r"task 'celery\.chain' is not one"),
-    "a name of many lines": (envelope(headers={"task": "a\nFORGED"}), r"task 'a\\\\?nFORGED' is not one"),
-    "task is a list": (envelope(headers={"task": [1]}), r"task \[1\] is not one"),
-    "no task": ({**envelope(), "headers": {}}, "task None is not one"),
+    "foreign task": (envelope(headers={"task": "os.system"}), r"task 'os\.system' is not a task of this service"),
+    "celery's own task": (envelope(headers={"task": "celery.chain"}), r"task 'celery\.chain' is not a task"),
+    "a name of many lines": (envelope(headers={"task": "a\nFORGED"}), r"task 'a\\\\?nFORGED' is not a task"),
+    "task is a list": (envelope(headers={"task": [1]}), r"task \[1\] is not a task"),
+    "no task": ({**envelope(), "headers": {}}, "task None is not a task"),
     "pickle": (
         envelope(raw=pickle.dumps(Bomb()), **{"content-type": "application/x-python-serialize"}),
         "its content is 'application/x-python-serialize'",
     ),
-    "pickle that says JSON": (envelope(raw=pickle.dumps(Bomb())), "arguments that it does not take"),
-    "oversized body": (envelope([[], {"run_id": SECRET}, {}]), rf"it has \d+ bytes, more than {LARGEST}"),
-    "oversized headers": (envelope(headers={"argsrepr": SECRET}), rf"bytes, more than {LARGEST}"),
+    "pickle that says JSON": (envelope(raw=pickle.dumps(Bomb())), "arguments that it does not accept"),
+    "oversized body": (envelope([[], {"run_id": SECRET}, {}]), rf"it has \d+ bytes, more than {MAX_BYTES}"),
+    "oversized headers": (envelope(headers={"argsrepr": SECRET}), rf"bytes, more than {MAX_BYTES}"),
     "compressed": (
         envelope(raw=zlib.compress(b"0" * 1_000_000), headers={"compression": "application/x-gzip"}),
         "it is compressed by 'application/x-gzip'",
     ),
-    "too many arguments": (envelope([["a", "b"], {}, {}]), "arguments that it does not take"),
-    "argument of another name": (envelope([[], {"path": "a"}, {}]), "arguments that it does not take"),
-    "argument that is not text": (envelope([[], {"run_id": {"a": 1}}, {}]), "arguments that are not names"),
-    "argument that is a path": (envelope([[], {"run_id": "../../etc"}, {}]), "arguments that are not names"),
-    "body is not a list": (envelope({"a": 1}), "arguments that it does not take"),
+    "too many arguments": (envelope([["a", "b"], {}, {}]), "arguments that it does not accept"),
+    "argument of another name": (envelope([[], {"path": "a"}, {}]), "arguments that it does not accept"),
+    "argument that is not text": (envelope([[], {"run_id": {"a": 1}}, {}]), "arguments that are not plain names"),
+    "argument that is a path": (envelope([[], {"run_id": "../../etc"}, {}]), "arguments that are not plain names"),
+    "body is not a list": (envelope({"a": 1}), "arguments that it does not accept"),
     "callbacks": (
         envelope([[], {"run_id": "a"}, {"callbacks": [{"task": GOOD}]}]),
-        "brings 'callbacks', tasks to run after it",
+        "has 'callbacks', tasks to run after it",
     ),
-    "later": (envelope(headers={"eta": "2999-01-01T00:00:00"}), "asks to be run later"),
+    "later": (envelope(headers={"eta": "2999-01-01T00:00:00"}), "has no id, or a start time"),
     "wrong expiry": (envelope(headers={"expires": "never"}), "Celery cannot read it"),
     "id is a list": (envelope(headers={"id": [1]}), "has no id"),
-    "protocol 1": (envelope({"task": GOOD, "id": "1", "args": [], "kwargs": {}}), "arguments that it does not take"),
+    "protocol 1": (envelope({"task": GOOD, "id": "1", "args": [], "kwargs": {}}), "arguments that it does not accept"),
     "no properties": ({"body": "", "headers": {}}, "no headers or no properties"),
     "no delivery tag": ({**envelope(), "properties": {}}, "no delivery tag"),
     "headers are a list": ({**envelope(), "headers": []}, "no headers or no properties"),
@@ -140,21 +140,21 @@ def test_hostile_messages_are_rejected_and_logged_and_good_ones_still_run(
             client.lpush("judge", junk)
         client.lpush("judge", json.dumps(envelope([[], {"run_id": "the-good-one"}, {}])))
         log = wait_for("RAN the-good-one")
-        log = wait_for(r"message on queue .* refused", len(HOSTILE) + len(NOT_JSON))
-        refusals = [line for line in log.splitlines() if "refused" in line]
-        assert len(refusals) == len(HOSTILE) + len(NOT_JSON)
+        log = wait_for(r"message on queue .* rejected", len(HOSTILE) + len(NOT_JSON))
+        rejections = [line for line in log.splitlines() if "rejected" in line]
+        assert len(rejections) == len(HOSTILE) + len(NOT_JSON)
         for name, (_, says) in HOSTILE.items():
-            assert any(re.search(says, line) for line in refusals), f"{name}: no line says {says}"
-        assert sum("it is not a message (" in line for line in refusals) == len(NOT_JSON)
+            assert any(re.search(says, line) for line in rejections), f"{name}: no line says {says}"
+        assert sum("it is not a message (" in line for line in rejections) == len(NOT_JSON)
         assert log.count("RAN") == 1
         assert "Traceback" not in log
         assert "BOMB" not in log
         assert SECRET[:70] not in log
-        assert max(map(len, refusals)) < 300
+        assert max(map(len, rejections)) < 300
         deadline = time.monotonic() + 30
         while (left := client.llen("judge") + client.hlen("unacked")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert left == 0, "what was refused is not put back"
+        assert left == 0, "a rejected message is not put back"
 
 
 def test_the_services_own_messages_pass(redis_service: RedisServer) -> None:
@@ -166,7 +166,7 @@ def test_the_services_own_messages_pass(redis_service: RedisServer) -> None:
         raw = client.lpop("judge")
     message = json.loads(raw)
     assert problem_with_envelope(message, task=True) == ""
-    assert len(raw) < LARGEST / 2
+    assert len(raw) < MAX_BYTES / 2
     assert problem_with_task(message["headers"], base64.b64decode(message["body"]), TASKS) == ""
 
 
@@ -214,4 +214,4 @@ def test_the_services_app_is_behind_the_guard(redis_service: RedisServer) -> Non
     with redis_service.client() as client:
         raw = client.lpop("judge")
     assert problem_with_envelope(json.loads(raw), task=True) == ""
-    assert len(raw) < LARGEST / 2
+    assert len(raw) < MAX_BYTES / 2

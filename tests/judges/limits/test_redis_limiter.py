@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.services.limit_worker import Done, carry
+from support.services.limit_worker import Done, make_calls
 from support.services.servers import RedisServer, redis_server
 
 from autointerp.judges.limits import redis_limiter
@@ -177,7 +177,7 @@ def test_processes_together_keep_the_ceilings_in_every_window(server: RedisServe
     ceilings, window_s = Ceilings(12, 30, 1000, 1500), 1.0
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         ends = [
-            pool.submit(carry, server.url, "account", worker, ceilings, window_s, threads=8, calls=40)
+            pool.submit(make_calls, server.url, "account", worker, ceilings, window_s, threads=8, calls=40)
             for worker in "abcd"
         ]
         done: list[Done] = sorted((call for end in ends for call in end.result()), key=lambda call: call.moment)

@@ -1,7 +1,7 @@
-"""The service as processes: Redis, PostgreSQL, workers and beat, to be stopped, killed and started again.
+"""The service as processes: Redis, PostgreSQL, workers and beat, which tests stop, kill and start again.
 
-with fleet.running(folder) as service:
-    service.start("judge", "worker", "-Q", "judge", "--pool", "threads", "-c", "8")
+with fleet.running(folder, postgres) as service:
+    service.start("judge", *JUDGE)
     ...
     service.wait([run_id])
 """
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from support.locations import ROOT
 from support.planted_world import runs as planted_runs
-from support.services.fork_server import Clock, Zygote, shared
+from support.services.fork_server import Clock, ForkServer, shared_server
 from support.services.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
 from autointerp.errors import AutointerpError
@@ -29,7 +29,8 @@ from autointerp.ledger import events, jobs, runs
 from autointerp.ledger.database import Ledger
 
 PATIENCE_S = 240.0
-"""How long a run may take; a limit for one that is stuck, not a measurement."""
+"""How long a run may take. A limit for one that is stuck, not a measurement."""
+QUICK_APP, CHAOS_APP = "support.services.quick_app", "support.services.chaos_app"
 ACTIVATIONS = ("worker", "-Q", "activations", "--pool", "solo")
 JUDGE = ("worker", "-Q", "judge", "--pool", "threads", "-c", "8")
 AGGREGATE = ("worker", "-Q", "aggregate,control", "--pool", "threads", "-c", "2")
@@ -44,13 +45,13 @@ class Process(Protocol):
 
 @dataclass
 class Member:
-    """A worker or beat: its command and the life that it is in."""
+    """A worker or beat: its command, and its current process."""
 
     name: str
     arguments: tuple[str, ...]
     clock: Clock | None
     process: Process
-    lives: int = 1
+    starts: int = 1
 
 
 @dataclass
@@ -61,9 +62,9 @@ class Fleet:
     redis: RedisServer
     postgres: PostgresServer
     environment: Mapping[str, str]
-    app: str = "workers.app"
-    zygote: Zygote | None = None
-    """Who forks the processes; without it each is started as its user would."""
+    app: str
+    fork_server: ForkServer | None = None
+    """Forks the processes. Without it each is started by its command."""
     members: dict[str, Member] = field(default_factory=dict)
 
     @property
@@ -73,24 +74,35 @@ class Fleet:
     def start(self, name: str, *arguments: str, clock: Clock | None = None) -> None:
         """Start `celery ARGUMENTS` under a name."""
         if arguments[0] == "worker":
-            arguments = (*arguments, "-n", f"{name}@%h")
+            quickly = ("--without-mingle", "--without-gossip") if self.app == QUICK_APP else ()
+            arguments = (*arguments, *quickly, "-n", f"{name}@%h")
         else:
             arguments = (*arguments, "--schedule", str(self.folder / f"{name}.schedule"), "--pidfile=")
         self.members[name] = Member(name, arguments, clock, self._spawn(name, arguments, clock))
 
+    def start_all(self) -> None:
+        """Start one worker for each kind of work, and beat."""
+        for name, arguments in (
+            ("activations", ACTIVATIONS),
+            ("judge", JUDGE),
+            ("aggregate", AGGREGATE),
+            ("beat", BEAT),
+        ):
+            self.start(name, *arguments)
+
     def stop(self, name: str) -> int:
-        """SIGTERM, and wait; the exit status."""
+        """Send SIGTERM, and wait. Returns the exit status."""
         os.kill(self.members[name].process.pid, signal.SIGTERM)
-        return self.ended(name)
+        return self.wait_for_exit(name)
 
     def kill(self, name: str) -> None:
-        """`kill -9`; the children of a pool are left to themselves."""
+        """`kill -9`. Children of a pool are not killed."""
         with suppress(ProcessLookupError):
             os.kill(self.members[name].process.pid, signal.SIGKILL)
-        self.ended(name)
+        self.wait_for_exit(name)
 
-    def ended(self, name: str) -> int:
-        """Wait for a member's end; its exit status."""
+    def wait_for_exit(self, name: str) -> int:
+        """Wait until a member has ended. Returns its exit status."""
         process, deadline = self.members[name].process, time.monotonic() + 60
         while (status := process.poll()) is None:
             if time.monotonic() > deadline:
@@ -99,11 +111,11 @@ class Fleet:
         return status
 
     def supervise(self) -> None:
-        """Start whoever ended, as a supervisor does."""
+        """Start members that have ended again, as a supervisor does."""
         for member in self.members.values():
             if member.process.poll() is not None:
                 member.process = self._spawn(member.name, member.arguments, member.clock)
-                member.lives += 1
+                member.starts += 1
 
     def wait(
         self,
@@ -113,7 +125,7 @@ class Fleet:
         patience_s: float = PATIENCE_S,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> dict[str, str]:
-        """States of runs once they have ended, or once `until` says yes to their jobs by stage and state."""
+        """Wait until runs have ended, or until `until` accepts their jobs by stage and state. Returns the runs' states."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             meanwhile()
@@ -138,32 +150,32 @@ class Fleet:
         return self.__dict__["_ledger"]  # type: ignore[no-any-return]
 
     def logs(self, most: int = 2500) -> str:
-        """What there is to see when something went wrong: runs, jobs, events, and the end of each log."""
-        said = []
+        """What helps to explain a failure: runs, jobs, events, and the end of each log."""
+        lines = []
         with suppress(AutointerpError), self.ledger.read() as tx:
-            for row in runs.every(tx):
-                said.append(f"{row['run_id']}: {row['state']} {row['reason']} {jobs.counts(tx, row['run_id'])}")
-                said += [f"  {event['level']} {event['text']}" for event in events.of_run(tx, row["run_id"])]
-            said += [f"{event['level']} {event['text']}" for event in events.of_run(tx, "")][-20:]
+            for row in runs.all_runs(tx):
+                lines.append(f"{row['run_id']}: {row['state']} {row['reason']} {jobs.counts(tx, row['run_id'])}")
+                lines += [f"  {event['level']} {event['text']}" for event in events.of_run(tx, row["run_id"])]
+            lines += [f"{event['level']} {event['text']}" for event in events.of_run(tx, "")][-20:]
         for log in sorted(self.folder.glob("*.log")):
-            said.append(f"---- {log.name}\n{log.read_text(errors='replace')[-most:]}")
-        return "\n".join(said)
+            lines.append(f"---- {log.name}\n{log.read_text(errors='replace')[-most:]}")
+        return "\n".join(lines)
 
     def close(self) -> None:
-        """End everybody at once."""
+        """Kill all members at once."""
         for member in self.members.values():
             with suppress(ProcessLookupError):
                 os.killpg(member.process.pid, signal.SIGKILL)
         for name in self.members:
-            self.ended(name)
+            self.wait_for_exit(name)
         if "_ledger" in self.__dict__:
             self.ledger.close()
 
     def _spawn(self, name: str, arguments: Sequence[str], clock: Clock | None) -> Process:
         log = self.folder / f"{name}.log"
         words = ["-A", self.app, *arguments]
-        if self.zygote is not None:
-            return self.zygote.start(words, self.environment, log, clock)
+        if self.fork_server is not None:
+            return self.fork_server.start(words, self.environment, log, clock)
         with log.open("ab") as out:
             return subprocess.Popen(
                 [sys.executable, "-m", "celery", *words],
@@ -177,13 +189,26 @@ class Fleet:
 
 
 @contextmanager
-def running(folder: Path, *, app: str = "workers.app", forked: bool = False, **settings: Any) -> Iterator[Fleet]:
-    """Redis, PostgreSQL and nobody at work yet. `forked`: processes start at once (`zygote`); `settings` are environment variables."""
+def running(
+    folder: Path,
+    postgres: PostgresServer | None = None,
+    *,
+    app: str = "workers.app",
+    forked: bool = False,
+    **settings: Any,
+) -> Iterator[Fleet]:
+    """A fleet without members yet, over a Redis of its own and a new database of `postgres`, or a server of its own.
+
+    `forked`: processes are forked from a server that has imported everything, so they start at once. `settings` are environment
+    variables of all processes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        redis, postgres = stack.enter_context(redis_server()), stack.enter_context(postgres_server())
+        redis = stack.enter_context(redis_server())
+        ledger = postgres.database() if postgres else None
+        postgres = postgres or stack.enter_context(postgres_server())
         environment = dict.fromkeys(planted_runs.KEYS, planted_runs.KEY) | {
-            "AUTOINTERP_LEDGER": postgres.url,
+            "AUTOINTERP_LEDGER": ledger or postgres.url,
             "AUTOINTERP_BROKER": redis.url,
             "AUTOINTERP_RESULTS": str(folder / "results"),
             "AUTOINTERP_CACHE": str(folder / "cache"),
@@ -193,12 +218,13 @@ def running(folder: Path, *, app: str = "workers.app", forked: bool = False, **s
         }
         fleet = Fleet(folder, redis, postgres, environment, app)
         if forked:
-            fleet.zygote = shared()
+            fleet.fork_server = shared_server()
         stack.callback(fleet.close)
         yield fleet
 
 
 def children_of(pid: int) -> list[int]:
+    """Process ids of a process's children."""
     with suppress(OSError):
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []

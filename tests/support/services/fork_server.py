@@ -64,18 +64,24 @@ time_t time(time_t *now) {
 
 
 PRELOADED = (
-    *("anthropic", "celery.bin.celery", "openai", "pandas", "psycopg", "scipy.stats", "torch"),
-    "transformers.models.llama.modeling_llama",
     *(
-        "autointerp.calls.batches",
-        "autointerp.report",
-        "autointerp.findings.summarise",
-        "autointerp.findings.tables",
-        "autointerp.calls.batch_results",
+        "anthropic",
+        "pandas",
+        "psycopg",
+        "scipy.stats",
+        "structlog",
+        "torch",
+        "transformers.models.llama.modeling_llama",
     ),
-    *("sae.harvest.exemplars", "sae.harvest.harvest"),
+    *("celery.apps.beat", "celery.apps.worker", "celery.bin.celery", "celery.concurrency.prefork"),
+    *("celery.concurrency.solo", "celery.concurrency.thread", "celery.worker.consumer", "kombu.transport.redis"),
+    *("autointerp.calls.batch_results", "autointerp.calls.caller", "autointerp.harvest.merge"),
+    *("autointerp.harvest.shards", "autointerp.judges.anthropic", "autointerp.judges.limits.redis_limiter"),
+    *("autointerp.nightly.night", "autointerp.nightly.night_summary", "autointerp.nightly.runners"),
+    *("autointerp.pipeline.finish", "autointerp.pipeline.submit", "autointerp.questions.handlers"),
+    *("autointerp.questions.subject_tasks", "sae.harvest.exemplars", "sae.harvest.harvest"),
 )
-"""What workers import, except what reads their settings: `workers` itself."""
+"""What workers import, except `workers` itself: it reads settings, and its processes share memory from its import on."""
 
 
 class Clock:
@@ -100,7 +106,7 @@ def clock_library(folder: Path) -> Path | None:
     return library
 
 
-class Zygote:
+class ForkServer:
     """The process that forks; `close` ends it and all that it forked."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -118,10 +124,10 @@ class Zygote:
 
     def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, clock: Clock | None = None
-    ) -> Forked:
+    ) -> ForkedProcess:
         """Start `celery ARGUMENTS`."""
         where = str(clock.path) if clock and self.has_clocks else None
-        return Forked(self, self._ask("start", list(arguments), dict(environment), str(log), where))
+        return ForkedProcess(self, self._ask("start", list(arguments), dict(environment), str(log), where))
 
     def poll(self, pid: int) -> int | None:
         """Exit status of a forked process as `Popen.poll` gives it."""
@@ -143,17 +149,17 @@ class Zygote:
 
 
 @cache
-def shared() -> Zygote:
+def shared_server() -> ForkServer:
     """One for all tests of this process; what one of them set for its service stays with that."""
-    made = Zygote({name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")})
+    made = ForkServer({name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")})
     atexit.register(made.close)
     return made
 
 
-class Forked:
+class ForkedProcess:
     """A forked process, as far as it is like a `Popen`."""
 
-    def __init__(self, zygote: Zygote, pid: int) -> None:
+    def __init__(self, zygote: ForkServer, pid: int) -> None:
         self._zygote, self.pid = zygote, pid
 
     def poll(self) -> int | None:

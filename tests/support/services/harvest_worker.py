@@ -18,7 +18,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.spec.spec import load
 
 
-def start(spec: Path, artifacts: Path, numbers: Sequence[int], pause_s: float = 0.0) -> ForkServerProcess:
+def start_worker(spec: Path, artifacts: Path, numbers: Sequence[int], pause_s: float = 0.0) -> ForkServerProcess:
     """Start a worker that begins the harvest, reads the shards `numbers`, resting `pause_s` after each batch, and merges."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["support.services.harvest_worker"])

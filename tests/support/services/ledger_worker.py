@@ -41,7 +41,7 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def at_once(work: Sequence[Callable[[], T]]) -> list[T]:
+def run_concurrently(work: Sequence[Callable[[], T]]) -> list[T]:
     """What each returns, all started at the same moment in threads of their own."""
     gate = threading.Barrier(len(work))
 
@@ -57,7 +57,7 @@ def question(text: str) -> Prompt:
     return Prompt("system", text, SCHEMA, MAX_TOKENS, ScoreMaterial("cats", MarkedText((text,), 0)))
 
 
-class Plain:
+class PlainJudge:
     """A judge that speaks to a server with no more than HTTP: a connection a thread, no SDK."""
 
     name = MODEL
@@ -95,7 +95,7 @@ def caller_of(ledger: Ledger, run_id: str, server: str, limits: Limits, worker: 
         model=MODEL, base_url=f"{server}/v1", concurrency=threads, max_output_tokens=MAX_TOKENS,
         input_usd_per_mtok=0.0, output_usd_per_mtok=OUTPUT_USD_PER_MTOK,
     )  # fmt: skip
-    return Caller(ledger, run_id, Plain(server), settings, limits, worker=worker)
+    return Caller(ledger, run_id, PlainJudge(server), settings, limits, worker=worker)
 
 
 def spend(url: str, server: str, run_id: str, worker: str, limits: Limits, threads: int, most: int) -> int:
@@ -118,7 +118,7 @@ def spend(url: str, server: str, run_id: str, worker: str, limits: Limits, threa
             caller.judge.close()
         return False
 
-    stopped = sum(at_once([lambda t=t: ask(t) for t in range(threads)]))  # type: ignore[misc]
+    stopped = sum(run_concurrently([lambda t=t: ask(t) for t in range(threads)]))  # type: ignore[misc]
     ledger.close()
     return stopped
 
@@ -128,7 +128,7 @@ def ask_until_answered(
 ) -> list[str]:
     """The answers to questions that others ask too, each asked for again while another worker is at it."""
     ledger, found = Ledger.open(url), []
-    meet(folder, number)
+    wait_for_others(folder, number)
     caller = caller_of(ledger, run_id, server, Limits(), worker)
     for asked in numbers:
         while True:
@@ -143,17 +143,17 @@ def ask_until_answered(
     return found
 
 
-def meet(folder: str, number: int) -> None:
+def wait_for_others(folder: str, number: int) -> None:
     """Wait until so many processes came here."""
     (Path(folder) / f"here-{os.getpid()}").touch()
     while len(list(Path(folder).glob("here-*"))) < number:
         time.sleep(0.001)
 
 
-def drain(url: str, run_id: str, folder: str, number: int, threads: int, most: int) -> list[str]:
+def lease_all(url: str, run_id: str, folder: str, number: int, threads: int, most: int) -> list[str]:
     """Lease jobs of the score stage on threads, beside other processes, until none is left. Returns the keys of all."""
     ledger = Ledger.open(url)
-    meet(folder, number)
+    wait_for_others(folder, number)
 
     def lease(owner: str) -> list[str]:
         held: list[str] = []
@@ -165,6 +165,6 @@ def drain(url: str, run_id: str, folder: str, number: int, threads: int, most: i
                 return held
             held += [job.job_key for job in leased]
 
-    found = at_once([lambda t=t: lease(f"{os.getpid()}-{t}") for t in range(threads)])  # type: ignore[misc]
+    found = run_concurrently([lambda t=t: lease(f"{os.getpid()}-{t}") for t in range(threads)])  # type: ignore[misc]
     ledger.close()
     return [key for keys in found for key in keys]

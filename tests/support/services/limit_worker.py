@@ -24,7 +24,9 @@ class Done(NamedTuple):
     in_flight: int
 
 
-def carry(url: str, key: str, worker: str, ceilings: Ceilings, window_s: float, threads: int, calls: int) -> list[Done]:
+def make_calls(
+    url: str, key: str, worker: str, ceilings: Ceilings, window_s: float, threads: int, calls: int
+) -> list[Done]:
     """Make `calls` calls from `threads` threads, each of which uses less than it reserved."""
     with redis.Redis.from_url(url) as client:
         limiter = SharedLimiter(client, key, ceilings, worker, lambda: (), window_s=window_s)

@@ -29,7 +29,7 @@ from autointerp.harvest import inputs  # noqa: F401
 from autointerp.pipeline import local  # noqa: F401
 
 
-def start(
+def start_command(
     arguments: Sequence[str], environment: Mapping[str, str], output: Path, waits: Mapping[str, float] | None = None
 ) -> ForkServerProcess:
     """Start `autointerp ARGUMENTS`; the process's `exitcode` is the command's. `waits`: seconds by constant, such as `calls.batch_results.RETRY_S`."""

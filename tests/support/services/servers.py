@@ -33,7 +33,7 @@ START_S = 60.0
 """How long a server may take to answer; a limit for a hung one, not a measurement."""
 
 
-def absent(what: str) -> NoReturn:
+def skip_without(what: str) -> NoReturn:
     """Skip, or fail where everything must be there."""
     line = f"{what} is not installed: `./dev test` installs it where it may"
     if os.environ.get("CI") == "true":
@@ -134,14 +134,14 @@ def redis_server(
     port: int | None = None, *, password: str | None = None, tls: bool = False, config: Sequence[str] = ()
 ) -> Iterator[RedisServer]:
     """A Redis with an append-only file. `config`: further lines of redis.conf, such as "maxmemory 10mb"."""
-    program = shutil.which("redis-server") or absent("redis-server")
+    program = shutil.which("redis-server") or skip_without("redis-server")
     with tempfile.TemporaryDirectory(prefix="autointerp-redis-") as name:
         folder, port = Path(name), port or free_port()
         (folder / "data").mkdir()
         lines = ["bind 127.0.0.1", "save ''", "appendonly yes", f"dir {folder / 'data'}", "maxmemory-policy noeviction"]
         lines += [f"requirepass {password}"] if password else []
         if tls:
-            certificates(folder)
+            write_certificates(folder)
             lines += [
                 "port 0",
                 f"tls-port {port}",
@@ -165,7 +165,7 @@ def redis_server(
         yield from _while_it_runs(server)
 
 
-def certificates(folder: Path) -> None:
+def write_certificates(folder: Path) -> None:
     """Write ca.crt and, signed by it, server.crt with server.key for 127.0.0.1 and localhost; valid for a day."""
     from datetime import UTC, datetime, timedelta
     from ipaddress import IPv4Address
@@ -250,7 +250,7 @@ def postgres_server(
     """
     folders = [Path(path).parent for path in sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)]
     folders += [Path(os.path.realpath(found)).parent for found in [shutil.which("initdb")] if found]
-    programs = folders[0] if folders else absent("postgresql")
+    programs = folders[0] if folders else skip_without("postgresql")
     with tempfile.TemporaryDirectory(prefix="autointerp-postgres-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), port or free_port()
         as_user = _unprivileged(folder)
@@ -287,7 +287,7 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
     try:
         user = pwd.getpwnam("postgres")
     except KeyError:
-        absent("postgresql (its user postgres)")
+        skip_without("postgresql (its user postgres)")
     os.chown(folder, user.pw_uid, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 

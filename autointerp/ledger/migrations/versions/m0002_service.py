@@ -1,4 +1,4 @@
-"""what the service adds: workers that hold leases, budgets of nights and months, batches, events, nightly scoring."""
+"""Tables of the service: workers that hold leases, budgets of nights and months, batches, events, nightly scoring."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def upgrade() -> None:
     with op.batch_alter_table("batches", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_batches_run_id_state"), ["run_id", "state"], unique=False)
 
-    # Only what a kill left behind can be open twice.
+    # The same question can be open twice only if a kill left it behind: keep the newest, write off the others.
     twice = "state = 'open' AND call_id NOT IN (SELECT max(call_id) FROM calls WHERE state = 'open' GROUP BY call_key)"
     usd = f"(SELECT coalesce(sum(calls.reserved_usd), 0) FROM calls WHERE calls.run_id = runs.run_id AND {twice})"
     op.execute(f"UPDATE runs SET lost_usd = lost_usd + {usd}, reserved_usd = reserved_usd - {usd}")
@@ -240,6 +240,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_runs_state"), ["state"], unique=False)
     if op.get_bind().dialect.name == "postgresql":
-        # Each call writes its run's row twice: where there is room for new versions on its page, no index grows with them.
+        # Each call updates its run's row twice. Free space on the page lets PostgreSQL keep the new versions there without
+        # adding index entries (heap-only tuples).
         op.execute("ALTER TABLE runs SET (fillfactor = 10)")
         op.execute("ALTER TABLE budgets SET (fillfactor = 10)")

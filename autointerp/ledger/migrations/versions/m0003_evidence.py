@@ -1,4 +1,4 @@
-"""what makes judges believable: several items in a question, other scorers' answers, second judges, people's labels."""
+"""Tables for judge reliability and scorers: grouped questions, scorers' answers, second judges, human labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""a scorer and its step, and the exit code of a stopped run, as columns and no longer inside other texts."""
+"""Columns for a job's scorer and step and a stopped run's exit code, which were part of other texts before."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def upgrade() -> None:
             "exit_code", sa.Integer(), server_default="0", nullable=False, comment="of the command that stopped it"
         ),
     )
-    # Until now a scorer's job had "@SCORER:STEP" in place of an exemplar.
+    # Before, a scorer's job had "@SCORER:STEP" as its exemplar id.
     if op.get_bind().dialect.name == "sqlite":
         scorer, step = (
             "substr(exemplar_id, 2, instr(exemplar_id, ':') - 2)",
@@ -43,7 +43,7 @@ def upgrade() -> None:
         f"UPDATE jobs SET scorer = {scorer}, step = CAST({step} AS INTEGER), exemplar_id = ''"
         " WHERE exemplar_id LIKE '@%'"
     )
-    # 4: budget, 5: provider, 130: Ctrl-C; the reason was what told them apart.
+    # 4: budget, 5: provider, 130: Ctrl-C. Before, only the reason distinguished them.
     op.execute(
         "UPDATE runs SET exit_code = CASE WHEN reason = 'KeyboardInterrupt' THEN 130"
         " WHEN reason LIKE 'budget.usd %' OR reason LIKE 'the budget of %' THEN 4 ELSE 5 END WHERE state = 'stopped'"
