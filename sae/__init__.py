@@ -1,7 +1,7 @@
-"""Subjects, dictionaries, corpora, the harvest and the trainer. Knows nothing of judges, ledger or queue."""
+"""Subjects, dictionaries, corpora, the harvest and the trainer. Knows nothing about judges, the ledger or the queue."""
 
 import os
 
-# Two busy OpenMP threads on a machine with other work spin against it: 1,170 tokens a second fell to 360. Takes effect only when set
-# before torch is imported, which every module below does after this line.
+# On a machine with other work, OpenMP threads that wait in a busy loop slow each other down: 1,170 tokens per second fell to 360.
+# This takes effect only if it is set before torch is imported; every module of this package imports torch after this line.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,4 +1,4 @@
-"""Errors about subjects, dictionaries and corpora: one line each, saying what is wrong, which value, and what to do."""
+"""Errors about subjects, dictionaries and corpora. A message is one line: what is wrong, which value, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class SaeError(ValueError):
 
 
 class SubjectError(SaeError):
-    """The language model cannot be loaded or lacks what was asked of it."""
+    """The language model cannot be loaded, or lacks a requested hook point or part."""
 
 
 class DictionaryError(SaeError):
@@ -16,12 +16,12 @@ class DictionaryError(SaeError):
 
 
 class CorpusError(SaeError):
-    """The corpus cannot be read or holds too little text."""
+    """The corpus cannot be read, or holds too little text."""
 
 
 NOTHING_COUNTED = "the corpus has no countable token: give it longer documents, or lower harvest.skip_positions"
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """An error's message on one line of at most `most` characters; its type where it has no message."""
+    """An error's message on one line of at most `most` characters; the error's type if it has no message."""
     return " ".join(str(error).split())[:most] or type(error).__name__

@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, so that a reader never finds half of one."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,19 +13,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".writing-"
-"""Prefix of files that are being written."""
+"""Prefix of files and folders that are being written."""
 _STALE_S = 24 * 3600
 
 
 @contextmanager
 def written_whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A temporary path to write to, renamed to `path` on the way out, so that a reader never meets half a file.
+    """A temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    With `replace=False` an existing file is kept and `FileExistsError` raised: of several writers the first wins, where the file
+    With `replace=False` an existing file is kept and `FileExistsError` raised: of several writers the first one wins, if the file
     system has hard links.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    _remove_stale(path.parent)
     partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     try:
         yield partial
@@ -41,8 +43,29 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill; it is renamed to `path` when the block ends without an error.
+
+    If another process has made `path` in the meantime, that folder is kept and this one removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path.parent)
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
+    try:
+        yield partial
+        try:
+            partial.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _linked(partial: Path, path: Path) -> bool:
-    """Give a file its final name unless there is one. False on file systems without hard links, which cannot say who was first."""
+    """Give a file its final name, unless the name is taken. Returns False on file systems without hard links, which cannot tell
+    which writer was first."""
     try:
         os.link(partial, path)
     except OSError as error:
@@ -52,9 +75,12 @@ def _linked(partial: Path, path: Path) -> bool:
     return True
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left more than a day ago."""
-    for left in folder.glob(f"{PARTIAL}*"):
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left behind more than a day ago; a younger file may belong to a process that still runs."""
+    for path in folder.glob(f"{PARTIAL}*"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                left.unlink()
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()

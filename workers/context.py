@@ -41,7 +41,7 @@ from workers import broker
 from workers.prefetch import SharedLeases
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import Opened
+    from autointerp.harvest.inputs import InputCache
 
 T = TypeVar("T")
 BEAT_S = 3.0
@@ -92,11 +92,11 @@ class Context:
                 self._running[worker_id] -= 1
 
     @cached_property
-    def opened(self) -> Opened:
-        """The subjects, dictionaries and corpora that this worker keeps loaded."""
-        from autointerp.harvest.inputs import Opened  # torch
+    def opened(self) -> InputCache:
+        """The subjects, dictionaries and corpora that this worker has loaded."""
+        from autointerp.harvest.inputs import InputCache  # torch
 
-        return Opened()
+        return InputCache()
 
     def spec(self, run_id: str) -> Spec:
         """A run's spec as it is in the ledger now."""

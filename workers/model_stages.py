@@ -48,7 +48,7 @@ def harvest(context: Context, run_id: str, job: Job) -> None:
     shared = plan.read_plan(context.artifacts, _harvest_key(context, run_id))
     inputs = context.opened.inputs(context.spec(run_id), precision=shared.precision)
     owner = context.worker_id
-    others: list[tuple[str, Job, shards.Part]] = []
+    others: list[tuple[str, Job, shards.PlannedInputs]] = []
     try:
         if not job.attempts:  # a job that failed before runs alone, so that it cannot make the others fail
             others.extend(_lease_same_pass(context, run_id, job, shared, owner))
@@ -68,7 +68,7 @@ def harvest(context: Context, run_id: str, job: Job) -> None:
 
 def _lease_same_pass(
     context: Context, run_id: str, job: Job, shared: SharedPlan, owner: str
-) -> Iterator[tuple[str, Job, shards.Part]]:
+) -> Iterator[tuple[str, Job, shards.PlannedInputs]]:
     """Lease the same shard of other runs that one pass over the corpus can serve. Runs with unusable inputs are left out."""
     with context.ledger.read() as tx:
         candidates = leases.matching_in_other_runs(tx, run_id, job)
@@ -77,7 +77,8 @@ def _lease_same_pass(
             other = plan.read_plan(context.artifacts, _harvest_key(context, other_id))
             if other.pass_key != shared.pass_key:
                 continue
-            part = shards.Part(context.opened.inputs(context.spec(other_id), precision=other.precision), other)
+            inputs = context.opened.inputs(context.spec(other_id), precision=other.precision)
+            part = shards.PlannedInputs(inputs, other)
         except EXPECTED:
             continue
         with context.ledger.write() as tx:

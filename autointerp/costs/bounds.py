@@ -50,7 +50,7 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
     per_call, judged, explanations = spec.score.per_call, items(spec), explained(spec)
     explaining, scoring = _questions(spec)
     asked = -(-judged // per_call)
-    tests = REVISION_CALLS if explainer_windows.wanted(spec, *spec.explain.compare).revise else 1
+    tests = REVISION_CALLS if explainer_windows.requested_aids(spec, *spec.explain.compare).revise else 1
     if per_call > 1:  # each repeat fills its own questions, and may leave the last one part empty
         asked += max(spec.score.repeats, spec.controls.repeats) - 1
     stages = [

@@ -26,7 +26,7 @@ def window(spec: Spec) -> MarkedText:
 def explaining(spec: Spec, rubric: Rubric, windows: Sequence[MarkedText]) -> Prompt:
     """An explainer's question with every window and aid that the spec gives it, made from `windows` in turn."""
     shown = [replace(text, activation_levels=(10,) * len(text.tokens)) for text in windows]
-    aid = explainer_windows.wanted(spec, *spec.explain.compare)
+    aid = explainer_windows.requested_aids(spec, *spec.explain.compare)
 
     def take(n: int) -> tuple[MarkedText, ...]:
         return tuple(islice(cycle(shown), n))

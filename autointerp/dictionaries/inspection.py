@@ -1,4 +1,4 @@
-"""What `autointerp inspect` finds of a dictionary: how its files were understood, and what it explains of a subject."""
+"""The results of `autointerp inspect`: how a dictionary's files are read, and how much of a subject it explains."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 import sae.dictionary as sae
 from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
-from autointerp.harvest import dictionary_checks
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
+from autointerp.harvest.makers.dictionary_checks import as_json
 from autointerp.progress import Tell
 from autointerp.report import tables
 from autointerp.report.escape import visible
 from autointerp.spec.sections import Corpus, Dictionary, Subject
 from autointerp.spec.spec import load
 from autointerp.spec.toml_files import wrong_key
-from sae.analysis import fit_check
+from sae.analysis.fit_check import check_fit
 from sae.cache import cache_dir
 
 TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be looked at: a dictionary, and a subject over a corpus to measure it on, both or neither.
+class InspectRequest:
+    """A dictionary to inspect, and a subject and corpus to measure it on, both or neither.
 
-    `seed`, `skip_positions` and `max_norm_ratio` are those of a spec, or its defaults.
+    `seed`, `skip_positions` and `max_norm_ratio` are those of a spec, or their defaults.
     """
 
     dictionary: Dictionary
@@ -41,74 +42,76 @@ class Asked:
     max_norm_ratio: float = 10.0
 
 
-def asked(
+def request_of(
     path: str, subject: str | None, corpus: Sequence[str], overrides: Mapping[str, Any], tokens: int = TOKENS
-) -> Asked:
-    """What the command line asks for. `path` is a dictionary or a spec, whose subject and corpus are then used.
+) -> InspectRequest:
+    """The request of a command line. `path` is a dictionary, or a spec, whose subject and corpus are then used.
 
-    `overrides` are fields of the dictionary; None is none. Raises `UsageError` for a subject without a corpus, and the reverse.
+    `overrides` are fields of the dictionary; those that are None are ignored. Raises `UsageError` for a corpus without a subject,
+    or a subject without text to measure on.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    overridden = {name: value for name, value in overrides.items() if value is not None}
     if path.endswith(".toml") and Path(path).is_file():
-        spec = load(Path(path), [f"dictionary.{name}={value!r}" for name, value in given.items()])
+        spec = load(Path(path), [f"dictionary.{name}={value!r}" for name, value in overridden.items()])
         sampling = spec.units.seed, spec.harvest.skip_positions, spec.harvest.max_norm_ratio
-        here = Asked(spec.dictionary, spec.subject, spec.corpus, *sampling)
+        request = InspectRequest(spec.dictionary, spec.subject, spec.corpus, *sampling)
     else:
-        here = Asked(_dictionary({"path": path} | given))
-    subject_ = Subject(model=subject) if subject else here.subject
-    corpus_ = Corpus(sources=tuple(corpus), max_tokens=_enough(tokens)) if corpus else here.corpus
+        request = InspectRequest(_dictionary({"path": path} | overridden))
+    subject_ = Subject(model=subject) if subject else request.subject
+    corpus_ = Corpus(sources=tuple(corpus), max_tokens=_corpus_tokens(tokens)) if corpus else request.corpus
     if subject_ and not corpus_:
         corpus_ = _demo_text(tokens)
     if corpus_ and not subject_:
-        raise UsageError("--corpus is of no use without --subject: name the model to measure the dictionary on")
-    return replace(here, subject=subject_, corpus=corpus_)
+        raise UsageError("--corpus needs --subject: name the model to measure the dictionary on")
+    return replace(request, subject=subject_, corpus=corpus_)
 
 
-def _dictionary(given: dict[str, Any]) -> Dictionary:
+def _dictionary(fields: dict[str, Any]) -> Dictionary:
     try:
-        return Dictionary.model_validate(given)
+        return Dictionary.model_validate(fields)
     except ValidationError as error:
         raise UsageError(wrong_key(error, Dictionary, "dictionary")) from None
 
 
 def _demo_text(tokens: int) -> Corpus:
-    """The demo's text, where it was made already."""
+    """The text of the demo, if it has been run."""
     files = sorted((cache_dir() / "demo").glob("text-*/*.jsonl"))
     if not files:
         raise UsageError("--subject needs text to measure on: give --corpus FILE, or run `autointerp demo` once")
     newest = max(path.parent for path in files)
-    return Corpus(sources=tuple(str(path) for path in files if path.parent == newest), max_tokens=_enough(tokens))
+    sources = tuple(str(path) for path in files if path.parent == newest)
+    return Corpus(sources=sources, max_tokens=_corpus_tokens(tokens))
 
 
-def _enough(tokens: int) -> int:
-    """Tokens of the corpus to read, from the beginnings of its sources in turns, for a varied sample of `tokens`."""
+def _corpus_tokens(tokens: int) -> int:
+    """Tokens of the corpus to read for a varied sample of `tokens`. They come from the beginnings of its sources in turn."""
     return max(1000, 8 * tokens)
 
 
-def inspect(asked: Asked, tokens: int, tell: Tell) -> dict[str, Any]:
-    """Everything found, as JSON values: `dictionary`, and with a subject `subject` and `check`. Raises `SaeError`."""
-    dictionary = open_dictionary(asked.dictionary, tell)
-    found: dict[str, Any] = {"dictionary": understood(dictionary)}
-    if asked.subject is None or asked.corpus is None:
-        return found
-    subject = open_subject(asked.subject, tell)
+def inspect(request: InspectRequest, tokens: int, tell: Tell) -> dict[str, Any]:
+    """Inspect a dictionary. Returns JSON values: `dictionary`, and with a subject also `subject` and `check`. Raises `SaeError`."""
+    dictionary = open_dictionary(request.dictionary, tell)
+    results: dict[str, Any] = {"dictionary": describe(dictionary)}
+    if request.subject is None or request.corpus is None:
+        return results
+    subject = open_subject(request.subject, tell)
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
-    corpus = open_corpus(asked.corpus, subject, tell)
+    corpus = open_corpus(request.corpus, subject, tell)
     tell("checking the dictionary", 0, 0)
-    measured = fit_check.check(
+    check = check_fit(
         subject,
         dictionary,
         corpus,
         tokens=tokens,
-        seed=asked.seed,
-        skip_positions=asked.skip_positions,
-        max_norm_ratio=asked.max_norm_ratio,
+        seed=request.seed,
+        skip_positions=request.skip_positions,
+        max_norm_ratio=request.max_norm_ratio,
     )
-    found["subject"] = {"name": subject.name, "precision": subject.precision}
-    return found | {"check": dictionary_checks.as_json(measured)}
+    results["subject"] = {"name": subject.name, "precision": subject.precision}
+    return results | {"check": as_json(check)}
 
 
-def understood(dictionary: sae.Dictionary) -> dict[str, Any]:
+def describe(dictionary: sae.Dictionary) -> dict[str, Any]:
     """How a dictionary's files were read, as JSON values."""
     norms = dictionary.decoder_norm
     threshold = dictionary.threshold
@@ -118,7 +121,7 @@ def understood(dictionary: sae.Dictionary) -> dict[str, Any]:
         "architecture": dictionary.architecture or dictionary.activation,
         "activation": dictionary.activation,
         "k": dictionary.k,
-        "threshold": None if threshold is None else _spread(threshold.float()),
+        "threshold": None if threshold is None else _range(threshold.float()),
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "d_out": dictionary.d_out,
@@ -128,62 +131,64 @@ def understood(dictionary: sae.Dictionary) -> dict[str, Any]:
         "input_scale": dictionary.input_scale,
         "subtracts_b_dec": dictionary.apply_b_dec_to_input,
         "skip_connection": dictionary.W_skip is not None,
-        "decoder_norm": _spread(norms),
+        "decoder_norm": _range(norms),
         "notes": list(dictionary.notes),
     }
 
 
-def _spread(values: Any) -> dict[str, float]:
+def _range(values: Tensor) -> dict[str, float]:
     return {"min": float(values.min()), "median": float(values.median()), "max": float(values.max())}
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """What was found as aligned text, a fact a line, the verdict last."""
-    pairs = _understood_pairs(found["dictionary"])
-    if "check" in found:
-        subject = found["subject"]
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """The results of `inspect` as aligned text, one fact per line, the verdict last."""
+    pairs = _dictionary_pairs(results["dictionary"])
+    if "check" in results:
+        subject = results["subject"]
         pairs.append(("", ""))
         pairs.append(("subject", f"{subject['name']} ({subject['precision']})"))
-        pairs += tables.check_pairs(Fit.model_validate(found["check"]))
+        pairs += tables.check_pairs(Fit.model_validate(results["check"]))
     width = max(len(name) for name, _ in pairs) + 2
-    said = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]
-    if "check" in found:
-        check = found["check"]
-        said += [
+    text = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]
+    if "check" in results:
+        check = results["check"]
+        text += [
             "",
-            visible(check["said"]) or f"{check['verdict']} {found['dictionary']['hook_point']} of {subject['name']}",
+            visible(check["said"]) or f"{check['verdict']} {results['dictionary']['hook_point']} of {subject['name']}",
         ]
-    return said
+    return text
 
 
-def _understood_pairs(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _dictionary_pairs(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs = [
-        ("dictionary", about["path"]),
-        ("format", about["format"] or "not known"),
-        ("architecture", about["architecture"]),
-        ("features", f"{about['d_sae']:,} on {about['d_in']:,} dimensions"),
-        ("reads", about["hook_point"]),
+        ("dictionary", description["path"]),
+        ("format", description["format"] or "not known"),
+        ("architecture", description["architecture"]),
+        ("features", f"{description['d_sae']:,} on {description['d_in']:,} dimensions"),
+        ("reads", description["hook_point"]),
     ]
-    if about["hook_point_out"]:
-        pairs.append(("writes", f"{about['hook_point_out']}, {about['d_out']:,} dimensions"))
-    pairs.append(("activation", _activation(about)))
-    norms = {"none": "none", "scale": f"times {about['input_scale']:.4g}", "layer_norm": "layer norm"}
-    pairs.append(("input norm", norms.get(about["input_norm"], "each token scaled to norm sqrt(d)")))
-    pairs.append(("decoder bias", "subtracted from the input" if about["subtracts_b_dec"] else "not subtracted"))
-    if about["skip_connection"]:
+    if description["hook_point_out"]:
+        pairs.append(("writes", f"{description['hook_point_out']}, {description['d_out']:,} dimensions"))
+    pairs.append(("activation", _activation(description)))
+    norms = {"none": "none", "scale": f"times {description['input_scale']:.4g}", "layer_norm": "layer norm"}
+    pairs.append(("input norm", norms.get(description["input_norm"], "each token scaled to norm sqrt(d)")))
+    subtracted = description["subtracts_b_dec"]
+    pairs.append(("decoder bias", "subtracted from the input" if subtracted else "not subtracted"))
+    if description["skip_connection"]:
         pairs.append(("skip connection", "yes"))
-    pairs.append(("decoder norms", _said_spread(about["decoder_norm"])))
-    return pairs + [("note" if i == 0 else "", note) for i, note in enumerate(about["notes"])]
+    pairs.append(("decoder norms", _range_text(description["decoder_norm"])))
+    return pairs + [("note" if i == 0 else "", note) for i, note in enumerate(description["notes"])]
 
 
-def _activation(about: Mapping[str, Any]) -> str:
-    if about["k"] is not None:
-        what = "groups" if about["activation"] == "groupmax" else "active a token"
-        return f"{about['activation']}, {about['k']:,} {what}"
-    if about["threshold"] is not None:
-        return f"{about['activation']}, thresholds {_said_spread(about['threshold'])}"
-    return str(about["activation"])
+def _activation(description: Mapping[str, Any]) -> str:
+    activation = str(description["activation"])
+    if description["k"] is not None:
+        counted = "groups" if activation == "groupmax" else "active per token"
+        return f"{activation}, {description['k']:,} {counted}"
+    if description["threshold"] is not None:
+        return f"{activation}, thresholds {_range_text(description['threshold'])}"
+    return activation
 
 
-def _said_spread(spread: Mapping[str, float]) -> str:
-    return f"{spread['min']:.4g} to {spread['max']:.4g}, median {spread['median']:.4g}"
+def _range_text(range_: Mapping[str, float]) -> str:
+    return f"{range_['min']:.4g} to {range_['max']:.4g}, median {range_['median']:.4g}"

@@ -1,7 +1,7 @@
-"""The dictionaries that SAELens' registry knows, as what a spec writes to use each here.
+"""The dictionaries in SAELens' registry, with the path by which a spec names each of them.
 
-Read is only the list that comes with sae-lens (`pretrained_saes.yaml`), found without importing the library, which takes seconds and
-a hundred packages. Parsing it takes seconds too, so the parts of use are kept in the cache folder.
+Only the list that comes with sae-lens (`pretrained_saes.yaml`) is read. It is located without importing the library, whose import
+takes seconds and needs a hundred packages. Parsing the list takes seconds too, so the parts used here are kept in the cache folder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -21,7 +20,8 @@ import yaml
 from autointerp.errors import UsageError
 from sae.cache import cache_dir
 from sae.errors import one_line
-from sae.subject.hook_points import ours
+from sae.files import write_text
+from sae.subject.hook_points import to_hook_point
 
 LIBRARY, LIST = "sae_lens", "pretrained_saes.yaml"
 FORMATS = {
@@ -40,11 +40,12 @@ FORMATS = {
     "deepseek_r1": "r1_distill",
     "sparsify": "sparsify",
 }
-"""Our format for each of SAELens' conversions."""
+"""Our format for each of SAELens' conversion functions."""
 _UNREAD = {
-    "temporal": "a temporal SAE's features depend on the tokens before",
-    "connor_rob_hook_z": "its .pt with a _cfg.json beside it is of no format read here",
+    "temporal": "the features of a temporal SAE depend on earlier tokens",
+    "connor_rob_hook_z": "its format, a .pt file with a _cfg.json beside it, is not supported",
 }
+"""Conversion functions whose dictionaries cannot be read, with the reason."""
 _LENS_NAME = re.compile(r"blocks\.\d+\.(?:attn\.|mlp\.)?hook(?:_[a-z]+)+")
 _SITES = (
     (r"^google/gemma-scope-\w+-\w+-res/embedding/()", "resid_pre"),
@@ -64,7 +65,7 @@ _SITES = (
     (r"^Goodfire/.*-SAE-l(\d+)/", "resid_post"),
     (r"resid_post_layer_(\d+)(?:/|$)", "resid_post"),
 )
-"""Where a dictionary reads, by its path, for those whose id in SAELens is not TransformerLens' name of the place."""
+"""The kind of hook point by path, for dictionaries whose id in SAELens is not TransformerLens' name of it; the group is the layer."""
 _WIDTHS = (
     r"width_(\d+[km])",
     r"-[Ww]-?(\d+[Kk])-",
@@ -73,14 +74,15 @@ _WIDTHS = (
     r"-(\d+k)(?:_|$)",
     r"_(\d{3,6})(?:[_:]|$)",
 )
+"""Number of features in a path or Neuronpedia id."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One dictionary of the registry. What the registry does not tell is None; the files may."""
+    """One dictionary of the registry. Facts that the registry does not state are None; the dictionary's files may state them."""
 
     path: str
-    """What a spec writes as `dictionary.path`."""
+    """`dictionary.path` in a spec."""
     model: str
     hook_point: str | None
     width: str | None
@@ -88,26 +90,26 @@ class Entry:
     l0: float | None
     neuronpedia: str | None
     names: tuple[str, ...]
-    """What SAELens calls it: release and id, with a slash between; some have several names."""
+    """SAELens' names for it, `release/id`; some dictionaries have several."""
     format: str | None
     unread: str | None
-    """Why it cannot be used here, None where it can."""
+    """The reason why it cannot be used here; None if it can."""
 
 
 def load() -> list[Entry]:
-    """Every dictionary that the installed sae-lens knows, in the order of their paths. Raises `UsageError` without the library."""
+    """Every dictionary that the installed sae-lens knows, sorted by path. Raises `UsageError` if sae-lens is not installed."""
     entries: dict[str, Entry] = {}
     for row in _rows(_file()):
         entry = _entry(row)
         known = entries.get(entry.path)
-        entries[entry.path] = entry if known is None else _merged(known, entry)
-    return sorted(entries.values(), key=_natural)
+        entries[entry.path] = entry if known is None else _merge(known, entry)
+    return sorted(entries.values(), key=_natural_order)
 
 
 def matching(entries: list[Entry], pattern: str) -> list[Entry]:
-    """Those in which each word of `pattern` is found, whatever its case: as a part of a field, or as a glob of a whole one."""
+    """The entries in which every word of `pattern` occurs, ignoring case: as a part of a field, or as a glob of a whole field."""
     words = pattern.lower().split()
-    return [entry for entry in entries if all(any(_fits(field, word) for field in _fields(entry)) for word in words)]
+    return [e for e in entries if all(any(_matches(field, word) for field in _fields(e)) for word in words)]
 
 
 def _fields(entry: Entry) -> Iterator[str]:
@@ -116,7 +118,7 @@ def _fields(entry: Entry) -> Iterator[str]:
             yield field.lower()
 
 
-def _fits(field: str, word: str) -> bool:
+def _matches(field: str, word: str) -> bool:
     return fnmatchcase(field, word) if any(sign in word for sign in "*?[") else word in field
 
 
@@ -132,20 +134,18 @@ def _file() -> Path:
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    """The list's dictionaries with the facts of their releases, from the cache where it was made of this very file."""
+    """The list's dictionaries with the facts of their releases, from the cache if it was made from the same file."""
     stat = file.stat()
-    of = [str(file), stat.st_size, stat.st_mtime_ns]
-    cached = cache_dir() / "saelens-registry.json"
+    identity = [str(file), stat.st_size, stat.st_mtime_ns]
+    cache_file = cache_dir() / "saelens-registry.json"
     try:
-        held = json.loads(cached.read_text(encoding="utf-8"))
-        if held["of"] == of:
-            return list(held["rows"])
+        cached = json.loads(cache_file.read_text(encoding="utf-8"))
+        if cached["of"] == identity:
+            return list(cached["rows"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # made anew
+        pass  # missing or damaged: it is written again
     rows = _parse(file)
-    with tempfile.NamedTemporaryFile("w", dir=cached.parent, delete=False, encoding="utf-8") as partial:
-        json.dump({"of": of, "rows": rows}, partial)
-    Path(partial.name).replace(cached)
+    write_text(cache_file, json.dumps({"of": identity, "rows": rows}))
     return rows
 
 
@@ -155,21 +155,21 @@ def _parse(file: Path) -> list[dict[str, Any]]:
         releases = yaml.load(file.read_text(encoding="utf-8"), loader)
         return [
             {
-                "name": f"{name}/{found['id']}",
+                "name": f"{name}/{dictionary['id']}",
                 "repository": release["repo_id"],
-                "inside": str(found["path"]),
+                "inside": str(dictionary["path"]),
                 "model": release["model"],
                 "conversion": release.get("conversion_func"),
-                "l0": found.get("l0"),
-                "neuronpedia": found.get("neuronpedia"),
+                "l0": dictionary.get("l0"),
+                "neuronpedia": dictionary.get("neuronpedia"),
             }
             for name, release in releases.items()
-            for found in release["saes"]
+            for dictionary in release["saes"]
         ]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         reason = one_line(error, most=120)
         raise UsageError(
-            f"{file} is not the list that it was in sae-lens 6 ({reason}): install sae-lens 6.54.12"
+            f"{file} does not have the layout of sae-lens 6 ({reason}): install sae-lens 6.54.12"
         ) from None
 
 
@@ -188,12 +188,12 @@ def _entry(row: dict[str, Any]) -> Entry:
         neuronpedia=row["neuronpedia"],
         names=(row["name"],),
         format=format,
-        unread=None if format else _UNREAD.get(conversion, f"its format ({conversion}) is not read"),
+        unread=None if format else _UNREAD.get(conversion, f"its format ({conversion}) is not supported"),
     )
 
 
-def _merged(one: Entry, other: Entry) -> Entry:
-    """The same dictionary under a second name, such as Gemma Scope's `canonical` ones."""
+def _merge(one: Entry, other: Entry) -> Entry:
+    """One entry for a dictionary that is listed under two names, such as Gemma Scope's `canonical` ones."""
     return replace(
         one,
         l0=other.l0 if one.l0 is None else one.l0,
@@ -204,8 +204,8 @@ def _merged(one: Entry, other: Entry) -> Entry:
 
 
 def _hook_point(name: str, path: str) -> str | None:
-    if (match := _LENS_NAME.search(name)) and (found := ours(match[0])):
-        return found
+    if (match := _LENS_NAME.search(name)) and (hook_point := to_hook_point(match[0])):
+        return hook_point
     for pattern, kind in _SITES:
         if match := re.search(pattern, path):
             return f"{kind}.{int(match[1] or 0)}"
@@ -227,6 +227,6 @@ def _rounded(width: str, *, power: bool) -> str:
     return f"{features // 1024}k" if features >= 1024 else str(features)
 
 
-def _natural(entry: Entry) -> list[str | int]:
-    """Layer 2 before layer 10. Texts and numbers take turns, so that they are never compared with each other."""
+def _natural_order(entry: Entry) -> list[str | int]:
+    """A sort key that puts layer 2 before layer 10. Texts and numbers alternate in it, so they are never compared with each other."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", entry.path)]

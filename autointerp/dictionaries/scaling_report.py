@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: `sweep.json`, `sweep.csv`, and `sweep.svg`, which stands alone."""
+"""The files of a sweep: `sweep.json`, `sweep.csv` and the self-contained `sweep.svg`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Point = tuple[float, float]
 
 @dataclass
 class Curve:
-    """Points joined by a line; or a law, drawn dashed and without marks; or marks alone."""
+    """Points joined by a line, or a law drawn dashed and without marks, or marks alone."""
 
     name: str
     points: list[Point]
     law: bool = False
     joined: bool = True
     open: list[Point] = field(default_factory=list)
-    """Points at the grid's edge: drawn hollow."""
+    """Points at the grid's edge, drawn hollow."""
 
 
 def write(folder: Path, cells: Sequence[Cell], scaling: Scaling, title: str) -> None:
@@ -44,49 +44,52 @@ def write(folder: Path, cells: Sequence[Cell], scaling: Scaling, title: str) -> 
 
 
 def sentences(scaling: Scaling) -> list[str]:
-    """Each law in a line, or why it is withheld."""
-    said = [_surface(scaling.surface)]
+    """One line for each law: the law, or the reason why it is withheld."""
+    lines = [_surface(scaling.surface)]
     for name, law in (
         ("lowest loss", scaling.loss),
         ("best number of features", scaling.features),
         ("best number of steps", scaling.steps),
         ("best learning rate", scaling.lr),
     ):
-        said.append(f"{name}: {_law(law)}")
+        lines.append(f"{name}: {_law(law)}")
     at_edge = sum(optimum.edge for optimum in scaling.optima)
     if at_edge:
-        said.append(f"{at_edge} of {len(scaling.optima)} budgets have their best number of features at the grid's edge")
-    return said
+        lines.append(
+            f"{at_edge} of {len(scaling.optima)} budgets have their best number of features at the grid's edge"
+        )
+    return lines
 
 
-def cost(found: Cost) -> str:
-    """The cost of a training in a line."""
-    again = found.harvested / max(found.corpus_tokens, 1)
-    passes = f", {again:.1f} times the corpus" if again > 1 else ""
+def cost(estimate: Cost) -> str:
+    """The cost of a training in one line."""
+    passes = estimate.harvested / max(estimate.corpus_tokens, 1)
+    repeated = f", {passes:.1f} times the corpus" if passes > 1 else ""
     return (
-        f"{found.harvested:,} activations to read{passes}, {found.trained:,} to train on: about {duration(found.seconds)} here,"
-        f" {duration(found.harvest_s)} of it in the subject"
+        f"{estimate.harvested:,} activations to read{repeated}, {estimate.trained:,} to train on: about"
+        f" {duration(estimate.seconds)} on this machine, {duration(estimate.harvest_s)} of it in the subject"
     )
 
 
 def figure(cells: Sequence[Cell], scaling: Scaling, title: str) -> str:
-    """Four panels on logarithmic axes: loss by compute, by features along each budget, and what is best by compute."""
+    """An SVG of four panels on logarithmic axes: loss by compute, loss by features along each budget, and the best number of
+    features, steps and learning rate by compute."""
     panels = [
-        _panel("Loss by compute, a line for each number of features", "compute", _by_features(cells, scaling)),
-        _panel("Loss by features, a line for each budget", "features", _by_budget(scaling)),
-        _panel("Best features and steps by compute", "compute", _best(scaling)),
+        _panel("Loss by compute, one line per number of features", "compute", _by_features(cells, scaling)),
+        _panel("Loss by features, one line per budget", "features", _by_budget(scaling)),
+        _panel("Best features and steps by compute", "compute", _optima(scaling)),
         _panel("Best learning rate by compute", "compute", _rates(scaling)),
     ]
     parts = [svg.text(20, 30, title, class_="strong head")]
-    parts += [svg.text(20, 50, "Filled: measured or inside the grid. Hollow: at its edge. Dashed: the fitted law.")]
+    parts += [svg.text(20, 50, "Filled: measured, or inside the grid. Hollow: at the grid's edge. Dashed: fitted law.")]
     for number, body in enumerate(panels):
         x, y = 12 + number % 2 * (WIDTH + 16), TOP + number // 2 * (HEIGHT + 12)
         parts.append(svg.tag("g", body, transform=f"translate({x:.0f} {y:.0f})"))
     bottom = TOP + 2 * (HEIGHT + 12)
-    said = sentences(scaling)
-    parts += [svg.text(20, bottom + 16 + 16 * row, sentence) for row, sentence in enumerate(said)]
-    label = "Scaling laws: " + "; ".join(said)
-    return svg.figure(2 * WIDTH + 40, bottom + 24 + 16 * len(said), "".join(parts), label, standalone=True)
+    lines = sentences(scaling)
+    parts += [svg.text(20, bottom + 16 + 16 * row, line) for row, line in enumerate(lines)]
+    label = "Scaling laws: " + "; ".join(lines)
+    return svg.figure(2 * WIDTH + 40, bottom + 24 + 16 * len(lines), "".join(parts), label, standalone=True)
 
 
 def _by_features(cells: Sequence[Cell], scaling: Scaling) -> list[Curve]:
@@ -95,7 +98,7 @@ def _by_features(cells: Sequence[Cell], scaling: Scaling) -> list[Curve]:
         curve = best.setdefault(cell.d_sae, {})
         curve[cell.compute] = min(cell.loss, curve.get(cell.compute, math.inf))
     curves = [Curve(f"{d_sae:,}", sorted(curve.items())) for d_sae, curve in sorted(best.items())]
-    return curves + _drawn(scaling.loss)
+    return curves + _law_curve(scaling.loss)
 
 
 def _by_budget(scaling: Scaling) -> list[Curve]:
@@ -104,22 +107,22 @@ def _by_budget(scaling: Scaling) -> list[Curve]:
     return [*curves, Curve("", inside, joined=False, open=edge)] if curves else []
 
 
-def _best(scaling: Scaling) -> list[Curve]:
+def _optima(scaling: Scaling) -> list[Curve]:
     curves = []
     for name, law in (("features", scaling.features), ("steps", scaling.steps)):
-        at = [(o.edge, (o.compute, o.d_sae if name == "features" else o.steps)) for o in scaling.optima]
-        if at:
-            curves.append(Curve(name, [p for e, p in at if not e], joined=False, open=[p for e, p in at if e]))
-        curves += _drawn(law)
+        points = [(o.edge, (o.compute, o.d_sae if name == "features" else o.steps)) for o in scaling.optima]
+        if points:
+            curves.append(Curve(name, [p for e, p in points if not e], joined=False, open=[p for e, p in points if e]))
+        curves += _law_curve(law)
     return curves
 
 
 def _rates(scaling: Scaling) -> list[Curve]:
     points, edge = ([(r.compute, r.lr) for r in scaling.rates if r.edge is at] for at in (False, True))
-    return [Curve("", points, joined=False, open=edge), *_drawn(scaling.lr)] if scaling.rates else []
+    return [Curve("", points, joined=False, open=edge), *_law_curve(scaling.lr)] if scaling.rates else []
 
 
-def _drawn(law: Law | Withheld) -> list[Curve]:
+def _law_curve(law: Law | Withheld) -> list[Curve]:
     if isinstance(law, Withheld):
         return []
     return [Curve("", [(law.low, law.at(law.low)), (law.high, law.at(law.high))], law=True)]
@@ -162,7 +165,7 @@ def _log_scale(values: Iterable[float], span: tuple[float, float]) -> svg.Scale:
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Round values within the range: decades where there are enough of them, else finer ones."""
+    """At least three round values within the range: decades if there are enough of them, else finer steps."""
     low, high = min(values) * 0.999, max(values) * 1.001
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     tenths = tuple(n / 10 for n in range(10, 100))
@@ -195,6 +198,6 @@ def _surface(surface: Surface | Withheld) -> str:
         return f"loss by features and tokens: withheld: {surface.withheld}"
     return (
         f"loss by features and tokens: features to the power {surface.features:.3f} (standard error"
-        f" {surface.features_se:.3f}), tokens to the power {surface.tokens:.3f} ({surface.tokens_se:.3f}); the fit is off by"
-        f" {surface.residual:.1%} on {surface.points} points"
+        f" {surface.features_se:.3f}), tokens to the power {surface.tokens:.3f} ({surface.tokens_se:.3f}); the fit misses the"
+        f" {surface.points} points by {surface.residual:.1%} (rms)"
     )

@@ -1,7 +1,7 @@
-"""What `autointerp train` reads: a TOML file that names the subject, the corpus, the hook point and how to train.
+"""The file that `autointerp train` reads: TOML that names the subject, the corpus, the hook point and the training's configuration.
 
 `[train]` holds the configuration. `[[dictionary]]` tables, each with a name, train several dictionaries from one stream: a
-table's keys replace those of `[train]`. `[sweep]` holds the lists of a scaling study.
+table's keys override those of `[train]`. `[sweep]` holds the lists of a scaling study.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -19,25 +19,23 @@ from autointerp.harvest.inputs import open_corpus, open_subject
 from autointerp.progress import Tell
 from autointerp.spec.sections import Corpus, Section, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
+from sae.corpus import corpus as token_corpus
 from sae.subject import model as subject_model
 from sae.subject.hook_points import PATTERN
 from sae.training import sweep as sweeps
 from sae.training.cost import Cost, estimate
 from sae.training.scaling_laws import Cell, Scaling, fit
-from sae.training.sweep import Grid, groups
-from sae.training.trainer import CHECKPOINT, TrainConfig, TrainProgress, TrainReport, train_together
-
-if TYPE_CHECKING:
-    from sae.corpus import corpus
+from sae.training.sweep import Grid, training_groups
+from sae.training.trainer import CHECKPOINT, Progress, TrainConfig, TrainProgress, TrainReport, train_together
 
 
 class Sweep(Section):
-    """A scaling study: every combination of these is trained."""
+    """A scaling study: every combination of these values is trained."""
 
     d_sae: list[int] = Field(min_length=1)
     """Numbers of features."""
     tokens: list[int] = Field(min_length=1)
-    """Activations to train on; the steps follow from them."""
+    """Numbers of activations to train on; the number of steps follows from them."""
     lr: list[float] = Field(min_length=1)
     """Learning rates."""
 
@@ -48,41 +46,44 @@ class Training(Section):
     subject: Subject
     corpus: Corpus
     hook_point: str = Field(pattern=rf"^{PATTERN}$")
-    """Where the dictionary reads the subject, such as `resid_post.12`."""
+    """The hook point that the dictionary reads, such as `resid_post.12`."""
     train: dict[str, Any] = Field(default_factory=dict)
-    """Any field of `sae.train.TrainConfig`: architecture, d_sae, k, l1, tokens, lr, seed and others."""
+    """Fields of `sae.training.config.TrainConfig`: architecture, d_sae, k, l1, tokens, lr, seed and others."""
     dictionary: list[dict[str, Any]] = Field(default_factory=list)
-    """Dictionaries trained from one stream, each into the folder of its `name`: what is not said here is as in `train`."""
+    """Dictionaries trained from one stream, each into the folder of its `name`; keys left out are those of `train`."""
     sweep: Sweep | None = None
     """Lists to combine, for `--sweep`."""
 
     def config(self) -> TrainConfig:
-        """The table `train` as a configuration. Raises `UsageError`, as do the others, and `DictionaryError`."""
+        """The table `train` as a configuration. Raises `UsageError` and `DictionaryError`."""
         return _config(self.train, "train")
 
     def configs(self, folder: Path) -> dict[Path, TrainConfig]:
-        """The configuration of every dictionary, by its folder in `folder`; the folder itself for a single one."""
+        """The configuration of every dictionary, by its folder in `folder`; by `folder` itself if there is only one.
+
+        Raises `UsageError` and `DictionaryError`.
+        """
         if not self.dictionary:
             return {folder: self.config()}
-        found: dict[Path, TrainConfig] = {}
+        configs: dict[Path, TrainConfig] = {}
         for table in self.dictionary:
             name = table.get("name")
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
                 raise UsageError(
                     f"training file: dictionary.name = {name!r} must be a folder's name: letters, digits, . _ -"
                 )
-            if folder / name in found:
-                raise UsageError(f"training file: dictionary.name = {name!r} is there twice: choose another")
+            if folder / name in configs:
+                raise UsageError(f"training file: dictionary.name = {name!r} occurs twice: choose another")
             own = {key: value for key, value in table.items() if key != "name"}
-            found[folder / name] = _config(self.train | own, f"dictionary {name}")
-        return found
+            configs[folder / name] = _config(self.train | own, f"dictionary {name}")
+        return configs
 
     def grid(self) -> Grid:
-        """The grid of the study."""
+        """The grid of the study. Raises `UsageError`."""
         if self.sweep is None:
             raise UsageError("training file: a sweep needs a table [sweep] with the lists d_sae, tokens and lr")
         if self.dictionary:
-            raise UsageError("training file: [[dictionary]] and [sweep] do not go together: the sweep varies [train]")
+            raise UsageError("training file: [[dictionary]] and [sweep] cannot be combined: the sweep varies [train]")
         return Grid(tuple(self.sweep.d_sae), tuple(self.sweep.tokens), tuple(map(float, self.sweep.lr)))
 
 
@@ -96,14 +97,14 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Training:
 
 
 def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, TrainReport]:
-    """Train into `folder`, going on from the checkpoint that an interrupted training left there."""
+    """Train into `folder`, or resume from its checkpoint. Returns the report of each dictionary by its folder."""
     configs = training.configs(folder)
-    opened = _open(training, tell)
-    return train_together(*opened, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
+    subject_and_corpus = _open(training, tell)
+    return train_together(*subject_and_corpus, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
 
 
 def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
-    """Train every cell of the study into `folder`, or go on with it, and fit the laws."""
+    """Train every cell of the study into `folder`, or resume the study, and fit the laws."""
     grid, base = training.grid(), training.config()
     grid.configs(base)  # checked before anything is loaded
     cells = sweeps.sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
@@ -111,23 +112,23 @@ def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell]
 
 
 def cost_of(training: Training, tell: Tell, *, sweep: bool) -> Cost:
-    """What the training or the study will cost, from a probe of seconds."""
+    """The cost of the training or the study, estimated from a probe of a few seconds."""
     configs = training.grid().configs(training.config()) if sweep else {}
     single = list(training.configs(Path()).values())
     subject, corpus = _open(training, tell)
     width = subject.width(training.hook_point)
-    parts = [list(group.values()) for group in groups(configs, width)] if sweep else [single]
-    return estimate(subject, corpus, training.hook_point, parts)
+    groups = [list(group.values()) for group in training_groups(configs, width)] if sweep else [single]
+    return estimate(subject, corpus, training.hook_point, groups)
 
 
-def _open(training: Training, tell: Tell) -> tuple[subject_model.Subject, corpus.Corpus]:
-    opened = open_subject(training.subject, tell)
-    opened.width(training.hook_point)
-    return opened, open_corpus(training.corpus, opened, tell)
+def _open(training: Training, tell: Tell) -> tuple[subject_model.Subject, token_corpus.Corpus]:
+    subject = open_subject(training.subject, tell)
+    subject.width(training.hook_point)  # raises if the subject lacks it, before the corpus is read
+    return subject, open_corpus(training.corpus, subject, tell)
 
 
-def progress_bars(tell: Tell) -> Any:
-    """Two bars, so that something moves while the buffer is filled as well as while it is served."""
+def progress_bars(tell: Tell) -> Progress:
+    """Reports a training's progress as two bars: one moves while activations are read, the other while they are trained on."""
     read = -1
 
     def progress(at: TrainProgress) -> None:
@@ -142,7 +143,7 @@ def progress_bars(tell: Tell) -> Any:
 
 
 def _config(fields: dict[str, Any], table: str) -> TrainConfig:
-    """Check a table against the trainer's configuration, key by key."""
+    """A table as the trainer's configuration, checked key by key. Raises `UsageError` and `DictionaryError`."""
     types = get_type_hints(TrainConfig)
     known: dict[str, Any] = {f.name: (types[f.name], f.default) for f in dataclasses.fields(TrainConfig)}
     strict = ConfigDict(extra="forbid", strict=True)

@@ -1,4 +1,4 @@
-"""Control units kept beside a harvest: planted ones, whose explanations are known, and features of random weights."""
+"""Control units stored beside a harvest: planted units, whose explanations are known, and features of random weights."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from autointerp.records import RANDOM_KINDS
 from autointerp.spec.spec import Spec
 
 PLANTED_VERSION = 1
-"""Raise it with every change that can alter a planted unit or its windows."""
+"""Increase it with every change that can alter a planted unit or its windows."""
 RANDOM_VERSION = 1
-"""Raise it with every change that can alter a random unit or its windows."""
-MOST_RANDOM = 32
-"""Random units of each kind at most."""
+"""Increase it with every change that can alter a random unit or its windows."""
+MAX_RANDOM = 32
+"""Largest number of random units of each kind."""
 
 
 def planted_names(spec: Spec) -> tuple[str, ...]:
-    """Names of the files of the spec's planted units and of their exemplars; none where it plants no units."""
+    """Names of the files of the spec's planted units and of their exemplars; empty if it plants none."""
     if not spec.controls.planted:
         return ()
     settings = [PLANTED_VERSION, spec.controls.planted, spec.silent_windows]
@@ -29,23 +29,23 @@ def planted_names(spec: Spec) -> tuple[str, ...]:
 
 
 def random_kinds(spec: Spec) -> tuple[str, ...]:
-    """The kinds of random units that the spec asks for."""
+    """The kinds of random units that the spec requests."""
     switches = (spec.controls.random_dictionary, spec.controls.random_subject)
     return tuple(kind for kind, on in zip(RANDOM_KINDS, switches, strict=True) if on and n_random(spec))
 
 
 def n_random(spec: Spec) -> int:
-    """Random units of each kind that the spec asks for."""
+    """Number of random units of each kind that the spec requests."""
     units = spec.units
-    return min(MOST_RANDOM, units.features if units.feature_ids is None else len(units.feature_ids))
+    return min(MAX_RANDOM, units.features if units.feature_ids is None else len(units.feature_ids))
 
 
 def names_by_kind(spec: Spec) -> dict[str, tuple[str, str]]:
     """For each kind of random unit in the spec, the names of the files of its units and of their exemplars.
 
-    Everything else that decides them is in the name of the harvest's folder.
+    Everything else that decides these units is in the name of the harvest's folder.
     """
-    key = content_hash([RANDOM_VERSION, MOST_RANDOM])[:12]
+    key = content_hash([RANDOM_VERSION, MAX_RANDOM])[:12]
     return {kind: (f"{kind}-{key}-units.parquet", f"{kind}-{key}-exemplars.parquet") for kind in random_kinds(spec)}
 
 
@@ -55,7 +55,7 @@ def random_names(spec: Spec) -> tuple[str, ...]:
 
 
 def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The units and exemplars of a finished harvest, followed by those of the controls. `given` is a planted unit's explanation."""
+    """The units and exemplars of a finished harvest, followed by those of the controls. `given` holds a planted unit's explanation."""
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
     for names in (planted_names(spec), *names_by_kind(spec).values()):
         if names and (harvest / names[1]).is_file():

@@ -1,7 +1,7 @@
-"""Aids: material for the explainer beyond a unit's own windows, made beside the harvest.
+"""Aids: material for the explainer beyond a unit's own windows, stored beside the harvest.
 
-An aid is on for all explanations (`explain.contrast` and so on), or compared: then each unit gets a second explanation made with it,
-and both are judged on the same exemplars, so that `stats.aid_effects` can give the difference.
+An aid is used for all explanations (`explain.contrast` and so on), or compared: then each unit gets a second explanation made with
+it, and both are judged on the same exemplars, so that `stats.aid_effects` can estimate the difference.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from autointerp.records import AidCounts, Aids, Exemplar
 from autointerp.spec.spec import Spec
 
 VERSION = 1
-"""Raise it with every change that can alter the aids."""
+"""Increase it with every change that can alter the aids."""
 WINDOWS, TOKENS = 5, 10
-"""Windows and tokens shown with an aid that is compared and has no size in the spec."""
+"""Windows and tokens shown with a compared aid whose size the spec does not set."""
 
 
-def wanted(spec: Spec, *aids: str) -> AidCounts:
-    """The spec's own aids and those named in `aids`."""
+def requested_aids(spec: Spec, *aids: str) -> AidCounts:
+    """The spec's own aids and those named in `aids`, with their sizes."""
     own = spec.explain
     return AidCounts(
         own.contrast or WINDOWS * ("contrast" in aids),
@@ -36,25 +36,25 @@ def wanted(spec: Spec, *aids: str) -> AidCounts:
 
 
 def names(spec: Spec) -> tuple[str, ...]:
-    """Names of the files of the units' aids and of their windows; none where the spec needs neither.
+    """Names of the files of the units' aids and of their windows; empty if the spec needs neither.
 
-    Other scorers need the nearest units of the sample.
+    Some other scorers need the nearest units of the sample, so these files exist for them too.
     """
-    most = wanted(spec, *spec.explain.compare)
-    if not most and not spec.score.also:
+    aids = requested_aids(spec, *spec.explain.compare)
+    if not aids and not spec.score.also:
         return ()
-    key = content_hash([VERSION, dataclasses.astuple(most), spec.units.seed])[:12]
+    key = content_hash([VERSION, dataclasses.astuple(aids), spec.units.seed])[:12]
     return f"aids-{key}-units.parquet", f"aids-{key}-windows.parquet"
 
 
-def of_unit(harvest: Path, spec: Spec, unit_id: str) -> Aids:
-    """The aids of a unit, from beside a finished harvest; empty where the spec needs none."""
+def aids_of_unit(harvest: Path, spec: Spec, unit_id: str) -> Aids:
+    """The aids of a unit, read from beside a finished harvest; empty if the spec needs none."""
     files = names(spec)
     return _read(harvest, files).get(unit_id, Aids()) if files else Aids()
 
 
-def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
-    """For each unit, the units of the sample and of its kind with the nearest directions, nearest first."""
+def similar_units(harvest: Path, spec: Spec) -> dict[str, list[str]]:
+    """For each unit, the units of its kind in the sample with the most similar directions, nearest first."""
     files = names(spec)
     if not files or not (harvest / files[0]).is_file():
         return {}
@@ -65,15 +65,15 @@ def alike(harvest: Path, spec: Spec) -> dict[str, list[str]]:
 @lru_cache(maxsize=4)
 def _read(harvest: Path, files: tuple[str, ...]) -> Mapping[str, Aids]:
     units, windows = (pd.read_parquet(harvest / name) for name in files)
-    found: dict[tuple[str, str], list[Exemplar]] = {}
+    by_role: dict[tuple[str, str], list[Exemplar]] = {}
     for exemplar in exemplars_of(windows):
-        found.setdefault((exemplar.unit_id, exemplar.role), []).append(exemplar)
+        by_role.setdefault((exemplar.unit_id, exemplar.role), []).append(exemplar)
     tokens = {name: units[name] if name in units else [()] * len(units) for name in ("raised", "lowered")}
     return {
         unit_id: Aids(
-            contrast=tuple(found.get((unit_id, "contrast"), ())),
-            neighbours=tuple(found.get((unit_id, "neighbour"), ())),
-            held_out=tuple(found.get((unit_id, "held"), ())),
+            contrast=tuple(by_role.get((unit_id, "contrast"), ())),
+            neighbours=tuple(by_role.get((unit_id, "neighbour"), ())),
+            held_out=tuple(by_role.get((unit_id, "held"), ())),
             raised=tuple(raised),
             lowered=tuple(lowered),
         )

@@ -1,6 +1,6 @@
-"""The inputs of a spec, opened and fingerprinted: subject, dictionary, corpus.
+"""The inputs of a spec, opened and fingerprinted: subject, dictionary and corpus.
 
-A run is named by the content of its inputs, not by where they lie: moving a folder changes nothing, changing a weight does.
+A run is named by the content of its inputs, not by their paths: moving a folder changes nothing, changing a weight does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sae.subject.token_text import token_texts
 
 @dataclass(frozen=True)
 class Identified:
-    """The inputs of a spec by content: the fingerprints of subject, dictionary and corpus."""
+    """The inputs of a spec by content: fingerprints of subject, dictionary and corpus."""
 
     spec: Spec
     subject: str
@@ -38,7 +38,7 @@ class Identified:
     corpus: str
 
     def identity(self, rubric: Rubric) -> dict[str, Any]:
-        """The spec's identity with every path replaced by the fingerprint of what lies there."""
+        """The spec's identity with every path replaced by the fingerprint of its content."""
         identity = self.spec.identity()
         identity["subject"] |= {"model": self.subject, "revision": None}
         identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point, "k": None}
@@ -47,7 +47,7 @@ class Identified:
         return identity
 
     def run_id(self, rubric: Rubric) -> str:
-        """The run's name and the first digits of its identity's hash."""
+        """The run's id: the spec's name and the first digits of the identity's hash."""
         return f"{self.spec.name}-{content_hash(self.identity(rubric))[:8]}"
 
 
@@ -62,17 +62,17 @@ class Inputs:
 
     @property
     def identified(self) -> Identified:
-        """The same by content."""
+        """These inputs by content."""
         dictionary = self.dictionary
         fingerprints = self.subject.fingerprint, dictionary.fingerprint, dictionary.hook_point, self.corpus.fingerprint
         return Identified(self.spec, *fingerprints)
 
     def run_id(self, rubric: Rubric) -> str:
-        """See `Identified.run_id`."""
+        """As `Identified.run_id`."""
         return self.identified.run_id(rubric)
 
     def harvest_key(self) -> str:
-        """Hash of everything that decides the harvest, the precision in use included."""
+        """Hash of everything that decides the harvest, including the precision in use."""
         spec = self.spec
         return content_hash(
             {
@@ -88,36 +88,36 @@ class Inputs:
         )
 
     def pass_key(self) -> str:
-        """Hash of everything that decides how the subject is run: harvests that share it can be read in one pass."""
+        """Hash of everything that decides how the subject is run. Harvests with the same pass key can be read in one pass."""
         harvest = self.spec.harvest
         subject = self.subject.fingerprint, self.subject.precision
         return content_hash([*subject, self.corpus.fingerprint, harvest.shard_tokens, harvest.batch_tokens])
 
     def token_texts(self, ids: np.ndarray) -> list[str]:
-        """One string for each token id, shape (n,), together the decoded text."""
+        """One string for each of the token ids (n,); joined, they are the decoded text."""
         return token_texts(self.subject.tokenizer, ids.tolist())
 
     def units(self) -> tuple[UnitKey, ...]:
-        """The units that the spec names or draws. Raises `SaeError` where the model has no such units."""
-        wanted = self.spec.units
-        width = 0
-        if wanted.neurons or wanted.neuron_ids:
-            width = self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
+        """The units that the spec names or draws. Raises `SaeError` if the model has no such units."""
+        requested = self.spec.units
+        n_mlp = 0
+        if requested.neurons or requested.neuron_ids:
+            n_mlp = self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
         return sample_units(
             self.dictionary.d_sae,
-            width,
-            features=wanted.features,
-            neurons=wanted.neurons,
-            seed=wanted.seed,
-            feature_ids=wanted.feature_ids,
-            neuron_ids=wanted.neuron_ids,
+            n_mlp,
+            features=requested.features,
+            neurons=requested.neurons,
+            seed=requested.seed,
+            feature_ids=requested.feature_ids,
+            neuron_ids=requested.neuron_ids,
         )
 
 
 def open_inputs(spec: Spec, tell: Tell, *, precision: str | None = None) -> Inputs:
-    """Load what the spec names. Raises `SaeError` where something is missing, broken or does not fit.
+    """Load the spec's inputs. Raises `SaeError` if something is missing, broken or does not fit.
 
-    `precision` takes the place of the spec's where another machine has settled it.
+    `precision`, if another worker has decided it, replaces the spec's.
     """
     dictionary = open_dictionary(spec.dictionary, tell)
     subject = open_subject(spec.subject, tell, precision=precision)
@@ -126,8 +126,10 @@ def open_inputs(spec: Spec, tell: Tell, *, precision: str | None = None) -> Inpu
 
 
 def identify(spec: Spec, tell: Tell) -> Identified:
-    """Fingerprint what the spec names, without reading the subject's weights. Raises `SaeError` as `open_inputs` does,
-    except for weights that are damaged, and where the units that the spec wants are not there."""
+    """Fingerprint the spec's inputs without reading the subject's weights.
+
+    Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
+    """
     dictionary = open_dictionary(spec.dictionary, tell)
     tell("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
@@ -137,69 +139,71 @@ def identify(spec: Spec, tell: Tell) -> Identified:
     return inputs.identified
 
 
-def open_subject(given: sections.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
+def open_subject(section: sections.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
     """The subject that a spec names. Raises `SaeError`."""
     tell("loading the subject", 0, 0)
     return load_subject(
-        given.model, revision=given.revision, precision=precision or given.precision, device=given.device
+        section.model, revision=section.revision, precision=precision or section.precision, device=section.device
     )
 
 
-def open_dictionary(given: sections.Dictionary, tell: Tell) -> Dictionary:
+def open_dictionary(section: sections.Dictionary, tell: Tell) -> Dictionary:
     """The dictionary that a spec names. Raises `SaeError`."""
     tell("loading the dictionary", 0, 0)
     return load_dictionary(
-        given.path, format=given.format, hook_point=given.hook_point, revision=given.revision, k=given.k
+        section.path, format=section.format, hook_point=section.hook_point, revision=section.revision, k=section.k
     )
 
 
-def open_corpus(given: sections.Corpus, subject: Subject, tell: Tell) -> Corpus:
+def open_corpus(section: sections.Corpus, subject: Subject, tell: Tell) -> Corpus:
     """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
     return corpora.open_corpus(
-        given.sources,
+        section.sources,
         tokenizer=subject.tokenizer,
         tokenizer_fingerprint=subject.fingerprint,
-        context_tokens=given.context_tokens,
-        max_tokens=given.max_tokens,
-        text_field=given.text_field,
-        split=given.split,
+        context_tokens=section.context_tokens,
+        max_tokens=section.max_tokens,
+        text_field=section.text_field,
+        split=section.split,
         bos_id=subject.bos_id,
         special_ids=subject.special_ids,
         progress=lambda done, total: tell("reading the corpus", done, total),
     )
 
 
-class Opened:
-    """Subjects, dictionaries and corpora that a worker keeps between jobs that share them, the least recently used given up first."""
+class InputCache:
+    """Subjects, dictionaries and corpora that a worker keeps in memory for jobs that share them; the least recently used one is
+    dropped first."""
 
-    MOST: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 9, "corpus": 4}
+    SIZES: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 9, "corpus": 4}
+    """Largest number kept of each kind."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.MOST}
+        self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.SIZES}
 
     def inputs(self, spec: Spec, precision: str | None = None, tell: Tell = quiet) -> Inputs:
-        """As `open_inputs`, loading only what is not at hand. Local files that changed since are loaded again."""
-        given, sources = spec.subject, spec.corpus.sources
-        about: list[Any] = [given.model_dump(), precision or given.precision, _stamps(given.model)]
-        subject = self._keep("subject", about, lambda: open_subject(given, tell, precision=precision))
-        about = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
-        dictionary = self._keep("dictionary", about, lambda: open_dictionary(spec.dictionary, tell))
+        """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
+        section, sources = spec.subject, spec.corpus.sources
+        identity: list[Any] = [section.model_dump(), precision or section.precision, _stamps(section.model)]
+        subject = self._get("subject", identity, lambda: open_subject(section, tell, precision=precision))
+        identity = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
+        dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, tell))
         dictionary.check_fits(subject.width(dictionary.hook_point))
-        about = [spec.corpus.model_dump(), subject.fingerprint, [_stamps(source) for source in sources]]
-        corpus = self._keep("corpus", about, lambda: open_corpus(spec.corpus, subject, tell))
+        identity = [spec.corpus.model_dump(), subject.fingerprint, [_stamps(source) for source in sources]]
+        corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, tell))
         return Inputs(spec, subject, dictionary, corpus)
 
-    def _keep(self, kind: str, about: Any, load: Callable[[], Any]) -> Any:
-        kept, key = self._kept[kind], content_hash(about)
-        found = kept.pop(key, None)
-        while found is None and len(kept) >= self.MOST[kind]:
+    def _get(self, kind: str, identity: Any, load: Callable[[], Any]) -> Any:
+        kept, key = self._kept[kind], content_hash(identity)  # a dict in order of use, the last used at its end
+        loaded = kept.pop(key, None)
+        while loaded is None and len(kept) >= self.SIZES[kind]:
             del kept[next(iter(kept))]  # before loading, so that memory never holds one more
-        kept[key] = load() if found is None else found
+        kept[key] = load() if loaded is None else loaded
         return kept[key]
 
 
 def _stamps(path: str) -> list[tuple[str, int, int]]:
-    """Size and modification time of every local file that a path or glob names; of hub ids and data sets, none."""
-    here = Path(path).expanduser()
-    found = here.iterdir() if here.is_dir() else map(Path, glob.glob(str(here), recursive=True))
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(found) if p.is_file()]
+    """Path, size and modification time of every local file that a path or glob names; empty for hub ids and data sets."""
+    local = Path(path).expanduser()
+    files = local.iterdir() if local.is_dir() else map(Path, glob.glob(str(local), recursive=True))
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files) if p.is_file()]

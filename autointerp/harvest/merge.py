@@ -1,4 +1,4 @@
-"""Merges the shards of a harvest into its tables, and makes the files beside it. `harvest` does every step in one process."""
+"""Merges the shards of a harvest into its tables, and makes its side files. `harvest` does every step in one process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autointerp.harvest.finished import FILES, finished_harvest, local_folder
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.makers import dictionary_checks, explainer_windows, planted_units, random_units
 from autointerp.harvest.plan import SharedPlan
-from autointerp.harvest.shards import Part, begin_harvest, check_inputs, harvest_shard, missing_shards
+from autointerp.harvest.shards import PlannedInputs, begin_harvest, check_inputs, harvest_shard, missing_shards
 from autointerp.progress import Tell
 from autointerp.spec.spec import Spec
 from sae.errors import NOTHING_COUNTED, SaeError
-from sae.harvest import harvest as sae
 from sae.harvest.exemplars import tables
+from sae.harvest.harvest import new_sketch, restore
 from sae.harvest.sketch import Sketch
 
 
@@ -28,7 +28,7 @@ class SideFileMaker(Protocol):
     """A module that makes files beside a finished harvest."""
 
     def names(self, spec: Spec) -> tuple[str, ...]:
-        """Names of the files that the spec wants; none where it does not ask for them."""
+        """Names of the files that the spec requests; empty if it requests none."""
 
     def make(self, inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
         """Write the files of `names` that are missing."""
@@ -38,22 +38,22 @@ MAKERS: tuple[SideFileMaker, ...] = (dictionary_checks, planted_units, random_un
 
 
 def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell, also: Sequence[Inputs] = ()) -> Path:
-    """The harvest's folder, as `merge_harvest` leaves it. Made once, then reused; an interrupted one continues where it stopped.
+    """Make the harvest, or reuse it if it exists, and return its folder. An interrupted harvest continues where it stopped.
 
-    The shards of `also`, which share the pass, are read along with its own; each needs a call of its own to be merged.
+    The shards of `also`, harvests with the same pass key, are read in the same pass; to merge them, call this for each of them.
     """
     plan = begin_harvest(inputs, artifacts, tell)
     if finished_harvest(artifacts, plan.key) is None:
-        others = [Part(other, begin_harvest(other, artifacts, tell)) for other in also]
+        others = [PlannedInputs(other, begin_harvest(other, artifacts, tell)) for other in also]
         for number in range(plan.shards):
             harvest_shard(inputs, artifacts, plan, number, tell, also=others)
     return merge_harvest(inputs, artifacts, plan, tell)
 
 
 def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> Path:
-    """Merge all shards, write the harvest's tables and facts, remove the shards, make the side files. Returns the folder of `FILES`.
+    """Merge all shards, write the harvest's tables and facts, remove the shards, and make the side files. Returns the folder.
 
-    Does only what is missing. Raises `UsageError` when a shard is missing or the inputs are not those of the plan, `SaeError` when no
+    Does only what is missing. Raises `UsageError` if a shard is missing or the inputs are not those of the plan, `SaeError` if no
     token was counted.
     """
     if finished_harvest(artifacts, plan.key) is None:
@@ -69,9 +69,9 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -
     check_inputs(inputs, plan)
     tell("merging the harvest", 0, 0)
     try:
-        sketch, seconds = merged(inputs, artifacts, plan)
+        sketch, seconds = merge_shards(inputs, artifacts, plan)
     except FileNotFoundError:
-        if finished_harvest(artifacts, plan.key):  # another worker has merged, and removed the shards
+        if finished_harvest(artifacts, plan.key):  # another worker has merged them and removed the shards
             return
         missing = missing_shards(artifacts, plan)
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
@@ -84,12 +84,15 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -
         artifacts.remove(name)
 
 
-def merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sketch, float]:
-    """All shards as one sketch, and the seconds that reading them took. Raises `FileNotFoundError` and `SaeError`."""
-    reading, device = sampling.reading(inputs, plan), inputs.subject.device
-    sketch, seconds = sae.new_sketch(reading, device), 0.0
+def merge_shards(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sketch, float]:
+    """All shards as one sketch, and the seconds that reading them took.
+
+    Raises `FileNotFoundError` if a shard is missing, `SaeError` if no token was counted.
+    """
+    settings, device = sampling.harvest_plan(inputs, plan), inputs.subject.device
+    sketch, seconds = new_sketch(settings, device), 0.0
     for number in range(plan.shards):
-        shard, shard_seconds = sae.restore(artifacts.read(plan.shard(number)), reading, device)
+        shard, shard_seconds = restore(artifacts.read(plan.shard(number)), settings, device)
         sketch.merge(shard)
         seconds += shard_seconds
     if not sketch.n_counted:
@@ -98,14 +101,15 @@ def merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sket
 
 
 def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketch, seconds: float) -> None:
-    units, feature_point = sampling.reading(inputs, plan).units, inputs.dictionary.hook_point
-    neuron_point = inputs.subject.neuron_hook_point(feature_point)
-    hook_points = {"feature": feature_point, "neuron": neuron_point}
+    units, hook_point = sampling.harvest_plan(inputs, plan).units, inputs.dictionary.hook_point
+    neuron_hook_point = inputs.subject.neuron_hook_point(hook_point)
+    hook_points = {"feature": hook_point, "neuron": neuron_hook_point}
     selection = sampling.selection(inputs.spec)
-    made = tables(sketch, inputs.corpus, units, hook_points, selection, inputs.token_texts)
-    for name, table in zip(FILES, made, strict=False):
+    unit_and_exemplar_tables = tables(sketch, inputs.corpus, units, hook_points, selection, inputs.token_texts)
+    for name, table in zip(FILES, unit_and_exemplar_tables, strict=False):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
-    facts = _facts(inputs, neuron_point) | {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
+    facts = _facts(inputs, neuron_hook_point)
+    facts |= {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
     facts["norm_limit"] = plan.norm_limit
     artifacts.write_text(plan.name(FILES[-1]), json.dumps(facts, indent=1, ensure_ascii=False))
 

@@ -1,4 +1,4 @@
-"""The plan that all workers of one harvest share: only data, so reading it loads no model."""
+"""The plan that all workers of a harvest share. It is data only: reading it loads no model."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from autointerp.errors import UsageError
 from autointerp.harvest.artifacts import Artifacts
 
 MOST_TOGETHER = 9
-"""Dictionaries read in one pass: each keeps its encoders and its sample in memory."""
+"""Largest number of dictionaries read in one pass: each has its encoders and its sample in memory."""
 
 
 class Interrupted(Exception):
-    """A shard was left unread because its worker is to stop."""
+    """A shard was not read to its end because the worker has to stop."""
 
 
 @dataclass(frozen=True)
 class SharedPlan:
     """The settings that all workers of a harvest share, as written in its `plan.json`.
 
-    `key` names the harvest's folder. Harvests of one `pass_key` read the same batches of the same subject, so one pass serves them
-    all. `shard_tokens` and `batch_tokens` cut the corpus into `shards`; `units` are (kind, index, sign).
+    `key` names the harvest's folder. Harvests with the same `pass_key` read the same batches with the same subject, so one pass
+    serves them all. `shard_tokens` and `batch_tokens` decide how the corpus is cut into `shards`; `units` are (kind, index, sign).
     """
 
     key: str
@@ -38,16 +38,16 @@ class SharedPlan:
     """The dictionary's fit to the subject, as measured before the harvest."""
 
     def name(self, file: str) -> str:
-        """Name of one of the harvest's files among the artifacts."""
+        """The name among the artifacts of one of the harvest's files."""
         return f"harvest-{self.key}/{file}"
 
     def shard(self, number: int) -> str:
-        """Name of a shard's file among the artifacts."""
+        """The name among the artifacts of a shard's file."""
         return self.name(f"shard-{number:05d}.npz")
 
 
 def read_plan(artifacts: Artifacts, key: str) -> SharedPlan:
-    """The plan of the harvest `key`, its first 16 digits. Raises `UsageError` where there is none."""
+    """The plan of the harvest `key` (16 hex digits). Raises `UsageError` if it does not exist."""
     try:
         data = json.loads(artifacts.read(f"harvest-{key}/plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

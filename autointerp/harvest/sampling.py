@@ -1,4 +1,4 @@
-"""Sample sizes of a harvest: how many events its sketches keep for each unit, and how many exemplars are chosen from them."""
+"""Sample sizes of a harvest: the events that its sketches keep per unit, and the exemplars that are chosen from them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SILENT_POOL = 64
 """Candidate silent windows per unit and split. The pool size is fixed, so that a larger request extends a smaller one."""
 
 
-def reading(inputs: Inputs, plan: SharedPlan) -> HarvestPlan:
-    """The settings with which a harvest's shards are read."""
+def harvest_plan(inputs: Inputs, plan: SharedPlan) -> HarvestPlan:
+    """The units and sample sizes with which a harvest's shards are read."""
     spec = inputs.spec
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
         judge=spec.score.per_bin,
-        quiet=max(SILENT_POOL, 4 * spec.silent_windows, 4 * spec.explain.quiet),
+        silent=max(SILENT_POOL, 4 * spec.silent_windows, 4 * spec.explain.quiet),
         top=max(spec.harvest.top, 2 * spec.explain.top),
     )
     return HarvestPlan(
@@ -35,14 +35,14 @@ def reading(inputs: Inputs, plan: SharedPlan) -> HarvestPlan:
 
 
 def selection(spec: Spec) -> Selection:
-    """The number of exemplars of each role for a unit."""
+    """The number of exemplars of each role per unit."""
     return Selection(
         bins=spec.harvest.bins,
         per_bin=spec.score.per_bin,
         top=spec.explain.top,
         shown_top=spec.harvest.top,
         spread=spec.explain.spread,
-        explain_quiet=spec.explain.quiet,
-        quiet=spec.silent_windows,
+        explain_silent=spec.explain.quiet,
+        silent=spec.silent_windows,
         min_documents=spec.explain.min_exemplars,
     )

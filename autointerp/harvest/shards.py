@@ -1,9 +1,9 @@
-"""A harvest that several workers share: its plan, and its shards, in any order and as often as need be.
+"""A harvest that several workers share: its plan, and its shards, which may be read in any order and more than once.
 
     begin_harvest -> harvest_shard, for each number -> merge.merge_harvest
 
-Each step leaves files in `harvest-KEY/` of the artifacts, whole or not at all, and does nothing where its files are there. Values that
-could differ between machines, the precision and the norm limit, are fixed by the first worker's plan.
+Each step writes files to `harvest-KEY/` of the artifacts, whole or not at all, and does nothing if its files exist. Values that could
+differ between machines, the precision and the norm limit, are fixed by the first worker's plan.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.makers.dictionary_checks import measure_fit
 from autointerp.harvest.plan import Interrupted, SharedPlan, read_plan
 from autointerp.progress import Tell, quiet
-from sae.harvest import harvest as sae
+from sae.harvest import harvest
 from sae.subject.model import Subject
 
 
 @dataclass(frozen=True)
-class Part:
-    """One dictionary's part in a pass over a shard that several share."""
+class PlannedInputs:
+    """Inputs with the plan of their harvest: one dictionary's part in a pass that several share."""
 
     inputs: Inputs
     plan: SharedPlan
@@ -37,7 +37,7 @@ class Part:
 def begin_harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell = quiet) -> SharedPlan:
     """Write the harvest's plan, or read the existing one.
 
-    Raises `SaeError` where units or countable tokens are missing, `UsageError` where the dictionary explains nothing.
+    Raises `SaeError` if units or countable tokens are missing, `UsageError` if the dictionary explains nothing.
     """
     harvest_key = inputs.harvest_key()
     key = harvest_key[:16]
@@ -57,22 +57,22 @@ def harvest_shard(
     number: int,
     tell: Tell,
     stopping: Callable[[], bool] = lambda: False,
-    also: Sequence[Part] = (),
+    also: Sequence[PlannedInputs] = (),
 ) -> None:
-    """Read one shard, for the harvests of `also` too, and write its sketches, each the same as if it were read alone.
+    """Read one shard, for the harvests of `also` in the same pass, and write their sketches, each the same as if read alone.
 
-    Raises `Interrupted` between batches once `stopping` returns True, leaving no file; `UsageError` when the inputs are not those of
-    the plan or the harvests do not share a pass; `SaeError` when the subject computes no finite values.
+    Raises `Interrupted` between batches once `stopping` returns True, without leaving a file; `UsageError` if the inputs are not
+    those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
     """
-    parts = [part for part in (Part(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
+    parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
     if not parts:
         return
     for part in parts:
         check_inputs(part.inputs, part.plan)
     if {part.plan.pass_key for part in parts} != {plan.pass_key}:
-        raise UsageError(f"harvest-{plan.key} shares no pass with all of the others: read them apart")
-    shards = sae.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens)
-    before, total = sum(sae.n_tokens(inputs.corpus, s) for s in shards[:number]), inputs.corpus.n_tokens
+        raise UsageError(f"harvest-{plan.key} does not share a pass with all of the others: read them separately")
+    shards = harvest.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens)
+    before, total = sum(harvest.n_tokens(inputs.corpus, s) for s in shards[:number]), inputs.corpus.n_tokens
 
     def progress(done: int) -> None:
         if stopping():
@@ -81,25 +81,25 @@ def harvest_shard(
 
     started = time.monotonic()
     readings = [_reading_of(part, inputs.subject) for part in parts]
-    sae.read_shard(readings, inputs.corpus, shards[number], progress)
+    harvest.read_shard(readings, inputs.corpus, shards[number], progress)
     seconds = (time.monotonic() - started) / len(parts)
     for part, reading in zip(parts, readings, strict=True):
-        artifacts.write(part.plan.shard(number), partial(sae.save, sketch=reading.sketch, seconds=seconds))
+        artifacts.write(part.plan.shard(number), partial(harvest.save, sketch=reading.sketch, seconds=seconds))
         if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
             artifacts.remove(part.plan.shard(number))
 
 
 def missing_shards(artifacts: Artifacts, plan: SharedPlan) -> list[int]:
-    """Numbers of the shards that are still to be read."""
+    """Numbers of the shards that have not been read yet."""
     present = set(artifacts.list(plan.name("shard-")))
     return [number for number in range(plan.shards) if plan.shard(number) not in present]
 
 
 def check_inputs(inputs: Inputs, plan: SharedPlan) -> None:
-    """Raise `UsageError` where the inputs of this machine are not those of the plan."""
+    """Raise `UsageError` if the inputs of this machine are not those of the plan."""
     if inputs.harvest_key() != plan.harvest_key:
         raise UsageError(
-            f"the inputs here make harvest-{inputs.harvest_key()[:16]}, the plan is harvest-{plan.key}: subject, dictionary,"
+            f"the inputs here belong to harvest-{inputs.harvest_key()[:16]}, but the plan is harvest-{plan.key}: subject, dictionary,"
             " corpus or precision differ from those of the plan; give all machines the same files"
         )
 
@@ -108,10 +108,10 @@ def _is_read(artifacts: Artifacts, plan: SharedPlan, number: int) -> bool:
     return artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1]))
 
 
-def _reading_of(part: Part, subject: Subject) -> sae.Reading:
-    plan = sampling.reading(part.inputs, part.plan)
-    reader = sae.UnitReader(subject, part.inputs.dictionary, plan.units)
-    return sae.Reading(reader, plan, part.plan.norm_limit, sae.new_sketch(plan, subject.device))
+def _reading_of(part: PlannedInputs, subject: Subject) -> harvest.Reading:
+    plan = sampling.harvest_plan(part.inputs, part.plan)
+    reader = harvest.UnitReader(subject, part.inputs.dictionary, plan.units)
+    return harvest.Reading(reader, plan, part.plan.norm_limit, harvest.new_sketch(plan, subject.device))
 
 
 def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> SharedPlan:
@@ -122,12 +122,12 @@ def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> SharedPlan:
         pass_key=inputs.pass_key(),
         precision=inputs.subject.precision,
         norm_limit=0.0,
-        shards=len(sae.shards(inputs.corpus, settings.shard_tokens, settings.batch_tokens)),
+        shards=len(harvest.shards(inputs.corpus, settings.shard_tokens, settings.batch_tokens)),
         shard_tokens=settings.shard_tokens,
         batch_tokens=settings.batch_tokens,
         units=tuple((unit.kind, unit.index, unit.sign) for unit in inputs.units()),
     )
-    reading = sampling.reading(inputs, plan)
-    reader = sae.UnitReader(inputs.subject, inputs.dictionary, reading.units)
-    limit = sae.norm_limit(reader, inputs.corpus, reading)
+    harvest_plan = sampling.harvest_plan(inputs, plan)
+    reader = harvest.UnitReader(inputs.subject, inputs.dictionary, harvest_plan.units)
+    limit = harvest.norm_limit(reader, inputs.corpus, harvest_plan)
     return replace(plan, norm_limit=limit, check=measure_fit(inputs, limit, tell))

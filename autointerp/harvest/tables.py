@@ -12,7 +12,7 @@ from autointerp.records import Exemplar, Unit
 
 
 def units_of(table: pd.DataFrame) -> list[Unit]:
-    """A table's units as records."""
+    """A table's units as records. They have some of its columns only (`sae.harvest.columns.UNIT_COLUMNS`)."""
     names = [field.name for field in dataclasses.fields(Unit)]
     return [Unit(**_named(row)) for row in table[names].to_dict("records")]
 

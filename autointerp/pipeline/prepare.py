@@ -10,7 +10,7 @@ from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import EXPECTED
 from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import Inputs, Opened, open_inputs
+from autointerp.harvest.inputs import InputCache, Inputs, open_inputs
 from autointerp.harvest.plan import MOST_TOGETHER
 from autointerp.locks import locked
 from autointerp.pipeline import stages
@@ -37,7 +37,7 @@ def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -
 
     A spec that cannot be harvested is skipped: `prepare` raises its error later.
     """
-    opened, passes = Opened(), dict[str, list[Inputs]]()
+    opened, passes = InputCache(), dict[str, list[Inputs]]()
     artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(*EXPECTED):

@@ -44,7 +44,7 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
         by_unit[exemplar.unit_id].append(exemplar)
     planted = unit_rows.dropna(subset="given")
     given = dict(zip(planted["unit_id"], planted["given"], strict=True))
-    neighbours = explainer_windows.alike(harvest, spec)
+    neighbours = explainer_windows.similar_units(harvest, spec)
     return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, neighbours)
 
 

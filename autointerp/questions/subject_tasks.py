@@ -18,7 +18,7 @@ from autointerp.scorers import registry
 from autointerp.scorers.base import ReadText, SteerText
 from autointerp.scorers.cases import Cases
 from sae.analysis import unit_probe
-from sae.analysis.steering import go_on
+from sae.analysis.steering import continue_texts
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
 
@@ -87,7 +87,7 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
     tell("reading texts with the subject", 0, 0)
     reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
     skip, limit = run.spec.harvest.skip_positions, run.harvest_metadata.get("norm_limit", math.inf)
-    read = unit_probe.read_own(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
+    read = unit_probe.read_texts_by_unit(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
     return {
         task: [round(float(a), 6) for a in text.activations[0]] for (task, _), text in zip(texts, read, strict=True)
     }
@@ -101,7 +101,7 @@ def _steer(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
         for tokens in sorted({task.tokens for _, task in steers}):
             tell("continuing texts with clamped units", done, len(tasks))
             batch = [(number, task) for number, task in steers if task.tokens == tokens]
-            continuations = go_on(
+            continuations = continue_texts(
                 inputs.subject,
                 inputs.dictionary,
                 _key(unit),

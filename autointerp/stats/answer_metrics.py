@@ -10,13 +10,14 @@ explanation's claim is the answer, so recall is P(answer | truth) and precision 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from autointerp.json_values import finite
 
 Floats = NDArray[np.float64]
 Metric = float | None
@@ -134,8 +135,7 @@ def _correlation(name: str, truth: ArrayLike, predicted: ArrayLike) -> Metric:
         return None
     if not _varies(b):
         return 0.0
-    correlation = float(getattr(stats, name)(a, b).statistic)
-    return correlation if math.isfinite(correlation) else None
+    return finite(getattr(stats, name)(a, b).statistic)
 
 
 def _varies(values: Floats) -> bool:

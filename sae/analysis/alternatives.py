@@ -1,4 +1,4 @@
-"""Other readings of a dictionary that explains little: another hook point, another normalisation of what it reads."""
+"""Alternative readings of a dictionary that explains little: another hook point, or another normalisation of its input."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ import torch
 from torch import Tensor
 
 from sae.analysis.chunked import reconstruct, variance_explained
-from sae.analysis.token_sample import Sample
+from sae.analysis.token_sample import TokenSample
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError
 from sae.subject.hook_points import KINDS, parse
 from sae.subject.model import Subject
 
 TOKENS = 512
-"""Tokens for each reading: all layers' values at them are held at once, and differences of `check.BETTER` are plain in them."""
-PLACES_AT_ONCE = 64
-_FAR = 10.0
-"""Tokens of more than this many times the median norm are left out at every hook point tried."""
+"""Tokens for each alternative: few enough to hold the values of all layers, enough to see a difference of `fit_check.BETTER`."""
+HOOK_POINTS_AT_ONCE = 64
+_MAX_NORM_RATIO = 10.0
+"""Tokens with more than this many times the median norm are left out, at every hook point tried."""
 
 
 class Alternative(NamedTuple):
-    """Another reading and the share of the variance that it explains; what it would mean, and what to do then."""
+    """An alternative reading: the share of the variance that it explains, what that would mean, and what to do about it."""
 
     explained: float
     meaning: str
     remedy: str
 
 
-def tried(subject: Subject, dictionary: Dictionary, drawn: Sample, x: Tensor, y: Tensor) -> list[Alternative]:
-    """Other hook points over the sample and other normalisations of rows x and y, the best first."""
-    found = [*_normalisations(dictionary, x[:TOKENS], y[:TOKENS]), *_places(subject, dictionary, drawn)]
-    return sorted((one for one in found if math.isfinite(one.explained)), key=lambda one: -one.explained)
+def find_alternatives(
+    subject: Subject, dictionary: Dictionary, sample: TokenSample, x: Tensor, y: Tensor
+) -> list[Alternative]:
+    """Try other normalisations of rows x and y, and other hook points over the sample. Returns all alternatives, the best first."""
+    tried = [*_normalisations(dictionary, x[:TOKENS], y[:TOKENS]), *_hook_points(subject, dictionary, sample)]
+    return sorted((a for a in tried if math.isfinite(a.explained)), key=lambda a: -a.explained)
 
 
 def _normalisations(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Alternative]:
@@ -47,69 +49,70 @@ def _normalisations(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Al
         return replace(plain, input_norm="scale", input_scale=length / norm, output_scale=out)
 
     readings = {
-        "as they are": plain,
+        "without normalisation": plain,
         "scaled to a mean norm of sqrt(d)": scaled(math.sqrt(x.shape[1]), math.sqrt(y.shape[1])),
         "scaled to a mean norm of 1": scaled(1.0, 1.0),
-        "scaled to norm sqrt(d) token by token": replace(plain, input_norm="per_token"),
+        "scaled to norm sqrt(d) per token": replace(plain, input_norm="per_token"),
         "after a layer norm": replace(plain, input_norm="layer_norm"),
     }
     for name, reading in readings.items():
         if reading.input_norm != dictionary.input_norm or dictionary.input_norm == "scale":
             yield _normalised(name, _explained(reading, x, y))
     centred = (v - v.mean(dim=1, keepdim=True) for v in (x, y))
-    yield _normalised("less their mean over dimensions", _explained(dictionary, *centred))
+    yield _normalised("minus their mean over dimensions", _explained(dictionary, *centred))
 
 
 def _normalised(name: str, explained: float) -> Alternative:
     return Alternative(
-        explained, f"it looks trained on activations {name}", "its files do not say so: ask whoever trained it"
+        explained, f"it looks trained on activations {name}", "its files do not say so: ask its publisher"
     )
 
 
-def _places(subject: Subject, dictionary: Dictionary, drawn: Sample) -> Iterator[Alternative]:
-    """The same kind at every other layer, and for an autoencoder every other kind at its layer, where the width is the same."""
+def _hook_points(subject: Subject, dictionary: Dictionary, sample: TokenSample) -> Iterator[Alternative]:
     pairs = list(_pairs(subject, dictionary))
-    for start in range(0, len(pairs), PLACES_AT_ONCE):
-        part = pairs[start : start + PLACES_AT_ONCE]
-        values = _values(subject, drawn, sorted({name for pair in part for name in pair}))
+    for start in range(0, len(pairs), HOOK_POINTS_AT_ONCE):
+        part = pairs[start : start + HOOK_POINTS_AT_ONCE]
+        values = _values(subject, sample, sorted({name for pair in part for name in pair}))
         for reads, writes in part:
             norms = values[reads].norm(dim=1)
-            kept = norms <= _FAR * norms.median()
+            kept = norms <= _MAX_NORM_RATIO * norms.median()
             explained = _explained(dictionary, values[reads][kept], values[writes][kept])
             yield Alternative(explained, f"it looks trained on {reads}", f'set dictionary.hook_point = "{reads}"')
 
 
 def _pairs(subject: Subject, dictionary: Dictionary) -> Iterator[tuple[str, str]]:
+    """Hook points that could be read, and written, instead: the same kind at every other layer, and for an autoencoder also every
+    other kind at its layer, each if it has the right width."""
     reads, writes = dictionary.hook_point, dictionary.hook_point_out
     kind, layer = parse(reads)
     names = [f"{kind}.{other}" for other in range(subject.n_layers) if other != layer]
     if writes is None:
         names += [f"{other}.{layer}" for other in KINDS if other != kind and (other != "resid_pre" or layer == 0)]
     for name in names:
-        there = name
+        output = name
         if writes is not None:
-            out, at = parse(writes)
-            there = f"{out}.{at + parse(name)[1] - layer}"
+            kind_out, layer_out = parse(writes)
+            output = f"{kind_out}.{layer_out + parse(name)[1] - layer}"
         try:
-            fits = subject.width(name) == dictionary.d_in and subject.width(there) == dictionary.d_out
+            fits = subject.width(name) == dictionary.d_in and subject.width(output) == dictionary.d_out
         except SubjectError:
             continue
         if fits:
-            yield name, there
+            yield name, output
 
 
-def _values(subject: Subject, drawn: Sample, names: list[str]) -> dict[str, Tensor]:
-    """The first tokens' values at each hook point, (n, width)."""
+def _values(subject: Subject, sample: TokenSample, names: list[str]) -> dict[str, Tensor]:
+    """Values (n, width) of the sample's first tokens at each hook point."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     n = 0
-    for tokens, text in drawn.batches(TOKENS, subject.device):
+    for tokens, text in sample.batches(TOKENS, subject.device):
         sites = subject.run(tokens, names)
         for name in names:
             parts[name].append(sites[name][text])
         n += int(text.sum())
         if n >= TOKENS:
             break
-    return {name: torch.cat(found)[:TOKENS] for name, found in parts.items()}
+    return {name: torch.cat(values)[:TOKENS] for name, values in parts.items()}
 
 
 def _explained(dictionary: Dictionary, x: Tensor, y: Tensor) -> float:

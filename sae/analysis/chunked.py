@@ -1,7 +1,7 @@
-"""A dictionary applied to many tokens a piece of its features at a time.
+"""Encode and reconstruct many tokens with a wide dictionary, one chunk of its features at a time.
 
-A million features of eight thousand tokens are 32 GB. Nothing here is ever larger than `ELEMENTS` numbers, and weights are read
-from where they lie, a piece at a time, so that a mapped file is never in memory whole.
+Activations of a million features at eight thousand tokens are 32 GB. No tensor here has more than `ELEMENTS` numbers, and weights
+are read chunk by chunk from where they are stored, so that a mapped file is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch.nn.functional import embedding_bag, linear
 from sae.dictionary import Dictionary
 
 ELEMENTS = 1 << 25
-"""Activations at a time, tokens times features: 128 MB."""
+"""Activations in a chunk, tokens times features: 128 MB."""
 
 
-class Piece(NamedTuple):
-    """Activations f (n, count) of the features from `start` on."""
+class FeatureChunk(NamedTuple):
+    """Activations f (n, count) of `count` features from number `start` on."""
 
     start: int
     f: Tensor
@@ -30,70 +30,71 @@ class Piece(NamedTuple):
         return self.start + self.f.shape[1]
 
 
-def pieces(dictionary: Dictionary, x: Tensor) -> Iterator[Piece]:
-    """Activations f of rows x (n, d_in), on x's device, in order of the features; together they are `dictionary.encode(x)`."""
+def feature_chunks(dictionary: Dictionary, x: Tensor) -> Iterator[FeatureChunk]:
+    """Activations f of rows x (n, d_in), on x's device, in order of the features. All chunks together are `dictionary.encode(x)`."""
     prepared = dictionary.prepare(x.to(dictionary.W_enc.device)).to(x.device)
     ranges = list(_ranges(dictionary, max(1, ELEMENTS // max(1, len(x)))))
     if dictionary.activation == "topk":
-        yield from _topk_pieces(dictionary, prepared, ranges)
+        yield from _topk_chunks(dictionary, prepared, ranges)
         return
     for start, stop in ranges:
-        z = _z(dictionary, prepared, start, stop)
+        z = _pre_activations(dictionary, prepared, start, stop)
         if dictionary.activation == "groupmax":
-            yield Piece(start, _largest_of_groups(z, dictionary.d_sae // (dictionary.k or 1)))
+            yield FeatureChunk(start, _largest_of_groups(z, dictionary.d_sae // (dictionary.k or 1)))
         elif dictionary.threshold is not None:
-            yield Piece(start, z.masked_fill_(z <= dictionary.threshold[start:stop].to(z), 0.0))
+            yield FeatureChunk(start, z.masked_fill_(z <= dictionary.threshold[start:stop].to(z), 0.0))
         else:
-            yield Piece(start, z.relu_())
+            yield FeatureChunk(start, z.relu_())
 
 
 def reconstruct(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Reconstructions (n, d_out) of rows x (n, d_in), each row's number of active features (n,), each feature's rows (d_sae,)."""
-    written = torch.zeros(len(x), dictionary.d_out, device=x.device)
+    """Reconstructions (n, d_out) of rows x (n, d_in), the number of active features of each row (n,), and the number of rows at
+    which each feature is active (d_sae,)."""
+    features_sum = torch.zeros(len(x), dictionary.d_out, device=x.device)
     l0 = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    fired = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=x.device)
-    for piece in pieces(dictionary, x):
-        written.addmm_(piece.f, dictionary.W_dec[piece.start : piece.stop].to(written))
-        active = piece.f > 0
+    n_active = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=x.device)
+    for chunk in feature_chunks(dictionary, x):
+        features_sum.addmm_(chunk.f, dictionary.W_dec[chunk.start : chunk.stop].to(features_sum))
+        active = chunk.f > 0
         l0 += active.sum(dim=1)
-        fired[piece.start : piece.stop] = active.sum(dim=0)
-    return finished(dictionary, written, x), l0, fired
+        n_active[chunk.start : chunk.stop] = active.sum(dim=0)
+    return complete_reconstruction(dictionary, features_sum, x), l0, n_active
 
 
 def activity(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The last two of what `reconstruct` gives, for dictionaries that reconstruct nothing."""
+    """The two counts that `reconstruct` returns, for dictionaries that reconstruct nothing."""
     l0 = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    fired = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=x.device)
-    for piece in pieces(dictionary, x):
-        l0 += (piece.f > 0).sum(dim=1)
-        fired[piece.start : piece.stop] = (piece.f > 0).sum(dim=0)
-    return l0, fired
+    n_active = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=x.device)
+    for chunk in feature_chunks(dictionary, x):
+        l0 += (chunk.f > 0).sum(dim=1)
+        n_active[chunk.start : chunk.stop] = (chunk.f > 0).sum(dim=0)
+    return l0, n_active
 
 
 def reconstruct_rounded(dictionary: Dictionary, x: Tensor, maximum: Tensor, shares: Tensor) -> Tensor:
-    """Reconstructions (t, n, d_out) of rows x where activations of at most `shares` (t,), ascending, of a feature's maximum are 0.
-
-    Each activation is written once, to the highest share that it exceeds; lower shares add what the higher ones wrote.
-    """
-    written = torch.zeros(len(shares) * len(x), dictionary.d_out, device=x.device)
-    for piece in pieces(dictionary, x):
-        row, feature = piece.f.nonzero(as_tuple=True)
-        value = piece.f[row, feature]
-        level = torch.searchsorted(shares, value / maximum[piece.start + feature]) - 1
-        # The first share is 0, which every activation exceeds; rounding must not lose one that equals its maximum.
+    """Reconstructions (t, n, d_out) of rows x in which activations up to a share of their feature's `maximum` (d_sae,) are set to 0,
+    for each of `shares` (t,), ascending from 0."""
+    # Each activation is added once, to the highest share that it exceeds. The sum for a share is then that of its own and all
+    # higher ones: a cumulative sum from the back.
+    sums = torch.zeros(len(shares) * len(x), dictionary.d_out, device=x.device)
+    for chunk in feature_chunks(dictionary, x):
+        row, feature = chunk.f.nonzero(as_tuple=True)
+        value = chunk.f[row, feature]
+        level = torch.searchsorted(shares, value / maximum[chunk.start + feature]) - 1
+        # Every positive activation exceeds the first share, 0, even if its ratio to the maximum underflows.
         bag = level.clamp_(min=0) * len(x) + row
         order = bag.argsort()
-        offsets = torch.searchsorted(bag[order], torch.arange(len(written), device=x.device))
-        weight = dictionary.W_dec[piece.start : piece.stop].to(written).contiguous()
-        written += embedding_bag(feature[order], weight, offsets, mode="sum", per_sample_weights=value[order])
-    sums = written.reshape(len(shares), len(x), -1).flip(0).cumsum(0).flip(0)
-    return torch.stack([finished(dictionary, part, x) for part in sums])
+        offsets = torch.searchsorted(bag[order], torch.arange(len(sums), device=x.device))
+        weight = dictionary.W_dec[chunk.start : chunk.stop].to(sums).contiguous()
+        sums += embedding_bag(feature[order], weight, offsets, mode="sum", per_sample_weights=value[order])
+    by_share = sums.reshape(len(shares), len(x), -1).flip(0).cumsum(0).flip(0)
+    return torch.stack([complete_reconstruction(dictionary, part, x) for part in by_share])
 
 
-def finished(dictionary: Dictionary, written: Tensor, x: Tensor) -> Tensor:
-    """`dictionary.complete`, wherever the dictionary lies."""
-    where = dictionary.W_enc.device
-    return dictionary.complete(written.to(where), x.to(where)).to(x)
+def complete_reconstruction(dictionary: Dictionary, features_sum: Tensor, x: Tensor) -> Tensor:
+    """`dictionary.complete_decoding` on the dictionary's device, moved to x's."""
+    device = dictionary.W_enc.device
+    return dictionary.complete_decoding(features_sum.to(device), x.to(device)).to(x)
 
 
 def variance_explained(y: Tensor, y_hat: Tensor) -> float:
@@ -104,7 +105,7 @@ def variance_explained(y: Tensor, y_hat: Tensor) -> float:
 
 
 def _ranges(dictionary: Dictionary, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at most `most` features; groups of which one feature is kept stay whole."""
+    """Ranges of at most `most` features. The groups of groupmax are not cut."""
     if dictionary.activation == "groupmax":
         group = dictionary.d_sae // (dictionary.k or 1)
         most = max(1, most // group) * group
@@ -112,18 +113,19 @@ def _ranges(dictionary: Dictionary, most: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + most, dictionary.d_sae)
 
 
-def _z(dictionary: Dictionary, prepared: Tensor, start: int, stop: int) -> Tensor:
+def _pre_activations(dictionary: Dictionary, prepared: Tensor, start: int, stop: int) -> Tensor:
     return linear(prepared, dictionary.W_enc[start:stop].to(prepared), dictionary.b_enc[start:stop].to(prepared))
 
 
-def _topk_pieces(dictionary: Dictionary, prepared: Tensor, ranges: list[tuple[int, int]]) -> Iterator[Piece]:
-    """First each row's k largest of all ranges, then those ranges with the rest 0."""
+def _topk_chunks(dictionary: Dictionary, prepared: Tensor, ranges: list[tuple[int, int]]) -> Iterator[FeatureChunk]:
+    """Chunks of topk: a first pass keeps each row's k largest values so far, a second writes them into otherwise empty chunks."""
     assert dictionary.k is not None
     values = prepared.new_empty(len(prepared), 0)
     indices = torch.empty(len(prepared), 0, dtype=torch.int64, device=prepared.device)
     for start, stop in ranges:
-        found, at = _z(dictionary, prepared, start, stop).topk(min(dictionary.k, stop - start), dim=1)
-        values, indices = torch.cat([values, found], dim=1), torch.cat([indices, at + start], dim=1)
+        z = _pre_activations(dictionary, prepared, start, stop)
+        largest, index = z.topk(min(dictionary.k, stop - start), dim=1)
+        values, indices = torch.cat([values, largest], dim=1), torch.cat([indices, index + start], dim=1)
         values, kept = values.topk(min(dictionary.k, values.shape[1]), dim=1)
         indices = indices.gather(1, kept)
     values = values.relu()
@@ -131,10 +133,11 @@ def _topk_pieces(dictionary: Dictionary, prepared: Tensor, ranges: list[tuple[in
         f = prepared.new_zeros(len(prepared), stop - start)
         row, rank = ((indices >= start) & (indices < stop)).nonzero(as_tuple=True)
         f[row, indices[row, rank] - start] = values[row, rank]
-        yield Piece(start, f)
+        yield FeatureChunk(start, f)
 
 
 def _largest_of_groups(z: Tensor, group: int) -> Tensor:
+    """z (n, m) in which the largest value of each `group` consecutive ones is kept if it is positive, and the rest is 0."""
     groups = z.reshape(len(z), -1, group)
     values, within = groups.max(dim=-1, keepdim=True)
     return torch.zeros_like(groups).scatter_(-1, within, values.relu()).reshape(z.shape)

@@ -1,4 +1,4 @@
-"""Which contexts are worth reading once more: those of the explaining side that hold chosen units' words, and some at random."""
+"""Chooses contexts to read again: contexts of the explaining split that contain units' words, and some at random."""
 
 from __future__ import annotations
 
@@ -11,68 +11,72 @@ import pandas as pd
 import torch
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.token_positions import EXPLAIN, sides
+from sae.harvest.token_positions import EXPLAIN, split_of
 from sae.harvest.units import UnitKey
 
-MOST_CONTEXTS = 4096
-"""Contexts of the explaining side, drawn by the seed, among which those to read are chosen."""
-_EXPLAINING = ("explain_top", "explain_spread", "explain_quiet")
+MAX_CONTEXTS = 4096
+"""Contexts of the explaining split, drawn by the seed, among which those to read are chosen."""
+_EXPLAIN_ROLES = ("explain_top", "explain_spread", "explain_quiet")
 
 
-def explaining(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
-    """Contexts of the explaining side, in a seeded order."""
+def explain_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
+    """Up to `MAX_CONTEXTS` contexts of the explaining split, in random order."""
     document = torch.from_numpy(corpus.contexts["document"].astype(np.int64))
-    explaining = np.flatnonzero(sides(document, seed).numpy() == EXPLAIN)
-    return np.random.default_rng([seed, 11]).permutation(explaining)[:MOST_CONTEXTS]
+    rows = np.flatnonzero(split_of(document, seed).numpy() == EXPLAIN)
+    return np.random.default_rng([seed, 11]).permutation(rows)[:MAX_CONTEXTS]
 
 
 def words_of(
     corpus: Corpus, units: Sequence[UnitKey], exemplars: pd.DataFrame
 ) -> tuple[list[npt.NDArray[np.uint32]], list[set[int]]]:
-    """The marked tokens of each unit's windows that an explainer is shown, those of most activation first, and the documents of all of those."""
-    shown = exemplars.loc[exemplars["role"].isin(_EXPLAINING)]
+    """For each unit, its words and the documents of its windows, from the windows that its explainer is shown.
+
+    A unit's words are the token ids that are marked in its active windows, by descending sum of their activations.
+    """
+    shown = exemplars.loc[exemplars["role"].isin(_EXPLAIN_ROLES)]
     contexts = corpus.contexts
+    # (document, position) as one number, to look up the context that each exemplar lies in.
     order = np.lexsort((contexts["position"], contexts["document"]))
     starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
-    wanted = shown["document"].to_numpy(np.int64) * (1 << 32) + shown["position"].to_numpy(np.int64)
-    place = order[np.searchsorted(starts, wanted, side="right") - 1]
-    token = contexts["offset"][place] + shown["position"].to_numpy(np.int64) - contexts["position"][place]
+    exemplar_at = shown["document"].to_numpy(np.int64) * (1 << 32) + shown["position"].to_numpy(np.int64)
+    row = order[np.searchsorted(starts, exemplar_at, side="right") - 1]
+    token = contexts["offset"][row] + shown["position"].to_numpy(np.int64) - contexts["position"][row]
     ids = np.asarray(corpus.tokens[token])
     by_unit = shown.assign(_id=ids).groupby("unit_id")
     words, documents = [], []
     for unit in units:
-        mine = by_unit.get_group(unit.unit_id) if unit.unit_id in by_unit.groups else shown.iloc[:0].assign(_id=[])
-        marked = mine.loc[mine["role"] != "explain_quiet"].groupby("_id")["activation"].sum()
-        words.append(marked.sort_values(ascending=False, kind="stable").index.to_numpy(np.uint32))
-        documents.append({int(d) for d in mine["document"]})
+        own = by_unit.get_group(unit.unit_id) if unit.unit_id in by_unit.groups else shown.iloc[:0].assign(_id=[])
+        strength = own.loc[own["role"] != "explain_quiet"].groupby("_id")["activation"].sum()
+        words.append(strength.sort_values(ascending=False, kind="stable").index.to_numpy(np.uint32))
+        documents.append({int(d) for d in own["document"]})
     return words, documents
 
 
-def holding(
+def contexts_with_words(
     corpus: Corpus, rows: npt.NDArray[np.int64], words: Sequence[npt.NDArray[np.uint32]], budget: int, turns: int
 ) -> list[int]:
-    """Contexts that hold the units' words, of at most `budget` tokens: in turn one for each unit, its words in turn.
+    """Choose contexts among `rows` that contain the units' words, of at most `budget` tokens together.
 
-    A context serves all units whose words it holds.
+    In each turn every unit gets one more context, for its next word; a context serves all units whose words it contains.
     """
-    wanted = np.unique(np.concatenate([*words, np.zeros(0, np.uint32)]))
-    rows_of: dict[int, list[int]] = defaultdict(list)
+    all_words = np.unique(np.concatenate([*words, np.zeros(0, np.uint32)]))
+    rows_with: dict[int, list[int]] = defaultdict(list)
     for row in rows.tolist():
         offset, length = int(corpus.contexts["offset"][row]), int(corpus.contexts["length"][row])
-        for token in np.intersect1d(corpus.tokens[offset : offset + length], wanted).tolist():
-            rows_of[token].append(row)
+        for token in np.intersect1d(corpus.tokens[offset : offset + length], all_words).tolist():
+            rows_with[token].append(row)
     chosen: dict[int, None] = {}
-    taken: dict[tuple[int, int], int] = defaultdict(int)
+    n_taken: dict[tuple[int, int], int] = defaultdict(int)
     for turn in range(turns):
-        for number, mine in enumerate(words):
-            if not len(mine):
+        for unit, unit_words in enumerate(words):
+            if not len(unit_words):
                 continue
-            word = int(mine[turn % len(mine)])
-            place = taken[number, word]
-            if place >= len(rows_of[word]):
+            word = int(unit_words[turn % len(unit_words)])
+            next_ = n_taken[unit, word]
+            if next_ >= len(rows_with[word]):
                 continue
-            taken[number, word] += 1
-            row = rows_of[word][place]
+            n_taken[unit, word] += 1
+            row = rows_with[word][next_]
             length = int(corpus.contexts["length"][row])
             if row not in chosen and length <= budget:
                 chosen[row] = None
@@ -80,8 +84,8 @@ def holding(
     return list(chosen)
 
 
-def drawn(corpus: Corpus, rows: npt.NDArray[np.int64], known: set[int], budget: int) -> Iterator[int]:
-    """The first contexts of at most `budget` tokens, those that are known left out."""
+def first_contexts(corpus: Corpus, rows: npt.NDArray[np.int64], known: set[int], budget: int) -> Iterator[int]:
+    """The first of `rows`, of at most `budget` tokens together, without those in `known`."""
     for row in rows.tolist():
         budget -= int(corpus.contexts["length"][row])
         if budget < 0:

@@ -1,7 +1,9 @@
-"""Pearson correlation of some features with every neuron of some layers, streamed.
+"""Pearson correlation of some features with every neuron of some layers, streamed over tokens.
 
-Of the tokens only sums are kept: of each feature, of each neuron, and of every product of the two. Values are shifted by the
-first batch's means before they are multiplied, so that small variances on large means are not lost.
+    r = (sum fm - sum f sum m / n) / sqrt((sum f^2 - (sum f)^2 / n) (sum m^2 - (sum m)^2 / n))
+
+Only these sums are kept, not the tokens. Values are shifted by the first batch's means before they are multiplied, which does not
+change r and keeps small variances around large means from being lost to rounding.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import torch
 from torch import Tensor
 
 ELEMENTS = 1 << 26
-"""Most products of features and neurons: 0.5 GB of sums."""
+"""Largest number of products of a feature and a neuron: 0.5 GB of sums."""
 
 
-class Best(NamedTuple):
-    """For each feature (F,) its best neuron: place in the list of layers, index, and signed correlation; NaN for a constant feature."""
+class BestNeurons(NamedTuple):
+    """For each feature (F,) its most correlated neuron: the layer's place in the list, the index, and the signed correlation, NaN for
+    a constant feature."""
 
     layer: Tensor
     neuron: Tensor
@@ -25,7 +28,7 @@ class Best(NamedTuple):
 
 
 class Correlations:
-    """Sums over tokens of features (n, F) and of neurons (n, M) at each of several hook points."""
+    """Running sums over tokens, of F features and of the M neurons at each of several hook points."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -34,7 +37,7 @@ class Correlations:
         self._products: dict[str, Tensor] = {}
 
     def update(self, features: Tensor, neurons: Mapping[str, Tensor]) -> None:
-        """Take in the same n tokens' activations of the features and of every layer's neurons."""
+        """Add the activations of the features (n, F) and of every layer's neurons (n, M) at the same n tokens."""
         if not len(features):
             return
         if self._features is None:
@@ -46,8 +49,8 @@ class Correlations:
             product = (shifted.T @ self._neurons[name].add(values)).double().cpu()
             self._products[name] = self._products[name] + product if name in self._products else product
 
-    def best(self) -> tuple[Best, Best]:
-        """Each feature's neuron of the highest correlation, and that of the highest absolute one."""
+    def best(self) -> tuple[BestNeurons, BestNeurons]:
+        """For each feature the neuron of highest correlation, and that of highest absolute correlation."""
         assert self._features is not None, "no tokens"
         signed: list[tuple[Tensor, Tensor]] = []
         absolute: list[tuple[Tensor, Tensor]] = []
@@ -55,17 +58,17 @@ class Correlations:
             covariance = self._products[name] - torch.outer(self._features.total, neurons.total) / self.n
             scale = torch.outer(self._features.deviation(self.n), neurons.deviation(self.n))
             r = torch.where(scale > 0, covariance / scale, 0.0).clamp_(-1, 1)
-            for parts, at in ((signed, r.argmax(dim=1)), (absolute, r.abs().argmax(dim=1))):
-                parts.append((at, r.gather(1, at[:, None])[:, 0]))
-        silent = self._features.deviation(self.n) == 0
-        return _of_all_layers(signed, silent, lambda r: r), _of_all_layers(absolute, silent, torch.abs)
+            for parts, index in ((signed, r.argmax(dim=1)), (absolute, r.abs().argmax(dim=1))):
+                parts.append((index, r.gather(1, index[:, None])[:, 0]))
+        constant = self._features.deviation(self.n) == 0
+        return _best_layer(signed, constant, lambda r: r), _best_layer(absolute, constant, torch.abs)
 
 
-def _of_all_layers(parts: list[tuple[Tensor, Tensor]], silent: Tensor, order: Callable[[Tensor], Tensor]) -> Best:
-    """The best of each layer's best, (index, correlation) of each feature."""
-    at, r = torch.stack([part[0] for part in parts]), torch.stack([part[1] for part in parts])
+def _best_layer(parts: list[tuple[Tensor, Tensor]], constant: Tensor, order: Callable[[Tensor], Tensor]) -> BestNeurons:
+    """The best neurons of all layers, from each layer's best (index, correlation) for every feature."""
+    index, r = torch.stack([part[0] for part in parts]), torch.stack([part[1] for part in parts])
     layer = order(r).argmax(dim=0, keepdim=True)
-    return Best(layer[0], at.gather(0, layer)[0], r.gather(0, layer)[0].masked_fill(silent, float("nan")))
+    return BestNeurons(layer[0], index.gather(0, layer)[0], r.gather(0, layer)[0].masked_fill(constant, float("nan")))
 
 
 class _Moments:
@@ -77,13 +80,13 @@ class _Moments:
         self.square = torch.zeros(first.shape[1], dtype=torch.float64)
 
     def add(self, values: Tensor) -> Tensor:
-        """Take in rows; returns them shifted."""
+        """Add rows of values, and return them shifted."""
         shifted = values - self.shift
         self.total += shifted.sum(dim=0).double().cpu()
         self.square += shifted.square().sum(dim=0).double().cpu()
         return shifted
 
     def deviation(self, n: int) -> Tensor:
-        """The root of the sum of squared deviations; 0 for a column that rounding alone tells from a constant."""
+        """The root of the sum of squared deviations; 0 for a column that differs from a constant by no more than rounding."""
         centred = self.square - self.total.square() / n
         return torch.where(centred > 1e-10 * self.square + 1e-24, centred, 0.0).sqrt()

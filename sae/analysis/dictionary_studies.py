@@ -1,10 +1,11 @@
-"""What Scaling Monosemanticity reports of a whole dictionary, from one pass over a sample of tokens.
+"""Statistics of a whole dictionary, as Scaling Monosemanticity reports them, from one pass over a sample of tokens.
 
-    density    how often each feature is active, which never are, and how many are active on a token (L0)
-    correlation of some features with every neuron of all layers before them ("Features vs. Neurons")
-    rounding   how much is explained when activations below a share of each feature's maximum are set to 0
+    density       the share of tokens at which each feature is active, dead features, and active features per token (L0)
+    correlation   of some features with every neuron of the layers before them ("Features vs. Neurons")
+    rounding      the variance explained when activations below a share of each feature's maximum are set to 0
 
-The paper counts a feature dead that is silent for 10 million tokens; here it is so for the tokens of the sample, far fewer.
+The paper calls a feature dead if it is silent for 10 million tokens; here it is dead if it is silent on the sample, which is far
+smaller.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sae.analysis import correlation, token_sample
-from sae.analysis.chunked import pieces, reconstruct_rounded
+from sae.analysis.chunked import feature_chunks, reconstruct_rounded
 from sae.analysis.correlation import Correlations
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
@@ -27,19 +28,19 @@ from sae.subject.hook_points import KINDS, parse
 from sae.subject.model import Subject
 
 VERSION = 1
-"""Raise it when the same inputs come to other figures."""
+"""Increase it when the same inputs lead to other figures."""
 FORWARD_TOKENS = 4096
 NEURON_ELEMENTS = 1 << 28
-"""Neurons' activations in one forward pass, of all layers together: 1 GB."""
+"""Activations of the neurons of all layers in one forward pass: 1 GB."""
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Activations of at most this share of the feature's maximum are rounded to 0."""
 ROUNDING_TOKENS = 8192
-"""The first tokens of the sample, whose values are kept until the maxima are known."""
+"""Number of tokens whose values are kept for the rounding, until the maxima are known."""
 ROUNDING_ELEMENTS = 1 << 25
 DENSITY_STEP = 0.25
-"""Width of a cell of the density's histogram, in powers of ten."""
+"""Width of a cell in the histogram of densities, in powers of ten."""
 UNLIKE = 0.3
-"""The paper's limit: for 82% of features the most correlated neuron has at most this correlation."""
+"""The paper's limit: for 82% of features, the most correlated neuron has at most this correlation."""
 _BEFORE_MLP = ("resid_pre", "resid_mid", "attn_z", "attn_out", "mlp_in")
 
 Progress = Callable[[int, int], None]
@@ -58,44 +59,45 @@ def study(
     norm_limit: float,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
-    """All figures, as JSON values, over about `tokens` tokens; correlations are those of `features`.
+    """Measure all figures over about `tokens` tokens, with correlations for `features`.
 
-    Memory depends on the dictionary's and the subject's widths, not on `tokens`. Raises `SaeError` where no token counts.
+    Returns nested dicts and lists of numbers and strings, with NaN for undefined figures. Memory depends on the widths of
+    dictionary and subject, not on `tokens`. Raises `SaeError` if no token counts.
     """
     neurons, why_not = _neurons(subject, dictionary.hook_point)
     width = sum(neurons.values())
     chosen = list(features)[: correlation.ELEMENTS // width] if width else []
-    reads = dictionary.hook_point
-    writes = (dictionary.reconstructs and dictionary.hook_point_out) or reads
+    reads, writes = dictionary.hook_point, dictionary.reconstructed_hook_point
     names = list(dict.fromkeys([reads, writes, *(neurons if chosen else ())]))
-    pass_ = _Pass(dictionary, chosen, subject.device)
+    sums = _Sums(dictionary, chosen, subject.device)
     most = min(FORWARD_TOKENS, max(1, NEURON_ELEMENTS // max(1, width)))
     for ids, text in token_sample.draw(corpus, tokens, seed, skip_positions).batches(most, subject.device):
-        sites = subject.run(ids, names)
-        counted = text & (sites[reads].norm(dim=-1) <= norm_limit)
-        values = {name: value[counted] for name, value in sites.items()}
-        pass_.update(values[reads], values[writes], {name: values[name] for name in neurons if chosen})
-        progress(pass_.n, tokens)
-    if not pass_.n:
+        at_all = subject.run(ids, names)
+        counted = text & (at_all[reads].norm(dim=-1) <= norm_limit)
+        values = {name: value[counted] for name, value in at_all.items()}
+        sums.update(values[reads], values[writes], {name: values[name] for name in neurons if chosen})
+        progress(sums.n, tokens)
+    if not sums.n:
         raise SaeError(NOTHING_COUNTED)
     return {
         "version": VERSION,
-        "tokens": pass_.n,
-        "density": _density(pass_.fired.cpu().numpy(), pass_.n),
-        "l0": _l0(np.concatenate(pass_.l0)),
-        "correlation": _correlation(pass_.correlations, chosen, len(features), list(neurons), why_not),
-        "rounding": _rounding(dictionary, torch.cat(pass_.x), torch.cat(pass_.y), pass_.maximum),
+        "tokens": sums.n,
+        "density": _density(sums.n_active.cpu().numpy(), sums.n),
+        "l0": _l0(np.concatenate(sums.l0)),
+        "correlation": _correlation(sums.correlations, chosen, len(features), list(neurons), why_not),
+        "rounding": _rounding(dictionary, torch.cat(sums.x), torch.cat(sums.y), sums.maximum),
     }
 
 
-class _Pass:
-    """What is kept of the tokens read so far."""
+class _Sums:
+    """What is kept of the `n` tokens read so far: per feature the count of active tokens and the maximum, per token its L0, and the
+    first values x and y."""
 
     def __init__(self, dictionary: Dictionary, chosen: Sequence[int], device: torch.device) -> None:
         self.dictionary = dictionary
         self.chosen = torch.tensor(chosen, dtype=torch.int64, device=device)
         self.correlations = Correlations()
-        self.fired = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=device)
+        self.n_active = torch.zeros(dictionary.d_sae, dtype=torch.int64, device=device)
         self.maximum = torch.zeros(dictionary.d_sae, device=device)
         self.l0: list[np.ndarray] = []
         self.x: list[Tensor] = []
@@ -103,18 +105,18 @@ class _Pass:
         self.n = 0
 
     def update(self, x: Tensor, y: Tensor, neurons: dict[str, Tensor]) -> None:
-        """Take in rows x and y and every layer's neurons at the same tokens."""
+        """Add rows x (n, d_in), y (n, d_out) and every layer's neurons at the same n tokens."""
         if not len(x):
             return
         l0 = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         activations = torch.zeros(len(x), len(self.chosen), device=x.device)
-        for piece in pieces(self.dictionary, x):
-            active, here = piece.f > 0, slice(piece.start, piece.stop)
+        for chunk in feature_chunks(self.dictionary, x):
+            active, here = chunk.f > 0, slice(chunk.start, chunk.stop)
             l0 += active.sum(dim=1)
-            self.fired[here] += active.sum(dim=0)
-            self.maximum[here] = torch.maximum(self.maximum[here], piece.f.amax(dim=0))
-            mine = (self.chosen >= piece.start) & (self.chosen < piece.stop)
-            activations[:, mine] = piece.f[:, self.chosen[mine] - piece.start]
+            self.n_active[here] += active.sum(dim=0)
+            self.maximum[here] = torch.maximum(self.maximum[here], chunk.f.amax(dim=0))
+            in_chunk = (self.chosen >= chunk.start) & (self.chosen < chunk.stop)
+            activations[:, in_chunk] = chunk.f[:, self.chosen[in_chunk] - chunk.start]
         if neurons:
             self.correlations.update(activations, neurons)
         self.l0.append(l0.cpu().numpy())
@@ -125,7 +127,7 @@ class _Pass:
 
 
 def _neurons(subject: Subject, hook_point: str) -> tuple[dict[str, int], str]:
-    """The MLPs that run before a hook point with their widths, or none and the reason."""
+    """The hook points of the MLPs that run before a hook point, with their widths; or an empty dict and the reason."""
     kind, layer = parse(hook_point)
     assert kind in KINDS
     last = layer - 1 if kind in _BEFORE_MLP else layer
@@ -137,25 +139,25 @@ def _neurons(subject: Subject, hook_point: str) -> tuple[dict[str, int], str]:
         return {}, str(error)
 
 
-def _density(fired: np.ndarray, n: int) -> dict[str, Any]:
-    """Shares of tokens at which features are active; the histogram is of the logarithms of those that are not 0."""
-    alive = fired[fired > 0] / n
+def _density(n_active: np.ndarray, n: int) -> dict[str, Any]:
+    """The share of tokens at which each feature is active; the histogram is of the logarithms of the shares above 0."""
+    density = n_active[n_active > 0] / n
     first = math.floor(-math.log10(n) / DENSITY_STEP)
     edges = np.arange(first, 1) * DENSITY_STEP
-    # The largest density there can be, 1, lies on the last edge, and rounding must not put it beyond.
-    counts = np.histogram(np.minimum(np.log10(alive), 0.0), bins=edges)[0]
+    # The largest possible density, 1, lies on the last edge: rounding must not move it beyond.
+    counts = np.histogram(np.minimum(np.log10(density), 0.0), bins=edges)[0]
     return {
-        "features": len(fired),
-        "dead": int((fired == 0).sum()),
-        "dead_share": float((fired == 0).mean()),
-        "median": float(np.median(alive)) if len(alive) else None,
+        "features": len(n_active),
+        "dead": int((n_active == 0).sum()),
+        "dead_share": float((n_active == 0).mean()),
+        "median": float(np.median(density)) if len(density) else None,
         "log10_edges": edges.tolist(),
         "counts": counts.tolist(),
     }
 
 
 def _l0(l0: np.ndarray) -> dict[str, Any]:
-    """Active features a token: mean, median, 5th and 95th percentile, and a histogram of at most 30 cells of whole numbers."""
+    """Active features per token: mean, median, 5th and 95th percentile, and a histogram of at most 30 cells of whole numbers."""
     step = max(1, -(-int(l0.max() + 1) // 30))
     edges = np.arange(0, int(l0.max()) + step + 1, step)
     low, median, high = (float(q) for q in np.percentile(l0, [5, 50, 95]))
@@ -173,9 +175,9 @@ def _correlation(
     rows = [
         {
             "feature": feature,
-            "r": _finite(signed.r[i]),
+            "r": float(signed.r[i]),
             "neuron": f"{layers[int(signed.layer[i])]}:{int(signed.neuron[i])}",
-            "r_absolute": _finite(absolute.r[i]),
+            "r_absolute": float(absolute.r[i]),
             "neuron_absolute": f"{layers[int(absolute.layer[i])]}:{int(absolute.neuron[i])}",
         }
         for i, feature in enumerate(chosen)
@@ -207,13 +209,8 @@ def _rounding(dictionary: Dictionary, x: Tensor, y: Tensor, maximum: Tensor) -> 
     error = torch.zeros(len(SHARES), dtype=torch.float64)
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
-        off = reconstruct_rounded(dictionary, x[rows], maximum, shares) - y[rows]
-        error += off.square().sum(dim=2).cpu().double().sum(dim=1)
+        difference = reconstruct_rounded(dictionary, x[rows], maximum, shares) - y[rows]
+        error += difference.square().sum(dim=2).cpu().double().sum(dim=1)
     variance = (y - y.mean(dim=0)).square().sum(dim=1).cpu().double().sum()
-    explained = [_finite(1 - value) for value in error / variance]
+    explained = (1 - error / variance).tolist()
     return {"tokens": len(x), "shares": list(SHARES), "variance_explained": explained}
-
-
-def _finite(value: Tensor | float) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None

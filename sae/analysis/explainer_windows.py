@@ -1,41 +1,45 @@
-"""Windows that help an explainer beyond a unit's own: its words where it is silent, and places where its neighbours fire and it does not.
+"""Windows that help an explainer beyond a unit's own: its words where it is silent, and tokens at which its neighbours are active and
+it is not.
 
-A harvest keeps windows of a unit's activations, not what it did at any other place. So a few more contexts are read, once for all
-units: some that hold the words of their windows, some drawn at random. Only documents of the explaining side are, and of a unit's
-windows no two come from one document, nor from one that its exemplars came from.
+A harvest keeps windows of a unit's sampled events, not its activations elsewhere. So a few more contexts are read, once for all
+units: some that contain the words of their windows, some at random. All are from documents of the explaining split, and no two
+windows of a unit share a document with each other or with one of its exemplars.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sae.analysis.context_search import drawn, explaining, holding, words_of
-from sae.analysis.unit_probe import Seen, read_contexts
+from sae.analysis.context_search import contexts_with_words, explain_contexts, first_contexts, words_of
+from sae.analysis.unit_probe import ContextActivations, read_contexts
 from sae.corpus.corpus import Corpus
-from sae.harvest.exemplars import EXEMPLAR_COLUMNS, carry_to_whole_characters
+from sae.harvest.bins import bin_of
+from sae.harvest.columns import EXEMPLAR_COLUMNS, ExemplarRow
+from sae.harvest.exemplars import TokenTexts, move_to_whole_characters
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
 
 TOKENS = 32_768
-"""Tokens that are read at most, for all units together."""
+"""Largest number of tokens that are read, for all units together."""
 KEPT = 24
-"""Windows of each sort and unit that are held at most while reading."""
+"""Largest number of candidates of each sort and unit that are kept while reading."""
 _VALUES = 1 << 26
-"""Activations that are held at once."""
+"""Activations in memory at once."""
 CONTRAST, NEIGHBOUR, HELD = "contrast", "neighbour", "held"
-"""Roles: the unit's words where it is silent; a neighbour's place where it is; and windows to test an explanation on."""
+"""Roles: the unit's words where it is silent; tokens at which a neighbour is active and the unit silent; and windows held out to test
+an explanation on."""
 
 
 @dataclass(frozen=True)
-class Aids:
-    """How many windows a unit gets of each role; `held` are half active ones and half silent ones."""
+class WindowCounts:
+    """The number of windows of each role per unit. Half of the `held` ones are active, half silent."""
 
     contrast: int
     neighbours: int
@@ -43,8 +47,8 @@ class Aids:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How contexts are read and windows are cut: the harvest's own settings."""
+class WindowSettings:
+    """The harvest's settings by which contexts are read and windows are cut."""
 
     window: int
     bins: int
@@ -53,10 +57,10 @@ class Reading:
     seed: int
 
 
-class _Place(NamedTuple):
-    """A token that a window may be cut around, with that window; those that sort first are wanted most.
+class _Candidate(NamedTuple):
+    """A token that may be marked, with its window. Candidates that sort first by `order` are preferred.
 
-    `mark` is the token's place in its context, `start` that of the window's first.
+    `mark` is the token's index in its context, `start` that of the window's first token.
     """
 
     order: tuple[float, ...]
@@ -69,160 +73,171 @@ class _Place(NamedTuple):
 
 @dataclass
 class _Pool:
-    """The places found for one unit."""
+    """The candidates of one unit: contrasts by word, neighbours by their number, active ones by bin, and silent ones."""
 
-    contrast: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
-    neighbour: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
-    active: dict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
-    silent: list[_Place] = field(default_factory=list)
+    contrast: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
+    neighbour: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
+    active: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
+    silent: list[_Candidate] = field(default_factory=list)
 
 
-def windows(
+def find_windows(
     reader: UnitReader,
     corpus: Corpus,
-    texts: Callable[[np.ndarray], list[str]],
+    texts: TokenTexts,
     near: Sequence[Sequence[int]],
     maximum: Sequence[float],
     exemplars: pd.DataFrame,
-    want: Aids,
-    reading: Reading,
+    counts: WindowCounts,
+    settings: WindowSettings,
 ) -> pd.DataFrame:
-    """The windows found for the reader's first `len(near)` units, in the columns of a harvest's exemplars.
+    """Find windows for the reader's first `len(near)` units. Returns a table with the columns of a harvest's exemplars.
 
-    `near` are each unit's neighbours as numbers among the reader's units, nearest first; `maximum` its largest activation;
-    `exemplars` those of the harvest. There may be fewer windows than wanted: a unit that fires at all its words has no contrast.
+    `near` holds each unit's neighbours as numbers among the reader's units, nearest first; `maximum` its largest activation;
+    `exemplars` those of the harvest. A unit may get fewer windows than asked for: one that is active at all its words has no contrast.
     """
     units = reader.units[: len(near)]
-    rows = explaining(corpus, reading.seed)
+    rows = explain_contexts(corpus, settings.seed)
     words, documents = words_of(corpus, units, exemplars)
-    asked = want.contrast or want.held
-    budget = TOKENS // 2 if asked and want.neighbours else TOKENS
-    chosen = holding(corpus, rows, words, budget, 2 * (want.contrast + want.held)) if asked else []
-    if want.neighbours:
-        chosen = [*chosen, *drawn(corpus, rows, set(chosen), budget)]
+    by_words = counts.contrast or counts.held
+    budget = TOKENS // 2 if by_words and counts.neighbours else TOKENS
+    turns = 2 * (counts.contrast + counts.held)
+    chosen = contexts_with_words(corpus, rows, words, budget, turns) if by_words else []
+    if counts.neighbours:
+        chosen = [*chosen, *first_contexts(corpus, rows, set(chosen), budget)]
     pools = [_Pool() for _ in units]
-    for row, seen in _read(reader, corpus, chosen, reading):
-        _look(pools, row, seen, near, words, maximum, reading)
+    for row, context in _read(reader, corpus, chosen, settings):
+        _add_candidates(pools, row, context, near, words, maximum, settings)
     found = [
-        _row(corpus, texts, units[u], role, place, maximum[u], reading)
+        _row(corpus, texts, units[u], role, candidate, maximum[u], settings)
         for u, pool in enumerate(pools)
-        for role, place in _pick(pool, words[u].tolist(), near[u], want, set(documents[u]), corpus)
+        for role, candidate in _choose(pool, words[u].tolist(), near[u], counts, set(documents[u]), corpus)
     ]
-    # A character of several tokens stands at its last, which may fire where an earlier one is silent.
-    sound = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
-    return pd.DataFrame(sound, columns=EXEMPLAR_COLUMNS)
+    # A character of several tokens is the text of its last token, which may be active where an earlier one is silent. Then the mark
+    # would not stand at an activation of the window's kind.
+    consistent = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
+    return pd.DataFrame(consistent, columns=EXEMPLAR_COLUMNS)
 
 
-def _read(reader: UnitReader, corpus: Corpus, rows: Sequence[int], reading: Reading) -> Iterator[tuple[int, Seen]]:
+def _read(
+    reader: UnitReader, corpus: Corpus, rows: Sequence[int], settings: WindowSettings
+) -> Iterator[tuple[int, ContextActivations]]:
     longest = max((int(n) for n in corpus.contexts["length"][list(rows)]), default=1)
     together = max(1, _VALUES // (len(reader.units) * max(longest, 1)))
     for start in range(0, len(rows), together):
         part = rows[start : start + together]
-        found = read_contexts(
-            reader, corpus, part, skip_positions=reading.skip_positions, norm_limit=reading.norm_limit
+        contexts = read_contexts(
+            reader, corpus, part, skip_positions=settings.skip_positions, norm_limit=settings.norm_limit
         )
-        yield from zip(part, found, strict=True)
+        yield from zip(part, contexts, strict=True)
 
 
-def _look(
+def _add_candidates(
     pools: Sequence[_Pool],
     row: int,
-    seen: Seen,
+    context: ContextActivations,
     near: Sequence[Sequence[int]],
     words: Sequence[npt.NDArray[np.uint32]],
     maximum: Sequence[float],
-    reading: Reading,
+    settings: WindowSettings,
 ) -> None:
-    """Put the places of one context into the pools of all units: one of each sort at most."""
-    for number, pool in enumerate(pools):
-        mine, draw = seen.activations[number], np.random.default_rng([reading.seed, number, row])
-        silent = seen.counted & (mine == 0)
-        for mark in _one_of(silent & np.isin(seen.ids, words[number]), draw):
-            _keep(pool.contrast[int(seen.ids[mark])], _place(seen, mine, row, mark, reading))
-        for mark in _one_of(silent, draw):
-            _keep(pool.silent, _place(seen, mine, row, mark, reading))
-        for mark in _one_of(seen.counted & (mine > 0), draw):
-            bin_ = _bin(float(mine[mark]), maximum[number], reading.bins)
-            _keep(pool.active[bin_], _place(seen, mine, row, mark, reading)._replace(order=(row,)))
-        for other in near[number]:
-            theirs = np.where(silent, seen.activations[other], 0)
-            if theirs.any():
-                mark = int(theirs.argmax())
-                _keep(pool.neighbour[other], _place(seen, mine, row, mark, reading, -float(theirs[mark])))
+    """Add candidates of one context to the pools of all units: at most one of each sort."""
+    for unit, pool in enumerate(pools):
+        own, rng = context.activations[unit], np.random.default_rng([settings.seed, unit, row])
+        silent = context.counted & (own == 0)
+        for mark in _one_of(silent & np.isin(context.ids, words[unit]), rng):
+            _keep(pool.contrast[int(context.ids[mark])], _candidate(context, own, row, mark, settings))
+        for mark in _one_of(silent, rng):
+            _keep(pool.silent, _candidate(context, own, row, mark, settings))
+        for mark in _one_of(context.counted & (own > 0), rng):
+            bin_ = int(bin_of(float(own[mark]), maximum[unit], settings.bins))
+            _keep(pool.active[bin_], _candidate(context, own, row, mark, settings)._replace(order=(row,)))
+        for other in near[unit]:
+            neighbour = np.where(silent, context.activations[other], 0)
+            if neighbour.any():
+                mark = int(neighbour.argmax())
+                _keep(pool.neighbour[other], _candidate(context, own, row, mark, settings, -float(neighbour[mark])))
 
 
-def _one_of(marks: npt.NDArray[np.bool_], draw: np.random.Generator) -> Iterator[int]:
-    where = np.flatnonzero(marks)
-    if len(where):
-        yield int(draw.choice(where))
+def _one_of(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> Iterator[int]:
+    """One index drawn from a mask, or none if it is empty."""
+    index = np.flatnonzero(mask)
+    if len(index):
+        yield int(rng.choice(index))
 
 
-def _place(seen: Seen, mine: npt.NDArray[np.float32], row: int, mark: int, reading: Reading, *order: float) -> _Place:
-    """A place and its window, in which the mark's own place is drawn. Windows that are silent throughout come first."""
-    size = min(reading.window, len(mine))
-    start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, len(mine) - size))
-    heat = mine[start : start + size].copy()
-    peak = float(heat.max())
-    return _Place((peak > 0, *order, peak, row), row, mark, start, seen.ids[start : start + size].copy(), heat)
+def _candidate(
+    context: ContextActivations,
+    own: npt.NDArray[np.float32],
+    row: int,
+    mark: int,
+    settings: WindowSettings,
+    *order: float,
+) -> _Candidate:
+    """A candidate and its window, in which the mark's place is pseudo-random. Windows that are silent throughout sort first."""
+    size = min(settings.window, len(own))
+    start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, len(own) - size))
+    activations = own[start : start + size].copy()
+    peak = float(activations.max())
+    ids = context.ids[start : start + size].copy()
+    return _Candidate((peak > 0, *order, peak, row), row, mark, start, ids, activations)
 
 
-def _bin(activation: float, maximum: float, bins: int) -> int:
-    return min(bins, int(np.ceil(activation / maximum * bins))) if maximum else 0
+def _keep(candidates: list[_Candidate], new: _Candidate) -> None:
+    """Add a candidate, and now and then drop all but the `KEPT` best."""
+    candidates.append(new)
+    if len(candidates) > 2 * KEPT:
+        candidates.sort(key=lambda candidate: candidate.order)
+        del candidates[KEPT:]
 
 
-def _keep(kept: list[_Place], found: _Place) -> None:
-    """Take in a place, and let the least wanted go once there are many."""
-    kept.append(found)
-    if len(kept) > 2 * KEPT:
-        kept.sort(key=lambda place: place.order)
-        del kept[KEPT:]
+def _choose(
+    pool: _Pool, words: Sequence[int], near: Sequence[int], counts: WindowCounts, documents: set[int], corpus: Corpus
+) -> Iterator[tuple[str, _Candidate]]:
+    """Choose a unit's windows, each from a document of its own. Held-out ones come first, because a test needs them most."""
 
-
-def _pick(
-    pool: _Pool, words: Sequence[int], near: Sequence[int], want: Aids, documents: set[int], corpus: Corpus
-) -> Iterator[tuple[str, _Place]]:
-    """The places that are taken, each of a document of its own. Those for tests come first: without them there is nothing to test on."""
-
-    def take(places: Iterable[_Place], n: int) -> Iterator[_Place]:
-        for place in places:
-            document = int(corpus.contexts["document"][place.row])
+    def take(candidates: Iterable[_Candidate], n: int) -> Iterator[_Candidate]:
+        for candidate in candidates:
+            document = int(corpus.contexts["document"][candidate.row])
             if n > 0 and document not in documents:
                 documents.add(document)
                 n -= 1
-                yield place
+                yield candidate
 
     contrast = list(_in_turn(pool.contrast[word] for word in words))
-    for place in take(_in_turn(pool.active[b] for b in sorted(pool.active, reverse=True)), want.held // 2):
-        yield HELD, place
-    tested = contrast[want.contrast :: 2] + sorted(pool.silent, key=lambda place: place.order)
-    for place in take(tested, want.held - want.held // 2):
-        yield HELD, place
-    for place in take(contrast, want.contrast):
-        yield CONTRAST, place
-    for place in take(_in_turn(pool.neighbour[other] for other in near), want.neighbours):
-        yield NEIGHBOUR, place
+    active = _in_turn(pool.active[b] for b in sorted(pool.active, reverse=True))
+    for candidate in take(active, counts.held // 2):
+        yield HELD, candidate
+    silent = contrast[counts.contrast :: 2] + sorted(pool.silent, key=lambda candidate: candidate.order)
+    for candidate in take(silent, counts.held - counts.held // 2):
+        yield HELD, candidate
+    for candidate in take(contrast, counts.contrast):
+        yield CONTRAST, candidate
+    for candidate in take(_in_turn(pool.neighbour[other] for other in near), counts.neighbours):
+        yield NEIGHBOUR, candidate
 
 
-def _in_turn(lists: Iterable[list[_Place]]) -> Iterator[_Place]:
-    """The first of each list, then the second of each."""
-    ordered = [sorted(places, key=lambda place: place.order) for places in lists]
+def _in_turn(lists: Iterable[list[_Candidate]]) -> Iterator[_Candidate]:
+    """The best candidate of each list, then the second best of each, and so on."""
+    ordered = [sorted(candidates, key=lambda candidate: candidate.order) for candidates in lists]
     for turn in range(max(map(len, ordered), default=0)):
-        yield from (places[turn] for places in ordered if turn < len(places))
+        yield from (candidates[turn] for candidates in ordered if turn < len(candidates))
 
 
 def _row(
     corpus: Corpus,
-    texts: Callable[[np.ndarray], list[str]],
+    texts: TokenTexts,
     unit: UnitKey,
     role: str,
-    place: _Place,
+    candidate: _Candidate,
     maximum: float,
-    reading: Reading,
-) -> Mapping[str, Any]:
-    context = corpus.contexts[place.row]
-    document, position = int(context["document"]), int(context["position"]) + place.mark
-    tokens, heat = texts(place.ids), place.activations.astype(np.float64) + 0.0  # no -0
-    activation = float(heat[place.mark - place.start])
+    settings: WindowSettings,
+) -> ExemplarRow:
+    context = corpus.contexts[candidate.row]
+    document, position = int(context["document"]), int(context["position"]) + candidate.mark
+    tokens = texts(candidate.ids)
+    activations = candidate.activations.astype(np.float64) + 0.0  # turns -0 into 0
+    activation = float(activations[candidate.mark - candidate.start])
     return {
         "exemplar_id": f"{unit.unit_id}@{document}.{position}",
         "unit_id": unit.unit_id,
@@ -231,9 +246,9 @@ def _row(
         "position": position,
         "activation": activation,
         "activation_fraction": activation / maximum if maximum else 0.0,
-        "bin": _bin(activation, maximum, reading.bins),
+        "bin": int(bin_of(activation, maximum, settings.bins)),
         "inclusion_probability": None,
-        "mark": carry_to_whole_characters(tokens, heat, place.mark - place.start),
+        "mark": move_to_whole_characters(tokens, activations, candidate.mark - candidate.start),
         "tokens": tokens,
-        "token_activations": heat.tolist(),
+        "token_activations": activations.tolist(),
     }

@@ -1,7 +1,7 @@
-"""What chosen units do at the tokens of given texts, or of given contexts of a corpus: the questions that arise after a harvest.
+"""Activations of chosen units at the tokens of given texts, or of given contexts of a corpus.
 
-Everything is as in a harvest: tokens, BOS, which tokens count, and the encoders. A text is read as if it were a document of its
-own, so what the judge writes and what the corpus holds are read alike.
+Everything is as in a harvest: tokenisation, BOS, which tokens count, and the encoders. A text is read like a document of its own, so
+texts that a judge writes are read in the same way as the corpus.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from sae.corpus.corpus import CONTEXT, TOKEN, Corpus
 from sae.corpus.sources import clean
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError, one_line
+from sae.harvest.activation_blocks import Block
 from sae.harvest.harvest import UnitReader, batches, check_finite, run_contexts
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 
 LONGEST = 512
-"""Tokens of a text that are read, BOS not counted; fewer where the subject has fewer positions."""
+"""Tokens of a text that are read, BOS not counted; fewer if the subject has fewer positions."""
 BATCH_TOKENS = 4096
-TOGETHER = 128
-"""Texts of several units that are read at a time."""
+TEXTS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A context of T tokens: their ids (T,), which of them count (T,), and `activations`, float32 (units, T), 0 where none counts."""
+class ContextActivations:
+    """A context of T tokens: their `ids` (T,), a mask of those that count (T,), and `activations`, float32 (units, T), 0 at tokens
+    that do not count."""
 
     ids: npt.NDArray[np.uint32]
     counted: npt.NDArray[np.bool_]
@@ -42,15 +43,16 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class SeenText:
-    """A text of T tokens, one string each: `activations` as in `Seen`. `n_cut` tokens at its end were too many, and not read."""
+class TextActivations:
+    """A text of T tokens, one string each, with `activations` as in `ContextActivations`. The `n_cut` tokens at its end that exceed
+    the limit were not read."""
 
     tokens: tuple[str, ...]
     activations: npt.NDArray[np.float32]
     n_cut: int
 
 
-def read(
+def read_texts(
     subject: Subject,
     dictionary: Dictionary,
     units: Sequence[UnitKey],
@@ -58,48 +60,51 @@ def read(
     *,
     skip_positions: int = 1,
     norm_limit: float = math.inf,
-) -> list[SeenText]:
-    """Activations of `units` at each token of each text, in the order of the texts; an empty one has no tokens.
+) -> list[TextActivations]:
+    """Activations of `units` at each token of each text, in the order of the texts; an empty text has no tokens.
 
-    `skip_positions` and `norm_limit` are the harvest's: what it would not count is 0 here. Raises `SubjectError` where the
-    tokenizer cannot encode a text or values are not finite.
+    `skip_positions` and `norm_limit` are the harvest's: at a token that it would not count, activations are 0. Raises
+    `SubjectError` if the tokenizer cannot encode a text or values are not finite.
     """
     reader = UnitReader(subject, dictionary, units)
     return _read_texts(reader, texts, skip_positions, norm_limit)
 
 
-def read_own(
+def read_texts_by_unit(
     reader: UnitReader,
-    wanted: Sequence[tuple[int, str]],
+    unit_texts: Sequence[tuple[int, str]],
     *,
     skip_positions: int = 1,
     norm_limit: float = math.inf,
-) -> list[SeenText]:
-    """Activations (1, T) of one unit in each text: `wanted` are numbers among the reader's units, and texts. Else as `read`.
+) -> list[TextActivations]:
+    """Activations (1, T) of one unit in each text. `unit_texts` are pairs of a number among the reader's units and a text.
 
-    One reader serves texts of many units, and no more is held than a few texts' activations of all.
+    Otherwise as `read_texts`. One reader serves the texts of many units; the activations of all units are in memory for
+    `TEXTS_AT_ONCE` texts only.
     """
-    found = []
-    for first in range(0, len(wanted), TOGETHER):
-        some = wanted[first : first + TOGETHER]
-        seen = _read_texts(reader, [text for _, text in some], skip_positions, norm_limit)
-        found += [
+    results = []
+    for first in range(0, len(unit_texts), TEXTS_AT_ONCE):
+        part = unit_texts[first : first + TEXTS_AT_ONCE]
+        read = _read_texts(reader, [text for _, text in part], skip_positions, norm_limit)
+        results += [
             replace(text, activations=text.activations[number : number + 1].copy())
-            for (number, _), text in zip(some, seen, strict=True)
+            for (number, _), text in zip(part, read, strict=True)
         ]
-    return found
+    return results
 
 
-def _read_texts(reader: UnitReader, texts: Sequence[str], skip_positions: int, norm_limit: float) -> list[SeenText]:
+def _read_texts(
+    reader: UnitReader, texts: Sequence[str], skip_positions: int, norm_limit: float
+) -> list[TextActivations]:
     subject = reader.subject
     ids, longest = encode_texts(subject, texts), most_tokens(subject)
     kept = [row[:longest] for row in ids]
-    found = read_contexts(
+    contexts = read_contexts(
         reader, _as_corpus(subject, kept), range(len(kept)), skip_positions=skip_positions, norm_limit=norm_limit
     )
     return [
-        SeenText(tuple(token_texts(subject.tokenizer, row)), seen.activations, len(whole) - len(row))
-        for whole, row, seen in zip(ids, kept, found, strict=True)
+        TextActivations(tuple(token_texts(subject.tokenizer, row)), context.activations, len(whole) - len(row))
+        for whole, row, context in zip(ids, kept, contexts, strict=True)
     ]
 
 
@@ -110,24 +115,26 @@ def read_contexts(
     *,
     skip_positions: int = 1,
     norm_limit: float = math.inf,
-) -> list[Seen]:
-    """What the reader's units do in the corpus's contexts `rows`, in that order. Raises `SubjectError` for values that are not finite."""
-    wanted = np.asarray(rows, dtype=np.int64)
-    distinct = np.unique(wanted)
-    found: dict[int, Seen] = {int(row): _nothing(reader) for row in distinct[corpus.contexts["length"][distinct] == 0]}
-    for chosen in batches(corpus, distinct[corpus.contexts["length"][distinct] > 0], BATCH_TOKENS):
-        activations, counted = _read_batch(reader, corpus, chosen, skip_positions, norm_limit)
-        cuts = np.cumsum(corpus.contexts["length"][chosen].astype(np.int64))[:-1]
-        parts = zip(chosen, np.split(activations, cuts, axis=1), np.split(counted, cuts), strict=True)
-        for row, values, counts in parts:
+) -> list[ContextActivations]:
+    """Activations of the reader's units in the corpus's contexts `rows`, in that order. Raises `SubjectError` if values are not
+    finite."""
+    requested = np.asarray(rows, dtype=np.int64)
+    distinct = np.unique(requested)
+    empty = distinct[corpus.contexts["length"][distinct] == 0]
+    results: dict[int, ContextActivations] = {int(row): _no_tokens(reader) for row in empty}
+    for batch in batches(corpus, distinct[corpus.contexts["length"][distinct] > 0], BATCH_TOKENS):
+        activations, counted = _read_batch(reader, corpus, batch, skip_positions, norm_limit)
+        cuts = np.cumsum(corpus.contexts["length"][batch].astype(np.int64))[:-1]
+        parts = zip(batch, np.split(activations, cuts, axis=1), np.split(counted, cuts), strict=True)
+        for row, row_activations, row_counted in parts:
             offset = int(corpus.contexts["offset"][row])
-            ids = np.asarray(corpus.tokens[offset : offset + len(counts)])
-            found[int(row)] = Seen(ids, counts, values)
-    return [found[int(row)] for row in wanted]
+            ids = np.asarray(corpus.tokens[offset : offset + len(row_counted)])
+            results[int(row)] = ContextActivations(ids, row_counted, row_activations)
+    return [results[int(row)] for row in requested]
 
 
 def most_tokens(subject: Subject) -> int:
-    """Tokens of a text that the subject is given, BOS not counted."""
+    """Largest number of a text's tokens that the subject is given, BOS not counted."""
     config: Any = subject.model.config.get_text_config(decoder=True)
     positions = getattr(config, "max_position_embeddings", None)
     room = positions if isinstance(positions, int) and positions > 0 else LONGEST + 1
@@ -135,7 +142,7 @@ def most_tokens(subject: Subject) -> int:
 
 
 def encode_texts(subject: Subject, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without BOS, as a corpus has them. Raises `SubjectError`."""
+    """Token ids of each text, without BOS, as a corpus holds them. Raises `SubjectError` if the tokenizer fails."""
     if not texts:
         return []
     try:
@@ -149,35 +156,35 @@ def encode_texts(subject: Subject, texts: Sequence[str]) -> list[list[int]]:
 def _read_batch(
     reader: UnitReader, corpus: Corpus, rows: npt.NDArray[np.int64], skip_positions: int, norm_limit: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Activations (units, N) at the contexts' N tokens, and which of them count."""
+    """Activations (units, N) at the contexts' N tokens, and a mask (N,) of those that count."""
     values, text = run_contexts(reader.subject, corpus, rows, sorted(reader.hook_points))
     norms = values[reader.hook_point].norm(dim=1)
     check_finite(norms[text], reader.hook_point)
     column = torch.cat([torch.arange(int(n), device=norms.device) for n in corpus.contexts["length"][rows]])
     counted = text & (norms <= norm_limit) & (column >= skip_positions)
-    found = torch.zeros(len(reader.units), len(counted), device=norms.device)
+    activations = torch.zeros(len(reader.units), len(counted), device=norms.device)
     for make in reader.blocks(values, counted):
         block = make()
-        found[block.units] = _whole(block.at, len(block.units), len(counted), norms.device)
-    found *= counted
-    return found.cpu().numpy(), counted.cpu().numpy()
+        activations[block.units] = _dense(block, len(counted), norms.device)
+    activations *= counted
+    return activations.cpu().numpy(), counted.cpu().numpy()
 
 
-def _whole(at: Any, units: int, tokens: int, device: torch.device) -> Tensor:
-    """A block's activations at all tokens: (units, tokens)."""
+def _dense(block: Block, tokens: int, device: torch.device) -> Tensor:
+    """A block's activations at all tokens, (units, tokens)."""
+    units = len(block.units)
     unit = torch.arange(units, device=device).repeat_interleave(tokens)
     column = torch.arange(tokens, device=device).repeat(units)
-    value: Tensor = at(unit, column)
-    return value.view(units, tokens)
+    return block.values_at(unit, column).view(units, tokens)
 
 
-def _nothing(reader: UnitReader) -> Seen:
+def _no_tokens(reader: UnitReader) -> ContextActivations:
     empty = np.zeros((len(reader.units), 0), dtype=np.float32)
-    return Seen(np.zeros(0, dtype=TOKEN), np.zeros(0, dtype=np.bool_), empty)
+    return ContextActivations(np.zeros(0, dtype=TOKEN), np.zeros(0, dtype=np.bool_), empty)
 
 
 def _as_corpus(subject: Subject, texts: Sequence[Sequence[int]]) -> Corpus:
-    """The texts as a corpus in memory, a context each, in their order."""
+    """The token ids of texts as a corpus in memory, one context per text, in their order."""
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     contexts = np.zeros(len(texts), dtype=CONTEXT)
     contexts["document"] = np.arange(len(texts))

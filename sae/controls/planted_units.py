@@ -1,8 +1,8 @@
-"""Planted units: synthetic ones that answer to words everybody can name, so what they mean is known for certain.
+"""Planted units: synthetic units that respond to well-known groups of words, so that their true explanations are known.
 
-Each is a pattern and the explanation that a careful explainer would give of it. Their windows come from the run's own corpus. A judge
-that does not tell a planted unit's hits from its misses cannot be believed about others: they are the ceiling of what can be scored, and
-show the judge's own errors.
+Each is a pattern and the explanation that a careful explainer would give. Their windows come from the run's own corpus. They are the
+ceiling of what can be scored and show the judge's own errors: a judge that does not separate a planted unit's hits from its misses
+is not reliable for other units either.
 """
 
 from __future__ import annotations
@@ -16,26 +16,34 @@ import numpy as np
 import pandas as pd
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.exemplars import EXEMPLAR_COLUMNS, HISTOGRAM_BINS
+from sae.harvest.bins import bin_of
+from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
 
 HITS, NEAR = 6, 3
-"""Windows of a planted unit with the mark on what it answers to, and with the mark a few words beside."""
+"""Windows of a planted unit whose mark is on a matching token, and windows whose mark is a few words away from one."""
 FAR = 8
-"""Tokens within which a mark is beside."""
-MOST_CONTEXTS = 4096
-"""Contexts that are looked through at most."""
+"""Largest distance in tokens between the mark of a `near` window and a matching token."""
+MAX_CONTEXTS = 4096
+"""Contexts that are searched at most."""
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
 
+class PlantedRow(UnitRow):
+    """A planted unit, a row of its table."""
+
+    given: str
+    """The true explanation."""
+
+
 @dataclass(frozen=True)
-class Planted:
-    """What a unit answers to: tokens whose whole text, without spaces, matches `pattern`."""
+class PlantedUnit:
+    """A synthetic unit that is active at tokens whose whole text, without spaces, matches `pattern`."""
 
     name: str
     explanation: str
     pattern: str
 
-    def hits(self, token: str) -> bool:
+    def is_active(self, token: str) -> bool:
         return re.fullmatch(self.pattern, token.strip(), re.IGNORECASE) is not None
 
 
@@ -44,171 +52,173 @@ def _words(text: str) -> str:
 
 
 PLANTED = (
-    Planted(
+    PlantedUnit(
         "colours",
         "names of colours, such as red, blue and green",
         _words("red blue green yellow white black brown grey gray pink purple golden silver orange crimson scarlet"),
     ),
-    Planted(
+    PlantedUnit(
         "family",
         "members of a family, such as mother, brother and aunt",
         _words(
             "mother father brother sister son daughter uncle aunt cousin wife husband mom dad grandmother grandfather"
         ),
     ),
-    Planted("digits", "numbers written in digits", r"\d+"),
-    Planted(
+    PlantedUnit("digits", "numbers written in digits", r"\d+"),
+    PlantedUnit(
         "numbers",
         "numbers written as words, such as three or twenty",
         _words(
             "two three four five six seven eight nine ten eleven twelve twenty thirty fifty hundred thousand million"
         ),
     ),
-    Planted(
+    PlantedUnit(
         "body",
         "parts of the body, such as hand, head and knees",
         _words(
             "head hand hands arm arms leg legs eye eyes ear ears nose mouth foot feet knee knees finger fingers heart neck"
         ),
     ),
-    Planted(
+    PlantedUnit(
         "negation",
         "words of negation: not, never, nothing, nobody",
         _words("not never nothing nobody none neither nor without cannot"),
     ),
-    Planted(
+    PlantedUnit(
         "questions",
         "question words: who, why, where, how",
         _words("who whom whose why where how"),
     ),
-    Planted(
+    PlantedUnit(
         "time",
         "words for stretches of time, such as day, week and year",
         _words("second seconds minute minutes hour hours day days week weeks month months year years century decade"),
     ),
-    Planted(
+    PlantedUnit(
         "modals",
         "modal verbs of possibility or duty: could, should, might, must",
         _words("could should might must would may"),
     ),
-    Planted(
+    PlantedUnit(
         "places",
         "places and buildings where people live, such as house, village and city",
         _words("house houses home village town city street castle palace room cottage school church"),
     ),
-    Planted(
+    PlantedUnit(
         "brackets",
         "opening or closing brackets and parentheses",
         r"[()\[\]{}]+[.,;:]?",
     ),
-    Planted(
+    PlantedUnit(
         "quotes",
         "quotation marks that open or close speech",
         '[.,!?]?["\u201c\u201d]+',
     ),
-    Planted(
+    PlantedUnit(
         "speech",
         "verbs of speaking, such as said, asked and cried",
         _words("said say says asked replied answered cried shouted whispered told tell exclaimed"),
     ),
-    Planted(
+    PlantedUnit(
         "water",
         "waters and things of the water, such as sea, river and ship",
         _words("sea river water lake ocean rain ship boat waves island shore"),
     ),
-    Planted(
+    PlantedUnit(
         "animals",
         "animals, such as dog, horse and bird",
         _words("dog dogs cat cats horse horses bird birds fish wolf bear lion sheep cow mouse rabbit fox snake frog"),
     ),
-    Planted(
+    PlantedUnit(
         "conditions",
         "words that open a condition or a contrast: if, unless, although, however",
         _words("if unless although though however whereas otherwise"),
     ),
-    Planted(
+    PlantedUnit(
         "code",
         "keywords of programming languages, such as return, import and def",
         _words("def return import class else elif self None True False int void static public const function var"),
     ),
 )
-"""In the order in which they are tried; those of which a corpus holds too little are passed over."""
+"""In the order in which they are tried; those that are too rare in a corpus are left out."""
 
 
-def plant(
+def plant_units(
     corpus: Corpus,
     texts: Callable[[np.ndarray], list[str]],
     *,
     n: int,
-    quiet: int,
+    silent: int,
     window: int,
     bins: int,
     seed: int,
-    candidates: Sequence[Planted] = PLANTED,
+    candidates: Sequence[PlantedUnit] = PLANTED,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Up to `n` planted units and their exemplars, in the columns of a harvest's tables; `given` holds the explanation.
+    """Up to `n` planted units, with their explanations as `given`, and their exemplars: tables like those of a harvest.
 
-    A hit has role `score` and the top bin; `near` has the mark at another word close by; `quiet` windows hold nothing that matches.
-    At most one window a document and unit. `texts` turns token ids into one string a token.
+    A window of role `score` is marked at a matching token, has activation 1 and the top bin; a `near` one is marked at another word
+    close by; the `silent` windows of role `quiet` contain no matching token. No unit has two windows from one context. `texts`
+    turns token ids into one string per token.
     """
     rng = np.random.default_rng([seed, 7])
-    order = rng.permutation(len(corpus.contexts))[:MOST_CONTEXTS]
-    found: dict[str, dict[str, list[dict[str, object]]]] = {
+    order = rng.permutation(len(corpus.contexts))[:MAX_CONTEXTS]
+    windows: dict[str, dict[str, list[ExemplarRow]]] = {
         planted.name: {"score": [], "near": [], "quiet": []} for planted in candidates
     }
-    events, seen, wanted = dict.fromkeys(found, 0), 0, {"score": HITS, "near": NEAR, "quiet": quiet}
+    needed = {"score": HITS, "near": NEAR, "quiet": silent}
+    n_events, n_tokens = dict.fromkeys(windows, 0), 0
     for row in order:
         context = corpus.contexts[row]
         first, length = int(context["offset"]), int(context["length"])
         tokens = texts(np.asarray(corpus.tokens[first : first + length]))
-        seen += length
+        n_tokens += length
         for number, planted in enumerate(candidates):
-            hot = np.array([planted.hits(token) for token in tokens])
-            events[planted.name] += int(hot.sum())
-            for role, mark in _marks(tokens, hot, rng):
-                kept = found[planted.name][role]
-                if len(kept) < wanted[role]:
-                    kept.append(_row(number, role, context, tokens, hot, mark, window, bins, rng))
-        complete = [name for name, roles in found.items() if all(len(roles[r]) == wanted[r] for r in roles)]
+            active = np.array([planted.is_active(token) for token in tokens])
+            n_events[planted.name] += int(active.sum())
+            for role, mark in _marks(tokens, active, rng):
+                kept = windows[planted.name][role]
+                if len(kept) < needed[role]:
+                    kept.append(_exemplar(number, role, context, tokens, active, mark, window, bins, rng))
+        complete = [name for name, roles in windows.items() if all(len(roles[r]) == needed[r] for r in roles)]
         if len(complete) >= n and [c.name for c in candidates][: len(complete)] == complete[: len(complete)]:
             break
-    chosen = [(i, p) for i, p in enumerate(candidates) if len(found[p.name]["score"]) == HITS][:n]
-    units = [_unit(number, planted, events[planted.name], seen, bins) for number, planted in chosen]
-    rows = [row for _, planted in chosen for role in wanted for row in found[planted.name][role]]
-    return pd.DataFrame(units), pd.DataFrame(rows, columns=None if rows else EXEMPLAR_COLUMNS)
+    chosen = [(i, p) for i, p in enumerate(candidates) if len(windows[p.name]["score"]) == HITS][:n]
+    units = [_unit(number, planted, n_events[planted.name], n_tokens, bins) for number, planted in chosen]
+    exemplars = [row for _, planted in chosen for role in needed for row in windows[planted.name][role]]
+    return pd.DataFrame(units), pd.DataFrame(exemplars, columns=None if exemplars else EXEMPLAR_COLUMNS)
 
 
-def _marks(tokens: Sequence[str], hot: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
-    """A role that a context can serve, and where its mark stands: one on a hit, one a few words beside, or one in a silent text."""
+def _marks(tokens: Sequence[str], active: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
+    """The role that a context can serve, and the index of its mark; nothing for a context without a word."""
     words = np.array([_WORD.fullmatch(token.strip()) is not None for token in tokens])
-    if not hot.any():
+    if not active.any():
         silent = np.flatnonzero(words)
         if len(silent):
             yield "quiet", int(rng.choice(silent))
         return
-    distance = np.abs(np.arange(len(tokens))[:, None] - np.flatnonzero(hot)[None, :]).min(axis=1)
-    beside = np.flatnonzero(words & (distance >= 2) & (distance <= FAR))
-    if len(beside) and rng.random() < 0.5:
-        yield "near", int(rng.choice(beside))
+    distance = np.abs(np.arange(len(tokens))[:, None] - np.flatnonzero(active)[None, :]).min(axis=1)
+    near = np.flatnonzero(words & (distance >= 2) & (distance <= FAR))
+    if len(near) and rng.random() < 0.5:
+        yield "near", int(rng.choice(near))
     else:
-        yield "score", int(rng.choice(np.flatnonzero(hot)))
+        yield "score", int(rng.choice(np.flatnonzero(active)))
 
 
-def _row(
+def _exemplar(
     number: int,
     role: str,
     context: np.void,
     tokens: Sequence[str],
-    hot: np.ndarray,
+    active: np.ndarray,
     mark: int,
     window: int,
     bins: int,
     rng: np.random.Generator,
-) -> dict[str, object]:
+) -> ExemplarRow:
     size = min(window, len(tokens))
     start = int(np.clip(mark - rng.integers(size), 0, len(tokens) - size))
     part = slice(start, start + size)
-    active = role == "score"
+    activation = float(role == "score")
     position = int(context["position"]) + mark
     return {
         "exemplar_id": f"planted-{number}@{int(context['document'])}.{position}",
@@ -216,17 +226,17 @@ def _row(
         "role": role,
         "document": int(context["document"]),
         "position": position,
-        "activation": float(active),
-        "activation_fraction": float(active),
-        "bin": bins if active else 0,
+        "activation": activation,
+        "activation_fraction": activation,
+        "bin": int(bin_of(activation, 1.0, bins)),
         "inclusion_probability": math.nan,
         "mark": mark - start,
         "tokens": list(tokens[part]),
-        "token_activations": hot[part].astype(np.float64).tolist(),
+        "token_activations": active[part].astype(np.float64).tolist(),
     }
 
 
-def _unit(number: int, planted: Planted, events: int, tokens: int, bins: int) -> dict[str, object]:
+def _unit(number: int, planted: PlantedUnit, n_events: int, n_tokens: int, bins: int) -> PlantedRow:
     return {
         "unit_id": f"planted-{number}",
         "kind": "planted",
@@ -234,10 +244,10 @@ def _unit(number: int, planted: Planted, events: int, tokens: int, bins: int) ->
         "sign": "",
         "hook_point": "",
         "max_activation": 1.0,
-        "density": events / max(tokens, 1),
+        "density": n_events / max(n_tokens, 1),
         "status": "alive",
-        "n_events": events,
-        "bin_events": [0] * (bins - 1) + [events],
-        "histogram": [0] * (HISTOGRAM_BINS - 1) + [events],
+        "n_events": n_events,
+        "bin_events": [0] * (bins - 1) + [n_events],
+        "histogram": [0] * (HISTOGRAM_BINS - 1) + [n_events],
         "given": planted.explanation,
     }

@@ -1,8 +1,8 @@
-"""What was never trained, to compare with what was: a dictionary of random directions, and a subject with random weights.
+"""Untrained controls: a dictionary of random directions, and a subject with random weights.
 
-Explanations of units earn grades even where nothing was learnt, for texts have common words. How much they earn is known only from
-units that are read, explained and judged in the same way, and learnt nothing. Published floors of this kind disagree (Paulo et al.
-2024, arXiv 2410.13928, find a low one; Heap et al. 2025, arXiv 2501.17727, one that is not), so each dictionary needs its own.
+Explanations score above zero even if nothing was learnt, because texts share common words. How much they score can only be measured
+on untrained units that are read, explained and judged in the same way. Published floors disagree (Paulo et al. 2024, arXiv
+2410.13928, find a low one; Heap et al. 2025, arXiv 2501.17727, a high one), so each dictionary needs its own.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 
 TOKENS = 8192
-"""Tokens on which a random dictionary is set: what fires less often than once in them cannot be matched."""
+"""Tokens on which a random dictionary is calibrated. A feature that is active less often than once in them cannot be matched."""
 FORWARD_TOKENS = 2048
-_APART = 1e-3
-"""Standard deviations within which two values count as the same, so that rounding decides of no token whether a feature fires."""
+_SAME = 1e-3
+"""Standard deviations within which two values count as equal, so that rounding does not decide whether a feature is active."""
 
 
-class Source(NamedTuple):
-    """Where units are read, and the largest norm of a counted token there."""
+class UnitSource(NamedTuple):
+    """A reader of units, and the largest norm of a counted token there."""
 
     reader: UnitReader
     limit: float
@@ -43,41 +43,41 @@ class Source(NamedTuple):
 
 def of_dictionary(
     subject: Subject, dictionary: Dictionary, corpus: Corpus, plan: HarvestPlan, limit: float, features: Sequence[int]
-) -> Source:
-    """The stand-ins of `features` in a random dictionary, read from the subject. Raises `SaeError` where no token counts."""
-    x = _within(_values(subject, dictionary.hook_point, corpus, plan), limit)
-    drawn = random_dictionary(dictionary, x, features, plan.seed)
+) -> UnitSource:
+    """The counterparts of `features` in a random dictionary, read from the subject. Raises `SaeError` if no token counts."""
+    x = _counted(_values(subject, dictionary.hook_point, corpus, plan), limit)
+    random = random_dictionary(dictionary, x, features, plan.seed)
     keys = [UnitKey("feature", row, "") for row in range(len(features))]
-    return Source(UnitReader(subject, drawn, keys), limit)
+    return UnitSource(UnitReader(subject, random, keys), limit)
 
 
 def of_subject(
     subject: Subject, dictionary: Dictionary, corpus: Corpus, plan: HarvestPlan, limit: float, features: Sequence[int]
-) -> Source:
-    """The dictionary's own `features`, read from a random subject whose values are brought to the subject's mean squared norm.
+) -> UnitSource:
+    """The dictionary's own `features`, read from a random subject whose values are scaled to the subject's mean squared norm.
 
-    `limit` is the subject's; the random one gets its own. Raises `SaeError` where no token counts, `SubjectError` as
+    `limit` is the subject's norm limit; the random one gets its own. Raises `SaeError` if no token counts, and `SubjectError` as
     `random_subject` does.
     """
     hook_point = dictionary.hook_point
-    expected = _within(_values(subject, hook_point, corpus, plan), limit)
-    drawn = random_subject(subject, plan.seed)
-    found = _values(drawn, hook_point, corpus, plan)
-    own_limit = plan.max_norm_ratio * float(found.norm(dim=1).median())
-    fitted = rescaled(dictionary, _within(found, own_limit), expected)
-    return Source(UnitReader(drawn, fitted, [UnitKey("feature", index, "") for index in features]), own_limit)
+    expected = _counted(_values(subject, hook_point, corpus, plan), limit)
+    random = random_subject(subject, plan.seed)
+    values = _values(random, hook_point, corpus, plan)
+    own_limit = plan.max_norm_ratio * float(values.norm(dim=1).median())
+    fitted = rescaled(dictionary, _counted(values, own_limit), expected)
+    return UnitSource(UnitReader(random, fitted, [UnitKey("feature", index, "") for index in features]), own_limit)
 
 
 def _values(subject: Subject, hook_point: str, corpus: Corpus, plan: HarvestPlan) -> Tensor:
-    """What a hook point holds at `TOKENS` or so drawn tokens, (n, width)."""
-    drawn = token_sample.draw(corpus, TOKENS, plan.seed, plan.skip_positions)
-    batches = drawn.batches(FORWARD_TOKENS, subject.device)
+    """Values (n, width) of a hook point at about `TOKENS` tokens drawn by the seed."""
+    sample = token_sample.draw(corpus, TOKENS, plan.seed, plan.skip_positions)
+    batches = sample.batches(FORWARD_TOKENS, subject.device)
     x = torch.cat([subject.run(tokens, [hook_point])[hook_point][text] for tokens, text in batches])
     check_finite(x.norm(dim=1), hook_point)
     return x
 
 
-def _within(x: Tensor, limit: float) -> Tensor:
+def _counted(x: Tensor, limit: float) -> Tensor:
     """The rows of x (n, width) that a harvest would count."""
     counted = x[x.norm(dim=1) <= limit]
     if not len(counted):
@@ -87,13 +87,12 @@ def _within(x: Tensor, limit: float) -> Tensor:
 
 @torch.no_grad()
 def random_dictionary(dictionary: Dictionary, x: Tensor, features: Sequence[int], seed: int) -> Dictionary:
-    """A dictionary of the same activation and normalisation whose row j is a random stand-in of feature `features[j]`.
+    """A dictionary of the same activation and normalisation whose row j is the random counterpart of feature `features[j]`.
 
-    Encoder rows are uniform directions of norm 1, centred on the mean of x (n, d_in), as where b_dec starts at the data's mean;
-    the decoder is their transpose, at the hook point that is read. Under relu each has the bias, and under jumprelu the
-    threshold, by which it fires at as many rows of x as the feature does, or at one where that never fires. Features of
-    topk and groupmax compete, so all others follow, and k is the dictionary's. A feature's row depends on `seed` and its number
-    alone.
+    Encoder rows are uniform directions of norm 1, centred on the mean of x (n, d_in), as in a dictionary whose b_dec starts at the
+    data's mean; the decoder is their transpose, at the hook point that is read. Each feature is active at as many rows of x as its
+    counterpart, and at one at least: under relu by its bias, under jumprelu by its threshold. Features of topk and groupmax
+    compete, so all other features are drawn too, and k is the dictionary's. A feature's row depends only on `seed` and its number.
     """
     competing = dictionary.activation in ("topk", "groupmax")
     others = sorted(set(range(dictionary.d_sae)) - set(features)) if competing else []
@@ -114,49 +113,52 @@ def random_dictionary(dictionary: Dictionary, x: Tensor, features: Sequence[int]
     prepared = blank.prepare(x.cpu())
     if competing:
         return replace(blank, b_enc=-(rows @ prepared.mean(dim=0)), activation=dictionary.activation, k=dictionary.k)
-    where = dictionary.W_enc.device
-    fired = (dictionary.encode(x.to(where), torch.tensor(features, device=where)) > 0).sum(dim=0).cpu()
+    device = dictionary.W_enc.device
+    n_active = (dictionary.encode(x.to(device), torch.tensor(features, device=device)) > 0).sum(dim=0).cpu()
     z = prepared @ rows.T
-    limit = _limits(z.T, fired)
+    limit = _limits(z.T, n_active)
     if dictionary.threshold is None:
         return replace(blank, b_enc=-limit)
-    bias = -torch.minimum(z.mean(dim=0), limit)
+    bias = -torch.minimum(z.mean(dim=0), limit)  # centred, but never so that the threshold would be negative
     return replace(blank, b_enc=bias, activation="jumprelu", threshold=limit + bias)
 
 
 def _directions(numbers: Sequence[int], width: int, seed: int) -> Tensor:
-    """Unit vectors (n, width), uniform on the sphere, each drawn by its own number."""
+    """Unit vectors (n, width), uniform on the sphere, each drawn from a generator seeded with its own number."""
     rows = np.empty((len(numbers), width), dtype=np.float32)
     for row, number in zip(rows, numbers, strict=True):
         np.random.default_rng([seed, 12, number]).standard_normal(out=row, dtype=np.float32)
     return torch.nn.functional.normalize(torch.from_numpy(rows), dim=1)
 
 
-def _limits(z: Tensor, fired: Tensor) -> Tensor:
-    """What about `fired` (m,) of each row of z (m, n), but at least one, exceed: the middle of the gap next to the last of them, for
-    what is alike stays together."""
+def _limits(z: Tensor, n_active: Tensor) -> Tensor:
+    """For each row of z (m, n), a limit that about `n_active` (m,) of its values exceed, but one at least.
+
+    Values that are equal but for rounding stay on one side, so the limit is the middle of the gap above or below the group of
+    equals that the last active value belongs to, whichever brings the count nearer.
+    """
     n = z.shape[1]
-    wanted = fired.clamp(1, max(1, n - 1)).unsqueeze(1)
-    last = z.sort(dim=1, descending=True).values.gather(1, wanted - 1)
-    margin = _APART * z.std(dim=1, correction=0, keepdim=True).clamp_min(1e-6)
+    target = n_active.clamp(1, max(1, n - 1)).unsqueeze(1)
+    last = z.sort(dim=1, descending=True).values.gather(1, target - 1)
+    margin = _SAME * z.std(dim=1, correction=0, keepdim=True).clamp_min(1e-6)
     above, below = z > last + margin, z < last - margin
-    fewer, more = above.sum(dim=1, keepdim=True), n - below.sum(dim=1, keepdim=True)
-    over = z.masked_fill(~above, torch.inf).amin(dim=1, keepdim=True)
-    under = z.masked_fill(~below, -torch.inf).amax(dim=1, keepdim=True)
-    under = torch.maximum(under, z.amin(dim=1, keepdim=True) - margin)
-    nearer = (fewer > 0) & (wanted - fewer < more - wanted)
-    return torch.where(nearer, (over + last) / 2, (last + under) / 2).squeeze(1)
+    without_group, with_group = above.sum(dim=1, keepdim=True), n - below.sum(dim=1, keepdim=True)
+    next_above = z.masked_fill(~above, torch.inf).amin(dim=1, keepdim=True)
+    next_below = z.masked_fill(~below, -torch.inf).amax(dim=1, keepdim=True)
+    next_below = torch.maximum(next_below, z.amin(dim=1, keepdim=True) - margin)
+    leave_out = (without_group > 0) & (target - without_group < with_group - target)
+    return torch.where(leave_out, (next_above + last) / 2, (last + next_below) / 2).squeeze(1)
 
 
 def random_subject(subject: Subject, seed: int) -> Subject:
     """A subject of the same configuration, tokenizer and precision with new weights, as transformers initialises them.
 
-    Needs as much memory again. Raises `SubjectError` where that is not there.
+    Needs the subject's memory a second time. Raises `SubjectError` if there is too little.
     """
     make: Any = AutoModelForCausalLM.from_config  # untyped
     config = copy.deepcopy(subject.model.config)
     try:
-        with torch.random.fork_rng(devices=[]):  # on the CPU, so that every machine draws the same
+        with torch.random.fork_rng(devices=[]):  # on the CPU, so that every machine draws the same weights
             torch.default_generator.manual_seed(seed)
             model = make(config, dtype=subject.model.dtype, trust_remote_code=False)
         model = model.to(subject.device)
@@ -164,7 +166,7 @@ def random_subject(subject: Subject, seed: int) -> Subject:
         if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
             raise
         raise SubjectError(
-            f"no memory for {subject.name} a second time, with random weights: set controls.random_subject = false"
+            f"too little memory for {subject.name} a second time, with random weights: set controls.random_subject = false"
         ) from None
     known = json.dumps(["random", subject.fingerprint, seed])
     return Subject(
@@ -176,12 +178,14 @@ def random_subject(subject: Subject, seed: int) -> Subject:
     )
 
 
-def rescaled(dictionary: Dictionary, found: Tensor, expected: Tensor) -> Dictionary:
-    """The dictionary as it encodes values like `found` (n, d_in), multiplied by the one number that gives them the mean squared
-    norm of `expected` (m, d_in). One that normalises each token's norm by itself needs none."""
+def rescaled(dictionary: Dictionary, values: Tensor, expected: Tensor) -> Dictionary:
+    """The dictionary with its input scaled so that `values` (n, d_in) get the mean squared norm of `expected` (m, d_in).
+
+    A dictionary that normalises each token by itself is returned unchanged.
+    """
     if dictionary.input_norm in ("layer_norm", "per_token"):
         return dictionary
-    power = [float(x.double().square().sum(dim=1).mean()) for x in (found.cpu(), expected.cpu())]
+    power = [float(x.double().square().sum(dim=1).mean()) for x in (values.cpu(), expected.cpu())]
     factor = (power[1] / power[0]) ** 0.5 if power[0] > 0 else 1.0
     before = dictionary.input_scale if dictionary.input_norm == "scale" else 1.0
     return replace(dictionary, input_norm="scale", input_scale=before * factor)

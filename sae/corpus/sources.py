@@ -1,7 +1,7 @@
-"""Documents out of files and `datasets` names, streamed piece by piece.
+"""Documents from files and from data sets of the `datasets` library, streamed piece by piece.
 
-A piece is `(text, last)`: one stretch of a document and whether the document ends with it. Long text files come in several
-pieces, so that a file larger than memory is one document all the same.
+A piece is `(text, last)`: a part of a document, and whether the document ends with it. A long text file is one document in several
+pieces, so it may be larger than memory.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sae.errors import CorpusError, one_line
 Piece = tuple[str, bool]
 
 PIECE_BYTES = 1 << 16
-"""Size of a piece of a text file: small enough for fair turns between sources, large enough to be cheap."""
+"""Size of a piece of a text file: small enough for sources to be read in turn, large enough to be cheap."""
 LONGEST_PIECE = 1 << 20
-"""Characters after which a text without a space or line break is cut all the same."""
+"""Characters after which a text is cut even without a space or line break."""
 
 _COMPRESSIONS = (".gz", ".zst")
 _TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".csv": "csv"}
@@ -40,14 +40,14 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Files:
-    """One entry of `corpus.sources` that names files: they are read one after the other, in sorted order."""
+    """An entry of `corpus.sources` that names files, which are read one after another in sorted order."""
 
     paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
 class HubDataset:
-    """One entry `datasets:owner/name[:config][@revision]`, streamed by the `datasets` library."""
+    """An entry `datasets:owner/name[:config][@revision]`, streamed by the `datasets` library."""
 
     name: str
     config: str | None
@@ -58,7 +58,7 @@ Source = Files | HubDataset
 
 
 def parse_source(source: str) -> Source:
-    """Resolve one entry of `corpus.sources`: a file, a glob, or `datasets:owner/name`. Raises `CorpusError`."""
+    """Resolve an entry of `corpus.sources`: a file, a glob, or `datasets:owner/name`. Raises `CorpusError`."""
     if source.startswith("datasets:"):
         match = _DATASET.fullmatch(source)
         if match is None:
@@ -71,14 +71,14 @@ def parse_source(source: str) -> Source:
         raise CorpusError(
             f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / '*.txt'}"
         )
-    found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
-    if not found:
+    files = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    if not files:
         raise CorpusError(f"corpus source {source} matches no file: check the path")
-    return Files(tuple(found))
+    return Files(tuple(files))
 
 
 def file_kind(path: Path) -> str:
-    """`jsonl`, `parquet`, `csv`, or `text` (one document a file) by suffix, a compression suffix set aside."""
+    """`jsonl`, `parquet`, `csv`, or `text` (one document per file), by the suffix before any compression suffix."""
     suffixes = [s.lower() for s in path.suffixes]
     while suffixes and suffixes[-1] in _COMPRESSIONS:
         suffixes.pop()
@@ -95,7 +95,7 @@ def read_source(source: Source, *, text_field: str, split: str) -> Iterator[Piec
 
 
 def clean(text: str) -> str:
-    """Text as valid Unicode: each lone surrogate becomes U+FFFD; everything else, null bytes too, stays."""
+    """The text as valid Unicode: lone surrogates become U+FFFD; everything else, including null bytes, is kept."""
     if not _LONE_SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -115,7 +115,7 @@ def _read_file(path: Path, text_field: str) -> Iterator[Piece]:
     except (OSError, EOFError, ValueError, csv.Error, zstandard.ZstdError) as error:
         raise CorpusError(f"corpus file {path} cannot be read as {kind}: {one_line(error)}") from None
     except Exception as error:
-        # zlib.error and pyarrow's errors share no base that can be named without importing either.
+        # zlib.error and pyarrow's errors have no common base class.
         if type(error).__module__.split(".")[0] not in ("zlib", "pyarrow"):
             raise
         raise CorpusError(f"corpus file {path} cannot be read as {kind}: {one_line(error)}") from None
@@ -130,12 +130,12 @@ def _open(path: Path) -> IO[bytes]:
 
 
 class _ZstdFile(io.RawIOBase):
-    """A zstd file as a raw stream. The library's own reader takes a truncated file for a short one; this one raises."""
+    """A zstd file as a raw stream. The library's own reader ends silently at a truncated file; this one raises `EOFError`."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        self._frame: Any = None
-        self._rest = self._ready = b""
+        self._frame: Any = None  # the decompressor of the current frame; a file may hold several
+        self._rest = self._ready = b""  # compressed bytes after the last frame, and decompressed bytes not yet read
 
     def readable(self) -> bool:
         return True
@@ -165,7 +165,7 @@ def _read_text(stream: IO[bytes]) -> Iterator[Piece]:
     held = ""
     while block := stream.read(PIECE_BYTES):
         held += decoder.decode(block)
-        # Cut before the last line break or space, where byte-level tokenizers cut too, so that pieces do not change tokens.
+        # Cut before the last line break or space, where byte-level tokenizers cut as well, so that the cut does not change tokens.
         cut = max(held.rfind("\n"), held.rfind(" "))
         if cut <= 0 and len(held) > LONGEST_PIECE:
             cut = len(held)
@@ -189,7 +189,7 @@ def _read_jsonl(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piec
 
 
 def _read_csv(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses fields over 128 KiB
+    csv.field_size_limit(sys.maxsize)  # the default limit is 128 KiB per field
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
     try:
         for record in csv.DictReader(text):
@@ -228,7 +228,7 @@ def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[P
     except CorpusError:
         raise
     except Exception as error:
-        # Whatever the library, the hub or the network raises, the remedy is the user's.
+        # Errors of the library, the hub or the network all have causes that only the user can remove.
         raise CorpusError(f"corpus source {where}, split {split}, cannot be read: {one_line(error)}") from None
 
 

@@ -1,8 +1,8 @@
-"""File formats of dictionaries: one adapter a module, found by looking at the files.
+"""File formats of dictionaries: one adapter per module, chosen by looking at the files.
 
 An adapter turns one layout into `sae.dictionary.Dictionary`, exactly: orientation and normalisation are decided by the format,
-never guessed from shapes. Weights are read from safetensors, from npz without pickles, or by torch's `weights_only` reader, which
-runs no code, and from nothing else.
+never guessed from shapes. Weights are only read from safetensors, from npz without pickles, or by torch's `weights_only` reader,
+which runs no code.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from sae.formats import (
     unsupported,
 )
 from sae.formats.locate import locate
-from sae.formats.location import Place
+from sae.formats.location import DictionaryLocation
 from sae.formats.saelens import reader
 
 
 class Adapter(Protocol):
-    """What each module here offers."""
+    """The interface of an adapter module."""
 
     PUBLISHER: str
-    """Whose dictionaries these are, for the table in the docs."""
+    """The publisher of the dictionaries, for the table in the docs."""
     CHECKED: str
-    """How reading them was checked, for the same table."""
+    """What the reading was compared with, for the same table."""
     FILES: tuple[str, ...]
-    """Patterns of the names of all the files it reads, the ones that make out the format first. `{n}` is the number in the name of
-    the file that the user points at, for formats with a file a layer."""
+    """Name patterns of all files that it reads, first those that identify the format. `{n}` is the number in the name of the file
+    that the user points at, for formats with one file per layer."""
 
-    def matches(self, place: Place) -> bool:
-        """Whether a dictionary of this format is there, by the names of the files and, where those are common, by what they hold."""
+    def matches(self, location: DictionaryLocation) -> bool:
+        """Whether a dictionary of this format is at the location, by the names of the files or, if those are common, their content."""
 
-    def load(self, place: Place) -> Dictionary:
-        """Read it. Raises `DictionaryError` on what is damaged and, by name, on what is not supported."""
+    def load(self, location: DictionaryLocation) -> Dictionary:
+        """Read it. Raises `DictionaryError` if it is damaged, or if a part named in the message is not supported."""
 
 
 ADAPTERS: dict[str, Adapter] = {
@@ -66,7 +66,8 @@ ADAPTERS: dict[str, Adapter] = {
     "goodfire": goodfire,
     "r1_distill": r1_distill,
 }
-"""By the name that a spec gives; `auto` takes the first that matches. The last ones go by what a file holds, not by its name."""
+"""Adapters by the format's name in a spec. `auto` takes the first that matches. The last three are recognised by the content of a
+file, not by its name."""
 
 
 def load_dictionary(
@@ -79,33 +80,35 @@ def load_dictionary(
 ) -> Dictionary:
     """Load a dictionary from a folder or file, or from the hub as `owner/name[/folder/inside][/file]`.
 
-    `format` is one of `ADAPTERS`, or "auto" to go by the files. `hook_point` overrides the dictionary's own. `k` is
-    the number of features active a token, for formats whose files do not say. Raises `DictionaryError`, always one line; nothing
-    in the files is ever executed.
+    `format` is one of `ADAPTERS`, or "auto" to recognise it by the files. `hook_point` overrides the dictionary's own. `k` is the
+    number of active features per token, for formats whose files do not state it. Raises `DictionaryError`, always one line. No code
+    in the files is ever run.
     """
     if format != "auto" and format not in ADAPTERS:
         raise DictionaryError(f"dictionary format {format!r} is not known: use auto, {', '.join(ADAPTERS)}")
     patterns = tuple(dict.fromkeys(pattern for adapter in ADAPTERS.values() for pattern in adapter.FILES))
-    place = replace(locate(path, revision, patterns), hook_point=hook_point, k=k)
+    location = replace(locate(path, revision, patterns), hook_point=hook_point, k=k)
     candidates = ADAPTERS.values() if format == "auto" else [ADAPTERS[format]]
-    adapter = next((candidate for candidate in candidates if candidate.matches(place)), None)
+    adapter = next((candidate for candidate in candidates if candidate.matches(location)), None)
     if adapter is None:
-        raise DictionaryError(_nothing_here(place, format))
-    dictionary = adapter.load(place)
+        raise DictionaryError(_no_match_message(location, format))
+    dictionary = adapter.load(location)
     return dictionary if Path(path).expanduser().exists() else replace(dictionary, path=path)
 
 
-def _nothing_here(place: Place, format: str) -> str:
+def _no_match_message(location: DictionaryLocation, format: str) -> str:
     files = {name: adapter.FILES for name, adapter in ADAPTERS.items() if format in ("auto", name)}
-    if place.file is not None:
-        return f"{place.name} is not a dictionary of a known format: give one of {', '.join(files)}, or name its folder"
-    wanted = ", ".join(files) if format == "auto" else " + ".join(files[format][:2])
-    inside = sorted(
+    if location.file is not None:
+        return (
+            f"{location.name} is not a dictionary of a known format: give one of {', '.join(files)}, or name its folder"
+        )
+    expected = ", ".join(files) if format == "auto" else " + ".join(files[format][:2])
+    subfolders = sorted(
         {
-            found.parent.relative_to(place.folder).as_posix()
+            path.parent.relative_to(location.folder).as_posix()
             for patterns in files.values()
-            for found in place.folder.glob(f"*/**/{patterns[-1 if len(patterns) == 1 else 1]}".replace("{n}", "*"))
+            for path in location.folder.glob(f"*/**/{patterns[-1 if len(patterns) == 1 else 1]}".replace("{n}", "*"))
         }
     )
-    hint = f"; there are dictionaries in its folders, such as {inside[0]}: name one" if inside else ""
-    return f"{place.name} holds no dictionary of a known format ({wanted}){hint}"
+    hint = f"; there are dictionaries in its folders, such as {subfolders[0]}: name one" if subfolders else ""
+    return f"{location.name} holds no dictionary of a known format ({expected}){hint}"

@@ -1,4 +1,4 @@
-"""Where a dictionary lies: a local folder, or one file in it, and what the user said besides."""
+"""The location of a dictionary: a local folder, or one file in it, with the user's settings."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sae.errors import DictionaryError
-from sae.subject.hook_points import PATTERN, ours
+from sae.subject.hook_points import PATTERN, to_hook_point
 
 
 @dataclass(frozen=True)
-class Place:
-    """A dictionary's folder, and its file where one was named.
+class DictionaryLocation:
+    """A dictionary's folder, and its file if the user named one.
 
-    `name` is the path or hub id as given, in which some publishers say layer, width or k. `hook_point` and `k` are what the user
-    gave, if anything, and go before what the files say.
+    `name` is the path or hub id as the user wrote it; some publishers put layer, width or k there. `hook_point` and `k` are the
+    user's settings, if any, and override the files.
     """
 
     folder: Path
@@ -24,30 +24,34 @@ class Place:
     hook_point: str | None = None
     k: int | None = None
 
-    def has(self, *names: str) -> bool:
-        """Whether the folder holds all these files, no other file having been named."""
+    def has_files(self, *names: str) -> bool:
+        """Whether the folder has all these files, and the user named no other file."""
         return (self.file is None or self.file.name in names) and all((self.folder / name).is_file() for name in names)
 
-    def only(self, *patterns: str) -> Path | None:
-        """The file named if it fits one of the patterns, else the folder's single file that does, else None."""
+    def find_file(self, *patterns: str) -> Path | None:
+        """The file that the user named, if it matches a pattern, or else the folder's only file that does; None if there is no
+        such file, or more than one."""
         if self.file is not None:
             return self.file if any(self.file.match(pattern) for pattern in patterns) else None
-        found = sorted({path for pattern in patterns for path in self.folder.glob(pattern) if path.is_file()})
-        return found[0] if len(found) == 1 else None
+        files = sorted({path for pattern in patterns for path in self.folder.glob(pattern) if path.is_file()})
+        return files[0] if len(files) == 1 else None
 
-    def one(self, pattern: str) -> Path:
-        """The file named, else the folder's single file that fits `pattern`. Raises `DictionaryError` where it is for the user to say."""
-        file = self.only(pattern)
+    def require_file(self, pattern: str) -> Path:
+        """The file that `find_file` finds. Raises `DictionaryError` if the user has to choose one."""
+        file = self.find_file(pattern)
         if file is None:
-            found = sorted(path.name for path in self.folder.glob(pattern))
-            such = f"{len(found)} such files" if found else "one dictionary a file"
+            files = sorted(path.name for path in self.folder.glob(pattern))
+            contents = f"{len(files)} such files" if files else "one dictionary per file"
             raise DictionaryError(
-                f"{self.name} holds {such}: name one, such as {self.name}/{found[0] if found else pattern}"
+                f"{self.name} holds {contents}: name one, such as {self.name}/{files[0] if files else pattern}"
             )
         return file
 
-    def where(self, names: list[str], source: Path) -> str:
-        """The hook point: the user's, else the first of `names` that is one of ours. Raises `DictionaryError` saying what to set."""
+    def choose_hook_point(self, names: list[str], source: Path) -> str:
+        """The user's hook point, or else the first of `names`, as found in `source`, that is a known one.
+
+        Raises `DictionaryError`, which says what to set.
+        """
         if self.hook_point is not None:
             if not re.fullmatch(PATTERN, self.hook_point):
                 raise DictionaryError(
@@ -55,25 +59,27 @@ class Place:
                 )
             return self.hook_point
         for name in names:
-            if found := ours(name):
-                return found
+            if hook_point := to_hook_point(name):
+                return hook_point
         if names:
             raise DictionaryError(
-                f"{source} reads {names[0]}, which is none of our hook points: such dictionaries are not supported"
+                f"{source} reads {names[0]}, which is not a supported hook point"
                 " (set dictionary.hook_point only if the name is wrong)"
             )
-        raise DictionaryError(f"{source} does not say where it reads: set dictionary.hook_point, such as resid_post.12")
+        raise DictionaryError(
+            f"{source} does not say which hook point it reads: set dictionary.hook_point, such as resid_post.12"
+        )
 
-    def number(self, pattern: str, file: Path | None = None) -> int | None:
-        """The last number that `pattern`'s group finds in the names of the folders or of the file, such as a layer or k."""
+    def number_in_names(self, pattern: str, file: Path | None = None) -> int | None:
+        """The last number that the pattern's group matches in the names of the folders and the file, such as a layer or k."""
         file = file or self.file
-        found = re.findall(pattern, f"{self.name}/{self.folder.as_posix()}/{file.name if file else ''}")
-        return int(found[-1]) if found else None
+        numbers = re.findall(pattern, f"{self.name}/{self.folder.as_posix()}/{file.name if file else ''}")
+        return int(numbers[-1]) if numbers else None
 
 
-def where_to(name: object, source: Path) -> str:
-    """The hook point that a transcoder's output belongs to, from what `source` calls it. Raises `DictionaryError`."""
-    found = ours(name) if isinstance(name, str) else None
-    if found is None:
-        raise DictionaryError(f"{source} writes to {name}, which is none of our hook points: it is not supported")
-    return found
+def output_hook_point(name: object, source: Path) -> str:
+    """The hook point that a transcoder writes to, given its name in `source`. Raises `DictionaryError`."""
+    hook_point = to_hook_point(name) if isinstance(name, str) else None
+    if hook_point is None:
+        raise DictionaryError(f"{source} writes to {name}, which is not a supported hook point")
+    return hook_point

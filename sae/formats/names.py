@@ -1,4 +1,4 @@
-"""The names by which a spec may call a file format: those of `sae.formats.ADAPTERS`, for programs that must not import torch."""
+"""The names of the file formats in a spec, the keys of `sae.formats.load.ADAPTERS`, for programs that must not import torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the adapters share: reading configs and tensors without trusting them.
+"""Reads configs and tensors from files that are not trusted; shared by the adapters.
 
-Tensors stay where they are: each is a view of its mapped file, in the precision of the file, until its values are used.
+Tensors are not copied: each is a view of its mapped file, in the precision of the file, until its values are used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise DictionaryError(f"{file} is not {kind}: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(config, dict):
         raise DictionaryError(
-            f"{file} holds a {kind} {type(config).__name__}, not an object: it is not a dictionary's config"
+            f"{file} holds a {kind} {type(config).__name__}, not an object, and so is not a dictionary's config"
         )
     return config
 
@@ -50,28 +50,30 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from None
 
 
-def read_safetensors(file: Path, whole: Collection[str] = ()) -> Tensors:
-    """All tensors of `file`, real but for those in `whole`. Raises `DictionaryError`; a pickle under this name is not executed."""
+def read_safetensors(file: Path, integers: Collection[str] = ()) -> Tensors:
+    """All tensors of `file`, real except those named in `integers`. Raises `DictionaryError`; a pickle under this name is not run."""
     try:
-        return {name: tensor if name in whole else real(tensor, name, file) for name, tensor in load_file(file).items()}
+        return {n: tensor if n in integers else require_real(tensor, n, file) for n, tensor in load_file(file).items()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
         reason = one_line(error, most=120)
-        raise DictionaryError(f"{file} is not a whole safetensors file ({reason}): copy or download it again") from None
+        raise DictionaryError(
+            f"{file} is not a complete safetensors file ({reason}): copy or download it again"
+        ) from None
 
 
 def read_torch(file: Path) -> dict[str, Any]:
-    """The object that `torch.save` wrote: tensors and plain values, for nothing else is read. Raises `DictionaryError`."""
+    """The object that `torch.save` wrote, which may hold only tensors and plain values. Raises `DictionaryError`."""
     try:
         try:
-            held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as error:
             if "mmap" not in str(error):  # files from before torch 1.6 cannot be mapped
                 raise
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about pickles that it then refuses
-                held = torch.load(file, map_location="cpu", weights_only=True)
+                warnings.simplefilter("ignore")  # warnings about pickles, which weights_only refuses
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DictionaryError(
             f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
@@ -79,26 +81,24 @@ def read_torch(file: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = one_line(error, most=120)
         raise DictionaryError(
-            f"{file} is not a whole file of torch.save ({reason}): copy or download it again"
+            f"{file} is not a complete file of torch.save ({reason}): copy or download it again"
         ) from None
-    if not isinstance(held, dict):
-        raise DictionaryError(f"{file} holds a {type(held).__name__}, not named tensors: save its state_dict")
-    return {str(name): value for name, value in held.items()}
+    if not isinstance(content, dict):
+        raise DictionaryError(f"{file} holds a {type(content).__name__}, not named tensors: save its state_dict")
+    return {str(name): value for name, value in content.items()}
 
 
-def tensors_of(held: Mapping[str, Any], file: Path) -> Tensors:
-    """The tensors among what `read_torch` gave, by name."""
-    return {name: real(value.detach(), name, file) for name, value in held.items() if isinstance(value, Tensor)}
+def real_tensors(content: Mapping[str, Any], file: Path) -> Tensors:
+    """The tensors in what `read_torch` returned. Raises `DictionaryError` if one of them does not hold real numbers."""
+    return {n: require_real(value.detach(), n, file) for n, value in content.items() if isinstance(value, Tensor)}
 
 
 def read_npz(file: Path) -> Tensors:
-    """All arrays of `file`. Raises `DictionaryError`, on arrays of objects (pickles) too."""
+    """All arrays of `file`. Raises `DictionaryError`, also for arrays of objects (pickles)."""
     try:
-        # numpy leaves a file that it opened itself open when the archive is broken.
+        # np.load would leave a file that it opened itself open if the archive is broken.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {
-                name: _mapped(file, name) if _is_stored(archive, name) else archive[name] for name in archive.files
-            }
+            arrays = {n: _mapped(file, n) if _is_uncompressed(archive, n) else archive[n] for n in archive.files}
     except (
         OSError,
         ValueError,
@@ -114,24 +114,26 @@ def read_npz(file: Path) -> Tensors:
             raise DictionaryError(
                 f"{file} holds pickled objects, which can run code when loaded: save plain arrays"
             ) from None
-        raise DictionaryError(f"{file} is not a whole npz file ({reason}): copy or download it again") from None
+        raise DictionaryError(f"{file} is not a complete npz file ({reason}): copy or download it again") from None
     tensors: Tensors = {}
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":  # members that are not .npy come back as bytes
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":  # members that are not .npy are read as bytes
             raise DictionaryError(f"{file}: {name} holds {getattr(array, 'dtype', 'bytes')}, not real numbers")
         native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
         tensors[name] = torch.from_numpy(native)
     return tensors
 
 
-def _is_stored(archive: Any, name: str) -> bool:
-    """Whether a member lies in the file as it is. Its checksum is not looked at then; a truncated file has no directory at all."""
+def _is_uncompressed(archive: Any, name: str) -> bool:
+    """Whether a member is stored uncompressed, so that it can be mapped. Its checksum is not verified then; a truncated file is
+    still noticed, because a zip's directory is at its end."""
     names = archive.zip.NameToInfo
     return f"{name}.npy" in names and names[f"{name}.npy"].compress_type == zipfile.ZIP_STORED
 
 
 def _mapped(file: Path, name: str) -> Any:
-    """A stored member as an array over the mapped file (APPNOTE 4.3.7: the local header's names are 26 bytes in)."""
+    """An uncompressed member as an array over the mapped file (APPNOTE 4.3.7: the lengths of name and extra field are 26 bytes into
+    the local header)."""
     with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
         info = archive.getinfo(f"{name}.npy")
         stream.seek(info.header_offset + 26)
@@ -142,29 +144,31 @@ def _mapped(file: Path, name: str) -> Any:
         shape, fortran, dtype = read_header(stream)
         if dtype.hasobject:
             raise ValueError("object arrays are not read")
-        # Copy on write, for torch wants memory that could be written.
+        # Copy on write, because torch warns about arrays that are not writable.
         return np.memmap(file, dtype, mode="c", offset=stream.tell(), shape=shape, order="F" if fortran else "C")
 
 
-def real(tensor: Tensor, name: str, file: Path) -> Tensor:
-    """`tensor`, which holds real numbers. Raises `DictionaryError` on integers and complex numbers."""
+def require_real(tensor: Tensor, name: str, file: Path) -> Tensor:
+    """The tensor itself. Raises `DictionaryError` if it holds integers or complex numbers."""
     if not tensor.is_floating_point():
         raise DictionaryError(f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not real numbers")
     return tensor
 
 
-def take(tensors: Mapping[str, Tensor], name: str, ndim: int, file: Path) -> Tensor:
-    """The tensor called `name`, with `ndim` dimensions. Raises `DictionaryError` when it is missing or of another rank."""
+def get_tensor(tensors: Mapping[str, Tensor], name: str, ndim: int, file: Path) -> Tensor:
+    """The tensor called `name`, with `ndim` dimensions. Raises `DictionaryError` if it is missing or has another rank."""
     if name not in tensors:
-        held = ", ".join(sorted(tensors)) or "nothing"
-        raise DictionaryError(f"{file} lacks the tensor {name} (it holds {held}): it is damaged or of another format")
+        present = ", ".join(sorted(tensors)) or "nothing"
+        raise DictionaryError(
+            f"{file} lacks the tensor {name} (it holds {present}): it is damaged or of another format"
+        )
     if tensors[name].ndim != ndim:
         raise DictionaryError(f"{file}: {name} has shape {tuple(tensors[name].shape)}, not {ndim} dimensions")
     return tensors[name]
 
 
-def take_whole(config: Mapping[str, Any], name: str, file: Path) -> int:
-    """The whole number called `name` in a config. Raises `DictionaryError`."""
+def get_int(config: Mapping[str, Any], name: str, file: Path) -> int:
+    """The integer called `name` in a config. Raises `DictionaryError`."""
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise DictionaryError(f"{file}: {name} = {value!r} is not a whole number")
@@ -172,9 +176,10 @@ def take_whole(config: Mapping[str, Any], name: str, file: Path) -> int:
 
 
 def check_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path, source: str) -> None:
-    """Raise `DictionaryError` where `config`, from a file called `source`, gives one of these sizes otherwise; 0 says nothing."""
+    """Raise `DictionaryError` if `config`, read from a file called `source`, contradicts one of these sizes. A size of 0 in it means
+    that it is not stated."""
     for name, size in sizes.items():
         if config.get(name) and config[name] != size:
             raise DictionaryError(
-                f"{file}: the weights say {name} = {size}, {source} says {config[name]!r}: the two do not belong together"
+                f"{file}: the weights have {name} = {size}, but {source} says {config[name]!r}: the two do not belong together"
             )

@@ -1,4 +1,4 @@
-"""Formats that are known by their files and not supported, so that the user learns why and not that nothing was found."""
+"""Formats that are recognised but not supported, so that the error message can give the reason."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from sae.errors import DictionaryError
-from sae.formats.location import Place
+from sae.formats.location import DictionaryLocation
 
 
 @dataclass
-class Refused:
-    """A format that cannot be evaluated at one hook point of one model, an `Adapter` that says so."""
+class Unsupported:
+    """The `Adapter` of a format that cannot be evaluated at one hook point of one model: loading raises an error with the reason."""
 
     PUBLISHER: str
     FILES: tuple[str, ...]
     reason: str
-    CHECKED: str = "refused by name"
+    CHECKED: str = "not supported"
 
-    def matches(self, place: Place) -> bool:
+    def matches(self, location: DictionaryLocation) -> bool:
         """Whether it is of this format."""
-        return place.has(*self.FILES)
+        return location.has_files(*self.FILES)
 
-    def load(self, place: Place) -> NoReturn:
+    def load(self, location: DictionaryLocation) -> NoReturn:
         """Raise `DictionaryError`."""
-        raise DictionaryError(f"{place.name} {self.reason}")
+        raise DictionaryError(f"{location.name} {self.reason}")
 
 
-crosscoder = Refused(
+crosscoder = Unsupported(
     "crosscoders of two models",
     ("cfg.json", "cc_weights.pt"),
-    "is a crosscoder: each feature reads several models at once, so it has no value at one hook point of one model: not supported",
+    "is a crosscoder, whose features read several models at once and have no value at one hook point of one model: not supported",
 )
-temporal = Refused(
+temporal = Unsupported(
     "temporal SAEs",
     ("conf.yaml", "latest_ckpt.safetensors"),
-    "is a temporal SAE: a feature's value depends on the tokens before, which one hook point does not hold: not supported",
+    "is a temporal SAE, whose features depend on earlier tokens and not only on one value at a hook point: not supported",
 )

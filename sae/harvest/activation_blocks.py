@@ -1,7 +1,7 @@
-"""Activations of a block of units at all tokens of a batch, dense or sparse, as the sketch looks at them.
+"""Activations of a block of units at all tokens of a batch, dense or sparse, behind the queries that the sketch needs.
 
-Silent events outnumber active ones by far and are never listed: a block says which events are strong, how many there are of
-each strength, and what stands at places that it is asked for.
+Silent events outnumber active ones by far and are never listed. A block returns its strong events, adds all active ones to a
+histogram, and looks up the activation at given tokens.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 CELLS = 1024
-"""Cells of a unit's histogram that active events fall into; cell 0 is for silent ones and is not counted."""
+"""Cells of a unit's histogram for active events. Cell 0 stands for silent events and is not counted."""
 _SPARSE = 1 / 8
-"""Share of active events below which a dense block lists them."""
+"""A dense block with a smaller share of active events lists them."""
 
 
 class Events(NamedTuple):
-    """Events of counted tokens as columns of n: number of the `unit` in its block, `column` of the token, activation `value`."""
+    """Events at counted tokens as columns (n,): number of the `unit` within its block, `column` of the token, activation `value`."""
 
     unit: Tensor
     column: Tensor
@@ -31,7 +31,7 @@ class Events(NamedTuple):
 
 
 class Block(Protocol):
-    """Activations, 0 or more, of u units at the N tokens of a batch, context after context; `units` (u,) are their numbers.
+    """Activations, 0 or more, of u units at the N tokens of a batch, context after context. `units` (u,) are the units' numbers.
 
     Windows are asked for last: they show tokens that are not counted too.
     """
@@ -41,78 +41,79 @@ class Block(Protocol):
     def maxima(self) -> Tensor:
         """The largest activation (u,) at a counted token."""
 
-    def above(self, bound: Tensor) -> Events:
-        """Active events of counted tokens whose activation exceeds their unit's bound (u,), unit after unit, column after column."""
+    def events_above(self, bound: Tensor) -> Events:
+        """Active events at counted tokens whose activation exceeds their unit's bound (u,), ordered by unit and column."""
 
-    def at(self, unit: Tensor, column: Tensor) -> Tensor:
+    def values_at(self, unit: Tensor, column: Tensor) -> Tensor:
         """Activations (n,) of units of this block at counted columns."""
 
-    def tally(self, histogram: Tensor, scale: Tensor) -> None:
-        """Add the active events of counted tokens to `histogram` (units, CELLS + 1): each to cell ceil(activation * scale)."""
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
+        """Count the active events at counted tokens in `histogram` (units, CELLS + 1), each in cell ceil(activation * scale)."""
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         """Activations (n, width), bfloat16, at the `length` columns from `first` on, then zeros."""
 
 
 MakeBlock = Callable[[], Block]
-"""Computes a block, once and wherever it is taken in: blocks of one batch share no unit, so threads may work on several at once."""
+"""Computes a block when it is called. Blocks of one batch share no unit, so threads may work on several at once."""
 
 
-class Dense:
+class DenseBlock:
     """A block as a matrix: `values` (u, N) are activations where they exceed `floor` (u,), 0 or more, and mean 0 elsewhere.
 
-    It is the block's own to change: tokens that are not counted are set to 0 until windows are asked for.
+    The block owns and changes the matrix: tokens that are not counted are 0 in it until windows are asked for.
     """
 
     def __init__(self, units: Tensor, values: Tensor, floor: Tensor, counted: Tensor) -> None:
         self.units, self._values, self._floor = units, values, floor
-        self._aside = where(~counted)
-        self._hidden = values.index_select(1, self._aside)
-        values.index_fill_(1, self._aside, 0)
-        active = _over(values, floor)
+        self._uncounted = true_indices(~counted)
+        self._uncounted_values = values.index_select(1, self._uncounted)
+        values.index_fill_(1, self._uncounted, 0)
+        active = _exceeds(values, floor)
         few = int(torch.count_nonzero(active)) < _SPARSE * active.numel()
-        self._listed = self._events(active) if few else None
+        self._active_events = self._events(active) if few else None
 
     def maxima(self) -> Tensor:
-        most = self._values.amax(dim=1)
-        return most * (most > self._floor)
+        largest = self._values.amax(dim=1)
+        return largest * (largest > self._floor)
 
-    def above(self, bound: Tensor) -> Events:
-        if self._listed is not None:
-            return _above(self._listed, bound)
-        return self._events(_over(self._values, torch.maximum(bound, self._floor)))
+    def events_above(self, bound: Tensor) -> Events:
+        if self._active_events is not None:
+            return _above(self._active_events, bound)
+        return self._events(_exceeds(self._values, torch.maximum(bound, self._floor)))
 
-    def at(self, unit: Tensor, column: Tensor) -> Tensor:
+    def values_at(self, unit: Tensor, column: Tensor) -> Tensor:
         value = self._values.view(-1).index_select(0, unit * self._values.shape[1] + column)
         return value * (value > self._floor.index_select(0, unit))
 
-    def tally(self, histogram: Tensor, scale: Tensor) -> None:
-        if self._listed is not None:
-            return _tally(self._listed, self.units, histogram, scale)
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
+        if self._active_events is not None:
+            return _add_events(self._active_events, self.units, histogram, scale)
+        # Silent events fall into cell 0, which is cleared afterwards: cheaper than leaving them out.
         cell = (self._values * scale.unsqueeze(1)).clamp_(min=0).ceil_()
         if bool(self._floor.any()):
-            cell *= _over(self._values, self._floor)
-        place = cell.to(torch.int32)
-        place += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (CELLS + 1)
-        counts = torch.bincount(place.view(-1), minlength=len(cell) * (CELLS + 1)).view(len(cell), -1)
+            cell *= _exceeds(self._values, self._floor)
+        flat_cell = cell.to(torch.int32)
+        flat_cell += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (CELLS + 1)
+        counts = torch.bincount(flat_cell.view(-1), minlength=len(cell) * (CELLS + 1)).view(len(cell), -1)
         counts[:, 0] = 0
         histogram.index_add_(0, self.units, counts.to(histogram.dtype))
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
-        self._values.index_copy_(1, self._aside, self._hidden)
+        self._values.index_copy_(1, self._uncounted, self._uncounted_values)
         begin = unit * self._values.shape[1] + first
-        found = _runs(self._values.view(-1), begin, width)
-        found *= found > self._floor.index_select(0, unit).unsqueeze(1)
-        within = torch.ones((width + 1, width), device=found.device).tril(-1)
-        return found.mul_(within.index_select(0, length)).to(torch.bfloat16)
+        windows = _runs(self._values.view(-1), begin, width)
+        windows *= windows > self._floor.index_select(0, unit).unsqueeze(1)
+        within = torch.ones((width + 1, width), device=windows.device).tril(-1)  # row n: n ones, then zeros
+        return windows.mul_(within.index_select(0, length)).to(torch.bfloat16)
 
     def _events(self, chosen: Tensor) -> Events:
-        flat = where(chosen.view(-1))
+        flat = true_indices(chosen.view(-1))
         unit = flat.div(self._values.shape[1], rounding_mode="floor")
         return Events(unit, flat - unit * self._values.shape[1], self._values.view(-1).index_select(0, flat))
 
 
-class Sparse:
+class SparseBlock:
     """A block as a list of its active events: `keys` (n,), ascending, are `unit * n_tokens + column`, `values` (n,) above 0."""
 
     def __init__(self, units: Tensor, keys: Tensor, values: Tensor, counted: Tensor) -> None:
@@ -120,69 +121,72 @@ class Sparse:
         self._keys, self._values = keys, values
         unit = keys.div(self._n_tokens, rounding_mode="floor")
         events = Events(unit, keys - unit * self._n_tokens, values)
-        self._listed = events.take(where(counted.index_select(0, events.column)))
+        self._active_events = events.take(true_indices(counted.index_select(0, events.column)))
 
     def maxima(self) -> Tensor:
-        most = torch.zeros(len(self.units), device=self._values.device)
-        return most.scatter_reduce_(0, self._listed.unit, self._listed.value, "amax")
+        largest = torch.zeros(len(self.units), device=self._values.device)
+        return largest.scatter_reduce_(0, self._active_events.unit, self._active_events.value, "amax")
 
-    def above(self, bound: Tensor) -> Events:
-        return _above(self._listed, bound)
+    def events_above(self, bound: Tensor) -> Events:
+        return _above(self._active_events, bound)
 
-    def at(self, unit: Tensor, column: Tensor) -> Tensor:
+    def values_at(self, unit: Tensor, column: Tensor) -> Tensor:
         if not len(self._keys):
             return torch.zeros(len(unit), device=unit.device)
         key = unit * self._n_tokens + column
         place = torch.searchsorted(self._keys, key).clamp_(max=len(self._keys) - 1)
         return self._values.index_select(0, place) * (self._keys.index_select(0, place) == key)
 
-    def tally(self, histogram: Tensor, scale: Tensor) -> None:
-        _tally(self._listed, self.units, histogram, scale)
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
+        _add_events(self._active_events, self.units, histogram, scale)
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         begin = unit * self._n_tokens + first
         low, high = torch.searchsorted(self._keys, torch.stack([begin, begin + length]))
-        row, place = expand(low, high)
-        found = torch.zeros((len(unit), width), dtype=torch.bfloat16, device=unit.device)
+        row, place = expand_ranges(low, high)
+        windows = torch.zeros((len(unit), width), dtype=torch.bfloat16, device=unit.device)
         column = self._keys.index_select(0, place) - begin.index_select(0, row)
-        found.view(-1)[row * width + column] = self._values.index_select(0, place).to(torch.bfloat16)
-        return found
+        windows.view(-1)[row * width + column] = self._values.index_select(0, place).to(torch.bfloat16)
+        return windows
 
 
-def expand(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """The integers of each range [low, high), one after another, and which range each is of."""
+def expand_ranges(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The number of the range, and the integer, for each integer of the ranges [low, high), one range after another."""
     counts = high - low
     row = torch.arange(len(counts), device=low.device).repeat_interleave(counts)
     before = counts.cumsum(0) - counts
     return row, torch.arange(len(row), device=low.device) + (low - before).index_select(0, row)
 
 
-def where(chosen: Tensor) -> Tensor:
+def true_indices(mask: Tensor) -> Tensor:
     """Indices (int64) at which a mask (n,) is true. On a CPU numpy finds them several times faster than torch."""
-    if chosen.device.type == "cpu":
-        return torch.from_numpy(np.flatnonzero(chosen.numpy()))
-    return chosen.nonzero().squeeze(1)
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero().squeeze(1)
 
 
-def _over(values: Tensor, bound: Tensor) -> Tensor:
-    """Where values (u, N) exceed their unit's bound (u,). On a CPU numpy compares several times faster than torch."""
+def _exceeds(values: Tensor, bound: Tensor) -> Tensor:
+    """Mask of the values (u, N) that exceed their unit's bound (u,). On a CPU numpy compares several times faster than torch."""
     if values.device.type == "cpu":
         return torch.from_numpy(values.numpy() > bound.numpy()[:, None])
     return values > bound.unsqueeze(1)
 
 
 def _above(events: Events, bound: Tensor) -> Events:
-    return events.take(where(events.value > bound.index_select(0, events.unit)))
+    return events.take(true_indices(events.value > bound.index_select(0, events.unit)))
 
 
-def _tally(events: Events, units: Tensor, histogram: Tensor, scale: Tensor) -> None:
+def _add_events(events: Events, units: Tensor, histogram: Tensor, scale: Tensor) -> None:
     cell = (events.value * scale.index_select(0, events.unit)).ceil_().long()
     cell += (units * (CELLS + 1)).index_select(0, events.unit)
     histogram.view(-1).index_add_(0, cell, torch.ones(1, dtype=histogram.dtype, device=cell.device).expand(len(cell)))
 
 
 def _runs(flat: Tensor, begin: Tensor, width: int) -> Tensor:
-    """The `width` values (n, width) from each place on; zeros after the last. Whole rows of an overlapping view are copied."""
+    """The `width` values (n, width) from each of `begin` on, with zeros after the last value.
+
+    The rows are copied out of an overlapping view, which is faster than a gather of single values.
+    """
     if len(begin) and int(begin.max()) + width > len(flat):
         flat = torch.nn.functional.pad(flat, (0, width))
     return flat.as_strided((max(0, len(flat) - width + 1), width), (1, 1)).index_select(0, begin)

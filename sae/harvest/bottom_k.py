@@ -1,4 +1,8 @@
-"""Bottom-k samples of many groups at once: for each group the rows that come first, and how late one may be to enter still."""
+"""Bottom-k samples of many groups at once: for each group, its k rows of lowest priority.
+
+A bottom-k sample is exact under union: a row among the k lowest of A and B together is among the k lowest of A or of B. So rows may
+arrive in any order and in any number of parts, samples may be merged, and groups may be united later: the result is the same.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import expand, where
+from sae.harvest.activation_blocks import expand_ranges, true_indices
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 _PENDING = 50_000
-"""Rows that may wait, however few there are, before they are sorted in."""
+"""Rows that may wait to be sorted in, however small the sample is."""
 
 
-class Rows(NamedTuple):
-    """Kept events as columns of n. `head` is twice the unit's number plus the side; `priority` orders a group's rows, and
-    `token`, the ordinal in the corpus, breaks ties.
+class SampleRows(NamedTuple):
+    """Sampled events as columns (n,).
 
-    The event's window begins `start` columns before the token, and `length` columns of it lie within the context. Its
-    activations stand in row `slot` of the windows; a window that is silent throughout has slot -1.
+    `unit_split` is twice the unit's number plus the split. `priority` orders the rows of a group, and `token`, the ordinal in the
+    corpus, breaks ties. The event's window begins `start` columns before the token, and `length` of its columns lie within the
+    context. Its activations are row `slot` of the sample's windows; -1 stands for a window without any activation.
     """
 
-    head: Tensor
+    unit_split: Tensor
     priority: Tensor
     token: Tensor
     activation: Tensor
@@ -32,37 +36,40 @@ class Rows(NamedTuple):
     length: Tensor
     slot: Tensor
 
-    def take(self, index: Tensor) -> Rows:
-        return Rows(*(column.index_select(0, index) for column in self))
+    def take(self, index: Tensor) -> SampleRows:
+        return SampleRows(*(column.index_select(0, index) for column in self))
 
     @staticmethod
-    def empty(device: str) -> Rows:
-        kinds = torch.int32, torch.int32, torch.int64, torch.float32, torch.int16, torch.int16, torch.int32
-        return Rows(*(torch.zeros(0, dtype=kind, device=device) for kind in kinds))
+    def empty(device: str) -> SampleRows:
+        dtypes = torch.int32, torch.int32, torch.int64, torch.float32, torch.int16, torch.int16, torch.int32
+        return SampleRows(*(torch.zeros(0, dtype=dtype, device=device) for dtype in dtypes))
 
 
 class BottomK:
-    """For each group, the rows that come first by (priority, token).
+    """For each group, the k rows that come first by (priority, token).
 
-    Every unit has groups of the sizes `k`, one after another; `group_of` says which group a row is in, which may change over time.
+    Every unit has the same number of groups, of sizes `k`; group numbers count them unit after unit. `group_of` returns the group
+    of each row. It may change over time, but only by uniting groups of one size.
+
+    After `compact`, `rows` holds exactly the first k rows of each group of all rows ever added.
     """
 
     def __init__(
-        self, k: Sequence[int], units: int, window: int, group_of: Callable[[Rows], Tensor], device: str
+        self, k: Sequence[int], units: int, window: int, group_of: Callable[[SampleRows], Tensor], device: str
     ) -> None:
         self.k = torch.tensor(k, dtype=torch.int32, device=device).repeat(units)
-        self.rows = Rows.empty(device)
-        self.admits = torch.full((units * len(k),), HIGHEST, dtype=torch.int32, device=device)
-        """Highest priority that may still enter each group; a row above it cannot be among the lowest k."""
+        self.rows = SampleRows.empty(device)
+        self.priority_threshold = torch.full((units * len(k),), HIGHEST, dtype=torch.int32, device=device)
+        """For each group an upper bound of its k-th lowest priority so far: a row above it cannot be in the sample."""
         self._group_of = group_of
         self._adding = threading.Lock()
-        self._pending: list[Rows] = []
+        self._pending: list[SampleRows] = []
         self._n_pending = 0
         self._windows = torch.zeros((0, window), dtype=torch.bfloat16, device=device)
         self._free = torch.zeros(0, dtype=torch.int32, device=device)
 
-    def add(self, rows: Rows, windows: Tensor) -> None:
-        """Take in rows whose slots are those of `windows`. Several threads may."""
+    def add(self, rows: SampleRows, windows: Tensor) -> None:
+        """Add rows whose slots are rows of `windows`. May be called from several threads."""
         with self._adding:
             slots = self._claim(len(windows))
             self._windows.index_copy_(0, slots.long(), windows)
@@ -71,95 +78,106 @@ class BottomK:
             self._pending.append(rows)
             self._n_pending += len(rows.token)
 
-    def settle(self) -> bool:
-        """Sort in what is pending if it is much. Returns whether it was, and `admits` renewed."""
+    def compact_if_full(self) -> bool:
+        """Compact if half as many rows wait as the sample has. Returns whether it did, and so renewed `priority_threshold`.
+
+        Sorting costs time in proportion to all rows: this way each row added is sorted a few times at most.
+        """
         if self._n_pending <= max(_PENDING, len(self.rows.token) // 2):
             return False
         self.compact()
         return True
 
     def compact(self) -> None:
-        """Sort in what is pending, and drop what is not among the lowest."""
-        rows = Rows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
+        """Sort the pending rows in, drop those that are not among the k lowest of their group, and renew the thresholds."""
+        rows = SampleRows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
         self._pending, self._n_pending = [], 0
-        order, group = ranked(self._group_of(rows), rows.priority, rows.token)
-        found, size = torch.unique_consecutive(group, return_counts=True)
-        end, k = size.cumsum(0), self.k.index_select(0, found)
-        begin, full = end - size, where((size >= k) & (k > 0))
-        last = (begin + k - 1).index_select(0, full)
-        self.admits.fill_(HIGHEST).masked_fill_(self.k == 0, LOWEST)
-        self.admits[found.index_select(0, full)] = rows.priority.index_select(0, order.index_select(0, last))
-        _, late = expand(torch.minimum(begin + k, end), end)
+        order, group = rank_rows(self._group_of(rows), rows.priority, rows.token)
+        # In this order each group present is one run, [begin, end), of which the first k rows stay.
+        present, size = torch.unique_consecutive(group, return_counts=True)
+        end, k = size.cumsum(0), self.k.index_select(0, present)
+        begin, full = end - size, true_indices((size >= k) & (k > 0))
+        kth = (begin + k - 1).index_select(0, full)
+        self.priority_threshold.fill_(HIGHEST).masked_fill_(self.k == 0, LOWEST)
+        kth_priority = rows.priority.index_select(0, order.index_select(0, kth))
+        self.priority_threshold[present.index_select(0, full)] = kth_priority
+        _, late = expand_ranges(torch.minimum(begin + k, end), end)
         dropped = rows.slot.index_select(0, order.index_select(0, late))
         self._free = torch.cat([self._free, dropped[dropped >= 0]])
         keep = torch.ones(len(order), dtype=torch.bool, device=order.device).index_fill_(0, late, False)
-        self.rows = rows.take(order.index_select(0, where(keep)))
+        self.rows = rows.take(order.index_select(0, true_indices(keep)))
 
     def merge(self, other: BottomK) -> None:
-        """Take in another's rows, which are grouped alike."""
+        """Add all rows of another sample with the same groups."""
         rows, windows = other.canonical()
         self.add(rows, windows)
         self.compact()
 
-    def canonical(self) -> tuple[Rows, Tensor]:
-        """All rows in their groups' order, and the windows in the rows' order."""
+    def canonical(self) -> tuple[SampleRows, Tensor]:
+        """All rows in the order of their groups, and the windows in the order of the rows: equal samples return equal arrays."""
         self.compact()
-        heard = self.rows.slot >= 0
-        slot = torch.where(heard, heard.cumsum(0) - 1, -1).to(torch.int32)
-        return self.rows._replace(slot=slot), self._windows[self.rows.slot[heard].long()]
+        has_activation = self.rows.slot >= 0
+        slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
+        return self.rows._replace(slot=slot), self._windows[self.rows.slot[has_activation].long()]
 
     def _claim(self, n: int) -> Tensor:
-        """Slots for n windows."""
+        """Slots for n windows. The store grows by half at least, so that copying it costs little per window."""
         if n > len(self._free):
             old = len(self._windows)
             more = max(n - len(self._free), old // 2)
             grown = self._windows.new_empty((old + more, self._windows.shape[1]))
             grown[:old] = self._windows
             self._windows = grown
-            fresh = torch.arange(old, old + more, dtype=torch.int32, device=self._free.device)
-            self._free = torch.cat([self._free, fresh])
+            new_slots = torch.arange(old, old + more, dtype=torch.int32, device=self._free.device)
+            self._free = torch.cat([self._free, new_slots])
         claimed, self._free = self._free[:n], self._free[n:]
         return claimed
 
 
-def ranked(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+def rank_rows(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
     """The order (n,) of rows by (group, priority, token), and their groups in that order."""
+    # One sort of 64-bit keys; ties of priority are rare, so only the tied rows are sorted again, by token and then by key.
     key = (group << 32) + (priority.long() - LOWEST)
     ascending, order = key.sort()
-    alike = ascending[1:] == ascending[:-1]
-    if bool(alike.any()):
-        none = alike.new_zeros(1)
-        tied = where(torch.cat([none, alike]) | torch.cat([alike, none]))
+    equals_next = ascending[1:] == ascending[:-1]
+    if bool(equals_next.any()):
+        false = equals_next.new_zeros(1)
+        tied = true_indices(torch.cat([false, equals_next]) | torch.cat([equals_next, false]))
         rows = order.index_select(0, tied)
         rows = rows[token.index_select(0, rows).argsort(stable=True)]
         order[tied] = rows[key.index_select(0, rows).argsort(stable=True)]
     return order, ascending >> 32
 
 
-def leading(group: Tensor, k: Tensor | int) -> Tensor:
-    """Which rows (n,), in the order of their groups, are among the first k of their group; k is one number, or one a row."""
+def first_of_group(group: Tensor, k: Tensor | int) -> Tensor:
+    """Mask (n,) of the rows that are among the first k of their group. Rows stand in the order of their groups; k is one number, or
+    one a row."""
     place = torch.arange(len(group), device=group.device) - k
     return (place < 0) | (group.index_select(0, place.clamp(0, max(0, len(group) - 1))) != group)
 
 
-def lowest(group: Tensor, priority: Tensor, token: Tensor, k: Tensor | int) -> Tensor:
-    """Indices of the rows that are among the k lowest of their group by (priority, token), in that order; k is one number, or
-    one a group."""
-    order, group = ranked(group, priority, token)
-    return order.index_select(0, where(leading(group, k if isinstance(k, int) else k.index_select(0, group))))
+def lowest_of_group(group: Tensor, priority: Tensor, token: Tensor, k: Tensor | int) -> Tensor:
+    """Indices of the rows that are among the k lowest of their group by (priority, token), in that order.
 
-
-def hopeful(group: Tensor, priority: Tensor, k: Tensor, latest: Tensor) -> Tensor:
-    """Indices of rows among which are the k lowest of each group, and few others; `k` and `latest` (g,) are the groups'.
-
-    Priorities are even from LOWEST to their group's `latest`, so that of n rows the k-th is expected at k/n of the way. A group
-    that has fewer than k rows as early as a little after that is taken whole.
+    k is one number, or one a group.
     """
+    order, group = rank_rows(group, priority, token)
+    first = first_of_group(group, k if isinstance(k, int) else k.index_select(0, group))
+    return order.index_select(0, true_indices(first))
+
+
+def candidate_rows(group: Tensor, priority: Tensor, k: Tensor, latest: Tensor) -> Tensor:
+    """Indices of rows that include the k lowest of each group and few others, found without sorting.
+
+    `k` and `latest`, the highest priority that occurs, are given per group (g,).
+    """
+    # Priorities are uniform from LOWEST to `latest`, so of n rows the k-th lowest is expected at share k / n of the way, with a
+    # standard deviation of about sqrt(k) / n. Two deviations more suffice for nearly every group; all rows of the others are kept.
     n = torch.bincount(group, minlength=len(k))
     share = (k + 2 * k.sqrt() + 2) / n
     bound = torch.where(share < 1, LOWEST + share * (latest.double() - LOWEST), HIGHEST).to(torch.int32)
-    early = where(priority <= bound.index_select(0, group))
-    short = torch.bincount(group.index_select(0, early), minlength=len(k)) < torch.minimum(n, k)
-    if not bool(short.any()):
+    early = true_indices(priority <= bound.index_select(0, group))
+    too_few = torch.bincount(group.index_select(0, early), minlength=len(k)) < torch.minimum(n, k)
+    if not bool(too_few.any()):
         return early
-    return where(priority <= torch.where(short, HIGHEST, bound).index_select(0, group))
+    return true_indices(priority <= torch.where(too_few, HIGHEST, bound).index_select(0, group))

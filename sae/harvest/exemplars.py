@@ -1,33 +1,40 @@
 """From a finished sketch to exemplars: the final bins are cut, and each unit's windows are chosen and turned into text.
 
-A bin's known events are those with priority at or below the threshold of every full interval that it has events in: the lowest
-of them are a uniform sample of the bin, whatever the intervals' densities.
+Which events of a bin are known? A stratum that is full holds all of its events up to its priority threshold. So up to the lowest
+threshold of all full strata that overlap the bin, every event of the bin is in the sketch: those events are a uniform sample of
+the bin, whatever the densities of its strata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from sae.corpus.corpus import Corpus
 from sae.harvest.activation_blocks import CELLS
-from sae.harvest.bottom_k import Rows as Kept
-from sae.harvest.sketch import INTERVALS, LANES, Sketch
+from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
+from sae.harvest.bottom_k import HIGHEST
+from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
 from sae.harvest.units import UnitKey
 
-HISTOGRAM_BINS = 20
+SampleName = Literal["events", "tops"]
+"""Names of a sketch's two samples."""
+TokenTexts = Callable[[np.ndarray], list[str]]
+"""Turns token ids (n,) into one string per token."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """How many exemplars of each role are taken from the sketch; `bins` equal parts of (0, max].
+    """The number of exemplars of each role that are taken from the sketch, with `bins` equal parts of (0, max].
 
-    `top` are for the explainer, `shown_top` for readers of the report.
+    For the explainer: `top`, `spread` over the bins, `explain_silent`. For the judge: `per_bin` and `silent`. For readers of the
+    report: `shown_top`. A unit active in fewer than `min_documents` documents of the sample is barely active.
     """
 
     bins: int
@@ -35,14 +42,14 @@ class Selection:
     top: int
     shown_top: int
     spread: int
-    explain_quiet: int
-    quiet: int
+    explain_silent: int
+    silent: int
     min_documents: int
 
 
 @dataclass(frozen=True)
-class Row:
-    """One exemplar before its text is read: `token` is its ordinal in the corpus, `start` its place in the window."""
+class ChosenEvent:
+    """One exemplar before its text is read: `token` is its ordinal in the corpus, `start` its index in the window."""
 
     unit: int
     role: str
@@ -55,122 +62,115 @@ class Row:
 
 
 class SketchReader:
-    """A sketch as arrays, with its rows found by unit."""
+    """A sketch as arrays, with its rows found by unit and split. Indices point into the arrays of one of its samples."""
 
     def __init__(self, sketch: Sketch, corpus: Corpus, bins: int) -> None:
         self.state = sketch.state()
         self.corpus, self.bins = corpus, bins
         self.maximum = self.state["maximum"].astype(np.float64)
         self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
-        self.admits = sketch.events.admits.cpu().numpy().reshape(len(self.maximum), 2, LANES)
-        self.full = self.admits < np.iinfo(np.int32).max
-        heads = np.arange(2 * len(self.maximum) + 1)
+        threshold = sketch.events.priority_threshold.cpu().numpy()
+        self.priority_threshold = threshold.reshape(len(self.maximum), 2, STRATA)
+        self.full = self.priority_threshold < HIGHEST
+        unit_splits = np.arange(2 * len(self.maximum) + 1)
         self._sort_events()
-        self._event_cuts = np.searchsorted(self.state["events.head"], heads)
-        self._top_cuts = np.searchsorted(self.state["tops.head"], heads[::2])
-        self.bin = {kept: self._bins(kept) for kept in ("events", "tops")}
-        kept = self.state["events.token"], self.state["tops.token"]
-        self.documents = {k: self.document(t) for k, t in zip(("events", "tops"), kept, strict=True)}
-        # Bits of bfloat16 that are not negative are ordered as their values are.
+        self._event_cuts = np.searchsorted(self.state["events.head"], unit_splits)
+        self._top_cuts = np.searchsorted(self.state["tops.head"], unit_splits[::2])
+        samples: tuple[SampleName, SampleName] = ("events", "tops")
+        self.bin = {sample: self._bins(sample) for sample in samples}
+        self.documents = {sample: self._documents(self.state[f"{sample}.token"]) for sample in samples}
+        # bfloat16 values of 0 or more are ordered as their bits are. Slot -1, a silent window, finds the 0 appended.
         peaks = np.append(self.state["events.windows"].max(axis=1, initial=0), 0)
         self.peak = peaks[self.state["events.slot"]]
 
     def _sort_events(self) -> None:
-        """Put events into the order of priority within their unit and side, whatever their intervals."""
+        """Sort the events by priority within their unit and split, whatever their strata."""
         order = np.lexsort([self.state[f"events.{name}"] for name in ("token", "priority", "head")])
-        self.state |= {f"events.{name}": self.state[f"events.{name}"][order] for name in Kept._fields}
+        self.state |= {f"events.{name}": self.state[f"events.{name}"][order] for name in STORED_FIELDS}
 
-    def _bins(self, kept: str) -> np.ndarray:
-        """The bin of each kept event; that of silent ones is 0."""
-        maximum = self.maximum[self.state[f"{kept}.head"] // 2]
-        fraction = self.state[f"{kept}.activation"] / np.maximum(maximum, 1e-300)
-        return np.asarray(np.ceil(fraction * self.bins).astype(int).clip(0, self.bins))
+    def _bins(self, sample: SampleName) -> np.ndarray:
+        maximum = self.maximum[self.state[f"{sample}.head"] // 2]
+        return bin_of(self.state[f"{sample}.activation"], maximum, self.bins)
 
-    def document(self, token: np.ndarray) -> np.ndarray:
+    def _documents(self, token: np.ndarray) -> np.ndarray:
         """Document numbers of corpus ordinals."""
         offsets = self.corpus.contexts["offset"]
         return np.asarray(self.corpus.contexts["document"][np.searchsorted(offsets, token, side="right") - 1])
 
-    def window(self, kept: str, i: int) -> np.ndarray:
-        """Activations over a kept event's window, as far as its context goes."""
-        slot, length = self.state[f"{kept}.slot"][i], self.state[f"{kept}.length"][i]
+    def window(self, sample: SampleName, i: int) -> np.ndarray:
+        """Activations over an event's window, as far as its context reaches, float32."""
+        slot, length = self.state[f"{sample}.slot"][i], self.state[f"{sample}.length"][i]
         if slot < 0:
             return np.zeros(length, dtype=np.float32)
-        return _bfloat16(self.state[f"{kept}.windows"][slot, :length])
+        return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
 
-    def counts(self, unit: int, parts: int) -> np.ndarray:
-        """Events in each of `parts` equal parts of (0, max]; cells that straddle an edge are split in proportion."""
-        histogram = self.state["histogram"][unit, 1:]
-        if self.maximum[unit] == 0:
-            return np.zeros(parts, dtype=np.int64)
-        edges = np.arange(parts + 1) / parts * self.maximum[unit] / self.scale[unit] * CELLS
-        cumulative = np.interp(edges, np.arange(CELLS + 1), np.concatenate([[0], np.cumsum(histogram)]))
-        cumulative[-1] = histogram.sum()
-        counts: np.ndarray = np.diff(np.rint(cumulative)).astype(np.int64)
-        return counts
+    def bin_counts(self, unit: int, bins: int) -> np.ndarray:
+        """Events of a unit in each of `bins` equal parts of (0, max]."""
+        return count_per_bin(self.state["histogram"][unit, 1:], self.maximum[unit], self.scale[unit], bins)
 
-    def events(self, unit: int, side: int) -> slice:
-        """A unit's kept events on one side, in order of priority."""
-        first, last = self._event_cuts[2 * unit + side : 2 * unit + side + 2]
+    def event_range(self, unit: int, split: int) -> slice:
+        """A unit's sampled events of one split, in order of priority."""
+        first, last = self._event_cuts[2 * unit + split : 2 * unit + split + 2]
         return slice(int(first), int(last))
 
-    def fair(self, unit: int, side: int, bin_: int) -> np.ndarray:
-        """Events of one bin that form a uniform sample of it, lowest priority first."""
-        found, lanes = self.events(unit, side), self._lanes(unit, bin_)
-        full = self.full[unit, side, lanes]
-        limit = self.admits[unit, side, lanes][full].min() if full.any() else np.iinfo(np.int32).max
-        inside = (self.bin["events"][found] == bin_) & (self.state["events.priority"][found] <= limit)
-        return np.asarray(found.start + np.flatnonzero(inside))
+    def uniform_sample(self, unit: int, split: int, bin_: int) -> np.ndarray:
+        """Indices of events that are a uniform sample of one bin, lowest priority first."""
+        here, strata = self.event_range(unit, split), self._strata(unit, bin_)
+        full = self.full[unit, split, strata]
+        limit = self.priority_threshold[unit, split, strata][full].min() if full.any() else HIGHEST
+        known = (self.bin["events"][here] == bin_) & (self.state["events.priority"][here] <= limit)
+        return np.asarray(here.start + np.flatnonzero(known))
 
-    def _lanes(self, unit: int, bin_: int) -> np.ndarray:
-        """Lanes in which events of the bin lie. One that the bin only touches, with nothing in the part that is the bin's, is none."""
+    def _strata(self, unit: int, bin_: int) -> np.ndarray:
+        """Strata that hold events of the bin. A stratum without events in the part that overlaps the bin is left out, so that it
+        does not lower the limit of `uniform_sample`."""
         if not bin_:
             return np.zeros(1, dtype=int)
-        edges = np.array([bin_ - 1, bin_]) / self.bins * self.maximum[unit] / self.scale[unit] * CELLS
-        first, last = int(np.floor(edges[0] - 1e-6).clip(0)), int(np.ceil(edges[1] + 1e-6))
-        occupied = (first + np.flatnonzero(self.state["histogram"][unit, 1 + first : 1 + last])) // (CELLS // INTERVALS)
-        return np.asarray(occupied[np.diff(occupied, prepend=-1) > 0] + 1)
+        cells = cells_of_bin(bin_, self.bins, self.maximum[unit], self.scale[unit], CELLS)
+        occupied = cells.start + np.flatnonzero(self.state["histogram"][unit, 1 + cells.start : 1 + cells.stop])
+        interval = occupied // (CELLS // INTERVALS)
+        return np.asarray(interval[np.diff(interval, prepend=-1) > 0] + 1)
 
-    def tops(self, unit: int, side: int | None = None) -> np.ndarray:
-        """Indices of a unit's top exemplars, strongest first; of both sides when none is given."""
+    def top_events(self, unit: int, split: int | None = None) -> np.ndarray:
+        """Indices of a unit's top events, strongest first; of both splits if none is given."""
         index = np.arange(self._top_cuts[unit], self._top_cuts[unit + 1])
-        if side is not None:
-            index = index[self.state["tops.head"][index] % 2 == side]
+        if split is not None:
+            index = index[self.state["tops.head"][index] % 2 == split]
         return index[np.lexsort((self.state["tops.token"][index], -self.state["tops.activation"][index]))]
 
     def n_documents(self, unit: int) -> tuple[int, int]:
-        """Distinct documents, explaining and judging side, among a unit's kept events with positive activation."""
-        kept = [self.events(unit, side) for side in (EXPLAIN, JUDGE)]
-        explaining, judging = (set(self.documents["events"][found][self.bin["events"][found] > 0]) for found in kept)
+        """Number of documents, explaining and judging, among a unit's sampled events with positive activation."""
+        ranges = [self.event_range(unit, split) for split in (EXPLAIN, JUDGE)]
+        explaining, judging = (set(self.documents["events"][r][self.bin["events"][r] > 0]) for r in ranges)
         return len(explaining), len(judging)
 
 
-def select(reader: SketchReader, unit: int, want: Selection) -> Iterator[Row]:
+def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[ChosenEvent]:
     """Choose a unit's exemplars, each event for one role only."""
     taken: set[int] = set()
 
-    def row(role: str, kept: str, i: int, bin_: int, probability: float | None) -> Iterator[Row]:
-        token = int(reader.state[f"{kept}.token"][i])
+    def choose(role: str, sample: SampleName, i: int, bin_: int, probability: float | None) -> Iterator[ChosenEvent]:
+        token = int(reader.state[f"{sample}.token"][i])
         if token not in taken:
             taken.add(token)
-            start, activation = int(reader.state[f"{kept}.start"][i]), float(reader.state[f"{kept}.activation"][i])
-            yield Row(unit, role, token, start, activation, bin_, probability, reader.window(kept, i))
+            start, activation = int(reader.state[f"{sample}.start"][i]), float(reader.state[f"{sample}.activation"][i])
+            yield ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
 
-    counts = reader.counts(unit, want.bins)
-    for bin_ in range(1, want.bins + 1):
-        chosen = reader.fair(unit, JUDGE, bin_)[: want.per_bin]
+    counts = reader.bin_counts(unit, selection.bins)
+    for bin_ in range(1, selection.bins + 1):
+        chosen = reader.uniform_sample(unit, JUDGE, bin_)[: selection.per_bin]
         for i in chosen:
-            yield from row("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
-    for role, side, n in (("quiet", JUDGE, want.quiet), ("explain_quiet", EXPLAIN, want.explain_quiet)):
-        for i in _quietest(reader, reader.fair(unit, side, 0), n):
-            yield from row(role, "events", i, 0, None)
+            yield from choose("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
+    for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
+        for i in _most_silent(reader, reader.uniform_sample(unit, split, 0), n):
+            yield from choose(role, "events", i, 0, None)
     documents: set[int] = set()
-    for i in _one_a_document(reader, "tops", reader.tops(unit, EXPLAIN), documents, want.top):
-        yield from row("explain_top", "tops", i, int(reader.bin["tops"][i]), None)
-    for i in _one_a_document(reader, "events", _spread(reader, unit, want), documents, want.spread):
-        yield from row("explain_spread", "events", i, int(reader.bin["events"][i]), None)
-    for i in reader.tops(unit)[: want.shown_top]:
-        yield from row("top", "tops", i, int(reader.bin["tops"][i]), None)
+    for i in _one_per_document(reader, "tops", reader.top_events(unit, EXPLAIN), documents, selection.top):
+        yield from choose("explain_top", "tops", i, int(reader.bin["tops"][i]), None)
+    for i in _one_per_document(reader, "events", _spread(reader, unit, selection), documents, selection.spread):
+        yield from choose("explain_spread", "events", i, int(reader.bin["events"][i]), None)
+    for i in reader.top_events(unit)[: selection.shown_top]:
+        yield from choose("top", "tops", i, int(reader.bin["tops"][i]), None)
 
 
 def tables(
@@ -178,102 +178,102 @@ def tables(
     corpus: Corpus,
     units: tuple[UnitKey, ...],
     hook_points: dict[str, str],
-    want: Selection,
-    texts: Callable[[np.ndarray], list[str]],
+    selection: Selection,
+    texts: TokenTexts,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The harvest's outcome: a row a unit, and a row an exemplar.
+    """The tables of a harvest: one row per unit, and one row per exemplar.
 
-    `hook_points` maps a kind to where it was read; `texts` turns token ids into one string a token.
+    `hook_points` maps each kind of unit to the hook point that it was read at.
     """
-    reader = SketchReader(sketch, corpus, want.bins)
-    unit_rows, exemplar_rows = [], []
+    reader = SketchReader(sketch, corpus, selection.bins)
+    unit_rows: list[UnitRow] = []
+    exemplar_rows: list[ExemplarRow] = []
     for number, key in enumerate(units):
-        unit_rows.append(_unit_row(reader, number, key, hook_points[key.kind], want))
-        exemplar_rows += [_exemplar_row(reader, key, row, texts) for row in select(reader, number, want)]
+        unit_rows.append(_unit_row(reader, number, key, hook_points[key.kind], selection))
+        exemplar_rows += [_exemplar_row(reader, key, event, texts) for event in select(reader, number, selection)]
     columns = None if exemplar_rows else EXEMPLAR_COLUMNS
     return pd.DataFrame(unit_rows), pd.DataFrame(exemplar_rows, columns=columns)
 
 
-EXEMPLAR_COLUMNS = [
-    "exemplar_id", "unit_id", "role", "document", "position", "activation", "activation_fraction", "bin",
-    "inclusion_probability", "mark", "tokens", "token_activations",
-]  # fmt: skip
-
-
-def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, want: Selection) -> dict[str, Any]:
+def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
     active = int(reader.state["histogram"][unit, 1:].sum())
     explaining, judging = reader.n_documents(unit)
-    few = explaining + judging < want.min_documents or min(explaining, judging) < 2
+    few = explaining + judging < selection.min_documents or min(explaining, judging) < 2
     return {
         "unit_id": key.unit_id,
-        **asdict(key),
+        "kind": key.kind,
+        "index": key.index,
+        "sign": key.sign,
         "hook_point": hook_point,
         "max_activation": float(reader.maximum[unit]),
         "density": active / max(int(reader.state["n_counted"]), 1),
         "status": "dead" if not active else "barely_active" if few else "alive",
         "n_events": active,
-        "bin_events": reader.counts(unit, want.bins).tolist(),
-        "histogram": reader.counts(unit, HISTOGRAM_BINS).tolist(),
+        "bin_events": reader.bin_counts(unit, selection.bins).tolist(),
+        "histogram": reader.bin_counts(unit, HISTOGRAM_BINS).tolist(),
     }
 
 
-def _exemplar_row(
-    reader: SketchReader, key: UnitKey, row: Row, texts: Callable[[np.ndarray], list[str]]
-) -> dict[str, Any]:
+def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts: TokenTexts) -> ExemplarRow:
     contexts = reader.corpus.contexts
-    context = contexts[np.searchsorted(contexts["offset"], row.token, side="right") - 1]
-    length = len(row.window)
-    first = row.token - row.start
-    document, position = int(context["document"]), int(context["position"] + row.token - context["offset"])
-    maximum = float(reader.maximum[row.unit])
-    tokens = texts(np.asarray(reader.corpus.tokens[first : first + length]))
-    heat = row.window.astype(np.float64)
-    heat[row.start] = row.activation
-    mark = carry_to_whole_characters(tokens, heat, row.start)
+    context = contexts[np.searchsorted(contexts["offset"], event.token, side="right") - 1]
+    first = event.token - event.start
+    document, position = int(context["document"]), int(context["position"] + event.token - context["offset"])
+    maximum = float(reader.maximum[event.unit])
+    tokens = texts(np.asarray(reader.corpus.tokens[first : first + len(event.window)]))
+    activations = event.window.astype(np.float64)
+    activations[event.start] = event.activation  # the event's own in float32, where the window has bfloat16
+    mark = move_to_whole_characters(tokens, activations, event.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
-        "role": row.role,
+        "role": event.role,
         "document": document,
         "position": position,
-        "activation": row.activation,
-        "activation_fraction": row.activation / maximum if maximum else 0.0,
-        "bin": row.bin,
-        "inclusion_probability": row.probability,
+        "activation": event.activation,
+        "activation_fraction": event.activation / maximum if maximum else 0.0,
+        "bin": event.bin,
+        "inclusion_probability": event.probability,
         "mark": mark,
         "tokens": tokens,
-        "token_activations": heat.tolist(),
+        "token_activations": activations.tolist(),
     }
 
 
-def carry_to_whole_characters(tokens: list[str], heat: np.ndarray, mark: int) -> int:
-    """Let the token that completes a character stand for those before it, whose own text is empty. Returns the mark's place."""
+def move_to_whole_characters(tokens: list[str], activations: np.ndarray, mark: int) -> int:
+    """Move activations, in place, and the mark to the tokens that complete a character. Returns the mark's new index.
+
+    A character that spans several tokens is the text of its last one; the earlier ones have the empty text.
+    """
     for i in range(len(tokens) - 1):
         if not tokens[i]:
-            heat[i + 1] = max(heat[i], heat[i + 1])
+            activations[i + 1] = max(activations[i], activations[i + 1])
     while not tokens[mark] and mark + 1 < len(tokens):
         mark += 1
     return mark
 
 
-def _quietest(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
-    """Silent windows: those silent throughout in order of priority, then those with the least activity around the mark.
+def _most_silent(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
+    """The `n` silent events whose windows are least active: those without any activation first, in order of priority.
 
-    Half of all tokens activate one sign of a gated MLP's neuron, so no window of its is silent throughout.
+    Half of all tokens activate one sign of a gated MLP's neuron, so such a unit has no window that is silent throughout.
     """
     return np.asarray(index[np.argsort(reader.peak[index], kind="stable")][:n])
 
 
-def _spread(reader: SketchReader, unit: int, want: Selection) -> Iterator[int]:
-    """Explaining-side events round by round over the bins, from the top one down."""
-    lists = [list(reader.fair(unit, EXPLAIN, bin_)) for bin_ in range(want.bins, 0, -1)]
-    for turn in range(max((len(found) for found in lists), default=0)):
-        yield from (found[turn] for found in lists if turn < len(found))
+def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[int]:
+    """Explaining events, one from each bin in turn, from the top bin down."""
+    lists = [list(reader.uniform_sample(unit, EXPLAIN, bin_)) for bin_ in range(selection.bins, 0, -1)]
+    for turn in range(max((len(events) for events in lists), default=0)):
+        yield from (events[turn] for events in lists if turn < len(events))
 
 
-def _one_a_document(reader: SketchReader, kept: str, index: Any, documents: set[int], n: int) -> Iterator[int]:
+def _one_per_document(
+    reader: SketchReader, sample: SampleName, index: Iterable[int], documents: set[int], n: int
+) -> Iterator[int]:
+    """The first `n` of the events that lie in documents of their own and in none of `documents`, which grows."""
     for i in index:
-        document = int(reader.documents[kept][i])
+        document = int(reader.documents[sample][i])
         if n and document not in documents:
             documents.add(document)
             n -= 1

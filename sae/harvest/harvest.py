@@ -2,11 +2,11 @@
 
     tokens -> subject, stopped after the hook point -> x, m
     features: f_i(x) * ||W_dec_i||      neurons: relu(+m_j), relu(-m_j)
-    -> sketch -> exemplars with the probability at which each was drawn
+    -> sketch -> exemplars with the probability at which each was sampled
 
-The corpus is read in shards whose sketches merge exactly, wherever and however often each was read. Floating point depends on a
-batch's shape, so batches are formed within fixed blocks of the corpus and a shard is a run of whole blocks: where it is cut
-changes no bit.
+The corpus is read in shards, anywhere and any number of times: their sketches merge exactly. Floating point depends on a batch's
+shape, so batches are formed within fixed blocks of the corpus, and a shard is a run of whole blocks: where shards are cut changes
+no bit of the result.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from torch import Tensor
 
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
-from sae.errors import NOTHING_COUNTED, SaeError
+from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
 from sae.harvest.activation_blocks import MakeBlock
 from sae.harvest.encoder import FeatureEncoder, NeuronEncoder
-from sae.harvest.parallel import Each, side_by_side
+from sae.harvest.parallel import ForEach, side_by_side
 from sae.harvest.sketch import Quota, Sketch
-from sae.harvest.token_positions import Batch
+from sae.harvest.token_positions import BatchLayout
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 
 BLOCK_BATCHES = 32
-"""Batches in a block: enough that contexts of like length find each other, few enough that a corpus has many blocks."""
+"""Batches in a block: enough to put contexts of similar length together, few enough that a corpus has many blocks."""
 Shard = list[np.ndarray]
-"""The rows of contexts of each of its blocks."""
+"""For each block of a shard, the rows of its contexts in `Corpus.contexts`."""
 
 
 @dataclass(frozen=True)
 class HarvestPlan:
-    """What is read and how much of it is kept. `window` and `batch_tokens` in tokens."""
+    """Which units are read and how many of their events are kept. `window` and `batch_tokens` are in tokens."""
 
     units: tuple[UnitKey, ...]
     quota: Quota
@@ -75,14 +75,15 @@ class UnitReader:
         return torch.tensor(units, dtype=torch.int64, device=self.subject.device)
 
     def blocks(self, values: Mapping[str, Tensor], counted: Tensor) -> Iterator[MakeBlock]:
-        """Activations of all units, in blocks yet to be computed, given the values (N, width) of N tokens at each of `hook_points`."""
+        """Activations of all units, in blocks computed when called, given the values (N, width) of N tokens at each of
+        `hook_points`."""
         for name, encoder in self._encoders:
             yield from encoder.blocks(values[name], counted)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One dictionary's part in a pass: what is read, the largest `limit` of a counted token's norm, and where it goes."""
+    """One dictionary's part in a pass: its reader, the norm `limit` of a counted token, and the sketch that is filled."""
 
     reader: UnitReader
     plan: HarvestPlan
@@ -97,46 +98,47 @@ def new_sketch(plan: HarvestPlan, device: torch.device | str = "cpu") -> Sketch:
 
 
 def shards(corpus: Corpus, shard_tokens: int, batch_tokens: int) -> list[Shard]:
-    """The corpus as shards of about `shard_tokens` tokens, each of at least one block. Blocks depend on `batch_tokens` alone."""
+    """The corpus in shards of about `shard_tokens` tokens, each of at least one block. Blocks depend on `batch_tokens` alone."""
     size = BLOCK_BATCHES * batch_tokens
     lengths = corpus.contexts["length"].astype(np.int64)
     block = (np.cumsum(lengths) - lengths) // size
     firsts = np.flatnonzero(np.diff(block, prepend=-1))
-    found: dict[int, Shard] = {}
+    by_number: dict[int, Shard] = {}
     for rows in np.split(np.arange(len(block)), firsts[1:]):
-        found.setdefault(int(block[rows[0]]) * size // shard_tokens, []).append(rows)
-    return list(found.values())
+        by_number.setdefault(int(block[rows[0]]) * size // shard_tokens, []).append(rows)
+    return list(by_number.values())
 
 
 def n_tokens(corpus: Corpus, shard: Shard) -> int:
-    """Tokens of a shard's contexts."""
+    """Number of tokens in a shard."""
     return sum(int(corpus.contexts["length"][rows].sum()) for rows in shard)
 
 
 def read_shard(
     readings: Sequence[Reading], corpus: Corpus, shard: Shard, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Run a shard's contexts through the subject, once for all readings, and into their sketches.
+    """Run a shard's contexts through the subject, once for all readings, and add the activations to their sketches.
 
-    The readings share subject and `batch_tokens`; each comes out as it would alone. `progress` is called after each batch with
-    the tokens read. Raises `SaeError` where the subject computes values that are not finite, and whatever `progress` raises.
+    All readings have one subject and one `batch_tokens`; each sketch is the same as if it were read alone. `progress` is called
+    after each batch with the number of tokens read. Raises `SubjectError` if the subject computes values that are not finite,
+    and whatever `progress` raises.
     """
     if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
         raise ValueError("readings of one pass share a subject and batch_tokens")
     hook_points = sorted(set().union(*(r.reader.hook_points for r in readings)))
     subject, done = readings[0].reader.subject, 0
-    with side_by_side(subject.device) as each:
+    with side_by_side(subject.device) as for_each:
         for rows in shard:
             for batch in batches(corpus, rows, readings[0].plan.batch_tokens):
                 values, text = run_contexts(subject, corpus, batch, hook_points)
-                _read_batch(readings, corpus, batch, values, text, each)
+                _add_batch(readings, corpus, batch, values, text, for_each)
                 done += int(corpus.contexts["length"][batch].sum())
                 if progress:
                     progress(done)
 
 
 def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """A block's rows in batches of at most `batch_tokens` tokens, padding included; contexts of like length share one."""
+    """The rows in batches of at most `batch_tokens` tokens, padding included; contexts of similar length share a batch."""
     rows = rows[np.argsort(-corpus.contexts["length"][rows], kind="stable")]
     start = 0
     while start < len(rows):
@@ -147,41 +149,42 @@ def batches(corpus: Corpus, rows: np.ndarray, batch_tokens: int) -> Iterator[np.
 
 
 @torch.inference_mode()
-def _read_batch(
+def _add_batch(
     readings: Sequence[Reading],
     corpus: Corpus,
     rows: np.ndarray,
     values: Mapping[str, Tensor],
     text: Tensor,
-    each: Each,
+    for_each: ForEach,
 ) -> None:
     device = text.device
-    info = corpus.contexts[rows]
-    length, *where = (
-        torch.as_tensor(info[name].astype(np.int64), device=device)
+    contexts = corpus.contexts[rows]
+    length, document, position, ordinal = (
+        torch.as_tensor(contexts[name].astype(np.int64), device=device)
         for name in ("length", "document", "position", "offset")
     )
-    column = torch.cat([torch.arange(int(n), device=device) for n in info["length"]])
+    column = torch.cat([torch.arange(int(n), device=device) for n in contexts["length"]])
     for reading in readings:
         norms = values[reading.reader.hook_point].norm(dim=1)
         check_finite(norms[text], reading.reader.hook_point)
         counted = text & (norms <= reading.limit) & (column >= reading.plan.skip_positions)
-        reading.sketch.update(Batch(counted, length, *where), reading.reader.blocks(values, counted), each)
+        layout = BatchLayout(counted, length, document, position, ordinal)
+        reading.sketch.update(layout, reading.reader.blocks(values, counted), for_each)
 
 
 @torch.inference_mode()
 def run_contexts(
     subject: Subject, corpus: Corpus, rows: np.ndarray, hook_points: Sequence[str]
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Values (N, width) of the contexts' tokens, without BOS and padding, and which of the tokens are text (N,)."""
+    """Values (N, width) at the contexts' N tokens, without BOS and padding, and a mask (N,) of the tokens that are text."""
     tokens, text = corpus.batch(rows)
     columns = np.arange(tokens.shape[1]) - int(corpus.bos_id is not None)
     used = (columns >= 0) & (columns < corpus.contexts["length"][rows][:, None])
-    place = torch.as_tensor(np.flatnonzero(used), device=subject.device)
+    used_index = torch.as_tensor(np.flatnonzero(used), device=subject.device)
     values = subject.run(torch.as_tensor(tokens, device=subject.device), hook_points)
     flat = {name: value.flatten(0, 1) for name, value in values.items()}
-    if len(place) < used.size:
-        flat = {name: value.index_select(0, place) for name, value in flat.items()}
+    if len(used_index) < used.size:
+        flat = {name: value.index_select(0, used_index) for name, value in flat.items()}
     return flat, torch.as_tensor(text[used], device=subject.device)
 
 
@@ -193,29 +196,29 @@ def norm_limit(reader: UnitReader, corpus: Corpus, plan: HarvestPlan) -> float:
     """
     drawn = np.random.default_rng([plan.seed, 3]).permutation(len(corpus.contexts))[:32]
     values, text = run_contexts(reader.subject, corpus, np.sort(drawn), [reader.hook_point])
-    kept = values[reader.hook_point].norm(dim=1)[text]
-    if not len(kept):
+    norms = values[reader.hook_point].norm(dim=1)[text]
+    if not len(norms):
         raise SaeError(NOTHING_COUNTED)
-    check_finite(kept, reader.hook_point)
-    return float(kept.median()) * plan.max_norm_ratio
+    check_finite(norms, reader.hook_point)
+    return float(norms.median()) * plan.max_norm_ratio
 
 
 def check_finite(norms: Tensor, hook_point: str) -> None:
-    """Raise `SaeError` for values that no token would be counted by: units would look dead that nobody could read."""
+    """Raise `SubjectError` if a norm is NaN or infinite. Such tokens would not be counted, and units would look dead without a reason."""
     if not bool(norms.isfinite().all()):
-        raise SaeError(
-            f"the subject computes NaN or infinite values at {hook_point}: mend its weights, or raise subject.precision to float32"
+        raise SubjectError(
+            f"the subject computes NaN or infinite values at {hook_point}: repair its weights, or set subject.precision to float32"
         )
 
 
 def save(path: Path, sketch: Sketch, seconds: float) -> None:
-    """Write a shard's sketch and the seconds that it took, as npz without pickles."""
+    """Write a shard's sketch and the seconds that reading took, as npz without pickles."""
     with path.open("wb") as out:
         np.savez(out, seconds=np.array(seconds), **sketch.state())  # type: ignore[arg-type]
 
 
 def restore(path: Path, plan: HarvestPlan, device: torch.device | str) -> tuple[Sketch, float]:
-    """Read back what `save` wrote."""
+    """Read the sketch and the seconds that `save` wrote."""
     sketch = new_sketch(plan, device)
     with np.load(path, allow_pickle=False) as saved:
         sketch.restore(saved)

@@ -1,16 +1,17 @@
-"""A mergeable sample of activations: fair in every activation bin, exact, and the same in whatever order events arrive.
+"""A mergeable sample of activations: uniform within every activation bin, exact, and the same in whatever order events arrive.
 
-Every event (unit, document, position) has a priority: a hash of the seed and the token, turned by an offset that is the unit's
-own. For each unit, side and fine interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples
-merge exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
+Every event (unit, document, position) has a priority: a hash of the seed and the token, shifted by an offset of the unit's own.
+For each unit, split and fine interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples merge
+exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
 maximum, known only at the end: fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and
 pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using
 Bottom-k Sketches", PODC 2007.)
 
-The tokens of lowest priority for a unit stand together in a ring of hashes, from the unit's own point on. So silent and weak
-events, nearly all that there are, are found without looking at the others: what is too late in the ring cannot enter.
+Nearly all events are silent or weak, and nearly all of those come too late in priority to be kept. They are found without looking
+at the others: in order of their hashes the tokens form a ring, and the tokens of lowest priority for a unit are those that follow
+the unit's own start on the ring.
 
-Documents are split by hash into an explaining and a judging side before anything is sampled, so the two never share one.
+Documents are split by hash into an explaining and a judging half before anything is sampled, so the two never share one.
 """
 
 from __future__ import annotations
@@ -22,36 +23,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import CELLS, Block, Events, MakeBlock, expand, where
-from sae.harvest.bottom_k import HIGHEST, LOWEST, BottomK, Rows, hopeful, leading, lowest
-from sae.harvest.parallel import Each, one_by_one
-from sae.harvest.token_positions import TURN, Batch, Places, hash32
+from sae.harvest.activation_blocks import CELLS, Block, Events, MakeBlock, expand_ranges, true_indices
+from sae.harvest.bottom_k import HIGHEST, LOWEST, BottomK, SampleRows, candidate_rows, first_of_group, lowest_of_group
+from sae.harvest.parallel import ForEach, one_by_one
+from sae.harvest.token_positions import RING_SIZE, BatchLayout, TokenPositions, hash32
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
-LANES = INTERVALS + 1
-"""Lane 0 holds events of activation zero, lanes 1..INTERVALS the fine intervals, for each side."""
+STRATA = INTERVALS + 1
+"""Groups that a unit's events of one split are sampled in: stratum 0 for silent events, 1..INTERVALS for the fine intervals."""
 _CROWDED = 4
-"""Events a lane, on average, above which it pays to leave most of them out before the rest are sorted."""
+"""Events per stratum, on average, above which it pays to leave most of them out before the rest are sorted."""
 _FAINTEST = -100
-"""Exponent of a unit that was never active; its reciprocal still fits in float32."""
+"""Exponent of a unit that was never active; its reciprocal still fits into float32."""
+STORED_FIELDS = ("head", *SampleRows._fields[1:])
+"""Names of a sample's columns in `Sketch.state` and so in the files of shards: `unit_split` is called `head` there."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How many events are kept: `explain` and `judge` a fine interval, `quiet` of activation zero and `top` a side."""
+    """Events kept per unit: `explain` and `judge` per fine interval of their split, `silent` silent ones and `top` per split."""
 
     explain: int
     judge: int
-    quiet: int
+    silent: int
     top: int
 
 
 class Sketch:
-    """What one pass over a corpus, or a shard of it, leaves of U units.
+    """What one pass over a corpus, or over a shard of it, keeps of U units.
 
     `histogram` (U, CELLS + 1) counts active events in equal parts of (0, 2**exponent]; `counts` adds the silent ones as column 0.
     `maximum` (U,), `exponent` (U,). `events` and `tops` hold the samples.
+
+    After any prefix of the batches, in any order, `events` holds the first k events of each unit, split and stratum by (priority,
+    token), and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
     """
 
     def __init__(self, unit_ids: Sequence[str], quota: Quota, *, window: int, seed: int, device: str = "cpu") -> None:
@@ -61,22 +67,22 @@ class Sketch:
         self.maximum = torch.zeros(n, device=device)
         self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
         self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
-        per_lane = [quota.quiet, *[quota.explain] * INTERVALS, quota.quiet, *[quota.judge] * INTERVALS]
-        self.events = BottomK(per_lane, n, window, self._lane_group, device)
-        self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.head.long(), device)
+        per_stratum = [quota.silent, *[quota.explain] * INTERVALS, quota.silent, *[quota.judge] * INTERVALS]
+        self.events = BottomK(per_stratum, n, window, self._stratum_group, device)
+        self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.unit_split.long(), device)
         self._offset = torch.tensor([hash32(f"{seed}/{u}") for u in unit_ids], dtype=torch.int32, device=device)
-        self._aim_events()
-        self._aim_tops()
+        self._plan_event_search()
+        self._plan_top_search()
 
-    def update(self, batch: Batch, blocks: Iterable[MakeBlock], each: Each = one_by_one) -> None:
-        """Take in one batch: all units once, in any blocks, `each` of them by itself. Contexts must not be given twice."""
-        places = Places(batch, self.seed, self.window)
+    def update(self, batch: BatchLayout, blocks: Iterable[MakeBlock], for_each: ForEach = one_by_one) -> None:
+        """Add one batch: `blocks` hold each unit exactly once. No context may be added twice."""
+        positions = TokenPositions(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
-        each(lambda make: self._take_in(make(), places), blocks)
-        if self.events.settle():
-            self._aim_events()
-        if self.tops.settle():
-            self._aim_tops()
+        for_each(lambda make: self._add_block(make(), positions), blocks)
+        if self.events.compact_if_full():
+            self._plan_event_search()
+        if self.tops.compact_if_full():
+            self._plan_top_search()
 
     @property
     def counts(self) -> Tensor:
@@ -86,7 +92,11 @@ class Sketch:
         return counts
 
     def merge(self, other: Sketch) -> None:
-        """Take in another sketch of the same units over other contexts. Exact: order and cuts do not matter."""
+        """Add another sketch of the same units over other contexts.
+
+        Exact: neither the order of merges nor the cut into shards changes the result. Raises `ValueError` if units, quotas,
+        windows or seeds differ.
+        """
         if (self.unit_ids, self.quota, self.seed, self.window) != (
             other.unit_ids,
             other.quota,
@@ -95,179 +105,224 @@ class Sketch:
         ):
             raise ValueError("sketches of different units, quotas, windows or seeds cannot be merged")
         units = torch.arange(len(self.unit_ids), device=self.device)
+        # With the larger of both scales their cells and strata are the same intervals: histograms add, samples unite.
         self._raise_scale(units, other.maximum)
         other._raise_scale(units, self.maximum)
         self.n_counted += other.n_counted
         self.histogram += other.histogram
         for mine, theirs in ((self.events, other.events), (self.tops, other.tops)):
             mine.merge(theirs)
-        self._aim_events()
-        self._aim_tops()
+        self._plan_event_search()
+        self._plan_top_search()
 
     def state(self) -> dict[str, np.ndarray]:
-        """The sketch as plain arrays, canonical: equal samples give equal arrays."""
-        arrays = {"n_counted": np.array(self.n_counted), "maximum": _np(self.maximum), "histogram": _np(self.histogram)}
-        for name, kept in (("events", self.events), ("tops", self.tops)):
-            rows, windows = kept.canonical()
-            arrays |= {f"{name}.{field}": _np(column) for field, column in zip(Rows._fields, rows, strict=True)}
-            arrays[f"{name}.windows"] = _np(windows.view(torch.int16))
+        """The sketch as plain arrays in canonical order: equal samples return equal arrays."""
+        arrays = {
+            "n_counted": np.array(self.n_counted),
+            "maximum": _numpy(self.maximum),
+            "histogram": _numpy(self.histogram),
+        }
+        for name, sample in (("events", self.events), ("tops", self.tops)):
+            rows, windows = sample.canonical()
+            arrays |= {f"{name}.{field}": _numpy(column) for field, column in zip(STORED_FIELDS, rows, strict=True)}
+            arrays[f"{name}.windows"] = _numpy(windows.view(torch.int16))
         return arrays
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take `state()` back into a fresh sketch."""
+        """Load what `state` returned into a new sketch."""
         units = torch.arange(len(self.unit_ids), device=self.device)
         self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
         self.n_counted = int(arrays["n_counted"])
         self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
-        for name, kept in (("events", self.events), ("tops", self.tops)):
-            rows = Rows(*(torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in Rows._fields))
-            kept.add(rows, torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16))
-            kept.compact()
-        self._aim_events()
-        self._aim_tops()
+        for name, sample in (("events", self.events), ("tops", self.tops)):
+            columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
+            windows = torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16)
+            sample.add(SampleRows(*columns), windows)
+            sample.compact()
+        self._plan_event_search()
+        self._plan_top_search()
 
-    def _take_in(self, block: Block, places: Places) -> None:
-        """Reads and writes nothing of units outside the block, but for the samples' lists of what waits."""
+    def _add_block(self, block: Block, positions: TokenPositions) -> None:
+        """Add one block of a batch. Touches only the block's own units, and the samples' lists of pending rows, which have a lock:
+        so blocks may be added by several threads at once."""
         units = block.units
         self._raise_scale(units, block.maxima())
-        block.tally(self.histogram, torch.exp2(10.0 - self.exponent[units]))
-        strong, high = self._strong[units], self._high[units]
-        active = block.above(torch.minimum(strong, high))
-        chosen = [active.take(where(active.value > strong.index_select(0, active.unit)))]
-        chosen += self._early(block, places, strong)
-        self._take_events(block, places, Events(*(torch.cat(parts) for parts in zip(*chosen, strict=True))))
-        self._take_tops(block, places, active)
+        block.add_to_histogram(self.histogram, torch.exp2(10.0 - self.exponent[units]))  # CELLS = 2**10
+        strong, top = self._strong_threshold[units], self._top_threshold[units]
+        active = block.events_above(torch.minimum(strong, top))
+        chosen = [active.take(true_indices(active.value > strong.index_select(0, active.unit)))]
+        chosen += self._early_events(block, positions, strong)
+        events = Events(*(torch.cat(columns) for columns in zip(*chosen, strict=True)))
+        self._sample_events(block, positions, events)
+        self._sample_tops(block, positions, active)
 
-    def _early(self, block: Block, places: Places, strong: Tensor) -> list[Events]:
-        """Silent and weak events early enough in their unit's ring to enter.
+    def _early_events(self, block: Block, positions: TokenPositions, strong: Tensor) -> list[Events]:
+        """Silent and weak events that stand early enough on their unit's ring to enter the sample.
 
-        While silent lanes are not full, their whole ring would do; its first part nearly always has silent events enough.
+        priority = hash + offset in signed 32-bit arithmetic, so the token of lowest priority, -2**31, has hash -2**31 - offset:
+        that is the unit's start, and priorities rise along the ring from there.
         """
         units = block.units
-        start = ((TURN // 2 - self._offset[units].long()) % TURN).unsqueeze(1) + places.origin
-        first = torch.searchsorted(places.ring, start)
-        weak = torch.searchsorted(places.ring, start + self._weak_reach[units], right=True)
-        silent = torch.searchsorted(places.ring, start + self._silent_reach[units], right=True)
-        near = torch.maximum(weak, torch.minimum(silent, first + 2 * self.quota.quiet))
-        found = [self._between(block, places, strong, first, near)]
-        quiet = found[0].take(where(found[0].value == 0))
-        head = 2 * quiet.unit + places.side.index_select(0, quiet.column)
-        n_silent = torch.bincount(head, minlength=2 * len(units))
-        wanting = (near < silent) & (n_silent.view(-1, 2) < self.quota.quiet)
-        if bool(wanting.any()):
-            found.append(self._between(block, places, strong, near, torch.where(wanting, silent, near)))
+        start = ((RING_SIZE // 2 - self._offset[units].long()) % RING_SIZE).unsqueeze(1) + positions.ring_origin
+        first = torch.searchsorted(positions.ring, start)
+        weak = torch.searchsorted(positions.ring, start + self._weak_scan_range[units], right=True)
+        silent = torch.searchsorted(positions.ring, start + self._silent_scan_range[units], right=True)
+        # Until a silent stratum is full its scan range is the whole ring. Twice as many tokens as it takes nearly always hold enough
+        # silent ones, and later ones cannot enter before them: only the few units that lack some are scanned to the end.
+        end = torch.maximum(weak, torch.minimum(silent, first + 2 * self.quota.silent))
+        found = [self._events_on_ring(block, positions, strong, first, end)]
+        silent_events = found[0].take(true_indices(found[0].value == 0))
+        unit_split = 2 * silent_events.unit + positions.split.index_select(0, silent_events.column)
+        n_silent = torch.bincount(unit_split, minlength=2 * len(units))
+        lacking = (end < silent) & (n_silent.view(-1, 2) < self.quota.silent)
+        if bool(lacking.any()):
+            rest = torch.where(lacking, silent, end)
+            found.append(self._events_on_ring(block, positions, strong, end, rest))
         return found
 
-    def _between(self, block: Block, places: Places, strong: Tensor, low: Tensor, high: Tensor) -> Events:
-        head, place = expand(low.flatten(), high.flatten())
-        unit, column = head >> 1, places.order.index_select(0, place)
-        value = block.at(unit, column)
-        return Events(unit, column, value).take(where(value <= strong.index_select(0, unit)))
+    def _events_on_ring(
+        self, block: Block, positions: TokenPositions, strong: Tensor, low: Tensor, high: Tensor
+    ) -> Events:
+        """The events of each unit that are not strong, at the ring's places [low, high), each (u, 2)."""
+        unit_split, place = expand_ranges(low.flatten(), high.flatten())
+        unit, column = unit_split >> 1, positions.ring_column.index_select(0, place)
+        value = block.values_at(unit, column)
+        return Events(unit, column, value).take(true_indices(value <= strong.index_select(0, unit)))
 
-    def _take_events(self, block: Block, places: Places, events: Events) -> None:
+    def _sample_events(self, block: Block, positions: TokenPositions, events: Events) -> None:
+        """Add those of the events that are among the k lowest of their stratum, as far as can be told from this batch."""
         unit = block.units.index_select(0, events.unit)
-        head = 2 * unit + places.side.index_select(0, events.column)
-        group = head * LANES + self._lane(unit, events.value)
-        priority = places.token.index_select(0, events.column) + self._offset.index_select(0, unit)
-        may = where(priority <= self.events.admits.index_select(0, group))
-        if len(may) > _CROWDED * len(block.units) * 2 * LANES:
+        unit_split = 2 * unit + positions.split.index_select(0, events.column)
+        group = unit_split * STRATA + self._stratum(unit, events.value)
+        priority = positions.hash.index_select(0, events.column) + self._offset.index_select(0, unit)
+        may_enter = true_indices(priority <= self.events.priority_threshold.index_select(0, group))
+        if len(may_enter) > _CROWDED * len(block.units) * 2 * STRATA:
             k, latest = (
-                each.view(-1, 2 * LANES)[block.units].flatten() for each in (self.events.k, self.events.admits)
+                per_group.view(-1, 2 * STRATA)[block.units].flatten()
+                for per_group in (self.events.k, self.events.priority_threshold)
             )
-            within = group + (events.unit - unit) * 2 * LANES
-            may = may[hopeful(within[may], priority[may], k, latest)]
-        events, head, group, priority = events.take(may), head[may], group[may], priority[may]
-        keep = lowest(group, priority, places.ordinal.index_select(0, events.column), self.events.k)
-        self._add(self.events, block, places, events.take(keep), head[keep], priority[keep])
+            group_in_block = group + (events.unit - unit) * 2 * STRATA
+            may_enter = may_enter[candidate_rows(group_in_block[may_enter], priority[may_enter], k, latest)]
+        events = events.take(may_enter)
+        unit_split, group, priority = unit_split[may_enter], group[may_enter], priority[may_enter]
+        token = positions.ordinal.index_select(0, events.column)
+        keep = lowest_of_group(group, priority, token, self.events.k)
+        self._add_rows(self.events, block, positions, events.take(keep), unit_split[keep], priority[keep])
 
-    def _take_tops(self, block: Block, places: Places, active: Events) -> None:
-        """The strongest event of each context, its first where several are alike."""
-        high = self._high.index_select(0, block.units)
-        active = active.take(where(active.value > high.index_select(0, active.unit)))
-        n_contexts = len(places.batch.length)
-        group = active.unit * n_contexts + places.context.index_select(0, active.column)
-        most = active.value.new_zeros(len(block.units) * n_contexts).scatter_reduce_(0, group, active.value, "amax")
-        best = where(active.value == most.index_select(0, group))
-        active = active.take(best[where(leading(group[best], 1))])
-        rank = -active.value.view(torch.int32)
-        head = 2 * block.units.index_select(0, active.unit) + places.side.index_select(0, active.column)
-        may = where(rank <= self.tops.admits.index_select(0, head))
-        self._add(self.tops, block, places, active.take(may), head[may], rank[may])
+    def _sample_tops(self, block: Block, positions: TokenPositions, active: Events) -> None:
+        """Add the strongest event of each context, the first of equals. Priority is the negative of the activation's bits:
+        those of floats that are not negative are ordered as the floats are."""
+        top = self._top_threshold.index_select(0, block.units)
+        active = active.take(true_indices(active.value > top.index_select(0, active.unit)))
+        n_contexts = len(positions.batch.length)
+        group = active.unit * n_contexts + positions.context.index_select(0, active.column)
+        largest = active.value.new_zeros(len(block.units) * n_contexts)
+        largest.scatter_reduce_(0, group, active.value, "amax")
+        best = true_indices(active.value == largest.index_select(0, group))
+        active = active.take(best[true_indices(first_of_group(group[best], 1))])
+        priority = -active.value.view(torch.int32)
+        split = positions.split.index_select(0, active.column)
+        unit_split = 2 * block.units.index_select(0, active.unit) + split
+        may_enter = true_indices(priority <= self.tops.priority_threshold.index_select(0, unit_split))
+        chosen = active.take(may_enter)
+        self._add_rows(self.tops, block, positions, chosen, unit_split[may_enter], priority[may_enter])
 
-    def _add(self, kept: BottomK, block: Block, places: Places, events: Events, head: Tensor, priority: Tensor) -> None:
-        """Keep events with their windows."""
+    def _add_rows(
+        self,
+        sample: BottomK,
+        block: Block,
+        positions: TokenPositions,
+        events: Events,
+        unit_split: Tensor,
+        priority: Tensor,
+    ) -> None:
+        """Add events and their windows to a sample. Windows without any activation are not stored."""
         column = events.column
-        first, length = places.first.index_select(0, column), places.inside.index_select(0, column)
+        first = positions.window_start.index_select(0, column)
+        length = positions.window_length.index_select(0, column)
         windows = block.windows(events.unit, first, length, self.window)
-        heard = windows.view(torch.int16).amax(dim=1) > 0
-        slot = (heard.cumsum(0) * heard - 1).to(torch.int32)
-        rows = Rows(
-            head=head.to(torch.int32),
+        has_activation = windows.view(torch.int16).amax(dim=1) > 0
+        slot = (has_activation.cumsum(0) * has_activation - 1).to(torch.int32)
+        rows = SampleRows(
+            unit_split=unit_split.to(torch.int32),
             priority=priority,
-            token=places.ordinal.index_select(0, column),
+            token=positions.ordinal.index_select(0, column),
             activation=events.value,
             start=(column - first).to(torch.int16),
             length=length.to(torch.int16),
             slot=slot,
         )
-        kept.add(rows, windows.index_select(0, where(heard)))
+        sample.add(rows, windows.index_select(0, true_indices(has_activation)))
 
-    def _lane(self, unit: Tensor, activation: Tensor) -> Tensor:
-        return (activation * torch.exp2(6.0 - self.exponent).index_select(0, unit)).ceil_().long()
+    def _stratum(self, unit: Tensor, activation: Tensor) -> Tensor:
+        """Stratum of each activation: ceil(activation / s * INTERVALS). The factor is a power of two, so the product is exact."""
+        return (activation * torch.exp2(6.0 - self.exponent).index_select(0, unit)).ceil_().long()  # INTERVALS = 2**6
 
-    def _lane_group(self, rows: Rows) -> Tensor:
-        return rows.head.long() * LANES + self._lane((rows.head >> 1).long(), rows.activation)
+    def _stratum_group(self, rows: SampleRows) -> Tensor:
+        return rows.unit_split.long() * STRATA + self._stratum((rows.unit_split >> 1).long(), rows.activation)
 
-    def _aim_events(self) -> None:
-        """Decide for each unit above which activation all events are looked at, and how far into the ring those below.
+    def _plan_event_search(self) -> None:
+        """Set how each unit's events are searched for in later batches: above `_strong_threshold` all of them, below it only as far
+        along the ring as `_weak_scan_range` (units, 2), and silent ones as far as `_silent_scan_range`; -1 scans nothing.
 
-        Lanes 1..c are searched by priority, up to the latest that any of them still admits, and those above c by strength. c is
-        chosen to give the fewest events to look at, judging by the events so far.
+        The strong threshold is the upper end of a stratum c. Events of the strata above c are listed by strength; for strata 1..c
+        the ring is scanned up to the highest priority that any of them still admits. With n(c) events above c, a ring of N
+        tokens and r(c) its share to be scanned, c minimises n(c) + N r(c), judging by the events so far. Any c is correct; it
+        decides the time only. What is skipped cannot enter: priority thresholds only fall.
         """
         n = len(self.unit_ids)
-        admits = self.events.admits.view(n, 2, LANES)
-        latest = torch.cat([torch.full_like(admits[..., :1], LOWEST), admits[..., 1:].cummax(dim=2).values], dim=2)
-        lanes = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
-        above = lanes.sum(dim=1, keepdim=True) - torch.nn.functional.pad(lanes.cumsum(dim=1), (1, 0))
-        share = (latest.float() - LOWEST) / TURN
+        threshold = self.events.priority_threshold.view(n, 2, STRATA)
+        nothing = torch.full_like(threshold[..., :1], LOWEST)
+        latest = torch.cat([nothing, threshold[..., 1:].cummax(dim=2).values], dim=2)
+        in_stratum = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
+        up_to = torch.nn.functional.pad(in_stratum.cumsum(dim=1), (1, 0))
+        above = in_stratum.sum(dim=1, keepdim=True) - up_to
+        share = (latest.float() - LOWEST) / RING_SIZE
         cut = (above + self.n_counted * share.amax(dim=1)).argmin(dim=1)
-        self._strong = cut * torch.exp2(self.exponent - 6.0)
-        reach = latest.gather(2, cut.view(n, 1, 1).expand(n, 2, 1)).squeeze(2).long() - LOWEST
-        self._weak_reach = torch.where(cut.unsqueeze(1) > 0, reach, -1)
-        self._silent_reach = admits[..., 0].long() - LOWEST
+        self._strong_threshold = cut * torch.exp2(self.exponent - 6.0)
+        scan_range = latest.gather(2, cut.view(n, 1, 1).expand(n, 2, 1)).squeeze(2).long() - LOWEST
+        self._weak_scan_range = torch.where(cut.unsqueeze(1) > 0, scan_range, -1)
+        self._silent_scan_range = threshold[..., 0].long() - LOWEST
 
-    def _aim_tops(self) -> None:
-        admits = self.tops.admits.view(-1, 2)
-        least = torch.where(admits == HIGHEST, 0, -admits).view(torch.float32)
-        least = torch.where(admits == LOWEST, torch.inf, least).amin(dim=1)
-        self._high = torch.nextafter(least, torch.tensor(-1.0, device=least.device)).clamp_(min=0)
+    def _plan_top_search(self) -> None:
+        """Set the activation `_top_threshold` (units,) that an event must exceed to enter a top sample of either split."""
+        threshold = self.tops.priority_threshold.view(-1, 2)
+        weakest = torch.where(threshold == HIGHEST, 0, -threshold).view(torch.float32)
+        weakest = torch.where(threshold == LOWEST, torch.inf, weakest).amin(dim=1)
+        # Just below the weakest top event, for one that is as strong may still come first by its token.
+        self._top_threshold = torch.nextafter(weakest, torch.tensor(-1.0, device=weakest.device)).clamp_(min=0)
 
     def _raise_scale(self, units: Tensor, maximum: Tensor) -> None:
-        """Grow the scales of `units` to cover a new maximum (u,), merging histogram cells and lanes in powers of two."""
+        """Raise the scales s = 2**exponent of `units` to cover a new maximum (u,), merging histogram cells and strata.
+
+        Cell i covers ((i - 1) / CELLS, i / CELLS] of s, so when s doubles, cells 2i - 1 and 2i become cell i without remainder.
+        """
         maximum = torch.maximum(self.maximum[units], maximum)
         self.maximum[units] = maximum
-        mantissa, exponent = torch.frexp(maximum)
+        mantissa, exponent = torch.frexp(
+            maximum
+        )  # mantissa in [0.5, 1): 0.5 for powers of two, which need no larger scale
         needed = torch.where(mantissa == 0.5, exponent - 1, exponent).to(torch.int32)
         before = self.exponent[units]
         chosen = ((maximum > 0) & (needed > before)).nonzero().squeeze(1)
         if not len(chosen):
             return
-        grown, shift = units[chosen], (needed - before)[chosen].clamp(max=11).unsqueeze(1)
+        grown, shift = units[chosen], (needed - before)[chosen].clamp(max=11).unsqueeze(1)  # by 2**11 all are in cell 1
         self.exponent[grown] = needed[chosen]
         cells = torch.zeros((len(grown), CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
         self.histogram[grown] = cells.scatter_add_(1, _merged(CELLS, shift), self.histogram[grown])
-        admits = self.events.admits.view(-1, 2, LANES)
-        lanes = torch.full((len(grown), 2, LANES), HIGHEST, dtype=torch.int32, device=grown.device)
+        threshold = self.events.priority_threshold.view(-1, 2, STRATA)
+        merged = torch.full((len(grown), 2, STRATA), HIGHEST, dtype=torch.int32, device=grown.device)
         target = _merged(INTERVALS, shift).unsqueeze(1).expand(-1, 2, -1)
-        # What two lanes admit together is at most what either does.
-        admits[grown] = lanes.scatter_reduce_(2, target, admits[grown], "amin")
+        # The k-th lowest of a union is at most the k-th lowest of either part.
+        threshold[grown] = merged.scatter_reduce_(2, target, threshold[grown], "amin")
 
 
 def _merged(parts: int, shift: Tensor) -> Tensor:
-    """Which of the parts 0..`parts` each becomes when the scale grows by 2**shift (n, 1); 0 stays."""
+    """The number that each of the parts 0..`parts` gets when the scale grows by 2**shift (n, 1); 0 stays 0."""
     part = torch.arange(1, parts + 1, device=shift.device).expand(len(shift), -1)
     return torch.nn.functional.pad(((part - 1) >> shift) + 1, (1, 0))
 
 
-def _np(tensor: Tensor) -> np.ndarray:
+def _numpy(tensor: Tensor) -> np.ndarray:
     return np.asarray(tensor.detach().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Where a batch's tokens stand: the side that each is on, the hash that samples go by, its window, its place on the ring of hashes."""
+"""Positions of a batch's tokens: the split, hash, window and place on the hash ring of each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 EXPLAIN, JUDGE = 0, 1
-"""The two sides that documents are split into."""
-TURN = 1 << 32
-"""Hashes on the ring."""
-SIDE = 4 * TURN
-"""How far apart the two sides' rings are laid out, each twice in a row so that no range wraps around."""
+"""The two splits of the documents: one explains units, the other judges the explanations."""
+RING_SIZE = 1 << 32
+"""Number of distinct hashes."""
+RING_DISTANCE = 4 * RING_SIZE
+"""Distance between the rings of the two splits. Each ring is stored twice in a row, so that no range on it wraps around."""
 
 
-class Batch(NamedTuple):
-    """Where N tokens stand, in C contexts one after another, without BOS and padding.
+class BatchLayout(NamedTuple):
+    """Where the N tokens of a batch stand: C contexts one after another, without BOS and padding.
 
-    `counted` (N,); `length` (C,) tokens of a context; `document` (C,); `position` (C,) of its first token within the document;
-    `ordinal` (C,) of that token in the corpus.
+    `counted` (N,); per context (C,): `length` in tokens, `document` number, `position` of its first token within the document, and
+    `ordinal` of that token in the corpus.
     """
 
     counted: Tensor
@@ -30,55 +30,65 @@ class Batch(NamedTuple):
     ordinal: Tensor
 
 
-class Places:
-    """What the sketch needs to know of a batch's tokens, (N,) each unless said otherwise."""
+class TokenPositions:
+    """What the sketch needs to know about the N tokens of a batch.
 
-    def __init__(self, batch: Batch, seed: int, window: int) -> None:
+    For each token (N,): `context`, `ordinal` in the corpus, `split`, `hash` (int32), and its window, which is `window_length` columns
+    from `window_start` on. `ring` holds the hashes of the counted tokens in ascending order, `ring_column` their columns.
+    """
+
+    def __init__(self, batch: BatchLayout, seed: int, window: int) -> None:
         self.batch, device = batch, batch.counted.device
         n_tokens = len(batch.counted)
         self.context = torch.arange(len(batch.length), device=device).repeat_interleave(batch.length)
-        begin = (batch.length.cumsum(0) - batch.length)[self.context]
+        context_start = (batch.length.cumsum(0) - batch.length)[self.context]
         column = torch.arange(n_tokens, device=device)
-        self.ordinal = batch.ordinal[self.context] + column - begin
-        self.side = sides(batch.document, seed)[self.context]
-        document = mix(batch.document.to(torch.int32) ^ hash32(f"{seed}/token"))[self.context]
-        self.token = mix(document + (batch.position[self.context] + column - begin).to(torch.int32) * 0x1E3779B1)
+        self.ordinal = batch.ordinal[self.context] + column - context_start
+        self.split = split_of(batch.document, seed)[self.context]
+        document_hash = mix(batch.document.to(torch.int32) ^ hash32(f"{seed}/token"))[self.context]
+        position = (batch.position[self.context] + column - context_start).to(torch.int32)
+        self.hash = mix(document_hash + position * 0x1E3779B1)
         length = batch.length[self.context]
-        # The mark's place in its window is a hash of the token alone, drawn alike for all units and arms.
-        place = mix(self.token ^ hash32("place")).long().remainder(window)
-        latest = begin + (length - window).clamp(min=0)
-        self.first = torch.minimum(torch.maximum(column - place, begin), latest)
-        self.inside = (begin + length - self.first).clamp(max=window)
-        self.origin = torch.tensor([0, SIDE], device=device)
-        self.ring, self.order = self._ring()
+        # Where the token stands in its window depends on its hash alone, so it is distributed alike for all units and arms and
+        # tells a judge nothing. Windows that would leave their context are moved back into it.
+        place_in_window = mix(self.hash ^ hash32("place")).long().remainder(window)
+        last_start = context_start + (length - window).clamp(min=0)
+        self.window_start = torch.minimum(torch.maximum(column - place_in_window, context_start), last_start)
+        self.window_length = (context_start + length - self.window_start).clamp(max=window)
+        self.ring_origin = torch.tensor([0, RING_DISTANCE], device=device)
+        self.ring, self.ring_column = self._make_ring()
 
-    def _ring(self) -> tuple[Tensor, Tensor]:
-        """The counted tokens' hashes, ascending, a side after the other and each side twice, and the tokens' columns."""
-        chosen = self.batch.counted.nonzero().squeeze(1)
-        chosen = chosen[self.ordinal[chosen].argsort(stable=True)]
-        hashes, order = (self.token[chosen].long() % TURN).sort(stable=True)
-        chosen = chosen[order]
-        rings, columns = [], []
-        for side in (EXPLAIN, JUDGE):
-            mine = self.side[chosen] == side
-            ring = hashes[mine] + side * SIDE
-            rings += [ring, ring + TURN]
-            columns += [chosen[mine]] * 2
-        return torch.cat(rings), torch.cat(columns)
+    def _make_ring(self) -> tuple[Tensor, Tensor]:
+        """The counted tokens' hashes and columns: explaining ring twice, then judging ring twice, ascending throughout.
+
+        Tokens of equal hash stand in the order of the corpus.
+        """
+        columns = self.batch.counted.nonzero().squeeze(1)
+        columns = columns[self.ordinal[columns].argsort(stable=True)]
+        hashes, order = (self.hash[columns].long() % RING_SIZE).sort(stable=True)
+        columns = columns[order]
+        rings, ring_columns = [], []
+        for split in (EXPLAIN, JUDGE):
+            in_split = self.split[columns] == split
+            ring = hashes[in_split] + split * RING_DISTANCE
+            rings += [ring, ring + RING_SIZE]
+            ring_columns += [columns[in_split]] * 2
+        return torch.cat(rings), torch.cat(ring_columns)
 
 
-def sides(document: Tensor, seed: int) -> Tensor:
+def split_of(document: Tensor, seed: int) -> Tensor:
     """`EXPLAIN` or `JUDGE` for each document number."""
     return ((mix(document.to(torch.int32) ^ hash32(f"{seed}/side")) >> 8) & 1).long()
 
 
 def mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit integers that spreads every input bit over all output bits."""
+    """A bijection of 32-bit integers that spreads every input bit over all output bits (multiply, xorshift, twice)."""
     x = x * -0x3D4D51CB
-    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x ^ ((x >> 15) & 0x1FFFF)  # the masks make the shifts of signed integers logical ones
     x = x * 0x2C1B3C6D
     return x ^ ((x >> 13) & 0x7FFFF)
 
 
 def hash32(text: str) -> int:
+    """A signed 32-bit hash of a text: the first bytes of its sha-256."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little", signed=True)

@@ -1,4 +1,4 @@
-"""The units of a harvest: named by the user, or drawn by seed."""
+"""The units of a harvest: named by the user, or drawn at random by the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sae.errors import SaeError
 
 @dataclass(frozen=True)
 class UnitKey:
-    """Which unit: feature `index`, or neuron `index` with the sign that counts as firing."""
+    """Identity of a unit: feature `index`, or neuron `index` with the sign that counts as active."""
 
     kind: str
     index: int
@@ -33,9 +33,10 @@ def sample_units(
     feature_ids: Sequence[int] | None = None,
     neuron_ids: Sequence[str] | None = None,
 ) -> tuple[UnitKey, ...]:
-    """Draw units uniformly without replacement; a larger sample of the same seed contains the smaller one.
+    """Draw units uniformly without replacement; a larger sample with the same seed contains the smaller one.
 
-    Each sign of a neuron is a unit of its own: gated MLPs have both, and the paper says nothing of signs. Raises `SaeError`.
+    `feature_ids` and `neuron_ids`, if given, name the units instead. Each sign of a neuron is a unit of its own: gated MLPs have
+    both, and Scaling Monosemanticity says nothing about signs. Raises `SaeError` if the model has no such units.
     """
     if feature_ids is None:
         if features > d_sae:

@@ -1,7 +1,7 @@
-"""Where each hook point lies within a transformer block of transformers: one table of module paths.
+"""The modules of a transformer block at which each hook point is read: tables of module paths in transformers.
 
-Paths say where a sublayer ends, not what its block does with it: Granite multiplies before adding, GPT-1 normalises after,
-GPT-J adds both sublayers at once. `multiple` tells these apart by arithmetic, whatever the architecture.
+A path says where a sublayer ends, not what its block does with the output: Granite multiplies it before adding, GPT-1 normalises
+afterwards, GPT-J adds both sublayers at once. `residual_factors` detects this by arithmetic, for any architecture.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DOWN_PROJECTIONS = (
     "output.dense",  # bert
     "fc2",  # opt, bart: on the block itself
 )
-"""Where the MLP's down projection stands within a block, by family."""
+"""Paths of the MLP's down projection within a block, by model family."""
 
 _ATTENTION_OUTPUTS = (
     *(f"self_attn.{name}" for name in ("o_proj.linear", "o_proj", "out_proj", "dense", "o_b_proj")),
@@ -54,7 +54,7 @@ _NORMS_BEFORE_MLP = (
 _NORMS_AFTER_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_ffn_norm", "post_norm2")
 _NORMS_AFTER_ATTENTION = ("post_self_attn_layernorm", "post_operator_norm", "post_norm1")
 _POST_ATTENTION = "post_attention_layernorm"
-"""In a Llama it stands before the MLP; after attention only where the MLP has a norm of another name to itself."""
+"""In a Llama it stands before the MLP. It stands after attention only if the MLP has a norm of its own under another name."""
 _MLP_NORMS_OF_OTHER_NAMES = ("pre_feedforward_layernorm", "pre_mlp_layernorm", "post_feedforward_layernorm")
 
 STREAM = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
@@ -69,11 +69,11 @@ class Site(NamedTuple):
 
 
 def find_blocks(model: nn.Module, n_layers: int) -> nn.ModuleList:
-    """The transformer blocks: the only `ModuleList` of `n_layers` at the least depth. Raises `SubjectError`."""
-    found: dict[str, nn.ModuleList] = {
+    """The transformer blocks: the only `ModuleList` of length `n_layers` at the smallest depth. Raises `SubjectError`."""
+    lists: dict[str, nn.ModuleList] = {
         name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)
     }
-    depths = {name: name.count(".") for name, module in found.items() if len(module) == n_layers}
+    depths = {name: name.count(".") for name, module in lists.items() if len(module) == n_layers}
     shallowest = [name for name, depth in depths.items() if depth == min(depths.values())]
     if len(shallowest) != 1:
         what = f"{len(shallowest)} lists" if shallowest else "no list"
@@ -81,47 +81,48 @@ def find_blocks(model: nn.Module, n_layers: int) -> nn.ModuleList:
             f"{type(model).__name__} has {what} of {n_layers} blocks to hook: this architecture is not supported"
         )
     (name,) = shallowest
-    return found[name]
+    return lists[name]
 
 
 def find_site(block: nn.Module, name: str) -> Site:
-    """Where the hook point `name` lies in its block. Raises `SubjectError` where the block has no such place."""
+    """The site of the hook point `name` in its block. Raises `SubjectError` if the block has no such place."""
     kind, _ = parse(name)
     if kind in ("resid_pre", "resid_post"):
         return Site("input" if kind == "resid_pre" else "output", block)
     if kind == "mlp_act":
         return Site("input", down_projection(block, name))
     modules: dict[str, nn.Module] = dict(block.named_modules())
-    follows = any(path in modules for path in _MLP_NORMS_OF_OTHER_NAMES)
-    before = (*_NORMS_BEFORE_MLP, "mlp" if follows else _POST_ATTENTION)  # OLMo 2 has none: the stream itself enters
-    after = (*_NORMS_AFTER_ATTENTION, *([_POST_ATTENTION] if follows else []))
-    ends = _MLPS if _has_experts(modules) else DOWN_PROJECTIONS
-    places: dict[str, tuple[Literal["input", "output"], tuple[str, ...], str]] = {
-        "resid_mid": ("input", before, "norm before an MLP that follows attention"),
+    after_attention = any(path in modules for path in _MLP_NORMS_OF_OTHER_NAMES)
+    # OLMo 2 has no norm before the MLP: the residual stream itself enters.
+    mlp_norms = (*_NORMS_BEFORE_MLP, "mlp" if after_attention else _POST_ATTENTION)
+    attention_norms = (*_NORMS_AFTER_ATTENTION, *([_POST_ATTENTION] if after_attention else []))
+    mlp_ends = _MLPS if _has_experts(modules) else DOWN_PROJECTIONS
+    sites: dict[str, tuple[Literal["input", "output"], tuple[str, ...], str]] = {
+        "resid_mid": ("input", mlp_norms, "norm before an MLP that follows attention"),
         "attn_z": ("input", _ATTENTION_OUTPUTS, "output projection of attention"),
-        "attn_out": ("output", (*after, *_ATTENTION_OUTPUTS), "output projection of attention"),
+        "attn_out": ("output", (*attention_norms, *_ATTENTION_OUTPUTS), "output projection of attention"),
         "mlp_in": ("input", _MLPS, "MLP"),
-        "mlp_out": ("output", (*_NORMS_AFTER_MLP, *ends), "MLP"),
+        "mlp_out": ("output", (*_NORMS_AFTER_MLP, *mlp_ends), "MLP"),
     }
-    side, paths, what = places[kind]
-    found = [modules[path] for path in paths if path in modules]
-    if not found:
+    side, paths, part = sites[kind]
+    present = [modules[path] for path in paths if path in modules]
+    if not present:
         raise SubjectError(
-            f"{name}: {type(block).__name__} has no {what} that this program knows: choose another hook point"
+            f"{name}: {type(block).__name__} has no {part} that this program knows: choose another hook point"
         )
-    return Site(side, found[0])
+    return Site(side, present[0])
 
 
 def down_projection(block: nn.Module, name: str) -> nn.Module:
-    """The module whose input are the block's neurons. Raises `SubjectError` on mixture-of-experts and unknown layouts.
+    """The module whose input are the block's neurons. Raises `SubjectError` for mixtures of experts and unknown layouts.
 
-    `name` is the hook point, for the message.
+    `name` is the hook point, for the error message.
     """
     modules: dict[str, nn.Module] = dict(block.named_modules())
     if _has_experts(modules):
         raise SubjectError(
-            f"{name}: {type(block).__name__} is a mixture of experts, which has no single neuron basis: choose a dense model,"
-            " or set units.neurons = 0"
+            f"{name}: {type(block).__name__} is a mixture of experts, which has no single neuron basis: choose a dense model, or"
+            " set units.neurons = 0"
         )
     for path in DOWN_PROJECTIONS:
         if path in modules:
@@ -137,23 +138,24 @@ def _has_experts(modules: Mapping[str, nn.Module]) -> bool:
 
 
 def input_width(projection: nn.Module) -> int:
-    """Number of inputs of a `Linear`, or of GPT-2's `Conv1D`, whose weight is (inputs, outputs)."""
+    """Number of inputs of a `Linear`, or of GPT-2's `Conv1D`, whose weight has shape (inputs, outputs). Raises `SubjectError`."""
     width = getattr(projection, "in_features", None)
     if isinstance(width, int):
         return width
     weight = getattr(projection, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         raise SubjectError(
-            f"{type(projection).__name__} is not a projection this program can read: choose another model"
+            f"{type(projection).__name__} is not a projection that this program can read: choose another model"
         )
     return int(weight.shape[0])
 
 
-def multiple(total: Tensor, base: Tensor, part: Tensor, eps: float) -> float | None:
-    """c such that `total` = `base` + c `part` to rounding (`eps` relative), or None when there is none but 0.
+def residual_factor(total: Tensor, base: Tensor, part: Tensor, eps: float) -> float | None:
+    """The factor c for which `total` = `base` + c `part` up to rounding (`eps` relative); None if there is none, or only 0.
 
-    A few dimensions of real models are a thousand times the others, and so is their rounding: c is the median over the values
-    in which `part` is clearest. 1 in 100 may miss, for a bfloat16 model may round in an order of its own.
+    A few dimensions of real models are a thousand times larger than the others, and so is their rounding. So c is the median over
+    the quarter of the values in which `part` is largest relative to its surroundings. One value in 100 may miss, because a bfloat16
+    model may round in another order.
     """
     difference, size = (total - base).flatten(), (total.abs() + base.abs()).flatten()
     part = part.flatten()
@@ -166,16 +168,17 @@ def multiple(total: Tensor, base: Tensor, part: Tensor, eps: float) -> float | N
     return factor if holds and abs(factor) > 0.001 else None
 
 
-def factors(values: Mapping[str, Tensor], eps: float) -> dict[str, float | None]:
-    """By what factor a block's sublayers enter the residual stream, from its values at `STREAM`; None where they do not.
+def residual_factors(values: Mapping[str, Tensor], eps: float) -> dict[str, float | None]:
+    """The factor with which each sublayer of a block is added to the residual stream, from the block's values at `STREAM`; None if
+    it is not added.
 
-    In sequence, mid = pre + a attn_out and post = mid + b mlp_out; side by side, post = pre + attn_out + mlp_out. Either sum
-    shows that resid_mid is what its name says.
+    Sublayers in sequence: mid = pre + a attn_out and post = mid + b mlp_out. In parallel: post = pre + attn_out + mlp_out. Either of
+    the first two sums shows that resid_mid is the residual stream between the sublayers.
     """
     pre, mid, post, attention, mlp = (values.get(kind) for kind in STREAM)
 
     def factor(total: Tensor | None, base: Tensor | None, part: Tensor | None) -> float | None:
-        return None if total is None or base is None or part is None else multiple(total, base, part, eps)
+        return None if total is None or base is None or part is None else residual_factor(total, base, part, eps)
 
     first, second = factor(mid, pre, attention), factor(post, mid, mlp)
     both = None if attention is None or mlp is None else factor(post, pre, attention + mlp)

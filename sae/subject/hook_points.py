@@ -1,4 +1,4 @@
-"""Hook points by name: eight places of a transformer block, and what other libraries call them.
+"""Names of hook points: eight places in a transformer block, and the names that other libraries use for them.
 
     resid_pre.L    input of block L; for L > 0 it is resid_post.(L-1)         width d_model
     resid_mid.L    residual stream between attention and MLP                  width d_model
@@ -9,7 +9,7 @@
     mlp_act.L      input of the MLP's down projection: the neurons            width of the MLP
     mlp_out.L      what the MLP adds to the residual stream                   width d_model
 
-Where a model puts a norm after attention or MLP (Gemma 2 and 3, OLMo 2), what is added is that norm's output.
+If a model has a norm after attention or MLP (Gemma 2 and 3, OLMo 2), the value that is added is that norm's output.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _TRANSFORMER_LENS = {
     "mlp.hook_out": "mlp_out",
     "hook_mlp_out": "mlp_out",
 }
-"""Names below `blocks.L.`. Its `ln2.hook_normalized`, before the norm's gain, is no place that every model has."""
+"""Our kind for each of TransformerLens' names below `blocks.L.`. Its `ln2.hook_normalized`, before the norm's gain, is missing:
+not every model has such a place."""
 _LENS_NAME = re.compile(rf"blocks\.(\d+)\.({'|'.join(map(re.escape, _TRANSFORMER_LENS))})")
 
 _MODULES = (
@@ -54,12 +55,12 @@ _MODULES = (
         "mlp_act",
     ),
 )
-"""Module of a block, its side, and our kind. `post_attention_layernorm` follows attention only in models that name
-`pre_feedforward_layernorm` too; names of a Llama's, which stands before the MLP, have not been seen in dictionaries."""
+"""Module of a block, its side, and our kind. `post_attention_layernorm` follows attention only in models that also have a
+`pre_feedforward_layernorm`; in a Llama it stands before the MLP, but no dictionary is known to name it there."""
 
 
 def parse(hook_point: str) -> tuple[str, int]:
-    """Split `resid_post.12` into `("resid_post", 12)`. Raises `SubjectError`."""
+    """Split `resid_post.12` into its kind and layer, `("resid_post", 12)`. Raises `SubjectError`."""
     match = re.fullmatch(PATTERN, hook_point)
     if not match:
         raise SubjectError(
@@ -68,11 +69,11 @@ def parse(hook_point: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def ours(name: str) -> str | None:
-    """Our name of a hook point that TransformerLens or transformers names, or None when it is another place.
+def to_hook_point(name: str) -> str | None:
+    """Our name of a hook point, given TransformerLens' name or a module path of transformers; None if it is another place.
 
-    A bare module path means that module's output: `layers.5` is resid_post.5, and `layers.5.mlp` is mlp_out.5, which the model
-    adds as it is unless a norm follows it.
+    A bare module path means the module's output: `layers.5` is resid_post.5, and `layers.5.mlp` is mlp_out.5, which the model
+    adds unchanged unless a norm follows it.
     """
     if re.fullmatch(PATTERN, name):
         return _canonical(name)

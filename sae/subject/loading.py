@@ -1,7 +1,7 @@
-"""Loading a causal language model of transformers: its files, its configuration, its weights, each error one line.
+"""Loads a causal language model of transformers: its files, configuration and weights. Every error is one line.
 
-Models are a hub id, a local folder, or a `.gguf` file. Code shipped with a model is never run, and pickled weights are only
-read with `torch.load(weights_only=True)`, and only where there are no safetensors.
+A model is a hub id, a local folder, or a `.gguf` file. Code shipped with a model is never run, and pickled weights are only
+read with `torch.load(weights_only=True)`, and only if there are no safetensors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 
 class Loaded(NamedTuple):
-    """What a subject is made of. `headless` names the tensors of the output head that the checkpoint lacks, if any."""
+    """The parts of a subject. `headless` names the tensors of the output head that the checkpoint lacks, if any."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -41,37 +41,37 @@ class Loaded(NamedTuple):
 
 
 def load(model: str, precision: str, device: torch.device, revision: str | None) -> Loaded:
-    """Load a hub id, a folder or a `.gguf` file; onto the meta device without reading weights. Raises `SubjectError`."""
+    """Load a hub id, a folder or a `.gguf` file; on the meta device, without reading weights. Raises `SubjectError`."""
     source, name = _locate(model)
     if isinstance(source, Path):
         _check_folder(source)
-    where: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "pretrained_model_name_or_path": str(source),
         "revision": revision or "main",
         "trust_remote_code": False,
     }
     headless = None
     with _quiet():
-        config = _reading("configuration", name, AutoConfig.from_pretrained, **where)
+        config = _read("configuration", name, AutoConfig.from_pretrained, **arguments)
         check_causal(config, name)
-        tokenizer = _reading("tokenizer", name, AutoTokenizer.from_pretrained, **where)
+        tokenizer = _read("tokenizer", name, AutoTokenizer.from_pretrained, **arguments)
         if device.type == "meta":
             loaded = _empty_model(config, name)
         else:
-            loaded, headless = _loaded_model(config, name, precision, device, where)
+            loaded, headless = _load_model(config, name, precision, device, arguments)
     if isinstance(source, Path):
         fingerprint = _folder_fingerprint(source)
-    else:  # a commit fixes every file of the repository
+    else:  # a commit determines every file of the repository
         fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
     return Loaded(loaded, tokenizer, name, fingerprint, headless)
 
 
 def _locate(model: str) -> tuple[Path | str, str]:
-    """Where a subject lies, a folder (a Path) or on the hub (a str), and its name. Raises `SubjectError`."""
+    """The location of a subject, a folder (a Path) or a hub id (a str), and its name. Raises `SubjectError`."""
     path = Path(model).expanduser()
     if model.endswith(".gguf") and path.is_file():
         with _quiet():
-            return gguf.unpack(path), path.stem
+            return gguf.convert_gguf(path), path.stem
     if path.is_dir():
         return path, path.absolute().name
     if path.exists():
@@ -82,7 +82,7 @@ def _locate(model: str) -> tuple[Path | str, str]:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device named, or for "auto" the best there is. Raises `SubjectError` when it is not there."""
+    """The device of that name, or for "auto" the best available one. Raises `SubjectError` if it is not available."""
     mps = torch.backends.mps.is_available()
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
@@ -91,16 +91,16 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError:
         raise SubjectError(f"device {device!r} is not known: use auto, cpu, cuda, cuda:1 or mps") from None
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    present = (
+    available = (
         chosen.type == "cpu" or (chosen.type == "cuda" and (chosen.index or 0) < gpus) or (chosen.type == "mps" and mps)
     )
-    if not present:
+    if not available:
         raise SubjectError(f"device {device!r} is not on this machine ({gpus} CUDA devices): use auto or cpu")
     return chosen
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """ "float32" or "bfloat16"; for "auto", bfloat16 where `device` computes it natively. Raises `SubjectError`."""
+    """ "float32" or "bfloat16"; for "auto", bfloat16 if `device` computes it natively. Raises `SubjectError`."""
     if precision in PRECISIONS:
         return precision
     if precision != "auto":
@@ -118,30 +118,30 @@ def _cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _loaded_model(
-    config: Any, name: str, precision: str, device: torch.device, where: dict[str, Any]
+def _load_model(
+    config: Any, name: str, precision: str, device: torch.device, arguments: dict[str, Any]
 ) -> tuple[Any, str | None]:
-    weights = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
+    dtype = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
     load = AutoModelForCausalLM.from_pretrained
-    model, report = _reading("weights", name, load, config=config, dtype=weights, output_loading_info=True, **where)
+    model, report = _read("weights", name, load, config=config, dtype=dtype, output_loading_info=True, **arguments)
     headless = _check_complete(report, model, name)
-    return _reading("weights", name, model.to, device=device), headless
+    return _read("weights", name, model.to, device=device), headless
 
 
 def _empty_model(config: Any, name: str) -> Any:
     with torch.device("meta"):
-        return _reading("configuration", name, AutoModelForCausalLM.from_config, config=config, trust_remote_code=False)
+        return _read("configuration", name, AutoModelForCausalLM.from_config, config=config, trust_remote_code=False)
 
 
 _MEANINGS = {
-    "Weights only load failed": "damaged, or pickled code, which is never run: save them as safetensors where they come from",
-    "ignore_mismatched_sizes": "their shapes are not those that config.json gives: download both again",
+    "Weights only load failed": "damaged, or pickled code, which is never run: save them as safetensors at their source",
+    "ignore_mismatched_sizes": "their shapes are not those in config.json: download both again",
 }
-"""What some third-party errors mean, where their own advice is unsafe or names nothing."""
+"""Our wording of third-party errors whose own advice is unsafe or unclear, by a part of their text."""
 
 
-def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
-    """Call `load`, turning whatever the third-party readers raise into one line."""
+def _read(part: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
+    """Call `load` for a part of the subject `name`, turning every error of the libraries into a `SubjectError` of one line."""
     try:
         return load(**arguments)
     except Exception as error:
@@ -153,7 +153,7 @@ def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -
         ):
             offline = "HF_HUB_OFFLINE is set" if is_offline_mode() else "is the network up?"
             raise SubjectError(
-                f"subject {name} is not on this machine and the hub cannot be reached ({offline})"
+                f"subject {name} is not on this machine, and the hub cannot be reached ({offline})"
             ) from None
         if "not a valid model identifier" in text or "401" in text or "Repository Not Found" in text:
             raise SubjectError(
@@ -164,9 +164,9 @@ def _reading(what: str, name: str, load: Callable[..., Any], **arguments: Any) -
             raise SubjectError(
                 f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu"
             ) from None
-        for sign, meaning in _MEANINGS.items():
-            text = meaning if sign in text else text
-        raise SubjectError(f"subject {name}: its {what} cannot be read: {text[:200] or type(error).__name__}") from None
+        for excerpt, meaning in _MEANINGS.items():
+            text = meaning if excerpt in text else text
+        raise SubjectError(f"subject {name}: its {part} cannot be read: {text[:200] or type(error).__name__}") from None
 
 
 def _check_folder(folder: Path) -> None:
@@ -183,12 +183,12 @@ def _check_folder(folder: Path) -> None:
 
 
 def check_causal(config: Any, name: str) -> None:
-    """Raises `SubjectError` when a model of this configuration sees more than the tokens before each token."""
+    """Raise `SubjectError` unless, in a model with this configuration, each token depends only on itself and earlier ones."""
     known = config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     bidirectional = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
         config, "is_decoder", False
     )
-    bidirectional |= config.model_type == "xlnet"  # it permutes: in a plain pass each token sees all others
+    bidirectional |= config.model_type == "xlnet"  # without a permutation mask, each token attends to all others
     if not known or bidirectional or getattr(config, "is_encoder_decoder", False):
         raise SubjectError(
             f"subject {name} ({config.model_type}) is not a causal language model: choose one, such as a Llama or GPT-2"
@@ -196,9 +196,9 @@ def check_causal(config: Any, name: str) -> None:
 
 
 def _check_complete(report: dict[str, Any], model: Any, name: str) -> str | None:
-    """The output head's tensors that are missing, if any; transformers fills what is missing with random numbers.
+    """Names of the missing tensors of the output head, if any. transformers fills missing tensors with random numbers.
 
-    Only the head may be absent: it is run for losses alone. Raises `SubjectError` when anything else is.
+    Only the head may be missing, because it is needed for losses alone. Raises `SubjectError` if any other tensor is.
     """
     head = tuple(f"{path}." for path, module in model.named_modules() if module is model.get_output_embeddings())
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(head))
@@ -224,7 +224,7 @@ def _folder_fingerprint(folder: Path) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep progress bars, warnings and the hub's notes on its retries off the terminal while loading."""
+    """Within the block, keep progress bars, warnings and the hub's messages about retries off the terminal."""
     logging: Any = model_logging
     hub: Any = hub_logging
     verbosity, bars, hub_verbosity = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.get_verbosity()

@@ -1,4 +1,4 @@
-"""Token ids as text: one string a token, which together are the decoded text, valid UTF-8 throughout."""
+"""Token ids as text: one string per token, which joined are the decoded text, valid UTF-8 throughout."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _known: WeakKeyDictionary[Any, _TokenBytes | None] = WeakKeyDictionary()
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """One string a token; their concatenation is the text that the ids decode to.
+    """One string for each token id; joined, they are the decoded text.
 
-    A character that spans several tokens belongs whole to the token that completes it, and the earlier ones give "". Bytes that
-    form no character become U+FFFD; a character cut off at either edge becomes one. `tokenizer`: a transformers tokenizer;
-    byte-level BPE and SentencePiece vocabularies are read byte by byte, any other is decoded prefix by prefix.
+    A character that spans several tokens is the text of the token that completes it, and the earlier ones have the empty text.
+    Bytes that form no character become U+FFFD; a character cut off at either end becomes one U+FFFD. `tokenizer`: a transformers
+    tokenizer; byte-level BPE and SentencePiece vocabularies are read byte by byte, any other is decoded prefix by prefix.
     """
     ids = [int(i) for i in ids]
     if tokenizer not in _known:
         _known[tokenizer] = _token_bytes(tokenizer)
     to_bytes = _known[tokenizer]
-    return _by_prefix(tokenizer, ids) if to_bytes is None else _join(to_bytes(ids))
+    return _by_prefix(tokenizer, ids) if to_bytes is None else _decode(to_bytes(ids))
 
 
-def _join(pieces: Iterable[bytes]) -> list[str]:
-    """Decode consecutive byte strings as one UTF-8 stream, each character placed where it ends."""
+def _decode(pieces: Iterable[bytes]) -> list[str]:
+    """Decode consecutive byte strings as one UTF-8 stream; each character is put into the string in which it ends."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     texts: list[str] = []
     at_start = True
     for piece in pieces:
-        cut = _leading_rest(piece) if at_start else 0
+        cut = _continuation_bytes(piece) if at_start else 0
         text = REPLACEMENT if cut and not any(texts) else ""
         at_start = at_start and cut == len(piece)
         texts.append(text + decoder.decode(piece[cut:]))
@@ -45,13 +45,13 @@ def _join(pieces: Iterable[bytes]) -> list[str]:
     return texts
 
 
-def _leading_rest(piece: bytes) -> int:
-    """How many bytes at the start continue a character that began before."""
+def _continuation_bytes(piece: bytes) -> int:
+    """Number of leading bytes that continue a character begun earlier (10xxxxxx in UTF-8)."""
     return next((n for n, byte in enumerate(piece) if byte & 0xC0 != 0x80), len(piece))
 
 
 def _token_bytes(tokenizer: Any) -> _TokenBytes | None:
-    """How this tokenizer's ids become bytes; None where its vocabulary does not say."""
+    """A function that turns this tokenizer's ids into bytes; None if its vocabulary does not define them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
@@ -89,14 +89,14 @@ def _sentencepiece(token: str) -> bytes:
 
 
 def _byte_characters() -> dict[int, str]:
-    """Byte-level BPE's printable character for each byte (GPT-2): itself where printable, else from U+0100 upwards."""
+    """Byte-level BPE's printable character for each byte (GPT-2): the byte itself if it is printable, else one from U+0100 upwards."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + n) for n, byte in enumerate(others)}
 
 
 def _by_prefix(tokenizer: Any, ids: list[int]) -> list[str]:
-    """What each id adds to the decoded text of those before it; costs a decode for each prefix."""
+    """The text that each id adds to the decoded text of the ids before it. Decodes every prefix, so it is slow."""
     texts: list[str] = []
     done = ""
     for end in range(1, len(ids) + 1):

@@ -1,7 +1,7 @@
-"""Activations for training: streamed from the subject, mixed in a buffer, served in shuffled batches.
+"""Activations for training: streamed from the subject, mixed in a buffer, and served in shuffled batches.
 
-Every order is drawn from the seed and a running number, never from a generator's state, so that a checkpoint of the rows and
-a few counters is enough to go on as if nothing had happened.
+Every order is drawn from the seed and a running number, never from a generator's state. So a checkpoint of the rows and a few
+counters is enough to resume with the same batches.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from sae.errors import CorpusError
 from sae.subject.model import Subject
 
 GROUP_CONTEXTS = 64
-"""Contexts taken together and sorted by length, so that little of a forward pass is padding."""
+"""Contexts that are sorted by length together, so that little of a forward pass is padding."""
 CALIBRATION_TOKENS = 8192
 MAX_NORM_RATIO = 10.0
-"""Tokens with a norm above this many medians are left out: they would decide the scale and the loss alone."""
+"""Tokens whose norm exceeds this many medians are left out: a few of them would dominate the scale and the loss."""
 
 
 class ActivationStream:
-    """Activations of one hook point over the contexts `rows`, epoch after epoch, each in an order of its own.
+    """Activations of one hook point over the contexts `rows`, epoch after epoch, each epoch in another order.
 
-    The first position of each context, BOS, padding, special ids and massive-norm tokens are run but never served.
-    After `calibrate`, rows come scaled by one scalar to a mean squared norm of d (Scaling Monosemanticity, "Our SAE experiments").
+    The first position of each context, BOS, padding, special ids and tokens of massive norm are run but never served. After
+    `calibrate`, activations are scaled by one number to a mean squared norm of d (Scaling Monosemanticity, "Our SAE experiments").
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class ActivationStream:
         self.mean = torch.zeros(self.width, device=subject.device)
         self.harvested = 0
         """Activations that the subject has produced so far."""
-        self.told: Callable[[], None] | None = None
+        self.on_forward_pass: Callable[[], None] | None = None
         """Called after each forward pass."""
         self._group = 0
-        self._held = torch.empty(0, self.width, device=subject.device)
+        self._pending = torch.empty(0, self.width, device=subject.device)
 
     def calibrate(self) -> None:
-        """Set `limit`, `scale` and `mean` from the first tokens of the stream; the stream then starts from its beginning."""
+        """Set `limit`, `scale` and `mean` from the first tokens of the stream, and rewind the stream to its beginning."""
         sample = self.take(CALIBRATION_TOKENS)
         norms = sample.norm(dim=1)
         self.limit = float(norms.median()) * MAX_NORM_RATIO
@@ -66,29 +66,30 @@ class ActivationStream:
             )
         self.scale = (self.width / square) ** 0.5
         self.mean = kept.mean(dim=0) * self.scale
-        self._group, self._held, self.harvested = 0, sample[:0], 0
+        self._group, self._pending, self.harvested = 0, sample[:0], 0
 
     def take(self, count: int) -> Tensor:
         """The next `count` activations, float32 (count, d), scaled."""
-        parts, have = [self._held], len(self._held)
-        while have < count:
+        parts, n = [self._pending], len(self._pending)
+        while n < count:
             part = self._next_group()
             parts.append(part)
-            have += len(part)
+            n += len(part)
         rows = torch.cat(parts)
-        self._held = rows[count:].clone()
+        self._pending = rows[count:].clone()
         return rows[:count]
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to hold to go on from here."""
+        """The stream's position and calibration, for a checkpoint."""
         return {
-            "scale": self.scale, "limit": self.limit, "mean": self.mean, "group": self._group, "held": self._held,
+            "scale": self.scale, "limit": self.limit, "mean": self.mean, "group": self._group, "held": self._pending,
             "harvested": self.harvested,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
         self.scale, self.limit, self._group = state["scale"], state["limit"], state["group"]
-        self.mean, self._held, self.harvested = state["mean"], state["held"], state["harvested"]
+        self.mean, self._pending, self.harvested = state["mean"], state["held"], state["harvested"]
 
     def _next_group(self) -> Tensor:
         groups = -(-len(self.rows) // GROUP_CONTEXTS)
@@ -97,15 +98,15 @@ class ActivationStream:
         group = order[number * GROUP_CONTEXTS : (number + 1) * GROUP_CONTEXTS]
         self._group += 1
         parts = []
-        for x in self.raw(group):
+        for x in self.unscaled(group):
             parts.append(x[x.norm(dim=1) <= self.limit] * self.scale)
             self.harvested += len(parts[-1])
-            if self.told is not None:
-                self.told()
+            if self.on_forward_pass is not None:
+                self.on_forward_pass()
         return torch.cat(parts)
 
-    def raw(self, contexts: npt.NDArray[np.int64]) -> Iterator[Tensor]:
-        """Counted activations of these contexts, unscaled, float32 (n, d) for each forward pass."""
+    def unscaled(self, contexts: npt.NDArray[np.int64]) -> Iterator[Tensor]:
+        """Counted activations of these contexts, not scaled, float32 (n, d) per forward pass. Those of massive norm are included."""
         lengths = self.corpus.contexts["length"][contexts]
         ordered = contexts[np.argsort(lengths, kind="stable")]
         per_pass = max(1, self.forward_tokens // (int(lengths.max()) + 1))
@@ -117,10 +118,11 @@ class ActivationStream:
 
 
 class MixingBuffer:
-    """Shuffled batches out of a buffer of which half is replaced by fresh activations in turn.
+    """Shuffled batches from a buffer of 2 * `half` rows, half of which are replaced by new activations at a time.
 
-    `served` rows of each half-buffer are served `reuse` times on average before they are replaced: harvesting a row costs more
-    than training on it. `half` is rounded to whole batches. Rows are kept in float16: after scaling their entries are near 1.
+    In each cycle a random half of the rows is drawn `reuse` times, without replacement each time, and served in batches; the half
+    drawn last is then replaced. So a row is trained on `reuse` times on average: harvesting it costs more than training on it.
+    `half` is rounded down to whole batches. Rows are kept in float16, because after scaling their entries are near 1.
     """
 
     def __init__(self, stream: ActivationStream, batch: int, half: int, reuse: int, seed: int) -> None:
@@ -130,11 +132,11 @@ class MixingBuffer:
         self.rows = torch.empty(0)
 
     def fill(self) -> None:
-        """Harvest the whole buffer for the first time."""
+        """Fill the whole buffer for the first time."""
         self.rows = self.stream.take(2 * self.half).half()
 
-    def needs(self, batches: int) -> int:
-        """Activations to be harvested for so many batches."""
+    def rows_for(self, batches: int) -> int:
+        """Number of activations that have to be harvested for this many batches."""
         return self.half * (1 + max(1, -(-batches * self.batch // (self.reuse * self.half))))
 
     def next(self) -> Tensor:
@@ -149,10 +151,11 @@ class MixingBuffer:
         return self.rows[chosen].float()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to hold to go on from here."""
+        """The buffer's rows and position, and the stream's state, for a checkpoint."""
         return {"cycle": self.cycle, "cursor": self.cursor, "rows": self.rows, "stream": self.stream.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
         self.cycle, self.cursor, self.rows = state["cycle"], state["cursor"], state["rows"]
         self.stream.restore(state["stream"])
 
@@ -161,9 +164,9 @@ class MixingBuffer:
 
 
 def split(corpus: Corpus, seed: int, tokens: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Contexts for training and held-out ones, at least `tokens` tokens or a twentieth of the corpus, whichever is less.
+    """Contexts for training, and held-out contexts of at least `tokens` tokens or a twentieth of the corpus, whichever is less.
 
-    Whole documents are held out, and single contexts only where there are too few documents for that.
+    Whole documents are held out, or single contexts if there are fewer than 20 documents.
     """
     document = np.asarray(corpus.contexts["document"])
     group = document if corpus.n_documents >= 20 else np.arange(len(document))
@@ -172,5 +175,5 @@ def split(corpus: Corpus, seed: int, tokens: int) -> tuple[npt.NDArray[np.int64]
     enough = int(np.searchsorted(np.cumsum(lengths[order]), min(tokens, corpus.n_tokens / 20))) + 1
     held_out = np.isin(group, order[:enough])
     if held_out.all():
-        raise CorpusError(f"the corpus has {len(document)} context: too little text to train on")
+        raise CorpusError(f"the corpus has too few contexts to train on ({len(document)}): give it more text")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -1,4 +1,4 @@
-"""One dictionary in training: its objective, its optimiser, and how long each of its features has been silent."""
+"""One dictionary in training: its objective, its optimiser, and the number of tokens for which each feature has been silent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sae.training.objectives import BatchTopK, JumpReLU, Matryoshka, Objective, 
 CLIP = 1.0
 """Largest norm of a step's gradients (Anthropic's April 2024 update)."""
 DECAY = 0.2
-"""Share of the steps over which the learning rate falls to 0 (the same)."""
+"""Share of the steps at the end over which the learning rate falls to 0 (the same update)."""
 
 
 class Learner:
-    """Learns from one batch after another: what, depends on its configuration and on the batches alone."""
+    """Trains one dictionary, batch after batch. The result depends only on its configuration and the batches."""
 
     def __init__(self, config: TrainConfig, mean: Tensor, precision: str) -> None:
         self.config = config
@@ -29,21 +29,21 @@ class Learner:
 
     @property
     def done(self) -> bool:
-        """Whether all its steps are behind it."""
+        """Whether all its steps have been made."""
         return self.step >= self.config.steps
 
     @property
     def dead(self) -> Tensor:
-        """Which features have been silent for `dead_after` tokens, bool (d_sae,)."""
+        """Mask (d_sae,) of the features that have been silent for `dead_after` tokens."""
         return self.silent >= self.config.dead_after
 
     @torch.no_grad()
     def learn(self, x: Tensor) -> Step:
-        """One step on rows x (n, d)."""
-        config, share = self.config, self.step / self.config.steps
-        rising = (self.step + 1) / (config.warmup * config.steps + 1)
-        self.adam.param_groups[0]["lr"] = config.lr * min(1.0, rising, (1 - share) / DECAY)
-        result = self.objective.gradients(x, share, self.dead)
+        """Make one step on rows x (n, d)."""
+        config, progress = self.config, self.step / self.config.steps
+        warmup = (self.step + 1) / (config.warmup * config.steps + 1)
+        self.adam.param_groups[0]["lr"] = config.lr * min(1.0, warmup, (1 - progress) / DECAY)
+        result = self.objective.gradients(x, progress, self.dead)
         torch.nn.utils.clip_grad_norm_(self.objective.parameters.values(), CLIP)
         self.adam.step()
         self.adam.zero_grad()
@@ -53,14 +53,14 @@ class Learner:
         return result
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to hold to go on from here."""
+        """Everything that a checkpoint needs to continue from here."""
         return {
             "step": self.step, "silent": self.silent, "parameters": self.objective.parameters,
             "objective": self.objective.state(), "adam": self.adam.state_dict(),
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         for name, parameter in self.objective.parameters.items():
             parameter.copy_(state["parameters"][name])
         self.objective.restore(state["objective"])
@@ -68,7 +68,7 @@ class Learner:
         self.step, self.silent = state["step"], state["silent"]
 
     def dictionary(self, scale: float, hook_point: str, path: str) -> Dictionary:
-        """What was learned, reading activations before they were scaled by `scale`."""
+        """The trained dictionary, for activations that are not scaled by `scale`."""
         fields = self.objective.exported(scale)
         return Dictionary(**fields, hook_point=hook_point, architecture=self.config.architecture, path=path)
 

@@ -1,4 +1,4 @@
-"""What a training tells: its progress while it runs, and what came out, measured on held-out activations."""
+"""Reports of a training: its progress while it runs, and the result, measured on held-out activations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from sae.dictionary import Dictionary
 from sae.training.activation_buffer import ActivationStream
 
 REPORT = "train.json"
-"""A report's file, beside the dictionary."""
+"""Name of a report's file, in the dictionary's folder."""
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What came out. l0, fvu, explained_variance and loss are measured on held-out tokens with the dictionary as saved.
+    """The result of a training. l0, fvu, explained_variance and loss are measured on held-out tokens with the saved dictionary.
 
-    `fvu`: total squared error over total variance. `loss`: what scaling laws are fitted to: the objective, scaled as in
-    training, for `standard`; the fvu for the others, whose penalty says nothing about quality. `dead_fraction`: features
-    silent over the last `dead_tokens` of training. `seconds`: until it was done, others on its stream included.
+    `fvu`: total squared error over total variance. `loss`: the quantity that scaling laws are fitted to, which is the objective,
+    scaled as in training, for `standard`, and the fvu for the others, whose penalty does not measure quality. `dead_fraction`:
+    features silent over the last `dead_tokens` of training. `seconds`: time to its end, including that of other dictionaries on
+    the stream.
     """
 
     l0: float
@@ -38,7 +39,7 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Figures:
-    """One dictionary's last step: loss, features active a token, variance unexplained, share of dead features."""
+    """One dictionary's last step: loss, active features per token, fraction of variance unexplained, share of dead features."""
 
     loss: float
     l0: float
@@ -48,7 +49,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where a training stands: told after every step, and in between whenever activations were harvested."""
+    """Progress of a training, reported after every step and after every forward pass of the subject."""
 
     step: int
     steps: int
@@ -57,9 +58,9 @@ class TrainProgress:
     seconds_left: float
     harvested: int
     to_harvest: int
-    """Activations that the subject has produced, and has to: fewer than tokens where they are reused."""
+    """Activations that the subject has produced, and has to produce: fewer than the tokens if they are reused."""
     figures: dict[str, Figures]
-    """By the name of each dictionary's folder."""
+    """Figures of each dictionary by the name of its folder."""
 
 
 Progress = Callable[[TrainProgress], None]
@@ -67,10 +68,8 @@ Progress = Callable[[TrainProgress], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A dictionary over contexts: features active a token, error over variance, a token's squared error and activation.
-
-    `activation` is the sum of `f_i ||W_dec_i||`.
-    """
+    """A dictionary measured over `tokens` tokens: active features per token, error over variance, and per token the squared error and
+    the total activation, the sum of `f_i ||W_dec_i||`."""
 
     l0: float
     fvu: float
@@ -83,11 +82,11 @@ class Evaluation:
 def evaluate(
     dictionaries: Sequence[Dictionary], stream: ActivationStream, contexts: npt.NDArray[np.int64]
 ) -> list[Evaluation]:
-    """Measure dictionaries on the same activations, unscaled, in one pass over the contexts."""
+    """Measure dictionaries on the same unscaled activations, in one pass over the contexts."""
     total = torch.zeros(stream.width, dtype=torch.float64, device=stream.subject.device)
     sums = torch.zeros(len(dictionaries), 3, dtype=torch.float64)
     squares, count = 0.0, 0
-    for x in stream.raw(contexts):
+    for x in stream.unscaled(contexts):
         x = x[x.norm(dim=1) <= stream.limit]
         for row, dictionary in enumerate(dictionaries):
             f = dictionary.encode(x)

@@ -1,8 +1,8 @@
 """Scaling laws: power laws fitted to a grid of trainings.
 
-After Scaling Monosemanticity, "Scaling laws": loss against compute at the best number of features and steps for that
-compute, how both grow with it, and how the best learning rate falls. A law is fitted only to what the grid measured:
-optima at its edge are named and left out, and too few points withhold the law.
+After Scaling Monosemanticity, "Scaling laws": the loss by compute at the best number of features and steps for that compute, the
+growth of both with compute, and the fall of the best learning rate. A law is fitted only to what the grid measured: optima at its
+edge are marked and left out, and with too few points a law is withheld.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 MIN_POINTS = 3
-"""Points that a law needs: a line through two always fits."""
+"""Points that a law needs: a line through two points always fits."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Law:
 
 @dataclass(frozen=True)
 class Withheld:
-    """Why there is no law."""
+    """The reason why there is no law."""
 
     withheld: str
 
 
 @dataclass(frozen=True)
 class Surface:
-    """`loss = coefficient * d_sae ** features * tokens ** tokens` at the best lr; `residual` is the rms of log loss."""
+    """`loss = coefficient * d_sae ** features * tokens ** tokens` at the best lr; `residual` is the rms error of log loss."""
 
     coefficient: float
     features: float
@@ -72,7 +72,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best number of features for one budget of compute, or `edge` where the grid's best is its last."""
+    """The best number of features for one budget of compute. `edge` means that the best one lies at the grid's edge."""
 
     compute: float
     d_sae: float
@@ -86,7 +86,7 @@ class Optimum:
 
 @dataclass(frozen=True)
 class BestRate:
-    """The best learning rate for one number of features and tokens."""
+    """The best learning rate for one number of features and tokens. `edge` means that it lies at the grid's edge."""
 
     compute: float
     d_sae: int
@@ -97,7 +97,7 @@ class BestRate:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Everything that a sweep found."""
+    """All laws of a sweep, with the optima that they are fitted to."""
 
     surface: Surface | Withheld
     optima: tuple[Optimum, ...]
@@ -109,7 +109,7 @@ class Scaling:
 
 
 def fit(cells: Sequence[Cell]) -> Scaling:
-    """All laws of a sweep."""
+    """Fit all laws of a sweep."""
     best = _best(cells)
     optima = tuple(_optima(best))
     inside = [o for o in optima if not o.edge]
@@ -129,7 +129,8 @@ def fit(cells: Sequence[Cell]) -> Scaling:
 
 
 def power_law(points: Iterable[tuple[float, float]], why: str) -> Law | Withheld:
-    """Least squares through the logarithms, or `why` not where fewer than MIN_POINTS different x were measured."""
+    """A line by least squares through the logarithms; withheld with the reason `why` if there are fewer than MIN_POINTS different
+    x."""
     x, y = (np.log(np.array(axis, dtype=float)) for axis in ([*zip(*points, strict=True)] or [(), ()]))
     if len(np.unique(np.round(x, 9))) < MIN_POINTS:
         return Withheld(f"{why}: {len(x)} of at least {MIN_POINTS}")
@@ -139,28 +140,29 @@ def power_law(points: Iterable[tuple[float, float]], why: str) -> Law | Withheld
 
 
 def lowest(points: Iterable[tuple[float, float]]) -> tuple[float, float, bool]:
-    """`(x, y, edge)` of the minimum of a curve: a parabola in the logarithms through the least point and its neighbours.
+    """`(x, y, edge)` of the minimum of a curve: of the parabola in the logarithms through the lowest point and its neighbours.
 
-    At an edge it is the least point itself, and there may be lower ones beyond.
+    At an edge, it is the lowest point itself, and there may be lower ones beyond.
     """
     curve = sorted(points)
-    at = min(range(len(curve)), key=lambda i: curve[i][1])
-    if not 0 < at < len(curve) - 1:
-        return *curve[at], True
-    x, y = np.log(np.array(curve[at - 1 : at + 2])).T
+    lowest_ = min(range(len(curve)), key=lambda i: curve[i][1])
+    if not 0 < lowest_ < len(curve) - 1:
+        return *curve[lowest_], True
+    x, y = np.log(np.array(curve[lowest_ - 1 : lowest_ + 2])).T
     a, b, c = np.polyfit(x - x[1], y, 2)
     if not a > 0:
-        return *curve[at], False
+        return *curve[lowest_], False
+    # y = a u^2 + b u + c with u = log x - log x[1] is lowest at u = -b / 2a, where it is c - b^2 / 4a.
     return math.exp(x[1] - b / (2 * a)), math.exp(c - b * b / (4 * a)), False
 
 
 def as_json(cells: Sequence[Cell], scaling: Scaling) -> dict[str, Any]:
-    """The whole result as plain data."""
+    """The cells and laws as plain data."""
     return {"cells": [asdict(c) for c in cells], "laws": asdict(scaling)}
 
 
 def _best(cells: Sequence[Cell]) -> list[Cell]:
-    """The best learning rate's cell for each number of features and tokens."""
+    """For each number of features and tokens, the cell of the best learning rate."""
     best: dict[tuple[int, int], Cell] = {}
     for c in cells:
         key = (c.d_sae, c.tokens)
@@ -173,31 +175,31 @@ def _surface(best: Sequence[Cell]) -> Surface | Withheld:
     if len({c.d_sae for c in best}) < MIN_POINTS or len({c.tokens for c in best}) < MIN_POINTS:
         return Withheld(f"at least {MIN_POINTS} different d_sae and {MIN_POINTS} different tokens are needed")
     f, t, y = np.log([[c.d_sae, c.tokens, c.loss] for c in best]).T
-    found, errors, residual = _least_squares(np.column_stack([np.ones_like(f), f, t]), y)
-    constant, features, tokens = found.tolist()
+    coefficients, errors, residual = _least_squares(np.column_stack([np.ones_like(f), f, t]), y)
+    constant, features, tokens = coefficients.tolist()
     return Surface(
         math.exp(constant), features, float(errors[1]), tokens, float(errors[2]), residual, len(best)
     )  # fmt: skip
 
 
 def _optima(best: Sequence[Cell]) -> Iterator[Optimum]:
-    """The optimum at each budget that at least MIN_POINTS numbers of features reach within the tokens they were given."""
+    """The optimum of each budget, log(d_sae * tokens), that at least MIN_POINTS numbers of features reach with their tokens."""
     curves: dict[int, list[Cell]] = {}
     for c in best:
         curves.setdefault(c.d_sae, []).append(c)
-    per = best[0].compute / (best[0].d_sae * best[0].tokens)
-    tokens_a_step = best[0].tokens / best[0].steps
+    compute_per_product = best[0].compute / (best[0].d_sae * best[0].tokens)
+    tokens_per_step = best[0].tokens / best[0].steps
     for budget in sorted({round(math.log(c.d_sae * c.tokens), 6) for c in best}):
-        along = [(float(d), loss) for d, curve in curves.items() if (loss := _loss_at(curve, budget - math.log(d)))]
-        if len(along) >= MIN_POINTS:
-            d_sae, loss, edge = lowest(along)
+        losses = [(float(d), loss) for d, curve in curves.items() if (loss := _loss_at(curve, budget - math.log(d)))]
+        if len(losses) >= MIN_POINTS:
+            d_sae, loss, edge = lowest(losses)
             tokens = math.exp(budget) / d_sae
-            compute = per * math.exp(budget)
-            yield Optimum(compute, d_sae, tokens, tokens / tokens_a_step, loss, edge, tuple(sorted(along)))
+            compute = compute_per_product * math.exp(budget)
+            yield Optimum(compute, d_sae, tokens, tokens / tokens_per_step, loss, edge, tuple(sorted(losses)))
 
 
 def _loss_at(curve: Sequence[Cell], log_tokens: float) -> float | None:
-    """The loss after so many tokens, between measured ones along the logarithms; None outside of them."""
+    """The loss after exp(log_tokens) tokens, interpolated along the logarithms; None outside the measured range."""
     x, y = np.log([[c.tokens, c.loss] for c in curve]).T
     if not x[0] - 1e-6 <= log_tokens <= x[-1] + 1e-6:
         return None
@@ -215,8 +217,8 @@ def _rates(cells: Sequence[Cell]) -> Iterator[BestRate]:
 
 
 def _least_squares(A: Any, y: Any) -> tuple[Any, Any, float]:
-    """Coefficients, their standard errors, and the residuals' root mean square."""
-    found = np.linalg.lstsq(A, y, rcond=None)[0]
-    squares = float(((y - A @ found) ** 2).sum())
-    spread = squares / max(len(y) - A.shape[1], 1) * np.linalg.inv(A.T @ A)
-    return found, np.sqrt(np.diag(spread)), math.sqrt(squares / len(y))
+    """Coefficients, their standard errors, and the root mean square of the residuals."""
+    coefficients = np.linalg.lstsq(A, y, rcond=None)[0]
+    squares = float(((y - A @ coefficients) ** 2).sum())
+    covariance = squares / max(len(y) - A.shape[1], 1) * np.linalg.inv(A.T @ A)
+    return coefficients, np.sqrt(np.diag(covariance)), math.sqrt(squares / len(y))

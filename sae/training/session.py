@@ -1,4 +1,4 @@
-"""A training in progress: steps, checkpoints, and dictionaries saved as each is done."""
+"""A training in progress: steps, checkpoints, and dictionaries that are saved as soon as each is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 from sae.errors import DictionaryError
 from sae.files import write_text, written_whole
-from sae.formats.saelens import reader
+from sae.formats.saelens import writer
 from sae.training.activation_buffer import ActivationStream, MixingBuffer
 from sae.training.config import TrainConfig
 from sae.training.learner import Learner
@@ -24,8 +24,8 @@ from sae.training.objectives import Step
 from sae.training.report import REPORT, Figures, Progress, TrainProgress, TrainReport, evaluate
 
 
-class Run:
-    """Everything that a checkpoint holds: one stream, and a learner for each folder."""
+class TrainingSession:
+    """Trains dictionaries, one for each folder, from one stream of activations. A checkpoint holds its whole state."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Run:
         self.buffer = MixingBuffer(stream, self.batch, first.buffer_tokens // 2, first.reuse, first.seed)
         self.learners: dict[Path, Learner] = {}
         self.figures: dict[str, Figures] = {}
-        self.step, self.seconds = 0, 0.0
-        self.began, self.first_step, self.seconds_before = time.monotonic(), 0, 0.0
+        self.step = 0
+        self.started, self.first_step, self.seconds_before = time.monotonic(), 0, 0.0
 
     def start(self) -> None:
-        """From the checkpoint when there is one, else from the beginning."""
+        """Load the checkpoint if there is one, or else begin."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = self._saved()
         if state is None:
@@ -62,20 +62,20 @@ class Run:
             if state is not None:
                 learner.restore(state["learners"][self.identities[folder]])
             self.learners[folder] = learner
-        self.stream.told = self._tell
+        self.stream.on_forward_pass = self._report_progress
         if state is None:
             self.buffer.fill()
 
-    def go(self) -> dict[Path, TrainReport]:
-        """Train to the end, saving a checkpoint every so many steps."""
+    def run(self) -> dict[Path, TrainReport]:
+        """Train to the end, with a checkpoint every `checkpoint_steps` steps. Returns the report of each folder's dictionary."""
         reports: dict[Path, TrainReport] = {}
         while self.learners:
             x = self.buffer.next()
             for folder, learner in self.learners.items():
-                self._note(folder, learner, learner.learn(x))
+                self._note_figures(folder, learner, learner.learn(x))
             self.step += 1
             done = {folder: learner for folder, learner in self.learners.items() if learner.done}
-            self._tell()
+            self._report_progress()
             if done:
                 reports |= self._finish(done)
                 self.learners = {folder: rest for folder, rest in self.learners.items() if folder not in done}
@@ -86,22 +86,22 @@ class Run:
     def _finish(self, done: Mapping[Path, Learner]) -> dict[Path, TrainReport]:
         """Measure and save dictionaries whose training is over."""
         stream, hook_point = self.stream, self.stream.hook_point
-        made = [learner.dictionary(stream.scale, hook_point, str(folder)) for folder, learner in done.items()]
-        measured = evaluate(made, stream, self.held_out)
+        dictionaries = [learner.dictionary(stream.scale, hook_point, str(folder)) for folder, learner in done.items()]
+        evaluations = evaluate(dictionaries, stream, self.held_out)
         reports = {}
-        for (folder, learner), dictionary, found in zip(done.items(), made, measured, strict=True):
+        for (folder, learner), dictionary, measured in zip(done.items(), dictionaries, evaluations, strict=True):
             config, dead = learner.config, learner.dead.float().mean().item()
-            objective = found.squared_error * stream.scale**2 + config.l1 * found.activation * stream.scale
+            objective = measured.squared_error * stream.scale**2 + config.l1 * measured.activation * stream.scale
             report = reports[folder] = TrainReport(
-                found.l0, found.fvu, 1 - found.fvu, objective if config.architecture == "standard" else found.fvu,
-                dead, config.dead_after, found.tokens, config.steps * config.batch_tokens, round(self._elapsed(), 1),
+                measured.l0, measured.fvu, 1 - measured.fvu, objective if config.architecture == "standard" else measured.fvu,
+                dead, config.dead_after, measured.tokens, config.steps * config.batch_tokens, round(self._elapsed(), 1),
             )  # fmt: skip
             metadata = {"training": asdict(config), "report": asdict(report)}
-            # The report first: a dictionary without one would be taken for somebody else's.
+            # The report first: a dictionary without one would be refused as that of another training.
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"identity": self.identities[folder], **metadata}, indent=2)
             write_text(folder / REPORT, text)
-            reader.save(folder, dictionary, model_name=stream.subject.name, metadata=metadata)
+            writer.save(folder, dictionary, model_name=stream.subject.name, metadata=metadata)
         return reports
 
     def save(self) -> None:
@@ -135,18 +135,19 @@ class Run:
         return hashlib.sha256(json.dumps(sorted(self.identities.values())).encode()).hexdigest()
 
     def _elapsed(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
+        """Seconds of training, including those before the checkpoint."""
+        return self.seconds_before + time.monotonic() - self.started
 
-    def _note(self, folder: Path, learner: Learner, last: Step) -> None:
+    def _note_figures(self, folder: Path, learner: Learner, last: Step) -> None:
         if self.progress is not None:
             dead = learner.dead.float().mean().item()
             self.figures[folder.name] = Figures(last.loss, last.l0, last.fvu, dead)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self.progress is not None:
-            pace = (time.monotonic() - self.began) / max(self.step - self.first_step, 1)
-            needed = self.buffer.needs(self.steps)
+            step_s = (time.monotonic() - self.started) / max(self.step - self.first_step, 1)
+            to_harvest = self.buffer.rows_for(self.steps)
             self.progress(TrainProgress(
-                self.step, self.steps, self.step * self.batch, self.batch / max(pace, 1e-9), pace * (self.steps - self.step),
-                min(self.stream.harvested, needed), needed, dict(self.figures),
+                self.step, self.steps, self.step * self.batch, self.batch / max(step_s, 1e-9), step_s * (self.steps - self.step),
+                min(self.stream.harvested, to_harvest), to_harvest, dict(self.figures),
             ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""A scaling study: every cell of a grid is trained, many from each reading of the stream."""
+"""A scaling study: trains every cell of a grid, as many as fit into memory from one stream."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sae.training.scaling_laws import Cell
 from sae.training.trainer import CHECKPOINT, Progress, TrainConfig, TrainReport, train_together
 
 GROUP_BYTES = 4 << 30
-"""Weights, gradients and optimiser states that are trained together at most."""
+"""Largest size of the weights, gradients and optimiser states that are trained together."""
 FLOPS_PER_WEIGHT = 6
-"""Operations a token and weight, were all products dense: a convention for comparing budgets, not a step's cost here."""
+"""Operations per token and weight if all products were dense. A convention for comparing budgets: a step here costs less."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to combine, each with each."""
+    """Lists of values whose combinations are trained."""
 
     d_sae: tuple[int, ...]
     tokens: tuple[int, ...]
     lr: tuple[float, ...]
 
     def configs(self, base: TrainConfig) -> dict[str, TrainConfig]:
-        """A configuration for each cell, by its name. Raises `DictionaryError`."""
+        """The configuration of each cell by its name. Raises `DictionaryError`."""
         for name, values in asdict(self).items():
             if not values or len(set(values)) < len(values):
-                raise DictionaryError(f"sweep: {name} = {list(values)} must hold at least one value, and none twice")
+                raise DictionaryError(f"sweep: {name} = {list(values)} must have at least one value, and none twice")
         return {
             f"{d_sae}-{tokens}-{lr:g}": replace(base, d_sae=d_sae, tokens=tokens, lr=lr)
             for d_sae in self.d_sae for tokens in self.tokens for lr in self.lr
@@ -46,35 +46,33 @@ def sweep(
     folder: Path,
     progress: Progress | None = None,
 ) -> list[Cell]:
-    """Train every cell into `folder/cells`, as many as fit into memory from each reading of the stream; resumes.
-
-    Raises what `train_together` does.
-    """
+    """Train every cell into `folder/cells`, or resume an interrupted study. Raises as `train_together` does."""
     width = subject.width(hook_point)
     cells = []
-    for group in groups(grid.configs(base), width):
+    for group in training_groups(grid.configs(base), width):
         configs = {folder / "cells" / name: config for name, config in group.items()}
         reports = train_together(subject, corpus, hook_point, configs, folder / CHECKPOINT, progress)
         cells += [cell(path.name, configs[path], report, width) for path, report in reports.items()]
     return cells
 
 
-def groups(configs: dict[str, TrainConfig], width: int) -> Iterator[dict[str, TrainConfig]]:
-    """Cells that are trained together: consecutive ones whose float32 weights, gradients and Adam's averages fit."""
+def training_groups(configs: dict[str, TrainConfig], width: int) -> Iterator[dict[str, TrainConfig]]:
+    """Groups of consecutive cells that are trained together: as many as fit into `GROUP_BYTES`."""
     group: dict[str, TrainConfig] = {}
-    size = 0
+    group_bytes = 0
     for name, config in configs.items():
-        needs = 16 * 2 * config.d_sae * width
-        if group and size + needs > GROUP_BYTES:
+        # W_enc and W_dec, each with its gradient and Adam's two averages, in float32.
+        cell_bytes = 16 * 2 * config.d_sae * width
+        if group and group_bytes + cell_bytes > GROUP_BYTES:
             yield group
-            group, size = {}, 0
+            group, group_bytes = {}, 0
         group[name] = config
-        size += needs
+        group_bytes += cell_bytes
     yield group
 
 
 def cell(name: str, config: TrainConfig, report: TrainReport, width: int) -> Cell:
-    """What the laws are fitted to, from a training's report."""
+    """The cell that the laws are fitted to, from a training's report."""
     compute = FLOPS_PER_WEIGHT * 2.0 * width * config.d_sae * report.tokens
     return Cell(
         name, config.d_sae, report.tokens, config.steps, config.lr, compute, report.loss, report.l0,

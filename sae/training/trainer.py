@@ -1,6 +1,6 @@
-"""A small trainer: from a subject and a corpus to dictionaries in SAELens format, resumable at any moment.
+"""A small trainer: from a subject and a corpus to dictionaries in SAELens format, resumable at any time.
 
-The same configuration and seed on the same machine give the same weights, whether or not the training was interrupted, and
+On one machine, the same configuration and seed result in the same weights, whether or not the training was interrupted, and
 whichever other dictionaries were trained from the same stream.
 """
 
@@ -18,7 +18,7 @@ from sae.subject.model import Subject
 from sae.training.activation_buffer import ActivationStream, split
 from sae.training.config import Architecture, TrainConfig
 from sae.training.report import REPORT, Evaluation, Figures, Progress, TrainProgress, TrainReport, evaluate
-from sae.training.session import Run
+from sae.training.session import TrainingSession
 
 __all__ = [
     "CHECKPOINT", "HELD_OUT_TOKENS", "REPORT", "Architecture", "Evaluation", "Figures", "Progress", "TrainConfig",
@@ -28,7 +28,7 @@ __all__ = [
 HELD_OUT_TOKENS = 32_768
 CHECKPOINT = "checkpoint.pt"
 SHARED = ("seed", "reuse", "batch_tokens", "buffer_tokens", "forward_tokens")
-"""What decides the stream, and so has to be the same for all dictionaries that are trained from one."""
+"""Fields of `TrainConfig` that decide the stream, and so have to be the same for all dictionaries trained from it."""
 
 
 def train(
@@ -39,7 +39,7 @@ def train(
     folder: Path,
     progress: Progress | None = None,
 ) -> TrainReport:
-    """Train one dictionary into `folder`, with its checkpoint there: see `train_together`."""
+    """Train one dictionary into `folder`, with its checkpoint in the same folder. Raises as `train_together` does."""
     return train_together(subject, corpus, hook_point, {folder: config}, folder / CHECKPOINT, progress)[folder]
 
 
@@ -51,11 +51,11 @@ def train_together(
     checkpoint: Path,
     progress: Progress | None = None,
 ) -> dict[Path, TrainReport]:
-    """Train a dictionary into each folder, all from one stream, or go on from the checkpoint, or return what is finished.
+    """Train a dictionary into each folder, all from one stream. Resumes from the checkpoint, and skips finished dictionaries.
 
-    Saves SAELens folders with `train.json` beside them, each as soon as its own tokens are done. Raises `DictionaryError`
-    when a folder or the checkpoint is of another training or when the configurations disagree on the stream,
-    `SubjectError` for a hook point that is not there, `CorpusError` for too little text.
+    Saves each dictionary as a SAELens folder with a `train.json`, as soon as its own tokens are done. Raises `DictionaryError`
+    if a folder or the checkpoint belongs to another training, or if the configurations disagree on the stream; `SubjectError` for
+    a hook point that the subject lacks; `CorpusError` for too little text.
     """
     _check_shared(configs)
     identities = {folder: _identity(subject, corpus, hook_point, config) for folder, config in configs.items()}
@@ -65,9 +65,9 @@ def train_together(
         train_rows, held_out = split(corpus, first.seed, HELD_OUT_TOKENS)
         stream = ActivationStream(subject, corpus, hook_point, train_rows, first.seed, first.forward_tokens)
         left = {folder: config for folder, config in configs.items() if folder not in reports}
-        run = Run(left, identities, stream, held_out, checkpoint, progress)
-        run.start()
-        reports |= run.go()
+        session = TrainingSession(left, identities, stream, held_out, checkpoint, progress)
+        session.start()
+        reports |= session.run()
         checkpoint.unlink(missing_ok=True)
     return {folder: reports[folder] for folder in configs}
 
@@ -77,16 +77,18 @@ def _check_shared(configs: Mapping[Path, TrainConfig]) -> None:
         values = {getattr(config, name) for config in configs.values()}
         if len(values) > 1:
             listed = ", ".join(str(value) for value in sorted(values))
-            raise DictionaryError(f"training: {name} = {listed}: dictionaries on one stream have to share it")
+            raise DictionaryError(f"training: {name} = {listed}: dictionaries from one stream must have the same value")
 
 
 def _identity(subject: Subject, corpus: Corpus, hook_point: str, config: TrainConfig) -> str:
-    decides = {name: value for name, value in asdict(config).items() if name != "checkpoint_steps"}
-    what = [subject.fingerprint, subject.precision, corpus.fingerprint, hook_point, decides]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    """Hash of everything that decides the trained weights."""
+    settings = {name: value for name, value in asdict(config).items() if name != "checkpoint_steps"}
+    identity = [subject.fingerprint, subject.precision, corpus.fingerprint, hook_point, settings]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _finished(folder: Path, identity: str) -> TrainReport | None:
+    """The report of a finished training, None if the folder has no dictionary. Raises `DictionaryError` if it has another one."""
     if not (folder / "cfg.json").is_file():
         return None
     try:

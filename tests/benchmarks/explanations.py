@@ -59,7 +59,9 @@ def show(run: Run, ledger: Ledger) -> None:
         shown = {
             u
             for u in run.units
-            if explainer_windows.of_unit(run.harvest, run.spec, u).only(explainer_windows.wanted(run.spec, aid))
+            if explainer_windows.aids_of_unit(run.harvest, run.spec, u).only(
+                explainer_windows.requested_aids(run.spec, aid)
+            )
             != records.Aids()
         }
         said = frames.explanations

@@ -132,7 +132,7 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     dictionary = make_dictionary(case, subject, corpus)
     neurons = subject.neuron_hook_point(dictionary.hook_point)
     units = sample(dictionary.d_sae, subject.width(neurons), features=case.features, neurons=case.neurons, seed=0)
-    quota = Quota(explain=2, judge=5, quiet=64, top=20)
+    quota = Quota(explain=2, judge=5, silent=64, top=20)
     plan = HarvestPlan(units, quota, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
     reader = UnitReader(subject, dictionary, units)
     reading = Reading(reader, plan, norm_limit(reader, corpus, plan), new_sketch(plan, subject.device))
@@ -178,7 +178,7 @@ class Needed:
 
     def __init__(self, subject: Subject, dictionary: Dictionary, features: torch.Tensor) -> None:
         self.subject, self.dictionary = subject, dictionary
-        self.rows = dictionary.take(None if dictionary.activation == "topk" else features, subject.device)
+        self.rows = dictionary.feature_rows(None if dictionary.activation == "topk" else features, subject.device)
 
     @torch.inference_mode()
     def seconds(self, corpus: Corpus, shard: Shard, batch_tokens: int) -> float:
@@ -194,7 +194,7 @@ class Needed:
         x = self.dictionary.prepare(x)
         if self.dictionary.activation == "topk":
             for part in x.split(max(64, (1 << 22) // len(self.rows.W_enc))):
-                self.dictionary.largest(linear(part, self.rows.W_enc, self.rows.b_enc))
+                self.dictionary.select_largest(linear(part, self.rows.W_enc, self.rows.b_enc))
             return
         z = linear(x, self.rows.W_enc, self.rows.b_enc)
         if self.rows.threshold is not None:

@@ -61,7 +61,7 @@ def demo(d: int, count: int) -> Rows:
     stream.calibrate()
     x = stream.take(count)
     halves = (held_out[::2], held_out[1::2])
-    kept = [[part[part.norm(dim=1) <= stream.limit] for part in stream.raw(half)] for half in halves]
+    kept = [[part[part.norm(dim=1) <= stream.limit] for part in stream.unscaled(half)] for half in halves]
     choosing, comparing = (torch.cat(parts) * stream.scale for parts in kept)
     return lambda seed: (x, comparing if seed else choosing)
 

@@ -85,7 +85,7 @@ def ours(config: TrainConfig, sample: Tensor) -> Made:
         dictionary = learner.dictionary(1.0, "resid_post.0", "ours")
         f = dictionary.encode(x)
         if config.architecture in ("batchtopk", "matryoshka"):
-            z = learner.objective.encoded(x - dictionary.b_dec)
+            z = learner.objective.pre_activations(x - dictionary.b_dec)
             f = batch_largest(z.relu(), config.k)
         return quality(x, dictionary.decode(f), f)
 

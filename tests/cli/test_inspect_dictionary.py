@@ -102,7 +102,7 @@ def test_inspect_exits_with_2_if_the_dictionary_explains_nothing(deep: layered.D
     [
         (["--hook-point", "nowhere.3"], "dictionary: hook_point = 'nowhere.3'"),
         (["--format", "zip"], "dictionary: format = 'zip': use auto, saelens"),
-        (["--corpus", "x.txt"], "--corpus is of no use without --subject"),
+        (["--corpus", "x.txt"], "--corpus needs --subject"),
         (["--subject", "nowhere/at-all"], "--subject needs text to measure on: give --corpus FILE"),
     ],
 )

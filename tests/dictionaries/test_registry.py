@@ -1,4 +1,4 @@
-"""`autointerp dictionaries`: the list that comes with sae-lens, as paths that our loader takes."""
+"""`autointerp dictionaries`: the list that comes with sae-lens, as paths that our loader reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autointerp.dictionaries import registry
 from autointerp.errors import UsageError
 from sae.formats import gemma_scope
 from sae.formats.load import ADAPTERS
-from sae.formats.location import Place
+from sae.formats.location import DictionaryLocation
 
 LIST = """
 small-res:
@@ -86,10 +86,10 @@ def test_the_list_is_parsed_once_and_again_when_it_changes(listed: Path, monkeyp
     assert {entry.model for entry in registry.load()} == {"gpt3", "other"}
 
 
-def test_a_list_of_another_shape_is_one_line(listed: Path) -> None:
+def test_the_error_for_a_list_of_another_layout_is_one_line(listed: Path) -> None:
     for text in ("release: [1, 2]", "- a", "{", "release: {saes: [{id: 1}]}"):
         listed.write_text(text)
-        with pytest.raises(UsageError, match=r"pretrained_saes\.yaml is not the list") as caught:
+        with pytest.raises(UsageError, match=r"pretrained_saes\.yaml does not have the layout") as caught:
             registry.load()
         assert "\n" not in str(caught.value)
 
@@ -113,21 +113,21 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         ("small-res/blocks", 2),
     ],
 )
-def test_patterns(listed: Path, pattern: str, found: int) -> None:
+def test_patterns_match_parts_and_globs_of_fields(listed: Path, pattern: str, found: int) -> None:
     assert len(registry.matching(registry.load(), pattern)) == found
 
 
-def test_collections_lists_and_json(listed: Path) -> None:
+def test_collections_lists_and_json_are_printed(listed: Path) -> None:
     collections = invoke()
     assert collections.exit_code == 0
     assert "someone/small  gpt2   2             resid_post" in collections.output
-    assert "not read: its format (homegrown) is not read" in collections.output
+    assert "not read: its format (homegrown) is not supported" in collections.output
     rows = invoke("gpt2").output.splitlines()
     assert rows[1].split() == ["someone/small/2-res_4096", "gpt2", "resid_post.1", "4k", "gpt2/2-res"]
     assert [row["path"] for row in json.loads(invoke("gpt2", "--json").output)] == [row.split()[0] for row in rows[1:]]
 
 
-def test_one_dictionary_is_described_with_what_a_spec_says_of_it(listed: Path) -> None:
+def test_a_single_match_is_described_with_its_lines_for_a_spec(listed: Path) -> None:
     text = invoke("10-res").output
     assert "https://www.neuronpedia.org/gpt2/10-res" in text
     assert tomllib.loads(text[text.index("[dictionary]") :]) == {"dictionary": {"path": "someone/small/10-res_4096"}}
@@ -136,7 +136,7 @@ def test_one_dictionary_is_described_with_what_a_spec_says_of_it(listed: Path) -
     assert "[dictionary]" not in unread
 
 
-def test_nothing_found_is_one_line(listed: Path) -> None:
+def test_the_error_for_no_match_is_one_line(listed: Path) -> None:
     result = invoke("llama")
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
@@ -146,7 +146,7 @@ def test_nothing_found_is_one_line(listed: Path) -> None:
 # The real list
 
 
-def test_every_conversion_is_one_of_our_formats_or_has_its_reason(real: list[registry.Entry]) -> None:
+def test_every_conversion_has_one_of_our_formats_or_a_reason(real: list[registry.Entry]) -> None:
     assert len(real) > 13_000
     assert set(registry.FORMATS.values()) <= set(ADAPTERS)
     unread = {entry.unread for entry in real if entry.unread}
@@ -160,7 +160,7 @@ def test_every_path_is_a_hub_id(real: list[registry.Entry]) -> None:
     assert [entry.path for entry in real if not (entry.unread or _HUB_PATH.fullmatch(entry.path))] == []
 
 
-def test_hook_points_are_known_but_where_only_the_files_tell(real: list[registry.Entry]) -> None:
+def test_hook_points_are_known_unless_only_the_files_state_them(real: list[registry.Entry]) -> None:
     unknown = {entry.format for entry in real if entry.hook_point is None}
     assert unknown == {"circuit_tracer", None}
 
@@ -168,8 +168,8 @@ def test_hook_points_are_known_but_where_only_the_files_tell(real: list[registry
 def test_hook_points_are_those_that_the_loader_finds(real: list[registry.Entry]) -> None:
     gemma = [entry for entry in real if entry.format == "gemma_scope"]
     for entry in gemma:
-        place = Place(Path("/nowhere"), entry.path)
-        assert gemma_scope._names(gemma_scope._site(place), place) == [entry.hook_point]
+        location = DictionaryLocation(Path("/nowhere"), entry.path)
+        assert gemma_scope._hook_point(gemma_scope._site(location), location) == [entry.hook_point]
     assert len(gemma) > 2_000
 
 

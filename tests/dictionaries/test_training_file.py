@@ -1,4 +1,4 @@
-"""The training file: what it may hold, what it becomes, and what a sweep writes."""
+"""The training file: its tables, the configurations that they become, and the files of a sweep."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def test_dictionary_tables_replace_keys_of_train(tmp_path: Path) -> None:
         ("[train]\narchitecture = 'l1'\n", "train: architecture = 'l1'"),
         ("[[dictionary]]\nk = 1\n", "dictionary.name = None"),
         ("[[dictionary]]\nname = '../x'\n", "dictionary.name = '../x'"),
-        ("[[dictionary]]\nname = 'a'\n[[dictionary]]\nname = 'a'\n", "'a' is there twice"),
+        ("[[dictionary]]\nname = 'a'\n[[dictionary]]\nname = 'a'\n", "'a' occurs twice"),
         ("[[dictionary]]\nname = 'a'\nlr = 'x'\n", "dictionary a: lr = 'x'"),
     ],
 )
-def test_wrong_tables_are_one_line(body: str, said: str, tmp_path: Path) -> None:
+def test_errors_for_wrong_tables_are_one_line(body: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         loaded(tmp_path, body).configs(tmp_path)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_sweep_needs_its_table_and_no_other(tmp_path: Path) -> None:
+def test_a_sweep_needs_its_table_and_excludes_dictionary_tables(tmp_path: Path) -> None:
     lists = "[sweep]\nd_sae = [8]\ntokens = [1]\nlr = [1e-3]\n"
     assert loaded(tmp_path, lists).grid().d_sae == (8,)
     with pytest.raises(UsageError, match="needs a table"):
         loaded(tmp_path, "").grid()
-    with pytest.raises(UsageError, match="do not go together"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         loaded(tmp_path, "[[dictionary]]\nname = 'a'\n" + lists).grid()
     with pytest.raises(UsageError, match=r"sweep\.lr"):
         loaded(tmp_path, lists.replace("[1e-3]", "[]"))
@@ -73,7 +73,7 @@ def test_a_sweep_needs_its_table_and_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["laws", "withheld"])
-def test_a_sweep_leaves_json_csv_and_a_figure(small: bool, tmp_path: Path) -> None:
+def test_a_sweep_writes_json_csv_and_a_figure(small: bool, tmp_path: Path) -> None:
     cells = planted(FEATURES[:2], TOKENS[:2], RATES[:1]) if small else planted(FEATURES, TOKENS, RATES)
     found = fit(cells)
     scaling_report.write(tmp_path, cells, found, "Scaling <of> this")

@@ -1,4 +1,4 @@
-"""Shared files on a disk, in memory and behind a server that speaks S3: whole or absent, and one line when storage refuses."""
+"""Shared files on disk, in memory and on an S3 server: whole or absent, and errors of one line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def text(said: str) -> Callable[[Path], None]:
 # What holds everywhere
 
 
-def test_files_by_name(artifacts: Artifacts) -> None:
+def test_files_are_written_listed_read_and_removed_by_name(artifacts: Artifacts) -> None:
     assert artifacts.list("") == []
     assert not artifacts.exists("a/one")
     with pytest.raises(FileNotFoundError):
@@ -79,14 +79,14 @@ def test_files_by_name(artifacts: Artifacts) -> None:
     assert artifacts.list("a/") == ["a/one-more"]
 
 
-def test_a_file_written_again_is_read_anew(artifacts: Artifacts) -> None:
+def test_a_file_that_was_written_again_is_read_again(artifacts: Artifacts) -> None:
     elsewhere = Artifacts(artifacts.root)
     for said in ("first", "second", "a third"):
         artifacts.write("file", text(said))
         assert elsewhere.read("file").read_text() == artifacts.read("file").read_text() == said
 
 
-def test_a_file_is_there_whole_or_not_at_all(artifacts: Artifacts) -> None:
+def test_a_file_is_written_whole_or_not_at_all(artifacts: Artifacts) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
         assert artifacts.list("") == ["file"]
@@ -107,7 +107,7 @@ def test_a_file_is_there_whole_or_not_at_all(artifacts: Artifacts) -> None:
 
 
 @pytest.mark.parametrize("artifacts", ["local", "s3://"], indirect=True)
-def test_of_many_that_write_once_one_wins(artifacts: Artifacts) -> None:
+def test_of_many_writers_once_exactly_one_wins(artifacts: Artifacts) -> None:
     n = 5
     together, won = threading.Barrier(n), []
 
@@ -143,7 +143,7 @@ def test_an_unchanged_remote_file_is_fetched_once(s3: str, tmp_path: Path, monke
     assert len(fetched) == 1
 
 
-def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     old, young = tmp_path / ".writing-old", tmp_path / ".writing-young"
     for path in (old, young):
         path.write_text("half")
@@ -157,7 +157,7 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
 # A harvest
 
 
-def test_a_harvest_over_s3_is_the_local_one(s3: str, tmp_path: Path) -> None:
+def test_a_harvest_over_s3_equals_the_local_one(s3: str, tmp_path: Path) -> None:
     world = planted.make(tmp_path / "world")
     cut = {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192}
     few = {"feature_ids": [0, 1, 2], "neuron_ids": ["0+", "1+", "2-"]}
@@ -197,7 +197,9 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: Artifacts("nonsense://x").list(""), UsageError, "nonsense", "s3://bucket/x")
 
 
-def test_missing_credentials_and_buckets_are_one_line(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_for_missing_credentials_and_buckets_are_one_line(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nowhere = Artifacts("s3://no-such-bucket/x")
     assert not nowhere.exists("a")
     for write in (nowhere.write, nowhere.write_once):
@@ -211,13 +213,13 @@ def test_missing_credentials_and_buckets_are_one_line(s3: str, tmp_path: Path, m
     refused(lambda: act.write("a", text("b")), UsageError, "credentials")
 
 
-def test_a_server_that_is_away_is_worth_another_try(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_respond_is_unreachable(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     refused(lambda: Artifacts(s3).write("a", text("b")), Unreachable, s3)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     refused(lambda: Artifacts(tmp_path / "file").write("a/b", text("c")), Unreachable, str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Aids to explaining, over the planted world: what is shown as silent is, what is called near is, and what moves the logits does."""
+"""Aids to the explainer over the planted world: contrast windows, neighbours, directions and logit effects."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from autointerp.records import Exemplar
 from autointerp.run import Run
 from autointerp.stats import aid_effects
 from sae.analysis import directions
-from sae.analysis import explainer_windows as sae_aids
+from sae.analysis import explainer_windows as sae_windows
 from sae.analysis.directions import final_norm, logit_effects, nearest, nearest_within
-from sae.analysis.unit_probe import Seen, read_contexts
+from sae.analysis.unit_probe import ContextActivations, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
 from sae.harvest.harvest import UnitReader
-from sae.harvest.token_positions import EXPLAIN, sides
+from sae.harvest.token_positions import EXPLAIN, split_of
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject, load_subject
 from sae.subject.token_text import token_texts
@@ -56,7 +56,9 @@ def run(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def found(run: Run) -> dict[str, records.Aids]:
-    return {u: explainer_windows.of_unit(run.harvest, run.spec, u) for u in run.units if run.units[u].kind != "planted"}
+    return {
+        u: explainer_windows.aids_of_unit(run.harvest, run.spec, u) for u in run.units if run.units[u].kind != "planted"
+    }
 
 
 def fires(world: planted.World, unit_id: str, word: str) -> bool:
@@ -95,18 +97,18 @@ def test_windows_are_silent_or_active_as_their_role_says(run: Run, world: plante
     assert counts["silent"] == 6 * len(world.features)
 
 
-def test_windows_come_from_the_explaining_side_and_from_documents_of_their_own(run: Run) -> None:
+def test_windows_come_from_the_explaining_split_and_from_different_documents(run: Run) -> None:
     for unit_id, mine in found(run).items():
         windows = [*mine.contrast, *mine.neighbours, *mine.held_out]
         documents = [window.document for window in windows]
         assert len(set(documents)) == len(documents)
-        assert (sides(torch.tensor(documents), run.spec.units.seed) == EXPLAIN).all()
+        assert (split_of(torch.tensor(documents), run.spec.units.seed) == EXPLAIN).all()
         explained = {e.document for e in run.exemplars[unit_id] if e.role.startswith("explain")}
         judged = {e.document for e in run.exemplars[unit_id] if e.role in ("score", "quiet")}
         assert not set(documents) & (explained | judged)
 
 
-def test_neighbours_share_a_concept_by_construction(run: Run, world: planted.World) -> None:
+def test_neighbours_share_a_concept(run: Run, world: planted.World) -> None:
     for unit_id in (f"feature-{i}" for i in range(len(world.features))):
         sharing = {
             f"feature-{i}"
@@ -115,15 +117,15 @@ def test_neighbours_share_a_concept_by_construction(run: Run, world: planted.Wor
         }
         # At most eight are listed, and noise features share filler words with few.
         assert set(run.neighbours[unit_id]) == sharing or len(sharing) > makers.NEAREST
-        for window in explainer_windows.of_unit(run.harvest, run.spec, unit_id).neighbours:
+        for window in explainer_windows.aids_of_unit(run.harvest, run.spec, unit_id).neighbours:
             assert any(fires(world, other, words(window)[window.mark]) for other in sharing)
 
 
-def test_only_what_is_wanted_is_shown_and_made(run: Run, world: planted.World) -> None:
+def test_only_requested_aids_are_made_and_shown(run: Run, world: planted.World) -> None:
     unit_id = next(unit_id for unit_id, near in run.neighbours.items() if near)
-    everything = explainer_windows.of_unit(run.harvest, run.spec, unit_id)
-    assert everything.only(explainer_windows.wanted(run.spec)) == records.Aids()
-    shown = everything.only(explainer_windows.wanted(run.spec, "neighbours"))
+    everything = explainer_windows.aids_of_unit(run.harvest, run.spec, unit_id)
+    assert everything.only(explainer_windows.requested_aids(run.spec)) == records.Aids()
+    shown = everything.only(explainer_windows.requested_aids(run.spec, "neighbours"))
     assert shown.neighbours
     assert shown == records.Aids(neighbours=everything.neighbours)
     assert explainer_windows.names(world.spec()) == ()
@@ -131,7 +133,7 @@ def test_only_what_is_wanted_is_shown_and_made(run: Run, world: planted.World) -
     assert explainer_windows.names(world.spec(explain={"contrast": 5})) == explainer_windows.names(
         world.spec(explain={"compare": ["contrast"]})
     )
-    assert explainer_windows.of_unit(run.harvest, world.spec(), unit_id) == records.Aids()
+    assert explainer_windows.aids_of_unit(run.harvest, world.spec(), unit_id) == records.Aids()
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Read:
 
     corpus: Corpus
     reader: UnitReader
-    seen: list[Seen]
+    seen: list[ContextActivations]
     exemplars: pd.DataFrame
     subject: Subject
 
@@ -152,14 +154,14 @@ class Read:
         return token_texts(self.subject.tokenizer, ids.tolist())
 
     def windows(self, **wanted: int) -> pd.DataFrame:
-        want = sae_aids.Aids(**{"contrast": 0, "neighbours": 0, "held": 0} | wanted)
-        reading = sae_aids.Reading(window=16, bins=10, skip_positions=1, norm_limit=math.inf, seed=0)
+        want = sae_windows.WindowCounts(**{"contrast": 0, "neighbours": 0, "held": 0} | wanted)
+        reading = sae_windows.WindowSettings(window=16, bins=10, skip_positions=1, norm_limit=math.inf, seed=0)
         near = [[3, 2], [2], [1, 3]]
-        return sae_aids.windows(
+        return sae_windows.find_windows(
             self.reader, self.corpus, self.texts, near, self.maximum[:3], self.exemplars, want, reading
         )
 
-    def at(self, row: Any) -> tuple[Seen, int]:
+    def at(self, row: Any) -> tuple[ContextActivations, int]:
         """The context that a window comes from, and its mark's place there."""
         contexts = self.corpus.contexts
         (number,) = np.flatnonzero(
@@ -183,7 +185,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Read:
     for unit in range(3):
         for number, context in enumerate(corpus.contexts):
             mark = int(seen[number].activations[unit].argmax())
-            if len(rows) < 6 * (unit + 1) and sides(torch.tensor([context["document"]]), 0)[0] == EXPLAIN:
+            if len(rows) < 6 * (unit + 1) and split_of(torch.tensor([context["document"]]), 0)[0] == EXPLAIN:
                 activation = float(seen[number].activations[unit, mark])
                 place = context["document"], context["position"] + mark, activation
                 rows.append((reader.units[unit].unit_id, "explain_top", *place))
@@ -196,7 +198,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Read:
     )
 
 
-def test_contrasts_hold_the_unit_s_words_and_are_silent_there(deep: Read) -> None:
+def test_contrast_windows_contain_the_unit_s_words_where_it_is_silent(deep: Read) -> None:
     found = deep.windows(contrast=5)
     assert len(found) == 15
     for row in found.itertuples():
@@ -211,7 +213,7 @@ def test_contrasts_hold_the_unit_s_words_and_are_silent_there(deep: Read) -> Non
         assert row.token_activations == pytest.approx(seen.activations[unit, first : first + 16].tolist(), abs=1e-3)
 
 
-def test_a_neighbour_s_place_is_one_where_it_fires_and_the_unit_does_not(deep: Read) -> None:
+def test_a_neighbour_window_is_marked_where_the_neighbour_is_active_and_the_unit_silent(deep: Read) -> None:
     found = deep.windows(neighbours=4)
     assert len(found) == 12
     for row in found.itertuples():
@@ -222,7 +224,7 @@ def test_a_neighbour_s_place_is_one_where_it_fires_and_the_unit_does_not(deep: R
         assert max(seen.activations[other, mark] for other in near) > 0
 
 
-def test_windows_to_test_on_are_half_active_and_one_read_serves_all(
+def test_held_out_windows_are_half_active_and_all_units_share_one_read(
     deep: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = deep.windows(contrast=3, neighbours=3, held=8)
@@ -232,17 +234,17 @@ def test_windows_to_test_on_are_half_active_and_one_read_serves_all(
     again = deep.windows(contrast=3, neighbours=3, held=8)
     assert again.equals(found)
     read: list[int] = []
-    original = sae_aids.read_contexts
+    original = sae_windows.read_contexts
 
-    def counting(reader: UnitReader, corpus: Corpus, rows: list[int], **options: Any) -> list[Seen]:
+    def counting(reader: UnitReader, corpus: Corpus, rows: list[int], **options: Any) -> list[ContextActivations]:
         read.extend(rows)
         return original(reader, corpus, rows, **options)
 
-    monkeypatch.setattr(sae_aids, "read_contexts", counting)
-    monkeypatch.setattr(sae_aids, "_VALUES", 1)
+    monkeypatch.setattr(sae_windows, "read_contexts", counting)
+    monkeypatch.setattr(sae_windows, "_VALUES", 1)
     assert len(deep.windows(contrast=3, neighbours=3, held=8)) == len(found), "however few contexts are held at a time"
     assert len(set(read)) == len(read)
-    monkeypatch.setattr(sae_aids, "TOKENS", 512)
+    monkeypatch.setattr(sae_windows, "TOKENS", 512)
     read.clear()
     deep.windows(contrast=3, neighbours=3, held=8)
     assert 0 < int(deep.corpus.contexts["length"][read].sum()) <= 512
@@ -261,7 +263,7 @@ def neighbours_by_hand(rows: torch.Tensor, place: int, n: int) -> list[int]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(2, 40), st.integers(1, 6), st.booleans())
-def test_nearest_equals_the_whole_matrix(seed: int, n_rows: int, n: int, signed: bool) -> None:
+def test_nearest_units_equal_those_of_the_whole_cosine_matrix(seed: int, n_rows: int, n: int, signed: bool) -> None:
     rows = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(seed))
     whole = torch.stack([rows, -rows], dim=1).flatten(0, 1) if signed else rows
     places = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:5]
@@ -309,7 +311,7 @@ def dictionary_at(hook_point: str, width: int = 16) -> Dictionary:
     )  # fmt: skip
 
 
-def test_the_final_norm_is_found_by_what_comes_out_of_it(subject: Subject) -> None:
+def test_the_final_norm_is_measured_at_its_output(subject: Subject) -> None:
     norm = final_norm(subject)
     assert norm is not None
     layer = subject.model.transformer.ln_f if subject.name == "gpt2" else subject.model.model.norm
@@ -331,7 +333,7 @@ def change(subject: Subject, direction: torch.Tensor) -> torch.Tensor:
     return logits - logits.mean()
 
 
-def test_logit_effects_are_those_of_the_model(subject: Subject) -> None:
+def test_logit_effects_equal_those_of_the_model(subject: Subject) -> None:
     """Where a direction does not touch the scale that a token has, its effect is the model's own."""
     torch.manual_seed(3)
     x = torch.randn(16) * 3
@@ -351,7 +353,7 @@ def test_logit_effects_are_those_of_the_model(subject: Subject) -> None:
             assert list(tokens) == named[:6]
 
 
-def test_a_neuron_s_direction_is_what_it_adds_and_its_signs_are_opposite(subject: Subject) -> None:
+def test_a_neuron_s_direction_is_the_vector_that_it_adds_and_its_signs_are_opposite(subject: Subject) -> None:
     dictionary = dictionary_at("resid_post.1")
     block = subject.blocks[1]
     projection = block.mlp.c_proj if subject.name == "gpt2" else block.mlp.down_proj
@@ -371,7 +373,7 @@ def test_a_neuron_s_direction_is_what_it_adds_and_its_signs_are_opposite(subject
     assert nearest_within(subject, dictionary, units, 3) == [[], []], "a neuron's signs are as far apart as can be"
 
 
-def test_neurons_of_a_dictionary_are_projected_and_other_places_have_no_effect(subject: Subject) -> None:
+def test_features_of_mlp_neurons_are_projected_and_other_hook_points_have_no_effects(subject: Subject) -> None:
     width = subject.width("mlp_act.1")
     (unit,) = units = [UnitKey("feature", 3, "")]
     hidden = dictionary_at("mlp_act.1", width)
@@ -388,7 +390,7 @@ def test_neurons_of_a_dictionary_are_projected_and_other_places_have_no_effect(s
         subject.headless = None
 
 
-def test_the_planted_world_s_logits_follow_its_words(world: planted.World) -> None:
+def test_logit_effects_in_the_planted_world_name_its_words(world: planted.World) -> None:
     """An output head that says once more what is read makes a concept's strongest words likeliest."""
     subject = load_subject(str(world.subject), precision="float32", device="cpu")
     with torch.no_grad():
@@ -433,7 +435,7 @@ def test_an_effect_is_the_mean_over_units_of_paired_differences() -> None:
     assert effect["n_unscored"] == 1
 
 
-def test_a_unit_counts_once_however_many_exemplars_it_has() -> None:
+def test_a_unit_counts_once_for_any_number_of_exemplars() -> None:
     rows: list[tuple[str, str, str, int, int | None]] = []
     for unit, n, gain in (("feature-0", 20, 0), ("feature-1", 1, 3)):
         for i in range(n):

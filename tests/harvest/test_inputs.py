@@ -1,4 +1,4 @@
-"""What a spec points at: known by content without the weights, found from any folder, and kept between jobs that share it."""
+"""The inputs of a spec: identified by content without the weights, found from any folder, and kept between jobs that share them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from support.planted_world import world as planted
 
 from autointerp.harvest import inputs
-from autointerp.harvest.inputs import Opened, identify, open_inputs
+from autointerp.harvest.inputs import InputCache, identify, open_inputs
 from autointerp.progress import quiet
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec, parse
@@ -33,7 +33,7 @@ def spec_of(world: planted.World, **sections: Any) -> Spec:
 # Identity
 
 
-def test_the_run_is_named_alike_with_and_without_weights(
+def test_a_run_has_the_same_name_with_and_without_weights(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "changed"
@@ -57,7 +57,7 @@ def test_the_run_is_named_alike_with_and_without_weights(
     assert [identify(spec, quiet).run_id(rubric_) for spec in specs] == named
 
 
-def test_a_device_that_only_the_workers_have_is_no_obstacle(world: planted.World) -> None:
+def test_a_spec_with_a_device_that_only_workers_have_can_be_identified(world: planted.World) -> None:
     there, here = spec_of(world, subject={"device": "cuda:7"}), spec_of(world)
     rubric_ = rubric.load("specificity")
     assert identify(there, quiet).run_id(rubric_) == open_inputs(here, quiet).run_id(rubric_)
@@ -100,7 +100,7 @@ def empty_corpus(folder: Path) -> dict[str, list[str]]:
         "dictionary": (lambda w, f: {"dictionary": {"path": str(f / "none")}}, "does not exist"),
     }.values(),
 )
-def test_broken_inputs_are_refused_in_the_same_words(
+def test_broken_inputs_are_refused_with_the_same_message(
     world: planted.World, tmp_path: Path, broken: Any, said: str
 ) -> None:
     spec = spec_of(world, **broken(world, tmp_path))
@@ -114,7 +114,7 @@ def test_broken_inputs_are_refused_in_the_same_words(
     assert "\n" not in messages[0]
 
 
-def test_units_that_are_not_there_are_found_out_before_the_harvest(world: planted.World) -> None:
+def test_missing_units_are_noticed_before_the_harvest(world: planted.World) -> None:
     with pytest.raises(SaeError, match=r"names feature 99, but the dictionary has 0\.\.15"):
         identify(spec_of(world, units={"feature_ids": [99]}), quiet)
     with pytest.raises(SaeError, match="such as '17\\+'"):
@@ -145,7 +145,7 @@ def test_an_absolute_spec_is_the_same_run_from_any_folder(
     assert identify(absolute.relative_to(Path.cwd()), quiet).run_id(rubric_) == name
 
 
-def test_names_on_hubs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_on_hubs_are_not_turned_into_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     data = {
@@ -172,7 +172,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_jobs_that_share_inputs_load_them_once(world: planted.World, loaded: list[str]) -> None:
-    opened = Opened()
+    opened = InputCache()
     first = opened.inputs(spec_of(world))
     assert sorted(loaded) == ["corpus", "dictionary", "subject"]
     again = opened.inputs(spec_of(world, score={"per_bin": 2}, harvest={"bins": 4}))
@@ -187,10 +187,8 @@ def test_jobs_that_share_inputs_load_them_once(world: planted.World, loaded: lis
     assert loaded == ["corpus"]
 
 
-def test_another_precision_is_another_subject_and_the_old_one_is_given_up(
-    world: planted.World, loaded: list[str]
-) -> None:
-    opened = Opened()
+def test_another_precision_is_another_subject_and_replaces_the_old_one(world: planted.World, loaded: list[str]) -> None:
+    opened = InputCache()
     assert opened.inputs(spec_of(world)).subject.precision == "float32"
     assert opened.inputs(spec_of(world), "bfloat16").subject.precision == "bfloat16"
     assert loaded.count("subject") == 2
@@ -201,11 +199,11 @@ def test_another_precision_is_another_subject_and_the_old_one_is_given_up(
     assert loaded.count("dictionary") == loaded.count("corpus") == 1
 
 
-def test_the_dictionary_used_longest_ago_is_given_up(
+def test_the_least_recently_used_dictionary_is_dropped(
     world: planted.World, loaded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(Opened.MOST, "dictionary", 4)
-    opened = Opened()
+    monkeypatch.setitem(InputCache.SIZES, "dictionary", 4)
+    opened = InputCache()
 
     def use(layer: str, form: str = "auto") -> None:
         opened.inputs(spec_of(world, dictionary={"hook_point": f"resid_post.{layer}", "format": form}))
@@ -223,7 +221,7 @@ def test_the_dictionary_used_longest_ago_is_given_up(
 
 
 def test_a_file_that_changed_is_loaded_again(tmp_path: Path, loaded: list[str]) -> None:
-    world, opened = planted.make(tmp_path / "world"), Opened()
+    world, opened = planted.make(tmp_path / "world"), InputCache()
     before = opened.inputs(spec_of(world))
     path = world.dictionary / "sae_weights.safetensors"
     tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""Planted units answer to what they say, in windows of the run's own corpus, and to nothing else."""
+"""Planted units: active at the words that they name and at nothing else, in windows of the run's own corpus."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.costs.bounds import PLANTED_WINDOWS
-from sae.controls.planted_units import FAR, HITS, NEAR, PLANTED, Planted, plant
+from sae.controls.planted_units import FAR, HITS, NEAR, PLANTED, PlantedUnit, plant_units
 from sae.corpus.corpus import CONTEXT, Corpus
 
 VOCABULARY = [" red", " the", " sea", " walked", " 7", " mother", "ing", ".", " xyz", " if", " never", " slowly"]
-COLOURS, SEA = Planted("colours", "names of colours", "red|blue"), Planted("sea", "the sea", "sea")
+COLOURS, SEA = PlantedUnit("colours", "names of colours", "red|blue"), PlantedUnit("sea", "the sea", "sea")
 
 
 def corpus_of(documents: list[list[int]]) -> Corpus:
@@ -29,16 +29,18 @@ def texts(ids: np.ndarray) -> list[str]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.integers(8, 24), st.integers(1, 5))
-def test_hits_match_near_ones_stand_beside_and_quiet_windows_hold_nothing(seed: int, window: int, quiet: int) -> None:
+def test_score_windows_match_near_ones_are_marked_beside_a_match_and_quiet_ones_hold_none(
+    seed: int, window: int, silent: int
+) -> None:
     rng = np.random.default_rng(seed)
     documents = [rng.choice(len(VOCABULARY), size=40, p=[0.02] + [0.98 / 11] * 11).tolist() for _ in range(300)]
-    units, rows = plant(
-        corpus_of(documents), texts, n=2, quiet=quiet, window=window, bins=10, seed=seed, candidates=(COLOURS, SEA)
+    units, rows = plant_units(
+        corpus_of(documents), texts, n=2, silent=silent, window=window, bins=10, seed=seed, candidates=(COLOURS, SEA)
     )
     assert list(units["given"]) == [COLOURS.explanation, SEA.explanation][: len(units)]
     for unit_id, of_unit in rows.groupby("unit_id"):
         planted = (COLOURS, SEA)[int(str(unit_id).removeprefix("planted-"))]
-        for role, most in (("score", HITS), ("near", NEAR), ("quiet", quiet)):
+        for role, most in (("score", HITS), ("near", NEAR), ("quiet", silent)):
             some = of_unit.loc[of_unit["role"] == role]
             assert len(some) <= most
             assert some["document"].is_unique, "at most one window a document and role"
@@ -50,34 +52,34 @@ def test_hits_match_near_ones_stand_beside_and_quiet_windows_hold_nothing(seed: 
             assert row.bin == (10 if row.role == "score" else 0)
             if row.role == "quiet":
                 assert not any(hot)
-    again = plant(
-        corpus_of(documents), texts, n=2, quiet=quiet, window=window, bins=10, seed=seed, candidates=(COLOURS, SEA)
+    again = plant_units(
+        corpus_of(documents), texts, n=2, silent=silent, window=window, bins=10, seed=seed, candidates=(COLOURS, SEA)
     )
     assert again[1].equals(rows), "the same seed plants the same"
 
 
-def test_a_near_mark_has_what_is_explained_within_reach() -> None:
+def test_a_near_mark_has_a_match_within_reach() -> None:
     documents = [[1, 1, 1, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]] * 60
-    _, rows = plant(corpus_of(documents), texts, n=1, quiet=0, window=20, bins=5, seed=0, candidates=(COLOURS,))
+    _, rows = plant_units(corpus_of(documents), texts, n=1, silent=0, window=20, bins=5, seed=0, candidates=(COLOURS,))
     near = rows.loc[rows["role"] == "near"]
     assert len(near) == NEAR
     assert all(2 <= abs(row.mark - 3) <= FAR for row in near.itertuples())
 
 
-def test_the_bounds_know_how_many_windows_there_are() -> None:
+def test_the_cost_bounds_count_the_windows_of_planted_units() -> None:
     assert PLANTED_WINDOWS == HITS + NEAR
 
 
-def test_what_the_corpus_does_not_hold_is_not_planted() -> None:
-    units, rows = plant(
-        corpus_of([[1, 2, 3, 3]] * 40), texts, n=2, quiet=2, window=4, bins=10, seed=0, candidates=(COLOURS,)
+def test_units_whose_words_are_missing_from_the_corpus_are_not_planted() -> None:
+    units, rows = plant_units(
+        corpus_of([[1, 2, 3, 3]] * 40), texts, n=2, silent=2, window=4, bins=10, seed=0, candidates=(COLOURS,)
     )
     assert units.empty
     assert rows.empty
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
-def test_an_explanation_names_words_that_the_pattern_hits(planted: Planted) -> None:
+def test_an_explanation_names_words_that_the_pattern_matches(planted: PlantedUnit) -> None:
     named = planted.explanation.replace(",", "").replace(":", "").split()
     if planted.name not in ("digits", "brackets", "quotes", "code"):
         assert sum(planted.hits(word) for word in named) >= 2

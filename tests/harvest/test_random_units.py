@@ -1,4 +1,4 @@
-"""What was never trained is read, explained and judged like the rest, and stays out of every figure but its own."""
+"""Random-weight controls: read, explained and judged like other units, and kept out of all figures but their own."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def data(seed: int, n: int = 500) -> torch.Tensor:
 @given(
     st.integers(0, 2**31), st.sampled_from(["relu", "jumprelu"]), st.sampled_from(["none", "layer_norm", "per_token"])
 )
-def test_a_random_feature_fires_as_often_as_its_namesake(seed: int, activation: str, norm: str) -> None:
+def test_a_random_feature_is_active_as_often_as_its_counterpart(seed: int, activation: str, norm: str) -> None:
     trained, x = dictionary_of(activation, seed, input_norm=norm), data(seed)
     features = [7, 0, 11, 3]
     drawn = random_dictionary(trained, x, features, seed)
@@ -101,7 +101,7 @@ def test_a_row_depends_on_the_seed_and_its_number_alone() -> None:
 
 
 @pytest.mark.parametrize("activation", ["topk", "groupmax"])
-def test_competing_features_have_all_others_about_them(activation: str) -> None:
+def test_competing_features_are_drawn_with_all_others(activation: str) -> None:
     trained, x = dictionary_of(activation, 1, k=3), data(1)
     drawn = random_dictionary(trained, x, [9, 4], 0)
     assert drawn.d_sae == 12
@@ -114,7 +114,7 @@ def test_competing_features_have_all_others_about_them(activation: str) -> None:
 
 @settings(max_examples=10)
 @given(st.integers(0, 2**31), st.integers(2, 9))
-def test_tokens_alike_fire_alike(seed: int, copies: int) -> None:
+def test_equal_tokens_have_equal_activity(seed: int, copies: int) -> None:
     trained, x = dictionary_of("relu", seed), data(seed, 40).repeat(copies, 1)
     fires = random_dictionary(trained, x, range(12), seed).encode(x + 1e-6 * torch.randn(x.shape)) > 0
     apart = fires.view(copies, 40, 12)
@@ -124,7 +124,7 @@ def test_tokens_alike_fire_alike(seed: int, copies: int) -> None:
 # The random subject
 
 
-def test_a_random_subject_is_the_same_but_for_its_weights(world: planted.World) -> None:
+def test_a_random_subject_differs_in_its_weights_only(world: planted.World) -> None:
     subject = load_subject(str(world.subject), precision="float32", device="cpu")
     tokens = torch.arange(300, 340)[None]
     before = torch.get_rng_state()
@@ -142,7 +142,7 @@ def test_a_random_subject_is_the_same_but_for_its_weights(world: planted.World) 
     assert first.model.config.to_dict() == subject.model.config.to_dict()
 
 
-def test_a_gguf_file_s_subject_has_a_random_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_subject_is_made_of_a_gguf_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from support.sae.tiny_models import TOKENS, write_gguf
 
     monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
@@ -156,7 +156,7 @@ def test_a_gguf_file_s_subject_has_a_random_one(tmp_path: Path, monkeypatch: pyt
     assert not torch.allclose(found, expected)
 
 
-def test_values_are_brought_to_the_norm_that_the_dictionary_knows() -> None:
+def test_values_are_scaled_to_the_norm_that_the_dictionary_was_trained_on() -> None:
     x, small = data(0), 0.01 * data(1)
     factor = float((x.square().sum(dim=1).mean() / small.square().sum(dim=1).mean()).sqrt())
     plain = dictionary_of("relu", 0)
@@ -170,7 +170,7 @@ def test_values_are_brought_to_the_norm_that_the_dictionary_knows() -> None:
 # Beside the harvest
 
 
-def test_a_stop_keeps_what_is_made_and_nothing_is_read_twice(
+def test_after_a_stop_finished_controls_are_kept_and_not_read_again(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts, read = Artifacts(tmp_path), list[str]()
@@ -217,7 +217,7 @@ def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.
     pd.testing.assert_frame_equal(controls(again), controls(judged.units), rtol=1e-4)
 
 
-def test_random_features_stand_for_those_of_the_sample(judged: truth.Result) -> None:
+def test_random_features_have_the_density_of_the_sampled_features(judged: truth.Result) -> None:
     units = judged.units.set_index("unit_id")
     for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
@@ -239,7 +239,7 @@ def test_random_features_stand_for_those_of_the_sample(judged: truth.Result) -> 
         assert not set(shown.loc[explaining, "document"]) & set(shown.loc[judging, "document"])
 
 
-def test_the_values_of_the_random_subject_are_those_it_computes(world: planted.World, judged: truth.Result) -> None:
+def test_activations_of_the_random_subject_equal_those_it_computes(world: planted.World, judged: truth.Result) -> None:
     """A few windows, computed anew from the whole context."""
     inputs = open_inputs(spec_of(world, **BOTH), quiet)
     drawn: Subject = random_subject(inputs.subject, inputs.spec.units.seed)
@@ -261,7 +261,7 @@ def test_the_values_of_the_random_subject_are_those_it_computes(world: planted.W
 # In a run
 
 
-def test_they_are_explained_and_judged_like_others(judged: truth.Result) -> None:
+def test_random_units_are_explained_and_judged_like_others(judged: truth.Result) -> None:
     for kind in records.RANDOM_KINDS:
         mine = judged.units.loc[(judged.units["kind"] == kind) & (judged.units["status"] == "alive")]
         assert len(mine) > 5
@@ -289,7 +289,7 @@ def test_trained_features_are_graded_above_random_ones(judged: truth.Result) -> 
         assert against["ci_low"] > 0
 
 
-def test_nothing_random_enters_what_features_and_neurons_are_counted_by(
+def test_random_units_do_not_enter_the_figures_of_features_and_neurons(
     world: planted.World, results: Path, judged: truth.Result
 ) -> None:
     without = truth.carry(spec_of(world), results)
@@ -300,14 +300,14 @@ def test_nothing_random_enters_what_features_and_neurons_are_counted_by(
     assert set(without.units["kind"]) == {"feature", "neuron"}
 
 
-def test_a_run_taken_up_again_asks_nothing_more(world: planted.World, results: Path, judged: truth.Result) -> None:
+def test_a_resumed_run_asks_nothing_more(world: planted.World, results: Path, judged: truth.Result) -> None:
     judge = truth.Counting()
     again = truth.carry(spec_of(world, **BOTH), results, judge)
     assert judge.asked == 0
     pd.testing.assert_frame_equal(again.judgements, judged.judgements)
 
 
-def test_the_bounds_hold(world: planted.World, judged: truth.Result) -> None:
+def test_the_cost_bounds_hold_with_random_units(world: planted.World, judged: truth.Result) -> None:
     model = {"model": "openai/gpt-5.4-mini"}
     explaining, scoring = bounds.bounds(world.spec(controls=BOTH, judge=model))
     assert scoring.calls >= len(judged.judgements)

@@ -1,4 +1,4 @@
-"""Several dictionaries on one subject: each token is run once for all of them, and each comes out as it does alone."""
+"""Several dictionaries on one subject: each token is run once for all of them, with the same results as for each alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import open_inputs
-from autointerp.harvest.shards import Part, begin_harvest, harvest_shard
+from autointerp.harvest.shards import PlannedInputs, begin_harvest, harvest_shard
 from autointerp.ledger import jobs, leases, runs
 from autointerp.pipeline import prepare as preparation
 from autointerp.pipeline.submit import submit
@@ -74,7 +74,7 @@ def batches_run(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found["batches"] += 1
         read_batch(*arguments)
 
-    monkeypatch.setattr(sae.harvest.harvest, "_read_batch", counting)
+    monkeypatch.setattr(sae.harvest.harvest, "_add_batch", counting)
     return found
 
 
@@ -100,7 +100,7 @@ def test_one_process_reads_a_corpus_once_for_three_dictionaries(
     assert 3 * batches_run["batches"] == apart
 
 
-def test_a_dictionary_that_cannot_be_read_does_not_hold_up_the_others(
+def test_a_dictionary_that_cannot_be_read_does_not_stop_the_others(
     specs: list[Spec], world: planted.World, tmp_path: Path
 ) -> None:
     broken = world.spec(**FEW, dictionary={"path": str(tmp_path / "nowhere")})
@@ -108,7 +108,7 @@ def test_a_dictionary_that_cannot_be_read_does_not_hold_up_the_others(
     assert len(exemplars(tmp_path)) == 2
 
 
-def test_a_dictionary_that_is_refused_does_not_hold_up_the_others(
+def test_a_dictionary_that_is_refused_does_not_stop_the_others(
     specs: list[Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at night, where nobody would see why nothing was scored."""
@@ -126,14 +126,14 @@ def test_a_dictionary_that_is_refused_does_not_hold_up_the_others(
         preparation.prepare(specs[1], tmp_path, Progress(quiet=True))
 
 
-def test_what_shares_no_pass_is_refused(specs: list[Spec], world: planted.World, tmp_path: Path) -> None:
+def test_harvests_of_different_passes_are_refused(specs: list[Spec], world: planted.World, tmp_path: Path) -> None:
     inputs = open_inputs(specs[0], quiet)
     less = world.spec(**FEW, corpus={"sources": [str(world.corpus)], "max_tokens": 4096})
     other = open_inputs(less, quiet)
     artifacts = Artifacts(tmp_path)
     plans = begin_harvest(inputs, artifacts), begin_harvest(other, artifacts)
     with pytest.raises(UsageError, match="shares no pass"):
-        harvest_shard(inputs, artifacts, plans[0], 0, quiet, also=[Part(other, plans[1])])
+        harvest_shard(inputs, artifacts, plans[0], 0, quiet, also=[PlannedInputs(other, plans[1])])
     assert shards.missing_shards(artifacts, plans[0]) == list(range(plans[0].shards))
 
 
@@ -160,7 +160,7 @@ def test_workers_read_a_shard_for_every_run_that_waits_for_it(
         context.close()
 
 
-def test_a_job_that_failed_before_is_done_alone(specs: list[Spec], tmp_path: Path, redis_service: RedisServer) -> None:
+def test_a_job_that_failed_before_is_run_alone(specs: list[Spec], tmp_path: Path, redis_service: RedisServer) -> None:
     context = Context(Settings(results=tmp_path, broker=redis_service.url), "activations")
     try:
         ids = [submit(context.ledger, spec, tmp_path).run_id for spec in specs[:2]]

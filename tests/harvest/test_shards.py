@@ -109,8 +109,8 @@ def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, t
     plan = begin_harvest(inputs, artifacts)
     for number in range(plan.shards):
         harvest_shard(inputs, artifacts, plan, number, quiet)
-    expected, _ = merge.merged(inputs, artifacts, plan)
-    reading = sampling.reading(inputs, plan)
+    expected, _ = merge.merge_shards(inputs, artifacts, plan)
+    reading = sampling.harvest_plan(inputs, plan)
     for seed in range(5):
         found = sae.harvest.harvest.new_sketch(reading)
         for number in random.Random(seed).sample(range(8), 8):
@@ -120,7 +120,7 @@ def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, t
             np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
-def test_batches_of_other_shapes_would_round_otherwise(world: planted.World, whole: Path, tmp_path: Path) -> None:
+def test_batches_of_other_shapes_round_differently(world: planted.World, whole: Path, tmp_path: Path) -> None:
     """Guards the tests above: were rounding the same in every batch, they would not notice where batches are cut."""
     other = harvest(opened(world, 1, batch_tokens=4096), Artifacts(tmp_path), quiet)
     assert (other / "exemplars.parquet").read_bytes() != (whole / "exemplars.parquet").read_bytes()
@@ -170,7 +170,7 @@ def wait_for(happened: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def test_a_killed_worker_s_shards_are_kept_and_the_rest_are_read(
+def test_the_shards_of_a_killed_worker_are_kept_and_the_rest_are_read(
     start: Callable[..., ForkServerProcess], whole: Path, tmp_path: Path
 ) -> None:
     process = start(list(range(8)), 0.01)
@@ -200,7 +200,7 @@ def test_two_processes_read_the_same_shards_at_once(
     assert len(list(folder.iterdir())) == 5, "nothing but the plan, the harvest and the studies"
 
 
-def test_of_workers_that_begin_at_once_the_first_decides(
+def test_of_workers_that_begin_at_once_the_first_one_s_plan_holds(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, artifacts, n = opened(world, 3), Artifacts(tmp_path), 6
@@ -222,7 +222,7 @@ def test_of_workers_that_begin_at_once_the_first_decides(
 # What a worker refuses, and how it stops
 
 
-def test_a_plan_s_cut_and_limit_hold_for_workers_with_other_settings(
+def test_the_plan_s_shards_and_limit_hold_for_workers_with_other_settings(
     world: planted.World, whole: Path, tmp_path: Path
 ) -> None:
     artifacts = Artifacts(tmp_path)
@@ -234,7 +234,7 @@ def test_a_plan_s_cut_and_limit_hold_for_workers_with_other_settings(
     assert_same(merge_harvest(other, artifacts, plan, quiet), whole)
 
 
-def test_a_stopping_worker_ends_between_batches_and_leaves_nothing(world: planted.World, tmp_path: Path) -> None:
+def test_a_stopping_worker_ends_between_batches_without_leaving_a_file(world: planted.World, tmp_path: Path) -> None:
     inputs, artifacts = opened(world, 3), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
     asked: list[int] = []
@@ -250,7 +250,7 @@ def test_a_stopping_worker_ends_between_batches_and_leaves_nothing(world: plante
     assert shards.missing_shards(artifacts, plan) == [0, 1, 2]
 
 
-def test_a_merge_names_the_shards_that_are_missing(world: planted.World, tmp_path: Path) -> None:
+def test_the_error_of_a_merge_names_the_missing_shards(world: planted.World, tmp_path: Path) -> None:
     inputs, artifacts = opened(world, 8), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
     for number in (0, 1, 3, 4, 5, 6):
@@ -261,7 +261,7 @@ def test_a_merge_names_the_shards_that_are_missing(world: planted.World, tmp_pat
     assert finished.finished_harvest(artifacts, plan.key) is None
 
 
-def test_a_shard_read_after_the_merge_leaves_nothing(
+def test_a_shard_that_is_read_after_the_merge_is_removed(
     world: planted.World, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, artifacts = opened(world, 3), Artifacts(tmp_path)
@@ -297,7 +297,9 @@ def test_workers_with_other_files_are_refused(world: planted.World, tmp_path: Pa
         plan_.read_plan(artifacts, "0" * 16)
 
 
-def test_the_plan_s_precision_holds_where_auto_would_choose_another(world: planted.World, tmp_path: Path) -> None:
+def test_the_plan_s_precision_holds_on_machines_where_auto_chooses_another(
+    world: planted.World, tmp_path: Path
+) -> None:
     spec, artifacts = spec_of(world, 3), Artifacts(tmp_path)
     plan = begin_harvest(open_inputs(spec, quiet, precision="bfloat16"), artifacts)
     assert plan.precision == "bfloat16"

@@ -1,4 +1,4 @@
-"""Encode, activations and decode against the equations written out in float64, and what a dictionary refuses to be."""
+"""Dictionaries: encode, activations and decode against the equations written out in float64, and invalid tensors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_encode_follows_the_equations(activation: str, norm: str, c: bool) -> No
 
 
 @pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk"])
-def test_wanted_features_equal_the_columns_of_all(activation: str) -> None:
+def test_some_features_equal_the_columns_of_all_features(activation: str) -> None:
     d = dictionary(activation)
     features = torch.tensor([7, 0, 19, 7])
     torch.testing.assert_close(d.encode(inputs(9), features), d.encode(inputs(9))[:, features], rtol=1e-5, atol=1e-6)
@@ -89,7 +89,7 @@ def test_topk_in_chunks_equals_topk_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert d.encode(inputs(0)).shape == (0, D_SAE)
 
 
-def test_topk_breaks_ties_alike_for_some_and_for_all_features() -> None:
+def test_topk_breaks_ties_in_the_same_way_for_some_and_for_all_features() -> None:
     d = dictionary("topk", W_enc=torch.ones(D_SAE, D_IN), b_enc=torch.ones(D_SAE))
     x = torch.ones(1, D_IN)
     some = torch.cat([d.encode(x, torch.tensor([i])) for i in range(D_SAE)], dim=1)
@@ -128,7 +128,7 @@ def test_an_all_zero_token_is_not_nan() -> None:
         assert torch.isfinite(dictionary("relu", input_norm=norm).encode(torch.zeros(1, D_IN))).all()
 
 
-def test_fingerprint_follows_what_decides_an_activation() -> None:
+def test_the_fingerprint_changes_with_everything_that_decides_an_activation() -> None:
     base = dictionary("topk")
     assert base.fingerprint == dictionary("topk").fingerprint == dictionary("topk", path="elsewhere").fingerprint
     nudged = weights()["W_enc"]
@@ -144,7 +144,7 @@ def test_fingerprint_follows_what_decides_an_activation() -> None:
     assert len({d.fingerprint for d in [base, *others]}) == 7
 
 
-def test_to_changes_precision_and_keeps_identity() -> None:
+def test_to_changes_the_precision_and_keeps_the_fingerprint() -> None:
     d = dictionary("jumprelu")
     half = d.to("cpu", torch.bfloat16)
     assert half.W_enc.dtype == torch.bfloat16
@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "empty": ({"W_enc": torch.zeros(0, 6)}, r"W_enc has shape \(0, 6\)"),
     "negative threshold": ({"threshold": torch.full((D_SAE,), -1.0)}, "threshold -1 is negative"),
     "scalar threshold": ({"threshold": torch.tensor(1.0)}, r"threshold has shape \(\)"),
-    "no threshold": ({"threshold": None}, "does not go with threshold"),
+    "no threshold": ({"threshold": None}, "does not fit threshold"),
     "k of 0": ({"activation": "topk", "threshold": None, "k": 0}, r"k = 0 is not in 1\.\.20"),
     "k too large": ({"activation": "topk", "threshold": None, "k": 21}, r"k = 21 is not in 1\.\.20"),
     "no k": ({"activation": "topk", "threshold": None}, "k = None"),

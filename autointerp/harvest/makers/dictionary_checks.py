@@ -1,25 +1,27 @@
-"""Measures a dictionary as a whole: its fit to the subject before a harvest, and its statistics when the harvest is merged."""
+"""Measures a whole dictionary: its fit to the subject before a harvest, and its statistics when the harvest is merged."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.dictionary_checks import Figures, as_json, names
+from autointerp.harvest.dictionary_checks import Figures, names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
+from autointerp.json_values import plain
 from autointerp.progress import Tell
 from sae.analysis.dictionary_studies import study
-from sae.analysis.fit_check import check
+from sae.analysis.fit_check import FitCheck, check_fit
 
-__all__ = ["make", "measure_fit", "names"]
+__all__ = ["as_json", "make", "measure_fit", "names"]
 
 
 def measure_fit(inputs: Inputs, norm_limit: float, tell: Tell) -> Figures:
     """The fit of a spec's dictionary as JSON values, over a sample of the tokens that its harvest will count."""
     tell("checking the dictionary", 0, 0)
     harvest, seed = inputs.spec.harvest, inputs.spec.units.seed
-    fit = check(
+    fit = check_fit(
         inputs.subject,
         inputs.dictionary,
         inputs.corpus,
@@ -28,6 +30,13 @@ def measure_fit(inputs: Inputs, norm_limit: float, tell: Tell) -> Figures:
         norm_limit=norm_limit,
     )
     return as_json(fit)
+
+
+def as_json(check: FitCheck) -> Figures:
+    """A fit check as JSON values."""
+    figures = asdict(check) | {"loss": check.loss and check.loss._asdict()}
+    values: Figures = plain(figures)
+    return values
 
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
@@ -45,6 +54,6 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> 
         norm_limit=plan.norm_limit,
         progress=lambda done, total: tell("studying the dictionary", min(done, total), total),
     )
-    text = json.dumps(figures, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(figures), ensure_ascii=False, allow_nan=False)
     [name] = names(spec)
     artifacts.write_text(plan.name(name), text)

@@ -9,7 +9,7 @@ from autointerp.harvest.control_units import planted_names as names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import Tell
-from sae.controls.planted_units import plant
+from sae.controls.planted_units import plant_units
 
 __all__ = ["make", "names"]
 
@@ -18,11 +18,11 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> 
     """Write the planted units and their exemplars beside the harvest."""
     spec = inputs.spec
     tell("planting units", 0, 0)
-    tables = plant(
+    tables = plant_units(
         inputs.corpus,
         inputs.token_texts,
         n=spec.controls.planted,
-        quiet=spec.silent_windows,
+        silent=spec.silent_windows,
         window=spec.harvest.window_tokens,
         bins=spec.harvest.bins,
         seed=spec.units.seed,

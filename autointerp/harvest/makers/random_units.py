@@ -1,7 +1,7 @@
-"""Makes the random-weight controls: features of a random dictionary, and the dictionary's own over a random subject.
+"""Makes the random-weight controls: features of a random dictionary, and the dictionary's own features over a random subject.
 
 They are read from the whole corpus, and explained and judged like any other unit. Each kind takes one more pass over the corpus. The
-controls have the numbers of the sample's first `MOST_RANDOM` features.
+controls have the numbers of the sample's first `MAX_RANDOM` features.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from functools import partial
 
 from autointerp.harvest import sampling
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.control_units import MOST_RANDOM, names_by_kind
+from autointerp.harvest.control_units import MAX_RANDOM, names_by_kind
 from autointerp.harvest.control_units import random_names as names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import Tell
 from sae.controls import random_weights
-from sae.harvest import harvest as sae
+from sae.harvest import harvest
 from sae.harvest.exemplars import tables
 from sae.harvest.units import UnitKey
 
@@ -25,13 +25,13 @@ __all__ = ["make", "names"]
 
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
-    """Write the missing controls beside the harvest, each kind in a pass of its own. Raises `SaeError` as reading a shard does."""
+    """Write the missing controls beside the harvest, each kind in a pass of its own. Raises `SaeError` as `harvest_shard` does."""
     for kind, files in names_by_kind(inputs.spec).items():
         if all(artifacts.exists(plan.name(name)) for name in files):
             continue
         reading = _reading(inputs, plan, kind)
-        _read(reading, inputs, plan, partial(tell, f"reading the {kind.replace('_', ' ')}"))
-        made = tables(
+        _read_corpus(reading, inputs, plan, partial(tell, f"reading the {kind.replace('_', ' ')}"))
+        unit_and_exemplar_tables = tables(
             reading.sketch,
             inputs.corpus,
             reading.plan.units,
@@ -39,25 +39,26 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> 
             sampling.selection(inputs.spec),
             inputs.token_texts,
         )
-        for name, table in zip(files, made, strict=True):
+        for name, table in zip(files, unit_and_exemplar_tables, strict=True):
             artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
 
 
-def _read(reading: sae.Reading, inputs: Inputs, plan: SharedPlan, tell: partial[None]) -> None:
+def _read_corpus(reading: harvest.Reading, inputs: Inputs, plan: SharedPlan, tell: partial[None]) -> None:
     """Read the whole corpus, shard by shard, into one sketch."""
     done = 0
-    for shard in sae.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens):
+    for shard in harvest.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens):
 
         def progress(tokens: int, before: int = done) -> None:
             tell(before + tokens, inputs.corpus.n_tokens)
 
-        sae.read_shard([reading], inputs.corpus, shard, progress)
-        done += sae.n_tokens(inputs.corpus, shard)
+        harvest.read_shard([reading], inputs.corpus, shard, progress)
+        done += harvest.n_tokens(inputs.corpus, shard)
 
 
-def _reading(inputs: Inputs, plan: SharedPlan, kind: str) -> sae.Reading:
-    features = [index for name, index, _ in plan.units if name == "feature"][:MOST_RANDOM]
-    settings = replace(sampling.reading(inputs, plan), units=tuple(UnitKey(kind, index, "") for index in features))
+def _reading(inputs: Inputs, plan: SharedPlan, kind: str) -> harvest.Reading:
+    features = [index for name, index, _ in plan.units if name == "feature"][:MAX_RANDOM]
+    units = tuple(UnitKey(kind, index, "") for index in features)
+    settings = replace(sampling.harvest_plan(inputs, plan), units=units)
     build = random_weights.of_dictionary if kind == "random_dictionary" else random_weights.of_subject
     reader, limit = build(inputs.subject, inputs.dictionary, inputs.corpus, settings, plan.norm_limit, features)
-    return sae.Reading(reader, settings, limit, sae.new_sketch(settings, inputs.subject.device))
+    return harvest.Reading(reader, settings, limit, harvest.new_sketch(settings, inputs.subject.device))

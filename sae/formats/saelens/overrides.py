@@ -1,7 +1,7 @@
-"""What some publishers of SAELens dictionaries leave out of their files.
+"""Facts that some publishers of SAELens dictionaries leave out of their files, and without which these would be read wrongly.
 
-SAELens' own registry (`pretrained_saes.yaml`: `config_overrides`, `norm_scaling_factor`) keeps these facts by repository, and read
-without them the dictionaries come out wrong. A test compares them with that registry.
+SAELens' own registry (`pretrained_saes.yaml`: `config_overrides`, `norm_scaling_factor`) holds them by repository. A test compares
+them with that registry.
 """
 
 from __future__ import annotations
@@ -37,4 +37,4 @@ SCALES = {
         for layer, scale in enumerate(_MLP_SCALES)
     },
 }
-"""Factor on the input, of dictionaries whose config says expected_average_only_in; folders may end in a version, `:v1`."""
+"""Factor on the input of dictionaries whose config says expected_average_only_in. A folder's name may end in a version, `:v1`."""

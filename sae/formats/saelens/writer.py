@@ -1,4 +1,4 @@
-"""Writing a SAELens folder, whole or not at all."""
+"""Writes a SAELens folder, whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from sae.subject.hook_points import parse
 
 WEIGHTS = "sae_weights.safetensors"
 _LAYOUT = "6.54.12"
-"""SAELens' version whose layout this is: without one, SAELens takes a file for an old one and drops its metadata."""
+"""The version of SAELens that has this layout. Without a version, SAELens assumes an old file and drops its metadata."""
 _ARCHITECTURES = {"relu": "standard", "jumprelu": "jumprelu", "topk": "topk"}
 _LENS_NAMES = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.hook_post"}
-"""TransformerLens' names that are not ours after `hook_`."""
+"""TransformerLens' names of kinds of hook point that are not `hook_` and our name."""
 
 
 def save(folder: Path, dictionary: Dictionary, *, model_name: str, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write `dictionary` to `folder`, so that `saelens.load` and SAELens read it back equal.
+    """Write `dictionary` to `folder`, so that `load` here and SAELens read back the same dictionary.
 
-    `model_name` is the subject's; `metadata` are further JSON values. Each file appears whole, the config last: a folder in which
-    the writing was interrupted is not taken for a dictionary. Raises `DictionaryError` for what SAELens has no field for: an
-    input scale, which belongs folded into the weights, groupmax and transcoders.
+    `model_name` is the subject's; `metadata` are further JSON values. Each file is written whole, the config last, so that an
+    interrupted folder is not mistaken for a dictionary. Raises `DictionaryError` for what SAELens has no field for: an input scale,
+    which has to be folded into the weights, groupmax, and transcoders.
     """
-    norm = next((name for name, ours in INPUT_NORMS.items() if ours == dictionary.input_norm), None)
+    norm = next((name for name, own in INPUT_NORMS.items() if own == dictionary.input_norm), None)
     if norm is None:
         raise DictionaryError(
             f"{folder}: SAELens has no field for input_scale = {dictionary.input_scale:g}: fold it into the weights"
         )
     architecture = _ARCHITECTURES.get(dictionary.activation)
     if architecture is None or dictionary.hook_point_out is not None:
-        what = "a transcoder" if architecture else f"activation {dictionary.activation}"
-        raise DictionaryError(f"{folder}: {what} is not written: only {', '.join(_ARCHITECTURES)} autoencoders are")
+        kind = "transcoders" if architecture else f"dictionaries with activation {dictionary.activation}"
+        supported = ", ".join(_ARCHITECTURES)
+        raise DictionaryError(f"{folder}: {kind} cannot be written: only autoencoders with {supported} can")
     kind, layer = parse(dictionary.hook_point)
     own = {
         "model_name": model_name,
@@ -74,9 +75,8 @@ def save(folder: Path, dictionary: Dictionary, *, model_name: str, metadata: Map
 
 def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     text = json.dumps(config, indent=2, allow_nan=False) + "\n"
-    whole = {
-        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }  # none may share memory
+    # Copies, because safetensors refuses tensors that share memory.
+    whole = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).unlink(missing_ok=True)

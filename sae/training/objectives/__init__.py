@@ -1,4 +1,4 @@
-"""The training objectives, one a file: what a step minimises, its gradients, and what becomes of the result."""
+"""The training objectives, one per module: the loss that a step minimises, its gradients, and the exported dictionary."""
 
 from __future__ import annotations
 

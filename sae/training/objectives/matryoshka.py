@@ -15,7 +15,7 @@ class Matryoshka(BatchTopK):
     """Matryoshka over BatchTopK (Bussmann et al. 2025, arXiv 2503.17547).
 
     Loss: the mean over widths m in `prefixes` and d_sae of `||x - x_hat_m||^2 / d`, where x_hat_m decodes only the first m
-    features. General features come first, because every prefix needs them. What is exported is the whole dictionary.
+    features. General features come first, because every prefix needs them. The whole dictionary is exported.
     """
 
     def __init__(
@@ -27,6 +27,8 @@ class Matryoshka(BatchTopK):
 
     def select(self, z: Tensor) -> Sparse:
         places = super().select(z)
-        level = torch.bucketize(places.columns, self.ends, right=True)
+        level = torch.bucketize(
+            places.columns, self.ends, right=True
+        )  # of the smallest prefix that contains the feature
         rows, order = (level * len(z) + places.rows).sort(stable=True)
         return Sparse(rows, places.columns[order], self.levels * len(z), places.d_sae)

@@ -1,4 +1,4 @@
-"""Studies of a dictionary against what is planted, or computed from all activations at once."""
+"""Studies of a dictionary against planted facts, or computed from all activations at once."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from autointerp.harvest import dictionary_checks, finished, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.harvest.makers import dictionary_checks as makers
+from autointerp.json_values import plain
 from autointerp.progress import quiet
 from autointerp.stats import comparison, rounding
 from sae.analysis import correlation
@@ -49,7 +50,10 @@ def inputs(world: planted.World) -> Inputs:
 def studied(inputs: Inputs, dictionary: Dictionary | None = None, tokens: int = ALL, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"features": range(inputs.dictionary.d_sae), "seed": 0, "skip_positions": 1}
     given |= {"norm_limit": 1e9} | changes
-    return study(inputs.subject, dictionary or inputs.dictionary, inputs.corpus, tokens=tokens, **given)
+    figures: dict[str, Any] = plain(
+        study(inputs.subject, dictionary or inputs.dictionary, inputs.corpus, tokens=tokens, **given)
+    )
+    return figures
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def values(inputs: Inputs) -> dict[str, torch.Tensor]:
 # Density
 
 
-def test_what_never_occurs_is_dead_and_the_rest_counts_as_often_as_it_occurs(
+def test_features_of_absent_words_are_dead_and_others_have_their_words_density(
     world: planted.World, inputs: Inputs, values: dict[str, torch.Tensor], found: dict[str, Any]
 ) -> None:
     f = inputs.dictionary.encode(values["resid_post.0"])
@@ -84,7 +88,7 @@ def test_what_never_occurs_is_dead_and_the_rest_counts_as_often_as_it_occurs(
     assert found["l0"]["shares"][0] == pytest.approx(float((l0 == 0).double().mean()))
 
 
-def test_a_sample_gives_fewer_tokens_and_the_same_seed_the_same_figures(inputs: Inputs) -> None:
+def test_a_sample_has_about_the_requested_tokens_and_depends_on_the_seed_alone(inputs: Inputs) -> None:
     few = studied(inputs, tokens=2000)
     assert 2000 <= few["tokens"] < 2200
     assert studied(inputs, tokens=2000) == few
@@ -94,9 +98,7 @@ def test_a_sample_gives_fewer_tokens_and_the_same_seed_the_same_figures(inputs: 
 # Correlation
 
 
-def test_a_feature_finds_the_neuron_that_answers_to_the_same_concept(
-    world: planted.World, found: dict[str, Any]
-) -> None:
+def test_a_feature_s_best_neuron_answers_to_the_same_concept(world: planted.World, found: dict[str, Any]) -> None:
     rows = {row["feature"]: row for row in found["correlation"]["best"]}
     same = {answers: i for i, answers in enumerate(world.neurons) if len(answers) == 1}
     pure = [i for i, answers in enumerate(world.features) if answers in same]
@@ -108,7 +110,7 @@ def test_a_feature_finds_the_neuron_that_answers_to_the_same_concept(
     assert found["correlation"]["layers"] == ["mlp_act.0"]
 
 
-def test_correlations_are_those_of_all_activations_at_once(
+def test_streamed_correlations_equal_those_of_all_activations_at_once(
     inputs: Inputs, values: dict[str, torch.Tensor], found: dict[str, Any]
 ) -> None:
     f = inputs.dictionary.encode(values["resid_post.0"]).double().numpy()
@@ -126,7 +128,7 @@ def test_correlations_are_those_of_all_activations_at_once(
 
 
 @given(st.integers(0, 99), st.lists(st.integers(1, 30), min_size=1, max_size=4), st.floats(-1e3, 1e3))
-def test_streamed_sums_are_pearson_whatever_the_batches_and_the_means(seed: int, sizes: list[int], mean: float) -> None:
+def test_streamed_sums_equal_pearson_for_any_batches_and_means(seed: int, sizes: list[int], mean: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     n = sum(sizes) + 3
     features, neurons = torch.randn(n, 3, generator=generator), torch.randn(n, 5, generator=generator) + mean
@@ -152,7 +154,7 @@ def test_only_as_many_features_as_fit_are_correlated(inputs: Inputs, monkeypatch
     assert found["asked"] == inputs.dictionary.d_sae
 
 
-def test_without_neurons_the_reason_stands_in_their_place(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_neurons_the_reason_is_given(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     early = replace(inputs.dictionary, hook_point="resid_pre.0")
     assert studied(inputs, early, tokens=2000)["correlation"] == {"skipped": "no MLP runs before resid_pre.0"}
 
@@ -166,7 +168,9 @@ def test_without_neurons_the_reason_stands_in_their_place(inputs: Inputs, monkey
 # Rounding
 
 
-def test_rounding_explains_what_is_left(inputs: Inputs, values: dict[str, torch.Tensor], found: dict[str, Any]) -> None:
+def test_rounding_explains_the_variance_of_the_remaining_activations(
+    inputs: Inputs, values: dict[str, torch.Tensor], found: dict[str, Any]
+) -> None:
     maximum = inputs.dictionary.encode(values["resid_post.0"]).amax(dim=0)
     assert found["rounding"]["tokens"] == 8192
     first = planted_rows(inputs, 8192)
@@ -206,7 +210,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return units, result_tables.judgement_table(rows), pd.DataFrame(exemplars)
 
 
-def test_without_the_weak_activations_the_mean_grade_is_that_of_the_rest() -> None:
+def test_the_mean_grade_without_weak_activations_is_that_of_the_rest() -> None:
     units, judgements, exemplars = tables()
     found = rounding.specificity(judgements, exemplars, units, SHARES, bins=10, confidence=0.95, resamples=200, seed=0)
     events = np.array([2**i for i in range(10, 0, -1)], dtype=float)
@@ -233,7 +237,7 @@ def test_units_without_a_grade_above_the_share_are_left_out() -> None:
 # Beside the harvest
 
 
-def test_studies_stand_beside_the_harvest_and_other_tokens_do_not_redo_it(
+def test_studies_are_stored_beside_the_harvest_and_other_sizes_do_not_redo_it(
     world: planted.World, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = Artifacts(tmp_path)
@@ -257,14 +261,14 @@ def test_studies_stand_beside_the_harvest_and_other_tokens_do_not_redo_it(
     assert {name: folder.joinpath(name).stat().st_mtime_ns for name in stamps} == stamps
 
 
-def test_none_are_made_where_none_are_wanted(world: planted.World, inputs: Inputs, tmp_path: Path) -> None:
+def test_no_studies_are_made_if_none_are_requested(world: planted.World, inputs: Inputs, tmp_path: Path) -> None:
     without = replace(inputs, spec=world.spec(studies={"tokens": 0}))
     folder = merge.harvest(without, Artifacts(tmp_path), quiet)
     assert dictionary_checks.read(folder, without.spec) is None
     assert list(folder.glob("studies*")) == []
 
 
-def test_a_run_says_both_in_its_summary_and_its_report(world: planted.World, tmp_path: Path) -> None:
+def test_a_run_has_both_in_its_summary_and_its_report(world: planted.World, tmp_path: Path) -> None:
     run = carry(world.spec(studies={"tokens": 4000}), tmp_path)
     summary = json.loads((run.folder / "summary.json").read_text())
     # No feature writes the constant that all words share, and the head predicts nothing: doubtful, but not refused.

@@ -1,4 +1,4 @@
-"""The check before a harvest: figures that are known beforehand, and each way in which a dictionary can be the wrong one."""
+"""The check before a harvest: figures that are known beforehand, and each way in which a dictionary can be wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autointerp.progress import quiet
 from autointerp.spec.spec import Spec, parse
 from sae.analysis import chunked
 from sae.analysis.dictionary_studies import study
-from sae.analysis.fit_check import Check, check
+from sae.analysis.fit_check import FitCheck, check_fit
 from sae.analysis.token_sample import draw
 from sae.corpus.corpus import Corpus
 from sae.dictionary import CROSS_LAYER, Dictionary
@@ -64,10 +64,10 @@ def right(x: torch.Tensor) -> Dictionary:
 # What is known beforehand
 
 
-def test_the_figures_of_a_dictionary_that_is_known(
+def test_the_figures_of_a_known_dictionary(
     subject: Subject, corpus: Corpus, x: torch.Tensor, right: Dictionary
 ) -> None:
-    found = check(subject, right, corpus, tokens=ALL)
+    found = check_fit(subject, right, corpus, tokens=ALL)
     assert found.tokens == len(x)
     assert found.variance_explained == pytest.approx(layered.explained(x), abs=1e-5)
     assert found.l0 == pytest.approx(layered.RANK, abs=1e-3)
@@ -78,10 +78,10 @@ def test_the_figures_of_a_dictionary_that_is_known(
     assert (found.verdict, found.said) == ("fits", "")
 
 
-def test_what_loses_nothing_recovers_the_whole_loss_and_the_mean_alone_recovers_a_part(
+def test_a_perfect_dictionary_recovers_the_whole_loss_and_the_mean_alone_a_part(
     subject: Subject, corpus: Corpus, x: torch.Tensor
 ) -> None:
-    whole = check(subject, layered.principal(x, LAST, rank=x.shape[1]), corpus)
+    whole = check_fit(subject, layered.principal(x, LAST, rank=x.shape[1]), corpus)
     assert whole.variance_explained == pytest.approx(1, abs=1e-5)
     assert whole.loss_recovered == pytest.approx(1, abs=1e-3)
     assert whole.loss is not None
@@ -89,7 +89,7 @@ def test_what_loses_nothing_recovers_the_whole_loss_and_the_mean_alone_recovers_
     assert whole.loss.zeroed == pytest.approx(math.log(subject.model.config.vocab_size), abs=1e-4)
     assert whole.loss.clean < whole.loss.zeroed - 1
     halved = replace(layered.principal(x, LAST, rank=x.shape[1]), W_dec=torch.zeros(2 * x.shape[1], x.shape[1]))
-    mean = check(subject, halved, corpus, tokens=ALL)
+    mean = check_fit(subject, halved, corpus, tokens=ALL)
     assert mean.variance_explained == pytest.approx(0, abs=1e-4)
     assert mean.loss_recovered is not None
     assert 0 < mean.loss_recovered < 1.1
@@ -98,17 +98,17 @@ def test_what_loses_nothing_recovers_the_whole_loss_and_the_mean_alone_recovers_
 def test_tokens_that_do_not_count_keep_their_value(subject: Subject, corpus: Corpus, right: Dictionary) -> None:
     norms = layered.values(subject, corpus, LAST).norm(dim=1)
     limit = float(norms.quantile(0.5))
-    half = check(subject, right, corpus, tokens=ALL, norm_limit=limit)
+    half = check_fit(subject, right, corpus, tokens=ALL, norm_limit=limit)
     assert half.tokens == int((norms <= limit).sum())
-    whole = check(subject, right, corpus, tokens=ALL)
+    whole = check_fit(subject, right, corpus, tokens=ALL)
     assert whole.loss is not None
     assert half.loss is not None
     assert half.loss.tokens < whole.loss.tokens
     with pytest.raises(SaeError, match=r"exceeds 1: raise harvest\.max_norm_ratio"):
-        check(subject, right, corpus, norm_limit=1.0)
+        check_fit(subject, right, corpus, norm_limit=1.0)
 
 
-def test_a_transcoder_is_measured_where_it_writes(subject: Subject, corpus: Corpus) -> None:
+def test_a_transcoder_is_measured_at_its_output(subject: Subject, corpus: Corpus) -> None:
     reads, writes = f"mlp_in.{layered.LAYERS - 1}", f"mlp_out.{layered.LAYERS - 1}"
     source, target = (layered.values(subject, corpus, name) for name in (reads, writes))
     centred = source - source.mean(dim=0)
@@ -117,7 +117,7 @@ def test_a_transcoder_is_measured_where_it_writes(subject: Subject, corpus: Corp
         W_enc=torch.cat([torch.eye(80), -torch.eye(80)]), b_enc=torch.zeros(160), W_dec=torch.cat([linear, -linear]),
         b_dec=target.mean(dim=0) - source.mean(dim=0) @ linear, activation="relu", hook_point=reads, hook_point_out=writes,
     )  # fmt: skip
-    found = check(subject, fitted, corpus, tokens=ALL)
+    found = check_fit(subject, fitted, corpus, tokens=ALL)
     expected = chunked.variance_explained(target, source @ linear + fitted.b_dec)
     assert found.variance_explained == pytest.approx(expected, abs=1e-4)
     assert expected > 0.1
@@ -131,17 +131,20 @@ def test_a_transcoder_of_another_width_is_refused(subject: Subject, corpus: Corp
         hook_point_out=LAST, path="wide",
     )  # fmt: skip
     with pytest.raises(SaeError, match=rf"wide writes 7 dimensions, but {LAST} of the subject has 80"):
-        check(subject, wide, corpus)
+        check_fit(subject, wide, corpus)
 
 
-def test_of_what_writes_to_several_layers_only_the_features_are_measured(
+def test_a_cross_layer_transcoder_has_only_the_figures_of_its_features(
     subject: Subject, corpus: Corpus, right: Dictionary
 ) -> None:
     across = replace(
         right, W_dec=torch.cat([right.W_dec, right.W_dec], dim=1), b_dec=torch.zeros(2 * right.d_in),
         apply_b_dec_to_input=False, hook_point_out=LAST, architecture=CROSS_LAYER,
     )  # fmt: skip
-    found, own = check(subject, across, corpus), check(subject, replace(right, apply_b_dec_to_input=False), corpus)
+    found, own = (
+        check_fit(subject, across, corpus),
+        check_fit(subject, replace(right, apply_b_dec_to_input=False), corpus),
+    )
     assert (found.variance_explained, found.cosine, found.loss) == (None, None, None)
     assert (found.l0, found.dead_fraction) == (own.l0, own.dead_fraction)
     studied = study(subject, across, corpus, tokens=2048, features=[0, 1], seed=0, skip_positions=1, norm_limit=1e9)
@@ -160,8 +163,8 @@ def test_the_same_seed_draws_the_same_tokens_and_more_contain_fewer(corpus: Corp
 # The wrong one
 
 
-def said_of(subject: Subject, corpus: Corpus, dictionary: Dictionary) -> Check:
-    return check(subject, dictionary, corpus, tokens=4096)
+def said_of(subject: Subject, corpus: Corpus, dictionary: Dictionary) -> FitCheck:
+    return check_fit(subject, dictionary, corpus, tokens=4096)
 
 
 def test_a_wrong_layer_is_named(subject: Subject, corpus: Corpus, x: torch.Tensor) -> None:
@@ -178,7 +181,7 @@ def test_a_wrong_kind_is_named(subject: Subject, corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(("length", "name"), [(80**0.5, "a mean norm of sqrt(d)"), (1.0, "a mean norm of 1")])
-def test_a_scale_that_the_files_do_not_say_is_named(
+def test_a_scale_that_the_files_do_not_state_is_named(
     subject: Subject, corpus: Corpus, x: torch.Tensor, length: float, name: str
 ) -> None:
     scaled = layered.principal(x, LAST, scale=length / float(x.norm(dim=1).mean()))
@@ -186,9 +189,9 @@ def test_a_scale_that_the_files_do_not_say_is_named(
     assert f"it looks trained on activations scaled to {name}, where it would explain 0.9" in found.said
 
 
-def test_a_scale_that_is_not_there_is_named(subject: Subject, corpus: Corpus, right: Dictionary) -> None:
+def test_a_wrong_scale_is_named(subject: Subject, corpus: Corpus, right: Dictionary) -> None:
     found = said_of(subject, corpus, replace(right, input_norm="scale", input_scale=0.01))
-    assert "it looks trained on activations as they are" in found.said
+    assert "it looks trained on activations without normalisation" in found.said
 
 
 def test_centred_activations_are_named(subject: Subject, corpus: Corpus, x: torch.Tensor) -> None:
@@ -202,7 +205,7 @@ def test_centred_activations_are_named(subject: Subject, corpus: Corpus, x: torc
     finally:
         with torch.no_grad():
             lifted.weight.copy_(before)
-    assert "less their mean over dimensions" in found.said
+    assert "minus their mean over dimensions" in found.said
 
 
 def test_another_model_of_the_same_shape_explains_nothing(subject: Subject, corpus: Corpus, tmp_path: Path) -> None:
@@ -213,12 +216,10 @@ def test_another_model_of_the_same_shape_explains_nothing(subject: Subject, corp
     assert found.variance_explained < 0
     assert found.loss_recovered is not None
     assert found.loss_recovered < 0
-    assert "of another model or revision" in found.said
+    assert "belong to another model or revision" in found.said
 
 
-def test_a_sparse_dictionary_that_explains_little_is_no_alarm(
-    subject: Subject, corpus: Corpus, x: torch.Tensor
-) -> None:
+def test_a_sparse_dictionary_that_explains_little_fits(subject: Subject, corpus: Corpus, x: torch.Tensor) -> None:
     few = layered.principal(x, LAST, rank=2)
     found = said_of(subject, corpus, few)
     assert 0.1 < found.variance_explained < 0.5
@@ -254,11 +255,11 @@ def dictionaries() -> st.SearchStrategy[Dictionary]:
 
 
 @given(dictionaries(), st.integers(1, 9), st.integers(1, 40))
-def test_pieces_are_the_whole(dictionary: Dictionary, n: int, elements: int) -> None:
+def test_chunks_together_equal_the_whole(dictionary: Dictionary, n: int, elements: int) -> None:
     rows = torch.randn(n, dictionary.d_in, generator=torch.Generator().manual_seed(1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked, "ELEMENTS", elements)
-        found = torch.cat([piece.f for piece in chunked.pieces(dictionary, rows)], dim=1)
+        found = torch.cat([chunk.f for chunk in chunked.feature_chunks(dictionary, rows)], dim=1)
         x_hat, l0, fired = chunked.reconstruct(dictionary, rows)
         maximum = found.amax(dim=0)
         shares = torch.tensor([0.0, 0.3, 0.6])
@@ -324,7 +325,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layered.save(folder / "dictionary", layered.principal(values, LAST))
 
 
-def test_a_dictionary_that_explains_nothing_is_refused_each_time_unless_told_to_go_on(
+def test_a_dictionary_that_explains_nothing_is_refused_unless_the_spec_says_to_continue(
     deep: layered.Deep, foreign: Path, tmp_path: Path
 ) -> None:
     artifacts, refused = Artifacts(tmp_path), open_inputs(spec_of(deep, foreign), quiet)
@@ -339,7 +340,7 @@ def test_a_dictionary_that_explains_nothing_is_refused_each_time_unless_told_to_
     assert json.loads((folder / "facts.json").read_text())["check"]["verdict"] == "nothing"
 
 
-def test_the_check_is_kept_with_the_plan_and_the_facts_and_made_once(
+def test_the_check_is_made_once_and_stored_in_the_plan_and_the_facts(
     deep: layered.Deep, right: Dictionary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(deep, layered.save(tmp_path / "dictionary", right), studies={"tokens": 0})

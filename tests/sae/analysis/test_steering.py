@@ -1,4 +1,4 @@
-"""Continuations with a unit held: what is held is what was asked for, where it was asked for, and it changes what is said."""
+"""Steering: a clamped unit has the requested value at the requested positions, and the continuations change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.scorers import cases as scorer_cases
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from sae.analysis.steering import _draw, go_on, holding
+from sae.analysis.steering import _draw, continue_texts, make_clamp
 from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import SubjectError
 from sae.harvest.units import UnitKey
@@ -44,24 +44,24 @@ def deep(opened: scorer_cases.Opened) -> Subject:
     return Subject(model, opened.subject.tokenizer, name="deep", fingerprint="x")
 
 
-def values(subject: Subject, text: str, hook_point: str, hold: object = None) -> Tensor:
+def values(subject: Subject, text: str, hook_point: str, clamp: object = None) -> Tensor:
     """What a hook point holds at a text's tokens, (T, width)."""
     ids = torch.tensor([subject.tokenizer(text).input_ids])
-    if hold is None:
+    if clamp is None:
         return subject.run(ids, [hook_point])[hook_point][0]
-    with hold(tuple(ids.shape), True):  # type: ignore[operator]
+    with clamp(tuple(ids.shape), True):  # type: ignore[operator]
         return subject.run(ids, [hook_point])[hook_point][0]
 
 
-def held(subject: Subject, dictionary: Dictionary, unit: UnitKey, value: float) -> partial[Any]:
-    """One text's unit held at one strength."""
-    return partial(holding(subject, dictionary, unit), torch.tensor([value]))
+def clamped(subject: Subject, dictionary: Dictionary, unit: UnitKey, value: float) -> partial[Any]:
+    """One text's unit clamped at one strength."""
+    return partial(make_clamp(subject, dictionary, unit), torch.tensor([value]))
 
 
-def test_a_feature_is_held_at_its_clamp(opened: scorer_cases.Opened) -> None:
-    hold = held(opened.subject, opened.dictionary, FEATURE, 7.5)
+def test_a_feature_is_clamped_to_its_value(opened: scorer_cases.Opened) -> None:
+    clamp = clamped(opened.subject, opened.dictionary, FEATURE, 7.5)
     before = values(opened.subject, TEXTS[0], "resid_post.0")
-    after = values(opened.subject, TEXTS[0], "resid_post.0", hold)
+    after = values(opened.subject, TEXTS[0], "resid_post.0", clamp)
     found = opened.dictionary.activations(after)
     # Read again, the clamp is exact where the feature was active, and short by the encoder's bias where it was silent.
     assert found[1:, 0].tolist() == pytest.approx([7.49, 7.5, 7.49], abs=1e-4)
@@ -72,36 +72,36 @@ def test_a_feature_is_held_at_its_clamp(opened: scorer_cases.Opened) -> None:
 
 @pytest.mark.parametrize("norm", ["none", "scale", "layer_norm", "per_token"])
 @pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk", "groupmax"])
-def test_the_stream_is_reconstruction_and_error_with_one_feature_replaced(
+def test_the_stream_is_the_reconstruction_with_one_feature_replaced_plus_the_error(
     deep: Subject, activation: str, norm: str
 ) -> None:
     dictionary = replace(any_dictionary(activation), input_norm=norm, input_scale=0.7)  # type: ignore[arg-type]
     x = values(deep, TEXTS[0], "resid_post.1")
     f = dictionary.encode(x)
-    clamped = f.clone()
-    clamped[:, 4] = 3.0 / dictionary.decoder_norm[4]
-    expected = dictionary.decode(clamped, x) + (x - dictionary.decode(f, x))
-    after = values(deep, TEXTS[0], "resid_post.1", held(deep, dictionary, UnitKey("feature", 4, ""), 3.0))
+    f_clamped = f.clone()
+    f_clamped[:, 4] = 3.0 / dictionary.decoder_norm[4]
+    expected = dictionary.decode(f_clamped, x) + (x - dictionary.decode(f, x))
+    after = values(deep, TEXTS[0], "resid_post.1", clamped(deep, dictionary, UnitKey("feature", 4, ""), 3.0))
     assert after[1:].allclose(expected[1:], atol=1e-3, rtol=1e-4)
     assert not after[1:].allclose(x[1:], atol=1e-2)
 
 
-def test_a_transcoder_moves_its_output(deep: Subject) -> None:
+def test_a_transcoder_changes_its_output(deep: Subject) -> None:
     plain = any_dictionary("relu")
     transcoder = replace(plain, hook_point="mlp_in.1", hook_point_out="mlp_out.1", input_norm="none")
     x, y = values(deep, TEXTS[0], "mlp_in.1"), values(deep, TEXTS[0], "mlp_out.1")
-    hold = held(deep, transcoder, UnitKey("feature", 4, ""), 3.0)
-    after = values(deep, TEXTS[0], "mlp_out.1", hold)
+    clamp = clamped(deep, transcoder, UnitKey("feature", 4, ""), 3.0)
+    after = values(deep, TEXTS[0], "mlp_out.1", clamp)
     moved = (3.0 / transcoder.decoder_norm[4] - transcoder.encode(x)[:, 4:5]) * transcoder.W_dec[4]
     assert after[1:].allclose((y + moved)[1:], atol=1e-4)
-    assert torch.equal(values(deep, TEXTS[0], "mlp_in.1", hold), x)
+    assert torch.equal(values(deep, TEXTS[0], "mlp_in.1", clamp), x)
 
 
 @pytest.mark.parametrize(("sign", "value"), [("+", 2.5), ("-", -2.5)])
-def test_a_neuron_is_held_on_its_side(opened: scorer_cases.Opened, sign: str, value: float) -> None:
+def test_a_neuron_is_clamped_with_its_sign(opened: scorer_cases.Opened, sign: str, value: float) -> None:
     before = values(opened.subject, TEXTS[0], "mlp_act.0")
-    hold = held(opened.subject, opened.dictionary, UnitKey("neuron", 3, sign), 2.5)
-    after = values(opened.subject, TEXTS[0], "mlp_act.0", hold)
+    clamp = clamped(opened.subject, opened.dictionary, UnitKey("neuron", 3, sign), 2.5)
+    after = values(opened.subject, TEXTS[0], "mlp_act.0", clamp)
     assert after[1:, 3].tolist() == [value] * 3
     rest = [i for i in range(after.shape[1]) if i != 3]
     assert torch.equal(after[:, rest], before[:, rest])
@@ -109,21 +109,23 @@ def test_a_neuron_is_held_on_its_side(opened: scorer_cases.Opened, sign: str, va
 
 
 def test_a_planted_direction_makes_the_subject_say_its_words(opened: scorer_cases.Opened) -> None:
-    clean = go_on(opened.subject, opened.dictionary, FEATURE, TEXTS, 0, 6, None, largest=0.94)
-    steered = go_on(opened.subject, opened.dictionary, FEATURE, TEXTS, 20, 6, None, largest=0.94)
+    clean = continue_texts(opened.subject, opened.dictionary, FEATURE, TEXTS, 0, 6, None, largest=0.94)
+    steered = continue_texts(opened.subject, opened.dictionary, FEATURE, TEXTS, 20, 6, None, largest=0.94)
     assert not any("harbour" in text for text in clean)
     assert all(word.startswith("harbour") for text in steered for word in text.split())
     assert [len(text.split()) for text in steered] == [6, 6, 6]
-    away = go_on(opened.subject, opened.dictionary, FEATURE, TEXTS, -20, 6, None, largest=0.94)
+    away = continue_texts(opened.subject, opened.dictionary, FEATURE, TEXTS, -20, 6, None, largest=0.94)
     assert not any("harbour" in text for text in away)
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-def test_a_cache_changes_nothing(deep: Subject, monkeypatch: pytest.MonkeyPatch, seed: int | None) -> None:
+def test_a_cache_does_not_change_continuations(
+    deep: Subject, monkeypatch: pytest.MonkeyPatch, seed: int | None
+) -> None:
     dictionary = any_dictionary("topk")
 
     def said() -> list[str]:
-        return go_on(deep, dictionary, UnitKey("feature", 4, ""), TEXTS, 2, 8, seed, largest=1.0)
+        return continue_texts(deep, dictionary, UnitKey("feature", 4, ""), TEXTS, 2, 8, seed, largest=1.0)
 
     cached, plain = said(), deep.next_logits
     monkeypatch.setattr(deep, "next_logits", lambda tokens, cache=None: (plain(tokens)[0], None))
@@ -131,23 +133,24 @@ def test_a_cache_changes_nothing(deep: Subject, monkeypatch: pytest.MonkeyPatch,
     assert len(set(cached)) > 1
 
 
-def test_texts_of_different_strengths_go_together(opened: scorer_cases.Opened, deep: Subject) -> None:
+def test_texts_with_different_strengths_can_be_continued_together(opened: scorer_cases.Opened, deep: Subject) -> None:
     for subject, unit in ((opened.subject, FEATURE), (deep, UnitKey("neuron", 1, "-"))):
         dictionary = opened.dictionary if subject is opened.subject else any_dictionary("relu")
         factors = [20.0, 0.0, -20.0]
-        together = go_on(subject, dictionary, unit, TEXTS, factors, 5, 0, largest=1.0)
+        together = continue_texts(subject, dictionary, unit, TEXTS, factors, 5, 0, largest=1.0)
         alone = [
-            go_on(subject, dictionary, unit, [t], f, 5, 0, largest=1.0)[0] for t, f in zip(TEXTS, factors, strict=True)
+            continue_texts(subject, dictionary, unit, [t], f, 5, 0, largest=1.0)[0]
+            for t, f in zip(TEXTS, factors, strict=True)
         ]
         assert together == alone
-        assert go_on(subject, dictionary, unit, TEXTS, 20.0, 5, 0, largest=1.0) != together
+        assert continue_texts(subject, dictionary, unit, TEXTS, 20.0, 5, 0, largest=1.0) != together
 
 
-def test_seeds_repeat_and_differ_and_company_changes_nothing(deep: Subject) -> None:
+def test_continuations_depend_on_the_seed_but_not_on_the_other_texts(deep: Subject) -> None:
     dictionary = any_dictionary("relu")
 
     def said(seed: int | None, texts: list[str]) -> list[str]:
-        return go_on(deep, dictionary, FEATURE, texts, 1, 8, seed, largest=1.0)
+        return continue_texts(deep, dictionary, FEATURE, texts, 1, 8, seed, largest=1.0)
 
     assert said(1, TEXTS) == said(1, TEXTS) != said(2, TEXTS)
     assert said(1, TEXTS) == [said(1, [text])[0] for text in TEXTS]
@@ -166,32 +169,32 @@ def test_drawn_tokens_follow_the_subjects_distribution(deep: Subject) -> None:
         assert abs(int(counts[token]) - 2000 * p) < 4 * (2000 * p * (1 - p)) ** 0.5
 
 
-def test_special_tokens_are_never_said(opened: scorer_cases.Opened, deep: Subject) -> None:
+def test_special_tokens_are_never_drawn(opened: scorer_cases.Opened, deep: Subject) -> None:
     subject = Subject(deep.model, deep.tokenizer, name="deep", fingerprint="x")
-    plain = go_on(subject, any_dictionary("relu"), FEATURE, TEXTS[:1], 1, 1, None, largest=1.0)
+    plain = continue_texts(subject, any_dictionary("relu"), FEATURE, TEXTS[:1], 1, 1, None, largest=1.0)
     said = subject.tokenizer(plain[0].strip()).input_ids
     subject.special_ids = frozenset(said)
-    assert go_on(subject, any_dictionary("relu"), FEATURE, TEXTS[:1], 1, 1, None, largest=1.0) != plain
+    assert continue_texts(subject, any_dictionary("relu"), FEATURE, TEXTS[:1], 1, 1, None, largest=1.0) != plain
 
 
-def test_what_cannot_be_steered_is_told(opened: scorer_cases.Opened, deep: Subject) -> None:
+def test_units_that_cannot_be_steered_are_refused(opened: scorer_cases.Opened, deep: Subject) -> None:
     with pytest.raises(SubjectError, match="it is empty"):
-        go_on(opened.subject, opened.dictionary, FEATURE, ["filler1", ""], 1, 2, 0, largest=1.0)
+        continue_texts(opened.subject, opened.dictionary, FEATURE, ["filler1", ""], 1, 2, 0, largest=1.0)
     with pytest.raises(SubjectError, match="ask for fewer tokens"):
-        go_on(deep, any_dictionary("relu"), FEATURE, TEXTS, 1, 64, 0, largest=1.0)
+        continue_texts(deep, any_dictionary("relu"), FEATURE, TEXTS, 1, 64, 0, largest=1.0)
     cross: Dictionary = replace(opened.dictionary, architecture=CROSS_LAYER)
     with pytest.raises(SubjectError, match="cannot be steered"):
-        go_on(opened.subject, cross, FEATURE, TEXTS, 1, 2, 0, largest=1.0)
+        continue_texts(opened.subject, cross, FEATURE, TEXTS, 1, 2, 0, largest=1.0)
     headless = Subject(deep.model, deep.tokenizer, name="half", fingerprint="x", headless="lm_head.weight")
     with pytest.raises(SubjectError, match=r"half lacks lm_head\.weight"):
-        go_on(headless, any_dictionary("relu"), FEATURE, TEXTS, 1, 2, 0, largest=1.0)
+        continue_texts(headless, any_dictionary("relu"), FEATURE, TEXTS, 1, 2, 0, largest=1.0)
 
 
 def test_a_long_text_is_read_from_its_end(deep: Subject) -> None:
     long = " ".join(f"filler{i % 60}" for i in range(200))
     end = " ".join(long.split()[-60:])
     dictionary = any_dictionary("relu")
-    assert go_on(deep, dictionary, FEATURE, [long], 1, 4, 0, largest=1.0) == go_on(
+    assert continue_texts(deep, dictionary, FEATURE, [long], 1, 4, 0, largest=1.0) == continue_texts(
         deep, dictionary, FEATURE, [end], 1, 4, 0, largest=1.0
     )
 
@@ -200,8 +203,8 @@ def test_the_residual_stream_between_attention_and_mlp_is_steered(tmp_path_facto
     subject = layered.make(tmp_path_factory.mktemp("mid")).subject()
     x = values(subject, TEXTS[0], "resid_mid.1")
     dictionary = layered.principal(x, "resid_mid.1", rank=3)
-    hold = held(subject, dictionary, UnitKey("feature", 0, ""), 5.0)
+    clamp = clamped(subject, dictionary, UnitKey("feature", 0, ""), 5.0)
     before = values(subject, TEXTS[0], "resid_post.1") - values(subject, TEXTS[0], "mlp_out.1")
-    after = values(subject, TEXTS[0], "resid_post.1", hold) - values(subject, TEXTS[0], "mlp_out.1", hold)
+    after = values(subject, TEXTS[0], "resid_post.1", clamp) - values(subject, TEXTS[0], "mlp_out.1", clamp)
     moved = (5.0 - dictionary.activations(x)[:, :1]) * dictionary.W_dec[0]
     assert (after - before)[1:].allclose(moved[1:], atol=1e-3)

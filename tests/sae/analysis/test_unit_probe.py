@@ -1,4 +1,4 @@
-"""Reading given texts and given contexts: the same activations as the model and the dictionary compute, whatever else is read."""
+"""Reading given texts and contexts: the activations that model and dictionary compute, whatever else is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.scorers import cases as scorer_cases
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sae.analysis import unit_probe
-from sae.analysis.unit_probe import read, read_contexts, read_own
+from sae.analysis.unit_probe import read_contexts, read_texts, read_texts_by_unit
 from sae.corpus.corpus import open_corpus
 from sae.errors import SaeError, SubjectError
 from sae.harvest.harvest import UnitReader
@@ -46,7 +46,7 @@ def gpt2(opened: scorer_cases.Opened) -> Subject:
 
 def test_words_have_their_planted_activations(opened: scorer_cases.Opened) -> None:
     texts = ["filler1 harbour0 filler2 nearharbour4 orchard1", "", "filler3 furnace2"]
-    found = read(opened.subject, opened.dictionary, UNITS, texts)
+    found = read_texts(opened.subject, opened.dictionary, UNITS, texts)
     assert [seen.tokens for seen in found] == [tuple(f" {w}" for w in text.split()) for text in texts]
     assert found[0].activations[0] == pytest.approx([0, 0.54, 0, 0.44, 0], abs=1e-5)
     assert found[2].activations[2] == pytest.approx([0, 0.74], abs=1e-5)
@@ -55,9 +55,9 @@ def test_words_have_their_planted_activations(opened: scorer_cases.Opened) -> No
     assert not any(seen.n_cut for seen in found)
 
 
-def test_both_signs_of_a_neuron_are_its_two_halves(opened: scorer_cases.Opened) -> None:
+def test_both_signs_of_a_neuron_add_up_to_its_value(opened: scorer_cases.Opened) -> None:
     text = "filler1 orchard0 filler2 orchard4"
-    (seen,) = read(opened.subject, opened.dictionary, UNITS, [text])
+    (seen,) = read_texts(opened.subject, opened.dictionary, UNITS, [text])
     ids = torch.tensor([opened.subject.tokenizer(text).input_ids])
     neuron = opened.subject.run(ids, ["mlp_act.0"])["mlp_act.0"][0, :, 1]
     neuron[0] = 0
@@ -67,11 +67,11 @@ def test_both_signs_of_a_neuron_are_its_two_halves(opened: scorer_cases.Opened) 
 
 
 @pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk", "groupmax"])
-def test_every_kind_of_dictionary_is_read_as_it_computes(gpt2: Subject, activation: str) -> None:
+def test_texts_have_the_activations_that_each_kind_of_dictionary_computes(gpt2: Subject, activation: str) -> None:
     dictionary = any_dictionary(activation)
     texts = [" ".join(f"filler{i * j % 60}" for i in range(2 + 3 * j)) for j in range(1, 8)]
     units = [UnitKey("feature", i, "") for i in (5, 0, 33)]
-    found = read(gpt2, dictionary, units, texts, skip_positions=0)
+    found = read_texts(gpt2, dictionary, units, texts, skip_positions=0)
     for text, seen in zip(texts, found, strict=True):
         ids = torch.tensor([[gpt2.bos_id, *gpt2.tokenizer(text).input_ids]])
         x = gpt2.run(ids, ["resid_post.1"])["resid_post.1"][0, 1:]
@@ -80,18 +80,20 @@ def test_every_kind_of_dictionary_is_read_as_it_computes(gpt2: Subject, activati
     assert max(seen.activations.max() for seen in found) > 0
 
 
-def test_batches_change_nothing(opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_change_activations(opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(["filler1"] * n + ["harbour3"]) for n in range(1, 30)]
-    together = read(opened.subject, opened.dictionary, UNITS, texts)
+    together = read_texts(opened.subject, opened.dictionary, UNITS, texts)
     monkeypatch.setattr(unit_probe, "BATCH_TOKENS", 1)
-    alone = read(opened.subject, opened.dictionary, UNITS, texts)
+    alone = read_texts(opened.subject, opened.dictionary, UNITS, texts)
     for one, other in zip(together, alone, strict=True):
         assert one.tokens == other.tokens
         assert np.allclose(one.activations, other.activations, atol=1e-6)
 
 
-def test_many_units_read_a_text_each(opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_probe, "TOGETHER", 2)
+def test_one_reader_reads_one_text_for_each_of_many_units(
+    opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_probe, "TEXTS_AT_ONCE", 2)
     wanted = [
         (0, "filler1 harbour0"),
         (2, "filler1 harbour0"),
@@ -99,36 +101,36 @@ def test_many_units_read_a_text_each(opened: scorer_cases.Opened, monkeypatch: p
         (0, ""),
         (0, "filler2 harbour1"),
     ]
-    found = read_own(UnitReader(opened.subject, opened.dictionary, UNITS), wanted)
+    found = read_texts_by_unit(UnitReader(opened.subject, opened.dictionary, UNITS), wanted)
     assert [seen.activations.tolist() for seen in found] == [
         [[0, pytest.approx(0.54)]], [[0, 0]], [[0, pytest.approx(0.54)]], [[]], [[0, pytest.approx(0.64)]]
     ]  # fmt: skip
 
 
-def test_a_text_too_long_is_cut_and_says_so(gpt2: Subject) -> None:
-    (seen,) = read(gpt2, any_dictionary("relu"), [UnitKey("feature", 0, "")], [" ".join(["filler1"] * 50)])
+def test_a_text_that_is_too_long_is_cut_and_the_cut_reported(gpt2: Subject) -> None:
+    (seen,) = read_texts(gpt2, any_dictionary("relu"), [UnitKey("feature", 0, "")], [" ".join(["filler1"] * 50)])
     assert (len(seen.tokens), seen.n_cut) == (31, 19)
     assert seen.activations.shape == (1, 31)
 
 
-def test_what_a_harvest_does_not_count_is_nothing(opened: scorer_cases.Opened) -> None:
+def test_tokens_that_a_harvest_does_not_count_have_activation_0(opened: scorer_cases.Opened) -> None:
     texts = ["harbour4 harbour0 harbour4"]
-    (plain,) = read(opened.subject, opened.dictionary, UNITS[:1], texts)
-    (whole,) = read(opened.subject, opened.dictionary, UNITS[:1], texts, skip_positions=0)
+    (plain,) = read_texts(opened.subject, opened.dictionary, UNITS[:1], texts)
+    (whole,) = read_texts(opened.subject, opened.dictionary, UNITS[:1], texts, skip_positions=0)
     assert plain.activations[0] == pytest.approx([0, 0.54, 0.94], abs=1e-5)
     assert whole.activations[0] == pytest.approx([0.94, 0.54, 0.94], abs=1e-5)
     limit = math.sqrt(planted.BIAS**2 + 0.7**2)
-    (quiet,) = read(opened.subject, opened.dictionary, UNITS[:1], texts, norm_limit=limit)
+    (quiet,) = read_texts(opened.subject, opened.dictionary, UNITS[:1], texts, norm_limit=limit)
     assert quiet.activations[0] == pytest.approx([0, 0.54, 0], abs=1e-5)
 
 
 def test_no_texts_and_special_ids(opened: scorer_cases.Opened) -> None:
-    assert read(opened.subject, opened.dictionary, UNITS, []) == []
-    (seen,) = read(opened.subject, opened.dictionary, UNITS, ["filler1 <unk> harbour1"])
+    assert read_texts(opened.subject, opened.dictionary, UNITS, []) == []
+    (seen,) = read_texts(opened.subject, opened.dictionary, UNITS, ["filler1 <unk> harbour1"])
     assert seen.activations[0].max() == pytest.approx(0.64, abs=1e-5)
 
 
-def test_contexts_come_back_in_the_order_asked(opened: scorer_cases.Opened) -> None:
+def test_contexts_are_returned_in_the_order_of_the_request(opened: scorer_cases.Opened) -> None:
     subject = opened.subject
     corpus = open_corpus(
         [str(opened.world.corpus)], tokenizer=subject.tokenizer, tokenizer_fingerprint=subject.fingerprint,
@@ -148,7 +150,7 @@ def test_contexts_come_back_in_the_order_asked(opened: scorer_cases.Opened) -> N
     assert (found[0].activations == found[2].activations).all()
 
 
-def test_a_broken_subject_is_told(tmp_path: Path) -> None:
+def test_a_subject_that_computes_nan_is_refused(tmp_path: Path) -> None:
     deep = layered.make(tmp_path)
     subject = deep.subject()
     with torch.no_grad():
@@ -156,13 +158,15 @@ def test_a_broken_subject_is_told(tmp_path: Path) -> None:
     x = torch.randn(200, planted.D_MODEL, generator=torch.Generator().manual_seed(0))
     dictionary = layered.principal(x, "resid_post.0")
     with pytest.raises(SaeError, match=r"NaN or infinite values at resid_post\.0"):
-        read(subject, dictionary, UNITS[:1], ["filler1 filler2"])
+        read_texts(subject, dictionary, UNITS[:1], ["filler1 filler2"])
 
 
-def test_a_tokenizer_that_fails_is_one_line(opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_that_fails_raises_an_error_of_one_line(
+    opened: scorer_cases.Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*args: object, **named: object) -> None:
         raise ValueError("no such piece\nat all")
 
     monkeypatch.setattr(opened.subject, "tokenizer", broken)
     with pytest.raises(SubjectError, match=r"^the subject's tokenizer cannot encode the texts: no such piece at all$"):
-        read(opened.subject, opened.dictionary, UNITS, ["filler1"])
+        read_texts(opened.subject, opened.dictionary, UNITS, ["filler1"])

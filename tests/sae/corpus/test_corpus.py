@@ -1,4 +1,4 @@
-"""Corpus: what goes in comes out, once, whatever it is; what cannot be read is refused in one line."""
+"""Corpus: every text that goes in is read once and unchanged, in any format; unreadable sources are refused in one line."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def write_jsonl(path: Path, texts: list[str], field: str = "text") -> Path:
 TEXTS = ["one two\u2028three\nfour", "b" * 40, "日本語 😀", 'quote " and, comma']
 
 
-def test_every_format_and_compression_gives_the_same_documents(tmp_path: Path) -> None:
+def test_every_format_and_compression_yields_the_same_documents(tmp_path: Path) -> None:
     plain = write_jsonl(tmp_path / "a.jsonl", TEXTS).read_bytes()
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(plain))
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(plain[:50]) + zstandard.compress(plain[50:]))
@@ -99,7 +99,7 @@ def test_every_format_and_compression_gives_the_same_documents(tmp_path: Path) -
         assert documents(opened(tmp_path / source)) == TEXTS, source
 
 
-def test_hostile_documents_go_through(tmp_path: Path) -> None:
+def test_hostile_documents_are_read_as_valid_text(tmp_path: Path) -> None:
     long = "<script>\x1b[31m" + "x" * 1_000_000
     texts = ["\ud800 lone", "pair \U0001f600", "a\x00b", "", "\u202eRTL שלום", long]
     path = write_jsonl(tmp_path / "a.jsonl", texts)
@@ -112,7 +112,7 @@ def test_hostile_documents_go_through(tmp_path: Path) -> None:
     assert documents(opened(tmp_path / "c.csv", max_tokens=200_000)) == [long[:200_000]]
 
 
-def test_a_long_file_is_one_document_and_leaves_room_for_the_other_sources(tmp_path: Path) -> None:
+def test_a_long_file_is_one_document_and_other_sources_are_read_too(tmp_path: Path) -> None:
     text = " ".join(str(n) for n in range(50_000))
     (tmp_path / "long.txt").write_text(text)
     write_jsonl(tmp_path / "short.jsonl", ["s" * 100] * 1500)
@@ -148,7 +148,7 @@ def test_batch_pads_on_the_right_and_counts_only_text(tmp_path: Path) -> None:
     assert tokens[1, 4:].tolist() == [PAD, PAD]
 
 
-def test_cached_by_content_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_keyed_by_content_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     tokenise = corpus_module._tokenise
 

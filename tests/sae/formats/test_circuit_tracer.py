@@ -1,4 +1,4 @@
-"""circuit-tracer: transcoders of one layer and across layers as its library writes them, and what can be wrong."""
+"""circuit-tracer: per-layer and cross-layer transcoders as its library writes them, and what is refused."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def rewrite(file: Path, **changes: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_one_layers_transcoder_equals_the_library(made: Path, name: str) -> None:
+def test_a_per_layer_transcoder_equals_the_library(made: Path, name: str) -> None:
     d = load_dictionary(str(made / name / "layer_1.safetensors"))
     agrees(d, made / name)
     assert (d.architecture, d.hook_point, d.input_norm) == EXPECTED[name]
     assert (d.hook_point_out, d.format) == ("mlp_out.1", "circuit_tracer")
 
 
-def test_what_stands_before_a_norms_gain_is_read_as_the_residual_stream(made: Path) -> None:
+def test_an_input_before_the_norm_s_gain_is_read_as_the_normalised_residual_stream(made: Path) -> None:
     d = load_dictionary(str(made / "normalised" / "layer_1.safetensors"))
     held = reference(made / "normalised")
     stream = held["x"] * torch.linspace(0.5, 90, len(held["x"]))[:, None]
@@ -65,7 +65,7 @@ def test_one_layer_of_a_cross_layer_transcoder_equals_the_library(made: Path, na
     assert "reconstructs none" in d.notes[1]
 
 
-def test_a_cross_layer_activation_counts_all_that_the_feature_writes(made: Path) -> None:
+def test_a_cross_layer_activation_counts_everything_that_the_feature_writes(made: Path) -> None:
     folder = made / "clt_relu"
     d = load_dictionary(str(folder / "W_enc_0.safetensors"))
     W_dec = load_file(folder / "W_dec_0.safetensors")["W_dec_0"]
@@ -74,15 +74,15 @@ def test_a_cross_layer_activation_counts_all_that_the_feature_writes(made: Path)
     close(d.activations(x), d.encode(x) * W_dec.square().sum(dim=(1, 2)).sqrt())
 
 
-def test_a_folder_of_several_layers_asks_for_one(made: Path, tmp_path: Path) -> None:
+def test_in_a_folder_of_several_layers_one_has_to_be_named(made: Path, tmp_path: Path) -> None:
     refused(made / "relu", "holds 3 such files", "layer_0.safetensors")
     refused(made / "clt_relu", "holds 3 such files", "W_enc_0.safetensors")
     refused(made, "there are dictionaries in its folders")
     (tmp_path / "config.yaml").write_text((made / "relu" / "config.yaml").read_text())
-    refused(tmp_path, "holds one dictionary a file", "layer_*.safetensors")
+    refused(tmp_path, "holds one dictionary per file", "layer_*.safetensors")
 
 
-def test_a_config_that_only_lists_files_elsewhere(tmp_path: Path) -> None:
+def test_a_config_that_only_lists_files_elsewhere_is_refused(tmp_path: Path) -> None:
     lines = [
         "model_kind: transcoder_set",
         "transcoders:",
@@ -92,16 +92,16 @@ def test_a_config_that_only_lists_files_elsewhere(tmp_path: Path) -> None:
     refused(tmp_path, "only lists its transcoders", "such as google/gemma-scope-2b-pt-transcoders/layer_0")
 
 
-def test_without_a_config_the_place_is_asked_for(made: Path, tmp_path: Path) -> None:
+def test_without_a_config_the_hook_point_has_to_be_set(made: Path, tmp_path: Path) -> None:
     folder = spoilt(made, tmp_path, "relu")
     (folder / "config.yaml").unlink()
-    refused(folder / "layer_1.safetensors", "does not say where it reads")
+    refused(folder / "layer_1.safetensors", "does not say which hook point it reads")
     d = load_dictionary(str(folder / "layer_1.safetensors"), hook_point="mlp_in.1")
     agrees(d, made / "relu")
     assert d.hook_point_out == "mlp_out.1"
 
 
-def test_the_k_largest_of_a_token(made: Path, tmp_path: Path) -> None:
+def test_a_file_with_k_is_read_as_topk(made: Path, tmp_path: Path) -> None:
     file = spoilt(made, tmp_path, "relu") / "layer_1.safetensors"
     rewrite(file, k=torch.tensor(4))
     d, held = load_dictionary(str(file)), load_file(file)
@@ -110,11 +110,11 @@ def test_the_k_largest_of_a_token(made: Path, tmp_path: Path) -> None:
     close(d.encode(x), sparse(z.relu() * (z >= z.sort(descending=True).values[:, 3:4])))
 
 
-def test_wrong_missing_and_damaged(made: Path, tmp_path: Path) -> None:
+def test_wrong_missing_and_damaged_files_are_refused(made: Path, tmp_path: Path) -> None:
     file = spoilt(made, tmp_path, "relu", "mlp.hook_in", "attn.hook_q") / "layer_1.safetensors"
-    refused(file, "reads blocks.1.attn.hook_q, which is none of our hook points")
+    refused(file, "reads blocks.1.attn.hook_q, which is not a supported hook point")
     file = spoilt(made, tmp_path, "relu", "hook_mlp_out", "attn.hook_q") / "layer_1.safetensors"
-    refused(file, "writes to blocks.1.attn.hook_q, which is none of our hook points")
+    refused(file, "writes to blocks.1.attn.hook_q, which is not a supported hook point")
     file = spoilt(made, tmp_path, "relu", "model_kind", ":\tno") / "layer_1.safetensors"
     refused(file, "config.yaml is not YAML")
     file = spoilt(made, tmp_path, "skip", "mlp.hook_in", "ln2.hook_normalized") / "layer_1.safetensors"

@@ -1,4 +1,4 @@
-"""dictionary_learning: every class as its library writes it, and what can be wrong with a folder."""
+"""dictionary_learning: every class as its library writes it, and what is refused."""
 
 from __future__ import annotations
 
@@ -59,28 +59,28 @@ def test_every_class_equals_the_library(made: Path, name: str) -> None:
     )
 
 
-def test_a_threshold_that_was_never_set_lets_every_positive_value_pass_as_in_the_library(made: Path) -> None:
+def test_with_a_threshold_that_was_never_set_every_positive_value_is_active_as_in_the_library(made: Path) -> None:
     d = load_dictionary(str(made / "unfinished"))
     agrees(d, made / "unfinished")
     assert "never set the threshold" in d.notes[0]
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED.keys() - {"AutoEncoderTopK", "BatchTopKSAE"}))
-def test_the_class_is_told_by_the_tensors_where_the_config_is_lost(made: Path, tmp_path: Path, name: str) -> None:
+def test_without_a_config_the_class_is_recognised_by_the_tensors(made: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(made / name, tmp_path / "sae")
     (tmp_path / "sae" / "config.json").unlink()
-    refused(tmp_path / "sae", "does not say where it reads", "set dictionary.hook_point")
+    refused(tmp_path / "sae", "does not say which hook point it reads", "set dictionary.hook_point")
     d = load_dictionary(str(tmp_path / "sae"), hook_point="resid_post.1")
     agrees(d, made / name)
     assert (d.architecture, d.hook_point) == (name, "resid_post.1")
 
 
-def test_topk_and_its_batch_wise_sister_are_not_guessed_apart(folder: Path) -> None:
+def test_without_a_config_topk_and_batch_wise_topk_are_refused(folder: Path) -> None:
     (folder / "config.json").unlink()
     refused(folder, "may be TopK or batch-wise TopK", "config.json", hook_point="resid_post.1")
 
 
-def test_a_checkpoint_among_others_finds_the_config_above(folder: Path, made: Path) -> None:
+def test_a_checkpoint_uses_the_config_of_the_folder_above(folder: Path, made: Path) -> None:
     (folder / "checkpoints").mkdir()
     for step in (100, 200):
         shutil.copy(folder / "ae.pt", folder / f"checkpoints/ae_{step}.pt")
@@ -97,7 +97,7 @@ def test_files_from_before_k_and_threshold_were_stored(folder: Path, made: Path)
     change(folder, dict_class="BatchTopKSAE")
     d = load_dictionary(str(folder), k=5)
     agrees(d, made / "AutoEncoderTopK")
-    assert "5 largest of each token" in d.notes[0]
+    assert "TopK of each token with k = 5" in d.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_hook_points_by_the_submodules_name(folder: Path, submodule: str, io: st
     assert load_dictionary(str(folder)).hook_point == where
 
 
-def test_hook_points_that_are_none_of_ours(folder: Path) -> None:
+def test_unsupported_hook_points_are_refused(folder: Path) -> None:
     change(folder, submodule_name="gpt_neox.layers.3.attention.query_key_value")
-    refused(folder, "query_key_value, which is none of our hook points")
+    refused(folder, "query_key_value, which is not a supported hook point")
     change(folder, submodule_name=None)
-    refused(folder, "does not say where it reads")
+    refused(folder, "does not say which hook point it reads")
     change(folder, submodule_name="mlp_out_layer_3", lm_name="google/gemma-2-2b")
     refused(folder, "mlp_out_layer_3 of google/gemma-2-2b before the norm that follows it")
     assert load_dictionary(str(folder), hook_point="mlp_out.3").hook_point == "mlp_out.3"
@@ -130,27 +130,27 @@ def test_hook_points_that_are_none_of_ours(folder: Path) -> None:
     refused(folder, "io = 'in_and_out' (a transcoder) is not supported")
 
 
-def test_wrong_missing_and_damaged(folder: Path) -> None:
+def test_wrong_missing_and_damaged_files_are_refused(folder: Path) -> None:
     change(folder, dict_class="CrossCoder")
     refused(folder, "is a crosscoder")
     change(folder, dict_class="IdentityDict")
     refused(folder, "dict_class 'IdentityDict' is not supported", "AutoEncoderTopK")
     change(folder, dict_class="AutoEncoderTopK", activation_dim=99)
-    refused(folder, "activation_dim = 12, config.json says 99", "do not belong together")
+    refused(folder, "activation_dim = 12, but config.json says 99", "do not belong together")
     change(folder, activation_dim=12)
     without(folder, "encoder.bias")
     refused(folder, "lacks the tensor encoder.bias", "decoder.weight")
     (folder / "ae.pt").write_bytes((folder / "ae.pt").read_bytes()[:500])
-    refused(folder, "is not a whole file of torch.save", "copy or download it again")
+    refused(folder, "is not a complete file of torch.save", "copy or download it again")
 
 
-def test_a_gate_of_another_length(made: Path, tmp_path: Path) -> None:
+def test_a_gate_of_another_length_is_refused(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "GatedAutoEncoder", tmp_path / "sae")
     held = torch.load(tmp_path / "sae" / "ae.pt")
     torch.save({**held, "r_mag": held["r_mag"][:-1]}, tmp_path / "sae" / "ae.pt")
     refused(tmp_path / "sae", "r_mag has 39 entries, not 40")
 
 
-def test_a_dictionary_of_another_model(folder: Path) -> None:
+def test_a_dictionary_of_another_width_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"reads 12 dimensions, but resid_post\.3 of pythia has 512"):
         load_dictionary(str(folder)).check_fits(512, "pythia")

@@ -1,4 +1,4 @@
-"""Gemma Scope 1 and 2 against sae-lens' converters of the same files, and what their folders' names decide."""
+"""Gemma Scope 1 and 2 against sae-lens' converters of the same files, and the facts that folder names decide."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_gemma_scope_1_equals_the_library(written: Path, name: str) -> None:
     assert (d.hook_point, d.format, d.architecture, d.notes) == (ONE[name], "gemma_scope", "jumprelu", ())
 
 
-def test_gemma_scope_1_transcoders_read_the_stream_before_the_mlps_norm(written: Path) -> None:
+def test_gemma_scope_1_transcoders_read_the_residual_stream_before_the_mlps_norm(written: Path) -> None:
     d = load_dictionary(str(written / TRANSCODER))
     equals_the_library(written / TRANSCODER, d)
     assert (d.hook_point, d.hook_point_out, d.input_norm) == ("resid_mid.4", "mlp_out.4", "per_token")
     assert "epsilon" in d.notes[0]
 
 
-def test_a_transcoder_that_sae_lens_saved_again_reads_the_same(written: Path) -> None:
+def test_a_transcoder_saved_again_by_sae_lens_reads_equal(written: Path) -> None:
     folder = written.parent / "saved again"
     d, first = load_dictionary(str(folder)), load_dictionary(str(written / TRANSCODER))
     equals_the_library(folder, d)
@@ -110,7 +110,7 @@ def test_gemma_scope_2_equals_the_library(written: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("case", [str, str.lower])
-def test_names_of_either_case_by_folder_or_file(tmp_path: Path, case: Callable[[str], str]) -> None:
+def test_tensor_names_of_either_case_are_read_by_folder_or_file(tmp_path: Path, case: Callable[[str], str]) -> None:
     folder = tmp_path / "google" / "gemma-scope-2b-pt-res" / "layer_12" / "width_16k" / "average_l0_82"
     folder.mkdir(parents=True)
     arrays: dict[str, Any] = {case(name): t.numpy() for name, t in {**BASE, "threshold": THRESHOLD}.items()}
@@ -123,7 +123,7 @@ def test_names_of_either_case_by_folder_or_file(tmp_path: Path, case: Callable[[
         assert d.hook_point == "resid_post.12"
 
 
-def test_negative_thresholds_are_those_of_a_gated_relu(tmp_path: Path) -> None:
+def test_negative_thresholds_are_read_as_0(tmp_path: Path) -> None:
     folder = write_npz(tmp_path, threshold=(THRESHOLD - 0.5).numpy())
     d = load_dictionary(str(folder), hook_point="resid_post.0")
     z = X @ W_ENC + B_ENC
@@ -132,7 +132,7 @@ def test_negative_thresholds_are_those_of_a_gated_relu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["layer_3/width_16k", "gemma-scope-2b-pt-res/width_16k", "gemma-scope-2b-pt-new/layer_3"])  # fmt: skip
-def test_what_the_names_do_not_say_is_asked_for(tmp_path: Path, place: str) -> None:
+def test_a_hook_point_that_the_names_do_not_state_has_to_be_set(tmp_path: Path, place: str) -> None:
     folder = str(write_npz(tmp_path / place))
     refused(lambda: load_dictionary(folder), "params.npz", "set dictionary.hook_point")
     assert load_dictionary(folder, hook_point="resid_post.0").hook_point == "resid_post.0"
@@ -176,14 +176,14 @@ def test_a_skip_connection_of_a_square_matrix_is_not_transposed_by_guess(tmp_pat
     torch.testing.assert_close(d.decode(f, X), f @ W_DEC + B_DEC + X @ skip, rtol=1e-4, atol=1e-4)
 
 
-def test_a_config_and_a_folder_that_disagree_are_asked_about(tmp_path: Path) -> None:
+def test_a_config_and_a_folder_that_disagree_are_refused(tmp_path: Path) -> None:
     folder = str(write_params(tmp_path / SITE, hf_hook_point_in="model.layers.4.output"))
     refused(lambda: load_dictionary(folder), "model.layers.4.output", "resid_post.3", "set dictionary.hook_point")
     assert load_dictionary(folder, hook_point="resid_post.4").hook_point == "resid_post.4"
 
 
 @pytest.mark.parametrize("end", ["", "/params_layer_3.safetensors"])
-def test_a_layer_of_a_cross_layer_transcoder_encodes_as_the_library(written: Path, end: str) -> None:
+def test_a_layer_of_a_cross_layer_transcoder_encodes_like_the_library(written: Path, end: str) -> None:
     folder = written / "gemma-scope-2-1b-pt" / "clt" / "width_262k_l0_medium_affine"
     held = load_file(folder / "reference.safetensors")
     d = load_dictionary(f"{folder}{end}")
@@ -196,7 +196,7 @@ def test_a_layer_of_a_cross_layer_transcoder_encodes_as_the_library(written: Pat
     assert len(d.notes) == 3
 
 
-def test_what_spans_layers_says_what_it_is(tmp_path: Path) -> None:
+def test_dictionaries_that_span_layers_are_named_or_refused(tmp_path: Path) -> None:
     folder = write_params(tmp_path / "gemma-scope-2-1b-pt" / "crosscoder" / "layer_3_width_262k")
     refused(lambda: load_dictionary(str(folder)), "crosscoder", "not supported")
     folder = tmp_path / "gemma-scope-2-1b-pt" / "clt" / "width_262k"
@@ -228,11 +228,11 @@ def test_wrong_params_are_refused_in_one_line(tmp_path: Path, case: str) -> None
     refused(lambda: load_dictionary(str(folder)), message, str(folder))
 
 
-def test_without_names_or_config_it_asks(tmp_path: Path) -> None:
+def test_without_names_or_config_the_hook_point_has_to_be_set(tmp_path: Path) -> None:
     refused(lambda: load_dictionary(str(write_params(tmp_path))), "config.json", "set dictionary.hook_point")
 
 
-def test_another_models_dictionary_is_told_by_its_width(tmp_path: Path) -> None:
+def test_a_dictionary_of_another_width_is_refused(tmp_path: Path) -> None:
     for folder in (write_npz(tmp_path / "gemma-scope-2b-pt-res" / "layer_3"), write_params(tmp_path / SITE)):
         d = load_dictionary(str(folder))
         refused(

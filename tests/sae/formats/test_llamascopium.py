@@ -1,4 +1,4 @@
-"""llamascopium as its library writes it; Llama Scope of 2024 and of R1, which it no longer reads, by the formula written out here."""
+"""llamascopium as its library writes it; Llama Scope of 2024 and R1, which the library no longer reads, by the published formula."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_kind_equals_the_library(made: Path, name: str) -> None:
     assert (d.hook_point, d.format) == ("resid_mid.2" if d.hook_point_out else "resid_post.2", "llamascopium")
 
 
-def test_topk_that_selects_on_scaled_values_equals_the_library(made: Path) -> None:
+def test_topk_by_values_scaled_with_decoder_norms_equals_the_library(made: Path) -> None:
     d, held = load_dictionary(str(made / "topk")), reference(made / "topk")
     norm = load_file(made / "topk" / "sae_weights.safetensors")["W_D"].norm(dim=1)
     close(d.activations(held["x"]), sparse(held["f"]) * norm)
@@ -56,14 +56,14 @@ def test_topk_that_selects_on_scaled_values_equals_the_library(made: Path) -> No
     assert "sparsity_include_decoder_norm" in d.notes[0]
 
 
-def test_batch_wise_topk_is_read_token_by_token(made: Path) -> None:
+def test_batch_wise_topk_is_read_as_topk_of_each_token(made: Path) -> None:
     d = load_dictionary(str(made / "batchtopk"))
     f = d.encode(reference(made / "batchtopk")["x"])
     assert ((f > 0).sum(dim=1) <= 6).all()
-    assert "largest of each token, not of a batch" in d.notes[-1]
+    assert "TopK of each token, not of a batch" in d.notes[-1]
 
 
-def test_a_feature_whose_decoder_is_zero_never_fires(made: Path, tmp_path: Path) -> None:
+def test_a_feature_with_a_decoder_row_of_zeros_is_never_active(made: Path, tmp_path: Path) -> None:
     folder = spoilt(made, tmp_path, "inference")
     tensors = load_file(folder / "sae_weights.safetensors")
     tensors["W_D"][3] = 0
@@ -72,12 +72,12 @@ def test_a_feature_whose_decoder_is_zero_never_fires(made: Path, tmp_path: Path)
     assert not load_dictionary(str(folder)).encode(reference(folder)["x"])[:, 3].any()
 
 
-def test_wrong_missing_and_damaged(made: Path, tmp_path: Path) -> None:
+def test_wrong_missing_and_damaged_files_are_refused(made: Path, tmp_path: Path) -> None:
     refused(made / "glu", "use_glu_encoder = true is not supported")
-    refused(made / "crosscoder", "sae_type 'crosscoder' reads or writes several places at once")
+    refused(made / "crosscoder", "sae_type 'crosscoder' reads or writes several hook points at once")
     refused(spoilt(made, tmp_path, "relu", act_fn="layertopk"), "act_fn 'layertopk' is not supported")
     refused(spoilt(made, tmp_path, "relu", norm_activation="batch-wise"), "norm_activation 'batch-wise'")
-    refused(spoilt(made, tmp_path, "relu", d_model=99), "d_model = 12, config.json says 99")
+    refused(spoilt(made, tmp_path, "relu", d_model=99), "d_model = 12, but config.json says 99")
     refused(spoilt(made, tmp_path, "topk", top_k=None), "top_k = None is not a whole number")
     refused(spoilt(made, tmp_path, "transcoder", norm_activation="token-wise"), "'token-wise' is not supported for")
     refused(
@@ -157,7 +157,7 @@ def test_llama_scope_of_2024_refusals(tmp_path: Path) -> None:
     }.items():
         refused(write_2024(tmp_path, **{name: value}), name)
     refused(write_2024(tmp_path, dataset_average_activation_norm={"in": 0}), "in = 0 is not a positive number")
-    refused(write_2024(tmp_path, hook_point_in="blocks.1.ln1.hook_scale"), "is none of our hook points")
+    refused(write_2024(tmp_path, hook_point_in="blocks.1.ln1.hook_scale"), "is not a supported hook point")
 
 
 def test_llama_scope_r1_with_its_older_names(tmp_path: Path) -> None:

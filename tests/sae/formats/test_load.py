@@ -1,4 +1,4 @@
-"""What holds for every file format: what is not there, what is damaged, and what is hostile."""
+"""Loading in every file format: missing, damaged and hostile files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sae.formats.load import load_dictionary
 
 
 @pytest.mark.parametrize("num_latents", [0, D_SAE])
-def test_sparsify(tmp_path: Path, num_latents: int) -> None:
+def test_a_sparsify_folder_is_loaded(tmp_path: Path, num_latents: int) -> None:
     d = load_dictionary(str(write_sparsify(tmp_path / "layers.5", num_latents=num_latents)))
     f = largest(((X - B_DEC) @ W_ENC + B_ENC).relu(), K)
     same(d.encode(X), f)
@@ -88,7 +88,7 @@ def test_object_arrays_in_npz_never_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_saelens, write_npz, write_sparsify])
 @pytest.mark.parametrize("kept", [0, 5, 200, 0.5, 0.98])
-def test_truncated_weights(tmp_path: Path, write: Callable[[Path], Path], kept: float) -> None:
+def test_truncated_weights_are_refused(tmp_path: Path, write: Callable[[Path], Path], kept: float) -> None:
     folder = write(tmp_path / "layer_3")
     file = next(p for p in folder.iterdir() if p.name != "cfg.json")
     whole = file.read_bytes()
@@ -97,13 +97,13 @@ def test_truncated_weights(tmp_path: Path, write: Callable[[Path], Path], kept: 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3", '"x"', "\x00\xff", "[" * 100_000])
-def test_configs_that_are_not_json_objects(tmp_path: Path, text: str) -> None:
+def test_configs_that_are_not_json_objects_are_refused(tmp_path: Path, text: str) -> None:
     for folder in (write_saelens(tmp_path / "a"), write_sparsify(tmp_path / "layers.3")):
         (folder / "cfg.json").write_bytes(text.encode("latin-1"))
         refused(lambda folder=folder: load_dictionary(str(folder)), "cfg.json", "JSON")  # type: ignore[misc]
 
 
-def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dictionaries_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: load_dictionary(str(tmp_path / "none")), "does not exist")
     refused(lambda: load_dictionary("no-such-name"), "does not exist")
     refused(lambda: load_dictionary(str(tmp_path)), "no dictionary")
@@ -117,7 +117,7 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     refused(lambda: load_dictionary("owner/name/layers.5"), "owner/name/layers.5", "hub cannot be reached")
 
 
-def test_hub_path_reads_only_the_folder_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_named_folder_of_a_hub_path_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     def snapshot_download(repository: str, **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""Wide dictionaries are read where they lie, and from the hub comes no more than the layer that was named."""
+"""Wide dictionaries are mapped and not copied, and only the named layer is downloaded from the hub."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ def goodfire(folder: Path) -> Path:
 
 @proc
 @pytest.mark.parametrize("write", [sparsify, circuit_tracer, llamascopium, goodfire])
-def test_matrices_stay_in_their_file(tmp_path: Path, write: Any) -> None:
+def test_matrices_are_views_of_their_file(tmp_path: Path, write: Any) -> None:
     file = write(tmp_path)
     d = load_dictionary(str(file))
     assert lies_in(d.W_enc, file)
     assert lies_in(d.W_dec, file)
-    assert not lies_in(d.take(torch.tensor([1, 5])).W_enc, file)
+    assert not lies_in(d.feature_rows(torch.tensor([1, 5])).W_enc, file)
 
 
 @proc
-def test_a_cross_layer_decoder_stays_in_its_file(tmp_path: Path) -> None:
+def test_a_cross_layer_decoder_is_a_view_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("model_kind: cross_layer_transcoder\nfeature_input_hook: hook_resid_mid\n")
     other = empty_safetensors(tmp_path / "W_dec_3.safetensors", W_dec_3=(64, 4, 16))
     file = empty_safetensors(tmp_path / "W_enc_3.safetensors", W_enc_3=(64, 16), b_enc_3=(64,), b_dec_3=(16,))
@@ -108,11 +108,11 @@ def look():
     while not done.wait(0.002):
         seen.append(private())
 
-load_dictionary(sys.argv[1]).take(torch.tensor([1, 2]))
+load_dictionary(sys.argv[1]).feature_rows(torch.tensor([1, 2]))
 done, seen, before = threading.Event(), [], private()
 watch = threading.Thread(target=look)
 watch.start()
-rows = load_dictionary(sys.argv[2]).take(torch.tensor([1, 60000, 12]))
+rows = load_dictionary(sys.argv[2]).feature_rows(torch.tensor([1, 60000, 12]))
 if sys.argv[3] == "copy":
     rows = load_dictionary(sys.argv[2]).W_enc.clone()
 done.set()
@@ -146,7 +146,7 @@ def test_loading_a_wide_file_and_taking_a_few_features_needs_less_memory_than_on
         ("Goodfire/Llama-3.3-70B-Instruct-SAE-l50", ["Llama-3.3-70B-Instruct-SAE-l50.pt"]),
     ],
 )
-def test_of_the_hubs_layers_only_the_one_named_is_downloaded(
+def test_only_the_named_layer_is_downloaded_from_the_hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, beside: list[str]
 ) -> None:
     asked: list[str] = []
@@ -161,7 +161,7 @@ def test_of_the_hubs_layers_only_the_one_named_is_downloaded(
     assert not [pattern for pattern in asked if "*" in pattern or "{" in pattern]
 
 
-def test_reading_one_layer_of_many_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_layer_of_many_is_read_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shapes = {
         "W_enc": torch.ones(8, 4),
         "W_dec": torch.ones(8, 4).clone(),

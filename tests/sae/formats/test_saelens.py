@@ -1,4 +1,4 @@
-"""SAELens' format against sae-lens itself, and against its published formulas where the library writes no such file any more."""
+"""SAELens' format against sae-lens itself, and against its published formulas for layouts that the library no longer writes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
-from sae.formats.location import Place
+from sae.formats.location import DictionaryLocation
 from sae.formats.saelens import overrides as saelens_overrides
 from sae.formats.saelens import reader, writer
 
@@ -90,7 +90,7 @@ def test_normalisations_and_settings_equal_the_library(written: tuple[Path, Any]
 
 @pytest.mark.parametrize("name", TRAININGS)
 @pytest.mark.parametrize("kind", ["exported", "checkpoint"])
-def test_what_a_training_leaves_equals_the_library(written: tuple[Path, Any], kind: str, name: str) -> None:
+def test_checkpoints_of_a_training_equal_the_library(written: tuple[Path, Any], kind: str, name: str) -> None:
     d = load_dictionary(str(written[0] / f"{kind} {name}"))
     equals_the_library(written[0] / f"{kind} {name}", d)
     if "batchtopk" in name:
@@ -106,12 +106,12 @@ def test_layouts_from_before_version_6_equal_the_library(written: tuple[Path, An
 
 
 @pytest.mark.parametrize("what", ["abstopk", "matching_pursuit", "whitening"])
-def test_what_the_library_writes_beyond_ours_is_refused_by_name(written: tuple[Path, Any], what: str) -> None:
+def test_architectures_that_are_not_supported_are_refused_by_name(written: tuple[Path, Any], what: str) -> None:
     refused(lambda: load_dictionary(str(written[0] / f"refused {what}")), what, "cfg.json", "not supported")
 
 
 @pytest.mark.parametrize("activation", OURS)
-def test_the_library_loads_what_we_write(written: tuple[Path, list[list[str]]], activation: str) -> None:
+def test_the_library_loads_dictionaries_written_here(written: tuple[Path, list[list[str]]], activation: str) -> None:
     out, said = written
     equals_the_library(out / "ours" / activation, ours(activation))
     lens = {"relu": "hook_resid_post", "jumprelu": "mlp.hook_post", "topk": "attn.hook_z"}[activation]
@@ -119,7 +119,7 @@ def test_the_library_loads_what_we_write(written: tuple[Path, list[list[str]]], 
     assert ["tiny", f"blocks.5.{lens}", kind] in said
 
 
-def test_facts_outside_the_files_are_those_of_the_registry() -> None:
+def test_overrides_equal_those_of_the_library_s_registry() -> None:
     import yaml
 
     file = peers.install("saelens") / "sae_lens" / "pretrained_saes.yaml"
@@ -142,9 +142,9 @@ def test_facts_outside_the_files_are_those_of_the_registry() -> None:
 # By formula
 
 
-def test_facts_outside_the_files_are_used(tmp_path: Path) -> None:
+def test_overrides_are_used(tmp_path: Path) -> None:
     def read(name: str, **config: Any) -> Dictionary:
-        return reader.load(Place(write_saelens(tmp_path / name.replace("/", "-"), **config), name))
+        return reader.load(DictionaryLocation(write_saelens(tmp_path / name.replace("/", "-"), **config), name))
 
     centred = X - X.mean(-1, keepdim=True)
     repository = saelens_overrides.CENTRED[0]
@@ -161,19 +161,19 @@ def test_facts_outside_the_files_are_used(tmp_path: Path) -> None:
     torch.testing.assert_close(d.decode(f), (f @ W_DEC + B_DEC) / scale)
 
 
-def test_negative_thresholds_are_those_of_a_gated_relu(tmp_path: Path) -> None:
+def test_negative_thresholds_are_read_as_0(tmp_path: Path) -> None:
     d = load_dictionary(str(write_saelens(tmp_path, {**BASE, "threshold": THRESHOLD - 0.5}, architecture="jumprelu")))
     z = X @ W_ENC + B_ENC
     same(d.encode(X), z.relu() * (z > THRESHOLD - 0.5))
     assert any("negative" in note for note in d.notes)
 
 
-def test_activations_of_topk_are_weighed_after_the_selection(tmp_path: Path) -> None:
+def test_topk_activations_are_scaled_by_the_decoder_norm_after_the_selection(tmp_path: Path) -> None:
     d = load_dictionary(str(write_saelens(tmp_path, architecture="topk", k=K)))
     same(d.activations(X), d.encode(X) * W_DEC.norm(dim=1))
 
 
-def test_a_decoder_row_of_zeros_never_fires_under_rescaling(tmp_path: Path) -> None:
+def test_a_feature_with_a_decoder_row_of_zeros_is_never_active_under_rescaling(tmp_path: Path) -> None:
     W_dec = W_DEC.clone()
     W_dec[3] = 0
     folder = write_saelens(
@@ -182,7 +182,7 @@ def test_a_decoder_row_of_zeros_never_fires_under_rescaling(tmp_path: Path) -> N
     assert not load_dictionary(str(folder)).encode(X)[:, 3].any()
 
 
-def test_checkpoint_with_its_scale_beside_it(tmp_path: Path) -> None:
+def test_a_checkpoint_with_its_scale_in_a_file(tmp_path: Path) -> None:
     write_saelens(tmp_path, normalize_activations="expected_average_only_in", apply_b_dec_to_input=True)
     (tmp_path / "activation_scaler.json").write_text('{"scaling_factor": 0.25}')
     d = load_dictionary(str(tmp_path))
@@ -191,7 +191,7 @@ def test_checkpoint_with_its_scale_beside_it(tmp_path: Path) -> None:
     torch.testing.assert_close(d.decode(f), (f @ W_DEC + B_DEC) / 0.25)
 
 
-def test_trained_on_a_centred_stream(tmp_path: Path) -> None:
+def test_a_dictionary_trained_on_a_centred_stream(tmp_path: Path) -> None:
     for c in (False, True):
         for model, x in (("gpt2-small", X - X.mean(-1, keepdim=True)), ("gemma-2-2b", X)):
             meta = {**HOOK, "model_name": model, "model_from_pretrained_kwargs": {"center_writing_weights": True}}
@@ -208,17 +208,19 @@ def test_finetuned_decoder_scale(tmp_path: Path) -> None:
         f = (X @ W_ENC + B_ENC).relu()
         torch.testing.assert_close(d.decode(d.encode(X)), (f * factor) @ W_DEC + B_DEC, rtol=1e-4, atol=1e-4)
     folder = write_saelens(tmp_path / "unsaid", {**BASE, "scaling_factor": factor})
-    refused(lambda: load_dictionary(str(folder)), "scaling_factor", "cannot be told")
+    refused(lambda: load_dictionary(str(folder)), "scaling_factor", "it is unclear whether")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_files_are_read_as_they_are_and_computed_in_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_half_precision_files_keep_their_precision_and_are_computed_in_float32(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     d = load_dictionary(str(write_saelens(tmp_path, {name: t.to(dtype) for name, t in BASE.items()})))
     assert d.W_enc.dtype == dtype
     same(d.encode(X), (X @ W_ENC.to(dtype).float() + B_ENC.to(dtype).float()).relu())
 
 
-def test_files_beside_the_dictionary_are_let_be(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_ignored(tmp_path: Path) -> None:
     write_saelens(tmp_path)
     write_tensors(tmp_path / "sparsity.safetensors", {"sparsity": torch.zeros(D_SAE)})
     (tmp_path / "runner_cfg.json").write_text("{}")
@@ -245,7 +247,7 @@ def test_hook_names(tmp_path: Path, metadata: dict[str, str], expected: str) -> 
     assert load_dictionary(str(write_saelens(tmp_path, metadata=metadata))).hook_point == expected
 
 
-def test_what_it_was_trained_on_is_noted(tmp_path: Path) -> None:
+def test_notes_say_on_which_tokens_it_was_trained(tmp_path: Path) -> None:
     said = {"prepend_bos": False, "context_size": 1024, "exclude_special_tokens": True, "seqpos_slice": [1, None]}
     notes = load_dictionary(str(write_saelens(tmp_path / "a", metadata={**HOOK, **said}))).notes
     assert {note.split()[1] for note in notes} == {"without", "on"}
@@ -253,13 +255,13 @@ def test_what_it_was_trained_on_is_noted(tmp_path: Path) -> None:
     assert load_dictionary(str(write_saelens(tmp_path / "b"))).notes == ()
 
 
-def test_a_transcoder_whose_file_does_not_say_where_it_writes(tmp_path: Path) -> None:
+def test_a_transcoder_whose_file_does_not_name_its_output(tmp_path: Path) -> None:
     def read(**metadata: str) -> Dictionary:
         return load_dictionary(str(write_saelens(tmp_path, architecture="transcoder", metadata=metadata)))
 
     d = read(hook_name="blocks.2.hook_resid_mid")
     assert d.hook_point_out == "mlp_out.2"
-    assert "taken for the MLP's" in d.notes[0]
+    assert "assumed to be the MLP's" in d.notes[0]
     refused(lambda: read(hook_name="blocks.2.hook_resid_post"), "hook_name_out")
     refused(lambda: read(hook_name="blocks.2.mlp.hook_in", hook_name_out="blocks.3.attn.hook_q"), "attn.hook_q")
 
@@ -268,7 +270,7 @@ def test_a_transcoder_whose_file_does_not_say_where_it_writes(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("activation", OURS)
-def test_save_reads_back_equal(tmp_path: Path, activation: str) -> None:
+def test_a_saved_dictionary_reads_back_equal(tmp_path: Path, activation: str) -> None:
     d = ours(activation)
     writer.save(tmp_path / "out", d, model_name="tiny", metadata={"l0": 3.5})
     back = load_dictionary(str(tmp_path / "out"))
@@ -279,7 +281,7 @@ def test_save_reads_back_equal(tmp_path: Path, activation: str) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cfg.json", "sae_weights.safetensors"]
 
 
-def test_what_the_format_has_no_field_for_is_not_written(tmp_path: Path) -> None:
+def test_dictionaries_without_a_field_in_the_format_are_not_written(tmp_path: Path) -> None:
     weights = (W_ENC.T, B_ENC, W_DEC, B_DEC)
     for d, word in (
         (Dictionary(*weights, "relu", "resid_post.1", input_norm="scale", input_scale=2.0), "input_scale = 2"),
@@ -290,7 +292,7 @@ def test_what_the_format_has_no_field_for_is_not_written(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_save_is_not_taken_for_a_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_save_is_not_mistaken_for_a_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     d = load_dictionary(str(write_saelens(tmp_path)))
 
     def killed(*_: Any) -> None:
@@ -321,12 +323,12 @@ WRONG: dict[str, tuple[dict[str, Any] | None, dict[str, Any], tuple[str, ...]]] 
     "divided": (
         None,
         {"metadata": {"hook_name": "blocks.3.ln2.hook_normalized"}, "normalize_activations": "layer_norm"},
-        ("ln2.hook_normalized with normalize_activations",),
+        ("ln2.hook_normalized with a normalize_activations",),
     ),
     "divided by a deviation": (
         None,
         {"metadata": {"hook_name": "blocks.3.ln2.hook_normalized", "model_name": "gpt2-small"}},
-        ("ln2.hook_normalized, which is none of our hook points",),
+        ("ln2.hook_normalized, which is not a supported hook point",),
     ),
     "nowhere": (None, {"metadata": {}}, ("set dictionary.hook_point",)),
     "size": (None, {"d_in": D_IN + 1}, ("cfg.json says 7",)),
@@ -353,18 +355,18 @@ WRONG: dict[str, tuple[dict[str, Any] | None, dict[str, Any], tuple[str, ...]]] 
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, case: str) -> None:
+def test_wrong_files_are_refused_in_one_line(tmp_path: Path, case: str) -> None:
     tensors, config, needles = WRONG[case]
     refused(lambda: load_dictionary(str(write_saelens(tmp_path, tensors, **config))), *needles, str(tmp_path))
 
 
-def test_another_models_dictionary_is_told_by_its_width(tmp_path: Path) -> None:
+def test_a_dictionary_of_another_width_is_refused(tmp_path: Path) -> None:
     d = load_dictionary(str(write_saelens(tmp_path)))
     d.check_fits(D_IN)
     refused(lambda: d.check_fits(768, "gpt2"), "reads 6 dimensions", "resid_post.4 of gpt2 has 768")
 
 
-def test_a_place_of_no_name_of_ours_can_be_overridden(tmp_path: Path) -> None:
+def test_an_unsupported_hook_point_can_be_overridden(tmp_path: Path) -> None:
     folder = str(write_saelens(tmp_path, metadata={"hook_name": "blocks.3.attn.hook_q"}))
     assert load_dictionary(folder, hook_point="resid_post.7").hook_point == "resid_post.7"
     refused(lambda: load_dictionary(folder, hook_point="hook_q.7"), "hook_q.7")

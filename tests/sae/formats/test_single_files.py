@@ -1,4 +1,4 @@
-"""Dictionaries that are one file of tensors, whose name says the rest: each published formula written out, and the refusals."""
+"""Formats with one file of tensors, whose name states the rest: each published formula written out, and what is refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_openai_topk_normalises_each_token(tmp_path: Path) -> None:
         ("resid_post_mlp_v4", "resid_post"),
     ],
 )
-def test_openai_folders_say_where_it_reads(tmp_path: Path, location: str, kind: str) -> None:
+def test_openai_folders_state_the_hook_point(tmp_path: Path, location: str, kind: str) -> None:
     assert load_dictionary(write(tmp_path / location / "autoencoders" / "11.pt", OPENAI)).hook_point == f"{kind}.11"
 
 
@@ -97,7 +97,7 @@ def test_openai_tied_decoder(tmp_path: Path) -> None:
 
 def test_openai_refusals(tmp_path: Path) -> None:
     path = write(tmp_path / "8.pt", OPENAI)
-    refused(path, "8.pt does not say where it reads", "set dictionary.hook_point")
+    refused(path, "8.pt does not say which hook point it reads", "set dictionary.hook_point")
     assert load_dictionary(path, hook_point="mlp_act.8").hook_point == "mlp_act.8"
     refused(write(tmp_path / "8.pt", {**OPENAI, "activation": "Softplus"}), "activation 'Softplus' is not supported")
     state = {"k": K, "postact_fn": "Identity"}
@@ -133,12 +133,12 @@ def test_goodfire_and_qresearch(tmp_path: Path, name: str, held: dict[str, objec
     d = load_dictionary(str(tmp_path))
     assert (d.format, d.hook_point, d.apply_b_dec_to_input) == (format, f"resid_post.{layer}", False)
     (tmp_path / name).rename(tmp_path / "mine.pt")
-    refused(tmp_path / "mine.pt", "does not say where it reads")
+    refused(tmp_path / "mine.pt", "does not say which hook point it reads")
     assert load_dictionary(str(tmp_path / "mine.pt"), hook_point="resid_post.2").format == format
 
 
 @pytest.mark.parametrize(("folder", "k"), [("math", 128), ("logic", 64)])
-def test_goodfire_r1_is_tied_and_read_token_by_token(tmp_path: Path, folder: str, k: int) -> None:
+def test_goodfire_r1_is_tied_and_read_as_topk_of_each_token(tmp_path: Path, folder: str, k: int) -> None:
     W, b_enc = normal(D_IN, 4 * k, seed=5), normal(4 * k, seed=6)
     path = write(tmp_path / folder / "DeepSeek-R1-SAE-l37.pt", {"W": W, "b_enc": b_enc, "b_dec": B_DEC})
     d = load_dictionary(path)
@@ -146,10 +146,10 @@ def test_goodfire_r1_is_tied_and_read_token_by_token(tmp_path: Path, folder: str
     close(d.encode(X), f)
     close(d.decode(f), f @ W.T + B_DEC)
     assert (d.k, d.hook_point, d.architecture) == (k, "resid_post.37", "batchtopk")
-    assert f"the {k} largest of each token, not of a batch" in d.notes[0]
+    assert f"TopK of each token with k = {k}, not of a batch" in d.notes[0]
 
 
-def test_goodfire_r1_elsewhere_is_asked_for_k(tmp_path: Path) -> None:
+def test_goodfire_r1_under_another_name_needs_k(tmp_path: Path) -> None:
     path = write(tmp_path / "DeepSeek-R1-SAE-l37.pt", R1)
     refused(path, "does not say k", "set dictionary.k (128 for math, 64 for logic)")
     close(load_dictionary(path, k=K).encode(X), largest(X @ DEC + B_ENC, K))
@@ -168,7 +168,7 @@ def test_qwen_scope(tmp_path: Path) -> None:
     assert load_dictionary(path, k=9).k == 9
 
 
-def test_qwen_scope_asks_for_k_and_for_the_layer(tmp_path: Path) -> None:
+def test_qwen_scope_needs_k_and_the_layer(tmp_path: Path) -> None:
     path = write(tmp_path / "layer3.sae.pt", QWEN)
     refused(path, "does not say k", "set dictionary.k")
     write(tmp_path / "layer4.sae.pt", QWEN)
@@ -187,7 +187,7 @@ CASES: dict[str, tuple[str, dict[str, Tensor]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_file_of_the_wrong_size_or_model(tmp_path: Path, name: str) -> None:
+def test_a_file_of_the_wrong_size_or_model_is_refused(tmp_path: Path, name: str) -> None:
     file, held = CASES[name]
     first = next(key for key, tensor in held.items() if tensor.ndim == 1)
     path = write(tmp_path / file, {**held, first: held[first][:-1]})
@@ -199,12 +199,12 @@ def test_a_file_of_the_wrong_size_or_model(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_file_that_is_cut_short_or_holds_code(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_truncated_or_holds_code_is_refused(tmp_path: Path, name: str) -> None:
     file, held = CASES[name]
     path = Path(write(tmp_path / file, held))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    refused(path, "is not a whole file of torch.save", "copy or download it again")
+    refused(path, "is not a complete file of torch.save", "copy or download it again")
     torch.save({**held, "hook": Unsafe(tmp_path)}, path)
     refused(path, "pickled code is never run")
     assert not (tmp_path / "ran").exists()
@@ -220,20 +220,20 @@ class Unsafe:
         return open, (str(self.folder / "ran"), "w")
 
 
-def test_tensors_of_no_known_format(tmp_path: Path) -> None:
+def test_tensors_of_no_known_format_are_refused(tmp_path: Path) -> None:
     refused(write(tmp_path / "model.pt", {"embed.weight": ENC}), "is not a dictionary of a known format", "openai")
 
 
-def test_what_cannot_be_evaluated_is_refused_by_name(tmp_path: Path) -> None:
+def test_unsupported_formats_are_refused_by_name(tmp_path: Path) -> None:
     for folder, names in {"a": ("cfg.json", "cc_weights.pt"), "b": ("conf.yaml", "latest_ckpt.safetensors")}.items():
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).write_text(json.dumps({}))
     refused(tmp_path / "a", "is a crosscoder", "several models at once")
-    refused(tmp_path / "b", "is a temporal SAE", "the tokens before")
+    refused(tmp_path / "b", "is a temporal SAE", "earlier tokens")
 
 
-def test_every_adapter_says_whose_it_is_and_how_it_was_checked() -> None:
+def test_every_adapter_states_its_publisher_and_how_it_was_checked() -> None:
     for name, adapter in formats.ADAPTERS.items():
         assert adapter.PUBLISHER, name
         assert adapter.CHECKED, name

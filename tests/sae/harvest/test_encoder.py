@@ -1,4 +1,4 @@
-"""What is read from the hook points is what the dictionary and the model compute, in whatever blocks, precision and company."""
+"""Encoders: blocks equal the activations that dictionary and model compute, in any block size, precision and company."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def table(blocks: Iterator[MakeBlock], n_units: int, counted: torch.Tensor) -> t
     for block in (make() for make in blocks):
         unit, column = torch.cartesian_prod(torch.arange(len(block.units)), counted.nonzero().squeeze(1)).T
         at = torch.zeros(len(block.units), len(counted))
-        at[unit, column] = block.at(unit, column)
-        events = block.above(torch.zeros(len(block.units)))
+        at[unit, column] = block.values_at(unit, column)
+        events = block.events_above(torch.zeros(len(block.units)))
         listed = torch.zeros_like(at)
         listed[events.unit, events.column] = events.value
         assert torch.equal(listed, at)
@@ -51,7 +51,7 @@ def table(blocks: Iterator[MakeBlock], n_units: int, counted: torch.Tensor) -> t
 
 @pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk", "groupmax"])
 @pytest.mark.parametrize("n", [1, 20, D_SAE])
-def test_blocks_hold_the_dictionary_s_activations(activation: str, n: int) -> None:
+def test_blocks_hold_the_activations_of_the_dictionary(activation: str, n: int) -> None:
     sae, generator = dictionary(activation), torch.Generator().manual_seed(n)
     x = torch.randn(N, D, generator=generator)
     features = torch.randperm(D_SAE, generator=generator)[:n]
@@ -62,7 +62,7 @@ def test_blocks_hold_the_dictionary_s_activations(activation: str, n: int) -> No
     assert expected.count_nonzero() > 0
 
 
-def test_a_rounded_choice_is_that_of_float32_but_for_near_ties() -> None:
+def test_a_rounded_choice_equals_that_of_float32_except_for_near_ties() -> None:
     """Of 400 tokens with 2,048 features: the same 32 for nearly all, within a rounding error of the 32nd for the rest."""
     generator = torch.Generator().manual_seed(5)
     W_enc, x = torch.randn(2048, 64, generator=generator), torch.randn(400, 64, generator=generator)
@@ -85,11 +85,11 @@ def test_a_rounded_choice_is_that_of_float32_but_for_near_ties() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([40, 64, 320, 1024]), st.integers(1, 20), st.booleans())
-def test_the_top_of_a_row_is_found_through_its_chunks(seed: int, d: int, k: int, ties: bool) -> None:
+def test_the_k_largest_of_a_row_are_found_through_its_chunks(seed: int, d: int, k: int, ties: bool) -> None:
     z = torch.randn(9, d, generator=torch.Generator().manual_seed(seed))
     if ties:
         z = z.round()
-    found = encoder.top(z, k)
+    found = encoder.topk_indices(z, k)
     assert all(len(set(row)) == k for row in found.tolist())
     assert torch.equal(z.gather(1, found).sort(dim=1).values, z.sort(dim=1).values[:, d - k :])
 
@@ -105,7 +105,7 @@ def test_blocks_hold_both_signs_of_neurons() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "topk"])
-def test_windows_show_tokens_that_are_not_counted_too(activation: str) -> None:
+def test_windows_include_tokens_that_are_not_counted(activation: str) -> None:
     sae, x = dictionary(activation), torch.randn(N, D, generator=torch.Generator().manual_seed(0))
     counted = torch.arange(N) % 3 > 0
     expected = sae.activations(x).T
@@ -152,7 +152,7 @@ def read(readings: list[Reading], text: Corpus) -> list[Sketch]:
     return [each.sketch for each in readings]
 
 
-def test_dictionaries_that_share_a_pass_come_out_as_alone() -> None:
+def test_dictionaries_that_share_a_pass_get_the_same_sketches_as_alone() -> None:
     model, text = subject(), corpus()
     given = [
         dictionary("jumprelu", hook_point="resid_post.0"),
@@ -176,7 +176,7 @@ def test_readings_of_different_batches_cannot_share_a_pass() -> None:
         read([first, Reading(second.reader, other, second.limit, second.sketch)], text)
 
 
-def test_exemplars_in_bfloat16_are_nearly_those_in_float32() -> None:
+def test_top_exemplars_in_bfloat16_are_nearly_those_in_float32() -> None:
     text = corpus()
     exact, half = (read([reading(subject(p), dictionary("jumprelu"), text)], text)[0] for p in ("float32", "bfloat16"))
     assert abs(exact.n_counted - half.n_counted) < 5

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sae.harvest import bottom_k
-from sae.harvest.activation_blocks import Dense, MakeBlock, Sparse
-from sae.harvest.bottom_k import HIGHEST, LOWEST, hopeful, lowest
+from sae.harvest.activation_blocks import DenseBlock, MakeBlock, SparseBlock
+from sae.harvest.bottom_k import HIGHEST, LOWEST, candidate_rows, lowest_of_group
 from sae.harvest.exemplars import SketchReader
-from sae.harvest.parallel import Each, one_by_one, side_by_side
+from sae.harvest.parallel import ForEach, one_by_one, side_by_side
 from sae.harvest.sketch import INTERVALS, Quota, Sketch
-from sae.harvest.token_positions import EXPLAIN, JUDGE, Batch, hash32, mix
+from sae.harvest.token_positions import EXPLAIN, JUDGE, BatchLayout, hash32, mix
 
 T, WINDOW = 24, 8
-QUOTA = Quota(explain=3, judge=4, quiet=6, top=5)
+QUOTA = Quota(explain=3, judge=4, silent=6, top=5)
 
 
 SILENT = (0, 5)
@@ -47,10 +47,10 @@ def blocks(activations: torch.Tensor, counted: torch.Tensor, kind: str, size: in
         part = values[start : start + size].clone()
         units = torch.arange(start, start + len(part))
         if kind == "dense":
-            yield partial(Dense, units, part, torch.zeros(len(part)), counted)
+            yield partial(DenseBlock, units, part, torch.zeros(len(part)), counted)
         else:
             keys = part.flatten().nonzero().squeeze(1)
-            yield partial(Sparse, units, keys, part.flatten()[keys], counted)
+            yield partial(SparseBlock, units, keys, part.flatten()[keys], counted)
 
 
 def sketch_of(
@@ -61,15 +61,15 @@ def sketch_of(
     quota: Quota = QUOTA,
     kind: str = "dense",
     size: int = 3,
-    each: Each = one_by_one,
+    for_each: ForEach = one_by_one,
 ) -> Sketch:
     sketch = Sketch([f"feature-{u}" for u in range(activations.shape[2])], quota, window=WINDOW, seed=seed)
     for rows in order:
         counted = torch.ones(len(rows), T, dtype=torch.bool)
         counted[:, SILENT] = False
         where = torch.tensor(rows)
-        batch = Batch(counted.flatten(), torch.full((len(rows),), T), where, torch.zeros_like(where), where * T)
-        sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), each)
+        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), where, torch.zeros_like(where), where * T)
+        sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), for_each)
     return sketch
 
 
@@ -112,7 +112,7 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             lane = math.ceil(values[c][t] / scale * INTERVALS)
             lanes.setdefault((side[c], lane), []).append((turned[c][t], c * T + t, values[c][t]))
         for (half, lane), found in lanes.items():
-            k = QUOTA.quiet if lane == 0 else (QUOTA.explain, QUOTA.judge)[half]
+            k = QUOTA.silent if lane == 0 else (QUOTA.explain, QUOTA.judge)[half]
             events |= {(2 * unit + half, ordinal, value) for _, ordinal, value in sorted(found)[:k]}
         for half in (EXPLAIN, JUDGE):
             best = [
@@ -133,7 +133,7 @@ def same(a: Sketch, b: Sketch) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 30), st.sampled_from(["dense", "sparse"]), st.integers(1, 4))
-def test_it_keeps_what_it_is_said_to_keep(seed: int, n: int, kind: str, size: int) -> None:
+def test_the_sketch_keeps_the_events_that_brute_force_selects(seed: int, n: int, kind: str, size: int) -> None:
     activations = random_activations(seed, n)
     cuts = [list(part) for part in np.array_split(np.arange(n), 3) if len(part)]
     assert kept(sketch_of(activations, cuts, seed=seed, kind=kind, size=size)) == reference(activations, seed)
@@ -141,7 +141,7 @@ def test_it_keeps_what_it_is_said_to_keep(seed: int, n: int, kind: str, size: in
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 30))
-def test_sparse_blocks_give_what_dense_ones_give(seed: int, n: int) -> None:
+def test_sparse_and_dense_blocks_give_the_same_sketch(seed: int, n: int) -> None:
     activations = random_activations(seed, n)
     same(sketch_of(activations, [list(range(n))]), sketch_of(activations, [list(range(n))], kind="sparse", size=2))
 
@@ -181,8 +181,8 @@ def test_threads_that_share_a_batch_give_the_same_sketch(
     activations = torch.cat([random_activations(seed, 60) * 2**seed for seed in range(12)], dim=2)
     order = [list(range(start, start + 6)) for start in range(0, 60, 6)]
     alone = sketch_of(activations, order, kind=kind, size=2)
-    with side_by_side(torch.device("cpu")) as each:
-        together = sketch_of(activations, order, kind=kind, size=2, each=each)
+    with side_by_side(torch.device("cpu")) as for_each:
+        together = sketch_of(activations, order, kind=kind, size=2, for_each=for_each)
     same(alone, together)
 
 
@@ -194,11 +194,11 @@ def test_maximum_counts_and_tops_are_exact() -> None:
     for u in range(4):
         values = counted[..., u]
         assert reader.maximum[u] == values.max()
-        assert reader.counts(u, 10).sum() == (values > 0).sum()
+        assert reader.bin_counts(u, 10).sum() == (values > 0).sum()
         assert sketch.counts[u, 0] == (values == 0).sum()
         exact = np.histogram(values[values > 0], bins=10, range=(0, float(values.max()) or 1))[0]
-        assert np.abs(reader.counts(u, 10) - exact).max() <= max(3, 0.02 * exact.max())
-        found = np.sort(reader.state["tops.activation"][reader.tops(u)])[::-1][:5]
+        assert np.abs(reader.bin_counts(u, 10) - exact).max() <= max(3, 0.02 * exact.max())
+        found = np.sort(reader.state["tops.activation"][reader.top_events(u)])[::-1][:5]
         best = counted[..., u].amax(dim=1).sort(descending=True).values[:5].numpy()
         np.testing.assert_array_equal(found, best[best > 0])
 
@@ -206,15 +206,15 @@ def test_maximum_counts_and_tops_are_exact() -> None:
 def test_a_bin_holds_the_events_of_lowest_priority_in_it() -> None:
     """A sketch of small quota gives the first events of one that kept everything."""
     activations = random_activations(3, 60)
-    everything = Quota(explain=10_000, judge=10_000, quiet=10_000, top=60)
+    everything = Quota(explain=10_000, judge=10_000, silent=10_000, top=60)
     small = SketchReader(sketch_of(activations, [list(range(60))]), Contexts.of(60), 10)  # type: ignore[arg-type]
     full = SketchReader(sketch_of(activations, [list(range(60))], quota=everything), Contexts.of(60), 10)  # type: ignore[arg-type]
     compared = wanted = 0
     for u in range(3):
         for side in (EXPLAIN, JUDGE):
             for bin_ in range(11):
-                few = small.state["events.token"][small.fair(u, side, bin_)]
-                all_ = full.state["events.token"][full.fair(u, side, bin_)]
+                few = small.state["events.token"][small.uniform_sample(u, side, bin_)]
+                all_ = full.state["events.token"][full.uniform_sample(u, side, bin_)]
                 wanted += min(len(all_), QUOTA.explain if side == EXPLAIN else QUOTA.judge)
                 np.testing.assert_array_equal(few, all_[: len(few)])
                 compared += len(few)
@@ -231,7 +231,7 @@ def test_each_event_of_a_bin_is_equally_likely() -> None:
     for seed in range(trials):
         reader = SketchReader(sketch_of(activations, [list(range(30))], seed=seed), Contexts.of(30), 2)  # type: ignore[arg-type]
         for side in (EXPLAIN, JUDGE):
-            hits[reader.state["events.token"][reader.fair(0, side, 1)[:3]]] += 1
+            hits[reader.state["events.token"][reader.uniform_sample(0, side, 1)[:3]]] += 1
     values = activations[..., 0].flatten().numpy()
     inside = (values > 0) & (values <= 0.5) & ~np.isin(np.arange(30 * T) % T, SILENT)
     assert hits[~inside].sum() == 0
@@ -244,10 +244,10 @@ def test_each_event_of_a_bin_is_equally_likely() -> None:
     assert abs(halves[0] - halves[1]) < 0.2 * expected
 
 
-def test_the_marks_place_tells_nothing_of_the_activation() -> None:
+def test_the_place_of_the_mark_does_not_reveal_the_activation() -> None:
     """A blind judge that sees only where the mark stands cannot tell firing windows from silent ones."""
     activations = random_activations(1, 400)
-    quota = Quota(explain=8, judge=8, quiet=300, top=5)
+    quota = Quota(explain=8, judge=8, silent=300, top=5)
     state = sketch_of(activations, [list(range(400))], quota=quota).state()
     start, active = state["events.start"], state["events.activation"] > 0
     assert len(np.unique(start[active])) == len(np.unique(start[~active])) == WINDOW
@@ -256,13 +256,13 @@ def test_the_marks_place_tells_nothing_of_the_activation() -> None:
     assert best_guess < 0.54
 
 
-def test_documents_that_explain_never_judge() -> None:
+def test_no_document_both_explains_and_judges() -> None:
     activations = random_activations(5, 80)
     reader = SketchReader(sketch_of(activations, [list(range(80))]), Contexts.of(80), 10)  # type: ignore[arg-type]
     sides = []
     for side in (EXPLAIN, JUDGE):
-        index = np.concatenate([np.arange(len(reader.bin["events"]))[reader.events(u, side)] for u in range(4)])
-        tops = np.concatenate([reader.tops(u, side) for u in range(4)])
+        index = np.concatenate([np.arange(len(reader.bin["events"]))[reader.event_range(u, side)] for u in range(4)])
+        tops = np.concatenate([reader.top_events(u, side) for u in range(4)])
         sides.append(set(reader.documents["events"][index]) | set(reader.documents["tops"][tops]))
     assert sides[0]
     assert sides[1]
@@ -300,12 +300,12 @@ def test_units_share_no_more_silent_events_than_independent_draws_would() -> Non
     np.put_along_axis(shared, token, 1, axis=1)
     overlap = (shared @ shared.T)[~np.eye(n_units, dtype=bool)].mean()
     tokens_a_side = n * (T - len(SILENT)) / 2
-    assert 0.8 < overlap / (2 * QUOTA.quiet**2 / tokens_a_side) < 1.25
+    assert 0.8 < overlap / (2 * QUOTA.silent**2 / tokens_a_side) < 1.25
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.booleans())
-def test_no_row_is_left_out_that_is_among_the_lowest(seed: int, n: int, groups: int, skewed: bool) -> None:
+def test_candidate_rows_include_the_k_lowest_of_each_group(seed: int, n: int, groups: int, skewed: bool) -> None:
     """Even where priorities are not even at all."""
     generator = torch.Generator().manual_seed(seed)
     group = torch.randint(groups, (n,), generator=generator)
@@ -313,8 +313,8 @@ def test_no_row_is_left_out_that_is_among_the_lowest(seed: int, n: int, groups: 
     priority = torch.randint(LOWEST, HIGHEST, (n,), generator=generator, dtype=torch.int32)
     if skewed:
         priority = priority.abs() // 2 + HIGHEST // 2
-    left = hopeful(group, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
-    kept = left[lowest(group[left], priority[left], left, k)]
-    assert torch.equal(kept, lowest(group, priority, torch.arange(n), k))
+    left = candidate_rows(group, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
+    kept = left[lowest_of_group(group[left], priority[left], left, k)]
+    assert torch.equal(kept, lowest_of_group(group, priority, torch.arange(n), k))
     if n == 600 and not skewed:
         assert len(left) < n

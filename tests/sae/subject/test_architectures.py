@@ -1,4 +1,4 @@
-"""Every hook point on a tiny random model of every architecture that transformers registers for causal language modelling."""
+"""Every hook point of a tiny random model of every architecture that transformers registers for causal language modelling."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_every_architecture_stops_early_is_causal_and_can_be_edited(model_type: 
         assert not torch.allclose(changed, plain, rtol=1e-4, atol=1e-6), f"{name} written does nothing"
 
 
-def test_fitting_and_listed_architectures_are_all_that_are_registered() -> None:
+def test_supported_and_listed_architectures_are_all_that_are_registered() -> None:
     assert sorted([*by_type(), *REASONS]) == sorted(MODEL_TYPES)
     assert len(by_type()) >= 150
 
@@ -165,7 +165,7 @@ CANNOT_BE_BUILT = ("gemma3n", "gemma4_assistant", "gemma4_unified_assistant", "m
 
 
 @pytest.mark.parametrize("model_type", REASONS)
-def test_what_is_listed_does_not_fit(model_type: str) -> None:
+def test_architectures_listed_as_unsupported_are_refused(model_type: str) -> None:
     def use() -> None:
         loading.check_causal(tiny_config(model_type), model_type)
         Subject(model, tiny_tokenizer(), name=model_type, fingerprint="0").run(TOKENS, [f"resid_post.{MIDDLE}"])
@@ -210,7 +210,7 @@ NEURONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("model_type", NEURONS)
 @torch.no_grad()
-def test_neurons_are_those_of_a_reference_written_out(model_type: str) -> None:
+def test_neurons_equal_those_of_a_reference_implementation(model_type: str) -> None:
     subject = admitted(model_type)
     values = subject.run(TOKENS, [f"mlp_in.{MIDDLE}", f"mlp_act.{MIDDLE}"])
     expected = NEURONS[model_type](subject.blocks[MIDDLE], values[f"mlp_in.{MIDDLE}"])
@@ -223,7 +223,7 @@ def rms(x: Tensor, gain: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("model_type", ["gemma2", "gemma3_text"])
 @torch.no_grad()
-def test_gemma_adds_what_its_second_norms_give(model_type: str) -> None:
+def test_gemma_adds_the_output_of_its_second_norms(model_type: str) -> None:
     """attn_out and mlp_out as TransformerLens has them: after the norm that follows the sublayer. Its gain is 1 + weight."""
     subject = admitted(model_type)
     block: Any = subject.blocks[MIDDLE]
@@ -244,7 +244,7 @@ def test_gemma_adds_what_its_second_norms_give(model_type: str) -> None:
         ("opt", {"do_layer_norm_before": False}, ("resid_mid", "attn_out", "mlp_out")),
     ],
 )
-def test_what_a_block_does_otherwise_is_refused_and_the_rest_is_given(
+def test_hook_points_of_unusual_blocks_are_refused_and_the_others_are_read(
     model_type: str, changes: dict[str, Any], kinds: tuple[str, ...]
 ) -> None:
     subject = admitted(model_type, **changes)
@@ -254,10 +254,10 @@ def test_what_a_block_does_otherwise_is_refused_and_the_rest_is_given(
         refused(partial(subject.run, TOKENS, [name]), name, type(subject.blocks[0]).__name__)
 
 
-def test_sequential_variants_of_parallel_families_have_a_middle() -> None:
+def test_sequential_variants_of_parallel_families_have_resid_mid() -> None:
     assert "resid_mid.1" in readable(admitted("gpt_neox", use_parallel_residual=False))
 
 
-def test_the_page_of_models_says_what_is_tested() -> None:
+def test_the_page_of_models_equals_the_tested_tables() -> None:
     page = ROOT / "docs/models.md"
     assert page.read_text(encoding="utf-8") == table(), "renew it: python tests/support/sae/architectures.py"

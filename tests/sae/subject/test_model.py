@@ -1,4 +1,4 @@
-"""Hook points on tiny random models of each family, loading from folders and GGUF, and what a subject refuses to be."""
+"""Subjects: hook points of tiny random models of each family, loading from folders and GGUF, and what is refused."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_experts_have_a_residual_stream_but_no_neurons(family: str) -> None:
         refused(ask, "mlp_act.2", "mixture of experts", "dense model")
 
 
-def test_neurons_alone_stop_within_their_block() -> None:
+def test_reading_neurons_alone_stops_within_their_block() -> None:
     subject = tiny_subject(DENSE["llama"]())
     ran: list[str] = []
     subject.blocks[2].register_forward_hook(lambda *_: ran.append("block 2"))
@@ -116,7 +116,7 @@ def test_neurons_alone_stop_within_their_block() -> None:
     assert ran == []
 
 
-def test_right_padding_and_batching_change_nothing() -> None:
+def test_right_padding_and_batching_do_not_change_values() -> None:
     subject = tiny_subject(DENSE["llama"]())
     whole = subject.run(TOKENS, ["resid_post.2"])["resid_post.2"]
     padded = torch.cat([TOKENS[:1, :6], torch.zeros(1, 4, dtype=torch.int64)], dim=1)
@@ -124,7 +124,7 @@ def test_right_padding_and_batching_change_nothing() -> None:
     assert subject.run(TOKENS, []) == {}
 
 
-def test_hooks_are_removed_whatever_happens() -> None:
+def test_hooks_are_removed_after_errors_too() -> None:
     subject = tiny_subject(DENSE["llama"]())
 
     def count() -> int:
@@ -150,7 +150,7 @@ def test_bfloat16_on_cpu_keeps_float32_weights_and_is_close() -> None:
         assert 0 < error < 0.05
 
 
-def test_missing_layers_and_unknown_names_say_what_exists() -> None:
+def test_errors_for_missing_layers_and_unknown_names_say_what_exists() -> None:
     subject = tiny_subject(DENSE["gpt2"]())
     refused(lambda: subject.run(TOKENS, ["resid_post.9"]), "resid_post.9", "choose one of 0 to 3")
     refused(lambda: subject.width("mlp_act.4"), "mlp_act.4", "0 to 3")
@@ -179,7 +179,7 @@ def test_device_and_precision() -> None:
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     seed=st.integers(0, 99),
 )
-def test_multiple_finds_the_factor_and_nothing_where_there_is_none(
+def test_the_factor_of_a_sublayer_is_found_and_none_if_something_else_is_added(
     factor: float, size: float, dtype: torch.dtype, seed: int
 ) -> None:
     random = torch.Generator().manual_seed(seed)
@@ -187,11 +187,12 @@ def test_multiple_finds_the_factor_and_nothing_where_there_is_none(
     base[..., 3] *= 1000  # as real models have it
     part, eps = part * size, torch.finfo(dtype).eps
     total = base + (factor * part.float()).to(dtype)
-    found = hook_modules.multiple(total.float(), base.float(), part.float(), eps)
+    found = hook_modules.residual_factor(total.float(), base.float(), part.float(), eps)
     assert found == pytest.approx(factor, rel=0.05)
     assert (found == 1) == (factor == 1)
-    assert hook_modules.multiple((total + other).float(), base.float(), part.float(), eps) is None
-    assert hook_modules.multiple(base.float(), base.float(), part.float(), eps) is None, "nothing added"
+    other = other * max(1.0, size * abs(factor))  # as large as the sublayer, or bfloat16's rounding would hide it
+    assert hook_modules.residual_factor((total + other).float(), base.float(), part.float(), eps) is None
+    assert hook_modules.residual_factor(base.float(), base.float(), part.float(), eps) is None, "nothing added"
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["autocast", "weights"])
@@ -221,7 +222,7 @@ def test_a_factor_is_recognised_in_bfloat16(native: bool, monkeypatch: pytest.Mo
 
 
 @torch.no_grad()
-def test_losses_are_those_of_the_logits() -> None:
+def test_losses_equal_those_of_the_logits() -> None:
     subject = tiny_subject(DENSE["llama"]())
     logits = subject.model(TOKENS).logits
     expected = -torch.log_softmax(logits[:, :-1], -1).gather(-1, TOKENS[:, 1:, None])[..., 0]
@@ -229,7 +230,7 @@ def test_losses_are_those_of_the_logits() -> None:
 
 
 @torch.no_grad()
-def test_an_edit_at_the_last_layer_is_what_follows_from_it_by_hand() -> None:
+def test_an_edit_at_the_last_layer_changes_the_loss_as_computed_by_hand() -> None:
     subject = tiny_subject(DENSE["llama"]())
     block, llama = subject.blocks[LAYERS - 1], subject.model
     names = [f"{kind}.{LAYERS - 1}" for kind in ("resid_mid", "mlp_in", "mlp_act", "resid_post")]
@@ -260,7 +261,7 @@ def test_an_edit_at_the_last_layer_is_what_follows_from_it_by_hand() -> None:
     torch.testing.assert_close(skipped, subject.losses(TOKENS, reads="mlp_out.1", edit=torch.zeros_like))
 
 
-def test_what_cannot_be_edited_is_refused() -> None:
+def test_hook_points_that_cannot_be_edited_are_refused() -> None:
     subject = tiny_subject(DENSE["llama"]())
     refused(lambda: subject.losses(TOKENS, reads="mlp_out.2", writes="mlp_in.2", edit=torch.relu), "swap the two")
     refused(lambda: subject.losses(TOKENS, reads="mlp_out.7", edit=torch.relu), "mlp_out.7", "0 to 3")
@@ -268,7 +269,7 @@ def test_what_cannot_be_edited_is_refused() -> None:
     assert before == 0
 
 
-def test_a_checkpoint_without_its_head_has_everything_but_a_loss(folder: Path) -> None:
+def test_a_checkpoint_without_an_output_head_can_be_read_but_has_no_loss(folder: Path) -> None:
     edit_config(folder, tie_word_embeddings=False)
     weights = tiny_model(DENSE["llama"]()).state_dict()
     save_file(
@@ -317,7 +318,7 @@ def _width(subject: Subject, hook_point: str) -> int | str:
         return str(error)
 
 
-def test_bos_is_what_the_tokenizer_prepends_and_always_there_for_gemma() -> None:
+def test_bos_is_used_if_the_tokenizer_prepends_it_and_always_for_gemma() -> None:
     assert tiny_subject(DENSE["llama"]()).bos_id is None
     assert tiny_subject(DENSE["gemma2"]()).bos_id == 1
     from tokenizers.processors import TemplateProcessing
@@ -327,7 +328,7 @@ def test_bos_is_what_the_tokenizer_prepends_and_always_there_for_gemma() -> None
     assert Subject(tiny_model(DENSE["llama"]()), tokenizer, name="tiny", fingerprint="0").bos_id == 1
 
 
-def test_fingerprint_follows_weights_and_tokenizer_not_the_place(folder: Path) -> None:
+def test_the_fingerprint_depends_on_weights_and_tokenizer_but_not_on_the_path(folder: Path) -> None:
     first = load_subject(str(folder), device="cpu").fingerprint
     moved = folder.rename(folder.parent / "elsewhere")
     assert load_subject(str(moved), device="cpu").fingerprint == first
@@ -404,7 +405,7 @@ def test_plain_torch_weights_load(folder: Path) -> None:
     assert torch.equal(again["resid_post.1"], expected["resid_post.1"])
 
 
-def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_subjects_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: load_subject(str(tmp_path / "none")), "does not exist", "hub id")
     refused(lambda: load_subject("nowhere.gguf"), "nowhere.gguf", "does not exist")
     (tmp_path / "notes.txt").write_text("x")
@@ -417,7 +418,7 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @torch.no_grad()
-def test_gguf_is_converted_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gguf_is_converted_once_and_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "tiny.gguf"
     model = write_gguf(file)
@@ -457,7 +458,7 @@ def test_broken_gguf_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.
     assert list((tmp_path / "cache" / "subjects").iterdir()) == []
 
 
-def test_cpu_bfloat16_is_read_from_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_native_bfloat16_is_read_from_the_cpu_s_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     for flags, expected in (
         ({"avx512_bf16": True}, "bfloat16"),
         ({"amx_bf16": True}, "bfloat16"),

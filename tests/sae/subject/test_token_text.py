@@ -1,4 +1,4 @@
-"""token_texts: one string a token, together the decoded text, whatever the vocabulary and wherever a window is cut."""
+"""token_texts: one string per token, joined the decoded text, for any vocabulary and any window."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TOKENIZERS = {"byte_level": byte_level(), "sentencepiece": sentencepiece()}
 @pytest.mark.parametrize("name", TOKENIZERS)
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.sampled_from(SAMPLE))
-def test_concatenation_is_the_text(name: str, text: str) -> None:
+def test_joined_token_texts_are_the_decoded_text(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     ids = tokenizer.encode(text, add_special_tokens=False)
     texts = token_texts(tokenizer, ids)
@@ -66,7 +66,9 @@ def test_concatenation_is_the_text(name: str, text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.sampled_from(SAMPLE), start=st.integers(0, 20), length=st.integers(0, 20))
-def test_a_window_anywhere_is_valid_text_with_one_mark_at_each_torn_edge(text: str, start: int, length: int) -> None:
+def test_any_window_is_valid_text_with_one_replacement_character_at_each_cut_character(
+    text: str, start: int, length: int
+) -> None:
     tokenizer = TOKENIZERS["byte_level"]
     ids = tokenizer.encode(text, add_special_tokens=False)[start : start + length]
     texts = token_texts(tokenizer, ids)
@@ -78,7 +80,7 @@ def test_a_window_anywhere_is_valid_text_with_one_mark_at_each_torn_edge(text: s
     assert inner in text
 
 
-def test_a_character_goes_to_the_token_that_completes_it() -> None:
+def test_a_character_is_the_text_of_the_token_that_completes_it() -> None:
     tokenizer = TOKENIZERS["sentencepiece"]
     ids = tokenizer.encode("cé😀t", add_special_tokens=False)
     assert token_texts(tokenizer, ids) == ["c", "", "é", "", "", "", "😀", "t"]
@@ -88,7 +90,7 @@ def test_a_character_goes_to_the_token_that_completes_it() -> None:
     assert token_texts(tokenizer, ids[:1] + ids[1:2] + ids[7:]) == ["c", "", "\ufffdt"]
 
 
-def test_special_tokens_keep_their_text_and_ids_outside_the_vocabulary_give_none() -> None:
+def test_special_tokens_keep_their_text_and_unknown_ids_have_none() -> None:
     tokenizer = TOKENIZERS["byte_level"]
     ids = tokenizer.encode("<bos>a<日>", add_special_tokens=False)
     assert token_texts(tokenizer, ids) == ["<bos>", "a", "<日>"]

@@ -1,4 +1,4 @@
-"""The objectives: hand-written gradients are those of the losses in their docstrings, whichever products compute them."""
+"""Objectives: the hand-written gradients equal those of the losses in their docstrings, with sparse and with dense products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sae.training.objectives import BatchTopK, JumpReLU, Matryoshka, Objective, Standard, TopK, active, jumprelu
-from sae.training.objectives.active import Dense, Sparse, largest
+from sae.training.objectives.active import Dense, Sparse, largest_positive
 
 D, D_SAE, N, K = 16, 64, 32, 4
 PREFIXES = (10, 24)
@@ -120,7 +120,7 @@ DENSE: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("dense_share", [0.0, 1.0], ids=["dense", "sparse"])
 @pytest.mark.parametrize("architecture", DENSE)
-def test_gradients_are_those_of_the_loss(
+def test_gradients_equal_those_of_the_loss_by_autograd(
     architecture: str, dense_share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(active, "DENSE_SHARE", dense_share)
@@ -150,7 +150,7 @@ def test_gradients_are_those_of_the_loss(
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 3))
-def test_sparse_products_are_the_dense_ones(seed: int, share: float, levels: int) -> None:
+def test_sparse_products_equal_dense_ones(seed: int, share: float, levels: int) -> None:
     torch.manual_seed(seed)
     n, d_sae, d = 6, 9, 5
     mask = torch.rand(levels * n, d_sae) < share
@@ -171,11 +171,11 @@ def test_sparse_products_are_the_dense_ones(seed: int, share: float, levels: int
 @given(
     st.lists(st.integers(-9, 9), min_size=12, max_size=12), st.integers(1, 12), st.floats(0, 9),
 )  # fmt: skip
-def test_the_largest_values_are_found_wherever_they_are_looked_for(
+def test_the_largest_positive_values_are_found_for_any_first_bound(
     values: list[int], count: int, likely: float
 ) -> None:
     z = torch.tensor(values, dtype=torch.float32).view(3, 4)
-    found = largest(z, count, likely).tolist()
+    found = largest_positive(z, count, likely).tolist()
     edge = sorted(values, reverse=True)[count - 1]
     assert found == [place for place, value in enumerate(values) if value > 0 and value >= edge]
 
@@ -193,12 +193,12 @@ def test_bfloat16_changes_gradients_only_by_its_rounding(architecture: str) -> N
     assert not torch.equal(*gradients)
 
 
-def test_the_batchtopk_threshold_follows_the_least_value_kept_and_goes_out_scaled() -> None:
+def test_the_batchtopk_threshold_follows_the_smallest_kept_value_and_is_exported_unscaled() -> None:
     objective = cast(BatchTopK, make("batchtopk"))
     x, dead = torch.randn(N, D), torch.zeros(D_SAE, dtype=torch.bool)
     least = []
     for _ in range(3):
-        z = objective.encoded(x - objective.parameters["b_dec"])
+        z = objective.pre_activations(x - objective.parameters["b_dec"])
         least.append(z.flatten().topk(K * N).values[-1].item())
         objective.gradients(x, 0.5, dead)
         objective.parameters["b_enc"] += 0.5
@@ -208,7 +208,7 @@ def test_the_batchtopk_threshold_follows_the_least_value_kept_and_goes_out_scale
     assert objective.exported(2.0)["threshold"].tolist() == pytest.approx([expected / 2] * D_SAE, rel=1e-5)
 
 
-def test_jumprelu_starts_where_a_batch_has_k_features_a_token() -> None:
+def test_jumprelu_thresholds_start_where_a_batch_has_k_features_per_token() -> None:
     objective = make("target")
     step = objective.gradients(torch.randn(N, D), 0.0, torch.zeros(D_SAE, dtype=torch.bool))
     assert step.l0 == K

@@ -1,4 +1,4 @@
-"""Scaling laws: planted exponents are found, and what the grid cannot say is not said."""
+"""Scaling laws: planted exponents are recovered, and a law without enough points is withheld."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.sae.scaling_grid import BATCH, FEATURES, RATES, TOKENS, WIDTH, plan
 
 from sae.errors import DictionaryError
 from sae.training.scaling_laws import Cell, Law, Surface, Withheld, fit, lowest, power_law
-from sae.training.sweep import Grid, groups
+from sae.training.sweep import Grid, training_groups
 from sae.training.trainer import TrainConfig
 
 
@@ -39,7 +39,7 @@ def test_the_surface_of_a_product_of_powers_is_exact() -> None:
     assert surface.residual < 1e-9
 
 
-def test_what_the_grid_cannot_say_is_withheld() -> None:
+def test_a_law_without_enough_points_is_withheld() -> None:
     small = fit(planted(FEATURES[:2], TOKENS[:2], RATES[:2]))
     for law in (small.surface, small.features, small.steps, small.loss, small.lr):
         assert isinstance(law, Withheld)
@@ -65,7 +65,7 @@ def test_a_power_law_is_recovered(exponent: float, coefficient: float, xs: list[
     assert (law.low, law.high) == pytest.approx((min(xs), max(xs)))
 
 
-def test_the_standard_error_of_an_exponent_covers_its_noise() -> None:
+def test_the_standard_error_of_an_exponent_matches_its_noise() -> None:
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def test_the_minimum_of_a_log_parabola_is_found(centre: float, curvature: float)
 def test_cells_are_grouped_in_order_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = Grid((1000, 3000), (100, 200), (1e-3,)).configs(TrainConfig())
     monkeypatch.setattr("sae.training.sweep.GROUP_BYTES", 32 * WIDTH * 4000)
-    grouped = list(groups(configs, WIDTH))
+    grouped = list(training_groups(configs, WIDTH))
     assert [list(group) for group in grouped] == [
         ["1000-100-0.001", "1000-200-0.001"],
         ["3000-100-0.001"],

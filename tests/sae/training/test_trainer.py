@@ -1,4 +1,4 @@
-"""The trainer: it finds planted directions, its gradients are those of its loss, and an interruption changes nothing."""
+"""The trainer: it finds planted directions, and interruptions do not change its weights."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SMALL = TrainConfig(
     + [replace(SMALL, architecture=name, prefixes=(56,)) for name in ("topk", "matryoshka", "jumprelu")],
     ids=lambda c: c.architecture,
 )
-def test_planted_directions_are_found_and_the_saved_dictionary_is_what_was_trained(
+def test_planted_directions_are_found_and_the_saved_dictionary_equals_the_trained_one(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     subject = Planted()
@@ -109,7 +109,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "standard", "topk", "matryoshka", "jumprelu"])
-def test_a_killed_training_goes_on_to_the_same_weights(architecture: Any, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(architecture: Any, tmp_path: Path) -> None:
     subject, corpus = tiny_llama(), random_corpus(64, 60, 20)
     config = TrainConfig(
         architecture=architecture, d_sae=300, k=2, tokens=6400, batch_tokens=64, buffer_tokens=640, reuse=2,
@@ -149,7 +149,7 @@ TOGETHER["short"] = replace(TOGETHER["plain"], architecture="jumprelu", tokens=1
 TOGETHER["fast"] = replace(TOGETHER["plain"], architecture="standard", d_sae=100, lr=1e-3)
 
 
-def test_what_a_dictionary_becomes_does_not_depend_on_its_company_or_on_interruptions(tmp_path: Path) -> None:
+def test_weights_do_not_depend_on_other_dictionaries_of_the_stream_or_on_interruptions(tmp_path: Path) -> None:
     subject, corpus = tiny_llama(), random_corpus(64, 60, 20)
     alone = {name: tmp_path / "alone" / name for name in TOGETHER}
     for name, config in TOGETHER.items():
@@ -179,7 +179,7 @@ def test_what_a_dictionary_becomes_does_not_depend_on_its_company_or_on_interrup
 GRID = Grid((50, 100), (640, 1280), (1e-3, 3e-3))
 
 
-def test_a_sweep_trains_its_cells_in_groups_and_goes_on_where_it_was_killed(
+def test_a_sweep_trains_its_cells_in_groups_and_resumes_where_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject, corpus, base = tiny_llama(), random_corpus(64, 60, 20), TOGETHER["plain"]
@@ -203,7 +203,7 @@ def test_a_sweep_trains_its_cells_in_groups_and_goes_on_where_it_was_killed(
     assert not (tmp_path / "parts" / CHECKPOINT).exists()
 
 
-def test_a_cost_counts_what_will_be_harvested_and_trained() -> None:
+def test_a_cost_counts_the_activations_to_harvest_and_to_train_on() -> None:
     corpus, config = random_corpus(64, 60, 20), replace(TOGETHER["plain"], reuse=2)
     pair = [config, replace(config, d_sae=100, tokens=6400)]
     cost = estimate(tiny_llama(), corpus, "resid_post.1", [pair, pair])
@@ -213,7 +213,7 @@ def test_a_cost_counts_what_will_be_harvested_and_trained() -> None:
     assert cost.seconds == cost.harvest_s + cost.train_s > 0
 
 
-def test_progress_goes_on_while_activations_are_harvested(tmp_path: Path) -> None:
+def test_progress_is_reported_while_activations_are_harvested(tmp_path: Path) -> None:
     seen: list[TrainProgress] = []
     config = replace(TOGETHER["plain"], reuse=2, tokens=6400)
     train(tiny_llama(), random_corpus(64, 60, 20), "resid_post.1", config, tmp_path, seen.append)
@@ -231,7 +231,7 @@ def test_the_standard_loss_of_a_report_is_the_objective_on_held_out_tokens(tmp_p
     trained, held_out = split(corpus, 0, 32_768)
     stream = ActivationStream(subject, corpus, HOOK, trained, 0, 2048)
     stream.calibrate()
-    x = torch.cat([part[part.norm(dim=1) <= stream.limit] for part in stream.raw(held_out)]) * stream.scale
+    x = torch.cat([part[part.norm(dim=1) <= stream.limit] for part in stream.unscaled(held_out)]) * stream.scale
     dictionary = load_dictionary(str(tmp_path))
     f = dictionary.encode(x / stream.scale)
     error = (x - dictionary.decode(f) * stream.scale).square().sum(dim=1)
@@ -262,7 +262,7 @@ def test_a_finished_folder_is_reused_and_another_training_refused(tmp_path: Path
             replace(config, **wrong)
 
 
-def test_the_stream_serves_every_counted_token_once_an_epoch_without_massive_norms() -> None:
+def test_the_stream_serves_every_counted_token_once_per_epoch_without_massive_norms() -> None:
     subject, corpus = Planted(), random_corpus(VOCABULARY, 70)
     stream = ActivationStream(subject, corpus, HOOK, np.arange(70), 0, 512)
     stream.calibrate()
@@ -277,7 +277,7 @@ def test_the_stream_serves_every_counted_token_once_an_epoch_without_massive_nor
     assert not torch.equal(first, served[:100] * stream.scale)  # a new epoch has a new order
 
 
-def test_the_buffer_serves_each_row_as_often_as_asked() -> None:
+def test_the_buffer_serves_each_row_reuse_times() -> None:
     class Counter:
         """A stream that numbers its rows."""
 

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from sae.corpus.corpus import Corpus, open_corpus
 from sae.dictionary import Dictionary
-from sae.formats.saelens import reader
+from sae.formats.saelens import writer
 from sae.subject.model import Subject, load_subject
 
 LAYERS = 4
@@ -104,5 +104,5 @@ def explained(x: torch.Tensor, rank: int = RANK) -> float:
 
 
 def save(folder: Path, dictionary: Dictionary) -> Path:
-    reader.save(folder, dictionary, model_name="deep")
+    writer.save(folder, dictionary, model_name="deep")
     return folder

@@ -17,8 +17,8 @@ from autointerp.messages import Prompt
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Exemplar, Unit
 from autointerp.scorers.base import Case, ReadText, Scorer, Scores, SteerText
-from sae.analysis.steering import go_on
-from sae.analysis.unit_probe import read
+from sae.analysis.steering import continue_texts
+from sae.analysis.unit_probe import read_texts
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
 from sae.harvest.units import UnitKey
@@ -43,13 +43,16 @@ class Opened:
         key = UnitKey(unit.kind, unit.index, unit.sign)
         results: dict[ReadText | SteerText, Any] = {}
         reads = [item for item in tasks if isinstance(item, ReadText)]
-        for item, seen in zip(reads, read(self.subject, self.dictionary, [key], [r.text for r in reads]), strict=True):
+        read = read_texts(self.subject, self.dictionary, [key], [item.text for item in reads])
+        for item, seen in zip(reads, read, strict=True):
             results[item] = seen.activations[0].tolist()
         steers = [item for item in tasks if isinstance(item, SteerText)]
         for tokens, group in groupby(steers, lambda item: item.tokens):
             same = list(group)
             texts, factors = [item.text for item in same], [item.factor for item in same]
-            continuations = go_on(self.subject, self.dictionary, key, texts, factors, tokens, 0, largest=LARGEST)
+            continuations = continue_texts(
+                self.subject, self.dictionary, key, texts, factors, tokens, 0, largest=LARGEST
+            )
             results |= dict(zip(same, continuations, strict=True))
         return [results[item] for item in tasks]
 

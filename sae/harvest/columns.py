@@ -1,0 +1,53 @@
+"""The columns of a harvest's two tables. Needs neither torch nor pandas."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class UnitRow(TypedDict):
+    """One unit, a row of `units.parquet`."""
+
+    unit_id: str
+    kind: str
+    index: int
+    sign: str
+    """Of a neuron, the sign that counts as active: `+` or `-`."""
+    hook_point: str
+    max_activation: float
+    density: float
+    """Share of the counted tokens at which the unit is active."""
+    status: str
+    """`alive`, `barely_active` (active in too few documents to be explained and judged) or `dead`."""
+    n_events: int
+    """Counted tokens at which the unit is active."""
+    bin_events: list[int]
+    """Those in each bin."""
+    histogram: list[int]
+    """Those in each of `HISTOGRAM_BINS` equal parts of (0, max_activation]."""
+
+
+class ExemplarRow(TypedDict):
+    """One exemplar, a row of `exemplars.parquet`."""
+
+    exemplar_id: str
+    unit_id: str
+    role: str
+    document: int
+    position: int
+    """Position of the marked token within the document."""
+    activation: float
+    activation_fraction: float
+    """Activation as a share of the unit's maximum."""
+    bin: int
+    inclusion_probability: float | None
+    """Probability with which the event was sampled among those of its bin; only for exemplars that are judged by bin."""
+    mark: int
+    """Index of the marked token in `tokens`."""
+    tokens: list[str]
+    token_activations: list[float]
+
+
+UNIT_COLUMNS = list(UnitRow.__annotations__)
+EXEMPLAR_COLUMNS = list(ExemplarRow.__annotations__)
+HISTOGRAM_BINS = 20
