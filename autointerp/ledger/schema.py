@@ -18,6 +18,11 @@ def _run_id(*, primary_key: bool = False) -> Column[str]:
     return Column("run_id", String(96), ForeignKey("runs.run_id"), primary_key=primary_key, nullable=False)
 
 
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows for which `where` holds."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
 runs = Table(
     "runs",
     metadata,
@@ -41,9 +46,7 @@ runs = Table(
     Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds by stage"),
     Column("carrier", String(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
     Column("harvest_key", String(16), nullable=False, default="", server_default="", comment="folder of its harvest"),
-    Column(
-        "night", String(10), nullable=False, default="", server_default="", comment="date of the night that pays for it"
-    ),
+    Column("night", String(10), nullable=False, default="", server_default="", comment="night that pays for it"),
     Index(None, "state"),
 )
 
@@ -67,49 +70,17 @@ jobs = Table(
     Column("arm", String(16), nullable=False, default=""),
     Column("repeat", Integer, nullable=False, default=0),
     Column("explanation_unit_id", String(32), nullable=False, default="", comment="unit whose explanation is shown"),
-    Column(
-        "items",
-        Text,
-        nullable=False,
-        default="",
-        server_default="",
-        comment="JSON: the items of a question about several",
-    ),
-    Column(
-        "scorer",
-        String(24),
-        nullable=False,
-        default="",
-        server_default="",
-        comment="name of the scorer; empty: the rubric",
-    ),
+    Column("items", Text, nullable=False, default="", server_default="", comment="JSON: items of a group question"),
+    Column("scorer", String(24), nullable=False, default="", server_default="", comment="empty: the rubric"),
     Column("step", Integer, nullable=False, default=0, server_default="0", comment="the scorer's step"),
     Column("attempts", Integer, nullable=False, default=0, comment="attempts that did not succeed"),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),
     Column("last_error", AnyText, nullable=False, default=""),
     Index(None, "run_id", "stage", "state", "place"),
-    Index(
-        "ix_jobs_leased",
-        "lease_owner",
-        sqlite_where=text("lease_owner <> ''"),
-        postgresql_where=text("lease_owner <> ''"),
-    ),
-    Index(
-        "ix_jobs_waiting",
-        "run_id",
-        "stage",
-        "not_before",
-        sqlite_where=text("state = 'waiting'"),
-        postgresql_where=text("state = 'waiting'"),
-    ),
-    Index(
-        "ix_jobs_attempts",
-        "run_id",
-        "attempts",
-        sqlite_where=text("attempts > 0"),
-        postgresql_where=text("attempts > 0"),
-    ),
+    _partial_index("ix_jobs_leased", "lease_owner", where="lease_owner <> ''"),
+    _partial_index("ix_jobs_waiting", "run_id", "stage", "not_before", where="state = 'waiting'"),
+    _partial_index("ix_jobs_attempts", "run_id", "attempts", where="attempts > 0"),
 )
 
 texts = Table(
@@ -143,32 +114,14 @@ calls = Table(
     Column("started_at", Float, nullable=False),
     Column("duration_s", Float, nullable=False, default=0.0),
     Column("worker", String(64), nullable=False, default="", server_default="", comment="worker that makes it"),
-    Column(
-        "batch_key",
-        String(64),
-        nullable=False,
-        default="",
-        server_default="",
-        comment="provider batch that it is part of",
-    ),
+    Column("batch_key", String(64), nullable=False, default="", server_default="", comment="its provider batch"),
     Column("month", String(7), nullable=False, default="", server_default="", comment="month whose budget pays"),
     Index(None, "call_key"),
     Index(None, "run_id", "state"),
     Index(None, "started_at"),
-    Index(
-        "ix_calls_batch_key",
-        "batch_key",
-        sqlite_where=text("batch_key <> ''"),
-        postgresql_where=text("batch_key <> ''"),
-    ),
+    _partial_index("ix_calls_batch_key", "batch_key", where="batch_key <> ''"),
     # The same question can be in flight only once, in whichever run.
-    Index(
-        "uq_calls_open",
-        "call_key",
-        unique=True,
-        sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
-    ),
+    _partial_index("uq_calls_open", "call_key", where="state = 'open'", unique=True),
 )
 
 explanations = Table(
@@ -198,23 +151,10 @@ judgements = Table(
     Column(
         "judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge | second"
     ),
-    Column(
-        "asked_in",
-        String(64),
-        nullable=False,
-        default="",
-        server_default="",
-        comment="job that asked about several items",
-    ),
+    Column("asked_in", String(64), nullable=False, default="", server_default="", comment="job that asked for it"),
     Column("reason", AnyText, nullable=False),
     Column("call_key", String(64), nullable=True),
-    Index(
-        "ix_judgements_unscored",
-        "run_id",
-        "outcome",
-        sqlite_where=text("outcome <> 'scored'"),
-        postgresql_where=text("outcome <> 'scored'"),
-    ),
+    _partial_index("ix_judgements_unscored", "run_id", "outcome", where="outcome <> 'scored'"),
 )
 
 answers = Table(
@@ -301,13 +241,7 @@ batches = Table(
     Column("judge", String(128), nullable=False),
     Column("state", String(12), nullable=False, comment="prepared | submitted | collected | dissolved"),
     Column("provider_id", String(128), nullable=False, default="", comment="the provider's id"),
-    Column(
-        "input_file",
-        String(128),
-        nullable=False,
-        default="",
-        comment="id of the uploaded items, if the provider needs a file",
-    ),
+    Column("input_file", String(128), nullable=False, default="", comment="id of an uploaded file"),
     Column("n_items", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("next_poll", Float, nullable=False, default=0.0),
@@ -356,13 +290,7 @@ dictionaries = Table(
     Column("run_id", String(96), nullable=False, default=""),
     Index(None, "night"),
     # The same weights are scored once, however many paths hold them.
-    Index(
-        "uq_dictionaries_fingerprint",
-        "fingerprint",
-        unique=True,
-        sqlite_where=text("state not in ('copy', 'corrupt')"),
-        postgresql_where=text("state not in ('copy', 'corrupt')"),
-    ),
+    _partial_index("uq_dictionaries_fingerprint", "fingerprint", where="state not in ('copy', 'corrupt')", unique=True),
 )
 
 anchors = Table(
