@@ -183,7 +183,9 @@ class Caller:
         """The hash of a system prompt, which is stored when it is first used."""
         if text not in self._text_hashes:
             with self.ledger.write() as tx:
-                self._text_hashes[text] = calls.store_text(tx, text)
+                text_hash = calls.store_text(tx, text)
+            # Only now: until the commit, other threads' calls could not refer to the text.
+            self._text_hashes[text] = text_hash
         return self._text_hashes[text]
 
     def _wait_for_budget(self, short: BudgetShortfall, deadline: float) -> None:

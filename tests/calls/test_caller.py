@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,26 @@ def test_a_transaction_that_the_server_rolled_back_is_repeated(
         )
     assert run is not None
     assert (run["reserved_usd"], run["spent_usd"]) == (0.0, pytest.approx(row["cost_usd"]))
+
+
+def test_instructions_whose_commit_failed_are_stored_by_the_next_question(
+    open_caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, judge = open_caller(lambda number: reply_of("2"))
+    write = caller.ledger.write
+
+    @contextmanager
+    def lose() -> Iterator[sa.Connection]:
+        with write() as tx:
+            yield tx
+            raise OSError("the connection was lost")
+
+    monkeypatch.setattr(caller.ledger, "write", lose)
+    with pytest.raises(OSError, match="lost"):
+        caller.ask(question(), str, job("job"), 0)
+    monkeypatch.setattr(caller.ledger, "write", write)
+    assert caller.ask(question(), str, job("job"), 0).value == "2"
+    assert judge.times == 1
 
 
 def test_the_same_question_at_the_same_time_is_asked_once(open_caller: OpenCaller) -> None:
