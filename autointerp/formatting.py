@@ -7,8 +7,8 @@ _MINUS = "\u2212"
 
 
 def dollars(usd: float) -> str:
-    """`$0.00`, `$12.34`; amounts below a cent get four decimals."""
-    return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.4f}"
+    """`$0.00`, `$12.34`; amounts below a dollar get four decimals."""
+    return f"${usd:,.2f}" if usd == 0 or usd >= 1 else f"${usd:.4f}"
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:

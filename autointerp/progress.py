@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from autointerp.formatting import dollars
+
 INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 10.0
 
@@ -57,9 +59,9 @@ class Progress:
     ) -> None:
         self._bars.stop()
 
-    def tell(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
+    def update(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
         """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown."""
-        spent = f"${spent_usd:.4f}" if spent_usd else ""
+        spent = dollars(spent_usd) if spent_usd else ""
         count = f"{done:,} of {total:,}" if total else ""
         new = phase not in self._tasks
         if new:
@@ -105,7 +107,7 @@ class _TimeLeft(TimeRemainingColumn):
         return super().render(task).append(" left")
 
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """A progress callback: phase, items done, total (0 if unknown)."""
 
 

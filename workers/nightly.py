@@ -67,7 +67,7 @@ def _start_runs(context: Context, config: config_.Nightly, date: str) -> None:
             date,
             context.settings.results,
             runner,
-            tell=lambda line: log.info("night", date=date, progress=line),
+            note=lambda line: log.info("night", date=date, progress=line),
         )
     except AlreadyLocked:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from autointerp.errors import BudgetExceeded, UsageError
+from autointerp.formatting import dollars
 from autointerp.judges import prices
 from autointerp.judges.registry import check_asking, check_transport
 from autointerp.ledger.budgets import BudgetShortfall, Limits
@@ -20,10 +21,10 @@ OVERHEAD_TOKENS = 400
 def budget_error(short: BudgetShortfall) -> BudgetExceeded:
     """The error of a budget that the next call could exceed."""
     name = "budget.usd" if short.scope.startswith("run ") else f"the budget of {short.scope}"
-    more = f" and up to ${short.lost:.4f} for replies that were lost" if short.lost else ""
+    more = f" and up to {dollars(short.lost)} for replies that were lost" if short.lost else ""
     return BudgetExceeded(
-        f"{name} = {short.limit:g} could be exceeded by the next call: ${short.spent:.4f} spent{more}, up to"
-        f" ${short.needed:.4f} needed; raise it and run the same command to continue"
+        f"{name} = {short.limit:g} could be exceeded by the next call: {dollars(short.spent)} spent{more}, up to"
+        f" {dollars(short.needed)} needed; raise it and run the same command to continue"
     )
 
 

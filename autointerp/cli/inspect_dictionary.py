@@ -47,7 +47,7 @@ def inspect(
     overrides = {"format": format, "hook_point": hook_point, "k": k, "revision": revision}
     with Progress(quiet=quiet) as progress:
         found = inspection.inspect(
-            inspection.request_of(dictionary, subject, corpus, overrides, tokens), tokens, progress.tell
+            inspection.request_of(dictionary, subject, corpus, overrides, tokens), tokens, progress.update
         )
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(inspection.lines(found)))
     return UsageError.exit_code if found.get("check", {}).get("verdict") == "nothing" else 0

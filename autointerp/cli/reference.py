@@ -34,7 +34,7 @@ def spec() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def scorers(as_json: bool) -> None:
     """List the other evaluations (`score.also`): what each asks, of which model, and where it is defined."""
     from autointerp.scorers.registry import SCORERS

@@ -35,11 +35,11 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     def one(path: Path) -> None:
         spec, costs = submission.load_with_costs(path, overrides)
         if ledger is None:
-            click.echo("\n".join([submission.run_id_of(spec, progress.tell), *costs]))
+            click.echo("\n".join([submission.run_id_of(spec, progress.update), *costs]))
             return
         for line in [f"{path}:", *costs] if costs else []:
             progress.note(line)
-        submitted = submission.submit(ledger, spec, results, tell=progress.tell)
+        submitted = submission.submit(ledger, spec, results, on_progress=progress.update)
         click.echo(f"{submitted.run_id}  {submitted.was}")
 
     with Progress(quiet=quiet) as progress:

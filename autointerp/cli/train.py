@@ -27,15 +27,15 @@ def train(config: Path, out: Path, sweep: bool, dry_run: bool, overrides: tuple[
     file = training_file.load(config, overrides)
     with Progress(quiet=quiet) as progress:
         if dry_run:
-            lines = [scaling_report.cost(training_file.cost_of(file, progress.tell, sweep=sweep))]
+            lines = [scaling_report.cost(training_file.cost_of(file, progress.update, sweep=sweep))]
         elif sweep:
-            cells, laws = training_file.sweep_from(file, out, progress.tell)
+            cells, laws = training_file.sweep_from(file, out, progress.update)
             scaling_report.write(out, cells, laws, f"Scaling of {file.config().architecture} at {file.hook_point}")
             lines = [*scaling_report.sentences(laws), str(out / "sweep.svg")]
         else:
             lines = [
                 f"{folder}: L0 {report.l0:.1f}, explained variance {report.explained_variance:.3f}, "
                 f"dead {report.dead_fraction:.1%}, {report.tokens:,} tokens in {report.seconds:.0f} s"
-                for folder, report in training_file.train_from(file, out, progress.tell).items()
+                for folder, report in training_file.train_from(file, out, progress.update).items()
             ]
     click.echo("\n".join(lines))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from autointerp.calls import answers
 from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import stand_ins
+from autointerp.formatting import dollars
 from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
@@ -92,7 +93,9 @@ def describe(spec: Spec) -> Iterator[str]:
     for stage in stages:
         usual, most = stage.usual_usd, stage.most_usd
         cost = (
-            f"about ${usual:,.2f}, at most ${most:,.2f}" if usual is not None and most is not None else "cost unknown"
+            f"about {dollars(usual)}, at most {dollars(most)}"
+            if usual is not None and most is not None
+            else "cost unknown"
         )
         yield f"  {stage.stage:<8} at most {stage.calls:,} calls to {stage.model}: {cost}"
     if stages:

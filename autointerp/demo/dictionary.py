@@ -10,7 +10,7 @@ from pathlib import Path
 from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, MODEL_SHA256, DemoAssets
 from autointerp.dictionaries.training_file import progress_bars
 from autointerp.harvest.inputs import open_corpus, open_subject
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.spec.sections import Corpus, Subject
 from sae.cache import cache_dir
 from sae.training.trainer import REPORT, TrainConfig, train
@@ -27,7 +27,7 @@ def training_config() -> TrainConfig:
     )  # fmt: skip
 
 
-def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
+def train_dictionary(assets: DemoAssets, on_progress: OnProgress) -> Path:
     """The folder of the demo's dictionary in SAELens' format. It is trained unless it is cached; an interrupted training resumes."""
     config = training_config()
     settings = [asdict(config), MODEL_SHA256, HOOK_POINT, CONTEXT_TOKENS, [_file_key(p) for p in assets.corpus_files]]
@@ -35,7 +35,7 @@ def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
     folder = cache_dir() / "demo" / f"dictionary-{name}"
     if (folder / REPORT).is_file():
         return folder
-    subject = open_subject(Subject(model=str(assets.model)), tell)
+    subject = open_subject(Subject(model=str(assets.model)), on_progress)
     corpus = open_corpus(
         Corpus(
             sources=tuple(str(path) for path in assets.corpus_files),
@@ -43,10 +43,10 @@ def train_dictionary(assets: DemoAssets, tell: Tell) -> Path:
             max_tokens=TRAINING_CORPUS_TOKENS,
         ),
         subject,
-        tell,
+        on_progress,
     )
 
-    train(subject, corpus, HOOK_POINT, config, folder, progress_bars(tell))
+    train(subject, corpus, HOOK_POINT, config, folder, progress_bars(on_progress))
     return folder
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autointerp.errors import UsageError
 from autointerp.judges import local_server
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.spec.sections import Judge
 from autointerp.spec.toml_files import wrong_key
 
@@ -41,7 +41,7 @@ class DemoJudge:
 
 
 @contextmanager
-def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterator[DemoJudge]:
+def choose(model: str | None, url: str | None, llm: bool, on_progress: OnProgress) -> Iterator[DemoJudge]:
     """The judge of the demo. A local model is served while the context is open. Raises `UsageError`."""
     overrides = SMALL if llm else ()
     if url and model and not model.startswith("openai-compatible/"):
@@ -50,7 +50,7 @@ def choose(model: str | None, url: str | None, llm: bool, tell: Tell) -> Iterato
         name = model or f"openai-compatible/{local_server.served_model(str(url))}"
         yield DemoJudge(_checked(model=name, base_url=url), overrides)
     elif llm:
-        with local_server.serve(local_server.weights(tell)) as here:
+        with local_server.serve(local_server.weights(on_progress)) as here:
             yield DemoJudge(_checked(**local_server.judge_settings(here)), overrides)
     else:
         yield DemoJudge(Judge())

@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, DemoAssets, prepare
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec, load
 from autointerp.wheels import Workplace
@@ -66,9 +66,9 @@ def is_first() -> bool:
     return not any((cache_dir() / "demo").glob("dictionary-*/train.json"))
 
 
-def prepare_spec(judge: Judge, overrides: Iterable[str], tell: Tell) -> Spec:
+def prepare_spec(judge: Judge, overrides: Iterable[str], on_progress: OnProgress) -> Spec:
     """Prepare the demo's model, text and dictionary, and return its spec."""
     from autointerp.demo.dictionary import train_dictionary  # torch
 
-    assets = prepare(tell)
-    return spec(assets, train_dictionary(assets, tell), judge, overrides=overrides)
+    assets = prepare(on_progress)
+    return spec(assets, train_dictionary(assets, on_progress), judge, overrides=overrides)

@@ -15,7 +15,7 @@ from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
 from autointerp.harvest.makers.dictionary_checks import as_json
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.report import tables
 from autointerp.report.escape import visible
 from autointerp.spec.sections import Corpus, Dictionary, Subject
@@ -88,16 +88,16 @@ def _corpus_tokens(tokens: int) -> int:
     return max(1000, 8 * tokens)
 
 
-def inspect(request: InspectRequest, tokens: int, tell: Tell) -> dict[str, Any]:
+def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> dict[str, Any]:
     """Inspect a dictionary. Returns JSON values: `dictionary`, and with a subject also `subject` and `check`. Raises `SaeError`."""
-    dictionary = open_dictionary(request.dictionary, tell)
+    dictionary = open_dictionary(request.dictionary, on_progress)
     results: dict[str, Any] = {"dictionary": describe(dictionary)}
     if request.subject is None or request.corpus is None:
         return results
-    subject = open_subject(request.subject, tell)
+    subject = open_subject(request.subject, on_progress)
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
-    corpus = open_corpus(request.corpus, subject, tell)
-    tell("checking the dictionary", 0, 0)
+    corpus = open_corpus(request.corpus, subject, on_progress)
+    on_progress("checking the dictionary", 0, 0)
     check = check_fit(
         subject,
         dictionary,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from autointerp.errors import UsageError
 from autointerp.harvest.inputs import open_corpus, open_subject
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.spec.sections import Corpus, Section, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
 from sae.corpus import corpus as token_corpus
@@ -96,38 +96,42 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Training:
         raise UsageError(wrong_key(error, Training, "training file")) from None
 
 
-def train_from(training: Training, folder: Path, tell: Tell) -> dict[Path, TrainReport]:
+def train_from(training: Training, folder: Path, on_progress: OnProgress) -> dict[Path, TrainReport]:
     """Train into `folder`, or resume from its checkpoint. Returns the report of each dictionary by its folder."""
     configs = training.configs(folder)
-    subject_and_corpus = _open(training, tell)
-    return train_together(*subject_and_corpus, training.hook_point, configs, folder / CHECKPOINT, progress_bars(tell))
+    subject_and_corpus = _open(training, on_progress)
+    return train_together(
+        *subject_and_corpus, training.hook_point, configs, folder / CHECKPOINT, progress_bars(on_progress)
+    )
 
 
-def sweep_from(training: Training, folder: Path, tell: Tell) -> tuple[list[Cell], Scaling]:
+def sweep_from(training: Training, folder: Path, on_progress: OnProgress) -> tuple[list[Cell], Scaling]:
     """Train every cell of the study into `folder`, or resume the study, and fit the laws."""
     grid, base = training.grid(), training.config()
     grid.configs(base)  # checked before anything is loaded
-    cells = sweeps.sweep(*_open(training, tell), training.hook_point, base, grid, folder, progress_bars(tell))
+    cells = sweeps.sweep(
+        *_open(training, on_progress), training.hook_point, base, grid, folder, progress_bars(on_progress)
+    )
     return cells, fit(cells)
 
 
-def cost_of(training: Training, tell: Tell, *, sweep: bool) -> Cost:
+def cost_of(training: Training, on_progress: OnProgress, *, sweep: bool) -> Cost:
     """The cost of the training or the study, estimated from a probe of a few seconds."""
     configs = training.grid().configs(training.config()) if sweep else {}
     single = list(training.configs(Path()).values())
-    subject, corpus = _open(training, tell)
+    subject, corpus = _open(training, on_progress)
     width = subject.width(training.hook_point)
     groups = [list(group.values()) for group in training_groups(configs, width)] if sweep else [single]
     return estimate(subject, corpus, training.hook_point, groups)
 
 
-def _open(training: Training, tell: Tell) -> tuple[subject_model.Subject, token_corpus.Corpus]:
-    subject = open_subject(training.subject, tell)
+def _open(training: Training, on_progress: OnProgress) -> tuple[subject_model.Subject, token_corpus.Corpus]:
+    subject = open_subject(training.subject, on_progress)
     subject.width(training.hook_point)  # raises if the subject lacks it, before the corpus is read
-    return subject, open_corpus(training.corpus, subject, tell)
+    return subject, open_corpus(training.corpus, subject, on_progress)
 
 
-def progress_bars(tell: Tell) -> Progress:
+def progress_bars(on_progress: OnProgress) -> Progress:
     """Reports a training's progress as two bars: one moves while activations are read, the other while they are trained on."""
     read = -1
 
@@ -135,9 +139,9 @@ def progress_bars(tell: Tell) -> Progress:
         nonlocal read
         if at.harvested != read:
             read = at.harvested
-            tell("reading activations", at.harvested, at.to_harvest)
+            on_progress("reading activations", at.harvested, at.to_harvest)
         elif at.step:
-            tell("training", at.tokens, at.steps * (at.tokens // at.step))
+            on_progress("training", at.tokens, at.steps * (at.tokens // at.step))
 
     return progress
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from autointerp.hashing import content_hash
-from autointerp.progress import Tell, quiet
+from autointerp.progress import OnProgress, quiet
 from autointerp.spec import sections
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
@@ -114,48 +114,48 @@ class Inputs:
         )
 
 
-def open_inputs(spec: Spec, tell: Tell, *, precision: str | None = None) -> Inputs:
+def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = None) -> Inputs:
     """Load the spec's inputs. Raises `SaeError` if something is missing, broken or does not fit.
 
     `precision`, if another worker has decided it, replaces the spec's.
     """
-    dictionary = open_dictionary(spec.dictionary, tell)
-    subject = open_subject(spec.subject, tell, precision=precision)
+    dictionary = open_dictionary(spec.dictionary, on_progress)
+    subject = open_subject(spec.subject, on_progress, precision=precision)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    return Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, tell))
+    return Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, on_progress))
 
 
-def identify(spec: Spec, tell: Tell) -> Identified:
+def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     """Fingerprint the spec's inputs without reading the subject's weights.
 
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
-    dictionary = open_dictionary(spec.dictionary, tell)
-    tell("reading the subject's configuration", 0, 0)
+    dictionary = open_dictionary(spec.dictionary, on_progress)
+    on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    inputs = Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, tell))
+    inputs = Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, on_progress))
     inputs.units()
     return inputs.identified
 
 
-def open_subject(section: sections.Subject, tell: Tell, *, precision: str | None = None) -> Subject:
+def open_subject(section: sections.Subject, on_progress: OnProgress, *, precision: str | None = None) -> Subject:
     """The subject that a spec names. Raises `SaeError`."""
-    tell("loading the subject", 0, 0)
+    on_progress("loading the subject", 0, 0)
     return load_subject(
         section.model, revision=section.revision, precision=precision or section.precision, device=section.device
     )
 
 
-def open_dictionary(section: sections.Dictionary, tell: Tell) -> Dictionary:
+def open_dictionary(section: sections.Dictionary, on_progress: OnProgress) -> Dictionary:
     """The dictionary that a spec names. Raises `SaeError`."""
-    tell("loading the dictionary", 0, 0)
+    on_progress("loading the dictionary", 0, 0)
     return load_dictionary(
         section.path, format=section.format, hook_point=section.hook_point, revision=section.revision, k=section.k
     )
 
 
-def open_corpus(section: sections.Corpus, subject: Subject, tell: Tell) -> Corpus:
+def open_corpus(section: sections.Corpus, subject: Subject, on_progress: OnProgress) -> Corpus:
     """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
     return corpora.open_corpus(
         section.sources,
@@ -167,7 +167,7 @@ def open_corpus(section: sections.Corpus, subject: Subject, tell: Tell) -> Corpu
         split=section.split,
         bos_id=subject.bos_id,
         special_ids=subject.special_ids,
-        progress=lambda done, total: tell("reading the corpus", done, total),
+        progress=lambda done, total: on_progress("reading the corpus", done, total),
     )
 
 
@@ -181,16 +181,16 @@ class InputCache:
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.SIZES}
 
-    def inputs(self, spec: Spec, precision: str | None = None, tell: Tell = quiet) -> Inputs:
+    def inputs(self, spec: Spec, precision: str | None = None, on_progress: OnProgress = quiet) -> Inputs:
         """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
         section, sources = spec.subject, spec.corpus.sources
         identity: list[Any] = [section.model_dump(), precision or section.precision, _stamps(section.model)]
-        subject = self._get("subject", identity, lambda: open_subject(section, tell, precision=precision))
+        subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
         identity = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
-        dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, tell))
+        dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, on_progress))
         dictionary.check_fits(subject.width(dictionary.hook_point))
         identity = [spec.corpus.model_dump(), subject.fingerprint, [_stamps(source) for source in sources]]
-        corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, tell))
+        corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))
         return Inputs(spec, subject, dictionary, corpus)
 
     def _get(self, kind: str, identity: Any, load: Callable[[], Any]) -> Any:

@@ -16,7 +16,7 @@ from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.makers import dictionary_checks, explainer_windows, planted_units, random_units
 from autointerp.harvest.plan import SharedPlan
 from autointerp.harvest.shards import PlannedInputs, begin_harvest, check_inputs, harvest_shard, missing_shards
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.spec.spec import Spec
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.exemplars import tables
@@ -30,44 +30,44 @@ class SideFileMaker(Protocol):
     def names(self, spec: Spec) -> tuple[str, ...]:
         """Names of the files that the spec requests; empty if it requests none."""
 
-    def make(self, inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+    def make(self, inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
         """Write the files of `names` that are missing."""
 
 
 MAKERS: tuple[SideFileMaker, ...] = (dictionary_checks, planted_units, random_units, explainer_windows)
 
 
-def harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell, also: Sequence[Inputs] = ()) -> Path:
+def harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress, also: Sequence[Inputs] = ()) -> Path:
     """Make the harvest, or reuse it if it exists, and return its folder. An interrupted harvest continues where it stopped.
 
     The shards of `also`, harvests with the same pass key, are read in the same pass; to merge them, call this for each of them.
     """
-    plan = begin_harvest(inputs, artifacts, tell)
+    plan = begin_harvest(inputs, artifacts, on_progress)
     if finished_harvest(artifacts, plan.key) is None:
-        others = [PlannedInputs(other, begin_harvest(other, artifacts, tell)) for other in also]
+        others = [PlannedInputs(other, begin_harvest(other, artifacts, on_progress)) for other in also]
         for number in range(plan.shards):
-            harvest_shard(inputs, artifacts, plan, number, tell, also=others)
-    return merge_harvest(inputs, artifacts, plan, tell)
+            harvest_shard(inputs, artifacts, plan, number, on_progress, also=others)
+    return merge_harvest(inputs, artifacts, plan, on_progress)
 
 
-def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> Path:
+def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> Path:
     """Merge all shards, write the harvest's tables and facts, remove the shards, and make the side files. Returns the folder.
 
     Does only what is missing. Raises `UsageError` if a shard is missing or the inputs are not those of the plan, `SaeError` if no
     token was counted.
     """
     if finished_harvest(artifacts, plan.key) is None:
-        _merge(inputs, artifacts, plan, tell)
+        _merge(inputs, artifacts, plan, on_progress)
     for maker in MAKERS:
         if not all(artifacts.exists(plan.name(name)) for name in maker.names(inputs.spec)):
             check_inputs(inputs, plan)
-            maker.make(inputs, artifacts, plan, tell)
+            maker.make(inputs, artifacts, plan, on_progress)
     return local_folder(artifacts, plan.key)
 
 
-def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     check_inputs(inputs, plan)
-    tell("merging the harvest", 0, 0)
+    on_progress("merging the harvest", 0, 0)
     try:
         sketch, seconds = merge_shards(inputs, artifacts, plan)
     except FileNotFoundError:

@@ -21,7 +21,7 @@ from autointerp.harvest.finished import FILES
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.makers.dictionary_checks import measure_fit
 from autointerp.harvest.plan import Interrupted, SharedPlan, read_plan
-from autointerp.progress import Tell, quiet
+from autointerp.progress import OnProgress, quiet
 from sae.harvest import harvest
 from sae.subject.model import Subject
 
@@ -34,7 +34,7 @@ class PlannedInputs:
     plan: SharedPlan
 
 
-def begin_harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell = quiet) -> SharedPlan:
+def begin_harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress = quiet) -> SharedPlan:
     """Write the harvest's plan, or read the existing one.
 
     Raises `SaeError` if units or countable tokens are missing, `UsageError` if the dictionary explains nothing.
@@ -42,7 +42,7 @@ def begin_harvest(inputs: Inputs, artifacts: Artifacts, tell: Tell = quiet) -> S
     harvest_key = inputs.harvest_key()
     key = harvest_key[:16]
     if not artifacts.exists(f"harvest-{key}/plan.json"):
-        plan = _new_plan(inputs, harvest_key, tell)
+        plan = _new_plan(inputs, harvest_key, on_progress)
         text = json.dumps(asdict(plan), indent=1)
         artifacts.write_once(plan.name("plan.json"), lambda path: path.write_text(text, encoding="utf-8"))
     plan = read_plan(artifacts, key)
@@ -55,7 +55,7 @@ def harvest_shard(
     artifacts: Artifacts,
     plan: SharedPlan,
     number: int,
-    tell: Tell,
+    on_progress: OnProgress,
     stopping: Callable[[], bool] = lambda: False,
     also: Sequence[PlannedInputs] = (),
 ) -> None:
@@ -77,7 +77,7 @@ def harvest_shard(
     def progress(done: int) -> None:
         if stopping():
             raise Interrupted(plan.shard(number))
-        tell("harvesting", before + done, total)
+        on_progress("harvesting", before + done, total)
 
     started = time.monotonic()
     readings = [_reading_of(part, inputs.subject) for part in parts]
@@ -114,7 +114,7 @@ def _reading_of(part: PlannedInputs, subject: Subject) -> harvest.Reading:
     return harvest.Reading(reader, plan, part.plan.norm_limit, harvest.new_sketch(plan, subject.device))
 
 
-def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> SharedPlan:
+def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> SharedPlan:
     settings = inputs.spec.harvest
     plan = SharedPlan(
         key=harvest_key[:16],
@@ -130,4 +130,4 @@ def _new_plan(inputs: Inputs, harvest_key: str, tell: Tell) -> SharedPlan:
     harvest_plan = sampling.harvest_plan(inputs, plan)
     reader = harvest.UnitReader(inputs.subject, inputs.dictionary, harvest_plan.units)
     limit = harvest.norm_limit(reader, inputs.corpus, harvest_plan)
-    return replace(plan, norm_limit=limit, check=measure_fit(inputs, limit, tell))
+    return replace(plan, norm_limit=limit, check=measure_fit(inputs, limit, on_progress))

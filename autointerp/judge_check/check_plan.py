@@ -71,7 +71,7 @@ def judge_settings(
         if llm and (model or base_url):
             raise UsageError("--llm starts a local judge: leave out the name and --base-url")
         if llm:
-            address = stack.enter_context(local_server.serve(local_server.weights(progress.tell)))
+            address = stack.enter_context(local_server.serve(local_server.weights(progress.update)))
             table = local_server.judge_settings(address)
         elif base_url:
             name = model or f"openai-compatible/{local_server.served_model(base_url)}"

@@ -17,6 +17,7 @@ from typing import Any
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
+from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, questions
 from autointerp.judges import cost_model
@@ -86,7 +87,7 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         run_id = _register(ledger, plan, judge)
         left = unanswered(ledger, run_id, judge, all_questions)
         progress.note(forecast(plan, judge, len(all_questions), left))
-        progress.tell(PHASE, len(all_questions) - len(left), len(all_questions))
+        progress.update(PHASE, len(all_questions) - len(left), len(all_questions))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
         try:
@@ -120,10 +121,10 @@ def forecast(plan: Plan, judge: Judge, n_questions: int, left: Sequence[Question
     if not left:
         return f"{items}: all {n_questions} questions to {judge.name} are answered already"
     cost = cost_model.expected(plan.settings, [question.prompt for question in left], judge=judge)
-    dollars = "cost unknown: no price for this model" if cost.usd is None else f"about ${cost.usd:.4f}"
+    price = "cost unknown: no price for this model" if cost.usd is None else f"about {dollars(cost.usd)}"
     return (
         f"{items}: {cost.calls} calls to {judge.name}, about {cost.input_tokens:,} input and {cost.output_tokens:,}"
-        f" output tokens, {dollars}"
+        f" output tokens, {price}"
     )
 
 
@@ -156,7 +157,7 @@ def _ask_all(caller: Caller, all_questions: Sequence[Question], progress: Progre
             if any(future.exception() for future in done):
                 break
             if done and (progress.wants_update() or not waiting):
-                progress.tell(PHASE, len(futures) - len(waiting), len(futures), spent_usd=_spent(caller))
+                progress.update(PHASE, len(futures) - len(waiting), len(futures), spent_usd=_spent(caller))
     except KeyboardInterrupt:
         progress.note("stopping: waiting for the replies of calls in flight, which may be billed")
         raise

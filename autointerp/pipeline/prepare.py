@@ -24,10 +24,10 @@ def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`."""
     check_judges(spec)
     rubric_ = rubric.load(spec.score.rubric)
-    opened = open_inputs(spec, progress.tell)
+    opened = open_inputs(spec, progress.update)
     run_id = opened.run_id(rubric_)
     with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
-        harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.tell)
+        harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.update)
     del opened
     return stages.open_run(run_id, spec, rubric_, results, harvest)
 
@@ -41,8 +41,8 @@ def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -
     artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(*EXPECTED):
-            inputs = opened.inputs(spec, tell=progress.tell)
-            shards.begin_harvest(inputs, artifacts, progress.tell)
+            inputs = opened.inputs(spec, on_progress=progress.update)
+            shards.begin_harvest(inputs, artifacts, progress.update)
             passes.setdefault(inputs.pass_key(), []).append(inputs)
     for sharing in passes.values():
         distinct = list({inputs.harvest_key(): inputs for inputs in sharing}.values())
@@ -56,4 +56,4 @@ def _harvest_pass(sharing: Sequence[Inputs], artifacts: Artifacts, results: Path
         for key in sorted(inputs.harvest_key()[:16] for inputs in sharing):
             stack.enter_context(locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"))
         for number, inputs in enumerate(sharing):
-            merge.harvest(inputs, artifacts, progress.tell, also=sharing[number + 1 :])
+            merge.harvest(inputs, artifacts, progress.update, also=sharing[number + 1 :])

@@ -14,7 +14,7 @@ from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
-from autointerp.progress import Tell, quiet
+from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec, load
@@ -42,10 +42,10 @@ def live_workers(ledger: Ledger) -> int:
         return run_progress.count_live_workers(tx)
 
 
-def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: Tell = quiet) -> Submitted:
+def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", on_progress: OnProgress = quiet) -> Submitted:
     """Queue a run under an id derived from its content, so the same spec twice is one run. Raises `UsageError` and `SaeError`."""
     spec = spec.absolute()
-    run_id = run_id_of(spec, tell)
+    run_id = run_id_of(spec, on_progress)
     with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
         row = runs.lock_row(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
@@ -70,12 +70,12 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", tell: 
     return Submitted(run_id, "new" if row is None else "resumed")
 
 
-def run_id_of(spec: Spec, tell: Tell = quiet) -> str:
+def run_id_of(spec: Spec, on_progress: OnProgress = quiet) -> str:
     """The id of a spec's run. Raises `UsageError` and `SaeError`."""
     from autointerp.harvest.inputs import identify  # torch
 
     check_judges(spec)
-    return identify(spec, tell).run_id(rubric.load(spec.score.rubric))
+    return identify(spec, on_progress).run_id(rubric.load(spec.score.rubric))
 
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:

@@ -11,7 +11,7 @@ from autointerp.hashing import content_hash
 from autointerp.ledger import jobs, judgements, leases
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.records import COMPARED, Explanation, ExplanationKey, Outcome, ScorerAnswer, Unit
 from autointerp.run import Run
 from autointerp.scorers import registry
@@ -29,7 +29,7 @@ Results = dict[tuple[str, int], Any]
 
 
 def run_all(
-    ledger: Ledger, run: Run, explanations: Mapping[ExplanationKey, Explanation], tell: Tell, owner: str
+    ledger: Ledger, run: Run, explanations: Mapping[ExplanationKey, Explanation], on_progress: OnProgress, owner: str
 ) -> None:
     """Run every pending job with tasks for the subject. The subject is loaded only if there is one."""
     inputs = None
@@ -38,8 +38,8 @@ def run_all(
             leased = leases.lease(tx, run.run_id, "probe", most=1, owner=owner)
         if not leased:
             return
-        inputs = inputs or open_inputs(run.spec, tell)
-        run_job(ledger, run, explanations, inputs, leased[0], tell)
+        inputs = inputs or open_inputs(run.spec, on_progress)
+        run_job(ledger, run, explanations, inputs, leased[0], on_progress)
 
 
 def run_job(
@@ -48,7 +48,7 @@ def run_job(
     explanations: Mapping[ExplanationKey, Explanation],
     inputs: Inputs,
     job: Job,
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> None:
     """Run one step of a scorer for all its units, and store a row per task in one transaction with the end of the job."""
     scorer = registry.scorer(job.scorer)
@@ -58,7 +58,7 @@ def run_job(
         (unit, scorer.subject_tasks(known.of(unit.unit_id), job.step, known.answers(scorer, unit.unit_id)))
         for unit in known.units(scorer)
     ]
-    results = {**_read(inputs, run, tasks, tell), **_steer(inputs, run, tasks, tell)}
+    results = {**_read(inputs, run, tasks, on_progress), **_steer(inputs, run, tasks, on_progress)}
     rows = [
         (
             content_hash([job.job_key, unit.unit_id, number]),
@@ -74,7 +74,7 @@ def run_job(
         jobs.finish(tx, run.run_id, job.job_key)
 
 
-def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
+def _read(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Results:
     """The unit's activation at each token of every text to read."""
     texts = [
         ((unit.unit_id, number), (row, task.text))
@@ -84,7 +84,7 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
     ]
     if not texts:
         return {}
-    tell("reading texts with the subject", 0, 0)
+    on_progress("reading texts with the subject", 0, 0)
     reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
     skip, limit = run.spec.harvest.skip_positions, run.harvest_metadata.get("norm_limit", math.inf)
     read = unit_probe.read_texts_by_unit(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
@@ -93,13 +93,13 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
     }
 
 
-def _steer(inputs: Inputs, run: Run, tasks: Tasks, tell: Tell) -> Results:
+def _steer(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Results:
     """The continuation of every text to continue. Texts of equal length are generated together, unit by unit."""
     results: Results = {}
     for done, (unit, of_unit) in enumerate(tasks):
         steers = [(number, task) for number, task in enumerate(of_unit) if isinstance(task, SteerText)]
         for tokens in sorted({task.tokens for _, task in steers}):
-            tell("continuing texts with clamped units", done, len(tasks))
+            on_progress("continuing texts with clamped units", done, len(tasks))
             batch = [(number, task) for number, task in steers if task.tokens == tokens]
             continuations = continue_texts(
                 inputs.subject,

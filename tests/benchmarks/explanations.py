@@ -43,7 +43,7 @@ def main() -> None:
         "controls.planted=0", "controls.repeated=0", "studies.tokens=0",
     ]  # fmt: skip
     with Progress() as progress:
-        spec = demo_spec.prepare_spec(Judge(model=given.judge, base_url=given.base_url), overrides, progress.tell)
+        spec = demo_spec.prepare_spec(Judge(model=given.judge, base_url=given.base_url), overrides, progress.update)
         run = preparation.prepare(spec, given.out, progress)
         ledger = Ledger.in_folder(given.out)
         local.execute_run(run, ledger, progress)

@@ -37,7 +37,7 @@ class Named:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.setattr(inputs, "identify", lambda spec, tell: Named())
+    monkeypatch.setattr(inputs, "identify", lambda spec, on_progress: Named())
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_service").database()

@@ -45,7 +45,7 @@ def compare(spec: Spec, folder: Path) -> list[str]:
         fleet.start("aggregate", *fleet_.AGGREGATE)
         fleet.start("beat", *fleet_.BEAT)
         started = time.monotonic()
-        run_id = submit(fleet.ledger, spec, fleet.results, tell=progress.tell).run_id
+        run_id = submit(fleet.ledger, spec, fleet.results, on_progress=progress.update).run_id
         print(f"submitted {run_id}", flush=True)
         state = fleet.wait([run_id], patience_s=7200, meanwhile=Follower(fleet, run_id))[run_id]
         by_fleet = time.monotonic() - started
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="autointerp-service-") as scratch:
         progress = Progress()
-        spec = demo_spec.prepare_spec(Judge(model=given.judge), given.set, progress.tell)
+        spec = demo_spec.prepare_spec(Judge(model=given.judge), given.set, progress.update)
         different = compare(spec, Path(scratch))
         print("\n".join(different) or "The service and one process agree.")
         sys.exit(bool(different))

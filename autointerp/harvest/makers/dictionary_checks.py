@@ -10,16 +10,16 @@ from autointerp.harvest.dictionary_checks import Figures, names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.json_values import plain
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from sae.analysis.dictionary_studies import study
 from sae.analysis.fit_check import FitCheck, check_fit
 
 __all__ = ["as_json", "make", "measure_fit", "names"]
 
 
-def measure_fit(inputs: Inputs, norm_limit: float, tell: Tell) -> Figures:
+def measure_fit(inputs: Inputs, norm_limit: float, on_progress: OnProgress) -> Figures:
     """The fit of a spec's dictionary as JSON values, over a sample of the tokens that its harvest will count."""
-    tell("checking the dictionary", 0, 0)
+    on_progress("checking the dictionary", 0, 0)
     harvest, seed = inputs.spec.harvest, inputs.spec.units.seed
     fit = check_fit(
         inputs.subject,
@@ -39,10 +39,10 @@ def as_json(check: FitCheck) -> Figures:
     return values
 
 
-def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the studies beside the harvest."""
     spec = inputs.spec
-    tell("studying the dictionary", 0, spec.studies.tokens)
+    on_progress("studying the dictionary", 0, spec.studies.tokens)
     figures = study(
         inputs.subject,
         inputs.dictionary,
@@ -52,7 +52,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> 
         seed=spec.units.seed,
         skip_positions=spec.harvest.skip_positions,
         norm_limit=plan.norm_limit,
-        progress=lambda done, total: tell("studying the dictionary", min(done, total), total),
+        progress=lambda done, total: on_progress("studying the dictionary", min(done, total), total),
     )
     text = json.dumps(plain(figures), ensure_ascii=False, allow_nan=False)
     [name] = names(spec)

@@ -11,7 +11,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.explainer_windows import names, requested_aids
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from autointerp.records import AidCounts
 from sae.analysis.directions import logit_effects, nearest, nearest_within
 from sae.analysis.explainer_windows import WindowCounts, WindowSettings, find_windows
@@ -27,10 +27,10 @@ NEAREST = 8
 """Nearest units stored for each unit."""
 
 
-def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the aids that the spec needs beside the harvest."""
     spec = inputs.spec
-    tell("reading windows for the explainer", 0, 0)
+    on_progress("reading windows for the explainer", 0, 0)
     aids = requested_aids(spec, *spec.explain.compare)
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = units.loc[units["status"] == "alive"]

@@ -8,16 +8,16 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.control_units import planted_names as names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from sae.controls.planted_units import plant_units
 
 __all__ = ["make", "names"]
 
 
-def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the planted units and their exemplars beside the harvest."""
     spec = inputs.spec
-    tell("planting units", 0, 0)
+    on_progress("planting units", 0, 0)
     tables = plant_units(
         inputs.corpus,
         inputs.token_texts,

@@ -15,7 +15,7 @@ from autointerp.harvest.control_units import MAX_RANDOM, names_by_kind
 from autointerp.harvest.control_units import random_names as names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
-from autointerp.progress import Tell
+from autointerp.progress import OnProgress
 from sae.controls import random_weights
 from sae.harvest import harvest
 from sae.harvest.exemplars import tables
@@ -24,13 +24,13 @@ from sae.harvest.units import UnitKey
 __all__ = ["make", "names"]
 
 
-def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> None:
+def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the missing controls beside the harvest, each kind in a pass of its own. Raises `SaeError` as `harvest_shard` does."""
     for kind, files in names_by_kind(inputs.spec).items():
         if all(artifacts.exists(plan.name(name)) for name in files):
             continue
         reading = _reading(inputs, plan, kind)
-        _read_corpus(reading, inputs, plan, partial(tell, f"reading the {kind.replace('_', ' ')}"))
+        _read_corpus(reading, inputs, plan, partial(on_progress, f"reading the {kind.replace('_', ' ')}"))
         unit_and_exemplar_tables = tables(
             reading.sketch,
             inputs.corpus,
@@ -43,13 +43,13 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, tell: Tell) -> 
             artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
 
 
-def _read_corpus(reading: harvest.Reading, inputs: Inputs, plan: SharedPlan, tell: partial[None]) -> None:
+def _read_corpus(reading: harvest.Reading, inputs: Inputs, plan: SharedPlan, on_progress: partial[None]) -> None:
     """Read the whole corpus, shard by shard, into one sketch."""
     done = 0
     for shard in harvest.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens):
 
         def progress(tokens: int, before: int = done) -> None:
-            tell(before + tokens, inputs.corpus.n_tokens)
+            on_progress(before + tokens, inputs.corpus.n_tokens)
 
         harvest.read_shard([reading], inputs.corpus, shard, progress)
         done += harvest.n_tokens(inputs.corpus, shard)
