@@ -44,7 +44,7 @@ def render(results: Results) -> str:
     parts += _others(summary)
     if summary.check:
         parts += [
-            "## The dictionary",
+            "## Dictionary",
             escaped(prose.fit(summary)),
             _pairs(report_tables.check_pairs(summary.check)),
         ]

@@ -203,7 +203,7 @@ def test_errors_for_missing_credentials_and_buckets_are_one_line(
     nowhere = Artifacts("s3://no-such-bucket/x")
     assert not nowhere.exists("a")
     for write in (nowhere.write, nowhere.write_once):
-        refused(lambda write=write: write("a", text("b")), UsageError, "no-such-bucket", "make the bucket")  # type: ignore[misc]
+        refused(lambda write=write: write("a", text("b")), UsageError, "no-such-bucket", "create the bucket")  # type: ignore[misc]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))

@@ -45,7 +45,7 @@ def test_score_windows_match_near_ones_are_marked_beside_a_match_and_quiet_ones_
             assert len(some) <= most
             assert some["document"].is_unique, "at most one window a document and role"
         for row in of_unit.itertuples():
-            hot = [planted.hits(token) for token in row.tokens]
+            hot = [planted.is_active(token) for token in row.tokens]
             assert len(row.tokens) == window
             assert row.token_activations == [float(h) for h in hot]
             assert hot[row.mark] == (row.role == "score")
@@ -82,7 +82,7 @@ def test_units_whose_words_are_missing_from_the_corpus_are_not_planted() -> None
 def test_an_explanation_names_words_that_the_pattern_matches(planted: PlantedUnit) -> None:
     named = planted.explanation.replace(",", "").replace(":", "").split()
     if planted.name not in ("digits", "brackets", "quotes", "code"):
-        assert sum(planted.hits(word) for word in named) >= 2
+        assert sum(planted.is_active(word) for word in named) >= 2
     assert len(planted.explanation.split()) <= 25
-    assert not planted.hits("")
-    assert not planted.hits("xyzzy")
+    assert not planted.is_active("")
+    assert not planted.is_active("xyzzy")

@@ -68,7 +68,7 @@ def specs(world: planted.World, folders: list[Path]) -> list[Spec]:
 def batches_run(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Batches of a harvest that went through the subject."""
     found: Counter[str] = Counter()
-    read_batch = sae.harvest.harvest._read_batch
+    read_batch = sae.harvest.harvest._add_batch
 
     def counting(*arguments: Any) -> None:
         found["batches"] += 1
@@ -132,7 +132,7 @@ def test_harvests_of_different_passes_are_refused(specs: list[Spec], world: plan
     other = open_inputs(less, quiet)
     artifacts = Artifacts(tmp_path)
     plans = begin_harvest(inputs, artifacts), begin_harvest(other, artifacts)
-    with pytest.raises(UsageError, match="shares no pass"):
+    with pytest.raises(UsageError, match="does not share a pass"):
         harvest_shard(inputs, artifacts, plans[0], 0, quiet, also=[PlannedInputs(other, plans[1])])
     assert shards.missing_shards(artifacts, plans[0]) == list(range(plans[0].shards))
 

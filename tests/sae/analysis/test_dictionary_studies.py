@@ -282,4 +282,4 @@ def test_a_run_has_both_in_its_summary_and_its_report(world: planted.World, tmp_
     for name in ("report.html", "report.md"):
         text = (run.folder / name).read_text("utf-8")
         assert "Studies of the dictionary" in text
-        assert "The dictionary" in text
+        assert "Dictionary" in text

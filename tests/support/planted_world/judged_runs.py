@@ -80,7 +80,7 @@ def truth(explanation: str, word: str) -> int:
     """The true grade: of the planted concepts, and of the planted units."""
     for unit in PLANTED:
         if unit.explanation == explanation:
-            return 3 if unit.hits(word) else 0
+            return 3 if unit.is_active(word) else 0
     return planted.grade(explanation, word)
 
 

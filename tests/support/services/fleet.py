@@ -129,12 +129,19 @@ class Fleet:
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             meanwhile()
+            self._check_members()
             with suppress(AutointerpError):
                 states, counts = self.look(run_ids)
                 if until(counts) if until else not any(state in runs.LIVE for state in states.values()):
                     return states
             time.sleep(0.1)
         raise AssertionError(f"not done after {patience_s:g} s\n{self.logs()}")
+
+    def _check_members(self) -> None:
+        """Raise if a member has ended by itself with an error: nothing will come of waiting for it."""
+        for member in self.members.values():
+            if (member.process.poll() or 0) > 0:
+                raise AssertionError(f"{member.name} ended with status {member.process.poll()}\n{self.logs()}")
 
     def look(self, run_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, dict[str, int]]]]:
         """States of runs, and their jobs by stage and state. Raises `AutointerpError` while the ledger is away."""

@@ -76,7 +76,7 @@ PRELOADED = (
     *("celery.apps.beat", "celery.apps.worker", "celery.bin.celery", "celery.concurrency.prefork"),
     *("celery.concurrency.solo", "celery.concurrency.thread", "celery.worker.consumer", "kombu.transport.redis"),
     *("autointerp.calls.batch_results", "autointerp.calls.caller", "autointerp.harvest.merge"),
-    *("autointerp.harvest.shards", "autointerp.judges.anthropic", "autointerp.judges.limits.redis_limiter"),
+    *("autointerp.harvest.shards", "autointerp.judges.providers.anthropic", "autointerp.judges.limits.redis_limiter"),
     *("autointerp.nightly.night", "autointerp.nightly.night_summary", "autointerp.nightly.runners"),
     *("autointerp.pipeline.finish", "autointerp.pipeline.submit", "autointerp.questions.handlers"),
     *("autointerp.questions.subject_tasks", "sae.harvest.exemplars", "sae.harvest.harvest"),
@@ -110,12 +110,12 @@ class ForkServer:
     """The process that forks; `close` ends it and all that it forked."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="zygote-")
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
         library = clock_library(Path(self._folder.name))
         paths = os.pathsep.join((str(TESTS), str(ROOT)))
         given = dict(environment) | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         if library:
-            given["LD_PRELOAD"] = given["ZYGOTE_CLOCK"] = str(library)
+            given["LD_PRELOAD"] = given["FORK_SERVER_CLOCK"] = str(library)
         self.has_clocks = library is not None
         command = [sys.executable, __file__]
         pipe = subprocess.PIPE
@@ -159,11 +159,11 @@ def shared_server() -> ForkServer:
 class ForkedProcess:
     """A forked process, as far as it is like a `Popen`."""
 
-    def __init__(self, zygote: ForkServer, pid: int) -> None:
-        self._zygote, self.pid = zygote, pid
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server, self.pid = server, pid
 
     def poll(self) -> int | None:
-        return self._zygote.poll(self.pid)
+        return self._server.poll(self.pid)
 
 
 def main() -> None:
@@ -201,14 +201,14 @@ def _become(arguments: list[str], environment: dict[str, str], log: str, clock: 
     from celery.bin.celery import main as celery_main
 
     os.setpgid(0, 0)
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody outlives the zygote
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it does not outlive the fork server
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.update(environment)
     if clock:
-        ctypes.CDLL(os.environ["ZYGOTE_CLOCK"]).follow(clock.encode())
+        ctypes.CDLL(os.environ["FORK_SERVER_CLOCK"]).follow(clock.encode())
     sys.argv = ["celery", *arguments]
     try:
         celery_main()

@@ -30,6 +30,6 @@ set_constant(reconcile, "MIN_INTERVAL_S", 0.2)
 set_constant(reconcile, "MAX_HINTS", 16)  # twice the threads of a worker
 set_constant(runner, "RETRY_AFTER_ERROR_S", 1.0)
 set_constant(model_stages, "SAME_HARVEST_S", 0.5)
-set_constant(batch_state, "POLL_FROM_S", 0.2)
+set_constant(batch_state, "MIN_POLL_S", 0.2)
 set_constant(batch_state, "RETRY_S", 0.5)
 set_constant(batches, "WAIT_S", 1.0)
