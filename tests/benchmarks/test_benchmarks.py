@@ -26,6 +26,7 @@ def run(script: str, *arguments: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
+@pytest.mark.slow
 def test_the_fan_out_benchmark_runs_locally_and_with_workers() -> None:
     header, local, fleet = run("fanout.py", "--cases", "local:8x0.05", "8x0.05", "--seconds", "1", "--processes", "2")
     for row, processes in ((local, "1"), (fleet, "2")):
@@ -46,6 +47,7 @@ def test_the_benchmark_of_ways_to_ask_runs() -> None:
     assert {cells["fence"] for cells in found.values()} == {"0/1"}
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_million_jobs_runs_with_fewer() -> None:
     header, *rows = run("million.py", "--jobs", "3000")
     assert header == ["", "sqlite", "postgresql"]
@@ -55,6 +57,7 @@ def test_the_benchmark_of_a_million_jobs_runs_with_fewer() -> None:
     assert all(0 < int(after) < 2 * int(before) for before, after in zip(few, many, strict=True))
 
 
+@pytest.mark.slow
 def test_the_harvest_benchmark_runs() -> None:
     header, *rows = run("harvest.py", "--case", "tiny", "--tokens", "2048", "--rounds", "2")
     found = [dict(zip(header, row, strict=True)) for row in rows]

@@ -27,6 +27,7 @@ from workers.steady_beat import MonotonicInterval
 RUN = "run-0"
 
 
+@pytest.mark.slow
 def test_each_fault_once_leaves_no_trace_in_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)

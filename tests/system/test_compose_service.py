@@ -100,6 +100,7 @@ def eventually(compose: Compose, ask: Callable[[], str], wanted: str) -> str:
     raise AssertionError(f"{wanted!r} never came: {said}\n{compose.logs()}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_compose_file_carry_what_is_submitted(compose: Compose, tmp_path: Path) -> None:
     world = planted.make(tmp_path / "inputs")

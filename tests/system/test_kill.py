@@ -75,6 +75,7 @@ def finish(process: ForkServerProcess) -> int | None:
     return process.exitcode
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_tables(start: Start, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         assert finish(start("whole", server)) == 0

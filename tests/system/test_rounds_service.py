@@ -17,6 +17,7 @@ from support.services.servers import PostgresServer
 from autointerp.pipeline.submit import submit
 
 
+@pytest.mark.slow
 def test_workers_ask_the_same_rounds_of_questions_as_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_service: PostgresServer
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_provider_gives_the_results_of_the_planted_judge(
     assert summary["cost_usd"] == pytest.approx(planted_runs.bill(model, server.books), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_every_fault_is_stored_with_its_reason(world: planted.World, tmp_path: Path) -> None:
     """2,000 judgements, a fifth of all attempts failing: nothing is lost, doubled or made up."""
     faults = Faults(0.2, seed=4, kinds=(*TRANSIENT, *FINAL, "slow"))

@@ -37,7 +37,7 @@ FILLED = {"REDIS_PASSWORD": "one", "POSTGRES_PASSWORD": "two", "FLOWER_BASIC_AUT
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
-    return planted.make(tmp_path_factory.mktemp("world"), documents=200)
+    return planted.make(tmp_path_factory.mktemp("world"), documents=280)
 
 
 @pytest.fixture(autouse=True)
