@@ -47,6 +47,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_tokens_counts_prompts(url: str, tmp_path: Path) -> None:
     try:
         peers.install("delphi")

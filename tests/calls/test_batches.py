@@ -172,6 +172,7 @@ def test_providers_without_batches_are_refused(carried: Carried) -> None:
         carried(planted_runs.MODELS[2], server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_a_batch_is_collected_by_the_next_process_after_a_kill(
     model: str, world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

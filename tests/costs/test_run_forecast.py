@@ -120,6 +120,7 @@ def test_grouped_questions_are_forecast(ask: str, world: planted.World, tmp_path
     assert set(judged["outcome"]) == {"scored"}
 
 
+@pytest.mark.slow
 def test_a_question_that_several_units_share_is_forecast_once(world: planted.World, tmp_path: Path) -> None:
     """Once explanations are known: then those of some units are the same, and so are some of their windows."""
     score, controls = {"per_bin": 4}, {"shuffled": 10, "base_rate": 2}

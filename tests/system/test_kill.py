@@ -26,6 +26,7 @@ from autointerp.ledger import calls, judgements
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import calls as call_rows
 
+pytestmark = pytest.mark.slow
 KILLS, CONCURRENCY = 20, 6
 MODEL = planted_runs.MODELS[0]
 Start = Callable[[str, ProviderServer], ForkServerProcess]
@@ -75,7 +76,6 @@ def finish(process: ForkServerProcess) -> int | None:
     return process.exitcode
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_tables(start: Start, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         assert finish(start("whole", server)) == 0

@@ -16,8 +16,9 @@ from support.services.servers import PostgresServer
 
 from autointerp.pipeline.submit import submit
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_workers_ask_the_same_rounds_of_questions_as_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_service: PostgresServer
 ) -> None:

@@ -24,6 +24,7 @@ from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline.submit import submit
 
+pytestmark = pytest.mark.slow
 FEW: dict[str, Any] = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},
     "score": {"per_bin": 1},

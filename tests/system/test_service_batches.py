@@ -36,7 +36,7 @@ FEW = {
     "report": {"resamples": 200},
 }
 ANCHORS = 10
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_restarted_worker_collects_the_batches_of_a_killed_one(
