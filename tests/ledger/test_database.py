@@ -110,7 +110,7 @@ def of_the_first_schema(url: str) -> None:
     engine.dispose()
 
 
-def test_a_ledger_of_the_first_schema_keeps_its_rows_and_its_money(url: str) -> None:
+def test_a_ledger_of_the_first_schema_keeps_its_rows_and_budgets(url: str) -> None:
     of_the_first_schema(url)
     ledger = Ledger.open(url)
     with ledger.read() as connection:
@@ -173,7 +173,7 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_text("not a database " * 100)
     with pytest.raises(UsageError, match="file is not a database"):
         Ledger.in_folder(tmp_path)
@@ -206,7 +206,7 @@ def test_an_error_rolls_a_transaction_back(tmp_path: Path) -> None:
         assert jobs.counts(tx, RUN) == {"score": {"pending": 1}}
 
 
-def test_no_two_threads_ever_hold_the_same_job(url: str) -> None:
+def test_no_job_is_leased_by_two_threads(url: str) -> None:
     """Threads of one ledger and of others on the same database, as other processes would be."""
     ledgers = [opened(url, jobs_=300), Ledger.open(url), Ledger.open(url)]
 
@@ -230,7 +230,7 @@ STEPS = ["lease", "finish", "postpone", "put_back", "fault", "release", "release
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5), st.sampled_from("ab")), max_size=25))
-def test_a_job_is_held_by_one_until_it_is_given_up(steps: list[tuple[str, int, str]]) -> None:
+def test_a_job_has_one_owner_until_it_is_released(steps: list[tuple[str, int, str]]) -> None:
     """Against a model: pending jobs, held ones with their owner, waiting ones that are due or not, and done ones."""
     import tempfile
 
@@ -296,7 +296,7 @@ def test_reservations_add_up_to_the_limit_under_32_threads(url: str) -> None:
         ledger.close()
 
 
-def test_money_moves_from_reserved_to_spent_or_lost(url: str) -> None:
+def test_a_reservation_becomes_spent_or_lost(url: str) -> None:
     ledger, limits = opened(url), Limits(1.0)
 
     def refused(usd: float) -> BudgetShortfall:
@@ -336,7 +336,7 @@ def test_calls_open_at_a_kill_are_lost_at_their_upper_bound(url: str) -> None:
     ledger.close()
 
 
-def test_withdrawing_an_explanation_forgets_what_hung_on_it(url: str) -> None:
+def test_withdrawing_an_explanation_withdraws_its_judgements(url: str) -> None:
     ledger = Ledger.open(url)
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")

@@ -49,7 +49,7 @@ def ledger(url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def test_of_several_processes_that_open_a_new_ledger_one_makes_its_tables(url: str) -> None:
+def test_one_of_several_processes_creates_the_tables_of_a_new_ledger(url: str) -> None:
     command = [
         sys.executable,
         "-c",
@@ -105,7 +105,7 @@ def lease(ledger: Ledger, owner: str, most: int = 1) -> list[Job]:
         return leases.lease(tx, RUN, "score", most=most, owner=owner)
 
 
-def test_no_job_is_ever_leased_by_two_of_several_processes(ledger: Ledger, url: str, tmp_path: Path) -> None:
+def test_no_job_is_leased_by_two_processes(ledger: Ledger, url: str, tmp_path: Path) -> None:
     more = [Job(f"job-{i}", "score", place=i) for i in range(40, 600)]
     with ledger.write() as tx:
         jobs.plan(tx, RUN, more)
@@ -125,7 +125,7 @@ def test_jobs_are_leased_in_order_of_place_and_waiting_ones_last(ledger: Ledger)
 
 
 @pytest.mark.parametrize("how", ["put_back", "postpone", "fault"])
-def test_only_who_holds_a_job_can_give_it_up(how: str, ledger: Ledger) -> None:
+def test_only_the_owner_can_release_a_job(how: str, ledger: Ledger) -> None:
     """A worker that was taken for dead comes back and finds its job with another."""
 
     def give_up(owner: str) -> None:
@@ -151,7 +151,7 @@ def test_only_who_holds_a_job_can_give_it_up(how: str, ledger: Ledger) -> None:
     assert state(ledger, job.job_key) == expected[how], "a job that nobody holds"
 
 
-def test_a_death_counts_against_what_was_begun_until_it_is_enough(ledger: Ledger) -> None:
+def test_jobs_of_dead_workers_are_given_up_after_the_maximum_of_attempts(ledger: Ledger) -> None:
     with ledger.write() as tx:
         jobs.plan(tx, RUN, [Job("merge", "merge")])
     for death in range(1, jobs.MAX_ATTEMPTS + 1):
@@ -191,7 +191,7 @@ def test_faults_exhaust_a_job_too(ledger: Ledger) -> None:
         assert [(job.job_key, error) for job, error in jobs.exhausted(tx, RUN)] == [("job-0", "a bug")]
 
 
-def test_burying_frees_leases_and_turns_what_was_in_flight_into_losses(ledger: Ledger) -> None:
+def test_marking_a_worker_dead_frees_its_leases_and_books_its_calls_as_lost(ledger: Ledger) -> None:
     with ledger.write() as tx:
         for name in ("dead", "alive"):
             workers.register(tx, name, queues="judge", version="1")
@@ -213,7 +213,9 @@ def test_burying_frees_leases_and_turns_what_was_in_flight_into_losses(ledger: L
 
 
 @pytest.mark.parametrize("cost", [0.5, None])
-def test_a_call_that_comes_back_after_its_worker_was_buried_is_settled_once(cost: float | None, ledger: Ledger) -> None:
+def test_a_call_that_returns_after_its_worker_was_marked_dead_is_settled_once(
+    cost: float | None, ledger: Ledger
+) -> None:
     call_id = begin(ledger, "one", 2.0, worker="slow")
     with ledger.write() as tx:
         workers.mark_dead(tx, "slow")
@@ -227,7 +229,7 @@ def test_a_call_that_comes_back_after_its_worker_was_buried_is_settled_once(cost
         assert (known is not None and known["reply"] == "yes") == (cost is not None)
 
 
-def test_of_two_runs_that_need_the_same_harvest_one_reads_it(ledger: Ledger) -> None:
+def test_two_runs_with_the_same_harvest_read_it_once(ledger: Ledger) -> None:
     with ledger.write() as tx:
         for run_id in (RUN, "run-1"):
             runs.set_state(tx, run_id, "running")
@@ -242,7 +244,7 @@ def test_of_two_runs_that_need_the_same_harvest_one_reads_it(ledger: Ledger) -> 
     assert sorted(run_concurrently(work)) == [False, True]
 
 
-def test_burials_reservations_and_settlements_never_wait_for_each_other(ledger: Ledger) -> None:
+def test_dead_workers_reservations_and_settlements_never_deadlock(ledger: Ledger) -> None:
     """Two runs that pay from one night and month, workers at both dying at once, others going on: no deadlock, no cent off."""
 
     def live(worker: str) -> float:
@@ -267,7 +269,7 @@ def test_burials_reservations_and_settlements_never_wait_for_each_other(ledger: 
     assert money(ledger, f"night {NIGHT}") == money(ledger, month) == (6.0, 0.0, 48.0)
 
 
-def test_another_night_takes_over_what_calls_in_flight_hold(ledger: Ledger) -> None:
+def test_a_later_night_takes_over_reservations_of_calls_in_flight(ledger: Ledger) -> None:
     call_id = begin(ledger, "one", 2.0)
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="", carrier="fleet", night="2026-11-22")
@@ -276,7 +278,7 @@ def test_another_night_takes_over_what_calls_in_flight_hold(ledger: Ledger) -> N
     assert money(ledger, "night 2026-11-22") == (0.5, 0.0, 0.0)
 
 
-def test_money_is_refused_by_the_scope_that_has_none(ledger: Ledger) -> None:
+def test_a_reservation_is_refused_by_the_exhausted_budget(ledger: Ledger) -> None:
     with ledger.write() as tx:
         nights.begin(tx, NIGHT, 3.0)
     begin(ledger, "one", 2.0)
@@ -297,7 +299,7 @@ def test_money_is_refused_by_the_scope_that_has_none(ledger: Ledger) -> None:
     assert money(ledger) == money(ledger, f"night {NIGHT}") == (0.0, 2.0, 0.0), "what was refused left no trace"
 
 
-def test_money_that_came_back_while_one_looked_is_seen() -> None:
+def test_budget_that_was_returned_meanwhile_is_seen() -> None:
     """The limit refused, and before the reason was read everything was settled."""
     assert BudgetShortfall("run r", needed=1.0, limit=10.0, spent=8.0, reserved=0.0, lost=0.5).may_recover
     assert not BudgetShortfall("run r", needed=1.0, limit=10.0, spent=9.0, reserved=0.0, lost=0.5).may_recover
@@ -320,7 +322,7 @@ def test_two_processes_that_ask_the_same_at_once_pay_once(ledger: Ledger, url: s
         assert tx.execute(sa.select(sa.func.count()).select_from(call_rows)).scalar_one() == 30
 
 
-def test_a_question_that_was_answered_since_it_was_looked_up_is_not_begun(ledger: Ledger) -> None:
+def test_a_question_answered_since_the_lookup_is_not_asked(ledger: Ledger) -> None:
     end(ledger, begin(ledger, "one", 2.0), 2.0, 0.5)
     with ledger.write() as tx:
         assert calls.begin(tx, calls.NewCall("run-1", "job", "one", "judge", 2.0), question("one")) is None
@@ -341,7 +343,7 @@ def test_a_run_is_stopped_once(ledger: Ledger) -> None:
     assert (row["state"], row["reason"]) == ("stopped", f"reason {stopped.index(True)}")
 
 
-def test_what_nobody_alive_is_at_is_freed(ledger: Ledger) -> None:
+def test_leases_without_a_live_owner_are_freed(ledger: Ledger) -> None:
     """A worker that did not know of its own burial leased once more; one process left a lease; one lives."""
     with ledger.write() as tx:
         for name in ("alive", "buried"):

@@ -30,7 +30,7 @@ def version(key: str, fingerprint: str, **changes: object) -> DictionaryVersion:
     return DictionaryVersion(key, fingerprint, **fields | changes)  # type: ignore[arg-type]
 
 
-def test_a_night_begins_once_and_keeps_its_notes(ledger: Ledger) -> None:
+def test_a_night_is_opened_once_and_keeps_its_notes(ledger: Ledger) -> None:
     with ledger.write() as tx:
         first = nights.begin(tx, DATE, 1.0)
         nights.add_notes(tx, DATE, ["a", "b\nc"])
@@ -47,7 +47,7 @@ def test_a_night_begins_once_and_keeps_its_notes(ledger: Ledger) -> None:
         assert nights.unfinished(tx) == []
 
 
-def test_of_many_who_find_the_same_weights_one_row_stands_for_them_and_one_begins_the_run(ledger: Ledger) -> None:
+def test_equal_weights_have_one_row_and_one_run(ledger: Ledger) -> None:
     def find(i: int) -> str:
         with ledger.write() as tx:
             return nights.add(tx, version(f"k{i}", "w")).state

@@ -13,7 +13,7 @@ from autointerp.monitoring import doctor
 SECRET = "sk-ant-api03-not-a-real-key"
 
 
-def test_everything_is_looked_at_and_no_value_of_a_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_check_is_listed_and_no_key_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in doctor.KEYS:
         monkeypatch.setenv(name, SECRET)
     checks = doctor.examine(tmp_path / "results")
@@ -36,7 +36,7 @@ def test_keys_are_named_when_set_and_blank_ones_count_as_absent(monkeypatch: pyt
     assert doctor.check_keys().ok is None
 
 
-def test_a_missing_or_too_old_package_fails_and_an_untested_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_old_package_fails_and_an_untested_one_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"numpy": "2.4.6", "pandas": "3.1.1", "torch": "2.13.0+cpu"}
 
     def version(name: str) -> str:
@@ -77,19 +77,19 @@ def test_the_lock_pins_every_requirement_and_names_no_address() -> None:
 
 
 @pytest.mark.parametrize(("value", "ok"), [("1", None), ("TRUE", None), ("0", True), ("", True)])
-def test_offline_mode_is_told(value: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_reported(value: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert doctor.check_hub().ok is ok
 
 
-def test_a_folder_that_takes_no_files_is_found_out(tmp_path: Path) -> None:
+def test_a_folder_without_write_access_is_reported(tmp_path: Path) -> None:
     assert doctor.write_problem(tmp_path) == ""
     assert "cannot be written" in doctor.write_problem(tmp_path / "absent")
     assert doctor.check_results(tmp_path / "not" / "yet" / "there").ok is True
     assert doctor.check_results(Path("/proc/autointerp")).ok is False
 
 
-def test_the_cache_s_size_is_told(tmp_path: Path) -> None:
+def test_the_size_of_the_cache_is_reported(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     with (tmp_path / "deep" / "weights").open("wb") as file:
         file.truncate(doctor.GIB // 2)

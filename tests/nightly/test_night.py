@@ -151,7 +151,7 @@ def names(entries: list[dict[str, Any]]) -> list[str]:
     return sorted(Path(entry["path"]).name for entry in entries)
 
 
-def test_three_nights(place: Place) -> None:
+def test_three_nights_score_each_dictionary_once(place: Place) -> None:
     """The first finds one; the second a worse version, another, a copy and a corrupt one; the third an unchanged version."""
     place.put("sae-v1")
     first = place.run("2026-11-20")
@@ -244,7 +244,7 @@ def test_two_processes_at_once_and_a_moved_dictionary(place: Place) -> None:
     assert plan.copies == ()
 
 
-def test_a_night_that_was_killed_goes_on(place: Place) -> None:
+def test_a_killed_night_is_resumed(place: Place) -> None:
     place.put("a")
 
     class Killed(Exception):
@@ -273,7 +273,7 @@ def test_a_night_that_was_killed_goes_on(place: Place) -> None:
     assert place.runs() == [done["scored"][0]["run_id"]]
 
 
-def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place) -> None:
+def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> None:
     """By the server's own books, over two nights."""
     few = {"feature_ids": list(range(4)), "neuron_ids": ["0+", "1+"]}
     place.sections |= {
@@ -314,7 +314,7 @@ def test_a_budget_that_holds_one_run_leaves_the_other_first_in_line(place: Place
     assert "1 postponed to the next night" in describe(first)[0]
 
 
-def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
+def test_judge_drift_is_shown_beside_the_trend(place: Place) -> None:
     place.sections["score"] = {"per_bin": 1}
     place.sections["controls"] = {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0}
     place.night["anchors"] = 40
@@ -363,7 +363,7 @@ def test_a_judge_that_drifts_is_said_beside_the_trend(place: Place) -> None:
     assert len(names_) == 3
 
 
-def test_what_is_still_being_written_and_what_comes_after_the_deadline_waits(place: Place) -> None:
+def test_files_that_change_or_come_after_the_deadline_wait(place: Place) -> None:
     place.put("old")
     fresh = place.put("fresh", other)
     os.utime(fresh / "cfg.json")
@@ -380,7 +380,7 @@ def test_what_is_still_being_written_and_what_comes_after_the_deadline_waits(pla
     assert plan.planned[0].version.path.endswith("old"), "what was left comes first"
 
 
-def test_the_largest_change_comes_first_and_only_what_changed_is_loaded(
+def test_the_largest_change_comes_first_and_only_changed_weights_are_loaded(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sae.formats.load
@@ -436,7 +436,7 @@ def test_a_dictionary_that_does_not_fit_fails_alone(place: Place) -> None:
     assert plan_night(place.ledger, place.config(), "2026-11-21").planned == ()
 
 
-def test_a_fleet_carries_and_the_night_ends_when_its_runs_do(place: Place, world: planted.World) -> None:
+def test_a_night_on_workers_ends_when_its_runs_have_ended(place: Place, world: planted.World) -> None:
     place.put("a")
     submitted: list[tuple[str, str]] = []
     prepared: dict[str, Any] = {}
@@ -504,7 +504,7 @@ class Hook(BaseHTTPRequestHandler):
     ("statuses", "asked", "said"),
     [([200], 1, ""), ([503, 200], 2, ""), ([404], 1, "it answered 404"), ([500, 500, 500], 3, "it answered 500")],
 )
-def test_a_webhook_is_told_and_told_again(statuses: list[int], asked: int, said: str) -> None:
+def test_a_webhook_is_called_and_retried(statuses: list[int], asked: int, said: str) -> None:
     handler = type("Handler", (Hook,), {"statuses": list(statuses), "seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
@@ -534,7 +534,7 @@ def test_a_webhook_is_told_and_told_again(statuses: list[int], asked: int, said:
         ({"spec": {"subject": {"model": "x"}, "corpus": {"sources": ["y"]}, "unit": {}}}, "unknown key unit"),
     ],
 )
-def test_mistakes_in_the_file_are_one_line(place: Place, change: dict[str, Any], said: str) -> None:
+def test_a_mistake_in_the_file_is_reported_in_one_line(place: Place, change: dict[str, Any], said: str) -> None:
     place.config()
     data = tomllib.loads((place.root / "nightly.toml").read_text()) | change
     (place.root / "nightly.toml").write_text(tomli_w.dumps(data))
@@ -553,7 +553,7 @@ def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
     assert [key for key in keys if key not in page] == []
 
 
-def test_batches_are_the_default_where_the_provider_itself_is_asked(place: Place) -> None:
+def test_batches_are_the_default_at_a_providers_own_address(place: Place) -> None:
     if "transport" not in Judge.model_fields:
         pytest.skip("this version of the spec has no transport")
     transports = {}

@@ -40,7 +40,7 @@ from autointerp.nightly.versions import change_between, sketch
         ("sae-12345678", "sae-12345678", ()),
     ],
 )
-def test_a_version_is_what_a_name_ends_with(path: str, lineage: str, version: tuple[int, ...]) -> None:
+def test_the_version_is_the_last_part_of_a_name(path: str, lineage: str, version: tuple[int, ...]) -> None:
     assert lineage_of(path.split("/")) == lineage
     assert version_of(path) == version
 
@@ -52,7 +52,7 @@ def place(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_a_folder_source_finds_what_could_be_a_dictionary(tmp_path: Path) -> None:
+def test_a_folder_source_lists_every_possible_dictionary(tmp_path: Path) -> None:
     place(tmp_path / "saes" / "a-v1")
     place(tmp_path / "saes" / "half", "cfg.json")
     place(tmp_path / "saes" / "pickled", "weights.pt")
@@ -109,7 +109,7 @@ class Hub:
         return self.repositories[name]
 
 
-def test_the_hub_is_searched_by_pattern_and_pinned_by_commit() -> None:
+def test_the_hub_is_searched_by_pattern_and_pinned_to_a_commit() -> None:
     hub = Hub(
         {
             "acme/sae-v1": ["cfg.json", "sae_weights.safetensors"],
@@ -133,7 +133,7 @@ def test_the_hub_is_searched_by_pattern_and_pinned_by_commit() -> None:
     assert [c.path for c in inside] == [f"acme/scope/layer_{i}/width_16k" for i in (1, 2)]
 
 
-def test_a_hub_that_cannot_be_asked_is_one_line() -> None:
+def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     found, failed = discover([Source(hub="acme/sae-*")])
     assert found == []
     assert len(failed) == 1

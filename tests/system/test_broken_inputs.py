@@ -213,7 +213,7 @@ PICKLES = {
 
 @pytest.mark.parametrize("style", ["pickle", "torch"])
 @pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in PICKLES.items() for name in names])
-def test_pickled_code_never_runs(world: Path, tmp_path: Path, folder: str, name: str, style: str) -> None:
+def test_pickled_code_is_never_executed(world: Path, tmp_path: Path, folder: str, name: str, style: str) -> None:
     mark = tmp_path / "ran"
     next((world / folder).glob("*.safetensors")).unlink()
     if style == "pickle":
@@ -260,7 +260,7 @@ def test_a_real_process_prints_one_line(world: Path, tmp_path: Path) -> None:
         (["train", "nowhere.toml", "--out", "{out}"], ("nowhere.toml",)),
     ],
 )
-def test_arguments(world: Path, arguments: list[str], needles: tuple[str, ...]) -> None:
+def test_wrong_arguments_are_refused_in_one_line(world: Path, arguments: list[str], needles: tuple[str, ...]) -> None:
     spec = world / "spec.toml"
     spec.write_text(tomli_w.dumps(data()))
     filled = [argument.format(spec=spec, out=world / "out") for argument in arguments]
@@ -268,7 +268,7 @@ def test_arguments(world: Path, arguments: list[str], needles: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("content", [b"[subject\n", b"\xff\xfe", b"subject = 3\n", b"", b"a.b = 1\na.b = 2\n"])
-def test_specs_that_are_not_specs(tmp_path: Path, content: bytes) -> None:
+def test_invalid_specs_are_refused(tmp_path: Path, content: bytes) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_bytes(content)
     refused(CliRunner().invoke(main, ["run", str(spec)]), "s")

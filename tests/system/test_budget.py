@@ -149,7 +149,7 @@ def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
 @pytest.mark.parametrize(
     ("database", "scope"), [("sqlite", "run"), ("postgresql", "run"), ("sqlite", "month"), ("postgresql", "night")]
 )
-def test_200_threads_in_4_processes_make_at_most_the_calls_that_a_budget_is_for(
+def test_200_threads_in_4_processes_never_exceed_a_budget(
     database: str, scope: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """And no fewer than what the replies really cost allows: who finds no money waits while others may give some back."""

@@ -86,7 +86,7 @@ def states(context: Context) -> dict[str, dict[str, int]]:
         return jobs.counts(tx, RUN)
 
 
-def test_a_life_ends_with_its_last_task_and_frees_what_nobody_knows_of(context: Context) -> None:
+def test_a_worker_id_ends_with_its_last_task_and_its_leases_are_freed(context: Context) -> None:
     """A worker whose ledger failed goes on under a new name; calls in flight under the old one are not written off."""
     with context.lease_owner() as old:
         with context.ledger.write() as tx:
@@ -102,7 +102,7 @@ def test_a_life_ends_with_its_last_task_and_frees_what_nobody_knows_of(context: 
         assert [row["worker_id"] for row in workers.live(tx)] == [context.worker_id]
 
 
-def test_who_could_not_look_takes_nobody_for_dead(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_could_not_look_marks_no_other_as_dead(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     with context.ledger.write() as tx:
         workers.register(tx, "other", queues="judge", version="1")
         leases.lease(tx, RUN, "score", most=1, owner="other")
@@ -130,7 +130,7 @@ SHOW = (
 SHOW += "; print(time.time(), d.datetime.now(d.UTC).timestamp(), time.monotonic())"
 
 
-def test_a_clock_that_is_set_moves_only_the_wall_clock(tmp_path: Path) -> None:
+def test_a_jump_of_the_clock_moves_only_the_wall_clock(tmp_path: Path) -> None:
     """What the chaos rests on."""
     library = clock_library(tmp_path)
     if library is None:

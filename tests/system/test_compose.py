@@ -27,7 +27,7 @@ FILLED = {"REDIS_PASSWORD": "one", "POSTGRES_PASSWORD": "two", "FLOWER_BASIC_AUT
 SERVICES = load(FILLED)["services"]
 
 
-def test_it_has_every_part_of_the_service() -> None:
+def test_the_compose_file_has_every_part_of_the_service() -> None:
     assert set(SERVICES) == {
         "redis",
         "postgres",
@@ -63,7 +63,7 @@ def test_each_service_is_pinned_unprivileged_and_watched(name: str) -> None:
         assert port.startswith("127.0.0.1:")
 
 
-def test_the_databases_are_reached_from_inside_only() -> None:
+def test_databases_have_no_published_ports() -> None:
     assert load(FILLED)["networks"]["inside"]["internal"] is True
     for name in ("redis", "postgres"):
         assert SERVICES[name]["networks"] == ["inside"]
@@ -71,12 +71,12 @@ def test_the_databases_are_reached_from_inside_only() -> None:
 
 
 @pytest.mark.parametrize("missing", FILLED)
-def test_nothing_starts_without_its_passwords(missing: str) -> None:
+def test_no_service_starts_without_its_passwords(missing: str) -> None:
     with pytest.raises(KeyError, match=missing):
         load({name: value for name, value in FILLED.items() if name != missing})
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_the_compose_file_contains_no_secret() -> None:
     other = load({"REDIS_PASSWORD": "r3", "POSTGRES_PASSWORD": "p3", "FLOWER_BASIC_AUTH": "f:3"})["services"]
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
@@ -107,7 +107,7 @@ def own_modules(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", commands_of(FILLED))
-def test_what_each_service_runs_exists(name: str) -> None:
+def test_the_command_of_each_service_exists(name: str) -> None:
     words = commands_of(FILLED)[name].words
     assert (Path(sys.executable).parent / words[0]).exists()
     for module in own_modules(words):
@@ -120,7 +120,7 @@ def test_what_each_service_runs_exists(name: str) -> None:
         assert set(words[words.index("-Q") + 1].split(",")) <= {"activations", "judge", "aggregate", "control"}
 
 
-def test_all_queues_are_served_and_none_twice_but_by_choice_of_profile() -> None:
+def test_every_queue_is_served_once_in_each_profile() -> None:
     served: dict[str, list[str]] = {}
     for name, command in commands_of(FILLED).items():
         if "worker" in command.words:
@@ -167,7 +167,7 @@ def test_redis_starts_as_its_command_says(tmp_path: Path) -> None:
             process.terminate()
 
 
-def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     programs: list[list[str]] = [["docker", "compose"], ["docker-compose"]]
     works = [
         p

@@ -44,7 +44,7 @@ def test_alerts_use_labels_that_exist(metrics: list[Metric]) -> None:
         assert set(re.findall(r"(\w+)=", given)) <= labels[name], name
 
 
-def test_workers_are_started_as_the_containers_start_them() -> None:
+def test_workers_start_with_the_commands_of_the_containers() -> None:
     told = set(re.findall(r"^celery -A workers\.app worker .+$", PAGE, re.MULTILINE))
     assert told == {" ".join(command.words) for command in commands_of(FILLED).values() if "worker" in command.words}
 

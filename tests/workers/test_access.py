@@ -18,7 +18,7 @@ def settings_for(server: RedisServer, url: str | None = None) -> Settings:
     return Settings(broker=url or server.url, broker_ca=server.ca)  # type: ignore[arg-type]
 
 
-def test_a_redis_that_lets_anybody_in_is_refused_in_one_line() -> None:
+def test_an_open_redis_is_refused_in_one_line() -> None:
     with redis_server(config=OPEN) as server:
         for url in (server.url, server.url.replace("//", "//:needless@")):
             with pytest.raises(UsageError) as caught:
@@ -35,12 +35,12 @@ def test_a_redis_that_lets_anybody_in_is_refused_in_one_line() -> None:
     [(), ("bind 127.0.0.1 -::1", "protected-mode no"), ("bind 127.0.0.1 -198.51.100.7", "protected-mode yes")],
     ids=["as shipped", "loopback", "protected"],
 )
-def test_a_redis_without_a_password_may_listen_to_its_own_machine(config: tuple[str, ...]) -> None:
+def test_a_redis_without_a_password_may_listen_on_loopback(config: tuple[str, ...]) -> None:
     with redis_server(config=config) as server:
         check_broker(settings_for(server))
 
 
-def test_a_redis_that_will_not_say_where_it_listens_is_judged_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_hides_its_configuration_is_judged_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     with redis_server(config=(*OPEN, 'rename-command CONFIG ""')) as server:
         check_broker(settings_for(server))
         named = settings_for(server, f"redis://elsewhere:{server.port}/0")
@@ -56,7 +56,7 @@ def test_a_redis_with_a_password_may_listen_anywhere() -> None:
         check_broker(settings_for(server, server.url.replace("secret", "wrong")))
 
 
-def test_a_redis_that_is_not_there_is_not_called_open() -> None:
+def test_an_unreachable_redis_is_not_reported_as_open() -> None:
     with redis_server() as server:
         server.stop()
         check_broker(settings_for(server))
@@ -103,7 +103,7 @@ def test_a_postgres_with_a_password_may_listen_anywhere(postgres_service: Postgr
     check_ledger(postgres_service.url.replace(str(postgres_service.password), "wrong"))
 
 
-def test_a_postgres_that_trusts_must_keep_to_its_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_postgres_without_password_must_listen_on_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     with postgres_server(trust=True) as server:
         check_ledger(server.url)
     with postgres_server(trust=True, config=("listen_addresses=127.0.0.1,198.51.100.7",)) as server:
@@ -115,7 +115,7 @@ def test_a_postgres_that_trusts_must_keep_to_its_own_machine(monkeypatch: pytest
             assert "needless" not in str(caught.value)
 
 
-def test_a_password_from_the_environment_does_not_open_the_door(
+def test_a_password_from_the_environment_is_not_used_by_the_check(
     postgres_service: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", str(postgres_service.password))

@@ -29,7 +29,7 @@ def asked(results: Path) -> subprocess.CompletedProcess[str]:
     [({}, True), ({"beat_at": time.time() - 600}, False), ({"state": "gone"}, False), ({"host": "another"}, False)],
     ids=["beats", "silent", "gone", "another host"],
 )
-def test_a_worker_is_healthy_while_its_heart_beats_here(
+def test_a_worker_is_healthy_while_its_heartbeat_advances(
     tmp_path: Path, change: dict[str, object], healthy: bool
 ) -> None:
     ledger = Ledger.open(Settings(results=tmp_path).ledger_url)

@@ -33,7 +33,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_line_is_json_with_the_run_and_job_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_is_json_with_its_run_and_job(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings(log="json"), worker="host-1")
     log = structlog.get_logger()
     with logs.bind(run="demo-1", job="j1"):
@@ -64,7 +64,7 @@ def test_keys_of_one_thread_do_not_show_in_another(capsys: pytest.CaptureFixture
     assert "run" not in lines(capsys)[0]
 
 
-def test_a_line_stays_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_with_line_breaks_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings(log="json"))
     try:
         raise ValueError("a\nb")
@@ -84,7 +84,7 @@ def test_on_a_terminal_lines_are_text(capsys: pytest.CaptureFixture[str]) -> Non
     assert not text.startswith("{")
 
 
-def test_prompts_are_heard_at_debug_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prompts_are_logged_at_debug_only(capsys: pytest.CaptureFixture[str]) -> None:
     def talk() -> None:
         structlog.get_logger().debug("asked", prompt="PROMPT")
         for name in ("anthropic._base_client", "openai._base_client", "httpx2"):
@@ -114,7 +114,7 @@ def test_prompts_are_heard_at_debug_only(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_no_key_is_logged_wherever_it_stands(secret: str, style: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_key_is_logged_in_any_place(secret: str, style: Any, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings(log=style))
     log = structlog.get_logger()
     try:
@@ -128,7 +128,7 @@ def test_no_key_is_logged_wherever_it_stands(secret: str, style: Any, capsys: py
     assert text.count(logs.HIDDEN) >= 4
 
 
-def test_this_processs_own_keys_are_not_logged_whatever_they_look_like(
+def test_configured_keys_are_not_logged_in_any_form(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", 'looks "like" nothing')
@@ -138,12 +138,12 @@ def test_this_processs_own_keys_are_not_logged_whatever_they_look_like(
 
 
 @given(st.text(alphabet="abcdefgh 0123456789.,;:/-_'\"\n", max_size=60))
-def test_a_hidden_line_stays_json(text: str) -> None:
+def test_a_redacted_line_stays_json(text: str) -> None:
     line = json.dumps({"event": text, "key": KEY, "url": f"redis://:{KEY}@h"})
     assert set(json.loads(logs.redact(line))) == {"event", "key", "url"}
 
 
-def test_ordinary_text_is_left_alone() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     for text in (
         "run demo-0123456789abcdef01234567",
         "the skeleton key of skating-competitions",

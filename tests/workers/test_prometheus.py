@@ -104,7 +104,7 @@ def fill(ledger: Ledger) -> None:
         add(schema.nights, [{"date": "2026-11-20", "state": "done", "started_at": 1.0, "ended_at": 7.0}])
 
 
-def test_the_ledger_as_it_is(ledger_url: str, redis_service: RedisServer) -> None:
+def test_metrics_of_the_ledger(ledger_url: str, redis_service: RedisServer) -> None:
     ledger = Ledger.open(ledger_url)
     fill(ledger)
     ledger.close()
@@ -146,7 +146,7 @@ def test_the_ledger_as_it_is(ledger_url: str, redis_service: RedisServer) -> Non
     assert got["night_ended_timestamp_seconds",] == 7.0
 
 
-def test_queues_and_limiters_as_they_are(redis_service: RedisServer, tmp_path: Path) -> None:
+def test_metrics_of_queues_and_limiters(redis_service: RedisServer, tmp_path: Path) -> None:
     settings = Settings(results=tmp_path, broker=redis_service.url)  # type: ignore[arg-type]
     with broker.connect(settings) as client:
         client.lpush("judge", "a", "b", "c")
@@ -169,7 +169,7 @@ def test_queues_and_limiters_as_they_are(redis_service: RedisServer, tmp_path: P
     assert got["limiter_pause_seconds", "anthropic/m/0"] == 0
 
 
-def test_what_is_down_is_said_and_the_rest_still_read(redis_service: RedisServer, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_and_the_others_are_read(redis_service: RedisServer, tmp_path: Path) -> None:
     settings = Settings(results=tmp_path, broker=redis_service.url)  # type: ignore[arg-type]
     registry, collector = CollectorRegistry(), ServiceCollector(settings)
     registry.register(collector)
@@ -187,7 +187,7 @@ def test_what_is_down_is_said_and_the_rest_still_read(redis_service: RedisServer
     assert ("queue_length", "judge") in got
 
 
-def test_the_server_serves(redis_service: RedisServer, tmp_path: Path) -> None:
+def test_the_metrics_server_answers(redis_service: RedisServer, tmp_path: Path) -> None:
     env = os.environ | {"AUTOINTERP_BROKER": redis_service.url, "AUTOINTERP_RESULTS": str(tmp_path)}
     command = [sys.executable, "-m", "workers.prometheus", "--port", "0"]
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -200,7 +200,7 @@ def test_the_server_serves(redis_service: RedisServer, tmp_path: Path) -> None:
             process.terminate()
 
 
-def test_without_a_broker_it_says_so() -> None:
+def test_metrics_without_a_broker_say_so() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTOINTERP_")}
     command = [sys.executable, "-m", "workers.prometheus"]
     ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
