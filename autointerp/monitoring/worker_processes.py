@@ -20,6 +20,8 @@ from redis.retry import Retry
 from autointerp.errors import INTERRUPTED_EXIT_CODE, AutointerpError, UsageError
 from autointerp.settings import PREFIX, Settings
 
+KINDS = ("activations", "judge", "aggregate")
+"""Workers by the work they do: run models; ask judges; plan, write reports and detect dead workers."""
 CELERY = ("-m", "celery", "-A", "workers.app")
 COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,16 +41,22 @@ class WorkerProcess(NamedTuple):
         return f"{visible}celery -A workers.app {' '.join(self.arguments)}"
 
 
-def worker_processes(gpus: Sequence[str], *, beat: Path | None = None) -> list[WorkerProcess]:
+def worker_processes(
+    gpus: Sequence[str], *, kinds: Sequence[str] = KINDS, beat: Path | None = None
+) -> list[WorkerProcess]:
     """The processes of a host with these GPUs; without any, one worker runs models on the CPU. `beat`: beat's schedule file."""
 
     def worker(name: str, *options: str, gpu: str | None = None) -> WorkerProcess:
         return WorkerProcess(name, ("worker", *options, "-n", f"{name}@%h"), gpu)
 
-    on_gpus = [worker(f"activations{gpu}", "-Q", "activations", "--pool", "solo", gpu=gpu) for gpu in gpus]
-    processes = on_gpus or [worker("activations", "-Q", "activations", "--pool", "solo")]
-    processes.append(worker("judge", "-Q", "judge", "--pool", "threads", "-c", "64"))
-    processes.append(worker("aggregate", "-Q", "aggregate,control", "--pool", "threads", "-c", "4"))
+    models = ("-Q", "activations", "--pool", "solo")
+    on_gpus = [worker(f"activations{gpu}", *models, gpu=gpu) for gpu in gpus]
+    of_kind = {
+        "activations": on_gpus or [worker("activations", *models)],
+        "judge": [worker("judge", "-Q", "judge", "--pool", "threads", "-c", "64")],
+        "aggregate": [worker("aggregate", "-Q", "aggregate,control", "--pool", "threads", "-c", "4")],
+    }
+    processes = [process for kind in KINDS if kind in kinds for process in of_kind[kind]]
     if beat is not None:
         processes.append(WorkerProcess("beat", ("beat", "--schedule", str(beat), "--pidfile=")))
     return processes
