@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).with_name("gpu_check.py")
 def check_processes(world: World) -> Iterator[Found]:
     of = subject(world.size, world.device)
     began = now(of.device)
-    sketch, settings = world.harvest(of, world.dictionary("jumprelu"))
+    sketch, settings = world.harvest(of, world.dictionary("batchtopk"))
     alone = now(of.device) - began
     command = [sys.executable, str(SCRIPT), "--device", world.device, "--part"]
     files = [Path(world.folder.name) / f"{number}.npz" for number in (0, 1)]
@@ -73,7 +73,8 @@ def check_ratio(world: World) -> Iterator[Found]:
 
 
 def timed(of: Subject, read: Dictionary, text: Corpus, settings: HarvestPlan, scale: Scale) -> dict[str, float]:
-    """Harvest and the work that it cannot avoid, interleaved over stretches of text; the peak memory is that of the first stretch of the harvest alone."""
+    """Harvest and the work that it cannot avoid, interleaved over stretches of text. The peak memory is that of the harvest's first
+    stretch, before anything is compared with it."""
     device, stretches = of.device, cut(text, scale.stretch)
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,8 @@ def dictionary(size: Size, kind: str, of: Subject, text: Corpus) -> Dictionary:
     )  # fmt: skip
 
 
-def write_batchtopk(folder: Path, like: Dictionary, size: Size) -> Dictionary:
-    """Write a batch-wise TopK in dictionary_learning's layout with the weights of a jumprelu, and read it."""
+def write_batchtopk(folder: Path, like: Dictionary, size: Size) -> None:
+    """Write a batch-wise TopK in dictionary_learning's layout with the weights of a jumprelu."""
     folder.mkdir()
     assert like.threshold is not None
     tensors = {
@@ -157,7 +158,6 @@ def write_batchtopk(folder: Path, like: Dictionary, size: Size) -> Dictionary:
     torch.save(tensors, folder / "ae.pt")
     trainer = {"dict_class": "BatchTopKSAE", "k": size.active, "activation_dim": like.d_in, "dict_size": like.d_sae}
     (folder / "config.json").write_text(json.dumps({"trainer": trainer}))
-    return load_dictionary(str(folder), hook_point=size.hook_point)
 
 
 def plan(size: Size, of: Subject, latents: int, *, features: int | None = None) -> HarvestPlan:
@@ -175,19 +175,28 @@ class World:
         self.device, self.scale, self.size = device, scale, scale.small
         self.text = corpus(self.size)
         self.folder = tempfile.TemporaryDirectory(prefix="gpu-check-")
-        self.reference = subject(self.size, "cpu")
         self._dictionaries: dict[str, Dictionary] = {}
         self._expected: dict[str, Tables] = {}
+
+    @cached_property
+    def reference(self) -> Subject:
+        """The subject on the CPU, in float32."""
+        return subject(self.size, "cpu")
 
     def dictionary(self, kind: str) -> Dictionary:
         """One dictionary of each kind, made from the subject's values on the CPU."""
         if kind not in self._dictionaries:
             if kind == "batchtopk":
-                made = write_batchtopk(Path(self.folder.name) / kind, self.dictionary("jumprelu"), self.size)
+                folder = Path(self.folder.name) / kind
+                write_batchtopk(folder, self.dictionary("jumprelu"), self.size)
+                made = self.read_batchtopk(folder)
             else:
                 made = dictionary(self.size, kind, self.reference, self.text)
             self._dictionaries[kind] = made
         return self._dictionaries[kind]
+
+    def read_batchtopk(self, folder: Path) -> Dictionary:
+        return load_dictionary(str(folder), hook_point=self.size.hook_point)
 
     def expected(self, kind: str) -> Tables:
         """The tables of the CPU's harvest in float32."""
@@ -206,8 +215,8 @@ class World:
         return harvest.shards(self.text, 1, self.size.batch_tokens)
 
     def harvest_part(self, file: Path) -> None:
-        """Harvest the shards that `file`, named NUMBER.npz, stands for, every second one, and save their sketch there."""
-        read = dictionary(self.size, "jumprelu", self.reference, self.text)
+        """Harvest every second shard from number N on, N.npz being the file, with the batch-wise TopK beside it. Save the sketch."""
+        read = self.read_batchtopk(file.parent / "batchtopk")
         of = subject(self.size, self.device)
         reading = start(of, read, self.text, plan(self.size, of, read.d_sae))
         for shard in self.shards()[int(file.stem) :: 2]:
