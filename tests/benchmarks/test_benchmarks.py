@@ -82,6 +82,7 @@ def test_the_gpu_check_without_a_gpu_says_so_in_one_line_and_ends_well() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_gpu_check_runs_at_tiny_sizes_on_the_cpu_and_keeps_its_figures(tmp_path: Path) -> None:
     header, *rows = run("gpu_check.py", "--device", "cpu", "--json", str(tmp_path / "figures.json"))
     assert header == ["check", "result", "figures", "s"]
