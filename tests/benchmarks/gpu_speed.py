@@ -36,7 +36,7 @@ def check_processes(world: World) -> Iterator[Found]:
         for file in files
     ]
     try:
-        printed = [process.communicate(timeout=200) for process in running]
+        printed = [process.communicate(timeout=world.scale.patience_s) for process in running]
     finally:
         for process in running:
             process.kill()

@@ -61,17 +61,21 @@ class Scale:
     rounds: int
     ratio_limit: float
     memory_limit_mib: float
+    patience_s: float
+    """How long the two processes may take: a limit for hung ones, not a measurement. A test runs on busy machines."""
 
 
 FULL = Scale(
     small=Size(6, 512, 8192, 65_536, 256, latents=8192, active=32, units=256, batch_tokens=1024),
     large=Size(12, 2048, 32_000, 600_000, 512, latents=16_384, active=32, units=256, batch_tokens=4096),
     latents=(16_384, 262_144), timed_features=4096, stretch=65_536, rounds=5, ratio_limit=2.0, memory_limit_mib=24_576,
+    patience_s=100.0,
 )  # fmt: skip
 TINY = Scale(
     small=Size(2, 32, 200, 8192, 64, latents=64, active=4, units=16, batch_tokens=128),
     large=Size(2, 32, 200, 12_000, 64, latents=128, active=4, units=16, batch_tokens=256),
     latents=(128, 512), timed_features=64, stretch=1024, rounds=2, ratio_limit=float("inf"), memory_limit_mib=float("inf"),
+    patience_s=900.0,
 )  # fmt: skip
 
 
