@@ -38,7 +38,7 @@ SECTIONS = {
         "resume": _command("submit", "resume", "Queue stopped, cancelled or failed runs again."),
         "retry": _command("submit", "retry", "Retry the failed questions of a run."),
         "cancel": _command("submit", "cancel", "Cancel runs."),
-        "workers": _command("status", "workers", "List the workers."),
+        "workers": _command("status", "workers", "List the workers, or start them."),
         "nightly": _command("nightly", "nightly", "Score the dictionaries that are new since last night."),
         "migrate": _command("status", "migrate", "Create the ledger or update its schema."),
     },

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
+from autointerp.cli.lazy_group import LazyCommand, LazyGroup
 from autointerp.errors import UsageError
 from autointerp.ledger.database import schema_of
 from autointerp.monitoring import run_list, run_status, run_watch
@@ -71,12 +73,27 @@ def logs(run_id: str | None, follow: bool, results: Path) -> None:
         click.echo(line)
 
 
-@click.command()
+@click.group(
+    "workers",
+    cls=LazyGroup,
+    sections={
+        "Commands": {"start": LazyCommand("autointerp.cli.start_workers", "start", "Start this host's workers.")}
+    },
+    invoke_without_command=True,
+)
 @click.option("--all", "everyone", is_flag=True, help="Include workers that have gone.")
 @RESULTS
-@one_line_errors()
-def workers(everyone: bool, results: Path) -> None:
+@click.pass_context
+def workers(context: click.Context, everyone: bool, results: Path) -> None:
     """List the workers: id, host, process, queues, and the age of the last heartbeat."""
+    if context.invoked_subcommand is None:
+        _list_workers(everyone, results)
+    elif ParameterSource.COMMANDLINE in map(context.get_parameter_source, context.params):
+        raise click.UsageError(f"options of `{context.invoked_subcommand}` are written after it")
+
+
+@one_line_errors()
+def _list_workers(everyone: bool, results: Path) -> None:
     for line in run_list.list_workers(command_ledger(results), gone=everyone):
         click.echo(line)
 

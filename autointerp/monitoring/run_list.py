@@ -75,7 +75,7 @@ def list_workers(ledger: Ledger, *, gone: bool = False) -> Iterator[str]:
     with ledger.read() as tx:
         rows = workers.recent(tx) if gone else workers.live(tx)
     if not rows:
-        yield "no workers: start one with Celery, such as `celery -A workers.app worker -Q judge` (docs/operations.md)"
+        yield "no workers: start this host's with `autointerp workers start --beat` (docs/operations.md)"
     for row in rows:
         beat = f"last heartbeat {short_duration(time.time() - row['beat_at'])} ago"
         where = f"{row['host']} pid {row['pid']}"

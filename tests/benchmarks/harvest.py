@@ -160,6 +160,13 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def now(device: torch.device) -> float:
+    """Seconds on a clock, once a GPU has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 def peak_mib() -> float:
     """Most memory that this process held, in MiB, since `clear_refs` was last written."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -183,17 +190,19 @@ class Needed:
     @torch.inference_mode()
     def seconds(self, corpus: Corpus, shard: Shard, batch_tokens: int) -> float:
         """Seconds that one stretch takes."""
-        at, started = self.dictionary.hook_point, time.perf_counter()
+        at = self.dictionary.hook_point
+        started = now(self.subject.device)
         for chosen in (batch for rows in shard for batch in batches(corpus, rows, batch_tokens)):
             tokens = torch.as_tensor(corpus.batch(chosen)[0], device=self.subject.device)
             self.encode(self.subject.run(tokens, [at])[at].flatten(0, 1))
-        return time.perf_counter() - started
+        return now(self.subject.device) - started
 
     def encode(self, x: torch.Tensor) -> None:
         """Pre-activations of the sampled features and which of them are active."""
         x = self.dictionary.prepare(x)
         if self.dictionary.activation == "topk":
-            for part in x.split(max(64, (1 << 22) // len(self.rows.W_enc))):
+            most = 1 << 22 if x.device.type == "cpu" else 1 << 28
+            for part in x.split(max(64, most // len(self.rows.W_enc))):
                 self.dictionary.select_largest(linear(part, self.rows.W_enc, self.rows.b_enc))
             return
         z = linear(x, self.rows.W_enc, self.rows.b_enc)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.locations import ROOT
@@ -64,6 +68,57 @@ def test_the_harvest_benchmark_runs() -> None:
     assert [row["case"] for row in found] == ["tiny"]
     assert [row["features"] for row in found] == ["16"]
     assert all(float(row[ratio]) > 0 for row in found for ratio in ("first", "median", "whole"))
+
+
+def test_the_gpu_check_without_a_gpu_says_so_in_one_line_and_ends_well() -> None:
+    command = [sys.executable, str(ROOT / "tests" / "benchmarks" / "gpu_check.py"), "--json", "never-written.json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    assert "torch finds no GPU" in line
+    assert not (ROOT / "never-written.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_gpu_check_runs_at_tiny_sizes_on_the_cpu_and_keeps_its_figures(tmp_path: Path) -> None:
+    header, *rows = run("gpu_check.py", "--device", "cpu", "--json", str(tmp_path / "figures.json"))
+    assert header == ["check", "result", "figures", "s"]
+    facts = json.loads((tmp_path / "figures.json").read_text())
+    assert [(check["name"], "passed") for check in facts["checks"]] == [(row[0], row[1]) for row in rows]
+    names = " ".join(check["name"] for check in facts["checks"])
+    for word in (
+        "harvest",
+        "encoder topk",
+        "encoder jumprelu",
+        "encoder batchtopk",
+        "steering",
+        "studies",
+        "two processes",
+        "ratio",
+    ):
+        assert word in names
+    for check in facts["checks"]:
+        assert "error" not in check["figures"]
+    ratios = [check["figures"] for check in facts["checks"] if check["name"].startswith("ratio")]
+    assert all(figures["ratio"] > 0 and figures["peak MiB"] > 0 for figures in ratios)
+
+
+def test_a_check_that_raises_has_failed_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    gpu_check = importlib.import_module("gpu_check")
+
+    def broken(world: object) -> Iterator[object]:
+        yield "first half", True, {"figure": 1.0}
+        raise RuntimeError("CUDA error:\n out of memory")
+
+    monkeypatch.setattr(gpu_check, "CHECKS", {"broken": broken, "sound": lambda world: iter([("sound", True, {})])})
+    first, second, third = gpu_check.run(None, ["broken", "sound"])
+    assert (first.passed, third.name, third.passed) == (True, "sound", True)
+    assert (second.name, second.passed) == ("broken", False)
+    assert second.figures == {"error": "RuntimeError: CUDA error: out of memory"}
 
 
 @pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini"])

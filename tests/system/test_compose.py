@@ -14,13 +14,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import redis
+from click.testing import CliRunner
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.services.compose_file import FILE, commands_of, load
 from support.services.servers import free_port
+
+from autointerp.monitoring.worker_processes import worker_processes
 
 ROOT = FILE.parent
 FILLED = {"REDIS_PASSWORD": "one", "POSTGRES_PASSWORD": "two", "FLOWER_BASIC_AUTH": "three:four"}
@@ -33,6 +35,7 @@ def test_the_compose_file_has_every_part_of_the_service() -> None:
         "postgres",
         "migrate",
         "gpu-worker",
+        "gpu-ids-worker",
         "cpu-worker",
         "judge-worker",
         "aggregate-worker",
@@ -115,7 +118,7 @@ def test_the_command_of_each_service_exists(name: str) -> None:
     if words[0] == "autointerp":
         from autointerp.cli.main import main
 
-        assert words[1] in main.list_commands(click.Context(main))
+        assert CliRunner().invoke(main, [*words[1:], "--help"]).exit_code == 0
     if "worker" in words:
         assert set(words[words.index("-Q") + 1].split(",")) <= {"activations", "judge", "aggregate", "control"}
 
@@ -123,17 +126,42 @@ def test_the_command_of_each_service_exists(name: str) -> None:
 def test_every_queue_is_served_once_in_each_profile() -> None:
     served: dict[str, list[str]] = {}
     for name, command in commands_of(FILLED).items():
-        if "worker" in command.words:
-            for queue in command.words[command.words.index("-Q") + 1].split(","):
-                served.setdefault(queue, []).append(name)
+        kinds = command.words[3:] if command.words[:3] == ["autointerp", "workers", "start"] else []
+        started = [process.arguments for process in worker_processes([], kinds=kinds)]
+        for words in [command.words, *started]:
+            if "worker" in words:
+                for queue in words[words.index("-Q") + 1].split(","):
+                    served.setdefault(queue, []).append(name)
     assert served == {
-        "activations": ["gpu-worker", "cpu-worker"],
+        "activations": ["gpu-worker", "gpu-ids-worker", "cpu-worker"],
         "judge": ["judge-worker"],
         "aggregate": ["aggregate-worker"],
         "control": ["aggregate-worker"],
     }
-    assert SERVICES["gpu-worker"]["profiles"] == ["gpu"]
-    assert SERVICES["cpu-worker"]["profiles"] == ["cpu"]
+    for profile in ("gpu", "gpu-ids", "cpu"):
+        assert SERVICES[f"{profile}-worker"]["profiles"] == [profile]
+
+
+@pytest.mark.parametrize(
+    ("variables", "count", "ids"),
+    [
+        ({}, "1", "0"),
+        ({"GPU_COUNT": "4", "GPU_IDS": "1,3"}, "4", "1,3"),
+        ({"GPU_COUNT": "all", "GPU_IDS": "GPU-5a"}, "all", "GPU-5a"),
+    ],
+)
+def test_gpus_are_reserved_by_number_or_by_id(variables: dict[str, str], count: str, ids: str) -> None:
+    services = load(FILLED | variables)["services"]
+
+    def reserved(name: str) -> dict[str, Any]:
+        [device] = services[name]["deploy"]["resources"]["reservations"]["devices"]
+        return {key: value for key, value in device.items() if key not in ("driver", "capabilities")}
+
+    assert reserved("gpu-worker") == {"count": count}
+    assert reserved("gpu-ids-worker") == {"device_ids": [ids]}, "Docker takes a count or ids, not both"
+    for name in ("gpu-worker", "gpu-ids-worker"):
+        assert services[name]["command"] == "autointerp workers start activations"
+    assert [name for name, service in services.items() if "deploy" in service] == ["gpu-worker", "gpu-ids-worker"]
 
 
 def test_redis_starts_as_its_command_says(tmp_path: Path) -> None:
