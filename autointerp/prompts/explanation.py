@@ -91,7 +91,7 @@ def parse(text: str, max_chars: int) -> str:
     """The explanation in a complete reply, without stock opening words and without remarks about the silent texts.
 
     Raises `ReplyUnusable` for reasoning, preambles and excess length. Its messages are quoted in the next attempt's prompt
-    (`calls.answers.ask_again`) and so are part of that call's key: do not reword them.
+    (`calls.answers.with_refusals`) and so are part of that call's key: do not reword them.
     """
     value = read_object(text).get("explanation")
     if not isinstance(value, str):
