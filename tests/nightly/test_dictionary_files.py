@@ -67,10 +67,10 @@ def test_a_folder_with_a_dictionary_of_its_own_is_that_one_and_a_glob_names_the_
 
 def test_steps_are_versions_of_one_dictionary_and_layers_are_not(tmp_path: Path) -> None:
     steps = list(in_folder(str(write(tmp_path / "run" / "checkpoints", "ae_900.pt", "ae_1000.pt"))))
-    assert {candidate.lineage for candidate in steps} == {"checkpoints"}
+    assert {candidate.lineage for candidate in steps} == {"run/checkpoints"}
     assert [version_of(candidate.path) for candidate in steps] == [(900,), (1000,)]
     layers = in_folder(str(write(tmp_path / "scope", "layer_3.safetensors", "layer_4.safetensors")))
-    assert [candidate.lineage for candidate in layers] == ["scope/layer_3", "scope/layer_4"]
+    assert [candidate.lineage.split("/", 1)[1] for candidate in layers] == ["scope/layer_3", "scope/layer_4"]
 
 
 def test_files_of_unknown_names_are_kept_apart_if_they_are_named(tmp_path: Path) -> None:
