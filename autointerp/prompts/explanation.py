@@ -37,7 +37,7 @@ TAG_NOTES = {
 """The note after each pair of tags: what the windows or tokens between them are."""
 
 _OPENING = re.compile(
-    r"^(explanation|answer)\s*:(?!\s*(?:and\b|or\b|,|labels?\b))\s*|^the (marked|activating) (tokens?|texts?|words?)( in the texts?)?"
+    r"^\**(explanation|answer)\s*:\**(?!\s*(?:and\b|or\b|followed\b|,|labels?\b))\s*|^the (marked|activating) (tokens?|texts?|words?)( in the texts?)?"
     r" (are|is|have in common( that they are)?|have the common feature of being)( all)?( about| related to)? ",
     re.IGNORECASE,
 )

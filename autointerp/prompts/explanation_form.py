@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-_OPENERS = r"(?:sure|ok|okay|certainly|of course|alright|absolutely|great|yes)"
+_OPENERS = r"(?:sure|sure thing|got it|understood|ok|okay|certainly|of course|alright|absolutely|great|yes)"
 _PAUSES = rf"(?:{_OPENERS}|h+m+|wait|well|so|now|first|next|actually|but|hold on)"
 _VERBS = (
     r"(?:look|see|think|analy[sz]e|examine|start|consider|check|find|break|try|review|identify|figure|re-?read|take|explain|describe|work"
@@ -28,15 +28,24 @@ _CLAUSES = tuple(
         # Sure! Rivers.   Sure, here it is.   Okay, so the tokens are rivers.
         rf"^{_OPENERS}\s*[!.:]\s+{_SAID}",
         rf"^{_PAUSES}\s*[,!.…-]*\s+{_LEAD}here(?:'s| is| are| it is| you go)\b",
-        rf"^{_PAUSES}\s*(?:[,!.…]|\.\.\.)\s+{_LEAD}{_DEICTIC}\s+{_SAID}",
+        rf"^{_PAUSES}\s*(?:[,!.…—–-]|\.\.\.)\s+{_LEAD}{_DEICTIC}\s+{_SAID}",
+        rf"^{_PAUSES}\s*[,.!…—–-]+\s+(?:no|right|maybe|tricky)\s*[,.!]\s+{_DEICTIC}\s+{_SAID}",
+        r"^h+m+\b[^\"]*[.?]\s+\w",
+        rf"[.?!…,:-]\s+(?:the|these|all|both|each) (?:\w+ )?{_MATERIAL} (?:are|is|have|has|seems?|appears?|names?|refers?|relates?|shares?)\b",
+        rf"^it (?:seems|looks|appears) (?:that|like|to be|to)\s+{_SAID}",
         rf"^{_PAUSES},? the (?:marked|common|feature|pattern|{_MATERIAL})\b",
         # Here is the explanation: rivers.
-        r"^here(?:'s| is| are) (?:the|my|your|an?) (?:\w+ ){0,2}(?:explanation|answer|analysis|phrase|summary|description|response)\s*"
-        r"(?:[:.!]|of the\b|for the\b|$)",
+        r"^here(?:'s| is| are) (?:the|my|your|an?|one) (?:\w+ ){0,2}(?:explanation|answer|analysis|phrase|summary|description|response)\s*"
+        r"(?:[:.!]|of the\b|for the\b|that\b|describing\b|$)",
+        r"^here (?:you go|it is)\s*(?:[:.!]|$)",
+        rf"^(?:the |my |final )*(?:answer|explanation|reasoning|analysis)(?: is)?\s*:\s+{_SAID}",
+        r"^my (?:answer|explanation|reasoning|analysis|conclusion|guess) (?:is|would be)\b",
         # Let me look at the examples.   Let's see what they share.
-        rf"^{_LEAD}(?:let me|let us|let's)(?: \w+ly| first| now| also| just)? {_VERBS}(?:\s+(?:at {_DEICTIC}\b|{_SAID})|\s*(?:\.\.\.|…|:))",
+        rf"^{_LEAD}(?:let me|let us|let's)(?: \w+ly| first| now| also| just)? {_VERBS}(?:\s+(?:at {_DEICTIC}\b|{_SAID})|\s*(?:\.\.\.|…|[.:]\s+\w))",
         # I think these are rivers.   We need to find what they share.   I cannot help with that.   As an AI, I do not.
-        rf"^{_LEAD}(?:i|we)(?:'m|'ll|'ve|'d)?(?: \w+(?:n't)?){{0,2}}? (?:to )?{_VERBS}(?:ing)? (?:to {_VERBS}\b|(?:that )?{_DEICTIC}\b|with\b|you\b)",
+        rf"^{_LEAD}(?:i|we)(?:'m|'ll|'ve|'d)?(?: \w+(?:n't)?){{0,2}}? (?:to )?{_VERBS}(?:ing)? (?:to {_VERBS}\b|(?:that |at |into )?{_DEICTIC}\b(?!,)|with\b|you\b)",
+        r"^(?:i'd|i would) say\b(?!,| and\b| or\b)",
+        r"^(?:i|we) (?:must|have to) (?:decline|refuse)\b|^i (?:don't|do not) (?:know\.?$|have (?:enough|sufficient)\b)",
         rf"^{_LEAD}(?:i|we)(?:'m| am|'re| are) (?:asked|given|looking|unable|not able|going to)\b",
         rf"^{_LEAD}(?:i|we) (?:can'?t|cannot|can not|won't|will not|could not|couldn't|do not|don't) {_VERBS}\b",
         r"^(?:i'm |i am |we are )?(?:very |so )?(?:sorry|apologies|i apologi[sz]e|afraid|unfortunately)\b[,.;]? (?:but )?(?:i|we|that|this|there|the)\b",
@@ -45,7 +54,7 @@ _CLAUSES = tuple(
         r"^no (?:explanation|answer|noun phrase)\b(?: (?:is|was|can|could|available|possible|provided|given)\b|\.?$)",
         r"^(?:this|the|your) (?:request|content|prompt|question)s? (?:is|are|violates?|cannot|can't|seems?|asks?)\b",
         # The user wants a noun phrase.   Looking at the examples, rivers.   To find the pattern, compare them.
-        r"^the user (?:wants|asks|asked|is asking|requests|requested|needs|provided|gave) (?:me|us|for|an?|the|to|that)\b",
+        r"^the user (?:wants|asks|asked|is asking|requests|requested|needs|provided|gave|has given|has provided) (?:me|us|for|an?|the|to|that)\b",
         rf"^{_LEAD}(?:based on|looking at|after \w+ing|given|judging by|considering|from|across|in) (?:\w+ ){{0,3}}{_MATERIAL}\b[^,]{{0,30}},",
         rf"^to (?:find|determine|explain|understand|identify)\b[^,]*\b(?:{_MATERIAL}|feature|neuron|marked)\b",
         r"^(?:step|thought)\s*\d*\s*:\s+(?!and\b|or\b)\w",
@@ -63,22 +72,27 @@ _WRAPPED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DEBRIS = re.compile(
-    r"^[{[]?\s*\"?explanation\"?\s*\"\s*:|^[^{]*\"\s*}$|^[{}[\],:;\"'`\s]*$|^\{\s*\"\w+\"\s*:\s*\"[^\"]*$"
+    r"^[{[]?\s*[\"']?explanation[\"']\s*:\s*[\"']|^[^{]*\"\s*}$|^[{}[\],:;\"'`\s]*$|^\{\s*\"\w+\"\s*:\s*\"[^\"]*$"
 )
 _PLACEHOLDERS = frozenset(
-    {
+    [
         "null",
         "none",
         "n/a",
         "na",
         "undefined",
         "string",
+        "todo",
+        "tbd",
+        "to be determined",
+        "object object",
         "explanation",
+        "/explanation",
         "the explanation",
+        "your explanation here",
         "noun phrase",
         "one noun phrase",
-        "todo",
-    }
+    ]
 )
 _PARROTED = re.compile(
     r"one noun phrase, at most|what are the marked tokens|have in common that the silent|strength 0-10|</?(?:activating|silent)>"
@@ -99,7 +113,8 @@ def speaks_of_the_task(text: str) -> bool:
 
 def is_no_explanation(text: str) -> bool:
     """Whether the text is reasoning, a preamble, a refusal, a part of the prompt or a piece of JSON, and no explanation."""
-    bare = text.strip(" .\"'`*").casefold()
+    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    bare = text.strip(" .\"'`*<>[]{}()").casefold()
     if bare in _PLACEHOLDERS or (not any(map(str.isalnum, bare)) and not _names_symbols(text)):
         return True
     if _is_json(text) or any(pattern.search(text) for pattern in (_WRAPPED, _DEBRIS, _PARROTED)):
