@@ -28,8 +28,8 @@ _CLAUSES = tuple(
         # Sure! Rivers.   Sure, here it is.   Okay, so the tokens are rivers.
         rf"^{_OPENERS}\s*[!.:]\s+{_SAID}",
         rf"^{_PAUSES}\s*[,!.…-]*\s+{_LEAD}here(?:'s| is| are| it is| you go)\b",
-        rf"^{_PAUSES}\s*(?:[,!.…—–-]|\.\.\.)\s+{_LEAD}{_DEICTIC}\s+{_SAID}",
-        rf"^{_PAUSES}\s*[,.!…—–-]+\s+(?:no|right|maybe|tricky)\s*[,.!]\s+{_DEICTIC}\s+{_SAID}",
+        rf"^{_PAUSES}\s*(?:[,!.…—\u2013-]|\.\.\.)\s+{_LEAD}{_DEICTIC}\s+{_SAID}",
+        rf"^{_PAUSES}\s*[,.!…—\u2013-]+\s+(?:no|right|maybe|tricky)\s*[,.!]\s+{_DEICTIC}\s+{_SAID}",
         r"^h+m+\b[^\"]*[.?]\s+\w",
         rf"[.?!…,:-]\s+(?:the|these|all|both|each) (?:\w+ )?{_MATERIAL} (?:are|is|have|has|seems?|appears?|names?|refers?|relates?|shares?)\b",
         rf"^it (?:seems|looks|appears) (?:that|like|to be|to)\s+{_SAID}",
