@@ -154,7 +154,8 @@ def _unscored(
     )
     questions: dict[str, Prompt] = {}
     for job in rounds.next_round(ledger, run, 0, texts).jobs:
-        asked = None if job.job_key in done else handlers.question(run, job, texts)
+        keys = {item.key for item in job.question_items} if job.items else {job.job_key}
+        asked = None if job.job_key in done or keys <= done else handlers.question(run, job, texts)
         if asked is None:
             continue
         shown = {

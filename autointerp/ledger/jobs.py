@@ -105,6 +105,12 @@ def plan(connection: Connection, run_id: str, planned: Iterable[Job], state: str
         insert_new(connection, jobs, rows[start : start + 1000])
 
 
+def replace(connection: Connection, run_id: str, job_key: str, by: Iterable[Job]) -> None:
+    """Delete a job that cannot be done as planned, and add others in its place."""
+    connection.execute(sa.delete(jobs).where(is_job(run_id, job_key)))
+    plan(connection, run_id, by)
+
+
 def finish(connection: Connection, run_id: str, job_key: str) -> None:
     """Mark a job as done."""
     connection.execute(_FINISH, {"the_run": run_id, "the_job": job_key})

@@ -12,11 +12,16 @@ _VERSION = re.compile(
 )
 
 
+_CHECKPOINT = re.compile(r"ae_\d+\.pt")
+"""A training step of dictionary_learning, in the folder of its training."""
+_WEIGHTS = re.compile(r"\.(?:safetensors|npz|pth?)$")
+
+
 def lineage_of(parts: Sequence[str]) -> str:
     """The name that all versions of a dictionary share: a path's parts without the version that each ends with.
 
     A version is `v12`, `step1000`, `epoch2` and the like, after a separator or as a whole part, or `@3`, or a date. Parts that
-    consist of a version only are left out.
+    consist of a version only are left out, as is the step of a checkpoint `ae_1000.pt`. The suffix of a file does not count.
     """
     return "/".join(filter(None, (_stripped(part)[0] for part in parts))) or "/".join(parts)
 
@@ -28,7 +33,9 @@ def version_of(path: str) -> tuple[int, ...]:
 
 def _stripped(part: str) -> tuple[str, str]:
     """A name without its versions, and those versions."""
-    versions = ""
+    if _CHECKPOINT.fullmatch(part):
+        return "", part
+    part, versions = _WEIGHTS.sub("", part), ""
     while match := _VERSION.search(part):
         part, versions = part[: match.start()], match[0] + versions
     return part, versions

@@ -1,4 +1,4 @@
-"""Sources of dictionaries: folders by glob, repositories on the hub by pattern, and registry files.
+"""Sources of dictionaries: folders and files by glob, repositories on the hub by pattern, and registry files.
 
 A candidate is a path and the state of its files. Finding candidates reads names, sizes and times only, no weights.
 """
@@ -20,14 +20,12 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
+from autointerp.nightly.dictionary_files import dictionaries_among, dictionary_paths, is_folder_file, weight_files
 from autointerp.nightly.lineage import lineage_of
 from autointerp.spec.sections import Section, known_format
 from autointerp.spec.toml_files import wrong_key
 from sae.errors import one_line
 from sae.subject.hook_points import PATTERN
-
-PICKLED = ("*.pt", "*.pth", "*.pkl", "*.bin", "*.ckpt")
-"""Files that suggest weights which cannot be loaded. A folder with one of them is reported as corrupt instead of ignored."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,9 @@ class Source(Section):
     """One source of dictionaries: exactly one of the three keys."""
 
     folder: str | None = Field(None, min_length=1)
-    """A glob that matches folders of dictionaries or files in them, such as `checkpoints/*`."""
+    """A glob that matches dictionaries: folders, or files of a folder that are one each, such as `checkpoints/*` or `run/ae_*.pt`."""
     hub: str | None = Field(None, pattern=r"^[\w.-]+/[^/\s]+(/\S+)?$")
-    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders inside."""
+    """`OWNER/PATTERN` of model repositories on the hub, such as `acme/sae-*`; more parts are a pattern of folders or files inside."""
     registry: str | None = Field(None, min_length=1)
     """A TOML or JSON file that lists dictionaries: `name`, `path`, and optionally `format`, `hook_point` and `revision`."""
 
@@ -116,7 +114,7 @@ def _candidates(source: Source) -> Iterator[Candidate]:
 
 
 def in_folder(pattern: str) -> Iterator[Candidate]:
-    """Folders that match a glob, or that contain matching files, if they may hold a dictionary.
+    """The dictionaries of a glob: matching files that are one each, and matching folders, or folders of matching files, that may hold some.
 
     Raises `UsageError` if the glob's part before the first wildcard does not exist.
     """
@@ -124,11 +122,11 @@ def in_folder(pattern: str) -> Iterator[Candidate]:
     if not base.is_dir():
         raise UsageError(f"sources: folder = {pattern!r}: {base} is not a folder: check the path, or mount it")
     matches = (Path(os.path.abspath(match)) for match in glob.glob(pattern, recursive=True))
-    for folder in sorted({match if match.is_dir() else match.parent for match in matches}):
-        if files := weight_files(folder):
-            relative = folder.relative_to(base).parts if folder != base else ()
+    for path in dict.fromkeys(path for match in sorted(matches) for path in dictionary_paths(match)):
+        if files := weight_files(path):
+            relative = path.relative_to(base).parts if path != base else ()
             mark, modified_at = state_of(files)
-            yield Candidate(str(folder), lineage_of([base.name, *relative]), mark, modified_at)
+            yield Candidate(str(path), lineage_of([base.name, *relative]), mark, modified_at)
 
 
 def in_registry(path: Path) -> Iterator[Candidate]:
@@ -153,13 +151,14 @@ def in_registry(path: Path) -> Iterator[Candidate]:
             commit, modified_at = _commit(entry.path, entry.revision)
             yield Candidate(entry.path, entry.name, f"commit {commit}", modified_at, **own | {"revision": commit})
             continue
-        folder = local if local.is_dir() else local.parent
-        mark, modified_at = state_of(weight_files(folder))
-        yield Candidate(os.path.abspath(folder), entry.name, mark, modified_at, **own)
+        # A folder of several dictionaries stays one entry: loading it says which files can be named.
+        [named] = dictionary_paths(local) if local.is_file() else [local]
+        mark, modified_at = state_of(weight_files(named))
+        yield Candidate(os.path.abspath(named), entry.name, mark, modified_at, **own)
 
 
 def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
-    """Model repositories that match `OWNER/PATTERN`, or folders in them for a longer pattern, pinned to their commits.
+    """Model repositories that match `OWNER/PATTERN`, or folders and files in them for a longer pattern, pinned to their commits.
 
     Raises `UsageError` if the hub cannot be reached.
     """
@@ -170,18 +169,12 @@ def on_hub(pattern: str, api: Any = None) -> Iterator[Candidate]:
             if not fnmatchcase(model.id, f"{owner}/{repositories}"):
                 continue
             modified_at = model.last_modified.timestamp() if model.last_modified else 0.0
-            for folder in _folders(api, model, inside[0]) if inside else [""]:
-                path = f"{model.id}/{folder}".rstrip("/")
+            for place in _inside(api, model, inside[0]) if inside else [""]:
+                path = f"{model.id}/{place}".rstrip("/")
                 mark = f"commit {model.sha}"
                 yield Candidate(path, lineage_of(path.split("/")), mark, modified_at, revision=model.sha)
     except Exception as error:
         raise _unreachable(f"sources: hub = {pattern!r}", error) from None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Files in a folder that are part of a known format, or that suggest weights in an unsupported one."""
-    known = {folder / name for name in _weight_names() if (folder / name).exists()}
-    return sorted(known | {path for pattern in PICKLED for path in folder.glob(pattern)})
 
 
 def state_of(files: Sequence[Path]) -> tuple[str, float]:
@@ -203,17 +196,19 @@ def _fixed_part(pattern: str) -> Path:
     return Path(os.path.abspath(Path(*parts[:fixed])))
 
 
-def _folders(api: Any, model: Any, pattern: str) -> list[str]:
-    names = _weight_names()
-    paths = [name.rpartition("/") for name in api.list_repo_files(model.id, revision=model.sha)]
-    return sorted({folder for folder, _, name in paths if name in names and fnmatchcase(folder, pattern.rstrip("/"))})
-
-
-def _weight_names() -> set[str]:
-    """Names of the files of all known formats."""
-    from sae.formats.load import ADAPTERS  # torch
-
-    return {name for adapter in ADAPTERS.values() for name in adapter.FILES}
+def _inside(api: Any, model: Any, pattern: str) -> list[str]:
+    """Folders of a repository that match a pattern and hold a dictionary, and files that match, or are in such folders, and are one each."""
+    names: dict[str, set[str]] = {}
+    for path in api.list_repo_files(model.id, revision=model.sha):
+        folder, _, name = path.rpartition("/")
+        names.setdefault(folder, set()).add(name)
+    paths: set[str] = set()
+    for folder, held in names.items():
+        files = {f"{folder}/{name}".lstrip("/") for name in dictionaries_among(held)}
+        if fnmatchcase(folder, pattern.rstrip("/")):
+            paths |= files or ({folder} if any(map(is_folder_file, held)) else set())
+        paths |= {file for file in files if fnmatchcase(file, pattern)}
+    return sorted(paths)
 
 
 def _commit(path: str, revision: str | None) -> tuple[str, float]:

@@ -16,8 +16,9 @@ from autointerp.ledger import nights
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.nights import COPY, CORRUPT, QUEUED, SCORED, WAITING, DictionaryVersion
 from autointerp.nightly.config import Nightly
+from autointerp.nightly.dictionary_files import weight_files
 from autointerp.nightly.lineage import version_of
-from autointerp.nightly.sources import Candidate, state_of, weight_files
+from autointerp.nightly.sources import Candidate, state_of
 from sae.errors import DictionaryError, one_line
 
 Floats = NDArray[np.float32]

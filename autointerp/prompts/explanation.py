@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from autointerp.messages import ExplainMaterial, MarkedText, Prompt
+from autointerp.prompts import explanation_form
 from autointerp.prompts.replies import ReplyUnusable, read_object
 from autointerp.prompts.untrusted_text import render_window, sanitise
 from autointerp.records import Aids, Exemplar
@@ -35,21 +36,14 @@ TAG_NOTES = {
 }
 """The note after each pair of tags: what the windows or tokens between them are."""
 
-_PREAMBLE = re.compile(
-    r"^(sure|okay|ok|certainly|of course|here('s| is| are)|let me|let's|first,|i think|i believe|i see|we need|we have|"
-    r"the user|based on|looking at|to (determine|find|explain|understand)|after (analy|review|look))\b",
-    re.IGNORECASE,
-)
 _OPENING = re.compile(
-    r"^(explanation|answer)\s*:\s*|^the (marked|activating) (tokens?|texts?|words?)( in the texts?)?"
+    r"^\**(explanation|answer)\s*:\**(?!\s*(?:and\b|or\b|followed\b|,|labels?\b))\s*|^the (marked|activating) (tokens?|texts?|words?)( in the texts?)?"
     r" (are|is|have in common( that they are)?|have the common feature of being)( all)?( about| related to)? ",
     re.IGNORECASE,
 )
 _ABOUT_SILENT_TEXTS = re.compile(
-    r"[\s,;.]*\b(while|whereas|but|and|unlike)?\s*the silent (texts?|tokens?|windows?)\b.*$", re.IGNORECASE
+    r"(?:[\s,;.]+\b(?:while|whereas|but|and|unlike)|[,;.])\s+the silent (?:texts|tokens|windows)\b.*$", re.IGNORECASE
 )
-_EXPERIMENT_TERMS = re.compile(r"\b(activating|active|silent) (token|text|window|example)s?\b", re.IGNORECASE)
-_THINKING = re.compile(r"</?think|step by step|\bwait,|\bhmm\b", re.IGNORECASE)
 
 
 def material(exemplars: Iterable[Exemplar], max_activation: float, aids: Aids | None = None) -> ExplainMaterial:
@@ -90,21 +84,21 @@ def prompt(rubric: Rubric, material: ExplainMaterial, max_tokens: int) -> Prompt
 def parse(text: str, max_chars: int) -> str:
     """The explanation in a complete reply, without stock opening words and without remarks about the silent texts.
 
-    Raises `ReplyUnusable` for reasoning, preambles and excess length. Its messages are quoted in the next attempt's prompt
-    (`calls.answers.ask_again`) and so are part of that call's key: do not reword them.
+    Raises `ReplyUnusable` for reasoning, preambles, refusals, pieces of the prompt or of JSON, and excess length. Its messages are quoted in the next attempt's prompt
+    (`calls.answers.with_refusals`) and so are part of that call's key: do not reword them.
     """
     value = read_object(text).get("explanation")
     if not isinstance(value, str):
         raise ReplyUnusable("the explanation is missing or not text")
-    explanation = " ".join(value.split()).strip("\"'` ")
+    explanation = explanation_form.unquoted(" ".join(value.split()))
     explanation = _ABOUT_SILENT_TEXTS.sub("", _OPENING.sub("", explanation))
     if not explanation:
         raise ReplyUnusable("the explanation is empty")
     if len(explanation) > max_chars:
         raise ReplyUnusable(f"the explanation has {len(explanation)} characters, more than {max_chars}")
-    if _EXPERIMENT_TERMS.search(explanation):
+    if explanation_form.speaks_of_the_task(explanation):
         raise ReplyUnusable("it speaks of activating tokens or silent texts: name only the thing itself")
-    if _PREAMBLE.match(explanation) or _THINKING.search(explanation):
+    if explanation_form.is_no_explanation(explanation):
         raise ReplyUnusable(f"it holds a preamble or reasoning, not only the explanation: {explanation[:60]!r}")
     return explanation
 

@@ -1,27 +1,26 @@
 """The grading prompt for several items: the instructions are sent once, and each item is still judged independently.
 
 The reply is an object with one required key per item, in order, so that a server that enforces the schema skips no item and answers none
-twice. A missing, repeated or malformed answer makes its own item unscored, never another.
+twice. A reply with other keys is not read, because its grades may be those of the neighbouring items: the group is asked again, and then
+each item alone (`autointerp.questions.groups`). A malformed grade makes its own item unscored, never another.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from autointerp.hashing import content_hash
 from autointerp.messages import GroupMaterial, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
-from autointerp.prompts.replies import RepeatedKey, ReplyUnusable, read_object
+from autointerp.prompts.replies import ReplyUnusable, numbered_values, read_object
 from autointerp.prompts.untrusted_text import render_window
 from autointerp.spec.rubric import Rubric
 
 Ask = Literal["reason", "grade"]
 ITEM_TOKENS: dict[Ask, int] = {"reason": 96, "grade": 16}
 """Added to the reply's token limit for each item after the first."""
-_NUMBER = re.compile(r"(?:item\s*)?0*([1-9]\d{0,3})", re.IGNORECASE)
 _GROUP = """You are given several items. Each stands between its own <item> tags, with an explanation and a text, and was put together by \
 chance: one item says nothing about another. Grade each by itself, as if it were the only one; any grade may occur any number of \
 times, or never."""
@@ -69,24 +68,19 @@ def schema(rubric: Rubric, n: int, ask: Ask = "reason") -> dict[str, Any]:
 
 
 def parse(rubric: Rubric, n: int, text: str) -> list[single_grade.Grade | ReplyUnusable]:
-    """The grade of each of `n` items in a complete reply, or the error that left it without. Raises `ReplyUnusable` if no item has one."""
-    answers: dict[int, list[Any]] = {}
-    for name, value in read_object(text).items():
-        if number := _NUMBER.fullmatch(name.strip()):
-            answers.setdefault(int(number[1]), []).append(value)
-    grades = [_one(rubric, number, answers.get(number, [])) for number in range(1, n + 1)]
+    """The grade of each of `n` items in a complete reply, or the error that leaves it without one.
+
+    Raises `ReplyUnusable` if the reply's keys are not exactly the items' numbers, or if no item has a grade.
+    """
+    values = numbered_values(read_object(text), n)
+    grades = [_one(rubric, number, value) for number, value in enumerate(values, 1)]
     unusable = [grade for grade in grades if isinstance(grade, ReplyUnusable)]
     if unusable and len(unusable) == n:
         raise unusable[0]
     return grades
 
 
-def _one(rubric: Rubric, number: int, answers: Sequence[Any]) -> single_grade.Grade | ReplyUnusable:
-    if not answers:
-        return ReplyUnusable(f"item {number} is not answered")
-    if len(answers) > 1 or isinstance(answers[0], RepeatedKey):
-        return ReplyUnusable(f"item {number} is answered more than once")
-    value = answers[0]
+def _one(rubric: Rubric, number: int, value: Any) -> single_grade.Grade | ReplyUnusable:
     try:
         return single_grade.read_grade(rubric, value if isinstance(value, dict) else {"grade": value})
     except ReplyUnusable as error:

@@ -19,7 +19,7 @@ from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
-from autointerp.questions import revision, scorer_jobs
+from autointerp.questions import groups, planned_jobs, revision, scorer_jobs
 from autointerp.records import (
     Explanation,
     ExplanationKey,
@@ -75,7 +75,10 @@ def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], st
 
 
 def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
-    """Ask for the grades of a job's items and store a judgement for each. Items without an explanation are stored unasked."""
+    """Ask for the grades of a job's items and store a judgement for each. Items without an explanation are stored unasked.
+
+    A group whose reply cannot be assigned to its items is replaced by a job for each item.
+    """
     items = _explained(job, explanations)
     unasked = [
         (item, _without_explanation(job, item, explanations)) for item in job.question_items if item not in items
@@ -95,7 +98,12 @@ def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Expl
     def conclude(tx: Connection, answer: Answer[Sequence[Grade | ReplyUnusable]]) -> None:
         store(tx, [_judged(job, item, number, answer) for number, item in enumerate(items)])
 
-    ask(*asked, job, job.repeat, conclude)
+    if not job.items:
+        ask(asked.prompt, asked.parse, job, job.repeat, conclude)
+    elif not groups.ask_group(ask, asked, len(items), job, job.repeat, conclude):
+        with ledger.write() as tx:
+            alone = [planned_jobs.single_item_job(run.spec, item, job.stage) for item in job.question_items]
+            jobs.replace(tx, run.run_id, job.job_key, alone)
 
 
 def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Explanations) -> None:
@@ -104,7 +112,7 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Expla
     if job.step:
         with ledger.read() as tx:
             answers = judgements.answers_of(tx, run.run_id, job.unit_id)
-    prompt, parse = scorer_jobs.question(cases.Cases(run, explanations, answers), registry.scorer(job.scorer), job)
+    asked = scorer_jobs.question(cases.Cases(run, explanations, answers), registry.scorer(job.scorer), job)
 
     def conclude(tx: Connection, answer: Answer[Any]) -> None:
         row = ScorerAnswer(
@@ -113,7 +121,13 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Expla
         judgements.add_answers(tx, run.run_id, [(job.job_key, row)])
         jobs.finish(tx, run.run_id, job.job_key)
 
-    ask(prompt, parse, job, 0, conclude)
+    alone = asked.alone()
+    if not alone:
+        ask(asked.prompt, asked.parse, job, 0, conclude)
+    elif not groups.ask_group(ask, asked, len(alone), job, 0, conclude):
+        answer = groups.ask_alone(ask, alone, job)
+        with ledger.write() as tx:
+            conclude(tx, answer)
 
 
 def question(run: Run, job: Job, explanations: Explanations) -> Question | None:

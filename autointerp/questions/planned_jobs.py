@@ -92,7 +92,7 @@ def question_jobs(spec: Spec, items: Sequence[Item], stage: str = "score") -> li
     if stage != "score":
         items = [_keyed(item, stage) for item in items]
     if spec.score.per_call == 1:
-        return [_single_item_job(spec, item, stage) for item in items]
+        return [single_item_job(spec, item, stage) for item in items]
     planned: list[Job] = []
     for repeat in sorted({item.repeat for item in items}):
         mixed = sorted((item for item in items if item.repeat == repeat), key=lambda item: _place(spec, item))
@@ -101,7 +101,8 @@ def question_jobs(spec: Spec, items: Sequence[Item], stage: str = "score") -> li
     return planned
 
 
-def _single_item_job(spec: Spec, item: Item, stage: str) -> Job:
+def single_item_job(spec: Spec, item: Item, stage: str) -> Job:
+    """The job that asks about one item alone."""
     place = _place(spec, item)
     return _job(stage, place, item.unit_id, item.exemplar_id, item.arm, item.repeat, item.explained_by.text)
 

@@ -27,9 +27,15 @@ def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
     """The question of a job. Its token limit is the scorer's or the spec's, whichever is larger, because thinking counts too."""
     answers = cases.answers(scorer, job.unit_id)[: job.step]
-    prompt, parse = scorer.questions(cases.of(job.unit_id), job.step, answers)[job.repeat]
-    max_tokens = max(prompt.max_tokens, cases.run.spec.judge.max_output_tokens)
-    return Question(replace(prompt, max_tokens=max_tokens), parse)
+    question = scorer.questions(cases.of(job.unit_id), job.step, answers)[job.repeat]
+    return _with_room(question, cases.run.spec.judge.max_output_tokens)
+
+
+def _with_room(question: Question, least: int) -> Question:
+    """The question, and those about its items alone, with a token limit of at least `least`."""
+    prompt, parse, alone = question
+    limited = replace(prompt, max_tokens=max(prompt.max_tokens, least))
+    return Question(limited, parse, lambda: [_with_room(one, least) for one in alone()])
 
 
 def _place(unit: Unit, scorer: Scorer, number: int) -> int:

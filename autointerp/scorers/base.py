@@ -46,6 +46,8 @@ class Question(NamedTuple):
 
     prompt: Prompt
     parse: Callable[[str], Any]
+    alone: Callable[[], Sequence[Question]] = tuple
+    """The same question about each of its items alone, for a question whose answer is a list with a value for each item."""
 
 
 @dataclass(frozen=True)

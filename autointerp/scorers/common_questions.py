@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from autointerp.messages import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.replies import ReplyUnusable, numbered_values, read_object
 from autointerp.prompts.untrusted_text import render_window, sanitise
 from autointerp.records import Outcome
 from autointerp.scorers.base import Question
@@ -108,6 +108,7 @@ def ratings(explanation: str, texts: Sequence[str], per_call: int) -> list[Quest
                 TaskMaterial("rating", explanation, tuple(map(unmarked, part))),
             ),
             partial(_read_ratings, n=len(part)),
+            partial(ratings, explanation, part if len(part) > 1 else (), 1),
         )
         for part in (texts[first : first + per_call] for first in range(0, len(texts), per_call))
     ]
@@ -154,10 +155,15 @@ def _read_texts(text: str, n: int) -> list[str]:
 
 
 def _read_ratings(text: str, n: int) -> list[int | None]:
-    """The rating of each of `n` texts; None if it is missing or not 0, 1 or 2. Raises `ReplyUnusable` if all are."""
+    """The rating of each of `n` texts; None if it is not 0, 1 or 2.
+
+    Raises `ReplyUnusable` if none is, or if the reply's keys are not exactly the texts' numbers.
+    """
     reply = read_object(text)
-    values = [reply.get(str(number)) for number in range(1, n + 1)]
-    ratings = [r if isinstance(r, int) and not isinstance(r, bool) and r in (0, 1, 2) else None for r in values]
-    if all(rating is None for rating in ratings):
+    if all(_as_rating(reply.get(str(number))) is None for number in range(1, n + 1)):
         raise ReplyUnusable(f"the reply rates none of the {n} texts with 0, 1 or 2: {text[:80]!r}")
-    return ratings
+    return [_as_rating(value) for value in numbered_values(reply, n)]
+
+
+def _as_rating(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value in (0, 1, 2) else None

@@ -1,7 +1,7 @@
 """Detection: given only the explanation, can the judge tell in which windows the unit is active?
 
 What differs from delphi 0.1.3, each for a defect found in it: a window counts as silent only if the unit is silent at every token
-of it; windows for judging and explaining never share a document; a reply that leaves out an item loses that item only, and a
+of it; windows for judging and explaining never share a document; a reply that leaves out an item is asked for again, and a
 last question of fewer than five items is read like the others; and the figure is called balanced accuracy, which it is.
 """
 

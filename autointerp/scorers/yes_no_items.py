@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from autointerp.messages import MarkedText, Prompt, TaskMaterial
-from autointerp.prompts.replies import ReplyUnusable, read_object
+from autointerp.prompts.replies import ReplyUnusable, numbered_values, read_object
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Question, Scores, StepAnswers
@@ -46,18 +46,19 @@ def questions(
     """Ask about the items in order, `PER_CALL` in a question. No questions if `can_ask` is False."""
     if not can_ask(explanation, items):
         return []
-    asked = []
-    for group in groups(items):
-        windows = tuple(item.window for item in group)
+
+    def question(windows: Sequence[MarkedText]) -> Question:
         prompt = Prompt(
             system=system,
             user=f"<explanation>\n{sanitise(explanation)}\n</explanation>\n{numbered(map(render, windows))}",
-            schema=schema(len(group)),
+            schema=schema(len(windows)),
             max_tokens=MAX_TOKENS,
-            material=TaskMaterial(task, explanation, windows),
+            material=TaskMaterial(task, explanation, tuple(windows)),
         )
-        asked.append(Question(prompt, partial(read, n=len(group))))
-    return asked
+        alone = [] if len(windows) == 1 else windows
+        return Question(prompt, partial(read, n=len(windows)), lambda: [question([window]) for window in alone])
+
+    return [question([item.window for item in group]) for group in groups(items)]
 
 
 def groups(items: Sequence[Item]) -> list[Sequence[Item]]:
@@ -77,13 +78,15 @@ def schema(n: int) -> dict[str, Any]:
 
 
 def read(text: str, n: int) -> list[bool | None]:
-    """The answers for `n` items; None for one that is missing or unclear. Raises `ReplyUnusable` if all are."""
+    """The answers for `n` items; None for one that is unclear.
+
+    Raises `ReplyUnusable` if all are, or if the reply's keys are not exactly the items' numbers.
+    """
     reply = read_object(text)
-    answers = [_as_bool(reply.get(str(i))) for i in range(1, n + 1)]
-    if all(answer is None for answer in answers):
-        # Quoted in the explainer's next prompt (`calls.answers.ask_again`), and so part of its call key: do not reword.
+    if all(_as_bool(reply.get(str(i))) is None for i in range(1, n + 1)):
+        # Quoted in the explainer's next prompt (`calls.answers.with_refusals`), and so part of its call key: do not reword.
         raise ReplyUnusable(f"the reply answers none of the {n} items with true or false: {text[:80]!r}")
-    return answers
+    return [_as_bool(value) for value in numbered_values(reply, n)]
 
 
 def answered(items: Sequence[Item], answers: StepAnswers) -> list[tuple[Item, bool]]:

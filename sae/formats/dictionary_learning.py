@@ -30,7 +30,7 @@ from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, r
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 PUBLISHER = "dictionary_learning (Marks, Karvonen, Mueller)"
 CHECKED = "files written by dictionary-learning 0.1.0: all seven classes, encode and decode"
-FILES: tuple[str, ...] = (CONFIG, WEIGHTS)
+FILES: tuple[str, ...] = (CONFIG, WEIGHTS, "ae_{n}.pt")
 
 _SITES = {
     "resid_post": "resid_post",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from autointerp.ledger import judgements
 from autointerp.ledger.jobs import decode_items
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline import stages
-from autointerp.questions import rounds
+from autointerp.questions import groups, rounds
 from autointerp.records import Arm, Outcome
 from autointerp.run import Run
 from autointerp.scorers import unit_metrics
@@ -91,22 +93,71 @@ def test_a_run_stopped_between_groups_asks_nothing_twice(
     assert Counter(first.items + second.items) == Counter(plain[1].items)
 
 
-class Forgetful(Judge):
-    """Leaves out the third item of its fifth group."""
+Numbering = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass
+class Misnumbering(Judge):
+    """Numbers its answers wrongly, in the first `n_times` groups that it is asked."""
+
+    numbering: Numbering = dict
+    n_times: int = 10**6
 
     def said(self, answers: dict[str, Any]) -> dict[str, Any]:
-        return {n: a for n, a in answers.items() if not (len(self.groups) == 5 and n == "3")}
+        self.n_times -= 1
+        return answers if self.n_times < 0 else self.numbering(answers)
 
 
-def test_an_item_left_out_of_a_reply_is_unscored_and_no_other(
+NUMBERINGS: dict[str, Numbering] = {
+    "from 0": lambda answers: {str(int(n) - 1): answer for n, answer in answers.items()},
+    "shifted by one": lambda answers: {str(int(n) + 1): answer for n, answer in answers.items()},
+    "an item skipped, the rest renumbered": lambda answers: {
+        str(n): answer for n, answer in enumerate((a for n, a in answers.items() if n != "2"), 1)
+    },
+    "an item left out": lambda answers: {n: a for n, a in answers.items() if n != "3"},
+    "under one more key": lambda answers: {"0": next(iter(answers.values()))} | answers,
+}
+
+
+@pytest.mark.parametrize("numbering", NUMBERINGS)
+def test_a_group_numbered_wrongly_once_is_asked_again(
+    numbering: str, world: planted.World, results: Path, plain: tuple[Run, Judge]
+) -> None:
+    judge = Misnumbering(numbering=NUMBERINGS[numbering], n_times=1)
+    run, _ = done(world, results, f"once {numbering}", judge, score={"per_call": 7}, judge={"concurrency": 1})
+    assert_same_judgements(run, plain[0])
+    assert len(judge.items) == len(plain[1].items) + judge.groups[0]
+
+
+@pytest.mark.parametrize("numbering", NUMBERINGS)
+def test_items_of_a_judge_that_always_numbers_wrongly_are_asked_about_alone(
+    numbering: str, world: planted.World, results: Path, plain: tuple[Run, Judge]
+) -> None:
+    judge = Misnumbering(numbering=NUMBERINGS[numbering])
+    run, _ = done(world, results, f"always {numbering}", judge, score={"per_call": 7})
+    assert_same_judgements(run, plain[0])
+    assert Counter(judge.items) == Counter(plain[1].items * (groups.TRIES + 1))
+    assert len(plain[1].items) <= judge.groups.count(1) <= len(plain[1].items) + groups.TRIES
+
+
+def test_a_run_stopped_while_it_asks_items_alone_asks_nothing_twice(
     world: planted.World, results: Path, plain: tuple[Run, Judge]
 ) -> None:
-    run, _ = done(world, results, "forgetful", Forgetful(), score={"per_call": 7}, judge={"concurrency": 1})
-    rows, whole = judged_runs.judgements(run), judged_runs.judgements(plain[0])
-    lost = rows["outcome"] != Outcome.SCORED
-    assert list(rows.loc[lost, "outcome"]) == [Outcome.PARSE_FAILURE]
-    assert list(rows.loc[lost, "reason"]) == ["item 3 is not answered"]
-    pd.testing.assert_frame_equal(rows.loc[~lost], whole.loc[~lost])
+    class Paid(Misnumbering):
+        """Asked only for what the ledger does not hold."""
+
+        is_llm = True
+
+    first = Paid(numbering=NUMBERINGS["from 0"], stops_after=100)
+    run, ledger = judged_runs.open_(judged_runs.spec(world, "halved", score={"per_call": 7}), results)
+    with pytest.raises(KeyboardInterrupt):
+        judged_runs.carry(run, ledger, first)
+    ledger.close()
+    again, second = done(world, results, "halved", Paid(numbering=NUMBERINGS["from 0"]), score={"per_call": 7})
+    assert_same_judgements(again, plain[0])
+    asked = Counter(n for n in first.groups + second.groups if n > 1)
+    assert asked[7] == groups.TRIES * (len(plain[1].items) // 7)
+    assert (first.groups + second.groups).count(1) <= len(plain[1].items)
 
 
 # Repeats
@@ -231,6 +282,23 @@ def test_a_run_asks_the_scorers_that_its_spec_names(world: planted.World, result
     assert judge.tasks["write"] == 2 * of.loc[("sensitivity", "sensitivity")]["unit_id"].nunique()
 
 
+@dataclass
+class FromZero(Judge):
+    """Numbers the texts of detection questions from 0 if there are several."""
+
+    def task(self, material: Any) -> Any:
+        answers = super().task(material)
+        return NUMBERINGS["from 0"](answers) if len(answers) > 1 else answers
+
+
+def test_a_scorer_asks_about_texts_alone_if_they_are_numbered_wrongly(world: planted.World, results: Path) -> None:
+    right, _ = done(world, results, "numbered", score={"also": ["detection"]})
+    wrong, judge = done(world, results, "from zero", FromZero(), score={"also": ["detection"]})
+    [expected], [found] = (planted_runs.summary(run.folder)["scorers"] for run in (right, wrong))
+    assert found == expected
+    assert judge.tasks["detection"] > 2 * expected["n"] / 5 + expected["n"] - 1
+
+
 class Mute(Judge):
     """Gives no usable answer to detection questions about the concept of a harbour."""
 
@@ -244,7 +312,7 @@ def test_failed_answers_of_scorers_are_counted(world: planted.World, results: Pa
     with ledger.read() as tx:
         answers = judgements.answers_of(tx, run.run_id)
     failed = sum(answer.outcome is Outcome.PARSE_FAILURE for answer in answers)
-    assert 0 < failed < len(answers) == judge.tasks["detection"]
+    assert 0 < failed < len(answers) < judge.tasks["detection"]
     [summary] = planted_runs.summary(run.folder)["scorers"]
     assert summary["unscored"] == {"parse_failure": failed} == unit_metrics.of_run(ledger, run).unscored["detection"]
     assert summary["n_unscored"] > 0

@@ -85,7 +85,7 @@ def test_an_unreadable_reply_or_item_is_unscored() -> None:
         return ["no JSON", right, right | {"2": "perhaps"}, {k: v for k, v in right.items() if k != "5"}][next(number)]
 
     scores = judged(DETECTION, unit, says)
-    assert (scores.n, scores.n_unscored) == (13, 7)
+    assert (scores.n, scores.n_unscored) == (9, 11)
     assert scores.values["balanced_accuracy"] == 1
     nothing = DETECTION.score(unit, [[None] * 4])
     assert (nothing.n, nothing.n_unscored) == (0, 20)
@@ -97,6 +97,14 @@ def test_answers_in_words_and_as_numbers_are_read() -> None:
     assert yes_no_items.read('```json\n{"1": 1, "2": "False", "3": true, "4": 0, "5": 2}\n```', 5) == [
         True, False, True, False, None,
     ]  # fmt: skip
+    for shifted in (
+        '{"0": true, "1": false}',
+        '{"2": true, "3": false}',
+        '{"1": true}',
+        '{"1": true, "1": false, "2": true}',
+    ):
+        with pytest.raises(ReplyUnusable, match="the numbers 1 to 2"):
+            yes_no_items.read(shifted, 2)
     with pytest.raises(ReplyUnusable, match="none of the 2 items"):
         yes_no_items.read('{"answers": [true, false]}', 2)
 

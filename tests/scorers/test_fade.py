@@ -217,6 +217,9 @@ def test_rating_questions_fence_each_text_and_show_only_the_material() -> None:
     assert question.prompt.material == TaskMaterial("rating", "boats", (unmarked(hostile), unmarked("plain")))
     assert question.parse('{"1": 2, "2": 0}') == [2, 0]
     assert question.parse('{"1": 3, "2": 0}') == [None, 0]
+    for shifted in ('{"0": 2, "1": 0}', '{"1": 2}', '{"1": 2, "2": 0, "3": 1}'):
+        with pytest.raises(ReplyUnusable, match="the numbers 1 to 2"):
+            question.parse(shifted)
     for reply in ("{}", '{"1": "two"}', '{"1": true, "2": 2.0}'):
         with pytest.raises(ReplyUnusable, match="rates none of the 2 texts"):
             question.parse(reply)
