@@ -36,7 +36,8 @@ MOST_DAMAGED = 0.005
 _FEWEST_DAMAGED = 10
 _CHECKED_CHARS = 1 << 20
 _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
-_DATA_AS_TEXT = re.compile(r"""\s*\[\s*(?:\{\s*["']|-?\d+\s*(?:,\s*|\s)-?\d)""")
+_DATA_STARTS = re.compile(r"""\s*(?:\[\s*(?:[\]{"'\[]|-?\d)|\{\s*["'])""")
+_NUMBER = re.compile(r"\s*-?\d[\d.]*\s*")
 
 
 def document_of(record: Mapping[str, Any], field: str, where: str) -> Document:
@@ -87,12 +88,17 @@ def check_texts_are_prose(documents: Iterable[Document], field: str, where: str)
     for document in documents:
         if texts < 5 and isinstance(document, str) and document:
             texts += 1
-            data += bool(_DATA_AS_TEXT.match(document))
+            data += _is_data(document)
             if data == 5:
                 raise _data_as_text(field, where)
         yield document
     if texts and data == texts:
         raise _data_as_text(field, where)
+
+
+def _is_data(text: str) -> bool:
+    """Whether a text is a number, or a list or an object as JSON or Python writes it."""
+    return bool(_NUMBER.fullmatch(text) or (_DATA_STARTS.match(text) and text.rstrip()[-1] in "]}"))
 
 
 def check_undamaged(documents: Iterable[AnyDocument], where: str) -> Iterator[AnyDocument]:

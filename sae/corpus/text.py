@@ -31,6 +31,7 @@ class TextFile:
     def __init__(self, stream: Stream, path: Path, encoding: str, newline: str = "\n") -> None:
         self.path = path
         self.encoding = encoding
+        self._ascii = True
         self._text = io.TextIOWrapper(stream, encoding=encoding, errors="autointerp-corpus", newline=newline)
 
     def __enter__(self) -> TextFile:
@@ -57,9 +58,12 @@ class TextFile:
         try:
             text = read(size)
         except UnicodeDecodeError as error:
-            raise _other_encoding(self.path, self.encoding, error) from None
+            raise _other_encoding(self.path, self.encoding, error.object[error.start]) from None
         if "\0" in text:
             raise not_text(self.path)
+        if self._ascii and text.endswith("\ufffd") and text[:-1].isascii():
+            raise _other_encoding(self.path, self.encoding)  # cut off, in a text without any other such character
+        self._ascii &= text.isascii()
         return text
 
 
@@ -68,11 +72,10 @@ def too_long(where: str) -> CorpusError:
     return CorpusError(f"{where} has more than {LONGEST_DOCUMENT:,} characters, the most of one document: split it")
 
 
-def _other_encoding(path: Path, encoding: str, error: UnicodeDecodeError) -> CorpusError:
+def _other_encoding(path: Path, encoding: str, byte: int | None = None) -> CorpusError:
     if not encoding.startswith("utf-8"):
         return CorpusError(f"corpus file {path} is not valid {encoding.upper()}: write it again as UTF-8")
-    byte = error.object[error.start]
+    seen = "at its end" if byte is None else f"it holds the byte 0x{byte:02x}"
     return CorpusError(
-        f"corpus file {path} is not UTF-8 (it holds the byte 0x{byte:02x}): convert it from its encoding, such as with"
-        " iconv -f WINDOWS-1252 -t UTF-8"
+        f"corpus file {path} is not UTF-8 ({seen}): convert it from its encoding, such as with iconv -f WINDOWS-1252 -t UTF-8"
     )
