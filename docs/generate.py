@@ -217,8 +217,8 @@ CORPORA_COLUMNS = """
 
 - **Text** is encoded with the subject's tokenizer.
 - **Token ids** (`input_ids`) are used as they are, split at BOS, without padding. They have to be the subject's: ids outside its vocabulary
-  are refused, and so are ids of which fewer than 90 % stay the same when the subject's tokenizer decodes and encodes them again (measured on
-  32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
+  are refused, and so are ids of which more than 2 %, and one of each document, change when the subject's tokenizer decodes and encodes them
+  again (measured on 32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
 - **Conversations** (`messages` with `role` and `content`, or ShareGPT's `conversations` with `from` and `value`) go through the subject's chat
   template; a subject without one refuses them. The template's own tokens are run but not counted, so that no exemplar is about role names;
   `corpus.count_template = true` counts them. Windows show the template's tokens, and with them whose turn it is.

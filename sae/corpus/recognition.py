@@ -33,10 +33,10 @@ Stream = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | io.BufferedReader
 
 @dataclass(frozen=True)
 class Compression:
-    """A compression format: the suffix of its files, their first bytes, and the reader."""
+    """A compression format: the suffix of its files, the pattern of their first bytes, and the reader."""
 
     suffix: str
-    magic: bytes
+    magic: re.Pattern[bytes]
     open: Callable[[Path], Stream]
 
 
@@ -104,10 +104,10 @@ class _ZstdFile(io.RawIOBase):
 
 
 COMPRESSIONS = (
-    Compression(".gz", b"\x1f\x8b", gzip.GzipFile),
-    Compression(".zst", b"\x28\xb5\x2f\xfd", lambda path: io.BufferedReader(_ZstdFile(path), 1 << 20)),
-    Compression(".bz2", b"BZh", bz2.BZ2File),
-    Compression(".xz", b"\xfd7zXZ\0", lzma.LZMAFile),
+    Compression(".gz", re.compile(rb"\x1f\x8b"), gzip.GzipFile),
+    Compression(".zst", re.compile(rb"\x28\xb5\x2f\xfd"), lambda path: io.BufferedReader(_ZstdFile(path), 1 << 20)),
+    Compression(".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
+    Compression(".xz", re.compile(rb"\xfd7zXZ\x00"), lzma.LZMAFile),
 )
 
 FORMATS = (
@@ -153,8 +153,8 @@ def recognise(path: Path) -> Recognised:
     """Compression, format and encoding of a file. Raises `CorpusError` if it is none of those that are read; errors of the file
     system and of decompression pass through."""
     with path.open("rb") as file:
-        first = file.read(8)
-    compression = next((c for c in COMPRESSIONS if first.startswith(c.magic)), None)
+        first = file.read(10)
+    compression = next((c for c in COMPRESSIONS if c.magic.match(first)), None)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and (named := next((c for c in COMPRESSIONS if c.suffix == suffixes[-1]), None)):
         if compression is None:
@@ -171,7 +171,7 @@ def recognise(path: Path) -> Recognised:
 
 def _content(path: Path, head: bytes, suffix: str) -> tuple[str, str]:
     """Format and encoding of a file whose decompressed content begins with `head`."""
-    if twice := next((c for c in COMPRESSIONS if head.startswith(c.magic)), None):
+    if twice := next((c for c in COMPRESSIONS if c.magic.match(head)), None):
         raise CorpusError(f"corpus file {path} is compressed twice: unpack it once, to a {twice.suffix} file")
     if found := next((f for f in FORMATS if head.startswith(f.magics or (b"\0none",))), None):
         return found.name, "utf-8-sig"
@@ -189,13 +189,13 @@ def _content(path: Path, head: bytes, suffix: str) -> tuple[str, str]:
 
 
 def _encoding(path: Path, head: bytes) -> str:
-    """The encoding by byte order mark; without one UTF-16 if every second byte of many is NUL, else UTF-8."""
+    """The encoding by byte order mark; without one UTF-16 if most characters are ASCII, else UTF-8."""
     for bom, encoding in _BOMS:
         if head.startswith(bom):
             return encoding
     even, odd = head[0::2].count(0), head[1::2].count(0)
     for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
-        if zeros * 40 > len(head) and others * 20 <= zeros:
+        if zeros * 4 > len(head) and others * 20 <= zeros:
             with suppress(UnicodeDecodeError):
                 if "\0" not in codecs.getincrementaldecoder(encoding)().decode(head):
                     return encoding
