@@ -1,5 +1,6 @@
 """Writes the pages of docs/ that come from the code: spec.md and training.md from the fields, cli.md
-from the help, dictionaries.md from the formats' adapters, summary.md and summary.schema.json from the models of the summary.
+from the help, dictionaries.md from the formats' adapters, corpora.md from reading small files of every kind, summary.md and
+summary.schema.json from the models of the summary.
 
 `python docs/generate.py` writes them; with `--check` it writes nothing and exits with 1 when a page is out of date.
 """
@@ -9,10 +10,12 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
@@ -193,6 +196,46 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 """
 
 
+CORPORA_INTRO = """\
+# Corpora
+
+`corpus.sources` of a [spec](spec.md) names files, globs, folders that `Dataset.save_to_disk` has written, and data sets as
+`datasets:owner/name[:config][@revision]`. Sources are read in turn, in equal numbers of tokens, until `corpus.max_tokens`.
+
+A file is recognised by its content, not by its last suffix: `part-00000.gz` with JSON lines is read as JSON lines. The name decides
+only whether text is CSV, TSV or prose, and a name that contradicts the content is refused. What is none of the formats below, such as
+an archive, a PDF or text in an unknown encoding, is refused in one line that says what to do.
+
+## Formats
+
+"""
+
+CORPORA_COLUMNS = """
+## Columns
+
+`corpus.text_field` names the column with the documents. The value decides how it is used:
+
+- **Text** is encoded with the subject's tokenizer.
+- **Token ids** (`input_ids`) are used as they are, split at BOS, without padding. They have to be the subject's: ids outside its vocabulary
+  are refused, and so are ids of which more than 2 %, and one of each document, change when the subject's tokenizer decodes and encodes them
+  again (measured on 32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
+- **Conversations** (`messages` with `role` and `content`, or ShareGPT's `conversations` with `from` and `value`) go through the subject's chat
+  template; a subject without one refuses them. The template's own tokens are run but not counted, so that no exemplar is about role names;
+  `corpus.count_template = true` counts them. Windows show the template's tokens, and with them whose turn it is.
+
+Each cell of the table is made by reading a small file of that kind.
+
+"""
+
+CORPORA_ENCODINGS = """
+## Encodings
+
+Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark; UTF-16 without one is recognised if most characters are ASCII. A last
+character that is cut off is accepted. Documents that hold more than 0.5 % of replacement or NUL characters are refused: an earlier
+conversion has damaged them.
+
+"""
+
 SUMMARY_INTRO = """\
 # summary.json
 
@@ -218,6 +261,123 @@ def dictionaries_page() -> str:
         cells = (f"`{name}`", adapter.PUBLISHER, files, adapter.CHECKED)
         lines.append("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |")
     return MARK + DICTIONARIES_INTRO + "\n".join(lines) + "\n" + DICTIONARIES_END
+
+
+_WORDS = "river stone lamp paper green house"
+_COLUMNS: dict[str, tuple[Any, ...]] = {
+    "text": (_WORDS, "music winter sugar", "train garden silver"),
+    "token ids": ([5, 6, 7], [8, 9], [10]),
+    "messages": tuple([{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}] for text in "abc"),
+    "ShareGPT": tuple([{"from": "human", "value": text}, {"from": "gpt", "value": "yes"}] for text in "abc"),
+    "JSON as text": tuple(json.dumps([{"role": "user", "content": text}]) for text in "abc"),
+    "numbers": (1, 2, 3),
+    "lists of texts": (["a", "b"], ["c"], ["d"]),
+}
+
+
+def corpora_page() -> str:
+    """docs/corpora.md: formats from the registry, and for every kind of file whether it is read, by reading one."""
+    from sae.corpus.readers import LARGEST_UNPACKED
+    from sae.corpus.recognition import FORMATS, NOT_TEXT
+    from sae.corpus.text import LONGEST_DOCUMENT
+
+    formats = [(f.title, " ".join(f"`{suffix}`" for suffix in f.suffixes), f.documents) for f in FORMATS]
+    refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT))
+    limits = (
+        f"\nA line, a JSON object and a document in a table have at most {LONGEST_DOCUMENT:,} characters, so that an endless line ends in an"
+        " error and not in the memory's. A text file has no limit: it is one document, read in pieces. A compressed Parquet or"
+        f" Arrow file is unpacked to a temporary file of at most {LARGEST_UNPACKED >> 30} GiB.\n"
+    )
+    with TemporaryDirectory() as folder:
+        columns, encodings = _column_table(Path(folder)), _encoding_table(Path(folder))
+    return (
+        MARK + CORPORA_INTRO + _table(("format", "names", "a document is"), formats) + limits + CORPORA_COLUMNS + columns
+        + CORPORA_ENCODINGS + encodings + "\n## Refused by their first bytes\n\n" + _table(("the file", "what to do"), refused)
+    )  # fmt: skip
+
+
+def _column_table(folder: Path) -> str:
+    from sae.corpus.recognition import COMPRESSIONS
+
+    suffixes = ["", *(compression.suffix for compression in COMPRESSIONS)]
+    rows, messages = [], dict[str, int]()
+    for column, values in _COLUMNS.items():
+        for suffix, data in _files(values).items():
+            outcomes = [_outcome(folder / f"FILE{suffix}{c}", _compressed(data, c)) for c in suffixes]
+            cells = [o if o == "read" else f"refused ({messages.setdefault(o, len(messages) + 1)})" for o in outcomes]
+            rows.append((column, f"`{suffix}`", *cells))
+    header = ("column", "file", "plain", *(f"`{suffix}`" for suffix in suffixes[1:]))
+    return _table(header, rows) + "\n" + "".join(f"{n}. {message}\n" for message, n in messages.items())
+
+
+def _encoding_table(folder: Path) -> str:
+    encodings = {
+        "UTF-8": "utf-8", "UTF-8 with a byte order mark": "utf-8-sig", "UTF-16 with a byte order mark": "utf-16",
+        "UTF-16, little endian, without": "utf-16-le", "UTF-16, big endian, without": "utf-16-be",
+        "UTF-32 with a byte order mark": "utf-32", "Latin-1": "latin-1",
+    }  # fmt: skip
+    texts = {
+        ".txt": f"{_WORDS} caf\xe9", ".jsonl": f'{{"text": "{_WORDS} caf\xe9"}}\n', ".json": f'[{{"text": "{_WORDS} caf\xe9"}}]',
+        ".csv": f"text\n{_WORDS} caf\xe9\n", ".tsv": f"text\tn\n{_WORDS} caf\xe9\t1\n",
+    }  # fmt: skip
+    rows = []
+    for name, encoding in encodings.items():
+        outcomes = [_outcome(folder / f"FILE{suffix}", text.encode(encoding)) for suffix, text in texts.items()]
+        rows.append((name, *("read" if outcome == "read" else "refused" for outcome in outcomes)))
+    return _table(("encoding", *(f"`{suffix}`" for suffix in texts)), rows)
+
+
+def _files(values: tuple[Any, ...]) -> dict[str, bytes]:
+    """A column as files of every format that has columns, by suffix."""
+    import pyarrow as pa
+    from pyarrow import feather, parquet
+
+    table, records = pa.table({"text": list(values)}), [{"text": value} for value in values]
+    file, stream, old = pa.BufferOutputStream(), pa.BufferOutputStream(), pa.BufferOutputStream()
+    feather.write_feather(table, old, compression="zstd")
+    parquet.write_table(table, file)
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+    return {
+        ".jsonl": "".join(json.dumps(record) + "\n" for record in records).encode(),
+        ".json": json.dumps(records, indent=1).encode(),
+        ".csv": "\n".join(["n,text", *(f"1,{cell}" for cell in quoted)]).encode(),
+        ".tsv": "\n".join(["n\ttext", *(f"1\t{cell}" for cell in quoted)]).encode(),
+        ".parquet": file.getvalue().to_pybytes(),
+        ".arrow": stream.getvalue().to_pybytes(),
+        ".feather": old.getvalue().to_pybytes(),
+    }
+
+
+def _compressed(data: bytes, suffix: str) -> bytes:
+    import bz2
+    import gzip
+    import lzma
+
+    import zstandard
+
+    compress = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    return compress[suffix](data) if suffix else data
+
+
+def _outcome(path: Path, data: bytes) -> str:
+    """What the corpus reader makes of a file: `read`, or the refusal."""
+    from sae.corpus.sources import parse_source, read_source
+    from sae.errors import CorpusError
+
+    path.write_bytes(data)
+    try:
+        list(read_source(parse_source(str(path)), text_field="text", split="train"))
+    except CorpusError as error:
+        return re.sub(r"FILE[.\w]*(, (line|item) \d+,)?", "FILE", str(error).replace(f"{path.parent}/", ""))
+    return "read"
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def spec_page() -> str:
@@ -309,6 +469,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "training.md": training_page,
     "cli.md": cli_page,
     "dictionaries.md": dictionaries_page,
+    "corpora.md": corpora_page,
     "summary.md": summary_page,
     "summary.schema.json": summary_schema,
 }

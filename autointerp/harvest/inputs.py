@@ -21,6 +21,7 @@ from autointerp.spec.spec import Spec
 from sae.corpus import corpus as corpora
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
+from sae.errors import CorpusError
 from sae.formats.load import load_dictionary
 from sae.harvest.units import UnitKey, sample_units
 from sae.subject.model import Subject, load_subject, outline_subject
@@ -122,7 +123,9 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    return Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, on_progress))
+    corpus = open_corpus(spec.corpus, subject, on_progress)
+    _check_documents(spec, corpus)
+    return Inputs(spec, subject, dictionary, corpus)
 
 
 def identify(spec: Spec, on_progress: OnProgress) -> Identified:
@@ -134,7 +137,9 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
     dictionary.check_fits(subject.width(dictionary.hook_point))
-    inputs = Inputs(spec, subject, dictionary, open_corpus(spec.corpus, subject, on_progress))
+    corpus = open_corpus(spec.corpus, subject, on_progress)
+    _check_documents(spec, corpus)
+    inputs = Inputs(spec, subject, dictionary, corpus)
     inputs.units()
     return inputs.identified
 
@@ -165,10 +170,21 @@ def open_corpus(section: sections.Corpus, subject: Subject, on_progress: OnProgr
         max_tokens=section.max_tokens,
         text_field=section.text_field,
         split=section.split,
+        count_template=section.count_template,
         bos_id=subject.bos_id,
         special_ids=subject.special_ids,
         progress=lambda done, total: on_progress("reading the corpus", done, total),
     )
+
+
+def _check_documents(spec: Spec, corpus: Corpus) -> None:
+    """Raises `CorpusError` if the corpus has fewer documents than a unit must be active in to be explained."""
+    if corpus.n_documents < (least := spec.explain.min_exemplars):
+        raise CorpusError(
+            f"the corpus has {corpus.n_documents} {'document' if corpus.n_documents == 1 else 'documents'}, and a unit is explained"
+            f" only if it is active in explain.min_exemplars = {least}: name more files in corpus.sources (a text file is one"
+            " document, a line of JSONL another), or raise corpus.max_tokens if documents are long"
+        )
 
 
 class InputCache:

@@ -31,6 +31,11 @@ def _setting(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"setting": True}, **constraints)
 
 
+def _added(default: Any, **constraints: Any) -> Any:
+    """A field that earlier versions lack: at its default it stays out of the hash, so that their runs keep their names."""
+    return Field(default, json_schema_extra={"added": True}, **constraints)
+
+
 class Section(BaseModel):
     """Base of the spec's tables. Unknown keys are errors, values are not coerced, and field docstrings are the reference."""
 
@@ -76,11 +81,13 @@ class Corpus(Section):
     """The text on which activations are measured."""
 
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
-    """Files or globs (`.txt`, `.md`, code, `.jsonl`, `.parquet`, `.csv`, each optionally `.gz` or `.zst`), or names in the `datasets` library as `datasets:owner/name`."""
+    """Files or globs, folders written by `Dataset.save_to_disk`, or names in the `datasets` library as `datasets:owner/name`. Text, code, JSON, JSONL, CSV, TSV, Parquet and Arrow files, each optionally `.gz`, `.zst`, `.bz2` or `.xz`, are recognised by their content: see [corpora](corpora.md)."""
     text_field: str = "text"
-    """The column that holds the text in JSONL, Parquet, CSV and `datasets` sources."""
+    """The column that holds the documents in all sources but plain text: text, token ids of the subject's tokenizer (`input_ids`), or conversations (`messages`)."""
+    count_template: bool = _added(False)
+    """Count the tokens of the subject's chat template in conversations, such as role names and turn ends. By default they are run and not counted."""
     split: str = "train"
-    """The split of `datasets` sources."""
+    """The split of `datasets` sources and of folders written by `save_to_disk`."""
     context_tokens: int = Field(128, ge=16, le=131072)
     """Tokens in one context. Documents are cut into contexts of this length; no context spans two documents. The paper does not state its length; 128 is that of public dashboards."""
     max_tokens: int = Field(1_000_000, ge=1000)

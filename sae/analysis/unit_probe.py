@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sae.corpus.corpus import CONTEXT, TOKEN, Corpus
+from sae.corpus.context_writer import CONTEXT, TOKEN
+from sae.corpus.corpus import Corpus
 from sae.corpus.sources import clean
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError, one_line

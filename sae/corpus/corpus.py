@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ import numpy.typing as npt
 from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
-from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, file_kind, parse_source, read_source
+from sae.corpus.context_writer import CONTEXT, OFFSET, TOKEN, ContextWriter
+from sae.corpus.documents import Conversation, Document, TokenIds
+from sae.corpus.encoding import Encoded, check_token_ids, encode, template_fingerprint
+from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
 from sae.errors import CorpusError, one_line
 from sae.files import folder_written_whole, write_text
 
 FORMAT = 1
-"""Version of the cache entries; part of their keys."""
+"""Version of the keys of cache entries."""
+READING = 2
+"""Version of the reading, part of the entries' names: earlier versions took some files for prose."""
 
-CONTEXT = np.dtype([("document", "<i8"), ("position", "<i4"), ("offset", "<i8"), ("length", "<i4")])
-TOKEN = np.dtype("<u4")
 BATCH_BYTES = 1 << 18
 """Text that is tokenised together."""
 
@@ -40,7 +44,8 @@ class Corpus:
 
     `tokens`: uint32 (n_tokens,), without BOS. `contexts`: one row per context, with the number of its document, the position of
     its first token within that document, its offset into `tokens`, and its length. `fingerprint`: sha256 over the sources' bytes,
-    the tokenizer and the settings by which the text was cut. `special_ids` are run but never counted.
+    the tokenizer and the settings by which the text was cut. `special_ids` are run but never counted, and so are the tokens at
+    the offsets `template`, int64 in ascending order, which come from the chat template; None if there are none.
     """
 
     tokens: npt.NDArray[np.uint32]
@@ -51,12 +56,13 @@ class Corpus:
     bos_id: int | None
     pad_id: int
     special_ids: frozenset[int]
+    template: npt.NDArray[np.int64] | None = None
 
     def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """The contexts `rows` as `(tokens, counted)`, int64 and bool, both (B, T).
 
         Each row starts with BOS if the subject uses one, and is padded on the right to the longest. `counted` is False at
-        BOS, padding and special ids.
+        BOS, padding, special ids and tokens of the chat template.
         """
         chosen = self.contexts[np.asarray(rows, dtype=np.int64)]
         first = 0 if self.bos_id is None else 1
@@ -70,6 +76,9 @@ class Corpus:
         if self.bos_id is not None:
             tokens[:, 0] = self.bos_id
         counted = text & ~np.isin(tokens, np.fromiter(self.special_ids, dtype=np.int64))
+        if self.template is not None:
+            place = np.minimum(np.searchsorted(self.template, offset), len(self.template) - 1)
+            counted &= self.template[place] != offset
         return tokens, counted
 
 
@@ -84,15 +93,16 @@ def open_corpus(
     split: str = "train",
     bos_id: int | None = None,
     special_ids: Collection[int] = frozenset(),
+    count_template: bool = False,
     progress: Progress | None = None,
 ) -> Corpus:
     """Tokenise the sources, or open the result of an earlier call with the same content and settings from the cache.
 
     `tokenizer`: a transformers tokenizer. `context_tokens`: tokens of one context, BOS included. `max_tokens`: largest number of
-    tokens to read. Raises `CorpusError`, one line, for a source that matches nothing, a missing field, an unreadable file, or no
-    text at all.
+    tokens to read. `count_template`: count the tokens of the chat template as well. Raises `CorpusError`, one line, for a source
+    that matches nothing, a missing field, an unreadable file, token ids of another tokenizer, or no text at all.
     """
-    parsed = [parse_source(source) for source in sources]
+    parsed = [parse_source(source, split) for source in sources]
     stride = context_tokens - (bos_id is not None)
     if not parsed:
         raise CorpusError("the corpus has no sources: name files in corpus.sources")
@@ -100,19 +110,36 @@ def open_corpus(
         raise CorpusError(f"corpus.context_tokens = {context_tokens} leaves no room for text: raise it")
     parsed = [_pin_revision(source) for source in parsed]
     settings = [FORMAT, tokenizer_fingerprint, context_tokens, bos_id, max_tokens, text_field, split]
+    if count_template:
+        settings.append("template counted")
     key = hashlib.sha256(json.dumps([settings, [_identity(source) for source in parsed]]).encode()).hexdigest()
-    folder = cache_dir() / "corpora" / key
+    template = template_fingerprint(tokenizer)
+    folder = cache_dir() / "corpora" / f"{key}-{READING}-{template[:8]}"
     if not (folder / "meta.json").is_file():
-        readers = [read_source(source, text_field=text_field, split=split) for source in parsed]
-        _write(folder, readers, tokenizer, stride, max_tokens, progress)
-    return _open(folder, key, bos_id, special_ids, tokenizer)
-
-
-def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[int], tokenizer: Any) -> Corpus:
+        readers = [
+            check_token_ids(read_source(source, text_field=text_field, split=split), tokenizer) for source in parsed
+        ]
+        _write(
+            folder,
+            _SourcesInTurn(readers),
+            partial(encode, tokenizer, count_template=count_template),
+            stride,
+            max_tokens,
+            progress,
+        )
     meta = json.loads((folder / "meta.json").read_text())
+    if meta["conversations"]:
+        key = hashlib.sha256(f"{key} {template}".encode()).hexdigest()
+    return _open(folder, meta, key, bos_id, special_ids, tokenizer)
+
+
+def _open(
+    folder: Path, meta: dict[str, Any], key: str, bos_id: int | None, special_ids: Collection[int], tokenizer: Any
+) -> Corpus:
     if not meta["n_tokens"]:
         raise CorpusError("the corpus holds no text: every document in corpus.sources is empty")
     pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, bos_id) if i is not None), 0)
+    template = folder / "template.bin"
     return Corpus(
         tokens=np.memmap(folder / "tokens.bin", dtype=TOKEN, mode="r"),
         contexts=np.memmap(folder / "contexts.bin", dtype=CONTEXT, mode="r"),
@@ -122,24 +149,31 @@ def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[in
         bos_id=bos_id,
         pad_id=int(pad_id),
         special_ids=frozenset(int(i) for i in special_ids),
+        template=np.memmap(template, dtype=OFFSET, mode="r") if template.stat().st_size else None,
     )
 
 
 def _write(
     folder: Path,
-    readers: list[Iterator[Piece]],
-    tokenizer: Any,
+    sources: _SourcesInTurn,
+    encode: Callable[[list[Document]], list[Encoded]],
     stride: int,
     max_tokens: int,
     progress: Progress | None,
 ) -> None:
     """Write a cache entry, whole or not at all."""
+    conversations = False
     with folder_written_whole(folder) as work:
-        with (work / "tokens.bin").open("wb") as tokens, (work / "contexts.bin").open("wb") as contexts:
-            writer = _ContextWriter(tokens, contexts, stride, max_tokens)
-            sources = _SourcesInTurn(readers)
+        with (
+            (work / "tokens.bin").open("wb") as tokens,
+            (work / "contexts.bin").open("wb") as contexts,
+            (work / "template.bin").open("wb") as template,
+        ):
+            writer = ContextWriter(tokens, contexts, template, stride, max_tokens)
             while pieces := sources.take(BATCH_BYTES):
-                writer.add(pieces, _tokenise(tokenizer, [text for _, text, _ in pieces]))
+                documents = [document for _, document, _ in pieces]
+                conversations |= any(isinstance(document, Conversation) for document in documents)
+                writer.add([(source, last) for source, _, last in pieces], encode(documents))
                 for source, count in writer.tokens_by_source.items():
                     sources.set_tokens(source, count)
                 if progress is not None:
@@ -147,8 +181,8 @@ def _write(
                 if writer.full:
                     break
             writer.close()
-        meta = {"format": FORMAT, "n_documents": writer.n_documents, "n_tokens": writer.n_tokens}
-        (work / "meta.json").write_text(json.dumps(meta))
+        counts = {"n_documents": writer.n_documents, "n_tokens": writer.n_tokens}
+        (work / "meta.json").write_text(json.dumps({"format": FORMAT, "conversations": conversations} | counts))
 
 
 class _SourcesInTurn:
@@ -163,21 +197,23 @@ class _SourcesInTurn:
         self.tokens = dict.fromkeys(self.readers, 0.0)
         self.rate = dict.fromkeys(self.readers, 0.25)  # tokens per byte, at first that of English
 
-    def take(self, limit: int) -> list[tuple[int, str, bool]]:
-        """The next pieces, about `limit` bytes of text, as (source, text, last); empty once all sources are at their end."""
-        pieces: list[tuple[int, str, bool]] = []
+    def take(self, limit: int) -> list[tuple[int, Document, bool]]:
+        """The next pieces, about `limit` bytes of text, as (source, document, last); empty once all sources are at their end."""
+        pieces: list[tuple[int, Document, bool]] = []
         while self.readers and limit > 0:
             source = min(self.readers, key=lambda n: (self.tokens[n], n))
             piece = next(self.readers[source], None)
             if piece is None:
                 del self.readers[source]
                 continue
-            text = clean(piece[0])
-            size = len(text.encode()) + 1
+            document, last = piece
+            if isinstance(document, str):
+                document = clean(document)
+            size = _size(document)
             limit -= size
             self.bytes[source] += size
             self.tokens[source] += size * self.rate[source]
-            pieces.append((source, text, piece[1]))
+            pieces.append((source, document, last))
         return pieces
 
     def set_tokens(self, source: int, tokens: int) -> None:
@@ -186,71 +222,13 @@ class _SourcesInTurn:
         self.rate[source] = max(tokens, 1) / max(self.bytes[source], 1)
 
 
-def _tokenise(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    try:
-        encoded = tokenizer(
-            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-        )
-    except Exception as error:
-        raise CorpusError(f"the subject's tokenizer cannot encode the corpus: {one_line(error)}") from error
-    return list(encoded["input_ids"])
-
-
-class _ContextWriter:
-    """Cuts documents into contexts and appends these to two files. Each source has one unfinished document at a time."""
-
-    def __init__(self, tokens: Any, contexts: Any, stride: int, max_tokens: int) -> None:
-        self.tokens, self.contexts = tokens, contexts
-        self.stride, self.max_tokens = stride, max_tokens
-        self.n_tokens = self.n_documents = 0
-        self.tokens_by_source: dict[int, int] = {}
-        self._open: dict[int, _OpenDocument] = {}
-
-    @property
-    def full(self) -> bool:
-        return self.n_tokens >= self.max_tokens
-
-    def add(self, pieces: list[tuple[int, str, bool]], ids: list[list[int]]) -> None:
-        for (source, _, last), piece in zip(pieces, ids, strict=True):
-            document = self._open.setdefault(source, _OpenDocument())
-            document.pending.extend(piece)
-            self.tokens_by_source[source] = self.tokens_by_source.get(source, 0) + len(piece)
-            self._cut(document, at_end=last)
-            if last:
-                del self._open[source]
-
-    def close(self) -> None:
-        for document in self._open.values():
-            self._cut(document, at_end=True)
-
-    def _cut(self, document: _OpenDocument, at_end: bool) -> None:
-        """Write the document's pending tokens as contexts; a shorter rest waits for more text unless the document is at its end."""
-        pending = np.asarray(document.pending, dtype=TOKEN)
-        end = len(pending) if at_end else len(pending) - len(pending) % self.stride
-        end = min(end, self.max_tokens - self.n_tokens)
-        if end <= 0:
-            return
-        if document.number < 0:
-            document.number, self.n_documents = self.n_documents, self.n_documents + 1
-        starts = np.arange(0, end, self.stride)
-        rows = np.zeros(len(starts), dtype=CONTEXT)
-        rows["document"] = document.number
-        rows["position"] = document.position + starts
-        rows["offset"] = self.n_tokens + starts
-        rows["length"] = np.minimum(self.stride, end - starts)
-        self.tokens.write(pending[:end].tobytes())
-        self.contexts.write(rows.tobytes())
-        self.n_tokens += end
-        document.position += end
-        del document.pending[:end]
-
-
-class _OpenDocument:
-    """A document of which more text may come. It gets a number with its first token."""
-
-    def __init__(self) -> None:
-        self.number, self.position = -1, 0
-        self.pending: list[int] = []
+def _size(document: Document) -> int:
+    """Bytes of a document's text, at least 1; about four for a token id."""
+    if isinstance(document, str):
+        return len(document.encode()) + 1
+    if isinstance(document, TokenIds):
+        return 4 * len(document.ids) + 1
+    return sum(len(message["content"]) for message in document.messages) + 1
 
 
 def _pin_revision(source: Source) -> Source:
@@ -270,7 +248,7 @@ def _pin_revision(source: Source) -> Source:
 
 def _identity(source: Source) -> list[Any]:
     if isinstance(source, Files):
-        return ["files", [[file_kind(path), _file_hash(path)] for path in source.paths]]
+        return ["files", [[recognise_file(path).kind, _file_hash(path)] for path in source.paths]]
     folder = Path(source.name)
     local = [_file_hash(p) for p in sorted(folder.rglob("*")) if p.is_file()] if folder.exists() else []
     return ["datasets", "" if local else source.name, source.config, source.revision, local]

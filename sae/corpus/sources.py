@@ -1,46 +1,52 @@
 """Documents from files and from data sets of the `datasets` library, streamed piece by piece.
 
-A piece is `(text, last)`: a part of a document, and whether the document ends with it. A long text file is one document in several
-pieces, so it may be larger than memory.
+A piece is `(document, last)`: a document or a part of one, and whether the document ends with it. A long text is one document in
+several pieces, so a text file may be larger than memory.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import glob
-import gzip
-import io
 import json
+import lzma
 import re
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import zstandard
 
+from sae.corpus.documents import Document, check_texts_are_prose, check_undamaged, document_of
+from sae.corpus.readers import read_records
+from sae.corpus.recognition import Recognised, recognise
+from sae.corpus.text import BLOCK_CHARS, TextFile
 from sae.errors import CorpusError, one_line
 
-Piece = tuple[str, bool]
+Piece = tuple[Document, bool]
 
-PIECE_BYTES = 1 << 16
-"""Size of a piece of a text file: small enough for sources to be read in turn, large enough to be cheap."""
 LONGEST_PIECE = 1 << 20
 """Characters after which a text is cut even without a space or line break."""
 
-_COMPRESSIONS = (".gz", ".zst")
-_TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".csv": "csv"}
 _DATASET = re.compile(r"datasets:(?P<name>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<revision>[^:@]+))?")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    csv.Error,
+    zstandard.ZstdError,
+    zlib.error,
+    lzma.LZMAError,
+    pa.ArrowException,
+)
 
 
 @dataclass(frozen=True)
 class Files:
-    """An entry of `corpus.sources` that names files, which are read one after another in sorted order."""
+    """An entry of `corpus.sources` that names files, which are read one after another in order."""
 
     paths: tuple[Path, ...]
 
@@ -57,17 +63,24 @@ class HubDataset:
 Source = Files | HubDataset
 
 
-def parse_source(source: str) -> Source:
-    """Resolve an entry of `corpus.sources`: a file, a glob, or `datasets:owner/name`. Raises `CorpusError`."""
+def parse_source(source: str, split: str = "train") -> Source:
+    """Resolve an entry of `corpus.sources`: a file, a glob, a folder written by `Dataset.save_to_disk`, or `datasets:owner/name`.
+
+    `split`: the split of a folder that holds several. Raises `CorpusError`.
+    """
     if source.startswith("datasets:"):
         match = _DATASET.fullmatch(source)
         if match is None:
             raise CorpusError(f"corpus source {source!r} is malformed: write datasets:owner/name[:config][@revision]")
-        return HubDataset(match["name"], match["config"], match["revision"])
+        return _saved_dataset(Path(match["name"]).expanduser(), split) or HubDataset(
+            match["name"], match["config"], match["revision"]
+        )
     path = Path(source).expanduser()
     if path.is_file():
         return Files((path,))
     if path.is_dir():
+        if saved := _saved_dataset(path, split):
+            return saved
         raise CorpusError(
             f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / '*.txt'}"
         )
@@ -77,18 +90,50 @@ def parse_source(source: str) -> Source:
     return Files(tuple(files))
 
 
-def file_kind(path: Path) -> str:
-    """`jsonl`, `parquet`, `csv`, or `text` (one document per file), by the suffix before any compression suffix."""
-    suffixes = [s.lower() for s in path.suffixes]
-    while suffixes and suffixes[-1] in _COMPRESSIONS:
-        suffixes.pop()
-    return _TABLES.get(suffixes[-1], "text") if suffixes else "text"
+def _saved_dataset(folder: Path, split: str) -> Files | None:
+    """The Arrow files of a folder that `save_to_disk` has written, None for other folders.
+
+    Source: `Dataset.save_to_disk` and `DatasetDict.save_to_disk` of the datasets library, 5.2.
+    """
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+            if split not in splits:
+                raise CorpusError(
+                    f"corpus source {folder} has no split {split!r}: set corpus.split to one of: {', '.join(splits)}"
+                )
+            folder = folder / split
+        if not (folder / "state.json").is_file():
+            return None
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        paths = tuple(folder / file["filename"] for file in state["_data_files"])
+    except CorpusError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"corpus source {folder} is a damaged save_to_disk folder: {one_line(error)}") from None
+    if state.get("_indices_data_files"):
+        raise CorpusError(
+            f"corpus source {folder} was saved with an index of rows: save it again after Dataset.flatten_indices()"
+        )
+    if missing := [path for path in paths if not path.is_file()]:
+        raise CorpusError(f"corpus source {folder} lacks the file {missing[0].name}: copy the whole folder")
+    return Files(paths)
+
+
+def recognise_file(path: Path) -> Recognised:
+    """Compression, format and encoding of a file. Raises `CorpusError` if it cannot be read or is of no known kind."""
+    try:
+        return recognise(path)
+    except CorpusError:
+        raise
+    except _UNREADABLE as error:
+        raise CorpusError(f"corpus file {path} cannot be read: {one_line(error)}") from None
 
 
 def read_source(source: Source, *, text_field: str, split: str) -> Iterator[Piece]:
     """Every piece of every document of a source, in order. Raises `CorpusError` naming the file that fails."""
     if isinstance(source, HubDataset):
-        yield from _read_dataset(source, text_field, split)
+        yield from _whole(_read_dataset(source, text_field, split), text_field, f"corpus source datasets:{source.name}")
         return
     for path in source.paths:
         yield from _read_file(path, text_field)
@@ -102,149 +147,63 @@ def clean(text: str) -> str:
 
 
 def _read_file(path: Path, text_field: str) -> Iterator[Piece]:
-    readers = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    kind = file_kind(path)
+    recognised = recognise_file(path)
+    where = f"corpus file {path}"
     try:
-        with _open(path) as stream:
-            if kind == "text":
-                yield from _read_text(stream)
-            else:
-                yield from readers[kind](stream, path, text_field)
+        with recognised.compression.open(path) if recognised.compression else path.open("rb") as stream:
+            if recognised.format == "text":
+                with TextFile(stream, path, recognised.encoding) as text:
+                    yield from cut_text(check_undamaged(text.blocks(), where))
+                return
+            records = read_records(stream, path, recognised, text_field)
+            yield from _whole((document_of(record, text_field, at) for at, record in records), text_field, where)
     except CorpusError:
         raise
-    except (OSError, EOFError, ValueError, csv.Error, zstandard.ZstdError) as error:
-        raise CorpusError(f"corpus file {path} cannot be read as {kind}: {one_line(error)}") from None
-    except Exception as error:
-        # zlib.error and pyarrow's errors have no common base class.
-        if type(error).__module__.split(".")[0] not in ("zlib", "pyarrow"):
-            raise
-        raise CorpusError(f"corpus file {path} cannot be read as {kind}: {one_line(error)}") from None
+    except _UNREADABLE as error:
+        raise CorpusError(f"{where} cannot be read as {recognised.format}: {one_line(error)}") from None
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    if path.suffix.lower() == ".zst":
-        return io.BufferedReader(_ZstdFile(path), 1 << 20)
-    return path.open("rb")
+def _whole(documents: Iterator[Document], text_field: str, where: str) -> Iterator[Piece]:
+    """Checked documents of a table; long texts in several pieces."""
+    for document in check_undamaged(check_texts_are_prose(documents, text_field, where), where):
+        if isinstance(document, str) and len(document) > LONGEST_PIECE:
+            yield from cut_text(document[i : i + BLOCK_CHARS] for i in range(0, len(document), BLOCK_CHARS))
+        else:
+            yield document, True
 
 
-class _ZstdFile(io.RawIOBase):
-    """A zstd file as a raw stream. The library's own reader ends silently at a truncated file; this one raises `EOFError`."""
+def cut_text(blocks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """One text in pieces, and whether each is the last.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._frame: Any = None  # the decompressor of the current frame; a file may hold several
-        self._rest = self._ready = b""  # compressed bytes after the last frame, and decompressed bytes not yet read
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            block = self._rest or self._file.read(1 << 17)
-            if not block:
-                if self._frame is not None:
-                    raise EOFError("the file is truncated")
-                return 0
-            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-            self._ready, self._rest = self._frame.decompress(block), b""
-            if self._frame.eof:
-                self._rest, self._frame = self._frame.unused_data, None
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _read_text(stream: IO[bytes]) -> Iterator[Piece]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    Cuts before the last line break or space, where byte-level tokenizers cut as well, so that the cut does not change tokens.
+    """
     held = ""
-    while block := stream.read(PIECE_BYTES):
-        held += decoder.decode(block)
-        # Cut before the last line break or space, where byte-level tokenizers cut as well, so that the cut does not change tokens.
+    for block in blocks:
+        held += block
         cut = max(held.rfind("\n"), held.rfind(" "))
         if cut <= 0 and len(held) > LONGEST_PIECE:
             cut = len(held)
-        if len(held) > PIECE_BYTES // 2 and cut > 0:
+        if len(held) > BLOCK_CHARS // 2 and cut > 0:
             yield held[:cut], False
             held = held[cut:]
-    yield held + decoder.decode(b"", final=True), True
+    yield held, True
 
 
-def _read_jsonl(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.decode("utf-8-sig", "replace"))
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"corpus file {path}, line {number}, is not JSON: {one_line(error)}") from None
-        if not isinstance(record, dict):
-            raise CorpusError(f"corpus file {path}, line {number}, is not a JSON object: write one object a line")
-        yield _text_of(record, text_field, f"corpus file {path}, line {number},"), True
-
-
-def _read_csv(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
-    csv.field_size_limit(sys.maxsize)  # the default limit is 128 KiB per field
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    try:
-        for record in csv.DictReader(text):
-            yield _text_of(record, text_field, f"corpus file {path}"), True
-    finally:
-        text.detach()  # the caller closes the stream
-
-
-def _read_parquet(stream: IO[bytes], path: Path, text_field: str) -> Iterator[Piece]:
-    with tempfile.TemporaryFile() as plain:
-        seekable = stream
-        if path.suffix.lower() in _COMPRESSIONS:
-            while block := stream.read(1 << 20):
-                plain.write(block)
-            plain.seek(0)
-            seekable = plain
-        table = pq.ParquetFile(seekable)
-        names = table.schema_arrow.names
-        if text_field not in names:
-            raise _no_field(f"corpus file {path}", text_field, names)
-        for batch in table.iter_batches(batch_size=256, columns=[text_field]):
-            for record in batch.to_pylist():
-                yield _text_of(record, text_field, f"corpus file {path}"), True
-
-
-def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[Piece]:
+def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[Document]:
     import datasets
 
-    where = f"datasets:{source.name}"
+    where = f"corpus source datasets:{source.name}"
     try:
         stream = datasets.load_dataset(
             source.name, source.config, split=split, revision=source.revision, streaming=True
         )
         for record in stream:
-            yield _text_of(record, text_field, where), True
+            yield document_of(record, text_field, where)
     except CorpusError:
         raise
     except Exception as error:
         # Errors of the library, the hub or the network all have causes that only the user can remove.
-        raise CorpusError(f"corpus source {where}, split {split}, cannot be read: {one_line(error)}") from None
-
-
-def _text_of(record: Mapping[str, Any], text_field: str, where: str) -> str:
-    if text_field not in record:
-        raise _no_field(where, text_field, list(record))
-    value = record[text_field]
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise CorpusError(
-            f"{where} field {text_field!r} holds {type(value).__name__}, not text: set corpus.text_field to a text field"
-        )
-    return value
-
-
-def _no_field(where: str, text_field: str, names: list[Any]) -> CorpusError:
-    known = ", ".join(str(name) for name in names[:20]) or "none"
-    return CorpusError(f"{where} has no field {text_field!r}: set corpus.text_field to one of: {known}")
+        reason = one_line(error)
+        if "load_from_disk" in reason:
+            reason = "it was written by save_to_disk: download the folder and name it in corpus.sources"
+        raise CorpusError(f"{where}, split {split}, cannot be read: {reason}") from None

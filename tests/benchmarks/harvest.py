@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
-from sae.corpus.corpus import CONTEXT, Corpus
+from sae.corpus.context_writer import CONTEXT
+from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import HarvestPlan, Reading, Shard, UnitReader, batches, new_sketch, norm_limit, read_shard
 from sae.harvest.sketch import Quota

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from autointerp.costs.bounds import PLANTED_WINDOWS
 from sae.controls.planted_units import FAR, HITS, NEAR, PLANTED, PlantedUnit, plant_units
-from sae.corpus.corpus import CONTEXT, Corpus
+from sae.corpus.context_writer import CONTEXT
+from sae.corpus.corpus import Corpus
 
 VOCABULARY = [" red", " the", " sea", " walked", " 7", " mother", "ing", ".", " xyz", " if", " never", " slowly"]
 COLOURS, SEA = PlantedUnit("colours", "names of colours", "red|blue"), PlantedUnit("sea", "the sea", "sea")

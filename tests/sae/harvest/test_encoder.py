@@ -13,7 +13,8 @@ from support.sae.tiny_dictionaries import D_SAE, D, N, dictionary
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from sae.corpus.corpus import CONTEXT, Corpus
+from sae.corpus.context_writer import CONTEXT
+from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.harvest import encoder
 from sae.harvest.activation_blocks import MakeBlock

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sae.corpus.corpus import CONTEXT, Corpus
+from sae.corpus.context_writer import CONTEXT
+from sae.corpus.corpus import Corpus
 from sae.errors import DictionaryError
 from sae.formats.load import load_dictionary
 from sae.subject.model import Subject

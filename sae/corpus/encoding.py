@@ -1,0 +1,161 @@
+"""Documents as token ids of the subject: text is encoded, conversations go through the chat template, and ids made elsewhere are
+compared with the subject's tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from sae.corpus.documents import Conversation, Document, TokenIds
+from sae.corpus.sources import Piece
+from sae.errors import CorpusError, one_line
+
+COMPARED_DOCUMENTS = 32
+COMPARED_IDS = 512
+"""Ids of each compared document."""
+LEAST_EQUAL = 0.98
+"""Share of ids, one of each document aside, that have to stay the same when the subject's tokenizer decodes and encodes them. Its own
+ids do, but for the edges of a document; another tokenizer's ids decode to words in pieces that are encoded differently."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of a document. `template` marks those of the chat template; None if there are none."""
+
+    ids: Sequence[int]
+    template: Sequence[bool] | None = None
+
+
+def encode(tokenizer: Any, documents: Sequence[Document], *, count_template: bool = False) -> list[Encoded]:
+    """Each document in the subject's tokens, without BOS. Raises `CorpusError` if the tokenizer or its chat template fails.
+
+    `count_template`: mark no token as the template's.
+    """
+    texts = iter(_encode_texts(tokenizer, [document for document in documents if isinstance(document, str)]))
+    result = []
+    for document in documents:
+        if isinstance(document, str):
+            result.append(Encoded(next(texts)))
+        elif isinstance(document, TokenIds):
+            result.append(Encoded(document.ids))
+        else:
+            ids, template = _encode_conversation(tokenizer, document)
+            result.append(Encoded(ids, None if count_template else template))
+    return result
+
+
+def template_fingerprint(tokenizer: Any) -> str:
+    """sha-256 of the tokenizer's chat template."""
+    return hashlib.sha256(str(tokenizer.chat_template).encode("utf-8", "replace")).hexdigest()
+
+
+def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    try:
+        encoded = tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+    except Exception as error:
+        raise CorpusError(f"the subject's tokenizer cannot encode the corpus: {one_line(error)}") from error
+    return list(encoded["input_ids"])
+
+
+def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[int], list[bool]]:
+    """Ids, and which of them are not part of a message's text. BOS at the start, which contexts get anyway, is removed."""
+    if not tokenizer.chat_template:
+        raise CorpusError(
+            f"{document.where} holds a conversation, but the subject has no chat template: use the chat model as the subject, or"
+            " set corpus.text_field to a field with text"
+        )
+    if not document.messages:
+        return [], []
+    try:
+        text = tokenizer.apply_chat_template(list(document.messages), tokenize=False)
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    except Exception as error:
+        raise CorpusError(
+            f"{document.where} holds a conversation that the subject's chat template refuses: {one_line(error)}; remove it, or"
+            " set corpus.text_field to a field with text"
+        ) from None
+    ids, at = list(encoded["input_ids"]), 0
+    template = [True] * len(ids)
+    token = 0
+    for message in document.messages:
+        content = message["content"].strip()
+        start = text.find(content, at)
+        if start < 0 or not content:
+            continue
+        at = start + len(content)
+        while token < len(ids) and encoded["offset_mapping"][token][0] < at:
+            template[token] = encoded["offset_mapping"][token][1] <= start
+            token += 1
+    first = 1 if ids[:1] == [tokenizer.bos_token_id] else 0
+    return ids[first:], template[first:]
+
+
+def check_token_ids(pieces: Iterable[Piece], tokenizer: Any) -> Iterator[Piece]:
+    """The pieces of one source. Token ids are compared with the tokenizer, stripped of padding, and split at BOS.
+
+    Raises `CorpusError` if ids are outside the vocabulary, or are not those that the tokenizer gives the text they decode to.
+    """
+    bos, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
+    documents = compared = equal = 0
+    where = ""
+    for piece in pieces:
+        document = piece[0]
+        if not isinstance(document, TokenIds):
+            yield piece
+            continue
+        where = document.where
+        _check_vocabulary(document, len(tokenizer))
+        for ids in _split(document.ids, bos, pad):
+            if documents < COMPARED_DOCUMENTS:
+                documents += 1
+                sample = ids[:COMPARED_IDS]
+                compared, equal = compared + len(sample), equal + _equal_ids(tokenizer, sample)
+                if documents == COMPARED_DOCUMENTS:
+                    _check_equal(equal + documents, compared, where)
+            yield TokenIds(ids, where), True
+    if documents < COMPARED_DOCUMENTS:
+        _check_equal(equal + documents, compared, where)
+
+
+def _split(ids: tuple[int, ...], bos: int | None, pad: int | None) -> Iterator[tuple[int, ...]]:
+    """The stretches between BOS tokens, without padding at their ends."""
+    starts = [-1, *(n for n, i in enumerate(ids) if i == bos), len(ids)]
+    for before, end in itertools.pairwise(starts):
+        first = before + 1
+        while first < end and ids[first] == pad:
+            first += 1
+        while end > first and ids[end - 1] == pad:
+            end -= 1
+        if first < end:
+            yield ids[first:end]
+
+
+def _equal_ids(tokenizer: Any, ids: tuple[int, ...]) -> int:
+    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    again = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    matches = SequenceMatcher(None, ids, again, autojunk=False).get_matching_blocks()
+    return sum(match.size for match in matches)
+
+
+def _check_vocabulary(document: TokenIds, size: int) -> None:
+    if outside := next((i for i in document.ids if not 0 <= i < size), None):
+        raise CorpusError(
+            f"{document.where} holds the token id {outside}, and the subject's vocabulary has {size:,}: the ids are another"
+            " tokenizer's; set corpus.text_field to a field with text"
+        )
+
+
+def _check_equal(equal: int, compared: int, where: str) -> None:
+    if equal < LEAST_EQUAL * compared:
+        raise CorpusError(
+            f"{where} holds token ids of another tokenizer: of {compared:,} ids only {equal:,} stay the same when the subject's"
+            " tokenizer decodes and encodes them; set corpus.text_field to a field with text"
+        )
