@@ -352,7 +352,7 @@ def _rows(fields: dict[str, FieldInfo]) -> str:
         extra = field.json_schema_extra
         setting = "setting" if isinstance(extra, dict) and extra.get("setting") else ""
         kind = _kind(field.annotation) + _limits(field)
-        cells = (f"`{name}`", kind, _default(field), _one_line(field.description or ""), setting)
+        cells = (f"`{field.alias or name}`", kind, _default(field), _one_line(field.description or ""), setting)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

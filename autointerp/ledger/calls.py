@@ -189,6 +189,12 @@ def latest_measured(connection: Connection, judge: str, stage: str, most: int) -
     return [MeasuredCall(*row) for row in connection.execute(statement)]
 
 
+def attempts_of(connection: Connection, run_id: str, job_key: str) -> int:
+    """Number of calls that a run has made for a job, answered or not."""
+    mine = sa.and_(calls.c.run_id == run_id, calls.c.job_key == job_key)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(calls).where(mine)).scalar_one())
+
+
 def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
     """Calls to a judge that began in the last 70 s, as (age in seconds, input tokens, output tokens). Batched calls are left out."""
     began = time.time() - 70.0

@@ -138,7 +138,7 @@ class Spec(Section):
 
     def to_toml(self) -> str:
         """The spec with all defaults written out; `load` reads it back as an equal spec."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json", by_alias=True)))
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
@@ -166,6 +166,8 @@ def _identity(section: Section) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("setting"):
             continue
         value = getattr(section, name)
+        if isinstance(extra, dict) and extra.get("hashed") == "unless default" and value == field.default:
+            continue
         result[name] = _identity(value) if isinstance(value, Section) else value
     return result
 
