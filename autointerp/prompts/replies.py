@@ -14,8 +14,8 @@ _REASONING = re.compile(rf".*?(</({_TAG})>|\[/THINK\]|<\|channel\|>final<\|messa
 _REASONING_BEGINS = re.compile(rf"<({_TAG})>|\[THINK\]|<\|channel\|>", re.IGNORECASE)
 _OBJECT_BEGINS = re.compile(r'\{\s*"')
 """The beginning of an object, as opposed to a brace in prose."""
-_LINE_BEGINS = re.compile(r"(^|\n)[\s`]*(json\s*)?$")
-_LINE_ENDS = re.compile(r"[\s`]*($|\n)")
+_MOST_BLOCKS = 20
+"""Blocks of reasoning that are passed over."""
 
 
 class ReplyUnusable(Exception):
@@ -48,7 +48,8 @@ def read_object(text: str) -> dict[str, Any]:
     begin, end, value = found[0]
     if any(other != value for _, _, other in found):
         raise ReplyUnusable(f"the reply holds {len(found)} JSON objects that differ: {body[:80]!r}")
-    if not (_LINE_BEGINS.search(body[:begin]) or _LINE_ENDS.match(body[end:])):
+    before, after = body[:begin].rpartition("\n")[2], body[end:].partition("\n")[0]
+    if before.strip(" \t`") not in ("", "json") and after.strip(" \t\r`"):
         raise ReplyUnusable(f"the JSON object stands inside a sentence: {body[:80]!r}")
     return value
 
@@ -58,12 +59,12 @@ def _without_reasoning(reply: str) -> str:
 
     The opening tag may be missing, because some chat templates put it into the prompt. Without a closing tag nothing is left.
     """
-    while not reply.startswith(("{", "```")):
-        if block := _REASONING.match(reply):
-            reply = reply[block.end() :].strip()
-        else:
-            return "" if _REASONING_BEGINS.match(reply) else reply
-    return reply
+    for _ in range(_MOST_BLOCKS):
+        block = None if reply.startswith(("{", "```")) else _REASONING.match(reply)
+        if block is None:
+            break
+        reply = reply[block.end() :].strip()
+    return "" if _REASONING_BEGINS.match(reply) else reply
 
 
 def _objects(body: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -71,14 +72,13 @@ def _objects(body: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     decoder = json.JSONDecoder(object_pairs_hook=_without_repeats)
     brace = re.match(r"\{", body) or _OBJECT_BEGINS.search(body)
     while brace:
-        rest = body[brace.start() :]
+        begin = brace.start()
         try:
-            value, length = decoder.raw_decode(rest)
+            value, end = decoder.raw_decode(body, begin)
         except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
             why = getattr(error, "msg", type(error).__name__)
-            raise ReplyUnusable(f"the reply is not valid JSON ({why}): {rest[:80]!r}") from None
-        end = brace.start() + length
-        yield brace.start(), end, value
+            raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[begin : begin + 80]!r}") from None
+        yield begin, end, value
         brace = _OBJECT_BEGINS.search(body, end)
 
 

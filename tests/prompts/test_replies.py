@@ -69,6 +69,14 @@ def test_any_object_is_read_unchanged_after_any_thought(value: dict[str, object]
     assert read_object(f"<think>{thought}</think>\n{json.dumps(value)}") == value
 
 
+@pytest.mark.parametrize("text", ['{"a": 1}', "<think></think>", "\n", "{", "</think>", '{"'])
+def test_a_reply_of_a_megabyte_is_read_or_refused_in_no_time(text: str) -> None:
+    try:
+        read_object(text * (1_000_000 // len(text)) + "x" + ANSWER)
+    except ReplyUnusable:
+        return
+
+
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_raises_anything_but_that_it_is_unusable(text: str) -> None:

@@ -276,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Logs nothing."""
 
     def do_GET(self) -> None:
+        if self.path == "/v1/models" and self.server.owner.manner is not None:
+            return self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]})
         self._serve_batch_request("GET", b"")
 
     def do_POST(self) -> None:
