@@ -366,6 +366,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(a) for a in arguments if a is not type(None))
+    if origin is dict:
+        return "a table"
     if origin is tuple:
         return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
     if _section(annotation):
