@@ -513,7 +513,7 @@ def _rows(fields: dict[str, FieldInfo]) -> str:
         extra = field.json_schema_extra
         setting = "setting" if isinstance(extra, dict) and extra.get("setting") else ""
         kind = _kind(field.annotation) + _limits(field)
-        cells = (f"`{name}`", kind, _default(field), _one_line(field.description or ""), setting)
+        cells = (f"`{field.alias or name}`", kind, _default(field), _one_line(field.description or ""), setting)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -527,6 +527,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(a) for a in arguments if a is not type(None))
+    if origin is dict:
+        return "a table"
     if origin is tuple:
         return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
     if _section(annotation):

@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from autointerp.calls import batch_results, batch_state
+from autointerp.calls import batch_results, batch_state, server_probe
 from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError, exit_code_of
 from autointerp.harvest.plan import MOST_TOGETHER, Interrupted
@@ -183,6 +183,7 @@ def _ask(context: Context, row: RowMapping, job: Job, owner: str) -> bool:
             raise Aborted
         run = context.run(run_id, row)
         caller = context.caller(run, job.stage, owner)
+        server_probe.settle(caller, spec_.judge_of(run.spec, job.stage))
         explanations = {} if job.stage == "explain" else context.explanations(run_id, row)
         handlers.handle_job(context.ledger, run, caller.ask, job, explanations)
 

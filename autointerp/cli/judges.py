@@ -56,12 +56,23 @@ def check(
 ) -> None:
     """Let MODEL (such as anthropic/MODEL, or embedded) grade items whose right grade is known, and report its agreement.
 
+    With the URL of an OpenAI-compatible server as MODEL, print what the server can do instead: five to nine small questions.
+
     The questions are those of a run. Answers are kept under judges/ in --results: the same command continues where it stopped, and
     asks nothing twice. `--llm`, or a --base-url that lists its models, needs no MODEL. --set takes the keys of a spec's [judge], such
     as judge.thinking=true.
     """
-    from autointerp.judge_check import check_plan, figures, run
+    from autointerp.judge_check import check_plan, figures, run, server_check
 
+    if model and model.startswith(("http://", "https://")):
+        with (
+            Progress(quiet=quiet) as progress,
+            check_plan.judge_settings(None, model, False, overrides, progress) as settings,
+        ):
+            rows = dict(server_check.check_server(settings))
+        lines = [f"{name:<12} {text}" for name, text in rows.items()]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))
+        return
     with (
         Progress(quiet=quiet) as progress,
         check_plan.judge_settings(model, base_url, llm, overrides, progress) as settings,

@@ -74,7 +74,8 @@ def judge_settings(
             address = stack.enter_context(local_server.serve(local_server.weights(progress.update)))
             table = local_server.judge_settings(address)
         elif base_url:
-            name = model or f"openai-compatible/{local_server.served_model(base_url)}"
+            named = any(override.partition("=")[0].strip() == "judge.model" for override in overrides)
+            name = model or ("" if named else f"openai-compatible/{local_server.served_model(base_url)}")
             table = {"model": name, "base_url": base_url}
         if not table:
             raise UsageError("name a judge, such as anthropic/MODEL or embedded, or give --base-url or --llm")

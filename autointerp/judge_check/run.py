@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autointerp.calls import server_probe
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
@@ -91,6 +92,8 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
         try:
+            if line := server_probe.settle_patiently(caller, plan.settings):
+                progress.note(line)
             answers = _ask_all(caller, all_questions, progress)
         except BaseException as error:
             with ledger.write() as tx:

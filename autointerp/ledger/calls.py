@@ -189,6 +189,37 @@ def latest_measured(connection: Connection, judge: str, stage: str, most: int) -
     return [MeasuredCall(*row) for row in connection.execute(statement)]
 
 
+@dataclass(frozen=True)
+class ServedCall:
+    """An answered call and what the provider said of it. `input_tokens` includes cached ones."""
+
+    judge: str
+    served_model: str
+    system: str
+    user: str
+    input_tokens: int
+
+
+def served(connection: Connection, run_id: str, most: int) -> list[ServedCall]:
+    """The newest answered calls of a run for which the provider counted tokens, probes left out."""
+    total = calls.c.input_tokens + calls.c.cache_write_tokens + calls.c.cache_read_tokens
+    statement = (
+        sa.select(calls.c.judge, calls.c.served_model, texts.c.text, calls.c.user, total)
+        .join(texts, texts.c.text_hash == calls.c.system_hash)
+        .where(calls.c.run_id == run_id, calls.c.state.not_in((OPEN, ERROR, LOST)), total > 0)
+        .where(calls.c.job_key.not_like("probe-%"))
+        .order_by(calls.c.call_id.desc())
+        .limit(most)
+    )
+    return [ServedCall(*row) for row in connection.execute(statement)]
+
+
+def attempts_of(connection: Connection, run_id: str, job_key: str) -> int:
+    """Number of calls that a run has made for a job, answered or not."""
+    mine = sa.and_(calls.c.run_id == run_id, calls.c.job_key == job_key)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(calls).where(mine)).scalar_one())
+
+
 def last_minute(ledger: Ledger, judge: str) -> list[tuple[float, int, int]]:
     """Calls to a judge that began in the last 70 s, as (age in seconds, input tokens, output tokens). Batched calls are left out."""
     began = time.time() - 70.0

@@ -105,6 +105,24 @@ def set_harvest(connection: Connection, run_id: str, harvest_key: str) -> None:
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(harvest_key=harvest_key))
 
 
+def server_form(connection: Connection, run_id: str, server_key: str) -> dict[str, Any] | None:
+    """The form of the requests to a server as it was found out for a run; None if it was not."""
+    kept = connection.execute(sa.select(runs.c.servers).where(runs.c.run_id == run_id)).scalar()
+    form: dict[str, Any] | None = json.loads(kept or "{}").get(server_key)
+    return form
+
+
+def keep_server_form(connection: Connection, run_id: str, server_key: str, form: Mapping[str, Any]) -> bool:
+    """Keep the form of the requests to a server for a run; False if there is one already, which stays."""
+    kept = connection.execute(sa.select(runs.c.servers).where(runs.c.run_id == run_id).with_for_update()).scalar()
+    forms = json.loads(kept or "{}")
+    if server_key in forms:
+        return False
+    values = {"servers": json.dumps(forms | {server_key: dict(form)}, sort_keys=True)}
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+    return True
+
+
 def add_time(connection: Connection, run_id: str, stage: str, seconds: float) -> None:
     """Add working time, in seconds, to a stage and to the run."""
     stages = _stages(connection, run_id)

@@ -47,6 +47,14 @@ runs = Table(
     Column("carrier", String(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
     Column("harvest_key", String(16), nullable=False, default="", server_default="", comment="folder of its harvest"),
     Column("night", String(10), nullable=False, default="", server_default="", comment="night that pays for it"),
+    Column(
+        "servers",
+        Text,
+        nullable=False,
+        default="{}",
+        server_default="{}",
+        comment="JSON: form of the requests to each judge's server",
+    ),
     Index(None, "state"),
 )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Connection
 
+from autointerp.calls import server_probe
 from autointerp.calls.answers import Answer
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import AutointerpError
@@ -178,6 +179,7 @@ def _ask(
 
         material = ScoreMaterial(anchor.explanation, MarkedText(anchor.tokens, anchor.mark))
         prompt = single_grade.prompt(rubric, material, template.judge.max_output_tokens, how)
+        server_probe.settle(caller, template.judge)
         job = Job(content_hash(["anchor", set_, anchor.number, date]), "anchor", anchor.unit_id, repeat=repeat)
         caller.ask(prompt, lambda text: single_grade.parse(rubric, text, how), job, repeat, conclude)
 

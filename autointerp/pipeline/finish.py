@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.errors import UsageError
-from autointerp.findings import judge_evidence, tables
+from autointerp.findings import judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
@@ -47,6 +47,8 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
         scorers=unit_metrics.summarise(unit_figures, comparison.interval_options(run.spec)),
         variants=aid_effects.effects(frames.main, frames.units, **comparison.interval_options(run.spec)),
     )
+    if said := server_cautions.of_run(ledger, run):
+        summary = summary.model_copy(update={"cautions": [*summary.cautions, *said]})
     if len(unit_figures.figures):
         tables.write_table(run.folder / "scorers.parquet", unit_figures.figures)
     tables.write(frames, summary, run)

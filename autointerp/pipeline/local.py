@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 
-from autointerp.calls import batch_results
+from autointerp.calls import batch_results, server_probe
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import Caller, Postponed
@@ -145,6 +145,8 @@ def _ask_all(
                 _work_in_batches(run, batcher, progress)
         else:
             caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
+            if line := server_probe.settle_patiently(caller, settings):
+                progress.note(line)
             _work(
                 run,
                 ledger,

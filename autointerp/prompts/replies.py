@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autointerp.records import Outcome
+
+_TAG = r"think|thinking|thought|reasoning"
+_REASONING = re.compile(rf".*?(</({_TAG})>|\[/THINK\]|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE)
+_REASONING_BEGINS = re.compile(rf"<({_TAG})>|\[THINK\]|<\|channel\|>", re.IGNORECASE)
+_OBJECT_BEGINS = re.compile(r'\{\s*"')
+"""The beginning of an object, as opposed to a brace in prose."""
+_MOST_BLOCKS = 20
+"""Blocks of reasoning that are passed over."""
 
 
 class ReplyUnusable(Exception):
@@ -26,22 +34,52 @@ class RepeatedKey:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The only JSON object of a reply, with or without a code fence around it. A repeated key has a `RepeatedKey` as its value.
+    """The only JSON object of a reply. A repeated key has a `RepeatedKey` as its value.
 
-    Raises `ReplyUnusable`. Its messages may be quoted in the next attempt's prompt (`calls.answers.with_refusals`) and so are part of
-    that call's key: do not reword them.
+    Reasoning between tags, a code fence, and sentences before or after the object are passed over. Raises `ReplyUnusable` if there is
+    no object, and if it is not certain that the object is the answer: several differ, one is cut off, or it stands inside a sentence.
+    Its messages may be quoted in the next attempt's prompt (`calls.answers.with_refusals`) and so are part of that call's key: do not
+    reword them.
     """
-    body = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())
-    if not body.startswith("{"):
+    body = re.sub(r"^```(?:json)?\s*|\s*```$", "", _without_reasoning(text.strip()))
+    found = list(_objects(body))
+    if not found or (body.startswith("[") and body.endswith("]")):
         raise ReplyUnusable(f"the reply is not a JSON object: {body[:80]!r}")
-    try:
-        value, end = json.JSONDecoder(object_pairs_hook=_without_repeats).raw_decode(body)
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
-        why = getattr(error, "msg", type(error).__name__)
-        raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[:80]!r}") from None
-    if body[end:].strip():
-        raise ReplyUnusable(f"text follows the JSON object: {body[end : end + 80]!r}")
-    return dict(value)
+    begin, end, value = found[0]
+    if any(other != value for _, _, other in found):
+        raise ReplyUnusable(f"the reply holds {len(found)} JSON objects that differ: {body[:80]!r}")
+    before, after = body[:begin].rpartition("\n")[2], body[end:].partition("\n")[0]
+    if before.strip(" \t`") not in ("", "json") and after.strip(" \t\r`"):
+        raise ReplyUnusable(f"the JSON object stands inside a sentence: {body[:80]!r}")
+    return value
+
+
+def _without_reasoning(reply: str) -> str:
+    """A reply without the reasoning that a model writes before its answer, if the server leaves it in the reply.
+
+    The opening tag may be missing, because some chat templates put it into the prompt. Without a closing tag nothing is left.
+    """
+    for _ in range(_MOST_BLOCKS):
+        block = None if reply.startswith(("{", "```")) else _REASONING.match(reply)
+        if block is None:
+            break
+        reply = reply[block.end() :].strip()
+    return "" if _REASONING_BEGINS.match(reply) else reply
+
+
+def _objects(body: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Begin, end and value of every object that is not part of another. Raises `ReplyUnusable` for one that is cut off or malformed."""
+    decoder = json.JSONDecoder(object_pairs_hook=_without_repeats)
+    brace = re.match(r"\{", body) or _OBJECT_BEGINS.search(body)
+    while brace:
+        begin = brace.start()
+        try:
+            value, end = decoder.raw_decode(body, begin)
+        except (ValueError, RecursionError) as error:  # a number of 5000 digits, a thousand nested objects
+            why = getattr(error, "msg", type(error).__name__)
+            raise ReplyUnusable(f"the reply is not valid JSON ({why}): {body[begin : begin + 80]!r}") from None
+        yield begin, end, value
+        brace = _OBJECT_BEGINS.search(body, end)
 
 
 _NUMBER = re.compile(r"(?:(?:item|text)\s*)?0*([1-9]\d{0,3})", re.IGNORECASE)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, model_of, provider_of
+from autointerp.spec.servers import SERVERS, JsonForm, ServerName, ThinkingSwitch
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -209,6 +210,12 @@ class Adaptive(Section):
     """Exemplars judged per bin and unit before the intervals are computed again."""
 
 
+_FIXED_FIELDS = frozenset(
+    {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "response_format"}
+)
+"""Fields of a request that `judge.extra_body` may not change: the question, the form of the reply, and what budgets rest on."""
+
+
 class Judge(Section):
     """A model that explains or scores."""
 
@@ -216,6 +223,18 @@ class Judge(Section):
     """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
     base_url: str | None = _setting(None)
     """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
+    server: ServerName | None = _setting(None)
+    """The server's make, if `base_url` does not say it: it decides the defaults of the five keys below. With `openrouter`, `deepseek`, `gemini`, `groq` or `together`, `base_url` may be left out."""
+    system_role: bool | None = _setting(None)
+    """Whether the server takes a system message. With `false`, its text goes into the question. Default: found out before the run."""
+    json_form: JsonForm | None = _setting(None, alias="json")
+    """How the server is asked for JSON: by a `schema`, as any JSON `object`, or in the `prompt` alone. Default: found out before the run."""
+    thinking_switch: ThinkingSwitch | None = _setting(None)
+    """How the server is told `thinking`: by `chat_template_kwargs`, `reasoning_effort`, `reasoning` or `thinking` in the request, by `no_think` in the question, or not at all (`none`). Default: by the server and the model's family."""
+    max_completion_tokens: bool | None = _setting(None)
+    """Whether the server takes `max_output_tokens` under this name rather than as `max_tokens`. Default: by the server, else found out before the run."""
+    extra_body: dict[str, Any] | None = _added(None)
+    """Further fields of each request to an OpenAI-compatible server, such as `{ top_k = 1 }` or a gateway's routing."""
     thinking: bool = False
     """Let the model think before it answers. Raise `max_output_tokens` too: thinking counts."""
     temperature: float | None = Field(None, ge=0, le=2)
@@ -252,13 +271,27 @@ class Judge(Section):
     @model_validator(mode="after")
     def _base_url_fits(self) -> Judge:
         provider = PROVIDERS[provider_of(self.model)]
-        if provider.needs_base_url and not self.base_url:
+        if provider.needs_base_url and not (self.base_url or (self.server and SERVERS[self.server].base_url)):
             raise ValueError(f"{provider.name} needs base_url, such as http://127.0.0.1:8080/v1")
         if self.base_url and not provider.is_llm:
             raise ValueError(f"base_url has no meaning for the {provider.name} judge: remove it or name a model")
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
         return self
+
+    @model_validator(mode="after")
+    def _server_keys_fit(self) -> Judge:
+        names = ("server", "system_role", "json_form", "thinking_switch", "max_completion_tokens", "extra_body")
+        given = [name for name in names if getattr(self, name) is not None]
+        if given and not PROVIDERS[provider_of(self.model)].needs_base_url:
+            key = given[0].removesuffix("_form")
+            raise ValueError(f"{key} is for openai-compatible/ models: remove it, or name one")
+        if fixed := sorted(_FIXED_FIELDS & (self.extra_body or {}).keys()):
+            raise ValueError(f"extra_body may not set {fixed[0]}, which the program sets itself: remove it")
+        return self
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
 
 class Cascade(Section):

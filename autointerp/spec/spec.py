@@ -138,7 +138,7 @@ class Spec(Section):
 
     def to_toml(self) -> str:
         """The spec with all defaults written out; `load` reads it back as an equal spec."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json", by_alias=True)))
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:

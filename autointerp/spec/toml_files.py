@@ -94,6 +94,6 @@ def _did_you_mean(location: list[str], model: Any) -> str:
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
         if model is None:
             return "remove it"
-    known = list(model.model_fields)
+    known = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(known)}"

@@ -1,18 +1,19 @@
 """Servers that speak Chat Completions: vLLM, llama.cpp, Ollama, gateways.
 
-Requests hold only fields that all of them accept. Such servers keep the prefixes of prompts that they have processed, so a run's
+A request has the form that the server takes (`autointerp.judges.request_form`). Such servers keep the prefixes of prompts that they have processed, so a run's
 instructions are processed once, as `cached_tokens` shows. Some put their JSON into prose or a code fence, which the parser of the
 reply handles. If a server reports no usage, the usage is unknown.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from autointerp import messages
 from autointerp.errors import UsageError
-from autointerp.judges import error_codes
+from autointerp.judges import error_codes, request_form
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
 from autointerp.judges.providers.llm_judge import LLMJudge, api_key
 from autointerp.judges.providers.openai import read_usage
@@ -39,23 +40,33 @@ class CompatibleJudge(LLMJudge):
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` if `base_url` is missing."""
-        if not settings.base_url:
+        address = request_form.address_of(settings)
+        if not address:
             raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
         # The SDK insists on a key; servers without one ignore what they are sent.
         key = api_key(settings) or "none"
-        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], key, settings.base_url, settings.timeout_s))
+        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], key, address, settings.timeout_s))
+        self.form = request_form.form_of(settings)
+        self.form_is_settled = request_form.is_certain(settings)
+        self.settling = threading.Lock()
 
     @property
     def _temperature(self) -> float:
         return 0.0 if self._settings.temperature is None else self._settings.temperature
 
     def identity(self) -> Mapping[str, Any]:
-        return {
+        identity: dict[str, Any] = {
             "provider": PROVIDER,
             "model": self._model,
             "api": "chat/completions",
             "temperature": self._temperature,
         }
+        # Only if they are set, so that the keys of earlier calls hold. Neither the address nor the form of the request is part of it.
+        if self._settings.thinking:
+            identity["thinking"] = True
+        if self._settings.extra_body:
+            identity["extra_body"] = self._settings.extra_body
+        return identity
 
     def ask(self, prompt: Prompt) -> Reply:
         reply = super().ask(prompt)
@@ -67,16 +78,20 @@ class CompatibleJudge(LLMJudge):
         return reply
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
+        form = self.form
         request: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
-            "temperature": self._temperature,
+            "messages": request_form.messages_of(form, prompt, self._settings.thinking),
         }
+        if form.temperature:
+            request["temperature"] = self._temperature
+        extra = request_form.thinking_fields(form, self._settings) | (self._settings.extra_body or {})
+        if extra:
+            request["extra_body"] = extra
+        limit = "max_completion_tokens" if form.max_completion_tokens else "max_tokens"
         if prompt.choices:
-            return request | {"max_tokens": 1, "logprobs": True, "top_logprobs": messages.MAX_TOP_LOGPROBS}
-        form = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
-        response_format = {"type": "json_schema", "json_schema": form}
-        return request | {"max_tokens": prompt.max_tokens, "response_format": response_format}
+            return request | {limit: 1, "logprobs": True, "top_logprobs": messages.MAX_TOP_LOGPROBS}
+        return request | {limit: prompt.max_tokens} | request_form.response_format(form, prompt.schema)
 
     def _read(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply | JudgeError:
         return read_completion(body, headers)

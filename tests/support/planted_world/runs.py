@@ -26,6 +26,8 @@ KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_COMPATIBLE_API_KEY")
 KEY = "sk-test-12345678"
 PRICED = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 5.0}
 """What a model outside the price table costs here."""
+FORM = {"system_role": True, "json": "schema"}
+"""What the tests' server takes. With both set, no calls are spent on a probe."""
 
 
 def url(model: str, server: str) -> str:
@@ -34,7 +36,7 @@ def url(model: str, server: str) -> str:
 
 def judge(model: str, server: ProviderServer, **changes: Any) -> dict[str, Any]:
     """The spec's `judge` table."""
-    price = PRICED if model.startswith("openai-compatible") else {}
+    price = PRICED | FORM if model.startswith("openai-compatible") else {}
     table = {"model": model, "base_url": url(model, server.url), "max_output_tokens": 200, "timeout_s": 20.0}
     return table | price | changes
 

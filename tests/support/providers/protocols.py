@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from typing import Any, Protocol
 
+from .manners import Manner, schema_of
+
 Json = dict[str, Any]
 
 
@@ -78,8 +80,8 @@ def read_request(protocol: str, body: Json) -> tuple[str, str, Json]:
         if "instructions" in body:
             return body["instructions"], body["input"], schema
         return body["input"][0]["content"][0]["text"], body["input"][1]["content"], schema
-    schema = body["response_format"]["json_schema"]["schema"] if "response_format" in body else {}
-    return body["messages"][0]["content"], body["messages"][1]["content"], schema
+    *system, user = body["messages"]
+    return system[0]["content"] if system else "", user["content"], schema_of(body)
 
 
 def cacheable(protocol: str, body: Json, system: str, user: str) -> str:
@@ -113,10 +115,12 @@ def count_input(system: str, user: str, schema: Json) -> int:
     return tokens(system) + tokens(user) + tokens(json.dumps(schema)) + 12
 
 
-def complaint(protocol: str, body: Json, authorization: str | None) -> str | None:
+def complaint(protocol: str, body: Json, authorization: str | None, manner: Manner | None = None) -> str | None:
     """Why a strict provider would refuse a request: `key` if it is missing, or an unknown parameter. None if it would not."""
     if not (authorization or "").startswith("Bearer "):
         return "key"
+    if manner is not None:
+        return None
     unknown = sorted(body.keys() - _KEYS[protocol])
     return f"unknown parameter {unknown[0]}" if unknown else None
 

@@ -34,6 +34,7 @@ from typing import Any
 
 from . import batches as provider_batches
 from . import protocols as wire
+from .manners import Manner
 
 Brain = Callable[[str, str, wire.Json], wire.Json]
 """Answers a question: system prompt, question and schema in, a JSON object out."""
@@ -155,7 +156,9 @@ class ProviderServer:
         batches: Path | None = None,
         batch_delay_s: float = 0.0,
         batch_faults: Callable[[int, str, int], str | None] | None = None,
+        manner: Manner | None = None,
     ) -> None:
+        self.manner = manner
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
         self.cache_from_tokens, self.report_usage, self.report_logprobs = (
@@ -273,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Logs nothing."""
 
     def do_GET(self) -> None:
+        if self.path == "/v1/models" and self.server.owner.manner is not None:
+            return self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]})
         self._serve_batch_request("GET", b"")
 
     def do_POST(self) -> None:
@@ -316,7 +321,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, protocol: str, body: wire.Json) -> None:
         owner = self.server.owner
         entry = owner.enter(protocol, body)
-        wrong = wire.complaint(protocol, body, self.headers.get("authorization"))
+        manner = owner.manner
+        if manner is not None and (refusal := manner.refuse(body, entry.number)):
+            entry.status = refusal[0]
+            owner.write(entry)
+            return self._send(*refusal)
+        wrong = wire.complaint(protocol, body, self.headers.get("authorization"), manner)
         fault = entry.fault
         error = "401" if wrong == "key" else "400" if wrong else fault.partition("_")[0] if fault in _WAITS else fault
         if error in wire.ERRORS:
@@ -332,6 +342,8 @@ class _Handler(BaseHTTPRequestHandler):
             owner.write(entry)
             return self._send(200, wire.overloaded_body(protocol))
         reply = owner.reply(protocol, body, entry)
+        if manner is not None:
+            reply = manner.shape(body, reply)
         entry.delivered = fault not in ("drop_body", "slow", "trickle", "not_json")
         owner.write(entry)
         if not owner.report_usage:
