@@ -166,6 +166,8 @@ def _identity(section: Section) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("setting"):
             continue
         value = getattr(section, name)
+        if isinstance(extra, dict) and extra.get("added") and value == field.default:
+            continue
         result[name] = _identity(value) if isinstance(value, Section) else value
     return result
 

@@ -27,6 +27,8 @@ FORMAT = 1
 
 CONTEXT = np.dtype([("document", "<i8"), ("position", "<i4"), ("offset", "<i8"), ("length", "<i4")])
 TOKEN = np.dtype("<u4")
+PAD_ID = 0
+"""Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""
 BATCH_BYTES = 1 << 18
 """Text that is tokenised together."""
 
@@ -49,8 +51,12 @@ class Corpus:
     n_tokens: int
     fingerprint: str
     bos_id: int | None
-    pad_id: int
     special_ids: frozenset[int]
+
+    @property
+    def largest_id(self) -> int:
+        """The largest token id."""
+        return int(self.tokens.max(initial=0))
 
     def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """The contexts `rows` as `(tokens, counted)`, int64 and bool, both (B, T).
@@ -65,7 +71,7 @@ class Corpus:
         columns = np.arange(width, dtype=np.int64) - first
         text = (columns >= 0) & (columns < lengths[:, None])
         offset = chosen["offset"][:, None] + columns
-        tokens = np.full((len(chosen), width), self.pad_id, dtype=np.int64)
+        tokens = np.full((len(chosen), width), PAD_ID, dtype=np.int64)
         tokens[text] = self.tokens[offset[text]]
         if self.bos_id is not None:
             tokens[:, 0] = self.bos_id
@@ -105,14 +111,13 @@ def open_corpus(
     if not (folder / "meta.json").is_file():
         readers = [read_source(source, text_field=text_field, split=split) for source in parsed]
         _write(folder, readers, tokenizer, stride, max_tokens, progress)
-    return _open(folder, key, bos_id, special_ids, tokenizer)
+    return _open(folder, key, bos_id, special_ids)
 
 
-def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[int], tokenizer: Any) -> Corpus:
+def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[int]) -> Corpus:
     meta = json.loads((folder / "meta.json").read_text())
     if not meta["n_tokens"]:
         raise CorpusError("the corpus holds no text: every document in corpus.sources is empty")
-    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, bos_id) if i is not None), 0)
     return Corpus(
         tokens=np.memmap(folder / "tokens.bin", dtype=TOKEN, mode="r"),
         contexts=np.memmap(folder / "contexts.bin", dtype=CONTEXT, mode="r"),
@@ -120,7 +125,6 @@ def _open(folder: Path, key: str, bos_id: int | None, special_ids: Collection[in
         n_tokens=meta["n_tokens"],
         fingerprint=key,
         bos_id=bos_id,
-        pad_id=int(pad_id),
         special_ids=frozenset(int(i) for i in special_ids),
     )
 
