@@ -83,6 +83,10 @@ class Dictionary:
     format: str = ""
     notes: tuple[str, ...] = ()
     """What was folded, assumed or left out when the file was read, one clause each."""
+    trained_with_bos: bool | None = None
+    """Whether each context began with BOS in training; None if the files do not say."""
+    trained_context: int | None = None
+    """Tokens of a context in training; None if the files do not say."""
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 import sae.dictionary as sae
 from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
-from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject
+from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject, with_bos
 from autointerp.harvest.makers.dictionary_checks import as_json
 from autointerp.progress import OnProgress
 from autointerp.report import tables
@@ -94,7 +94,7 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
     results: dict[str, Any] = {"dictionary": describe(dictionary)}
     if request.subject is None or request.corpus is None:
         return results
-    subject = open_subject(request.subject, on_progress)
+    subject = with_bos(open_subject(request.subject, on_progress), request.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
     corpus = open_corpus(request.corpus, subject, on_progress)
     on_progress("checking the dictionary", 0, 0)
@@ -107,7 +107,7 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         skip_positions=request.skip_positions,
         max_norm_ratio=request.max_norm_ratio,
     )
-    results["subject"] = {"name": subject.name, "precision": subject.precision}
+    results["subject"] = {"name": subject.name, "precision": subject.precision, "bos": subject.bos.statement}
     return results | {"check": as_json(check)}
 
 
@@ -132,6 +132,8 @@ def describe(dictionary: sae.Dictionary) -> dict[str, Any]:
         "subtracts_b_dec": dictionary.apply_b_dec_to_input,
         "skip_connection": dictionary.W_skip is not None,
         "decoder_norm": _range(norms),
+        "trained_with_bos": dictionary.trained_with_bos,
+        "trained_context": dictionary.trained_context,
         "notes": list(dictionary.notes),
     }
 
@@ -147,6 +149,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         subject = results["subject"]
         pairs.append(("", ""))
         pairs.append(("subject", f"{subject['name']} ({subject['precision']})"))
+        pairs.append(("BOS", subject["bos"]))
         pairs += tables.check_pairs(Fit.model_validate(results["check"]))
     width = max(len(name) for name, _ in pairs) + 2
     text = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]
@@ -177,6 +180,9 @@ def _dictionary_pairs(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     if description["skip_connection"]:
         pairs.append(("skip connection", "yes"))
     pairs.append(("decoder norms", _range_text(description["decoder_norm"])))
+    with_bos, context = description["trained_with_bos"], description["trained_context"]
+    pairs.append(("trained with BOS", {None: "not stated", True: "yes", False: "no"}[with_bos]))
+    pairs.append(("trained context", f"{context:,} tokens" if context else "not stated"))
     return pairs + [("note" if i == 0 else "", note) for i, note in enumerate(description["notes"])]
 
 

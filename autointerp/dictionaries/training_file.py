@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from autointerp.errors import UsageError
-from autointerp.harvest.inputs import open_corpus, open_subject
+from autointerp.harvest.inputs import open_corpus, open_subject, with_bos
 from autointerp.progress import OnProgress
 from autointerp.spec.sections import Corpus, Section, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
@@ -126,7 +126,7 @@ def cost_of(training: Training, on_progress: OnProgress, *, sweep: bool) -> Cost
 
 
 def _open(training: Training, on_progress: OnProgress) -> tuple[subject_model.Subject, token_corpus.Corpus]:
-    subject = open_subject(training.subject, on_progress)
+    subject = with_bos(open_subject(training.subject, on_progress), training.corpus)
     subject.width(training.hook_point)  # raises if the subject lacks it, before the corpus is read
     return subject, open_corpus(training.corpus, subject, on_progress)
 

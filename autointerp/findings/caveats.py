@@ -30,7 +30,7 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density),
+        *(_few_units, _unscored_units, _density, _other_contexts),
     )
     return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
 
@@ -123,6 +123,18 @@ def _density(summary: Summary) -> Iterator[str]:
         yield (
             f"Features and neurons differ in density: the median feature is active {factor:.3g} times {word} often than the"
             f" median neuron ({percent(summary.density.feature)} and {percent(summary.density.neuron)} of tokens)."
+        )
+
+
+def _other_contexts(summary: Summary) -> Iterator[str]:
+    dictionary, corpus = summary.dictionary, summary.corpus
+    if None not in (dictionary.trained_with_bos, corpus.bos) and dictionary.trained_with_bos != corpus.bos:
+        words = ("with", "without") if corpus.bos else ("without", "with")
+        yield f"Contexts were read {words[0]} BOS, but the dictionary's files state that it was trained {words[1]} it."
+    if dictionary.trained_context and corpus.context_tokens and corpus.context_tokens > dictionary.trained_context:
+        yield (
+            f"Contexts have up to {corpus.context_tokens} tokens, but the dictionary was trained on"
+            f" {dictionary.trained_context}: its activations at later positions are of a kind that it has not seen."
         )
 
 

@@ -35,6 +35,10 @@ class DictionaryFacts(Part):
     """Number of features."""
     fingerprint: str
     """Hash of its weights."""
+    trained_with_bos: bool | None = None
+    """Whether each context began with BOS in training; null if its files do not say."""
+    trained_context: int | None = None
+    """Number of tokens in a context in training; null if its files do not say."""
 
 
 class CorpusFacts(Part):
@@ -52,6 +56,12 @@ class CorpusFacts(Part):
     """Number of tokens that count: not BOS, the first position of a context, or tokens of massive norm."""
     fingerprint: str
     """Hash of the tokens."""
+    context_tokens: int | None = None
+    """Largest number of tokens in a context, BOS included; null in summaries of early versions."""
+    bos: bool | None = None
+    """Whether each context began with BOS; null in summaries of early versions."""
+    bos_statement: str | None = None
+    """The token put before each context, or none, and the reason, in one line."""
 
 
 class Level(Part):

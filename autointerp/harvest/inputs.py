@@ -24,6 +24,7 @@ from sae.dictionary import Dictionary
 from sae.errors import CorpusError
 from sae.formats.load import load_dictionary
 from sae.harvest.units import UnitKey, sample_units
+from sae.subject.capacity import check_context, check_ids
 from sae.subject.model import Subject, load_subject, outline_subject
 from sae.subject.token_text import token_texts
 
@@ -122,6 +123,7 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
     """
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
+    subject = with_bos(subject, spec.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
@@ -136,6 +138,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     dictionary = open_dictionary(spec.dictionary, on_progress)
     on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
+    subject = with_bos(subject, spec.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
@@ -160,9 +163,17 @@ def open_dictionary(section: sections.Dictionary, on_progress: OnProgress) -> Di
     )
 
 
+def with_bos(subject: Subject, section: sections.Corpus, dictionary: Dictionary | None = None) -> Subject:
+    """The subject with BOS before contexts, or without, as `corpus.bos` and the dictionary's files state. Raises `SaeError`."""
+    setting = None if section.bos == "auto" else section.bos
+    return subject.with_bos(setting, dictionary.trained_with_bos if dictionary else None)
+
+
 def open_corpus(section: sections.Corpus, subject: Subject, on_progress: OnProgress) -> Corpus:
-    """The corpus that a spec names, in the subject's tokens. Raises `SaeError`."""
-    return corpora.open_corpus(
+    """The corpus that a spec names, in the subject's tokens. Raises `SaeError`, also if the subject has no position or embedding
+    for a token."""
+    check_context(subject, section.context_tokens)
+    corpus = corpora.open_corpus(
         section.sources,
         tokenizer=subject.tokenizer,
         tokenizer_fingerprint=subject.fingerprint,
@@ -175,6 +186,8 @@ def open_corpus(section: sections.Corpus, subject: Subject, on_progress: OnProgr
         special_ids=subject.special_ids,
         progress=lambda done, total: on_progress("reading the corpus", done, total),
     )
+    check_ids(subject, corpus.largest_id)
+    return corpus
 
 
 def _check_documents(spec: Spec, corpus: Corpus) -> None:
@@ -204,8 +217,14 @@ class InputCache:
         subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
         identity = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
         dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, on_progress))
+        subject = with_bos(subject, spec.corpus, dictionary)
         dictionary.check_fits(subject.width(dictionary.hook_point))
-        identity = [spec.corpus.model_dump(), subject.fingerprint, [_stamps(source) for source in sources]]
+        identity = [
+            spec.corpus.model_dump(),
+            subject.bos_id,
+            subject.fingerprint,
+            [_stamps(source) for source in sources],
+        ]
         corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))
         return Inputs(spec, subject, dictionary, corpus)
 

@@ -125,6 +125,8 @@ def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
             "d_in": dictionary.d_in,
             "d_sae": dictionary.d_sae,
             "fingerprint": dictionary.fingerprint,
+            "trained_with_bos": dictionary.trained_with_bos,
+            "trained_context": dictionary.trained_context,
         },
         "hook_point": dictionary.hook_point,
         "neuron_hook_point": neuron_hook_point,
@@ -134,5 +136,8 @@ def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
             "n_contexts": len(corpus.contexts),
             "n_tokens": corpus.n_tokens,
             "fingerprint": corpus.fingerprint,
+            "context_tokens": inputs.spec.corpus.context_tokens,
+            "bos": corpus.bos_id is not None,
+            "bos_statement": subject.bos.statement,
         },
     }

@@ -90,7 +90,9 @@ class Corpus(Section):
     split: str = "train"
     """The split of `datasets` sources and of folders written by `save_to_disk`."""
     context_tokens: int = Field(128, ge=16, le=131072)
-    """Tokens in one context. Documents are cut into contexts of this length; no context spans two documents. The paper does not state its length; 128 is that of public dashboards."""
+    """Tokens in one context, BOS included. Documents are cut into contexts of this length; no context spans two documents. The paper does not state its length; 128 is that of public dashboards."""
+    bos: bool | Literal["auto"] = _added("auto")
+    """Put BOS before each context. `auto` does as the dictionary's files state, and if they do not, as the subject's tokenizer does by itself. BOS is never counted."""
     max_tokens: int = Field(1_000_000, ge=1000)
     """Stop reading after this many tokens. The paper's maxima come from far larger scans: use more for publication."""
 

@@ -87,7 +87,11 @@ def _pairs(subject: Subject, dictionary: Dictionary) -> Iterator[tuple[str, str]
     kind, layer = parse(reads)
     names = [f"{kind}.{other}" for other in range(subject.n_layers) if other != layer]
     if writes is None:
-        names += [f"{other}.{layer}" for other in KINDS if other != kind and (other != "resid_pre" or layer == 0)]
+        names += [
+            f"{other}.{layer}"
+            for other in KINDS
+            if other != kind and (other not in ("embed", "resid_pre") or layer == 0)
+        ]
     for name in names:
         output = name
         if writes is not None:

@@ -41,7 +41,7 @@ DENSITY_STEP = 0.25
 """Width of a cell in the histogram of densities, in powers of ten."""
 UNLIKE = 0.3
 """The paper's limit: for 82% of features, the most correlated neuron has at most this correlation."""
-_BEFORE_MLP = ("resid_pre", "resid_mid", "attn_z", "attn_out", "mlp_in")
+_BEFORE_MLP = ("embed", "resid_pre", "resid_mid", "attn_z", "attn_out", "mlp_in")
 
 Progress = Callable[[int, int], None]
 

@@ -25,7 +25,7 @@ from sae.subject.token_text import REPLACEMENT, token_texts
 
 _ELEMENTS = 1 << 24
 """Cosines or logits in memory at once."""
-_IN_STREAM = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+_IN_STREAM = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 """Hook points of the residual stream, and of values that are added to it unchanged."""
 _SIGNS = "+-"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from sae.errors import SubjectError, one_line
 from sae.harvest.activation_blocks import Block
 from sae.harvest.harvest import UnitReader, batches, check_finite, run_contexts
 from sae.harvest.units import UnitKey
+from sae.subject.capacity import n_positions
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 
@@ -136,10 +136,7 @@ def read_contexts(
 
 def most_tokens(subject: Subject) -> int:
     """Largest number of a text's tokens that the subject is given, BOS not counted."""
-    config: Any = subject.model.config.get_text_config(decoder=True)
-    positions = getattr(config, "max_position_embeddings", None)
-    room = positions if isinstance(positions, int) and positions > 0 else LONGEST + 1
-    return min(LONGEST, room - int(subject.bos_id is not None))
+    return min(LONGEST, (n_positions(subject) or LONGEST + 1) - int(subject.bos_id is not None))
 
 
 def encode_texts(subject: Subject, texts: Sequence[str]) -> list[list[int]]:
@@ -198,6 +195,5 @@ def _as_corpus(subject: Subject, texts: Sequence[Sequence[int]]) -> Corpus:
         n_tokens=int(lengths.sum()),
         fingerprint="",
         bos_id=subject.bos_id,
-        pad_id=0,
         special_ids=subject.special_ids,
     )

@@ -175,6 +175,7 @@ def random_subject(subject: Subject, seed: int) -> Subject:
         name=f"{subject.name} with random weights",
         fingerprint=hashlib.sha256(known.encode()).hexdigest(),
         precision=subject.precision,
+        bos=subject.bos,
     )
 
 

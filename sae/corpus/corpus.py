@@ -31,6 +31,8 @@ FORMAT = 1
 READING = 2
 """Version of the reading, part of the entries' names: earlier versions took some files for prose."""
 
+PAD_ID = 0
+"""Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""
 BATCH_BYTES = 1 << 18
 """Text that is tokenised together."""
 
@@ -54,9 +56,13 @@ class Corpus:
     n_tokens: int
     fingerprint: str
     bos_id: int | None
-    pad_id: int
     special_ids: frozenset[int]
     template: npt.NDArray[np.int64] | None = None
+
+    @property
+    def largest_id(self) -> int:
+        """The largest token id."""
+        return int(self.tokens.max(initial=0))
 
     def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """The contexts `rows` as `(tokens, counted)`, int64 and bool, both (B, T).
@@ -71,7 +77,7 @@ class Corpus:
         columns = np.arange(width, dtype=np.int64) - first
         text = (columns >= 0) & (columns < lengths[:, None])
         offset = chosen["offset"][:, None] + columns
-        tokens = np.full((len(chosen), width), self.pad_id, dtype=np.int64)
+        tokens = np.full((len(chosen), width), PAD_ID, dtype=np.int64)
         tokens[text] = self.tokens[offset[text]]
         if self.bos_id is not None:
             tokens[:, 0] = self.bos_id
@@ -138,7 +144,6 @@ def _open(
 ) -> Corpus:
     if not meta["n_tokens"]:
         raise CorpusError("the corpus holds no text: every document in corpus.sources is empty")
-    pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, bos_id) if i is not None), 0)
     template = folder / "template.bin"
     return Corpus(
         tokens=np.memmap(folder / "tokens.bin", dtype=TOKEN, mode="r"),
@@ -147,7 +152,6 @@ def _open(
         n_tokens=meta["n_tokens"],
         fingerprint=key,
         bos_id=bos_id,
-        pad_id=int(pad_id),
         special_ids=frozenset(int(i) for i in special_ids),
         template=np.memmap(template, dtype=OFFSET, mode="r") if template.stat().st_size else None,
     )

@@ -24,7 +24,7 @@ from torch import Tensor
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_gate
-from sae.formats.location import DictionaryLocation
+from sae.formats.location import NORMED_MODELS, DictionaryLocation
 from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, read_torch, real_tensors
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
@@ -40,8 +40,6 @@ _SITES = {
     "mlp_out": "mlp_out",
 }
 _SITE = re.compile(rf"({'|'.join(_SITES)})(?:_layer_?\d+)?")
-_NORMED = re.compile(r"gemma-?[23]|olmo-?2", re.IGNORECASE)
-"""Models with a norm after attention and MLP, in which a module's output is not the value that is added."""
 
 
 def matches(location: DictionaryLocation) -> bool:
@@ -179,7 +177,7 @@ def _hook_point(location: DictionaryLocation, config: Mapping[str, Any], source:
     module = name + (".input" if io == "in" else "")
     hook_point = location.choose_hook_point([f"{_SITES[site[1]]}.{layer}" if site else module], source)
     model = str(trainer.get("lm_name", ""))
-    if location.hook_point is None and hook_point.startswith(("mlp_out", "attn_out")) and _NORMED.search(model):
+    if location.hook_point is None and hook_point.startswith(("mlp_out", "attn_out")) and NORMED_MODELS.search(model):
         raise DictionaryError(
             f"{source} reads {name} of {model} before the norm that follows it, which is not a supported hook point"
             " (set dictionary.hook_point only if the name is wrong)"

@@ -9,6 +9,9 @@ from pathlib import Path
 from sae.errors import DictionaryError
 from sae.subject.hook_points import PATTERN, to_hook_point
 
+NORMED_MODELS = re.compile(r"gemma-?[23]|olmo-?2", re.IGNORECASE)
+"""Names of models with a norm after attention and MLP, in which a module's output is not the value that is added."""
+
 
 @dataclass(frozen=True)
 class DictionaryLocation:

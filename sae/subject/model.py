@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -17,6 +18,7 @@ from sae.subject import hook_modules, hooks, loading
 from sae.subject.hook_modules import Site
 from sae.subject.hook_points import parse
 from sae.subject.loading import choose_device, choose_precision
+from sae.subject.special_tokens import Bos, choose_bos, special_ids
 
 __all__ = ["Subject", "choose_device", "choose_precision", "load_subject", "outline_subject"]
 
@@ -28,7 +30,7 @@ class Subject:
     """A loaded causal language model. `run` reads hook points, `width` returns their width.
 
     `fingerprint` is a sha-256 that identifies weights and tokenizer; `precision` is that of the forward pass.
-    `special_ids` are run but never counted; `bos_id`, if not None, is put before each context. `headless` names the tensors of the
+    `special_ids` are run but never counted; `bos_id`, if not None, is put before each context, and `bos` says why. `headless` names the tensors of the
     output head that the checkpoint lacks, if any: such a model can be read, but has no loss.
     """
 
@@ -41,6 +43,7 @@ class Subject:
         fingerprint: str,
         precision: str = "float32",
         headless: str | None = None,
+        bos: Bos | None = None,
     ) -> None:
         self.model = model.train(False)
         self.tokenizer = tokenizer
@@ -54,9 +57,17 @@ class Subject:
         self.d_model = int(getattr(config, "hidden_size", 0))
         base: Any = model.base_model
         self.blocks = hook_modules.find_blocks(base.get_decoder(), self.n_layers)
-        self.bos_id = _bos_id(model, tokenizer)
-        self.special_ids = _special_ids(model, tokenizer)
+        self.bos = bos or choose_bos(tokenizer, model.config)
+        self.bos_id = self.bos.id
+        self.special_ids = special_ids(tokenizer)
         self._factors: dict[int, dict[str, float | None]] = {}
+
+    def with_bos(self, setting: bool | None = None, trained_with: bool | None = None) -> Subject:
+        """The same model, with BOS before contexts as `special_tokens.choose_bos` decides. Raises `SubjectError` as it does."""
+        subject = copy.copy(self)
+        subject.bos = choose_bos(self.tokenizer, self.model.config, setting=setting, trained_with=trained_with)
+        subject.bos_id = subject.bos.id
+        return subject
 
     def width(self, hook_point: str) -> int:
         """Width of a hook point: d_model, except for `mlp_act.L` (the number of MLP neurons) and `attn_z.L` (heads x d_head).
@@ -166,6 +177,10 @@ class Subject:
     def _site(self, hook_point: str) -> Site:
         """The site of a hook point, after a check that its sublayer enters the residual stream unchanged. Raises `SubjectError`."""
         kind, layer = parse(hook_point)
+        if kind == "embed":
+            if layer:
+                raise SubjectError(f"hook point {hook_point}: a model has one token embedding: use embed.0")
+            return Site("output", self.model.get_input_embeddings())
         if layer >= self.n_layers:
             raise SubjectError(
                 f"hook point {hook_point}: {self.name} has no layer {layer}: choose one of 0 to {self.n_layers - 1}"
@@ -232,22 +247,3 @@ def _subject(loaded: loading.Loaded, precision: str) -> Subject:
         precision=precision,
         headless=loaded.headless,
     )
-
-
-def _bos_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The id to put before each context: BOS, if the tokenizer adds it by itself, or for Gemma, which was never trained without it."""
-    bos = tokenizer.bos_token_id
-    if not isinstance(bos, int):
-        return None
-    adds = tokenizer("a").input_ids[:1] == [bos] or bool(getattr(tokenizer, "add_bos_token", False))
-    return bos if adds or model.config.model_type.startswith("gemma") else None
-
-
-def _special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    ids = {int(i) for i in tokenizer.all_special_ids}
-    ids |= {int(i) for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special}
-    config = model.config.get_text_config()
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        value = getattr(config, name, None)
-        ids |= set(value) if isinstance(value, (list, tuple)) else {value} if isinstance(value, int) else set()
-    return frozenset(ids)

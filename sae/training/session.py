@@ -101,7 +101,8 @@ class TrainingSession:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"identity": self.identities[folder], **metadata}, indent=2)
             write_text(folder / REPORT, text)
-            writer.save(folder, dictionary, model_name=stream.subject.name, metadata=metadata)
+            facts = {**metadata, "prepend_bos": stream.corpus.bos_id is not None}
+            writer.save(folder, dictionary, model_name=stream.subject.name, metadata=facts)
         return reports
 
     def save(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sae.dictionary import InputNorm
 from sae.errors import DictionaryError
-from sae.formats.location import DictionaryLocation, output_hook_point
+from sae.formats.location import NORMED_MODELS, DictionaryLocation, output_hook_point
 from sae.formats.readers import get_int, read_config
 from sae.formats.saelens.overrides import CENTRED, NORMS, SCALES
 from sae.subject.hook_points import parse, to_hook_point
@@ -36,7 +36,9 @@ _LAYER_NORM = re.compile(
 )
 """Beginnings of the names of models with LayerNorm. The other models of TransformerLens divide by the root mean square."""
 _DIVIDED = re.compile(r"blocks\.(\d+)\.ln2\.hook_normalized")
-_CENTRED_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+_SCALED_EMBEDDING = re.compile(r"gemma|bloom", re.IGNORECASE)
+"""Models whose embedding TransformerLens multiplies or normalises as block 0 receives it, and to which no positions are added."""
+_CENTRED_KINDS = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 """Hook points whose values TransformerLens centres. Heads and neurons stay unchanged, and a norm's output has no mean."""
 
 
@@ -58,6 +60,8 @@ class Settings:
     finetuned: bool
     hook_point: str
     hook_point_out: str | None
+    trained_with_bos: bool | None
+    trained_context: int | None
     sizes: Mapping[str, Any]
     notes: tuple[str, ...]
 
@@ -73,7 +77,8 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
         raise DictionaryError(
             f"{file}: it reads head {facts['hook_head_index']!r} alone: dictionaries of one head are not supported"
         )
-    names, notes = _names(config, facts, ""), list[str]()
+    notes = list[str]()
+    names = _places(_names(config, facts, ""), facts, location, notes)
     divided_layer = _divided_layer(names, facts, location)
     hook_point = location.choose_hook_point([f"resid_mid.{divided_layer}"] if divided_layer else names, file)
     is_transcoder = "transcoder" in architecture
@@ -88,6 +93,7 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
         raise DictionaryError(f"{file}: center_writing_weights with constant_norm_rescale is not supported")
     out = _output(_names(config, facts, "_out"), hook_point, file, notes) if is_transcoder else None
     notes += _training_notes(facts)
+    bos, context = facts.get("prepend_bos"), facts.get("context_size")
     return Settings(
         architecture=architecture,
         family=family,
@@ -100,6 +106,8 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
         finetuned=config.get("finetuning_scaling_factor") is True,
         hook_point=hook_point,
         hook_point_out=out,
+        trained_with_bos=bos if isinstance(bos, bool) else None,
+        trained_context=context if isinstance(context, int) and context > 0 else None,
         sizes={name: config[name] for name in ("d_sae", "d_in", "d_out") if config.get(name) is not None},
         notes=tuple(notes),
     )
@@ -123,6 +131,29 @@ def _names(config: dict[str, Any], facts: dict[str, Any], side: str) -> list[str
     keys = (f"hook_point{side}", f"hook_name{side}", f"hf_hook_name{side}")
     names = [source.get(key) for key in keys for source in (facts, config)]
     return list(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+
+
+def _places(names: list[str], facts: dict[str, Any], location: DictionaryLocation, notes: list[str]) -> list[str]:
+    """The names, with those replaced whose place depends on the library or the model. Raises `DictionaryError` for a place that the
+    config leaves open, if the user has not named it."""
+    if location.hook_point is not None or not names:
+        return names
+    file, name, model = location.folder / CONFIG, names[0], str(facts.get("model_name", ""))
+    if name.endswith(".hook_mlp_in") and facts.get("model_class_name") == "TransformerBridge":
+        layer = name.split(".")[1]
+        raise DictionaryError(
+            f"{file} reads {name} of a TransformerBridge, which stands before the norm in some versions and after it in others: set"
+            f" dictionary.hook_point = resid_mid.{layer} or mlp_in.{layer}"
+        )
+    if name.endswith((".attn.hook_out", ".mlp.hook_out")) and NORMED_MODELS.search(model):
+        raise DictionaryError(
+            f"{file} reads {name} of {model} before the norm that follows it, which is not a supported hook point"
+            " (set dictionary.hook_point only if the name is wrong)"
+        )
+    if name == "hook_embed" and _SCALED_EMBEDDING.search(model):
+        notes.append("TransformerLens' hook_embed of this model is the embedding as scaled or normalised for block 0")
+        return ["resid_pre.0"]
+    return names
 
 
 def _divided_layer(names: list[str], facts: dict[str, Any], location: DictionaryLocation) -> str | None:
@@ -210,10 +241,6 @@ def _k(config: dict[str, Any], location: DictionaryLocation, file: Path) -> int:
 def _training_notes(facts: dict[str, Any]) -> list[str]:
     """Notes on the tokens that it was trained on."""
     notes = []
-    if isinstance(bos := facts.get("prepend_bos"), bool):
-        notes.append(f"trained with{'' if bos else 'out'} a BOS token in front of each context")
-    if isinstance(size := facts.get("context_size"), int):
-        notes.append(f"trained on contexts of {size} tokens")
     if facts.get("seqpos_slice") not in (None, [None], [None, None], [None, None, None]):
         notes.append(f"trained on positions {facts['seqpos_slice']} only")
     if facts.get("exclude_special_tokens"):

@@ -70,6 +70,8 @@ def load(location: DictionaryLocation) -> Dictionary:
         input_scale=settings.scale,
         hook_point=settings.hook_point,
         hook_point_out=settings.hook_point_out,
+        trained_with_bos=settings.trained_with_bos,
+        trained_context=settings.trained_context,
         W_skip=get_tensor(tensors, "W_skip", 2, file) if "skip" in settings.architecture else None,
         architecture=settings.architecture,
         path=str(location.folder),

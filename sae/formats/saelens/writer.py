@@ -45,7 +45,7 @@ def save(folder: Path, dictionary: Dictionary, *, model_name: str, metadata: Map
     kind, layer = parse(dictionary.hook_point)
     own = {
         "model_name": model_name,
-        "hook_name": f"blocks.{layer}.{_LENS_NAMES.get(kind, f'hook_{kind}')}",
+        "hook_name": "hook_embed" if kind == "embed" else f"blocks.{layer}.{_LENS_NAMES.get(kind, f'hook_{kind}')}",
         "hook_point": dictionary.hook_point,
         "sae_lens_version": _LAYOUT,
     }

@@ -18,7 +18,7 @@ EXPECTED = {
     "layers.3.mlp": ("topk_transcoder", 5, "mlp_in.3", "mlp_out.3"),
     "layers.4.mlp": ("topk_skip_transcoder", 5, "mlp_in.4", "mlp_out.4"),
     "h.3": ("groupmax", 8, "resid_post.3", None),
-    "embed_tokens": ("topk_skip", 3, "resid_pre.0", None),
+    "embed_tokens": ("topk_skip", 3, "embed.0", None),
 }
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sae.errors import SubjectError
 from sae.subject import hook_modules, loading
-from sae.subject.hook_points import KINDS
+from sae.subject.hook_points import BLOCK_KINDS
 from sae.subject.model import Subject
 
 TOKENS = torch.arange(3, 23).reshape(2, 10)
@@ -49,7 +49,7 @@ def admitted(model_type: str, **changes: Any) -> Subject:
 def readable(subject: Subject) -> dict[str, int]:
     """The hook points that the subject gives, with their widths."""
     widths = {}
-    for name in (f"{kind}.{layer}" for kind in KINDS for layer in range(LAYERS)):
+    for name in (f"{kind}.{layer}" for kind in BLOCK_KINDS for layer in range(LAYERS)):
         try:
             widths[name] = subject.width(name)
         except SubjectError as caught:
@@ -60,7 +60,7 @@ def readable(subject: Subject) -> dict[str, int]:
 
 
 def pattern(names: Any) -> str:
-    counts = [sum(f"{kind}.{layer}" in names for layer in range(LAYERS)) for kind in KINDS]
+    counts = [sum(f"{kind}.{layer}" in names for layer in range(LAYERS)) for kind in BLOCK_KINDS]
     return "".join("-" if count == 0 else "x" if count == LAYERS else "~" for count in counts)
 
 
@@ -248,7 +248,7 @@ def test_hook_points_of_unusual_blocks_are_refused_and_the_others_are_read(
     model_type: str, changes: dict[str, Any], kinds: tuple[str, ...]
 ) -> None:
     subject = admitted(model_type, **changes)
-    refusals = {kind for kind in KINDS if f"{kind}.{MIDDLE}" not in readable(subject)}
+    refusals = {kind for kind in BLOCK_KINDS if f"{kind}.{MIDDLE}" not in readable(subject)}
     assert refusals == set(kinds)
     for name in (f"{kind}.{MIDDLE}" for kind in kinds):
         refused(partial(subject.run, TOKENS, [name]), name, type(subject.blocks[0]).__name__)

@@ -11,7 +11,7 @@ import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from sae.subject.hook_points import KINDS
+from sae.subject.hook_points import BLOCK_KINDS
 
 hf: Any = transformers
 MODEL_TYPES = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
@@ -180,7 +180,7 @@ READABLE = {
     "x-x--xx-": "rwkv",
     "x-x-----": "falcon_mamba mamba mamba2 nemotron_h zamba zamba2",
 }
-"""Which of `hookpoints.KINDS`, in their order, the architectures have: x in every layer, ~ in some, - in none.
+"""Which of `hook_points.BLOCK_KINDS`, in their order, the architectures have: x in every layer, ~ in some, - in none.
 
 Of a mixture of experts, a layer without experts has neurons. A masked language model is meant with `is_decoder`.
 """
@@ -211,10 +211,10 @@ def by_type() -> dict[str, str]:
 
 def table() -> str:
     """The text of `docs/models.md`: which hook points of each architecture can be read, and why the others cannot be used."""
-    kinds = " | ".join(f"`{kind}`" for kind in KINDS)
+    kinds = " | ".join(f"`{kind}`" for kind in BLOCK_KINDS)
     marks = {"x": "yes", "~": "some layers", "-": "no"}
     lines = [_PAGE.format(version=hf.__version__, fits=len(by_type()), registered=len(MODEL_TYPES))]
-    lines += [f"| architectures | {kinds} |", "|---" * (len(KINDS) + 1) + "|"]
+    lines += [f"| architectures | {kinds} |", "|---" * (len(BLOCK_KINDS) + 1) + "|"]
     for pattern, names in READABLE.items():
         cells = " | ".join(marks[mark] for mark in pattern)
         lines.append(f"| {', '.join(sorted(names.split()))} | {cells} |")
