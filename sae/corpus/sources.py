@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from sae.errors import CorpusError, one_line
+from sae.library_errors import remedy
 
 Piece = tuple[str, bool]
 
@@ -229,7 +230,7 @@ def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[P
         raise
     except Exception as error:
         # Errors of the library, the hub or the network all have causes that only the user can remove.
-        raise CorpusError(f"corpus source {where}, split {split}, cannot be read: {one_line(error)}") from None
+        raise CorpusError(f"corpus source {where}, split {split}, cannot be read: {remedy(error)}") from None
 
 
 def _text_of(record: Mapping[str, Any], text_field: str, where: str) -> str:
