@@ -20,6 +20,7 @@ from autointerp.errors import AutointerpError, UsageError
 from sae.cache import cache_dir
 from sae.errors import one_line
 from sae.files import PARTIAL, written_whole
+from sae.library_errors import remedy
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LOCAL = re.compile(r"(file|local)://", re.IGNORECASE)
@@ -166,11 +167,11 @@ class Artifacts:
         except (FileNotFoundError, FileExistsError):
             raise
         except Exception as error:
-            reason = one_line(error)
+            reason = remedy(error)
             if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-                raise UsageError(
-                    f"artifacts {self}: access is denied ({reason}): check permissions and credentials"
-                ) from None
+                unknown = reason == one_line(error)
+                denied = f"access is denied ({reason}): check permissions and credentials" if unknown else reason
+                raise UsageError(f"artifacts {self}: {denied}") from None
             if isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("botocore", "aiohttp"):
                 raise Unreachable(f"artifacts {self}: {reason}") from None
             raise

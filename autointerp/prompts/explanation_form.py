@@ -96,7 +96,7 @@ _PLACEHOLDERS = frozenset(
 )
 _PARROTED = re.compile(
     r"one noun phrase, at most|what are the marked tokens|have in common that the silent|strength 0-10|</?(?:activating|silent)>"
-    r"|<<(?!\s*(?:and|or|,|/)?\s*>>)[^<>]+>>|an earlier answer was refused",
+    r"|\w<<(?!\s*(?:and|or|,|/)?\s*>>)[^<>]+>>|an earlier answer was refused",
     re.IGNORECASE,
 )
 _TASK_TERMS = re.compile(

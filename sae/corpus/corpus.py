@@ -25,6 +25,7 @@ from sae.corpus.encoding import Encoded, check_token_ids, encode, template_finge
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
 from sae.errors import CorpusError, one_line
 from sae.files import folder_written_whole, write_text
+from sae.library_errors import remedy
 
 FORMAT = 1
 """Version of the keys of cache entries."""
@@ -244,9 +245,7 @@ def _pin_revision(source: Source) -> Source:
     except Exception as error:
         if source.revision is not None:
             return source  # a pinned commit may be in the cache already; if it is not, reading it fails with a reason
-        raise CorpusError(
-            f"corpus source datasets:{source.name} is not on the hub, or the hub cannot be reached: {one_line(error)}"
-        ) from None
+        raise CorpusError(f"corpus source datasets:{source.name} cannot be found: {remedy(error)}") from None
     return HubDataset(source.name, source.config, commit)
 
 

@@ -24,6 +24,7 @@ from sae.corpus.readers import read_records
 from sae.corpus.recognition import Recognised, recognise
 from sae.corpus.text import BLOCK_CHARS, TextFile
 from sae.errors import CorpusError, one_line
+from sae.library_errors import remedy
 
 Piece = tuple[Document, bool]
 
@@ -203,7 +204,7 @@ def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[D
         raise
     except Exception as error:
         # Errors of the library, the hub or the network all have causes that only the user can remove.
-        reason = one_line(error)
-        if "load_from_disk" in reason:
+        reason = remedy(error)
+        if "load_from_disk" in one_line(error):
             reason = "it was written by save_to_disk: download the folder and name it in corpus.sources"
         raise CorpusError(f"{where}, split {split}, cannot be read: {reason}") from None

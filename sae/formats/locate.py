@@ -7,14 +7,16 @@ from pathlib import Path, PurePosixPath
 
 import huggingface_hub
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from sae.errors import DictionaryError, one_line
+from sae.errors import DictionaryError
 from sae.formats.location import DictionaryLocation
+from sae.library_errors import remedy
 
 WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
 _PICKLED = (".bin", ".pkl", ".pickle", ".joblib", ".ckpt")
@@ -68,6 +70,8 @@ def _download(repository: str, inside: PurePosixPath, revision: str | None, patt
         raise DictionaryError(
             f"{shown} has no revision {revision!r} on the hub: give a branch, tag or commit"
         ) from None
+    except GatedRepoError as error:
+        raise DictionaryError(f"{shown} cannot be downloaded: {remedy(error)}") from None
     except RepositoryNotFoundError:
         raise DictionaryError(
             f"{shown} is neither a local folder nor on the hub: check the name; private ones need `hf auth login`"
@@ -77,5 +81,4 @@ def _download(repository: str, inside: PurePosixPath, revision: str | None, patt
             f"{shown} is not on this machine, and the hub cannot be reached: is the network up?"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = one_line(error)
-        raise DictionaryError(f"{shown} cannot be downloaded: {reason}") from None
+        raise DictionaryError(f"{shown} cannot be downloaded: {remedy(error)}") from None

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sae.errors import DictionaryError, one_line
+from sae.library_errors import is_lfs_pointer
 
 Tensors = dict[str, Tensor]
 
@@ -57,10 +58,7 @@ def read_safetensors(file: Path, integers: Collection[str] = ()) -> Tensors:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
-        reason = one_line(error, most=120)
-        raise DictionaryError(
-            f"{file} is not a complete safetensors file ({reason}): copy or download it again"
-        ) from None
+        raise _incomplete(file, "safetensors file", error) from None
 
 
 def read_torch(file: Path) -> dict[str, Any]:
@@ -74,18 +72,26 @@ def read_torch(file: Path) -> dict[str, Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # warnings about pickles, which weights_only refuses
                 content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        if is_lfs_pointer(file):
+            raise _incomplete(file, "file of torch.save", error) from None
         raise DictionaryError(
             f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = one_line(error, most=120)
-        raise DictionaryError(
-            f"{file} is not a complete file of torch.save ({reason}): copy or download it again"
-        ) from None
+        raise _incomplete(file, "file of torch.save", error) from None
     if not isinstance(content, dict):
         raise DictionaryError(f"{file} holds a {type(content).__name__}, not named tensors: save its state_dict")
     return {str(name): value for name, value in content.items()}
+
+
+def _incomplete(file: Path, kind: str, error: Exception) -> DictionaryError:
+    """The error for a file that its library cannot read."""
+    if is_lfs_pointer(file):
+        return DictionaryError(
+            f"{file} is a pointer of Git LFS and not the weights: run `git lfs pull` in its repository"
+        )
+    return DictionaryError(f"{file} is not a complete {kind} ({one_line(error, most=120)}): copy or download it again")
 
 
 def real_tensors(content: Mapping[str, Any], file: Path) -> Tensors:
@@ -110,11 +116,11 @@ def read_npz(file: Path) -> Tensors:
         TypeError,
     ) as error:
         reason = one_line(error, most=120)
-        if "pickle" in reason or "object" in reason.lower():
+        if ("pickle" in reason or "object" in reason.lower()) and not is_lfs_pointer(file):
             raise DictionaryError(
                 f"{file} holds pickled objects, which can run code when loaded: save plain arrays"
             ) from None
-        raise DictionaryError(f"{file} is not a complete npz file ({reason}): copy or download it again") from None
+        raise _incomplete(file, "npz file", error) from None
     tensors: Tensors = {}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":  # members that are not .npy are read as bytes

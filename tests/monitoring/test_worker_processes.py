@@ -76,8 +76,8 @@ def test_a_redis_that_answers_passes_and_one_with_another_password_is_named(redi
     ("broker", "ledger", "missing"),
     [
         (None, None, "AUTOINTERP_BROKER is not set"),
-        (f"redis://127.0.0.1:{free_port()}/0", None, "does not answer"),
-        ("up", f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/x", "ledger postgresql+psycopg://me:***@"),
+        ("redis://127.0.0.1:PORT/0", None, "does not answer"),
+        ("up", "postgresql+psycopg://me:secret@127.0.0.1:PORT/x", "ledger postgresql+psycopg://me:***@"),
         (
             "up",
             "sqlite:////proc/nowhere/ledger.sqlite",
@@ -96,7 +96,7 @@ def test_what_is_missing_is_one_line_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     for name, value in (("BROKER", redis_service.url if broker == "up" else broker), ("LEDGER", ledger)):
         if value is not None:
-            monkeypatch.setenv(f"AUTOINTERP_{name}", value)
+            monkeypatch.setenv(f"AUTOINTERP_{name}", value.replace("PORT", str(free_port())))
     result = CliRunner().invoke(main, ["workers", "start", "--beat"])
     assert result.exit_code == 2
     [line] = result.stderr.splitlines()

@@ -102,7 +102,7 @@ def _archive(kind: str) -> bytes:
         ("late.txt", b"text " * 20_000 + b"caf\xe9 " * 9, "is not UTF-8"),
         ("weights.bin", np.arange(100, dtype=np.float32).tobytes(), "not text"),
         ("a.docx", _archive("zip"), "unpack it"),
-        ("a.tar.gz", gzip.compress(_archive("tar")), "tar archive: unpack it"),
+        ("a.tar.gz", gzip.compress(_archive("tar"), mtime=0), "tar archive: unpack it"),
         ("a.pdf", b"%PDF-1.7 \xe2\xe3", "pdftotext"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         ("a.parquet", b"<html>", "named .parquet but does not begin as Parquet does"),
