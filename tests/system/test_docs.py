@@ -114,7 +114,7 @@ def test_every_key_of_the_spec_is_documented() -> None:
     for section in [s for s in sections if issubclass(s, Section)]:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name} has no docstring"
-            assert f"| `{name}` |" in text
+            assert f"| `{field.alias or name}` |" in text
 
 
 def test_commands_in_the_docs_exist_with_their_options() -> None:
