@@ -358,7 +358,12 @@ def _compressed(data: bytes, suffix: str) -> bytes:
 
     import zstandard
 
-    compress = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    compress: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": gzip.compress,
+        ".zst": zstandard.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
     return compress[suffix](data) if suffix else data
 
 
