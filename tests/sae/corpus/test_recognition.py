@@ -77,7 +77,7 @@ def _archive(kind: str) -> bytes:
     data = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(data, "w") as archive:
-            archive.writestr("a.txt", "text")
+            archive.writestr(zipfile.ZipInfo("a.txt"), "text")
     else:
         with tarfile.open(fileobj=data, mode="w") as archive_:
             archive_.addfile(tarfile.TarInfo("a.txt"))
