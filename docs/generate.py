@@ -170,7 +170,8 @@ matching pursuit, abstopk, covariance whitening, crosscoders of several models) 
 
 | name | what it reads | TransformerLens | transformers |
 |---|---|---|---|
-| `resid_pre.0` | the embeddings | `blocks.0.hook_resid_pre` | input of block 0 |
+| `embed.0` | the token embedding, before positions are added (GPT-2) or it is normalised (BLOOM) | `hook_embed`, `embed.hook_out` | output of `embed_tokens`, `wte` |
+| `resid_pre.0` | the embeddings as block 0 receives them | `blocks.0.hook_resid_pre`, `hook_in` | input of block 0 |
 | `resid_mid.L` | residual stream between attention and MLP | `hook_resid_mid`, `hook_mlp_in` | input of the norm before the MLP |
 | `resid_post.L` | residual stream after block L | `hook_resid_post` | output of block L |
 | `attn_z.L` | input of attention's output projection | `attn.hook_z` | input of `o_proj` |
@@ -188,6 +189,10 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 | `hook_mlp_out` on Gemma 2 and 3, OLMo 2: the norm after the MLP comes first | `mlp_out` is that norm's output, and is checked against the residual stream before it is used |
 | dictionaries trained on a centred residual stream (`center_writing_weights`, GPT-2) | the mean is folded into the encoder; three repositories that do not say so are known by name |
 | a second BOS, BOS in mid-window | BOS is put before each context once, run and never counted |
+| a dictionary trained with BOS, a tokenizer that adds none (GPT-2, Pythia) | `corpus.bos = "auto"` does as the files state (`prepend_bos` of SAELens, `add_special_tokens` of dictionary_learning), else as the tokenizer; `inspect`, run and report name it |
+| a dictionary of the embedding, on a model that adds positions | `embed.0` is the embedding's own output, `resid_pre.0` what block 0 receives |
+| `hook_mlp_in` of a TransformerBridge, before or after the norm by version | refused, with the two hook points to choose from |
+| an npz that inflates to gigabytes, a config of hundreds of MB | refused by the sizes that the files declare, before anything is unpacked |
 | first positions and attention sinks with 100 times the norm | `harvest.skip_positions`, and tokens above `harvest.max_norm_ratio` medians are left out |
 | TopK with decoder norms in the selection, folded norms | folded to decoder rows of norm 1; an activation is always `f` times its decoder row's norm |
 | batch-wise TopK without a threshold (Goodfire R1) | read as TopK of each token, and said so |
@@ -253,6 +258,7 @@ planted units.
 
 def dictionaries_page() -> str:
     """docs/dictionaries.md: the formats, as their adapters describe themselves."""
+    from autointerp.harvest import pairs
     from sae.formats.load import ADAPTERS
 
     lines = ["| `format` | whose | files | checked |", "|---|---|---|---|"]
@@ -260,7 +266,12 @@ def dictionaries_page() -> str:
         files = ", ".join(f"`{pattern}`" for pattern in adapter.FILES[:3])
         cells = (f"`{name}`", adapter.PUBLISHER, files, adapter.CHECKED)
         lines.append("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |")
-    return MARK + DICTIONARIES_INTRO + "\n".join(lines) + "\n" + DICTIONARIES_END
+    checked = (
+        "\n## Values held against each other\n\nBefore anything is computed or spent:\n\n"
+        + "\n".join(pairs.table())
+        + "\n"
+    )
+    return MARK + DICTIONARIES_INTRO + "\n".join(lines) + "\n" + DICTIONARIES_END.rstrip("\n") + "\n" + checked
 
 
 _WORDS = "river stone lamp paper green house"

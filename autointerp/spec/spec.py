@@ -71,6 +71,11 @@ class Spec(Section):
                 f"harvest.window_tokens = {self.harvest.window_tokens} exceeds corpus.context_tokens ="
                 f" {self.corpus.context_tokens}: lower the first or raise the second"
             )
+        if self.harvest.skip_positions + 1 >= self.corpus.context_tokens:
+            raise ValueError(
+                f"harvest.skip_positions = {self.harvest.skip_positions} leaves no token of a context of corpus.context_tokens ="
+                f" {self.corpus.context_tokens}, BOS included: lower the first or raise the second"
+            )
         if on := [aid for aid in self.explain.compare if getattr(self.explain, aid)]:
             raise ValueError(
                 f"explain.compare names {on[0]}, which explain.{on[0]} switches on for every explanation: remove one of the two"

@@ -59,6 +59,7 @@ def load(location: DictionaryLocation) -> Dictionary:
     W_enc, W_dec, b_dec = _weights(kind, tensors, file)
     check_sizes(trainer, {"activation_dim": W_enc.shape[1], "dict_size": W_enc.shape[0]}, file, CONFIG)
     threshold: Tensor | None = None
+    buffer = _table(config, "buffer")
     k, notes = None, []
     if kind == "GatedAutoEncoder":
         parts = [_of_length(get_tensor(tensors, name, 1, file), name, len(W_enc), file) for name in _GATES]
@@ -88,6 +89,8 @@ def load(location: DictionaryLocation) -> Dictionary:
         k=k,
         apply_b_dec_to_input=kind not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         hook_point=_hook_point(location, config, config_file or file),
+        trained_with_bos=False if buffer.get("add_special_tokens") is False else None,
+        trained_context=context if isinstance(context := buffer.get("ctx_len"), int) and context > 0 else None,
         architecture=kind,
         path=str(file.parent if file.name == WEIGHTS else file),
         format="dictionary_learning",

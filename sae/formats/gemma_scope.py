@@ -41,7 +41,7 @@ def load(location: DictionaryLocation) -> Dictionary:
     file = location.folder / WEIGHTS
     site = _site(location)
     hook_point = location.choose_hook_point(_hook_point(site, location), file)
-    tensors = {_PUBLISHED.get(name.lower(), name): tensor for name, tensor in read_npz(file).items()}
+    tensors = {_PUBLISHED.get(name.lower(), name): tensor for name, tensor in read_npz(file, _NAMES).items()}
     W_enc, W_dec = get_tensor(tensors, "W_enc", 2, file).T, get_tensor(tensors, "W_dec", 2, file)
     b_enc, b_dec, threshold = (get_tensor(tensors, name, 1, file) for name in _NAMES[2:])
     notes: list[str] = []

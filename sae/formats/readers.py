@@ -25,16 +25,28 @@ from sae.errors import DictionaryError, one_line
 from sae.library_errors import is_lfs_pointer
 
 Tensors = dict[str, Tensor]
+MOST_CONFIG_BYTES = 4 << 20
+"""Largest config that is read: published ones have a few thousand bytes."""
+MOST_INFLATION = 100
+"""Largest ratio of an npz member's declared bytes to its compressed bytes. Trained weights hardly compress; zeros do a thousandfold."""
+_SMALL_BYTES = 16 << 20
+"""Members of fewer declared bytes than this are read whatever their compression."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
     """The object in a JSON or YAML file. Raises `DictionaryError`."""
     kind = "YAML" if file.suffix in (".yaml", ".yml") else "JSON"
     try:
+        if (size := file.stat().st_size) > MOST_CONFIG_BYTES:
+            raise DictionaryError(
+                f"{file} has {size:,} bytes, and a config at most {MOST_CONFIG_BYTES:,}: it is damaged or not a config"
+            )
         text = file.read_text(encoding="utf-8")
         config = _parse_yaml(text) if kind == "YAML" else json.loads(text)
     except OSError as error:
         raise DictionaryError(f"{file} cannot be read: {error.strerror}") from None
+    except DictionaryError:
+        raise
     except (ValueError, RecursionError) as error:
         raise DictionaryError(f"{file} is not {kind}: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(config, dict):
@@ -99,12 +111,18 @@ def real_tensors(content: Mapping[str, Any], file: Path) -> Tensors:
     return {n: require_real(value.detach(), n, file) for n, value in content.items() if isinstance(value, Tensor)}
 
 
-def read_npz(file: Path) -> Tensors:
-    """All arrays of `file`. Raises `DictionaryError`, also for arrays of objects (pickles)."""
+def read_npz(file: Path, names: Collection[str]) -> Tensors:
+    """The arrays of `file` called `names`, in any case; others are not read. Raises `DictionaryError`, also for arrays of objects
+    (pickles), and before anything is inflated for arrays that are compressed more than trained weights can be."""
     try:
         # np.load would leave a file that it opened itself open if the archive is broken.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {n: _mapped(file, n) if _is_uncompressed(archive, n) else archive[n] for n in archive.files}
+            known = [n for n in archive.files if n.lower() in {name.lower() for name in names}]
+            for name in known:
+                _check_inflation(file, archive, name)
+            arrays = {n: _mapped(file, n) if _is_uncompressed(archive, n) else archive[n] for n in known}
+    except DictionaryError:
+        raise
     except (
         OSError,
         ValueError,
@@ -128,6 +146,18 @@ def read_npz(file: Path) -> Tensors:
         native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
         tensors[name] = torch.from_numpy(native)
     return tensors
+
+
+def _check_inflation(file: Path, archive: Any, name: str) -> None:
+    """Raise `DictionaryError` if a member declares far more bytes than its compressed bytes can hold of trained weights."""
+    info = archive.zip.NameToInfo.get(f"{name}.npy")
+    if info is None or info.file_size < _SMALL_BYTES:
+        return
+    if info.file_size > MOST_INFLATION * max(info.compress_size, 1):
+        raise DictionaryError(
+            f"{file}: {name} inflates from {info.compress_size:,} to {info.file_size:,} bytes, as no trained weights do: it is"
+            " damaged or made to fill the memory"
+        )
 
 
 def _is_uncompressed(archive: Any, name: str) -> bool:
@@ -155,9 +185,14 @@ def _mapped(file: Path, name: str) -> Any:
 
 
 def require_real(tensor: Tensor, name: str, file: Path) -> Tensor:
-    """The tensor itself. Raises `DictionaryError` if it holds integers or complex numbers."""
+    """The tensor itself. Raises `DictionaryError` if it holds integers or complex numbers, or declares more values than are stored."""
     if not tensor.is_floating_point():
         raise DictionaryError(f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not real numbers")
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > stored:
+        raise DictionaryError(
+            f"{file}: {name} declares the shape {tuple(tensor.shape)}, but stores {stored:,} bytes: save a contiguous copy of it"
+        )
     return tensor
 
 

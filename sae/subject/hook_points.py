@@ -11,7 +11,7 @@
     mlp_out.L      what the MLP adds to the residual stream                   width d_model
 
 If a model has a norm after attention or MLP (Gemma 2 and 3, OLMo 2), the value that is added is that norm's output. `embed.0` differs
-from `resid_pre.0` if the model adds positions to the embedding (GPT-2), or scales or normalises it (Gemma 2, BLOOM).
+from `resid_pre.0` if the model adds positions to the embedding (GPT-2) or normalises it (BLOOM).
 """
 
 from __future__ import annotations

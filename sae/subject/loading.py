@@ -136,8 +136,20 @@ def _empty_model(config: Any, name: str) -> Any:
 _MEANINGS = {
     "Weights only load failed": "damaged, or pickled code, which is never run: save them as safetensors at their source",
     "ignore_mismatched_sizes": "their shapes are not those in config.json: download both again",
+    "trust_remote_code": "they come with code of their own, which is never run: use a model whose architecture transformers has",
+    "does not recognize this architecture": "this version of transformers does not have its architecture: update transformers",
+    "bitsandbytes": "they are quantised for bitsandbytes: use the model that was quantised, in float32 or bfloat16",
+    "gptq": "they are quantised by GPTQ: use the model that was quantised, in float32 or bfloat16",
+    "awq": "they are quantised by AWQ: use the model that was quantised, in float32 or bfloat16",
+    "sentencepiece": "it needs the package sentencepiece: `pip install sentencepiece`, or save the tokenizer as tokenizer.json",
+    "protobuf": "it needs the package protobuf: `pip install protobuf`, or save the tokenizer as tokenizer.json",
+    "tiktoken": "it needs the package tiktoken: `pip install tiktoken`, or save the tokenizer as tokenizer.json",
+    "deserializing header": "a file of safetensors is damaged or only in part here: download it again",
 }
-"""Our wording of third-party errors whose own advice is unsafe or unclear, by a part of their text."""
+"""Our wording of third-party errors whose own advice is unsafe, unclear or not for users of this program, by a part of their text."""
+MOST_CONFIG_BYTES = 64 << 20
+"""Largest config.json that is read."""
+_LFS = b"version https://git-lfs"
 
 
 def _read(part: str, name: str, load: Callable[..., Any], **arguments: Any) -> Any:
@@ -165,11 +177,12 @@ def _read(part: str, name: str, load: Callable[..., Any], **arguments: Any) -> A
                 f"subject {name} does not fit into memory: choose a smaller model or subject.device = cpu"
             ) from None
         for excerpt, meaning in _MEANINGS.items():
-            text = meaning if excerpt in text else text
+            text = meaning if excerpt.lower() in text.lower() else text
         raise SubjectError(f"subject {name}: its {part} cannot be read: {text[:200] or type(error).__name__}") from None
 
 
 def _check_folder(folder: Path) -> None:
+    _check_not_adapter(folder)
     if not (folder / "config.json").is_file():
         raise SubjectError(f"subject {folder} has no config.json: give a folder in transformers' layout")
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
@@ -180,6 +193,32 @@ def _check_folder(folder: Path) -> None:
         raise SubjectError(
             f"subject {folder} has no weights (*.safetensors or pytorch_model*.bin): save the model there"
         )
+    if (size := (folder / "config.json").stat().st_size) > MOST_CONFIG_BYTES:
+        raise SubjectError(
+            f"subject {folder}: config.json has {size:,} bytes, at most {MOST_CONFIG_BYTES:,} are read: save it again"
+        )
+    for file in (folder / "config.json", *_weight_files(folder)):
+        with file.open("rb") as stream:
+            if stream.read(len(_LFS)) == _LFS:
+                raise SubjectError(
+                    f"subject {folder}: {file.name} is a pointer of Git LFS, not the file: run `git lfs pull` in its repository"
+                )
+
+
+def _check_not_adapter(folder: Path) -> None:
+    """Raise `SubjectError` for a LoRA adapter, whose weights are not a model's."""
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        return
+    try:
+        base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    raise SubjectError(
+        f"subject {folder} is an adapter (LoRA) of {base or 'another model'}, not a model: merge the two with peft"
+        " (`PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(folder)`), save the tokenizer there, and"
+        " give that folder"
+    )
 
 
 def check_causal(config: Any, name: str) -> None:

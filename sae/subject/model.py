@@ -64,9 +64,11 @@ class Subject:
 
     def with_bos(self, setting: bool | None = None, trained_with: bool | None = None) -> Subject:
         """The same model, with BOS before contexts as `special_tokens.choose_bos` decides. Raises `SubjectError` as it does."""
+        bos = choose_bos(self.tokenizer, self.model.config, setting=setting, trained_with=trained_with)
+        if bos == self.bos:
+            return self
         subject = copy.copy(self)
-        subject.bos = choose_bos(self.tokenizer, self.model.config, setting=setting, trained_with=trained_with)
-        subject.bos_id = subject.bos.id
+        subject.bos, subject.bos_id = bos, bos.id
         return subject
 
     def width(self, hook_point: str) -> int:

@@ -83,7 +83,7 @@ def gpt2(
     tokens = (np.random.default_rng(0).zipf(1.2, n_tokens) % 50_000).astype(np.uint32)
     starts = np.arange(0, n_tokens - context + 1, context)
     contexts = np.array([(i, 0, start, context) for i, start in enumerate(starts)], dtype=CONTEXT)
-    return subject, Corpus(tokens, contexts, len(contexts), n_tokens, "random", None, 0, frozenset())
+    return subject, Corpus(tokens, contexts, len(contexts), n_tokens, "random", None, frozenset())
 
 
 def tiny() -> tuple[Subject, Corpus]:

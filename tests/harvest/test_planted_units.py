@@ -21,7 +21,7 @@ def corpus_of(documents: list[list[int]]) -> Corpus:
     offsets = np.cumsum([0, *map(len, documents)])[:-1]
     rows = [(i, 0, offset, len(d)) for i, (d, offset) in enumerate(zip(documents, offsets, strict=True))]
     contexts = np.array(rows, dtype=CONTEXT)
-    return Corpus(tokens, contexts, len(documents), len(tokens), "f", None, 0, frozenset())
+    return Corpus(tokens, contexts, len(documents), len(tokens), "f", None, frozenset())
 
 
 def texts(ids: np.ndarray) -> list[str]:

@@ -144,7 +144,7 @@ def test_batch_pads_on_the_right_and_counts_only_text(tmp_path: Path) -> None:
         [False, False, True] + [False] * 3,
     ]
     assert token_texts(TOKENIZER, tokens[0, 1:].tolist()) == list("defgh")
-    assert tokens[1, 4:].tolist() == [PAD, PAD]
+    assert tokens[1, 4:].tolist() == [0, 0]
 
 
 def test_the_cache_is_keyed_by_content_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

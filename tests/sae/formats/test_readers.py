@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from support.sae.comparison import refused
 from torch import Tensor
 
+from sae.errors import DictionaryError
+from sae.formats import readers
 from sae.formats.load import load_dictionary
 
 proc = pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="asks Linux which memory belongs to a file")
@@ -99,6 +102,8 @@ MEASURE = """
 import sys, threading
 from pathlib import Path
 import torch
+from sae.errors import DictionaryError
+from sae.formats import readers
 from sae.formats.load import load_dictionary
 
 def private():
@@ -173,3 +178,29 @@ def test_one_layer_of_many_is_read_from_the_hub(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path))
     d = load_dictionary("mwhanna/qwen3-4b-transcoders/layer_7.safetensors")
     assert (d.hook_point, d.path) == ("mlp_in.7", "mwhanna/qwen3-4b-transcoders/layer_7.safetensors")
+
+
+# Sizes
+
+
+def test_an_npz_that_inflates_beyond_trained_weights_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    file = tmp_path / "params.npz"
+    np.savez_compressed(file, W_enc=np.zeros((2048, 4096), np.float32), unknown=np.zeros(9, np.int64))
+    with pytest.raises(DictionaryError, match="inflates from"):
+        readers.read_npz(file, ("W_enc",))
+    np.savez_compressed(file, w_ENC=np.ones((2, 3), np.float32), unknown=np.zeros(9, np.int64))
+    assert list(readers.read_npz(file, ("W_enc",))) == ["w_ENC"]
+
+
+def test_a_tensor_that_declares_more_than_it_stores_is_refused(tmp_path: Path) -> None:
+    torch.save({"W": torch.zeros(1).expand(1 << 40)}, tmp_path / "ae.pt")
+    with pytest.raises(DictionaryError, match="declares the shape"):
+        readers.real_tensors(readers.read_torch(tmp_path / "ae.pt"), tmp_path / "ae.pt")
+
+
+@pytest.mark.parametrize("name", ["cfg.json", "config.yaml"])
+def test_a_config_has_a_largest_size(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as stream:
+        stream.truncate(readers.MOST_CONFIG_BYTES + 1)
+    with pytest.raises(DictionaryError, match="at most"):
+        readers.read_config(tmp_path / name)

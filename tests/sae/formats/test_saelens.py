@@ -247,12 +247,14 @@ def test_hook_names(tmp_path: Path, metadata: dict[str, str], expected: str) -> 
     assert load_dictionary(str(write_saelens(tmp_path, metadata=metadata))).hook_point == expected
 
 
-def test_notes_say_on_which_tokens_it_was_trained(tmp_path: Path) -> None:
+def test_the_tokens_that_it_was_trained_on_are_read(tmp_path: Path) -> None:
     said = {"prepend_bos": False, "context_size": 1024, "exclude_special_tokens": True, "seqpos_slice": [1, None]}
-    notes = load_dictionary(str(write_saelens(tmp_path / "a", metadata={**HOOK, **said}))).notes
-    assert {note.split()[1] for note in notes} == {"without", "on"}
-    assert len(notes) == 4
-    assert load_dictionary(str(write_saelens(tmp_path / "b"))).notes == ()
+    d = load_dictionary(str(write_saelens(tmp_path / "a", metadata={**HOOK, **said})))
+    assert (d.trained_with_bos, d.trained_context) == (False, 1024)
+    assert {note.split()[1] for note in d.notes} == {"without", "on"}
+    assert len(d.notes) == 2
+    silent = load_dictionary(str(write_saelens(tmp_path / "b")))
+    assert (silent.trained_with_bos, silent.trained_context, silent.notes) == (None, None, ())
 
 
 def test_a_transcoder_whose_file_does_not_name_its_output(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def corpus() -> Corpus:
     starts = np.cumsum(lengths) - lengths
     rows = np.array([(i, 0, s, n) for i, (s, n) in enumerate(zip(starts, lengths, strict=True))], dtype=CONTEXT)
     tokens = rng.integers(2, 200, lengths.sum()).astype(np.uint32)
-    return Corpus(tokens, rows, len(rows), int(lengths.sum()), "x", 1, 0, frozenset({9}))
+    return Corpus(tokens, rows, len(rows), int(lengths.sum()), "x", 1, frozenset({9}))
 
 
 def reading(model: Subject, sae: Dictionary, text: Corpus, seed: int = 0) -> Reading:

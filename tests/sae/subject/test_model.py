@@ -318,6 +318,37 @@ def _width(subject: Subject, hook_point: str) -> int | str:
         return str(error)
 
 
+def test_an_adapter_is_refused_with_the_way_to_merge_it(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "owner/base", "peft_type": "LORA"})
+    )
+    refused(lambda: load_subject(str(folder)), "adapter", "owner/base", "merge_and_unload")
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text("[]")
+    refused(lambda: load_subject(str(folder)), "adapter", "another model")
+
+
+def test_pointers_of_git_lfs_are_named(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(lambda: load_subject(str(folder)), "model.safetensors", "git lfs pull")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needle"),
+    [
+        ("auto_map", {"AutoConfig": "configuration_x.X"}, "never run"),
+        ("model_type", "of-next-year", "update transformers"),
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_4bit": True}, "quantised"),
+    ],
+)
+def test_errors_of_libraries_have_our_remedy(folder: Path, key: str, value: Any, needle: str) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {key: value}
+    if key == "auto_map":
+        config["model_type"] = "x"
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(lambda: load_subject(str(folder), device="cpu"), needle)
+
+
 def test_bos_is_used_if_the_tokenizer_prepends_it_and_always_for_gemma() -> None:
     assert tiny_subject(DENSE["llama"]()).bos_id is None
     assert tiny_subject(DENSE["gemma2"]()).bos_id == 1

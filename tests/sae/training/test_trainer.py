@@ -35,7 +35,7 @@ def random_corpus(vocabulary: int, documents: int, length: int = LENGTH) -> Corp
     contexts["offset"] = np.arange(documents) * length
     contexts["length"] = length
     tokens = rng.integers(4, vocabulary, documents * length).astype(np.uint32)
-    return Corpus(tokens, contexts, documents, len(tokens), "planted", None, 0, frozenset({0}))
+    return Corpus(tokens, contexts, documents, len(tokens), "planted", None, frozenset({0}))
 
 
 class Planted(Subject):
