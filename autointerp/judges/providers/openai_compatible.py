@@ -14,7 +14,7 @@ from autointerp import messages
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
-from autointerp.judges.providers.llm_judge import LLMJudge, api_key
+from autointerp.judges.providers.llm_judge import LLMJudge
 from autointerp.judges.providers.openai import read_usage
 from autointerp.judges.providers.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
@@ -41,9 +41,7 @@ class CompatibleJudge(LLMJudge):
         """Raises `UsageError` if `base_url` is missing."""
         if not settings.base_url:
             raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
-        # The SDK insists on a key; servers without one ignore what they are sent.
-        key = api_key(settings) or "none"
-        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], key, settings.base_url, settings.timeout_s))
+        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], settings))
 
     @property
     def _temperature(self) -> float:
