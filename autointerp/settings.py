@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from autointerp import redaction
 from autointerp.errors import UsageError
 
 PREFIX = "AUTOINTERP_"
@@ -103,12 +104,14 @@ class Settings(BaseSettings):
             if not path or name in data:
                 continue
             try:
-                data = data | {name: Path(path).read_text(encoding="utf-8").strip()}
+                url = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeError) as error:
                 reason = getattr(error, "strerror", None) or "not text"
                 raise ValueError(
                     f"{variable}_FILE: {path} cannot be read ({reason}): set it to a file that holds the URL"
                 ) from None
+            redaction.learn(redaction.passwords_in(url))
+            data = data | {name: url}
         return data
 
     @field_validator("broker")

@@ -21,6 +21,8 @@ from autointerp.ledger.revisions import MIGRATIONS, revisions
 
 RETRY_FOR_S = 60.0
 """How long `write_with_retry` waits for a server that is away."""
+_REJECTED = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
+"""Errors whose cause is a value or a statement. Those of other types are the database's own, such as a damaged file."""
 CHECK_AFTER_IDLE_S = 2.0
 """A connection that was idle for longer is tested before it is used."""
 
@@ -63,6 +65,11 @@ class Ledger:
     def in_folder(cls, results: Path, url: str | None = None) -> Ledger:
         """The ledger at `url`, or by default the one in a results folder. Raises `UsageError`."""
         return cls.open(url or sa.URL.create("sqlite", database=str(results / "ledger.sqlite")))
+
+    @property
+    def name(self) -> str:
+        """The database's URL with its passwords hidden."""
+        return _shown(self.engine.url)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -117,7 +124,7 @@ class Ledger:
                 raise TransactionConflict(
                     f"ledger {_shown(self.engine.url)}: {_cause(error)}: run the same command again"
                 ) from None
-            if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
+            if isinstance(error, _REJECTED) or type(error) is sa.exc.StatementError:
                 raise LedgerRejected(
                     f"ledger {_shown(self.engine.url)} rejects a value: {_cause(error)}: please report it"
                 ) from None

@@ -184,6 +184,25 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
         Ledger.in_folder(tmp_path)
 
 
+def test_a_damaged_page_is_one_line(tmp_path: Path) -> None:
+    opened(tmp_path, jobs_=200).close()
+    path = tmp_path / "ledger.sqlite"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (size - 8192))
+
+    def look() -> None:
+        with Ledger.in_folder(tmp_path).read() as tx:
+            jobs.counts(tx, RUN)
+            runs.get(tx, RUN)
+
+    with pytest.raises(AutointerpError, match="malformed") as refused:
+        look()
+    assert "\n" not in str(refused.value)
+    assert "SELECT" not in str(refused.value)
+
+
 def test_an_empty_file_is_refused_and_never_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.touch()
