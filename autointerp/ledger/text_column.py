@@ -1,9 +1,11 @@
-"""A column type for text of any origin: replies, tokens, error messages."""
+"""Column types: text of any origin, such as replies, and short text whose length both databases enforce."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Dialect, Text, TypeDecorator
 
 from autointerp.redaction import hide_known
@@ -22,3 +24,15 @@ class AnyText(TypeDecorator[str]):
             return None
         value = hide_known(value)
         return _UNSTORABLE.sub(lambda match: "\u2400" if match[0] == "\x00" else "\ufffd", value)
+
+
+class ShortText(sa.String):
+    """Text of limited length. PostgreSQL enforces the limit by itself; for SQLite, which does not, it is checked here."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return self._check if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def _check(self, value: str | None) -> str | None:
+        if value is not None and self.length is not None and len(value) > self.length:
+            raise ValueError(f"value too long for a text of {self.length} characters")
+        return value

@@ -244,6 +244,19 @@ def test_errors_quote_neither_values_nor_statements(url: str) -> None:
     ledger.close()
 
 
+def test_a_text_beyond_its_columns_length_is_rejected(url: str) -> None:
+    ledger = opened(url)
+
+    def write(length: int) -> None:
+        with ledger.write() as tx:
+            tx.execute(sa.update(schema.runs).values(name="n" * length))
+
+    write(64)
+    with pytest.raises(LedgerRejected, match="too long"):
+        write(65)
+    ledger.close()
+
+
 def test_keys_are_stored_in_no_text(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_PROXY_KEY", "plain-canary-0123")
     ledger = opened(url)
