@@ -24,7 +24,7 @@ _QUERY_PASSWORD = re.compile(
 _LOOK = re.compile(
     r"\b(?:(?:sk|pk|rk|hf|ghp|gho|gsk|xai|glpat|xox[abp])[-_]|AIza|AKIA|ASIA)[A-Za-z0-9_\-]{12,}"
     r"|\b(?:sk|pk|rk)-[\w*.-]{4,}"
-    r"|(?i:\bbearer|\bx-api-key\W{1,6}|\bapi[-_ ]?key\W{1,6}|\bpassword\W{1,6})\s*[A-Za-z0-9_\-.~+/=]{6,}"
+    r"|(?i:\bbearer|\bx-api-key[^\w*]{1,6}|\bapi[-_ ]?key[^\w*]{1,6}|\bpassword[^\w*]{1,6})\s*[A-Za-z0-9_\-.~+/=]{6,}"
 )
 _known: dict[str, None] = {}
 """Every form of every secret of this process, longest first."""

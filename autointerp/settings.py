@@ -67,8 +67,13 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """URL of the ledger's database."""
-        return self.ledger.get_secret_value() if self.ledger else f"sqlite:///{self.results / 'ledger.sqlite'}"
+        """URL of the ledger's database, for readers. Open the ledger by `given_ledger`: not every path can be written as a URL."""
+        return self.given_ledger or f"sqlite:///{self.results / 'ledger.sqlite'}"
+
+    @property
+    def given_ledger(self) -> str | None:
+        """URL of the ledger's database; None if it is in the results folder."""
+        return self.ledger.get_secret_value() if self.ledger else None
 
     @property
     def broker_url(self) -> str:
