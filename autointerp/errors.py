@@ -31,6 +31,10 @@ class LedgerFailed(AutointerpError):
     """The ledger's database cannot be reached or written."""
 
 
+class LedgerRejected(AutointerpError):
+    """The database rejects a value or a statement. The message holds neither."""
+
+
 class TransactionConflict(LedgerFailed):
     """The database cancelled a transaction because of a concurrent one; the same transaction may succeed when repeated."""
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from autointerp import redaction
 from autointerp.errors import UsageError
 
 PREFIX = "AUTOINTERP_"
@@ -66,8 +67,13 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """URL of the ledger's database."""
-        return self.ledger.get_secret_value() if self.ledger else f"sqlite:///{self.results / 'ledger.sqlite'}"
+        """URL of the ledger's database, for readers. Open the ledger by `given_ledger`: not every path can be written as a URL."""
+        return self.given_ledger or f"sqlite:///{self.results / 'ledger.sqlite'}"
+
+    @property
+    def given_ledger(self) -> str | None:
+        """URL of the ledger's database; None if it is in the results folder."""
+        return self.ledger.get_secret_value() if self.ledger else None
 
     @property
     def broker_url(self) -> str:
@@ -103,12 +109,14 @@ class Settings(BaseSettings):
             if not path or name in data:
                 continue
             try:
-                data = data | {name: Path(path).read_text(encoding="utf-8").strip()}
+                url = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeError) as error:
                 reason = getattr(error, "strerror", None) or "not text"
                 raise ValueError(
                     f"{variable}_FILE: {path} cannot be read ({reason}): set it to a file that holds the URL"
                 ) from None
+            redaction.learn(redaction.passwords_in(url))
+            data = data | {name: url}
         return data
 
     @field_validator("broker")

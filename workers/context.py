@@ -58,7 +58,7 @@ class Context:
         """Open everything and register the worker. Raises `UsageError` if the ledger or the artifacts cannot be reached."""
         self.settings = settings
         self.pid = os.getpid()
-        self.ledger = Ledger.open(settings.ledger_url)
+        self.ledger = Ledger.in_folder(settings.results, settings.given_ledger)
         self.artifacts = Artifacts(settings.artifacts_root)
         self.stopping = threading.Event()
         self.leases: SharedLeases[tuple[Job, RowMapping]] = SharedLeases()

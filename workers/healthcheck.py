@@ -28,7 +28,8 @@ def is_alive(ledger: Ledger, host: str) -> bool:
 def main() -> None:
     """Exit with 0 if a worker on this host is alive, else with 1 and a line on stderr."""
     try:
-        ledger = Ledger.open(Settings.from_env().ledger_url)
+        settings = Settings.from_env()
+        ledger = Ledger.in_folder(settings.results, settings.given_ledger)
         sys.exit(
             0 if is_alive(ledger, socket.gethostname()) else "autointerp: no worker on this host has a recent heartbeat"
         )

@@ -6,10 +6,7 @@ them, and Celery's messages about each task. Anything that looks like a key or a
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import re
 import sys
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager
@@ -17,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from autointerp import redaction
 from autointerp.settings import Settings
 
 NOISY_LOGGERS = (
@@ -39,17 +37,11 @@ NOISY_LOGGERS = (
     "celery.app.trace",
 )
 """Loggers that may quote requests or repeat themselves every few seconds. Below a warning they are shown at `debug` only."""
-HIDDEN = "[hidden]"
-_KEYS = re.compile(
-    r"\b(?:(?:sk|pk|rk|hf|ghp|gho|glpat|xox[abp])[-_]|AIza|AKIA|ASIA)[A-Za-z0-9_\-]{12,}"
-    r"|(?i:\bbearer|\bx-api-key\W{1,6}|\bapi[-_ ]?key\W{1,6}|\bpassword\W{1,6})\s*(?!\[hidden\])[A-Za-z0-9_\-.~+/=]{6,}"
-    r"|(?<=://)[^\s/@\"']*:[^\s/@\"']+(?=@)"
-)
-_SECRET_NAME = re.compile(r"(API_KEY|AUTH_TOKEN|_TOKEN|SECRET|PASSWORD)$")
 
 
 def configure(settings: Settings, *, worker: str = "") -> None:
     """Send all logging of this process, by structlog and the standard library, to stderr. May be called again."""
+    redaction.learn()
     level = getattr(logging, settings.log_level.upper())
     json_lines = settings.log == "json" or (settings.log is None and not sys.stderr.isatty())
     shared: list[Any] = [
@@ -72,7 +64,7 @@ def configure(settings: Settings, *, worker: str = "") -> None:
     render = [structlog.processors.format_exc_info, _json] if json_lines else [_text]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _Redact()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _hide],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
@@ -88,23 +80,9 @@ def bind(**keys: str) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**keys)
 
 
-def redact(text: str) -> str:
-    """The text without anything that looks like a key or a password, and without this process's own secrets."""
-    return _Redact()(None, "", text)
-
-
-class _Redact:
+def _hide(_logger: Any, _method: str, event: Any) -> str:
     """The last processor. It works on the finished line, so that no part of it is missed."""
-
-    def __init__(self) -> None:
-        values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8]
-        # Each secret as it is and as JSON escapes it, longest first, so that none hides part of another.
-        forms = {form for value in values for form in (value, json.dumps(value)[1:-1])}
-        self._own = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
-
-    def __call__(self, _logger: Any, _method: str, event: Any) -> str:
-        line = str(event)
-        return _KEYS.sub(HIDDEN, self._own.sub(HIDDEN, line) if self._own else line)
+    return redaction.hide(str(event))
 
 
 def _constant(key: str, value: str) -> Any:

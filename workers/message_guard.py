@@ -15,6 +15,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from queue import Empty
 from typing import Any
 
 import celery.worker.consumer
@@ -43,6 +44,14 @@ class GuardedChannel(kombu.transport.redis.Channel):
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except _MALFORMED as error:
             _reject("?", f"it is not a message ({type(error).__name__})")
+            return True
+
+    def _receive_one(self, c: Any) -> Any:
+        """Read one message that is sent to every worker, such as an event or a command of remote control."""
+        try:
+            return super()._receive_one(c)  # type: ignore[no-untyped-call]
+        except (Empty, *_MALFORMED) as error:
+            _reject("broadcast", f"it is not a message ({type(error).__name__})")
             return True
 
 

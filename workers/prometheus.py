@@ -62,7 +62,7 @@ class ServiceCollector(Collector):
 
     def _of_ledger(self) -> list[Metric]:
         if self._ledger is None:
-            self._ledger = Ledger.open(self._settings.ledger_url)
+            self._ledger = Ledger.in_folder(self._settings.results, self._settings.given_ledger)
         with self._ledger.read() as tx:
             return [*_of_jobs(tx), *_of_runs(tx), *_of_calls(tx), *_of_workers_and_budgets(tx)]
 

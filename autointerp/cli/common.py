@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -15,6 +16,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
+from autointerp.places import file_error, printable
+from autointerp.redaction import hide
 
 if TYPE_CHECKING:
     from autointerp.ledger.database import Ledger
@@ -50,6 +53,11 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
             except EXPECTED as error:
                 complain(error)
                 code = exit_code_of(error)
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # the reader of the output is gone, as in `autointerp runs | head`
+                    raise
+                complain(file_error(error))
+                code = AutointerpError.exit_code
             sys.exit(code)
 
         return wrapped
@@ -58,8 +66,8 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
 
 
 def complain(what: object) -> None:
-    """One line on stderr."""
-    click.echo(f"autointerp: {' '.join(str(what).split())}", err=True)
+    """One line on stderr, without keys and passwords."""
+    click.echo(f"autointerp: {printable(hide(' '.join(str(what).split())))}", err=True)
 
 
 def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:

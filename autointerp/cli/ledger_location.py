@@ -13,14 +13,13 @@ from autointerp.settings import Settings
 
 def open_ledger(results: Path, settings: Settings | None = None) -> Ledger:
     """The ledger, made or migrated where need be. Raises `UsageError`."""
-    given = (settings or Settings.from_env()).ledger
-    return Ledger.in_folder(results, given.get_secret_value() if given else None)
+    return Ledger.in_folder(results, (settings or Settings.from_env()).given_ledger)
 
 
 def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
     """The ledger, for commands that only look: they make none. Raises `UsageError`."""
     settings = settings or Settings.from_env()
-    given = settings.ledger.get_secret_value() if settings.ledger else None
+    given = settings.given_ledger
     path = sqlite_file(given) if given else results / "ledger.sqlite"
     if path is not None and not path.exists():
         where = f"{results} holds no ledger" if given is None else f"AUTOINTERP_LEDGER: there is no {path}"
@@ -31,6 +30,9 @@ def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file behind a URL of SQLite, or None."""
-    location = sa.make_url(url)
+    """The file behind a URL of SQLite, or None, also for a URL that cannot be read."""
+    try:
+        location = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return None
     return Path(location.database) if location.get_backend_name() == "sqlite" and location.database else None

@@ -104,4 +104,4 @@ def _list_workers(everyone: bool, results: Path) -> None:
 def migrate(results: Path) -> None:
     """Create the ledger, or update it to this version's schema. Every other command does so too; workers may keep running."""
     ledger = command_ledger(results, make=True)
-    click.echo(f"ledger {ledger.engine.url}: schema {schema_of(ledger.engine)}")
+    click.echo(f"ledger {ledger.name}: schema {schema_of(ledger.engine)}")

@@ -10,6 +10,7 @@ import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
+from autointerp.places import open_folder
 from autointerp.progress import Progress
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     """
     from autointerp.pipeline import submit as submission
 
-    ledger = None if dry_run else command_ledger(results, make=True)
+    ledger = None if dry_run else command_ledger(open_folder(results), make=True)
 
     def one(path: Path) -> None:
         spec, costs = submission.load_with_costs(path, overrides)

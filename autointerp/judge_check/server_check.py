@@ -16,6 +16,7 @@ from autointerp.errors import ProviderStopped
 from autointerp.findings.server_cautions import READ_SHARE, is_same_model
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge, JudgeError, MustStop
+from autointerp.judges.providers.keys import key_of
 from autointerp.judges.registry import open_judge
 from autointerp.judges.request_form import RequestForm, address_of, server_of
 from autointerp.ledger import runs
@@ -24,7 +25,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
-from autointerp.spec.providers import PROVIDERS, model_of, provider_of
+from autointerp.spec.providers import model_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
 LONG_WORDS = 6000
@@ -102,8 +103,8 @@ def _logprobs(judge: Judge, prompt: Prompt) -> str:
 
 def _context(settings: JudgeSettings) -> str:
     """The context that the server's list of models states. Asking for it costs nothing."""
-    key = PROVIDERS[provider_of(settings.model)].api_key()
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    key, variable = key_of(settings)
+    headers = {"Authorization": f"Bearer {key}"} if variable else {}
     try:
         answer = httpx2.get(f"{address_of(settings).rstrip('/')}/models", headers=headers, timeout=10)
         listed: Any = answer.raise_for_status().json()["data"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.rate_headers import rate_limits, retry_after
+from autointerp.redaction import hide
 
 
 @dataclass(frozen=True)
@@ -160,14 +161,14 @@ def codes_of(error: Any) -> frozenset[str]:
 def one_line(failure: Failure) -> str:
     """The failure on one line without secrets: provider, status, codes and the provider's message, shortened."""
     status = "" if failure.status is None else f" {failure.status}"
-    codes = f" ({', '.join(sorted(failure.codes))})" if failure.codes else ""
+    codes = f" ({hide(', '.join(sorted(failure.codes)))})" if failure.codes else ""
     message = redact(failure.message)
     return f"{failure.provider} answered{status}{codes}" + (f": {message}" if message else "")
 
 
 def redact(text: str) -> str:
-    """The text on one line, at most 240 characters, with everything that looks like an API key replaced by `[key]`."""
-    line = re.sub(r"\b(sk|pk|rk)-[\w*.-]{4,}|(?<=Bearer )\S+", "[key]", " ".join(text.split()))
+    """The text on one line, at most 240 characters, without keys and passwords."""
+    line = hide(" ".join(text.split()))
     printable = "".join(character if character.isprintable() else "?" for character in line)
     return printable if len(printable) <= 240 else printable[:239] + "…"
 

@@ -10,13 +10,16 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import sys
 import webbrowser
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -33,6 +36,7 @@ from starlette.routing import Route
 
 from autointerp.errors import LedgerFailed, UsageError
 from autointerp.hashing import content_hash
+from autointerp.labelling.connections import BoundedConnections
 from autointerp.labelling.sheet import Sheet
 from autointerp.report import page
 from autointerp.report.escape import script_json
@@ -41,6 +45,8 @@ HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 """Accepted Host names; `localhost` is what a browser sends through an ssh tunnel."""
 BODY_BYTES = 1024
+NUMBER = re.compile(r"[0-9]{1,9}")
+"""An item's number in an address."""
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = (Path(page.__file__).parent / "templates" / "base.css", TEMPLATES / "label.css")
 HEADERS = {
@@ -67,7 +73,7 @@ class Pages:
         routes = [
             Route("/{token}/", self.show),
             Route("/{token}/labels", self.labels),
-            Route("/{token}/labels/{number:int}", self.label, methods=["PUT", "DELETE"]),
+            Route("/{token}/labels/{number}", self.label, methods=["PUT", "DELETE"]),
             Route("/{token}/agreement", self.agreement, methods=["POST"]),
         ]
         trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES), www_redirect=False)
@@ -95,7 +101,9 @@ class Pages:
     async def label(self, request: Request) -> JSONResponse:
         """PUT `{"score": 2}`, or null to skip; DELETE removes the label. Either may be sent twice. The response holds all labels."""
         self._admit(request)
-        number = request.path_params["number"]
+        if not (written := NUMBER.fullmatch(request.path_params["number"])):
+            raise HTTPException(404)
+        number = int(written[0])
         if self.closed:
             raise HTTPException(409, "the agreement was shown, so labels can no longer be changed")
         try:
@@ -169,21 +177,27 @@ def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say:
     listening = _listen(sheet, port)
     address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
     say(address)
-    if open_browser and _has_screen():
-        webbrowser.open(address)
     pages = Pages(sheet, token, then)
-    try:
+    with closing(listening), TemporaryDirectory(prefix="autointerp-label-") as folder, suppress(KeyboardInterrupt):
+        if open_browser and _has_screen():
+            webbrowser.open(private_link(Path(folder), address).as_uri())
         uvicorn.Server(settings(pages)).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        listening.close()
+
+
+def private_link(folder: Path, address: str) -> Path:
+    """A page in a private folder that leads to the address. Without it, the token would be in the browser's command line."""
+    page = folder / "open.html"
+    page.write_text(
+        f'<!doctype html><meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0; url={address}">'
+    )
+    page.chmod(0o600)
+    return page
 
 
 def settings(pages: Pages) -> uvicorn.Config:
     """uvicorn's settings: no logs, no server header, and no trust in proxy headers."""
     return uvicorn.Config(
-        pages.app(), log_config=None, access_log=False, lifespan="off", ws="none", http="h11", server_header=False,
+        pages.app(), log_config=None, access_log=False, lifespan="off", ws="none", http=BoundedConnections, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from autointerp.ledger import budgets
 from autointerp.ledger.database import Ledger, insert_ignoring_conflicts, insert_new
 from autointerp.ledger.schema import calls, jobs, texts, workers
 from autointerp.messages import Prompt, Reply, Usage
+from autointerp.redaction import hide_known
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
 
@@ -79,7 +80,7 @@ def end(
         "reason": reason,
         "reply": reply.text if reply else "",
         "served_model": reply.served_model if reply else "",
-        "request_id": (reply.request_id or "") if reply else "",
+        "request_id": hide_known(reply.request_id or "") if reply else "",
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cache_write_tokens": usage.cache_write_tokens,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from autointerp.errors import LedgerFailed, TransactionConflict, UsageError
+from autointerp import redaction
+from autointerp.errors import LedgerFailed, LedgerRejected, TransactionConflict, UsageError
+from autointerp.ledger import sqlite_file
 from autointerp.ledger.revisions import MIGRATIONS, revisions
 
 RETRY_FOR_S = 60.0
 """How long `write_with_retry` waits for a server that is away."""
+_REJECTED = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
+"""Errors whose cause is a value or a statement. Those of other types are the database's own, such as a damaged file."""
 CHECK_AFTER_IDLE_S = 2.0
 """A connection that was idle for longer is tested before it is used."""
 
@@ -43,29 +46,35 @@ class Ledger:
         )
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
+    def open(cls, url: str | sa.URL) -> Ledger:
         """Open a ledger, creating or migrating its schema if needed. Raises `UsageError`."""
+        redaction.learn(redaction.passwords_in(_text(url)))
         try:
             location = sa.make_url(url)
-            if location.get_backend_name() == "sqlite" and location.database:
-                Path(location.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(location, **_engine_options(location))
-            if engine.dialect.name == "sqlite":
-                sa.event.listen(engine, "connect", _prepare_sqlite)
-                sa.event.listen(engine, "begin", _begin_sqlite)
-            else:
-                sa.event.listen(engine, "checkout", _check_idle)
+            if location.get_backend_name() == "sqlite" and _is_file(location.database):
+                sqlite_file.prepare(Path(str(location.database)), _make)
+            engine = _engine(location)
             _migrate(engine)
         except (sa.exc.SQLAlchemyError, ImportError, OSError, ValueError) as error:
             raise UsageError(
-                f"ledger {_without_password(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
+                f"ledger {_shown(url)} cannot be opened: {_cause(error)}: check the path or the database's URL"
             ) from None
         return cls(engine)
 
     @classmethod
     def in_folder(cls, results: Path, url: str | None = None) -> Ledger:
         """The ledger at `url`, or by default the one in a results folder. Raises `UsageError`."""
-        return cls.open(url or f"sqlite:///{results / 'ledger.sqlite'}")
+        return cls.open(url or sa.URL.create("sqlite", database=str(results / "ledger.sqlite")))
+
+    @property
+    def name(self) -> str:
+        """The database's URL with its passwords hidden."""
+        return _shown(self.engine.url)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of the database, or None if it is not SQLite."""
+        return Path(self.engine.url.database or "") if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -107,20 +116,23 @@ class Ledger:
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:
-        """Turn failures of the database into one-line errors; mistakes in statements are raised as they are."""
+        """Turn errors of the database into one-line errors, which hold no statement and no value."""
         try:
             yield
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        except (sa.exc.StatementError, sa.exc.TimeoutError) as error:
             if _is_conflict(error):
                 raise TransactionConflict(
-                    f"ledger {self.engine.url}: {_cause(error)}: run the same command again"
-                ) from error
-            if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
-                raise
+                    f"ledger {_shown(self.engine.url)}: {_cause(error)}: run the same command again"
+                ) from None
+            if isinstance(error, _REJECTED) or type(error) is sa.exc.StatementError:
+                raise LedgerRejected(
+                    f"ledger {_shown(self.engine.url)} rejects a value: {_cause(error)}: please report it"
+                ) from None
             self.failures += 1
             raise LedgerFailed(
-                f"ledger {self.engine.url}: {_cause(error)}: everything done so far is kept; fix the database and run the same command"
-            ) from error
+                f"ledger {_shown(self.engine.url)}: {_cause(error)}: everything done so far is kept; fix the database and run the"
+                " same command"
+            ) from None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -151,11 +163,32 @@ def now(connection: Connection) -> float:
     return time.time()
 
 
-def _engine_options(location: sa.URL) -> dict[str, Any]:
+def _engine(location: sa.URL) -> sa.Engine:
+    """The database's engine. Its errors quote no parameters, which are prompts and replies."""
     if location.get_backend_name() == "sqlite":
-        return {}
+        engine = sa.create_engine(location, hide_parameters=True)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
     # The threads of a worker share a few connections: a statement takes about 1 ms, a call to a judge about 1 s.
-    return {"pool_size": 8, "max_overflow": 8, "pool_timeout": 120, "connect_args": {"connect_timeout": 10}}
+    pool = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 120}
+    engine = sa.create_engine(location, hide_parameters=True, connect_args={"connect_timeout": 10}, **pool)
+    sa.event.listen(engine, "checkout", _check_idle)
+    return engine
+
+
+def _is_file(database: str | None) -> bool:
+    """Whether SQLite keeps a database in a plain file, and not in memory or behind a URI."""
+    return bool(database) and not str(database).startswith((":memory:", "file:"))
+
+
+def _make(path: Path) -> None:
+    """Make an empty ledger in a new SQLite file."""
+    engine = _engine(sa.URL.create("sqlite", database=str(path)))
+    try:
+        _migrate(engine)
+    finally:
+        engine.dispose()
 
 
 def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
@@ -197,7 +230,7 @@ def _migrate(engine: sa.Engine) -> None:
         return
     if schema is not None and schema not in known:
         raise UsageError(
-            f"ledger {engine.url} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
+            f"ledger {_shown(engine.url)} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
         )
     # Importing Alembic takes longer than most commands run, and only a migration needs it.
     from alembic import command
@@ -225,9 +258,13 @@ def _is_conflict(error: BaseException) -> bool:
 
 def _cause(error: BaseException) -> str:
     message = str(getattr(error, "orig", None) or error) or type(error).__name__
-    return message.splitlines()[0]
+    return redaction.hide(message.splitlines()[0])
 
 
-def _without_password(url: str) -> str:
-    """A database URL with its password hidden."""
-    return re.sub(r"(?<=//)([^/@:]*):.*@", r"\1:***@", url)
+def _shown(url: str | sa.URL) -> str:
+    """A database URL with its passwords hidden."""
+    return redaction.hide_passwords(redaction.hide_known(_text(url)))
+
+
+def _text(url: str | sa.URL) -> str:
+    return url.render_as_string(hide_password=False) if isinstance(url, sa.URL) else url

@@ -5,9 +5,9 @@ A change of a table needs a new migration in `migrations/versions`; a test compa
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
-from autointerp.ledger.text_column import AnyText
+from autointerp.ledger.text_column import AnyText, ShortText
 
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
@@ -15,7 +15,7 @@ metadata = MetaData(
 
 
 def _run_id(*, primary_key: bool = False) -> Column[str]:
-    return Column("run_id", String(96), ForeignKey("runs.run_id"), primary_key=primary_key, nullable=False)
+    return Column("run_id", ShortText(96), ForeignKey("runs.run_id"), primary_key=primary_key, nullable=False)
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
@@ -26,12 +26,15 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
 runs = Table(
     "runs",
     metadata,
-    Column("run_id", String(96), primary_key=True),
-    Column("name", String(64), nullable=False),
-    Column("spec_hash", String(64), nullable=False),
+    Column("run_id", ShortText(96), primary_key=True),
+    Column("name", ShortText(64), nullable=False),
+    Column("spec_hash", ShortText(64), nullable=False),
     Column("spec", Text, nullable=False, comment="the resolved spec, TOML"),
     Column(
-        "state", String(16), nullable=False, comment="queued | running | stopped | cancelled | failed | done | withheld"
+        "state",
+        ShortText(16),
+        nullable=False,
+        comment="queued | running | stopped | cancelled | failed | done | withheld",
     ),
     Column("reason", AnyText, nullable=False, default="", comment="why it stopped"),
     Column(
@@ -44,16 +47,18 @@ runs = Table(
     Column("reserved_usd", Float, nullable=False, default=0.0, comment="upper bound of what calls in flight may cost"),
     Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls whose cost is unknown"),
     Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds by stage"),
-    Column("carrier", String(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
-    Column("harvest_key", String(16), nullable=False, default="", server_default="", comment="folder of its harvest"),
-    Column("night", String(10), nullable=False, default="", server_default="", comment="night that pays for it"),
+    Column("carrier", ShortText(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
+    Column(
+        "harvest_key", ShortText(16), nullable=False, default="", server_default="", comment="folder of its harvest"
+    ),
+    Column("night", ShortText(10), nullable=False, default="", server_default="", comment="night that pays for it"),
     Column(
         "servers",
         Text,
         nullable=False,
         default="{}",
         server_default="{}",
-        comment="JSON: form of the requests to each judge's server",
+        comment="JSON: request form by judge's server",
     ),
     Index(None, "state"),
 )
@@ -62,28 +67,28 @@ jobs = Table(
     "jobs",
     metadata,
     _run_id(primary_key=True),
-    Column("job_key", String(64), primary_key=True, comment="hash of stage, unit, exemplar, arm and repeat"),
+    Column("job_key", ShortText(64), primary_key=True, comment="hash of stage, unit, exemplar, arm and repeat"),
     Column(
         "stage",
-        String(16),
+        ShortText(16),
         nullable=False,
         comment="prepare | harvest | merge | explain | plan | score | probe | regrade | finish",
     ),
     Column(
         "place", Integer, nullable=False, comment="order of work: shuffled over units, bins and arms; a shard's number"
     ),
-    Column("state", String(16), nullable=False, comment="pending | leased | waiting | batched | done | failed"),
-    Column("unit_id", String(32), nullable=False),
-    Column("exemplar_id", String(80), nullable=False, default=""),
-    Column("arm", String(16), nullable=False, default=""),
+    Column("state", ShortText(16), nullable=False, comment="pending | leased | waiting | batched | done | failed"),
+    Column("unit_id", ShortText(32), nullable=False),
+    Column("exemplar_id", ShortText(80), nullable=False, default=""),
+    Column("arm", ShortText(16), nullable=False, default=""),
     Column("repeat", Integer, nullable=False, default=0),
-    Column("explanation_unit_id", String(32), nullable=False, default="", comment="unit whose explanation is shown"),
+    Column("explanation_unit_id", ShortText(32), nullable=False, default="", comment="unit whose explanation is shown"),
     Column("items", Text, nullable=False, default="", server_default="", comment="JSON: items of a group question"),
-    Column("scorer", String(24), nullable=False, default="", server_default="", comment="empty: the rubric"),
+    Column("scorer", ShortText(24), nullable=False, default="", server_default="", comment="empty: the rubric"),
     Column("step", Integer, nullable=False, default=0, server_default="0", comment="the scorer's step"),
     Column("attempts", Integer, nullable=False, default=0, comment="attempts that did not succeed"),
     Column("not_before", Float, nullable=False, default=0.0),
-    Column("lease_owner", String(64), nullable=False, default="", server_default="", comment="worker that holds it"),
+    Column("lease_owner", ShortText(64), nullable=False, default="", server_default="", comment="worker that holds it"),
     Column("last_error", AnyText, nullable=False, default=""),
     Index(None, "run_id", "stage", "state", "place"),
     _partial_index("ix_jobs_leased", "lease_owner", where="lease_owner <> ''"),
@@ -94,7 +99,7 @@ jobs = Table(
 texts = Table(
     "texts",
     metadata,
-    Column("text_hash", String(64), primary_key=True),
+    Column("text_hash", ShortText(64), primary_key=True),
     Column("text", AnyText, nullable=False),
 )
 
@@ -102,14 +107,14 @@ calls = Table(
     "calls",
     metadata,
     Column("call_id", Integer, primary_key=True, autoincrement=True),
-    Column("call_key", String(64), nullable=False, comment="hash of everything that decides the answer"),
+    Column("call_key", ShortText(64), nullable=False, comment="hash of everything that decides the answer"),
     _run_id(),
-    Column("job_key", String(64), nullable=False),
-    Column("judge", String(128), nullable=False),
-    Column("served_model", String(128), nullable=False, default=""),
-    Column("state", String(16), nullable=False, comment="open | scored | an unscored outcome | error | lost"),
+    Column("job_key", ShortText(64), nullable=False),
+    Column("judge", ShortText(128), nullable=False),
+    Column("served_model", ShortText(128), nullable=False, default=""),
+    Column("state", ShortText(16), nullable=False, comment="open | scored | an unscored outcome | error | lost"),
     Column("reason", AnyText, nullable=False, default=""),
-    Column("system_hash", String(64), ForeignKey("texts.text_hash"), nullable=False),
+    Column("system_hash", ShortText(64), ForeignKey("texts.text_hash"), nullable=False),
     Column("user", AnyText, nullable=False),
     Column("reply", AnyText, nullable=False, default=""),
     Column("input_tokens", Integer, nullable=False, default=0),
@@ -118,12 +123,12 @@ calls = Table(
     Column("cache_read_tokens", Integer, nullable=False, default=0),
     Column("reserved_usd", Float, nullable=False, default=0.0),
     Column("cost_usd", Float, nullable=True, comment="null: the price is unknown"),
-    Column("request_id", String(128), nullable=False, default=""),
+    Column("request_id", ShortText(128), nullable=False, default=""),
     Column("started_at", Float, nullable=False),
     Column("duration_s", Float, nullable=False, default=0.0),
-    Column("worker", String(64), nullable=False, default="", server_default="", comment="worker that makes it"),
-    Column("batch_key", String(64), nullable=False, default="", server_default="", comment="its provider batch"),
-    Column("month", String(7), nullable=False, default="", server_default="", comment="month whose budget pays"),
+    Column("worker", ShortText(64), nullable=False, default="", server_default="", comment="worker that makes it"),
+    Column("batch_key", ShortText(64), nullable=False, default="", server_default="", comment="its provider batch"),
+    Column("month", ShortText(7), nullable=False, default="", server_default="", comment="month whose budget pays"),
     Index(None, "call_key"),
     Index(None, "run_id", "state"),
     Index(None, "started_at"),
@@ -136,32 +141,37 @@ explanations = Table(
     "explanations",
     metadata,
     _run_id(primary_key=True),
-    Column("unit_id", String(32), primary_key=True),
-    Column("outcome", String(24), nullable=False),
+    Column("unit_id", ShortText(32), primary_key=True),
+    Column("outcome", ShortText(24), nullable=False),
     Column("text", AnyText, nullable=False),
     Column("reason", AnyText, nullable=False),
-    Column("call_key", String(64), nullable=True),
+    Column("call_key", ShortText(64), nullable=True),
 )
 
 judgements = Table(
     "judgements",
     metadata,
     _run_id(primary_key=True),
-    Column("job_key", String(64), primary_key=True),
-    Column("exemplar_id", String(80), nullable=False),
-    Column("unit_id", String(32), nullable=False),
-    Column("arm", String(16), nullable=False),
+    Column("job_key", ShortText(64), primary_key=True),
+    Column("exemplar_id", ShortText(80), nullable=False),
+    Column("unit_id", ShortText(32), nullable=False),
+    Column("arm", ShortText(16), nullable=False),
     Column("repeat", Integer, nullable=False),
-    Column("explanation_unit_id", String(32), nullable=False),
-    Column("outcome", String(24), nullable=False),
+    Column("explanation_unit_id", ShortText(32), nullable=False),
+    Column("outcome", ShortText(24), nullable=False),
     Column("score", Integer, nullable=True),
     Column("expected", Float, nullable=True, comment="mean grade under the judge's token probabilities"),
     Column(
-        "judge", String(128), nullable=False, default="", server_default="", comment="empty: the spec's judge | second"
+        "judge",
+        ShortText(128),
+        nullable=False,
+        default="",
+        server_default="",
+        comment="empty: the spec's judge | second",
     ),
-    Column("asked_in", String(64), nullable=False, default="", server_default="", comment="job that asked for it"),
+    Column("asked_in", ShortText(64), nullable=False, default="", server_default="", comment="job that asked for it"),
     Column("reason", AnyText, nullable=False),
-    Column("call_key", String(64), nullable=True),
+    Column("call_key", ShortText(64), nullable=True),
     _partial_index("ix_judgements_unscored", "run_id", "outcome", where="outcome <> 'scored'"),
 )
 
@@ -169,15 +179,15 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("job_key", String(64), primary_key=True),
-    Column("scorer", String(24), nullable=False),
-    Column("unit_id", String(32), nullable=False),
+    Column("job_key", ShortText(64), primary_key=True),
+    Column("scorer", ShortText(24), nullable=False),
+    Column("unit_id", ShortText(32), nullable=False),
     Column("step", Integer, nullable=False, default=0, comment="questions of a later step use earlier answers"),
     Column("number", Integer, nullable=False, comment="number among the unit's questions"),
-    Column("outcome", String(24), nullable=False),
+    Column("outcome", ShortText(24), nullable=False),
     Column("answer", AnyText, nullable=False, default="", comment="JSON, as parsed by the scorer"),
     Column("reason", AnyText, nullable=False, default=""),
-    Column("call_key", String(64), nullable=True),
+    Column("call_key", ShortText(64), nullable=True),
     Index(None, "run_id", "scorer", "unit_id"),
 )
 
@@ -186,11 +196,11 @@ label_items = Table(
     metadata,
     _run_id(primary_key=True),
     Column("number", Integer, primary_key=True, comment="order in the sample, in which raters see it"),
-    Column("exemplar_id", String(80), nullable=False),
-    Column("unit_id", String(32), nullable=False),
-    Column("arm", String(16), nullable=False),
-    Column("explanation_unit_id", String(32), nullable=False, comment="unit whose explanation is shown"),
-    Column("stratum", String(48), nullable=False),
+    Column("exemplar_id", ShortText(80), nullable=False),
+    Column("unit_id", ShortText(32), nullable=False),
+    Column("arm", ShortText(16), nullable=False),
+    Column("explanation_unit_id", ShortText(32), nullable=False, comment="unit whose explanation is shown"),
+    Column("stratum", ShortText(48), nullable=False),
     Column("probability", Float, nullable=False, comment="of being in the sample, given the run's judged items"),
 )
 
@@ -199,7 +209,7 @@ labels = Table(
     metadata,
     _run_id(primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("rater", String(64), primary_key=True),
+    Column("rater", ShortText(64), primary_key=True),
     Column("score", Integer, nullable=True, comment="null: skipped"),
     Column("at", Float, nullable=False),
 )
@@ -207,22 +217,22 @@ labels = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("worker_id", String(64), primary_key=True, comment="host, process id and a random part"),
-    Column("host", String(255), nullable=False),
+    Column("worker_id", ShortText(64), primary_key=True, comment="host, process id and a random part"),
+    Column("host", ShortText(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("queues", String(128), nullable=False),
-    Column("state", String(8), nullable=False, comment="live | gone"),
+    Column("queues", ShortText(128), nullable=False),
+    Column("state", ShortText(8), nullable=False, comment="live | gone"),
     Column("beat", Integer, nullable=False, default=0, comment="heartbeats so far"),
     Column("started_at", Float, nullable=False),
     Column("beat_at", Float, nullable=False),
-    Column("version", String(32), nullable=False, default=""),
+    Column("version", ShortText(32), nullable=False, default=""),
     Index(None, "state"),
 )
 
 budgets = Table(
     "budgets",
     metadata,
-    Column("scope", String(32), primary_key=True, comment="night 2026-11-21 | month 2026-11"),
+    Column("scope", ShortText(32), primary_key=True, comment="night 2026-11-21 | month 2026-11"),
     Column("spent_usd", Float, nullable=False, default=0.0),
     Column("reserved_usd", Float, nullable=False, default=0.0),
     Column("lost_usd", Float, nullable=False, default=0.0),
@@ -232,24 +242,24 @@ events = Table(
     "events",
     metadata,
     Column("event_id", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", String(96), nullable=False, default="", comment="empty: the service as a whole"),
+    Column("run_id", ShortText(96), nullable=False, default="", comment="empty: the service as a whole"),
     Column("at", Float, nullable=False),
-    Column("level", String(8), nullable=False, comment="info | warning | error"),
+    Column("level", ShortText(8), nullable=False, comment="info | warning | error"),
     Column("text", AnyText, nullable=False),
-    Column("worker", String(64), nullable=False, default=""),
+    Column("worker", ShortText(64), nullable=False, default=""),
     Index(None, "run_id", "event_id"),
 )
 
 batches = Table(
     "batches",
     metadata,
-    Column("batch_key", String(64), primary_key=True, comment="our own key, made before it is submitted"),
+    Column("batch_key", ShortText(64), primary_key=True, comment="our own key, made before it is submitted"),
     _run_id(),
-    Column("stage", String(16), nullable=False),
-    Column("judge", String(128), nullable=False),
-    Column("state", String(12), nullable=False, comment="prepared | submitted | collected | dissolved"),
-    Column("provider_id", String(128), nullable=False, default="", comment="the provider's id"),
-    Column("input_file", String(128), nullable=False, default="", comment="id of an uploaded file"),
+    Column("stage", ShortText(16), nullable=False),
+    Column("judge", ShortText(128), nullable=False),
+    Column("state", ShortText(12), nullable=False, comment="prepared | submitted | collected | dissolved"),
+    Column("provider_id", ShortText(128), nullable=False, default="", comment="the provider's id"),
+    Column("input_file", ShortText(128), nullable=False, default="", comment="id of an uploaded file"),
     Column("n_items", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("next_poll", Float, nullable=False, default=0.0),
@@ -260,8 +270,8 @@ batches = Table(
 nights = Table(
     "nights",
     metadata,
-    Column("date", String(10), primary_key=True),
-    Column("state", String(12), nullable=False, comment="running | done"),
+    Column("date", ShortText(10), primary_key=True),
+    Column("state", ShortText(12), nullable=False, comment="running | done"),
     Column("usd", Float, nullable=True, comment="budget of the night; null: no limit"),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False, default=0.0),
@@ -271,11 +281,11 @@ nights = Table(
 dictionaries = Table(
     "dictionaries",
     metadata,
-    Column("dictionary_key", String(64), primary_key=True, comment="hash of a path and of the state of its files"),
-    Column("fingerprint", String(64), nullable=False, default="", comment="hash of the weights; empty: corrupt"),
+    Column("dictionary_key", ShortText(64), primary_key=True, comment="hash of a path and of the state of its files"),
+    Column("fingerprint", ShortText(64), nullable=False, default="", comment="hash of the weights; empty: corrupt"),
     Column("lineage", AnyText, nullable=False, comment="the dictionary that this is a version of"),
     Column("path", AnyText, nullable=False),
-    Column("state", String(12), nullable=False, comment="waiting | queued | scored | failed | copy | corrupt"),
+    Column("state", ShortText(12), nullable=False, comment="waiting | queued | scored | failed | copy | corrupt"),
     Column(
         "reason",
         AnyText,
@@ -294,8 +304,8 @@ dictionaries = Table(
     Column("forecast_usd", Float, nullable=False, default=0.0),
     Column("modified_at", Float, nullable=False, default=0.0),
     Column("first_seen", Float, nullable=False),
-    Column("night", String(10), nullable=False, default="", comment="the last night that handled it"),
-    Column("run_id", String(96), nullable=False, default=""),
+    Column("night", ShortText(10), nullable=False, default="", comment="the last night that handled it"),
+    Column("run_id", ShortText(96), nullable=False, default=""),
     Index(None, "night"),
     # The same weights are scored once, however many paths hold them.
     _partial_index("uq_dictionaries_fingerprint", "fingerprint", where="state not in ('copy', 'corrupt')", unique=True),
@@ -304,14 +314,14 @@ dictionaries = Table(
 anchors = Table(
     "anchors",
     metadata,
-    Column("anchor_set", String(64), primary_key=True, comment="hash of what must stay equal from night to night"),
+    Column("anchor_set", ShortText(64), primary_key=True, comment="hash of what must stay equal from night to night"),
     Column("number", Integer, primary_key=True),
     Column(
-        "night", String(10), primary_key=True, comment="the first night chooses them; it and each later one ask them"
+        "night", ShortText(10), primary_key=True, comment="the first night chooses them; it and each later one ask them"
     ),
-    Column("unit_id", String(32), nullable=False),
+    Column("unit_id", ShortText(32), nullable=False),
     Column("item", AnyText, nullable=False, comment="JSON: grade it was chosen by, explanation, tokens, mark"),
-    Column("outcome", String(24), nullable=False),
+    Column("outcome", ShortText(24), nullable=False),
     Column("score", Integer, nullable=True),
-    Column("call_key", String(64), nullable=True),
+    Column("call_key", ShortText(64), nullable=True),
 )

@@ -1,16 +1,20 @@
-"""A column type for text of any origin: replies, tokens, error messages."""
+"""Column types: text of any origin, such as replies, and short text whose length both databases enforce."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Dialect, Text, TypeDecorator
+
+from autointerp.redaction import hide_known
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class AnyText(TypeDecorator[str]):
-    """Text in which null bytes become U+2400 and lone surrogates U+FFFD, which databases cannot store."""
+    """Text without keys, and in which null bytes become U+2400 and lone surrogates U+FFFD, which databases cannot store."""
 
     impl = Text
     cache_ok = True
@@ -18,4 +22,17 @@ class AnyText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
+        value = hide_known(value)
         return _UNSTORABLE.sub(lambda match: "\u2400" if match[0] == "\x00" else "\ufffd", value)
+
+
+class ShortText(sa.String):
+    """Text of limited length. PostgreSQL enforces the limit by itself; for SQLite, which does not, it is checked here."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return self._check if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def _check(self, value: str | None) -> str | None:
+        if value is not None and self.length is not None and len(value) > self.length:
+            raise ValueError(f"value too long for a text of {self.length} characters")
+        return value

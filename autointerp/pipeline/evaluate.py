@@ -10,6 +10,7 @@ from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 from autointerp.pipeline.prepare import harvest_together, prepare
+from autointerp.places import open_folder
 from autointerp.progress import Progress
 from autointerp.report.index import write as write_index
 from autointerp.report.prose import verdict
@@ -29,6 +30,7 @@ def evaluate_files(
 ) -> int:
     """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass."""
     specs = [load(path, overrides) for path in paths]
+    open_folder(results)
     if len(specs) > 1:
         with Progress(quiet=quiet) as progress:
             harvest_together(specs, results, progress)
@@ -72,6 +74,8 @@ def compare_options(
 ) -> Iterator[str]:
     """A table of cost and precision under several settings, line by line; with `harvest` its counts are exact."""
     spec = load(path, overrides)
+    if harvest:
+        open_folder(results)
     with Progress(quiet=quiet) as progress:
         run = prepare(spec, results, progress) if harvest else None
     yield from options_table.lines(options.plan_of(spec, results, run))

@@ -20,6 +20,8 @@ from autointerp.harvest.finished import finished_harvest
 from autointerp.ledger import events, runs
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline.stages import open_run
+from autointerp.places import writing
+from autointerp.redaction import hide
 from autointerp.run import Run
 from autointerp.scorers import unit_metrics
 from autointerp.settings import Settings
@@ -29,8 +31,13 @@ from autointerp.stats import aid_effects, comparison
 
 
 def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], command: str) -> Summary:
-    """Write the run's files and report from the ledger, and return its summary."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+    """Write the run's files and report from the ledger, and return its summary. Raises `PlaceFailed`."""
+    with writing(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        return _write_results(ledger, run, judge_facts, hide(command))
+
+
+def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], command: str) -> Summary:
     frames = tables.of_run(ledger, run)
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
@@ -69,7 +76,8 @@ def rewrite(run_id: str, results: Path, open_ledger: Callable[[], Ledger]) -> Pa
     with suppress(UsageError):
         rebuilt = rebuild(open_ledger(), run_id, results, artifacts)
     if not rebuilt:
-        report.write(folder)
+        with writing(folder):
+            report.write(folder)
     return folder / "report.html"
 
 

@@ -9,14 +9,14 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 from autointerp.calls import batch_results, server_probe
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.calls.cost_limits import run_limits
-from autointerp.errors import EXPECTED, UsageError, exit_code_of
+from autointerp.errors import EXPECTED, LedgerFailed, UsageError, exit_code_of
 from autointerp.findings.summary import Summary
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
@@ -24,7 +24,7 @@ from autointerp.judges.registry import Judges, open_batches
 from autointerp.ledger import batches, calls, events, jobs, judgements, leases, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.locks import locked
+from autointerp.ledger.run_lock import run_lock
 from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
 from autointerp.questions import handlers
@@ -46,23 +46,28 @@ def execute_run(
     """Ask all of a run's questions, write its report and return its summary. An error that stops it is recorded, then raised."""
     judges = judges or Judges.open(run.spec, run.rubric)
     with ExitStack() as stack:
-        stack.enter_context(locked(run.folder / ".lock", f"run {run.run_id}"))
+        stack.enter_context(run_lock(ledger, run.folder.parent, run.run_id))
         stack.callback(judges.close)
         _resume(run, ledger, progress)
         try:
             _explain_and_score(run, ledger, progress, judges)
-        except BaseException as error:
-            reason = str(error) if isinstance(error, EXPECTED) else type(error).__name__
+            progress.update("writing the report", 0, 0)
+            facts = judge_facts(judges.judge.name, judges.explainer.name)
+            summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
             with ledger.write() as tx:
-                runs.set_state(tx, run.run_id, "stopped", reason, exit_code_of(error))
-                events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
+                finish.mark_done(tx, run.run_id, summary)
+            return summary
+        except BaseException as error:
+            _record_stop(run, ledger, error)
             raise
-        progress.update("writing the report", 0, 0)
-        facts = judge_facts(judges.judge.name, judges.explainer.name)
-        summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
-        with ledger.write() as tx:
-            finish.mark_done(tx, run.run_id, summary)
-        return summary
+
+
+def _record_stop(run: Run, ledger: Ledger, error: BaseException) -> None:
+    """Record why a run stopped. If the ledger cannot be written either, the first error is the one to show."""
+    reason = str(error) if isinstance(error, EXPECTED) else type(error).__name__
+    with suppress(LedgerFailed), ledger.write() as tx:
+        runs.set_state(tx, run.run_id, "stopped", reason, exit_code_of(error))
+        events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
 
 
 def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:

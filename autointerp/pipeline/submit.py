@@ -13,7 +13,7 @@ from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
-from autointerp.locks import locked
+from autointerp.ledger.run_lock import run_lock
 from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric
@@ -46,7 +46,7 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", on_pro
     """Queue a run under an id derived from its content, so the same spec twice is one run. Raises `UsageError` and `SaeError`."""
     spec = spec.absolute()
     run_id = run_id_of(spec, on_progress)
-    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+    with run_lock(ledger, results, run_id), ledger.write() as tx:
         row = runs.lock_row(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
             return Submitted(run_id, "done")
@@ -80,7 +80,7 @@ def run_id_of(spec: Spec, on_progress: OnProgress = quiet) -> str:
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:
     """Queue a stopped, cancelled or failed run again; finished work is kept. Raises `UsageError`."""
-    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+    with run_lock(ledger, results, run_id), ledger.write() as tx:
         row = _known(tx, run_id)
         if row["state"] in ("done", "withheld"):
             raise UsageError(
@@ -108,7 +108,7 @@ def retry(ledger: Ledger, run_id: str, results: Path) -> int:
 
     Refusals, truncations and unreadable replies are answers, and are kept.
     """
-    with locked(results / run_id / ".lock", f"run {run_id}"), ledger.write() as tx:
+    with run_lock(ledger, results, run_id), ledger.write() as tx:
         row = _known(tx, run_id)
         if runs.is_with_workers(row):
             raise UsageError(

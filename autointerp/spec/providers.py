@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autointerp.spec.addresses import is_own_address
+
 
 @dataclass(frozen=True)
 class RateHeaders:
@@ -44,6 +46,8 @@ class Provider:
     """False for a baseline: it runs in this process and takes neither a model's name nor an address nor a key."""
     keys: tuple[str, ...] = ()
     """Environment variables of its API key, the usual one first."""
+    own_host: str = ""
+    """Host of its API. Its keys are sent to this host and its subdomains only; empty: to every `base_url`."""
     needs_key: bool = True
     needs_base_url: bool = False
     price_table: str | None = None
@@ -57,9 +61,11 @@ class Provider:
         """How `judge.model` names a judge of this provider."""
         return f"{self.name}/MODEL" if self.is_llm else self.name
 
-    def api_key(self) -> str:
-        """The API key in the environment, or an empty string if none is set."""
-        return next((os.environ[name] for name in self.keys if os.environ.get(name)), "")
+    def key_variable(self, base_url: str | None, key_env: str | None) -> str:
+        """The environment variable whose key is sent to `base_url`; empty if none is set, or none may be sent there."""
+        own = not self.own_host or base_url is None or is_own_address(base_url, self.own_host)
+        names = (key_env,) if key_env else self.keys if own else ()
+        return next((name for name in names if os.environ.get(name)), "")
 
 
 _ANTHROPIC_HEADERS = RateHeaders(
@@ -83,6 +89,7 @@ _ROWS = (
         judge="autointerp.judges.providers.anthropic:AnthropicJudge",
         batches="autointerp.judges.providers.anthropic_batches:AnthropicBatches",
         keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        own_host="api.anthropic.com",
         price_table="anthropic",
         rate_headers=_ANTHROPIC_HEADERS,
         states_retirement=True,
@@ -92,6 +99,7 @@ _ROWS = (
         judge="autointerp.judges.providers.openai:OpenAIJudge",
         batches="autointerp.judges.providers.openai_batches:OpenAIBatches",
         keys=("OPENAI_API_KEY",),
+        own_host="api.openai.com",
         price_table="openai",
         rate_headers=_OPENAI_HEADERS,
         states_retirement=True,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.spec.addresses import check_http_url
 from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, model_of, provider_of
 from autointerp.spec.servers import SERVERS, JsonForm, ServerName, ThinkingSwitch
 from sae.formats.names import NAMES as FORMATS
@@ -221,10 +222,12 @@ _FIXED_FIELDS = frozenset(
 class Judge(Section):
     """A model that explains or scores."""
 
-    model: str = "embedded"
+    model: str = Field("embedded", max_length=128)
     """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
     base_url: str | None = _setting(None)
     """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
+    key_env: str | None = _setting(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    """Environment variable that holds the API key for `base_url`. `anthropic/` and `openai/` send the provider's own key to the provider only."""
     server: ServerName | None = _setting(None)
     """The server's make, if `base_url` does not say it: it decides the defaults of the five keys below. With `openrouter`, `deepseek`, `gemini`, `groq` or `together`, `base_url` may be left out."""
     system_role: bool | None = _setting(None)
@@ -270,6 +273,11 @@ class Judge(Section):
             raise ValueError(f"use {MODEL_FORMS}")
         return model
 
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, base_url: str | None) -> str | None:
+        return None if base_url is None else check_http_url(base_url)
+
     @model_validator(mode="after")
     def _base_url_fits(self) -> Judge:
         provider = PROVIDERS[provider_of(self.model)]
@@ -277,6 +285,8 @@ class Judge(Section):
             raise ValueError(f"{provider.name} needs base_url, such as http://127.0.0.1:8080/v1")
         if self.base_url and not provider.is_llm:
             raise ValueError(f"base_url has no meaning for the {provider.name} judge: remove it or name a model")
+        if self.key_env and not provider.is_llm:
+            raise ValueError(f"key_env has no meaning for the {provider.name} judge: remove it or name a model")
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
         return self

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from autointerp.errors import UsageError
+from autointerp.redaction import hide
 
 
 def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -77,6 +78,8 @@ def wrong_key(error: ValidationError, model: type[BaseModel], what: str) -> str:
     location = [str(part) for part in first["loc"] if not isinstance(part, int)]
     key, value, kind = ".".join(location), first["input"], first["type"]
     shown = "" if isinstance(value, Mapping) else f" = {value!r}"
+    if "key" in key or "url" in key:
+        shown = hide(f"{key}{shown}").removeprefix(key)
     if kind == "extra_forbidden":
         return f"{what}: unknown key {key}{shown}: {_did_you_mean(location, model)}"
     if kind == "missing":

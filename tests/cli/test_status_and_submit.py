@@ -334,6 +334,8 @@ def test_migrate_creates_a_ledger_with_the_newest_schema(
     ("environment", "words", "said"),
     [
         ({"AUTOINTERP_LEDGER": "postgresql+psycopg://me:secret@127.0.0.1:1/x"}, ["status"], "me:***@127.0.0.1:1"),
+        ({"AUTOINTERP_LEDGER": "postgresql+psycopg://me:secret@[::1/x"}, ["status"], "cannot be opened"),
+        ({"AUTOINTERP_LEDGER": "postgresql+psycopg://127.0.0.1:1/x?password=secret"}, ["migrate"], "password=***"),
         ({"AUTOINTERP_LEDGER": "mysql://me:secret@host/x"}, ["workers"], "AUTOINTERP_LEDGER"),
         ({"AUTOINTERP_LEDGER": "sqlite:///nowhere.sqlite"}, ["logs", "x"], "there is no nowhere.sqlite"),
         ({"AUTOINTERP_RESULTS": "elsewhere"}, ["resume", "x"], "elsewhere holds no ledger"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from support.results.labels import RUN, TOKEN, scores
 
 from autointerp.errors import UsageError
 from autointerp.labelling import web_page
+from autointerp.labelling.connections import MAX_CONNECTIONS
 from autointerp.labelling.sheet import Sheet
 
 ITEMS = 50
@@ -204,3 +207,80 @@ def test_a_port_in_use_is_avoided_or_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"--port {ports[0][1]} cannot be used"):
             web_page._listen(sheet, ports[0][1])
     ledger.close()
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "-1", "1.5", "%D9%A1", "%00", "1e3"])
+def test_an_item_number_that_is_none_is_not_found(url: str, number: str) -> None:
+    assert ask(url, "PUT", f"labels/{number}", b'{"score": 1}')[0] == 404
+    assert ask(url)[0] == 200
+
+
+def test_half_open_requests_do_not_lock_the_rater_out(url: str) -> None:
+    place = urlsplit(url)
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(1_100):
+            held = stack.enter_context(socket.create_connection((str(place.hostname), place.port or 0), timeout=30))
+            with suppress(OSError):
+                held.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            connections.append(held)
+        assert ask(url)[0] == 200
+        assert sum(map(is_open, connections)) <= MAX_CONNECTIONS
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the server has not closed a connection on which it sends nothing."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01" * 50,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PUT /%ff%00/labels/1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+def test_a_malformed_request_is_refused_and_the_page_stays(
+    url: str, request_: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = urlsplit(url)
+    with socket.create_connection((str(place.hostname), place.port or 0), timeout=30) as connection:
+        connection.sendall(request_)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(4096)
+    assert not answer or b" 400 " in answer.splitlines()[0] or b" 404 " in answer.splitlines()[0]
+    assert ask(url)[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_browser_is_opened_without_the_token_in_its_command_line(
+    sheet: Sheet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, str]] = []
+
+    def remember(link: str) -> None:
+        path = Path(link.removeprefix("file://"))
+        assert path.stat().st_mode & 0o077 == 0
+        opened.append((link, path.read_text()))
+
+    monkeypatch.setattr(web_page, "_has_screen", lambda: True)
+    monkeypatch.setattr(web_page.webbrowser, "open", remember)
+    monkeypatch.setattr(web_page.uvicorn.Server, "run", lambda self, sockets: None)
+    said: list[str] = []
+    web_page.serve(sheet, port=None, open_browser=True, then="", say=said.append)
+    [(link, page)] = opened
+    token = said[0].rstrip("/").rpartition("/")[2]
+    assert token not in link
+    assert said[0] in page
+    assert not Path(link.removeprefix("file://")).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.services.ledger_worker import run_concurrently
 
-from autointerp.errors import AutointerpError, UsageError
-from autointerp.ledger import budgets, calls, jobs, judgements, leases, runs
+from autointerp.errors import AutointerpError, LedgerRejected, UsageError
+from autointerp.ledger import budgets, calls, events, jobs, judgements, leases, runs, schema
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.revisions import MIGRATIONS
+from autointerp.ledger.run_lock import run_lock
 from autointerp.ledger.schema import metadata
+from autointerp.locks import AlreadyLocked
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
 from autointerp.records import Arm, Explanation, ExplanationKey, Judgement, Outcome
 
@@ -162,6 +165,7 @@ def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
         "postgresql+nodriver://ann:s3cret@127.0.0.1/ledger",
         "nobase://ann:s3cret@127.0.0.1/ledger",
         "postgresql://ann:s3cret@127.0.0.1:port/ledger",
+        "postgresql+psycopg://127.0.0.1:1/ledger?user=ann&password=s3cret",
         "sqlite:////proc/nowhere/s3cret-free/ledger.sqlite",
     ],
 )
@@ -170,6 +174,7 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str
         Ledger.open(url)
     assert "s3cret@" not in str(refused.value)
     assert ":s3cret" not in str(refused.value)
+    assert "password=s3cret" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -177,6 +182,105 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_text("not a database " * 100)
     with pytest.raises(UsageError, match="file is not a database"):
         Ledger.in_folder(tmp_path)
+
+
+def test_a_damaged_page_is_one_line(tmp_path: Path) -> None:
+    opened(tmp_path, jobs_=200).close()
+    path = tmp_path / "ledger.sqlite"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (size - 8192))
+
+    def look() -> None:
+        with Ledger.in_folder(tmp_path).read() as tx:
+            jobs.counts(tx, RUN)
+            runs.get(tx, RUN)
+
+    with pytest.raises(AutointerpError, match="malformed") as refused:
+        look()
+    assert "\n" not in str(refused.value)
+    assert "SELECT" not in str(refused.value)
+
+
+def test_an_empty_file_is_refused_and_never_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    with pytest.raises(UsageError, match=r"is empty \(0 bytes\).*restore it") as refused:
+        Ledger.in_folder(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert path.stat().st_size == 0
+
+
+def test_a_new_ledger_leaves_no_other_files(tmp_path: Path) -> None:
+    Ledger.in_folder(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite"]
+
+
+@pytest.mark.parametrize("name", ["q?mode=ro", "a#b", "50% off", "a&b=c", "é ü", "::x"])
+def test_a_ledger_lies_in_its_folder_whatever_the_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    ledger = opened(folder, jobs_=1)
+    ledger.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / "ledger.sqlite").is_file()
+
+
+def test_errors_quote_neither_values_nor_statements(url: str) -> None:
+    secret = "the prompt of a confidential corpus"
+    ledger = opened(url)
+
+    def write_twice() -> None:
+        with ledger.write() as tx:
+            row = {"text_hash": "h", "text": secret}
+            tx.execute(sa.insert(schema.texts), [row])
+            tx.execute(sa.insert(schema.texts), [row])
+
+    with pytest.raises(LedgerRejected) as rejected:
+        write_twice()
+    shown = "".join(traceback.format_exception(rejected.value))
+    assert "INSERT" not in shown
+    assert secret not in shown
+    ledger.close()
+
+
+def test_a_text_beyond_its_columns_length_is_rejected(url: str) -> None:
+    ledger = opened(url)
+
+    def write(length: int) -> None:
+        with ledger.write() as tx:
+            tx.execute(sa.update(schema.runs).values(name="n" * length))
+
+    write(64)
+    with pytest.raises(LedgerRejected, match="too long"):
+        write(65)
+    ledger.close()
+
+
+def test_keys_are_stored_in_no_text(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PROXY_KEY", "plain-canary-0123")
+    ledger = opened(url)
+    with ledger.write() as tx:
+        events.add(tx, RUN, "refused: the key plain-canary-0123 is wrong")
+    with ledger.read() as tx:
+        assert [row["text"] for row in events.of_run(tx, RUN)] == ["refused: the key *** is wrong"]
+    ledger.close()
+
+
+def test_two_processes_exclude_each_other_from_a_run_over_one_ledger(url: str, tmp_path: Path) -> None:
+    first, second = opened(url), Ledger.open(url)
+    with run_lock(first, tmp_path / "one", RUN):
+        with run_lock(second, tmp_path / "two", "another-run"):
+            pass
+        with (
+            pytest.raises(AlreadyLocked, match="another process is working on"),
+            run_lock(second, tmp_path / "two", RUN),
+        ):
+            raise AssertionError
+    with run_lock(second, tmp_path / "two", RUN):
+        pass
+    first.close()
+    second.close()
 
 
 def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(tmp_path: Path) -> None:
@@ -200,7 +304,7 @@ def test_an_error_rolls_a_transaction_back(tmp_path: Path) -> None:
             jobs.finish(tx, RUN, "job-0")
             tx.execute(sa.text("insert into runs (run_id, name) values ('run-0', 'again')"))
 
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(LedgerRejected):
         finish_and_fail()
     with ledger.read() as tx:
         assert jobs.counts(tx, RUN) == {"score": {"pending": 1}}

@@ -47,11 +47,34 @@ def test_the_first_key_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> No
     row = PROVIDERS["anthropic"]
     for name in row.keys:
         monkeypatch.delenv(name, raising=False)
-    assert row.api_key() == ""
+    assert row.key_variable(None, None) == ""
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "second")
-    assert row.api_key() == "second"
+    assert row.key_variable(None, None) == "ANTHROPIC_AUTH_TOKEN"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "first")
-    assert row.api_key() == "first"
+    assert row.key_variable(None, None) == "ANTHROPIC_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "own"),
+    [
+        ("anthropic", "https://api.anthropic.com", True),
+        ("openai", "https://eu.api.openai.com/v1", True),
+        ("openai", "http://api.openai.com/v1", False),
+        ("openai", "https://api.openai.com.example.org/v1", False),
+        ("openai", "https://notapi.openai.com.evil/v1", False),
+        ("anthropic", "https://gateway.example.org/api.anthropic.com", False),
+        ("anthropic", "http://127.0.0.1:4000", False),
+        ("openai-compatible", "https://gateway.example.org/v1", True),
+    ],
+)
+def test_a_providers_key_is_for_its_own_address(
+    monkeypatch: pytest.MonkeyPatch, model: str, base_url: str, own: bool
+) -> None:
+    row = PROVIDERS[model]
+    monkeypatch.setenv(row.keys[0], "the key")
+    monkeypatch.setenv("PROXY_KEY", "another")
+    assert row.key_variable(base_url, None) == (row.keys[0] if own else "")
+    assert row.key_variable(base_url, "PROXY_KEY") == "PROXY_KEY"
 
 
 def test_reading_the_table_imports_no_sdk() -> None:

@@ -29,6 +29,21 @@ def minimal(**sections: Any) -> dict[str, Any]:
         (minimal(units={"features": 3.5}), ["units.features = 3.5", "integer"]),
         (minimal(judge={"model": "gpt-9"}), ["judge.model = 'gpt-9'", "anthropic/MODEL"]),
         (minimal(judge={"model": "openai-compatible/x"}), ["judge", "needs base_url"]),
+        (
+            minimal(judge={"model": "openai-compatible/x", "base_url": "http://[::1"}),
+            ["judge.base_url", "not an address"],
+        ),
+        (
+            minimal(judge={"model": "openai-compatible/x", "base_url": "x:8080/v1"}),
+            ["judge.base_url", "not an address"],
+        ),
+        (
+            minimal(judge={"model": "openai-compatible/x", "base_url": "https://u:p4ss@h/v1"}),
+            ["judge.base_url = 'https://u:***@h/v1'", "password"],
+        ),
+        (minimal(judge={"model": "openai-compatible/" + "m" * 128}), ["judge.model", "at most 128"]),
+        (minimal(judge={"model": "openai/x", "key_env": "gsk_0123456789abcdef"}), ["judge.key_env = '***'"]),
+        (minimal(judge={"key_env": "MY_KEY"}), ["key_env has no meaning"]),
         (minimal(judge={"input_usd_per_mtok": 1.0}), ["output_usd_per_mtok"]),
         (minimal(harvest={"window_tokens": 400}), ["window_tokens = 400", "context_tokens = 128", "raise the second"]),
         (minimal(dictionary={"path": "b", "hook_point": "resid.3"}), ["dictionary.hook_point = 'resid.3'"]),

@@ -11,6 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autointerp import redaction
 from autointerp.settings import Settings
 from workers import logs
 
@@ -125,7 +126,7 @@ def test_no_key_is_logged_in_any_place(secret: str, style: Any, capsys: pytest.C
     text = capsys.readouterr().err
     for part in (KEY, "x" * 40, "Q" * 34, "AKIAIOSFODNN7EXAMPLE", "hunter2", "abc.def-ghi", "abcdef123456"):
         assert part not in text
-    assert text.count(logs.HIDDEN) >= 4
+    assert text.count(redaction.HIDDEN) >= 4
 
 
 def test_configured_keys_are_not_logged_in_any_form(
@@ -134,13 +135,13 @@ def test_configured_keys_are_not_logged_in_any_form(
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", 'looks "like" nothing')
     logs.configure(Settings(log="json"))
     structlog.get_logger().info("x", value='so: looks "like" nothing.')
-    assert lines(capsys)[0]["value"] == f"so: {logs.HIDDEN}."
+    assert lines(capsys)[0]["value"] == f"so: {redaction.HIDDEN}."
 
 
 @given(st.text(alphabet="abcdefgh 0123456789.,;:/-_'\"\n", max_size=60))
 def test_a_redacted_line_stays_json(text: str) -> None:
     line = json.dumps({"event": text, "key": KEY, "url": f"redis://:{KEY}@h"})
-    assert set(json.loads(logs.redact(line))) == {"event", "key", "url"}
+    assert set(json.loads(redaction.hide(line))) == {"event", "key", "url"}
 
 
 def test_ordinary_text_is_unchanged() -> None:
@@ -149,4 +150,4 @@ def test_ordinary_text_is_unchanged() -> None:
         "the skeleton key of skating-competitions",
         "3 tokens: 10 a minute",
     ):
-        assert logs.redact(text) == text
+        assert redaction.hide(text) == text

@@ -90,7 +90,16 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a list": ([1, 2], "it is not a message"),
     "nothing": (None, "it is not a message"),
 }
+
+
+def deep(opening: str) -> bytes:
+    """JSON that is nested too deeply to be decoded."""
+    return opening.encode() * 100_000
+
+
 NOT_JSON = (b"", b"\x80\x04", b"{", b"hello", b"[" * 100_000)
+NESTED = (deep("["), deep('{"a":'))
+BROADCAST = (*NESTED, *(json.dumps(envelope(raw=nested)) for nested in NESTED))
 
 
 @contextmanager
@@ -138,14 +147,17 @@ def test_hostile_messages_are_rejected_and_logged_and_good_ones_still_run(
             client.lpush("judge", json.dumps(message))
         for junk in NOT_JSON:
             client.lpush("judge", junk)
+        for content in BROADCAST:
+            assert client.publish("/0.celery.pidbox", content) == 1
         client.lpush("judge", json.dumps(envelope([[], {"run_id": "the-good-one"}, {}])))
         log = wait_for("RAN the-good-one")
-        log = wait_for(r"message on queue .* rejected", len(HOSTILE) + len(NOT_JSON))
+        sent = len(HOSTILE) + len(NOT_JSON) + len(BROADCAST)
+        log = wait_for(r"message on queue .* rejected", sent)
         rejections = [line for line in log.splitlines() if "rejected" in line]
-        assert len(rejections) == len(HOSTILE) + len(NOT_JSON)
+        assert len(rejections) == sent
         for name, (_, says) in HOSTILE.items():
             assert any(re.search(says, line) for line in rejections), f"{name}: no line says {says}"
-        assert sum("it is not a message (" in line for line in rejections) == len(NOT_JSON)
+        assert sum("it is not a message (" in line for line in rejections) == len(NOT_JSON) + len(NESTED)
         assert log.count("RAN") == 1
         assert "Traceback" not in log
         assert "BOMB" not in log

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -273,6 +274,7 @@ def ceilings_of(settings: JudgeSettings) -> Ceilings:
 def limiter_key(settings: JudgeSettings) -> str:
     """The name of a shared limiter: `provider/model` and a hash of the account, from which no key can be read."""
     provider = PROVIDERS.get(provider_of(settings.model))
-    secret = provider.api_key() if provider else ""
+    variable = provider.key_variable(settings.base_url, settings.key_env) if provider else ""
+    secret = os.environ.get(variable, "")
     account = hashlib.sha256(f"{secret}\n{settings.base_url or ''}".encode()).hexdigest()[:12]
     return f"{settings.model}/{account}"

@@ -17,8 +17,9 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.providers import http
-from autointerp.judges.providers.llm_judge import LLMJudge, api_key, day_of
-from autointerp.judges.providers.sdk_client import SdkClient
+from autointerp.judges.providers.keys import key_of
+from autointerp.judges.providers.llm_judge import LLMJudge, day_of
+from autointerp.judges.providers.sdk_client import SdkClient, open_sdk
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.spec.providers import PROVIDERS, model_of
@@ -105,9 +106,11 @@ class AnthropicJudge(LLMJudge):
 def open_client(settings: JudgeSettings) -> AnthropicClient:
     """The SDK's client without retries. Raises `UsageError` for a missing key and for settings that the model does not accept."""
     _check(model_of(settings.model), settings)
-    api_key(settings)  # the SDK reads it from the environment by itself: the two variables go into different headers
-    sdk = anthropic.Anthropic(base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s))
-    return AnthropicClient(PROVIDERS[PROVIDER], sdk, settings.timeout_s)
+    key, variable = key_of(settings)
+    # The two kinds of key go into different headers. With one given, the SDK looks for none in the environment.
+    kind = "auth_token" if variable.endswith("AUTH_TOKEN") else "api_key"
+    sdk = open_sdk(anthropic.Anthropic, anthropic.DefaultHttpxClient, settings, **{kind: key})
+    return AnthropicClient(PROVIDERS[PROVIDER], sdk, settings.timeout_s, has_key=bool(variable))
 
 
 def request_of(settings: JudgeSettings, prompt: Prompt, cache_for: Literal["5m", "1h"] = "5m") -> dict[str, Any]:

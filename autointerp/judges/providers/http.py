@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import httpx2
 
-from autointerp.judges.base import JudgeError, MayRetry
+from autointerp.judges.base import JudgeError, MayRetry, MustStop
 from autointerp.judges.error_codes import redact
 from autointerp.messages import Usage
+from autointerp.redaction import hide_known
 
 CONNECT_S = 10.0
 """Seconds to open a connection. A host that takes longer counts as down."""
@@ -27,9 +28,28 @@ class DeadlinePassed(Exception):
     """The reply was still arriving at its deadline."""
 
 
+class SentElsewhere(httpx2.HTTPError):
+    """A redirect, or a link in a reply, points to another server."""
+
+
 def timeout(timeout_s: float) -> Any:
     """The SDKs' timeout object: `timeout_s` between bytes, and at most `CONNECT_S` to connect."""
     return httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+
+
+def only_to(base: httpx2.URL) -> Callable[[httpx2.Request], None]:
+    """A hook that raises `SentElsewhere` for a request to any server but that of `base`: prompts and keys go nowhere else.
+
+    The same host by https in the place of http counts as the same server.
+    """
+
+    def check(request: httpx2.Request) -> None:
+        url = request.url
+        upgraded = (base.scheme, base.port, url.scheme, url.port) == ("http", None, "https", None)
+        if url.host != base.host or not (upgraded or (url.scheme, url.port) == (base.scheme, base.port)):
+            raise SentElsewhere(f"redirects to another server, {url.host}, to which nothing is sent")
+
+    return check
 
 
 def read(chunks: Iterable[bytes], deadline: float) -> bytes:
@@ -45,7 +65,7 @@ def read(chunks: Iterable[bytes], deadline: float) -> bytes:
 def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
     """The JSON object in a reply's body; `MayRetry` of unknown usage if the body was cut off or replaced on its way."""
     try:
-        value = json.loads(body)
+        value = json.loads(hide_known(body.decode(json.detect_encoding(body), "surrogatepass")))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -61,6 +81,8 @@ def connection_outcome(provider: str, error: BaseException, timeout_s: float) ->
     Its usage is unknown if the request may have reached the provider, which may then bill it.
     """
     causes = [error, error.__cause__]
+    if moved := next((cause for cause in causes if isinstance(cause, SentElsewhere)), None):
+        return MustStop(f"{provider} {moved}: set judge.base_url to the server's own address")
     names = [type(cause).__name__ for cause in causes if cause is not None]
     usage = None if any(name in _NOT_SENT for name in names) else Usage(known=False)
     if any("Timeout" in name or name == "DeadlinePassed" for name in names):

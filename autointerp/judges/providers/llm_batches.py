@@ -17,6 +17,7 @@ from autointerp.judges.error_codes import Answer, Failure
 from autointerp.judges.providers import http
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.messages import Reply, Usage
+from autointerp.redaction import hide_known
 from autointerp.spec.sections import Judge as JudgeSettings
 
 CLOCK_SKEW_S = 2 * 3600.0
@@ -181,7 +182,7 @@ def json_lines(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    value = json.loads(line)
+    value = json.loads(hide_known(line.decode(errors="surrogateescape")))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, ClassVar
 
-from autointerp.errors import UsageError
 from autointerp.judges.base import JudgeError
 from autointerp.judges.providers import http
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.messages import Prompt, Reply
-from autointerp.spec.providers import PROVIDERS, model_of, provider_of
+from autointerp.spec.providers import model_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
 
@@ -86,15 +85,6 @@ class LLMJudge(ABC):
             answer.usage = None
             raise answer
         return answer[0]
-
-
-def api_key(settings: JudgeSettings) -> str:
-    """The key of a judge's provider. Raises `UsageError` if it needs one and none is set."""
-    provider = PROVIDERS[provider_of(settings.model)]
-    key = provider.api_key()
-    if provider.needs_key and not key:
-        raise UsageError(f"judge.model = {settings.model} needs a key: set {provider.keys[0]} in the environment")
-    return key
 
 
 def day_of(value: Any) -> date | None:

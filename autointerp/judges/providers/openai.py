@@ -19,7 +19,7 @@ from autointerp import messages
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry
 from autointerp.judges.providers import http
-from autointerp.judges.providers.llm_judge import LLMJudge, api_key, day_of
+from autointerp.judges.providers.llm_judge import LLMJudge, day_of
 from autointerp.judges.providers.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply, Usage
@@ -84,7 +84,7 @@ class OpenAIJudge(LLMJudge):
 
 def open_client(settings: JudgeSettings) -> OpenAIClient:
     """The SDK's client without retries. Raises `UsageError` for a missing key."""
-    return OpenAIClient(PROVIDERS[PROVIDER], api_key(settings), settings.base_url, settings.timeout_s)
+    return OpenAIClient(PROVIDERS[PROVIDER], settings)
 
 
 def request_of(settings: JudgeSettings, prompt: Prompt) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import openai
 
-from autointerp.judges.providers import http
-from autointerp.judges.providers.sdk_client import SdkClient
+from autointerp.judges.providers.keys import key_of
+from autointerp.judges.providers.sdk_client import SdkClient, open_sdk
 from autointerp.spec.providers import Provider
+from autointerp.spec.sections import Judge as JudgeSettings
 
 
 class OpenAIClient(SdkClient):
@@ -18,6 +19,8 @@ class OpenAIClient(SdkClient):
     errors: ClassVar[ModuleType] = openai
     base_error = openai.OpenAIError
 
-    def __init__(self, provider: Provider, key: str, base_url: str | None, timeout_s: float) -> None:
-        sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=http.timeout(timeout_s))
-        super().__init__(provider, sdk, timeout_s)
+    def __init__(self, provider: Provider, settings: JudgeSettings) -> None:
+        """Raises `UsageError` for a missing key."""
+        key, variable = key_of(settings)
+        sdk = open_sdk(openai.OpenAI, openai.DefaultHttpxClient, settings, api_key=key)
+        super().__init__(provider, sdk, settings.timeout_s, has_key=bool(variable))

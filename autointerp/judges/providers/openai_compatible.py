@@ -15,7 +15,7 @@ from autointerp import messages
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes, request_form
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
-from autointerp.judges.providers.llm_judge import LLMJudge, api_key
+from autointerp.judges.providers.llm_judge import LLMJudge
 from autointerp.judges.providers.openai import read_usage
 from autointerp.judges.providers.openai_client import OpenAIClient
 from autointerp.judges.rate_headers import rate_limits
@@ -43,9 +43,8 @@ class CompatibleJudge(LLMJudge):
         address = request_form.address_of(settings)
         if not address:
             raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
-        # The SDK insists on a key; servers without one ignore what they are sent.
-        key = api_key(settings) or "none"
-        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], key, address, settings.timeout_s))
+        addressed = settings.model_copy(update={"base_url": address})
+        super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], addressed))
         self.form = request_form.form_of(settings)
         self.form_is_settled = request_form.is_certain(settings)
         self.settling = threading.Lock()

@@ -14,11 +14,27 @@ from typing import Any, ClassVar
 
 import httpx2
 
+from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.error_codes import Answer, Failure
 from autointerp.judges.providers import http
 from autointerp.spec.providers import Provider
+from autointerp.spec.sections import Judge as JudgeSettings
+
+
+def open_sdk(sdk: Any, http_client: Any, settings: JudgeSettings, **key: str) -> Any:
+    """A client of class `sdk` without retries, whose requests go to its own server only. Raises `UsageError` for a wrong address."""
+    client = http_client()
+    timeout = http.timeout(settings.timeout_s)
+    try:
+        opened = sdk(base_url=settings.base_url, max_retries=0, timeout=timeout, http_client=client, **key)
+        client.event_hooks = {"request": [http.only_to(opened.base_url)]}
+    except httpx2.InvalidURL as error:
+        raise UsageError(
+            f"the address of {settings.model} is none ({error}): correct judge.base_url, or the environment variable instead of it"
+        ) from None
+    return opened
 
 
 class SdkClient:
@@ -29,8 +45,9 @@ class SdkClient:
     base_error: ClassVar[type[Exception]]
     """The SDK's most general exception."""
 
-    def __init__(self, provider: Provider, sdk: Any, timeout_s: float) -> None:
+    def __init__(self, provider: Provider, sdk: Any, timeout_s: float, *, has_key: bool) -> None:
         self.provider = provider
+        self.has_key = has_key
         self.timeout_s = timeout_s
         self._sdk = sdk
 
@@ -70,7 +87,12 @@ class SdkClient:
     def send(self, method: str, /, **request: Any) -> tuple[dict[str, Any], dict[str, str]] | JudgeError:
         """Body and headers of one request, or the outcome of its failure."""
         answer = self.exchange(method, **request)
-        return error_codes.outcome_of(answer) if isinstance(answer, Failure) else answer
+        if not isinstance(answer, Failure):
+            return answer
+        outcome = error_codes.outcome_of(answer)
+        if isinstance(outcome, MustStop) and answer.status in (401, 403) and not self.has_key:
+            return MustStop(f"{outcome}; no key was sent there: set judge.key_env to the variable that holds one")
+        return outcome
 
     def failure_of(self, error: Any) -> Failure:
         """The SDK's status error without the SDK's types."""

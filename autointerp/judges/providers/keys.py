@@ -1,0 +1,38 @@
+"""Which API key is sent to a judge's server."""
+
+from __future__ import annotations
+
+import os
+
+from autointerp import redaction
+from autointerp.errors import UsageError
+from autointerp.spec.addresses import is_loopback
+from autointerp.spec.providers import PROVIDERS, provider_of
+from autointerp.spec.sections import Judge as JudgeSettings
+
+NO_KEY = "none"
+"""Sent in the place of a key: the SDKs insist on one, and servers without keys ignore it."""
+
+
+def key_of(settings: JudgeSettings) -> tuple[str, str]:
+    """The key that is sent to a judge's server, and the variable that holds it; `NO_KEY` and an empty string if it gets none.
+
+    A provider's own key is sent to the provider's own address only. A server on this machine gets none unless `key_env` names
+    it. Raises `UsageError` if a key is needed and none is set, or none is named for this address.
+    """
+    provider = PROVIDERS[provider_of(settings.model)]
+    variable = provider.key_variable(settings.base_url, settings.key_env)
+    if variable:
+        key = os.environ[variable].strip()
+        redaction.learn([key])
+        return key, variable
+    if settings.key_env:
+        raise UsageError(f"judge.key_env = {settings.key_env}: set {settings.key_env} in the environment to the key")
+    if provider.needs_key and settings.base_url is None:
+        raise UsageError(f"judge.model = {settings.model} needs a key: set {provider.keys[0]} in the environment")
+    if provider.needs_key and not is_loopback(settings.base_url or ""):
+        raise UsageError(
+            f"judge.base_url = {settings.base_url} is not an address of {provider.name}, whose key is sent to no other server:"
+            f" set judge.key_env to the variable that holds the key for it, such as judge.key_env = {provider.keys[0]}"
+        )
+    return NO_KEY, ""
