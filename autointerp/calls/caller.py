@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer, read_reply, storable
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
-from autointerp.errors import AutointerpError, ProviderStopped, TransactionConflict
+from autointerp.calls.settlement import Settlement, conclude, settle
+from autointerp.errors import AutointerpError, LedgerFailed, ProviderStopped, TransactionConflict
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, Limiter, LocalLimiter, LongPause
@@ -39,6 +40,9 @@ ASKED_ELSEWHERE_S = 5.0
 BUDGET_POLL_S, BUDGET_PATIENCE_S = 0.5, 10.0
 """Interval between looks at a budget that other calls have reserved, and how long an item waits for it before it is postponed: a batch may
 keep its reservation for a day."""
+
+STORE_AGAIN_S = 5.0
+"""Wait before an answer that the ledger could not store, as on a full disk, is tried once more."""
 
 
 class Postponed(Exception):
@@ -77,6 +81,8 @@ class Caller:
         self._asking = threading.Condition()
         self._asked: set[str] = set()
         """Keys of the questions that threads are asking now, guarded by `_asking`."""
+        self._ledger_error: LedgerFailed | None = None
+        """Why the ledger could not store an answer, until it can."""
         self._text_hashes: dict[str, str] = {}
         """Hashes of the system prompts that are stored already."""
 
@@ -109,9 +115,7 @@ class Caller:
                     raise self._pause(error) from None
                 except LongPause as pause:
                     raise Postponed(str(pause), pause.seconds) from None
-            if on_settled is not None:
-                with self.ledger.write() as tx:
-                    on_settled(tx, answer)
+            conclude(self.ledger, answer, on_settled)
             return answer
 
     @contextmanager
@@ -153,7 +157,7 @@ class Caller:
     def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall:
         """Wait for the limiter and the budget, and record the call before it is made.
 
-        Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted` and `budgets.NotRunning`.
+        Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted`, `budgets.NotRunning` and `LedgerFailed`.
         """
         bound = input_bound(prompt)
         reserved = prices.max_cost(bound, prompt.max_tokens, self.price) or 0.0
@@ -162,6 +166,8 @@ class Caller:
         system_hash = self._stored_text(prompt.system)
         deadline = time.monotonic() + BUDGET_PATIENCE_S
         while True:
+            if self._ledger_error is not None:
+                raise LedgerFailed(str(self._ledger_error))
             # Unlike the budget, the rate limit needs no upper bound: about three bytes make a token, and settling corrects it.
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
             try:
@@ -200,6 +206,19 @@ class Caller:
         if time.monotonic() > deadline:
             raise Postponed(f"the budget of {short.scope} is reserved by calls in flight", BUDGET_PATIENCE_S)
         self.limiter.sleep(BUDGET_POLL_S)
+
+    def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None:
+        """Close a call. If the ledger fails, no further call is admitted, and the answer is kept for one more try.
+
+        Raises `LedgerFailed`, and what `settlement.settle` raises.
+        """
+        try:
+            settle(self.ledger, settlement, follow_up)
+        except LedgerFailed as error:
+            self._ledger_error = error
+            time.sleep(STORE_AGAIN_S)
+            settle(self.ledger, settlement, follow_up)
+            self._ledger_error = None
 
     def note_success(self) -> None:
         """The provider answered: forget earlier waits and errors."""
@@ -284,26 +303,24 @@ class _Attempts(Generic[T]):
             state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
             if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
                 state = outcome.reason
-        call, duration_s = self._call, time.monotonic() - self._call.started
-
-        def settle(tx: Connection) -> None:
-            calls.end(
-                tx,
-                call.call_id,
-                run_id=self.caller.run_id,
-                state=state,
-                reason=reason,
-                reply=reply,
-                usage=usage,
-                cost_usd=prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
-                reserved_usd=call.opening.reserved_usd,
-                duration_s=duration_s,
-                month=call.opening.month,
-            )
-            if self.on_settled is not None and reply is not None and self._answer is not None:
-                self.on_settled(tx, self._answer)
-
+        call = self._call
+        settlement = Settlement(
+            self.caller.run_id,
+            call.call_id,
+            call.opening.reserved_usd,
+            call.opening.month,
+            state,
+            reason,
+            reply,
+            usage,
+            prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
+            time.monotonic() - call.started,
+        )
         try:
-            self.caller.ledger.write_with_retry(settle)
+            self.caller.store(settlement, self._follow_up if reply else None)
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))
+
+    def _follow_up(self, tx: Connection) -> None:
+        if self.on_settled is not None and self._answer is not None:
+            self.on_settled(tx, self._answer)

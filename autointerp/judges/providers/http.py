@@ -70,8 +70,9 @@ def connection_outcome(provider: str, error: BaseException, timeout_s: float) ->
 
 
 def count(usage: Mapping[str, Any], *path: str) -> int:
-    """The token count at `path` in a usage object; 0 if it is missing, null, negative or not a number."""
+    """The count at `path` in an object; 0 if it is missing, null, negative, infinite or not a number."""
     value: Any = usage
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**53
+    return int(value) if is_count else 0

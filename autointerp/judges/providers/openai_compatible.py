@@ -15,8 +15,8 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
 from autointerp.judges.providers.llm_judge import LLMJudge, api_key
-from autointerp.judges.providers.openai import read_usage
 from autointerp.judges.providers.openai_client import OpenAIClient
+from autointerp.judges.providers.reply_gate import CompletionBody, joined, name_of
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply
 from autointerp.spec.providers import PROVIDERS
@@ -87,30 +87,16 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
     failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
         return error_codes.outcome_of(failure)
-    usage = read_usage(body.get("usage"), "prompt_tokens", "completion_tokens")
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
-    message = choice.get("message") if choice else None
-    if choice is None or not isinstance(message, Mapping):
+    reply = CompletionBody.model_validate(body)
+    usage, choice = reply.usage.usage(), next(iter(reply.choices), None)
+    if choice is None or choice.message is None:
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
-    text, refusal = str(message.get("content") or ""), message.get("refusal")
-    logprobs = choice.get("logprobs")
-    probabilities = (
-        messages.first_token_probabilities(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
-    )
-    stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
+    text, refusal = joined(choice.message.content, "text", "output_text"), choice.message.refusal
+    probabilities = messages.first_token_probabilities(choice.logprobs.content)
+    stop = "refusal" if refusal else _STOPS.get(choice.finish_reason)
     if stop is None:
-        reason = error_codes.redact(str(choice.get("finish_reason")))
-        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {reason}", usage=usage)
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {choice.finish_reason}", usage=usage)
     if stop == "truncated" and probabilities is not None:
         stop = "complete"
-    request_id = headers.get("x-request-id") or body.get("id")
-    return Reply(
-        str(refusal) if refusal else text,
-        stop,
-        usage,
-        str(body.get("model", "")),
-        str(request_id) if request_id else None,
-        rate_limits(headers),
-        probabilities,
-    )
+    request_id = name_of(headers.get("x-request-id")) or reply.id or None
+    return Reply(refusal or text, stop, usage, reply.model, request_id, rate_limits(headers), probabilities)
