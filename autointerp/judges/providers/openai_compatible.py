@@ -24,12 +24,30 @@ from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai-compatible"
 
+# Why a reply ended, in lower case: OpenAI's reasons, and those of llama.cpp and TGI (eos), Cohere (complete), Mistral (model_length),
+# Gemini (max_tokens, safety, recitation, prohibited_content, blocklist, spii) and Zhipu (sensitive).
 _STOPS: dict[str, Literal["complete", "truncated", "refusal"]] = {
-    "stop": "complete",
-    "eos": "complete",
-    "length": "truncated",
-    "content_filter": "refusal",
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"), "complete"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "truncated"),
+    **dict.fromkeys(
+        ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive", "refusal"),
+        "refusal",
+    ),
 }
+# Replies that a failure upstream ended: gateways (error: pi #9002, koboldcpp #2481, genkit #6259), vLLM (abort), DeepSeek
+# (insufficient_system_resource), Zhipu (network_error), Gemini (malformed_function_call, other).
+_FAILED = frozenset(
+    {
+        "error",
+        "abort",
+        "aborted",
+        "cancelled",
+        "insufficient_system_resource",
+        "network_error",
+        "malformed_function_call",
+        "other",
+    }
+)
 
 
 class CompatibleJudge(LLMJudge):
@@ -91,9 +109,19 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
     usage, choice = reply.usage.usage(), next(iter(reply.choices), None)
     if choice is None or choice.message is None:
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
+    reason = choice.finish_reason.lower()
+    failure = error_codes.failure_in_body(PROVIDER, {"error": choice.error}, headers)
+    if failure is not None or reason in _FAILED:
+        outcome = error_codes.outcome_of(
+            failure or error_codes.Failure(PROVIDER, None, frozenset({reason}), "", headers)
+        )
+        outcome.usage = usage
+        return outcome
     text, refusal = joined(choice.message.content, "text", "output_text"), choice.message.refusal
     probabilities = messages.first_token_probabilities(choice.logprobs.content)
-    stop = "refusal" if refusal else _STOPS.get(choice.finish_reason)
+    stop = "refusal" if refusal else _STOPS.get(reason)
+    if stop is None and not reason and text:  # some servers leave it out: a text that was cut off does not parse
+        stop = "complete"
     if stop is None:
         return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {choice.finish_reason}", usage=usage)
     if stop == "truncated" and probabilities is not None:

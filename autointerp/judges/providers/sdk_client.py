@@ -75,9 +75,9 @@ class SdkClient:
     def failure_of(self, error: Any) -> Failure:
         """The SDK's status error without the SDK's types."""
         body = self._error_object(error.body)
-        message = body.get("message") if body else str(error.body or "")
+        message = error_codes.message_of(body) or str(error.body or "")
         codes, headers = error_codes.codes_of(body), dict(error.response.headers)
-        return Failure(self.provider.name, error.status_code, codes, str(message), headers)
+        return Failure(self.provider.name, error.status_code, codes, message, headers)
 
     def close(self) -> None:
         """Close its connections."""
