@@ -297,6 +297,48 @@ def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("open_caller", ["sqlite"], indirect=True)
+def test_a_question_that_is_always_refused_while_others_are_answered_pauses_nobody_for_long_and_ends_unscored(
+    open_caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(LocalLimiter, "pause", lambda self, seconds: pauses.append(seconds))
+
+    def busy(number: int) -> Reply:
+        if refused:
+            raise MustWait("429: busy", retry_after_s=0.1)
+        return reply_of("2")
+
+    caller, judge = open_caller(busy)
+    refused, rounds, answer = True, 0, None
+    while answer is None:
+        with suppress(Postponed):
+            answer = caller.ask(question("never"), str, job("never"), 0)
+        rounds, refused = rounds + 1, False
+        caller.ask(question(f"other {rounds}"), str, job(f"other {rounds}"), 0)
+        refused = True
+    assert (answer.outcome, rounds) == (Outcome.PROVIDER_ERROR, 3)
+    assert "12 attempts, while other questions were answered" in answer.reason
+    assert judge.times == 12 + rounds
+    assert len(pauses) < 10, "the later rounds concern this question alone"
+
+
+@pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("open_caller", ["sqlite"], indirect=True)
+def test_the_last_question_of_a_run_ends_unscored_where_a_pause_would_stop_the_run(open_caller: OpenCaller) -> None:
+    def busy(number: int) -> Reply:
+        if number:
+            raise MustWait("429: busy", retry_after_s=3600.0)
+        return reply_of("2")
+
+    caller, _ = open_caller(busy)
+    assert caller.ask(question("other"), str, job("other"), 0).value == "2"
+    answer = caller.ask(question("last"), str, job("last"), 0)
+    assert answer.outcome is Outcome.PROVIDER_ERROR
+    assert "as one of the last questions" in answer.reason
+
+
+@pytest.mark.usefixtures("never_waiting")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @given(data=st.data())
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
