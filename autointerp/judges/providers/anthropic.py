@@ -17,6 +17,7 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.providers import http
+from autointerp.judges.providers.bounded_client import bounded
 from autointerp.judges.providers.llm_judge import LLMJudge, api_key, day_of
 from autointerp.judges.providers.reply_gate import MessageBody, joined, name_of
 from autointerp.judges.providers.sdk_client import SdkClient
@@ -107,7 +108,8 @@ def open_client(settings: JudgeSettings) -> AnthropicClient:
     """The SDK's client without retries. Raises `UsageError` for a missing key and for settings that the model does not accept."""
     _check(model_of(settings.model), settings)
     api_key(settings)  # the SDK reads it from the environment by itself: the two variables go into different headers
-    sdk = anthropic.Anthropic(base_url=settings.base_url, max_retries=0, timeout=http.timeout(settings.timeout_s))
+    client, limit = bounded(anthropic.DefaultHttpxClient()), http.timeout(settings.timeout_s)
+    sdk = anthropic.Anthropic(base_url=settings.base_url, max_retries=0, timeout=limit, http_client=client)
     return AnthropicClient(PROVIDERS[PROVIDER], sdk, settings.timeout_s)
 
 

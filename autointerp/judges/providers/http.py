@@ -23,8 +23,16 @@ _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Unsuppo
 """Failures that occur before the request is sent, so that nothing can be billed."""
 
 
+MAX_BODY = 16 * 2**20
+"""Largest body of a reply, unpacked, in bytes: a hundred times the longest answer with its probabilities."""
+
+
 class DeadlinePassed(Exception):
     """The reply was still arriving at its deadline."""
+
+
+class TooLarge(Exception):
+    """The reply is larger than `MAX_BODY`."""
 
 
 def timeout(timeout_s: float) -> Any:
@@ -33,12 +41,14 @@ def timeout(timeout_s: float) -> Any:
 
 
 def read(chunks: Iterable[bytes], deadline: float) -> bytes:
-    """Read a whole body. Raises `DeadlinePassed` if it is not complete at monotonic time `deadline`."""
+    """Read a whole body. Raises `DeadlinePassed` if it is not complete at monotonic time `deadline`, and `TooLarge`."""
     body = bytearray()
     for chunk in chunks:
         body += chunk
         if time.monotonic() > deadline:
             raise DeadlinePassed
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"the reply is larger than {MAX_BODY // 2**20} MiB")
     return bytes(body)
 
 
@@ -56,7 +66,7 @@ def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
 
 
 def connection_outcome(provider: str, error: BaseException, timeout_s: float) -> JudgeError:
-    """The outcome of a timeout or a broken connection; `error` is the SDK's, httpx2's or `DeadlinePassed`.
+    """The outcome of a timeout or a broken connection; `error` is the SDK's, httpx2's or one of this module.
 
     Its usage is unknown if the request may have reached the provider, which may then bill it.
     """

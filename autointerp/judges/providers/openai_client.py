@@ -8,6 +8,7 @@ from typing import ClassVar
 import openai
 
 from autointerp.judges.providers import http
+from autointerp.judges.providers.bounded_client import bounded
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.spec.providers import Provider
 
@@ -19,5 +20,6 @@ class OpenAIClient(SdkClient):
     base_error = openai.OpenAIError
 
     def __init__(self, provider: Provider, key: str, base_url: str | None, timeout_s: float) -> None:
-        sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=http.timeout(timeout_s))
+        client, limit = bounded(openai.DefaultHttpxClient()), http.timeout(timeout_s)
+        sdk = openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=limit, http_client=client)
         super().__init__(provider, sdk, timeout_s)

@@ -17,7 +17,7 @@ import httpx2
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.error_codes import Answer, Failure
-from autointerp.judges.providers import http
+from autointerp.judges.providers import bounded_client, http
 from autointerp.spec.providers import Provider
 
 
@@ -52,12 +52,15 @@ class SdkClient:
         timeout_s = timeout_s or self.timeout_s
         deadline = time.monotonic() + timeout_s
         try:
-            with self.stream(method, **request, timeout=http.timeout(timeout_s)) as response:
+            with (
+                bounded_client.deadline(deadline),
+                self.stream(method, **request, timeout=http.timeout(timeout_s)) as response,
+            ):
                 headers = dict(response.headers)
                 body = http.read(response.iter_bytes(), deadline)
         except self.errors.APIStatusError as error:
             return self.failure_of(error)
-        except (self.errors.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
+        except (self.errors.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed, http.TooLarge) as error:
             return http.connection_outcome(self.provider.name, error, timeout_s)
         except self.base_error as error:
             detail = error_codes.redact(str(error))
