@@ -5,26 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, read_reply, storable
+from autointerp.calls.breaker import Breaker
 from autointerp.calls.settlement import Settlement
 from autointerp.errors import AutointerpError
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, JudgeError, MayRetry
-from autointerp.judges.limits.limiter import Admission, CallOutcome
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
+from autointerp.judges.limits.limiter import Admission, CallOutcome, Limiter
 from autointerp.judges.retry import with_retries
 from autointerp.ledger import calls
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
 
-if TYPE_CHECKING:
-    from autointerp.calls.caller import Caller
-
 T = TypeVar("T")
+
+
+class Asking(Protocol):
+    """What attempts need of the caller that makes them."""
+
+    run_id: str
+    judge: Judge
+    price: prices.Price | None
+    limiter: Limiter
+    breaker: Breaker
+
+    def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall: ...
+
+    def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None: ...
+
+    def pause_others(self, key: str, seconds: float) -> None: ...
+
+    def note_success(self) -> None: ...
 
 
 class AdmittedCall:
@@ -40,7 +56,7 @@ class Attempts(Generic[T]):
 
     def __init__(
         self,
-        caller: Caller,
+        caller: Asking,
         prompt: Prompt,
         parse: Callable[[str], T],
         key: str,
