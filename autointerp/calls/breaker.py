@@ -65,6 +65,16 @@ class Breaker:
             self._in_flight[job.stage] -= 1
             self._changed.notify_all()
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it stopped the run. Failures of the provider, also of earlier stages, may then have the same cause."""
+        return bool(self._reason)
+
+    def raise_if_stopped(self) -> None:
+        """Raise `ProviderStopped` after a stop, so that no failure of the same cause is stored behind the withdrawal."""
+        if self._reason:
+            raise ProviderStopped(self._reason)
+
     def note_usable(self, job: Job) -> None:
         """A usable reply: the judge can answer questions of this kind."""
         with self._changed:

@@ -120,6 +120,7 @@ class Caller:
                     except MustWait as error:
                         raise self._pause(error, key) from None
                 except ItemFailed as error:
+                    self.breaker.raise_if_stopped()
                     self._count_error(str(error), error.reason)
                     answer = Answer(None, Outcome(error.reason), str(error), key)
                 except MustStop as error:
