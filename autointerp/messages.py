@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -148,6 +149,14 @@ MIN_PROBABILITY = 1e-6
 """Probabilities below this are left out."""
 
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def clean_text(text: str) -> str:
+    """The text with null characters and lone surrogates, which no database stores, as replacement characters."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 class Choice(NamedTuple):
     """A reply's text, and the probability of each token that could have been its first; None if the server returned none."""
 
@@ -188,17 +197,18 @@ def first_token_probabilities(logprobs: Any) -> dict[str, float] | None:
         return None
     first = logprobs[0] if logprobs and isinstance(logprobs[0], Mapping) else {}
     top = first.get("top_logprobs")
-    entries = {str(e["token"]): e for e in _valid_entries([first, *(top if isinstance(top, list) else ())])}
+    entries = {clean_text(e["token"]): e for e in _valid_entries([first, *(top if isinstance(top, list) else ())])}
     probabilities: dict[str, float] = {}
     for token, entry in entries.items():
-        probability = math.exp(min(0.0, float(entry["logprob"])))
+        probability = math.exp(max(-1000.0, min(0.0, entry["logprob"])))
         probabilities[token.strip()] = probabilities.get(token.strip(), 0.0) + probability
     return {token: round(p, 6) for token, p in probabilities.items() if p >= MIN_PROBABILITY}
 
 
 def _valid_entries(candidates: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
-    """The entries that have a token and a numeric log-probability."""
+    """The entries that have a token and a log-probability that is a number."""
     for entry in candidates:
         value = entry.get("logprob") if isinstance(entry, Mapping) else None
-        if isinstance(value, int | float) and not math.isnan(value) and "token" in entry:
+        is_number = isinstance(value, int | float) and value == value  # NaN differs from itself
+        if is_number and isinstance(entry.get("token"), str):
             yield entry

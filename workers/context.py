@@ -140,6 +140,12 @@ class Context:
 
         return self._cached(("caller", run.run_id, settings, limits, worker), make)
 
+    def forget_callers(self, run_id: str) -> None:
+        """Forget what the callers of a stopped run know of its errors, which a person may mend before the run is resumed."""
+        with self._lock:
+            for key in [key for key in self._cache if key[:2] == ("caller", run_id)]:
+                del self._cache[key]
+
     def release_limiter_slots(self, worker_id: str) -> None:
         """Free the slots that a dead worker held in the rate limiters."""
         redis_limiter.free_slots(self._redis, worker_id)

@@ -224,6 +224,7 @@ def _stop(context: Context, run_id: str, stage: str, owner: str, error: Autointe
     """Stop the run for all workers. Answers that failed for the same cause as the stop are withdrawn, to be asked again."""
     has_caller = not isinstance(error, UsageError)  # without its key, for example, a judge cannot be opened
     suspect_error = context.caller(context.run(run_id), stage, owner).suspect_error_kind if has_caller else None
+    context.forget_callers(run_id)
     with context.ledger.write() as tx:
         if not runs.stop(tx, run_id, str(error), exit_code_of(error)):
             return

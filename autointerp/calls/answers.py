@@ -16,7 +16,7 @@ from autointerp.judges.base import Judge
 from autointerp.ledger import calls
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
-from autointerp.messages import Prompt, Reply, Usage, pack_probabilities
+from autointerp.messages import Prompt, Reply, Usage, clean_text, pack_probabilities
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Outcome
 
@@ -80,8 +80,7 @@ def read_reply(reply: Reply, parse: Callable[[str], T], key: str) -> Answer[T]:
 def storable(reply: Reply) -> Reply:
     """The reply as the ledger stores it: probabilities within its text, and no characters that a database rejects."""
     reply = pack_probabilities(reply)
-    text = reply.text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return replace(reply, text=text)
+    return replace(reply, text=clean_text(reply.text))
 
 
 MAX_TRIES = 3

@@ -24,6 +24,7 @@ from autointerp.calls.batch_state import (
 )
 from autointerp.calls.batches import Batcher
 from autointerp.calls.caller import SAME_ERROR_LIMIT
+from autointerp.calls.settlement import Settlement, settle
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop, MustWait
@@ -143,12 +144,14 @@ def _settle_item(batcher: Batcher, job: Job, item: RowMapping, outcome: Reply | 
             answering.store_unused()
             with batcher.ledger.write() as tx:
                 batches.return_jobs(tx, batcher.run_id, [job.job_key], error="", tried=False)
+        except ItemFailed as unstorable:
+            batcher.finish_unanswerable(job, unstorable)
         return
     state = calls.ERROR
     if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
         state = outcome.reason
     with batcher.ledger.write() as tx:
-        _end_call(tx, batcher, item, state, str(outcome), None, outcome.usage)
+        _settlement(batcher, item, state, str(outcome), None, outcome.usage).write(tx)
         if not isinstance(outcome, ItemFailed):
             batches.return_jobs(tx, batcher.run_id, [job.job_key], error=str(outcome), tried=True)
     if isinstance(outcome, ItemFailed):
@@ -168,8 +171,9 @@ class _AnswerOnce:
         """Store the reply if the job did not ask for it: it is paid for, and answers the same question in other runs."""
         if not self._settled:
             state = calls.SCORED if self._reply.stop == "complete" else self._reply.stop
-            with self._batcher.ledger.write() as tx:
-                _end_call(tx, self._batcher, self._item, state, "", self._reply, self._reply.usage)
+            settle(
+                self._batcher.ledger, _settlement(self._batcher, self._item, state, "", self._reply, self._reply.usage)
+            )
 
     def __call__(
         self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None, /
@@ -178,33 +182,29 @@ class _AnswerOnce:
         if call_key(batcher.judge, prompt, repeat) != item["call_key"]:
             return batcher.ask(prompt, parse, job, repeat, on_settled)
         answer = read_reply(reply, parse, item["call_key"])
-        with batcher.ledger.write() as tx:
-            _end_call(tx, batcher, item, answer.outcome.value, answer.reason, reply, reply.usage)
+        self._settled = True
+        ended = _settlement(batcher, item, answer.outcome.value, answer.reason, reply, reply.usage)
+
+        def follow_up(tx: Connection) -> None:
             if on_settled is not None:
                 on_settled(tx, answer)
-        self._settled = True
+
+        settle(batcher.ledger, ended, follow_up)
         return answer
 
 
-def _end_call(
-    tx: Connection,
-    batcher: Batcher,
-    item: RowMapping,
-    state: str,
-    reason: str,
-    reply: Reply | None,
-    usage: Usage | None,
-) -> None:
-    calls.end(
-        tx,
+def _settlement(
+    batcher: Batcher, item: RowMapping, state: str, reason: str, reply: Reply | None, usage: Usage | None
+) -> Settlement:
+    """What an item's call came to. Without a usage, nothing is billed."""
+    return Settlement(
+        batcher.run_id,
         item["call_id"],
-        run_id=batcher.run_id,
-        state=state,
-        reason=reason,
-        reply=reply,
-        usage=usage or Usage(),
-        cost_usd=prices.cost(usage, batcher.price, batch=True) if usage else 0.0,
-        reserved_usd=item["reserved_usd"],
-        duration_s=0.0,
-        month=item["month"],
+        item["reserved_usd"],
+        item["month"],
+        state,
+        reason,
+        reply,
+        usage or Usage(),
+        prices.cost(usage, batcher.price, batch=True) if usage else 0.0,
     )

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from autointerp.calls.answers import Answer, Ask, OnSettled, call_key, free_answer
 from autointerp.calls.batch_state import NeedsProvider, abandon, item_id, mark_submitted
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
+from autointerp.calls.settlement import conclude
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
@@ -95,9 +96,7 @@ class Batcher:
         answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
         if answer is None:
             raise NeedsProvider(prompt, call_key(self.judge, prompt, repeat))
-        if on_settled is not None:
-            with self.ledger.write() as tx:
-                on_settled(tx, answer)
+        conclude(self.ledger, answer, on_settled)
         return answer
 
     def _question(self, job: Job) -> Question | None:
@@ -134,9 +133,7 @@ class Batcher:
             prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None
         ) -> Answer[T]:
             answer: Answer[T] = Answer(None, Outcome(error.reason), str(error), call_key(self.judge, prompt, repeat))
-            if on_settled is not None:
-                with self.ledger.write() as tx:
-                    on_settled(tx, answer)
+            conclude(self.ledger, answer, on_settled)
             return answer
 
         self.run_job(job, ask)

@@ -9,23 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer, read_reply, storable
+from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer
+from autointerp.calls.attempts import AdmittedCall, Attempts
+from autointerp.calls.breaker import Breaker
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
-from autointerp.errors import AutointerpError, ProviderStopped, TransactionConflict
+from autointerp.calls.settlement import Settlement, conclude, settle
+from autointerp.errors import LedgerFailed, ProviderStopped, TransactionConflict
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
-from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, Limiter, LocalLimiter, LongPause
-from autointerp.judges.retry import with_retries
-from autointerp.ledger import budgets, calls
+from autointerp.judges.base import ItemFailed, Judge, MustStop, MustWait
+from autointerp.judges.limits.limiter import Aborted, CallOutcome, Limiter, LocalLimiter, LongPause
+from autointerp.ledger import budgets, calls, jobs
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import error_kind
-from autointerp.messages import Prompt, Reply, Usage
+from autointerp.messages import Prompt
 from autointerp.records import Outcome
 from autointerp.spec import sections
 
@@ -34,11 +36,18 @@ SAME_ERROR_LIMIT = 10
 """After this many identical errors in a row, stop the run: the cause is not the item."""
 MIN_PAUSE_S = 30.0
 """Shortest pause after `MustWait`, however short the provider's request."""
+ITEM_REFUSALS = 12
+"""After this many refusals of one question, such as 429, while others are answered, the question is unscored."""
+LAST_QUESTIONS = 3
+"""If no more questions than this are left, a pause that is too long leaves them unscored instead of stopping the run."""
 ASKED_ELSEWHERE_S = 5.0
 """After this time, a question that another worker was asking is looked up again."""
 BUDGET_POLL_S, BUDGET_PATIENCE_S = 0.5, 10.0
 """Interval between looks at a budget that other calls have reserved, and how long an item waits for it before it is postponed: a batch may
 keep its reservation for a day."""
+
+STORE_AGAIN_S = 5.0
+"""Wait before an answer that the ledger could not store, as on a full disk, is tried once more."""
 
 
 class Postponed(Exception):
@@ -68,15 +77,22 @@ class Caller:
         self.concurrency, self.max_wait_s = settings.concurrency, settings.max_wait_s
         self.price = price_within(settings, limits) if judge.is_llm else prices.FREE
         self.limiter = limiter or LocalLimiter.of(settings)
+        self.breaker = Breaker(ledger, run_id, judge.name)
         self._error_kind, self._same_errors = "", 0
         """The kind of the last error, and how often it occurred in a row. Stays as it is once the run must stop."""
         self._waiting_since: float | None = None
         """Monotonic time of the first `MustWait` since the last reply."""
+        self._has_answered = False
+        """Whether the judge has answered any question of this run here."""
+        self._refused_alone: set[str] = set()
+        """Keys of questions that the provider refuses while it answers others."""
         self._health = threading.Lock()
         """Guards the three above."""
         self._asking = threading.Condition()
         self._asked: set[str] = set()
         """Keys of the questions that threads are asking now, guarded by `_asking`."""
+        self._ledger_error: LedgerFailed | None = None
+        """Why the ledger could not store an answer, until it can."""
         self._text_hashes: dict[str, str] = {}
         """Hashes of the system prompts that are stored already."""
 
@@ -97,21 +113,21 @@ class Caller:
         with self._exclusive(key):
             answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
             if answer is None:
-                attempts = _Attempts(self, prompt, parse, key, job.job_key, on_settled)
+                attempts = Attempts(self, prompt, parse, key, job, on_settled)
                 try:
-                    return attempts.answer()
+                    try:
+                        return attempts.answer()
+                    except MustWait as error:
+                        raise self._pause(error, key) from None
                 except ItemFailed as error:
+                    self.breaker.raise_if_stopped()
                     self._count_error(str(error), error.reason)
                     answer = Answer(None, Outcome(error.reason), str(error), key)
                 except MustStop as error:
                     raise ProviderStopped(f"{self.judge.name}: {error}") from None
-                except MustWait as error:
-                    raise self._pause(error) from None
                 except LongPause as pause:
                     raise Postponed(str(pause), pause.seconds) from None
-            if on_settled is not None:
-                with self.ledger.write() as tx:
-                    on_settled(tx, answer)
+            conclude(self.ledger, answer, on_settled)
             return answer
 
     @contextmanager
@@ -127,20 +143,41 @@ class Caller:
                 self._asked.remove(key)
                 self._asking.notify_all()
 
-    def _pause(self, error: MustWait) -> Postponed | ProviderStopped:
-        """Pause all callers and postpone the item, or stop the run if its waits since the last reply exceed `judge.max_wait_s`."""
+    def _pause(self, error: MustWait, key: str) -> Postponed | ProviderStopped | ItemFailed:
+        """Pause all callers and postpone the item, or stop the run if its waits since the last reply exceed `judge.max_wait_s`.
+
+        A question that is refused while others are answered pauses nobody else, and fails after `ITEM_REFUSALS`. So do the last
+        questions of a run instead of stopping it.
+        """
         now, seconds = time.monotonic(), max(error.retry_after_s or 0.0, MIN_PAUSE_S)
         with self._health:
             self._waiting_since = self._waiting_since or now
             too_long = now + seconds - self._waiting_since > self.max_wait_s
+        with self.ledger.read() as tx:
+            refusals = calls.refusals_alone(tx, self.run_id, key, self.judge.name)
+            last = too_long and jobs.are_few_questions_left(tx, self.run_id, LAST_QUESTIONS)
+        if refusals >= ITEM_REFUSALS:
+            return ItemFailed(f"{error} ({refusals} attempts, while other questions were answered)")
+        if last and self._has_answered:
+            return ItemFailed(
+                f"{error} (for longer than judge.max_wait_s = {self.max_wait_s:g} s, as one of the last questions)"
+            )
         if too_long:
             until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
             return ProviderStopped(
                 f"{self.judge.name}: {error}: the provider asks for a pause until {until}, longer than judge.max_wait_s ="
                 f" {self.max_wait_s:g} allows: run the same command then, or raise it"
             )
-        self.limiter.pause(seconds)
+        if refusals:
+            self._refused_alone.add(key)
+        else:
+            self.limiter.pause(seconds)
         return Postponed(str(error), seconds)
+
+    def pause_others(self, key: str, seconds: float) -> None:
+        """Pause all callers, unless the provider refuses this question alone."""
+        if key not in self._refused_alone:
+            self.limiter.pause(seconds)
 
     def abort(self) -> None:
         """Wake every thread that waits here; it raises `Aborted`."""
@@ -153,7 +190,7 @@ class Caller:
     def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall:
         """Wait for the limiter and the budget, and record the call before it is made.
 
-        Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted` and `budgets.NotRunning`.
+        Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted`, `budgets.NotRunning` and `LedgerFailed`.
         """
         bound = input_bound(prompt)
         reserved = prices.max_cost(bound, prompt.max_tokens, self.price) or 0.0
@@ -162,6 +199,8 @@ class Caller:
         system_hash = self._stored_text(prompt.system)
         deadline = time.monotonic() + BUDGET_PATIENCE_S
         while True:
+            if self._ledger_error is not None:
+                raise LedgerFailed(str(self._ledger_error))
             # Unlike the budget, the rate limit needs no upper bound: about three bytes make a token, and settling corrects it.
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
             try:
@@ -201,10 +240,23 @@ class Caller:
             raise Postponed(f"the budget of {short.scope} is reserved by calls in flight", BUDGET_PATIENCE_S)
         self.limiter.sleep(BUDGET_POLL_S)
 
+    def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None:
+        """Close a call. If the ledger fails, no further call is admitted, and the answer is kept for one more try.
+
+        Raises `LedgerFailed`, and what `settlement.settle` raises.
+        """
+        try:
+            settle(self.ledger, settlement, follow_up)
+        except LedgerFailed as error:
+            self._ledger_error = error
+            time.sleep(STORE_AGAIN_S)
+            settle(self.ledger, settlement, follow_up)
+            self._ledger_error = None
+
     def note_success(self) -> None:
         """The provider answered: forget earlier waits and errors."""
         with self._health:
-            self._waiting_since = None
+            self._waiting_since, self._has_answered = None, True
             if self._same_errors < SAME_ERROR_LIMIT:
                 self._same_errors = 0
 
@@ -227,83 +279,3 @@ class Caller:
                     f"{self.judge.name}: the same error {SAME_ERROR_LIMIT} times in a row: {message}: fix its cause and"
                     " run the same command"
                 )
-
-
-class AdmittedCall:
-    """A call that may be made now: its row in the ledger, its reservation, and its place in the limiter."""
-
-    def __init__(self, call_id: int, opening: calls.NewCall, admission: Admission) -> None:
-        self.call_id, self.opening, self.admission = call_id, opening, admission
-        self.started = time.monotonic()
-
-
-class _Attempts(Generic[T]):
-    """The attempts at one question, each recorded before it is made and after it ended."""
-
-    def __init__(
-        self,
-        caller: Caller,
-        prompt: Prompt,
-        parse: Callable[[str], T],
-        key: str,
-        job_key: str,
-        on_settled: OnSettled[T] | None,
-    ) -> None:
-        self.caller, self.prompt, self.parse, self.key, self.job_key = caller, prompt, parse, key, job_key
-        self.on_settled = on_settled
-        self._answer: Answer[T] | None = None
-
-    def answer(self) -> Answer[T]:
-        """The answer of the first attempt that ends in a reply. Raises what `with_retries` and `Caller.admit` raise."""
-        limiter = self.caller.limiter
-        with_retries(self._once, on_attempt=self._ended, pause=limiter.pause, sleep=limiter.sleep)
-        assert self._answer is not None
-        self.caller.note_success()
-        return self._answer
-
-    def _once(self) -> Reply:
-        self._call = self.caller.admit(self.prompt, self.key, self.job_key)
-        try:
-            return self.caller.judge.ask(self.prompt)
-        except JudgeError:
-            raise
-        except Exception as error:
-            failed = f"{self.caller.judge.name} raised an unexpected error: {type(error).__name__}: {error}"
-            self._ended(0, MayRetry(failed, usage=Usage(known=False)))
-            raise AutointerpError(f"{failed}: please report it; run the same command to continue") from error
-
-    def _ended(self, _number: int, outcome: Reply | JudgeError) -> None:
-        """Record how an attempt ended. A failed call that the provider may bill nevertheless counts as lost."""
-        usage = outcome.usage or Usage()
-        reply: Reply | None = None
-        if isinstance(outcome, Reply):
-            reply = storable(outcome)
-            self._answer = read_reply(reply, self.parse, self.key)
-            state, reason = self._answer.outcome.value, self._answer.reason
-        else:
-            state, reason = calls.ERROR if usage.known else calls.LOST, str(outcome)
-            if isinstance(outcome, ItemFailed) and outcome.reason != Outcome.PROVIDER_ERROR:
-                state = outcome.reason
-        call, duration_s = self._call, time.monotonic() - self._call.started
-
-        def settle(tx: Connection) -> None:
-            calls.end(
-                tx,
-                call.call_id,
-                run_id=self.caller.run_id,
-                state=state,
-                reason=reason,
-                reply=reply,
-                usage=usage,
-                cost_usd=prices.cost(usage, self.caller.price) if reply or outcome.usage else 0.0,
-                reserved_usd=call.opening.reserved_usd,
-                duration_s=duration_s,
-                month=call.opening.month,
-            )
-            if self.on_settled is not None and reply is not None and self._answer is not None:
-                self.on_settled(tx, self._answer)
-
-        try:
-            self.caller.ledger.write_with_retry(settle)
-        finally:
-            self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +19,10 @@ from autointerp.messages import Prompt, Reply, Usage
 from autointerp.redaction import hide_known
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
+WRITTEN_OFF = "in flight at a kill"
+"""The reason of a lost call whose worker ended before the call did."""
+_WITHDRAWN = "withdrawn: "
+"""How the reason of a reply begins that was withdrawn with all others of its kind."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,55 @@ def _write_off(connection: Connection, which: ColumnElement[bool]) -> list[tuple
     """Mark open calls as lost, except those in a provider's batch, which outlive their worker. Returns run and job of each."""
     mine = sa.and_(which, calls.c.state == OPEN, calls.c.batch_key == "")
     columns = (calls.c.run_id, calls.c.job_key, calls.c.reserved_usd, calls.c.month)
-    statement = sa.update(calls).where(mine).values(state=LOST, reason="in flight at a kill").returning(*columns)
+    statement = sa.update(calls).where(mine).values(state=LOST, reason=WRITTEN_OFF).returning(*columns)
     lost = connection.execute(statement).all()
     budgets.write_off(connection, [(run_id, month, reserved_usd) for run_id, _, reserved_usd, month in lost])
     return [(run_id, job_key) for run_id, job_key, _, _ in lost]
+
+
+def refusals_alone(connection: Connection, run_id: str, call_key: str, judge: str) -> int:
+    """How often a question was refused in a run in which the judge has answered others since; 0 if it answered none."""
+    mine = sa.and_(calls.c.run_id == run_id, calls.c.call_key == call_key, calls.c.state == ERROR)
+    n, first = connection.execute(sa.select(sa.func.count(), sa.func.min(calls.c.call_id)).where(mine)).one()
+    answered = sa.and_(calls.c.run_id == run_id, calls.c.judge == judge, calls.c.state.not_in((OPEN, ERROR, LOST)))
+    since = sa.select(calls.c.call_id).where(answered, calls.c.call_id > first).limit(1)
+    return int(n) if n and connection.execute(since).first() else 0
+
+
+def replies_by_state(connection: Connection, run_id: str, stage: str, scorer: str | None) -> Counter[str]:
+    """Numbers of a stage's replies in a run by state, of one scorer if given; failures that billed nothing are no replies."""
+    statement = sa.select(calls.c.state, sa.func.count()).where(_replied(run_id, stage, scorer)).group_by(calls.c.state)
+    return Counter(dict(connection.execute(statement).all()))
+
+
+def last_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> tuple[str, str]:
+    """Reason and text of the newest reply that could not be used; empty if there is none."""
+    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state != SCORED)
+    statement = sa.select(calls.c.reason, calls.c.reply).where(unusable)
+    row = connection.execute(statement.order_by(calls.c.call_id.desc()).limit(1)).first()
+    return ("", "") if row is None else (row[0], row[1])
+
+
+def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> list[str]:
+    """Turn replies that could not be used into failures, so that their questions are asked again. Returns the keys of their jobs."""
+    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state != SCORED)
+    values = {
+        "state": sa.case((calls.c.state == LOST, LOST), else_=ERROR),
+        "reason": sa.literal(_WITHDRAWN) + calls.c.reason,
+    }
+    statement = sa.update(calls).where(unusable).values(values).returning(calls.c.job_key)
+    return sorted(set(connection.execute(statement).scalars()))
+
+
+def _replied(run_id: str, stage: str, scorer: str | None) -> ColumnElement[bool]:
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage)
+    if scorer is not None:
+        mine = sa.and_(mine, jobs.c.scorer == scorer)
+    unbilled = sa.and_(calls.c.state == ERROR, calls.c.output_tokens == 0)
+    void = sa.or_(calls.c.reason == WRITTEN_OFF, calls.c.reason.startswith(_WITHDRAWN))
+    no_reply = sa.or_(unbilled, sa.and_(calls.c.state.in_((ERROR, LOST)), void))
+    ended = sa.and_(calls.c.state != OPEN, sa.not_(no_reply))
+    return sa.and_(calls.c.run_id == run_id, calls.c.job_key.in_(sa.select(jobs.c.job_key).where(mine)), ended)
 
 
 @dataclass(frozen=True)

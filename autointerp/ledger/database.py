@@ -23,6 +23,8 @@ RETRY_FOR_S = 60.0
 """How long `write_with_retry` waits for a server that is away."""
 _REJECTED = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 """Errors whose cause is a value or a statement. Those of other types are the database's own, such as a damaged file."""
+LOCK_WAIT_S = 120
+"""How long a write to SQLite waits for another program that holds the file's lock, such as a backup."""
 CHECK_AFTER_IDLE_S = 2.0
 """A connection that was idle for longer is tested before it is used."""
 
@@ -207,7 +209,7 @@ def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={1000 * LOCK_WAIT_S}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -209,6 +209,12 @@ def exists(connection: Connection, run_id: str, stages: Sequence[str], states: S
     return connection.execute(sa.select(sa.exists().where(mine))).scalar_one()
 
 
+def are_few_questions_left(connection: Connection, run_id: str, most: int) -> bool:
+    """Whether at most `most` planned questions of a run are unfinished."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
+    return len(connection.execute(sa.select(jobs.c.job_key).where(mine).limit(most + 1)).all()) <= most
+
+
 def next_due(connection: Connection, run_id: str, stage: str) -> float | None:
     """The time at which the earliest waiting job of a stage becomes due, or None if none waits."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state == "waiting")

@@ -189,7 +189,9 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
             leases.release(tx, run.run_id)
-            if caller.suspect_error_kind:
+            if caller.breaker.has_stopped:
+                judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id))
+            elif caller.suspect_error_kind:
                 judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.suspect_error_kind))
         caller.reset()
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.providers.mutations import PROTOCOLS, mutated_bodies
 
 from autointerp.calls import caller as caller_
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller, Postponed
-from autointerp.errors import AutointerpError, ProviderStopped
-from autointerp.judges import retry
-from autointerp.judges.base import ItemFailed, MustWait
+from autointerp.errors import AutointerpError, LedgerFailed, ProviderStopped
+from autointerp.judges import prices, retry
+from autointerp.judges.base import ItemFailed, JudgeError, MustWait
 from autointerp.judges.limits.limiter import Aborted, LocalLimiter
+from autointerp.judges.providers import http
+from autointerp.judges.providers.anthropic import read_message
+from autointerp.judges.providers.openai import read_response
+from autointerp.judges.providers.openai_compatible import read_completion
 from autointerp.ledger import budgets, calls, runs
 from autointerp.ledger.budgets import Limits, NotRunning
 from autointerp.ledger.database import Ledger
@@ -93,6 +102,17 @@ def open_caller(
 
     yield build
     ledger.close()
+
+
+_NUMBERS = itertools.count()
+READ = {"anthropic": read_message, "responses": read_response, "chat": read_completion}
+
+
+def money(caller: Caller) -> dict[str, float]:
+    with caller.ledger.read() as tx:
+        row = runs.get(tx, RUN)
+    assert row is not None
+    return {name: row[name] for name in ("spent_usd", "lost_usd", "reserved_usd")}
 
 
 def rows(caller: Caller) -> list[sa.RowMapping]:
@@ -204,6 +224,178 @@ def test_a_reply_of_any_characters_can_be_stored(text: str, open_caller: OpenCal
     assert answer.value == row["reply"]
     assert row["reply"].isprintable()
     assert caller.ask(question(), str, job("b"), 0).value == answer.value
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("2", "complete", Usage(10, 10), "m" * 400),
+        Reply("2", "complete", Usage(10, 10), "m\0"),
+        Reply("2", "complete", Usage(10, 10), "m\ud83d"),
+        Reply("2", "complete", Usage(10, 10), MODEL, "r" * 400),
+        Reply("2", "complete", Usage(10, 10), MODEL, "r\0\ud83d"),
+        Reply("2", "complete", Usage(3_000_000_000, 10), MODEL),
+        Reply("2", "complete", Usage(10, 10**30), MODEL),
+    ],
+    ids=["long model", "null", "half a character", "long id", "odd id", "over 32 bits", "over 64 bits"],
+)
+def test_a_reply_that_cannot_be_stored_leaves_no_call_open_and_at_worst_its_item_unscored(
+    reply: Reply, open_caller: OpenCaller
+) -> None:
+    caller, _ = open_caller(lambda number: reply if number == 0 else reply_of("3"))
+    caller.limits = Limits()
+    stored: list[Answer[str]] = []
+    answer = caller.ask(question(), str, job("a"), 0, lambda tx, answer: stored.append(answer))
+    assert stored[-1] == answer
+    assert answer.value == "2" or (answer.outcome, answer.reason[:30]) == (
+        Outcome.PROVIDER_ERROR,
+        "the answer could not be stored",
+    )
+    [row] = rows(caller)
+    assert row["state"] == (calls.SCORED if answer.value else calls.LOST)
+    assert caller.ask(question("another"), str, job("b"), 0).value == "3"
+    with caller.ledger.read() as tx:
+        run = runs.get(tx, RUN)
+    assert run is not None
+    assert run["reserved_usd"] == 0.0
+    assert run["spent_usd"] + run["lost_usd"] > 0.0
+
+
+def _answer_mutated(open_caller: OpenCaller, protocol: str, data: st.DataObject) -> None:
+    """Ask a question that is answered by a mutated reply, and compare the books with the attempts."""
+    body = json.dumps(data.draw(mutated_bodies(protocol))).encode()
+    attempts: list[Reply | JudgeError] = []
+
+    def say(number: int) -> Reply:
+        parsed = http.parse(protocol, body)
+        attempts.append(parsed if isinstance(parsed, JudgeError) else READ[protocol](parsed, {}))
+        if isinstance(attempts[-1], JudgeError):
+            raise attempts[-1]
+        return attempts[-1]
+
+    caller, _ = open_caller(say)
+    caller.limits = Limits()
+    key, before = f"question {next(_NUMBERS)}", money(caller)
+    with suppress(Postponed, ProviderStopped):
+        caller.ask(question(key), lambda text: single_grade.parse(rubric.load("specificity"), text), job(key), 0)
+    with caller.ledger.read() as tx:
+        asked = sa.select(call_rows).where(call_rows.c.call_key == call_key(caller.judge, question(key), 0))
+        new = list(tx.execute(asked.order_by(call_rows.c.call_id)).mappings())
+    assert len(new) == len(attempts)
+    assert not [row for row in new if row["state"] == calls.OPEN]
+    spent = sum(prices.cost(a.usage, caller.price) or 0.0 for a in attempts if a.usage)
+    lost = sum(row["reserved_usd"] for row, a in zip(new, attempts, strict=True) if a.usage and not a.usage.known)
+    after = money(caller)
+    assert after["spent_usd"] - before["spent_usd"] == pytest.approx(spent, abs=1e-6)
+    assert after["lost_usd"] - before["lost_usd"] == pytest.approx(lost, abs=1e-6)
+    assert after["reserved_usd"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.fixture
+def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalLimiter, "sleep", lambda self, seconds: None)
+
+
+@pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("open_caller", ["sqlite"], indirect=True)
+def test_a_question_that_is_always_refused_while_others_are_answered_pauses_nobody_for_long_and_ends_unscored(
+    open_caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(LocalLimiter, "pause", lambda self, seconds: pauses.append(seconds))
+
+    def busy(number: int) -> Reply:
+        if refused:
+            raise MustWait("429: busy", retry_after_s=0.1)
+        return reply_of("2")
+
+    caller, judge = open_caller(busy)
+    refused, rounds, answer = True, 0, None
+    while answer is None:
+        with suppress(Postponed):
+            answer = caller.ask(question("never"), str, job("never"), 0)
+        rounds, refused = rounds + 1, False
+        caller.ask(question(f"other {rounds}"), str, job(f"other {rounds}"), 0)
+        refused = True
+    assert (answer.outcome, rounds) == (Outcome.PROVIDER_ERROR, 3)
+    assert "12 attempts, while other questions were answered" in answer.reason
+    assert judge.times == 12 + rounds
+    assert len(pauses) < 10, "the later rounds concern this question alone"
+
+
+@pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("open_caller", ["sqlite"], indirect=True)
+def test_the_last_question_of_a_run_ends_unscored_where_a_pause_would_stop_the_run(open_caller: OpenCaller) -> None:
+    def busy(number: int) -> Reply:
+        if number:
+            raise MustWait("429: busy", retry_after_s=3600.0)
+        return reply_of("2")
+
+    caller, _ = open_caller(busy)
+    assert caller.ask(question("other"), str, job("other"), 0).value == "2"
+    answer = caller.ask(question("last"), str, job("last"), 0)
+    assert answer.outcome is Outcome.PROVIDER_ERROR
+    assert "as one of the last questions" in answer.reason
+
+
+@pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@given(data=st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_after_a_mutated_reply_no_call_is_open_and_the_books_are_equal(
+    protocol: str, open_caller: OpenCaller, data: st.DataObject
+) -> None:
+    _answer_mutated(open_caller, protocol, data)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("never_waiting")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@given(data=st.data())
+@settings(max_examples=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_after_ten_thousand_mutated_replies_no_call_is_open_and_the_books_are_equal(
+    protocol: str, open_caller: OpenCaller, data: st.DataObject
+) -> None:
+    _answer_mutated(open_caller, protocol, data)
+
+
+def test_a_result_that_the_database_refuses_is_unscored_and_its_paid_answer_kept(open_caller: OpenCaller) -> None:
+    def store(tx: sa.Connection, answer: Answer[str]) -> None:
+        if answer.value is not None:
+            tx.execute(sa.update(call_rows).values(input_tokens=10**30))
+
+    caller, judge = open_caller(lambda number: reply_of("2"))
+    for key in ("a", "b"):  # the second finds the answer in the ledger
+        answer = caller.ask(question(), str, job(key), 0, store)
+        assert answer.value == "2" or answer.outcome is Outcome.PROVIDER_ERROR
+    assert judge.times == 1
+    [row] = rows(caller)
+    assert (row["state"], row["reply"]) == (calls.SCORED, "2")
+
+
+def test_an_answer_that_a_full_disk_refused_is_tried_once_more_and_no_further_call_is_admitted(
+    open_caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = threading.Event()
+    asked_while_full: list[object] = []
+    caller, judge = open_caller(lambda number: (full.set(), reply_of("2"))[1])
+    write = caller.ledger.write_with_retry
+
+    def failing(work: Callable[[sa.Connection], None]) -> None:
+        if full.is_set():
+            raise LedgerFailed("database or disk is full")
+        write(work)
+
+    def free(seconds: float) -> None:
+        with pytest.raises(LedgerFailed, match="disk is full"):
+            asked_while_full.append(caller.ask(question("another"), str, job("b"), 0))
+        full.clear()
+
+    monkeypatch.setattr(caller.ledger, "write_with_retry", failing)
+    monkeypatch.setattr(caller_.time, "sleep", free)
+    assert caller.ask(question(), str, job("a"), 0).value == "2"
+    assert (judge.times, asked_while_full) == (1, [])
+    assert [row["state"] for row in rows(caller)] == [calls.SCORED]
 
 
 @pytest.mark.parametrize("text", ['{"grade": ' + "9" * 5000 + "}", '{"a":' * 100_000, "{" * 100_000])

@@ -179,9 +179,18 @@ class QueuedLimiter(ABC):
             admission.input_tokens if outcome.input_tokens is None else outcome.input_tokens,
             admission.output_tokens if outcome.output_tokens is None else outcome.output_tokens,
         )
-        self._settle(admission, outcome.ending, used, outcome.limits or RateLimits())
+        self._settle(admission, outcome.ending, used, self._believed(outcome.limits or RateLimits()))
         with self._lock:
             self._wake_first()
+
+    def _believed(self, stated: RateLimits) -> RateLimits:
+        """The stated limits that the spec does not set itself: its own count, because headers may be wrong or of another unit."""
+        own = self._ceilings
+        return RateLimits(
+            stated.requests if own.requests is None else None,
+            stated.input_tokens if own.input_tokens is None else None,
+            stated.output_tokens if own.output_tokens is None else None,
+        )
 
     @abstractmethod
     def pause(self, seconds: float) -> None: ...

@@ -16,12 +16,12 @@ from anthropic import transform_schema
 from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
-from autointerp.judges.providers import http
 from autointerp.judges.providers.keys import key_of
 from autointerp.judges.providers.llm_judge import LLMJudge, day_of
+from autointerp.judges.providers.reply_gate import MessageBody, joined, name_of
 from autointerp.judges.providers.sdk_client import SdkClient, open_sdk
 from autointerp.judges.rate_headers import rate_limits
-from autointerp.messages import Prompt, Reply, Usage
+from autointerp.messages import Prompt, Reply
 from autointerp.spec.providers import PROVIDERS, model_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
@@ -141,27 +141,16 @@ def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply |
     failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
         return error_codes.outcome_of(failure)
-    usage = read_usage(body.get("usage") or {})
-    content = body.get("content")
-    blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
-    text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
-    reason = body.get("stop_reason")
-    stop = _STOPS.get(str(reason))
+    reply = MessageBody.model_validate(body)
+    usage, text = reply.usage.usage(), joined(reply.content, "text")
+    stop = _STOPS.get(reply.stop_reason)
     if stop is None:
-        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {error_codes.redact(str(reason))}", usage=usage)
-    if stop == "refusal" and isinstance(details := body.get("stop_details"), Mapping):
-        text = text or f"{details.get('category') or 'refused'}: {details.get('explanation') or 'no explanation'}"
-    return Reply(text, stop, usage, str(body.get("model", "")), headers.get("request-id"), rate_limits(headers))
-
-
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Anthropic's token counts, which are disjoint: `input_tokens` excludes tokens read from the cache or written to it."""
-    return Usage(
-        input_tokens=http.count(usage, "input_tokens"),
-        output_tokens=http.count(usage, "output_tokens"),
-        cache_write_tokens=http.count(usage, "cache_creation_input_tokens"),
-        cache_read_tokens=http.count(usage, "cache_read_input_tokens"),
-    )
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {reply.stop_reason}", usage=usage)
+    if stop == "refusal" and not text:
+        details = reply.stop_details
+        text = f"{details.category or 'refused'}: {details.explanation or 'no explanation'}"
+    request_id = name_of(headers.get("request-id")) or None
+    return Reply(text, stop, usage, reply.model, request_id, rate_limits(headers))
 
 
 def _check(model: str, settings: JudgeSettings) -> None:

@@ -24,12 +24,20 @@ _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Unsuppo
 """Failures that occur before the request is sent, so that nothing can be billed."""
 
 
+MAX_BODY = 16 * 2**20
+"""Largest body of a reply, unpacked, in bytes: a hundred times the longest answer with its probabilities."""
+
+
 class DeadlinePassed(Exception):
     """The reply was still arriving at its deadline."""
 
 
 class SentElsewhere(httpx2.HTTPError):
     """A redirect, or a link in a reply, points to another server."""
+
+
+class TooLarge(Exception):
+    """The reply is larger than `MAX_BODY`."""
 
 
 def timeout(timeout_s: float) -> Any:
@@ -53,12 +61,14 @@ def only_to(base: httpx2.URL) -> Callable[[httpx2.Request], None]:
 
 
 def read(chunks: Iterable[bytes], deadline: float) -> bytes:
-    """Read a whole body. Raises `DeadlinePassed` if it is not complete at monotonic time `deadline`."""
+    """Read a whole body. Raises `DeadlinePassed` if it is not complete at monotonic time `deadline`, and `TooLarge`."""
     body = bytearray()
     for chunk in chunks:
         body += chunk
         if time.monotonic() > deadline:
             raise DeadlinePassed
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"the reply is larger than {MAX_BODY // 2**20} MiB")
     return bytes(body)
 
 
@@ -76,7 +86,7 @@ def parse(provider: str, body: bytes) -> dict[str, Any] | MayRetry:
 
 
 def connection_outcome(provider: str, error: BaseException, timeout_s: float) -> JudgeError:
-    """The outcome of a timeout or a broken connection; `error` is the SDK's, httpx2's or `DeadlinePassed`.
+    """The outcome of a timeout or a broken connection; `error` is the SDK's, httpx2's or one of this module.
 
     Its usage is unknown if the request may have reached the provider, which may then bill it.
     """
@@ -92,8 +102,9 @@ def connection_outcome(provider: str, error: BaseException, timeout_s: float) ->
 
 
 def count(usage: Mapping[str, Any], *path: str) -> int:
-    """The token count at `path` in a usage object; 0 if it is missing, null, negative or not a number."""
+    """The count at `path` in an object; 0 if it is missing, null, negative, infinite or not a number."""
     value: Any = usage
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**53
+    return int(value) if is_count else 0

@@ -15,6 +15,7 @@ from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, M
 from autointerp.judges.batch_api import BatchItem, Undecided
 from autointerp.judges.error_codes import Answer, Failure
 from autointerp.judges.providers import http
+from autointerp.judges.providers.reply_gate import name_of
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.messages import Reply, Usage
 from autointerp.redaction import hide_known
@@ -78,7 +79,12 @@ class LLMBatches(ABC):
         while True:
             answer = self._client.exchange(f"{self.resource}.list", limit=self.page_size, **cursor)
             page = body_of(answer, "the list of batches")
-            data = page.get("data") or []
+            data = page.get("data")
+            data = (
+                [batch for batch in data if isinstance(batch, dict) and batch.get("id")]
+                if isinstance(data, list)
+                else []
+            )
             for batch in data:
                 if self._created_at(batch) < moment - CLOCK_SKEW_S:
                     return
@@ -122,7 +128,7 @@ def accepted_id(answer: Answer) -> str:
     if isinstance(answer, JudgeError):
         raise answer
     provider_id = answer[0].get("id")
-    if not isinstance(provider_id, str) or not provider_id:
+    if not isinstance(provider_id, str) or not provider_id or name_of(provider_id) != provider_id:
         raise MayRetry("the provider accepted the batch without naming it", usage=Usage(known=False))
     return provider_id
 

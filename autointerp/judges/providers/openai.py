@@ -18,11 +18,11 @@ from typing import Any, Literal
 from autointerp import messages
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry
-from autointerp.judges.providers import http
 from autointerp.judges.providers.llm_judge import LLMJudge, day_of
 from autointerp.judges.providers.openai_client import OpenAIClient
+from autointerp.judges.providers.reply_gate import ResponseBody, joined, name_of
 from autointerp.judges.rate_headers import rate_limits
-from autointerp.messages import Prompt, Reply, Usage
+from autointerp.messages import Prompt, Reply
 from autointerp.spec.providers import PROVIDERS, model_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
@@ -136,52 +136,20 @@ def read_response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply 
     failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
         return error_codes.outcome_of(failure)
-    usage = read_usage(body.get("usage"), "input_tokens", "output_tokens")
-    output = body.get("output")
-    items = [item for item in output if isinstance(item, Mapping)] if isinstance(output, list) else []
-    parts = [
-        part
-        for item in items
-        if item.get("type") == "message"
-        for part in item.get("content") or ()
-        if isinstance(part, Mapping)
-    ]
-    text = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "output_text")
-    refusals = [str(part.get("refusal", "")) for part in parts if part.get("type") == "refusal"]
-    status, details = body.get("status"), body.get("incomplete_details")
-    reason = details.get("reason") if isinstance(details, Mapping) else None
-    probabilities = next(
-        (messages.first_token_probabilities(part["logprobs"]) for part in parts if part.get("logprobs")), None
-    )
+    reply = ResponseBody.model_validate(body)
+    usage, parts, reason = reply.usage.usage(), reply.parts, reply.incomplete_details.reason
+    text, refusal = joined(parts, "output_text"), "".join(part.refusal for part in parts if part.type == "refusal")
+    probabilities = next((messages.first_token_probabilities(part.logprobs) for part in parts if part.logprobs), None)
     stop: Literal["complete", "truncated", "refusal"]
-    if refusals or reason == "content_filter":
-        stop, text = "refusal", "".join(refusals) or text
-    elif status == "incomplete" and reason == "max_output_tokens":
+    if any(part.type == "refusal" for part in parts) or reason == "content_filter":
+        stop, text = "refusal", refusal or text
+    elif reply.status == "incomplete" and reason == "max_output_tokens":
         # A question for probabilities is answered by its first token, whatever would have followed.
         stop = "truncated" if probabilities is None else "complete"
-    elif status == "completed":
+    elif reply.status == "completed":
         stop = "complete"
     else:
-        state = error_codes.redact(f"{status} {reason or ''}")
-        kind = ItemFailed if status == "incomplete" else MayRetry
-        return kind(f"{PROVIDER} ended the reply unfinished: {state}", usage=usage)
-    served, request_id = str(body.get("model", "")), headers.get("x-request-id")
-    return Reply(text, stop, usage, served, request_id, rate_limits(headers), probabilities)
-
-
-def read_usage(usage: Any, input_name: str, output_name: str) -> Usage:
-    """OpenAI's token counts made disjoint: its input count includes tokens read from the cache and written to it.
-
-    A usage that is missing or no object is unknown.
-    """
-    if not isinstance(usage, Mapping):
-        return Usage(known=False)
-    total = http.count(usage, input_name)
-    cached = min(total, http.count(usage, f"{input_name}_details", "cached_tokens"))
-    written = min(total - cached, http.count(usage, f"{input_name}_details", "cache_write_tokens"))
-    return Usage(
-        input_tokens=total - cached - written,
-        output_tokens=http.count(usage, output_name),
-        cache_write_tokens=written,
-        cache_read_tokens=cached,
-    )
+        kind = ItemFailed if reply.status == "incomplete" else MayRetry
+        return kind(f"{PROVIDER} ended the reply unfinished: {reply.status} {reason}".rstrip(), usage=usage)
+    request_id = name_of(headers.get("x-request-id")) or None
+    return Reply(text, stop, usage, reply.model, request_id, rate_limits(headers), probabilities)

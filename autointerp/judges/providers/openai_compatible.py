@@ -16,8 +16,8 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes, request_form
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop
 from autointerp.judges.providers.llm_judge import LLMJudge
-from autointerp.judges.providers.openai import read_usage
 from autointerp.judges.providers.openai_client import OpenAIClient
+from autointerp.judges.providers.reply_gate import CompletionBody, joined, name_of
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply
 from autointerp.spec.providers import PROVIDERS
@@ -25,12 +25,30 @@ from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai-compatible"
 
+# Why a reply ended, in lower case: OpenAI's reasons, and those of llama.cpp and TGI (eos), Cohere (complete), Mistral (model_length),
+# Gemini (max_tokens, safety, recitation, prohibited_content, blocklist, spii) and Zhipu (sensitive).
 _STOPS: dict[str, Literal["complete", "truncated", "refusal"]] = {
-    "stop": "complete",
-    "eos": "complete",
-    "length": "truncated",
-    "content_filter": "refusal",
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"), "complete"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "truncated"),
+    **dict.fromkeys(
+        ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive", "refusal"),
+        "refusal",
+    ),
 }
+# Replies that a failure upstream ended: gateways (error: pi #9002, koboldcpp #2481, genkit #6259), vLLM (abort), DeepSeek
+# (insufficient_system_resource), Zhipu (network_error), Gemini (malformed_function_call, other).
+_FAILED = frozenset(
+    {
+        "error",
+        "abort",
+        "aborted",
+        "cancelled",
+        "insufficient_system_resource",
+        "network_error",
+        "malformed_function_call",
+        "other",
+    }
+)
 
 
 class CompatibleJudge(LLMJudge):
@@ -101,30 +119,26 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str]) -> Repl
     failure = error_codes.failure_in_body(PROVIDER, body, headers)
     if failure is not None:
         return error_codes.outcome_of(failure)
-    usage = read_usage(body.get("usage"), "prompt_tokens", "completion_tokens")
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
-    message = choice.get("message") if choice else None
-    if choice is None or not isinstance(message, Mapping):
+    reply = CompletionBody.model_validate(body)
+    usage, choice = reply.usage.usage(), next(iter(reply.choices), None)
+    if choice is None or choice.message is None:
         return MayRetry(f"{PROVIDER} answered without a message", usage=usage)
-    text, refusal = str(message.get("content") or ""), message.get("refusal")
-    logprobs = choice.get("logprobs")
-    probabilities = (
-        messages.first_token_probabilities(logprobs.get("content")) if isinstance(logprobs, Mapping) else None
-    )
-    stop = "refusal" if refusal else _STOPS.get(str(choice.get("finish_reason")))
+    reason = choice.finish_reason.lower()
+    failure = error_codes.failure_in_body(PROVIDER, {"error": choice.error}, headers)
+    if failure is not None or reason in _FAILED:
+        outcome = error_codes.outcome_of(
+            failure or error_codes.Failure(PROVIDER, None, frozenset({reason}), "", headers)
+        )
+        outcome.usage = usage
+        return outcome
+    text, refusal = joined(choice.message.content, "text", "output_text"), choice.message.refusal
+    probabilities = messages.first_token_probabilities(choice.logprobs.content)
+    stop = "refusal" if refusal else _STOPS.get(reason)
+    if stop is None and not reason and text:  # some servers leave it out: a text that was cut off does not parse
+        stop = "complete"
     if stop is None:
-        reason = error_codes.redact(str(choice.get("finish_reason")))
-        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {reason}", usage=usage)
+        return ItemFailed(f"{PROVIDER} stopped for an unknown reason: {choice.finish_reason}", usage=usage)
     if stop == "truncated" and probabilities is not None:
         stop = "complete"
-    request_id = headers.get("x-request-id") or body.get("id")
-    return Reply(
-        str(refusal) if refusal else text,
-        stop,
-        usage,
-        str(body.get("model", "")),
-        str(request_id) if request_id else None,
-        rate_limits(headers),
-        probabilities,
-    )
+    request_id = name_of(headers.get("x-request-id")) or reply.id or None
+    return Reply(refusal or text, stop, usage, reply.model, request_id, rate_limits(headers), probabilities)

@@ -18,18 +18,19 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.error_codes import Answer, Failure
-from autointerp.judges.providers import http
+from autointerp.judges.providers import bounded_client, http
+from autointerp.judges.providers.bounded_client import bounded
 from autointerp.spec.providers import Provider
 from autointerp.spec.sections import Judge as JudgeSettings
 
 
 def open_sdk(sdk: Any, http_client: Any, settings: JudgeSettings, **key: str) -> Any:
     """A client of class `sdk` without retries, whose requests go to its own server only. Raises `UsageError` for a wrong address."""
-    client = http_client()
+    client = bounded(http_client())
     timeout = http.timeout(settings.timeout_s)
     try:
         opened = sdk(base_url=settings.base_url, max_retries=0, timeout=timeout, http_client=client, **key)
-        client.event_hooks = {"request": [http.only_to(opened.base_url)]}
+        client.event_hooks = client.event_hooks | {"request": [http.only_to(opened.base_url)]}
     except httpx2.InvalidURL as error:
         raise UsageError(
             f"the address of {settings.model} is none ({error}): correct judge.base_url, or the environment variable instead of it"
@@ -69,12 +70,15 @@ class SdkClient:
         timeout_s = timeout_s or self.timeout_s
         deadline = time.monotonic() + timeout_s
         try:
-            with self.stream(method, **request, timeout=http.timeout(timeout_s)) as response:
+            with (
+                bounded_client.deadline(deadline),
+                self.stream(method, **request, timeout=http.timeout(timeout_s)) as response,
+            ):
                 headers = dict(response.headers)
                 body = http.read(response.iter_bytes(), deadline)
         except self.errors.APIStatusError as error:
             return self.failure_of(error)
-        except (self.errors.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed) as error:
+        except (self.errors.APIConnectionError, httpx2.HTTPError, http.DeadlinePassed, http.TooLarge) as error:
             return http.connection_outcome(self.provider.name, error, timeout_s)
         except self.base_error as error:
             detail = error_codes.redact(str(error))
@@ -97,9 +101,9 @@ class SdkClient:
     def failure_of(self, error: Any) -> Failure:
         """The SDK's status error without the SDK's types."""
         body = self._error_object(error.body)
-        message = body.get("message") if body else str(error.body or "")
+        message = error_codes.message_of(body) or str(error.body or "")
         codes, headers = error_codes.codes_of(body), dict(error.response.headers)
-        return Failure(self.provider.name, error.status_code, codes, str(message), headers)
+        return Failure(self.provider.name, error.status_code, codes, message, headers)
 
     def close(self) -> None:
         """Close its connections."""
