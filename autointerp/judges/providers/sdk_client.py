@@ -19,14 +19,13 @@ from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.error_codes import Answer, Failure
 from autointerp.judges.providers import bounded_client, http
-from autointerp.judges.providers.bounded_client import bounded
 from autointerp.spec.providers import Provider
 from autointerp.spec.sections import Judge as JudgeSettings
 
 
 def open_sdk(sdk: Any, http_client: Any, settings: JudgeSettings, **key: str) -> Any:
     """A client of class `sdk` without retries, whose requests go to its own server only. Raises `UsageError` for a wrong address."""
-    client = bounded(http_client())
+    client = bounded_client.bounded(http_client())
     timeout = http.timeout(settings.timeout_s)
     try:
         opened = sdk(base_url=settings.base_url, max_retries=0, timeout=timeout, http_client=client, **key)
