@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled
-from autointerp.errors import LedgerFailed
+from autointerp.errors import LedgerFailed, LedgerRejected
 from autointerp.judges.base import ItemFailed
 from autointerp.ledger import calls
 from autointerp.ledger.database import Ledger
 from autointerp.messages import Reply, Usage
 from autointerp.records import Outcome
+from sae.errors import one_line
 
 T = TypeVar("T")
 
-UNSTORABLE = (sa.exc.SQLAlchemyError, ValueError, OverflowError)
-"""What a database or its driver raises for a value that it cannot store, such as a text too long or a number too large."""
+UNSTORABLE = (LedgerRejected, ValueError, OverflowError)
+"""What the ledger or a database's driver raises for a value that it cannot store, such as a text too long or a number too large."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,4 @@ def conclude(ledger: Ledger, answer: Answer[T], on_settled: OnSettled[T] | None)
 
 
 def _why(error: Exception) -> str:
-    """The reason without statement and values, which may hold prompts."""
-    cause = str(getattr(error, "orig", None) or error) or type(error).__name__
-    return f"the answer could not be stored: {cause.splitlines()[0]}"
+    return f"the answer could not be stored: {one_line(error)}"
