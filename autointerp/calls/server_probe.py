@@ -16,12 +16,13 @@ from autointerp.errors import ProviderStopped
 from autointerp.formatting import plural
 from autointerp.hashing import content_hash
 from autointerp.judges import refusals
-from autointerp.judges.request_form import RequestForm, address_of, form_of
+from autointerp.judges.request_form import RequestForm, address_of, form_of, is_certain
 from autointerp.ledger import calls, events, runs
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts.replies import read_object
 from autointerp.records import Outcome
+from autointerp.spec.providers import PROVIDERS, provider_of
 from autointerp.spec.sections import Judge as JudgeSettings
 
 JOB = Job("probe-server", "probe-server")
@@ -47,6 +48,12 @@ class FormedJudge(Protocol):
     form: RequestForm
     form_is_settled: bool
     settling: threading.Lock
+
+
+def most_calls(settings: JudgeSettings) -> int:
+    """The most calls that are spent on probing a judge's server; 0 if the spec or its address says how it is asked."""
+    is_server = PROVIDERS[provider_of(settings.model)].needs_base_url
+    return MOST_PROBES if is_server and not is_certain(settings) else 0
 
 
 def settle(caller: Caller, settings: JudgeSettings) -> str | None:

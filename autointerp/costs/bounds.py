@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autointerp.calls import answers
+from autointerp.calls import answers, server_probe
 from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import stand_ins
 from autointerp.formatting import dollars
@@ -18,6 +18,7 @@ from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
+from autointerp.questions import groups
 from autointerp.spec import rubric
 from autointerp.spec.providers import is_llm
 from autointerp.spec.sections import Judge
@@ -48,26 +49,18 @@ Earlier = Callable[[Judge, str], Sequence[MeasuredCall]]
 
 def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[StageBound]:
     """The stages of a run that ask an LLM. Raises `UsageError` for an unknown rubric."""
-    per_call, judged, explanations = spec.score.per_call, items(spec), explained(spec)
+    judged, explanations = items(spec), explained(spec)
     explaining, scoring = _questions(spec)
-    asked = -(-judged // per_call)
     tests = REVISION_CALLS if explainer_windows.requested_aids(spec, *spec.explain.compare).revise else 1
-    if per_call > 1:  # each repeat fills its own questions, and may leave the last one part empty
-        asked += max(spec.score.repeats, spec.controls.repeats) - 1
-    stages = [
-        _bound(
-            "explain",
-            spec.explained_by,
-            explaining,
-            explanations * tests,
-            explanations * tests * answers.MAX_TRIES,
-            earlier,
-        ),
-        _bound("score", spec.judge, scoring, asked, asked, earlier),
-    ]
+    tried = [(explanations * tests * answers.MAX_TRIES, explaining.longest)]
+    stages = [_bound("explain", spec.explained_by, explaining, explanations * tests, tried, earlier)]
+    parts_filled = (
+        max(spec.score.repeats, spec.controls.repeats) - 1
+    )  # each repeat may leave its last question part empty
+    stages.append(_scoring_bound("score", spec, spec.judge, scoring, judged, parts_filled, earlier))
     if spec.cascade is not None:
-        again = math.ceil(judged * spec.cascade.share / per_call)
-        stages.append(_bound("regrade", spec.cascade.judge, scoring, again, again, earlier))
+        again = math.ceil(judged * spec.cascade.share)
+        stages.append(_scoring_bound("regrade", spec, spec.cascade.judge, scoring, again, 0, earlier))
     return [stage for stage in stages if is_llm(stage.model)]
 
 
@@ -118,10 +111,11 @@ def _items_of_a_unit(spec: Spec, compared: int) -> int:
 
 
 class _Questions(NamedTuple):
-    """Stand-ins for a stage's questions: a usual one, and one with as much text as it may have."""
+    """Stand-ins for a stage's questions: a usual one, one with as much text as it may have, and one such about a single item."""
 
     usual: Prompt
     longest: Prompt
+    longest_alone: Prompt
 
 
 def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
@@ -130,14 +124,35 @@ def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
     explaining = stand_ins.explaining(spec, scale, windows)
     longest = (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars]
     scoring = [
-        stand_ins.scoring(spec, scale, text, windows, spec.score.per_call)[0]
-        for text in (stand_ins.EXPLANATION, longest)
+        stand_ins.scoring(spec, scale, text, windows, per_call)[0]
+        for text, per_call in (
+            (stand_ins.EXPLANATION, spec.score.per_call),
+            (longest, spec.score.per_call),
+            (longest, 1),
+        )
     ]
-    return _Questions(explaining, explaining), _Questions(*scoring)
+    return _Questions(explaining, explaining, explaining), _Questions(*scoring)
 
 
-def _bound(stage: str, judge: Judge, questions: _Questions, usual: int, calls: int, earlier: Earlier) -> StageBound:
+def _scoring_bound(
+    stage: str, spec: Spec, judge: Judge, questions: _Questions, judged: int, extra: int, earlier: Earlier
+) -> StageBound:
+    """The bound of a stage that grades. A group whose replies cannot be read is asked again, and then each of its items alone."""
+    if spec.score.per_call == 1:
+        return _bound(stage, judge, questions, judged, [(judged, questions.longest)], earlier)
+    asked = -(-judged // spec.score.per_call) + extra
+    most = [(asked * groups.TRIES, questions.longest), (judged, questions.longest_alone)]
+    return _bound(stage, judge, questions, asked, most, earlier)
+
+
+def _bound(
+    stage: str, judge: Judge, questions: _Questions, usual: int, most: Sequence[tuple[int, Prompt]], earlier: Earlier
+) -> StageBound:
+    """The bound of a stage. `most` holds numbers of questions, each with a prompt at least as long as theirs."""
     price, batch = prices.price_of(judge.model, judge), judge.transport == "batch"
     cost = cost_model.expected(judge, [questions.usual], calls=usual, earlier=earlier(judge, stage))
-    most = prices.max_cost(input_bound(questions.longest), questions.longest.max_tokens, price, batch=batch)
-    return StageBound(stage, judge.model, calls, cost.usd, None if most is None else calls * most)
+    if probes := server_probe.most_calls(judge):
+        most = [*most, (probes, questions.longest)]
+    dearest = [(n, prices.max_cost(input_bound(prompt), prompt.max_tokens, price, batch=batch)) for n, prompt in most]
+    usd = None if any(each is None for _, each in dearest) else sum(n * (each or 0.0) for n, each in dearest)
+    return StageBound(stage, judge.model, sum(n for n, _ in most), cost.usd, usd)
