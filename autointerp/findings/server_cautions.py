@@ -26,7 +26,7 @@ READ_SHARE = 0.5
 FULL_AT = 256
 """Contexts are multiples of this. Prompts of different lengths that are all read as the same multiple have been cut to it."""
 FULL_CALLS = 3
-"""So many prompts, of which the estimates differ by more than `SPREAD`."""
+"""Prompts that must be read as the same multiple, with estimates that differ by more than `SPREAD`."""
 SPREAD = 1.05
 
 
@@ -36,7 +36,8 @@ def of_run(ledger: Ledger, run: Run) -> list[str]:
         served = calls.served(tx, run.run_id, MOST_CALLS)
     by_judge: dict[str, list[ServedCall]] = {}
     for call in served:
-        if PROVIDERS[provider_of(call.judge)].needs_base_url:
+        provider = PROVIDERS.get(provider_of(call.judge))
+        if provider is not None and provider.needs_base_url:
             by_judge.setdefault(call.judge, []).append(call)
     return [caution for judge, its in sorted(by_judge.items()) for caution in cautions(judge, its)]
 

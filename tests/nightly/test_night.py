@@ -314,6 +314,7 @@ def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> 
     assert "1 postponed to the next night" in describe(first)[0]
 
 
+@pytest.mark.slow
 def test_judge_drift_is_shown_beside_the_trend(place: Place) -> None:
     place.sections["score"] = {"per_bin": 1}
     place.sections["controls"] = {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0}

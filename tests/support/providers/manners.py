@@ -90,6 +90,7 @@ def _llama_cpp(body: Json, _number: int) -> Refusal | None:
 def _ollama(_body: Json, reply: Json) -> Json:
     """A context of 256 tokens, to which longer prompts are cut."""
     reply["usage"]["prompt_tokens"] = min(256, reply["usage"]["prompt_tokens"])
+    reply["usage"].pop("prompt_tokens_details", None)
     return reply | {"system_fingerprint": "fp_ollama"}
 
 
