@@ -124,7 +124,8 @@ def _probe(caller: Caller, judge: FormedJudge, settings: JudgeSettings) -> str:
                 _stop_if_set_in_spec(caller, settings, reason)
                 if error is not None:
                     raise error
-                findings.append(f"it answers none of the forms tried: {reason}")
+                findings.append(f"it did not answer: {reason}")
+                accepted = accepted or judge.form  # what it refused until then stays left out
                 break
             findings.append(change.finding)
         judge.form = change.form
