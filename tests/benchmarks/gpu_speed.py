@@ -49,13 +49,22 @@ def check_processes(world: World) -> Iterator[Found]:
         merged.merge(harvest.restore(file, settings, of.device)[0])
     first, second = sketch.state(), merged.state()
     equal = [name for name in first if np.array_equal(first[name], second[name])]
+    close = [name for name in first if _close(first[name], second[name])]
     figures: dict[str, float | str] = {
         "arrays equal bit for bit": f"{len(equal)}/{len(first)}",
+        "arrays equal": f"{len(close)}/{len(first)}",
         "one process, s": alone,
         "two with their start, s": together,
         "peak MiB of each": max(float(out.split()[-1]) for out, _ in printed),
     }
-    yield "two processes", len(equal) == len(first), figures
+    yield "two processes", len(close) == len(first), figures
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are equal but for the last digits of sums, whose order depends on the number of threads."""
+    if one.shape != other.shape or one.dtype.kind != "f":
+        return np.array_equal(one, other)
+    return np.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def check_ratio(world: World) -> Iterator[Found]:

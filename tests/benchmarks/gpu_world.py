@@ -124,7 +124,7 @@ def corpus(size: Size) -> Corpus:
     starts = np.arange(0, size.tokens - size.context + 1, size.context)
     rows = [(i // 4, size.context * (i % 4), start, size.context) for i, start in enumerate(starts)]
     contexts = np.array(rows, dtype=CONTEXT)
-    return Corpus(tokens, contexts, len(contexts), size.tokens, "random", None, 0, frozenset())
+    return Corpus(tokens, contexts, len(contexts), size.tokens, "random", None, frozenset())
 
 
 @torch.inference_mode()

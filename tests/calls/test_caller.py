@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,8 @@ from autointerp.spec.sections import Judge as JudgeSettings
 
 MODEL = "anthropic/claude-haiku-4-5"
 RUN = "run-0"
+FUZZ_EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
+"""Mutated replies of a slow test; `make fuzz` asks for 10,000."""
 
 
 class ScriptedLLM:
@@ -352,8 +355,8 @@ def test_after_a_mutated_reply_no_call_is_open_and_the_books_are_equal(
 @pytest.mark.usefixtures("never_waiting")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @given(data=st.data())
-@settings(max_examples=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_after_ten_thousand_mutated_replies_no_call_is_open_and_the_books_are_equal(
+@settings(max_examples=FUZZ_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_after_many_mutated_replies_no_call_is_open_and_the_books_are_equal(
     protocol: str, open_caller: OpenCaller, data: st.DataObject
 ) -> None:
     _answer_mutated(open_caller, protocol, data)
