@@ -102,7 +102,7 @@ def codes_of(error: Any) -> frozenset[str]:
 def one_line(failure: Failure) -> str:
     """The failure on one line without secrets: provider, status, codes and the provider's message, shortened."""
     status = "" if failure.status is None else f" {failure.status}"
-    codes = f" ({hide(', '.join(sorted(failure.codes)))})" if failure.codes else ""
+    codes = f" ({redact(', '.join(sorted(failure.codes)))})" if failure.codes else ""
     message = redact(failure.message)
     return f"{failure.provider} answered{status}{codes}" + (f": {message}" if message else "")
 
