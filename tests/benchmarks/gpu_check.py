@@ -119,11 +119,12 @@ def about(device: torch.device) -> dict[str, Any]:
 
 
 CHECKS: dict[str, Callable[[World], Iterator[Found]]] = {
+    # First, while this process is as fresh as the two that it is compared with.
+    "processes": check_processes,
     "harvest": check_harvest,
     "encoders": check_encoders,
     "steering": check_steering,
     "studies": check_studies,
-    "processes": check_processes,
     "ratio": check_ratio,
 }
 
