@@ -131,8 +131,8 @@ def _probe(caller: Caller, judge: FormedJudge, settings: JudgeSettings) -> str:
         judge.form = change.form
     judge.form = accepted or first
     made = _calls_made(caller) - before
-    said = "; ".join(findings) or "it takes system role and JSON schema"
-    return f"{settings.model}: probed with {plural(made, 'call')}: {said}"
+    finding = "; ".join(findings) or "it takes system role and JSON schema"
+    return f"{settings.model}: probed with {plural(made, 'call')}: {finding}"
 
 
 def _ask(

@@ -31,7 +31,7 @@ SPREAD = 1.05
 
 
 def of_run(ledger: Ledger, run: Run) -> list[str]:
-    """One caution for each judge and each way in which its server's words and ours differ."""
+    """One caution for each judge and each way in which the server's statements differ from what was asked."""
     with ledger.read() as tx:
         served = calls.served(tx, run.run_id, MOST_CALLS)
     by_judge: dict[str, list[ServedCall]] = {}
@@ -39,7 +39,9 @@ def of_run(ledger: Ledger, run: Run) -> list[str]:
         provider = PROVIDERS.get(provider_of(call.judge))
         if provider is not None and provider.needs_base_url:
             by_judge.setdefault(call.judge, []).append(call)
-    return [caution for judge, its in sorted(by_judge.items()) for caution in cautions(judge, its)]
+    return [
+        caution for judge, calls_of_judge in sorted(by_judge.items()) for caution in cautions(judge, calls_of_judge)
+    ]
 
 
 def cautions(judge: str, served: Sequence[ServedCall]) -> Iterator[str]:

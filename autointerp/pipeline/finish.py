@@ -54,8 +54,8 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         scorers=unit_metrics.summarise(unit_figures, comparison.interval_options(run.spec)),
         variants=aid_effects.effects(frames.main, frames.units, **comparison.interval_options(run.spec)),
     )
-    if said := server_cautions.of_run(ledger, run):
-        summary = summary.model_copy(update={"cautions": [*summary.cautions, *said]})
+    if cautions := server_cautions.of_run(ledger, run):
+        summary = summary.model_copy(update={"cautions": [*summary.cautions, *cautions]})
     if len(unit_figures.figures):
         tables.write_table(run.folder / "scorers.parquet", unit_figures.figures)
     tables.write(frames, summary, run)
