@@ -189,7 +189,7 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 | `hook_mlp_out` on Gemma 2 and 3, OLMo 2: the norm after the MLP comes first | `mlp_out` is that norm's output, and is checked against the residual stream before it is used |
 | dictionaries trained on a centred residual stream (`center_writing_weights`, GPT-2) | the mean is folded into the encoder; three repositories that do not say so are known by name |
 | a second BOS, BOS in mid-window | BOS is put before each context once, run and never counted |
-| a dictionary trained with BOS, a tokenizer that adds none (GPT-2, Pythia) | `corpus.bos = "auto"` does as the files state (`prepend_bos` of SAELens, `add_special_tokens` of dictionary_learning), else as the tokenizer; `inspect`, run and report name it |
+| a dictionary trained with BOS, a tokenizer that adds none (GPT-2, Pythia) | `corpus.bos = "auto"` does as the files state (`prepend_bos` of SAELens and llamascopium, `add_special_tokens` of dictionary_learning), else as the tokenizer; `inspect`, run and report name it |
 | a dictionary of the embedding, on a model that adds positions | `embed.0` is the embedding's own output, `resid_pre.0` what block 0 receives |
 | `hook_mlp_in` of a TransformerBridge, before or after the norm by version | refused, with the two hook points to choose from |
 | an npz that inflates to gigabytes, a config of hundreds of MB | refused by the sizes that the files declare, before anything is unpacked |

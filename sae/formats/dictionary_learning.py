@@ -25,7 +25,16 @@ from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_gate
 from sae.formats.location import NORMED_MODELS, DictionaryLocation
-from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, read_torch, real_tensors
+from sae.formats.readers import (
+    Tensors,
+    check_sizes,
+    get_tensor,
+    read_config,
+    read_torch,
+    real_tensors,
+    stated_bos,
+    stated_context,
+)
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 PUBLISHER = "dictionary_learning (Marks, Karvonen, Mueller)"
@@ -89,8 +98,9 @@ def load(location: DictionaryLocation) -> Dictionary:
         k=k,
         apply_b_dec_to_input=kind not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         hook_point=_hook_point(location, config, config_file or file),
-        trained_with_bos=False if buffer.get("add_special_tokens") is False else None,
-        trained_context=context if isinstance(context := buffer.get("ctx_len"), int) and context > 0 else None,
+        # With special tokens, BOS is put there if the tokenizer does so by itself, as it is here if nothing is stated.
+        trained_with_bos=False if stated_bos(buffer, "add_special_tokens") is False else None,
+        trained_context=stated_context(buffer, "ctx_len"),
         architecture=kind,
         path=str(file.parent if file.name == WEIGHTS else file),
         format="dictionary_learning",

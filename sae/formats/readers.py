@@ -216,6 +216,18 @@ def get_int(config: Mapping[str, Any], name: str, file: Path) -> int:
     return value
 
 
+def stated_bos(config: Mapping[str, Any], name: str = "prepend_bos") -> bool | None:
+    """Whether a config says that contexts began with BOS in training; None if it does not say."""
+    value = config.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def stated_context(config: Mapping[str, Any], name: str) -> int | None:
+    """Tokens of a context in training, as a config says; None if it does not say."""
+    value = config.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
 def check_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path, source: str) -> None:
     """Raise `DictionaryError` if `config`, read from a file called `source`, contradicts one of these sizes. A size of 0 in it means
     that it is not stated."""

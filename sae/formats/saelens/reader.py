@@ -17,7 +17,7 @@ from sae.errors import DictionaryError
 from sae.formats.folding import clamp_threshold, fold_decoder_norms, fold_gate
 from sae.formats.location import DictionaryLocation
 from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, read_safetensors
-from sae.formats.saelens.config import CONFIG, SCALER, Settings, parse_config
+from sae.formats.saelens.config import CONFIG, RUNNER, SCALER, Settings, parse_config
 from sae.formats.saelens.writer import WEIGHTS
 
 PUBLISHER = "SAELens"
@@ -25,7 +25,7 @@ CHECKED = (
     "files written by sae-lens 6.54.12: every architecture and normalisation, encode and decode; and files written here, as sae-lens"
     " reads them"
 )
-FILES: tuple[str, ...] = (CONFIG, WEIGHTS, SCALER)
+FILES: tuple[str, ...] = (CONFIG, WEIGHTS, SCALER, RUNNER)
 
 
 def matches(location: DictionaryLocation) -> bool:
