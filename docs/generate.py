@@ -209,7 +209,8 @@ CORPORA_INTRO = """\
 
 A file is recognised by its content, not by its last suffix: `part-00000.gz` with JSON lines is read as JSON lines. The name decides
 only whether text is CSV, TSV or prose, and a name that contradicts the content is refused. What is none of the formats below, such as
-an archive, a PDF or text in an unknown encoding, is refused in one line that says what to do.
+an archive, a PDF or text in an unknown encoding, is refused in one line that says what to do. So is a glob that names both text files and
+tables, such as a README beside Parquet files: its text would be read as one more document.
 
 ## Formats
 
@@ -220,7 +221,7 @@ CORPORA_COLUMNS = """
 
 `corpus.text_field` names the column with the documents. The value decides how it is used:
 
-- **Text** is encoded with the subject's tokenizer.
+- **Text** is encoded with the subject's tokenizer. A BOS that it begins with is left out, because contexts get theirs anyway.
 - **Token ids** (`input_ids`) are used as they are, split at BOS, without padding. They have to be the subject's: ids outside its vocabulary
   are refused, and so are ids of which more than 2 %, and one of each document, change when the subject's tokenizer decodes and encodes them
   again (measured on 32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
@@ -289,11 +290,11 @@ _COLUMNS: dict[str, tuple[Any, ...]] = {
 def corpora_page() -> str:
     """docs/corpora.md: formats from the registry, and for every kind of file whether it is read, by reading one."""
     from sae.corpus.readers import LARGEST_UNPACKED
-    from sae.corpus.recognition import FORMATS, NOT_TEXT
+    from sae.corpus.recognition import FORMATS, MARKUP, NOT_TEXT
     from sae.corpus.text import LONGEST_DOCUMENT
 
     formats = [(f.title, " ".join(f"`{suffix}`" for suffix in f.suffixes), f.documents) for f in FORMATS]
-    refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT))
+    refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT + MARKUP))
     limits = (
         f"\nA line, a JSON object and a document in a table have at most {LONGEST_DOCUMENT:,} characters, so that an endless line ends in an"
         " error and not in the memory's. A text file has no limit: it is one document, read in pieces. A compressed Parquet or"

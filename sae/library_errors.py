@@ -17,7 +17,7 @@ _ADVICE = tuple(
         (r"GatedRepo|gated repo|is a gated dataset", "it is gated: accept its terms on its page on the hub, then run `hf auth login`"),
         (r"OfflineMode|HF_HUB_OFFLINE|offline mode", "it is not on this machine, and HF_HUB_OFFLINE forbids to download it: unset it"),
         (r"RevisionNotFound|Invalid rev id", "its revision is not on the hub: give a branch, tag or commit"),
-        (r"RepositoryNotFound|DatasetNotFound|doesn't exist on the hub|\b401\b", "it is not on the hub, or is private: check the name; private ones need `hf auth login`"),
+        (r"RepositoryNotFound|DatasetNotFound|doesn't exist on the hub|\b401 (client error|unauthorized)", "it is not on the hub, or is private: check the name; private ones need `hf auth login`"),
         (r"HfHubHTTPError.*\b429\b|\b429 client error", "the hub limits your requests: wait some minutes, or run `hf auth login`, which raises the limit"),
         (r"HfHubHTTPError.*\b403\b|\b403 (client error|forbidden)", "your hub token may not read it: make one that may, and run `hf auth login`"),
         # datasets
@@ -37,9 +37,10 @@ _ADVICE = tuple(
         (r"NoSuchBucket|bucket does not exist", "the bucket does not exist: create it, or check its name"),
         (r"EndpointConnectionError|could not connect to the endpoint|Invalid endpoint", "the storage server cannot be reached: check AWS_ENDPOINT_URL and the network"),
         # pyarrow, safetensors
-        (r"parquet magic bytes not found|not a parquet file|Couldn't deserialize thrift", "it is no complete Parquet file: copy or download it again"),
+        (r"parquet magic bytes not found|parquet file size is|not a parquet file|Couldn't deserialize thrift", "it is no complete Parquet file: copy or download it again"),
         (r"not an arrow file|Invalid flatbuffers|Expected to read \d+ metadata bytes", "it is no complete Arrow file: copy or download it again"),
         (r"HeaderToo|InvalidHeader|MetadataIncompleteBuffer|SafetensorError.*(header|metadata)", "it is no complete safetensors file: copy or download it again"),
+        (r"Compressed file ended before|EOFError: the file is truncated", "it is truncated: copy or download it again"),
         # the network and the disk
         (r"No space left on device", "the disk is full: free some space"),
         (r"Name or service not known|name resolution|Max retries exceeded|Connection ?Error|timed out|Network is unreachable", "the server cannot be reached: check the network, and HTTPS_PROXY if there is a proxy"),

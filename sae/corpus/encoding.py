@@ -62,7 +62,12 @@ def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         )
     except Exception as error:
         raise CorpusError(f"the subject's tokenizer cannot encode the corpus: {one_line(error)}") from error
-    return list(encoded["input_ids"])
+    return [_without_bos(ids, tokenizer) for ids in encoded["input_ids"]]
+
+
+def _without_bos(ids: list[int], tokenizer: Any) -> list[int]:
+    """The ids without a first BOS, such as one written in a text, because contexts get theirs anyway."""
+    return ids[1:] if ids and ids[0] == tokenizer.bos_token_id else ids
 
 
 def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[int], list[bool]]:
@@ -94,7 +99,7 @@ def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[i
         while token < len(ids) and encoded["offset_mapping"][token][0] < at:
             template[token] = encoded["offset_mapping"][token][1] <= start
             token += 1
-    first = 1 if ids[:1] == [tokenizer.bos_token_id] else 0
+    first = len(ids) - len(_without_bos(ids, tokenizer))
     return ids[first:], template[first:]
 
 

@@ -195,3 +195,10 @@ def test_conversations_that_the_subject_cannot_read_are_refused(tmp_path: Path) 
     with pytest.raises(CorpusError, match="chat template refuses: System role not supported; remove it") as caught:
         opened(path, "messages", strict)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_begins_with_bos_does_not_get_a_second_one(tmp_path: Path) -> None:
+    texts = sentences(WORDS, 2)[:20]
+    plain = opened(write(tmp_path / "plain.parquet", text=texts), "text")
+    rendered = opened(write(tmp_path / "rendered.parquet", text=["<s>" + text for text in texts]), "text")
+    assert texts_of(rendered) == texts_of(plain)
