@@ -78,6 +78,8 @@ def load(location: DictionaryLocation) -> Dictionary:
         b_enc = get_tensor(tensors, "b_enc" if "b_enc" in tensors else "encoder.bias", 1, file)
     if kind == "AutoEncoderTopK" or (kind in _BATCHED and "threshold" not in tensors):
         k = _k(location, trainer, tensors, file)
+        if location.k is None and trainer.get("k") not in (None, k):
+            notes.append(f"{CONFIG} says k = {trainer['k']}, which is not used")
         if kind in _BATCHED:
             notes.append(f"no threshold is stored: read as TopK of each token with k = {k}, not of a batch")
     elif kind in _BATCHED:
@@ -187,6 +189,10 @@ def _hook_point(location: DictionaryLocation, config: Mapping[str, Any], source:
     if io not in ("in", "out") and location.hook_point is None:
         raise DictionaryError(f"{source}: io = {io!r} (a transcoder) is not supported: use a plain sparse autoencoder")
     site = _SITE.fullmatch(name)
+    if site and io == "in" and location.hook_point is None:
+        raise DictionaryError(
+            f"{source} says that it reads the input (io = 'in') of {name}, which is the name of an output: set dictionary.hook_point"
+        )
     module = name + (".input" if io == "in" else "")
     hook_point = location.choose_hook_point([f"{_SITES[site[1]]}.{layer}" if site else module], source)
     model = str(trainer.get("lm_name", ""))

@@ -38,6 +38,7 @@ def load(location: DictionaryLocation) -> Dictionary:
     file = location.folder / WEIGHTS
     settings = parse_config(read_config(location.folder / CONFIG), location)
     tensors = read_safetensors(file)
+    _check_tensors(settings, tensors, file)
     notes = list(settings.notes)
     W_enc, W_dec = get_tensor(tensors, "W_enc", 2, file).T, get_tensor(tensors, "W_dec", 2, file)
     b_dec = get_tensor(tensors, "b_dec", 1, file)
@@ -78,6 +79,27 @@ def load(location: DictionaryLocation) -> Dictionary:
         format="saelens",
         notes=tuple(notes),
     )
+
+
+_DECIDING = {
+    "threshold": ("jumprelu",),
+    "log_threshold": (),
+    "topk_threshold": ("batchtopk", "topk"),
+    "b_gate": ("gated",),
+    "r_mag": ("gated",),
+    "b_mag": ("gated",),
+}
+"""Tensors that decide activations, with the families that have them."""
+
+
+def _check_tensors(settings: Settings, tensors: Tensors, file: Path) -> None:
+    """Raise `DictionaryError` if the weights decide activations in a way that is not the config's."""
+    foreign = [name for name, families in _DECIDING.items() if name in tensors and settings.family not in families]
+    if foreign:
+        raise DictionaryError(
+            f"{file} holds {', '.join(foreign)}, but {CONFIG} says architecture {settings.architecture!r}, which has none: the two do"
+            " not belong together"
+        )
 
 
 def _threshold(settings: Settings, tensors: Tensors, notes: list[str], file: Path) -> Tensor | None:
