@@ -227,7 +227,8 @@ CORPORA_COLUMNS = """
   again (measured on 32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
 - **Conversations** (`messages` with `role` and `content`, or ShareGPT's `conversations` with `from` and `value`) go through the subject's chat
   template; a subject without one refuses them. The template's own tokens are run but not counted, so that no exemplar is about role names;
-  `corpus.count_template = true` counts them. Windows show the template's tokens, and with them whose turn it is.
+  `corpus.count_template = true` counts them. Windows show the template's tokens, and report and
+  `exemplars.parquet` (`turn`) say in which message an exemplar's token stands.
 
 Each cell of the table is made by reading a small file of that kind.
 
