@@ -23,6 +23,7 @@ from autointerp.spec.spec import load
 from autointerp.spec.toml_files import wrong_key
 from sae.analysis.fit_check import check_fit
 from sae.cache import cache_dir
+from sae.subject.capacity import n_token_ids
 
 TOKENS = 8192
 
@@ -107,7 +108,13 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         skip_positions=request.skip_positions,
         max_norm_ratio=request.max_norm_ratio,
     )
-    results["subject"] = {"name": subject.name, "precision": subject.precision, "bos": subject.bos.statement}
+    results["subject"] = {
+        "name": subject.name,
+        "precision": subject.precision,
+        "bos": subject.bos.statement,
+        "n_tokens": len(subject.tokenizer),
+        "n_embeddings": n_token_ids(subject),
+    }
     return results | {"check": as_json(check)}
 
 
@@ -150,6 +157,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         pairs.append(("", ""))
         pairs.append(("subject", f"{subject['name']} ({subject['precision']})"))
         pairs.append(("BOS", subject["bos"]))
+        pairs.append(("vocabulary", f"{subject['n_tokens']:,} tokens, {subject['n_embeddings']:,} embeddings"))
         pairs += tables.check_pairs(Fit.model_validate(results["check"]))
     width = max(len(name) for name, _ in pairs) + 2
     text = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]

@@ -57,6 +57,7 @@ def test_inspect_measures_that_a_dictionary_fits_its_subject(deep: layered.Deep,
     shown = facts(said)
     assert float(shown["variance explained"]) == pytest.approx(0.92, abs=0.05)
     assert shown["silent features"].startswith("25%")
+    assert shown["vocabulary"].endswith(" embeddings")
     assert said.stdout.splitlines()[-1] == f"fits {LAST} of deep"
     figures = json.loads(asked(right, "--subject", deep.folder, "--corpus", deep.text, "--json").stdout)
     assert figures["check"]["dead_fraction"] == 0.25
