@@ -24,9 +24,11 @@ _ADVICE = tuple(
         (r"dataset scripts are no longer supported|trust_remote_code", "it is a program, which is not run: name a copy of it in Parquet, such as its revision refs/convert/parquet"),
         (r"config name is missing[^\[]*\[(?P<names>[^\]]*)\]", "it has several configs: name one of {names} after it, such as datasets:OWNER/NAME:CONFIG"),
         (r"BuilderConfig '(?P<name>[^']*)' not found\. Available: \[(?P<names>[^\]]*)\]", "it has no config {name}: name one of {names}"),
-        (r"(unknown split|bad split)[^\[]*\[(?P<names>[^\]]*)\]", "it does not have this split: set corpus.split to one of {names}"),
+        (r"(unknown split|bad split).*\[(?P<names>[^\]]*)\]", "it does not have this split: set corpus.split to one of {names}"),
         (r"feature type '(?P<name>\w+)' not found", "it was written by a newer version of the library: run `pip install -U datasets`"),
-        (r"no \(?supported\)? ?data files found|DataFilesNotFound", "it holds no files in a format that can be read: name a dataset of Parquet, JSON or text files"),
+        (r"Couldn't cast .*column names don't match", "its files have different columns: name the files that have the same ones in corpus.sources"),
+        (r"To support (en|de)coding (images|audio|videos?)", "it holds images, sounds or videos: name a dataset of text"),
+        (r"no \(?supported\)? ?data files found|DataFilesNotFound|doesn't contain any data files", "it holds no files in a format that can be read: name a dataset of Parquet, JSON or text files"),
         # botocore, s3fs
         (r"NoCredentials|unable to locate credentials|PartialCredentials", "no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
         (r"ProfileNotFound", "AWS_PROFILE names a profile that is not in ~/.aws/config: correct it"),

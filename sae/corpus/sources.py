@@ -10,6 +10,7 @@ import csv
 import glob
 import itertools
 import json
+import logging
 import lzma
 import re
 import zlib
@@ -82,9 +83,13 @@ def parse_source(source: str, split: str = "train") -> Source:
             match["name"], match["config"], match["revision"]
         )
     path = Path(source).expanduser()
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise CorpusError(f"corpus source {source[:100]} cannot be read: {error.strerror}: check the path") from None
+    if is_file:
         return Files((path,))
-    if path.is_dir():
+    if is_folder:
         if saved := _saved_dataset(path, split):
             return saved
         raise CorpusError(
@@ -241,6 +246,7 @@ def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[D
     import datasets
 
     where = f"corpus source datasets:{source.name}"
+    datasets.logging.set_verbosity(logging.CRITICAL)  # it would log each error before it raises it
     try:
         stream = datasets.load_dataset(
             source.name, source.config, split=split, revision=source.revision, streaming=True

@@ -29,9 +29,13 @@ def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Dictio
     """The folder or file of a local path; or of a hub id, whose files that match `patterns` are downloaded. Raises
     `DictionaryError`."""
     local = Path(path).expanduser().absolute()
-    if local.is_dir():
+    try:
+        is_folder, is_file = local.is_dir(), local.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise DictionaryError(f"dictionary {path[:100]} cannot be read: {error.strerror}: check the path") from None
+    if is_folder:
         return DictionaryLocation(local, path)
-    if local.is_file():
+    if is_file:
         if local.suffix in _PICKLED:
             raise DictionaryError(
                 f"{path} is a pickle, which can run code when loaded: save the weights as safetensors"

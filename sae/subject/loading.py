@@ -69,12 +69,16 @@ def load(model: str, precision: str, device: torch.device, revision: str | None)
 def _locate(model: str) -> tuple[Path | str, str]:
     """The location of a subject, a folder (a Path) or a hub id (a str), and its name. Raises `SubjectError`."""
     path = Path(model).expanduser()
-    if model.endswith(".gguf") and path.is_file():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise SubjectError(f"subject {model[:100]} cannot be read: {error.strerror}: check the path") from None
+    if model.endswith(".gguf") and is_file:
         with _quiet():
             return gguf.convert_gguf(path), path.stem
-    if path.is_dir():
+    if is_folder:
         return path, path.absolute().name
-    if path.exists():
+    if is_file:
         raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
     if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
         raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")

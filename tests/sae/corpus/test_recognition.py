@@ -189,6 +189,7 @@ def test_a_glob_of_tables_and_a_readme_is_refused_and_an_empty_file_beside_table
         ("https://huggingface.co/datasets/a/b/resolve/main/x.jsonl", "write datasets:a/b"),
         ("s3://bucket/x.jsonl", "from this machine only, so download it"),
         ("missing.jsonl", "matches no file: check the path"),
+        ("x" * 5000, "x cannot be read: File name too long: check the path"),
     ],
 )
 def test_a_source_that_is_no_file_is_refused_with_what_to_write(source: str, advice: str) -> None:

@@ -456,6 +456,7 @@ def test_an_adapter_on_the_hub_is_refused_with_the_way_to_merge_it(
 
 def test_missing_subjects_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: load_subject(str(tmp_path / "none")), "does not exist", "hub id")
+    refused(lambda: load_subject("x" * 5000), "cannot be read: File name too long: check the path")
     refused(lambda: load_subject("nowhere.gguf"), "nowhere.gguf", "does not exist")
     (tmp_path / "notes.txt").write_text("x")
     refused(lambda: load_subject(str(tmp_path / "notes.txt")), "is a file")
