@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_inspect_describes_a_dictionary_without_a_subject(right: Path) -> None:
     assert (shown["input norm"], shown["decoder bias"]) == ("none", "subtracted from the input")
     assert shown["decoder norms"] == "0 to 1, median 1"
     assert "variance explained" not in shown
+
+
+def test_contexts_are_shortened_to_the_subject_s_positions(deep: layered.Deep, right: Path, tmp_path: Path) -> None:
+    shutil.copytree(deep.folder, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    (tmp_path / "short" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    said = asked(right, "--subject", tmp_path / "short", "--corpus", deep.text)
+    assert said.exit_code == 0, said.output
+    assert said.stdout.splitlines()[-1] == f"fits {LAST} of short"
 
 
 def test_inspect_measures_that_a_dictionary_fits_its_subject(deep: layered.Deep, right: Path) -> None:
