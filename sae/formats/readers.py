@@ -88,6 +88,8 @@ def read_torch(file: Path) -> dict[str, Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # warnings about pickles, which weights_only refuses
                 content = torch.load(file, map_location="cpu", weights_only=True)
+    except DictionaryError:
+        raise
     except pickle.UnpicklingError as error:
         if is_lfs_pointer(file):
             raise _incomplete(file, "file of torch.save", error) from None
