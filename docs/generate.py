@@ -189,7 +189,7 @@ Which models have which is measured in [models](models.md). A transcoder reads o
 | `hook_mlp_out` on Gemma 2 and 3, OLMo 2: the norm after the MLP comes first | `mlp_out` is that norm's output, and is checked against the residual stream before it is used |
 | dictionaries trained on a centred residual stream (`center_writing_weights`, GPT-2) | the mean is folded into the encoder; three repositories that do not say so are known by name |
 | a second BOS, BOS in mid-window | BOS is put before each context once, run and never counted |
-| a dictionary trained with BOS, a tokenizer that adds none (GPT-2, Pythia) | `corpus.bos = "auto"` does as the files state (`prepend_bos` of SAELens, `add_special_tokens` of dictionary_learning), else as the tokenizer; `inspect`, run and report name it |
+| a dictionary trained with BOS, a tokenizer that adds none (GPT-2, Pythia) | `corpus.bos = "auto"` does as the files state (`prepend_bos` of SAELens and llamascopium, `add_special_tokens` of dictionary_learning), else as the tokenizer; `inspect`, run and report name it |
 | a dictionary of the embedding, on a model that adds positions | `embed.0` is the embedding's own output, `resid_pre.0` what block 0 receives |
 | `hook_mlp_in` of a TransformerBridge, before or after the norm by version | refused, with the two hook points to choose from |
 | an npz that inflates to gigabytes, a config of hundreds of MB | refused by the sizes that the files declare, before anything is unpacked |
@@ -209,7 +209,8 @@ CORPORA_INTRO = """\
 
 A file is recognised by its content, not by its last suffix: `part-00000.gz` with JSON lines is read as JSON lines. The name decides
 only whether text is CSV, TSV or prose, and a name that contradicts the content is refused. What is none of the formats below, such as
-an archive, a PDF or text in an unknown encoding, is refused in one line that says what to do.
+an archive, a PDF or text in an unknown encoding, is refused in one line that says what to do. So is a glob that names both text files and
+tables, such as a README beside Parquet files: its text would be read as one more document.
 
 ## Formats
 
@@ -220,13 +221,14 @@ CORPORA_COLUMNS = """
 
 `corpus.text_field` names the column with the documents. The value decides how it is used:
 
-- **Text** is encoded with the subject's tokenizer.
+- **Text** is encoded with the subject's tokenizer. A BOS that it begins with is left out, because contexts get theirs anyway.
 - **Token ids** (`input_ids`) are used as they are, split at BOS, without padding. They have to be the subject's: ids outside its vocabulary
   are refused, and so are ids of which more than 2 %, and one of each document, change when the subject's tokenizer decodes and encodes them
   again (measured on 32 documents of each source). A tokenizer whose tokens are single bytes or whole words passes the second test with any ids.
 - **Conversations** (`messages` with `role` and `content`, or ShareGPT's `conversations` with `from` and `value`) go through the subject's chat
   template; a subject without one refuses them. The template's own tokens are run but not counted, so that no exemplar is about role names;
-  `corpus.count_template = true` counts them. Windows show the template's tokens, and with them whose turn it is.
+  `corpus.count_template = true` counts them. Windows show the template's tokens, and report and
+  `exemplars.parquet` (`turn`) say in which message an exemplar's token stands.
 
 Each cell of the table is made by reading a small file of that kind.
 
@@ -289,11 +291,11 @@ _COLUMNS: dict[str, tuple[Any, ...]] = {
 def corpora_page() -> str:
     """docs/corpora.md: formats from the registry, and for every kind of file whether it is read, by reading one."""
     from sae.corpus.readers import LARGEST_UNPACKED
-    from sae.corpus.recognition import FORMATS, NOT_TEXT
+    from sae.corpus.recognition import FORMATS, MARKUP, NOT_TEXT
     from sae.corpus.text import LONGEST_DOCUMENT
 
     formats = [(f.title, " ".join(f"`{suffix}`" for suffix in f.suffixes), f.documents) for f in FORMATS]
-    refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT))
+    refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT + MARKUP))
     limits = (
         f"\nA line, a JSON object and a document in a table have at most {LONGEST_DOCUMENT:,} characters, so that an endless line ends in an"
         " error and not in the memory's. A text file has no limit: it is one document, read in pieces. A compressed Parquet or"

@@ -39,8 +39,8 @@ def inspect(
 ) -> int:
     """Show how DICTIONARY is read and, given a subject, how much of the subject's activations it explains.
 
-    DICTIONARY is a folder, a file, a hub id, or a spec (.toml), whose subject and corpus are then used. Exits with 2 if the dictionary
-    explains nothing.
+    DICTIONARY is a folder, a file, a hub id, or a spec (.toml), whose subject and corpus are then used: a spec is the place for every
+    key of the corpus that an error names. Exits with 2 if the dictionary explains nothing.
     """
     from autointerp.dictionaries import inspection  # torch
 

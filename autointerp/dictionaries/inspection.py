@@ -23,6 +23,8 @@ from autointerp.spec.spec import load
 from autointerp.spec.toml_files import wrong_key
 from sae.analysis.fit_check import check_fit
 from sae.cache import cache_dir
+from sae.subject import model
+from sae.subject.capacity import n_positions, n_token_ids
 
 TOKENS = 8192
 
@@ -40,6 +42,8 @@ class InspectRequest:
     seed: int = 0
     skip_positions: int = 1
     max_norm_ratio: float = 10.0
+    from_spec: bool = False
+    """Whether a spec sets the context; otherwise it is shortened to the subject's positions."""
 
 
 def request_of(
@@ -63,7 +67,7 @@ def request_of(
         corpus_ = _demo_text(tokens)
     if corpus_ and not subject_:
         raise UsageError("--corpus needs --subject: name the model to measure the dictionary on")
-    return replace(request, subject=subject_, corpus=corpus_)
+    return replace(request, subject=subject_, corpus=corpus_, from_spec=corpus_ is request.corpus)
 
 
 def _dictionary(fields: dict[str, Any]) -> Dictionary:
@@ -96,7 +100,8 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         return results
     subject = with_bos(open_subject(request.subject, on_progress), request.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
-    corpus = open_corpus(request.corpus, subject, on_progress)
+    section = request.corpus if request.from_spec else _within_positions(request.corpus, subject)
+    corpus = open_corpus(section, subject, on_progress)
     on_progress("checking the dictionary", 0, 0)
     check = check_fit(
         subject,
@@ -107,8 +112,19 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         skip_positions=request.skip_positions,
         max_norm_ratio=request.max_norm_ratio,
     )
-    results["subject"] = {"name": subject.name, "precision": subject.precision, "bos": subject.bos.statement}
+    results["subject"] = {
+        "name": subject.name,
+        "precision": subject.precision,
+        "bos": subject.bos.statement,
+        "n_tokens": len(subject.tokenizer),
+        "n_embeddings": n_token_ids(subject),
+    }
     return results | {"check": as_json(check)}
+
+
+def _within_positions(section: Corpus, subject: model.Subject) -> Corpus:
+    limit = n_positions(subject)
+    return section.model_copy(update={"context_tokens": min(section.context_tokens, limit)}) if limit else section
 
 
 def describe(dictionary: sae.Dictionary) -> dict[str, Any]:
@@ -150,6 +166,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         pairs.append(("", ""))
         pairs.append(("subject", f"{subject['name']} ({subject['precision']})"))
         pairs.append(("BOS", subject["bos"]))
+        pairs.append(("vocabulary", f"{subject['n_tokens']:,} tokens, {subject['n_embeddings']:,} embeddings"))
         pairs += tables.check_pairs(Fit.model_validate(results["check"]))
     width = max(len(name) for name, _ in pairs) + 2
     text = [f"{name:<{width}}{visible(value)}".rstrip() for name, value in pairs]

@@ -20,6 +20,8 @@ UNSCORED_UNIT_SHARE = 0.1
 """A caveat is given if more than this share of the sampled units has no score."""
 IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
+OWN_TOKENIZER_SHARE = 0.75
+"""Tokens per embedding below which a tokenizer may be another model's. Padding adds at most a few percent of embeddings."""
 CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
 """The checks in the order of their caveats."""
 ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
@@ -30,7 +32,7 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts),
+        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
     )
     return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
 
@@ -135,6 +137,15 @@ def _other_contexts(summary: Summary) -> Iterator[str]:
         yield (
             f"Contexts have up to {corpus.context_tokens} tokens, but the dictionary was trained on"
             f" {dictionary.trained_context}: its activations at later positions are of a kind that it has not seen."
+        )
+
+
+def _foreign_tokenizer(summary: Summary) -> Iterator[str]:
+    tokens, embeddings = summary.subject.n_tokens, summary.subject.n_embeddings
+    if tokens and embeddings and tokens < OWN_TOKENIZER_SHARE * embeddings:
+        yield (
+            f"The subject has embeddings of {embeddings:,} tokens, but its tokenizer only {tokens:,} tokens: it may be another model's,"
+            " and then the units are active in garbled text."
         )
 
 

@@ -18,6 +18,10 @@ class SubjectFacts(Part):
     """Hash of its weights."""
     precision: str
     """Number format in which it ran: `bfloat16` or `float32`."""
+    n_tokens: int | None = None
+    """Number of tokens of its tokenizer; null in summaries of early versions."""
+    n_embeddings: int | None = None
+    """Number of tokens that have an embedding; null in summaries of early versions."""
 
 
 class DictionaryFacts(Part):

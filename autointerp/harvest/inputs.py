@@ -20,6 +20,7 @@ from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 from sae.corpus import corpus as corpora
 from sae.corpus.corpus import Corpus
+from sae.corpus.encoding import template_fingerprint
 from sae.dictionary import Dictionary
 from sae.errors import CorpusError
 from sae.formats.load import load_dictionary
@@ -223,6 +224,7 @@ class InputCache:
             spec.corpus.model_dump(),
             subject.bos_id,
             subject.fingerprint,
+            template_fingerprint(subject.tokenizer),
             [_stamps(source) for source in sources],
         ]
         corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))

@@ -22,6 +22,7 @@ from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.exemplars import tables
 from sae.harvest.harvest import new_sketch, restore
 from sae.harvest.sketch import Sketch
+from sae.subject.capacity import n_token_ids
 
 
 class SideFileMaker(Protocol):
@@ -117,7 +118,13 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketc
 def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
     subject, dictionary, corpus = inputs.subject, inputs.dictionary, inputs.corpus
     return {
-        "subject": {"name": subject.name, "fingerprint": subject.fingerprint, "precision": subject.precision},
+        "subject": {
+            "name": subject.name,
+            "fingerprint": subject.fingerprint,
+            "precision": subject.precision,
+            "n_tokens": len(subject.tokenizer),
+            "n_embeddings": n_token_ids(subject),
+        },
         "dictionary": {
             "name": Path(dictionary.path).name,
             "format": dictionary.format,

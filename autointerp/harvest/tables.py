@@ -18,8 +18,9 @@ def units_of(table: pd.DataFrame) -> list[Unit]:
 
 
 def exemplars_of(table: pd.DataFrame) -> list[Exemplar]:
-    """A table's exemplars as records."""
-    rows = [_named(row) for row in table.to_dict("records")]
+    """A table's exemplars as records. They have some of its columns only (`sae.harvest.columns.EXEMPLAR_COLUMNS`)."""
+    names = [field.name for field in dataclasses.fields(Exemplar)]
+    rows = [_named(row) for row in table[names].to_dict("records")]
     for row in rows:
         row["tokens"] = tuple(row["tokens"])
         row["token_activations"] = tuple(float(a) for a in row["token_activations"])

@@ -13,6 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from sae.formats.locate import WEIGHTS
 
+_TRAINING_STATE = re.compile(
+    r"(?:^|[-_.])(?:optimi[sz]er|opt|(?:lr_?)?scheduler|scaler|(?:training_|trainer_)?state|rng(?:_state)?)(?:[-_.]?\d+)?$",
+    re.IGNORECASE,
+)
+"""Stems of files in which trainings keep their own state beside dictionaries."""
 PICKLED = ("*.pt", "*.pth", "*.pkl", "*.bin", "*.ckpt")
 """Files that suggest weights which cannot be loaded. A folder with one of them is reported as corrupt instead of ignored."""
 
@@ -25,8 +30,9 @@ def dictionary_paths(path: Path) -> list[Path]:
     owner = _owner(path.name, {file.name for file in path.parent.iterdir()})
     if owner is not None:
         return [path.parent / owner]
-    is_own = path.suffix in WEIGHTS and path.name not in _folder_names() and not _holds_folder_weights(path.parent)
-    return [path] if is_own else dictionary_paths(path.parent)
+    if path.suffix not in WEIGHTS or path.name in _folder_names() or _holds_folder_weights(path.parent):
+        return dictionary_paths(path.parent)
+    return [] if _TRAINING_STATE.search(path.stem) else [path]
 
 
 def dictionaries_among(names: Collection[str]) -> list[str]:
@@ -37,14 +43,16 @@ def dictionaries_among(names: Collection[str]) -> list[str]:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Files of a dictionary's path that are part of a known format, or that suggest weights in an unsupported one."""
+    """Files of a dictionary's path that are part of a known format, or that suggest weights in an unsupported one. None for a folder whose
+    dictionaries are in the folders below."""
     if not path.is_dir():
         # A config may stand in the folder or, for checkpoints of a training, in the one above.
-        configs = [name for name in _folder_names() if PurePosixPath(name).suffix not in WEIGHTS]
-        beside = [above / name for above in (path.parent, path.parent.parent) for name in configs]
-        return sorted({path, *_parts(path), *filter(Path.is_file, beside)})
-    known = {path / name for name in _folder_names() if (path / name).exists()}
-    return sorted(known | {file for pattern in PICKLED for file in path.glob(pattern)})
+        return sorted({path, *_parts(path), *_configs(path.parent), *_configs(path.parent.parent)})
+    pickled = {file for pattern in PICKLED for file in path.glob(pattern) if not _TRAINING_STATE.search(file.stem)}
+    weights = pickled | {path / name for name in _folder_names() - _config_names() if (path / name).exists()}
+    if not weights and any(_holds_folder_weights(folder) for folder in path.iterdir() if folder.is_dir()):
+        return []  # a training's folder, whose dictionaries are in the folders below
+    return sorted(weights | set(_configs(path) or (_configs(path.parent) if weights else ())))
 
 
 def is_folder_file(name: str) -> bool:
@@ -53,7 +61,11 @@ def is_folder_file(name: str) -> bool:
 
 
 def _holds_folder_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _folder_names() if PurePosixPath(name).suffix in WEIGHTS)
+    return any((folder / name).is_file() for name in _folder_names() - _config_names())
+
+
+def _configs(folder: Path) -> list[Path]:
+    return [folder / name for name in _config_names() if (folder / name).is_file()]
 
 
 def _owner(name: str, names: Collection[str]) -> str | None:
@@ -80,6 +92,11 @@ def _parts(file: Path) -> Iterator[Path]:
 def _folder_names() -> frozenset[str]:
     """Names of the files of all formats with a folder for each dictionary."""
     return frozenset(name for names in _patterns() for name in names if "{n}" not in name)
+
+
+@cache
+def _config_names() -> frozenset[str]:
+    return frozenset(name for name in _folder_names() if PurePosixPath(name).suffix not in WEIGHTS)
 
 
 @cache

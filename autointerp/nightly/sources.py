@@ -25,6 +25,7 @@ from autointerp.nightly.lineage import lineage_of
 from autointerp.spec.sections import Section, known_format
 from autointerp.spec.toml_files import wrong_key
 from sae.errors import one_line
+from sae.library_errors import remedy
 from sae.subject.hook_points import PATTERN
 
 
@@ -118,10 +119,12 @@ def in_folder(pattern: str) -> Iterator[Candidate]:
 
     Raises `UsageError` if the glob's part before the first wildcard does not exist.
     """
-    base = _fixed_part(pattern)
+    is_path = Path(pattern).exists()  # also if its name has brackets
+    base = Path(os.path.abspath(pattern)).parent if is_path else _fixed_part(pattern)
     if not base.is_dir():
         raise UsageError(f"sources: folder = {pattern!r}: {base} is not a folder: check the path, or mount it")
-    matches = (Path(os.path.abspath(match)) for match in glob.glob(pattern, recursive=True))
+    found = [pattern] if is_path else glob.glob(pattern, recursive=True)
+    matches = (Path(os.path.abspath(match)) for match in found)
     for path in dict.fromkeys(path for match in sorted(matches) for path in dictionary_paths(match)):
         if files := weight_files(path):
             relative = path.relative_to(base).parts if path != base else ()
@@ -226,7 +229,9 @@ def _hub() -> Any:
 
 def _unreachable(what: str, error: Exception) -> UsageError:
     """The error for any failure of the library, the hub or the network."""
-    reason = one_line(error)
+    reason = remedy(error)
+    if reason != one_line(error):
+        return UsageError(f"{what}: {reason}")
     return UsageError(f"{what}: the hub cannot be reached: {reason}: check the network and the name")
 
 

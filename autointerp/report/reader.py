@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def read(folder: Path) -> Results:
         (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     exemplar_ids = {row["exemplar_id"] for row in judged}
-    rows = _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, exemplar_ids)
+    rows = _rows(folder / "exemplars.parquet", _EXEMPLAR_COLUMNS, exemplar_ids, optional=["turn"])
     exemplars = {row["exemplar_id"]: row for row in rows}
     second = _second(summary)
     by_unit: dict[str, list[Row]] = defaultdict(list)
@@ -90,10 +90,14 @@ def _explanations(path: Path) -> dict[str, dict[str, str]]:
     return dict(by_unit)
 
 
-def _rows(path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None) -> list[Row]:
-    """The rows of a Parquet file, optionally only those of some exemplars. Raises `UsageError`."""
+def _rows(
+    path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None, optional: Sequence[str] = ()
+) -> list[Row]:
+    """The rows of a Parquet file, optionally only those of some exemplars. Files of early versions lack the columns `optional`. Raises
+    `UsageError`."""
     try:
-        table = pq.read_table(path, columns=columns)
+        present = [name for name in optional if name in pq.read_schema(path).names] if optional else []
+        table = pq.read_table(path, columns=[*columns, *present])
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: name a folder in results/ that a run has finished") from None
     except (OSError, pa.ArrowInvalid) as error:

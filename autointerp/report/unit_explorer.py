@@ -120,6 +120,7 @@ def _exemplar(exemplar: Row, judged: list[Row], maximum: float | None, strings: 
         "bin": int(exemplar["bin"]),
         "fraction": float(exemplar["activation_fraction"]),
         "mark": mark - start,
+        "turn": exemplar.get("turn"),
         "cut": (1 if start else 0) + (2 if stop < len(tokens) else 0),
         "heat": "".join(_digit(value, maximum) for value in activations[start:stop]).rstrip("0"),
         "tokens": [strings.use(clip(visible(token), _TOKEN_CHARS)) for token in tokens[start:stop]],
@@ -206,7 +207,7 @@ def _resolve(draft: dict[str, Any], strings: _Strings, unit_indices: dict[str, i
         ],
         "x": [
             [x["bin"], round(x["fraction"], 3), x["mark"], x["cut"], x["heat"], [strings.index(t) for t in x["tokens"]],
-             [judgement(row, reason) for row, reason in x["judged"]]]
+             [judgement(row, reason) for row, reason in x["judged"]], *([visible(x["turn"])] if x["turn"] else [])]
             for x in draft["exemplars"]
         ],
     }  # fmt: skip

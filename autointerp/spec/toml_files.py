@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from autointerp.errors import UsageError
 from autointerp.redaction import hide
@@ -84,19 +85,35 @@ def wrong_key(error: ValidationError, model: type[BaseModel], what: str) -> str:
         return f"{what}: unknown key {key}{shown}: {_did_you_mean(location, model)}"
     if kind == "missing":
         return f"{what}: {key} is missing: add it (`autointerp spec` prints every key)"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = _message(first)
+    if len(location) > 1 and _table_at(location[:-1], model) is None:  # a key of several types, with an error for each
+        of_key = [other for other in error.errors(include_url=False) if other["loc"][:-1] == first["loc"][:-1]]
+        message = " or ".join(dict.fromkeys(map(_message, of_key))).replace(" or input should be", " or")
+        key = ".".join(location[:-1])
     return f"{what}: {key}{shown}: {message}" if key else f"{what}: {message}"
 
 
-def _did_you_mean(location: list[str], model: Any) -> str:
-    for part in location[:-1]:
+def _message(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
+
+
+def _table_at(location: list[str], model: Any) -> Any:
+    """The model of the table at this place; None if there is no table."""
+    for part in location:
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
         if model is None:
-            return "remove it"
+            return None
+    return model
+
+
+def _did_you_mean(location: list[str], model: Any) -> str:
+    model = _table_at(location[:-1], model)
+    if model is None:
+        return "remove it"
     known = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"did you mean {close[0]}?" if close else f"remove it; known here: {', '.join(known)}"

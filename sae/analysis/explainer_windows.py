@@ -244,6 +244,7 @@ def _row(
         "role": role,
         "document": document,
         "position": position,
+        "turn": corpus.turn_at(int(context["offset"]) + candidate.mark),
         "activation": activation,
         "activation_fraction": activation / maximum if maximum else 0.0,
         "bin": int(bin_of(activation, maximum, settings.bins)),

@@ -178,7 +178,8 @@ def plant_units(
             for role, mark in _marks(tokens, active, rng):
                 kept = windows[planted.name][role]
                 if len(kept) < needed[role]:
-                    kept.append(_exemplar(number, role, context, tokens, active, mark, window, bins, rng))
+                    turn = corpus.turn_at(first + mark)
+                    kept.append(_exemplar(number, role, context, turn, tokens, active, mark, window, bins, rng))
         complete = [name for name, roles in windows.items() if all(len(roles[r]) == needed[r] for r in roles)]
         if len(complete) >= n and [c.name for c in candidates][: len(complete)] == complete[: len(complete)]:
             break
@@ -208,6 +209,7 @@ def _exemplar(
     number: int,
     role: str,
     context: np.void,
+    turn: str | None,
     tokens: Sequence[str],
     active: np.ndarray,
     mark: int,
@@ -226,6 +228,7 @@ def _exemplar(
         "role": role,
         "document": int(context["document"]),
         "position": position,
+        "turn": turn,
         "activation": activation,
         "activation_fraction": activation,
         "bin": int(bin_of(activation, 1.0, bins)),

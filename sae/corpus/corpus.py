@@ -19,7 +19,7 @@ import numpy.typing as npt
 from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
-from sae.corpus.context_writer import CONTEXT, OFFSET, TOKEN, ContextWriter
+from sae.corpus.context_writer import CONTEXT, OFFSET, TOKEN, TURN, ContextWriter
 from sae.corpus.documents import Conversation, Document, TokenIds
 from sae.corpus.encoding import Encoded, check_token_ids, encode, template_fingerprint
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
@@ -29,8 +29,8 @@ from sae.library_errors import remedy
 
 FORMAT = 1
 """Version of the keys of cache entries."""
-READING = 2
-"""Version of the reading, part of the entries' names: earlier versions took some files for prose."""
+READING = 3
+"""Version of the reading, part of the entries' names: earlier versions took some files for prose, and kept a BOS written in a text."""
 
 PAD_ID = 0
 """Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""
@@ -48,7 +48,8 @@ class Corpus:
     `tokens`: uint32 (n_tokens,), without BOS. `contexts`: one row per context, with the number of its document, the position of
     its first token within that document, its offset into `tokens`, and its length. `fingerprint`: sha256 over the sources' bytes,
     the tokenizer and the settings by which the text was cut. `special_ids` are run but never counted, and so are the tokens at
-    the offsets `template`, int64 in ascending order, which come from the chat template; None if there are none.
+    the offsets `template`, int64 in ascending order, which come from the chat template; None if there are none. `turns`: for each
+    stretch of tokens of one message of a conversation, its offsets, the message's number and the index of its role in `roles`.
     """
 
     tokens: npt.NDArray[np.uint32]
@@ -59,11 +60,20 @@ class Corpus:
     bos_id: int | None
     special_ids: frozenset[int]
     template: npt.NDArray[np.int64] | None = None
+    turns: npt.NDArray[np.void] | None = None
+    roles: tuple[str, ...] = ()
 
     @property
     def largest_id(self) -> int:
         """The largest token id."""
         return int(self.tokens.max(initial=0))
+
+    def turn_at(self, offset: int) -> str | None:
+        """Role and number of the message in which the token at this offset stands, such as `assistant 2`; None outside messages."""
+        if self.turns is None:
+            return None
+        turn = self.turns[np.searchsorted(self.turns["first"], offset, side="right") - 1]
+        return f"{self.roles[turn['role']]} {turn['number']}" if turn["first"] <= offset < turn["end"] else None
 
     def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """The contexts `rows` as `(tokens, counted)`, int64 and bool, both (B, T).
@@ -145,7 +155,7 @@ def _open(
 ) -> Corpus:
     if not meta["n_tokens"]:
         raise CorpusError("the corpus holds no text: every document in corpus.sources is empty")
-    template = folder / "template.bin"
+    template, turns = folder / "template.bin", folder / "turns.bin"
     return Corpus(
         tokens=np.memmap(folder / "tokens.bin", dtype=TOKEN, mode="r"),
         contexts=np.memmap(folder / "contexts.bin", dtype=CONTEXT, mode="r"),
@@ -155,6 +165,8 @@ def _open(
         bos_id=bos_id,
         special_ids=frozenset(int(i) for i in special_ids),
         template=np.memmap(template, dtype=OFFSET, mode="r") if template.stat().st_size else None,
+        turns=np.memmap(turns, dtype=TURN, mode="r") if turns.stat().st_size else None,
+        roles=tuple(meta["roles"]),
     )
 
 
@@ -173,8 +185,9 @@ def _write(
             (work / "tokens.bin").open("wb") as tokens,
             (work / "contexts.bin").open("wb") as contexts,
             (work / "template.bin").open("wb") as template,
+            (work / "turns.bin").open("wb") as turns,
         ):
-            writer = ContextWriter(tokens, contexts, template, stride, max_tokens)
+            writer = ContextWriter(tokens, contexts, template, turns, stride, max_tokens)
             while pieces := sources.take(BATCH_BYTES):
                 documents = [document for _, document, _ in pieces]
                 conversations |= any(isinstance(document, Conversation) for document in documents)
@@ -186,7 +199,7 @@ def _write(
                 if writer.full:
                     break
             writer.close()
-        counts = {"n_documents": writer.n_documents, "n_tokens": writer.n_tokens}
+        counts = {"n_documents": writer.n_documents, "n_tokens": writer.n_tokens, "roles": writer.roles}
         (work / "meta.json").write_text(json.dumps({"format": FORMAT, "conversations": conversations} | counts))
 
 

@@ -35,9 +35,14 @@ MOST_DAMAGED = 0.005
 """Share of replacement and NUL characters above which a file's text counts as damaged."""
 _FEWEST_DAMAGED = 10
 _CHECKED_CHARS = 1 << 20
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
+_ROLES = {
+    **{role: role for role in ("user", "assistant", "system", "tool")},
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "bot", "chatgpt", "model", "ai"), "assistant"),
+}
+"""Customary names of roles, in lower case, and those that chat templates have. Other roles are left to the template."""
 _DATA_STARTS = re.compile(r"""\s*(?:\[\s*(?:[\]{"'\[]|-?\d)|\{\s*["'])""")
-_NUMBER = re.compile(r"\s*-?\d[\d.]*\s*")
+_NUMBERS = re.compile(r"\s*-?\d[\d.]*(?:[\s,;]+-?\d[\d.]*)*[\s,;]*")
 
 
 def document_of(record: Mapping[str, Any], field: str, where: str) -> Document:
@@ -71,15 +76,24 @@ def document_of(record: Mapping[str, Any], field: str, where: str) -> Document:
 def _message(message: dict[str, Any], field: str, where: str) -> dict[str, str]:
     """A message with `role` and `content`, from these keys or from ShareGPT's `from` and `value`."""
     role, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        content = "".join(part for part in parts if isinstance(part, str)) if parts else ""
-    if not isinstance(role, str) or not isinstance(content, str | None):
+    calls_tool = any(message.get(key) for key in ("tool_calls", "function_call"))
+    has_content = any(key in message for key in ("content", "value")) or calls_tool
+    parts = content if isinstance(content, list) else [content or ""]
+    texts = [_part(part) for part in parts]
+    if not isinstance(role, str) or not has_content or None in texts:
         raise CorpusError(
-            f"{where} field {field!r} holds messages without role and content (keys: {', '.join(map(str, message))}): set"
-            " corpus.text_field to a field with text"
+            f"{where} field {field!r} holds messages without role and content that is text (keys:"
+            f" {', '.join(map(str, message))}): give each message both, or set corpus.text_field to a field with text"
         )
-    return {"role": _ROLES.get(role, role), "content": content or ""}
+    return {"role": _ROLES.get(role.lower(), role), "content": "".join(text for text in texts if text)}
+
+
+def _part(part: object) -> str | None:
+    """Text of a part of a message's content; empty for an image, a sound or a call of a tool; None if it holds its text elsewhere."""
+    if isinstance(part, dict):
+        text, kind = part.get("text"), part.get("type")
+        return text if isinstance(text, str) else "" if isinstance(kind, str) and "text" not in kind else None
+    return part if isinstance(part, str) else None
 
 
 def check_texts_are_prose(documents: Iterable[Document], field: str, where: str) -> Iterator[Document]:
@@ -97,8 +111,8 @@ def check_texts_are_prose(documents: Iterable[Document], field: str, where: str)
 
 
 def _is_data(text: str) -> bool:
-    """Whether a text is a number, or a list or an object as JSON or Python writes it."""
-    return bool(_NUMBER.fullmatch(text) or (_DATA_STARTS.match(text) and text.rstrip()[-1] in "]}"))
+    """Whether a text is one or more numbers, or a list or an object as JSON or Python writes it."""
+    return bool(_NUMBERS.fullmatch(text) or (_DATA_STARTS.match(text) and text.rstrip()[-1] in "]}"))
 
 
 def check_undamaged(documents: Iterable[AnyDocument], where: str) -> Iterator[AnyDocument]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, NamedTuple
 
 from sae.corpus.documents import Conversation, Document, TokenIds
 from sae.corpus.sources import Piece
@@ -22,12 +23,21 @@ LEAST_EQUAL = 0.98
 ids do, but for the edges of a document; another tokenizer's ids decode to words in pieces that are encoded differently."""
 
 
+class Turn(NamedTuple):
+    """A message of a conversation: its role, and its number from 1."""
+
+    role: str
+    number: int
+
+
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of a document. `template` marks those of the chat template; None if there are none."""
+    """Token ids of a document. `template` marks those of the chat template; None if there are none. `turns` holds the turn of each token,
+    None for a token of the template; it is empty for text and token ids."""
 
     ids: Sequence[int]
     template: Sequence[bool] | None = None
+    turns: Sequence[Turn | None] = ()
 
 
 def encode(tokenizer: Any, documents: Sequence[Document], *, count_template: bool = False) -> list[Encoded]:
@@ -43,8 +53,9 @@ def encode(tokenizer: Any, documents: Sequence[Document], *, count_template: boo
         elif isinstance(document, TokenIds):
             result.append(Encoded(document.ids))
         else:
-            ids, template = _encode_conversation(tokenizer, document)
-            result.append(Encoded(ids, None if count_template else template))
+            ids, turns = _encode_conversation(tokenizer, document)
+            template = None if count_template else [turn is None for turn in turns]
+            result.append(Encoded(ids, template, turns))
     return result
 
 
@@ -62,11 +73,16 @@ def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         )
     except Exception as error:
         raise CorpusError(f"the subject's tokenizer cannot encode the corpus: {one_line(error)}") from error
-    return list(encoded["input_ids"])
+    return [_without_bos(ids, tokenizer) for ids in encoded["input_ids"]]
 
 
-def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[int], list[bool]]:
-    """Ids, and which of them are not part of a message's text. BOS at the start, which contexts get anyway, is removed."""
+def _without_bos(ids: list[int], tokenizer: Any) -> list[int]:
+    """The ids without a first BOS, such as one written in a text, because contexts get theirs anyway."""
+    return ids[1:] if ids and ids[0] == tokenizer.bos_token_id else ids
+
+
+def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[int], list[Turn | None]]:
+    """Ids, and the message of whose text each is a part, if any. BOS at the start, which contexts get anyway, is removed."""
     if not tokenizer.chat_template:
         raise CorpusError(
             f"{document.where} holds a conversation, but the subject has no chat template: use the chat model as the subject, or"
@@ -74,28 +90,60 @@ def _encode_conversation(tokenizer: Any, document: Conversation) -> tuple[list[i
         )
     if not document.messages:
         return [], []
+    contents = [message["content"].strip() for message in document.messages]
     try:
         text = tokenizer.apply_chat_template(list(document.messages), tokenize=False)
+        places = _between_literals(contents, text, _literals(tokenizer, document)) or _in_order(contents, text)
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     except Exception as error:
         raise CorpusError(
             f"{document.where} holds a conversation that the subject's chat template refuses: {one_line(error)}; remove it, or"
             " set corpus.text_field to a field with text"
         ) from None
-    ids, at = list(encoded["input_ids"]), 0
-    template = [True] * len(ids)
+    ids = list(encoded["input_ids"])
+    turns: list[Turn | None] = [None] * len(ids)
     token = 0
-    for message in document.messages:
-        content = message["content"].strip()
-        start = text.find(content, at)
-        if start < 0 or not content:
-            continue
-        at = start + len(content)
-        while token < len(ids) and encoded["offset_mapping"][token][0] < at:
-            template[token] = encoded["offset_mapping"][token][1] <= start
+    for number, start, end in places:
+        turn = Turn(document.messages[number - 1]["role"], number)
+        while token < len(ids) and encoded["offset_mapping"][token][0] < end:
+            turns[token] = None if encoded["offset_mapping"][token][1] <= start else turn
             token += 1
-    first = 1 if ids[:1] == [tokenizer.bos_token_id] else 0
-    return ids[first:], template[first:]
+    first = len(ids) - len(_without_bos(ids, tokenizer))
+    return ids[first:], turns[first:]
+
+
+def _literals(tokenizer: Any, document: Conversation) -> list[str]:
+    """The template's own text before, between and after the contents of messages; contents that are empty have no place."""
+    messages = [
+        {**message, "content": f"\ue000{number}\ue001" if message["content"].strip() else ""}
+        for number, message in enumerate(document.messages)
+    ]
+    return re.split("\ue000\\d+\ue001", tokenizer.apply_chat_template(messages, tokenize=False))
+
+
+def _between_literals(contents: Sequence[str], text: str, literals: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Number from 1, start and end of each content in the text; empty if the template does more than to surround the contents."""
+    places, at, after = [], 0, iter(literals)
+    for number, content in enumerate(contents, 1):
+        if content:
+            at += len(next(after, ""))
+            places.append((number, at, at + len(content)))
+            at += len(content)
+    filled = "".join(
+        part for pair in itertools.zip_longest(literals, filter(None, contents), fillvalue="") for part in pair
+    )
+    return places if filled == text else []
+
+
+def _in_order(contents: Sequence[str], text: str) -> list[tuple[int, int, int]]:
+    """As `_between_literals`, for any template: each content where it first occurs after the one before; left out if it does not."""
+    places, at = [], 0
+    for number, content in enumerate(contents, 1):
+        start = text.find(content, at) if content else -1
+        if start >= 0:
+            at = start + len(content)
+            places.append((number, start, at))
+    return places
 
 
 def check_token_ids(pieces: Iterable[Piece], tokenizer: Any) -> Iterator[Piece]:

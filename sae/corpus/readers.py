@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -131,6 +132,10 @@ def _rows(text: TextFile, delimiters: str, field: str) -> Iterator[Record]:
     names = columns[delimiter]
     if header.strip() and field not in names:
         raise no_field(f"corpus file {text.path}", field, names)
+    if names.count(field) > 1:
+        raise CorpusError(
+            f"corpus file {text.path} has {names.count(field)} columns named {field!r}: rename one of them"
+        )
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for row in reader:
         where = f"corpus file {text.path}, line {reader.line_num + 1},"
@@ -140,6 +145,15 @@ def _rows(text: TextFile, delimiters: str, field: str) -> Iterator[Record]:
             )
         if row:
             yield where, dict(zip(names, row, strict=False)) | ({field: None} if len(row) <= names.index(field) else {})
+
+
+def table_delimiter(line: str, field: str) -> str | None:
+    """The delimiter, if a line is the header of a table with the column `field`; None if it is prose."""
+    for delimiter in ",;\t|":
+        names = [name.strip().strip('"') for name in line.strip().split(delimiter)]
+        if len(names) > 1 and field in names and all(re.fullmatch(r"[\w.-]{1,40}", name) for name in names):
+            return delimiter
+    return None
 
 
 def _parquet(file: Any, path: Path, field: str) -> Iterator[pa.RecordBatch]:

@@ -126,6 +126,9 @@ NOT_TEXT = (
     (b"PK\x03\x04", "a zip archive or an office document", "unpack it and name the files inside"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and name the files inside"),
     (b"\x04\x22\x4d\x18", "compressed with LZ4", "unpack it, or compress it with gzip, zstd, bzip2 or xz"),
+    (b"\x1f\x9d", "compressed by compress (.Z)", "unpack it, or compress it with gzip, zstd, bzip2 or xz"),
+    (b"]\0\0", "compressed with LZMA of before xz", "unpack it, or compress it with gzip, zstd, bzip2 or xz"),
+    (b"\xff\x06\0\0sNaPpY", "compressed with Snappy", "unpack it, or compress it with gzip, zstd, bzip2 or xz"),
     (b"%PDF", "a PDF", "extract its text, such as with pdftotext"),
     (b"{\\rtf", "an RTF document", "save it as plain text"),
     (b"FEA1", "a Feather file of version 1", "write it again with pyarrow.feather.write_feather"),
@@ -145,6 +148,19 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MARKUP = (
+    (re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE), "an HTML page", "extract its text"),
+    (
+        re.compile(r"<\?xml|<mediawiki[\s>]"),
+        "XML",
+        "extract its text, such as with wikiextractor from a dump of Wikipedia",
+    ),
+    (re.compile(r"WARC/\d\.\d\r?\n"), "a WARC of crawled pages", "extract its text, such as with warcio"),
+)
+"""Beginnings of texts whose markup would be taken for their words: (pattern, description, remedy)."""
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
+FEWEST_JSON_LINES = 5
+"""JSON objects in the first lines of a prose file from which these are its records."""
 _OBJECT = re.compile(r"""\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:|'(?:[^'\\]|\\.)*'\s*:)""")
 _ARRAY = re.compile(r"""\[\s*\{\s*(?:\}|["'])""")
 
@@ -185,7 +201,10 @@ def _content(path: Path, head: bytes, suffix: str) -> tuple[str, str]:
         raise CorpusError(f"corpus file {path} is a tar archive: unpack it and name the files inside")
     encoding = _encoding(path, head)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\ufeff \t\r\n")
-    return _text_format(text, suffix), encoding
+    found_format = _text_format(text, suffix)
+    if found_format == "text":
+        _check_prose(path, text)
+    return found_format, encoding
 
 
 def _encoding(path: Path, head: bytes) -> str:
@@ -197,7 +216,8 @@ def _encoding(path: Path, head: bytes) -> str:
     for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
         if zeros * 4 > len(head) and others * 20 <= zeros:
             with suppress(UnicodeDecodeError):
-                if "\0" not in codecs.getincrementaldecoder(encoding)().decode(head):
+                text = codecs.getincrementaldecoder(encoding)().decode(head)
+                if "\0" not in text and not _CONTROL.search(text):  # else numbers of 16 bits, such as token ids
                     return encoding
     if even or odd:
         raise not_text(path)
@@ -216,6 +236,19 @@ def _text_format(text: str, suffix: str) -> str:
     line, ended, _ = text.partition("\n")
     over_lines = ended and line.strip() and not line.rstrip().endswith("}")
     return "json" if over_lines and suffix not in (".jsonl", ".ndjson") else "jsonl"
+
+
+def _check_prose(path: Path, text: str) -> None:
+    """Raise `CorpusError` for a text that begins as markup, or whose lines are JSON objects after a first one that is not."""
+    for beginning, description, remedy in MARKUP:
+        if beginning.match(text):
+            raise CorpusError(
+                f"corpus file {path} is {description}: {remedy}; to read the markup itself, put it into a column of a JSONL file"
+            )
+    lines = [line for line in text.split("\n")[:50] if line.strip()]
+    objects = sum(bool(_OBJECT.match(line)) and line.rstrip().endswith("}") for line in lines)
+    if objects >= FEWEST_JSON_LINES and objects * 10 >= len(lines) * 8:
+        raise CorpusError(f"corpus file {path} holds JSON lines after a first line that is none: remove that line")
 
 
 def not_text(path: Path) -> CorpusError:

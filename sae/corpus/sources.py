@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import glob
+import itertools
 import json
+import logging
 import lzma
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +23,8 @@ import pyarrow as pa
 import zstandard
 
 from sae.corpus.documents import Document, check_texts_are_prose, check_undamaged, document_of
-from sae.corpus.readers import read_records
-from sae.corpus.recognition import Recognised, recognise
+from sae.corpus.readers import read_records, table_delimiter
+from sae.corpus.recognition import FORMATS, Recognised, recognise
 from sae.corpus.text import BLOCK_CHARS, TextFile
 from sae.errors import CorpusError, one_line
 from sae.library_errors import remedy
@@ -32,6 +35,9 @@ LONGEST_PIECE = 1 << 20
 """Characters after which a text is cut even without a space or line break."""
 
 _DATASET = re.compile(r"datasets:(?P<name>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<revision>[^:@]+))?")
+_ON_HUB = re.compile(
+    r"(?P<hub>hf://datasets/|https://huggingface\.co/datasets/)?(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?(hub)|$)"
+)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNREADABLE = (
     OSError,
@@ -77,18 +83,40 @@ def parse_source(source: str, split: str = "train") -> Source:
             match["name"], match["config"], match["revision"]
         )
     path = Path(source).expanduser()
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise CorpusError(f"corpus source {source[:100]} cannot be read: {error.strerror}: check the path") from None
+    if is_file:
         return Files((path,))
-    if path.is_dir():
+    if is_folder:
         if saved := _saved_dataset(path, split):
             return saved
         raise CorpusError(
-            f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / '*.txt'}"
+            f"corpus source {source} is a folder: name its files, such as {Path(source) / '**' / f'*{_usual_suffix(path)}'}"
         )
     files = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not files:
-        raise CorpusError(f"corpus source {source} matches no file: check the path")
+        raise CorpusError(f"corpus source {source} matches no file: {_advice(source)}")
     return Files(tuple(files))
+
+
+def _advice(source: str) -> str:
+    """What to do about a source that is no file."""
+    if on_hub := _ON_HUB.match(source):
+        return f"for the data set on the hub, write datasets:{on_hub['name']}"
+    return "files are read from this machine only, so download it" if "://" in source else "check the path"
+
+
+def _usual_suffix(folder: Path) -> str:
+    """The suffix of most files below a folder that are named as a corpus."""
+    known = {suffix for format in FORMATS for suffix in format.suffixes}
+    suffixes = Counter(
+        "".join(found)
+        for path in itertools.islice(folder.rglob("*"), 10_000)
+        if known & set(found := path.suffixes[-2:]) and path.name.lower() != "readme.md"
+    )
+    return suffixes.most_common(1)[0][0] if suffixes else ".txt"
 
 
 def _saved_dataset(folder: Path, split: str) -> Files | None:
@@ -128,16 +156,28 @@ def recognise_file(path: Path) -> Recognised:
     except CorpusError:
         raise
     except _UNREADABLE as error:
-        raise CorpusError(f"corpus file {path} cannot be read: {one_line(error)}") from None
+        raise CorpusError(f"corpus file {path} cannot be read: {remedy(error)}") from None
 
 
 def read_source(source: Source, *, text_field: str, split: str) -> Iterator[Piece]:
-    """Every piece of every document of a source, in order. Raises `CorpusError` naming the file that fails."""
+    """Every piece of every document of a source, in order. Raises `CorpusError` naming the file that fails, or if the files are
+    partly text, such as a README, and partly tables."""
     if isinstance(source, HubDataset):
         yield from _whole(_read_dataset(source, text_field, split), text_field, f"corpus source datasets:{source.name}")
         return
+    _check_one_kind(source.paths)
     for path in source.paths:
         yield from _read_file(path, text_field)
+
+
+def _check_one_kind(paths: tuple[Path, ...]) -> None:
+    is_text = {path: recognise_file(path).format == "text" for path in paths if path.stat().st_size}
+    texts, tables = ([path for path in is_text if is_text[path] is kind] for kind in (True, False))
+    if texts and tables:
+        raise CorpusError(
+            f"one of corpus.sources names both text files, such as {texts[0]}, and tables, such as {tables[0]}: name only one kind,"
+            " or each by an entry of its own"
+        )
 
 
 def clean(text: str) -> str:
@@ -154,14 +194,26 @@ def _read_file(path: Path, text_field: str) -> Iterator[Piece]:
         with recognised.compression.open(path) if recognised.compression else path.open("rb") as stream:
             if recognised.format == "text":
                 with TextFile(stream, path, recognised.encoding) as text:
-                    yield from cut_text(check_undamaged(text.blocks(), where))
+                    yield from cut_text(check_undamaged(_prose(text.blocks(), text_field, where), where))
                 return
             records = read_records(stream, path, recognised, text_field)
             yield from _whole((document_of(record, text_field, at) for at, record in records), text_field, where)
     except CorpusError:
         raise
     except _UNREADABLE as error:
-        raise CorpusError(f"{where} cannot be read as {recognised.format}: {one_line(error)}") from None
+        raise CorpusError(f"{where} cannot be read as {recognised.format}: {remedy(error)}") from None
+
+
+def _prose(blocks: Iterator[str], text_field: str, where: str) -> Iterator[str]:
+    """The blocks of a text. Raises `CorpusError` if the first line is the header of a table."""
+    first = next(blocks, "")
+    if delimiter := table_delimiter(first.lstrip("\ufeff").partition("\n")[0], text_field):
+        suffix = ".tsv" if delimiter == "\t" else ".csv"
+        raise CorpusError(
+            f"{where} begins as a table with the column {text_field!r}: name it {suffix} to read it as one"
+        )
+    yield first
+    yield from blocks
 
 
 def _whole(documents: Iterator[Document], text_field: str, where: str) -> Iterator[Piece]:
@@ -194,6 +246,7 @@ def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[D
     import datasets
 
     where = f"corpus source datasets:{source.name}"
+    datasets.logging.set_verbosity(logging.CRITICAL)  # it would log each error before it raises it
     try:
         stream = datasets.load_dataset(
             source.name, source.config, split=split, revision=source.revision, streaming=True

@@ -25,7 +25,16 @@ from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_gate
 from sae.formats.location import NORMED_MODELS, DictionaryLocation
-from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, read_torch, real_tensors
+from sae.formats.readers import (
+    Tensors,
+    check_sizes,
+    get_tensor,
+    read_config,
+    read_torch,
+    real_tensors,
+    stated_bos,
+    stated_context,
+)
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 PUBLISHER = "dictionary_learning (Marks, Karvonen, Mueller)"
@@ -69,6 +78,8 @@ def load(location: DictionaryLocation) -> Dictionary:
         b_enc = get_tensor(tensors, "b_enc" if "b_enc" in tensors else "encoder.bias", 1, file)
     if kind == "AutoEncoderTopK" or (kind in _BATCHED and "threshold" not in tensors):
         k = _k(location, trainer, tensors, file)
+        if location.k is None and trainer.get("k") not in (None, k):
+            notes.append(f"{CONFIG} says k = {trainer['k']}, which is not used")
         if kind in _BATCHED:
             notes.append(f"no threshold is stored: read as TopK of each token with k = {k}, not of a batch")
     elif kind in _BATCHED:
@@ -89,8 +100,9 @@ def load(location: DictionaryLocation) -> Dictionary:
         k=k,
         apply_b_dec_to_input=kind not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         hook_point=_hook_point(location, config, config_file or file),
-        trained_with_bos=False if buffer.get("add_special_tokens") is False else None,
-        trained_context=context if isinstance(context := buffer.get("ctx_len"), int) and context > 0 else None,
+        # With special tokens, BOS is put there if the tokenizer does so by itself, as it is here if nothing is stated.
+        trained_with_bos=False if stated_bos(buffer, "add_special_tokens") is False else None,
+        trained_context=stated_context(buffer, "ctx_len"),
         architecture=kind,
         path=str(file.parent if file.name == WEIGHTS else file),
         format="dictionary_learning",
@@ -177,6 +189,10 @@ def _hook_point(location: DictionaryLocation, config: Mapping[str, Any], source:
     if io not in ("in", "out") and location.hook_point is None:
         raise DictionaryError(f"{source}: io = {io!r} (a transcoder) is not supported: use a plain sparse autoencoder")
     site = _SITE.fullmatch(name)
+    if site and io == "in" and location.hook_point is None:
+        raise DictionaryError(
+            f"{source} says that it reads the input (io = 'in') of {name}, which is the name of an output: set dictionary.hook_point"
+        )
     module = name + (".input" if io == "in" else "")
     hook_point = location.choose_hook_point([f"{_SITES[site[1]]}.{layer}" if site else module], source)
     model = str(trainer.get("lm_name", ""))

@@ -17,14 +17,14 @@ import torch
 from sae.dictionary import Dictionary
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_norms_into_threshold
-from sae.formats.llamascopium import hook_points
+from sae.formats.llamascopium import MODEL_CONFIG, hook_points, trained_with_bos
 from sae.formats.location import DictionaryLocation
 from sae.formats.readers import check_sizes, get_tensor, read_config, read_safetensors
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
 PUBLISHER = "Llama Scope (OpenMOSS, 2024)"
 CHECKED = "the published formula, because its library reads newer files only: encode and decode"
-FILES: tuple[str, ...] = (CONFIG, WEIGHTS)
+FILES: tuple[str, ...] = (CONFIG, WEIGHTS, MODEL_CONFIG)
 
 
 def matches(location: DictionaryLocation) -> bool:
@@ -68,6 +68,7 @@ def load(location: DictionaryLocation) -> Dictionary:
         output_scale=None if out is None else output_scale,
         hook_point=hook_point,
         hook_point_out=out,
+        trained_with_bos=trained_with_bos(location),
         architecture="jumprelu" if out is None else "jumprelu_transcoder",
         path=str(folder),
         format="llama_scope",

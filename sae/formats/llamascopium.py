@@ -9,6 +9,7 @@ layers, `encoder.weight` (d_sae, d_in) and `decoder.weight` (d_out, d_sae), and 
     token-wise     x * sqrt(d) / ||x||
     inference      none: it is folded into the weights
 
+`lm_config.json` states whether the model was run with BOS.
 Layout: https://github.com/OpenMOSS/Language-Model-SAEs (`sparse_dictionary.py`, `sae.py`).
 """
 
@@ -26,15 +27,15 @@ from sae.dictionary import Activation, Dictionary, InputNorm
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_decoder_norms, fold_norms_into_threshold
 from sae.formats.location import DictionaryLocation, output_hook_point
-from sae.formats.readers import Tensors, check_sizes, get_int, get_tensor, read_config, read_safetensors
+from sae.formats.readers import Tensors, check_sizes, get_int, get_tensor, read_config, read_safetensors, stated_bos
 
-CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
+CONFIG, WEIGHTS, MODEL_CONFIG = "config.json", "sae_weights.safetensors", "lm_config.json"
 PUBLISHER = "llamascopium, formerly lm-saes (Llama Scope R1 and later)"
 CHECKED = (
     "files written by llamascopium 2.0.0b34: relu, jumprelu and topk in every normalisation, including transcoders, encode and decode;"
     " Llama Scope R1's older names by the published formula"
 )
-FILES: tuple[str, ...] = (CONFIG, WEIGHTS)
+FILES: tuple[str, ...] = (CONFIG, WEIGHTS, MODEL_CONFIG)
 _ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "jumprelu": "jumprelu", "topk": "topk", "batchtopk": "topk"}
 _NORMS: dict[str, InputNorm] = {"dataset-wise": "scale", "token-wise": "per_token", "inference": "none"}
 
@@ -83,6 +84,7 @@ def load(location: DictionaryLocation) -> Dictionary:
         output_scale=None if out is None else scales[1],
         hook_point=hook_point,
         hook_point_out=out,
+        trained_with_bos=trained_with_bos(location),
         architecture=act_fn + ("" if out is None else "_transcoder"),
         path=str(location.folder),
         format="llamascopium",
@@ -98,6 +100,13 @@ def hook_points(config: Mapping[str, Any], location: DictionaryLocation, config_
     name_in, name_out = config.get("hook_point_in"), config.get("hook_point_out")
     hook_point = location.choose_hook_point([name_in] if isinstance(name_in, str) else [], config_file)
     return hook_point, output_hook_point(name_out, config_file) if name_out not in (None, name_in) else None
+
+
+def trained_with_bos(location: DictionaryLocation) -> bool | None:
+    """Whether contexts began with BOS in training, as `lm_config.json` says, in the dictionary's folder or, as a training on one
+    machine leaves it, in the one above."""
+    files = (folder / MODEL_CONFIG for folder in (location.folder, location.folder.parent))
+    return next((stated_bos(read_config(file)) for file in files if file.is_file()), None)
 
 
 def _kind(config: Mapping[str, Any], file: Path) -> tuple[str, Activation, InputNorm]:

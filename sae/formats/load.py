@@ -7,6 +7,7 @@ which runs no code.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -98,11 +99,17 @@ def load_dictionary(
 
 def _no_match_message(location: DictionaryLocation, format: str) -> str:
     files = {name: adapter.FILES for name, adapter in ADAPTERS.items() if format in ("auto", name)}
+    if parts := sorted(location.folder.glob("*-00001-of-*.safetensors")):
+        return f"{location.name} has its weights in several files, such as {parts[0].name}: join them into one"
     if location.file is not None:
         return (
             f"{location.name} is not a dictionary of a known format: give one of {', '.join(files)}, or name its folder"
         )
     expected = ", ".join(files) if format == "auto" else " + ".join(files[format][:2])
+    numbered = [
+        re.escape(name).replace(r"\{n\}", r"\d+") for names in files.values() for name in names if "{n}" in name
+    ]
+    own = sorted(path.name for path in location.folder.iterdir() if re.fullmatch("|".join(numbered), path.name))
     subfolders = sorted(
         {
             path.parent.relative_to(location.folder).as_posix()
@@ -110,5 +117,7 @@ def _no_match_message(location: DictionaryLocation, format: str) -> str:
             for path in location.folder.glob(f"*/**/{patterns[-1 if len(patterns) == 1 else 1]}".replace("{n}", "*"))
         }
     )
-    hint = f"; there are dictionaries in its folders, such as {subfolders[0]}: name one" if subfolders else ""
+    hint = f"; each of its files is a dictionary: name one, such as {location.name}/{own[0]}" if own else ""
+    if not own and subfolders:
+        hint = f"; there are dictionaries in its folders, such as {subfolders[0]}: name one"
     return f"{location.name} holds no dictionary of a known format ({expected}){hint}"

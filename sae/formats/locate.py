@@ -16,9 +16,11 @@ from huggingface_hub.errors import (
 
 from sae.errors import DictionaryError
 from sae.formats.location import DictionaryLocation
+from sae.formats.readers import packed_suffix
 from sae.library_errors import remedy
 
 WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
+_CONFIGS = (".json", ".yaml", ".yml")
 _PICKLED = (".bin", ".pkl", ".pickle", ".joblib", ".ckpt")
 _HUB_PATH = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.:-]+)*)/?")
 
@@ -27,12 +29,22 @@ def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Dictio
     """The folder or file of a local path; or of a hub id, whose files that match `patterns` are downloaded. Raises
     `DictionaryError`."""
     local = Path(path).expanduser().absolute()
-    if local.is_dir():
+    try:
+        is_folder, is_file = local.is_dir(), local.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise DictionaryError(f"dictionary {path[:100]} cannot be read: {error.strerror}: check the path") from None
+    if is_folder:
         return DictionaryLocation(local, path)
-    if local.is_file():
+    if is_file:
         if local.suffix in _PICKLED:
             raise DictionaryError(
                 f"{path} is a pickle, which can run code when loaded: save the weights as safetensors"
+            )
+        if suffix := packed_suffix(local):
+            raise DictionaryError(f"{path} is compressed ({suffix}): unpack it")
+        if local.suffix not in (*WEIGHTS, *_CONFIGS):
+            raise DictionaryError(
+                f"{path} is no file of weights ({', '.join(WEIGHTS)}): give one, or the dictionary's folder"
             )
         return DictionaryLocation(local.parent, path, local if local.suffix in WEIGHTS else None)
     match = _HUB_PATH.fullmatch(path)

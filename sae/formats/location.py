@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sae.errors import DictionaryError
-from sae.subject.hook_points import PATTERN, to_hook_point
+from sae.subject.hook_points import AMBIGUOUS, PATTERN, to_hook_point
 
 NORMED_MODELS = re.compile(r"gemma-?[23]|olmo-?2", re.IGNORECASE)
 """Names of models with a norm after attention and MLP, in which a module's output is not the value that is added."""
@@ -64,6 +64,11 @@ class DictionaryLocation:
         for name in names:
             if hook_point := to_hook_point(name):
                 return hook_point
+        if names and (layer := AMBIGUOUS.fullmatch(names[0])):
+            raise DictionaryError(
+                f"{source} reads {names[0]}, which follows attention in some models (Gemma 2) and stands before the MLP in others (Llama):"
+                f" set dictionary.hook_point = attn_out.{layer[1]} or mlp_in.{layer[1]}"
+            )
         if names:
             raise DictionaryError(
                 f"{source} reads {names[0]}, which is not a supported hook point"

@@ -28,7 +28,8 @@ Tensors = dict[str, Tensor]
 MOST_CONFIG_BYTES = 4 << 20
 """Largest config that is read: published ones have a few thousand bytes."""
 MOST_INFLATION = 100
-"""Largest ratio of an npz member's declared bytes to its compressed bytes. Trained weights hardly compress; zeros do a thousandfold."""
+"""Largest ratio of a zip member's declared bytes to its compressed bytes. Trained weights hardly compress; zeros do a thousandfold."""
+_PACKED = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\0"}
 _SMALL_BYTES = 16 << 20
 """Members of fewer declared bytes than this are read whatever their compression."""
 
@@ -48,6 +49,8 @@ def read_config(file: Path) -> dict[str, Any]:
     except DictionaryError:
         raise
     except (ValueError, RecursionError) as error:
+        if is_lfs_pointer(file):
+            raise _incomplete(file, kind, error) from None
         raise DictionaryError(f"{file} is not {kind}: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(config, dict):
         raise DictionaryError(
@@ -66,7 +69,8 @@ def _parse_yaml(text: str) -> Any:
 def read_safetensors(file: Path, integers: Collection[str] = ()) -> Tensors:
     """All tensors of `file`, real except those named in `integers`. Raises `DictionaryError`; a pickle under this name is not run."""
     try:
-        return {n: tensor if n in integers else require_real(tensor, n, file) for n, tensor in load_file(file).items()}
+        tensors = _without_wrapper(load_file(file))
+        return {n: tensor if n in integers else require_real(tensor, n, file) for n, tensor in tensors.items()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DictionaryError):
             raise
@@ -77,16 +81,20 @@ def read_torch(file: Path) -> dict[str, Any]:
     """The object that `torch.save` wrote, which may hold only tensors and plain values. Raises `DictionaryError`."""
     try:
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=not _is_compressed_zip(file))
         except RuntimeError as error:
             if "mmap" not in str(error):  # files from before torch 1.6 cannot be mapped
                 raise
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # warnings about pickles, which weights_only refuses
                 content = torch.load(file, map_location="cpu", weights_only=True)
+    except DictionaryError:
+        raise
     except pickle.UnpicklingError as error:
         if is_lfs_pointer(file):
             raise _incomplete(file, "file of torch.save", error) from None
+        if suffix := packed_suffix(file):
+            raise DictionaryError(f"{file} is compressed ({suffix}): unpack it") from None
         raise DictionaryError(
             f"{file} holds more than tensors, or is damaged; pickled code is never run: save its state_dict, or safetensors"
         ) from None
@@ -94,11 +102,43 @@ def read_torch(file: Path) -> dict[str, Any]:
         raise _incomplete(file, "file of torch.save", error) from None
     if not isinstance(content, dict):
         raise DictionaryError(f"{file} holds a {type(content).__name__}, not named tensors: save its state_dict")
-    return {str(name): value for name, value in content.items()}
+    content = {str(name): value for name, value in content.items()}
+    parts = [name for name, value in content.items() if isinstance(value, Mapping) and _holds_tensors(value)]
+    if parts and not _holds_tensors(content):
+        raise DictionaryError(
+            f"{file} is a checkpoint of a whole training ({', '.join(content)}): save its {parts[0]!r} alone with torch.save"
+        )
+    return _without_wrapper(content)
+
+
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in content.values())
+
+
+def _without_wrapper(content: dict[str, Any]) -> dict[str, Any]:
+    """The names without the prefix that `torch.compile` or data parallelism puts before all of them."""
+    for prefix in ("_orig_mod.", "module."):
+        if content and all(name.startswith(prefix) for name in content):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
+
+
+def _is_compressed_zip(file: Path) -> bool:
+    """Whether a file of torch.save was packed anew with compression, so that it cannot be mapped. Raises `DictionaryError` if a member
+    declares more bytes than trained weights can have."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        compressed = [info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+    for info in compressed:
+        _check_inflation(file, info.filename, info)
+    return bool(compressed)
 
 
 def _incomplete(file: Path, kind: str, error: Exception) -> DictionaryError:
     """The error for a file that its library cannot read."""
+    if suffix := packed_suffix(file):
+        return DictionaryError(f"{file} is compressed ({suffix}): unpack it")
     if is_lfs_pointer(file):
         return DictionaryError(
             f"{file} is a pointer of Git LFS and not the weights: run `git lfs pull` in its repository"
@@ -119,7 +159,8 @@ def read_npz(file: Path, names: Collection[str]) -> Tensors:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             known = [n for n in archive.files if n.lower() in {name.lower() for name in names}]
             for name in known:
-                _check_inflation(file, archive, name)
+                if f"{name}.npy" in archive.zip.NameToInfo:
+                    _check_inflation(file, name, archive.zip.NameToInfo[f"{name}.npy"])
             arrays = {n: _mapped(file, n) if _is_uncompressed(archive, n) else archive[n] for n in known}
     except DictionaryError:
         raise
@@ -148,12 +189,19 @@ def read_npz(file: Path, names: Collection[str]) -> Tensors:
     return tensors
 
 
-def _check_inflation(file: Path, archive: Any, name: str) -> None:
+def packed_suffix(file: Path) -> str | None:
+    """The suffix of the compression that a file begins with, such as `.gz`; None if there is none."""
+    try:
+        with file.open("rb") as stream:
+            first = stream.read(6)
+    except OSError:
+        return None
+    return next((suffix for suffix, magic in _PACKED.items() if first.startswith(magic)), None)
+
+
+def _check_inflation(file: Path, name: str, info: zipfile.ZipInfo) -> None:
     """Raise `DictionaryError` if a member declares far more bytes than its compressed bytes can hold of trained weights."""
-    info = archive.zip.NameToInfo.get(f"{name}.npy")
-    if info is None or info.file_size < _SMALL_BYTES:
-        return
-    if info.file_size > MOST_INFLATION * max(info.compress_size, 1):
+    if info.file_size >= _SMALL_BYTES and info.file_size > MOST_INFLATION * max(info.compress_size, 1):
         raise DictionaryError(
             f"{file}: {name} inflates from {info.compress_size:,} to {info.file_size:,} bytes, as no trained weights do: it is"
             " damaged or made to fill the memory"
@@ -186,6 +234,10 @@ def _mapped(file: Path, name: str) -> Any:
 
 def require_real(tensor: Tensor, name: str, file: Path) -> Tensor:
     """The tensor itself. Raises `DictionaryError` if it holds integers or complex numbers, or declares more values than are stored."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        raise DictionaryError(
+            f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, whose scales no format states: save it in bfloat16"
+        )
     if not tensor.is_floating_point():
         raise DictionaryError(f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not real numbers")
     stored = tensor.untyped_storage().nbytes()
@@ -214,6 +266,18 @@ def get_int(config: Mapping[str, Any], name: str, file: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise DictionaryError(f"{file}: {name} = {value!r} is not a whole number")
     return value
+
+
+def stated_bos(config: Mapping[str, Any], name: str = "prepend_bos") -> bool | None:
+    """Whether a config says that contexts began with BOS in training; None if it does not say."""
+    value = config.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def stated_context(config: Mapping[str, Any], name: str) -> int | None:
+    """Tokens of a context in training, as a config says; None if it does not say."""
+    value = config.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def check_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path, source: str) -> None:

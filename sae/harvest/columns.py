@@ -36,6 +36,8 @@ class ExemplarRow(TypedDict):
     document: int
     position: int
     """Position of the marked token within the document."""
+    turn: str | None
+    """Role and number of the message in which the marked token stands, such as `assistant 2`; only in conversations."""
     activation: float
     activation_fraction: float
     """Activation as a share of the unit's maximum."""

@@ -230,6 +230,7 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
         "role": event.role,
         "document": document,
         "position": position,
+        "turn": reader.corpus.turn_at(event.token),
         "activation": event.activation,
         "activation_fraction": event.activation / maximum if maximum else 0.0,
         "bin": event.bin,

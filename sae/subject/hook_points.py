@@ -64,7 +64,6 @@ _MODULES = (
     (r"\.pre_feedforward_layernorm", "output", "mlp_in"),
     (r"\.pre_feedforward_layernorm", "input", "resid_mid"),
     (r"\.post_feedforward_layernorm", "output", "mlp_out"),
-    (r"\.post_attention_layernorm", "output", "attn_out"),
     (r"\.(?:self_attn|attn|attention|self_attention)", "output", "attn_out"),
     (r"\.(?:self_attn|attn)\.(?:o_proj|c_proj|out_proj)", "input", "attn_z"),
     (
@@ -73,8 +72,10 @@ _MODULES = (
         "mlp_act",
     ),
 )
-"""Module of a block, its side, and our kind. `post_attention_layernorm` follows attention only in models that also have a
-`pre_feedforward_layernorm`; in a Llama it stands before the MLP, but no dictionary is known to name it there."""
+"""Module of a block, its side, and our kind."""
+AMBIGUOUS = re.compile(r"(?:\w+\.)*(?:layers|h|blocks)\.(\d+)\.post_attention_layernorm(?:\.output)?")
+"""A module whose place depends on the model: it follows attention if there is a `pre_feedforward_layernorm` too (Gemma 2), and stands before
+the MLP otherwise (Llama)."""
 
 
 def parse(hook_point: str) -> tuple[str, int]:
@@ -110,4 +111,4 @@ def to_hook_point(name: str) -> str | None:
 
 def _canonical(name: str) -> str:
     kind, layer = parse(name)
-    return f"resid_post.{layer - 1}" if kind == "resid_pre" and layer > 0 else name
+    return f"resid_post.{layer - 1}" if kind == "resid_pre" and layer > 0 else f"{kind}.{layer}"

@@ -11,12 +11,12 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import is_offline_mode
+from huggingface_hub import hf_hub_download, is_offline_mode
 from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto as auto
@@ -51,7 +51,7 @@ def load(model: str, precision: str, device: torch.device, revision: str | None)
         "trust_remote_code": False,
     }
     headless = None
-    with _quiet():
+    with _quiet(), _adapters_refused(source, name, arguments["revision"]):
         config = _read("configuration", name, AutoConfig.from_pretrained, **arguments)
         check_causal(config, name)
         tokenizer = _read("tokenizer", name, AutoTokenizer.from_pretrained, **arguments)
@@ -69,12 +69,16 @@ def load(model: str, precision: str, device: torch.device, revision: str | None)
 def _locate(model: str) -> tuple[Path | str, str]:
     """The location of a subject, a folder (a Path) or a hub id (a str), and its name. Raises `SubjectError`."""
     path = Path(model).expanduser()
-    if model.endswith(".gguf") and path.is_file():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise SubjectError(f"subject {model[:100]} cannot be read: {error.strerror}: check the path") from None
+    if model.endswith(".gguf") and is_file:
         with _quiet():
             return gguf.convert_gguf(path), path.stem
-    if path.is_dir():
+    if is_folder:
         return path, path.absolute().name
-    if path.exists():
+    if is_file:
         raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
     if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
         raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")
@@ -149,6 +153,7 @@ _MEANINGS = {
 """Our wording of third-party errors whose own advice is unsafe, unclear or not for users of this program, by a part of their text."""
 MOST_CONFIG_BYTES = 64 << 20
 """Largest config.json that is read."""
+_ADAPTER = "adapter_config.json"
 _LFS = b"version https://git-lfs"
 
 
@@ -207,15 +212,34 @@ def _check_folder(folder: Path) -> None:
 
 def _check_not_adapter(folder: Path) -> None:
     """Raise `SubjectError` for a LoRA adapter, whose weights are not a model's."""
-    file = folder / "adapter_config.json"
-    if not file.is_file():
-        return
+    file = folder / _ADAPTER
+    if file.is_file():
+        raise _adapter(str(folder), file)
+
+
+@contextmanager
+def _adapters_refused(source: Path | str, name: str, revision: str) -> Iterator[None]:
+    """Within the block, replace the error for a subject on the hub that cannot be read by that for an adapter, if it is one."""
+    try:
+        yield
+    except SubjectError:
+        file = None
+        if isinstance(source, str):
+            with suppress(Exception):  # it has none, or the hub cannot be asked: the first error tells more
+                file = hf_hub_download(source, _ADAPTER, revision=revision)
+        if file is None:
+            raise
+        raise _adapter(name, Path(file)) from None
+
+
+def _adapter(name: str, file: Path) -> SubjectError:
+    """The error for an adapter with this config."""
     try:
         base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError):
         base = None
-    raise SubjectError(
-        f"subject {folder} is an adapter (LoRA) of {base or 'another model'}, not a model: merge the two with peft"
+    return SubjectError(
+        f"subject {name} is an adapter (LoRA) of {base or 'another model'}, not a model: merge the two with peft"
         " (`PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(folder)`), save the tokenizer there, and"
         " give that folder"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,22 @@ def test_inspect_describes_a_dictionary_without_a_subject(right: Path) -> None:
     assert "variance explained" not in shown
 
 
+def test_contexts_are_shortened_to_the_subject_s_positions(deep: layered.Deep, right: Path, tmp_path: Path) -> None:
+    shutil.copytree(deep.folder, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    (tmp_path / "short" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    said = asked(right, "--subject", tmp_path / "short", "--corpus", deep.text)
+    assert said.exit_code == 0, said.output
+    assert said.stdout.splitlines()[-1] == f"fits {LAST} of short"
+
+
 def test_inspect_measures_that_a_dictionary_fits_its_subject(deep: layered.Deep, right: Path) -> None:
     said = asked(right, "--subject", deep.folder, "--corpus", deep.text)
     assert said.exit_code == 0, said.output
     shown = facts(said)
     assert float(shown["variance explained"]) == pytest.approx(0.92, abs=0.05)
     assert shown["silent features"].startswith("25%")
+    assert shown["vocabulary"].endswith(" embeddings")
     assert said.stdout.splitlines()[-1] == f"fits {LAST} of deep"
     figures = json.loads(asked(right, "--subject", deep.folder, "--corpus", deep.text, "--json").stdout)
     assert figures["check"]["dead_fraction"] == 0.25

@@ -297,6 +297,16 @@ def test_a_high_base_rate_gives_a_caveat(grade: int, words: str) -> None:
     assert any(words in c for c in summary_of(units, judgements)["cautions"])
 
 
+@pytest.mark.parametrize(("tokens", "embeddings", "cautioned"), [(50_257, 128_256, True), (151_665, 152_064, False)])
+def test_a_tokenizer_of_far_fewer_tokens_than_embeddings_gives_a_caveat(
+    tokens: int, embeddings: int, cautioned: bool
+) -> None:
+    units, judgements = planted(seed=4)
+    subject = {"name": "m", "fingerprint": "0", "precision": "float32", "n_tokens": tokens, "n_embeddings": embeddings}
+    cautions = summary_of(units, judgements, subject=subject)["cautions"]
+    assert any("it may be another model's" in caution for caution in cautions) is cautioned
+
+
 def test_an_embedded_judge_and_a_shared_model_give_caveats() -> None:
     units, judgements = planted(seed=6)
     same = make_spec(judge={"model": "embedded"}, explainer={"model": "embedded"})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.sae.tiny_models import LLAMA, VOCAB, D, hf, tiny_model, tiny_tokenizer
+from support.sae.tiny_models import LLAMA, D, hf, tiny_model, tiny_tokenizer
 
 from autointerp.errors import UsageError
 from autointerp.harvest.inputs import open_corpus, with_bos
@@ -85,20 +85,91 @@ def test_each_pair_of_the_table_is_checked(row: int, tmp_path: Path, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("stated", "setting", "bos"), [(True, "auto", True), (False, "auto", False), (None, "auto", False), (True, False, False), (None, True, True)])  # fmt: skip
-def test_activations_have_the_bos_that_the_spec_or_the_files_state(
+def of_saelens(folder: Path, stated: bool | None) -> None:
+    saelens(folder, prepend_bos=stated)
+
+
+def of_saelens_before_6(folder: Path, stated: bool | None) -> None:
+    saelens(folder)
+    (folder / "cfg.json").write_text(json.dumps({"hook_point": "blocks.1.hook_resid_post", "prepend_bos": stated}))
+
+
+def of_saelens_settings(folder: Path, stated: bool | None) -> None:
+    saelens(folder, prepend_bos=None)
+    (folder / "runner_cfg.json").write_text(json.dumps({"prepend_bos": stated, "context_size": 16}))
+
+
+def of_dictionary_learning(folder: Path, stated: bool | None) -> None:
+    folder.mkdir()
+    eye, zero = torch.eye(D), torch.zeros(D)
+    torch.save({"encoder.weight": eye, "encoder.bias": zero, "decoder.weight": eye, "bias": zero}, folder / "ae.pt")
+    trainer = {"dict_class": "AutoEncoder", "layer": 1, "submodule_name": "resid_post_layer_1"}
+    config = {"trainer": trainer, "buffer": {"add_special_tokens": stated, "ctx_len": 16}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def of_llamascopium(folder: Path, stated: bool | None) -> None:
+    folder.mkdir()
+    hook, eye = "blocks.1.hook_resid_post", torch.eye(D)
+    tensors = {"W_E": eye, "b_E": torch.zeros(D), "W_D": eye.clone(), "b_D": torch.zeros(D)}
+    save_file(tensors, folder / "sae_weights.safetensors")
+    config = {"hook_point_in": hook, "hook_point_out": hook, "act_fn": "relu", "norm_activation": "inference"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder.parent / "lm_config.json").write_text(json.dumps({"prepend_bos": stated}))
+
+
+def of_llama_scope(folder: Path, stated: bool | None) -> None:
+    (folder / "checkpoints").mkdir(parents=True)
+    eye, zero = torch.eye(D), torch.zeros(D)
+    tensors = {"encoder.weight": eye, "encoder.bias": zero, "decoder.weight": eye.clone(), "decoder.bias": zero.clone()}
+    save_file(tensors, folder / "checkpoints" / "final.safetensors")
+    norm = D**0.5  # with which the input is scaled by 1
+    config = {"dataset_average_activation_norm": {"in": norm, "out": norm}, "jump_relu_threshold": 1e-9}
+    hook = "blocks.1.hook_resid_post"
+    (folder / "hyperparams.json").write_text(json.dumps(config | {"hook_point_in": hook, "hook_point_out": hook}))
+    (folder / "lm_config.json").write_text(json.dumps({"prepend_bos": stated}))
+
+
+def first_activations(folder: Path, setting: bool | str, adds_bos: bool) -> tuple[Any, Any, str]:
+    """Activations of the first context, those of the model's own forward pass with and without BOS, and what is said of BOS."""
+    dictionary = load_dictionary(str(folder))
+    section = Corpus(sources=(text(folder.parent),), context_tokens=16, bos=setting)
+    subject = with_bos(subject_of(add_bos_token=adds_bos), section, dictionary)
+    tokens, counted = open_corpus(section, subject, quiet).batch(torch.arange(1).numpy())
+    values = subject.run(torch.as_tensor(tokens), ["resid_post.1"])["resid_post.1"]
+    words = subject.tokenizer(" ".join(["w1 w2 w3 w4"] * 10), add_special_tokens=False).input_ids
+    expected = []
+    for ids in (words[:16], [1, *words[:15]]):
+        with torch.no_grad():
+            hidden = subject.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0]
+        expected.append(hidden[ids[0] == 1 :].relu())
+    return dictionary.activations(values)[0, counted[0]], expected, subject.bos.statement
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize(
+    "write", [of_saelens, of_saelens_before_6, of_saelens_settings, of_dictionary_learning, of_llamascopium, of_llama_scope]
+)  # fmt: skip
+def test_activations_have_the_bos_that_the_dictionary_s_files_state(
+    write: Callable[[Path, bool | None], None], stated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "d", stated)
+    # In dictionary_learning, special tokens are those that the tokenizer adds, if any.
+    adds_bos = True if write is of_dictionary_learning else not stated
+    got, (without, with_it), statement = first_activations(tmp_path / "d", "auto", adds_bos)
+    torch.testing.assert_close(got, with_it if stated else without)
+    assert statement.startswith("BOS <s>" if stated else "no BOS")
+    assert ("as the dictionary's files state" in statement) is (adds_bos is not stated)
+
+
+@pytest.mark.parametrize(("stated", "setting", "bos"), [(None, "auto", False), (True, False, False), (None, True, True), (False, True, True)])  # fmt: skip
+def test_the_spec_s_bos_overrides_the_files_and_without_either_the_tokenizer_decides(
     stated: bool | None, setting: Any, bos: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
-    dictionary = saelens(tmp_path / "d", **({} if stated is None else {"prepend_bos": stated}))
-    section = Corpus(sources=(text(tmp_path),), context_tokens=16, bos=setting)
-    subject = with_bos(subject_of(), section, dictionary)
-    corpus = open_corpus(section, subject, quiet)
-    tokens, counted = corpus.batch(torch.arange(1).numpy())
-    got = dictionary.activations(subject.run(torch.as_tensor(tokens), ["resid_post.1"])["resid_post.1"])[0, counted[0]]
-    ids = [1] * bos + subject.tokenizer(" ".join(["w1 w2 w3 w4"] * 10), add_special_tokens=False).input_ids[: 16 - bos]
-    with torch.no_grad():
-        hidden = subject.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0, int(bos) :]
-    torch.testing.assert_close(got, hidden.relu())
-    assert subject.bos.statement.startswith("BOS" if bos else "no BOS")
-    assert max(ids) < VOCAB
+    of_saelens(tmp_path / "d", stated)
+    got, expected, statement = first_activations(tmp_path / "d", setting, False)
+    torch.testing.assert_close(got, expected[bos])
+    assert statement.startswith("BOS" if bos else "no BOS")
+    assert ("although the dictionary's files state" in statement) is (stated not in (None, bos))

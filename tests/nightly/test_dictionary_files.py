@@ -122,3 +122,42 @@ def test_a_registry_entry_of_a_missing_file_stays_that_file(tmp_path: Path) -> N
     found, failed = discover([Source(registry=str(registry))])
     assert not failed
     assert [candidate.path for candidate in found] == [str(tmp_path / "gone" / "layer_1.safetensors")]
+
+
+def test_a_config_that_arrives_above_a_folder_without_one_is_a_change_of_its_dictionary(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run" / "trainer_0", "ae.pt")
+    [before] = in_folder(str(folder))
+    write(tmp_path / "run", "config.json")
+    [after] = in_folder(str(folder))
+    assert after.key != before.key
+    write(folder, "config.json")
+    [own] = in_folder(str(folder))
+    (tmp_path / "run" / "config.json").write_text("another")
+    assert [candidate.key for candidate in in_folder(str(folder))] == [own.key]
+
+
+def test_the_state_of_a_training_is_no_dictionary_and_its_folder_neither(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", "config.json", "optimizer_0.pt", "lr_scheduler.pt", "state.pt", "rng_state.pth")
+    for layer in (3, 4):
+        write(run / f"layers.{layer}", "cfg.json", "sae.safetensors")
+    checkpoints = write(
+        tmp_path / "checkpoints", "ae_1000.pt", "ae_1000_optimizer.pt", "training_state.pt", "stateful.pt"
+    )
+    names = [Path(c.path).name for pattern in (run, run / "*", run / "**") for c in in_folder(str(pattern))]
+    assert names == ["layers.3", "layers.4"] * 2
+    assert [Path(c.path).name for c in in_folder(str(checkpoints / "*"))] == ["ae_1000.pt", "stateful.pt"]
+
+
+def test_files_that_are_no_whole_dictionary_are_not_taken_for_one(tmp_path: Path) -> None:
+    write(tmp_path / "run", "ae_1000.pt", "._ae_1000.pt", "ae_2000.pt.tmp", "ae_3000.pt.part", ".ae_4000.pt")
+    assert [Path(c.path).name for c in in_folder(str(tmp_path / "run"))] == ["ae_1000.pt"]
+    split = write(
+        tmp_path / "split", "cfg.json", "sae_weights-00001-of-00002.safetensors", "model.safetensors.index.json"
+    )
+    assert [c.path for c in in_folder(str(split))] == [str(split)]  # one candidate, of which loading says what to do
+
+
+def test_a_folder_whose_name_has_brackets_is_found_by_its_name(tmp_path: Path) -> None:
+    folder = write(tmp_path / "runs [exp] #1?" / "sae", "cfg.json", "sae_weights.safetensors")
+    [found] = in_folder(str(folder))
+    assert (found.path, found.lineage) == (str(folder), "runs [exp] #1?/sae")

@@ -137,8 +137,31 @@ def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     found, failed = discover([Source(hub="acme/sae-*")])
     assert found == []
     assert len(failed) == 1
-    assert "the hub cannot be reached" in failed[0]
+    assert "hub = 'acme/sae-*'" in failed[0]
     assert "\n" not in failed[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (
+            OSError("connection refused by peer"),
+            "the hub cannot be reached: connection refused by peer: check the network",
+        ),
+        (RuntimeError("429 Client Error: Too Many Requests"), "the hub limits your requests: wait some minutes"),
+        (
+            RuntimeError("401 Client Error. (RepositoryNotFoundError)"),
+            "check the name; private ones need `hf auth login`",
+        ),
+    ],
+)
+def test_an_error_of_the_hub_is_told_with_the_remedy(error: Exception, advice: str) -> None:
+    class Hub:
+        def list_models(self, **_: Any) -> Any:
+            raise error
+
+    with pytest.raises(UsageError, match=advice):
+        list(on_hub("acme/sae-*", Hub()))
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 90), st.floats(0.001, 10))

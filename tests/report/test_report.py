@@ -424,6 +424,15 @@ def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> Non
         assert int((heat + "0" * len(tokens))[mark]) == (0 if fraction == 0 else min(9, int(9 * fraction) + 1))
 
 
+def test_the_page_names_the_message_of_an_exemplar_that_has_one(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    assert all(len(x) == 7 for u in unit_explorer.page_data(read(folder))["units"] for x in u["x"])
+    table = pd.read_parquet(folder / "exemplars.parquet").assign(turn="assistant\u202e 2")
+    table.to_parquet(tmp_path / "run" / "exemplars.parquet")
+    turns = {x[7] for u in unit_explorer.page_data(read(tmp_path / "run"))["units"] for x in u["x"]}
+    assert turns == {escape.visible("assistant\u202e 2")}
+
+
 def test_a_shuffled_judgement_names_the_explanation_that_was_shown(folder: Path) -> None:
     results = read(folder)
     data = unit_explorer.page_data(results)

@@ -33,6 +33,12 @@ class ClientError(Exception):
         (ValueError("Config name is missing.\nPlease pick one among the available configs: ['en', 'de']\nExample of usage:\n\t`load_dataset('x', 'en')`"), "name one of 'en', 'de' after it, such as datasets:OWNER/NAME:CONFIG"),
         (ValueError("BuilderConfig 'fr' not found. Available: ['en', 'de']"), "it has no config fr: name one of 'en', 'de'"),
         (ValueError("Unknown split \"test\". Should be one of ['train', 'validation']."), "set corpus.split to one of 'train', 'validation'"),
+        (ValueError("Bad split: train[:5]. Available splits: ['train', 'test']"), "set corpus.split to one of 'train', 'test'"),
+        (ValueError("Couldn't cast\ncontent: string\nto\n{'text': Value('string')}\nbecause column names don't match"), "name the files that have the same ones"),
+        (ImportError("To support encoding images, please install 'Pillow'."), "name a dataset of text"),
+        (FileNotFoundError("The directory at /data doesn't contain any data files"), "no files in a format that can be read"),
+        (EOFError("Compressed file ended before the end-of-stream marker was reached"), "it is truncated: copy or download it again"),
+        (RuntimeError("401 Client Error: Unauthorized for url: https://huggingface.co/x"), "private ones need `hf auth login`"),
         (RuntimeError("Dataset scripts are no longer supported, but found x.py"), "refs/convert/parquet"),
         (ValueError("Feature type 'List' not found. Available feature types: ['Value']"), "pip install -U datasets"),
         (OfflineModeIsEnabled("Cannot reach https://huggingface.co: offline mode is enabled."), "HF_HUB_OFFLINE"),
@@ -55,6 +61,10 @@ def test_the_cause_of_a_translated_error_counts() -> None:
     error = PermissionError("The provided token is not valid")
     error.__cause__ = ClientError("An error occurred (ExpiredToken) when calling the GetObject operation")
     assert remedy(error).startswith("the credentials have expired")
+
+
+def test_a_number_in_a_message_is_not_taken_for_a_status() -> None:
+    assert remedy(ValueError("line 401: field larger than field limit")) == "line 401: field larger than field limit"
 
 
 def test_an_unknown_error_is_told_in_its_own_words_on_one_line() -> None:

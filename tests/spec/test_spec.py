@@ -47,6 +47,10 @@ def minimal(**sections: Any) -> dict[str, Any]:
         (minimal(judge={"input_usd_per_mtok": 1.0}), ["output_usd_per_mtok"]),
         (minimal(harvest={"window_tokens": 400}), ["window_tokens = 400", "context_tokens = 128", "raise the second"]),
         (minimal(dictionary={"path": "b", "hook_point": "resid.3"}), ["dictionary.hook_point = 'resid.3'"]),
+        (
+            minimal(corpus={"sources": ["a"], "bos": "maybe"}),
+            ["corpus.bos = 'maybe': input should be a valid boolean or 'auto'"],
+        ),
         (minimal(name="Has Spaces"), ["name = 'Has Spaces'"]),
         ({"subject": {"model": "a"}}, ["dictionary is missing", "autointerp spec"]),
     ],

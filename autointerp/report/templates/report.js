@@ -129,7 +129,7 @@
     let current = null;
     for (const x of u.x) {
       if (x[0] !== current) box.append(band(current = x[0]));
-      box.append(el('div', {class: 'ex'}, windowOf(x), el('div', {class: 'judged'}, x[6].map(judgement))));
+      box.append(el('div', {class: 'ex'}, x[7] ? el('p', {class: 'turn'}, 'Message: ' + x[7]) : null, windowOf(x), el('div', {class: 'judged'}, x[6].map(judgement))));
     }
     const rest = u.n[2] - u.x.length;
     if (rest > 0) box.append(el('p', {class: 'keys'}, many(rest, 'more judged exemplar') + ' in judgements.parquet.'));

@@ -12,13 +12,15 @@ from typing import Any
 from sae.dictionary import InputNorm
 from sae.errors import DictionaryError
 from sae.formats.location import NORMED_MODELS, DictionaryLocation, output_hook_point
-from sae.formats.readers import get_int, read_config
+from sae.formats.readers import get_int, read_config, stated_bos, stated_context
 from sae.formats.saelens.overrides import CENTRED, NORMS, SCALES
 from sae.subject.hook_points import parse, to_hook_point
 
-CONFIG, SCALER = "cfg.json", "activation_scaler.json"
+CONFIG, SCALER, RUNNER = "cfg.json", "activation_scaler.json", "runner_cfg.json"
 INPUT_NORMS: dict[str, InputNorm] = {"none": "none", "layer_norm": "layer_norm", "constant_norm_rescale": "per_token"}
 """Our names of the normalisations that SAELens computes for each token."""
+_TRAINING = ("prepend_bos", "context_size", "seqpos_slice", "exclude_special_tokens")
+"""Facts about training that `runner_cfg.json`, the training's own settings beside the weights, states if the config does not."""
 _FAMILIES = {
     "standard": "relu",
     "topk": "topk",
@@ -71,12 +73,12 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
     file = location.folder / CONFIG
     metadata = config.get("metadata")
     facts = {**config, **(metadata if isinstance(metadata, dict) else {})}
+    facts |= {name: value for name, value in _runner_facts(location).items() if facts.get(name) is None}
     architecture = _architecture(config, file)
     family = _FAMILIES[architecture]
-    if facts.get("hook_head_index") is not None:
-        raise DictionaryError(
-            f"{file}: it reads head {facts['hook_head_index']!r} alone: dictionaries of one head are not supported"
-        )
+    head = facts.get("hook_head_index", facts.get("hook_point_head_index"))  # the second is of files before version 6
+    if head is not None:
+        raise DictionaryError(f"{file}: it reads head {head!r} alone: dictionaries of one head are not supported")
     notes = list[str]()
     names = _places(_names(config, facts, ""), facts, location, notes)
     divided_layer = _divided_layer(names, facts, location)
@@ -93,7 +95,6 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
         raise DictionaryError(f"{file}: center_writing_weights with constant_norm_rescale is not supported")
     out = _output(_names(config, facts, "_out"), hook_point, file, notes) if is_transcoder else None
     notes += _training_notes(facts)
-    bos, context = facts.get("prepend_bos"), facts.get("context_size")
     return Settings(
         architecture=architecture,
         family=family,
@@ -106,8 +107,8 @@ def parse_config(config: dict[str, Any], location: DictionaryLocation) -> Settin
         finetuned=config.get("finetuning_scaling_factor") is True,
         hook_point=hook_point,
         hook_point_out=out,
-        trained_with_bos=bos if isinstance(bos, bool) else None,
-        trained_context=context if isinstance(context, int) and context > 0 else None,
+        trained_with_bos=stated_bos(facts),
+        trained_context=stated_context(facts, "context_size"),
         sizes={name: config[name] for name in ("d_sae", "d_in", "d_out") if config.get(name) is not None},
         notes=tuple(notes),
     )
@@ -123,6 +124,12 @@ def _architecture(config: dict[str, Any], file: Path) -> str:
     if not isinstance(architecture, str) or architecture not in _FAMILIES:
         raise DictionaryError(f"{file}: architecture {architecture!r} is not supported: use {', '.join(_FAMILIES)}")
     return architecture
+
+
+def _runner_facts(location: DictionaryLocation) -> dict[str, Any]:
+    runner = location.folder / RUNNER
+    stated = read_config(runner) if runner.is_file() else {}
+    return {name: stated[name] for name in _TRAINING if name in stated}
 
 
 def _names(config: dict[str, Any], facts: dict[str, Any], side: str) -> list[str]:

@@ -17,7 +17,7 @@ from sae.errors import DictionaryError
 from sae.formats.folding import clamp_threshold, fold_decoder_norms, fold_gate
 from sae.formats.location import DictionaryLocation
 from sae.formats.readers import Tensors, check_sizes, get_tensor, read_config, read_safetensors
-from sae.formats.saelens.config import CONFIG, SCALER, Settings, parse_config
+from sae.formats.saelens.config import CONFIG, RUNNER, SCALER, Settings, parse_config
 from sae.formats.saelens.writer import WEIGHTS
 
 PUBLISHER = "SAELens"
@@ -25,7 +25,7 @@ CHECKED = (
     "files written by sae-lens 6.54.12: every architecture and normalisation, encode and decode; and files written here, as sae-lens"
     " reads them"
 )
-FILES: tuple[str, ...] = (CONFIG, WEIGHTS, SCALER)
+FILES: tuple[str, ...] = (CONFIG, WEIGHTS, SCALER, RUNNER)
 
 
 def matches(location: DictionaryLocation) -> bool:
@@ -38,6 +38,7 @@ def load(location: DictionaryLocation) -> Dictionary:
     file = location.folder / WEIGHTS
     settings = parse_config(read_config(location.folder / CONFIG), location)
     tensors = read_safetensors(file)
+    _check_tensors(settings, tensors, file)
     notes = list(settings.notes)
     W_enc, W_dec = get_tensor(tensors, "W_enc", 2, file).T, get_tensor(tensors, "W_dec", 2, file)
     b_dec = get_tensor(tensors, "b_dec", 1, file)
@@ -78,6 +79,27 @@ def load(location: DictionaryLocation) -> Dictionary:
         format="saelens",
         notes=tuple(notes),
     )
+
+
+_DECIDING = {
+    "threshold": ("jumprelu",),
+    "log_threshold": (),
+    "topk_threshold": ("batchtopk", "topk"),
+    "b_gate": ("gated",),
+    "r_mag": ("gated",),
+    "b_mag": ("gated",),
+}
+"""Tensors that decide activations, with the families that have them."""
+
+
+def _check_tensors(settings: Settings, tensors: Tensors, file: Path) -> None:
+    """Raise `DictionaryError` if the weights decide activations in a way that is not the config's."""
+    foreign = [name for name, families in _DECIDING.items() if name in tensors and settings.family not in families]
+    if foreign:
+        raise DictionaryError(
+            f"{file} holds {', '.join(foreign)}, but {CONFIG} says architecture {settings.architecture!r}, which has none: the two do"
+            " not belong together"
+        )
 
 
 def _threshold(settings: Settings, tensors: Tensors, notes: list[str], file: Path) -> Tensor | None:

@@ -218,11 +218,11 @@ def test_errors_name_the_remedy_on_one_line(tmp_path: Path) -> None:
         "": "is a folder",
         "a.jsonl": "one of: id, content",
         "a.parquet": "one of: body, n",
-        "broken.parquet": "cannot be read as parquet",
+        "broken.parquet": "cannot be read as parquet: it is no complete Parquet file: copy or download it again",
         "broken.jsonl": "line 2",
         "list.jsonl": "not a JSON object",
         "number.jsonl": "holds int",
-        "broken.txt.gz": "cannot be read: Compressed file ended",
+        "broken.txt.gz": "cannot be read: it is truncated",
         Path(truncated(tmp_path / "t.jsonl.zst")).name: "truncated",
         "empty.txt": "every document",
     }

@@ -28,6 +28,8 @@ def test_the_value_decides_the_kind_of_document() -> None:
             {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image"}]},
             {"from": "gpt", "value": "yes"},
         ],
+        [{"role": "User", "content": "hi"}, {"role": "model", "content": ["y", "es"]}],
+        [{"role": "prompter", "content": "hi", "weight": None}, {"role": "Assistant", "content": "yes"}],
     ],
 )
 def test_conversations_are_read_in_every_customary_form(value: Any) -> None:
@@ -38,7 +40,11 @@ def test_conversations_are_read_in_every_customary_form(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [(3, "int"), (0.5, "float"), (True, "bool"), (b"x", "bytes"), (["a"], "a list of str"), ([0.5], "a list of float"),
-     ([[1]], "a list of list"), ({"a": 1}, "dict"), ([{"a": 1}], "messages without role and content")],
+     ([[1]], "a list of list"), ({"a": 1}, "dict"), ([{"a": 1}], "messages without role and content"),
+     ([{"role": "user", "text": "hi"}], "messages without role and content"),
+     ([{"role": "user", "content": {"parts": ["hi"]}}], "messages without role and content"),
+     ([{"role": "user", "content": [{"type": "text", "text": {"value": "hi"}}]}], "messages without role and content"),
+     ([{"human": "hi", "assistant": "yes"}], "messages without role and content")],
 )  # fmt: skip
 def test_other_values_are_refused_by_their_kind(value: Any, kind: str) -> None:
     with pytest.raises(CorpusError, match=rf"here field 't' holds {kind}.*set corpus.text_field"):
@@ -58,6 +64,7 @@ def test_documents_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch)
         ['[{"role": "user", "content": "hi"}]'] * 9,
         ["[{'from': 'human', 'value': 'hi'}]"],
         ["[1, 2, 3]", "[4]", "[]"],
+        ["274 275 323", "18, 20, 33"],
         ["[101 2023\n 102]"] * 6,
         ['{"text": "a"}'] * 5,
         ["12", "7", "3.5"],
@@ -86,3 +93,10 @@ def test_texts_damaged_by_an_earlier_decoding_are_refused() -> None:
         list(check_undamaged(["h\0e\0l\0l\0o\0"] * 40, "here"))
     assert len(list(check_undamaged(long(0.001), "here"))) == 3000
     assert len(list(check_undamaged(["one \ufffd"], "here"))) == 1
+
+
+def test_a_message_that_only_calls_a_tool_has_empty_content() -> None:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [{"id": "1"}]}]
+    document = document_of({"t": messages}, "t", "here")
+    assert isinstance(document, Conversation)
+    assert [message["content"] for message in document.messages] == ["hi", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,39 @@ def test_only_the_messages_of_a_conversation_are_counted(tmp_path: Path) -> None
     assert everything.fingerprint != corpus.fingerprint
 
 
+def turns_of(corpus: Corpus) -> list[tuple[str, str | None]]:
+    """The corpus in stretches of one turn: decoded tokens, and the turn."""
+    turns = itertools.groupby(range(corpus.n_tokens), key=corpus.turn_at)
+    return [(TOKENIZER.decode(corpus.tokens[list(offsets)]), turn) for turn, offsets in turns]
+
+
+def test_each_token_of_a_message_knows_its_turn(tmp_path: Path) -> None:
+    names = [{"role": "user", "content": "user"}, {"role": "assistant", "content": "assistant"}]
+    path = write(tmp_path / "a.parquet", messages=[names], text=["river"])
+    start, end = "<|im_start|>", "<|im_end|>\n"
+    expected = [
+        (start + "user\n", None),
+        ("user", "user 1"),
+        (f"{end}{start}assistant\n", None),
+        ("assistant", "assistant 2"),
+        (end, None),
+    ]
+    for context_tokens in (64, 6):  # a message may be cut into two contexts
+        assert turns_of(opened(path, "messages", CHAT, context_tokens=context_tokens)) == expected
+    assert turns_of(opened(path, "messages", CHAT, count_template=True)) == expected
+    assert opened(path, "text", CHAT).turn_at(0) is None
+
+
+def test_messages_are_found_in_templates_that_change_them(tmp_path: Path) -> None:
+    shouting = trained(
+        WORDS,
+        chat_template="{% for m in messages %}{{ m['role'] }}: {{ m['content'] | replace('stone', '') }}|{% endfor %}",
+    )
+    messages = [{"role": "user", "content": "river stone"}, {"role": "assistant", "content": "lamp"}]
+    path = write(tmp_path / "a.parquet", messages=[messages])
+    assert turns_of(opened(path, "messages", shouting))[1:] == [(" lamp", "assistant 2"), ("|", None)]
+
+
 def test_another_chat_template_makes_another_corpus(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", messages=CONVERSATIONS, text=["river", "stone"])
     other = trained(WORDS, chat_template=CHATML.replace("role'] }}\n", "role'] }}: "))
@@ -195,3 +229,10 @@ def test_conversations_that_the_subject_cannot_read_are_refused(tmp_path: Path) 
     with pytest.raises(CorpusError, match="chat template refuses: System role not supported; remove it") as caught:
         opened(path, "messages", strict)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_begins_with_bos_does_not_get_a_second_one(tmp_path: Path) -> None:
+    texts = sentences(WORDS, 2)[:20]
+    plain = opened(write(tmp_path / "plain.parquet", text=texts), "text")
+    rendered = opened(write(tmp_path / "rendered.parquet", text=["<s>" + text for text in texts]), "text")
+    assert texts_of(rendered) == texts_of(plain)

@@ -109,6 +109,19 @@ def _archive(kind: str) -> bytes:
         ("a.arrow", LINES.encode(), "named .arrow but does not begin as Arrow IPC does"),
         ("a.txt", b"{'text': 'a Python dict'}\n", "line 1, is not JSON"),
         ("package.json", b'{\n  "name": "x",\n  "version": "1"\n}', "no field 'text': set corpus.text_field to one of: name, version"),
+        ("page.txt", b"<!DOCTYPE html>\n<html><p>text</p></html>", "is an HTML page: extract its text"),
+        ("dump.xml.bz2", bz2.compress(b'<mediawiki xmlns="http://x"><page/></mediawiki>'), "is XML: extract its text"),
+        ("crawl.warc.wet.gz", gzip.compress(b"WARC/1.0\r\nWARC-Type: conversion\r\n"), "is a WARC of crawled pages"),
+        ("a.txt", b"# exported on Monday\n" + LINES.encode() * 4, "JSON lines after a first line that is none"),
+        ("a.txt", b"id,text\n1,river stone\n", "begins as a table with the column 'text': name it .csv"),
+        ("a", b"text\tid\nriver stone\t1\n", "name it .tsv to read it as one"),
+        ("train.bin", np.arange(3, 60, dtype=np.uint16).tobytes() * 9, "is not text"),
+        ("val.bin", np.random.default_rng(0).integers(0, 50257, 9999).astype(np.uint16).tobytes(), "is not text"),
+        ("a.jsonl.lzma", lzma.compress(LINES.encode(), format=lzma.FORMAT_ALONE), "unpack it"),
+        ("a.jsonl.Z", b"\x1f\x9d\x90" + bytes(99), "unpack it"),
+        ("shard-000000.tar", _archive("tar"), "tar archive: unpack it"),
+        ("tokens.npy", b"\x93NUMPY\x01\x00", "is a NumPy array"),
+        ("a.csv", b"text,text\na,b\n", "has 2 columns named 'text'"),
         ("a.jsonl.bz2", bz2.compress(LINES.encode() * 99)[:-20], "cannot be read"),
         ("a.jsonl.xz", lzma.compress(LINES.encode() * 99)[:-20], "cannot be read"),
         ("a.jsonl.gz", gzip.compress(LINES.encode())[:-8] + b"\0" * 8, "CRC"),
@@ -120,7 +133,20 @@ def test_what_is_not_text_is_refused_with_the_remedy(tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize(
-    "words", ["ORCHESTRAS play.", "PAREIDOLIA is", "BZh", "[1] Smith et al.", "{curly} words", "a,b\nc"]
+    "words",
+    [
+        "ORCHESTRAS play.",
+        "PAREIDOLIA is",
+        "BZh",
+        "[1] Smith et al.",
+        "{curly} words",
+        "a,b\nc",
+        "a text, with commas\n",
+        "<p>markup",
+        "The log:\n" + '{"a": 1}\n' * 4,
+        "WARC/1.0 is a format",
+        "text, and more",
+    ],
 )
 def test_prose_that_resembles_another_format_stays_prose(tmp_path: Path, words: str) -> None:
     (tmp_path / "a.txt").write_text(words + " More words.")
@@ -144,3 +170,40 @@ def test_a_zstd_bomb_is_unpacked_in_small_portions(tmp_path: Path, monkeypatch: 
         assert len(stream._ready) < 1 << 26
     finally:
         stream.close()
+
+
+def test_a_glob_of_tables_and_a_readme_is_refused_and_an_empty_file_beside_tables_is_not(tmp_path: Path) -> None:
+    (tmp_path / "part-0.jsonl").write_text(LINES)
+    (tmp_path / "_SUCCESS").write_bytes(b"")
+    assert [text for text in read(tmp_path / "*") if text] == TEXTS
+    (tmp_path / "README.md").write_text("# The data\n")
+    assert "both text files, such as" in refusal(tmp_path / "*")
+    assert read(tmp_path / "*.jsonl") == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("roneneldan/TinyStories", "write datasets:roneneldan/TinyStories"),
+        ("hf://datasets/a/b/data/train.parquet", "write datasets:a/b"),
+        ("https://huggingface.co/datasets/a/b/resolve/main/x.jsonl", "write datasets:a/b"),
+        ("s3://bucket/x.jsonl", "from this machine only, so download it"),
+        ("missing.jsonl", "matches no file: check the path"),
+        ("x" * 5000, "x cannot be read: File name too long: check the path"),
+    ],
+)
+def test_a_source_that_is_no_file_is_refused_with_what_to_write(source: str, advice: str) -> None:
+    with pytest.raises(CorpusError, match=advice):
+        parse_source(source)
+
+
+@pytest.mark.parametrize(
+    "names", [("README.md", "data/train-0.parquet", "data/train-1.parquet"), ("a.jsonl.gz", "b.jsonl.gz")]
+)
+def test_a_folder_is_refused_with_a_glob_of_the_files_that_it_holds(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(CorpusError) as caught:
+        parse_source(str(tmp_path))
+    assert str(caught.value).endswith(f"{tmp_path}/**/*{''.join(Path(names[-1]).suffixes)}")

@@ -130,6 +130,29 @@ def test_unsupported_hook_points_are_refused(folder: Path) -> None:
     refused(folder, "io = 'in_and_out' (a transcoder) is not supported")
 
 
+def test_the_input_of_a_place_named_as_an_output_is_refused(folder: Path) -> None:
+    change(folder, submodule_name="mlp_out_layer_3")
+    change(folder, "buffer", io="in")
+    refused(folder, "which is the name of an output: set dictionary.hook_point")
+    assert load_dictionary(str(folder), hook_point="mlp_in.3").hook_point == "mlp_in.3"
+
+
+def test_the_weights_own_k_is_used_and_a_different_one_in_the_config_is_noted(folder: Path) -> None:
+    k = load_dictionary(str(folder)).k
+    change(folder, k=99)
+    d = load_dictionary(str(folder))
+    assert (d.k, d.notes) == (k, ("config.json says k = 99, which is not used",))
+
+
+def test_a_folder_of_checkpoints_is_refused_with_the_name_of_one(folder: Path) -> None:
+    (folder / "checkpoints").mkdir()
+    for step in (1000, 2000):
+        shutil.copy(folder / "ae.pt", folder / "checkpoints" / f"ae_{step}.pt")
+    refused(folder / "checkpoints", "each of its files is a dictionary: name one, such as", "checkpoints/ae_1000.pt")
+    shutil.move(folder / "checkpoints" / "ae_2000.pt", folder / "checkpoints" / "last.pt")
+    refused(folder.parent, "there are dictionaries in its folders, such as trainer_0: name one")
+
+
 def test_wrong_missing_and_damaged_files_are_refused(folder: Path) -> None:
     change(folder, dict_class="CrossCoder")
     refused(folder, "is a crosscoder")

@@ -104,6 +104,7 @@ def test_configs_that_are_not_json_objects_are_refused(tmp_path: Path, text: str
 
 
 def test_missing_dictionaries_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(lambda: load_dictionary("x" * 5000), "cannot be read: File name too long: check the path")
     refused(lambda: load_dictionary(str(tmp_path / "none")), "does not exist")
     refused(lambda: load_dictionary("no-such-name"), "does not exist")
     refused(lambda: load_dictionary(str(tmp_path)), "no dictionary")

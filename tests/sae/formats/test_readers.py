@@ -1,11 +1,14 @@
-"""Wide dictionaries are mapped and not copied, and only the named layer is downloaded from the hub."""
+"""Wide dictionaries are mapped and not copied, only the named layer is downloaded from the hub, and odd files are read or refused."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +207,99 @@ def test_a_config_has_a_largest_size(tmp_path: Path, name: str) -> None:
         stream.truncate(readers.MOST_CONFIG_BYTES + 1)
     with pytest.raises(DictionaryError, match="at most"):
         readers.read_config(tmp_path / name)
+
+
+# Weights as their owners have them
+
+
+WEIGHTS = {"encoder.weight": torch.randn(4, 3), "k": torch.tensor(2)}
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+def packed(file: Path, content: object, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A file of torch.save, packed anew with compression."""
+    torch.save(content, file)
+    with zipfile.ZipFile(file) as plain:
+        members = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file
+
+
+def test_a_compressed_file_of_torch_save_is_unpacked_and_not_mapped(tmp_path: Path) -> None:
+    content = readers.read_torch(packed(tmp_path / "ae.pt", WEIGHTS))
+    assert torch.equal(content["encoder.weight"], WEIGHTS["encoder.weight"])
+
+
+def test_a_compressed_file_of_torch_save_beyond_trained_weights_is_refused_before_it_is_unpacked(
+    tmp_path: Path,
+) -> None:
+    packed(tmp_path / "ae.pt", {"W": torch.zeros(1 << 23)})
+    with pytest.raises(DictionaryError, match=r"/ae\.pt: ae/data/0 inflates from"):
+        readers.read_torch(tmp_path / "ae.pt")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_the_prefix_of_a_wrapped_module_is_removed(tmp_path: Path, prefix: str, kind: str) -> None:
+    tensors = {prefix + name: tensor.float() for name, tensor in WEIGHTS.items()}
+    file = tmp_path / f"ae.{kind}"
+    torch.save(tensors, file) if kind == "pt" else save_file(tensors, file)
+    read = readers.read_torch(file) if kind == "pt" else readers.read_safetensors(file)
+    assert sorted(read) == sorted(WEIGHTS)
+
+
+def write_lfs_config(folder: Path) -> None:
+    (folder / "cfg.json").write_text(POINTER)
+    save_file({"W_enc": torch.zeros(2)}, folder / "sae_weights.safetensors")
+
+
+def write_split(folder: Path) -> None:
+    (folder / "cfg.json").write_text("{}")
+    for part in (1, 2):
+        save_file({f"W{part}": torch.zeros(2)}, folder / f"sae_weights-0000{part}-of-00002.safetensors")
+    (folder / "sae_weights.safetensors.index.json").write_text("{}")
+
+
+def write_fp8(folder: Path) -> None:
+    (folder / "cfg.json").write_text('{"hook_name": "blocks.0.hook_resid_post"}')
+    save_file({"W_enc": torch.zeros(2, 2).to(torch.float8_e4m3fn)}, folder / "sae_weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("write", "messages"),
+    [
+        (lambda folder: torch.save({"model_state_dict": WEIGHTS, "step": 3}, folder / "ae.pt"),
+         ("a checkpoint of a whole training (model_state_dict, step): save its 'model_state_dict' alone",)),
+        (lambda folder: torch.save({"sae": WEIGHTS, "opt": {}}, folder / "last.pt"), ("save its 'sae' alone",)),
+        (lambda folder: (folder / "ae.pt").write_bytes(gzip.compress(b"weights")), ("ae.pt is compressed (.gz): unpack it",)),
+        (lambda folder: (folder / "ae.pt").write_text(POINTER), ("ae.pt is a pointer of Git LFS", "git lfs pull")),
+        (write_lfs_config, ("cfg.json is a pointer of Git LFS", "git lfs pull")),
+        (write_split, ("weights in several files, such as sae_weights-00001-of-00002.safetensors: join them into one",)),
+        (write_fp8, ("W_enc holds float8_e4m3fn, whose scales no format states",)),
+    ],
+)  # fmt: skip
+def test_weights_that_cannot_be_used_are_refused_with_the_remedy(
+    tmp_path: Path, write: Callable[[Path], object], messages: tuple[str, ...]
+) -> None:
+    write(tmp_path)
+    refused(tmp_path, *messages)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", b"ae.pt is the last one", "is no file of weights"),
+        ("ae.pt.gz", gzip.compress(b"x"), "is compressed (.gz): unpack it"),
+        ("ae.zip", b"PK\x03\x04", "is no file of weights"),
+        ("ae.bin", b"PK\x03\x04", "is a pickle"),
+    ],
+)
+def test_a_named_file_of_another_kind_does_not_stand_for_its_folder(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    sparsify(tmp_path)
+    (tmp_path / "layers.5" / name).write_bytes(content)
+    refused(tmp_path / "layers.5" / name, message)
+    assert load_dictionary(str(tmp_path / "layers.5" / "cfg.json")).format == "sparsify"

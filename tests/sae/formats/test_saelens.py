@@ -347,6 +347,14 @@ WRONG: dict[str, tuple[dict[str, Any] | None, dict[str, Any], tuple[str, ...]]] 
     "gated short": ({**BASE, **GATED, "r_mag": torch.zeros(2)}, {"architecture": "gated"}, ("16, 2, 16 entries",)),
     "threshold lacks": (None, {"architecture": "jumprelu"}, ("lacks the tensor threshold",)),
     "checkpoint lacks": (None, {"architecture": "batchtopk"}, ("lacks the tensor topk_threshold",)),
+    "threshold extra": ({**BASE, "threshold": THRESHOLD}, {}, ("holds threshold, but cfg.json says", "'standard'")),
+    "gate extra": ({**BASE, **GATED}, {"architecture": "jumprelu"}, ("holds b_gate, r_mag, b_mag, but",)),
+    "old head": (None, {"metadata": {}, "hook_point": "blocks.3.attn.hook_z", "hook_point_head_index": 3}, ("head 3",)),
+    "norm of two places": (
+        None,
+        {"metadata": {"hook_name": "model.layers.3.post_attention_layernorm"}},
+        ("set dictionary.hook_point = attn_out.3 or mlp_in.3",),
+    ),
     "skip lacks": (
         None,
         {"architecture": "skip_transcoder", "metadata": {"hook_name": "blocks.1.mlp.hook_in"}},

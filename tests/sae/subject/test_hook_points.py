@@ -40,6 +40,7 @@ NAMES = {
     "layers.5.mlp": "mlp_out.5",
 }
 OTHER_PLACES = (
+    "model.layers.3.post_attention_layernorm.output",  # after attention in Gemma 2, before the MLP in Llama
     "blocks.3.attn.hook_in",
     "blocks.3.mlp.in.hook_out",
     "pos_embed.hook_out",

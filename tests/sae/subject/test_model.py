@@ -436,8 +436,27 @@ def test_plain_torch_weights_load(folder: Path) -> None:
     assert torch.equal(again["resid_post.1"], expected["resid_post.1"])
 
 
+def test_an_adapter_on_the_hub_is_refused_with_the_way_to_merge_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, commit = tmp_path / "models--owner--lora", "0" * 40
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    refused(
+        lambda: load_subject("owner/lora", device="cpu"),
+        "subject owner/lora is an adapter",
+        "owner/base",
+        "merge_and_unload",
+    )
+
+
 def test_missing_subjects_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: load_subject(str(tmp_path / "none")), "does not exist", "hub id")
+    refused(lambda: load_subject("x" * 5000), "cannot be read: File name too long: check the path")
     refused(lambda: load_subject("nowhere.gguf"), "nowhere.gguf", "does not exist")
     (tmp_path / "notes.txt").write_text("x")
     refused(lambda: load_subject(str(tmp_path / "notes.txt")), "is a file")
