@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from autointerp.errors import ProviderStopped, exit_code_of
+from autointerp.errors import ProviderStopped
 from autointerp.judges.error_codes import redact
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.ledger import calls, events, judgements, runs
@@ -46,6 +46,10 @@ class Full(Exception):
     """No further question of a kind may be asked before one of those asked is answered. Roll the transaction back."""
 
 
+class FirstRepliesUnusable(ProviderStopped):
+    """The run was stopped at its first replies, in the ledger too: it may have been resumed by the time that a thread raises this."""
+
+
 class Breaker:
     """Watches the first replies of one judge in one run, from many threads."""
 
@@ -59,11 +63,11 @@ class Breaker:
         self._reason = ""
 
     def wait(self, job: Job, is_aborted: Callable[[], bool]) -> None:
-        """Wait until another question like the job's may be tried. Raises `Aborted`, and `ProviderStopped` after a stop."""
+        """Wait until another question like the job's may be tried. Raises `Aborted`, and `FirstRepliesUnusable` after a stop."""
         with self._changed:
             while not self._may_try(job):
                 if self._reason:
-                    raise ProviderStopped(self._reason)
+                    raise FirstRepliesUnusable(self._reason)
                 if is_aborted():
                     raise Aborted
                 self._changed.wait(_LOOK_S)
@@ -92,16 +96,16 @@ class Breaker:
     def hold(self, tx: Connection, job: Job) -> None:
         """Hold the run's row in a transaction that stores a failure, which a stop would withdraw.
 
-        Raises `ProviderStopped` or `NotRunning` after a stop, so that no failure of the same cause is stored behind the withdrawal.
+        Raises `FirstRepliesUnusable` or `NotRunning` after a stop, so that no failure of the same cause is stored behind the withdrawal.
         """
         if self._unproven(job):
             row = runs.lock_row(tx, self._run_id)
             if row is not None and row["state"] not in runs.LIVE:
                 raise self.stopped(str(row["state"]))
 
-    def stopped(self, state: str) -> ProviderStopped | NotRunning:
+    def stopped(self, state: str) -> FirstRepliesUnusable | NotRunning:
         """The error of a question that a run in another state than `running` does not ask."""
-        return ProviderStopped(self._reason) if self._reason else NotRunning(state)
+        return FirstRepliesUnusable(self._reason) if self._reason else NotRunning(state)
 
     def note_usable(self, job: Job) -> None:
         """A usable reply: the judge can answer questions of this kind."""
@@ -110,37 +114,45 @@ class Breaker:
             self._changed.notify_all()
 
     def note_unusable(self, job: Job) -> None:
-        """A reply that could not be used, and is stored. Raises `ProviderStopped` if no reply of its kind could be used so far.
+        """A reply that could not be used, and is stored. Raises `FirstRepliesUnusable` if no reply of its kind could be used so far.
 
         The unusable answers are then withdrawn, and so is each failure of the provider in the run, which may have the same cause, so
         that the same command asks again once it is mended. Raises `NotRunning` if another worker has stopped the run.
         """
         for kind in self._unproven(job):
             with self._ledger.read() as tx:
-                replies = calls.replies_by_state(tx, self._run_id, *kind)
-                row = runs.get(tx, self._run_id)
-            replies.pop(calls.OPEN, None)
+                replies, live = self._look(tx, kind)
             if calls.SCORED in replies:
                 with self._changed:
                     self._usable.add(kind)
                     self._changed.notify_all()
-            elif replies.total() >= FIRST_REPLIES or (row is not None and row["state"] not in runs.LIVE):
-                self._stop(kind, replies)
+            elif replies.total() >= FIRST_REPLIES or not live:
+                self._stop(kind)
+
+    def _look(self, tx: Connection, kind: Kind) -> tuple[Counter[str], bool]:
+        """The ended replies of a kind by state, and whether the run is live."""
+        replies = calls.replies_by_state(tx, self._run_id, *kind)
+        del replies[calls.OPEN]
+        row = runs.get(tx, self._run_id)
+        return replies, row is None or row["state"] in runs.LIVE
 
     def _unproven(self, job: Job) -> list[Kind]:
         """The kinds of a job of which no usable reply is known."""
         return [kind for kind in _kinds(job) if kind not in self._usable]
 
-    def _stop(self, kind: Kind, replies: Counter[str]) -> None:
-        """Stop the run for all workers, in the transaction that withdraws; another worker's stop leaves the last replies to this one."""
+    def _stop(self, kind: Kind) -> None:
+        """Stop the run for all workers, in the transaction that withdraws; after another worker's stop, withdraw what came behind it."""
         with self._ledger.write() as tx:
             advisory_lock(tx, f"breaker {self._run_id}")
-            last = calls.last_unusable(tx, self._run_id, *kind)
+            replies, live = self._look(tx, kind)
+            if calls.SCORED in replies or (live and replies.total() < FIRST_REPLIES):
+                return  # one was usable meanwhile, or another worker's stop withdrew these and the run was resumed
+            line = self._line(kind, replies, *calls.last_unusable(tx, self._run_id, *kind)) if live else ""
             withdrawn = calls.withdraw_unusable(tx, self._run_id, *kind)
-            error = ProviderStopped(self._line(kind, replies, *last))
-            if runs.stop(tx, self._run_id, str(error), exit_code_of(error)):
-                self._reason = str(error)  # before the commit, from which on other threads see that the run has stopped
-                events.add(tx, self._run_id, f"stopped: {error}", level="error", worker=self._worker)
+            if line:
+                self._reason = line  # before the commit, from which on other threads see that the run has stopped
+                runs.stop(tx, self._run_id, line, FirstRepliesUnusable.exit_code)
+                events.add(tx, self._run_id, f"stopped: {line}", level="error", worker=self._worker)
             judgements.withdraw(tx, self._run_id, [*withdrawn, *judgements.failed(tx, self._run_id)])
         with self._changed:
             self._changed.notify_all()

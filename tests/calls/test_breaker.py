@@ -13,9 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from autointerp.calls.answers import Answer
-from autointerp.calls.breaker import FIRST_REPLIES, MOST_ASKED
+from autointerp.calls.breaker import FIRST_REPLIES, MOST_ASKED, FirstRepliesUnusable
 from autointerp.calls.caller import Caller
-from autointerp.errors import ProviderStopped
 from autointerp.judges import retry
 from autointerp.judges.base import ItemFailed, MayRetry
 from autointerp.ledger import calls, events, jobs, judgements, runs
@@ -124,11 +123,11 @@ def ask_as_worker(
 @pytest.mark.parametrize(
     ("stop", "text", "said"),
     [
-        ("complete", "Sure! I would give it a 2.", r"2\d parse failure: .*'Sure! I would.*JSON object"),
+        ("complete", "Sure! I would give it a 2.", r"\d\d parse failure: .*'Sure! I would.*JSON object"),
         ("complete", "", "JSON object"),
-        ("truncated", '{"reason": "it', r"2\d truncated.*raise judge\.max_output_tokens"),
-        ("refusal", "I cannot", r"2\d refusal.*'I cannot'.*change judge.model"),
-        ("complete", '{"reason": "r", "grade": 99}', r"2\d out of range"),
+        ("truncated", '{"reason": "it', r"\d\d truncated.*raise judge\.max_output_tokens"),
+        ("refusal", "I cannot", r"\d\d refusal.*'I cannot'.*change judge.model"),
+        ("complete", '{"reason": "r", "grade": 99}', r"\d\d out of range"),
     ],
 )
 def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
@@ -137,8 +136,8 @@ def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
     judge = Judge(lambda number: (stop, text))
     errors = ask_all(ledger, judge, range(N), threads)
     assert judge.times <= 60
-    assert {type(error) for error in errors} == {ProviderStopped}
-    with pytest.raises(ProviderStopped, match=said):
+    assert {type(error) for error in errors} == {FirstRepliesUnusable}
+    with pytest.raises(FirstRepliesUnusable, match=said):
         raise errors[0]
 
 
@@ -186,7 +185,7 @@ def test_workers_count_together_and_what_arrives_after_the_stop_is_withdrawn(led
     with ThreadPoolExecutor(len(workers)) as pool:
         errors = [error for found in pool.map(work, range(len(workers))) for error in found]
     assert FIRST_REPLIES <= sum(judge.times for judge in workers) <= MOST_ASKED
-    assert {type(error) for error in errors} == {ProviderStopped, NotRunning}
+    assert {type(error) for error in errors} == {FirstRepliesUnusable, NotRunning}
     with ledger.read() as tx:
         row = runs.get(tx, RUN)
         states = {state for by_state in jobs.counts(tx, RUN).values() for state in by_state}
@@ -217,7 +216,7 @@ def test_a_stop_withdraws_failures_of_the_provider_on_either_side_of_it(ledger: 
         errors = failing.result() if when == "before" else []
         with ledger.read() as tx:
             assert len(judgements.judgement_rows(tx, RUN)) == (1 if when == "before" else 0)
-        assert [type(error) for error in ask_as_worker(ledger, Judge(no), range(1, N))] == [ProviderStopped]
+        assert [type(error) for error in ask_as_worker(ledger, Judge(no), range(1, N))] == [FirstRepliesUnusable]
         stopped.set()
         errors += failing.result() if when == "after" else []
     assert [type(error) for error in errors] == ([] if when == "before" else [NotRunning])
