@@ -203,6 +203,7 @@ class Caller:
         while True:
             if self._ledger_error is not None:
                 raise LedgerFailed(str(self._ledger_error))
+            self.ledger.keep_room()
             self.breaker.wait(job, lambda: self.limiter.aborted)
             # Unlike the budget, the rate limit needs no upper bound: about three bytes make a token, and settling corrects it.
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
