@@ -27,13 +27,14 @@ class SharedLeases(Generic[T]):
         with self._lock:
             self._waiting[key] += 1
             querying, ready = self._querying[key], self._ready[key]
-        try:
-            with querying:
+        with querying:
+            try:
                 if not ready:  # else a thread that held the lock before leased a job for this one too
                     ready.extend(lease(min(MAX_JOBS, self._waiting[key])))
                 return ready.popleft() if ready else None
-        finally:
-            with self._lock:
-                self._waiting[key] -= 1
-                if not self._waiting[key]:
-                    del self._waiting[key], self._querying[key], self._ready[key]
+            finally:
+                # Before the next thread may query: a thread that still counted as waiting would get a job that nobody takes.
+                with self._lock:
+                    self._waiting[key] -= 1
+                    if not self._waiting[key]:
+                        del self._waiting[key], self._querying[key], self._ready[key]
