@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import s3fs
 import sqlalchemy as sa
+from moto.server import ThreadedMotoServer
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
@@ -27,6 +29,7 @@ from autointerp.ledger.schema import metadata
 from autointerp.pipeline.submit import resume, submit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+BUCKET = "shared"
 CANARY = "plain-canary-of-no-known-look"
 MODEL = planted_runs.MODELS[2]
 FEW: dict[str, Any] = {
@@ -125,12 +128,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, postgres_service: PostgresServer) -> Iterator[Fleet]:
+    """Workers over Redis with TLS and a password, and artifacts on S3, whose secret is the provider's key."""
     folder = tmp_path_factory.mktemp("fleet")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     keys = dict.fromkeys(planted_runs.KEYS, CANARY)
+    storage = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": CANARY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AUTOINTERP_ARTIFACTS": f"s3://{BUCKET}/fleet",
+    }
     with (
         pytest.MonkeyPatch.context() as patch,
-        fleet_.running(folder, postgres_service, app=QUICK_APP, forked=True, **keys) as service,
+        fleet_.running(folder, postgres_service, app=QUICK_APP, forked=True, tls=True, **keys, **storage) as service,
     ):
+        for name, value in storage.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
         for name in planted_runs.KEYS:
             patch.setenv(name, CANARY)
         service.start("activations", *fleet_.ACTIVATIONS)
@@ -139,6 +156,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, postgres_service: PostgresSe
         for name in JUDGES:
             service.start(name, "worker", "-Q", "judge", "--pool", "threads", "-c", "16")
         yield service
+    server.stop()
 
 
 def test_a_fleet_scores_every_item_rightly_whatever_the_replies_hold_and_leaves_no_key(
@@ -191,15 +209,15 @@ def wrong_grades(tables: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def leaves_no_key(fleet: Fleet) -> None:
-    """Assert that the key is in no table of the ledger, value of Redis, log or result."""
-    secret = CANARY.encode()
+    """Assert that the key is in no table of the ledger, value of Redis, log or result, and the passwords of both servers neither."""
+    secrets = (CANARY, str(fleet.redis.password), str(fleet.postgres.password))
     with fleet.ledger.read() as tx:
         for table in metadata.sorted_tables:
             rows = "\n".join(map(repr, tx.execute(sa.select(table)).all()))
-            assert CANARY not in rows, table.name
+            assert not any(secret in rows for secret in secrets), table.name
             assert table.name != "judgements" or "***" in rows, "it was echoed"
     for path in filter(Path.is_file, [*fleet.folder.rglob("*"), *(fleet.redis.folder / "data").rglob("*")]):
-        assert secret not in path.read_bytes(), path
+        assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
         if path.suffix == ".parquet":
             assert CANARY not in pd.read_parquet(path).to_csv(), path
 
@@ -224,8 +242,7 @@ def test_a_fleet_stops_at_the_first_unusable_replies_and_asks_anew_what_failed_f
         assert fleet.wait([run_id]) == {run_id: "stopped"}
         with fleet.ledger.read() as tx:
             row = runs.get(tx, run_id)
-            open_calls = sa.select(sa.func.count()).where(call_rows.c.state == calls.OPEN)
-            fleet.wait([], until=lambda _: tx.execute(open_calls).scalar_one() == 0)
+        fleet.wait([run_id], until=lambda counts: "leased" not in counts[run_id]["score"])
         n_units = len(FEW["units"]["feature_ids"]) + len(FEW["units"]["neuron_ids"])
         assert row is not None
         assert "to score questions can be used" in row["reason"]
