@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.calls import batch_results, batch_state, server_probe
+from autointerp.calls.breaker import FirstRepliesUnusable
 from autointerp.calls.caller import Postponed
 from autointerp.errors import AutointerpError, BudgetExceeded, LedgerFailed, ProviderStopped, UsageError, exit_code_of
 from autointerp.harvest.plan import MOST_TOGETHER, Interrupted
@@ -207,6 +208,9 @@ def _do(context: Context, run_id: str, job: Job, owner: str, work: Callable[[], 
         except (BudgetExceeded, ProviderStopped) as error:
             with context.ledger.write() as tx:
                 leases.put_back(tx, run_id, [job.job_key], owner)
+            if isinstance(error, FirstRepliesUnusable):
+                context.forget_callers(run_id)
+                return False
             _stop(context, run_id, job.stage, owner, error)
             return False
         except LedgerFailed:

@@ -34,7 +34,7 @@ class Asking(Protocol):
     limiter: Limiter
     breaker: Breaker
 
-    def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall: ...
+    def admit(self, prompt: Prompt, key: str, job: Job) -> AdmittedCall: ...
 
     def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None: ...
 
@@ -77,12 +77,7 @@ class Attempts(Generic[T]):
         return self._answer
 
     def _once(self) -> Reply:
-        self.caller.breaker.enter(self.job, lambda: self.caller.limiter.aborted)
-        try:
-            self._call = self.caller.admit(self.prompt, self.key, self.job.job_key)
-        except BaseException:
-            self.caller.breaker.leave(self.job)
-            raise
+        self._call = self.caller.admit(self.prompt, self.key, self.job)
         try:
             return self.caller.judge.ask(self.prompt)
         except JudgeError:
@@ -121,7 +116,6 @@ class Attempts(Generic[T]):
             self.caller.store(settlement, self._follow_up if reply else None)
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))
-            self.caller.breaker.leave(self.job)
         if state == calls.SCORED:
             self.caller.breaker.note_usable(self.job)
         elif state != calls.ERROR or usage.output_tokens:

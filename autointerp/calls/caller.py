@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer
 from autointerp.calls.attempts import AdmittedCall, Attempts
-from autointerp.calls.breaker import Breaker
+from autointerp.calls.breaker import Breaker, Full
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
 from autointerp.calls.settlement import Settlement, conclude, settle
 from autointerp.errors import LedgerFailed, ProviderStopped, TransactionConflict
@@ -23,7 +24,7 @@ from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, MustStop, MustWait
 from autointerp.judges.limits.limiter import Aborted, CallOutcome, Limiter, LocalLimiter, LongPause
 from autointerp.ledger import budgets, calls, jobs
-from autointerp.ledger.budgets import BudgetShortfall, Limits
+from autointerp.ledger.budgets import BudgetShortfall, Limits, NotRunning
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import error_kind
@@ -77,7 +78,7 @@ class Caller:
         self.concurrency, self.max_wait_s = settings.concurrency, settings.max_wait_s
         self.price = price_within(settings, limits) if judge.is_llm else prices.FREE
         self.limiter = limiter or LocalLimiter.of(settings)
-        self.breaker = Breaker(ledger, run_id, judge.name)
+        self.breaker = Breaker(ledger, run_id, judge.name, worker)
         self._error_kind, self._same_errors = "", 0
         """The kind of the last error, and how often it occurred in a row. Stays as it is once the run must stop."""
         self._waiting_since: float | None = None
@@ -111,6 +112,7 @@ class Caller:
         """
         key = call_key(self.judge, prompt, repeat)
         with self._exclusive(key):
+            before: Callable[[Connection], None] | None = None
             answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
             if answer is None:
                 attempts = Attempts(self, prompt, parse, key, job, on_settled)
@@ -120,14 +122,14 @@ class Caller:
                     except MustWait as error:
                         raise self._pause(error, key) from None
                 except ItemFailed as error:
-                    self.breaker.raise_if_stopped()
                     self._count_error(str(error), error.reason)
                     answer = Answer(None, Outcome(error.reason), str(error), key)
+                    before = partial(self.breaker.hold, job=job)
                 except MustStop as error:
                     raise ProviderStopped(f"{self.judge.name}: {error}") from None
                 except LongPause as pause:
                     raise Postponed(str(pause), pause.seconds) from None
-            conclude(self.ledger, answer, on_settled)
+            conclude(self.ledger, answer, on_settled, before)
             return answer
 
     @contextmanager
@@ -187,20 +189,22 @@ class Caller:
         """Admit calls again after `abort`."""
         self.limiter.reset()
 
-    def admit(self, prompt: Prompt, key: str, job_key: str) -> AdmittedCall:
-        """Wait for the limiter and the budget, and record the call before it is made.
+    def admit(self, prompt: Prompt, key: str, job: Job) -> AdmittedCall:
+        """Wait for the first replies, the limiter and the budget, and record the call before it is made.
 
         Raises `Postponed`, `BudgetExceeded`, `LongPause`, `Aborted`, `budgets.NotRunning` and `LedgerFailed`.
         """
         bound = input_bound(prompt)
         reserved = prices.max_cost(bound, prompt.max_tokens, self.price) or 0.0
         month = budgets.month_of(self.limits)
-        opening = calls.NewCall(self.run_id, job_key, key, self.judge.name, reserved, self.worker, month)
+        opening = calls.NewCall(self.run_id, job.job_key, key, self.judge.name, reserved, self.worker, month)
         system_hash = self._stored_text(prompt.system)
         deadline = time.monotonic() + BUDGET_PATIENCE_S
         while True:
             if self._ledger_error is not None:
                 raise LedgerFailed(str(self._ledger_error))
+            self.ledger.keep_room()
+            self.breaker.wait(job, lambda: self.limiter.aborted)
             # Unlike the budget, the rate limit needs no upper bound: about three bytes make a token, and settling corrects it.
             admission = self.limiter.acquire(bound // 3, prompt.max_tokens)
             try:
@@ -209,13 +213,16 @@ class Caller:
                     if call_id is None:
                         raise Postponed("another worker is asking the same question", ASKED_ELSEWHERE_S)
                     budgets.reserve(tx, self.run_id, reserved, self.limits, month)
+                    self.breaker.admit(tx, job)
                 return AdmittedCall(call_id, opening, admission)
             except BaseException as error:
                 # Whatever happened, the place in the limiter is free again; a shortfall or a conflict is tried again.
                 self.limiter.settle(admission, CallOutcome.unused())
                 if isinstance(error, BudgetShortfall):
                     self._wait_for_budget(error, deadline)
-                elif not isinstance(error, TransactionConflict):
+                elif isinstance(error, NotRunning):
+                    raise self.breaker.stopped(str(error)) from None
+                elif not isinstance(error, (TransactionConflict, Full)):
                     raise
 
     def _stored_text(self, text: str) -> str:

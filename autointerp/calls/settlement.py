@@ -77,17 +77,28 @@ def settle(ledger: Ledger, settlement: Settlement, follow_up: Callable[[Connecti
     raise cause
 
 
-def conclude(ledger: Ledger, answer: Answer[T], on_settled: OnSettled[T] | None) -> None:
-    """Write what follows from an answer that needs no call. An answer that the database refuses is unscored, with the reason."""
-    if on_settled is None:
-        return
+def conclude(
+    ledger: Ledger,
+    answer: Answer[T],
+    on_settled: OnSettled[T] | None,
+    before: Callable[[Connection], None] | None = None,
+) -> None:
+    """Write what follows from an answer that needs no call. An answer that the database refuses is unscored, with the reason.
+
+    `before` is called first in the transaction; what it raises is raised, and nothing is written.
+    """
+
+    def write(answer: Answer[T]) -> None:
+        with ledger.write() as tx:
+            if before is not None:
+                before(tx)
+            if on_settled is not None:
+                on_settled(tx, answer)
+
     try:
-        with ledger.write() as tx:
-            on_settled(tx, answer)
+        write(answer)
     except UNSTORABLE as error:
-        unscored: Answer[T] = Answer(None, Outcome.PROVIDER_ERROR, _why(error), answer.call_key)
-        with ledger.write() as tx:
-            on_settled(tx, unscored)
+        write(Answer(None, Outcome.PROVIDER_ERROR, _why(error), answer.call_key))
 
 
 def _why(error: Exception) -> str:

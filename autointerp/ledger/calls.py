@@ -180,14 +180,17 @@ def refusals_alone(connection: Connection, run_id: str, call_key: str, judge: st
 
 
 def replies_by_state(connection: Connection, run_id: str, stage: str, scorer: str | None) -> Counter[str]:
-    """Numbers of a stage's replies in a run by state, of one scorer if given; failures that billed nothing are no replies."""
+    """Numbers of a stage's replies and open calls in a run by state, of one scorer if given.
+
+    Failures that billed nothing are no replies.
+    """
     statement = sa.select(calls.c.state, sa.func.count()).where(_replied(run_id, stage, scorer)).group_by(calls.c.state)
     return Counter(dict(connection.execute(statement).all()))
 
 
 def last_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> tuple[str, str]:
     """Reason and text of the newest reply that could not be used; empty if there is none."""
-    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state != SCORED)
+    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state.not_in((OPEN, SCORED)))
     statement = sa.select(calls.c.reason, calls.c.reply).where(unusable)
     row = connection.execute(statement.order_by(calls.c.call_id.desc()).limit(1)).first()
     return ("", "") if row is None else (row[0], row[1])
@@ -195,7 +198,7 @@ def last_unusable(connection: Connection, run_id: str, stage: str, scorer: str |
 
 def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> list[str]:
     """Turn replies that could not be used into failures, so that their questions are asked again. Returns the keys of their jobs."""
-    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state != SCORED)
+    unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state.not_in((OPEN, SCORED)))
     values = {
         "state": sa.case((calls.c.state == LOST, LOST), else_=ERROR),
         "reason": sa.literal(_WITHDRAWN) + calls.c.reason,
@@ -211,8 +214,9 @@ def _replied(run_id: str, stage: str, scorer: str | None) -> ColumnElement[bool]
     unbilled = sa.and_(calls.c.state == ERROR, calls.c.output_tokens == 0)
     void = sa.or_(calls.c.reason == WRITTEN_OFF, calls.c.reason.startswith(_WITHDRAWN))
     no_reply = sa.or_(unbilled, sa.and_(calls.c.state.in_((ERROR, LOST)), void))
-    ended = sa.and_(calls.c.state != OPEN, sa.not_(no_reply))
-    return sa.and_(calls.c.run_id == run_id, calls.c.job_key.in_(sa.select(jobs.c.job_key).where(mine)), ended)
+    return sa.and_(
+        calls.c.run_id == run_id, calls.c.job_key.in_(sa.select(jobs.c.job_key).where(mine)), sa.not_(no_reply)
+    )
 
 
 @dataclass(frozen=True)

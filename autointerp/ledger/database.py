@@ -131,13 +131,34 @@ class Ledger:
                     f"ledger {_shown(self.engine.url)} rejects a value: {_cause(error)}: please report it"
                 ) from None
             self.failures += 1
-            raise LedgerFailed(
-                f"ledger {_shown(self.engine.url)}: {_cause(error)}: everything done so far is kept; fix the database and run the"
-                " same command"
-            ) from None
+            if self._file and _is_full(error):
+                sqlite_file.free_reserve(self._file)
+            raise self._failed(_cause(error)) from None
+
+    def keep_room(self) -> None:
+        """Hold disk space for the answers of calls in flight, which is freed when the disk is full. Raises `LedgerFailed`.
+
+        Call it before each call, so that none is made whose answer cannot be stored. Does nothing for a database server.
+        """
+        if self._file:
+            try:
+                sqlite_file.keep_reserve(self._file)
+            except OSError as error:
+                raise self._failed(str(error.strerror)) from None
+
+    def _failed(self, cause: str) -> LedgerFailed:
+        return LedgerFailed(
+            f"ledger {_shown(self.engine.url)}: {cause}: everything done so far is kept; fix the database and run the same command"
+        )
+
+    @property
+    def _file(self) -> Path | None:
+        return self.sqlite_path if _is_file(self.engine.url.database) else None
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._file:
+            sqlite_file.free_reserve(self._file)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -256,6 +277,11 @@ def _is_conflict(error: BaseException) -> bool:
     cause = getattr(error, "orig", None)
     state = getattr(cause, "sqlstate", None)
     return state in ("40001", "40P01") or (state == "XX000" and "multixact" in str(cause))
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether SQLite could not write because the disk is full."""
+    return str(getattr(getattr(error, "orig", None), "sqlite_errorname", "")) == "SQLITE_FULL"
 
 
 def _cause(error: BaseException) -> str:

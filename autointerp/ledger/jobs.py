@@ -232,6 +232,12 @@ def delete_unfinished_questions(connection: Connection, run_id: str) -> None:
     connection.execute(sa.delete(jobs).where(mine))
 
 
+def delete_plans_before_explanations(connection: Connection, run_id: str) -> None:
+    """Delete the plans of a run whose explanations were withdrawn after them: rounds are planned anew once all are there."""
+    if exists(connection, run_id, ["explain"], UNFINISHED):
+        delete(connection, run_id, ["plan"])
+
+
 def is_job(run_id: str, job_key: str) -> ColumnElement[bool]:
     """The condition that selects one job."""
     return sa.and_(jobs.c.run_id == run_id, jobs.c.job_key == job_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
@@ -37,6 +38,32 @@ def prepare(path: Path, make: Callable[[Path], None]) -> None:
     finally:
         for left in (new, Path(f"{new}-wal"), Path(f"{new}-shm"), Path(f"{new}-journal")):
             left.unlink(missing_ok=True)
+
+
+RESERVE_BYTES = 8 * 2**20
+"""Enough for the answers of some hundred calls in flight, each in a transaction of its own."""
+
+
+def keep_reserve(path: Path) -> None:
+    """Hold disk space beside the database for the answers of calls in flight. Raises `OSError` if the disk is full or read-only."""
+    reserve = _reserve(path)
+    if reserve.exists():
+        return
+    try:
+        reserve.write_bytes(bytes(RESERVE_BYTES))
+    except OSError:
+        free_reserve(path)
+        raise
+
+
+def free_reserve(path: Path) -> None:
+    """Give the disk space back, if it is held."""
+    with suppress(OSError):
+        _reserve(path).unlink()
+
+
+def _reserve(path: Path) -> Path:
+    return path.with_name(f".{path.name}.reserve")
 
 
 def _size(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ CELERY = ("-m", "celery", "-A", "workers.app")
 COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.1
+_PR_SET_PDEATHSIG = 1
+"""Linux's number of the request, from `prctl.h`."""
 Say = Callable[[str], None]
 
 
@@ -96,7 +99,8 @@ def run_until_stopped(processes: Sequence[WorkerProcess], environment: Mapping[s
     """Start the processes and wait until all have ended. Returns the exit code: 0, or 130 if they were killed.
 
     SIGINT, SIGTERM or SIGHUP stops all after their present work; SIGINT (Ctrl-C) while they stop kills them. If a process ends
-    by itself, the others are stopped too, and `AutointerpError` is raised. None is started again.
+    by itself, the others are stopped too, and `AutointerpError` is raised. None is started again. On Linux they also stop, after their
+    present work, if this process is killed.
     """
     failure, stopping, killed = "", False, False
     running: dict[str, subprocess.Popen[bytes]] = {}
@@ -136,8 +140,27 @@ def run_until_stopped(processes: Sequence[WorkerProcess], environment: Mapping[s
 def _start(process: WorkerProcess, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C in the terminal reaches this process alone, which decides what the others get.
     visible = {} if process.gpu is None else {"CUDA_VISIBLE_DEVICES": process.gpu}
-    command = [sys.executable, *CELERY, *process.arguments]
-    return subprocess.Popen(command, env={**environment, **visible}, stdin=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, *CELERY, *process.arguments],
+        env={**environment, **visible},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_ending_with(os.getpid()),
+    )
+
+
+def _ending_with(parent: int) -> Callable[[], None] | None:
+    """For a new process: let Linux send it SIGTERM when its parent ends in any way, `kill -9` included. None on other systems."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec there is no safe place to load a library
+
+    def set_up() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended before
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return set_up
 
 
 def _ended(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[tuple[str, int]]:

@@ -63,11 +63,11 @@ def execute_run(
 
 
 def _record_stop(run: Run, ledger: Ledger, error: BaseException) -> None:
-    """Record why a run stopped. If the ledger cannot be written either, the first error is the one to show."""
+    """Record why a run stopped, unless it is recorded. If the ledger cannot be written either, the first error is the one to show."""
     reason = str(error) if isinstance(error, EXPECTED) else type(error).__name__
     with suppress(LedgerFailed), ledger.write() as tx:
-        runs.set_state(tx, run.run_id, "stopped", reason, exit_code_of(error))
-        events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
+        if runs.stop(tx, run.run_id, reason, exit_code_of(error)):
+            events.add(tx, run.run_id, f"stopped: {reason}", level="warning")
 
 
 def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
@@ -82,8 +82,7 @@ def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
     stages.register(ledger, run)
     with ledger.write() as tx:
         leases.release(tx, run.run_id)
-        if jobs.exists(tx, run.run_id, ["explain"], jobs.UNFINISHED):
-            jobs.delete(tx, run.run_id, ["plan"])
+        jobs.delete_plans_before_explanations(tx, run.run_id)
         batches.release_claims(tx, run.run_id)
         lost = calls.write_off(tx, run.run_id)
         events.add(tx, run.run_id, "started in one process" if known is None else "resumed in one process")
@@ -189,9 +188,7 @@ def _work(
         pool.shutdown(wait=True, cancel_futures=True)
         with ledger.write() as tx:
             leases.release(tx, run.run_id)
-            if caller.breaker.has_stopped:
-                judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id))
-            elif caller.suspect_error_kind:
+            if caller.suspect_error_kind:
                 judgements.withdraw(tx, run.run_id, judgements.failed(tx, run.run_id, caller.suspect_error_kind))
         caller.reset()
 

@@ -145,6 +145,7 @@ def _reopen(tx: Connection, run_id: str) -> None:
     calls.write_off_orphans(tx, run_id)
     leases.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
+    jobs.delete_plans_before_explanations(tx, run_id)
     jobs.delete(tx, run_id, ["finish"])
     if not jobs.exists(tx, run_id, ["merge"], ("done",)):
         # Questions that were planned in one process have to wait for the workers' own harvest.

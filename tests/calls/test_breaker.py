@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,22 +12,24 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from autointerp.calls.breaker import FIRST_REPLIES
+from autointerp.calls.answers import Answer
+from autointerp.calls.breaker import FIRST_REPLIES, MOST_ASKED, FirstRepliesUnusable
 from autointerp.calls.caller import Caller
-from autointerp.errors import ProviderStopped
 from autointerp.judges import retry
-from autointerp.judges.base import MayRetry
-from autointerp.ledger import calls, jobs, runs
-from autointerp.ledger.budgets import Limits
+from autointerp.judges.base import ItemFailed, MayRetry
+from autointerp.ledger import calls, events, jobs, judgements, runs
+from autointerp.ledger.budgets import Limits, NotRunning
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import single_grade
+from autointerp.records import Arm, ExplanationKey, Judgement
 from autointerp.spec import rubric
 from autointerp.spec.sections import Judge as JudgeSettings
 
 MODEL, RUN, N = "anthropic/claude-haiku-4-5", "run-0", 1000
+RULES = rubric.load("specificity")
 USABLE = '{"reason": "r", "grade": 2}'
 
 
@@ -60,30 +64,53 @@ def job(number: int, scorer: str = "") -> Job:
     return Job(f"job-{scorer}{number}", "score", f"feature-{number}", place=number, scorer=scorer)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
-    opened = Ledger.in_folder(tmp_path)
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_service").database()
+    opened = Ledger.in_folder(tmp_path, url)
     with opened.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
         jobs.plan(tx, RUN, [job(number, scorer) for number in range(N) for scorer in ("", "detection")])
-    return opened
+    yield opened
+    opened.close()
 
 
-def ask_all(ledger: Ledger, judge: Judge, numbers: range, threads: int = 1, scorer: str = "") -> list[Exception]:
-    """Ask until the run stops. Returns the errors of the questions that ended in one."""
+def ask_all(
+    ledger: Ledger, judge: Judge, numbers: Sequence[int], threads: int = 1, scorer: str = ""
+) -> list[Exception]:
+    """Start or resume the run, and ask until it stops. Returns the errors of the questions that ended in one."""
+    with ledger.write() as tx:
+        runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
+    return ask_as_worker(ledger, judge, numbers, threads, scorer)
+
+
+def ask_as_worker(
+    ledger: Ledger, judge: Judge, numbers: Sequence[int], threads: int = 1, scorer: str = ""
+) -> list[Exception]:
+    """The same for a run that is running, as one of its workers."""
     caller = Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, concurrency=max(1, threads)), Limits(100.0))
 
     def parse(text: str) -> Any:
-        return single_grade.parse(rubric.load("specificity"), text)
+        return single_grade.parse(RULES, text)
 
     errors: list[Exception] = []
 
     def ask(number: int) -> None:
         if errors:
             return
+        this = job(number, scorer)
+
+        def store(tx: sa.Connection, answer: Answer[Any]) -> None:
+            score = answer.value.score if answer.value else None
+            graded = Judgement(
+                f"exemplar-{number}", this.unit_id, Arm.MAIN, 0, answer.outcome, score, answer.reason, answer.call_key
+            )
+            judgements.add_judgement(tx, RUN, this.job_key, ExplanationKey(this.unit_id), graded)
+            jobs.finish(tx, RUN, this.job_key)
+
         try:
-            caller.ask(question(number + (N if scorer else 0)), parse, job(number, scorer), 0)
+            caller.ask(question(number + (N if scorer else 0)), parse, this, 0, store)
         except Exception as error:
             errors.append(error)
 
@@ -96,11 +123,11 @@ def ask_all(ledger: Ledger, judge: Judge, numbers: range, threads: int = 1, scor
 @pytest.mark.parametrize(
     ("stop", "text", "said"),
     [
-        ("complete", "Sure! I would give it a 2.", r"2\d parse failure: .*'Sure! I would.*JSON object"),
+        ("complete", "Sure! I would give it a 2.", r"\d\d parse failure: .*'Sure! I would.*JSON object"),
         ("complete", "", "JSON object"),
-        ("truncated", '{"reason": "it', r"2\d truncated.*raise judge\.max_output_tokens"),
-        ("refusal", "I cannot", r"2\d refusal.*'I cannot'.*change judge.model"),
-        ("complete", '{"reason": "r", "grade": 99}', r"2\d out of range"),
+        ("truncated", '{"reason": "it', r"\d\d truncated.*raise judge\.max_output_tokens"),
+        ("refusal", "I cannot", r"\d\d refusal.*'I cannot'.*change judge.model"),
+        ("complete", '{"reason": "r", "grade": 99}', r"\d\d out of range"),
     ],
 )
 def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
@@ -109,8 +136,8 @@ def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
     judge = Judge(lambda number: (stop, text))
     errors = ask_all(ledger, judge, range(N), threads)
     assert judge.times <= 60
-    assert {type(error) for error in errors} == {ProviderStopped}
-    with pytest.raises(ProviderStopped, match=said):
+    assert {type(error) for error in errors} == {FirstRepliesUnusable}
+    with pytest.raises(FirstRepliesUnusable, match=said):
         raise errors[0]
 
 
@@ -149,8 +176,60 @@ def test_a_scorer_whose_replies_are_all_unusable_stops_the_run_though_others_suc
     assert "to detection questions" in str(error)
 
 
-def test_two_workers_count_together(ledger: Ledger) -> None:
-    first, second = (Judge(lambda number: ("complete", "no")) for _ in range(2))
-    assert ask_all(ledger, first, range(20)) == []
-    assert ask_all(ledger, second, range(20, N))
-    assert first.times + second.times == FIRST_REPLIES
+def test_workers_count_together_and_what_arrives_after_the_stop_is_withdrawn(ledger: Ledger) -> None:
+    workers = [Judge(lambda number: (time.sleep(0.02), ("complete", "no"))[1]) for _ in range(5)]
+
+    def work(number: int) -> list[Exception]:
+        return ask_as_worker(ledger, workers[number], range(number, N, len(workers)), threads=12)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        errors = [error for found in pool.map(work, range(len(workers))) for error in found]
+    assert FIRST_REPLIES <= sum(judge.times for judge in workers) <= MOST_ASKED
+    assert {type(error) for error in errors} == {FirstRepliesUnusable, NotRunning}
+    with ledger.read() as tx:
+        row = runs.get(tx, RUN)
+        states = {state for by_state in jobs.counts(tx, RUN).values() for state in by_state}
+        assert judgements.judgement_rows(tx, RUN) == []
+        events_ = [event["text"] for event in events.of_run(tx, RUN)]
+    assert row is not None
+    assert row["state"] == "stopped"
+    assert events_ == [f"stopped: {row['reason']}"]
+    assert states == {"pending"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stop_withdraws_failures_of_the_provider_on_either_side_of_it(ledger: Ledger, when: str) -> None:
+    """They may have the same cause: those of earlier stages, and those that arrive at another worker after the stop."""
+    in_flight, stopped = threading.Event(), threading.Event()
+
+    def fail(number: int) -> tuple[Any, str]:
+        in_flight.set()
+        assert when == "before" or stopped.wait(30.0)
+        raise ItemFailed("400: cannot be served")
+
+    def no(number: int) -> tuple[Any, str]:
+        return "complete", "no"
+
+    with ThreadPoolExecutor(1) as other:
+        failing = other.submit(ask_as_worker, ledger, Judge(fail), [0])
+        assert in_flight.wait(30.0)
+        errors = failing.result() if when == "before" else []
+        with ledger.read() as tx:
+            assert len(judgements.judgement_rows(tx, RUN)) == (1 if when == "before" else 0)
+        assert [type(error) for error in ask_as_worker(ledger, Judge(no), range(1, N))] == [FirstRepliesUnusable]
+        stopped.set()
+        errors += failing.result() if when == "after" else []
+    assert [type(error) for error in errors] == ([] if when == "before" else [NotRunning])
+    with ledger.read() as tx:
+        assert judgements.judgement_rows(tx, RUN) == []
+
+
+def test_a_failure_of_a_run_that_answers_is_kept(ledger: Ledger) -> None:
+    def say(number: int) -> tuple[Any, str]:
+        if number == 5:
+            raise ItemFailed("400: cannot be served")
+        return "complete", USABLE
+
+    assert ask_all(ledger, Judge(say), range(10)) == []
+    with ledger.read() as tx:
+        assert judgements.unscored(tx, RUN) == {"provider_error": 1}

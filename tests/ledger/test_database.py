@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
 import traceback
 from collections import Counter
 from contextlib import suppress
@@ -19,9 +21,10 @@ from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.services.ledger_worker import run_concurrently
+from support.services.servers import PostgresServer
 
-from autointerp.errors import AutointerpError, LedgerRejected, UsageError
-from autointerp.ledger import budgets, calls, events, jobs, judgements, leases, runs, schema
+from autointerp.errors import AutointerpError, LedgerFailed, LedgerRejected, UsageError
+from autointerp.ledger import budgets, calls, database, events, jobs, judgements, leases, runs, schema
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
@@ -281,6 +284,37 @@ def test_two_processes_exclude_each_other_from_a_run_over_one_ledger(url: str, t
         pass
     first.close()
     second.close()
+
+
+def test_a_run_outlives_the_connection_that_holds_its_lock(postgres_service: PostgresServer, tmp_path: Path) -> None:
+    ledger = opened(postgres_service.database())
+    name = ledger.engine.url.database
+    with run_lock(ledger, tmp_path, RUN):
+        postgres_service.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        with ledger.read() as tx:
+            assert runs.get(tx, RUN) is not None
+    with run_lock(ledger, tmp_path, RUN):
+        pass
+    ledger.close()
+
+
+def test_a_write_waits_for_another_program_that_holds_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database.LOCK_WAIT_S > 60, "a backup of a large ledger holds it for a minute"
+    ledger = opened(tmp_path)
+    held = sqlite3.connect(tmp_path / "ledger.sqlite", check_same_thread=False, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    free = threading.Timer(1.0, held.execute, ("ROLLBACK",))
+    free.start()
+    with ledger.write() as tx:
+        events.add(tx, RUN, "written after the wait")
+    free.join()
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0)
+    impatient = Ledger.in_folder(tmp_path)
+    held.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerFailed, match=r"database is locked: everything done so far is kept"), impatient.write():
+        raise AssertionError
+    for opened_ in (ledger, impatient, held):
+        opened_.close()
 
 
 def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(tmp_path: Path) -> None:

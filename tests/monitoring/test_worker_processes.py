@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,13 @@ from autointerp.errors import UsageError
 from autointerp.monitoring.worker_processes import check_redis, visible_gpus, worker_processes
 from autointerp.settings import Settings
 
+STARTS_SLEEPERS = """
+import os
+from autointerp.monitoring import worker_processes
+worker_processes.CELERY = ("-c", "import time; time.sleep(600)")
+sleepers = [worker_processes.WorkerProcess(name, ()) for name in ("first", "second")]
+worker_processes.run_until_stopped(sleepers, os.environ, lambda line: print(line, flush=True))
+"""
 FILLED = {"REDIS_PASSWORD": "one", "POSTGRES_PASSWORD": "two", "FLOWER_BASIC_AUTH": "three:four"}
 
 
@@ -111,3 +121,23 @@ def test_an_option_before_start_is_refused_and_not_ignored(option: str) -> None:
     result = CliRunner().invoke(main, ["workers", option, "start"])
     assert result.exit_code == 2
     assert "options of `start` are written after it" in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems tell no process of its parent's end")
+def test_workers_end_with_a_command_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTS_SLEEPERS], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        pids = [int(command.stdout.readline().split()[2]) for _ in range(2)]
+        assert all(map(is_running, pids))
+        command.kill()
+    deadline = time.monotonic() + 30.0
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline, "they outlive the command"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False

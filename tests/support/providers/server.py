@@ -16,6 +16,7 @@ module:function`; its first line of output is its URL, and `read_books(FILE)` re
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import importlib
 import json
@@ -67,8 +68,10 @@ STOPPING = (
     "unsupported",
 )
 """Faults after which no question can be answered."""
-OTHERS = ("429_long", "ramp_limit", "slow", "trickle")
-"""Faults of a certain duration: `slow` and `trickle` last `slow_s`, the waits as long as their headers say."""
+OTHERS = ("429_long", "ramp_limit", "slow", "trickle", "drip", "inflated")
+"""Faults of a certain duration or size: `slow`, `trickle` and `drip` (of headers) last `slow_s`, the waits as long as their headers say."""
+INFLATED = gzip.compress(b" " * 2**28)
+"""A body of 256 MiB, in 256 KiB."""
 
 
 def default_brain(system: str, user: str, schema: wire.Json) -> wire.Json:
@@ -230,6 +233,10 @@ class ProviderServer:
         self.bill(entry, prefix, wire.count_input(system, user, schema), wire.tokens(text) + 3)
         return wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens)
 
+    def request_id(self, entry: Entry) -> str:
+        """The id of a request in the headers of its answer."""
+        return f"req_{entry.number}"
+
     def bill(self, entry: Entry, prefix: str, input_tokens: int, output_tokens: int) -> None:
         """Count an answer's tokens; a long enough prefix that was seen before counts as read from the cache."""
         size = wire.tokens(prefix) if wire.tokens(prefix) >= self.cache_from_tokens else 0
@@ -344,13 +351,14 @@ class _Handler(BaseHTTPRequestHandler):
         reply = owner.reply(protocol, body, entry)
         if manner is not None:
             reply = manner.shape(body, reply)
-        entry.delivered = fault not in ("drop_body", "slow", "trickle", "not_json")
+        entry.delivered = fault not in ("drop_body", "slow", "trickle", "not_json", "drip", "inflated")
         owner.write(entry)
         if not owner.report_usage:
             del reply["usage"]
         owner.stopping.wait(owner.slow_s if fault == "slow" else owner.delay_s)
         try:
-            self._send(200, reply, {"request-id": f"req_{entry.number}", "x-request-id": f"req_{entry.number}"}, fault)
+            request_id = owner.request_id(entry)
+            self._send(200, reply, {"request-id": request_id, "x-request-id": request_id}, fault)
         except OSError:
             entry.delivered = False
             owner.write(entry)
@@ -374,7 +382,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_bytes(status, data, {"content-type": "application/json", **(headers or {})}, fault)
 
     def _send_bytes(self, status: int, data: bytes, headers: dict[str, str], fault: str | None = None) -> None:
+        if fault == "inflated":
+            data, headers = INFLATED, headers | {"content-encoding": "gzip"}
         self.send_response(status)
+        if fault == "drip":
+            self.flush_headers()
+            self._trickle(b"x-a: b\r\n" * 20)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))

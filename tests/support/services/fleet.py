@@ -9,6 +9,7 @@ with fleet.running(folder, postgres) as service:
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -202,21 +203,22 @@ def running(
     *,
     app: str = "workers.app",
     forked: bool = False,
+    tls: bool = False,
     **settings: Any,
 ) -> Iterator[Fleet]:
     """A fleet without members yet, over a Redis of its own and a new database of `postgres`, or a server of its own.
 
-    `forked`: processes are forked from a server that has imported everything, so they start at once. `settings` are environment
-    variables of all processes.
+    `forked`: processes are forked from a server that has imported everything, so they start at once. `tls`: Redis speaks TLS and
+    asks for a password. `settings` are environment variables of all processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server())
+        redis = stack.enter_context(redis_server(tls=tls, password=secrets.token_urlsafe(12) if tls else None))
         ledger = postgres.database() if postgres else None
         postgres = postgres or stack.enter_context(postgres_server())
         environment = dict.fromkeys(planted_runs.KEYS, planted_runs.KEY) | {
             "AUTOINTERP_LEDGER": ledger or postgres.url,
-            "AUTOINTERP_BROKER": redis.url,
+            "AUTOINTERP_BROKER": f"{redis.url}?ssl_ca_certs={redis.ca}" if tls else redis.url,
             "AUTOINTERP_RESULTS": str(folder / "results"),
             "AUTOINTERP_CACHE": str(folder / "cache"),
             "OMP_NUM_THREADS": "1",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import workers.app
-from autointerp.calls import batch_state, batches
+from autointerp.calls import batch_state, batches, caller
 from workers import context, model_stages, reconcile, runner
 from workers.steady_beat import MonotonicInterval
 
@@ -33,3 +33,4 @@ set_constant(model_stages, "SAME_HARVEST_S", 0.5)
 set_constant(batch_state, "MIN_POLL_S", 0.2)
 set_constant(batch_state, "RETRY_S", 0.5)
 set_constant(batches, "WAIT_S", 1.0)
+set_constant(caller, "MIN_PAUSE_S", 0.5)
