@@ -112,6 +112,8 @@ def _collect(batcher: Batcher, row: RowMapping, reason: str) -> None:
         event = f"batch {row['provider_id']} collected: {row['n_items'] - left:,} of {row['n_items']:,} items settled"
         events.add(tx, run_id, event + (f"; {reason}" if reason else ""), level="warning" if left else "info")
     _stop_if_all_failed(batcher, failed)
+    for scorer in (None, *sorted({job.scorer for job in waiting.values()})):
+        batcher.breaker.room(batcher.stage, scorer)
 
 
 def _stop_if_all_failed(batcher: Batcher, failed: Counter[str]) -> None:

@@ -2,6 +2,9 @@
 
     due jobs -> questions -> ledger (batch, calls, reservation) -> submit -> `autointerp.calls.batch_results`
 
+Until a reply of a stage, or of a scorer, is usable, its questions are submitted in one small batch: a run whose replies are all unusable
+stops after that (`autointerp.calls.breaker`).
+
 A batch is written to the ledger before it is submitted, so that any later process can continue with it. Its items are open calls, so that
 no other worker asks the same questions meanwhile. Questions that were answered before are not asked again.
 """
@@ -17,12 +20,13 @@ from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, Ask, OnSettled, call_key, free_answer
 from autointerp.calls.batch_state import NeedsProvider, abandon, item_id, mark_submitted
+from autointerp.calls.breaker import Breaker
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
 from autointerp.calls.settlement import conclude
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.batch_api import BatchItem, BatchProvider
-from autointerp.ledger import batches, budgets, calls, leases
+from autointerp.ledger import batches, budgets, calls, jobs, leases
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
@@ -71,6 +75,7 @@ class Batcher:
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
         self.price = price_within(settings, limits)
         self.run_job = run_job
+        self.breaker = Breaker(ledger, run_id, judge.name)
 
     def submit_due(self) -> bool:
         """Lease the due jobs, finish those whose answers are known, and submit the questions of the others.
@@ -78,8 +83,7 @@ class Batcher:
         Returns whether any job was finished or submitted. Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; jobs that
         were not submitted are then due again.
         """
-        with self.ledger.write() as tx:
-            leased = leases.lease(tx, self.run_id, self.stage, most=MAX_ITEMS, owner=self.owner)
+        leased = self._lease()
         try:
             questions = [question for job in leased if (question := self._question(job)) is not None]
             # A list and not a generator: every part is submitted before the sum.
@@ -88,6 +92,22 @@ class Batcher:
             with self.ledger.write() as tx:
                 leases.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
         return submitted > 0 or len(questions) < len(leased)
+
+    def _lease(self) -> list[Job]:
+        """Due jobs, as many as one batch may ask, and of those without a usable reply so far as many as the breaker allows."""
+        room = self.breaker.room(self.stage, None)
+        rooms: dict[str | None, int | None] = {None: room}
+        if room is None:
+            with self.ledger.read() as tx:
+                scorers = jobs.due_scorers(tx, self.run_id, self.stage)
+            rooms = {scorer: self.breaker.room(self.stage, scorer) for scorer in scorers}
+        leased: list[Job] = []
+        with self.ledger.write() as tx:
+            for scorer, room in rooms.items():
+                left = MAX_ITEMS - len(leased)
+                most = left if room is None else min(room, left)
+                leased += leases.lease(tx, self.run_id, self.stage, most=most, owner=self.owner, scorer=scorer)
+        return leased
 
     def ask(
         self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None

@@ -1,7 +1,7 @@
 """Stops a run whose first replies are all unusable, before its budget is spent on more of them.
 
 The replies are counted in the ledger, by stage and by scorer, so that all workers of a run count together. Until one of them is usable,
-a process asks no more questions of a stage at once than could still be unusable without a stop.
+no more questions of a stage are asked at once than could still be unusable without a stop; a provider batch holds no more of them either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from autointerp.errors import ProviderStopped
 from autointerp.judges.error_codes import redact
 from autointerp.judges.limits.limiter import Aborted
-from autointerp.ledger import calls, judgements
+from autointerp.ledger import calls, jobs, judgements
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.records import Outcome
@@ -98,12 +98,30 @@ class Breaker:
                     self._usable.add((job.stage, scorer))
                     self._changed.notify_all()
             elif sum(replies.values()) >= FIRST_REPLIES or self._reason:
-                self._stop(job, scorer, replies)
+                self._stop(job.stage, scorer, replies)
 
-    def _stop(self, job: Job, scorer: str | None, replies: Counter[str]) -> None:
+    def room(self, stage: str, scorer: str | None) -> int | None:
+        """How many questions of a stage, or of one of its scorers, may be submitted in batches beside those that are submitted already.
+
+        None if any number may be, because a reply is usable. Raises `ProviderStopped` if none of the first replies is.
+        """
+        if (stage, scorer) in self._usable:
+            return None
+        with self._ledger.read() as tx:
+            replies = calls.replies_by_state(tx, self._run_id, stage, scorer)
+            n_held = jobs.count_held(tx, self._run_id, stage, scorer)
+        if calls.SCORED in replies:
+            with self._changed:
+                self._usable.add((stage, scorer))
+            return None
+        if sum(replies.values()) >= FIRST_REPLIES:
+            self._stop(stage, scorer, replies)
+        return max(0, FIRST_REPLIES - sum(replies.values()) - n_held)
+
+    def _stop(self, stage: str, scorer: str | None, replies: Counter[str]) -> None:
         with self._ledger.write() as tx:
-            reason, text = calls.last_unusable(tx, self._run_id, job.stage, scorer)
-            withdrawn = calls.withdraw_unusable(tx, self._run_id, job.stage, scorer)
+            reason, text = calls.last_unusable(tx, self._run_id, stage, scorer)
+            withdrawn = calls.withdraw_unusable(tx, self._run_id, stage, scorer)
             judgements.withdraw(tx, self._run_id, withdrawn)
         with self._changed:
             if not self._reason:
@@ -112,7 +130,7 @@ class Breaker:
                     f"{redact(reason)[:160]}; the last one was {redact(text)[:80]!r}" if text else redact(reason)[:160]
                 )
                 self._reason = (
-                    f"{self._judge}: none of the first {n} replies to {scorer or job.stage} questions can be used"
+                    f"{self._judge}: none of the first {n} replies to {scorer or stage} questions can be used"
                     f" ({count} {most.replace('_', ' ')}: {came}): {_REMEDIES.get(most, 'change judge.model')}"
                 )
             self._changed.notify_all()

@@ -68,6 +68,12 @@ def get(connection: Connection, batch_key: str) -> RowMapping | None:
     return connection.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).mappings().first()
 
 
+def exist(connection: Connection, run_id: str, stage: str) -> bool:
+    """Whether any question of a run's stage was put into a batch."""
+    mine = sa.and_(batches.c.run_id == run_id, batches.c.stage == stage)
+    return connection.execute(sa.select(sa.exists().where(mine))).scalar_one()
+
+
 def provider_ids(connection: Connection) -> set[str]:
     """The provider's ids of all recorded batches."""
     return set(connection.execute(sa.select(batches.c.provider_id).where(batches.c.provider_id != "")).scalars())
