@@ -154,9 +154,9 @@ def test_the_same_error_for_every_item_of_a_batch_stops_the_run(carried: Carried
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
-    ("fault", "said"), [("invalid_json", "JSON object"), ("truncated", "raise judge.max_output_tokens")]
+    ("model", "fault", "said"),
+    [(MODELS[0], "invalid_json", "JSON object"), (MODELS[1], "truncated", "raise judge.max_output_tokens")],
 )
 def test_a_run_whose_first_batch_is_unusable_stops_and_asks_all_again_once_the_cause_is_mended(
     model: str, fault: str, said: str, carried: Carried

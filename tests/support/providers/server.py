@@ -157,8 +157,11 @@ class ProviderServer:
         batch_delay_s: float = 0.0,
         batch_faults: Callable[[int, str, int], str | None] | None = None,
         manner: Manner | None = None,
+        alter: Callable[[wire.Json], wire.Json] | None = None,
     ) -> None:
+        """`alter` changes the body of every answer, in a batch or alone."""
         self.manner = manner
+        self.alter = alter or (lambda body: body)
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
         self.cache_from_tokens, self.report_usage, self.report_logprobs = (
@@ -228,7 +231,7 @@ class ProviderServer:
         tokens = wire.logprobs(text, answer["probabilities"]) if asked else None
         prefix = wire.cacheable(protocol, body, system, user)
         self.bill(entry, prefix, wire.count_input(system, user, schema), wire.tokens(text) + 3)
-        return wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens)
+        return self.alter(wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens))
 
     def bill(self, entry: Entry, prefix: str, input_tokens: int, output_tokens: int) -> None:
         """Count an answer's tokens; a long enough prefix that was seen before counts as read from the cache."""
