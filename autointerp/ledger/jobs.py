@@ -229,6 +229,12 @@ def are_few_questions_left(connection: Connection, run_id: str, most: int) -> bo
     return len(connection.execute(sa.select(jobs.c.job_key).where(mine).limit(most + 1)).all()) <= most
 
 
+def count_questions_left(connection: Connection, run_id: str) -> int:
+    """The number of planned questions of a run that are unfinished."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
+    return int(connection.execute(sa.select(sa.func.count()).select_from(jobs).where(mine)).scalar_one())
+
+
 def next_due(connection: Connection, run_id: str, stage: str) -> float | None:
     """The time at which the earliest waiting job of a stage becomes due, or None if none waits."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state == "waiting")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
@@ -30,6 +30,10 @@ class Manner:
 
     refuse: Callable[[Json, int], Refusal | None] = _nothing
     shape: Callable[[Json, Json], Json] = _as_it_is
+    pages: Mapping[str, Any] = field(
+        default_factory=lambda: {"/v1/models": {"data": [{"id": "m", "max_model_len": 8192}]}}
+    )
+    """What it answers to a GET."""
 
 
 def schema_of(body: Json) -> Json:

@@ -158,10 +158,12 @@ class ProviderServer:
         batch_faults: Callable[[int, str, int], str | None] | None = None,
         manner: Manner | None = None,
         alter: Callable[[wire.Json], wire.Json] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """`alter` changes the body of every answer, in a batch or alone."""
+        """`alter` changes the body of every answer, in a batch or alone; `headers` are sent with every answer that is alone."""
         self.manner = manner
         self.alter = alter or (lambda body: body)
+        self.headers = headers or {}
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
         self.cache_from_tokens, self.report_usage, self.report_logprobs = (
@@ -279,8 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Logs nothing."""
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models" and self.server.owner.manner is not None:
-            return self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]})
+        manner = self.server.owner.manner
+        if manner is not None and self.path in manner.pages:
+            return self._send(200, manner.pages[self.path])
         self._serve_batch_request("GET", b"")
 
     def do_POST(self) -> None:
@@ -352,8 +355,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not owner.report_usage:
             del reply["usage"]
         owner.stopping.wait(owner.slow_s if fault == "slow" else owner.delay_s)
+        named = {"request-id": f"req_{entry.number}", "x-request-id": f"req_{entry.number}"}
         try:
-            self._send(200, reply, {"request-id": f"req_{entry.number}", "x-request-id": f"req_{entry.number}"}, fault)
+            self._send(200, reply, named | owner.headers, fault)
         except OSError:
             entry.delivered = False
             owner.write(entry)
