@@ -106,14 +106,21 @@ def hint_next(context: Context, run_id: str, publish: Publish) -> None:
 
 
 def hint(context: Context, live: Sequence[str], publish: Publish) -> None:
-    """Send a hint for each due job, up to the free space of its queue, which the runs share equally."""
+    """Send a hint for each due job, up to the free space of its queue, which the runs share equally.
+
+    A stage that is asked in provider batches gets one hint: one worker takes all jobs that may be submitted.
+    """
     if not live:
         return
     with broker.connect(context.settings) as redis:
         room = {queue: MAX_HINTS - int(redis.llen(queue)) for queue in set(QUEUE_OF.values())}
     with context.ledger.read() as tx:
         n_due = {
-            (queue, run_id): sum(jobs.count_due(tx, run_id, s, MAX_HINTS) for s, q in QUEUE_OF.items() if q == queue)
+            (queue, run_id): sum(
+                jobs.count_due(tx, run_id, stage, 1 if batches.exist(tx, run_id, stage) else MAX_HINTS)
+                for stage, its_queue in QUEUE_OF.items()
+                if its_queue == queue
+            )
             for run_id in live
             for queue in room
         }

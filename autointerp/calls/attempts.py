@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, read_reply, storable
 from autointerp.calls.breaker import Breaker
+from autointerp.calls.server_watch import ServerWatch
 from autointerp.calls.settlement import Settlement
 from autointerp.errors import AutointerpError
 from autointerp.judges import prices
@@ -33,6 +34,7 @@ class Asking(Protocol):
     price: prices.Price | None
     limiter: Limiter
     breaker: Breaker
+    watch: ServerWatch
 
     def admit(self, prompt: Prompt, key: str, job: Job) -> AdmittedCall: ...
 
@@ -116,6 +118,7 @@ class Attempts(Generic[T]):
             self.caller.store(settlement, self._follow_up if reply else None)
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))
+        self.caller.watch.note(self.prompt, outcome)
         if state == calls.SCORED:
             self.caller.breaker.note_usable(self.job)
         elif state != calls.ERROR or usage.output_tokens:

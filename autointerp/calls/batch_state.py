@@ -18,6 +18,7 @@ RETRY_S = 30.0
 CANCELLED = "cancelled with its run"
 """The reason stored with a batch whose run was cancelled."""
 
+UNBILLED = Usage()
 _JOB_KEY_CHARS = 40
 
 
@@ -42,15 +43,15 @@ def mark_submitted(ledger: Ledger, batch_key: str, run_id: str, provider_id: str
 
 
 def abandon(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, tried: bool = True) -> None:
-    """Give up a batch of which nothing was answered or billed; its items are due again after a while.
+    """Give up a batch of which nothing was answered; its items are due again after a while.
 
     `tried` counts an attempt of each item, except after `MustWait`. Raises `ProviderStopped` for `MustStop`.
     """
     wait = (error.retry_after_s or RETRY_S) if isinstance(error, MustWait) else RETRY_S
+    usage = error.usage or Usage()
+    tried = tried and not isinstance(error, MustWait)
     with ledger.write() as tx:
-        close_unanswered(
-            tx, batch_key, run_id, str(error), tried=tried and not isinstance(error, MustWait), wait_s=wait
-        )
+        close_unanswered(tx, batch_key, run_id, str(error), tried=tried, wait_s=wait, usage=usage)
         batches.update(tx, batch_key, state=batches.DISSOLVED, reason=str(error))
         events.add(tx, run_id, f"batch given up: {error}", level="warning")
     if isinstance(error, MustStop):
@@ -58,24 +59,35 @@ def abandon(ledger: Ledger, batch_key: str, run_id: str, error: JudgeError, *, t
 
 
 def close_unanswered(
-    tx: Connection, batch_key: str, run_id: str, reason: str, *, tried: bool, wait_s: float = 0.0
+    tx: Connection,
+    batch_key: str,
+    run_id: str,
+    reason: str,
+    *,
+    tried: bool,
+    wait_s: float = 0.0,
+    usage: Usage = UNBILLED,
 ) -> int:
-    """Close the calls of a batch that have no answer and are not billed, and make their jobs due again. Returns their number."""
+    """Close the calls of a batch that have no answer, and make their jobs due again. Returns their number.
+
+    They are not billed, or, with an unknown usage, may be: then their whole reservation counts as spent.
+    """
     left = batches.open_calls(tx, batch_key)
+    state, cost = (calls.ERROR, 0.0) if usage.known else (calls.LOST, None)
     for item in left:
         calls.end(
             tx,
             item["call_id"],
             run_id=run_id,
-            state=calls.ERROR,
+            state=state,
             reason=reason,
             reply=None,
-            usage=Usage(),
-            cost_usd=0.0,
+            usage=usage,
+            cost_usd=cost,
             reserved_usd=item["reserved_usd"],
             duration_s=0.0,
             month=item["month"],
         )
-    keys = [item["job_key"] for item in left]
-    batches.return_jobs(tx, run_id, keys, error=reason, tried=tried, wait_s=wait_s)
+    # All jobs of the batch, and not only those of open calls: a kill may have come between the end of a call and that of its job.
+    batches.return_jobs(tx, run_id, batches.job_keys(tx, batch_key), error=reason, tried=tried, wait_s=wait_s)
     return len(left)

@@ -2,6 +2,9 @@
 
     due jobs -> questions -> ledger (batch, calls, reservation) -> submit -> `autointerp.calls.batch_results`
 
+Until a reply of a stage, or of a scorer, is usable, its questions are submitted in one small batch: a run whose replies are all unusable
+stops after that (`autointerp.calls.breaker`).
+
 A batch is written to the ledger before it is submitted, so that any later process can continue with it. Its items are open calls, so that
 no other worker asks the same questions meanwhile. Questions that were answered before are not asked again.
 """
@@ -9,7 +12,7 @@ no other worker asks the same questions meanwhile. Questions that were answered 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,12 +20,13 @@ from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, Ask, OnSettled, call_key, free_answer
 from autointerp.calls.batch_state import NeedsProvider, abandon, item_id, mark_submitted
+from autointerp.calls.breaker import Breaker
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
 from autointerp.calls.settlement import conclude
 from autointerp.judges import prices
-from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
+from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustWait
 from autointerp.judges.batch_api import BatchItem, BatchProvider
-from autointerp.ledger import batches, budgets, calls, leases
+from autointerp.ledger import batches, budgets, calls, jobs, leases
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
@@ -37,6 +41,10 @@ WAIT_S = 30.0
 """Seconds until jobs are due again that wait for the budget or for the answer to another worker's question."""
 
 
+Failures = Mapping[str, ItemFailed]
+"""Errors that are the answers to questions, by call key."""
+
+
 @dataclass(frozen=True)
 class Question:
     """The question that a job has to ask next: an item of the next batch. `bound_usd` is its maximum cost."""
@@ -45,6 +53,7 @@ class Question:
     prompt: Prompt
     call_key: str
     bound_usd: float
+    n_bytes: int
 
 
 class Batcher:
@@ -71,6 +80,9 @@ class Batcher:
         self.judge, self.provider, self.limits, self.owner = judge, provider, limits, owner
         self.price = price_within(settings, limits)
         self.run_job = run_job
+        self.breaker = Breaker(ledger, run_id, judge.name, owner)
+        self._most_items = provider.max_items
+        """How many items the next batch may hold: fewer after the account's queue had no room for a batch."""
 
     def submit_due(self) -> bool:
         """Lease the due jobs, finish those whose answers are known, and submit the questions of the others.
@@ -78,16 +90,31 @@ class Batcher:
         Returns whether any job was finished or submitted. Raises `BudgetExceeded`, `ProviderStopped` and `budgets.NotRunning`; jobs that
         were not submitted are then due again.
         """
-        with self.ledger.write() as tx:
-            leased = leases.lease(tx, self.run_id, self.stage, most=MAX_ITEMS, owner=self.owner)
+        leased = self._lease()
         try:
-            questions = [question for job in leased if (question := self._question(job)) is not None]
+            questions = [question for job in leased if (question := self.question(job)) is not None]
             # A list and not a generator: every part is submitted before the sum.
             submitted = sum([self._submit(part) for part in self._parts(questions)])
         finally:
             with self.ledger.write() as tx:
                 leases.put_back(tx, self.run_id, [job.job_key for job in leased], self.owner)
         return submitted > 0 or len(questions) < len(leased)
+
+    def _lease(self) -> list[Job]:
+        """Due jobs, as many as one batch may ask, and of those without a usable reply so far as many as the breaker allows."""
+        room = self.breaker.room((self.stage, None))
+        rooms: dict[str | None, int | None] = {None: room}
+        if room is None:
+            with self.ledger.read() as tx:
+                scorers = jobs.due_scorers(tx, self.run_id, self.stage)
+            rooms = {scorer: self.breaker.room((self.stage, scorer)) for scorer in scorers}
+        leased: list[Job] = []
+        with self.ledger.write() as tx:
+            for scorer, room in rooms.items():
+                left = MAX_ITEMS - len(leased)
+                most = left if room is None else min(room, left)
+                leased += leases.lease(tx, self.run_id, self.stage, most=most, owner=self.owner, scorer=scorer)
+        return leased
 
     def ask(
         self, prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None
@@ -99,44 +126,55 @@ class Batcher:
         conclude(self.ledger, answer, on_settled)
         return answer
 
-    def _question(self, job: Job) -> Question | None:
-        """The question that a job has to ask next; None if the job could be finished with known answers."""
-        try:
-            self.run_job(job, self.ask)
-        except NeedsProvider as needed:
-            bound = prices.max_cost(input_bound(needed.prompt), needed.prompt.max_tokens, self.price, batch=True)
-            return Question(job, needed.prompt, needed.key, bound or 0.0)
-        return None
+    def question(self, job: Job, failures: Failures | None = None) -> Question | None:
+        """The question that a job has to ask next; None if the job could be finished with known answers.
 
-    def _parts(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        """The questions, divided into batches that the provider accepts. A question that it can never accept is left unscored."""
-        part: list[Question] = []
-        size = 0
-        for question in questions:
-            try:
-                bytes_ = self.provider.size(_item("", question))
-            except ItemFailed as error:
-                self.finish_unanswerable(question.job, error)
-                continue
-            if part and (size + bytes_ > self.provider.max_bytes or len(part) == self.provider.max_items):
-                yield part
-                part, size = [], 0
-            part.append(question)
-            size += bytes_
-        if part:
-            yield part
-
-    def finish_unanswerable(self, job: Job, error: ItemFailed) -> None:
-        """Finish a job whose question cannot be answered: the error is its answer."""
+        The error of a question in `failures`, or of one that the provider can never accept, is the answer to that question alone.
+        """
+        failures = dict(failures or {})
 
         def ask(
             prompt: Prompt, parse: Callable[[str], T], job: Job, repeat: int, on_settled: OnSettled[T] | None
         ) -> Answer[T]:
-            answer: Answer[T] = Answer(None, Outcome(error.reason), str(error), call_key(self.judge, prompt, repeat))
+            key = call_key(self.judge, prompt, repeat)
+            error = failures.get(key)
+            if error is None:
+                return self.ask(prompt, parse, job, repeat, on_settled)
+            answer: Answer[T] = Answer(None, Outcome(error.reason), str(error), key)
             conclude(self.ledger, answer, on_settled)
             return answer
 
-        self.run_job(job, ask)
+        while True:
+            try:
+                self.run_job(job, ask)
+                return None
+            except NeedsProvider as needed:
+                prompt, needed_key = needed.prompt, needed.key
+            try:
+                n_bytes = self.provider.size(BatchItem(item_id("", job.job_key), prompt))
+            except ItemFailed as error:
+                failures[needed_key] = error
+                continue
+            bound = prices.max_cost(input_bound(prompt), prompt.max_tokens, self.price, batch=True)
+            return Question(job, prompt, needed_key, bound or 0.0, n_bytes)
+
+    def _parts(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
+        """The questions, divided into batches that the provider accepts."""
+        part: list[Question] = []
+        size = 0
+        for question in questions:
+            if part and (size + question.n_bytes > self.provider.max_bytes or len(part) >= self._most_items):
+                yield part
+                part, size = [], 0
+            part.append(question)
+            size += question.n_bytes
+        if part:
+            yield part
+
+    def note_room(self, n_items: int, *, has_room: bool) -> None:
+        """Whether the account's queue had room for a batch of `n_items`. The next may be half as large, or at most twice."""
+        limit = 2 * max(n_items, self._most_items) if has_room else max(1, n_items // 2)
+        self._most_items = min(self.provider.max_items, limit)
 
     def _submit(self, questions: Sequence[Question]) -> int:
         """Record and submit a batch of as many of the questions as the budget allows. Returns their number."""
@@ -160,6 +198,8 @@ class Batcher:
             with self.ledger.write() as tx:  # it may have been accepted: `batch_results` looks for it
                 batches.update(tx, batch_key, poll_in_s=0.0, reason=str(error))
         except JudgeError as error:
+            if isinstance(error, MustWait):
+                self.note_room(len(sent), has_room=False)
             abandon(self.ledger, batch_key, self.run_id, error)
             return 0
         else:

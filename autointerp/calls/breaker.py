@@ -1,7 +1,7 @@
 """Stops a run whose first replies are all unusable, before its budget is spent on more of them.
 
 Replies and questions in flight are counted in the ledger, by stage and by scorer, so that all workers of a run count together. Until one
-reply is usable, at most `MOST_ASKED` are asked.
+reply is usable, at most `MOST_ASKED` are asked, and provider batches hold at most `FIRST_REPLIES`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from autointerp.errors import ProviderStopped
 from autointerp.judges.error_codes import redact
 from autointerp.judges.limits.limiter import Aborted
-from autointerp.ledger import calls, events, judgements, runs
+from autointerp.ledger import calls, events, jobs, judgements, runs
 from autointerp.ledger.budgets import NotRunning
 from autointerp.ledger.database import Ledger, advisory_lock
 from autointerp.ledger.jobs import Job
@@ -128,6 +128,24 @@ class Breaker:
                     self._changed.notify_all()
             elif replies.total() >= FIRST_REPLIES or not live:
                 self._stop(kind)
+
+    def room(self, kind: Kind) -> int | None:
+        """How many questions of a kind may be submitted in batches beside those that are submitted already; None if any number may be.
+
+        Raises `FirstRepliesUnusable` if none of the first replies can be used, and `NotRunning` if another worker has stopped the run.
+        """
+        if kind in self._usable:
+            return None
+        with self._ledger.read() as tx:
+            replies, _ = self._look(tx, kind)
+            n_held = jobs.count_held(tx, self._run_id, *kind)
+        if calls.SCORED in replies:
+            with self._changed:
+                self._usable.add(kind)
+            return None
+        if replies.total() >= FIRST_REPLIES:
+            self._stop(kind)
+        return max(0, FIRST_REPLIES - replies.total() - n_held)
 
     def _look(self, tx: Connection, kind: Kind) -> tuple[Counter[str], bool]:
         """The ended replies of a kind by state, and whether the run is live."""

@@ -18,6 +18,7 @@ from autointerp.calls.answers import Answer, OnSettled, call_key, free_answer
 from autointerp.calls.attempts import AdmittedCall, Attempts
 from autointerp.calls.breaker import Breaker, Full
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
+from autointerp.calls.server_watch import ServerWatch
 from autointerp.calls.settlement import Settlement, conclude, settle
 from autointerp.errors import LedgerFailed, ProviderStopped, TransactionConflict
 from autointerp.judges import prices
@@ -79,6 +80,7 @@ class Caller:
         self.price = price_within(settings, limits) if judge.is_llm else prices.FREE
         self.limiter = limiter or LocalLimiter.of(settings)
         self.breaker = Breaker(ledger, run_id, judge.name, worker)
+        self.watch = ServerWatch(ledger, run_id, settings, worker)
         self._error_kind, self._same_errors = "", 0
         """The kind of the last error, and how often it occurred in a row. Stays as it is once the run must stop."""
         self._waiting_since: float | None = None
@@ -115,6 +117,8 @@ class Caller:
             before: Callable[[Connection], None] | None = None
             answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
             if answer is None:
+                if not job.stage.startswith("probe"):  # a probe's questions fit anywhere
+                    self.watch.check_context(prompt)
                 attempts = Attempts(self, prompt, parse, key, job, on_settled)
                 try:
                     try:

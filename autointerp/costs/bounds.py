@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autointerp.calls import answers, server_probe
+from autointerp.calls import answers, groups, server_probe
 from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import stand_ins
 from autointerp.formatting import dollars
@@ -18,7 +18,6 @@ from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
-from autointerp.questions import groups
 from autointerp.spec import rubric
 from autointerp.spec.providers import is_llm
 from autointerp.spec.sections import Judge

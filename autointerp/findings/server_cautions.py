@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from autointerp.formatting import plural
-from autointerp.judges.cost_model import FRAME_TOKENS, rough_tokens
+from autointerp.judges.cost_model import FRAME_TOKENS, READ_SHARE, rough_tokens
 from autointerp.ledger import calls
 from autointerp.ledger.calls import ServedCall
 from autointerp.ledger.database import Ledger
@@ -21,8 +21,6 @@ from autointerp.spec.providers import PROVIDERS, model_of, provider_of
 
 MOST_CALLS = 2000
 """The newest calls of a run that are looked at."""
-READ_SHARE = 0.5
-"""A prompt counts as cut if the server read less than this share of its estimated tokens: tokenizers differ by far less."""
 FULL_AT = 256
 """Contexts are multiples of this. Prompts of different lengths that are all read as the same multiple have been cut to it."""
 FULL_CALLS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,11 @@ def questions(plan: Plan) -> list[Question]:
             groups = [tuple(mixed[i : i + plan.per_call]) for i in range(0, len(mixed), plan.per_call)]
             asked += [_question(plan, group, first) for group in groups]
     return asked
+
+
+def alone(plan: Plan, question: Question) -> list[Question]:
+    """The same question about each of its items alone."""
+    return [_question(replace(plan, per_call=1), (item,), question.first) for item in question.items]
 
 
 def _question(plan: Plan, items: tuple[Item, ...], first: bool) -> Question:

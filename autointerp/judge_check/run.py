@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autointerp.calls import server_probe
-from autointerp.calls.answers import Answer, call_key
+from sqlalchemy import Connection
+
+from autointerp.calls import groups, server_probe
+from autointerp.calls.answers import Answer, Ask, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
-from autointerp.judge_check.check_plan import Plan, Question, questions
+from autointerp.judge_check.check_plan import Plan, Question, alone, questions
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
@@ -94,16 +96,16 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         try:
             if line := server_probe.settle_patiently(caller, plan.settings):
                 progress.note(line)
-            answers = _ask_all(caller, all_questions, progress)
+            answers = _ask_all(caller, plan, all_questions, progress)
         except BaseException as error:
             with ledger.write() as tx:
                 runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
             raise
         first: dict[str, ItemAnswer] = {}
         second: dict[str, ItemAnswer] = {}
-        for question, answer in zip(all_questions, answers, strict=True):
-            for number, item in enumerate(question.items):
-                (first if question.first else second)[item.id] = _item_answer(answer, number)
+        for question, of_items in zip(all_questions, answers, strict=True):
+            answered = zip((item.id for item in question.items), of_items, strict=True)
+            (first if question.first else second).update(answered)
         with ledger.write() as tx:
             runs.set_state(tx, run_id, "done")
             totals = calls.totals(tx, run_id)
@@ -149,10 +151,12 @@ def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
     return run_id
 
 
-def _ask_all(caller: Caller, all_questions: Sequence[Question], progress: Progress) -> list[Answers]:
-    """The answers in the order of the questions, asked on several threads. Raises the error that stopped one of them."""
+def _ask_all(
+    caller: Caller, plan: Plan, all_questions: Sequence[Question], progress: Progress
+) -> list[list[ItemAnswer]]:
+    """The answers to each question's items, in the order of the questions, asked on several threads. Raises the error that stopped one of them."""
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=STAGE)
-    futures = [pool.submit(_ask, caller, number, question) for number, question in enumerate(all_questions)]
+    futures = [pool.submit(_ask, caller, plan, number, question) for number, question in enumerate(all_questions)]
     waiting = set(futures)
     try:
         while waiting:
@@ -175,18 +179,32 @@ def _ask_all(caller: Caller, all_questions: Sequence[Question], progress: Progre
     return [future.result() for future in futures]
 
 
-def _ask(caller: Caller, number: int, question: Question) -> Answers:
-    """The answer to one question. An error aborts all others, which would fail in the same way."""
+def _ask(caller: Caller, plan: Plan, number: int, question: Question) -> list[ItemAnswer]:
+    """The answers to a question's items. An error aborts all other questions, which would fail in the same way."""
     job = Job(f"{STAGE}-{number}", STAGE)
     try:
         while True:
             try:
-                return caller.ask(question.prompt, question.parse, job, 0)
+                return _answer(caller.ask, plan, question, job)
             except Postponed as pause:
                 caller.limiter.sleep(pause.seconds)
     except BaseException:
         caller.abort()
         raise
+
+
+def _answer(ask: Ask, plan: Plan, question: Question, job: Job) -> list[ItemAnswer]:
+    """The answers to a question's items. As in a run, a group whose reply cannot be assigned is asked again, and then item by item."""
+    if len(question.items) == 1:
+        return [_item_answer(ask(question.prompt, question.parse, job, 0, None), 0)]
+    read: list[Answers] = []
+
+    def keep(tx: Connection, answer: Answers) -> None:
+        read.append(answer)
+
+    if groups.ask_group(ask, question, len(question.items), job, 0, keep):
+        return [_item_answer(read[-1], number) for number in range(len(question.items))]
+    return [_item_answer(ask(each.prompt, each.parse, job, 0, None), 0) for each in alone(plan, question)]
 
 
 def _item_answer(answer: Answers, number: int) -> ItemAnswer:

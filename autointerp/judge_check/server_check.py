@@ -6,19 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import httpx2
 
 from autointerp.calls import server_probe
 from autointerp.calls.caller import Caller
 from autointerp.errors import ProviderStopped
-from autointerp.findings.server_cautions import READ_SHARE, is_same_model
+from autointerp.findings.server_cautions import is_same_model
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge, JudgeError, MustStop
-from autointerp.judges.providers.keys import key_of
 from autointerp.judges.registry import open_judge
 from autointerp.judges.request_form import RequestForm, address_of, server_of
+from autointerp.judges.server_context import stated_context
 from autointerp.ledger import runs
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.database import Ledger
@@ -30,8 +27,6 @@ from autointerp.spec.sections import Judge as JudgeSettings
 
 LONG_WORDS = 6000
 """Words of the long question. Prompts of a run rarely have more tokens; Ollama's usual context has 4096."""
-_CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
-"""Fields of a listed model that state its context: vLLM and SGLang; OpenRouter and Together; Groq; LM Studio."""
 _MATERIAL = ScoreMaterial("words about cats", MarkedText(("the ", "cat", " sat"), 1))
 
 
@@ -51,7 +46,8 @@ def check_server(settings: JudgeSettings) -> Iterator[tuple[str, str]]:
         stack.callback(judge.close)
         server = server_of(settings)
         yield "server", f"{address_of(settings)} ({server.name if server else 'not one that is known by its address'})"
-        yield "context", _context(settings)
+        context = stated_context(settings)
+        yield "context", f"{context:,} tokens" if context else "not stated"
         caller = Caller(ledger, "check", judge, settings, Limits(None))
         line = server_probe.settle_patiently(caller, settings)
         yield "probe", line.partition(": ")[2] if line else "none needed: the spec and the table of servers decide all"
@@ -86,7 +82,7 @@ def _replies(judge: Judge, prompt: Prompt) -> Iterator[tuple[str, str]]:
         return
     sent = cost_model.rough_input(long)
     read = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
-    verdict = ": it cuts prompts; raise its context" if 0 < read < READ_SHARE * sent else ""
+    verdict = ": it cuts prompts; raise its context" if 0 < read < cost_model.READ_SHARE * sent else ""
     yield (
         "tokens",
         f"read {read:,} of about {sent:,} sent{verdict}" if usage.known and read else "usage is not reported",
@@ -99,17 +95,3 @@ def _logprobs(judge: Judge, prompt: Prompt) -> str:
     except JudgeError as error:
         return f"no ({error})"
     return "yes: score.ask = logprobs works" if reply.probabilities else "no: use score.ask = grade or reason"
-
-
-def _context(settings: JudgeSettings) -> str:
-    """The context that the server's list of models states. Asking for it costs nothing."""
-    key, variable = key_of(settings)
-    headers = {"Authorization": f"Bearer {key}"} if variable else {}
-    try:
-        answer = httpx2.get(f"{address_of(settings).rstrip('/')}/models", headers=headers, timeout=10)
-        listed: Any = answer.raise_for_status().json()["data"]
-        mine = next(model for model in listed if model["id"] == model_of(settings.model))
-        tokens = next(mine[name] for name in _CONTEXT_FIELDS if isinstance(mine.get(name), int))
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError, StopIteration, AttributeError):
-        return "not stated in its list of models"
-    return f"{tokens:,} tokens"

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from autointerp.judges.base import JudgeError
+from autointerp.judges.base import JudgeError, MayRetry
 from autointerp.messages import Prompt, Reply
 
 SUBMIT_S = 600.0
@@ -32,6 +32,10 @@ _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 class Unanswered(JudgeError):
     """The provider did not process this item (it expired, or was cancelled with its batch): nothing is billed, ask again."""
+
+
+class UnreadableResults(MayRetry):
+    """Some lines of a batch's results cannot be read; all others have been. Read them again: the file may have been cut off on its way."""
 
 
 class Undecided(JudgeError):
@@ -111,7 +115,7 @@ class BatchProvider(Protocol):
         """Custom id and outcome of each item, in any order, read from the network as they are consumed.
 
         Items that are `Unanswered` or missing were not billed and can be asked again. Raises `MayRetry` if reading fails: read again
-        from the start.
+        from the start. Raises `UnreadableResults` after all others if lines cannot be read: missing items may then be billed.
         """
         ...
 

@@ -33,6 +33,8 @@ GRADE_TOKENS = 7
 """Output tokens of a grade alone in its JSON."""
 FRAME_TOKENS = 12
 """Tokens that a chat template adds around a prompt."""
+READ_SHARE = 0.5
+"""A prompt counts as cut if the server read less than this share of its estimated tokens: tokenizers differ by far less."""
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,18 @@ def _status_in(error: Any) -> int | None:
 def message_of(error: Any) -> str:
     """The message of an error object, or of an error that is plain text.
 
-    OpenRouter puts the upstream's own error into `metadata.raw`; FastAPI calls its message `detail`.
+    OpenRouter puts the upstream's own error into `metadata.raw`, and why its moderation refused the input into `metadata.reasons`
+    beside `metadata.flagged_input`; FastAPI calls its message `detail`.
     """
     if not isinstance(error, Mapping):
         return error if isinstance(error, str) else ""
     metadata = error.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    raw, reasons = metadata.get("raw"), metadata.get("reasons")
     message = next((str(error[name]) for name in ("message", "detail", "error", "msg") if error.get(name)), "")
+    if "flagged_input" in metadata and "was flagged" not in message:
+        named = ", ".join(map(str, reasons)) if isinstance(reasons, list) and reasons else "no stated reason"
+        message += f": the input was flagged for {named}"
     return f"{message}: {raw}" if isinstance(raw, str) and raw else message
 
 

@@ -70,17 +70,19 @@ ROWS: tuple[Row, ...] = (
     # OpenAI's and Groq's answer to one question above the tokens per minute, with status 429 and code rate_limit_exceeded; Anthropic:
     # "prompt is too long"; OpenAI and vLLM: "maximum context length"; llama.cpp (400 or 500): "exceeds the available context size";
     # TGI (422): "`inputs` tokens + `max_new_tokens` must be <= 4096"; Bedrock: "Input is too long"; Mistral: "Prompt contains 40000
-    # tokens ..., too large for model with 32768 maximum context length".
+    # tokens ..., too large for model with 32768 maximum context length"; Together (403, support.together.ai article 1067567273): "must be
+    # less than the context length of the model being queried".
     _row("too_long", (), "",
          r"prompt is too long|(maximum|model'?s?) context (length|window)|exceeds? the (available )?context|request too large|too large for model"
-         r"|(input|prompt|message)s? (is|are) too (long|large)|inputs?`? tokens \+ |context_length_exceeded"),
+         r"|(input|prompt|message)s? (is|are) too (long|large)|inputs?`? tokens \+ |context_length_exceeded|context length of the model"),
     # OpenAI's and llama.cpp's codes, Anthropic's type; `string_above_max_length` is OpenAI's for one field.
     _row("too_long", (), "context_length_exceeded string_above_max_length request_too_large request_body_too_large_after_decoding"
          " exceed_context_size_error"),
     # OpenAI's and Anthropic's codes of a rejected prompt, Azure's `innererror.code`, DashScope's `data_inspection_failed`.
     _row("content_rejected", (), "content_policy_violation content_filter invalid_prompt bio_policy misalignment_policy_violation"
          " ResponsibleAIPolicyViolation data_inspection_failed DataInspectionFailed moderation_blocked PROHIBITED_CONTENT"),
-    # OpenRouter's moderation is a 403 whose code says nothing: "... requires moderation on .... Your input was flagged for ...".
+    # OpenRouter's moderation is a 403 whose code says nothing: "... requires moderation on .... Your input was flagged for ...", with the
+    # reasons in `metadata`.
     # Azure: "The response was filtered due to the prompt triggering Azure OpenAI's content management policy"; Anthropic (400): "Output
     # blocked by content filtering policy"; Moonshot (400): "The request was rejected because it was considered high risk"; OpenAI
     # (400): "rejected as a result of our safety system".

@@ -68,6 +68,12 @@ def get(connection: Connection, batch_key: str) -> RowMapping | None:
     return connection.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).mappings().first()
 
 
+def exist(connection: Connection, run_id: str, stage: str) -> bool:
+    """Whether any question of a run's stage was put into a batch."""
+    mine = sa.and_(batches.c.run_id == run_id, batches.c.stage == stage)
+    return connection.execute(sa.select(sa.exists().where(mine))).scalar_one()
+
+
 def provider_ids(connection: Connection) -> set[str]:
     """The provider's ids of all recorded batches."""
     return set(connection.execute(sa.select(batches.c.provider_id).where(batches.c.provider_id != "")).scalars())
@@ -80,15 +86,21 @@ def open_calls(connection: Connection, batch_key: str) -> list[RowMapping]:
     return list(connection.execute(sa.select(*columns).where(mine)).mappings())
 
 
+def job_keys(connection: Connection, batch_key: str) -> list[str]:
+    """The keys of the jobs whose questions a batch asked."""
+    return list(connection.execute(sa.select(calls.c.job_key).where(calls.c.batch_key == batch_key)).scalars())
+
+
 def return_jobs(
     connection: Connection, run_id: str, job_keys: Sequence[str], *, error: str, tried: bool, wait_s: float = 0.0
 ) -> None:
-    """Make unanswered jobs of a batch due again after `wait_s`; `tried` counts an attempt."""
+    """Make jobs of a batch due again after `wait_s`, unless one has an open call or has ended; `tried` counts an attempt."""
     values = {"state": "waiting", "not_before": now(connection) + wait_s, "last_error": error}
+    is_asked = sa.exists().where(calls.c.run_id == run_id, calls.c.job_key == jobs.c.job_key, calls.c.state == OPEN)
     for start in range(0, len(job_keys), 1000):
         mine = sa.and_(jobs.c.run_id == run_id, jobs.c.job_key.in_(job_keys[start : start + 1000]))
-        attempts = jobs.c.attempts + int(tried)
-        connection.execute(sa.update(jobs).where(mine, jobs.c.state == "batched").values(attempts=attempts, **values))
+        left = sa.and_(mine, jobs.c.state == "batched", sa.not_(is_asked))
+        connection.execute(sa.update(jobs).where(left).values(attempts=jobs.c.attempts + int(tried), **values))
 
 
 def age_s(connection: Connection, row: RowMapping) -> float:

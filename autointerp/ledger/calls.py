@@ -16,9 +16,14 @@ from autointerp.ledger import budgets
 from autointerp.ledger.database import Ledger, insert_ignoring_conflicts, insert_new
 from autointerp.ledger.schema import calls, jobs, texts, workers
 from autointerp.messages import Prompt, Reply, Usage
+from autointerp.records import Outcome
 from autointerp.redaction import hide_known
 
 OPEN, SCORED, ERROR, LOST = "open", "scored", "error", "lost"
+UNSCORED = Outcome.PROVIDER_ERROR.value
+"""A failed item of a batch: its error is the answer to its question in this run, until the question is withdrawn."""
+NO_REPLY = (OPEN, ERROR, LOST, UNSCORED)
+"""States of calls that brought no reply."""
 WRITTEN_OFF = "in flight at a kill"
 """The reason of a lost call whose worker ended before the call did."""
 _WITHDRAWN = "withdrawn: "
@@ -174,7 +179,7 @@ def refusals_alone(connection: Connection, run_id: str, call_key: str, judge: st
     """How often a question was refused in a run in which the judge has answered others since; 0 if it answered none."""
     mine = sa.and_(calls.c.run_id == run_id, calls.c.call_key == call_key, calls.c.state == ERROR)
     n, first = connection.execute(sa.select(sa.func.count(), sa.func.min(calls.c.call_id)).where(mine)).one()
-    answered = sa.and_(calls.c.run_id == run_id, calls.c.judge == judge, calls.c.state.not_in((OPEN, ERROR, LOST)))
+    answered = sa.and_(calls.c.run_id == run_id, calls.c.judge == judge, calls.c.state.not_in(NO_REPLY))
     since = sa.select(calls.c.call_id).where(answered, calls.c.call_id > first).limit(1)
     return int(n) if n and connection.execute(since).first() else 0
 
@@ -207,11 +212,17 @@ def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: s
     return sorted(set(connection.execute(statement).scalars()))
 
 
+def reopen_failed(connection: Connection, run_id: str, job_keys: sa.Select[tuple[str]]) -> None:
+    """Turn the failed items of batches into failed attempts, so that the questions of these jobs are asked again."""
+    mine = sa.and_(calls.c.run_id == run_id, calls.c.job_key.in_(job_keys), calls.c.state == UNSCORED)
+    connection.execute(sa.update(calls).where(mine).values(state=ERROR))
+
+
 def _replied(run_id: str, stage: str, scorer: str | None) -> ColumnElement[bool]:
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage)
     if scorer is not None:
         mine = sa.and_(mine, jobs.c.scorer == scorer)
-    unbilled = sa.and_(calls.c.state == ERROR, calls.c.output_tokens == 0)
+    unbilled = sa.and_(calls.c.state.in_((ERROR, UNSCORED)), calls.c.output_tokens == 0)
     void = sa.or_(calls.c.reason == WRITTEN_OFF, calls.c.reason.startswith(_WITHDRAWN))
     no_reply = sa.or_(unbilled, sa.and_(calls.c.state.in_((ERROR, LOST)), void))
     return sa.and_(
@@ -261,7 +272,7 @@ def served(connection: Connection, run_id: str, most: int) -> list[ServedCall]:
     statement = (
         sa.select(calls.c.judge, calls.c.served_model, texts.c.text, calls.c.user, total)
         .join(texts, texts.c.text_hash == calls.c.system_hash)
-        .where(calls.c.run_id == run_id, calls.c.state.not_in((OPEN, ERROR, LOST)), total > 0)
+        .where(calls.c.run_id == run_id, calls.c.state.not_in(NO_REPLY), total > 0)
         .where(calls.c.job_key.not_like("probe-%"))
         .order_by(calls.c.call_id.desc())
         .limit(most)
@@ -290,10 +301,10 @@ def totals(connection: Connection, run_id: str) -> dict[str, Any]:
     billed = sa.and_(calls.c.run_id == run_id, calls.c.state != OPEN)
     classes = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
     sums = [sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in classes]
-    answered_ = sa.func.coalesce(sa.func.sum(sa.case((calls.c.state.not_in((ERROR, LOST)), 1), else_=0)), 0)
-    failed = sa.func.coalesce(sa.func.sum(sa.case((calls.c.state == ERROR, 1), else_=0)), 0)
+    answered_ = sa.func.coalesce(sa.func.sum(sa.case((calls.c.state.not_in(NO_REPLY), 1), else_=0)), 0)
+    failed = sa.func.coalesce(sa.func.sum(sa.case((calls.c.state.in_((ERROR, UNSCORED)), 1), else_=0)), 0)
     lost = sa.func.coalesce(sa.func.sum(sa.case((calls.c.state == LOST, 1), else_=0)), 0)
-    unknown = sa.and_(calls.c.cost_usd.is_(None), calls.c.state.not_in((ERROR, LOST)))
+    unknown = sa.and_(calls.c.cost_usd.is_(None), calls.c.state.not_in(NO_REPLY))
     unpriced = sa.func.coalesce(sa.func.sum(sa.case((unknown, 1), else_=0)), 0)
     statement = sa.select(
         *sums,

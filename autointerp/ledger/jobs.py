@@ -201,6 +201,20 @@ def count_due(connection: Connection, run_id: str, stage: str, most: int) -> int
     return n
 
 
+def due_scorers(connection: Connection, run_id: str, stage: str) -> list[str]:
+    """The scorers of a stage's jobs that are pending or wait, in order; the rubric's is the empty string."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state.in_(("pending", "waiting")))
+    return sorted(connection.execute(sa.select(jobs.c.scorer).where(mine).distinct()).scalars())
+
+
+def count_held(connection: Connection, run_id: str, stage: str, scorer: str | None) -> int:
+    """The number of a stage's jobs, of one scorer if given, that a worker or a batch holds."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage == stage, jobs.c.state.in_(("leased", "batched")))
+    if scorer is not None:
+        mine = sa.and_(mine, jobs.c.scorer == scorer)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(jobs).where(mine)).scalar_one())
+
+
 def exists(connection: Connection, run_id: str, stages: Sequence[str], states: Sequence[str] | None = None) -> bool:
     """Whether a run has a job in one of the stages and, if given, in one of `states`."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(stages))
@@ -213,6 +227,12 @@ def are_few_questions_left(connection: Connection, run_id: str, most: int) -> bo
     """Whether at most `most` planned questions of a run are unfinished."""
     mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
     return len(connection.execute(sa.select(jobs.c.job_key).where(mine).limit(most + 1)).all()) <= most
+
+
+def count_questions_left(connection: Connection, run_id: str) -> int:
+    """The number of planned questions of a run that are unfinished."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
+    return int(connection.execute(sa.select(sa.func.count()).select_from(jobs).where(mine)).scalar_one())
 
 
 def next_due(connection: Connection, run_id: str, stage: str) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from autointerp.ledger import calls
 from autointerp.ledger.database import insert_new
 from autointerp.ledger.jobs import Job, decode_items
 from autointerp.ledger.schema import answers, explanations, jobs, judgements
@@ -123,6 +124,7 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
     connection.execute(sa.delete(judgements).where(judgements.c.run_id == run_id, asked))
     connection.execute(sa.delete(answers).where(answers.c.run_id == run_id, answers.c.job_key.in_(mine)))
+    calls.reopen_failed(connection, run_id, mine)
     connection.execute(
         sa.delete(explanations).where(explanations.c.run_id == run_id, explanations.c.unit_id.in_(explained))
     )

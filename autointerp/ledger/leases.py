@@ -14,13 +14,18 @@ from autointerp.ledger.runs import LIVE_WITH_WORKERS
 from autointerp.ledger.schema import jobs, runs, workers
 
 
-def lease(connection: Connection, run_id: str, stage: str, *, most: int, owner: str) -> list[Job]:
-    """Lease up to `most` due jobs in order of place. Jobs that waited come after all pending ones."""
+def lease(
+    connection: Connection, run_id: str, stage: str, *, most: int, owner: str, scorer: str | None = None
+) -> list[Job]:
+    """Lease up to `most` due jobs, of one scorer if given, in order of place. Jobs that waited come after all pending ones."""
     parameters = {"the_run": run_id, "the_stage": stage, "owner": owner}
-    taken = _by_place(connection.execute(_TAKE_PENDING, parameters | {"most": most}))
+    pending, waited = (_TAKE_PENDING, _TAKE_WAITED) if scorer is None else (_TAKE_PENDING_OF, _TAKE_WAITED_OF)
+    if scorer is not None:
+        parameters |= {"the_scorer": scorer}
+    taken = _by_place(connection.execute(pending, parameters | {"most": most}))
     if len(taken) < most:
-        waited = connection.execute(_TAKE_WAITED, parameters | {"most": most - len(taken), "moment": now(connection)})
-        taken += _by_place(waited)
+        moment = now(connection)
+        taken += _by_place(connection.execute(waited, parameters | {"most": most - len(taken), "moment": moment}))
     return taken
 
 
@@ -60,12 +65,13 @@ def _take(due: ColumnElement[bool]) -> sa.UpdateBase:
     )
 
 
-_TAKE_PENDING = _take(jobs.c.state == sa.literal_column("'pending'"))
-
-
-_TAKE_WAITED = _take(
-    sa.and_(jobs.c.state == sa.literal_column("'waiting'"), jobs.c.not_before <= sa.bindparam("moment", type_=sa.Float))
+_PENDING = jobs.c.state == sa.literal_column("'pending'")
+_WAITED = sa.and_(
+    jobs.c.state == sa.literal_column("'waiting'"), jobs.c.not_before <= sa.bindparam("moment", type_=sa.Float)
 )
+_OF_SCORER = jobs.c.scorer == sa.bindparam("the_scorer")
+_TAKE_PENDING, _TAKE_WAITED = _take(_PENDING), _take(_WAITED)
+_TAKE_PENDING_OF, _TAKE_WAITED_OF = _take(sa.and_(_PENDING, _OF_SCORER)), _take(sa.and_(_WAITED, _OF_SCORER))
 
 
 def postpone(connection: Connection, run_id: str, job: Job, *, owner: str, seconds: float, error: str) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import budgets, jobs, judgements, runs, workers
-from autointerp.ledger.calls import ERROR, LOST, OPEN
+from autointerp.ledger.calls import NO_REPLY
 from autointerp.ledger.database import now
 from autointerp.ledger.schema import calls, nights
 from autointerp.ledger.schema import jobs as jobs_
@@ -100,7 +100,7 @@ def _answers_per_second(tx: Connection, run_id: str, at: float) -> float | None:
     columns = (calls.c.run_id, calls.c.state, calls.c.batch_key, calls.c.started_at)
     newest = sa.select(*columns).order_by(calls.c.call_id.desc()).limit(MAX_CALLS).subquery()
     mine = sa.and_(newest.c.run_id == run_id, newest.c.batch_key == "", newest.c.started_at > at - RECENT_S)
-    answered = mine & newest.c.state.not_in((OPEN, ERROR, LOST))
+    answered = mine & newest.c.state.not_in(NO_REPLY)
     n, first = tx.execute(sa.select(sa.func.count(), sa.func.min(newest.c.started_at)).where(answered)).one()
     return n / max(at - first, 1.0) if n else None
 

@@ -13,7 +13,7 @@ from autointerp.errors import UsageError
 from autointerp.formatting import dollars, plural
 from autointerp.judges import prices
 from autointerp.ledger import budgets, jobs, run_progress, runs
-from autointerp.ledger.calls import ERROR, LOST, OPEN
+from autointerp.ledger.calls import ERROR, LOST, NO_REPLY, OPEN, UNSCORED
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import STAGES
 from autointerp.ledger.run_progress import RunProgress
@@ -173,11 +173,15 @@ def _cost_line(cost: Mapping[str, Any]) -> str:
 
 
 def _calls_line(states: Mapping[str, int]) -> str:
-    answered = sum(n for state, n in states.items() if state not in (OPEN, ERROR, LOST))
+    answered = sum(n for state, n in states.items() if state not in NO_REPLY)
     parts = [f"{answered:,} answered"] if answered else []
-    for state, meaning in ((OPEN, "in flight"), (ERROR, "failed attempts"), (LOST, "lost: their replies never came")):
-        if states.get(state):
-            parts.append(f"{states[state]:,} {meaning}")
+    others = {
+        "in flight": (OPEN,),
+        "failed attempts": (ERROR, UNSCORED),
+        "lost: their replies never came": (LOST,),
+    }
+    counts = {meaning: sum(states.get(state, 0) for state in group) for meaning, group in others.items()}
+    parts += [f"{n:,} {meaning}" for meaning, n in counts.items() if n]
     return ", ".join(parts) or "none yet"
 
 

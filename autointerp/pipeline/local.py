@@ -149,6 +149,7 @@ def _ask_all(
                 _work_in_batches(run, batcher, progress)
         else:
             caller = Caller(ledger, run.run_id, judge, settings, limits, limiter=limiters[settings])
+            caller.watch.notify = progress.note
             if line := server_probe.settle_patiently(caller, settings):
                 progress.note(line)
             _work(

@@ -2,7 +2,7 @@
 
 The reply is an object with one required key per item, in order, so that a server that enforces the schema skips no item and answers none
 twice. A reply with other keys is not read, because its grades may be those of the neighbouring items: the group is asked again, and then
-each item alone (`autointerp.questions.groups`). A malformed grade makes its own item unscored, never another.
+each item alone (`autointerp.calls.groups`). A malformed grade makes its own item unscored, never another.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from autointerp.calls import answers as answers_
+from autointerp.calls import groups
 from autointerp.calls.answers import Answer, Ask
 from autointerp.harvest import explainer_windows
 from autointerp.ledger import jobs, judgements
@@ -19,7 +20,7 @@ from autointerp.prompts import explanation as explanation_prompt
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
-from autointerp.questions import groups, planned_jobs, revision, scorer_jobs
+from autointerp.questions import planned_jobs, revision, scorer_jobs
 from autointerp.records import (
     Explanation,
     ExplanationKey,

@@ -255,7 +255,7 @@ class Judge(Section):
     output_tokens_per_minute: int | None = _setting(None, ge=1)
     """Output tokens per minute; a call counts as `max_output_tokens` until its reply arrives. Default: as the provider's headers state."""
     transport: Literal["calls", "batch"] = _setting("calls")
-    """`batch` submits questions to the provider in batches: half the price, answered within a day (Anthropic and OpenAI)."""
+    """`batch` submits questions to the provider in batches: half the price, answered within a day (Anthropic and OpenAI). The first 24 questions of a stage are a batch of their own: if no reply to them is usable, the run stops."""
     timeout_s: float = _setting(120.0, gt=0)
     """Seconds to wait for one reply."""
     max_wait_s: float = _setting(900.0, ge=0)

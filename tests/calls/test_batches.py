@@ -21,6 +21,7 @@ from support.providers.server import Faults, ProviderServer, Script
 from support.services import run_process
 
 from autointerp.calls import batch_state, batches
+from autointerp.calls.breaker import FIRST_REPLIES
 from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
 from autointerp.judges.registry import open_batches
 from autointerp.ledger import schema as tables_
@@ -99,11 +100,11 @@ def test_batches_give_the_results_of_calls_at_half_the_price(model: str, carried
     with ProviderServer(think_apart) as server:
         summary, folder, ledger = carried(model, server, size=FEW)
         assert_answered_once(server)
-        assert len(server.batches) == 2, "one for each stage"
+        assert len(server.batches) == 3, "explanations, the first scores, all others"
     expected, tables = planted_runs.tables(one_by_one), planted_runs.tables(folder)
     for name, table in expected.items():
         pd.testing.assert_frame_equal(tables[name], table)
-    assert batch_states(ledger) == {"collected": 2}
+    assert batch_states(ledger) == {"collected": 3}
     assert summary["calls"] == called["calls"]
     rates = planted_runs.price(model)
     tokens = summary["tokens"]
@@ -153,6 +154,43 @@ def test_the_same_error_for_every_item_of_a_batch_stops_the_run(carried: Carried
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
+@pytest.mark.parametrize(
+    ("model", "fault", "said"),
+    [(MODELS[0], "invalid_json", "JSON object"), (MODELS[1], "truncated", "raise judge.max_output_tokens")],
+)
+def test_a_run_whose_first_batch_is_unusable_stops_and_asks_all_again_once_the_cause_is_mended(
+    model: str, fault: str, said: str, carried: Carried
+) -> None:
+    with ProviderServer(think_apart, _only_scores(fault)) as server:
+        with pytest.raises(ProviderStopped, match=f"none of the first 24 replies to score questions.*{said}"):
+            carried(model, server, size=FEW)
+        assert sum(entry.billed for entry in server.books) == 12 + FIRST_REPLIES, "explanations and first scores"
+        server.faults = Faults()
+        _, folder, _ = carried(model, server, size=FEW)
+    assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
+
+
+def test_a_scorer_whose_first_batch_is_unusable_stops_the_run_though_the_rubrics_replies_are_usable(
+    carried: Carried,
+) -> None:
+    size = FEW | {"score": {"per_bin": 2, "also": ["detection"]}}
+
+    def answer(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
+        properties = schema.get("properties", {})
+        return {"no": "answer"} if "1" in properties else think_apart(system, user, schema)
+
+    with ProviderServer(answer) as server:
+        with pytest.raises(ProviderStopped, match="none of the first 24 replies to detection questions"):
+            carried(MODELS[0], server, size=size)
+        n_detections = sum('"1"' in str(body.get("output_config")) or "'1'" in str(body) for body in server.bodies)
+    assert n_detections == FIRST_REPLIES
+
+
+def _only_scores(fault: str) -> Callable[[int, str, int], str | None]:
+    """The fault for every question after the twelve that ask for explanations."""
+    return lambda number, body_hash, attempt: fault if number >= 12 else None
+
+
 def test_a_budget_makes_batches_smaller_and_is_never_exceeded(carried: Carried) -> None:
     with ProviderServer(think_apart) as server:
         unlimited, _, _ = carried(MODELS[0], server, folder="unlimited")
@@ -200,7 +238,7 @@ def test_a_batch_is_collected_by_the_next_process_after_a_kill(
         process = start()
         process.join(120)
         assert process.exitcode == 0, (tmp_path / "output.txt").read_text()
-        assert len(server.batches) == 2
+        assert len(server.batches) == 3
         assert_answered_once(server)
     [summary] = (tmp_path / "results").glob("*/summary.json")
     assert set(planted_runs.tables(summary.parent)["judgements"]["outcome"]) == {"scored"}

@@ -39,6 +39,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any], str]] = {
     "deepseek": ("deepseek-chat", {"server": "deepseek"}, 1, {"json": "json_object", "thinking": {"type": "disabled"}}, "takes"),
     "gemini": ("gemini-2.5-flash", {"server": "gemini"}, 1, {"reasoning_effort": "none"}, "takes"),
     "groq": ("llama-3.3-70b-versatile", {"server": "groq"}, 2, {"json": "json_object", "limit": "max_completion_tokens"}, "no JSON schema"),
+    "together": ("meta-llama/Llama-3.3-70B-Instruct-Turbo", {"server": "together"}, 2, {"roles": "system user", "json": "json_schema"}, "takes"),
     "azure": ("gpt-5-mini", {"server": "azure"}, 2, {"limit": "max_completion_tokens", "temperature": None}, "no temperature"),
 }  # fmt: skip
 

@@ -143,6 +143,21 @@ def test_the_effect_of_item_order_is_measured(tmp_path: Path) -> None:
     assert value(swayed, "difference") > 0.5
 
 
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_misnumbered_group_is_asked_again_and_then_item_by_item(shift: int, tmp_path: Path) -> None:
+    answer = brain(truth)
+
+    def misnumber(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
+        answers = answer(system, user, schema)
+        return {str(int(number) + shift): grade for number, grade in answers.items()} if "$defs" in schema else answers
+
+    with ProviderServer(misnumber) as server:
+        report = findings(check(server, tmp_path, "--json", "--per-call", "8", "--max", "16"))
+        assert len(server.books) == 2 * 2 + 16
+    assert report["n"] == 16
+    assert value(report, "exact") == 1
+
+
 def test_a_stopped_check_resumes_and_asks_nothing_twice(tmp_path: Path) -> None:
     arguments = ("--json", "--max", "20", "--set", "judge.concurrency=1")
     with ProviderServer(brain(truth), Script(*[None] * 7, "401")) as server:

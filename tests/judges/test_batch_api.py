@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -25,7 +26,9 @@ from autointerp.errors import UsageError
 from autointerp.judges import error_codes, prices, registry, retirement
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.batch_api import BatchItem, BatchProvider, Unanswered, Undecided
-from autointerp.judges.providers import anthropic_batches, llm_batches, openai_batches
+from autointerp.judges.providers import llm_batches
+from autointerp.judges.providers.anthropic_batches import AnthropicBatches
+from autointerp.judges.providers.openai_batches import OpenAIBatches
 from autointerp.judges.registry import open_batches, open_judge
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial
 from autointerp.spec.rubric import load
@@ -266,7 +269,7 @@ def test_several_running_batches_of_anthropic_are_undecided(opening: Opening) ->
 def test_a_batch_is_found_on_later_pages_of_the_list(
     model: str, opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anthropic_batches.AnthropicBatches, "page_size", 50)
+    monkeypatch.setattr(AnthropicBatches, "page_size", 50)
     provider, server = opening(model)
     since = time.time()
     mine = provider.submit(BATCH_KEY, items(2))
@@ -469,18 +472,20 @@ def test_json_lines_are_parsed_one_at_a_time() -> None:
     data = ("\n".join(lines) + "\n\n").encode()
     for size in (1, 7, 1000):
         chunks = [data[start : start + size] for start in range(0, len(data), size)]
-        assert [line["n"] for line in llm_batches.json_lines(chunks)] == list(range(20))
+        assert [llm_batches.object_in(line)["n"] for line in llm_batches.lines_of(chunks)] == list(range(20))
 
     def endless() -> Iterator[bytes]:
         yield b'{"n": 1}\n{"n": '
         pytest.fail("read ahead")
 
-    assert next(llm_batches.json_lines(endless())) == {"n": 1}
+    assert next(llm_batches.lines_of(endless())) == b'{"n": 1}'
     with pytest.raises(ValueError, match="JSON object"):
-        list(llm_batches.json_lines([b"3\n"]))
+        llm_batches.object_in(b"3")
+    with pytest.raises(ValueError, match="a line is longer than 16 MiB"):
+        list(llm_batches.lines_of(itertools.repeat(b"x" * 2**20)))
 
 
-@pytest.mark.parametrize("read", [anthropic_batches.read_result, openai_batches.read_result])
+@pytest.mark.parametrize("read", [AnthropicBatches.read_result, OpenAIBatches.read_result])
 def test_malformed_result_lines(read: Callable[[Any], tuple[str, Reply | JudgeError]]) -> None:
     with pytest.raises(ValueError, match="custom_id"):
         read({"result": {"type": "succeeded"}, "response": {}})

@@ -31,6 +31,7 @@ ANSWERS: list[tuple[int | None, str, str, str]] = [
     (422, "validation", "`inputs` tokens + `max_new_tokens` must be <= 4096", "too_long"),
     (400, "ValidationException", "Input is too long for requested model.", "too_long"),
     (400, "", "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", "too_long"),
+    (403, "", "Input token count + max_tokens parameter must be less than the context length of the model being queried", "too_long"),
     (400, "exceed_context_size_error", "", "too_long"),
     # content: the codes of OpenAI and Azure, the wording of OpenRouter, Azure, Anthropic, Moonshot
     (400, "content_filter", "", "content_rejected"),
@@ -160,3 +161,18 @@ def test_the_reasons_of_all_servers_are_known(reason: str | None, stop: str) -> 
 )  # fmt: skip
 def test_an_error_in_the_body_of_a_200_is_read_wherever_it_stands(body: dict[str, Any], kind: type[JudgeError]) -> None:
     assert type(read_completion(body, {})) is kind
+
+
+@pytest.mark.parametrize("reasons", [["violence"], [], None, "violence", [{"a": 1}]])
+def test_an_input_that_openrouters_moderation_flagged_is_the_items_failure_and_not_the_accounts(reasons: Any) -> None:
+    metadata = {"reasons": reasons, "flagged_input": "cats...", "provider_name": "OpenAI", "model_slug": "openai/m"}
+    error = {"code": 403, "message": "Forbidden", "metadata": metadata}
+    failure = error_codes.failure_in_body("openai-compatible", {"error": error}, {})
+    assert failure is not None
+    outcome = error_codes.outcome_of(failure)
+    assert isinstance(outcome, ItemFailed)
+    assert outcome.reason == "content_rejected"
+    assert "flagged for" in str(outcome)
+    without = error_codes.failure_in_body("openai-compatible", {"error": error | {"metadata": {}}}, {})
+    assert without is not None
+    assert isinstance(error_codes.outcome_of(without), MustStop)

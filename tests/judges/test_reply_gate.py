@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from support.providers.mutations import PROTOCOLS, mutated_bodies, valid_body
 
 from autointerp.judges.base import JudgeError
-from autointerp.judges.providers import anthropic_batches, http, openai_batches
+from autointerp.judges.providers import http
 from autointerp.judges.providers.anthropic import read_message
+from autointerp.judges.providers.anthropic_batches import AnthropicBatches
 from autointerp.judges.providers.openai import read_response
+from autointerp.judges.providers.openai_batches import OpenAIBatches
 from autointerp.judges.providers.openai_compatible import read_completion
 from autointerp.judges.providers.reply_gate import MAX_COUNT, MAX_NAME
 from autointerp.messages import Reply, Usage
@@ -154,9 +156,9 @@ def _fuzz(protocol: str, body: Body, headers: Mapping[str, str]) -> None:
     check(alone)
     sent = json.loads(json.dumps(body))
     if protocol == "anthropic":
-        _, batched = anthropic_batches.read_result({"custom_id": "c", "result": {"type": "succeeded", "message": sent}})
+        _, batched = AnthropicBatches.read_result({"custom_id": "c", "result": {"type": "succeeded", "message": sent}})
     elif protocol == "responses":
-        _, batched = openai_batches.read_result({"custom_id": "c", "response": {"status_code": 200, "body": sent}})
+        _, batched = OpenAIBatches.read_result({"custom_id": "c", "response": {"status_code": 200, "body": sent}})
     else:
         return
     check(batched)

@@ -16,12 +16,13 @@ from support.planted_world import world as planted
 from support.planted_world.judged_runs import Judge
 from support.providers.server import ProviderServer
 
+from autointerp.calls import groups
 from autointerp.costs import run_forecast
 from autointerp.ledger import judgements
 from autointerp.ledger.jobs import decode_items
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline import stages
-from autointerp.questions import groups, rounds
+from autointerp.questions import rounds
 from autointerp.records import Arm, Outcome
 from autointerp.run import Run
 from autointerp.scorers import unit_metrics

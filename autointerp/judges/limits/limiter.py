@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from autointerp.judges.base import JudgeError, MayRetry, MustWait
 from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Decision, Ending, Window
+from autointerp.judges.request_form import address_of
 from autointerp.messages import RateLimits, Reply, Usage
 from autointerp.spec.providers import PROVIDERS, provider_of
 from autointerp.spec.sections import Judge as JudgeSettings
@@ -281,9 +282,12 @@ def ceilings_of(settings: JudgeSettings) -> Ceilings:
 
 
 def limiter_key(settings: JudgeSettings) -> str:
-    """The name of a shared limiter: `provider/model` and a hash of the account, from which no key can be read."""
+    """The name of a shared limiter: `provider/model` and a hash of the account, from which no key can be read.
+
+    An account is a key at an address, however either is given: two keys at one address have limits of their own.
+    """
     provider = PROVIDERS.get(provider_of(settings.model))
     variable = provider.key_variable(settings.base_url, settings.key_env) if provider else ""
-    secret = os.environ.get(variable, "")
-    account = hashlib.sha256(f"{secret}\n{settings.base_url or ''}".encode()).hexdigest()[:12]
+    secret = os.environ.get(variable, "").strip()
+    account = hashlib.sha256(f"{secret}\n{address_of(settings).rstrip('/')}".encode()).hexdigest()[:12]
     return f"{settings.model}/{account}"

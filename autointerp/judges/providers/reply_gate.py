@@ -7,11 +7,13 @@ token count that is no whole number from 0 to `MAX_COUNT` is None, which makes t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from autointerp.messages import Usage, clean_text
+
+T = TypeVar("T")
 
 MAX_NAME = 128
 """Most characters of a model's name, a request id or a batch id: the width of the ledger's columns."""
@@ -30,6 +32,11 @@ def name_of(value: Any) -> str:
         value = str(count_of(value) or "")
     name = "".join(character if character.isprintable() else "?" for character in text_of(value)[: MAX_NAME + 1])
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+
+
+def id_of(value: Any) -> str:
+    """An id by which a provider can be asked again: it is used unchanged, or not at all (an empty text)."""
+    return value if isinstance(value, str) and name_of(value) == value else ""
 
 
 def count_of(value: Any) -> int | None:
@@ -58,6 +65,12 @@ Name = Annotated[str, BeforeValidator(name_of)]
 Count = Annotated[int | None, BeforeValidator(count_of)]
 OptionalCount = Annotated[int | None, BeforeValidator(lambda value: 0 if value is None else count_of(value))]
 """A count that is 0 if it is missing or null."""
+
+
+Object = Annotated[T, BeforeValidator(_object)]
+"""An object; one without fields in the place of any other type."""
+Objects = Annotated[tuple[T, ...], BeforeValidator(_objects)]
+"""The objects of a list; none in the place of any other type."""
 
 
 class Fields(BaseModel):
@@ -104,7 +117,7 @@ class _InputDetails(Fields):
 class _OpenAIUsage(Fields):
     input_tokens: Count = Field(None, validation_alias=AliasChoices("input_tokens", "prompt_tokens"))
     output_tokens: Count = Field(None, validation_alias=AliasChoices("output_tokens", "completion_tokens"))
-    details: Annotated[_InputDetails, BeforeValidator(_object)] = Field(
+    details: Object[_InputDetails] = Field(
         _InputDetails(), validation_alias=AliasChoices("input_tokens_details", "prompt_tokens_details")
     )
 
@@ -135,8 +148,8 @@ class MessageBody(Fields):
     model: Name = ""
     content: Parts = ()
     stop_reason: Name = ""
-    stop_details: Annotated[_StopDetails, BeforeValidator(_object)] = _StopDetails()
-    usage: Annotated[_MessageUsage, BeforeValidator(_object)] = _MessageUsage()
+    stop_details: Object[_StopDetails] = _StopDetails()
+    usage: Object[_MessageUsage] = _MessageUsage()
 
 
 class _Incomplete(Fields):
@@ -153,9 +166,9 @@ class ResponseBody(Fields):
 
     model: Name = ""
     status: Name = ""
-    incomplete_details: Annotated[_Incomplete, BeforeValidator(_object)] = _Incomplete()
-    output: Annotated[tuple[_OutputItem, ...], BeforeValidator(_objects)] = ()
-    usage: Annotated[_OpenAIUsage, BeforeValidator(_object)] = _OpenAIUsage()
+    incomplete_details: Object[_Incomplete] = _Incomplete()
+    output: Objects[_OutputItem] = ()
+    usage: Object[_OpenAIUsage] = _OpenAIUsage()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -175,7 +188,7 @@ class _Logprobs(Fields):
 class _Choice(Fields):
     finish_reason: Name = ""
     message: Annotated[_Message | None, BeforeValidator(lambda value: _object(value) or None)] = None
-    logprobs: Annotated[_Logprobs, BeforeValidator(_object)] = _Logprobs()
+    logprobs: Object[_Logprobs] = _Logprobs()
     error: Any = None
 
 
@@ -184,5 +197,5 @@ class CompletionBody(Fields):
 
     id: Name = ""
     model: Name = ""
-    choices: Annotated[tuple[_Choice, ...], BeforeValidator(_objects)] = ()
-    usage: Annotated[_OpenAIUsage, BeforeValidator(_object)] = _OpenAIUsage()
+    choices: Objects[_Choice] = ()
+    usage: Object[_OpenAIUsage] = _OpenAIUsage()

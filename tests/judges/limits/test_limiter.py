@@ -376,3 +376,21 @@ def test_a_limiter_is_named_after_model_and_account_without_the_key(monkeypatch:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another")
     others.append(limiter_key(settings))
     assert len({named, *others}) == 4
+
+
+def test_two_keys_at_one_address_have_a_limiter_each_and_one_key_has_one_however_its_server_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FIRST_KEY", "gsk_first")
+    monkeypatch.setenv("SECOND_KEY", "gsk_second")
+    monkeypatch.setenv("FIRST_KEY_AGAIN", "gsk_first\n")
+    address = "https://api.groq.com/openai/v1"
+    first, second, again, slash = (
+        limiter_key(Judge(model="openai-compatible/m", base_url=url, key_env=name))
+        for url, name in [
+            (address, "FIRST_KEY"), (address, "SECOND_KEY"), (address, "FIRST_KEY_AGAIN"), (f"{address}/", "FIRST_KEY"),
+        ]
+    )  # fmt: skip
+    preset = limiter_key(Judge(model="openai-compatible/m", server="groq", key_env="FIRST_KEY"))
+    assert first != second
+    assert {first, again, slash, preset} == {first}

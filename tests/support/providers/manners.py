@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
@@ -30,6 +30,10 @@ class Manner:
 
     refuse: Callable[[Json, int], Refusal | None] = _nothing
     shape: Callable[[Json, Json], Json] = _as_it_is
+    pages: Mapping[str, Any] = field(
+        default_factory=lambda: {"/v1/models": {"data": [{"id": "m", "max_model_len": 8192}]}}
+    )
+    """What it answers to a GET."""
 
 
 def schema_of(body: Json) -> Json:
@@ -148,6 +152,45 @@ def _azure(body: Json, _number: int) -> Refusal | None:
     return None
 
 
+def _together(_body: Json, number: int) -> Refusal | None:
+    """Overloaded at first (cline #440)."""
+    error = {
+        "message": "The server is overloaded or not ready yet.",
+        "type": "server_error",
+        "param": None,
+        "code": None,
+    }
+    return (503, {"id": "nz1", "error": error}) if number == 0 else None
+
+
+def _together_reply(_body: Json, reply: Json) -> Json:
+    """Llama models end with `eos` (openai-dotnet #267, ragas #1548)."""
+    reply["choices"][0]["finish_reason"] = "eos"
+    reply["usage"]["prompt_tokens_details"] = None
+    return reply | {"prompt": [], "system_fingerprint": None}
+
+
+def moderated(word: str, message: str = "") -> Manner:
+    """OpenRouter with a model that is moderated: an input with the word is refused, as openrouter.ai/docs/errors describes it."""
+    message = (
+        message
+        or 'openai/m requires moderation on OpenAI. Your input was flagged for "violence". No credits were charged.'
+    )
+
+    def refuse(body: Json, number: int) -> Refusal | None:
+        if any(word in turn["content"] for turn in body["messages"] if turn["role"] == "user"):
+            metadata = {
+                "reasons": ["violence"],
+                "flagged_input": word,
+                "provider_name": "OpenAI",
+                "model_slug": "openai/m",
+            }
+            return 403, {"error": {"code": 403, "message": message, "metadata": metadata}, "user_id": "user_1"}
+        return _openrouter(body, number)
+
+    return Manner(refuse)
+
+
 MANNERS = {
     "vllm": Manner(_vllm_gemma),
     "vllm thinking": Manner(shape=_vllm_thoughts),
@@ -158,5 +201,6 @@ MANNERS = {
     "deepseek": Manner(_deepseek, _deepseek_reply),
     "gemini": Manner(_gemini),
     "groq": Manner(_groq),
+    "together": Manner(_together, _together_reply),
     "azure": Manner(_azure),
 }

@@ -36,10 +36,8 @@ def valid_body(protocol: str, fault: str | None = None, text: str = '{"grade": 2
 
 
 @st.composite
-def mutated_bodies(draw: st.DrawFn, protocol: str) -> wire.Json:
-    """A valid reply, a refused one, a truncated one or an error, of which one to four fields were changed."""
-    fault = draw(st.sampled_from((None, None, None, "refusal", "truncated", "overloaded")))
-    body = wire.overloaded_body(protocol) if fault == "overloaded" else valid_body(protocol, fault)
+def mutated(draw: st.DrawFn, body: wire.Json) -> wire.Json:
+    """A copy of a body of which one to four fields were changed."""
     body = copy.deepcopy(body)
     for _ in range(draw(st.integers(1, 4))):
         places = list(_places(body))
@@ -56,6 +54,14 @@ def mutated_bodies(draw: st.DrawFn, protocol: str) -> wire.Json:
         else:
             holder[key] = [holder[key], copy.deepcopy(holder[key])]
     return body
+
+
+@st.composite
+def mutated_bodies(draw: st.DrawFn, protocol: str) -> wire.Json:
+    """A valid reply, a refused one, a truncated one or an error, mutated."""
+    fault = draw(st.sampled_from((None, None, None, "refusal", "truncated", "overloaded")))
+    body = wire.overloaded_body(protocol) if fault == "overloaded" else valid_body(protocol, fault)
+    return draw(mutated(body))
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

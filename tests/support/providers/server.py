@@ -160,8 +160,13 @@ class ProviderServer:
         batch_delay_s: float = 0.0,
         batch_faults: Callable[[int, str, int], str | None] | None = None,
         manner: Manner | None = None,
+        alter: Callable[[wire.Json], wire.Json] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
+        """`alter` changes the body of every answer, in a batch or alone; `headers` are sent with every answer that is alone."""
         self.manner = manner
+        self.alter = alter or (lambda body: body)
+        self.headers = headers or {}
         self.brain, self.faults = brain, faults or Faults()
         self.retry_after_s, self.slow_s, self.delay_s = retry_after_s, slow_s, delay_s
         self.cache_from_tokens, self.report_usage, self.report_logprobs = (
@@ -231,7 +236,7 @@ class ProviderServer:
         tokens = wire.logprobs(text, answer["probabilities"]) if asked else None
         prefix = wire.cacheable(protocol, body, system, user)
         self.bill(entry, prefix, wire.count_input(system, user, schema), wire.tokens(text) + 3)
-        return wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens)
+        return self.alter(wire.BODIES[protocol](str(body["model"]), text, entry.fault, entry, tokens))
 
     def request_id(self, entry: Entry) -> str:
         """The id of a request in the headers of its answer."""
@@ -283,8 +288,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Logs nothing."""
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models" and self.server.owner.manner is not None:
-            return self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]})
+        manner = self.server.owner.manner
+        if manner is not None and self.path in manner.pages:
+            return self._send(200, manner.pages[self.path])
         self._serve_batch_request("GET", b"")
 
     def do_POST(self) -> None:
@@ -358,7 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner.stopping.wait(owner.slow_s if fault == "slow" else owner.delay_s)
         try:
             request_id = owner.request_id(entry)
-            self._send(200, reply, {"request-id": request_id, "x-request-id": request_id}, fault)
+            named = {"request-id": request_id, "x-request-id": request_id}
+            self._send(200, reply, named | owner.headers, fault)
         except OSError:
             entry.delivered = False
             owner.write(entry)

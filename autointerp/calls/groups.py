@@ -6,18 +6,30 @@ the keys that the answer must have, and after that each item alone, where there 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, Ask, OnSettled, with_refusals
 from autointerp.ledger.jobs import Job
+from autointerp.messages import Prompt
 from autointerp.records import Outcome
-from autointerp.scorers.base import Question
 
 T = TypeVar("T")
+
+
+class Question(Protocol):
+    """A question to the judge, and the parser of its reply, which raises `ReplyUnusable`."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+    @property
+    def parse(self) -> Callable[[str], Any]: ...
+
+
 TRIES = 2
 """How often a group is asked before its items are asked about alone."""
 
