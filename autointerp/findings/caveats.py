@@ -9,6 +9,7 @@ import pandas as pd
 from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.summary import Summary
 from autointerp.formatting import number, percent, plural
+from sae.harvest.columns import COUNTED
 
 FEW_UNITS = 20
 """Below this, intervals under-cover: on simulated skewed 0-3 unit means, a 95% BCa covers .92 with 10 units and .95 with 20."""
@@ -27,12 +28,13 @@ ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 
 
 def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
-    """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
+    """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
         *(_few_units, _unscored_units, _density, _other_contexts),
     )
-    return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
+    sentences = [sentence for part in parts for sentence in part(summary)]
+    return [*sentences, *_active_silent_windows(exemplars), *_uncounted_activations(exemplars)]
 
 
 def _failed_checks(summary: Summary) -> Iterator[str]:
@@ -145,4 +147,13 @@ def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
         yield (
             f"In {percent(active / len(windows))} of the silent windows the unit is active at another token than the marked"
             " one: the explanation may rightly fit there, so the base rate is overstated."
+        )
+
+
+def _uncounted_activations(exemplars: pd.DataFrame) -> Iterator[str]:
+    if len(exemplars) and (COUNTED not in exemplars or exemplars[COUNTED].isna().any()):
+        yield (
+            "The harvest is of a version that had activations at tokens which are not counted, such as the first of a context:"
+            " simulation and fuzzing leave out the first positions and special tokens, but heat, marks and silent windows are"
+            " still by those activations. Remove the harvest's folder and run the spec under another name to measure again."
         )

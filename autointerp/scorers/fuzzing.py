@@ -56,11 +56,11 @@ class Fuzzing(Scorer):
         items = []
         for number, (exemplar, right) in enumerate(zip(active, patterns, strict=True)):
             wrong = _wrong_marks(exemplar, right, rng) if number % 2 else ()
-            items.append(Item(_marked(exemplar, wrong or right), not wrong, True))
+            items.append(_item(exemplar, wrong or right, not wrong, True))
         for exemplar in case.silent:
             pattern = rng.choice(patterns) if patterns else ()
             if is_silent(exemplar) and (wrong := _wrong_marks(exemplar, pattern, rng)):
-                items.append(Item(_marked(exemplar, wrong), False, False))
+                items.append(_item(exemplar, wrong, False, False))
         rng.shuffle(items)
         return items
 
@@ -85,12 +85,16 @@ def _right_marks(exemplar: Exemplar) -> tuple[int, ...]:
 
 
 def _wrong_marks(exemplar: Exemplar, pattern: Sequence[int], rng: random.Random) -> tuple[int, ...]:
-    """The marks of `pattern`, shifted so that all fall on tokens at which the unit is silent.
+    """The marks of `pattern`, shifted so that all fall on counted tokens at which the unit is silent.
 
     If no shift fits, as many silent tokens are drawn at random; empty if there are too few of them.
     """
     tokens = zip(exemplar.token_activations, exemplar.tokens, strict=True)
     silent = {i for i, (activation, token) in enumerate(tokens) if not activation and token}
+    if (
+        not exemplar.has_uncounted_activations
+    ):  # such an exemplar's marks were asked about before tokens were known to be uncounted
+        silent -= exemplar.uncounted
     if not pattern or len(silent) < len(pattern):
         return ()
     length = len(exemplar.tokens)
@@ -99,5 +103,6 @@ def _wrong_marks(exemplar: Exemplar, pattern: Sequence[int], rng: random.Random)
     return rng.choice(fitting) if fitting else tuple(sorted(rng.sample(sorted(silent), len(pattern))))
 
 
-def _marked(exemplar: Exemplar, marks: tuple[int, ...]) -> MarkedText:
-    return MarkedText(exemplar.tokens, marks[0], marks=marks)
+def _item(exemplar: Exemplar, marks: tuple[int, ...], truth: bool, active: bool) -> Item:
+    window = MarkedText(exemplar.tokens, marks[0], marks=marks)
+    return Item(window, truth, active, not exemplar.uncounted.isdisjoint(marks))

@@ -64,7 +64,7 @@ class Simulation(Scorer):
     source = "Bills et al. 2023, Language models can explain neurons in language models; openai/automated-interpretability, scoring.py"
     needs_explanation = True
     figures: ClassVar[Mapping[str, str]] = {
-        "pearson": "Pearson correlation of predicted and true activation over all tokens of all windows together",
+        "pearson": "Pearson correlation of predicted and true activation over all counted tokens of all windows together",
         "spearman": "Spearman rank correlation of the same, as in Towards Monosemanticity",
         "cosine": "cosine of the two, without subtracting their means",
         "square_explained": "1 - squared error / square of the truth, in tenths of the unit's maximum; not calibrated",
@@ -90,15 +90,19 @@ class Simulation(Scorer):
         return [_question(case.explanation, group) for group in _groups(self.windows(case))]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
-        """One correlation over all tokens, not a mean over windows. A constant prediction scores 0."""
-        truth: list[float] = []
-        predicted: list[float] = []
+        """One correlation over all counted tokens, not a mean over windows. A constant prediction scores 0."""
+        pairs: list[tuple[float, float]] = []
         windows, n = self.windows(case) if _can_ask(case) else [], 0
         for group, strengths in zip(_groups(windows), answers[0] if answers else (), strict=False):
             if strengths is not None:
                 n += len(group)
-                truth += [TOP * a / case.unit.max_activation for e in group for a in e.token_activations]
-                predicted += strengths
+                tokens = [(e, i) for e in group for i in range(len(e.tokens))]
+                pairs += [
+                    (TOP * e.token_activations[i] / case.unit.max_activation, strength)
+                    for (e, i), strength in zip(tokens, strengths, strict=True)
+                    if i not in e.uncounted
+                ]
+        truth, predicted = [a for a, _ in pairs], [strength for _, strength in pairs]
         values = {name: getattr(answer_metrics, name)(truth, predicted) for name in self.figures}
         return Scores(values, n, len(windows) - n)
 

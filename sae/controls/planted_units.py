@@ -233,6 +233,7 @@ def _exemplar(
         "mark": mark - start,
         "tokens": list(tokens[part]),
         "token_activations": active[part].astype(np.float64).tolist(),
+        "counted": [True] * size,
     }
 
 

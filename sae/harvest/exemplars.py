@@ -18,9 +18,10 @@ from sae.corpus.corpus import Corpus
 from sae.harvest.activation_blocks import CELLS
 from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
 from sae.harvest.bottom_k import HIGHEST
-from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
+from sae.harvest.uncounted import counted_mask
 from sae.harvest.units import UnitKey
 
 SampleName = Literal["events", "tops"]
@@ -66,6 +67,7 @@ class SketchReader:
 
     def __init__(self, sketch: Sketch, corpus: Corpus, bins: int) -> None:
         self.state = sketch.state()
+        self.uncounted = sketch.uncounted.ordinals()
         self.corpus, self.bins = corpus, bins
         self.maximum = self.state["maximum"].astype(np.float64)
         self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
@@ -103,6 +105,10 @@ class SketchReader:
         if slot < 0:
             return np.zeros(length, dtype=np.float32)
         return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
+
+    def counted(self, first: int, n: int) -> np.ndarray:
+        """Whether each of `n` tokens from the ordinal `first` on is counted; all of them if that was not kept."""
+        return np.ones(n, dtype=bool) if self.uncounted is None else counted_mask(self.uncounted, first, n)
 
     def bin_counts(self, unit: int, bins: int) -> np.ndarray:
         """Events of a unit in each of `bins` equal parts of (0, max]."""
@@ -191,8 +197,10 @@ def tables(
     for number, key in enumerate(units):
         unit_rows.append(_unit_row(reader, number, key, hook_points[key.kind], selection))
         exemplar_rows += [_exemplar_row(reader, key, event, texts) for event in select(reader, number, selection)]
-    columns = None if exemplar_rows else EXEMPLAR_COLUMNS
-    return pd.DataFrame(unit_rows), pd.DataFrame(exemplar_rows, columns=columns)
+    exemplars = pd.DataFrame(exemplar_rows, columns=EXEMPLAR_COLUMNS)
+    if reader.uncounted is None:  # shards of an earlier version: the table is one of that version
+        exemplars = exemplars.drop(columns=COUNTED)
+    return pd.DataFrame(unit_rows), exemplars
 
 
 def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
@@ -223,7 +231,8 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
     tokens = texts(np.asarray(reader.corpus.tokens[first : first + len(event.window)]))
     activations = event.window.astype(np.float64)
     activations[event.start] = event.activation  # the event's own in float32, where the window has bfloat16
-    mark = move_to_whole_characters(tokens, activations, event.start)
+    counted = reader.counted(first, len(tokens))
+    mark = move_to_whole_characters(tokens, activations, counted, event.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
@@ -237,17 +246,20 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
         "mark": mark,
         "tokens": tokens,
         "token_activations": activations.tolist(),
+        "counted": counted.tolist(),
     }
 
 
-def move_to_whole_characters(tokens: list[str], activations: np.ndarray, mark: int) -> int:
+def move_to_whole_characters(tokens: list[str], activations: np.ndarray, counted: np.ndarray, mark: int) -> int:
     """Move activations, in place, and the mark to the tokens that complete a character. Returns the mark's new index.
 
-    A character that spans several tokens is the text of its last one; the earlier ones have the empty text.
+    A character that spans several tokens is the text of its last one; the earlier ones have the empty text. It is counted if one
+    of its tokens is.
     """
     for i in range(len(tokens) - 1):
         if not tokens[i]:
             activations[i + 1] = max(activations[i], activations[i + 1])
+            counted[i + 1] |= counted[i]
     while not tokens[mark] and mark + 1 < len(tokens):
         mark += 1
     return mark
