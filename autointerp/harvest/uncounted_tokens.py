@@ -42,6 +42,6 @@ def derived(tokens: Sequence[str], mark: int, position: int, starts: ContextStar
     skipped = {
         i
         for i in range(len(tokens))
-        if any((start + i) % stride < starts.skip for start in first for stride in starts.strides)
+        if any(start % stride + i < starts.skip for start in first for stride in starts.strides)
     }
     return frozenset(special | skipped)
