@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.scorers.base import Case, Scorer, Scores, StepAnswers
-from autointerp.scorers.yes_no_items import is_silent
+from autointerp.scorers.equal_lengths import matched
+from autointerp.scorers.yes_no_items import told_apart
 from autointerp.stats import answer_metrics
 
 
@@ -30,9 +31,9 @@ class Embedding(Scorer):
     chance = 0.5
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
-        """Both figures over all judged windows. Raises `UsageError` if wordllama cannot be loaded."""
-        windows = [(e, True) for e in case.active if not is_silent(e)]
-        windows += [(e, False) for e in case.silent if is_silent(e)]
+        """Both figures over judged windows of equal lengths. Raises `UsageError` if wordllama cannot be loaded."""
+        active, silent = matched(*told_apart(case))
+        windows = [(e, True) for e in active] + [(e, False) for e in silent]
         truth = [is_active for _, is_active in windows]
         if not case.explanation or len(set(truth)) < 2:
             return Scores(dict.fromkeys(self.figures), 0, 0)

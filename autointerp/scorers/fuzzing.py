@@ -18,6 +18,7 @@ from autointerp.records import Exemplar
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY
+from autointerp.scorers.equal_lengths import Matched, matched
 from autointerp.scorers.yes_no_items import Item, is_silent
 from autointerp.stats import answer_metrics
 
@@ -49,7 +50,8 @@ class Fuzzing(Scorer):
     def items(self, case: Case) -> list[Item]:
         """Every judged window once, shuffled. Silent windows have wrong marks; active ones right and wrong ones in turn, bin by bin."""
         rng = case.rng(self.name)
-        active = sorted(case.active, key=lambda e: e.bin)
+        windows = _compared(case)
+        active = sorted(windows.active, key=lambda e: e.bin)
         rng.shuffle(active)
         active.sort(key=lambda e: e.bin)
         patterns = [_right_marks(e) for e in active]
@@ -57,7 +59,7 @@ class Fuzzing(Scorer):
         for number, (exemplar, right) in enumerate(zip(active, patterns, strict=True)):
             wrong = _wrong_marks(exemplar, right, rng) if number % 2 else ()
             items.append(_item(exemplar, wrong or right, not wrong, True))
-        for exemplar in case.silent:
+        for exemplar in windows.silent:
             pattern = rng.choice(patterns) if patterns else ()
             if is_silent(exemplar) and (wrong := _wrong_marks(exemplar, pattern, rng)):
                 items.append(_item(exemplar, wrong, False, False))
@@ -75,6 +77,15 @@ class Fuzzing(Scorer):
         inside = [(item.truth, flag) for item, flag in yes_no_items.answered(items, answers) if item.active]
         alone = answer_metrics.balanced_accuracy([truth for truth, _ in inside], [flag for _, flag in inside])
         return scores._replace(values={**scores.values, "marks_alone": alone})
+
+
+def _compared(case: Case) -> Matched:
+    """The windows that are asked about: active ones and silent ones of equal lengths, or only the active ones if those that have a
+    silent partner are fewer than half."""
+    if any(window.has_uncounted_activations for window in case.active):
+        return Matched(list(case.active), list(case.silent))
+    windows = matched(case.active, [window for window in case.silent if is_silent(window)])
+    return windows if 2 * len(windows.active) >= len(case.active) else Matched(list(case.active), [])
 
 
 def _right_marks(exemplar: Exemplar) -> tuple[int, ...]:

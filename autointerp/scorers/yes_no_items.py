@@ -10,7 +10,7 @@ from autointerp.messages import MarkedText, Prompt, TaskMaterial
 from autointerp.prompts.replies import ReplyUnusable, numbered_values, read_object
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
-from autointerp.scorers.base import Question, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scores, StepAnswers
 from autointerp.scorers.common_questions import numbered
 from autointerp.stats import answer_metrics
 
@@ -40,6 +40,11 @@ class Item(NamedTuple):
 def is_silent(exemplar: Exemplar) -> bool:
     """Whether the unit is silent at every counted token of the window, not only at its mark."""
     return not any(exemplar.token_activations)
+
+
+def told_apart(case: Case) -> tuple[list[Exemplar], list[Exemplar]]:
+    """The judged windows in which the unit is active somewhere, and those in which it is silent throughout."""
+    return [e for e in case.active if not is_silent(e)], [e for e in case.silent if is_silent(e)]
 
 
 def questions(

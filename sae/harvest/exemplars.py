@@ -7,7 +7,7 @@ the bin, whatever the densities of its strata.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from sae.harvest.activation_blocks import CELLS
 from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
 from sae.harvest.bottom_k import HIGHEST
 from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.silent_windows import alike
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
 from sae.harvest.uncounted import counted_mask
@@ -106,6 +107,11 @@ class SketchReader:
             return np.zeros(length, dtype=np.float32)
         return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
 
+    def shapes(self, index: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Lengths of the events' windows and places of their marks (n, 2)."""
+        rows = np.asarray(index, dtype=np.int64)
+        return np.stack([self.state["events.length"][rows], self.state["events.start"][rows]], axis=1).astype(np.int64)
+
     def counted(self, first: int, n: int) -> np.ndarray:
         """Whether each of `n` tokens from the ordinal `first` on is counted; all of them if that was not kept."""
         return np.ones(n, dtype=bool) if self.uncounted is None else counted_mask(self.uncounted, first, n)
@@ -163,12 +169,15 @@ def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[Ch
             yield ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
 
     counts = reader.bin_counts(unit, selection.bins)
+    judged: list[int] = []
     for bin_ in range(1, selection.bins + 1):
         chosen = reader.uniform_sample(unit, JUDGE, bin_)[: selection.per_bin]
+        judged += chosen.tolist()
         for i in chosen:
             yield from choose("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
-        for i in _most_silent(reader, reader.uniform_sample(unit, split, 0), n):
+        silent = reader.uniform_sample(unit, split, 0)
+        for i in silent[alike(reader.shapes(judged), reader.shapes(silent), reader.peak[silent], n)]:
             yield from choose(role, "events", i, 0, None)
     documents: set[int] = set()
     for i in _one_per_document(reader, "tops", reader.top_events(unit, EXPLAIN), documents, selection.top):
@@ -263,14 +272,6 @@ def move_to_whole_characters(tokens: list[str], activations: np.ndarray, counted
     while not tokens[mark] and mark + 1 < len(tokens):
         mark += 1
     return mark
-
-
-def _most_silent(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
-    """The `n` silent events whose windows are least active: those without any activation first, in order of priority.
-
-    Half of all tokens activate one sign of a gated MLP's neuron, so such a unit has no window that is silent throughout.
-    """
-    return np.asarray(index[np.argsort(reader.peak[index], kind="stable")][:n])
 
 
 def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[int]:
