@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from autointerp.findings.giveaways import NAMES as GIVEAWAYS
 from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.summary import Summary
-from autointerp.formatting import number, percent, plural
+from autointerp.findings.thin_figures import thin_figures
+from autointerp.formatting import estimate, number, percent, plural
 from sae.harvest.columns import COUNTED
 
 FEW_UNITS = 20
@@ -21,6 +23,8 @@ UNSCORED_UNIT_SHARE = 0.1
 """A caveat is given if more than this share of the sampled units has no score."""
 IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
+GIVEN_AWAY, FEWEST_GIVEAWAY_UNITS = 0.55, 5
+"""A caveat is given if length and mark alone tell items apart with at least this balanced accuracy, over at least so many units."""
 CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
 """The checks in the order of their caveats."""
 ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
@@ -31,7 +35,7 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts),
+        *(_few_units, _unscored_units, _density, _other_contexts, _giveaways, _thin_figures),
     )
     sentences = [sentence for part in parts for sentence in part(summary)]
     return [*sentences, *_active_silent_windows(exemplars), *_uncounted_activations(exemplars)]
@@ -137,6 +141,28 @@ def _other_contexts(summary: Summary) -> Iterator[str]:
         yield (
             f"Contexts have up to {corpus.context_tokens} tokens, but the dictionary was trained on"
             f" {dictionary.trained_context}: its activations at later positions are of a kind that it has not seen."
+        )
+
+
+def _giveaways(summary: Summary) -> Iterator[str]:
+    for giveaway in summary.giveaways:
+        measured = giveaway.balanced_accuracy
+        if measured.mean is None or measured.mean < GIVEN_AWAY or measured.n < FEWEST_GIVEAWAY_UNITS:
+            continue
+        if measured.ci_low is None or measured.ci_low > 0.5:
+            shown = estimate(measured.mean, measured.ci_low, measured.ci_high)
+            yield (
+                f"In {GIVEAWAYS.get(giveaway.comparison, giveaway.comparison)}, the length of a text and the place of its mark alone tell what the judge is"
+                f" to tell: a rule that reads nothing else has a balanced accuracy of {shown} over {plural(measured.n, 'unit')}, where"
+                " chance is 0.50."
+            )
+
+
+def _thin_figures(summary: Summary) -> Iterator[str]:
+    for scorer, kinds in thin_figures(summary):
+        yield (
+            f"{scorer.capitalize()} covers {' and '.join(map(str, kinds))}: these are selected by what it can evaluate, and stand for"
+            " no others, so its difference between features and neurons is not one of the kinds."
         )
 
 

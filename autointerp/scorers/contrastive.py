@@ -8,13 +8,13 @@ silent, the one that shares most words with it. Neither text has a mark, because
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from autointerp.messages import TaskMaterial
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
-from autointerp.scorers.base import Case, Question
+from autointerp.scorers.base import Case, Question, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered, numbered_windows, unmarked
 from autointerp.scorers.equal_lengths import comparable, matched
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
@@ -50,12 +50,23 @@ class Contrastive(Pairwise):
         for window in evenly_spaced(strongest_first(case.active)[SHOWN:], min(MOST, len(unused))):
             words = _words(window)
             candidates = [other for other in unused if comparable(window, other)]
-            foil = max(candidates, key=lambda other: (_similarity(words, _words(other)), other.exemplar_id), default=None)
+            foil = max(
+                candidates, key=lambda other: (_similarity(words, _words(other)), other.exemplar_id), default=None
+            )
             if foil is not None:
                 unused.remove(foil)
                 pair = matched([window], [foil])
                 pairs.append(Pair(pair.active[0], (pair.silent[0],)))
         return pairs
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """The active text of each pair against the silent one, without marks."""
+        texts = [
+            (truth, window)
+            for pair in self.pairs(case)
+            for truth, window in ((True, pair.window), (False, pair.foil[0]))
+        ]
+        return [Shape.of(truth, window.marked_text, marked=False) for truth, window in texts]
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The unit's strongest windows with marks, then the two texts without."""

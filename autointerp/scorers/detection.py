@@ -13,7 +13,7 @@ from typing import ClassVar
 from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.scorers import yes_no_items
-from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY
 from autointerp.scorers.equal_lengths import matched
 from autointerp.scorers.yes_no_items import Item, told_apart
@@ -51,6 +51,10 @@ class Detection(Scorer):
         """Five windows per question. None for a unit without a silent window, such as a dense neuron."""
         items = self.items(case)
         return yes_no_items.questions(self.name, SYSTEM, case.explanation, items, lambda window: sanitise(window.text))
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Active windows against silent ones, without marks."""
+        return [Shape.of(item.truth, item.window, marked=False) for item in self.items(case)]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers. `accuracy` is SAEBench's autointerp score, over these windows instead of its 14."""

@@ -24,18 +24,20 @@ class Matched(NamedTuple):
 
 
 def matched(active: Sequence[Exemplar], silent: Sequence[Exemplar]) -> Matched:
-    """As many active and silent windows as can be had with the same distribution of lengths, cut where they have to be.
+    """As many active and silent windows as can be had with the same distribution of lengths, in their order, cut where they have to be.
 
-    Each window of the smaller class gets equally many of the larger one. Windows without a partner are left out. All windows of a
-    harvest of an earlier version are returned as they are: they were asked about so.
+    Each window of the smaller class gets equally many of the larger one. Windows without a partner are left out. Windows that are all
+    equally long are returned as they are, and so are those of a harvest of an earlier version: they were asked about so.
     """
-    if not active or not silent or any(window.has_uncounted_activations for window in (*active, *silent)):
+    windows = (*active, *silent)
+    if any(w.has_uncounted_activations for w in windows) or len({len(w.tokens) for w in windows}) < 2:
         return Matched(list(active), list(silent))
     few, many = sorted((active, silent), key=len)
-    groups = _groups(list(few), list(many))
-    cut = [[cropped(window, min(len(w.tokens) for w in group)) for window in group] for group in groups]
-    small, large = [group[0] for group in cut], [window for group in cut for window in group[1:]]
-    return Matched(small, large) if few is active else Matched(large, small)
+    lengths: dict[str, int] = {}
+    for group in _groups(list(few), list(many)):
+        lengths |= dict.fromkeys((w.exemplar_id for w in group), min(len(w.tokens) for w in group))
+    cut = [[cropped(w, lengths[w.exemplar_id]) for w in part if w.exemplar_id in lengths] for part in (active, silent)]
+    return Matched(*cut)
 
 
 def cropped(window: Exemplar, n: int) -> Exemplar:
@@ -62,23 +64,31 @@ def comparable(window: Exemplar, other: Exemplar) -> bool:
 def _groups(few: list[Exemplar], many: list[Exemplar]) -> list[list[Exemplar]]:
     """Each window of `few` with equally many of `many`: round after round each takes the nearest in length, as long as all can.
 
-    The shortest choose first, because they have the fewest partners. In the first round those that find none are left out.
+    In the first round windows that find no partner are left out; the shortest choose first, because they have the fewest.
     """
-    groups = [[window] for window in sorted(few, key=lambda w: (len(w.tokens), w.exemplar_id))]
-    while many:
-        left, taken = list(many), []
-        for group in groups:
-            nearest = max(left, key=lambda w: (_ratio(group[0], w), w.exemplar_id), default=None)
-            if nearest is not None and comparable(group[0], nearest):
-                left.remove(nearest)
-                taken.append((group, nearest))
+    groups, left = [[window] for window in sorted(few, key=lambda w: (len(w.tokens), w.exemplar_id))], many
+    while groups and left:
+        partners = _partners([group[0] for group in groups], left)
+        found = [(group, partner) for group, partner in zip(groups, partners, strict=True) if partner is not None]
         is_first = len(groups[0]) == 1
-        if not taken or (len(taken) < len(groups) and not is_first):
+        if len(found) < len(groups) and not is_first:
             break
-        for group, window in taken:
-            group.append(window)
-        groups, many = [group for group, _ in taken], left
-    return groups if groups and len(groups[0]) > 1 else []
+        groups = [[*group, partner] for group, partner in found]
+        left = [window for window in left if all(window is not partner for _, partner in found)]
+    return groups
+
+
+def _partners(windows: list[Exemplar], candidates: list[Exemplar]) -> list[Exemplar | None]:
+    """For each window in turn the free candidate that is nearest in length; None if no free one can be compared with it."""
+    free, partners = list(candidates), list[Exemplar | None]()
+    for window in windows:
+        nearest = max(free, key=lambda other: (_ratio(window, other), other.exemplar_id), default=None)
+        if nearest is not None and not comparable(window, nearest):
+            nearest = None
+        if nearest is not None:
+            free.remove(nearest)
+        partners.append(nearest)
+    return partners
 
 
 def _ratio(window: Exemplar, other: Exemplar) -> float:

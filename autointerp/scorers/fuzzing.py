@@ -16,7 +16,7 @@ from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import render_window
 from autointerp.records import Exemplar
 from autointerp.scorers import yes_no_items
-from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY
 from autointerp.scorers.equal_lengths import Matched, matched
 from autointerp.scorers.yes_no_items import Item, is_silent
@@ -69,6 +69,10 @@ class Fuzzing(Scorer):
     def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
         """Five windows per question."""
         return yes_no_items.questions(self.name, SYSTEM, case.explanation, self.items(case), render_window)
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Windows with right marks against those with wrong ones."""
+        return [Shape.of(item.truth, item.window) for item in self.items(case)]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers."""

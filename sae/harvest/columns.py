@@ -50,9 +50,6 @@ class ExemplarRow(TypedDict):
     counted: list[bool]
     """Whether each token is counted. The first positions of a context, special tokens and tokens of massive norm are not. Tables of
     earlier versions lack this column, and have activations at such tokens."""
-    """Activation at each token; 0 at tokens that are not counted."""
-    counted: list[bool]
-    """Whether each token is counted. BOS, the first positions of a context, special tokens and tokens of massive norm are not."""
 
 
 UNIT_COLUMNS = list(UnitRow.__annotations__)
