@@ -7,11 +7,15 @@ and finds a window's class has found a trace of the sampling.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 
 from autointerp.harvest.tables import exemplars_of
 from autointerp.records import Exemplar, Unit, main_exemplars
-from autointerp.scorers.base import Case
+from autointerp.scorers.base import Case, Shape
+from autointerp.scorers.registry import SCORERS
+from autointerp.stats import giveaways
+from autointerp.stats.estimates import MeanEstimate
 from sae.corpus.context_writer import CONTEXT
 from sae.corpus.corpus import Corpus
 from sae.harvest.activation_blocks import DenseBlock
@@ -22,6 +26,22 @@ from sae.harvest.units import UnitKey
 
 WINDOW, BINS, PER_BIN, SILENT = 48, 10, 2, 20
 CONTEXT_TOKENS = 128
+INTERVALS = {"confidence": 0.95, "resamples": 500, "seed": 0}
+
+
+def told_apart(world: list[Case]) -> dict[str, MeanEstimate]:
+    """The balanced accuracy of length and mark alone, for the base rate and every scorer that asks no subject first."""
+    tables = {
+        "base rate": [
+            (c.unit.unit_id, *Shape.of(e.bin > 0, e.marked_text)) for c in world for e in (*c.active, *c.silent)
+        ]
+    }
+    for name in ("detection", "fuzzing", "embedding", "contrastive", "sort"):
+        tables[name] = [(c.unit.unit_id, *shape) for c in world for shape in SCORERS[name].shapes(c, ())]
+    return {
+        name: giveaways.balanced_accuracy(pd.DataFrame(rows, columns=[*giveaways.COLUMNS]), **INTERVALS)
+        for name, rows in tables.items()
+    }
 
 
 def cases(median: int, density: float, *, units: int = 40, tokens: int = 40_000, seed: int = 0) -> list[Case]:
