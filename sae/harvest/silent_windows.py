@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-SAME_LENGTH = 0.1
-"""Windows whose lengths differ by at most this share of the longer one count as equally long."""
+SAME_LENGTH = 0.02
+"""Windows whose lengths differ by at most this share of the longer one count as equally long: those below 50 tokens if they are so."""
 
 
 def alike(

@@ -71,7 +71,7 @@ def cases(median: int, density: float, *, units: int = 40, tokens: int = 40_000,
             "words",
             active[row.unit_id],
             tuple(e for e in by_unit[row.unit_id] if e.role == "quiet"),
-            tuple(active[other] for other in active if other != row.unit_id)[:8],
+            tuple(active[keys[(number + 1 + 7 * n) % units].unit_id] for n in range(8)),
             number,
         )
         for number, row in enumerate(unit_rows.itertuples())
