@@ -195,8 +195,10 @@ def plant_units(
 
 def _as_long(hits: Sequence[ExemplarRow], quiet: Sequence[ExemplarRow], n: int) -> list[ExemplarRow]:
     """Those of the silent windows that are like the hits in length and in the place of the mark: contexts without a word are short."""
-    shapes = [np.array([(len(w["tokens"]), w["mark"]) for w in part]).reshape(-1, 2) for part in (hits, quiet)]
-    return [quiet[i] for i in alike(*shapes, np.zeros(len(quiet), dtype=int), n)]
+    judged, candidates = (
+        np.array([(len(w["tokens"]), w["mark"]) for w in part], dtype=np.int64).reshape(-1, 2) for part in (hits, quiet)
+    )
+    return [quiet[i] for i in alike(judged, candidates, np.zeros(len(quiet), dtype=np.int64), n)]
 
 
 def _marks(tokens: Sequence[str], active: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
