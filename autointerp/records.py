@@ -97,6 +97,11 @@ class Exemplar:
     mark: int
     tokens: tuple[str, ...]
     token_activations: tuple[float, ...]
+    uncounted: frozenset[int] = frozenset()
+    """Indices of the tokens that are not counted, such as the first of a context. The unit has no activation there, and no figure and
+    no mark includes them."""
+    has_uncounted_activations: bool = False
+    """Whether `token_activations` are those of an earlier version, which had activations at uncounted tokens."""
 
     @property
     def text(self) -> str:

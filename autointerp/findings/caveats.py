@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from autointerp.findings.giveaways import NAMES as GIVEAWAYS
 from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.summary import Summary
-from autointerp.formatting import number, percent, plural
+from autointerp.findings.thin_figures import thin_figures
+from autointerp.formatting import estimate, number, percent, plural
+from sae.harvest.columns import COUNTED
 
 FEW_UNITS = 20
 """Below this, intervals under-cover: on simulated skewed 0-3 unit means, a 95% BCa covers .92 with 10 units and .95 with 20."""
@@ -22,6 +25,8 @@ IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
 OWN_TOKENIZER_SHARE = 0.75
 """Tokens per embedding below which a tokenizer may be another model's. Padding adds at most a few percent of embeddings."""
+GIVEN_AWAY, FEWEST_GIVEAWAY_UNITS = 0.55, 5
+"""A caveat is given if length and mark alone tell items apart with at least this balanced accuracy, over at least so many units."""
 CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
 """The checks in the order of their caveats."""
 ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
@@ -29,12 +34,13 @@ ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 
 
 def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
-    """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
+    """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
+        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer, _giveaways, _thin_figures),
     )
-    return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
+    sentences = [sentence for part in parts for sentence in part(summary)]
+    return [*sentences, *_active_silent_windows(exemplars), *_uncounted_activations(exemplars)]
 
 
 def _failed_checks(summary: Summary) -> Iterator[str]:
@@ -149,6 +155,28 @@ def _foreign_tokenizer(summary: Summary) -> Iterator[str]:
         )
 
 
+def _giveaways(summary: Summary) -> Iterator[str]:
+    for giveaway in summary.giveaways:
+        measured = giveaway.balanced_accuracy
+        if measured.mean is None or measured.mean < GIVEN_AWAY or measured.n < FEWEST_GIVEAWAY_UNITS:
+            continue
+        if measured.ci_low is None or measured.ci_low > 0.5:
+            shown = estimate(measured.mean, measured.ci_low, measured.ci_high)
+            yield (
+                f"In {GIVEAWAYS.get(giveaway.comparison, giveaway.comparison)}, the length of a text and the place of its mark alone tell what the judge is"
+                f" to tell: a rule that reads nothing else has a balanced accuracy of {shown} over {plural(measured.n, 'unit')}, where"
+                " chance is 0.50."
+            )
+
+
+def _thin_figures(summary: Summary) -> Iterator[str]:
+    for scorer, kinds in thin_figures(summary):
+        yield (
+            f"{scorer.capitalize()} covers {' and '.join(map(str, kinds))}: these are selected by what it can evaluate, and stand for"
+            " no others, so its difference between features and neurons is not one of the kinds."
+        )
+
+
 def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
     windows = exemplars.loc[exemplars["role"] == "quiet", "token_activations"]
     active = sum(bool(len(a)) and max(a) > 0 for a in windows)
@@ -156,4 +184,13 @@ def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
         yield (
             f"In {percent(active / len(windows))} of the silent windows the unit is active at another token than the marked"
             " one: the explanation may rightly fit there, so the base rate is overstated."
+        )
+
+
+def _uncounted_activations(exemplars: pd.DataFrame) -> Iterator[str]:
+    if len(exemplars) and (COUNTED not in exemplars or exemplars[COUNTED].isna().any()):
+        yield (
+            "The harvest is of a version that had activations at tokens which are not counted, such as the first of a context:"
+            " simulation and fuzzing leave out the first positions and special tokens, but heat, marks and silent windows are"
+            " still by those activations. Remove the harvest's folder and run the spec under another name to measure again."
         )

@@ -191,6 +191,16 @@ class ScorerResult(Part):
     """Its metrics, the main one first."""
 
 
+class Giveaway(Part):
+    """How well the two classes of items that a judge tells apart are told apart without reading: a rule knows the length of each text
+    and the place of its mark, and nothing else. 0.5 is chance; more is a trace of the sampling that a judge may follow too."""
+
+    comparison: str
+    """An arm that is compared with the main arm (`base_rate`, `planted misses`, `planted near`), or the name of an evaluation."""
+    balanced_accuracy: MeanEstimate
+    """Balanced accuracy, cross-validated over units: the mean over units with items of both classes."""
+
+
 class AidEffect(PairedDifference):
     """Mean grade of explanations made with an aid minus that of explanations made without it, on the same exemplars."""
 

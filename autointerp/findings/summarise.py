@@ -11,7 +11,7 @@ from autointerp.findings import judge_verdict
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
-from autointerp.findings.results import ControlArm, ControlMean, Controls, Denominator, Densities, Weightings
+from autointerp.findings.results import ControlArm, ControlMean, Controls, Denominator, Densities, Giveaway, Weightings
 from autointerp.findings.summary import SCHEMA_VERSION, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
@@ -41,6 +41,7 @@ def summarise(
     facts: Mapping[str, Any],
     evidence: Evidence | None = None,
     scorers: Sequence[Mapping[str, Any]] = (),
+    giveaways: Sequence[Giveaway] = (),
     variants: Mapping[str, Any] | None = None,
 ) -> Summary:
     """The summary of a run.
@@ -97,6 +98,7 @@ def summarise(
         "controls": _controls(judgements, scores, intervals),
         "evidence": evidence,
         "scorers": list(scorers),
+        "giveaways": list(giveaways),
         "variants": dict(variants or {}),
     }
     summary = Summary.model_validate(plain(values))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.errors import UsageError
-from autointerp.findings import judge_evidence, server_cautions, tables
+from autointerp.findings import giveaways, judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
@@ -43,6 +43,7 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     unit_figures = unit_metrics.of_run(ledger, run)
+    intervals = comparison.interval_options(run.spec)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,
@@ -51,8 +52,9 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         rubric_levels=[level.grade for level in run.rubric.levels],
         facts=facts,
         evidence=evidence,
-        scorers=unit_metrics.summarise(unit_figures, comparison.interval_options(run.spec)),
-        variants=aid_effects.effects(frames.main, frames.units, **comparison.interval_options(run.spec)),
+        scorers=unit_metrics.summarise(unit_figures, intervals),
+        giveaways=giveaways.of_run(frames.main, frames.exemplars, unit_figures.shapes, intervals),
+        variants=aid_effects.effects(frames.main, frames.units, **intervals),
     )
     if cautions := server_cautions.of_run(ledger, run):
         summary = summary.model_copy(update={"cautions": [*summary.cautions, *cautions]})

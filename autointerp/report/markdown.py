@@ -81,7 +81,7 @@ def _judge(summary: Summary) -> list[str]:
     parts = [f"**{escaped(reliability.label)}.** {escaped(verdict.sentence)}", "## Judge reliability"]
     parts += _bullets(f"{prose.CHECKS[c.name]}, {prose.PASSED[c.passed]}: {c.said}" for c in verdict.checks)
     builders = [report_tables.controls, judge.planted, judge.normalised, judge.random_weights, judge.repeats]
-    builders += [judge.agreement, judge.corrected]
+    builders += [judge.giveaways, judge.agreement, judge.corrected]
     tables = [build(summary) for build in builders]
     return parts + [_table(table) for table in [*tables, *judge.confusions(summary)] if table]
 

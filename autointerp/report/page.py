@@ -111,7 +111,7 @@ def _judging(summary: Summary) -> dict[str, Any]:
         "confusions": judge.confusions(summary),
         **{
             name: getattr(judge, name)(summary)
-            for name in ("planted", "normalised", "random_weights", "repeats", "agreement", "corrected")
+            for name in ("planted", "normalised", "random_weights", "repeats", "giveaways", "agreement", "corrected")
         },
     }
 

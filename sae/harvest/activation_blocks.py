@@ -31,9 +31,9 @@ class Events(NamedTuple):
 
 
 class Block(Protocol):
-    """Activations, 0 or more, of u units at the N tokens of a batch, context after context. `units` (u,) are the units' numbers.
+    """Activations, 0 or more, of u units at the N tokens of a batch, context after context: 0 at tokens that are not counted.
 
-    Windows are asked for last: they show tokens that are not counted too.
+    `units` (u,) are the units' numbers.
     """
 
     units: Tensor
@@ -61,14 +61,12 @@ MakeBlock = Callable[[], Block]
 class DenseBlock:
     """A block as a matrix: `values` (u, N) are activations where they exceed `floor` (u,), 0 or more, and mean 0 elsewhere.
 
-    The block owns and changes the matrix: tokens that are not counted are 0 in it until windows are asked for.
+    The block owns the matrix, and sets it to 0 at tokens that are not counted.
     """
 
     def __init__(self, units: Tensor, values: Tensor, floor: Tensor, counted: Tensor) -> None:
         self.units, self._values, self._floor = units, values, floor
-        self._uncounted = true_indices(~counted)
-        self._uncounted_values = values.index_select(1, self._uncounted)
-        values.index_fill_(1, self._uncounted, 0)
+        values.index_fill_(1, true_indices(~counted), 0)
         active = _exceeds(values, floor)
         few = int(torch.count_nonzero(active)) < _SPARSE * active.numel()
         self._active_events = self._events(active) if few else None
@@ -100,7 +98,6 @@ class DenseBlock:
         histogram.index_add_(0, self.units, counts.to(histogram.dtype))
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
-        self._values.index_copy_(1, self._uncounted, self._uncounted_values)
         begin = unit * self._values.shape[1] + first
         windows = _runs(self._values.view(-1), begin, width)
         windows *= windows > self._floor.index_select(0, unit).unsqueeze(1)
@@ -118,10 +115,11 @@ class SparseBlock:
 
     def __init__(self, units: Tensor, keys: Tensor, values: Tensor, counted: Tensor) -> None:
         self.units, self._n_tokens = units, len(counted)
-        self._keys, self._values = keys, values
         unit = keys.div(self._n_tokens, rounding_mode="floor")
-        events = Events(unit, keys - unit * self._n_tokens, values)
-        self._active_events = events.take(true_indices(counted.index_select(0, events.column)))
+        column = keys - unit * self._n_tokens
+        kept = true_indices(counted.index_select(0, column))
+        self._active_events = Events(unit, column, values).take(kept)
+        self._keys, self._values = keys.index_select(0, kept), self._active_events.value
 
     def maxima(self) -> Tensor:
         largest = torch.zeros(len(self.units), device=self._values.device)

@@ -48,8 +48,13 @@ class ExemplarRow(TypedDict):
     """Index of the marked token in `tokens`."""
     tokens: list[str]
     token_activations: list[float]
+    """Activation at each token; 0 at tokens that are not counted."""
+    counted: list[bool]
+    """Whether each token is counted. The first positions of a context, special tokens and tokens of massive norm are not. Tables of
+    earlier versions lack this column, and have activations at such tokens."""
 
 
 UNIT_COLUMNS = list(UnitRow.__annotations__)
 EXEMPLAR_COLUMNS = list(ExemplarRow.__annotations__)
+COUNTED = "counted"
 HISTOGRAM_BINS = 20

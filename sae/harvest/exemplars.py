@@ -7,7 +7,7 @@ the bin, whatever the densities of its strata.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +18,11 @@ from sae.corpus.corpus import Corpus
 from sae.harvest.activation_blocks import CELLS
 from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
 from sae.harvest.bottom_k import HIGHEST
-from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.silent_windows import alike
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
+from sae.harvest.uncounted import counted_mask
 from sae.harvest.units import UnitKey
 
 SampleName = Literal["events", "tops"]
@@ -66,6 +68,7 @@ class SketchReader:
 
     def __init__(self, sketch: Sketch, corpus: Corpus, bins: int) -> None:
         self.state = sketch.state()
+        self.uncounted = sketch.uncounted.ordinals()
         self.corpus, self.bins = corpus, bins
         self.maximum = self.state["maximum"].astype(np.float64)
         self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
@@ -103,6 +106,15 @@ class SketchReader:
         if slot < 0:
             return np.zeros(length, dtype=np.float32)
         return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
+
+    def shapes(self, index: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Lengths of the events' windows and places of their marks (n, 2)."""
+        rows = np.asarray(index, dtype=np.int64)
+        return np.stack([self.state["events.length"][rows], self.state["events.start"][rows]], axis=1).astype(np.int64)
+
+    def counted(self, first: int, n: int) -> np.ndarray:
+        """Whether each of `n` tokens from the ordinal `first` on is counted; all of them if that was not kept."""
+        return np.ones(n, dtype=bool) if self.uncounted is None else counted_mask(self.uncounted, first, n)
 
     def bin_counts(self, unit: int, bins: int) -> np.ndarray:
         """Events of a unit in each of `bins` equal parts of (0, max]."""
@@ -157,12 +169,15 @@ def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[Ch
             yield ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
 
     counts = reader.bin_counts(unit, selection.bins)
+    judged: list[int] = []
     for bin_ in range(1, selection.bins + 1):
         chosen = reader.uniform_sample(unit, JUDGE, bin_)[: selection.per_bin]
+        judged += chosen.tolist()
         for i in chosen:
             yield from choose("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
-        for i in _most_silent(reader, reader.uniform_sample(unit, split, 0), n):
+        silent = reader.uniform_sample(unit, split, 0)
+        for i in silent[alike(reader.shapes(judged), reader.shapes(silent), reader.peak[silent], n)]:
             yield from choose(role, "events", i, 0, None)
     documents: set[int] = set()
     for i in _one_per_document(reader, "tops", reader.top_events(unit, EXPLAIN), documents, selection.top):
@@ -191,8 +206,10 @@ def tables(
     for number, key in enumerate(units):
         unit_rows.append(_unit_row(reader, number, key, hook_points[key.kind], selection))
         exemplar_rows += [_exemplar_row(reader, key, event, texts) for event in select(reader, number, selection)]
-    columns = None if exemplar_rows else EXEMPLAR_COLUMNS
-    return pd.DataFrame(unit_rows), pd.DataFrame(exemplar_rows, columns=columns)
+    exemplars = pd.DataFrame(exemplar_rows, columns=EXEMPLAR_COLUMNS)
+    if reader.uncounted is None:  # shards of an earlier version: the table is one of that version
+        exemplars = exemplars.drop(columns=COUNTED)
+    return pd.DataFrame(unit_rows), exemplars
 
 
 def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
@@ -223,7 +240,8 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
     tokens = texts(np.asarray(reader.corpus.tokens[first : first + len(event.window)]))
     activations = event.window.astype(np.float64)
     activations[event.start] = event.activation  # the event's own in float32, where the window has bfloat16
-    mark = move_to_whole_characters(tokens, activations, event.start)
+    counted = reader.counted(first, len(tokens))
+    mark = move_to_whole_characters(tokens, activations, counted, event.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
         "unit_id": key.unit_id,
@@ -238,28 +256,23 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
         "mark": mark,
         "tokens": tokens,
         "token_activations": activations.tolist(),
+        "counted": counted.tolist(),
     }
 
 
-def move_to_whole_characters(tokens: list[str], activations: np.ndarray, mark: int) -> int:
+def move_to_whole_characters(tokens: list[str], activations: np.ndarray, counted: np.ndarray, mark: int) -> int:
     """Move activations, in place, and the mark to the tokens that complete a character. Returns the mark's new index.
 
-    A character that spans several tokens is the text of its last one; the earlier ones have the empty text.
+    A character that spans several tokens is the text of its last one; the earlier ones have the empty text. It is counted if one
+    of its tokens is.
     """
     for i in range(len(tokens) - 1):
         if not tokens[i]:
             activations[i + 1] = max(activations[i], activations[i + 1])
+            counted[i + 1] |= counted[i]
     while not tokens[mark] and mark + 1 < len(tokens):
         mark += 1
     return mark
-
-
-def _most_silent(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
-    """The `n` silent events whose windows are least active: those without any activation first, in order of priority.
-
-    Half of all tokens activate one sign of a gated MLP's neuron, so such a unit has no window that is silent throughout.
-    """
-    return np.asarray(index[np.argsort(reader.peak[index], kind="stable")][:n])
 
 
 def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[int]:

@@ -27,6 +27,7 @@ from sae.harvest.activation_blocks import CELLS, Block, Events, MakeBlock, expan
 from sae.harvest.bottom_k import HIGHEST, LOWEST, BottomK, SampleRows, candidate_rows, first_of_group, lowest_of_group
 from sae.harvest.parallel import ForEach, one_by_one
 from sae.harvest.token_positions import RING_SIZE, BatchLayout, TokenPositions, hash32
+from sae.harvest.uncounted import UncountedTokens
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
@@ -63,7 +64,7 @@ class Sketch:
     def __init__(self, unit_ids: Sequence[str], quota: Quota, *, window: int, seed: int, device: str = "cpu") -> None:
         n = len(unit_ids)
         self.unit_ids, self.quota, self.seed, self.window, self.device = tuple(unit_ids), quota, seed, window, device
-        self.n_counted = 0
+        self.n_counted, self.uncounted = 0, UncountedTokens()
         self.maximum = torch.zeros(n, device=device)
         self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
         self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
@@ -78,6 +79,7 @@ class Sketch:
         """Add one batch: `blocks` hold each unit exactly once. No context may be added twice."""
         positions = TokenPositions(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
+        self.uncounted.add(positions.ordinal.index_select(0, true_indices(~batch.counted)))
         for_each(lambda make: self._add_block(make(), positions), blocks)
         if self.events.compact_if_full():
             self._plan_event_search()
@@ -109,6 +111,7 @@ class Sketch:
         self._raise_scale(units, other.maximum)
         other._raise_scale(units, self.maximum)
         self.n_counted += other.n_counted
+        self.uncounted.merge(other.uncounted)
         self.histogram += other.histogram
         for mine, theirs in ((self.events, other.events), (self.tops, other.tops)):
             mine.merge(theirs)
@@ -121,6 +124,7 @@ class Sketch:
             "n_counted": np.array(self.n_counted),
             "maximum": _numpy(self.maximum),
             "histogram": _numpy(self.histogram),
+            **self.uncounted.state(),
         }
         for name, sample in (("events", self.events), ("tops", self.tops)):
             rows, windows = sample.canonical()
@@ -132,7 +136,7 @@ class Sketch:
         """Load what `state` returned into a new sketch."""
         units = torch.arange(len(self.unit_ids), device=self.device)
         self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
-        self.n_counted = int(arrays["n_counted"])
+        self.n_counted, self.uncounted = int(arrays["n_counted"]), UncountedTokens.restored(arrays)
         self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
         for name, sample in (("events", self.events), ("tops", self.tops)):
             columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)

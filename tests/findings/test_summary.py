@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from support.results.run_facts import RUN_FACTS
 from support.results.tables import BINS, exemplar_table, judgement, judgement_table, planted, unit_table
 
 from autointerp.errors import UsageError
+from autointerp.findings.results import Giveaway
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
+from autointerp.scorers import unit_metrics
 from autointerp.spec import spec as specs
+from autointerp.stats.estimates import MeanEstimate
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8")))
 LEVELS = [{"grade": g, "text": f"level {g}"} for g in range(4)]
@@ -45,6 +49,8 @@ def summary_of(
     exemplars: pd.DataFrame | None = None,
     spec: specs.Spec | None = None,
     levels: tuple[int, ...] = (0, 1, 2, 3),
+    giveaways: Sequence[Giveaway] = (),
+    scorers: Sequence[Mapping[str, Any]] = (),
     **changes: Any,
 ) -> dict[str, Any]:
     summary = summarise(
@@ -54,6 +60,8 @@ def summary_of(
         spec=spec or make_spec(),
         rubric_levels=levels,
         facts=facts(**changes),
+        giveaways=giveaways,
+        scorers=scorers,
     )
     result = summary.to_json()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -339,6 +347,46 @@ def test_silent_windows_with_activity_give_a_caveat(active: int, warned: bool) -
     found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "silent windows" in c]
     assert bool(found) == warned
     assert not warned or found[0].startswith("In 20% of the silent windows")
+
+
+def test_a_harvest_of_an_earlier_version_gives_a_caveat() -> None:
+    units, judgements = planted(seed=6)
+    for exemplars, old in ((exemplar_table(), False), (exemplar_table().drop(columns="counted"), True)):
+        found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "are not counted" in c]
+        assert bool(found) == old
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "n", "warned"),
+    [
+        (0.8, 0.7, 20, True),
+        (1.0, None, 20, True),
+        (0.56, 0.49, 20, False),
+        (0.53, 0.51, 90, False),
+        (0.9, None, 2, False),
+    ],
+)
+def test_items_told_apart_without_reading_give_a_caveat(mean: float, low: float | None, n: int, warned: bool) -> None:
+    units, judgements = planted(seed=6)
+    measured: dict[str, Any] = {"mean": mean, "ci_low": low, "ci_high": None if low is None else 0.95, "n": n}
+    giveaways = [Giveaway(comparison="fuzzing", balanced_accuracy=MeanEstimate(**measured))]
+    found = [c for c in summary_of(units, judgements, giveaways=giveaways)["cautions"] if "nothing else" in c]
+    assert bool(found) == warned
+    assert not warned or found[0].startswith("In fuzzing, the length of a text and the place of its mark alone tell")
+
+
+@pytest.mark.parametrize(("covered", "warned"), [(3, True), (4, False), (40, False)])
+def test_a_figure_over_less_than_a_tenth_of_a_kind_gives_a_caveat(covered: int, warned: bool) -> None:
+    units, judgements = planted(seed=6)
+    rows = [("detection", u, k, "balanced_accuracy", 0.8) for u, k in zip(units["unit_id"], units["kind"], strict=True)]
+    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(n=10, n_unscored=0)
+    neurons = figures.index[figures["kind"] == "neuron"]
+    figures.loc[neurons[covered:], "value"] = np.nan
+    result = unit_metrics.UnitFigures(figures, {}, pd.DataFrame())
+    scorers = unit_metrics.summarise(result, {"confidence": 0.95, "resamples": 200, "seed": 0})
+    found = [c for c in summary_of(units, judgements, scorers=scorers)["cautions"] if c.startswith("Detection covers")]
+    assert bool(found) == warned
+    assert not warned or "only 3 of 40 neurons" in found[0]
 
 
 def test_summary_is_the_same_for_the_same_seed_whatever_the_order_of_rows() -> None:

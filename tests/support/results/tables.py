@@ -55,8 +55,8 @@ def unit_table(unit_ids: Sequence[str], **columns: Sequence[Any]) -> pd.DataFram
 
 
 def exemplar_table(quiet: Sequence[Sequence[float]] = ()) -> pd.DataFrame:
-    rows = [{"role": "score", "token_activations": [0.0, 1.0]}]
-    return pd.DataFrame(rows + [{"role": "quiet", "token_activations": list(a)} for a in quiet])
+    rows = [("score", [0.0, 1.0]), *(("quiet", list(activations)) for activations in quiet)]
+    return pd.DataFrame([{"role": role, "token_activations": a, "counted": [True] * len(a)} for role, a in rows])
 
 
 def planted(
