@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CELLS = 1024
-"""Cells of a unit's histogram for active events. Cell 0 stands for silent events and is not counted."""
+from sae.harvest.bins import CELLS
+
 _SPARSE = 1 / 8
 """A dense block with a smaller share of active events lists them."""
 

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.activation_blocks import CELLS
-from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
+from sae.harvest.bins import CELLS, bin_of, count_per_bin, edges
 from sae.harvest.bottom_k import HIGHEST
 from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
@@ -68,7 +67,6 @@ class SketchReader:
         self.state = sketch.state()
         self.corpus, self.bins = corpus, bins
         self.maximum = self.state["maximum"].astype(np.float64)
-        self.scale = np.exp2(sketch.exponent.cpu().numpy().astype(np.float64))
         threshold = sketch.events.priority_threshold.cpu().numpy()
         self.priority_threshold = threshold.reshape(len(self.maximum), 2, STRATA)
         self.full = self.priority_threshold < HIGHEST
@@ -106,7 +104,7 @@ class SketchReader:
 
     def bin_counts(self, unit: int, bins: int) -> np.ndarray:
         """Events of a unit in each of `bins` equal parts of (0, max]."""
-        return count_per_bin(self.state["histogram"][unit, 1:], self.maximum[unit], self.scale[unit], bins)
+        return count_per_bin(self.state["histogram"][unit, 1:], self.maximum[unit], bins)
 
     def event_range(self, unit: int, split: int) -> slice:
         """A unit's sampled events of one split, in order of priority."""
@@ -126,8 +124,8 @@ class SketchReader:
         does not lower the limit of `uniform_sample`."""
         if not bin_:
             return np.zeros(1, dtype=int)
-        cells = cells_of_bin(bin_, self.bins, self.maximum[unit], self.scale[unit], CELLS)
-        occupied = cells.start + np.flatnonzero(self.state["histogram"][unit, 1 + cells.start : 1 + cells.stop])
+        first, last = edges(self.maximum[unit], self.bins)[bin_ - 1 : bin_ + 1]
+        occupied = first + np.flatnonzero(self.state["histogram"][unit, 1 + first : 1 + last])
         interval = occupied // (CELLS // INTERVALS)
         return np.asarray(interval[np.diff(interval, prepend=-1) > 0] + 1)
 

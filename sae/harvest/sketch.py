@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import CELLS, Block, Events, MakeBlock, expand_ranges, true_indices
+from sae.harvest.activation_blocks import Block, Events, MakeBlock, expand_ranges, true_indices
+from sae.harvest.bins import CELLS, FAINTEST
 from sae.harvest.bottom_k import HIGHEST, LOWEST, BottomK, SampleRows, candidate_rows, first_of_group, lowest_of_group
 from sae.harvest.parallel import ForEach, one_by_one
 from sae.harvest.token_positions import RING_SIZE, BatchLayout, TokenPositions, hash32
@@ -34,8 +35,6 @@ STRATA = INTERVALS + 1
 """Groups that a unit's events of one split are sampled in: stratum 0 for silent events, 1..INTERVALS for the fine intervals."""
 _CROWDED = 4
 """Events per stratum, on average, above which it pays to leave most of them out before the rest are sorted."""
-_FAINTEST = -100
-"""Exponent of a unit that was never active; its reciprocal still fits into float32."""
 STORED_FIELDS = ("head", *SampleRows._fields[1:])
 """Names of a sample's columns in `Sketch.state` and so in the files of shards: `unit_split` is called `head` there."""
 
@@ -65,7 +64,7 @@ class Sketch:
         self.unit_ids, self.quota, self.seed, self.window, self.device = tuple(unit_ids), quota, seed, window, device
         self.n_counted = 0
         self.maximum = torch.zeros(n, device=device)
-        self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
+        self.exponent = torch.full((n,), FAINTEST, dtype=torch.int32, device=device)
         self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
         per_stratum = [quota.silent, *[quota.explain] * INTERVALS, quota.silent, *[quota.judge] * INTERVALS]
         self.events = BottomK(per_stratum, n, window, self._stratum_group, device)
