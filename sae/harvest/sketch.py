@@ -1,7 +1,8 @@
-"""A mergeable sample of activations: uniform within every activation bin, exact, and the same in whatever order events arrive.
+"""A mergeable sample of activations: random within every activation bin, exact, and the same in whatever order events arrive.
 
 Every event (unit, document, position) has a priority: a hash of the seed and the token, shifted by an offset of the unit's own.
-For each unit, split and fine interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples merge
+For each unit, split and fine interval of activation the sketch keeps events of the k documents of lowest priority, that of their
+first event: the events of one document resemble each other. Such bottom-k samples merge
 exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
 maximum, known only at the end: fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and
 pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using
@@ -41,7 +42,8 @@ STORED_FIELDS = ("head", *SampleRows._fields[1:])
 
 @dataclass(frozen=True)
 class Quota:
-    """Events kept per unit: `explain` and `judge` per fine interval of their split, `silent` silent ones and `top` per split."""
+    """Samples kept per unit: of `explain` and `judge` documents per fine interval of their split, of `silent` silent events and `top`
+    contexts per split."""
 
     explain: int
     judge: int
@@ -55,8 +57,8 @@ class Sketch:
     `histogram` (U, CELLS + 1) counts active events in equal parts of (0, 2**exponent]; `counts` adds the silent ones as column 0.
     `maximum` (U,), `exponent` (U,). `events` and `tops` hold the samples.
 
-    After any prefix of the batches, in any order, `events` holds the first k events of each unit, split and stratum by (priority,
-    token), and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
+    After any prefix of the batches, in any order, `events` holds, for each unit, split and stratum, the events by (priority, token) up
+    to the first one of the k-th document, at most `PER_CLUSTER` of each; and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
     """
 
     def __init__(self, unit_ids: Sequence[str], quota: Quota, *, window: int, seed: int, device: str = "cpu") -> None:
@@ -201,12 +203,14 @@ class Sketch:
                 for per_group in (self.events.k, self.events.priority_threshold)
             )
             group_in_block = group + (events.unit - unit) * 2 * STRATA
-            may_enter = may_enter[candidate_rows(group_in_block[may_enter], priority[may_enter], k, latest)]
+            cluster = positions.document.index_select(0, events.column[may_enter])
+            may_enter = may_enter[candidate_rows(group_in_block[may_enter], cluster, priority[may_enter], k, latest)]
         events = events.take(may_enter)
         unit_split, group, priority = unit_split[may_enter], group[may_enter], priority[may_enter]
-        token = positions.ordinal.index_select(0, events.column)
-        keep = lowest_of_group(group, priority, token, self.events.k)
-        self._add_rows(self.events, block, positions, events.take(keep), unit_split[keep], priority[keep])
+        token, document = (of.index_select(0, events.column) for of in (positions.ordinal, positions.document))
+        cluster = torch.where(events.value > 0, document, token)  # silent events of one document are as good as of many
+        keep = lowest_of_group(group, cluster, priority, token, self.events.k)
+        self._add_rows(self.events, block, positions, events.take(keep), unit_split[keep], priority[keep], cluster[keep])
 
     def _sample_tops(self, block: Block, positions: TokenPositions, active: Events) -> None:
         """Add the strongest event of each context, the first of equals. Priority is the negative of the activation's bits:
@@ -224,7 +228,8 @@ class Sketch:
         unit_split = 2 * block.units.index_select(0, active.unit) + split
         may_enter = true_indices(priority <= self.tops.priority_threshold.index_select(0, unit_split))
         chosen = active.take(may_enter)
-        self._add_rows(self.tops, block, positions, chosen, unit_split[may_enter], priority[may_enter])
+        token = positions.ordinal.index_select(0, chosen.column)
+        self._add_rows(self.tops, block, positions, chosen, unit_split[may_enter], priority[may_enter], token)
 
     def _add_rows(
         self,
@@ -234,6 +239,7 @@ class Sketch:
         events: Events,
         unit_split: Tensor,
         priority: Tensor,
+        cluster: Tensor,
     ) -> None:
         """Add events and their windows to a sample. Windows without any activation are not stored."""
         column = events.column
@@ -246,6 +252,7 @@ class Sketch:
             unit_split=unit_split.to(torch.int32),
             priority=priority,
             token=positions.ordinal.index_select(0, column),
+            cluster=cluster,
             activation=events.value,
             start=(column - first).to(torch.int16),
             length=length.to(torch.int16),

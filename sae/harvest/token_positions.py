@@ -33,7 +33,7 @@ class BatchLayout(NamedTuple):
 class TokenPositions:
     """What the sketch needs to know about the N tokens of a batch.
 
-    For each token (N,): `context`, `ordinal` in the corpus, `split`, `hash` (int32), and its window, which is `window_length` columns
+    For each token (N,): `context`, `document`, `ordinal` in the corpus, `split`, `hash` (int32), and its window, which is `window_length` columns
     from `window_start` on. `ring` holds the hashes of the counted tokens in ascending order, `ring_column` their columns.
     """
 
@@ -44,6 +44,7 @@ class TokenPositions:
         context_start = (batch.length.cumsum(0) - batch.length)[self.context]
         column = torch.arange(n_tokens, device=device)
         self.ordinal = batch.ordinal[self.context] + column - context_start
+        self.document = batch.document.long()[self.context]
         self.split = split_of(batch.document, seed)[self.context]
         document_hash = mix(batch.document.to(torch.int32) ^ hash32(f"{seed}/token"))[self.context]
         position = (batch.position[self.context] + column - context_start).to(torch.int32)

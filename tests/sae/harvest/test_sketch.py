@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +17,15 @@ from hypothesis import strategies as st
 from sae.harvest import bottom_k
 from sae.harvest.activation_blocks import DenseBlock, MakeBlock, SparseBlock
 from sae.harvest.bins import bin_of
-from sae.harvest.bottom_k import HIGHEST, LOWEST, candidate_rows, lowest_of_group
+from sae.harvest.bottom_k import HIGHEST, LOWEST, PER_CLUSTER, candidate_rows, lowest_of_group
 from sae.harvest.exemplars import SketchReader
 from sae.harvest.parallel import ForEach, one_by_one, side_by_side
 from sae.harvest.sketch import INTERVALS, Quota, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE, BatchLayout, hash32, mix
 
 T, WINDOW = 24, 8
+PER_DOCUMENT = 2
+"""Contexts of a document."""
 QUOTA = Quota(explain=3, judge=4, silent=6, top=5)
 
 
@@ -32,14 +35,14 @@ SILENT = (0, 5)
 
 @dataclass
 class Contexts:
-    """Stands in for the corpus: one context a document."""
+    """Stands in for the corpus."""
 
     contexts: np.ndarray
 
     @classmethod
     def of(cls, n: int) -> Contexts:
         kind = [("document", "i8"), ("position", "i4"), ("offset", "i8"), ("length", "i4")]
-        return cls(np.array([(i, 0, i * T, T) for i in range(n)], dtype=kind))
+        return cls(np.array([(i // PER_DOCUMENT, i % PER_DOCUMENT * T, i * T, T) for i in range(n)], dtype=kind))
 
 
 def blocks(activations: torch.Tensor, counted: torch.Tensor, kind: str, size: int) -> Iterator[MakeBlock]:
@@ -69,7 +72,8 @@ def sketch_of(
         counted = torch.ones(len(rows), T, dtype=torch.bool)
         counted[:, SILENT] = False
         where = torch.tensor(rows)
-        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), where, torch.zeros_like(where), where * T)
+        document, position = where // PER_DOCUMENT, where % PER_DOCUMENT * T
+        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), document, position, where * T)
         sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), for_each)
     return sketch
 
@@ -98,9 +102,11 @@ def kept(sketch: Sketch) -> tuple[Kept, Kept]:
 
 def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
     """What the sketch is said to keep, event by event."""
-    document = torch.arange(len(activations), dtype=torch.int32)
+    context = torch.arange(len(activations), dtype=torch.int32)
+    document, position = context // PER_DOCUMENT, context % PER_DOCUMENT * T
     side = ((mix(document ^ hash32(f"{seed}/side")) >> 8) & 1).tolist()
-    token = mix(mix(document ^ hash32(f"{seed}/token")).unsqueeze(1) + torch.arange(T, dtype=torch.int32) * 0x1E3779B1)
+    place = position.unsqueeze(1) + torch.arange(T, dtype=torch.int32)
+    token = mix(mix(document ^ hash32(f"{seed}/token")).unsqueeze(1) + place * 0x1E3779B1)
     events, tops = set(), set()
     for unit in range(activations.shape[2]):
         turned = (token + torch.tensor(hash32(f"{seed}/feature-{unit}"), dtype=torch.int32)).tolist()
@@ -114,7 +120,7 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             lanes.setdefault((side[c], lane), []).append((turned[c][t], c * T + t, values[c][t]))
         for (half, lane), found in lanes.items():
             k = QUOTA.silent if lane == 0 else (QUOTA.explain, QUOTA.judge)[half]
-            events |= {(2 * unit + half, ordinal, value) for _, ordinal, value in sorted(found)[:k]}
+            events |= {(2 * unit + half, ordinal, value) for ordinal, value in first_of(sorted(found), k, silent=lane == 0)}
         for half in (EXPLAIN, JUDGE):
             best = [
                 min((-values[c][t], c * T + t) for d, t in places if d == c)
@@ -123,6 +129,18 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             ]
             tops |= {(2 * unit + half, ordinal, -value) for value, ordinal in sorted(best)[: QUOTA.top] if value < 0}
     return events, tops
+
+
+def first_of(found: list[tuple[int, int, float]], k: int, *, silent: bool) -> Iterator[tuple[int, float]]:
+    """Token and activation of the events up to the first one of the k-th document, at most `PER_CLUSTER` of each."""
+    seen: Counter[int] = Counter()
+    for _, ordinal, value in found:
+        document = ordinal if silent else ordinal // (T * PER_DOCUMENT)
+        seen[document] += 1
+        if seen[document] <= PER_CLUSTER:
+            yield ordinal, value
+        if len(seen) == k:
+            return
 
 
 def same(a: Sketch, b: Sketch) -> None:
@@ -305,17 +323,20 @@ def test_units_share_no_more_silent_events_than_independent_draws_would() -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.booleans())
-def test_candidate_rows_include_the_k_lowest_of_each_group(seed: int, n: int, groups: int, skewed: bool) -> None:
-    """Even where priorities are not even at all."""
+@given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.sampled_from([3, 20, 10**9]), st.booleans())
+def test_candidate_rows_include_the_k_lowest_clusters_of_each_group(
+    seed: int, n: int, groups: int, clusters: int, skewed: bool
+) -> None:
+    """Even if there are too few clusters, or priorities are not even at all."""
     generator = torch.Generator().manual_seed(seed)
     group = torch.randint(groups, (n,), generator=generator)
     k = torch.randint(0, 9, (groups,), generator=generator, dtype=torch.int32)
     priority = torch.randint(LOWEST, HIGHEST, (n,), generator=generator, dtype=torch.int32)
     if skewed:
         priority = priority.abs() // 2 + HIGHEST // 2
-    left = candidate_rows(group, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
-    kept = left[lowest_of_group(group[left], priority[left], left, k)]
-    assert torch.equal(kept, lowest_of_group(group, priority, torch.arange(n), k))
-    if n == 600 and not skewed:
+    cluster = torch.randint(clusters, (n,), generator=generator)
+    left = candidate_rows(group, cluster, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
+    kept = left[lowest_of_group(group[left], cluster[left], priority[left], left, k)]
+    assert torch.equal(kept, lowest_of_group(group, cluster, priority, torch.arange(n), k))
+    if n == 600 and clusters > 20 and not skewed:
         assert len(left) < n
