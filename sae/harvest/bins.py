@@ -27,11 +27,15 @@ def edges(maximum: ArrayLike, bins: int) -> NDArray[np.int64]:
     return _edge(in_cells[..., None], np.arange(bins + 1), bins)
 
 
+def cell_of(activation: ArrayLike, maximum: ArrayLike) -> NDArray[np.int64]:
+    """The cell of each activation, 0..CELLS, given its unit's maximum."""
+    return np.ceil(np.asarray(activation, dtype=np.float64) / _scale(maximum) * CELLS).astype(np.int64)
+
+
 def bin_of(activation: ArrayLike, maximum: ArrayLike, bins: int) -> NDArray[np.int64]:
     """The bin of each activation, 0..bins, given its unit's maximum."""
-    scale = _scale(maximum)
-    cell = np.ceil(np.asarray(activation, dtype=np.float64) / scale * CELLS)
-    in_cells = np.asarray(maximum, dtype=np.float64) / scale * CELLS
+    cell = cell_of(activation, maximum)
+    in_cells = np.asarray(maximum, dtype=np.float64) / _scale(maximum) * CELLS
     bin_ = np.zeros(np.broadcast(cell, in_cells).shape, dtype=np.int64)
     for below in range(bins):
         bin_ += cell > _edge(in_cells, below, bins)

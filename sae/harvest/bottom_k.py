@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import expand_ranges, true_indices
+from sae.harvest.activation_blocks import true_indices
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 PER_CLUSTER = 4

@@ -210,7 +210,9 @@ class Sketch:
         token, document = (of.index_select(0, events.column) for of in (positions.ordinal, positions.document))
         cluster = torch.where(events.value > 0, document, token)  # silent events of one document are as good as of many
         keep = lowest_of_group(group, cluster, priority, token, self.events.k)
-        self._add_rows(self.events, block, positions, events.take(keep), unit_split[keep], priority[keep], cluster[keep])
+        self._add_rows(
+            self.events, block, positions, events.take(keep), unit_split[keep], priority[keep], cluster[keep]
+        )
 
     def _sample_tops(self, block: Block, positions: TokenPositions, active: Events) -> None:
         """Add the strongest event of each context, the first of equals. Priority is the negative of the activation's bits:

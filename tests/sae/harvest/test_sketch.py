@@ -18,9 +18,9 @@ from sae.harvest import bottom_k
 from sae.harvest.activation_blocks import DenseBlock, MakeBlock, SparseBlock
 from sae.harvest.bins import bin_of
 from sae.harvest.bottom_k import HIGHEST, LOWEST, PER_CLUSTER, candidate_rows, lowest_of_group
-from sae.harvest.exemplars import SketchReader
 from sae.harvest.parallel import ForEach, one_by_one, side_by_side
 from sae.harvest.sketch import INTERVALS, Quota, Sketch
+from sae.harvest.sketch_reader import SketchReader
 from sae.harvest.token_positions import EXPLAIN, JUDGE, BatchLayout, hash32, mix
 
 T, WINDOW = 24, 8
@@ -120,7 +120,9 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             lanes.setdefault((side[c], lane), []).append((turned[c][t], c * T + t, values[c][t]))
         for (half, lane), found in lanes.items():
             k = QUOTA.silent if lane == 0 else (QUOTA.explain, QUOTA.judge)[half]
-            events |= {(2 * unit + half, ordinal, value) for ordinal, value in first_of(sorted(found), k, silent=lane == 0)}
+            events |= {
+                (2 * unit + half, ordinal, value) for ordinal, value in first_of(sorted(found), k, silent=lane == 0)
+            }
         for half in (EXPLAIN, JUDGE):
             best = [
                 min((-values[c][t], c * T + t) for d, t in places if d == c)
@@ -232,8 +234,8 @@ def test_a_bin_holds_the_events_of_lowest_priority_in_it() -> None:
     for u in range(3):
         for side in (EXPLAIN, JUDGE):
             for bin_ in range(11):
-                few = small.state["events.token"][small.uniform_sample(u, side, bin_)]
-                all_ = full.state["events.token"][full.uniform_sample(u, side, bin_)]
+                few = small.state["events.token"][small.early_events(u, side, bin_)]
+                all_ = full.state["events.token"][full.early_events(u, side, bin_)]
                 wanted += min(len(all_), QUOTA.explain if side == EXPLAIN else QUOTA.judge)
                 np.testing.assert_array_equal(few, all_[: len(few)])
                 compared += len(few)
@@ -250,7 +252,7 @@ def test_each_event_of_a_bin_is_equally_likely() -> None:
     for seed in range(trials):
         reader = SketchReader(sketch_of(activations, [list(range(30))], seed=seed), Contexts.of(30), 2)  # type: ignore[arg-type]
         for side in (EXPLAIN, JUDGE):
-            hits[reader.state["events.token"][reader.uniform_sample(0, side, 1)[:3]]] += 1
+            hits[reader.state["events.token"][reader.early_events(0, side, 1)[:3]]] += 1
     values = activations[..., 0].flatten().numpy()
     inside = (bin_of(values, values.max(), 2) == 1) & ~np.isin(np.arange(30 * T) % T, SILENT)
     assert hits[~inside].sum() == 0
