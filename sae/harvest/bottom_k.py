@@ -31,7 +31,7 @@ class SampleRows(NamedTuple):
     """Sampled events as columns (n,).
 
     `unit_split` is twice the unit's number plus the split. `priority` orders the rows of a group, and `token`, the ordinal in the
-    corpus, breaks ties. `cluster` is the event's document, or its token if the document does not matter. The event's window begins `start` columns before the token, and `length` of its columns lie within the
+    corpus, breaks ties. `cluster` is the event's document, or -1 if it is a cluster of its own. The event's window begins `start` columns before the token, and `length` of its columns lie within the
     context. Its activations are row `slot` of the sample's windows; -1 stands for a window without any activation.
     """
 
@@ -166,20 +166,33 @@ def rows_of_first_clusters(group: Tensor, cluster: Tensor, k: Tensor) -> tuple[T
 
     Rows stand in the order of their groups and, within a group, in the order of sampling; `k` (n,) is that of each row's group.
     """
-    key, by_cluster = ((group << _CLUSTER_BITS) + cluster).sort(stable=True)
-    new = torch.ones_like(key, dtype=torch.bool)
-    torch.ne(key[1:], key[:-1], out=new[1:])
-    place = torch.arange(len(key), device=key.device)
-    begin = torch.where(new, place, 0).cummax(0).values if len(key) else place
-    rank = torch.empty_like(place).index_copy_(0, by_cluster, place - begin)  # of each row within its cluster
+    rank = torch.zeros_like(group)  # of each row within its cluster
+    shared = true_indices(cluster >= 0)
+    key, by_cluster = _cluster_key(group, cluster, shared).sort(stable=True)
+    rank.index_copy_(0, shared.index_select(0, by_cluster), _places_in_runs(key))
     first = rank == 0
     n_first = first.cumsum(0)
-    begins = torch.ones_like(first)
-    torch.ne(group[1:], group[:-1], out=begins[1:])
-    before = torch.where(begins, n_first - 1, 0).cummax(0).values if len(key) else n_first
+    before = torch.where(_begins(group), n_first - 1, 0).cummax(0).values if len(group) else n_first
     n_clusters = n_first - before  # in the group up to the row
     is_kth = first & (n_clusters == k)
     return ((n_clusters < k) & (rank < PER_CLUSTER)) | is_kth, is_kth
+
+
+def _cluster_key(group: Tensor, cluster: Tensor, rows: Tensor) -> Tensor:
+    return (group.index_select(0, rows) << _CLUSTER_BITS) + cluster.index_select(0, rows)
+
+
+def _begins(sorted_: Tensor) -> Tensor:
+    """Mask (n,) of the elements that differ from the one before them."""
+    begins = torch.ones_like(sorted_, dtype=torch.bool)
+    torch.ne(sorted_[1:], sorted_[:-1], out=begins[1:])
+    return begins
+
+
+def _places_in_runs(sorted_: Tensor) -> Tensor:
+    """The place (n,), from 0, of each element among its equals."""
+    place = torch.arange(len(sorted_), device=sorted_.device)
+    return place - torch.where(_begins(sorted_), place, 0).cummax(0).values if len(sorted_) else place
 
 
 def lowest_of_group(group: Tensor, cluster: Tensor, priority: Tensor, token: Tensor, k: Tensor) -> Tensor:
@@ -201,8 +214,11 @@ def candidate_rows(group: Tensor, cluster: Tensor, priority: Tensor, k: Tensor, 
     share = (2 * k + 4 * k.sqrt() + 4) / n
     bound = torch.where(share < 1, LOWEST + share * (latest.double() - LOWEST), HIGHEST).to(torch.int32)
     early = true_indices(priority <= bound.index_select(0, group))
-    clusters = torch.unique((group.index_select(0, early) << _CLUSTER_BITS) + cluster.index_select(0, early))
-    too_few = torch.bincount(clusters >> _CLUSTER_BITS, minlength=len(k)) < torch.minimum(n, k)
+    in_cluster = cluster.index_select(0, early) >= 0
+    clusters = torch.unique(_cluster_key(group, cluster, early[in_cluster])) >> _CLUSTER_BITS
+    alone = group.index_select(0, early[~in_cluster])
+    n_clusters = torch.bincount(torch.cat([clusters, alone]), minlength=len(k))
+    too_few = n_clusters < torch.minimum(n, k)
     if not bool(too_few.any()):
         return early
     return true_indices(priority <= torch.where(too_few, HIGHEST, bound).index_select(0, group))

@@ -336,7 +336,7 @@ def test_candidate_rows_include_the_k_lowest_clusters_of_each_group(
     priority = torch.randint(LOWEST, HIGHEST, (n,), generator=generator, dtype=torch.int32)
     if skewed:
         priority = priority.abs() // 2 + HIGHEST // 2
-    cluster = torch.randint(clusters, (n,), generator=generator)
+    cluster = torch.randint(-1, clusters, (n,), generator=generator)
     left = candidate_rows(group, cluster, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
     kept = left[lowest_of_group(group[left], cluster[left], priority[left], left, k)]
     assert torch.equal(kept, lowest_of_group(group, cluster, priority, torch.arange(n), k))
