@@ -103,7 +103,7 @@ def tables(
 
 
 def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
-    active = int(reader.state["histogram"][unit, 1:].sum())
+    active = int(reader.histogram[unit].sum())
     explaining, judging = reader.n_documents(unit)
     few = explaining + judging < selection.min_documents or min(explaining, judging) < 2
     return {
@@ -117,6 +117,7 @@ def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, se
         "status": "dead" if not active else "barely_active" if few else "alive",
         "n_events": active,
         "bin_events": reader.bin_counts(unit, selection.bins).tolist(),
+        "judging_bin_events": reader.bin_counts(unit, selection.bins, JUDGE).tolist(),
         "histogram": reader.bin_counts(unit, HISTOGRAM_BINS).tolist(),
     }
 

@@ -54,7 +54,8 @@ class Quota:
 class Sketch:
     """What one pass over a corpus, or over a shard of it, keeps of U units.
 
-    `histogram` (U, CELLS + 1) counts active events in equal parts of (0, 2**exponent]; `counts` adds the silent ones as column 0.
+    `histogram` (U, 2, CELLS + 1) counts active events by split in equal parts of (0, 2**exponent]; `counts` (U, CELLS + 1) are those of
+    both splits, with the silent ones in column 0.
     `maximum` (U,), `exponent` (U,). `events` and `tops` hold the samples.
 
     After any prefix of the batches, in any order, `events` holds, for each unit, split and stratum, the events by (priority, token) up
@@ -67,7 +68,7 @@ class Sketch:
         self.n_counted = 0
         self.maximum = torch.zeros(n, device=device)
         self.exponent = torch.full((n,), FAINTEST, dtype=torch.int32, device=device)
-        self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
+        self.histogram = torch.zeros((n, 2, CELLS + 1), dtype=torch.int32, device=device)
         per_stratum = [quota.silent, *[quota.explain] * INTERVALS, quota.silent, *[quota.judge] * INTERVALS]
         self.events = BottomK(per_stratum, n, window, self._stratum_group, device)
         self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.unit_split.long(), device)
@@ -88,7 +89,7 @@ class Sketch:
     @property
     def counts(self) -> Tensor:
         """The histogram as int64, with the silent events in column 0."""
-        counts = self.histogram.long()
+        counts = self.histogram.sum(dim=1)
         counts[:, 0] = self.n_counted - counts.sum(dim=1)
         return counts
 
@@ -148,7 +149,9 @@ class Sketch:
         so blocks may be added by several threads at once."""
         units = block.units
         self._raise_scale(units, block.maxima())
-        block.add_to_histogram(self.histogram, torch.exp2(10.0 - self.exponent[units]))  # CELLS = 2**10
+        block.add_to_histogram(
+            self.histogram, torch.exp2(10.0 - self.exponent[units]), positions.split
+        )  # CELLS = 2**10
         strong, top = self._strong_threshold[units], self._top_threshold[units]
         active = block.events_above(torch.minimum(strong, top))
         chosen = [active.take(true_indices(active.value > strong.index_select(0, active.unit)))]
@@ -281,7 +284,7 @@ class Sketch:
         threshold = self.events.priority_threshold.view(n, 2, STRATA)
         nothing = torch.full_like(threshold[..., :1], LOWEST)
         latest = torch.cat([nothing, threshold[..., 1:].cummax(dim=2).values], dim=2)
-        in_stratum = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
+        in_stratum = self.histogram[..., 1:].view(n, 2, INTERVALS, -1).sum(dim=(1, 3), dtype=torch.float32)
         up_to = torch.nn.functional.pad(in_stratum.cumsum(dim=1), (1, 0))
         above = in_stratum.sum(dim=1, keepdim=True) - up_to
         share = (latest.float() - LOWEST) / RING_SIZE
@@ -316,8 +319,9 @@ class Sketch:
             return
         grown, shift = units[chosen], (needed - before)[chosen].clamp(max=11).unsqueeze(1)  # by 2**11 all are in cell 1
         self.exponent[grown] = needed[chosen]
-        cells = torch.zeros((len(grown), CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
-        self.histogram[grown] = cells.scatter_add_(1, _merged(CELLS, shift), self.histogram[grown])
+        cells = torch.zeros((len(grown), 2, CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
+        target = _merged(CELLS, shift).unsqueeze(1).expand(-1, 2, -1)
+        self.histogram[grown] = cells.scatter_add_(2, target, self.histogram[grown])
         threshold = self.events.priority_threshold.view(-1, 2, STRATA)
         merged = torch.full((len(grown), 2, STRATA), HIGHEST, dtype=torch.int32, device=grown.device)
         target = _merged(INTERVALS, shift).unsqueeze(1).expand(-1, 2, -1)

@@ -26,6 +26,7 @@ class SketchReader:
 
     def __init__(self, sketch: Sketch, corpus: Corpus, bins: int) -> None:
         self.state = sketch.state()
+        self.histogram = self.state["histogram"][..., 1:].sum(axis=1)
         self.corpus, self.bins, self.seed, self.unit_ids = corpus, bins, sketch.seed, sketch.unit_ids
         self.maximum = self.state["maximum"].astype(np.float64)
         threshold = sketch.events.priority_threshold.cpu().numpy()
@@ -65,9 +66,10 @@ class SketchReader:
             return np.zeros(length, dtype=np.float32)
         return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
 
-    def bin_counts(self, unit: int, bins: int) -> np.ndarray:
-        """Events of a unit in each of `bins` equal parts of (0, max]."""
-        return count_per_bin(self.state["histogram"][unit, 1:], self.maximum[unit], bins)
+    def bin_counts(self, unit: int, bins: int, split: int | None = None) -> np.ndarray:
+        """Events of a unit in each of `bins` equal parts of (0, max]; of both splits if none is given."""
+        histogram = self.histogram[unit] if split is None else self.state["histogram"][unit, split, 1:]
+        return count_per_bin(histogram, self.maximum[unit], bins)
 
     def event_range(self, unit: int, split: int) -> slice:
         """A unit's sampled events of one split, in order of priority."""
@@ -114,7 +116,7 @@ class SketchReader:
         if not bin_:
             return np.zeros(1, dtype=int)
         first, last = edges(self.maximum[unit], self.bins)[bin_ - 1 : bin_ + 1]
-        occupied = first + np.flatnonzero(self.state["histogram"][unit, 1 + first : 1 + last])
+        occupied = first + np.flatnonzero(self.histogram[unit, first:last])
         interval = occupied // (CELLS // INTERVALS)
         return np.asarray(interval[np.diff(interval, prepend=-1) > 0] + 1)
 

@@ -171,7 +171,7 @@ def test_explaining_and_judging_share_no_document(run: Result) -> None:
     assert run.exemplars.groupby(["unit_id", "document", "position"]).size().max() == 1
 
 
-def test_a_quota_above_the_supply_takes_every_event_of_the_judged_documents(
+def test_a_quota_above_the_supply_takes_every_event_whose_window_overlaps_no_other(
     world: planted.World, oracle: Oracle, tmp_path: Path
 ) -> None:
     ids = {"feature_ids": [0, 8], "neuron_ids": ["0+", "4+"]}
@@ -179,13 +179,36 @@ def test_a_quota_above_the_supply_takes_every_event_of_the_judged_documents(
     scored = exemplars.loc[exemplars["role"] == "score"]
     documents = set(scored["document"])
     assert 0.35 < len(documents) / 300 < 0.65
-    for unit_id in units["unit_id"]:
-        rows = scored.loc[scored["unit_id"] == unit_id]
-        truth = {event.cell for event in oracle.events(unit_id) if event.cell[0] in documents}
-        assert set(zip(rows["document"], rows["position"], strict=True)) == truth
-        for bin_, found in rows.groupby("bin"):
-            every = len(oracle.bins(unit_id)[bin_])
-            assert found["inclusion_probability"].to_numpy() == pytest.approx(len(found) / every)
+    for unit in units.itertuples():
+        rows = scored.loc[scored["unit_id"] == unit.unit_id]
+        bins = oracle.bins(unit.unit_id)
+        truth = {event.cell: bin_ for bin_, events in bins.items() for event in events if event.cell[0] in documents}
+        found = {(row.document, row.position): row for row in rows.itertuples()}
+        assert found.keys() <= truth.keys()
+        windows = [(row.document, row.position - row.mark, len(row.tokens)) for row in rows.itertuples()]
+        assert not overlapping(windows)
+        for document, position in truth.keys() - found.keys():
+            assert any(d == document and first - 16 < position < first + n + 16 for d, first, n in windows)
+        for bin_, events in bins.items():
+            of_bin = rows.loc[rows["bin"] == bin_, "inclusion_probability"]
+            judging = sum(truth.get(event.cell) == bin_ for event in events)
+            assert unit.judging_bin_events[bin_ - 1] == judging
+            assert (1 / of_bin).sum() == pytest.approx(2 * judging, rel=0.25), (unit.unit_id, bin_)
+        assert set(rows["inclusion_probability"]) <= set(np.arange(1, 129) / 256)
+
+
+def overlapping(windows: list[tuple[int, int, int]]) -> bool:
+    """Whether two of the windows, each a document, a position and a length, share a token."""
+    ordered = sorted(windows)
+    return any(a[0] == b[0] and b[1] < a[1] + a[2] for a, b in zip(ordered, ordered[1:], strict=False))
+
+
+def test_no_window_is_judged_twice_in_part_and_a_bin_is_judged_in_documents_of_its_own(run: Result) -> None:
+    judged = run.exemplars.loc[run.exemplars["role"].isin(["score", "quiet"])]
+    for _, rows in judged.groupby("unit_id"):
+        assert not overlapping([(row.document, row.position - row.mark, len(row.tokens)) for row in rows.itertuples()])
+    scored = judged.loc[judged["role"] == "score"]
+    assert not scored.duplicated(["unit_id", "bin", "document"]).any()
 
 
 def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result, tmp_path: Path) -> None:
