@@ -18,7 +18,7 @@ from sae.harvest.bins import bin_of
 from sae.harvest.exemplars import Selection, select
 from sae.harvest.sketch import Quota, Sketch
 from sae.harvest.sketch_reader import SketchReader
-from sae.harvest.token_positions import BatchLayout
+from sae.harvest.token_positions import BatchLayout, split_of
 
 CONTEXT_TOKENS, WINDOW, BINS = 48, 12, 5
 
@@ -111,3 +111,8 @@ def sample(world: World, *, seeds: range, units: int, per_bin: int = 5) -> pd.Da
                     first = event.token - event.start
                     rows.append((seed, unit, event.token, event.bin, event.probability, first, len(event.window)))
     return pd.DataFrame(rows, columns=["seed", "unit", "token", "bin", "p", "first", "length"])
+
+
+def split(world: World, seed: int) -> NDArray[np.int64]:
+    """The side of the split on which each token is."""
+    return np.asarray(split_of(torch.from_numpy(world.document), seed))

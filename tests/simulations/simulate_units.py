@@ -50,7 +50,14 @@ def stopped_cover(documents: Documents, target: float, *, units: int, runs: int)
     rng, hits, used = np.random.default_rng(units), [], []
     for _ in range(runs):
         found = adaptive.run(
-            rng, *KINDS.values(), Adaptive(unit=target), units=units, bins=5, at_most=12, resamples=10, documents=documents
+            rng,
+            *KINDS.values(),
+            Adaptive(unit=target),
+            units=units,
+            bins=5,
+            at_most=12,
+            resamples=10,
+            documents=documents,
         )
         hits.append(contains(found.units))
         used.append(found.items_per_cell)

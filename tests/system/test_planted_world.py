@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_a_quota_above_the_supply_takes_every_event_whose_window_overlaps_no_oth
 def overlapping(windows: list[tuple[int, int, int]]) -> bool:
     """Whether two of the windows, each a document, a position and a length, share a token."""
     ordered = sorted(windows)
-    return any(a[0] == b[0] and b[1] < a[1] + a[2] for a, b in zip(ordered, ordered[1:], strict=False))
+    return any(a[0] == b[0] and b[1] < a[1] + a[2] for a, b in pairwise(ordered))
 
 
 def test_no_window_is_judged_twice_in_part_and_a_bin_is_judged_in_documents_of_its_own(run: Result) -> None:

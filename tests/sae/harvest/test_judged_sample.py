@@ -12,12 +12,12 @@ from sae.harvest.judged_sample import JUDGE_SHARE, KnownEvents, judged_sample
 WINDOW = 8
 
 
-def known(bin_: list[int], document: list[int], place: list[int], priority: list[float], limit: float = 1.0) -> KnownEvents:
+def known(
+    bin_: list[int], document: list[int], place: list[int], priority: list[float], limit: float = 1.0
+) -> KnownEvents:
     first = np.array(place) + 1000 * np.array(document)
     limits = np.full(len(bin_), limit)
-    return KnownEvents(
-        np.array(bin_), np.array(document), first, first + WINDOW, np.array(priority) * limit, limits
-    )
+    return KnownEvents(np.array(bin_), np.array(document), first, first + WINDOW, np.array(priority) * limit, limits)
 
 
 def drawn(events: KnownEvents, per_bin: int = 3) -> tuple[list[int], list[float]]:
