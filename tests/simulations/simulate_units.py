@@ -28,15 +28,21 @@ def cover(
     documents: Documents, *, units: int, runs: int, bins: int = 5, items: int = 5, known: bool = True
 ) -> dict[str, float]:
     """The share of units of each kind whose 95% interval contains their true mean, documents being `known` or not."""
-    rng, hits = np.random.default_rng(units), []
-    for _ in range(runs):
-        drawn = {kind: document_worlds.draw(rng, world, units, bins, items, documents) for kind, world in KINDS.items()}
-        tables = [worlds.table(kind, grades, of if known else None) for kind, (grades, _, of) in drawn.items()]
-        rows = pd.concat(tables, ignore_index=True)
-        found = stopping.unit_intervals(stopping.cell_table(rows, worlds.units_of(rows)), 0.95)
-        truth = {f"{kind}-{i}": m for kind, (_, means, _) in drawn.items() for i, m in enumerate(means.mean(axis=1))}
-        hits.append(contains(found.assign(truth=found.index.map(truth), kind=found.index.str.split("-").str[0])))
-    return {kind: float(np.mean([h[kind] for h in hits])) for kind in KINDS}
+    rng, tables, known_units = np.random.default_rng(units), [], []
+    for kind, world in KINDS.items():
+        grades, means, of = document_worlds.draw(rng, world, units * runs, bins, items, documents)
+        tables.append(worlds.table(kind, grades, of if known else None))
+        ids = [f"{kind}-{i}" for i in range(units * runs)]
+        # Units of different runs are of different kinds, so that they have nothing in common.
+        kinds = [f"{kind}/{i // units}" for i in range(units * runs)]
+        known_units.append(pd.DataFrame({"unit_id": ids, "kind": kinds, "truth": means.mean(axis=1)}))
+    table = pd.concat(known_units, ignore_index=True)
+    cells = stopping.cell_table(pd.concat(tables, ignore_index=True), table)
+    found = stopping.unit_intervals(cells, 0.95).join(table.set_index("unit_id"))
+    return {
+        str(kind): float(share)
+        for kind, share in contains(found.assign(kind=found["kind"].str.split("/").str[0])).items()
+    }
 
 
 def contains(intervals: pd.DataFrame) -> pd.Series:

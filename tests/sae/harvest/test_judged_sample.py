@@ -42,9 +42,13 @@ def test_a_document_is_drawn_twice_only_if_there_are_too_few() -> None:
     assert drawn(known([1] * 5, [7, 7, 8, 7, 8], [0, 20, 0, 40, 20], priority))[0] == [0, 2, 1]
 
 
-def test_overlapping_windows_are_passed_over_in_favour_of_higher_bins() -> None:
-    events = known([1, 2, 1], [7, 7, 7], [3, 0, 8], [0.1, 0.9, 0.5])
-    assert drawn(events)[0] == [2, 1]
+def test_of_overlapping_windows_one_is_judged_more_often_that_of_the_higher_bin() -> None:
+    events = known([1, 4], [7, 7], [3, 0], [0.1, 0.9])
+    chosen, _ = zip(*(judged_sample(events, 3, np.random.default_rng(seed)) for seed in range(400)), strict=True)
+    assert all(len(one) == 1 for one in chosen)
+    assert np.mean([one[0] == 1 for one in chosen]) == pytest.approx(4 / 5, abs=0.06)
+    _, probability = judged_sample(events, 3, np.random.default_rng(0))
+    assert probability[0] / JUDGE_SHARE in (pytest.approx(1 / 5, abs=0.1), pytest.approx(4 / 5, abs=0.1))
 
 
 def test_a_single_event_is_judged_if_its_document_is_on_the_judging_side() -> None:
