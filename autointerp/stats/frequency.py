@@ -39,8 +39,7 @@ def estimates(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataF
     means, events, judging = _bin_means(judgements, units, exemplars), _counts(units, EVENTS), _counts(units, JUDGING)
     kind = units.set_index("unit_id")["kind"]
     expected = _means_of_others(means, kind)
-    expected = expected.where(expected.notna(), _means_of_others(plain.to_frame(), kind)[0], axis=0)
-    expected = expected.where(expected.notna(), plain, axis=0)
+    expected = expected.T.fillna(_means_of_others(plain.to_frame(), kind)[0]).fillna(plain).T
     corrections = (2 * judging * (means - expected)).fillna(0.0)
     total = events.sum(axis=1)
     return ((events * expected + corrections).sum(axis=1) / total.where(total > 0)).where(plain.notna())
@@ -53,7 +52,9 @@ def _bin_means(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.Data
     weight = weights(grades["exemplar_id"], exemplars)
     of_bin = [grades["unit_id"], grades["bin"]]
     means = (grades["score"] * weight).groupby(of_bin).sum() / weight.groupby(of_bin).sum()
-    return means.unstack().reindex(index=_ids(units), columns=_counts(units, EVENTS).columns)
+    return means.unstack().reindex(
+        index=pd.Index(units["unit_id"], name="unit_id"), columns=_counts(units, EVENTS).columns
+    )
 
 
 def weights(exemplar_ids: pd.Series[str], exemplars: pd.DataFrame) -> pd.Series[float]:
@@ -66,7 +67,7 @@ def _counts(units: pd.DataFrame, column: str) -> pd.DataFrame:
     """Events by unit_id and bin from 1, of a column of lists."""
     bins = max((len(e) for e in units[column] if isinstance(e, list | tuple | np.ndarray)), default=0)
     table = event_counts(units.assign(**{EVENTS: units[column]}), bins)
-    return pd.DataFrame(table, index=_ids(units), columns=range(1, bins + 1))
+    return pd.DataFrame(table, index=pd.Index(units["unit_id"], name="unit_id"), columns=range(1, bins + 1))
 
 
 def _means_of_others(values: pd.DataFrame, kind: pd.Series[str]) -> pd.DataFrame:
@@ -74,7 +75,3 @@ def _means_of_others(values: pd.DataFrame, kind: pd.Series[str]) -> pd.DataFrame
     groups = values.groupby(kind)
     n = groups.transform("count") - values.notna()
     return (groups.transform("sum") - values.fillna(0.0)) / n.where(n > 0)
-
-
-def _ids(units: pd.DataFrame) -> pd.Index[str]:
-    return pd.Index(units["unit_id"], name="unit_id")

@@ -248,6 +248,7 @@ def _unit(number: int, planted: PlantedUnit, n_events: int, n_tokens: int, bins:
         "status": "alive",
         "n_events": n_events,
         "bin_events": [0] * (bins - 1) + [n_events],
+        "judging_bin_events": [0] * (bins - 1) + [n_events],
         "histogram": [0] * (HISTOGRAM_BINS - 1) + [n_events],
         "given": planted.explanation,
     }

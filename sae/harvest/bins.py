@@ -51,7 +51,7 @@ def count_per_bin(histogram: NDArray[np.integer], maximum: float, bins: int) -> 
 def _edge(in_cells: ArrayLike, bin_: ArrayLike, bins: int) -> NDArray[np.int64]:
     """The last cell of a bin of a unit whose maximum lies at `in_cells` cells."""
     edge = np.ceil(np.asarray(in_cells) * np.asarray(bin_) / bins * (1 + _ROUNDING))
-    return np.minimum(edge, np.ceil(in_cells)).astype(np.int64)
+    return np.asarray(np.minimum(edge, np.ceil(in_cells)), dtype=np.int64)
 
 
 def _scale(maximum: ArrayLike) -> NDArray[np.float64]:

@@ -165,6 +165,7 @@ def _judged(reader: SketchReader, unit: int, per_bin: int) -> tuple[np.ndarray, 
     """Indices of a unit's judged events, and the probability of each."""
     found = [reader.known_events(unit, JUDGE, bin_) for bin_ in range(1, reader.bins + 1)]
     index, limit = (np.concatenate(parts).astype(np.int64) for parts in zip(*found, strict=True))
+    complete = np.array([False, *(reader.knows_all_documents(unit, JUDGE, b) for b in range(1, reader.bins + 1))])
     first, end = reader.window_range(index)
     priority = reader.state["events.priority"][index].astype(np.int64)
     known = KnownEvents(
@@ -174,6 +175,7 @@ def _judged(reader: SketchReader, unit: int, per_bin: int) -> tuple[np.ndarray, 
         end=end,
         priority=(priority - LOWEST) / RING_SIZE,
         limit=np.where(limit < HIGHEST, (limit - LOWEST) / RING_SIZE, 1.0),
+        may_repeat=complete[reader.bin["events"][index]],
     )
     rng = np.random.default_rng([reader.seed, hash32(reader.unit_ids[unit]) % RING_SIZE])
     chosen, probabilities = judged_sample(known, per_bin, rng)

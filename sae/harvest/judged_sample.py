@@ -1,7 +1,8 @@
 """Which of a unit's known events are judged, and the probability of each to be.
 
 Events of one document resemble each other, and windows that overlap show the same text. So the bins take turns, and in its turn a
-bin draws an event of a document of which it has drawn least; of these, the one of lowest priority. An event whose window overlaps one
+bin draws an event of a document of which it has drawn least; of these, the one of lowest priority. It draws a second event of a document
+only if it has none of other documents, known or not. An event whose window overlaps one
 that was drawn for any bin is passed over. The bins' order is random, higher bins tending to be early because they have few events: bin a
 comes before bin b with probability a / (a + b). So no event is passed over for certain.
 
@@ -49,6 +50,8 @@ class KnownEvents(NamedTuple):
     """From 0 to 1."""
     limit: NDArray[np.float64]
     """The priority below which the event would be known."""
+    may_repeat: NDArray[np.bool_]
+    """Whether all documents of the event's bin are known, so that a bin that has too few may draw another event of one."""
 
 
 def judged_sample(
@@ -82,6 +85,7 @@ def _draw(
     events_of_bin = _padded([np.flatnonzero(bin_ == b) for b in range(order.shape[1])], n)
     alike = [np.flatnonzero((bin_ == bin_[i]) & (known.document == known.document[i])) for i in range(n)]
     siblings, overlapping = _padded(alike, n), _padded(_overlaps(known), n)
+    may_repeat = np.append(known.may_repeat, False)
     rows = np.arange(draws)
     for number in range(1, per_bin + 1):
         for place in range(order.shape[1]):
@@ -89,7 +93,8 @@ def _draw(
             # Priorities are below 1, so documents of which less was taken come first.
             best = (left[rows[:, None], events] + taken[rows[:, None], events]).argmin(axis=1)
             event = events[rows, best]
-            drawing = np.flatnonzero(np.isfinite(left[rows, event]))
+            is_new = taken[rows, event] == 0
+            drawing = np.flatnonzero(np.isfinite(left[rows, event]) & (is_new | may_repeat[event]))
             event = event[drawing]
             turn[drawing, event] = number
             taken[drawing[:, None], siblings[event]] += 1

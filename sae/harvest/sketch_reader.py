@@ -105,6 +105,10 @@ class SketchReader:
         known = (self.bin["events"][index] == bin_) & (self.state["events.priority"][index] < limit[document])
         return index[known], limit[document][known]
 
+    def knows_all_documents(self, unit: int, split: int, bin_: int) -> bool:
+        """Whether the sample has events of every document with events in the bin."""
+        return self._limit(unit, split, self._strata(unit, bin_)) == HIGHEST
+
     def _limit(self, unit: int, split: int, strata: np.ndarray) -> int:
         """The lowest priority threshold of the strata that are full."""
         threshold = self.priority_threshold[unit, split, strata]

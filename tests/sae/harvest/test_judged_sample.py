@@ -17,7 +17,10 @@ def known(
 ) -> KnownEvents:
     first = np.array(place) + 1000 * np.array(document)
     limits = np.full(len(bin_), limit)
-    return KnownEvents(np.array(bin_), np.array(document), first, first + WINDOW, np.array(priority) * limit, limits)
+    may_repeat = np.ones(len(bin_), dtype=bool)
+    return KnownEvents(
+        np.array(bin_), np.array(document), first, first + WINDOW, np.array(priority) * limit, limits, may_repeat
+    )
 
 
 def drawn(events: KnownEvents, per_bin: int = 3) -> tuple[list[int], list[float]]:
@@ -40,6 +43,11 @@ def test_a_document_is_drawn_twice_only_if_there_are_too_few() -> None:
     priority = [0.1, 0.2, 0.3, 0.4, 0.5]
     assert drawn(known([1] * 5, [7, 7, 8, 7, 9], [0, 20, 0, 40, 0], priority))[0] == [0, 2, 4]
     assert drawn(known([1] * 5, [7, 7, 8, 7, 8], [0, 20, 0, 40, 20], priority))[0] == [0, 2, 1]
+
+
+def test_a_document_is_not_drawn_twice_if_others_are_not_known() -> None:
+    events = known([1] * 3, [7, 7, 8], [0, 20, 0], [0.1, 0.2, 0.3], limit=0.5)
+    assert drawn(events._replace(may_repeat=np.zeros(3, dtype=bool)))[0] == [0, 2]
 
 
 def test_of_overlapping_windows_one_is_judged_more_often_that_of_the_higher_bin() -> None:
