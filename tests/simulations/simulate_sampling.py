@@ -60,7 +60,7 @@ def value(world: World) -> np.ndarray:
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_horvitz_thompson_sums_are_unbiased(name: str) -> None:
-    found = totals(WORLDS[name](np.random.default_rng(1)), seeds=400, units=2)
+    found = totals(WORLDS[name](np.random.default_rng(1)), seeds=300, units=2)
     print(f"\n{name}:")
     for total, z in found.z.items():
         print(f"  {total}: {found.mean[total]:.2f}, truly {found.truth[total]:.2f}, z {z:+.1f}")
