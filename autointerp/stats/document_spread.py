@@ -7,7 +7,8 @@ the residuals r = M y have covariance s M R M, and with G = Z' M Z
     E[r' r]          = s ((1 - rho) tr M + rho tr G)
     E[r' Z Z' r]     = s ((1 - rho) tr G + rho tr G G)
 
-Of a kind, rho solves both equations, summed over its units; with it the first gives s of each unit.
+Of a kind, rho solves both equations, summed over its units; with it the first gives s of each unit. (Moment estimators of variance
+components: Searle, Casella and McCulloch, "Variance Components", 1992, chapter 5.)
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 class _Moments(NamedTuple):
@@ -43,7 +47,7 @@ def spreads(items: pd.DataFrame, kinds: Mapping[str, str]) -> tuple[pd.DataFrame
     rows_by_unit = items.groupby("unit_id")
     moments = pd.DataFrame([_moments(str(unit), kinds, rows) for unit, rows in rows_by_unit], columns=_Moments._fields)
     moments = moments.astype(dict.fromkeys(_Moments._fields[2:], "float64"))
-    correlation = {str(kind): _correlation(rows.sum(numeric_only=True)) for kind, rows in moments.groupby("kind")}
+    correlation = {str(kind): _correlation(rows) for kind, rows in moments.groupby("kind")}
     rho = moments["kind"].map(correlation).astype("float64")
     expected = (1 - rho) * moments["trace"] + rho * moments["trace_g"]
     # tr (M R M R), so that freedom is 2 E^2 / Var of the quadratic form r' r.
@@ -83,12 +87,23 @@ def _moments(unit_id: str, kinds: Mapping[str, str], rows: pd.DataFrame) -> _Mom
     )
 
 
-def _correlation(sums: pd.Series[float]) -> float:
-    """The correlation rho, from 0 to 1, that solves both equations; 0 if no document has two items, 1 if they do not determine it."""
-    a, g, gg, s, q = (float(sums[name]) for name in ("trace", "trace_g", "trace_gg", "squares", "of_documents"))
-    if np.isclose(sums["items"], sums["documents"]):
+def _correlation(moments: pd.DataFrame) -> float:
+    """The correlation rho of a kind, from 0 to 1; 0 if no document has two items, 1 if the equations do not determine it.
+
+    To the solution half of its standard error is added, by the jackknife over units: an interval loses more coverage by a correlation that
+    is too low than it gains by one that is too high (with 8 units of each kind, .92 without; chosen by simulation).
+    """
+    of_units = moments[["trace", "trace_g", "trace_gg", "squares", "of_documents"]].to_numpy().T
+    if np.allclose(moments["items"], moments["documents"]):
         return 0.0
-    excess, scale = q * a - s * g, s * (gg - g) - q * (g - a)
-    if a * gg - g * g <= 1e-9 * a * gg:
-        return 1.0
-    return float(np.clip(excess / scale, 0.0, 1.0)) if scale > 0 else 1.0
+    total = of_units.sum(axis=1)
+    without_one = _solution(*(total[:, None] - of_units))
+    error = np.sqrt((len(moments) - 1) * without_one.var())
+    return float(min(1.0, _solution(*total[:, None])[0] + error / 2))
+
+
+def _solution(a: Floats, g: Floats, gg: Floats, squares: Floats, of_documents: Floats) -> Floats:
+    """rho by both equations, given the sums of tr M, tr G, tr G G, r' r and r' Z Z' r over units."""
+    excess, scale = of_documents * a - squares * g, squares * (gg - g) - of_documents * (g - a)
+    determined = (a * gg - g * g > 1e-9 * a * gg) & (scale > 0)
+    return np.where(determined, np.clip(excess / np.where(determined, scale, 1.0), 0.0, 1.0), 1.0)
