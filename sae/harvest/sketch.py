@@ -206,11 +206,11 @@ class Sketch:
                 for per_group in (self.events.k, self.events.priority_threshold)
             )
             group_in_block = group + (events.unit - unit) * 2 * STRATA
-            cluster = _clusters(positions, events.take(may_enter))
+            cluster = positions.clusters(events.take(may_enter))
             may_enter = may_enter[candidate_rows(group_in_block[may_enter], cluster, priority[may_enter], k, latest)]
         events = events.take(may_enter)
         unit_split, group, priority = unit_split[may_enter], group[may_enter], priority[may_enter]
-        token, cluster = positions.ordinal.index_select(0, events.column), _clusters(positions, events)
+        token, cluster = positions.ordinal.index_select(0, events.column), positions.clusters(events)
         keep = lowest_of_group(group, cluster, priority, token, self.events.k)
         self._add_rows(
             self.events, block, positions, events.take(keep), unit_split[keep], priority[keep], cluster[keep]
@@ -327,11 +327,6 @@ class Sketch:
         target = _merged(INTERVALS, shift).unsqueeze(1).expand(-1, 2, -1)
         # The k-th lowest of a union is at most the k-th lowest of either part.
         threshold[grown] = merged.scatter_reduce_(2, target, threshold[grown], "amin")
-
-
-def _clusters(positions: TokenPositions, events: Events) -> Tensor:
-    """The document of each active event. Silent ones are clusters of their own: those of one document are as good as those of many."""
-    return torch.where(events.value > 0, positions.document.index_select(0, events.column), -1)
 
 
 def _merged(parts: int, shift: Tensor) -> Tensor:

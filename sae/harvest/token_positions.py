@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sae.harvest.activation_blocks import Events
+
 EXPLAIN, JUDGE = 0, 1
 """The two splits of the documents: one explains units, the other judges the explanations."""
 RING_SIZE = 1 << 32
@@ -58,6 +60,10 @@ class TokenPositions:
         self.window_length = (context_start + length - self.window_start).clamp(max=window)
         self.ring_origin = torch.tensor([0, RING_DISTANCE], device=device)
         self.ring, self.ring_column = self._make_ring()
+
+    def clusters(self, events: Events) -> Tensor:
+        """The document of each active event. Silent events, -1, are clusters of their own: of one document they are as good as of many."""
+        return torch.where(events.value > 0, self.document.index_select(0, events.column), -1)
 
     def _make_ring(self) -> tuple[Tensor, Tensor]:
         """The counted tokens' hashes and columns: explaining ring twice, then judging ring twice, ascending throughout.
