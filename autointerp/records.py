@@ -81,8 +81,8 @@ class Exemplar:
     """One window around one token at which a unit's activation is known.
 
     `role` is what the exemplar is used for: `explain_*` for explaining; `score`, `quiet` and `near` for judging; `top` for display.
-    Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that of
-    the exemplar among the unit's events in its bin, within the documents of its role.
+    Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that
+    with which the event is judged.
     """
 
     exemplar_id: str

@@ -17,7 +17,7 @@ from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.providers import judge_facts
 from autointerp.spec.spec import Spec
-from autointerp.stats import comparison, rounding
+from autointerp.stats import comparison, frequency, rounding
 from autointerp.stats.comparison import Comparison, interval_options
 from autointerp.stats.estimates import PairedDifference
 
@@ -57,6 +57,7 @@ def summarise(
     judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
     intervals = interval_options(spec)
     scores = comparison.unit_scores(judgements, units)
+    scores["mean_score_frequency"] = frequency.estimates(judgements, units, exemplars)
     denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
     weightings = Weightings(
         bin_uniform=_compare(scores, "mean_score", intervals),

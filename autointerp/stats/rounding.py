@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from autointerp.records import Arm
-from autointerp.stats import comparison
+from autointerp.stats import comparison, frequency
 
 
 def specificity(
@@ -40,7 +40,8 @@ def specificity(
     table = []
     for share in shares:
         above = items.loc[items["activation_fraction"] > share]
-        means = above.groupby(["unit_id", "bin"])["score"].mean()
+        of_bin = [above["unit_id"], above["bin"]]
+        means = (above["score"] * above["weight"]).groupby(of_bin).sum() / above["weight"].groupby(of_bin).sum()
         values = [
             _weighted_mean(
                 cells.droplevel("unit_id"), _events_above(events[str(unit)], rows.at[unit, "histogram"], share)
@@ -56,12 +57,13 @@ def specificity(
 
 
 def _items(judgements: pd.DataFrame, exemplars: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    """One row per graded exemplar of the main arm, repeats averaged."""
+    """One row per graded exemplar of the main arm, repeats averaged, with its weight as an event of its bin."""
     scored = comparison.scored_rows(judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value])
     scored = scored.loc[scored["unit_id"].isin(features["unit_id"])]
     grades = scored.groupby(["unit_id", "bin", "exemplar_id"])["score"].mean().reset_index()
     fractions = exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")["activation_fraction"]
-    return grades.assign(activation_fraction=grades["exemplar_id"].map(fractions))
+    weight = frequency.weights(grades["exemplar_id"], exemplars)
+    return grades.assign(activation_fraction=grades["exemplar_id"].map(fractions), weight=weight)
 
 
 def _events_above(events: np.ndarray, histogram: Any, share: float) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CELLS = 1024
-"""Cells of a unit's histogram for active events. Cell 0 stands for silent events and is not counted."""
+from sae.harvest.bins import CELLS
+
 _SPARSE = 1 / 8
 """A dense block with a smaller share of active events lists them."""
 
@@ -47,8 +47,9 @@ class Block(Protocol):
     def values_at(self, unit: Tensor, column: Tensor) -> Tensor:
         """Activations (n,) of units of this block at counted columns."""
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
-        """Count the active events at counted tokens in `histogram` (units, CELLS + 1), each in cell ceil(activation * scale)."""
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
+        """Count the active events at counted tokens in `histogram` (units, 2, CELLS + 1), each in the split (N,) of its token and in
+        cell ceil(activation * scale)."""
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         """Activations (n, width), bfloat16, at the `length` columns from `first` on, then zeros."""
@@ -84,17 +85,18 @@ class DenseBlock:
         value = self._values.view(-1).index_select(0, unit * self._values.shape[1] + column)
         return value * (value > self._floor.index_select(0, unit))
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
         if self._active_events is not None:
-            return _add_events(self._active_events, self.units, histogram, scale)
+            return _add_events(self._active_events, self.units, histogram, scale, split)
         # Silent events fall into cell 0, which is cleared afterwards: cheaper than leaving them out.
         cell = (self._values * scale.unsqueeze(1)).clamp_(min=0).ceil_()
         if bool(self._floor.any()):
             cell *= _exceeds(self._values, self._floor)
         flat_cell = cell.to(torch.int32)
-        flat_cell += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (CELLS + 1)
-        counts = torch.bincount(flat_cell.view(-1), minlength=len(cell) * (CELLS + 1)).view(len(cell), -1)
-        counts[:, 0] = 0
+        flat_cell += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (2 * (CELLS + 1))
+        flat_cell += split.to(torch.int32) * (CELLS + 1)
+        counts = torch.bincount(flat_cell.view(-1), minlength=len(cell) * 2 * (CELLS + 1)).view(len(cell), 2, -1)
+        counts[..., 0] = 0
         histogram.index_add_(0, self.units, counts.to(histogram.dtype))
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
@@ -135,8 +137,8 @@ class SparseBlock:
         place = torch.searchsorted(self._keys, key).clamp_(max=len(self._keys) - 1)
         return self._values.index_select(0, place) * (self._keys.index_select(0, place) == key)
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
-        _add_events(self._active_events, self.units, histogram, scale)
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
+        _add_events(self._active_events, self.units, histogram, scale, split)
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         begin = unit * self._n_tokens + first
@@ -174,9 +176,10 @@ def _above(events: Events, bound: Tensor) -> Events:
     return events.take(true_indices(events.value > bound.index_select(0, events.unit)))
 
 
-def _add_events(events: Events, units: Tensor, histogram: Tensor, scale: Tensor) -> None:
+def _add_events(events: Events, units: Tensor, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
     cell = (events.value * scale.index_select(0, events.unit)).ceil_().long()
-    cell += (units * (CELLS + 1)).index_select(0, events.unit)
+    cell += (units * 2 * (CELLS + 1)).index_select(0, events.unit)
+    cell += (split * (CELLS + 1)).index_select(0, events.column)
     histogram.view(-1).index_add_(0, cell, torch.ones(1, dtype=histogram.dtype, device=cell.device).expand(len(cell)))
 
 

@@ -23,6 +23,8 @@ class UnitRow(TypedDict):
     """Counted tokens at which the unit is active."""
     bin_events: list[int]
     """Those in each bin."""
+    judging_bin_events: list[int]
+    """Those in each bin that are in the documents of the judging side."""
     histogram: list[int]
     """Those in each of `HISTOGRAM_BINS` equal parts of (0, max_activation]."""
 
@@ -43,7 +45,9 @@ class ExemplarRow(TypedDict):
     """Activation as a share of the unit's maximum."""
     bin: int
     inclusion_probability: float | None
-    """Probability with which the event was sampled among those of its bin; only for exemplars that are judged by bin."""
+    """Probability with which the event is judged, its document on the judging side included; only for exemplars that are judged by
+    bin. The sum of 1 / probability over a bin's exemplars is an unbiased estimate of the number of its events. In a table of an
+    earlier version it is the share of the bin's events that are judged."""
     mark: int
     """Index of the marked token in `tokens`."""
     tokens: list[str]

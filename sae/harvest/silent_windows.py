@@ -7,6 +7,8 @@ one of about its own length, and only among those does silence decide.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,28 +17,27 @@ SAME_LENGTH = 0.02
 
 
 def alike(
-    judged: npt.NDArray[np.integer], candidates: npt.NDArray[np.integer], peak: npt.NDArray[np.integer], n: int
-) -> npt.NDArray[np.int64]:
-    """Indices of at most `n` candidates, those that come first being like a fair sample of the judged windows.
+    judged: npt.NDArray[np.integer], candidates: npt.NDArray[np.integer], peak: npt.NDArray[np.integer]
+) -> Iterator[int]:
+    """Indices of all candidates, those that come first being like a fair sample of the judged windows.
 
     `judged` (j, 2) and `candidates` (c, 2) are the lengths of windows and the places of their marks; `peak` (c,) orders the candidates
     by their largest activation, 0 for a window without any. Of candidates of the same length the least active one is chosen, and of
     those that are equally active the one whose mark is nearest to the judged window's. Without judged windows the least active ones.
     """
     if not len(judged):
-        return np.argsort(peak, kind="stable")[:n]
+        yield from np.argsort(peak, kind="stable").tolist()
+        return
     free = np.ones(len(candidates), dtype=bool)
-    chosen: list[int] = []
     targets = _spread_out(judged)
-    while len(chosen) < min(n, len(candidates)):
-        length, mark = targets[len(chosen) % len(targets)]
+    for number in range(len(candidates)):
+        length, mark = targets[number % len(targets)]
         longer = np.maximum(candidates[:, 0], length)
         unlike = np.abs(candidates[:, 0] - length) / longer
         place = np.abs(candidates[:, 1] / np.maximum(candidates[:, 0] - 1, 1) - mark / max(length - 1, 1))
         order = np.lexsort([place, peak, np.where(unlike <= SAME_LENGTH, 0, unlike), ~free])
         free[order[0]] = False
-        chosen.append(int(order[0]))
-    return np.asarray(chosen, dtype=np.int64)
+        yield int(order[0])
 
 
 def _spread_out(judged: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:

@@ -63,11 +63,13 @@ def biased(
     return np.clip(grades + (chance < high) - (chance > 1 - down * (1 - high) / (1 - up)), 0, 3)
 
 
-def table(kind: str, grades: NDArray[np.int64]) -> pd.DataFrame:
+def table(kind: str, grades: NDArray[np.int64], document: NDArray[np.int64] | None = None) -> pd.DataFrame:
     """The judgements of one kind in the main arm, with the columns that the statistics read."""
     unit, bin_, item = (a.ravel() for a in np.indices(grades.shape))
     ids = np.array([f"{kind}-{i}" for i in range(len(grades))], dtype=object)
     frame = pd.DataFrame({"unit_id": ids[unit], "bin": bin_ + 1, "item": item, "score": grades.ravel()})
+    if document is not None:
+        frame["document"] = document.ravel()
     names = frame["unit_id"] + "@" + frame["bin"].astype(str) + "." + frame["item"].astype(str)
     return frame.assign(exemplar_id=names, kind=kind, arm="main", outcome="scored", repeat=0).astype({"score": "Int64"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,7 +57,8 @@ def unit_table(unit_ids: Sequence[str], **columns: Sequence[Any]) -> pd.DataFram
 
 def exemplar_table(quiet: Sequence[Sequence[float]] = ()) -> pd.DataFrame:
     rows = [("score", [0.0, 1.0]), *(("quiet", list(activations)) for activations in quiet)]
-    return pd.DataFrame([{"role": role, "token_activations": a, "counted": [True] * len(a)} for role, a in rows])
+    table = pd.DataFrame([{"role": role, "token_activations": a, "counted": [True] * len(a)} for role, a in rows])
+    return table.assign(exemplar_id=[f"shown-{i}" for i in range(len(table))], inclusion_probability=math.nan)
 
 
 def planted(
