@@ -53,8 +53,11 @@ def evaluate(
 ) -> int:
     """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
     run = prepare(spec, results, progress)
-    if statement := run.harvest_metadata["corpus"].get("bos_statement"):
+    corpus = run.harvest_metadata["corpus"]
+    if statement := corpus.get("bos_statement"):
         progress.note(statement)
+    if any(corpus.get("contents", {}).values()):
+        progress.note(f"corpus: {corpus['contents_statement']}")
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:

@@ -1,0 +1,143 @@
+"""Finds near-duplicates among the documents of a corpus: documents that share most of their short stretches of tokens.
+
+Each document is represented by the lowest hashes of its stretches, a bottom-k sketch, from which the share of common stretches
+(Jaccard similarity) of two documents is estimated (Cohen and Kaplan, "Summarizing Data using Bottom-k Sketches", PODC 2007; Broder,
+"On the resemblance and containment of documents", 1997). Only documents that share one of their few lowest hashes are compared: of
+two with a similarity of J, all but (1 - J)**COMPARED are.
+
+Written out in numpy, because `datasketch` 2.0 takes 12 microseconds a token, 100 times as long, and the hashes of `rensa` change
+with its versions, and would change results.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+SIMILAR = 1 / 3
+"""Share of common stretches from which two documents are near-duplicates."""
+STRETCH = 4
+"""Tokens of a stretch."""
+KEPT = 32
+"""Hashes of a document's sketch: 128 bytes of memory a document."""
+COMPARED = 8
+"""Lowest hashes of a sketch by which documents to compare are found."""
+BOILERPLATE = 1 / 8
+"""Stretches that occur in more than this share of the documents, such as a licence or a system prompt, are no sign of a copy."""
+_SAMPLE = 1024
+"""Documents in which boilerplate is looked for."""
+_BLOCK = 1 << 20
+"""Tokens that are hashed together, or those of one document if it has more."""
+_NONE = np.iinfo(np.uint32).max
+"""Fills the sketches of documents with few stretches."""
+
+Tokens = npt.NDArray[np.uint32]
+Hashes = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.int64]
+
+
+def near_duplicates(tokens: Tokens, contexts: npt.NDArray[np.void]) -> Numbers:
+    """For each of n documents the number of its cluster, (n,): documents that near-duplicates connect are in one cluster.
+
+    `contexts`: rows of `Corpus.contexts`, ordered by document and position, the documents numbered from 0 without gaps. Clusters are
+    numbered in the order of their first documents.
+    """
+    n = int(contexts["document"][-1]) + 1
+    sketches = _sketches(tokens, contexts, n)
+    pairs = _candidates(sketches)
+    pairs = pairs[_similarity(sketches, pairs) >= SIMILAR]
+    graph = coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(n, n))
+    label = connected_components(graph, directed=False)[1]
+    _, first_member, cluster = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first_member))[cluster])
+
+
+def _sketches(tokens: Tokens, contexts: npt.NDArray[np.void], n: int) -> Hashes:
+    """The `KEPT` lowest hashes of each document's stretches (n, KEPT), ascending, without boilerplate."""
+    sketches = np.full((n, KEPT), _NONE, dtype=np.uint32)
+    boilerplate = _boilerplate(tokens, contexts, n)
+    for block in _blocks(contexts):
+        document, hashed = _stretches(tokens, block)
+        if len(boilerplate):
+            distinctive = ~np.isin(hashed, boilerplate)
+            document, hashed = document[distinctive], hashed[distinctive]
+        # Hashes are uniform, so of a document's N the lowest KEPT are below (KEPT + a margin) / N: only those are sorted.
+        first = int(block["document"][0])
+        size = np.bincount(document - first)
+        bound = np.minimum((KEPT + 6 * KEPT**0.5) / np.maximum(size, 1) * 2.0**32, _NONE - 1).astype(np.uint32)
+        document, hashed = _distinct(*(column[hashed <= np.repeat(bound, size)] for column in (document, hashed)))
+        size = np.bincount(document - first)
+        place = np.arange(len(document)) - np.repeat(size.cumsum() - size, size)
+        kept = place < KEPT
+        sketches[document[kept], place[kept]] = hashed[kept]
+    return sketches
+
+
+def _boilerplate(tokens: Tokens, contexts: npt.NDArray[np.void], n: int) -> Hashes:
+    """Hashes of stretches that occur in many documents of a sample, ascending."""
+    sampled = np.zeros(n, dtype=bool)
+    sampled[np.linspace(0, n - 1, min(_SAMPLE, n)).astype(np.int64)] = True
+    blocks = _blocks(contexts[sampled[contexts["document"]]])
+    hashes = np.concatenate([_distinct(*_stretches(tokens, block))[1] for block in blocks])
+    distinct, n_documents = np.unique(hashes, return_counts=True)
+    return distinct[n_documents > max(1, BOILERPLATE * sampled.sum())]
+
+
+def _blocks(contexts: npt.NDArray[np.void]) -> list[npt.NDArray[np.void]]:
+    """The contexts in runs of whole documents, of about `_BLOCK` tokens."""
+    length = contexts["length"].astype(np.int64)
+    starts = np.flatnonzero(np.diff(contexts["document"], prepend=-1))
+    block = (length.cumsum() - length)[starts] // _BLOCK
+    return np.split(contexts, starts[1:][np.diff(block) > 0])
+
+
+def _stretches(tokens: Tokens, contexts: npt.NDArray[np.void]) -> tuple[Numbers, Hashes]:
+    """The document of each stretch and the stretch's hash, in the documents' order. No stretch spans two documents."""
+    length = contexts["length"].astype(np.int64)
+    document = np.repeat(contexts["document"], length)
+    place = np.arange(len(document)) + np.repeat(contexts["offset"] - (length.cumsum() - length), length)
+    ids = tokens[place].astype(np.uint64)
+    n = max(0, len(ids) - STRETCH + 1)
+    hashed = np.zeros(n, dtype=np.uint64)
+    for start in range(STRETCH):
+        hashed ^= ids[start : start + n]
+        hashed *= np.uint64(0x9E3779B97F4A7C15)
+        hashed ^= hashed >> np.uint64(29)
+    within = document[:n] == document[len(document) - n :]
+    return document[:n][within], (hashed[within] >> np.uint64(32)).astype(np.uint32)
+
+
+def _distinct(document: Numbers, hashed: Hashes) -> tuple[Numbers, Hashes]:
+    """Each hash once for its document, by document and ascending."""
+    key = np.unique((document.astype(np.uint64) << np.uint64(32)) | hashed)
+    return (key >> np.uint64(32)).astype(np.int64), key.astype(np.uint32)
+
+
+def _candidates(sketches: Hashes) -> Numbers:
+    """Pairs of documents (p, 2) to compare: each with the first one, and with the one before, that has a low hash in common."""
+    hashed = sketches[:, :COMPARED].ravel()
+    document = np.repeat(np.arange(len(sketches)), COMPARED)[hashed != _NONE]
+    hashed = hashed[hashed != _NONE]
+    order = np.argsort(hashed, kind="stable")
+    hashed, document = hashed[order], document[order]
+    same = hashed[1:] == hashed[:-1]
+    start = np.maximum.accumulate(np.where(np.append(True, ~same), np.arange(len(hashed)), 0)) if len(hashed) else []
+    pairs = [np.stack([document[other][same], document[1:][same]], axis=1) for other in (slice(-1), start[1:])]
+    return np.unique(np.concatenate(pairs), axis=0).astype(np.int64)
+
+
+def _similarity(sketches: Hashes, pairs: Numbers) -> npt.NDArray[np.float64]:
+    """Estimated share of common stretches of each pair (p,): the share of the lowest hashes of both that both have."""
+    shares = [np.zeros(0)]
+    for part in np.array_split(pairs, len(pairs) // 100_000 + 1):
+        both = np.sort(np.concatenate([sketches[part[:, 0]], sketches[part[:, 1]]], axis=1), axis=1)
+        valid = both != _NONE
+        repeats = np.zeros_like(valid)
+        repeats[:, 1:] = valid[:, 1:] & (both[:, 1:] == both[:, :-1])
+        place = (valid & ~repeats).cumsum(axis=1)
+        counted = place <= KEPT
+        union = np.minimum(place[:, -1], KEPT)
+        shares.append((repeats & counted).sum(axis=1) / np.maximum(union, 1))
+    return np.concatenate(shares)
