@@ -28,6 +28,11 @@ from sae.subject.capacity import check_context, check_ids
 from sae.subject.model import Subject, load_subject, outline_subject
 from sae.subject.token_text import token_texts
 
+HARVEST_VERSION = 6
+"""Version of the harvest's content, part of its key: increase it with every change that can alter exemplars."""
+EARLIER_VERSION = 5
+"""The version before, whose finished harvests still serve the runs that began with them."""
+
 
 @dataclass(frozen=True)
 class Identified:
@@ -55,12 +60,13 @@ class Identified:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A spec's subject, dictionary and corpus, loaded."""
+    """A spec's subject, dictionary and corpus, loaded, and the version of their harvest."""
 
     spec: Spec
     subject: Subject
     dictionary: Dictionary
     corpus: Corpus
+    version: int = HARVEST_VERSION
 
     @property
     def identified(self) -> Identified:
@@ -85,7 +91,7 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.silent_windows],
-                "version": 5,
+                "version": self.version,
             }
         )
 

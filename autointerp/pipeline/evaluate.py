@@ -33,7 +33,7 @@ def evaluate_files(
     open_folder(results)
     if len(specs) > 1:
         with Progress(quiet=quiet) as progress:
-            harvest_together(specs, results, progress)
+            harvest_together(specs, results, progress, open_ledger())
     codes = []
     for spec in specs:
         with Progress(quiet=quiet) as progress:
@@ -52,13 +52,13 @@ def evaluate(
     say: Callable[[str], None],
 ) -> int:
     """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
-    run = prepare(spec, results, progress)
+    ledger = open_ledger()
+    run = prepare(spec, results, progress, ledger)
     corpus = run.harvest_metadata["corpus"]
     if statement := corpus.get("bos_statement"):
         progress.note(statement)
     if any(corpus.get("contents", {}).values()):
         progress.note(f"corpus: {corpus['contents_statement']}")
-    ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
         say(forecast.describe())

@@ -20,9 +20,9 @@ from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
 from sae.corpus.context_writer import CONTEXT, OFFSET, TOKEN, ContextWriter
-from sae.corpus.duplicates import Duplicates
 from sae.corpus.distinct_documents import Contents, distinct_documents
 from sae.corpus.documents import Conversation, Document, TokenIds
+from sae.corpus.duplicates import Duplicates
 from sae.corpus.encoding import Encoded, check_token_ids, encode, template_fingerprint
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
 from sae.errors import CorpusError, one_line
@@ -38,6 +38,9 @@ PAD_ID = 0
 """Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""
 BATCH_BYTES = 1 << 18
 """Text that is tokenised together."""
+
+NOT_READ = Contents()
+"""Of a corpus that was made in memory."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of tokens read so far, and the largest number that will be read."""
@@ -63,9 +66,9 @@ class Corpus:
     special_ids: frozenset[int]
     template: npt.NDArray[np.int64] | None = None
     keys: npt.NDArray[np.int64] | None = None
-    contents: Contents = Contents()
+    contents: Contents = NOT_READ
 
-    def document_keys(self, rows: npt.NDArray[np.integer[Any]] | slice) -> npt.NDArray[np.int64]:
+    def document_keys(self, rows: npt.NDArray[np.integer[Any]] | Sequence[int] | slice) -> npt.NDArray[np.int64]:
         """The keys of the documents in which the contexts `rows` lie. All sampling and the split depend on them alone."""
         document = np.asarray(self.contexts["document"][rows], dtype=np.int64)
         return document if self.keys is None else self.keys[document]

@@ -40,7 +40,9 @@ class Contents(NamedTuple):
     @property
     def statement(self) -> str:
         """The numbers in one line."""
-        line = f"{_documents(self.duplicates, 'duplicate')} left out, {_documents(self.near_duplicates, 'near-duplicate')}"
+        line = (
+            f"{_documents(self.duplicates, 'duplicate')} left out, {_documents(self.near_duplicates, 'near-duplicate')}"
+        )
         line += " counted as one document with the text that they resemble" if self.near_duplicates else ""
         return line + (f"; {_documents(self.cut, 'long document')} cut into {self.pieces:,} pieces" if self.cut else "")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from sae.harvest.activation_blocks import CELLS
 from sae.harvest.bins import bin_of, cells_of_bin, count_per_bin
 from sae.harvest.bottom_k import HIGHEST
 from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.shown_texts import CorpusText, ShownTexts
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
 from sae.harvest.units import UnitKey
@@ -83,6 +85,11 @@ class SketchReader:
         peaks = np.append(self.state["events.windows"].max(axis=1, initial=0), 0)
         self.peak = peaks[self.state["events.slot"]]
 
+    @cached_property
+    def text(self) -> CorpusText:
+        """The texts around the corpus's tokens."""
+        return CorpusText(self.corpus)
+
     def _sort_events(self) -> None:
         """Sort the events by priority within their unit and split, whatever their strata."""
         order = np.lexsort([self.state[f"events.{name}"] for name in ("token", "priority", "head")])
@@ -103,6 +110,10 @@ class SketchReader:
         if slot < 0:
             return np.zeros(length, dtype=np.float32)
         return _bfloat16(self.state[f"{sample}.windows"][slot, :length])
+
+    def bin_at(self, sample: SampleName, i: int) -> int:
+        """The bin of an event."""
+        return int(self.bin[sample][i])
 
     def bin_counts(self, unit: int, bins: int) -> np.ndarray:
         """Events of a unit in each of `bins` equal parts of (0, max]."""
@@ -138,39 +149,59 @@ class SketchReader:
             index = index[self.state["tops.head"][index] % 2 == split]
         return index[np.lexsort((self.state["tops.token"][index], -self.state["tops.activation"][index]))]
 
-    def n_documents(self, unit: int) -> tuple[int, int]:
-        """Number of documents, explaining and judging, among a unit's sampled events with positive activation."""
-        ranges = [self.event_range(unit, split) for split in (EXPLAIN, JUDGE)]
-        explaining, judging = (set(self.documents["events"][r][self.bin["events"][r] > 0]) for r in ranges)
-        return len(explaining), len(judging)
+    def n_documents(self, unit: int, most: int) -> tuple[int, int]:
+        """Number of documents, explaining and judging, with a text of their own among a unit's sampled events with positive
+        activation. Counts up to `most` of each."""
+        shown = ShownTexts(self.text)
+        counts = {}
+        for split in (JUDGE, EXPLAIN):  # texts are judged first, and then not shown to the explainer
+            documents: set[int] = set()
+            here = self.event_range(unit, split)
+            for i in here.start + np.flatnonzero(self.bin["events"][here] > 0):
+                document = int(self.documents["events"][i])
+                if len(documents) < most and document not in documents and shown.add(self.state["events.token"][i]):
+                    documents.add(document)
+            counts[split] = len(documents)
+        return counts[EXPLAIN], counts[JUDGE]
 
 
 def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[ChosenEvent]:
-    """Choose a unit's exemplars, each event for one role only."""
-    taken: set[int] = set()
+    """Choose a unit's exemplars, each event for one role only and no text twice."""
+    shown = ShownTexts(reader.text)
 
-    def choose(role: str, sample: SampleName, i: int, bin_: int, probability: float | None) -> Iterator[ChosenEvent]:
-        token = int(reader.state[f"{sample}.token"][i])
-        if token not in taken:
-            taken.add(token)
-            start, activation = int(reader.state[f"{sample}.start"][i]), float(reader.state[f"{sample}.activation"][i])
-            yield ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
+    def first_new(
+        n: int, sample: SampleName, index: Iterable[int], documents: set[int] | None = None
+    ) -> Iterator[tuple[SampleName, int]]:
+        """The first `n` events whose text was not shown, and that lie in none of `documents`, which grows."""
+        for i in index:
+            document = int(reader.documents[sample][i])
+            if n and not (documents and document in documents) and shown.add(int(reader.state[f"{sample}.token"][i])):
+                if documents is not None:
+                    documents.add(document)
+                n -= 1
+                yield sample, i
+
+    def event(role: str, sample: SampleName, i: int, bin_: int, probability: float | None = None) -> ChosenEvent:
+        token, start = (int(reader.state[f"{sample}.{name}"][i]) for name in ("token", "start"))
+        activation = float(reader.state[f"{sample}.activation"][i])
+        return ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
 
     counts = reader.bin_counts(unit, selection.bins)
     for bin_ in range(1, selection.bins + 1):
-        chosen = reader.uniform_sample(unit, JUDGE, bin_)[: selection.per_bin]
-        for i in chosen:
-            yield from choose("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
+        chosen = list(first_new(selection.per_bin, "events", reader.uniform_sample(unit, JUDGE, bin_)))
+        for at in chosen:
+            yield event("score", *at, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
-        for i in _most_silent(reader, reader.uniform_sample(unit, split, 0), n):
-            yield from choose(role, "events", i, 0, None)
+        for at in first_new(n, "events", _most_silent(reader, reader.uniform_sample(unit, split, 0))):
+            yield event(role, *at, 0)
     documents: set[int] = set()
-    for i in _one_per_document(reader, "tops", reader.top_events(unit, EXPLAIN), documents, selection.top):
-        yield from choose("explain_top", "tops", i, int(reader.bin["tops"][i]), None)
-    for i in _one_per_document(reader, "events", _spread(reader, unit, selection), documents, selection.spread):
-        yield from choose("explain_spread", "events", i, int(reader.bin["events"][i]), None)
-    for i in reader.top_events(unit)[: selection.shown_top]:
-        yield from choose("top", "tops", i, int(reader.bin["tops"][i]), None)
+    explained = list(first_new(selection.top, "tops", reader.top_events(unit, EXPLAIN), documents))
+    for at in explained:
+        yield event("explain_top", *at, reader.bin_at(*at))
+    for at in first_new(selection.spread, "events", _spread(reader, unit, selection), documents):
+        yield event("explain_spread", *at, reader.bin_at(*at))
+    for at in first_new(max(0, selection.shown_top - len(explained)), "tops", reader.top_events(unit)):
+        yield event("top", *at, reader.bin_at(*at))
 
 
 def tables(
@@ -197,7 +228,7 @@ def tables(
 
 def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
     active = int(reader.state["histogram"][unit, 1:].sum())
-    explaining, judging = reader.n_documents(unit)
+    explaining, judging = reader.n_documents(unit, selection.min_documents)
     few = explaining + judging < selection.min_documents or min(explaining, judging) < 2
     return {
         "unit_id": key.unit_id,
@@ -253,12 +284,12 @@ def move_to_whole_characters(tokens: list[str], activations: np.ndarray, mark: i
     return mark
 
 
-def _most_silent(reader: SketchReader, index: np.ndarray, n: int) -> np.ndarray:
-    """The `n` silent events whose windows are least active: those without any activation first, in order of priority.
+def _most_silent(reader: SketchReader, index: np.ndarray) -> np.ndarray:
+    """Silent events by the activity of their windows: those without any activation first, in order of priority.
 
     Half of all tokens activate one sign of a gated MLP's neuron, so such a unit has no window that is silent throughout.
     """
-    return np.asarray(index[np.argsort(reader.peak[index], kind="stable")][:n])
+    return np.asarray(index[np.argsort(reader.peak[index], kind="stable")])
 
 
 def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[int]:
@@ -266,18 +297,6 @@ def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[i
     lists = [list(reader.uniform_sample(unit, EXPLAIN, bin_)) for bin_ in range(selection.bins, 0, -1)]
     for turn in range(max((len(events) for events in lists), default=0)):
         yield from (events[turn] for events in lists if turn < len(events))
-
-
-def _one_per_document(
-    reader: SketchReader, sample: SampleName, index: Iterable[int], documents: set[int], n: int
-) -> Iterator[int]:
-    """The first `n` of the events that lie in documents of their own and in none of `documents`, which grows."""
-    for i in index:
-        document = int(reader.documents[sample][i])
-        if n and document not in documents:
-            documents.add(document)
-            n -= 1
-            yield i
 
 
 def _bfloat16(bits: np.ndarray) -> np.ndarray:
