@@ -18,14 +18,16 @@ from scipy.sparse.csgraph import connected_components
 
 SIMILAR = 1 / 3
 """Share of common stretches from which two documents are near-duplicates."""
-STRETCH = 4
-"""Tokens of a stretch."""
+STRETCH_BITS = 24
+"""Information of a stretch, so that unrelated documents have few in common: about 4 tokens of words, or 7 of characters."""
 KEPT = 32
 """Hashes of a document's sketch: 128 bytes of memory a document."""
 COMPARED = 8
 """Lowest hashes of a sketch by which documents to compare are found."""
 BOILERPLATE = 1 / 8
 """Stretches that occur in more than this share of the documents, such as a licence or a system prompt, are no sign of a copy."""
+_MOST_COPIES = 8
+"""Documents up to which a stretch is not boilerplate, however few documents there are."""
 _SAMPLE = 1024
 """Documents in which boilerplate is looked for."""
 _BLOCK = 1 << 20
@@ -45,7 +47,11 @@ def near_duplicates(tokens: Tokens, contexts: npt.NDArray[np.void]) -> Numbers:
     numbered in the order of their first documents.
     """
     n = int(contexts["document"][-1]) + 1
-    sketches = _sketches(tokens, contexts, n)
+    sampled = np.zeros(n, dtype=bool)
+    sampled[np.linspace(0, n - 1, min(_SAMPLE, n)).astype(np.int64)] = True
+    sample = contexts[sampled[contexts["document"]]]
+    stretch = _stretch(tokens, sample)
+    sketches = _sketches(tokens, contexts, n, stretch, _boilerplate(tokens, sample, stretch))
     pairs = _candidates(sketches)
     pairs = pairs[_similarity(sketches, pairs) >= SIMILAR]
     graph = coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(n, n))
@@ -54,12 +60,11 @@ def near_duplicates(tokens: Tokens, contexts: npt.NDArray[np.void]) -> Numbers:
     return np.asarray(np.argsort(np.argsort(first_member))[cluster])
 
 
-def _sketches(tokens: Tokens, contexts: npt.NDArray[np.void], n: int) -> Hashes:
+def _sketches(tokens: Tokens, contexts: npt.NDArray[np.void], n: int, stretch: int, boilerplate: Hashes) -> Hashes:
     """The `KEPT` lowest hashes of each document's stretches (n, KEPT), ascending, without boilerplate."""
     sketches = np.full((n, KEPT), _NONE, dtype=np.uint32)
-    boilerplate = _boilerplate(tokens, contexts, n)
     for block in _blocks(contexts):
-        document, hashed = _stretches(tokens, block)
+        document, hashed = _stretches(tokens, block, stretch)
         if len(boilerplate):
             distinctive = ~np.isin(hashed, boilerplate)
             document, hashed = document[distinctive], hashed[distinctive]
@@ -75,14 +80,22 @@ def _sketches(tokens: Tokens, contexts: npt.NDArray[np.void], n: int) -> Hashes:
     return sketches
 
 
-def _boilerplate(tokens: Tokens, contexts: npt.NDArray[np.void], n: int) -> Hashes:
+def _stretch(tokens: Tokens, sample: npt.NDArray[np.void]) -> int:
+    """Tokens of a stretch with `STRETCH_BITS` of collision entropy, as if tokens were independent of each other."""
+    n = np.zeros(0, dtype=np.int64)
+    for block in _blocks(sample):
+        more = np.bincount(tokens[_places(block)])
+        n = np.pad(n, (0, max(0, len(more) - len(n)))) + np.pad(more, (0, max(0, len(n) - len(more))))
+    bits = -np.log2(((n / n.sum()) ** 2).sum())
+    return int(np.ceil(STRETCH_BITS / max(bits, 1.0)))
+
+
+def _boilerplate(tokens: Tokens, sample: npt.NDArray[np.void], stretch: int) -> Hashes:
     """Hashes of stretches that occur in many documents of a sample, ascending."""
-    sampled = np.zeros(n, dtype=bool)
-    sampled[np.linspace(0, n - 1, min(_SAMPLE, n)).astype(np.int64)] = True
-    blocks = _blocks(contexts[sampled[contexts["document"]]])
-    hashes = np.concatenate([_distinct(*_stretches(tokens, block))[1] for block in blocks])
-    distinct, n_documents = np.unique(hashes, return_counts=True)
-    return distinct[n_documents > max(1, BOILERPLATE * sampled.sum())]
+    hashes = np.concatenate([_distinct(*_stretches(tokens, block, stretch))[1] for block in _blocks(sample)])
+    hashes.sort()
+    n_documents = max(_MOST_COPIES, int(BOILERPLATE * len(np.unique(sample["document"]))))
+    return np.unique(hashes[n_documents:][hashes[n_documents:] == hashes[:-n_documents]])
 
 
 def _blocks(contexts: npt.NDArray[np.void]) -> list[npt.NDArray[np.void]]:
@@ -93,15 +106,19 @@ def _blocks(contexts: npt.NDArray[np.void]) -> list[npt.NDArray[np.void]]:
     return np.split(contexts, starts[1:][np.diff(block) > 0])
 
 
-def _stretches(tokens: Tokens, contexts: npt.NDArray[np.void]) -> tuple[Numbers, Hashes]:
-    """The document of each stretch and the stretch's hash, in the documents' order. No stretch spans two documents."""
+def _places(contexts: npt.NDArray[np.void]) -> Numbers:
+    """Places of the contexts' tokens, one context after another."""
     length = contexts["length"].astype(np.int64)
-    document = np.repeat(contexts["document"], length)
-    place = np.arange(len(document)) + np.repeat(contexts["offset"] - (length.cumsum() - length), length)
-    ids = tokens[place].astype(np.uint64)
-    n = max(0, len(ids) - STRETCH + 1)
+    return np.arange(length.sum()) + np.repeat(contexts["offset"] - (length.cumsum() - length), length)
+
+
+def _stretches(tokens: Tokens, contexts: npt.NDArray[np.void], stretch: int) -> tuple[Numbers, Hashes]:
+    """The document of each stretch and the stretch's hash, in the documents' order. No stretch spans two documents."""
+    document = np.repeat(contexts["document"], contexts["length"])
+    ids = tokens[_places(contexts)].astype(np.uint64)
+    n = max(0, len(ids) - stretch + 1)
     hashed = np.zeros(n, dtype=np.uint64)
-    for start in range(STRETCH):
+    for start in range(stretch):
         hashed ^= ids[start : start + n]
         hashed *= np.uint64(0x9E3779B97F4A7C15)
         hashed ^= hashed >> np.uint64(29)
@@ -110,8 +127,10 @@ def _stretches(tokens: Tokens, contexts: npt.NDArray[np.void]) -> tuple[Numbers,
 
 
 def _distinct(document: Numbers, hashed: Hashes) -> tuple[Numbers, Hashes]:
-    """Each hash once for its document, by document and ascending."""
-    key = np.unique((document.astype(np.uint64) << np.uint64(32)) | hashed)
+    """Each hash once for its document, by document and ascending. `np.unique` takes several times as long."""
+    key = (document.astype(np.uint64) << np.uint64(32)) | hashed
+    key.sort()
+    key = key[np.append(True, key[1:] != key[:-1])[: len(key)]]
     return (key >> np.uint64(32)).astype(np.int64), key.astype(np.uint32)
 
 
