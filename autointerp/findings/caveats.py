@@ -18,6 +18,8 @@ ACTIVE_SHARE = 0.1
 """A caveat is given if the unit is active elsewhere in more than this share of silent windows."""
 UNSCORED_UNIT_SHARE = 0.1
 """A caveat is given if more than this share of the sampled units has no score."""
+PIECES_SHARE = 0.25
+"""A caveat is given if more than this share of the documents are pieces of a few long texts."""
 IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
 CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
@@ -30,7 +32,7 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts),
+        *(_few_units, _unscored_units, _density, _other_contexts, _pieces_of_one_text),
     )
     return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
 
@@ -135,6 +137,16 @@ def _other_contexts(summary: Summary) -> Iterator[str]:
         yield (
             f"Contexts have up to {corpus.context_tokens} tokens, but the dictionary was trained on"
             f" {dictionary.trained_context}: its activations at later positions are of a kind that it has not seen."
+        )
+
+
+def _pieces_of_one_text(summary: Summary) -> Iterator[str]:
+    contents = summary.corpus.contents
+    if contents and contents.pieces > PIECES_SHARE * summary.corpus.n_documents:
+        texts = plural(contents.cut, "long text")
+        yield (
+            f"{contents.pieces} of {summary.corpus.n_documents} documents are pieces of {texts}: units were explained and judged on"
+            " parts of the same text, and may respond otherwise to other texts."
         )
 
 

@@ -200,9 +200,10 @@ def _check_documents(spec: Spec, corpus: Corpus) -> None:
     """Raises `CorpusError` if the corpus has fewer documents than a unit must be active in to be explained."""
     if corpus.n_documents < (least := spec.explain.min_exemplars):
         raise CorpusError(
-            f"the corpus has {corpus.n_documents} {'document' if corpus.n_documents == 1 else 'documents'}, and a unit is explained"
-            f" only if it is active in explain.min_exemplars = {least}: name more files in corpus.sources (a text file is one"
-            " document, a line of JSONL another), or raise corpus.max_tokens if documents are long"
+            f"the corpus has {corpus.n_documents} {'document' if corpus.n_documents == 1 else 'documents'}"
+            f" ({corpus.contents.statement}), and a unit is explained only if it is active in explain.min_exemplars = {least}: name"
+            " more files in corpus.sources (a short text file is one document, a line of JSONL another), or raise corpus.max_tokens"
+            " if documents are long"
         )
 
 

@@ -98,7 +98,7 @@ def _keys(tokens: npt.NDArray[np.uint32], contexts: npt.NDArray[np.void]) -> npt
     keys = [0] * (int(contexts["document"][-1]) + 1)
     columns = (contexts[name].tolist() for name in ("document", "offset", "length"))
     for document, offset, length in zip(*columns, strict=True):
-        keys[document] = zlib.crc32(tokens[offset : offset + length], keys[document])
+        keys[document] = zlib.crc32(tokens[offset : offset + length].data, keys[document])
     return np.array(keys, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Finds near-duplicates among the documents of a corpus: documents that share most of their short stretches of tokens.
+"""Finds near-duplicates among the documents of a corpus: documents that share much of their text, by short stretches of tokens.
 
 Each document is represented by the lowest hashes of its stretches, a bottom-k sketch, from which the share of common stretches
 (Jaccard similarity) of two documents is estimated (Cohen and Kaplan, "Summarizing Data using Bottom-k Sketches", PODC 2007; Broder,
@@ -41,7 +41,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 def near_duplicates(tokens: Tokens, contexts: npt.NDArray[np.void]) -> Numbers:
-    """For each of n documents the number of its cluster, (n,): documents that near-duplicates connect are in one cluster.
+    """For each of n documents the number of its cluster, (n,): near-duplicates of one document are in its cluster.
 
     `contexts`: rows of `Corpus.contexts`, ordered by document and position, the documents numbered from 0 without gaps. Clusters are
     numbered in the order of their first documents.
@@ -72,7 +72,8 @@ def _sketches(tokens: Tokens, contexts: npt.NDArray[np.void], n: int, stretch: i
         first = int(block["document"][0])
         size = np.bincount(document - first)
         bound = np.minimum((KEPT + 6 * KEPT**0.5) / np.maximum(size, 1) * 2.0**32, _NONE - 1).astype(np.uint32)
-        document, hashed = _distinct(*(column[hashed <= np.repeat(bound, size)] for column in (document, hashed)))
+        low = hashed <= np.repeat(bound, size)
+        document, hashed = _distinct(document[low], hashed[low])
         size = np.bincount(document - first)
         place = np.arange(len(document)) - np.repeat(size.cumsum() - size, size)
         kept = place < KEPT
@@ -141,10 +142,11 @@ def _candidates(sketches: Hashes) -> Numbers:
     hashed = hashed[hashed != _NONE]
     order = np.argsort(hashed, kind="stable")
     hashed, document = hashed[order], document[order]
-    same = hashed[1:] == hashed[:-1]
-    start = np.maximum.accumulate(np.where(np.append(True, ~same), np.arange(len(hashed)), 0)) if len(hashed) else []
-    pairs = [np.stack([document[other][same], document[1:][same]], axis=1) for other in (slice(-1), start[1:])]
-    return np.unique(np.concatenate(pairs), axis=0).astype(np.int64)
+    same = np.append(False, hashed[1:] == hashed[:-1])[: len(hashed)]
+    place = np.arange(len(hashed))
+    first = np.maximum.accumulate(np.where(same, 0, place))
+    pairs = [np.stack([document[other[same]], document[same]], axis=1) for other in (first, place - 1)]
+    return np.unique(np.concatenate(pairs), axis=0)
 
 
 def _similarity(sketches: Hashes, pairs: Numbers) -> npt.NDArray[np.float64]:
