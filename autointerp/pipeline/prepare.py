@@ -14,7 +14,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
 from autointerp.harvest.inputs import EARLIER_VERSION, InputCache, Inputs, open_inputs
 from autointerp.harvest.plan import MOST_TOGETHER
-from autointerp.ledger import runs
+from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.pipeline import stages
@@ -47,11 +47,14 @@ def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None
 
 
 def _began_earlier(ledger: Ledger, run_id: str, inputs: Inputs) -> bool:
-    """Whether the ledger has the run with a harvest of `EARLIER_VERSION`, which did not record it for runs in one process."""
+    """Whether the run has questions over a harvest of `EARLIER_VERSION`, which did not record the harvests of runs in one process."""
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
-    earlier = replace(inputs, version=EARLIER_VERSION).harvest_key()[:16]
-    return row is not None and row["carrier"] != "fleet" and row["harvest_key"] in ("", earlier)
+        if row is None:
+            return False
+        if not row["harvest_key"] and row["carrier"] == "local":
+            return jobs.exists(tx, run_id, ["explain"])
+    return bool(row["harvest_key"] == replace(inputs, version=EARLIER_VERSION).harvest_key()[:16])
 
 
 def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, ledger: Ledger | None = None) -> None:

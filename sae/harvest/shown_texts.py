@@ -25,7 +25,7 @@ class CorpusText:
     """The texts around the tokens of a corpus, none of which spans two contexts."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self._tokens = corpus.tokens
+        self._tokens = np.asarray(corpus.tokens)  # a memory map's slices are slow to make
         self._start = np.ascontiguousarray(corpus.contexts["offset"])
         self._end = self._start + corpus.contexts["length"]
 

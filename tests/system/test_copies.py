@@ -51,14 +51,21 @@ def near(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def quoting(texts: list[str], rng: random.Random) -> list[str]:
+    """The texts, each with one of six stretches of 25 words in its middle."""
+    stretches = [" ".join(text.split(" ")[:25]) for text in texts[:6]]
+    return [f"{text[: len(text) // 2]} {rng.choice(stretches)} {text[len(text) // 2 :]}" for text in texts[6:]]
+
+
 def evaluated(
     folder: Path, copies: int, judge: planted.PlantedJudge, *, changed: bool = False
 ) -> tuple[dict[str, Any], pd.DataFrame, str]:
-    """Summary, exemplars and report of a run over 60 documents, each of them `copies` times in random order."""
+    """Summary, exemplars and report of a run over 60 documents, each of them `copies` times in random order; at 0 `quoting` each other."""
     world = planted.make(folder / "world", documents=60)
     texts = [json.loads(line)["text"] for line in world.corpus.read_text().splitlines()]
     rng = random.Random(copies)
     texts += [near(text, rng) if changed else text for text in texts * (copies - 1)]
+    texts = quoting(texts, rng) if not copies else texts
     rng.shuffle(texts)
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -69,13 +76,13 @@ def evaluated(
     return summary, exemplars, (run.folder / "report.md").read_text() + (run.folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize(("copies", "changed"), [(4, False), (4, True)])
+@pytest.mark.parametrize(("copies", "changed"), [(4, False), (4, True), (0, False)])
 def test_an_explainer_that_only_memorises_stays_at_the_floor(tmp_path: Path, copies: int, changed: bool) -> None:
     summary, exemplars, report = evaluated(tmp_path, copies, Memoriser(), changed=changed)
     assert summary["controls"]["main"]["all"]["mean"] < 0.02
     assert any(check["name"] == "floor" and not check["passed"] for check in summary["belief"]["checks"])
     contents = summary["corpus"]["contents"]
-    assert contents["duplicates" if not changed else "near_duplicates"] == pytest.approx(60 * (copies - 1), abs=5)
+    assert contents["near_duplicates" if changed else "duplicates"] == pytest.approx(60 * max(0, copies - 1), abs=5)
     assert summary["corpus"]["contents_statement"] in report
     for _, windows in exemplars.loc[exemplars["activation"] > 0].groupby("unit_id"):
         texts = [
