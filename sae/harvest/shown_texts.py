@@ -2,7 +2,7 @@
 
 The text of an exemplar is the stretch around its mark, as far as `REACH` tokens to both sides, and is compared by its short runs of
 tokens. Two exemplars show the same text if they share `SAME` of them: the nine tokens around both marks are enough, and so is one
-stretch that is marked at two places not far from each other.
+stretch that is marked at two places not far from each other. Exemplars that overlap in the corpus itself are not compared.
 """
 
 from __future__ import annotations
@@ -44,14 +44,18 @@ class ShownTexts:
         self._text = text
         self._shown_with: dict[tuple[int, ...], list[int]] = defaultdict(list)
         self._n_runs: list[int] = []
+        self._tokens: list[int] = []
 
     def add(self, token: int) -> bool:
         """Add the text around a token, unless it was shown. Returns whether it is new."""
         runs = self._text.runs_around(token)
         shared = Counter(shown for run in runs for shown in self._shown_with.get(run, ()))
-        if any(n >= SAME * min(len(runs), self._n_runs[shown]) for shown, n in shared.items()):
-            return False
+        for shown, n in shared.items():
+            distance = abs(token - self._tokens[shown])
+            if (distance == 0 or distance > 2 * REACH) and n >= SAME * min(len(runs), self._n_runs[shown]):
+                return False
         for run in runs:
             self._shown_with[run].append(len(self._n_runs))
         self._n_runs.append(len(runs))
+        self._tokens.append(token)
         return True

@@ -64,8 +64,9 @@ def test_a_stretch_elsewhere_in_both_documents_is_not_the_same_text() -> None:
 
 
 def test_documents_shorter_than_a_run_are_compared_whole() -> None:
-    assert are_same([1, 2], 0, [1, 2], 1)
-    assert not are_same([1, 2], 0, [1, 3], 0)
+    between = list(range(10, 40))
+    shown = ShownTexts(CorpusText(corpus_of([1, 2], between, [1, 2], [1, 3])))
+    assert [shown.add(token) for token in (0, 33, 34)] == [True, False, True]
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
