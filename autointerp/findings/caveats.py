@@ -21,6 +21,8 @@ ACTIVE_SHARE = 0.1
 """A caveat is given if the unit is active elsewhere in more than this share of silent windows."""
 UNSCORED_UNIT_SHARE = 0.1
 """A caveat is given if more than this share of the sampled units has no score."""
+PIECES_SHARE = 0.25
+"""A caveat is given if more than this share of the documents are pieces of a few long texts."""
 IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
 OWN_TOKENIZER_SHARE = 0.75
@@ -37,7 +39,8 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
         *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer, _giveaways, _thin_figures),
+        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
+        *(_pieces_of_one_text, _giveaways, _thin_figures),
     )
     sentences = [sentence for part in parts for sentence in part(summary)]
     return [*sentences, *_active_silent_windows(exemplars), *_uncounted_activations(exemplars)]
@@ -152,6 +155,16 @@ def _foreign_tokenizer(summary: Summary) -> Iterator[str]:
         yield (
             f"The subject has embeddings of {embeddings:,} tokens, but its tokenizer only {tokens:,} tokens: it may be another model's,"
             " and then the units are active in garbled text."
+        )
+
+
+def _pieces_of_one_text(summary: Summary) -> Iterator[str]:
+    contents = summary.corpus.contents
+    if contents and contents.pieces > PIECES_SHARE * summary.corpus.n_documents:
+        texts = plural(contents.cut, "long text")
+        yield (
+            f"{contents.pieces} of {summary.corpus.n_documents} documents are pieces of {texts}: units were explained and judged on"
+            " parts of the same text, and may respond otherwise to other texts."
         )
 
 

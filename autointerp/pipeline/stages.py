@@ -53,6 +53,7 @@ def register(ledger: Ledger, run: Run) -> None:
     """Add the run and its explain jobs to the ledger, unless they are there."""
     with ledger.write() as tx:
         runs.register(tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml())
+        runs.set_harvest(tx, run.run_id, run.harvest.name.removeprefix("harvest-"))
         jobs.plan(tx, run.run_id, explain_jobs(tx, run))
 
 

@@ -158,6 +158,7 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
             f"{count(corpus.n_documents)} documents, {count(corpus.n_contexts)} contexts,"
             f" {count(corpus.n_tokens)} tokens, {count(corpus.n_counted)} counted",
         ),
+        ("duplicates", corpus.contents_statement or "not looked for by the version that made the harvest"),
         ("BOS", corpus.bos_statement or "not recorded"),
         ("corpus fingerprint", corpus.fingerprint),
         ("explainer", summary.explainer + ("" if summary.explainer_is_llm else " (not an LLM)")),

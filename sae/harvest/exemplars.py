@@ -12,6 +12,7 @@ from sae.corpus.corpus import Corpus
 from sae.harvest.bottom_k import HIGHEST, LOWEST
 from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
 from sae.harvest.judged_sample import KnownEvents, judged_sample
+from sae.harvest.shown_texts import ShownTexts, repeats
 from sae.harvest.silent_windows import alike
 from sae.harvest.sketch import Sketch
 from sae.harvest.sketch_reader import SampleName, SketchReader
@@ -55,31 +56,43 @@ class ChosenEvent:
 
 
 def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[ChosenEvent]:
-    """Choose a unit's exemplars, each event for one role only."""
-    taken: set[int] = set()
+    """Choose a unit's exemplars, each event for one role only and no text twice."""
+    shown = ShownTexts(reader.text)
 
-    def choose(role: str, sample: SampleName, i: int, bin_: int, probability: float | None) -> Iterator[ChosenEvent]:
-        token = int(reader.state[f"{sample}.token"][i])
-        if token not in taken:
-            taken.add(token)
-            start, activation = int(reader.state[f"{sample}.start"][i]), float(reader.state[f"{sample}.activation"][i])
-            yield ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
+    def first_new(
+        n: int, sample: SampleName, index: Iterable[int], documents: set[int] | None = None
+    ) -> Iterator[tuple[SampleName, int]]:
+        """The first `n` events whose text was not shown, and that lie in none of `documents`, which grows."""
+        for i in index:
+            document = int(reader.documents[sample][i])
+            if n and not (documents and document in documents) and shown.add(int(reader.state[f"{sample}.token"][i])):
+                if documents is not None:
+                    documents.add(document)
+                n -= 1
+                yield sample, i
+
+    def event(role: str, sample: SampleName, i: int, bin_: int, probability: float | None = None) -> ChosenEvent:
+        token, start = (int(reader.state[f"{sample}.{name}"][i]) for name in ("token", "start"))
+        activation = float(reader.state[f"{sample}.activation"][i])
+        return ChosenEvent(unit, role, token, start, activation, bin_, probability, reader.window(sample, i))
 
     judged, probabilities = _judged(reader, unit, selection.per_bin)
     for i, probability in zip(judged, probabilities, strict=True):
-        yield from choose("score", "events", i, int(reader.bin["events"][i]), float(probability))
+        shown.show(int(reader.state["events.token"][i]))
+        yield event("score", "events", i, reader.bin_at("events", i), float(probability))
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
         silent = reader.early_events(unit, split, 0)
-        in_order = silent[list(alike(reader.shapes(judged), reader.shapes(silent), reader.peak[silent]))]
-        for i in _apart(reader, in_order, judged if split == JUDGE else judged[:0], n):
-            yield from choose(role, "events", i, 0, None)
+        in_order = (silent[k] for k in alike(reader.shapes(judged), reader.shapes(silent), reader.peak[silent]))
+        for at in first_new(n, "events", _apart(reader, in_order, judged if split == JUDGE else judged[:0])):
+            yield event(role, *at, 0)
     documents: set[int] = set()
-    for i in _one_per_document(reader, "tops", reader.top_events(unit, EXPLAIN), documents, selection.top):
-        yield from choose("explain_top", "tops", i, int(reader.bin["tops"][i]), None)
-    for i in _one_per_document(reader, "events", _spread(reader, unit, selection), documents, selection.spread):
-        yield from choose("explain_spread", "events", i, int(reader.bin["events"][i]), None)
-    for i in reader.top_events(unit)[: selection.shown_top]:
-        yield from choose("top", "tops", i, int(reader.bin["tops"][i]), None)
+    explained = list(first_new(selection.top, "tops", reader.top_events(unit, EXPLAIN), documents))
+    for at in explained:
+        yield event("explain_top", *at, reader.bin_at(*at))
+    for at in first_new(selection.spread, "events", _spread(reader, unit, selection), documents):
+        yield event("explain_spread", *at, reader.bin_at(*at))
+    for at in first_new(max(0, selection.shown_top - len(explained)), "tops", reader.top_events(unit)):
+        yield event("top", *at, reader.bin_at(*at))
 
 
 def tables(
@@ -108,7 +121,7 @@ def tables(
 
 def _unit_row(reader: SketchReader, unit: int, key: UnitKey, hook_point: str, selection: Selection) -> UnitRow:
     active = int(reader.histogram[unit].sum())
-    explaining, judging = reader.n_documents(unit)
+    explaining, judging = reader.n_documents(unit, selection.min_documents)
     few = explaining + judging < selection.min_documents or min(explaining, judging) < 2
     return {
         "unit_id": key.unit_id,
@@ -185,21 +198,21 @@ def _judged(reader: SketchReader, unit: int, per_bin: int) -> tuple[np.ndarray, 
         priority=(priority - LOWEST) / RING_SIZE,
         limit=np.where(limit < HIGHEST, (limit - LOWEST) / RING_SIZE, 1.0),
         may_repeat=complete[reader.bin["events"][index]],
+        same_text=repeats(reader.text, reader.state["events.token"][index].tolist()),
     )
     rng = np.random.default_rng([reader.seed, hash32(reader.unit_ids[unit]) % RING_SIZE])
     chosen, probabilities = judged_sample(known, per_bin, rng)
     return index[chosen], probabilities
 
 
-def _apart(reader: SketchReader, index: np.ndarray, taken: np.ndarray, n: int) -> Iterator[int]:
-    """The first `n` of the events whose windows overlap neither each other nor those of the events `taken`."""
+def _apart(reader: SketchReader, index: Iterable[int], taken: np.ndarray) -> Iterator[int]:
+    """The events whose windows overlap neither each other nor those of the events `taken`."""
     firsts, ends = (list(ordinals) for ordinals in reader.window_range(taken))
     for i in index:
         first, end = (int(ordinals[0]) for ordinals in reader.window_range(np.array([i])))
-        if n and not any(first < e and f < end for f, e in zip(firsts, ends, strict=True)):
+        if not any(first < e and f < end for f, e in zip(firsts, ends, strict=True)):
             firsts.append(first)
             ends.append(end)
-            n -= 1
             yield int(i)
 
 
@@ -208,15 +221,3 @@ def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[i
     lists = [list(reader.early_events(unit, EXPLAIN, bin_)) for bin_ in range(selection.bins, 0, -1)]
     for turn in range(max((len(events) for events in lists), default=0)):
         yield from (events[turn] for events in lists if turn < len(events))
-
-
-def _one_per_document(
-    reader: SketchReader, sample: SampleName, index: Iterable[int], documents: set[int], n: int
-) -> Iterator[int]:
-    """The first `n` of the events that lie in documents of their own and in none of `documents`, which grows."""
-    for i in index:
-        document = int(reader.documents[sample][i])
-        if n and document not in documents:
-            documents.add(document)
-            n -= 1
-            yield i

@@ -159,10 +159,10 @@ def _add_batch(
 ) -> None:
     device = text.device
     contexts = corpus.contexts[rows]
-    length, document, position, ordinal = (
-        torch.as_tensor(contexts[name].astype(np.int64), device=device)
-        for name in ("length", "document", "position", "offset")
+    length, position, ordinal = (
+        torch.as_tensor(contexts[name].astype(np.int64), device=device) for name in ("length", "position", "offset")
     )
+    document = torch.as_tensor(corpus.document_keys(rows), device=device)
     column = torch.cat([torch.arange(int(n), device=device) for n in contexts["length"]])
     for reading in readings:
         norms = values[reading.reader.hook_point].norm(dim=1)

@@ -1,9 +1,9 @@
 """Which of a unit's known events are judged, and the probability of each to be.
 
-Events of one document resemble each other, and windows that overlap show the same text. So the bins take turns, and in its turn a
-bin draws an event of a document of which it has drawn least; of these, the one of lowest priority. It draws a second event of a document
-only if it has none of other documents, known or not. An event whose window overlaps one
-that was drawn for any bin is passed over. The bins' order is random, higher bins tending to be early because they have few events: bin a
+Events of one document resemble each other, and windows that overlap show the same text, as do copies in different documents. So the bins
+take turns, and in its turn a bin draws an event of a document of which it has drawn least; of these, the one of lowest priority. It draws
+a second event of a document only if it has none of other documents, known or not. An event whose window overlaps one that was drawn for
+any bin, or shows the same text, is passed over. The bins' order is random, higher bins tending to be early because they have few events: bin a
 comes before bin b with probability a / (a + b). So no event is passed over for certain.
 
 The probability of an event is a product of three:
@@ -52,6 +52,8 @@ class KnownEvents(NamedTuple):
     """The priority below which the event would be known."""
     may_repeat: NDArray[np.bool_]
     """Whether all documents of the event's bin are known, so that a bin that has too few may draw another event of one."""
+    same_text: NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)
+    """Pairs of events (p, 2) that show the same text."""
 
 
 def judged_sample(
@@ -78,13 +80,13 @@ def _draw(
     """
     draws, n = priority.shape
     turn = np.zeros((draws, n + 1), dtype=np.int64)  # the last column of this and other arrays is padding
-    # What is left of each event's priority is infinite once it is drawn or overlaps a drawn one.
+    # What is left of each event's priority is infinite once it is drawn or excluded by a drawn one.
     left = np.pad(priority, ((0, 0), (0, 1)), constant_values=np.inf)
     taken = np.zeros((draws, n + 1), dtype=np.int64)  # from each event's document, for its bin
     bin_ = np.unique(known.bin, return_inverse=True)[1]
     events_of_bin = _padded([np.flatnonzero(bin_ == b) for b in range(order.shape[1])], n)
     alike = [np.flatnonzero((bin_ == bin_[i]) & (known.document == known.document[i])) for i in range(n)]
-    siblings, overlapping = _padded(alike, n), _padded(_overlaps(known), n)
+    siblings, excluded = _padded(alike, n), _padded(_excluded(known), n)
     may_repeat = np.append(known.may_repeat, False)
     rows = np.arange(draws)
     for number in range(1, per_bin + 1):
@@ -98,8 +100,17 @@ def _draw(
             event = event[drawing]
             turn[drawing, event] = number
             taken[drawing[:, None], siblings[event]] += 1
-            left[drawing[:, None], overlapping[event]] = np.inf
+            left[drawing[:, None], excluded[event]] = np.inf
     return turn[:, :n]
+
+
+def _excluded(known: KnownEvents) -> list[NDArray[np.int64]]:
+    """For each event those that cannot be drawn beside it, itself included."""
+    excluded = [set(events.tolist()) for events in _overlaps(known)]
+    for one, other in known.same_text.tolist():
+        excluded[one].add(other)
+        excluded[other].add(one)
+    return [np.array(sorted(events), dtype=np.int64) for events in excluded]
 
 
 def _overlaps(known: KnownEvents) -> list[NDArray[np.int64]]:

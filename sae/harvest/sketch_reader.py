@@ -8,6 +8,7 @@ of its strata. Of each document it has all of them up to the lowest priority at 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from sae.corpus.corpus import Corpus
 from sae.harvest.bins import CELLS, bin_of, cell_of, count_per_bin, edges
 from sae.harvest.bottom_k import HIGHEST, PER_CLUSTER
+from sae.harvest.shown_texts import CorpusText, ShownTexts
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
 from sae.harvest.token_positions import EXPLAIN, JUDGE
 from sae.harvest.uncounted import counted_mask
@@ -48,6 +50,11 @@ class SketchReader:
         peaks = np.append(self.state["events.windows"].max(axis=1, initial=0), 0)
         self.peak = peaks[self.state["events.slot"]]
 
+    @cached_property
+    def text(self) -> CorpusText:
+        """The texts around the corpus's tokens."""
+        return CorpusText(self.corpus)
+
     def _sort_events(self) -> None:
         """Sort the events by priority within their unit and split, whatever their strata."""
         order = np.lexsort([self.state[f"events.{name}"] for name in ("token", "priority", "head")])
@@ -77,6 +84,10 @@ class SketchReader:
     def counted(self, first: int, n: int) -> np.ndarray:
         """Whether each of `n` tokens from the ordinal `first` on is counted; all of them if that was not kept."""
         return np.ones(n, dtype=bool) if self.uncounted is None else counted_mask(self.uncounted, first, n)
+
+    def bin_at(self, sample: SampleName, i: int) -> int:
+        """The bin of an event."""
+        return int(self.bin[sample][i])
 
     def bin_counts(self, unit: int, bins: int, split: int | None = None) -> np.ndarray:
         """Events of a unit in each of `bins` equal parts of (0, max]; of both splits if none is given."""
@@ -143,11 +154,20 @@ class SketchReader:
             index = index[self.state["tops.head"][index] % 2 == split]
         return index[np.lexsort((self.state["tops.token"][index], -self.state["tops.activation"][index]))]
 
-    def n_documents(self, unit: int) -> tuple[int, int]:
-        """Number of documents, explaining and judging, among a unit's sampled events with positive activation."""
-        ranges = [self.event_range(unit, split) for split in (EXPLAIN, JUDGE)]
-        explaining, judging = (set(self.documents["events"][r][self.bin["events"][r] > 0]) for r in ranges)
-        return len(explaining), len(judging)
+    def n_documents(self, unit: int, most: int) -> tuple[int, int]:
+        """Number of documents, explaining and judging, with a text of their own among a unit's sampled events with positive
+        activation. Counts up to `most` of each."""
+        shown = ShownTexts(self.text)
+        counts = {}
+        for split in (JUDGE, EXPLAIN):  # texts are judged first, and then not shown to the explainer
+            documents: set[int] = set()
+            here = self.event_range(unit, split)
+            for i in here.start + np.flatnonzero(self.bin["events"][here] > 0):
+                document = int(self.documents["events"][i])
+                if len(documents) < most and document not in documents and shown.add(self.state["events.token"][i]):
+                    documents.add(document)
+            counts[split] = len(documents)
+        return counts[EXPLAIN], counts[JUDGE]
 
 
 def _bfloat16(bits: np.ndarray) -> np.ndarray:

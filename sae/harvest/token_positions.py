@@ -21,8 +21,8 @@ RING_DISTANCE = 4 * RING_SIZE
 class BatchLayout(NamedTuple):
     """Where the N tokens of a batch stand: C contexts one after another, without BOS and padding.
 
-    `counted` (N,); per context (C,): `length` in tokens, `document` number, `position` of its first token within the document, and
-    `ordinal` of that token in the corpus.
+    `counted` (N,); per context (C,): `length` in tokens, the key of its `document` (`Corpus.document_keys`), `position` of its first token within the
+    document, and `ordinal` of that token in the corpus.
     """
 
     counted: Tensor
@@ -84,7 +84,7 @@ class TokenPositions:
 
 
 def split_of(document: Tensor, seed: int) -> Tensor:
-    """`EXPLAIN` or `JUDGE` for each document number."""
+    """`EXPLAIN` or `JUDGE` for each document, given its key."""
     return ((mix(document.to(torch.int32) ^ hash32(f"{seed}/side")) >> 8) & 1).long()
 
 

@@ -7,6 +7,7 @@ a small subject, dictionary and corpus; `finished` is its run, `stopped` the sam
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,24 @@ def test_a_stopped_run_resumes_to_the_tables_and_numbers_of_the_whole_one(record
     assert the_run(recorded / "stopped").name == whole.name
     assert [path.stat().st_mtime_ns for path in harvested] == stamps, "the harvest was made again"
     assert_same(the_run(recorded / "stopped"), tables(whole), summary(whole))
+
+
+def test_a_new_run_beside_an_earlier_one_does_not_take_over_its_harvest(recorded: Path) -> None:
+    spec = recorded / "spec.toml"
+    spec.write_text(spec.read_text().replace('name = "recorded"', 'name = "new"').replace('compare = ["contrast"]', ""))
+    done = CliRunner().invoke(main, ["run", "spec.toml", "--results", "finished", "--quiet"])
+    assert done.exit_code in (0, 3), done.output
+    [new] = (path.parent for path in (recorded / "finished").glob("new-*/summary.json"))
+    numbers = summary(new)
+    assert numbers["harvest"] != summary(next((recorded / "finished").glob("recorded-*")))["harvest"]
+    assert numbers["corpus"]["contents"]["duplicates"] == 0
+
+
+def test_a_run_whose_earlier_harvest_is_gone_says_so(recorded: Path) -> None:
+    shutil.rmtree(recorded / "stopped" / "artifacts")
+    done = CliRunner().invoke(main, ["run", "spec.toml", "--results", "stopped", "--quiet"])
+    assert done.exit_code == 2
+    assert "of an earlier version, which is not in" in done.output
 
 
 @pytest.mark.parametrize("results", ["finished", "demo"])
