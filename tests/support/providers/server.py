@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ STOPPING = (
 """Faults after which no question can be answered."""
 OTHERS = ("429_long", "ramp_limit", "slow", "trickle", "drip", "inflated")
 """Faults of a certain duration or size: `slow`, `trickle` and `drip` (of headers) last `slow_s`, the waits as long as their headers say."""
-INFLATED = gzip.compress(b" " * 2**28)
-"""A body of 256 MiB, in 256 KiB."""
 
 
 def default_brain(system: str, user: str, schema: wire.Json) -> wire.Json:
@@ -390,7 +389,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_bytes(self, status: int, data: bytes, headers: dict[str, str], fault: str | None = None) -> None:
         if fault == "inflated":
-            data, headers = INFLATED, headers | {"content-encoding": "gzip"}
+            data, headers = _inflated(), headers | {"content-encoding": "gzip"}
         self.send_response(status)
         if fault == "drip":
             self.flush_headers()
@@ -457,3 +456,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+@cache
+def _inflated() -> bytes:
+    """A body of 256 MiB, in 256 KiB."""
+    return gzip.compress(b" " * 2**28)
