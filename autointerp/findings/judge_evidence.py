@@ -183,7 +183,7 @@ def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | N
     """The judge's agreement with itself on the items that it graded more than once; None if there are none."""
     rows = comparison.scored_rows(judgements)
     rows = rows.assign(item=_item(rows))
-    found = agreement.repeats(rows[["item", "unit_id", "score"]], **options)
+    found = agreement.repeats(rows[["item", "unit_id", "score", "grade"]], **options)
     return found if found.n else None
 
 

@@ -20,6 +20,8 @@ from autointerp.stats.estimates import Figure, Part, no_figure
 
 Floats = NDArray[np.float64]
 _SAME = 1e-12
+_ONE_GRADE = 0.05
+"""Mean grades that differ by less than this are one grade: token probabilities of one question vary as much between calls."""
 _BATCH_VALUES = 1 << 20
 """Number of values resampled at once, which bounds memory for any number of units."""
 
@@ -40,7 +42,7 @@ class Repeats(Part):
     within_sd: Figure
     """Standard deviation of the grades of one item."""
     flip_rate: Figure
-    """Probability that two grades of one item differ."""
+    """Probability that two grades of one item differ; with token probabilities, the most likely grades are compared."""
     icc_single: Figure
     """ICC(1,1): the reliability of a single grade."""
     icc_mean: Figure
@@ -97,9 +99,14 @@ class Panel(Part):
 
 
 def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: int) -> Repeats:
-    """A judge's agreement with itself, from the columns item, unit_id and score, one row per grade."""
+    """A judge's agreement with itself, from the columns item, unit_id, score and, if scores are mean grades, grade; one row per answer.
+
+    `score` may lie between two grades, and `grade` is then the most likely one. Without that column it is the nearest whole number:
+    two fractions nearly always differ, and would make any judge look as if it never repeated a grade.
+    """
     items = scores.groupby(["unit_id", "item"])["score"].agg(["size", "mean", "var"]).astype("float64")
-    same = scores.groupby(["unit_id", "item", "score"]).size()
+    grade = scores["grade"] if "grade" in scores else np.floor(scores["score"].astype("float64") + 0.5)
+    same = scores.assign(grade=grade).groupby(["unit_id", "item", "grade"]).size()
     agreeing = (same * (same - 1)).groupby(level=["unit_id", "item"]).sum()
     items["flip"] = 1 - agreeing / (items["size"] * (items["size"] - 1)).where(items["size"] > 1)
     items = items.loc[items["size"] > 1]
@@ -116,8 +123,8 @@ def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: in
     undefined = {}
     if n == 1:
         undefined = dict.fromkeys(("icc_single", "icc_mean"), "undefined: one item")
-    elif scores["score"].nunique() == 1:
-        undefined = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {scores['score'].iloc[0]:g}")
+    elif float(np.ptp(scores["score"])) < _ONE_GRADE:
+        undefined = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {middle:.3g}")
     figures = _figures(sums, _repeat_figures, undefined, confidence, resamples, seed)
     return Repeats(n=n, n_units=len(sums), per_item=float(size.mean()), **figures)
 

@@ -140,6 +140,23 @@ def test_repeats_have_the_flip_rate_and_deviation_of_their_grades() -> None:
     assert found.within_sd.value == pytest.approx(math.sqrt(2 / 3))
 
 
+def test_mean_grades_of_a_judge_that_repeats_itself_do_not_differ() -> None:
+    """Token probabilities of the same question differ in the third decimal from call to call: no grade changes."""
+    rows = [judgement("feature-0", 1, g, item=i, repeat=r) for i, g in enumerate([0, 3, 1, 2, 3, 3]) for r in range(3)]
+    table = judgement_table(rows)
+    table["expected"] = table["score"].astype(float) + 0.001 * table["repeat"]
+    found = judge_evidence.repeats(table, OPTIONS)
+    assert found is not None
+    assert found.flip_rate.value == 0
+    assert found.icc_single.value == pytest.approx(1, abs=1e-4)
+    unsure = table.assign(score=table["repeat"].map({0: 1, 1: 2, 2: 2}).astype("Int64"))
+    unsure["expected"] = 1.5 + 0.02 * unsure["score"].astype(float)
+    wavering = judge_evidence.repeats(unsure, OPTIONS)
+    assert wavering is not None
+    assert wavering.flip_rate.value == pytest.approx(2 / 3), "the most likely grades are compared"
+    assert wavering.icc_single.why == "undefined: all grades are 1.53"
+
+
 def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
     table = judgement_table([judgement("feature-0", 1, 3), judgement("feature-0", 1, 0, arm="shuffled")])
     assert judge_evidence.repeats(table, OPTIONS) is None
