@@ -72,7 +72,7 @@ def limits(value: Floats, left_out: Floats, units: Floats, scale: Scale, confide
     with np.errstate(all="ignore"):
         freedom = np.maximum(np.minimum(freedom, units - 1), 1.0)
         half = stats.t.ppf((1 + confidence) / 2, freedom) * error
-        low, high = _on_scale(value, half, scale)
+        low, high = on_scale(value, half, scale)
         least = ((1 - confidence) / 2) ** (1 / units)
     varies = error > SAME
     low, high = np.where(varies, low, np.nan), np.where(varies, high, np.nan)
@@ -86,7 +86,7 @@ def limits(value: Floats, left_out: Floats, units: Floats, scale: Scale, confide
     return Limits(np.where(known, low, np.nan), np.where(known, high, np.nan))
 
 
-def _on_scale(value: Floats, half: Floats, scale: Scale) -> tuple[Floats, Floats]:
+def on_scale(value: Floats, half: Floats, scale: Scale) -> tuple[Floats, Floats]:
     """The limits of `value`, whose own scale has them at a distance of `half`."""
     if scale == "share":
         # Wilson's interval for a share of n = value (1 - value) / error^2 independent items.
