@@ -25,6 +25,8 @@ from autointerp.stats.prediction_powered import CorrectedHeadline
 
 PLANTED_ARMS = (Arm.MAIN, Arm.NEAR, Arm.BASE_RATE)
 """Arms of planted units: one of its words marked (a hit), a word beside it marked (near), a text without its words (a miss)."""
+MOST_EVEN = 0.05
+"""A rater skips items evenly if chance explains the differences between strata with at least this probability."""
 
 
 def of_run(
@@ -265,8 +267,29 @@ def people(
         n=len(mean),
         agreement=[agreement.pair(rows, "judge", rater, grades=grades, **options) for rater in raters],
         together=panel,
+        passed_over=passed_over(labels, options["seed"]),
         corrected=_corrected(judgements, sample, units, options),
     )
+
+
+def passed_over(labels: pd.DataFrame, seed: int) -> list[ev.PassedOver]:
+    """The raters who skipped items of the main arm, and whether they skipped them more often under some of the judge's grades."""
+    main = labels.loc[(labels["arm"] == Arm.MAIN.value) & labels["rater"].notna()]
+    found = []
+    for rater, rows in main.groupby("rater"):
+        skipped = rows["score"].isna()
+        if not skipped.any():
+            continue
+        table = pd.crosstab(rows["stratum"], skipped).to_numpy()
+        uneven = False
+        if min(table.shape) > 1:
+            shuffled = stats.PermutationMethod(n_resamples=1999, rng=np.random.default_rng(seed))
+            uneven = stats.chi2_contingency(table, correction=False, method=shuffled).pvalue < MOST_EVEN
+        shares = {str(name): float(share) for name, share in skipped.groupby(rows["stratum"]).mean().items()}
+        found.append(
+            ev.PassedOver(rater=str(rater), n=int(skipped.sum()), n_seen=len(rows), shares=shares, uneven=uneven)
+        )
+    return found
 
 
 def _corrected(

@@ -190,19 +190,19 @@ def _estimate(
     uncertain, hidden = [name for s in samples for name in s.uncertain], sum(s.hidden for s in samples)
     names = ", ".join(uncertain)
     ci_low = ci_high = why = None
-    if variance <= 0:
+    freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / df for v, df in parts) if variance > 0 else 1.0
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    all_alike = all(len(s.uncertain) == len(np.unique(s.stratum)) for s in samples)
+    if all_alike or hidden > MOST_HIDDEN * half:
+        strata = plural(len(uncertain), "stratum", "strata")
+        why = f"no interval: too few labels of {strata} whose labels are all equal ({names})"
+    elif not half:
         why = "no interval: the labels and the judge's grades do not vary"
+    elif len(samples) == 1 and 0 < value < highest:
+        low, high = jackknife.on_scale(np.array(value / highest), np.array(half / highest), "share")
+        ci_low, ci_high = float(low) * highest, float(high) * highest
     else:
-        freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / df for v, df in parts)
-        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
-        if hidden > MOST_HIDDEN * half:
-            strata = plural(len(uncertain), "stratum", "strata")
-            why = f"no interval: too few labels of {strata} whose labels are all equal ({names})"
-        elif len(samples) == 1 and 0 < value < highest:
-            low, high = jackknife.on_scale(np.array(value / highest), np.array(half / highest), "share")
-            ci_low, ci_high = float(low) * highest, float(high) * highest
-        else:
-            ci_low, ci_high = value - half, value + half
+        ci_low, ci_high = value - half, value + half
     return Corrected(
         value=value,
         ci_low=ci_low,

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from support.planted_world import judged_runs
@@ -155,6 +157,26 @@ def test_mean_grades_of_a_judge_that_repeats_itself_do_not_differ() -> None:
     assert wavering is not None
     assert wavering.flip_rate.value == pytest.approx(2 / 3), "the most likely grades are compared"
     assert wavering.icc_single.why == "undefined: all grades are 1.53"
+
+
+def test_a_rater_who_skips_unevenly_is_named() -> None:
+    """Half of the items that the judge graded 1 are skipped, or every fifth item whatever the judge's grade."""
+
+    def labels(rater: str, skipped: list[bool]) -> pd.DataFrame:
+        n = len(skipped)
+        table = pd.DataFrame({"number": range(n), "arm": "main", "rater": rater})
+        table["stratum"] = [f"main/feature/{grade}" for grade in np.arange(n) % 4]
+        return table.assign(score=[None if skip else 1.0 for skip in skipped])
+
+    hard = [i % 4 == 1 and i % 8 == 1 for i in range(80)]
+    even = [i % 5 == 0 for i in range(80)]
+    table = pd.concat([labels("ada", hard), labels("bea", even), labels("cy", [False] * 80)], ignore_index=True)
+    ada, bea = judge_evidence.passed_over(table, seed=1)
+    assert (ada.rater, ada.n, ada.n_seen, ada.uneven) == ("ada", 10, 80, True)
+    assert ada.shares == {"main/feature/0": 0, "main/feature/1": 0.5, "main/feature/2": 0, "main/feature/3": 0}
+    assert (bea.rater, bea.n, bea.uneven) == ("bea", 16, False)
+    unreached = table.assign(rater=table["rater"].where(table["rater"] != "ada"))
+    assert [each.rater for each in judge_evidence.passed_over(unreached, seed=1)] == ["bea"]
 
 
 def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kurtosis, norm, t
 from simulations import worlds
-from simulations.simulate_corrected import cover, headline_cover, items
+from simulations.simulate_corrected import CASES, case_cover, cover, headline_cover, items
 from support.results.tables import judgement, judgement_table, unit_table
 from support.sae import peers
 
@@ -153,6 +153,43 @@ def test_a_run_without_neurons_or_grades_has_no_estimate() -> None:
     assert found.difference.why
     empty = judgement_table([judgement("feature-0", 1, None)])
     assert prediction_powered.headline(empty, labels, unit_table(["feature-0"]), confidence=0.95).features.why
+
+
+def test_strata_of_equal_labels_are_named() -> None:
+    judgements, labels, units = world()
+    equal = labels.assign(score=labels["score"].where(labels["stratum"] != "feature/3", 3))
+    found = prediction_powered.headline(judgements, equal, units, confidence=0.95)
+    assert "feature/3" in found.features.uncertain.split(", ")
+    assert "feature/3" in found.difference.uncertain.split(", ")
+    assert "feature/3" not in found.neurons.uncertain
+    assert found.features.ci_low < found.features.value < found.features.ci_high
+    everything = equal.assign(probability=1.0)
+    whole = prediction_powered.headline(judgements, everything, units, confidence=0.95)
+    assert whole.features.uncertain == "", "a stratum of which every item has a label is certain"
+
+
+def test_labels_that_are_all_alike_give_no_interval() -> None:
+    judgements, labels, units = world()
+    found = prediction_powered.headline(judgements, labels.assign(score=0), units, confidence=0.95)
+    assert found.features.ci_low is None
+    assert found.features.value is not None
+    assert "strata whose labels are all equal (feature/0, feature/1, feature/2, feature/3)" in found.features.why
+
+
+def test_means_near_the_end_of_the_scale_have_limits_within_it() -> None:
+    judgements, labels, units = world()
+    rare = labels.assign(score=(np.arange(len(labels)) % 9 == 0).astype(int))
+    found = prediction_powered.headline(judgements, rare, units, confidence=0.95)
+    for mean in (found.features, found.neurons):
+        assert 0 < mean.ci_low < mean.value < mean.ci_high
+        assert mean.ci_high - mean.value > mean.value - mean.ci_low
+
+
+@pytest.mark.parametrize("name", ["dirichlet, errors by unit", "95% zeros in few units", "95% zeros spread"])
+def test_corrected_intervals_cover_in_other_worlds(name: str) -> None:
+    """A small version of `simulations/simulate_corrected.py`."""
+    found = case_cover(CASES[name], units=20, runs=120, large=20_000)
+    assert all(share >= 0.87 for share, given in found.values() if given > 0.3), found
 
 
 def test_a_correct_judge_gets_more_weight_than_a_random_one() -> None:
