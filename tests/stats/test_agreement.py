@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from simulations import simulate_agreement
 from support.results.tables import judgement, judgement_table
 from support.sae import peers
@@ -170,6 +171,7 @@ def test_more_disagreements_lower_the_limits() -> None:
     found = [two(list(grades), list(np.where(np.arange(80) % 20 < n, 1, grades))) for n in (0, 1, 3, 8)]
     exact = [each.exact.ci_low for each in found]
     assert exact == sorted(exact, reverse=True)
+    assert exact[1] == pytest.approx(binomtest(77, 80).proportion_ci(0.95).low, abs=0.01)
     for name in ("exact", "kappa", "ac2"):
         perfect, *others = (getattr(each, name).ci_low for each in found)
         assert perfect > max(others)
