@@ -28,6 +28,8 @@ SCALES: Mapping[str, Scale] = {
     "difference": "plain",
 }
 """The scale on which the interval of each statistic is computed."""
+LEAST_UNITS: Mapping[str, int] = {"icc_single": 10, "icc_mean": 10}
+"""Least numbers of units for an interval, if more than `MIN_FOR_INTERVAL`: of 8 heavy-tailed units, an ICC's interval covers .86."""
 _BY_SPREAD = ("kappa", "alpha", "icc_single", "icc_mean")
 """Statistics that compare disagreement with the spread of the grades: units without spread say nothing about them."""
 
@@ -243,7 +245,7 @@ def estimates(
     for name, value in values.items():
         units = np.minimum(items, varying) if name in _BY_SPREAD else items
         low, high = jackknife.limits(value, left_out[name], units, SCALES[name], confidence)
-        enough = (units >= MIN_FOR_INTERVAL - SAME) & (sums.shape[-2] >= MIN_FOR_INTERVAL)
+        enough = (units >= MIN_FOR_INTERVAL - SAME) & (sums.shape[-2] >= LEAST_UNITS.get(name, MIN_FOR_INTERVAL))
         found[name] = value, jackknife.Limits(np.where(enough, low, np.nan), np.where(enough, high, np.nan))
     return found
 
@@ -264,15 +266,16 @@ def _figures(
         elif np.isfinite(low):
             figures[name] = Figure(value=float(value), ci_low=float(low), ci_high=float(high), why=None)
         else:
-            why = _no_interval(len(sums), weight, spread if name in _BY_SPREAD else None)
+            least = LEAST_UNITS.get(name, MIN_FOR_INTERVAL)
+            why = _no_interval(len(sums), least, weight, spread if name in _BY_SPREAD else None)
             figures[name] = Figure(value=float(value), ci_low=None, ci_high=None, why=f"no interval: {why}")
     return figures
 
 
-def _no_interval(n_units: int, weight: Floats, spread: Floats | None) -> str:
+def _no_interval(n_units: int, least: int, weight: Floats, spread: Floats | None) -> str:
     """Why a statistic that is defined has no interval."""
-    if n_units < MIN_FOR_INTERVAL:
-        return f"fewer than {MIN_FOR_INTERVAL} units"
+    if n_units < least:
+        return f"fewer than {least} units"
     if spread is not None and not spread.any():
         return "the items do not differ beyond the noise of their grades"
     for parts, what in ((weight, "items belong to"), (spread, "differences between grades lie in")):

