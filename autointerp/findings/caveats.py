@@ -38,7 +38,7 @@ ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
-        *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
+        *(_failed_checks, _uneven_raters, _equal_labels, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
         *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
         *(_pieces_of_one_text, _giveaways, _thin_figures),
     )
@@ -52,6 +52,28 @@ def _failed_checks(summary: Summary) -> Iterator[str]:
         check = checks[name]
         if check.passed is False or (check.passed is None and name in ALSO_IF_NOT_MEASURED):
             yield check.message
+
+
+def _uneven_raters(summary: Summary) -> Iterator[str]:
+    people = summary.evidence.people if summary.evidence else None
+    for each in people.passed_over if people else ():
+        if each.uneven:
+            most, least = (pick(each.shares.items(), key=lambda share: share[1]) for pick in (max, min))
+            yield (
+                f"{each.rater} skipped {each.n} of {each.n_seen} items, unevenly: {percent(most[1])} of {most[0]} and"
+                f" {percent(least[1])} of {least[0]}. If the skipped items are the hard ones, people's agreement with the judge and the"
+                " corrected headline are biased."
+            )
+
+
+def _equal_labels(summary: Summary) -> Iterator[str]:
+    evidence = summary.evidence
+    for graded, graders in ((evidence.people, "people"), (evidence.second, "the second judge")) if evidence else ():
+        if graded and graded.corrected.difference.ci_low is not None and graded.corrected.difference.uncertain:
+            yield (
+                f"The correction by {graders} counts the items of {graded.corrected.difference.uncertain} as certain: all labels"
+                " there are equal, and more of them may not be."
+            )
 
 
 def _weak_explainer(summary: Summary) -> Iterator[str]:
