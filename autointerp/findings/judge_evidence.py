@@ -14,7 +14,7 @@ from autointerp.findings.evidence import Evidence
 from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
-from autointerp.stats import agreement, comparison, prediction_powered
+from autointerp.stats import agreement, bin_uniform, comparison, prediction_powered
 from autointerp.stats.agreement import Repeats
 from autointerp.stats.comparison import interval_options
 from autointerp.stats.estimates import Difference, MeanEstimate
@@ -57,7 +57,7 @@ def gather(
         planted=on_planted,
         normalised=normalised(judgements, units, options) if on_planted else None,
         repeats=repeats(judgements, options),
-        random=random_units(judgements, units, options),
+        random=random_units(judgements, units, grades, options),
         second=None
         if again is None or second is None
         else second_judge(judgements, again, units, second, grades, options),
@@ -118,9 +118,9 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     included. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the floor.
     """
     scores = comparison.unit_scores(judgements, units)
-    own = {
-        kind: scores.loc[scores["kind"] == kind, "mean_score"].dropna().to_numpy() for kind in (*COMPARED, "planted")
-    }
+    bins = comparison.bin_grades(judgements, units)
+    own = {kind: bin_uniform.unit_values(bins.of(kind)) for kind in COMPARED}
+    own["planted"] = scores.loc[scores["kind"] == "planted", "mean_score"].dropna().to_numpy()
     shuffled = scores.loc[scores["kind"].isin(COMPARED), "shuffled_mean"].dropna().to_numpy()
     samples = [own["feature"], own["neuron"], own["planted"], shuffled]
     if min(map(len, samples)) < comparison.MIN_FOR_INTERVAL:
@@ -154,27 +154,28 @@ def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:
 
 
 def random_units(
-    judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
+    judgements: pd.DataFrame, units: pd.DataFrame, grades: Sequence[int], options: Mapping[str, Any]
 ) -> dict[str, ev.RandomUnits] | None:
     """By kind of random unit, its mean grade and the features' minus it. None if the run has no random units."""
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     by_kind: dict[str, ev.RandomUnits] = {}
+    scale = (float(min(grades)), float(max(grades)))
     for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue
         own = scores.loc[mine["unit_id"], "mean_score"]
         alive = mine.loc[mine["status"] == "alive"]
-        compared = comparison.compare(features, own, **options)
+        compared = comparison.compare(features, own, confidence=options["confidence"], scale=scale)
         by_kind[kind] = ev.RandomUnits(
-            **comparison.mean_estimate(own, **options).model_dump(),
+            **comparison.mean_estimate(own, scale=scale, **options).model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),
             dead=float((mine["status"] == "dead").mean()),
             density=float(alive["density"].median()) if len(alive) else None,
-            features_minus=Difference(difference=compared.difference, ci_low=compared.ci_low, ci_high=compared.ci_high),
+            features_minus=Difference(**compared.model_dump(include={"difference", "ci_low", "ci_high", "why"})),
         )
     return by_kind or None
 

@@ -331,15 +331,10 @@ def test_silent_windows_with_activity_give_a_caveat(active: int, warned: bool) -
     assert not warned or found[0].startswith("In 20% of the silent windows")
 
 
-def test_summary_is_the_same_for_the_same_seed_whatever_the_order_of_rows() -> None:
+def test_summary_is_the_same_whatever_the_order_of_rows() -> None:
     units, judgements = planted(seed=8, n_features=8, n_neurons=8, unscored=0.1)
     again = judgements.sample(frac=1, random_state=0, ignore_index=True)
     assert summary_of(units, judgements) == summary_of(units.iloc[::-1].reset_index(drop=True), again)
-    other = summary_of(units, judgements, spec=make_spec(units={"seed": 5}))
-    assert (
-        other["weightings"]["bin_uniform"]["ci_low"]
-        != summary_of(units, judgements)["weightings"]["bin_uniform"]["ci_low"]
-    )
 
 
 def test_tables_read_back_from_parquet_give_the_same_summary(tmp_path) -> None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autointerp.stats import means
+
+SCALE = (0.0, 3.0)
+
+
+def test_without_a_scale_and_with_equal_numbers_the_difference_has_welchs_interval() -> None:
+    rng = np.random.default_rng(0)
+    f, n = rng.uniform(0, 1, 400), rng.uniform(0, 1, 400)
+    found = means.difference_limits(f, n, confidence=0.95, scale=None)
+    welch = scipy.stats.ttest_ind(f, n, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((welch.low, welch.high), rel=1e-3)
+
+
+@given(st.lists(st.integers(0, 12), min_size=3, max_size=20))
+@settings(max_examples=50)
+def test_limits_stay_on_the_scale_and_hold_the_mean(twelfths: list[int]) -> None:
+    values = np.array(twelfths) / 4
+    found = means.mean_limits(values, confidence=0.95, scale=SCALE)
+    if np.ptp(values) == 0:
+        assert found.low is None
+        assert "the same mean" in str(found.why)
+        return
+    assert 0 <= found.low < values.mean() < found.high <= 3
+    mirrored = means.mean_limits(3 - values, confidence=0.95, scale=SCALE)
+    assert (mirrored.low, mirrored.high) == pytest.approx((3 - found.high, 3 - found.low))
+
+
+def test_an_interval_near_an_end_reaches_farther_away_from_it() -> None:
+    values = np.array([0.0] * 25 + [0.5] * 5 + [3.0] * 3)
+    found = means.mean_limits(values, confidence=0.95, scale=SCALE)
+    assert found.high - values.mean() > 1.3 * (values.mean() - found.low)
+
+
+def test_degrees_of_freedom_follow_the_units_that_carry_the_spread() -> None:
+    even = means.spread(np.linspace(0, 3, 40))
+    few = means.spread(np.array([0.0] * 37 + [3.0] * 3))
+    assert even.freedom == 39
+    assert few.freedom < 8, "three units differ from 37"
+
+
+def test_a_small_sample_decides_the_freedom_beside_a_large_one() -> None:
+    rng = np.random.default_rng(1)
+    many, eight = rng.normal(1.5, 0.5, 100), rng.normal(1.5, 0.05, 8)
+    found = means.difference_limits(many, eight, confidence=0.95, scale=SCALE)
+    assert found.freedom < 9, "the eight seem to have hardly any spread, which eight units cannot show"
+
+
+def test_without_a_scale_eight_units_against_a_hundred_have_no_interval() -> None:
+    rng = np.random.default_rng(1)
+    found = means.difference_limits(rng.normal(size=100), rng.normal(size=8), confidence=0.95, scale=None)
+    assert (found.low, found.why) == (None, "no interval: 100 units of one kind against 8 of the other are too few")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [([1.0, 2.0], "fewer than 3 features"), ([1.0] * 5, "all 5 features have the same mean")],
+)
+def test_a_sample_that_tells_nothing_of_its_spread_has_no_interval(values: list[float], why: str) -> None:
+    found = means.difference_limits(values, [0.0, 1.0, 2.0, 3.0], confidence=0.95, scale=SCALE)
+    assert found.low is None
+    assert why in str(found.why)
