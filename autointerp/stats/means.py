@@ -22,7 +22,7 @@ Scale = tuple[float, float]
 
 MIN_FOR_INTERVAL = 3
 """No interval is computed from fewer units than this: resamples of two values have only three means."""
-PRIOR_KURTOSIS = 1.0
+PRIOR_KURTOSIS = 1.5
 """Added to the excess kurtosis of a sample, which understates that of the population if units are few; chosen by simulation."""
 MIN_UNBOUNDED_FREEDOM = 10.0
 """Without a scale, no interval of a difference is given below these degrees of freedom: for 8 skewed units against 100 it covers .88."""

@@ -433,7 +433,10 @@ def test_an_effect_is_the_mean_over_units_of_paired_differences() -> None:
     assert effect["all"]["without"] == pytest.approx(1)
     assert effect["all"]["ci_low"] < 1 < effect["all"]["ci_high"]
     assert effect["feature"]["n_units"] == 4
-    assert effect["neuron"] == dict.fromkeys(("difference", "ci_low", "ci_high", "with", "without")) | {"n_units": 0}
+    assert effect["neuron"] == dict.fromkeys(("difference", "ci_low", "ci_high", "with", "without")) | {
+        "why": "no unit has a value",
+        "n_units": 0,
+    }
     assert effect["n_unscored"] == 1
 
 
@@ -446,4 +449,4 @@ def test_a_unit_counts_once_for_any_number_of_exemplars() -> None:
     found = aid_effects.effects(judgements(rows), units, scale=(0, 3), confidence=0.95, resamples=500, seed=0)
     assert found["contrast"]["all"]["difference"] == pytest.approx(1.5)
     assert found["contrast"]["all"]["ci_low"] is None, "two units have no interval"
-    assert aid_effects.effects(judgements(rows[:0]), units, confidence=0.95, resamples=500, seed=0) == {}
+    assert aid_effects.effects(judgements(rows[:0]), units, scale=(0, 3), confidence=0.95, resamples=500, seed=0) == {}
