@@ -117,10 +117,10 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     (features - neurons) / (ceiling - floor), with a percentile interval over resampled units of every kind, floor and ceiling
     included. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the floor.
     """
-    scores = comparison.unit_scores(judgements, units)
-    bins = comparison.bin_grades(judgements, units)
-    own = {kind: bin_uniform.unit_values(bins.of(kind)) for kind in COMPARED}
-    own["planted"] = scores.loc[scores["kind"] == "planted", "mean_score"].dropna().to_numpy()
+    scores = _headline_scores(judgements, units)
+    own = {
+        kind: scores.loc[scores["kind"] == kind, "mean_score"].dropna().to_numpy() for kind in (*COMPARED, "planted")
+    }
     shuffled = scores.loc[scores["kind"].isin(COMPARED), "shuffled_mean"].dropna().to_numpy()
     samples = [own["feature"], own["neuron"], own["planted"], shuffled]
     if min(map(len, samples)) < comparison.MIN_FOR_INTERVAL:
@@ -144,6 +144,16 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
         ci_low=float(np.quantile(resampled, tail)) if has_interval else None,
         ci_high=float(np.quantile(resampled, 1 - tail)) if has_interval else None,
     )
+
+
+def _headline_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    """The scores of units, in which the `mean_score` of features and neurons is their part in the headline (see `bin_uniform`)."""
+    scores, grades = comparison.unit_scores(judgements, units), comparison.bin_grades(judgements, units)
+    for kind in COMPARED:
+        table = grades.of(kind)
+        values = pd.Series(bin_uniform.unit_values(table), table.index) if len(table) else pd.Series(dtype="float64")
+        scores.loc[scores["kind"] == kind, "mean_score"] = values
+    return scores
 
 
 def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:

@@ -42,7 +42,7 @@ def test_an_interval_near_an_end_reaches_farther_away_from_it() -> None:
 def test_degrees_of_freedom_follow_the_units_that_carry_the_spread() -> None:
     even = means.spread(np.linspace(0, 3, 40))
     few = means.spread(np.array([0.0] * 37 + [3.0] * 3))
-    assert even.freedom == 39
+    assert 30 < even.freedom <= 39
     assert few.freedom < 8, "three units differ from 37"
 
 
