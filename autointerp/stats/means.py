@@ -92,12 +92,14 @@ def difference_limits(first: ArrayLike, second: ArrayLike, *, confidence: float,
 
     With means a and b and their limits, the lower limit is (a - b) - sqrt((a - low_a)^2 + (high_b - b)^2), and the upper
     one accordingly. The degrees of freedom are those of Welch and Satterthwaite, but not more than if both kinds had the same
-    spread: a small sample without its rare units seems to have hardly any spread, and the larger one would decide.
+    spread: a small sample without its rare units seems to have hardly any spread, and the larger one would decide. If all units of one
+    kind are alike, its limits are those of `rare`.
     """
     samples = [finite(values) for values in (first, second)]
-    for sample, kind in zip(samples, ("features", "neurons"), strict=True):
-        if why := no_spread(sample, kind):
-            return Limits(None, None, why, None)
+    reasons = [no_spread(sample, "units of one kind") for sample in samples]
+    why = next(filter(None, reasons), None)
+    if why and (min(map(len, samples)) < MIN_FOR_INTERVAL or scale is None or all(reasons)):
+        return Limits(None, None, why, None)
     a, b = (spread(sample) for sample in samples)
     freedom = min(
         satterthwaite((a.variance, a.freedom), (b.variance, b.freedom)),
@@ -106,7 +108,10 @@ def difference_limits(first: ArrayLike, second: ArrayLike, *, confidence: float,
     if scale is None and satterthwaite((1 / a.n, a.n - 1.0), (1 / b.n, b.n - 1.0)) < MIN_UNBOUNDED_FREEDOM:
         return Limits(None, None, f"no interval: {a.n} units of one kind against {b.n} of the other are too few", None)
     t = quantile(freedom, confidence)
-    (low_a, high_a), (low_b, high_b) = limits(a, t, scale), limits(b, t, scale)
+    (low_a, high_a), (low_b, high_b) = (
+        limits(of_units, t, scale) if of_units.variance > SAME or scale is None else rare(of_units, confidence, scale)
+        for of_units in (a, b)
+    )
     difference = a.mean - b.mean
     low = difference - math.hypot(a.mean - low_a, high_b - b.mean)
     return Limits(low, difference + math.hypot(high_a - a.mean, b.mean - low_b), None, freedom)
@@ -117,7 +122,7 @@ def no_spread(sample: Floats, name: str) -> str | None:
     if len(sample) < MIN_FOR_INTERVAL:
         return f"no interval: fewer than {MIN_FOR_INTERVAL} {name}"
     if float(np.ptp(sample)) < SAME:
-        return f"no interval: all {len(sample)} {name} have the same mean, which tells nothing of their spread"
+        return f"no interval: all {len(sample)} {name} have the same value, which tells nothing of their spread"
     return None
 
 
@@ -132,6 +137,16 @@ def limits(of_units: Spread, t: float, scale: Scale | None) -> tuple[float, floa
     ends = math.log(share / (1 - share)) + np.array([-1, 1]) * error / width / (share * (1 - share))
     low, high = scale[0] + width * stats.logistic.cdf(ends)
     return float(low), float(high)
+
+
+def rare(of_units: Spread, confidence: float, scale: Scale) -> tuple[float, float]:
+    """Limits of the mean if all n units are alike, as far away as units at the end of the scale could move it that none of n is.
+
+    Such units have a share of at most 1 - (tail probability)^(1 / n): the exact binomial limit of 0 in n, which is conservative.
+    """
+    share = 1 - ((1 - confidence) / 2) ** (1 / of_units.n)
+    mean = of_units.mean
+    return mean - share * (mean - scale[0]), mean + share * (scale[1] - mean)
 
 
 def quantile(freedom: float, confidence: float) -> float:

@@ -359,7 +359,7 @@ def test_every_missing_interval_has_its_reason() -> None:
     result = summary_of(unit_table(IDS), judgement_table(rows))
     figures = [result["headline"], *result["bins"], result["controls"]["main"]["all"], *result["weightings"]["bins"]]
     assert all(f["ci_low"] is None and f["why"] for f in figures)
-    assert any("no interval: all 6 features have the same mean" in f["why"] for f in figures)
+    assert any("no interval: all 6 units of one kind have the same value" in f["why"] for f in figures)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def truth_of(name: str) -> Truth:
 
 @functools.cache
 def true_superiority(name: str, bins: tuple[int, ...]) -> float:
-    parts = [truth_of(name).tables[kind][list(bins)].iloc[:4000].to_numpy() for kind in COMPARED]
+    parts = [truth_of(name).tables[kind][list(bins)].iloc[:2500].to_numpy() for kind in COMPARED]
     value = superiority(*parts, confidence=0.95).p
     assert value is not None
     return value

@@ -26,7 +26,7 @@ def test_limits_stay_on_the_scale_and_hold_the_mean(twelfths: list[int]) -> None
     found = means.mean_limits(values, confidence=0.95, scale=SCALE)
     if np.ptp(values) == 0:
         assert found.low is None
-        assert "the same mean" in str(found.why)
+        assert "the same value" in str(found.why)
         return
     assert 0 <= found.low < values.mean() < found.high <= 3
     mirrored = means.mean_limits(3 - values, confidence=0.95, scale=SCALE)
@@ -59,14 +59,20 @@ def test_without_a_scale_eight_units_against_a_hundred_have_no_interval() -> Non
     assert (found.low, found.why) == (None, "no interval: 100 units of one kind against 8 of the other are too few")
 
 
-@pytest.mark.parametrize(
-    ("values", "why"),
-    [([1.0, 2.0], "fewer than 3 features"), ([1.0] * 5, "all 5 features have the same mean")],
-)
-def test_a_sample_that_tells_nothing_of_its_spread_has_no_interval(values: list[float], why: str) -> None:
-    found = means.difference_limits(values, [0.0, 1.0, 2.0, 3.0], confidence=0.95, scale=SCALE)
-    assert found.low is None
-    assert why in str(found.why)
+def test_samples_that_tell_nothing_of_their_spread_have_no_interval() -> None:
+    few = means.difference_limits([1.0, 2.0], [0.0, 1.0, 2.0, 3.0], confidence=0.95, scale=SCALE)
+    alike = means.difference_limits([1.0] * 5, [2.0] * 4, confidence=0.95, scale=SCALE)
+    assert (few.low, few.why) == (None, "no interval: fewer than 3 units of one kind")
+    assert alike.low is None
+    assert "all 5 units of one kind have the same value" in str(alike.why)
+
+
+def test_units_that_are_all_alike_could_hide_rare_ones() -> None:
+    varied = np.linspace(1, 3, 20)
+    found = [means.difference_limits(varied, [0.0] * n, confidence=0.95, scale=SCALE) for n in (8, 50)]
+    assert found[0].low < found[1].low < 2 < found[1].high
+    binomial = scipy.stats.binomtest(0, 50).proportion_ci(0.95, method="exact").high
+    assert 2 - found[1].low > 3 * binomial
 
 
 @pytest.mark.parametrize(("n_features", "n_neurons"), [(8, 8), (20, 20), (100, 8)])
