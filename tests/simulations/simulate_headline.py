@@ -101,7 +101,7 @@ def test_intervals_cover(name: str) -> None:
         found, printed = cover(name, sizes, runs=RUNS)
         words = ", ".join(f"{k} {v:.3f}" + (f" ({printed[k]:.0%})" if printed[k] < 1 else "") for k, v in found.items())
         print(f"\n{name}, {sizes[0]} features and {sizes[1]} neurons: {words}")
-        # Three standard errors below .93: of 8 heavy-tailed units against 100 others the difference covers .92.
+        # Three standard errors below .93: the mean of 8 or 12 heavy-tailed units covers .92.
         assert all(share >= 0.93 - 3 * (0.93 * 0.07 / RUNS / max(printed[k], 0.1)) ** 0.5 for k, share in found.items())
 
 
