@@ -13,8 +13,8 @@ from autointerp.findings.thin_figures import thin_figures
 from autointerp.formatting import estimate, number, percent, plural
 from sae.harvest.columns import COUNTED
 
-FEW_UNITS = 20
-"""Below this, intervals under-cover: on simulated skewed 0-3 unit means, a 95% BCa covers .92 with 10 units and .95 with 20."""
+FEW_FREEDOM = 19.0
+"""An interval with fewer degrees of freedom than 20 units of equal weight have rests on few units."""
 DENSITY_RATIO = 2.0
 """Median densities of features and neurons that differ by more than this factor are called mismatched."""
 ACTIVE_SHARE = 0.1
@@ -39,7 +39,15 @@ def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
         *(_failed_checks, _uneven_raters, _equal_labels, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
+        *(
+            _readings_disagree,
+            _bins_left_out,
+            _few_units,
+            _unscored_units,
+            _density,
+            _other_contexts,
+            _foreign_tokenizer,
+        ),
         *(_pieces_of_one_text, _giveaways, _thin_figures),
     )
     sentences = [sentence for part in parts for sentence in part(summary)]
@@ -120,16 +128,47 @@ def _no_room(summary: Summary) -> Iterator[str]:
         )
 
 
+def _readings_disagree(summary: Summary) -> Iterator[str]:
+    weightings = summary.weightings
+    readings = {
+        "with all bins equal": weightings.bin_uniform,
+        "with bins weighted by their events": weightings.frequency,
+        "in the strongest bin alone": weightings.top_bin,
+    }
+    lower, higher = [], []
+    for name, figures in readings.items():
+        if figures is not None and figures.ci_low is not None and figures.ci_high is not None:
+            shown = f"{estimate(figures.difference, figures.ci_low, figures.ci_high, signed=True)} {name}"
+            lower += [shown] if figures.ci_high < 0 else []
+            higher += [shown] if figures.ci_low > 0 else []
+    if lower and higher:
+        yield (
+            f"The readings of the difference contradict each other: it is {', '.join(higher)}, but {', '.join(lower)}. Which"
+            " kind has the higher grades depends on how strong the activations are."
+        )
+
+
+def _bins_left_out(summary: Summary) -> Iterator[str]:
+    headline = summary.headline
+    if headline.bins_compared and headline.bins_left_out:
+        total = len(headline.bins_compared) + len(headline.bins_left_out)
+        left_out = ", ".join(map(str, headline.bins_left_out))
+        yield (
+            f"The headline compares {len(headline.bins_compared)} of {total} bins: in {'bins' if ',' in left_out else 'bin'}"
+            f" {left_out} too few features or neurons have a grade."
+        )
+
+
 def _few_units(summary: Summary) -> Iterator[str]:
-    for kind, counts in summary.denominator.items():
-        if counts.sampled and counts.scored < FEW_UNITS:
-            have = plural(counts.scored, f"{kind} has a score", f"{kind}s have a score")
-            yield f"Only {have}: intervals over fewer than {FEW_UNITS} units are too narrow."
     figures = summary.weightings.bin_uniform
     if figures.difference is not None and figures.ci_low is None:
+        reason = (figures.why or "there are too few units").removeprefix("no interval: ")
+        yield f"The difference of {number(figures.difference, signed=True)} has no interval: {reason}."
+    elif figures.freedom is not None and figures.freedom < FEW_FREEDOM:
         yield (
-            f"The difference of {number(figures.difference, signed=True)} has no interval: there are too few units, or all"
-            " units of a kind have the same grade."
+            f"The difference rests on few units: {plural(figures.n_features_scored, 'feature')} and"
+            f" {plural(figures.n_neurons_scored, 'neuron')} tell as much of its spread as"
+            f" {figures.freedom + 1:.0f} units of one kind. Another sample may contain units that this one lacks."
         )
 
 

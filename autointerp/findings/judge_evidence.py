@@ -16,7 +16,7 @@ from autointerp.findings.evidence import Evidence
 from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
-from autointerp.stats import agreement, comparison, jackknife, prediction_powered
+from autointerp.stats import agreement, bin_uniform, comparison, jackknife, prediction_powered
 from autointerp.stats.agreement import Repeats
 from autointerp.stats.comparison import interval_options
 from autointerp.stats.estimates import Difference, MeanEstimate
@@ -62,7 +62,7 @@ def gather(
         planted=on_planted,
         normalised=normalised(judgements, units, options) if on_planted else None,
         repeats=repeats(judgements, options),
-        random=random_units(judgements, units, options),
+        random=random_units(judgements, units, grades, options),
         second=None
         if again is None or second is None
         else second_judge(judgements, again, units, second, grades, options),
@@ -123,7 +123,7 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     not independent, and count together. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the
     floor. There is no interval if the distance between them is not certain to be positive.
     """
-    scores = comparison.unit_scores(judgements, units).dropna(subset=["mean_score", "shuffled_mean"], how="all")
+    scores = _headline_scores(judgements, units).dropna(subset=["mean_score", "shuffled_mean"], how="all")
     kinds = {kind: scores.loc[scores["kind"] == kind] for kind in (*COMPARED, "planted")}
     compared = scores["kind"].isin(COMPARED)
     samples = [*(rows["mean_score"] for rows in kinds.values()), scores.loc[compared, "shuffled_mean"]]
@@ -157,6 +157,16 @@ def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[s
     )
 
 
+def _headline_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    """The scores of units, in which the `mean_score` of features and neurons is their part in the headline (see `bin_uniform`)."""
+    scores, grades = comparison.unit_scores(judgements, units), comparison.bin_grades(judgements, units)
+    for kind in COMPARED:
+        table = grades.of(kind)
+        values = pd.Series(bin_uniform.unit_values(table), table.index) if len(table) else pd.Series(dtype="float64")
+        scores.loc[scores["kind"] == kind, "mean_score"] = values
+    return scores
+
+
 def _influence(values: pd.Series[float], sample: pd.Series[float]) -> Floats:
     """Each unit's part in the mean of the sample, (value - mean) / n; 0 if it has no value."""
     away = (values - sample.mean()) / sample.notna().sum()
@@ -183,27 +193,28 @@ def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:
 
 
 def random_units(
-    judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
+    judgements: pd.DataFrame, units: pd.DataFrame, grades: Sequence[int], options: Mapping[str, Any]
 ) -> dict[str, ev.RandomUnits] | None:
     """By kind of random unit, its mean grade and the features' minus it. None if the run has no random units."""
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     by_kind: dict[str, ev.RandomUnits] = {}
+    scale = (float(min(grades)), float(max(grades)))
     for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue
         own = scores.loc[mine["unit_id"], "mean_score"]
         alive = mine.loc[mine["status"] == "alive"]
-        compared = comparison.compare(features, own, **options)
+        compared = comparison.compare(features, own, confidence=options["confidence"], scale=scale)
         by_kind[kind] = ev.RandomUnits(
-            **comparison.mean_estimate(own, **options).model_dump(),
+            **comparison.mean_estimate(own, scale=scale, **options).model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),
             dead=float((mine["status"] == "dead").mean()),
             density=float(alive["density"].median()) if len(alive) else None,
-            features_minus=Difference(difference=compared.difference, ci_low=compared.ci_low, ci_high=compared.ci_high),
+            features_minus=Difference(**compared.model_dump(include={"difference", "ci_low", "ci_high", "why"})),
         )
     return by_kind or None
 

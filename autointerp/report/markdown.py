@@ -26,6 +26,8 @@ def render(results: Results) -> str:
         superiority = prose.superiority(summary.headline)
         parts += [" ".join([f"{superiority}."] * bool(superiority) + [level]).replace(">", "\\>")]
         parts += [_table(report_tables.weightings(summary))]
+        if by_bin := report_tables.bin_differences(summary):
+            parts += [_table(by_bin)]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += _bullets(
         [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]

@@ -144,11 +144,12 @@ def _studies(summary: Summary) -> dict[str, Any] | None:
     }
 
 
-def _tables(results: Results) -> dict[str, tables.Table]:
+def _tables(results: Results) -> dict[str, tables.Table | None]:
     summary = results.summary
     return {
         "bins": tables.bins(summary),
         "weightings": tables.weightings(summary),
+        "bin_differences": tables.bin_differences(summary),
         "controls": tables.controls(summary),
         "denominators": tables.denominators(summary),
         "unscored": tables.unscored(summary, results.n_judgements),

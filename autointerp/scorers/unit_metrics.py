@@ -85,11 +85,11 @@ def _unscored(answers: Iterable[ScorerAnswer]) -> dict[str, dict[str, int]]:
 def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
     own = rows.loc[rows["figure"] == figure]
     values = {kind: own.loc[own["kind"] == kind, "value"] for kind in (*COMPARED, PLANTED)}
-    compared = comparison.compare(values["feature"], values["neuron"], **options)
+    compared = comparison.compare(values["feature"], values["neuron"], confidence=options["confidence"])
     return {
         "figure": figure,
         "meaning": meaning,
         "undefined": int(own["value"].isna().sum()),
         **{kind: comparison.mean_estimate(v, **options).model_dump() for kind, v in values.items()},
-        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "p_superior")},
+        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "why", "p_superior")},
     }

@@ -23,7 +23,7 @@ from scipy import stats
 from autointerp.formatting import plural
 from autointerp.records import COMPARED, Arm
 from autointerp.stats import jackknife
-from autointerp.stats.comparison import scored_rows
+from autointerp.stats.comparison import bin_grades, scored_rows
 from autointerp.stats.estimates import Figure, Part
 from autointerp.stats.labelled_sample import Items as Items
 from autointerp.stats.labelled_sample import Sample, sample_of, variances
@@ -95,16 +95,18 @@ def headline(
 def weighted_items(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     """The graded exemplars of the main arm, indexed by exemplar_id: unit_id, kind, grade and weight in the mean of their kind.
 
-    Repeats are averaged. The weights of a kind sum to 1, and `(weight * grade).sum()` is its mean in the headline.
+    Repeats are averaged, and bins that the headline does not compare are left out. The weights of a kind sum to 1, and
+    `(weight * grade).sum()` is its mean in the headline.
     """
     rows = scored_rows(judgements)
     rows = rows.loc[rows["arm"].astype("object") == Arm.MAIN.value]
     items = rows.groupby(["unit_id", "bin", "exemplar_id"])["score"].mean().rename("grade").reset_index()
     items["kind"] = items["unit_id"].map(dict(zip(units["unit_id"], units["kind"], strict=True)))
-    in_bin = items.groupby(["unit_id", "bin"])["grade"].transform("size")
-    bins = items.groupby("unit_id")["bin"].transform("nunique")
-    of_kind = items.groupby("kind")["unit_id"].transform("nunique")
-    items["weight"] = 1.0 / (in_bin * bins * of_kind)
+    items = items.loc[items["bin"].isin(bin_grades(judgements, units).compared)]
+    in_cell = items.groupby(["unit_id", "bin"])["grade"].transform("size")
+    of_bin = items.groupby(["kind", "bin"])["unit_id"].transform("nunique")
+    bins = items.groupby("kind")["bin"].transform("nunique")
+    items["weight"] = 1.0 / (in_cell * of_bin * bins)
     return items.set_index("exemplar_id")[["unit_id", "kind", "grade", "weight"]]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from autointerp.records import Arm
 from autointerp.stats import comparison, frequency
+from autointerp.stats.means import Scale
 
 
 def specificity(
@@ -24,6 +25,7 @@ def specificity(
     shares: Sequence[float],
     *,
     bins: int,
+    scale: Scale,
     confidence: float,
     resamples: int,
     seed: int,
@@ -36,7 +38,7 @@ def specificity(
     items = _items(judgements, exemplars, units.loc[units["kind"] == "feature"])
     rows = units.set_index("unit_id")
     events = dict(zip(units["unit_id"], comparison.event_counts(units, bins), strict=True))
-    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "scale": scale}
     table = []
     for share in shares:
         above = items.loc[items["activation_fraction"] > share]
@@ -50,8 +52,8 @@ def specificity(
         ]
         estimate = comparison.mean_estimate(values, **options)
         table.append(
-            {"share": share, "mean": estimate.mean, "ci_low": estimate.ci_low}
-            | {"ci_high": estimate.ci_high, "n_units": estimate.n}
+            {"share": share, "n_units": estimate.n}
+            | estimate.model_dump(include={"mean", "ci_low", "ci_high", "why", "freedom"})
         )
     return table
 

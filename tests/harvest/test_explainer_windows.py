@@ -431,13 +431,18 @@ def test_an_effect_is_the_mean_over_units_of_paired_differences() -> None:
     rows += [("feature-0", "feature-0@9.9", "", 2, 3)]  # judged without the aid alone
     units = pd.DataFrame({"unit_id": [f"feature-{i}" for i in range(4)] + ["neuron-0+"]})
     units["kind"] = units["unit_id"].str.partition("-")[0]
-    (effect,) = aid_effects.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0).values()
+    (effect,) = aid_effects.effects(
+        judgements(rows), units, scale=(0, 3), confidence=0.95, resamples=500, seed=0
+    ).values()
     assert effect["all"]["difference"] == pytest.approx(1)
     assert effect["all"]["with"] == pytest.approx(2)
     assert effect["all"]["without"] == pytest.approx(1)
     assert effect["all"]["ci_low"] < 1 < effect["all"]["ci_high"]
     assert effect["feature"]["n_units"] == 4
-    assert effect["neuron"] == dict.fromkeys(("difference", "ci_low", "ci_high", "with", "without")) | {"n_units": 0}
+    assert effect["neuron"] == dict.fromkeys(("difference", "ci_low", "ci_high", "with", "without")) | {
+        "why": "no unit has a value",
+        "n_units": 0,
+    }
     assert effect["n_unscored"] == 1
 
 
@@ -447,7 +452,7 @@ def test_a_unit_counts_once_for_any_number_of_exemplars() -> None:
         for i in range(n):
             rows += [(unit, f"{unit}@{i}", "", 1, 0), (unit, f"{unit}@{i}", "contrast", 1, gain)]
     units = pd.DataFrame({"unit_id": ["feature-0", "feature-1"], "kind": ["feature"] * 2})
-    found = aid_effects.effects(judgements(rows), units, confidence=0.95, resamples=500, seed=0)
+    found = aid_effects.effects(judgements(rows), units, scale=(0, 3), confidence=0.95, resamples=500, seed=0)
     assert found["contrast"]["all"]["difference"] == pytest.approx(1.5)
     assert found["contrast"]["all"]["ci_low"] is None, "two units have no interval"
-    assert aid_effects.effects(judgements(rows[:0]), units, confidence=0.95, resamples=500, seed=0) == {}
+    assert aid_effects.effects(judgements(rows[:0]), units, scale=(0, 3), confidence=0.95, resamples=500, seed=0) == {}

@@ -32,7 +32,6 @@ def run(
     bins: int,
     at_most: int,
     confidence: float = 0.95,
-    resamples: int = 300,
     documents: document_worlds.Documents = document_worlds.OWN,
 ) -> Stopped:
     """Judge `units` units of each kind until `stopping.needed` needs no more or the exemplars are used up."""
@@ -54,5 +53,5 @@ def run(
     truth = {f"{kind}-{i}": t for kind, (_, means, _) in drawn.items() for i, t in enumerate(means.mean(axis=1))}
     intervals["truth"], intervals["kind"] = intervals.index.map(truth), intervals.index.str.split("-").str[0]
     means = [intervals.loc[intervals["kind"] == kind, "mean"] for kind in ("feature", "neuron")]
-    compared = comparison.compare(*means, confidence=confidence, resamples=resamples, seed=int(rng.integers(1 << 30)))
+    compared = comparison.compare(*means, confidence=confidence, scale=(0, 3))
     return Stopped(intervals, compared, len(rows) / (2 * units * bins))

@@ -104,7 +104,15 @@ def test_the_curve_of_each_kind_is_the_true_one(run: Result, oracle: Oracle) -> 
 def test_the_difference_is_the_true_one(run: Result, oracle: Oracle, weighting: str) -> None:
     score = oracle.uniform if weighting == "bin_uniform" else oracle.frequency
     truth = {u: score(u, run.explanation(u)) for u in run.units["unit_id"]}
-    features, neurons = (float(np.mean([truth[u] for u in _ids(run, kind)])) for kind in ("feature", "neuron"))
+
+    def mean(kind: str) -> float:
+        if weighting == "frequency":
+            return float(np.mean([truth[u] for u in _ids(run, kind)]))
+        of_units = [oracle.means(u, run.explanation(u)) for u in _ids(run, kind)]
+        bins = run.summary["headline"]["bins_compared"]
+        return float(np.mean([np.mean([means[b] for means in of_units if b in means]) for b in bins]))
+
+    features, neurons = mean("feature"), mean("neuron")
     found = run.summary["weightings"][weighting]
     assert found["ci_low"] <= features - neurons <= found["ci_high"]
     assert found["features_mean"] == pytest.approx(features, abs=0.08)
@@ -334,8 +342,18 @@ def test_dead_and_barely_active_units_stay_in_the_denominator(tmp_path: Path) ->
     assert (rare["n_events"], sum(rare["bin_events"])) == (3, 3)
     assert judge.asked == len(run.judgements) + 32
     zeroed = run.summary["difference_if_unscored_units_are_zero"]
-    means = run.summary["headline"]
-    assert zeroed == pytest.approx(means["features_mean"] * 16 / 18 - means["neurons_mean"] * 16 / 17)
+    idle_units, compared = {"feature": 2, "neuron": 1}, run.summary["headline"]["bins_compared"]
+    features, neurons = (
+        np.mean(
+            [
+                row["mean"] * row["n_units"] / (row["n_units"] + idle_units[kind])
+                for row in run.summary["bins"]
+                if row["kind"] == kind and row["bin"] in compared
+            ]
+        )
+        for kind in ("feature", "neuron")
+    )
+    assert zeroed == pytest.approx(features - neurons)
     assert re.search("feature.17", (run.folder / "report.html").read_text())
 
 
