@@ -88,7 +88,7 @@ def sample(world: World, *, seeds: range, units: int, per_bin: int = 5) -> pd.Da
     contexts["document"], contexts["offset"], contexts["length"] = world.document[starts], starts, CONTEXT_TOKENS
     contexts["position"] = starts - np.searchsorted(world.document, contexts["document"]) * 1
     n_tokens = len(world.document)
-    tokens = np.zeros(n_tokens, dtype=np.uint32)
+    tokens = np.arange(n_tokens, dtype=np.uint32)  # no text occurs twice
     corpus = Corpus(tokens, contexts, len(np.unique(world.document)), n_tokens, "simulated", None, frozenset())
     length, document, position, ordinal = (
         torch.as_tensor(contexts[name].astype(np.int64)) for name in ("length", "document", "position", "offset")
