@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from autointerp.calls.answers import Answer, OnSettled, read_reply, storable
-from autointerp.calls.breaker import Breaker
+from autointerp.calls.breaker import Breaker, FirstRepliesUnusable
 from autointerp.calls.server_watch import ServerWatch
 from autointerp.calls.settlement import Settlement
 from autointerp.errors import AutointerpError
@@ -19,6 +19,7 @@ from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
 from autointerp.judges.limits.limiter import Admission, CallOutcome, Limiter
 from autointerp.judges.retry import with_retries
 from autointerp.ledger import calls
+from autointerp.ledger.budgets import NotRunning
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt, Reply, Usage
 from autointerp.records import Outcome
@@ -68,6 +69,7 @@ class Attempts(Generic[T]):
         self.caller, self.prompt, self.parse, self.key, self.job = caller, prompt, parse, key, job
         self.on_settled = on_settled
         self._answer: Answer[T] | None = None
+        self._stop: FirstRepliesUnusable | NotRunning | None = None
 
     def answer(self) -> Answer[T]:
         """The answer of the first attempt that ends in a reply. Raises what `with_retries` and `Caller.admit` raise."""
@@ -119,11 +121,23 @@ class Attempts(Generic[T]):
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))
         self.caller.watch.note(self.prompt, outcome)
+        if self._stop is not None:
+            raise self._stop
         if state == calls.SCORED:
             self.caller.breaker.note_usable(self.job)
         elif state != calls.ERROR or usage.output_tokens:
             self.caller.breaker.note_unusable(self.job)
 
     def _follow_up(self, tx: Connection) -> None:
-        if self.on_settled is not None and self._answer is not None:
+        """Write what follows from the answer; an unusable one that comes after a stop at the first replies is withdrawn with them."""
+        assert self._answer is not None
+        self._stop = None
+        if self._answer.outcome is not Outcome.SCORED:
+            try:
+                self.caller.breaker.hold(tx, self.job)
+            except (FirstRepliesUnusable, NotRunning) as stop:
+                calls.withdraw(tx, self._call.call_id)
+                self._stop = stop
+                return
+        if self.on_settled is not None:
             self.on_settled(tx, self._answer)

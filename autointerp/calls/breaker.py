@@ -18,7 +18,7 @@ from autointerp.judges.error_codes import redact
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.ledger import calls, events, jobs, judgements, runs
 from autointerp.ledger.budgets import NotRunning
-from autointerp.ledger.database import Ledger, advisory_lock
+from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.records import Outcome
 
@@ -94,7 +94,7 @@ class Breaker:
                     self._changed.notify_all()
 
     def hold(self, tx: Connection, job: Job) -> None:
-        """Hold the run's row in a transaction that stores a failure, which a stop would withdraw.
+        """Hold the run's row in a transaction that stores a failure or an unusable reply, which a stop would withdraw.
 
         Raises `FirstRepliesUnusable` or `NotRunning` after a stop, so that no failure of the same cause is stored behind the withdrawal.
         """
@@ -161,7 +161,9 @@ class Breaker:
     def _stop(self, kind: Kind) -> None:
         """Stop the run for all workers, in the transaction that withdraws; after another worker's stop, withdraw what came behind it."""
         with self._ledger.write() as tx:
-            advisory_lock(tx, f"breaker {self._run_id}")
+            runs.lock_row(
+                tx, self._run_id
+            )  # as `hold` does: each failure is stored before the withdrawal, or not at all
             replies, live = self._look(tx, kind)
             if calls.SCORED in replies or (live and replies.total() < FIRST_REPLIES):
                 return  # one was usable meanwhile, or another worker's stop withdrew these and the run was resumed

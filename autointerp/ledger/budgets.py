@@ -99,7 +99,9 @@ def write_off(connection: Connection, lost: Sequence[tuple[str, str, float]]) ->
 
 def move_to_night(connection: Connection, run_id: str, night: str) -> None:
     """Charge a run to another night from now on, and move the reservations of its calls in flight there."""
-    statement = sa.select(runs.c.night, runs.c.reserved_usd).where(runs.c.run_id == run_id).with_for_update()
+    statement = (
+        sa.select(runs.c.night, runs.c.reserved_usd).where(runs.c.run_id == run_id).with_for_update(key_share=True)
+    )
     before, reserved = connection.execute(statement).one()
     if before == night:
         return

@@ -201,14 +201,21 @@ def last_unusable(connection: Connection, run_id: str, stage: str, scorer: str |
     return ("", "") if row is None else (row[0], row[1])
 
 
+_AS_WITHDRAWN = {
+    "state": sa.case((calls.c.state == LOST, LOST), else_=ERROR),
+    "reason": sa.literal(_WITHDRAWN) + calls.c.reason,
+}
+
+
+def withdraw(connection: Connection, call_id: int) -> None:
+    """Turn an ended call's unusable reply into a failure, so that its question is asked again."""
+    connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(_AS_WITHDRAWN))
+
+
 def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> list[str]:
     """Turn replies that could not be used into failures, so that their questions are asked again. Returns the keys of their jobs."""
     unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state.not_in((OPEN, SCORED)))
-    values = {
-        "state": sa.case((calls.c.state == LOST, LOST), else_=ERROR),
-        "reason": sa.literal(_WITHDRAWN) + calls.c.reason,
-    }
-    statement = sa.update(calls).where(unusable).values(values).returning(calls.c.job_key)
+    statement = sa.update(calls).where(unusable).values(_AS_WITHDRAWN).returning(calls.c.job_key)
     return sorted(set(connection.execute(statement).scalars()))
 
 

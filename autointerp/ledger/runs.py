@@ -85,8 +85,13 @@ def get(connection: Connection, run_id: str) -> RowMapping | None:
 
 
 def lock_row(connection: Connection, run_id: str) -> RowMapping | None:
-    """A run's row, locked until the transaction ends, or None."""
-    return connection.execute(sa.select(runs).where(runs.c.run_id == run_id).with_for_update()).mappings().first()
+    """A run's row, locked until the transaction ends, or None.
+
+    `key_share` lets others add rows that refer to the run, as an UPDATE of it would: without it, a transaction that added one and then
+    updates the run would be in a deadlock with one that updates it and then locks it.
+    """
+    locked = sa.select(runs).where(runs.c.run_id == run_id).with_for_update(key_share=True)
+    return connection.execute(locked).mappings().first()
 
 
 def all_runs(connection: Connection) -> list[RowMapping]:
@@ -114,7 +119,9 @@ def server_form(connection: Connection, run_id: str, server_key: str) -> dict[st
 
 def keep_server_form(connection: Connection, run_id: str, server_key: str, form: Mapping[str, Any]) -> bool:
     """Keep the form of the requests to a server for a run; False if there is one already, which stays."""
-    kept = connection.execute(sa.select(runs.c.servers).where(runs.c.run_id == run_id).with_for_update()).scalar()
+    kept = connection.execute(
+        sa.select(runs.c.servers).where(runs.c.run_id == run_id).with_for_update(key_share=True)
+    ).scalar()
     forms = json.loads(kept or "{}")
     if server_key in forms:
         return False
@@ -159,7 +166,9 @@ def stage_begun(row: RowMapping, stage: str) -> float | None:
 
 
 def _stages(connection: Connection, run_id: str) -> dict[str, float]:
-    row = connection.execute(sa.select(runs.c.stage_s).where(runs.c.run_id == run_id).with_for_update()).scalar()
+    row = connection.execute(
+        sa.select(runs.c.stage_s).where(runs.c.run_id == run_id).with_for_update(key_share=True)
+    ).scalar()
     return dict(json.loads(row or "{}"))
 
 
