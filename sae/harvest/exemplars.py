@@ -172,7 +172,7 @@ def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[Ch
     judged: list[int] = []
     for bin_ in range(1, selection.bins + 1):
         chosen = reader.uniform_sample(unit, JUDGE, bin_)[: selection.per_bin]
-        judged += chosen.tolist()
+        judged += chosen[:1].tolist()  # one a bin, so that a larger sample has the same silent windows
         for i in chosen:
             yield from choose("score", "events", i, bin_, len(chosen) / max(counts[bin_ - 1], len(chosen)))
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
