@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -200,7 +199,7 @@ def _as_long(hits: Sequence[ExemplarRow], quiet: Sequence[ExemplarRow], n: int) 
     judged, candidates = (
         np.array([(len(w["tokens"]), w["mark"]) for w in part], dtype=np.int64).reshape(-1, 2) for part in (hits, quiet)
     )
-    return [quiet[i] for i in islice(alike(judged, candidates, np.zeros(len(quiet), dtype=np.int64)), n)]
+    return [quiet[i] for i in alike(judged, candidates, np.zeros(len(quiet), dtype=np.int64), n)]
 
 
 def _marks(tokens: Sequence[str], active: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, int]]:

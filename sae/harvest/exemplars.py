@@ -80,11 +80,18 @@ def select(reader: SketchReader, unit: int, selection: Selection) -> Iterator[Ch
     for i, probability in zip(judged, probabilities, strict=True):
         shown.show(int(reader.state["events.token"][i]))
         yield event("score", "events", i, reader.bin_at("events", i), float(probability))
+    # One judged window a bin is the model, so that a larger sample has the same silent windows.
+    models = judged[np.unique(reader.bin["events"][judged], return_index=True)[1]]
     for role, split, n in (("quiet", JUDGE, selection.silent), ("explain_quiet", EXPLAIN, selection.explain_silent)):
         silent = reader.early_events(unit, split, 0)
-        in_order = (silent[k] for k in alike(reader.shapes(judged), reader.shapes(silent), reader.peak[silent]))
-        for at in first_new(n, "events", _apart(reader, in_order, judged if split == JUDGE else judged[:0])):
-            yield event(role, *at, 0)
+        apart = Apart(reader, judged if split == JUDGE else judged[:0])
+
+        def is_new(k: int, silent: np.ndarray = silent, apart: Apart = apart) -> bool:
+            return apart.may_add(silent[k]) and shown.add(int(reader.state["events.token"][silent[k]]))
+
+        for k in alike(reader.shapes(models), reader.shapes(silent), reader.peak[silent], n, is_new):
+            apart.add(silent[k])
+            yield event(role, "events", silent[k], 0)
     documents: set[int] = set()
     explained = list(first_new(selection.top, "tops", reader.top_events(unit, EXPLAIN), documents))
     for at in explained:
@@ -205,15 +212,23 @@ def _judged(reader: SketchReader, unit: int, per_bin: int) -> tuple[np.ndarray, 
     return index[chosen], probabilities
 
 
-def _apart(reader: SketchReader, index: Iterable[int], taken: np.ndarray) -> Iterator[int]:
-    """The events whose windows overlap neither each other nor those of the events `taken`."""
-    firsts, ends = (list(ordinals) for ordinals in reader.window_range(taken))
-    for i in index:
-        first, end = (int(ordinals[0]) for ordinals in reader.window_range(np.array([i])))
-        if not any(first < e and f < end for f, e in zip(firsts, ends, strict=True)):
-            firsts.append(first)
-            ends.append(end)
-            yield int(i)
+class Apart:
+    """Events whose windows do not overlap, beginning with the events `taken`."""
+
+    def __init__(self, reader: SketchReader, taken: np.ndarray) -> None:
+        self._reader = reader
+        self._first, self._end = (list(ordinals) for ordinals in reader.window_range(taken))
+
+    def may_add(self, i: int) -> bool:
+        """Whether an event's window overlaps none of the others."""
+        first, end = (int(ordinals[0]) for ordinals in self._reader.window_range(np.array([i])))
+        return not any(first < e and f < end for f, e in zip(self._first, self._end, strict=True))
+
+    def add(self, i: int) -> None:
+        """Add an event."""
+        first, end = (int(ordinals[0]) for ordinals in self._reader.window_range(np.array([i])))
+        self._first.append(first)
+        self._end.append(end)
 
 
 def _spread(reader: SketchReader, unit: int, selection: Selection) -> Iterator[int]:

@@ -207,7 +207,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                 )
     units = result_tables.unit_table(ids, bin_events=[[2**i for i in range(10, 0, -1)]] * 4)
     units["histogram"] = [[2**i // 2 for i in range(10, 0, -1) for _ in range(2)]] * 4
-    return units, result_tables.judgement_table(rows), pd.DataFrame(exemplars)
+    return units, result_tables.judgement_table(rows), pd.DataFrame(exemplars).assign(inclusion_probability=0.5)
 
 
 def test_the_mean_grade_without_weak_activations_is_that_of_the_rest() -> None:

@@ -96,8 +96,16 @@ def test_a_draw_keeps_its_rules_and_a_larger_one_contains_it(seed: int, n: int, 
 def test_the_order_of_events_does_not_matter_to_the_draw(seed: int) -> None:
     events = random_events(seed, 25, 6)
     order = np.random.default_rng(seed).permutation(25)
-    shuffled = KnownEvents(*(column[order] for column in events))
+    shuffled = KnownEvents(*(column[order] for column in events[:-1]))
     assert set(order[drawn(shuffled)[0]]) == set(drawn(events)[0])
+
+
+def test_of_two_events_that_show_the_same_text_either_is_judged_and_not_both() -> None:
+    events = known([1, 1], [7, 8], [0, 50], [0.1, 0.2])
+    assert drawn(events) == ([0, 1], [0.5, 0.5])
+    [chosen], [probability] = drawn(events._replace(same_text=np.array([[0, 1]])))
+    assert chosen == 0
+    assert probability == pytest.approx(JUDGE_SHARE / 2, abs=0.08)
 
 
 def test_the_sum_of_inverse_probabilities_is_the_number_of_events() -> None:
