@@ -111,9 +111,9 @@ def replace(connection: Connection, run_id: str, job_key: str, by: Iterable[Job]
     plan(connection, run_id, by)
 
 
-def finish(connection: Connection, run_id: str, job_key: str) -> None:
-    """Mark a job as done."""
-    connection.execute(_FINISH, {"the_run": run_id, "the_job": job_key})
+def finish(connection: Connection, run_id: str, job_key: str) -> bool:
+    """Mark a job as done. Returns False if it was deleted, with an explanation that is asked for again: then store nothing of it."""
+    return connection.execute(_FINISH, {"the_run": run_id, "the_job": job_key}).rowcount == 1
 
 
 _FINISH = (

@@ -121,6 +121,9 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     explained = [ExplanationKey(*row).text for row in connection.execute(explains)]
     dependent = sa.and_(of_run, jobs.c.job_key.in_(_questions_showing(connection, run_id, explained)))
     mine = sa.select(jobs.c.job_key).where(sa.or_(named, dependent))
+    connection.execute(
+        mine.with_for_update()
+    )  # a result is stored before this, and deleted below, or finds no job any more
     asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
     connection.execute(sa.delete(judgements).where(judgements.c.run_id == run_id, asked))
     connection.execute(sa.delete(answers).where(answers.c.run_id == run_id, answers.c.job_key.in_(mine)))

@@ -94,6 +94,13 @@ def lock_row(connection: Connection, run_id: str) -> RowMapping | None:
     return connection.execute(locked).mappings().first()
 
 
+def hold_live(connection: Connection, run_id: str) -> None:
+    """Hold a run's row, so that what this transaction stores comes before any stop. Raises `budgets.NotRunning` after one."""
+    row = lock_row(connection, run_id)
+    if row is not None and row["state"] not in LIVE:
+        raise budgets.NotRunning(str(row["state"]))
+
+
 def all_runs(connection: Connection) -> list[RowMapping]:
     """All runs, newest first."""
     return list(connection.execute(sa.select(runs).order_by(runs.c.created_at.desc())).mappings())

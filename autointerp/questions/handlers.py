@@ -12,7 +12,7 @@ from autointerp.calls import answers as answers_
 from autointerp.calls import groups
 from autointerp.calls.answers import Answer, Ask
 from autointerp.harvest import explainer_windows
-from autointerp.ledger import jobs, judgements
+from autointerp.ledger import jobs, judgements, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import ExplainMaterial, Prompt, ScoreMaterial
@@ -53,6 +53,8 @@ def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
     """Ask for one unit's explanation and store it, or the reason why there is none."""
     explanation = explanation_of(run, job, lambda prompt, parse, repeat: ask(prompt, parse, job, repeat, None))
     with ledger.write() as tx:
+        if explanation.outcome is not Outcome.SCORED:  # a stop withdraws failures, and none may be stored behind it
+            runs.hold_live(tx, run.run_id)
         judgements.add_explanation(tx, run.run_id, explanation)
         jobs.finish(tx, run.run_id, job.job_key)
 
@@ -86,9 +88,10 @@ def judge_items(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Expl
     ]
 
     def store(tx: Connection, judged: Sequence[Judgement]) -> None:
+        if not jobs.finish(tx, run.run_id, job.job_key):
+            return
         for item, judgement in [*unasked, *zip(items, judged, strict=True)]:
             judgements.add_judgement(tx, run.run_id, item.key, item.explained_by, judgement)
-        jobs.finish(tx, run.run_id, job.job_key)
 
     asked = _grading_question(run, job, items, explanations)
     if asked is None:
@@ -119,8 +122,8 @@ def ask_scorer(ledger: Ledger, run: Run, ask: Ask, job: Job, explanations: Expla
         row = ScorerAnswer(
             job.scorer, job.unit_id, job.step, job.repeat, answer.outcome, answer.value, answer.reason, answer.call_key
         )
-        judgements.add_answers(tx, run.run_id, [(job.job_key, row)])
-        jobs.finish(tx, run.run_id, job.job_key)
+        if jobs.finish(tx, run.run_id, job.job_key):
+            judgements.add_answers(tx, run.run_id, [(job.job_key, row)])
 
     alone = asked.alone()
     if not alone:
