@@ -26,12 +26,15 @@ class Matched(NamedTuple):
 def matched(active: Sequence[Exemplar], silent: Sequence[Exemplar]) -> Matched:
     """As many active and silent windows as can be had with the same distribution of lengths, in their order, cut where they have to be.
 
-    Each window of the smaller class gets equally many of the larger one. Windows without a partner are left out. Windows that are all
-    equally long are returned as they are, and so are those of a harvest of an earlier version: they were asked about so.
+    Each window of the smaller class gets equally many of the larger one. Windows without a partner are left out. Before this, windows
+    lose the uncounted tokens at their beginning, at which nobody knows whether the unit is active. Windows of a harvest of an earlier
+    version are returned as they are: they were asked about so.
     """
-    windows = (*active, *silent)
-    if any(w.has_uncounted_activations for w in windows) or len({len(w.tokens) for w in windows}) < 2:
+    if any(w.has_uncounted_activations for w in (*active, *silent)):
         return Matched(list(active), list(silent))
+    active, silent = ([_from_first_counted(w) for w in part] for part in (active, silent))
+    if len({len(w.tokens) for w in (*active, *silent)}) < 2:
+        return Matched(active, silent)
     few, many = sorted((active, silent), key=len)
     lengths: dict[str, int] = {}
     for group in _groups(list(few), list(many)):
@@ -45,7 +48,15 @@ def cropped(window: Exemplar, n: int) -> Exemplar:
     length = len(window.tokens)
     if n >= length:
         return window
-    start = round((length - n) * window.mark / (length - 1))
+    return _part(window, round((length - n) * window.mark / (length - 1)), n)
+
+
+def _from_first_counted(window: Exemplar) -> Exemplar:
+    first = next((i for i in range(window.mark) if i not in window.uncounted), window.mark)
+    return _part(window, first, len(window.tokens) - first) if first else window
+
+
+def _part(window: Exemplar, start: int, n: int) -> Exemplar:
     part = slice(start, start + n)
     return replace(
         window,
@@ -57,8 +68,9 @@ def cropped(window: Exemplar, n: int) -> Exemplar:
 
 
 def comparable(window: Exemplar, other: Exemplar) -> bool:
-    """Whether two windows can be compared once the longer one is cut; in a harvest of an earlier version any two can."""
-    return window.has_uncounted_activations or _ratio(window, other) >= LEAST_RATIO
+    """Whether `matched` can compare two windows; in a harvest of an earlier version any two can be compared."""
+    ratio = _ratio(_from_first_counted(window), _from_first_counted(other))
+    return window.has_uncounted_activations or ratio >= LEAST_RATIO
 
 
 def _groups(few: list[Exemplar], many: list[Exemplar]) -> list[list[Exemplar]]:

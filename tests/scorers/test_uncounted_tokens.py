@@ -68,7 +68,16 @@ def test_a_fuzzing_judge_that_knows_every_counted_token_scores_1(seed: int) -> N
     scores = judged(Fuzzing(), unit, knows(unit))
     assert (scores.values["balanced_accuracy"], scores.values["marks_alone"]) == (1.0, 1.0)
     assert scores.n_unscored == 0
-    assert all(0 not in item.window.marks for item in Fuzzing().items(unit))
+    first = {window.tokens[0] for window in (*unit.active, *unit.silent)}
+    marked = {item.window.tokens[i] for item in Fuzzing().items(unit) for i in item.window.marks}
+    assert marked
+    assert not marked & first
+
+
+def test_uncounted_tokens_at_the_beginning_are_not_shown() -> None:
+    unit = harvested(case(20, 20, seed=2))
+    first = {window.tokens[0] for window in (*unit.active, *unit.silent)}
+    assert not any(token in item.window.text for item in Detection().items(unit) for token in first)
 
 
 def test_silence_is_that_of_the_counted_tokens() -> None:
