@@ -42,7 +42,7 @@ T = TypeVar("T")
 def process(batcher: Batcher, batch_key: str) -> None:
     """Recover, poll or collect a batch, unless another worker is doing so. Raises `ProviderStopped` if a person must act first."""
     with batcher.ledger.write() as tx:
-        row = batches.claim(tx, batch_key)
+        row = batches.claim(tx, batch_key, batcher.owner)
     if row is None:
         return
     try:
