@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from autointerp.calls.answers import Answer, OnSettled, read_reply, storable
 from autointerp.calls.breaker import Breaker, FirstRepliesUnusable
 from autointerp.calls.server_watch import ServerWatch
-from autointerp.calls.settlement import Settlement
+from autointerp.calls.settlement import AfterReply, Settlement
 from autointerp.errors import AutointerpError
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry
@@ -39,7 +39,7 @@ class Asking(Protocol):
 
     def admit(self, prompt: Prompt, key: str, job: Job) -> AdmittedCall: ...
 
-    def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None: ...
+    def store(self, settlement: Settlement, after: AfterReply | None) -> None: ...
 
     def pause_others(self, key: str, seconds: float) -> None: ...
 
@@ -117,7 +117,7 @@ class Attempts(Generic[T]):
             time.monotonic() - call.started,
         )
         try:
-            self.caller.store(settlement, self._follow_up if reply else None)
+            self.caller.store(settlement, AfterReply(self._follow_up, self._stands) if reply else None)
         finally:
             self.caller.limiter.settle(call.admission, CallOutcome.of(outcome))
         self.caller.watch.note(self.prompt, outcome)
@@ -128,16 +128,21 @@ class Attempts(Generic[T]):
         elif state != calls.ERROR or usage.output_tokens:
             self.caller.breaker.note_unusable(self.job)
 
-    def _follow_up(self, tx: Connection) -> None:
-        """Write what follows from the answer; an unusable one that comes after a stop at the first replies is withdrawn with them."""
+    def _stands(self, tx: Connection) -> bool:
+        """Whether the answer counts; an unusable one that comes after a stop at the first replies is withdrawn with them."""
         assert self._answer is not None
         self._stop = None
-        if self._answer.outcome is not Outcome.SCORED:
-            try:
-                self.caller.breaker.hold(tx, self.job)
-            except (FirstRepliesUnusable, NotRunning) as stop:
-                calls.withdraw(tx, self._call.call_id)
-                self._stop = stop
-                return
+        if self._answer.outcome is Outcome.SCORED:
+            return True
+        try:
+            self.caller.breaker.hold(tx, self.job)
+        except (FirstRepliesUnusable, NotRunning) as stop:
+            calls.withdraw(tx, self._call.call_id)
+            self._stop = stop
+            return False
+        return True
+
+    def _follow_up(self, tx: Connection) -> None:
+        assert self._answer is not None
         if self.on_settled is not None:
             self.on_settled(tx, self._answer)

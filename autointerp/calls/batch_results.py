@@ -25,7 +25,7 @@ from autointerp.calls.batch_state import (
 )
 from autointerp.calls.batches import Batcher, Failures
 from autointerp.calls.caller import SAME_ERROR_LIMIT
-from autointerp.calls.settlement import Settlement, settle
+from autointerp.calls.settlement import AfterReply, Settlement, settle
 from autointerp.errors import ProviderStopped
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, JudgeError, MayRetry, MustStop, MustWait
@@ -42,7 +42,7 @@ T = TypeVar("T")
 def process(batcher: Batcher, batch_key: str) -> None:
     """Recover, poll or collect a batch, unless another worker is doing so. Raises `ProviderStopped` if a person must act first."""
     with batcher.ledger.write() as tx:
-        row = batches.claim(tx, batch_key)
+        row = batches.claim(tx, batch_key, batcher.owner)
     if row is None:
         return
     try:
@@ -251,7 +251,7 @@ class _AnswerOnce:
             if on_settled is not None:
                 on_settled(tx, answer)
 
-        settle(batcher.ledger, ended, follow_up)
+        settle(batcher.ledger, ended, AfterReply(follow_up))
         return answer
 
 

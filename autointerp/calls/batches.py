@@ -246,7 +246,7 @@ class Batcher:
         if begun:
             budgets.reserve(tx, self.run_id, sum(question.bound_usd for question in begun), self.limits, month)
             keys = [question.job.job_key for question in begun]
-            batches.prepare(tx, batch_key, self.run_id, self.stage, self.judge.name, keys)
+            batches.prepare(tx, batch_key, self.run_id, self.stage, self.judge.name, keys, self.owner)
         return begun
 
     def _postpone(self, questions: Sequence[Question], reason: str) -> None:

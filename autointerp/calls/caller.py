@@ -19,7 +19,7 @@ from autointerp.calls.attempts import AdmittedCall, Attempts
 from autointerp.calls.breaker import Breaker, Full
 from autointerp.calls.cost_limits import budget_error, input_bound, price_within
 from autointerp.calls.server_watch import ServerWatch
-from autointerp.calls.settlement import Settlement, conclude, settle
+from autointerp.calls.settlement import AfterReply, Settlement, conclude, settle
 from autointerp.errors import LedgerFailed, ProviderStopped, TransactionConflict
 from autointerp.judges import prices
 from autointerp.judges.base import ItemFailed, Judge, MustStop, MustWait
@@ -116,7 +116,9 @@ class Caller:
         with self._exclusive(key):
             before: Callable[[Connection], None] | None = None
             answer = free_answer(self.ledger, self.run_id, self.judge, prompt, parse, repeat)
-            if answer is None:
+            if answer is not None:
+                before = partial(self._keep, job=job, answer=answer)
+            else:
                 if not job.stage.startswith("probe"):  # a probe's questions fit anywhere
                     self.watch.check_context(prompt)
                 attempts = Attempts(self, prompt, parse, key, job, on_settled)
@@ -135,6 +137,14 @@ class Caller:
                     raise Postponed(str(pause), pause.seconds) from None
             conclude(self.ledger, answer, on_settled, before)
             return answer
+
+    def _keep(self, tx: Connection, job: Job, answer: Answer[T]) -> None:
+        """Hold an unusable answer that was in the ledger. Raises `Postponed` if a stop has withdrawn it since it was read."""
+        if answer.outcome is Outcome.SCORED or answer.call_key is None or not self.judge.is_llm:
+            return
+        self.breaker.hold(tx, job)
+        if calls.find_answer(tx, self.run_id, answer.call_key) is None:
+            raise Postponed("the question's first answer was withdrawn", 0.0)
 
     @contextmanager
     def _exclusive(self, key: str) -> Iterator[None]:
@@ -251,17 +261,17 @@ class Caller:
             raise Postponed(f"the budget of {short.scope} is reserved by calls in flight", BUDGET_PATIENCE_S)
         self.limiter.sleep(BUDGET_POLL_S)
 
-    def store(self, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None:
+    def store(self, settlement: Settlement, after: AfterReply | None) -> None:
         """Close a call. If the ledger fails, no further call is admitted, and the answer is kept for one more try.
 
         Raises `LedgerFailed`, and what `settlement.settle` raises.
         """
         try:
-            settle(self.ledger, settlement, follow_up)
+            settle(self.ledger, settlement, after)
         except LedgerFailed as error:
             self._ledger_error = error
             time.sleep(STORE_AGAIN_S)
-            settle(self.ledger, settlement, follow_up)
+            settle(self.ledger, settlement, after)
             self._ledger_error = None
 
     def note_success(self) -> None:

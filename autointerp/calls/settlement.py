@@ -48,7 +48,15 @@ class Settlement:
         return replace(self, state=calls.LOST, reason=reason, reply=None, usage=Usage(known=False), cost_usd=None)
 
 
-def settle(ledger: Ledger, settlement: Settlement, follow_up: Callable[[Connection], None] | None = None) -> None:
+@dataclass(frozen=True)
+class AfterReply:
+    """What follows in the transaction that stores a reply: `follow_up`, unless `stands`, which may withdraw the reply, says no."""
+
+    follow_up: Callable[[Connection], None]
+    stands: Callable[[Connection], bool] = lambda _: True
+
+
+def settle(ledger: Ledger, settlement: Settlement, after: AfterReply | None = None) -> None:
     """Close a call, and write what follows from its answer in the same transaction.
 
     If what follows cannot be written, the paid answer is stored without it; if the database refuses the answer itself, the call is
@@ -58,8 +66,13 @@ def settle(ledger: Ledger, settlement: Settlement, follow_up: Callable[[Connecti
 
     def write(tx: Connection) -> None:
         settlement.write(tx)
-        if follow_up is not None:
-            follow_up(tx)
+        if after is not None and after.stands(tx):
+            after.follow_up(tx)
+
+    def write_alone(tx: Connection) -> None:
+        settlement.write(tx)
+        if after is not None:
+            after.stands(tx)
 
     try:
         return ledger.write_with_retry(write)
@@ -68,7 +81,7 @@ def settle(ledger: Ledger, settlement: Settlement, follow_up: Callable[[Connecti
     except Exception as error:
         cause = error
     try:
-        ledger.write_with_retry(settlement.write)
+        ledger.write_with_retry(write_alone)
     except UNSTORABLE as error:
         cause = error
         ledger.write_with_retry(settlement.without_reply(_why(error)).write)

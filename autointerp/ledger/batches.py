@@ -22,10 +22,11 @@ CLAIM_S = 300.0
 
 
 def prepare(
-    connection: Connection, batch_key: str, run_id: str, stage: str, judge: str, job_keys: Sequence[str]
+    connection: Connection, batch_key: str, run_id: str, stage: str, judge: str, job_keys: Sequence[str], owner: str
 ) -> None:
-    """Record a batch and mark its jobs as batched. It is claimed for `CLAIM_S` by the worker that prepares it."""
-    row = {"batch_key": batch_key, "run_id": run_id, "stage": stage, "judge": judge, "n_items": len(job_keys)}
+    """Record a batch and mark its jobs as batched. It is claimed for `CLAIM_S` by `owner`, the worker that prepares it."""
+    row: dict[str, Any] = {"batch_key": batch_key, "run_id": run_id, "stage": stage, "judge": judge}
+    row |= {"n_items": len(job_keys), "claimed_by": owner}
     times = {"created_at": now(connection), "next_poll": now(connection) + CLAIM_S}
     connection.execute(sa.insert(batches).values(**row, **times, state=PREPARED))
     for start in range(0, len(job_keys), 1000):
@@ -46,13 +47,13 @@ def due(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(sa.select(batches).where(mine).order_by(batches.c.next_poll)).mappings())
 
 
-def claim(connection: Connection, batch_key: str) -> RowMapping | None:
-    """Claim a due batch for `CLAIM_S`; None if another worker was faster."""
+def claim(connection: Connection, batch_key: str, owner: str) -> RowMapping | None:
+    """Claim a due batch for a worker for `CLAIM_S`; None if another one was faster."""
     mine = sa.and_(batches.c.batch_key == batch_key, batches.c.state.in_((PREPARED, SUBMITTED)))
     statement = (
         sa.update(batches)
         .where(mine, batches.c.next_poll <= now(connection))
-        .values(next_poll=now(connection) + CLAIM_S)
+        .values(next_poll=now(connection) + CLAIM_S, claimed_by=owner)
         .returning(*batches.c)
     )
     return connection.execute(statement).mappings().first()
@@ -61,6 +62,12 @@ def claim(connection: Connection, batch_key: str) -> RowMapping | None:
 def release_claims(connection: Connection, run_id: str) -> None:
     """Make a run's batches due at once. Call it with the run's lock held, when nobody else can be polling them."""
     connection.execute(sa.update(batches).where(batches.c.run_id == run_id).values(next_poll=0.0))
+
+
+def release_worker(connection: Connection, owner: str) -> None:
+    """Make the batches that a dead worker had claimed due at once."""
+    mine = sa.and_(batches.c.claimed_by == owner, batches.c.state.in_((PREPARED, SUBMITTED)))
+    connection.execute(sa.update(batches).where(mine).values(next_poll=0.0))
 
 
 def get(connection: Connection, batch_key: str) -> RowMapping | None:

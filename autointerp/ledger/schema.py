@@ -264,6 +264,7 @@ batches = Table(
     Column("created_at", Float, nullable=False),
     Column("next_poll", Float, nullable=False, default=0.0),
     Column("reason", AnyText, nullable=False, default=""),
+    Column("claimed_by", ShortText(64), nullable=False, server_default="", comment="the worker that last claimed it"),
     Index(None, "run_id", "state"),
 )
 

@@ -13,7 +13,7 @@ import time
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from autointerp.ledger import calls, leases
+from autointerp.ledger import batches, calls, leases
 from autointerp.ledger.database import insert_new
 from autointerp.ledger.schema import workers
 
@@ -52,7 +52,8 @@ def recent(connection: Connection, most: int = 50) -> list[RowMapping]:
 
 
 def mark_dead(connection: Connection, worker_id: str) -> tuple[int, int]:
-    """Mark a worker as dead, free its leases and write off its calls. Returns the numbers of leases and calls."""
+    """Mark a worker as dead, free its leases and batches and write off its calls. Returns the numbers of leases and calls."""
     connection.execute(sa.update(workers).where(workers.c.worker_id == worker_id).values(state=GONE))
+    batches.release_worker(connection, worker_id)
     lost = calls.write_off_worker(connection, worker_id)
     return leases.release_worker(connection, worker_id, lost), len(lost)

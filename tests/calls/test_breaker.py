@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from autointerp.calls import caller as caller_
 from autointerp.calls.answers import Answer
 from autointerp.calls.breaker import FIRST_REPLIES, MOST_ASKED, FirstRepliesUnusable
 from autointerp.calls.caller import Caller
+from autointerp.errors import LedgerRejected
 from autointerp.judges import retry
 from autointerp.judges.base import ItemFailed, MayRetry
 from autointerp.ledger import calls, events, jobs, judgements, runs
@@ -74,6 +76,10 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         jobs.plan(tx, RUN, [job(number, scorer) for number in range(N) for scorer in ("", "detection")])
     yield opened
     opened.close()
+
+
+def no(number: int) -> tuple[Any, str]:
+    return "complete", "no"
 
 
 def ask_all(
@@ -207,9 +213,6 @@ def test_a_stop_withdraws_failures_of_the_provider_on_either_side_of_it(ledger: 
         assert when == "before" or stopped.wait(30.0)
         raise ItemFailed("400: cannot be served")
 
-    def no(number: int) -> tuple[Any, str]:
-        return "complete", "no"
-
     with ThreadPoolExecutor(1) as other:
         failing = other.submit(ask_as_worker, ledger, Judge(fail), [0])
         assert in_flight.wait(30.0)
@@ -220,6 +223,54 @@ def test_a_stop_withdraws_failures_of_the_provider_on_either_side_of_it(ledger: 
         stopped.set()
         errors += failing.result() if when == "after" else []
     assert [type(error) for error in errors] == ([] if when == "before" else [NotRunning])
+    with ledger.read() as tx:
+        assert judgements.judgement_rows(tx, RUN) == []
+
+
+def test_a_reply_stored_without_what_follows_from_it_is_withdrawn_with_the_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses the transaction that was to store both, and the run stops before the second one."""
+    lock, failed = runs.lock_row, threading.Event()
+
+    def lock_row(tx: sa.Connection, run_id: str) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise LedgerRejected("a value too large")
+        return lock(tx, run_id)
+
+    caller = Caller(ledger, RUN, Judge(no), JudgeSettings(model=MODEL), Limits(100.0))
+    monkeypatch.setattr(runs, "lock_row", lock_row)
+    settled = caller.store
+
+    def stop_first(*arguments: Any) -> None:
+        with ledger.write() as tx:
+            runs.set_state(tx, RUN, "stopped")
+        settled(*arguments)
+
+    monkeypatch.setattr(caller, "store", stop_first)
+    with pytest.raises(NotRunning):
+        caller.ask(question(0), lambda text: single_grade.parse(RULES, text), job(0), 0)
+    with ledger.read() as tx:
+        states = set(tx.execute(sa.select(call_rows.c.state)).scalars())
+    assert states == {calls.ERROR}
+
+
+def test_an_answer_found_in_the_ledger_is_not_used_once_a_stop_has_withdrawn_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_stop(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        found = caller_.free_answer(*arguments)
+        assert found is not None
+        assert [type(error) for error in ask_as_worker(ledger, Judge(no), range(1, N))] == [FirstRepliesUnusable]
+        with ledger.write() as tx:
+            runs.set_state(tx, RUN, "running")  # resumed meanwhile
+        return found
+
+    assert ask_as_worker(ledger, Judge(no), [0]) == []
+    monkeypatch.setattr(caller_, "free_answer", then_stop)
+    assert [type(error) for error in ask_as_worker(ledger, Judge(no), [0])] == [caller_.Postponed]
     with ledger.read() as tx:
         assert judgements.judgement_rows(tx, RUN) == []
 

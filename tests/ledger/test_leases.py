@@ -17,7 +17,7 @@ from support.providers.server import ProviderServer
 from support.services import ledger_worker
 from support.services.ledger_worker import processes, question, run_concurrently
 
-from autointerp.ledger import budgets, calls, jobs, leases, nights, runs, workers
+from autointerp.ledger import batches, budgets, calls, jobs, leases, nights, runs, workers
 from autointerp.ledger.budgets import BudgetShortfall, Limits, NotRunning
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
@@ -210,6 +210,20 @@ def test_marking_a_worker_dead_frees_its_leases_and_books_its_calls_as_lost(ledg
     assert money(ledger) == (0.0, 8.0, 2.0)
     month = f"month {budgets.month_of(LIMITS)}"
     assert money(ledger, f"night {NIGHT}") == money(ledger, month) == (0.0, 8.0, 6.0)
+
+
+def test_the_batches_that_a_dead_worker_had_claimed_are_due_at_once(ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        for worker in ("dead", "alive"):
+            workers.register(tx, worker, queues="judge", version="1")
+            batches.prepare(tx, f"batch of {worker}", RUN, "score", "judge", [], worker)
+        batches.prepare(tx, "taken over", RUN, "score", "judge", [], "alive")
+        batches.update(tx, "taken over", poll_in_s=0.0)
+        assert batches.claim(tx, "taken over", "dead") is not None
+        assert batches.due(tx) == []
+        workers.mark_dead(tx, "dead")
+        assert {row["batch_key"] for row in batches.due(tx)} == {"batch of dead", "taken over"}
+        assert batches.claim(tx, "batch of dead", "alive") is not None
 
 
 @pytest.mark.parametrize("cost", [0.5, None])
