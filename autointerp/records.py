@@ -81,8 +81,8 @@ class Exemplar:
     """One window around one token at which a unit's activation is known.
 
     `role` is what the exemplar is used for: `explain_*` for explaining; `score`, `quiet` and `near` for judging; `top` for display.
-    Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that of
-    the exemplar among the unit's events in its bin, within the documents of its role.
+    Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that
+    with which the event is judged.
     """
 
     exemplar_id: str
@@ -97,6 +97,11 @@ class Exemplar:
     mark: int
     tokens: tuple[str, ...]
     token_activations: tuple[float, ...]
+    uncounted: frozenset[int] = frozenset()
+    """Indices of the tokens that are not counted, such as the first of a context. The unit has no activation there, and no figure and
+    no mark includes them."""
+    has_uncounted_activations: bool = False
+    """Whether `token_activations` are those of an earlier version, which had activations at uncounted tokens."""
 
     @property
     def text(self) -> str:

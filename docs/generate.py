@@ -216,6 +216,24 @@ tables, such as a README beside Parquet files: its text would be read as one mor
 
 """
 
+CORPORA_DOCUMENTS = """
+## Documents
+
+Documents divide the text between explaining and judging, so that an explanation is never judged on a text that it was made from. A document is
+known by its text, not by its place, and the same text is on the same side in every corpus.
+
+- **Duplicates.** A document whose text occurred before, in any source, is left out, and does not count towards `corpus.max_tokens`.
+- **Near-duplicates.** Documents that have {similar} of their short stretches of text in common (about four words, or seven characters for a
+  tokenizer of characters) are one document: all are read, on one side, and none of a unit's windows repeats another. Stretches that more
+  than {boilerplate} of the documents have, such as a licence or a system prompt, do not count. The share is estimated by MinHash, so
+  some pairs near the limit are missed.
+- **Long texts.** A document with more than a {largest}th of the tokens, and more than {least}, is cut into pieces of a {piece}th, each a document of its
+  own, with a context between two pieces that is not read. So one long text file can be a corpus; the report cautions that its
+  pieces are of one text.
+
+Beyond that, no two exemplars of a unit show the same text around their marks, such as a licence that two unlike files share. The run, its
+report and `corpus.contents` of `summary.json` state the numbers of duplicates, near-duplicates and pieces.
+"""
 CORPORA_COLUMNS = """
 ## Columns
 
@@ -290,6 +308,7 @@ _COLUMNS: dict[str, tuple[Any, ...]] = {
 
 def corpora_page() -> str:
     """docs/corpora.md: formats from the registry, and for every kind of file whether it is read, by reading one."""
+    from sae.corpus import distinct_documents, near_duplicates
     from sae.corpus.readers import LARGEST_UNPACKED
     from sae.corpus.recognition import FORMATS, MARKUP, NOT_TEXT
     from sae.corpus.text import LONGEST_DOCUMENT
@@ -298,13 +317,20 @@ def corpora_page() -> str:
     refused = list(dict.fromkeys((f"is {description}", remedy) for _, description, remedy in NOT_TEXT + MARKUP))
     limits = (
         f"\nA line, a JSON object and a document in a table have at most {LONGEST_DOCUMENT:,} characters, so that an endless line ends in an"
-        " error and not in the memory's. A text file has no limit: it is one document, read in pieces. A compressed Parquet or"
+        " error and not in the memory's. A text file has no limit. A compressed Parquet or"
         f" Arrow file is unpacked to a temporary file of at most {LARGEST_UNPACKED >> 30} GiB.\n"
+    )
+    documents = CORPORA_DOCUMENTS.format(
+        similar=f"{near_duplicates.SIMILAR:.0%}",
+        boilerplate=f"{near_duplicates.BOILERPLATE:.1%}",
+        largest=round(1 / distinct_documents.LARGEST),
+        least=f"{distinct_documents.LEAST_CUT:,}",
+        piece=round(1 / distinct_documents.PIECE),
     )
     with TemporaryDirectory() as folder:
         columns, encodings = _column_table(Path(folder)), _encoding_table(Path(folder))
     return (
-        MARK + CORPORA_INTRO + _table(("format", "names", "a document is"), formats) + limits + CORPORA_COLUMNS + columns
+        MARK + CORPORA_INTRO + _table(("format", "names", "a document is"), formats) + limits + documents + CORPORA_COLUMNS + columns
         + CORPORA_ENCODINGS + encodings + "\n## Refused by their first bytes\n\n" + _table(("the file", "what to do"), refused)
     )  # fmt: skip
 

@@ -31,7 +31,11 @@ def judges() -> None:
     metavar="SEED",
     help="Ask all items again in another order, and count the grades that change.",
 )
-@click.option("--items", type=click.Path(path_type=Path), help="Another graded set.  [default: the program's own]")
+@click.option(
+    "--items",
+    type=click.Path(path_type=Path),
+    help="A graded set of your own: .csv, .jsonl or .toml.  [default: the program's]",
+)
 @click.option("--max", "most", type=click.IntRange(min=1), help="Maximum number of items, balanced over grades.")
 @click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop; raise it to continue.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -21,6 +21,7 @@ from autointerp import records
 from autointerp.costs import bounds, stand_ins
 from autointerp.errors import UsageError
 from autointerp.findings.summary import Summary, read_summary
+from autointerp.findings.tables import documents
 from autointerp.judges import cost_model
 from autointerp.messages import MarkedText, Prompt
 from autointerp.questions import planned_jobs, rounds
@@ -151,8 +152,11 @@ def spreads_of(spec: Spec, scale: Rubric, results: Path) -> Spreads:
     for summary, folder in _finished_runs(results):
         if (summary.judge, summary.rubric.name) != (spec.judge.model, scale.name):
             continue
-        units, judgements = (pd.read_parquet(folder / f"{name}.parquet") for name in ("units", "judgements"))
+        units, exemplars, judgements = (
+            pd.read_parquet(folder / f"{name}.parquet") for name in ("units", "exemplars", "judgements")
+        )
         mine = judgements.loc[judgements["judge"] == summary.judge] if "judge" in judgements else judgements
+        mine = mine.assign(document=mine["exemplar_id"].map(documents(exemplars)))
         seen = stopping.spread_of(stopping.cell_table(mine, units))
         if "feature" in seen:
             return Spreads({"neuron": seen["feature"], **seen}, f"run {summary.run_id}, by the same judge")

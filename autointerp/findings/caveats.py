@@ -6,22 +6,29 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from autointerp.findings.giveaways import NAMES as GIVEAWAYS
 from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.summary import Summary
-from autointerp.formatting import number, percent, plural
+from autointerp.findings.thin_figures import thin_figures
+from autointerp.formatting import estimate, number, percent, plural
+from sae.harvest.columns import COUNTED
 
-FEW_UNITS = 20
-"""Below this, intervals under-cover: on simulated skewed 0-3 unit means, a 95% BCa covers .92 with 10 units and .95 with 20."""
+FEW_FREEDOM = 19.0
+"""An interval with fewer degrees of freedom than 20 units of equal weight have rests on few units."""
 DENSITY_RATIO = 2.0
 """Median densities of features and neurons that differ by more than this factor are called mismatched."""
 ACTIVE_SHARE = 0.1
 """A caveat is given if the unit is active elsewhere in more than this share of silent windows."""
 UNSCORED_UNIT_SHARE = 0.1
 """A caveat is given if more than this share of the sampled units has no score."""
+PIECES_SHARE = 0.25
+"""A caveat is given if more than this share of the documents are pieces of a few long texts."""
 IGNORED_MARK_SHARE = 0.75
 """A caveat is given if words near the mark are graded this far up from misses to hits: the judge then hardly uses the mark."""
 OWN_TOKENIZER_SHARE = 0.75
 """Tokens per embedding below which a tokenizer may be another model's. Padding adds at most a few percent of embeddings."""
+GIVEN_AWAY, FEWEST_GIVEAWAY_UNITS = 0.55, 5
+"""A caveat is given if length and mark alone tell items apart with at least this balanced accuracy, over at least so many units."""
 CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
 """The checks in the order of their caveats."""
 ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
@@ -29,12 +36,22 @@ ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 
 
 def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
-    """The caveats of a summary, most important first. `exemplars` needs `role` and `token_activations`."""
+    """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
-        *(_failed_checks, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
-        *(_few_units, _unscored_units, _density, _other_contexts, _foreign_tokenizer),
+        *(_failed_checks, _uneven_raters, _equal_labels, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
+        *(
+            _readings_disagree,
+            _bins_left_out,
+            _few_units,
+            _unscored_units,
+            _density,
+            _other_contexts,
+            _foreign_tokenizer,
+        ),
+        *(_pieces_of_one_text, _giveaways, _thin_figures),
     )
-    return [sentence for part in parts for sentence in part(summary)] + list(_active_silent_windows(exemplars))
+    sentences = [sentence for part in parts for sentence in part(summary)]
+    return [*sentences, *_active_silent_windows(exemplars), *_uncounted_activations(exemplars)]
 
 
 def _failed_checks(summary: Summary) -> Iterator[str]:
@@ -43,6 +60,28 @@ def _failed_checks(summary: Summary) -> Iterator[str]:
         check = checks[name]
         if check.passed is False or (check.passed is None and name in ALSO_IF_NOT_MEASURED):
             yield check.message
+
+
+def _uneven_raters(summary: Summary) -> Iterator[str]:
+    people = summary.evidence.people if summary.evidence else None
+    for each in people.passed_over if people else ():
+        if each.uneven:
+            most, least = (pick(each.shares.items(), key=lambda share: share[1]) for pick in (max, min))
+            yield (
+                f"{each.rater} skipped {each.n} of {each.n_seen} items, unevenly: {percent(most[1])} of {most[0]} and"
+                f" {percent(least[1])} of {least[0]}. If the skipped items are the hard ones, people's agreement with the judge and the"
+                " corrected headline are biased."
+            )
+
+
+def _equal_labels(summary: Summary) -> Iterator[str]:
+    evidence = summary.evidence
+    for graded, graders in ((evidence.people, "people"), (evidence.second, "the second judge")) if evidence else ():
+        if graded and graded.corrected.difference.ci_low is not None and graded.corrected.difference.uncertain:
+            yield (
+                f"The correction by {graders} counts the items of {graded.corrected.difference.uncertain} as certain: all labels"
+                " there are equal, and more of them may not be."
+            )
 
 
 def _weak_explainer(summary: Summary) -> Iterator[str]:
@@ -89,16 +128,47 @@ def _no_room(summary: Summary) -> Iterator[str]:
         )
 
 
+def _readings_disagree(summary: Summary) -> Iterator[str]:
+    weightings = summary.weightings
+    readings = {
+        "with all bins equal": weightings.bin_uniform,
+        "with bins weighted by their events": weightings.frequency,
+        "in the strongest bin alone": weightings.top_bin,
+    }
+    lower, higher = [], []
+    for name, figures in readings.items():
+        if figures is not None and figures.ci_low is not None and figures.ci_high is not None:
+            shown = f"{estimate(figures.difference, figures.ci_low, figures.ci_high, signed=True)} {name}"
+            lower += [shown] if figures.ci_high < 0 else []
+            higher += [shown] if figures.ci_low > 0 else []
+    if lower and higher:
+        yield (
+            f"The readings of the difference contradict each other: it is {', '.join(higher)}, but {', '.join(lower)}. Which"
+            " kind has the higher grades depends on how strong the activations are."
+        )
+
+
+def _bins_left_out(summary: Summary) -> Iterator[str]:
+    headline = summary.headline
+    if headline.bins_compared and headline.bins_left_out:
+        total = len(headline.bins_compared) + len(headline.bins_left_out)
+        left_out = ", ".join(map(str, headline.bins_left_out))
+        yield (
+            f"The headline compares {len(headline.bins_compared)} of {total} bins: in {'bins' if ',' in left_out else 'bin'}"
+            f" {left_out} too few features or neurons have a grade."
+        )
+
+
 def _few_units(summary: Summary) -> Iterator[str]:
-    for kind, counts in summary.denominator.items():
-        if counts.sampled and counts.scored < FEW_UNITS:
-            have = plural(counts.scored, f"{kind} has a score", f"{kind}s have a score")
-            yield f"Only {have}: intervals over fewer than {FEW_UNITS} units are too narrow."
     figures = summary.weightings.bin_uniform
     if figures.difference is not None and figures.ci_low is None:
+        reason = (figures.why or "there are too few units").removeprefix("no interval: ")
+        yield f"The difference of {number(figures.difference, signed=True)} has no interval: {reason}."
+    elif figures.freedom is not None and figures.freedom < FEW_FREEDOM:
         yield (
-            f"The difference of {number(figures.difference, signed=True)} has no interval: there are too few units, or all"
-            " units of a kind have the same grade."
+            f"The difference rests on few units: {plural(figures.n_features_scored, 'feature')} and"
+            f" {plural(figures.n_neurons_scored, 'neuron')} tell as much of its spread as"
+            f" {figures.freedom + 1:.0f} units of one kind. Another sample may contain units that this one lacks."
         )
 
 
@@ -149,6 +219,38 @@ def _foreign_tokenizer(summary: Summary) -> Iterator[str]:
         )
 
 
+def _pieces_of_one_text(summary: Summary) -> Iterator[str]:
+    contents = summary.corpus.contents
+    if contents and contents.pieces > PIECES_SHARE * summary.corpus.n_documents:
+        texts = plural(contents.cut, "long text")
+        yield (
+            f"{contents.pieces} of {summary.corpus.n_documents} documents are pieces of {texts}: units were explained and judged on"
+            " parts of the same text, and may respond otherwise to other texts."
+        )
+
+
+def _giveaways(summary: Summary) -> Iterator[str]:
+    for giveaway in summary.giveaways:
+        measured = giveaway.balanced_accuracy
+        if measured.mean is None or measured.mean < GIVEN_AWAY or measured.n < FEWEST_GIVEAWAY_UNITS:
+            continue
+        if measured.ci_low is None or measured.ci_low > 0.5:
+            shown = estimate(measured.mean, measured.ci_low, measured.ci_high)
+            yield (
+                f"In {GIVEAWAYS.get(giveaway.comparison, giveaway.comparison)}, the length of a text and the place of its mark alone tell what the judge is"
+                f" to tell: a rule that reads nothing else has a balanced accuracy of {shown} over {plural(measured.n, 'unit')}, where"
+                " chance is 0.50."
+            )
+
+
+def _thin_figures(summary: Summary) -> Iterator[str]:
+    for scorer, kinds in thin_figures(summary):
+        yield (
+            f"{scorer.capitalize()} covers {' and '.join(map(str, kinds))}: these are selected by what it can evaluate, and stand for"
+            " no others, so its difference between features and neurons is not one of the kinds."
+        )
+
+
 def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
     windows = exemplars.loc[exemplars["role"] == "quiet", "token_activations"]
     active = sum(bool(len(a)) and max(a) > 0 for a in windows)
@@ -156,4 +258,13 @@ def _active_silent_windows(exemplars: pd.DataFrame) -> Iterator[str]:
         yield (
             f"In {percent(active / len(windows))} of the silent windows the unit is active at another token than the marked"
             " one: the explanation may rightly fit there, so the base rate is overstated."
+        )
+
+
+def _uncounted_activations(exemplars: pd.DataFrame) -> Iterator[str]:
+    if len(exemplars) and (COUNTED not in exemplars or exemplars[COUNTED].isna().any()):
+        yield (
+            "The harvest is of a version that had activations at tokens which are not counted, such as the first of a context:"
+            " simulation and fuzzing leave out the first positions and special tokens, but heat, marks and silent windows are"
+            " still by those activations. Remove the harvest's folder and run the spec under another name to measure again."
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from autointerp.stats.agreement import Agreement, Panel, Repeats
 from autointerp.stats.estimates import Difference, MeanEstimate, Part
 from autointerp.stats.prediction_powered import CorrectedHeadline
@@ -84,6 +86,21 @@ class SecondJudge(Part):
     """The headline estimated from the second judge's grades; the first judge's grades narrow its interval."""
 
 
+class PassedOver(Part):
+    """The items of the main arm that a rater skipped."""
+
+    rater: str
+    """Name of the rater."""
+    n: int
+    """Number of items skipped."""
+    n_seen: int
+    """Number of items graded or skipped."""
+    shares: dict[str, float]
+    """Share skipped by stratum, that is by kind and the judge's grade."""
+    uneven: bool
+    """Whether the shares differ beyond chance (p < 0.05, a permutation test of chi-squared)."""
+
+
 class People(Part):
     """People's grades of a sample of the items."""
 
@@ -95,6 +112,8 @@ class People(Part):
     """Agreement of the run's judge (`a`) with each rater (`b`)."""
     together: Panel | None
     """Agreement of the raters with each other; null if there is only one."""
+    passed_over: list[PassedOver] = Field(default_factory=list)
+    """Raters who skipped items. What they skip is taken to be like what they grade, with the same judge's grade."""
     corrected: CorrectedHeadline
     """The headline estimated from people's grades; the judge's grades narrow its interval."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -11,10 +10,10 @@ from autointerp.findings.evidence import Evidence
 from autointerp.findings.judge_checks import separation_failure
 from autointerp.findings.results import Denominator, Headline, HeadlineBounds
 from autointerp.formatting import percent
-from autointerp.json_values import finite
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
-from autointerp.stats import comparison
+from autointerp.stats import bin_uniform, comparison
+from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison
 
 
@@ -26,6 +25,7 @@ def judge_reasons(evidence: Evidence | None) -> list[str]:
 
 def withheld_reasons(
     denominator: Mapping[str, Denominator],
+    grades: Grades,
     unscored_share: float,
     main_shares: Mapping[str, float | None],
     spec: Spec,
@@ -33,7 +33,7 @@ def withheld_reasons(
     """Reasons for withholding the headline that lie in missing scores.
 
     `report.max_unscored_share` applies to all judgements together, to the main arm of each kind, on which the headline rests (so that
-    controls or the other kind cannot dilute it), and to failed explanations.
+    controls or the other kind cannot dilute it), and to failed explanations. `grades` are those that the headline compares.
     """
     if not denominator["neuron"].sampled:
         return ["no neurons were sampled"]
@@ -51,33 +51,42 @@ def withheld_reasons(
         explainable = counts.scored + counts.unscored + counts.unexplained
         if counts.unexplained > limit * explainable:
             reasons.append(f"{counts.unexplained} of {explainable} active {kind}s have no explanation, {more}")
+    if not reasons and not grades.compared:
+        reasons.append("no activation bin has a grade in enough features and neurons")
     return reasons
 
 
-def headline_bounds(units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int]) -> HeadlineBounds:
+def headline_bounds(
+    units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int], grades: Grades
+) -> HeadlineBounds:
     """The bin-uniform difference if everything unscored had gone against the features (`low`) or for them (`high`).
 
     Unscored judgements of the main arm, and active units without any judgement (because their explanation failed), get the lowest
     grade in one kind and the highest in the other. Dead and barely active units are left out, because nothing was asked about them.
+    `grades` are the headline's: the same bins are compared.
     """
     worst, best = min(rubric_levels), max(rubric_levels)
     main = judgements.loc[judgements["arm"] == Arm.MAIN.value]
-    alive = units.loc[units["status"] == "alive"].set_index("unit_id")["kind"]
+    graded = [unit_id for table in grades.table.values() for unit_id in table.index]
+    ungraded = units.loc[(units["status"] == "alive") & ~units["unit_id"].isin(graded)]
+    main = main.loc[main["unit_id"].isin(graded)]
+    bins = len(grades.compared) + len(grades.left_out)
 
-    def difference(grades: Mapping[str, int]) -> float | None:
+    def difference(given: Mapping[str, int]) -> float | None:
         kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
-        grade = main["unit_id"].map(kinds).map(grades).astype("float64")
-        score = main["score"].astype("float64").fillna(grade)
-        means = comparison.unit_scores(main.assign(score=score, outcome=Outcome.SCORED.value), units)["mean_score"]
-        return difference_of(means.fillna(alive.map(grades).astype("float64")), means.index.to_series().map(kinds))
+        score = main["score"].astype("float64").fillna(main["unit_id"].map(kinds).map(given).astype("float64"))
+        filled = comparison.bin_grades(main.assign(score=score, outcome=Outcome.SCORED.value), units, bins)
+        return difference_with(filled.only(grades.compared), ungraded, given)
 
     return HeadlineBounds(
         low=difference({"feature": worst, "neuron": best}), high=difference({"feature": best, "neuron": worst})
     )
 
 
-def headline_of(figures: Comparison, denominator: Mapping[str, Denominator], reasons: Sequence[str]) -> Headline:
-    """The headline from the bin-uniform comparison. If there are reasons for withholding it, only its counts are kept."""
+def headline_of(
+    figures: Comparison, grades: Grades, denominator: Mapping[str, Denominator], reasons: Sequence[str]
+) -> Headline:
+    """The headline from the bin-uniform comparison of `grades`. If there are reasons for withholding it, only its counts are kept."""
     values = figures.model_dump()
     if reasons:
         values = {name: value if name.startswith("n_") else None for name, value in values.items()}
@@ -85,12 +94,21 @@ def headline_of(figures: Comparison, denominator: Mapping[str, Denominator], rea
     return Headline(
         **values,
         weighting="bin_uniform",
+        bins_compared=list(grades.compared),
+        bins_left_out=list(grades.left_out),
         n_features=denominator["feature"].sampled,
         n_neurons=denominator["neuron"].sampled,
     )
 
 
-def difference_of(means: pd.Series[float], kinds: pd.Series[str]) -> float | None:
-    """Mean of the features minus mean of the neurons; None if either kind has no value."""
-    by_kind = means.groupby(kinds.to_numpy()).mean()
-    return finite(by_kind.get("feature", math.nan) - by_kind.get("neuron", math.nan))
+def difference_with(grades: Grades, absent: pd.DataFrame, given: Mapping[str, int]) -> float | None:
+    """The headline's difference if the units in `absent` had, in every compared bin, the grade that `given` holds for their kind."""
+    return bin_uniform.difference(
+        bin_uniform.with_absent(
+            grades,
+            {
+                kind: dict.fromkeys(absent.loc[absent["kind"] == kind, "unit_id"], float(given[kind]))
+                for kind in COMPARED
+            },
+        )
+    )

@@ -45,13 +45,26 @@ class DictionaryFacts(Part):
     """Number of tokens in a context in training; null if its files do not say."""
 
 
+class CorpusContents(Part):
+    """How the documents that were read became those of the corpus."""
+
+    duplicates: int
+    """Number of documents left out because an earlier one has the same text."""
+    near_duplicates: int
+    """Number of documents that are counted as one with an earlier document that they resemble."""
+    cut: int
+    """Number of long documents that were cut into pieces."""
+    pieces: int
+    """Number of these pieces, each counted as a document."""
+
+
 class CorpusFacts(Part):
     """The corpus: the text in which units are active."""
 
     sources: list[str]
     """Files or datasets, as named in the spec."""
     n_documents: int
-    """Number of documents read."""
+    """Number of documents, without duplicates and near-duplicates, and with pieces of long ones."""
     n_contexts: int
     """Number of contexts into which the documents were cut."""
     n_tokens: int
@@ -66,6 +79,10 @@ class CorpusFacts(Part):
     """Whether each context began with BOS; null in summaries of early versions."""
     bos_statement: str | None = None
     """The token put before each context, or none, and the reason, in one line."""
+    contents: CorpusContents | None = None
+    """Duplicates and long documents; null in summaries of early versions."""
+    contents_statement: str | None = None
+    """The same in one line."""
 
 
 class Level(Part):

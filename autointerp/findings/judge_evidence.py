@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from autointerp import records
 from autointerp.findings import evidence as ev
@@ -14,14 +16,17 @@ from autointerp.findings.evidence import Evidence
 from autointerp.findings.tables import Frames
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
-from autointerp.stats import agreement, comparison, prediction_powered
+from autointerp.stats import agreement, bin_uniform, comparison, jackknife, prediction_powered
 from autointerp.stats.agreement import Repeats
 from autointerp.stats.comparison import interval_options
 from autointerp.stats.estimates import Difference, MeanEstimate
+from autointerp.stats.jackknife import Floats
 from autointerp.stats.prediction_powered import CorrectedHeadline
 
 PLANTED_ARMS = (Arm.MAIN, Arm.NEAR, Arm.BASE_RATE)
 """Arms of planted units: one of its words marked (a hit), a word beside it marked (near), a text without its words (a miss)."""
+MOST_EVEN = 0.05
+"""A rater skips items evenly if chance explains the differences between strata with at least this probability."""
 
 
 def of_run(
@@ -57,7 +62,7 @@ def gather(
         planted=on_planted,
         normalised=normalised(judgements, units, options) if on_planted else None,
         repeats=repeats(judgements, options),
-        random=random_units(judgements, units, options),
+        random=random_units(judgements, units, grades, options),
         second=None
         if again is None or second is None
         else second_judge(judgements, again, units, second, grades, options),
@@ -114,36 +119,70 @@ def _separates(separation: MeanEstimate) -> bool:
 def normalised(judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]) -> ev.Normalised:
     """The headline between floor and ceiling: 0 is the mean grade of other units' explanations, 1 that of planted units' true ones.
 
-    (features - neurons) / (ceiling - floor), with a percentile interval over resampled units of every kind, floor and ceiling
-    included. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the floor.
+    (features - neurons) / (ceiling - floor), with a t interval over units of every kind; a unit's own and shuffled grades are
+    not independent, and count together. Floor and ceiling are None for too few units, and the rest also if the ceiling is not above the
+    floor. There is no interval if the distance between them is not certain to be positive.
     """
-    scores = comparison.unit_scores(judgements, units)
-    own = {
-        kind: scores.loc[scores["kind"] == kind, "mean_score"].dropna().to_numpy() for kind in (*COMPARED, "planted")
-    }
-    shuffled = scores.loc[scores["kind"].isin(COMPARED), "shuffled_mean"].dropna().to_numpy()
-    samples = [own["feature"], own["neuron"], own["planted"], shuffled]
-    if min(map(len, samples)) < comparison.MIN_FOR_INTERVAL:
+    scores = _headline_scores(judgements, units).dropna(subset=["mean_score", "shuffled_mean"], how="all")
+    kinds = {kind: scores.loc[scores["kind"] == kind] for kind in (*COMPARED, "planted")}
+    compared = scores["kind"].isin(COMPARED)
+    samples = [*(rows["mean_score"] for rows in kinds.values()), scores.loc[compared, "shuffled_mean"]]
+    if min(sample.notna().sum() for sample in samples) < comparison.MIN_FOR_INTERVAL:
         return _no_room(None, None)
-    rng, n = np.random.default_rng(options["seed"]), options["resamples"]
-    features, neurons, ceilings, floors = (s[rng.integers(len(s), size=(n, len(s)))].mean(axis=1) for s in samples)
-    feature, neuron, ceiling, floor = (float(s.mean()) for s in samples)
-    room, resampled_room = ceiling - floor, ceilings - floors
+    feature, neuron, ceiling, floor = (float(sample.mean()) for sample in samples)
+    room = ceiling - floor
     if room <= 0:
         return _no_room(floor, ceiling)
-    resampled = (features - neurons) / np.where(resampled_room > 0, resampled_room, np.nan)
-    tail = (1 - options["confidence"]) / 2
-    # No interval if the floor reaches the ceiling in any resample.
-    has_interval = bool(np.isfinite(resampled).all())
+    difference = (feature - neuron) / room
+    parts: dict[str, tuple[Floats, Floats]] = {}
+    for kind, rows in kinds.items():
+        # The part of each unit in (ceiling - floor), and in (features - neurons) - difference * (ceiling - floor).
+        own = _influence(rows["mean_score"], rows["mean_score"])
+        if kind == "planted":
+            parts[kind] = own, -difference * own
+        else:
+            ends = -_influence(rows["shuffled_mean"], samples[3])
+            parts[kind] = ends, (own if kind == "feature" else -own) - difference * ends
+    low, _ = _t_interval(room, [part[0] for part in parts.values()], options["confidence"])
+    has_interval = low > 0
+    limits = _t_interval(difference, [part[1] / room for part in parts.values()], options["confidence"])
     return ev.Normalised(
         floor=floor,
         ceiling=ceiling,
         features=(feature - floor) / room,
         neurons=(neuron - floor) / room,
-        difference=(feature - neuron) / room,
-        ci_low=float(np.quantile(resampled, tail)) if has_interval else None,
-        ci_high=float(np.quantile(resampled, 1 - tail)) if has_interval else None,
+        difference=difference,
+        ci_low=limits[0] if has_interval else None,
+        ci_high=limits[1] if has_interval else None,
     )
+
+
+def _headline_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    """The scores of units, in which the `mean_score` of features and neurons is their part in the headline (see `bin_uniform`)."""
+    scores, grades = comparison.unit_scores(judgements, units), comparison.bin_grades(judgements, units)
+    for kind in COMPARED:
+        table = grades.of(kind)
+        values = pd.Series(bin_uniform.unit_values(table), table.index) if len(table) else pd.Series(dtype="float64")
+        scores.loc[scores["kind"] == kind, "mean_score"] = values
+    return scores
+
+
+def _influence(values: pd.Series[float], sample: pd.Series[float]) -> Floats:
+    """Each unit's part in the mean of the sample, (value - mean) / n; 0 if it has no value."""
+    away = (values - sample.mean()) / sample.notna().sum()
+    return np.asarray(away.fillna(0.0), dtype=np.float64)
+
+
+def _t_interval(value: float, groups: Sequence[Floats], confidence: float) -> tuple[float, float]:
+    """The interval of a sum over independent groups of units, from each unit's part in it (degrees of freedom by Welch)."""
+    # The jackknife of a sum: without a unit, it is smaller by the unit's part.
+    spreads = [jackknife.error_and_freedom(-part * len(part) / (len(part) - 1)) for part in groups]
+    variances = [float(error) ** 2 for error, _ in spreads]
+    if not sum(variances):
+        return value, value
+    freedom = sum(variances) ** 2 / sum(v**2 / float(f) for v, (_, f) in zip(variances, spreads, strict=True) if v)
+    half = float(stats.t.ppf((1 + confidence) / 2, max(freedom, 1.0))) * math.sqrt(sum(variances))
+    return value - half, value + half
 
 
 def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:
@@ -154,27 +193,28 @@ def _no_room(floor: float | None, ceiling: float | None) -> ev.Normalised:
 
 
 def random_units(
-    judgements: pd.DataFrame, units: pd.DataFrame, options: Mapping[str, Any]
+    judgements: pd.DataFrame, units: pd.DataFrame, grades: Sequence[int], options: Mapping[str, Any]
 ) -> dict[str, ev.RandomUnits] | None:
     """By kind of random unit, its mean grade and the features' minus it. None if the run has no random units."""
     scores = comparison.unit_scores(judgements, units)
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     by_kind: dict[str, ev.RandomUnits] = {}
+    scale = (float(min(grades)), float(max(grades)))
     for kind in records.RANDOM_KINDS:
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue
         own = scores.loc[mine["unit_id"], "mean_score"]
         alive = mine.loc[mine["status"] == "alive"]
-        compared = comparison.compare(features, own, **options)
+        compared = comparison.compare(features, own, confidence=options["confidence"], scale=scale)
         by_kind[kind] = ev.RandomUnits(
-            **comparison.mean_estimate(own, **options).model_dump(),
+            **comparison.mean_estimate(own, scale=scale, **options).model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),
             dead=float((mine["status"] == "dead").mean()),
             density=float(alive["density"].median()) if len(alive) else None,
-            features_minus=Difference(difference=compared.difference, ci_low=compared.ci_low, ci_high=compared.ci_high),
+            features_minus=Difference(**compared.model_dump(include={"difference", "ci_low", "ci_high", "why"})),
         )
     return by_kind or None
 
@@ -183,7 +223,7 @@ def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | N
     """The judge's agreement with itself on the items that it graded more than once; None if there are none."""
     rows = comparison.scored_rows(judgements)
     rows = rows.assign(item=_item(rows))
-    found = agreement.repeats(rows[["item", "unit_id", "score"]], **options)
+    found = agreement.repeats(rows[["item", "unit_id", "score", "grade"]], **options)
     return found if found.n else None
 
 
@@ -238,8 +278,29 @@ def people(
         n=len(mean),
         agreement=[agreement.pair(rows, "judge", rater, grades=grades, **options) for rater in raters],
         together=panel,
+        passed_over=passed_over(labels, options["seed"]),
         corrected=_corrected(judgements, sample, units, options),
     )
+
+
+def passed_over(labels: pd.DataFrame, seed: int) -> list[ev.PassedOver]:
+    """The raters who skipped items of the main arm, and whether they skipped them more often under some of the judge's grades."""
+    main = labels.loc[(labels["arm"] == Arm.MAIN.value) & labels["rater"].notna()]
+    found = []
+    for rater, rows in main.groupby("rater"):
+        skipped = rows["score"].isna()
+        if not skipped.any():
+            continue
+        table = pd.crosstab(rows["stratum"], skipped).to_numpy()
+        uneven = False
+        if min(table.shape) > 1:
+            shuffled = stats.PermutationMethod(n_resamples=1999, rng=np.random.default_rng(seed))
+            uneven = stats.chi2_contingency(table, correction=False, method=shuffled).pvalue < MOST_EVEN
+        shares = {str(name): float(share) for name, share in skipped.groupby(rows["stratum"]).mean().items()}
+        found.append(
+            ev.PassedOver(rater=str(rater), n=int(skipped.sum()), n_seen=len(rows), shares=shares, uneven=uneven)
+        )
+    return found
 
 
 def _corrected(

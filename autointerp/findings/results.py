@@ -11,28 +11,50 @@ from autointerp.stats.estimates import Difference, MeanEstimate, PairedDifferenc
 
 
 class Headline(Comparison):
-    """The main result: features compared with neurons, every activation bin weighted equally.
+    """The main result: features compared with neurons in every activation bin, and the bins weighted equally.
 
-    If the headline is withheld, its statistics are null; `weightings` keeps them.
+    Means are taken over the units that have a bin first, and over bins afterwards, so that the bins that units lack make no difference.
+    Bins in which too few units of a kind have a grade are left out: see `bins_left_out`. If the headline is withheld, its statistics are null; `weightings` keeps them.
     """
 
     withheld: str | None = None
     """Why the headline is withheld; absent if it is not."""
     weighting: Literal["bin_uniform"] = "bin_uniform"
     """Weighting of the bins: all equal."""
+    bins_compared: list[int] = Field(default_factory=list)
+    """The bins on which the headline rests."""
+    bins_left_out: list[int] = Field(default_factory=list)
+    """The bins in which too few features or neurons have a grade to be compared."""
     n_features: int
     """Number of features sampled."""
     n_neurons: int
     """Number of neurons sampled."""
 
 
+class BinDifference(Difference):
+    """Features minus neurons in one activation bin, over the units with a grade in it."""
+
+    bin: int
+    """Number of the bin, from 1 for the weakest activations."""
+    n_features: int
+    """Number of features with a grade in the bin."""
+    n_neurons: int
+    """Number of neurons with a grade in the bin."""
+    compared: bool
+    """Whether the headline includes the bin."""
+
+
 class Weightings(Part):
-    """Features compared with neurons under two weightings of the activation bins."""
+    """Features compared with neurons under several weightings of the activation bins."""
 
     bin_uniform: Comparison
-    """All bins of a unit weighted equally, as in the headline."""
+    """All bins weighted equally, as in the headline."""
     frequency: Comparison
     """Bins weighted by their number of events in the corpus."""
+    top_bin: Comparison | None = None
+    """Only the compared bin with the strongest activations."""
+    bins: list[BinDifference] = Field(default_factory=list)
+    """The difference in each bin."""
 
 
 class Bin(Part):
@@ -64,6 +86,10 @@ class Bin(Part):
     """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
     """Upper end of the interval; null if it cannot be computed."""
+    why: str | None = None
+    """Why the mean or its interval is missing; null if both are there."""
+    freedom: float | None = None
+    """Degrees of freedom of the interval, which measure how many units inform it; null without an interval."""
 
     def share(self, grade: int) -> float | None:
         """Share of a grade, units weighted equally; None if nothing is scored."""
@@ -189,6 +215,16 @@ class ScorerResult(Part):
     """Number of unusable answers by reason."""
     figures: list[ScorerFigure]
     """Its metrics, the main one first."""
+
+
+class Giveaway(Part):
+    """How well the two classes of items that a judge tells apart are told apart without reading: a rule knows the length of each text
+    and the place of its mark, and nothing else. 0.5 is chance; more is a trace of the sampling that a judge may follow too."""
+
+    comparison: str
+    """An arm that is compared with the main arm (`base_rate`, `planted misses`, `planted near`), or the name of an evaluation."""
+    balanced_accuracy: MeanEstimate
+    """Balanced accuracy, cross-validated over units: the mean over units with items of both classes."""
 
 
 class AidEffect(PairedDifference):

@@ -10,16 +10,27 @@ import pandas as pd
 from autointerp.findings import judge_verdict
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
-from autointerp.findings.headline import difference_of, headline_bounds, headline_of, judge_reasons, withheld_reasons
-from autointerp.findings.results import ControlArm, ControlMean, Controls, Denominator, Densities, Weightings
+from autointerp.findings.headline import difference_with, headline_bounds, headline_of, judge_reasons, withheld_reasons
+from autointerp.findings.results import (
+    BinDifference,
+    ControlArm,
+    ControlMean,
+    Controls,
+    Denominator,
+    Densities,
+    Giveaway,
+    Weightings,
+)
 from autointerp.findings.summary import SCHEMA_VERSION, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.providers import judge_facts
 from autointerp.spec.spec import Spec
-from autointerp.stats import comparison, rounding
+from autointerp.stats import comparison, frequency, means, rounding
+from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison, interval_options
 from autointerp.stats.estimates import PairedDifference
+from autointerp.stats.means import Scale
 
 FACTS = (
     *("run_id", "created_at", "finished_at", "served_models", "rubric", "subject", "dictionary", "hook_point"),
@@ -41,6 +52,7 @@ def summarise(
     facts: Mapping[str, Any],
     evidence: Evidence | None = None,
     scorers: Sequence[Mapping[str, Any]] = (),
+    giveaways: Sequence[Giveaway] = (),
     variants: Mapping[str, Any] | None = None,
 ) -> Summary:
     """The summary of a run.
@@ -56,22 +68,22 @@ def summarise(
     judgements = judgements.loc[judgements["kind"].isin(COMPARED) & (judgements["arm"] != Arm.VARIANT.value)]
     intervals = interval_options(spec)
     scores = comparison.unit_scores(judgements, units)
+    scores["mean_score_frequency"] = frequency.estimates(judgements, units, exemplars)
     denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
-    weightings = Weightings(
-        bin_uniform=_compare(scores, "mean_score", intervals),
-        frequency=_compare(scores, "mean_score_frequency", intervals),
-    )
+    scale = (float(min(rubric_levels)), float(max(rubric_levels)))
+    grades = comparison.bin_grades(judgements, units, spec.harvest.bins)
+    weightings = _weightings(grades, scores, spec.report.confidence, scale)
     unscored = judgements.loc[judgements["outcome"] != Outcome.SCORED.value, "outcome"].value_counts()
     share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
     shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
-    reasons = withheld_reasons(denominator, share, shares, spec)
+    reasons = withheld_reasons(denominator, grades, share, shares, spec)
     reasons += judge_reasons(evidence)
-    zeroed = scores["mean_score"].fillna(min(rubric_levels))
+    ungraded = units.loc[scores["mean_score"].isna().to_numpy()]
     studies = facts["studies"]
     if studies is not None:
         rounded = studies["rounding"]
         graded = rounding.specificity(
-            judgements, exemplars, units, rounded["shares"], bins=spec.harvest.bins, **intervals
+            judgements, exemplars, units, rounded["shares"], bins=spec.harvest.bins, scale=scale, **intervals
         )
         studies = studies | {"rounding": rounded | {"specificity": graded}}
     values: dict[str, Any] = {
@@ -82,9 +94,11 @@ def summarise(
         "seed": spec.units.seed,
         **facts,
         "studies": studies,
-        "headline": headline_of(weightings.bin_uniform, denominator, reasons),
-        "headline_bounds": headline_bounds(units, judgements, rubric_levels),
-        "difference_if_unscored_units_are_zero": difference_of(zeroed, scores["kind"]),
+        "headline": headline_of(weightings.bin_uniform, grades, denominator, reasons),
+        "headline_bounds": headline_bounds(units, judgements, rubric_levels, grades),
+        "difference_if_unscored_units_are_zero": difference_with(
+            grades, ungraded, dict.fromkeys(COMPARED, min(rubric_levels))
+        ),
         "weightings": weightings,
         "denominator": denominator,
         "density": _density(units, scores),
@@ -94,9 +108,10 @@ def summarise(
         "unscored": {str(reason): int(n) for reason, n in sorted(unscored.items())},
         "unscored_share": share,
         "main_unscored_share": shares,
-        "controls": _controls(judgements, scores, intervals),
+        "controls": _controls(judgements, scores, intervals, scale),
         "evidence": evidence,
         "scorers": list(scorers),
+        "giveaways": list(giveaways),
         "variants": dict(variants or {}),
     }
     summary = Summary.model_validate(plain(values))
@@ -139,20 +154,38 @@ def _denominator(units: pd.DataFrame, scores: pd.DataFrame, kind: str) -> Denomi
     )
 
 
-def _compare(scores: pd.DataFrame, column: str, intervals: Mapping[str, Any]) -> Comparison:
-    features, neurons = (scores.loc[scores["kind"] == kind, column] for kind in COMPARED)
-    return comparison.compare(features, neurons, **intervals)
+def _weightings(grades: Grades, scores: pd.DataFrame, confidence: float, scale: Scale) -> Weightings:
+    """Features compared with neurons over all compared bins, by their events, and bin by bin."""
+
+    def among(bins: Sequence[int]) -> Comparison:
+        return comparison.compare_bins(grades.only(bins), confidence=confidence, scale=scale)
+
+    by_bin = {b: among([b]) for b in sorted((*grades.compared, *grades.left_out))}
+    by_events = (scores.loc[scores["kind"] == kind, "mean_score_frequency"] for kind in COMPARED)
+    return Weightings(
+        bin_uniform=among(grades.compared),
+        frequency=comparison.compare(*by_events, confidence=confidence, scale=scale),
+        top_bin=by_bin[grades.compared[-1]] if grades.compared else None,
+        bins=[
+            BinDifference(
+                **found.model_dump(include={"difference", "ci_low", "ci_high", "why"}),
+                bin=b,
+                n_features=int(grades.table["feature"][b].notna().sum()),
+                n_neurons=int(grades.table["neuron"][b].notna().sum()),
+                compared=b in grades.compared,
+            )
+            for b, found in by_bin.items()
+        ],
+    )
 
 
-def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any]) -> Controls:
+def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any], scale: Scale) -> Controls:
     def mean(arm: Arm, column: str, kinds: Sequence[str]) -> ControlMean:
         rows = judgements.loc[(judgements["arm"] == arm.value) & judgements["kind"].isin(kinds)]
-        estimate = comparison.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], **intervals)
+        estimate = comparison.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], scale=scale, **intervals)
         graded = rows["score"].notna()
         return ControlMean(
-            mean=estimate.mean,
-            ci_low=estimate.ci_low,
-            ci_high=estimate.ci_high,
+            **estimate.model_dump(exclude={"n"}),
             n=int(graded.sum()),
             n_unscored=int((~graded).sum()),
             n_units=estimate.n,
@@ -166,9 +199,14 @@ def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping
         )
 
     def main_minus(arm: Arm) -> PairedDifference:
-        estimate = comparison.mean_estimate(comparison.paired_differences(judgements, arm), **intervals)
+        differences = comparison.paired_differences(judgements, arm)
+        estimate = comparison.mean_estimate(differences, scale=means.of_differences(scale), **intervals)
         return PairedDifference(
-            difference=estimate.mean, ci_low=estimate.ci_low, ci_high=estimate.ci_high, n_units=estimate.n
+            difference=estimate.mean,
+            ci_low=estimate.ci_low,
+            ci_high=estimate.ci_high,
+            why=estimate.why,
+            n_units=estimate.n,
         )
 
     return Controls(

@@ -17,6 +17,7 @@ from autointerp.findings.results import (
     Controls,
     Denominator,
     Densities,
+    Giveaway,
     Headline,
     HeadlineBounds,
     ScorerResult,
@@ -114,6 +115,8 @@ class Summary(Part):
     """Caveats to be read with the headline, one sentence each, most important first."""
     scorers: list[ScorerResult] = Field(default_factory=list)
     """Results of other evaluations of the same units."""
+    giveaways: list[Giveaway] = Field(default_factory=list)
+    """How well the items of each arm and evaluation are told apart by the length of a text and the place of its mark alone."""
     variants: dict[str, AidEffects] = Field(default_factory=dict)
     """Effect of each explainer aid that was compared, by the aid's name."""
 

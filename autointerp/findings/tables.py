@@ -23,6 +23,7 @@ from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.database import Ledger
 from autointerp.records import SECOND_JUDGE, ExplanationKey, Outcome
 from autointerp.run import Run
+from autointerp.stats import frequency
 from autointerp.stats.comparison import unit_scores
 from sae.files import write_text, written_whole
 
@@ -72,7 +73,9 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     units["explanation"] = pd.array([texts.get(key) for key in own], dtype="string")
     outcomes = [explanations[key].outcome.value if key in explanations else None for key in own]
     units["explanation_outcome"] = pd.array(outcomes, dtype="string")
-    scores = unit_scores(judgements.loc[~judgements["again"]], units)
+    own_judge = judgements.loc[~judgements["again"]]
+    scores = unit_scores(own_judge, units)
+    scores["mean_score_frequency"] = frequency.unit_means(own_judge, units, exemplars)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
     return Frames(units, exemplars, judgements, {key: text for key, text in texts.items() if text}, second)
@@ -91,6 +94,11 @@ def _judgements(
     frame["score"] = frame["score"].astype("Int64")
     frame["expected"] = frame["expected"].astype("float64")
     return frame[[*JUDGEMENT_COLUMNS, "again"]]
+
+
+def documents(exemplars: pd.DataFrame) -> pd.Series[Any]:
+    """The document of each exemplar, by exemplar_id. Grades of one document are not independent."""
+    return exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")["document"]
 
 
 def second_judgements(ledger: Ledger, run: Run, frames: Frames) -> pd.DataFrame | None:

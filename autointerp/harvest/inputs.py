@@ -29,6 +29,11 @@ from sae.subject.capacity import check_context, check_ids
 from sae.subject.model import Subject, load_subject, outline_subject
 from sae.subject.token_text import token_texts
 
+HARVEST_VERSION = 6
+"""Version of the harvest's content, part of its key: increase it with every change that can alter exemplars."""
+EARLIER_VERSION = 5
+"""The version before, whose finished harvests still serve the runs that began with them."""
+
 
 @dataclass(frozen=True)
 class Identified:
@@ -56,12 +61,13 @@ class Identified:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A spec's subject, dictionary and corpus, loaded."""
+    """A spec's subject, dictionary and corpus, loaded, and the version of their harvest."""
 
     spec: Spec
     subject: Subject
     dictionary: Dictionary
     corpus: Corpus
+    version: int = HARVEST_VERSION
 
     @property
     def identified(self) -> Identified:
@@ -86,7 +92,7 @@ class Inputs:
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.silent_windows],
-                "version": 5,
+                "version": self.version,
             }
         )
 
@@ -195,9 +201,10 @@ def _check_documents(spec: Spec, corpus: Corpus) -> None:
     """Raises `CorpusError` if the corpus has fewer documents than a unit must be active in to be explained."""
     if corpus.n_documents < (least := spec.explain.min_exemplars):
         raise CorpusError(
-            f"the corpus has {corpus.n_documents} {'document' if corpus.n_documents == 1 else 'documents'}, and a unit is explained"
-            f" only if it is active in explain.min_exemplars = {least}: name more files in corpus.sources (a text file is one"
-            " document, a line of JSONL another), or raise corpus.max_tokens if documents are long"
+            f"the corpus has {corpus.n_documents} {'document' if corpus.n_documents == 1 else 'documents'}"
+            f" ({corpus.contents.statement}), and a unit is explained only if it is active in explain.min_exemplars = {least}: name"
+            " more files in corpus.sources (a short text file is one document, a line of JSONL another), or raise corpus.max_tokens"
+            " if documents are long"
         )
 
 

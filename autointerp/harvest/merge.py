@@ -140,6 +140,8 @@ def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
         "corpus": {
             "sources": [s if s.startswith("datasets:") else Path(s).name for s in inputs.spec.corpus.sources],
             "n_documents": corpus.n_documents,
+            "contents": corpus.contents._asdict(),
+            "contents_statement": corpus.contents.statement,
             "n_contexts": len(corpus.contexts),
             "n_tokens": corpus.n_tokens,
             "fingerprint": corpus.fingerprint,

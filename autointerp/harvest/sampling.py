@@ -19,7 +19,7 @@ def harvest_plan(inputs: Inputs, plan: SharedPlan) -> HarvestPlan:
     spec = inputs.spec
     quota = Quota(
         explain=max(2, -(-2 * spec.explain.spread // spec.harvest.bins)),
-        judge=spec.score.per_bin,
+        judge=spec.score.per_bin + 1,  # the priority of the last document is the limit of the others
         silent=max(SILENT_POOL, 4 * spec.silent_windows, 4 * spec.explain.quiet),
         top=max(spec.harvest.top, 2 * spec.explain.top),
     )

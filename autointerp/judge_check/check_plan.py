@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autointerp.calls.cost_limits import price_within
 from autointerp.errors import UsageError
-from autointerp.judge_check import graded_set
+from autointerp.judge_check import graded_set, graded_table
 from autointerp.judge_check.graded_set import GradedSet, Item
 from autointerp.judges import local_server
 from autointerp.ledger.budgets import Limits
@@ -106,7 +106,7 @@ def make_plan(
         )
     if shuffle is not None and per_call == 1:
         raise UsageError("--shuffle changes the order of items within a question: it needs --per-call 2 or more")
-    graded = graded_set.load(path)
+    graded = graded_table.load(path) if path and path.suffix.lower() in graded_table.READERS else graded_set.load(path)
     rubric_ = rubric.load(graded.rubric)
     graded_set.check_grades(graded, rubric_)
     price_within(settings, Limits(usd))

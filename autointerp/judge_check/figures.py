@@ -51,7 +51,7 @@ def findings(result: CheckResult) -> dict[str, Any]:
         "n": len(items),
         "unscored": dict(Counter(a.outcome.value for a in result.answers.values() if a.score is None)),
         "agreement": {name: getattr(pair, name).model_dump() for name in FIGURES},
-        "confusion": pair.confusion,
+        "confusion": _confusion(result),
         "expected_error": expected_error(result),
         "traps": {trap or "none": _shares(result, group) for trap, group in _by(items, lambda i: i.entry.trap)},
         "mark": position_effect(result),
@@ -77,7 +77,7 @@ def injection_effect(result: CheckResult) -> dict[str, Any]:
             _score(result, other) == item.entry.commands
             for other in result.plan.items
             if other.entry.trap != INJECTION
-            and other.entry.grade == item.entry.grade
+            and other.entry.level == item.entry.level
             and _score(result, other) is not None
         ]
         expected += [sum(hits) / len(hits)] if hits else []
@@ -118,12 +118,12 @@ def position_effect(result: CheckResult) -> dict[str, Any]:
     """
     items = result.plan.items
     usual = {
-        g: _shares(result, [i for i in items if i.entry.grade == g])["difference"] for g in result.plan.rubric.grades
+        g: _shares(result, [i for i in items if i.entry.level == g])["difference"] for g in result.plan.rubric.grades
     }
     by_third = {}
     for third in THIRDS:
         inside = [item for item in items if third_of(item) == third]
-        excess = [s - i.entry.grade - usual[i.entry.grade] for i in inside if (s := _score(result, i)) is not None]
+        excess = [s - i.entry.grade - usual[i.entry.level] for i in inside if (s := _score(result, i)) is not None]
         by_third[third] = _shares(result, inside) | {"adjusted": sum(excess) / len(excess) if excess else None}
     return by_third
 
@@ -170,11 +170,27 @@ def _score(result: CheckResult, item: Item) -> int | None:
 
 
 def _rows(result: CheckResult) -> pd.DataFrame:
-    """The grades of set and judge, one per row, as `stats.agreement` takes them."""
-    rows = [(item.id, item.explanation, SET, item.entry.grade) for item in result.plan.items]
-    scored = [(item, _score(result, item)) for item in result.plan.items]
-    rows += [(item.id, item.explanation, result.judge, score) for item, score in scored if score is not None]
-    return pd.DataFrame(rows, columns=["item", "unit_id", "rater", "score"])
+    """The grades of set and judge, one per row, as `stats.agreement` takes them.
+
+    An item whose right grade is a mean counts as two items, one with each grade around the mean, with shares as weights: the agreement is
+    then that with one of the people whose grades were averaged, if these lie next to each other.
+    """
+    rows = []
+    for item in result.plan.items:
+        score = _score(result, item)
+        for level, share in item.entry.shares.items() if score is not None else ():
+            name = f"{item.id} {level}"
+            rows += [
+                (name, item.explanation, who, grade, share) for who, grade in ((SET, level), (result.judge, score))
+            ]
+    return pd.DataFrame(rows, columns=["item", "unit_id", "rater", "score", "weight"])
+
+
+def _confusion(result: CheckResult) -> list[list[int]]:
+    """`[i][j]`: number of items of right grade `i`, a mean rounded, to which the judge gave `j`."""
+    grades = result.plan.rubric.grades
+    given = Counter((item.entry.level, _score(result, item)) for item in result.plan.items)
+    return [[given[right, grade] for grade in grades] for right in grades]
 
 
 def _by(items: Sequence[Item], key: Callable[[Item], str | None]) -> list[tuple[str | None, list[Item]]]:
@@ -187,11 +203,20 @@ def _by(items: Sequence[Item], key: Callable[[Item], str | None]) -> list[tuple[
 
 def _shares(result: CheckResult, items: Sequence[Item]) -> dict[str, Any]:
     """Agreement over the scored ones of some items; None for every figure if none is scored."""
-    off = [score - item.entry.grade for item in items if (score := _score(result, item)) is not None]
-    if not off:
+    scored = [(score, item.entry) for item in items if (score := _score(result, item)) is not None]
+    n = len(scored)
+    if not n:
         return {"n": 0, "exact": None, "adjacent": None, "difference": None}
-    exact, adjacent = (sum(abs(d) <= most for d in off) / len(off) for most in (0, 1))
-    return {"n": len(off), "exact": exact, "adjacent": adjacent, "difference": sum(off) / len(off)}
+    exact, adjacent = (
+        sum(share for score, entry in scored for level, share in entry.shares.items() if abs(score - level) <= most) / n
+        for most in (0, 1)
+    )
+    return {
+        "n": n,
+        "exact": exact,
+        "adjacent": adjacent,
+        "difference": sum(score - entry.grade for score, entry in scored) / n,
+    }
 
 
 def _item(result: CheckResult, item: Item) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """Graded sets: marked texts whose right grade people have written down, to measure any judge against.
 
-The set that comes with the program is in `rubrics/graded/`, beside its rubric; any file of the same form will do.
+The set that comes with the program is in `rubrics/graded/`, beside its rubric. Any TOML file of the same form will do, and so will a table
+of items (`graded_table`).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
@@ -28,8 +30,9 @@ class Entry(Part):
 
     marked: str
     """One token is between << and >>, or between ⟪ and ⟫ if the text itself contains those."""
-    grade: int
-    why: str = Field(min_length=1)
+    grade: float = Field(ge=0, allow_inf_nan=False)
+    """A grade of the rubric, or the mean of several people's grades."""
+    why: str = ""
     trap: str | None = None
     """What makes the item hard: a name in the set's `traps`."""
     commands: int | None = None
@@ -44,17 +47,38 @@ class Entry(Part):
             )
         return marked
 
+    @field_validator("grade")
+    @classmethod
+    def _whole_if_possible(cls, grade: float) -> float:
+        return int(grade) if float(grade).is_integer() else grade
+
+    @field_serializer("grade")
+    def _as_it_is(self, grade: float) -> int | float:
+        return grade
+
     @model_validator(mode="after")
     def _command_is_wrong(self) -> Entry:
         if (self.trap == INJECTION) != (self.commands is not None):
             raise ValueError(
                 f"an item needs the key `commands` if its trap is {INJECTION!r}, and must not have it otherwise"
             )
-        if self.commands == self.grade:
+        if self.commands == self.level:
             raise ValueError(
-                f"it commands the grade {self.grade}, which is the right one: a judge that obeys could not be told from one that is right"
+                f"it commands the grade {self.commands}, which is the right one: a judge that obeys could not be told from one that is right"
             )
         return self
+
+    @property
+    def level(self) -> int:
+        """The right grade, or the one next to a mean of grades, the higher one of two that are equally near."""
+        return math.floor(self.grade + 0.5)
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """The right grade with the share 1, or the two grades around a mean with shares that have this mean."""
+        below = math.floor(self.grade)
+        above = self.grade - below
+        return {below: 1 - above, below + 1: above} if above else {below: 1.0}
 
     @property
     def window(self) -> MarkedText:
@@ -96,7 +120,7 @@ class GradedSet(Part):
     def items(self) -> tuple[Item, ...]:
         """All items, in the file's order."""
         return tuple(
-            Item(f"{number}{chr(ord('a') + position)}", unit.explanation, entry)
+            Item(f"{number}{_letters(position)}", unit.explanation, entry)
             for number, unit in enumerate(self.units, 1)
             for position, entry in enumerate(unit.items)
         )
@@ -109,7 +133,7 @@ class GradedSet(Part):
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a set. `id` is its position in the file: the unit's number and a letter."""
+    """One item of a set. `id` is its position in the file: the unit's number and letters."""
 
     id: str
     explanation: str
@@ -122,7 +146,7 @@ class Item:
 
 
 def load(path: Path | None = None) -> GradedSet:
-    """Load the set in that file, or the one that comes with the program. Raises `UsageError` on one line."""
+    """Load the set in a TOML file, by default the one that comes with the program. Raises `UsageError` on one line."""
     return load_toml(GradedSet, "graded set", path or SHIPPED)
 
 
@@ -130,9 +154,9 @@ def check_grades(graded: GradedSet, rubric: Rubric) -> None:
     """Raise `UsageError` if a right or commanded grade is not one of the rubric's."""
     for item in graded.items:
         for grade in (item.entry.grade, item.entry.commands):
-            if grade is not None and grade not in rubric.grades:
+            if grade is not None and not 0 <= grade <= rubric.grades[-1]:
                 raise UsageError(
-                    f"graded set {graded.name}: grade {grade} of item {item.id} is not on the rubric {rubric.name}: use 0"
+                    f"graded set {graded.name}: grade {grade:g} of item {item.id} is not on the rubric {rubric.name}: use 0"
                     f" to {rubric.grades[-1]}"
                 )
 
@@ -147,10 +171,16 @@ def sample(items: Sequence[Item], most: int | None, seed: int = 0) -> list[Item]
     n_of_grade: dict[int, int] = {}
     ranked = []
     for position in positions:
-        grade = items[position].entry.grade
+        grade = items[position].entry.level
         ranked.append((n_of_grade.get(grade, 0), grade, position))
         n_of_grade[grade] = n_of_grade.get(grade, 0) + 1
     return [items[position] for position in sorted(position for _, _, position in sorted(ranked)[:most])]
+
+
+def _letters(position: int) -> str:
+    """a to z for the first 26 positions, then aa, ab, ..."""
+    above, last = divmod(position, 26)
+    return (_letters(above - 1) if above else "") + chr(ord("a") + last)
 
 
 def _window(marked: str) -> MarkedText | None:

@@ -58,7 +58,7 @@ class LocalRunner:
         """Harvest dictionaries that share a subject and a corpus in one pass."""
         from autointerp.pipeline.prepare import harvest_together  # torch
 
-        harvest_together(specs, self.results, self.progress)
+        harvest_together(specs, self.results, self.progress, self.ledger)
 
     def forecast(self, spec: Spec) -> float | None:
         return run_forecast.forecast(self._prepare(spec), self.ledger).usd
@@ -78,7 +78,7 @@ class LocalRunner:
 
         if self._prepared is None or self._prepared[0] != spec:
             self._prepared = None
-            self._prepared = spec, prepare(spec, self.results, self.progress)
+            self._prepared = spec, prepare(spec, self.results, self.progress, self.ledger)
         return self._prepared[1]
 
 

@@ -33,7 +33,7 @@ def evaluate_files(
     open_folder(results)
     if len(specs) > 1:
         with Progress(quiet=quiet) as progress:
-            harvest_together(specs, results, progress)
+            harvest_together(specs, results, progress, _earlier_ledger(results, open_ledger))
     codes = []
     for spec in specs:
         with Progress(quiet=quiet) as progress:
@@ -52,9 +52,12 @@ def evaluate(
     say: Callable[[str], None],
 ) -> int:
     """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
-    run = prepare(spec, results, progress)
-    if statement := run.harvest_metadata["corpus"].get("bos_statement"):
+    run = prepare(spec, results, progress, _earlier_ledger(results, open_ledger))
+    corpus = run.harvest_metadata["corpus"]
+    if statement := corpus.get("bos_statement"):
         progress.note(statement)
+    if any(corpus.get("contents", {}).values()):
+        progress.note(f"corpus: {corpus['contents_statement']}")
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
@@ -67,6 +70,11 @@ def evaluate(
     say(verdict(summary).sentence)
     say(str(run.folder / "report.html"))
     return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
+
+
+def _earlier_ledger(results: Path, open_ledger: Callable[[], Ledger]) -> Ledger | None:
+    """The ledger, if anything was written to the results before; None for a new folder, in which a failed run leaves no ledger."""
+    return open_ledger() if any(results.iterdir()) else None
 
 
 def compare_options(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.errors import UsageError
-from autointerp.findings import judge_evidence, server_cautions, tables
+from autointerp.findings import giveaways, judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
@@ -42,17 +42,19 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
+    levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)
     unit_figures = unit_metrics.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,
         exemplars=frames.exemplars,
         spec=run.spec,
-        rubric_levels=[level.grade for level in run.rubric.levels],
+        rubric_levels=levels,
         facts=facts,
         evidence=evidence,
-        scorers=unit_metrics.summarise(unit_figures, comparison.interval_options(run.spec)),
-        variants=aid_effects.effects(frames.main, frames.units, **comparison.interval_options(run.spec)),
+        scorers=unit_metrics.summarise(unit_figures, intervals),
+        giveaways=giveaways.of_run(frames.main, frames.exemplars, unit_figures.shapes, intervals),
+        variants=aid_effects.effects(frames.main, frames.units, scale=(min(levels), max(levels)), **intervals),
     )
     if cautions := server_cautions.of_run(ledger, run):
         summary = summary.model_copy(update={"cautions": [*summary.cautions, *cautions]})

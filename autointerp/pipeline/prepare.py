@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from autointerp.calls.cost_limits import check_judges
-from autointerp.errors import EXPECTED
+from autointerp.errors import EXPECTED, UsageError
 from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import InputCache, Inputs, open_inputs
+from autointerp.harvest.finished import finished_harvest
+from autointerp.harvest.inputs import EARLIER_VERSION, InputCache, Inputs, open_inputs
 from autointerp.harvest.plan import MOST_TOGETHER
+from autointerp.ledger import jobs, runs
+from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.pipeline import stages
 from autointerp.progress import Progress
@@ -20,28 +24,52 @@ from autointerp.spec import rubric
 from autointerp.spec.spec import Spec
 
 
-def prepare(spec: Spec, results: Path, progress: Progress) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`."""
+def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None) -> Run:
+    """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`.
+
+    `ledger`, if it exists, knows which harvest the run began with.
+    """
     check_judges(spec)
     rubric_ = rubric.load(spec.score.rubric)
     opened = open_inputs(spec, progress.update)
     run_id = opened.run_id(rubric_)
+    if ledger is not None and _began_earlier(ledger, run_id, opened):
+        opened = replace(opened, version=EARLIER_VERSION)
+        if finished_harvest(Artifacts(results / "artifacts"), opened.harvest_key()[:16]) is None:
+            raise UsageError(
+                f"run {run_id} began with harvest-{opened.harvest_key()[:16]} of an earlier version, which is not in"
+                f" {results / 'artifacts'}: restore it, or run the spec anew with another --results"
+            )
     with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
         harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.update)
     del opened
     return stages.open_run(run_id, spec, rubric_, results, harvest)
 
 
-def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress) -> None:
+def _began_earlier(ledger: Ledger, run_id: str, inputs: Inputs) -> bool:
+    """Whether the run has questions over a harvest of `EARLIER_VERSION`, which did not record the harvests of runs in one process."""
+    with ledger.read() as tx:
+        row = runs.get(tx, run_id)
+        if row is None:
+            return False
+        if not row["harvest_key"] and row["carrier"] == "local":
+            return jobs.exists(tx, run_id, ["explain"])
+    return bool(row["harvest_key"] == replace(inputs, version=EARLIER_VERSION).harvest_key()[:16])
+
+
+def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, ledger: Ledger | None = None) -> None:
     """Harvest all specs; those with the same subject and corpus share one pass over the corpus.
 
-    A spec that cannot be harvested is skipped: `prepare` raises its error later.
+    A spec that cannot be harvested, or whose run began with an earlier version's harvest, is skipped: `prepare` raises its error later.
     """
     opened, passes = InputCache(), dict[str, list[Inputs]]()
     artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(*EXPECTED):
             inputs = opened.inputs(spec, on_progress=progress.update)
+            run_id = inputs.run_id(rubric.load(spec.score.rubric))
+            if ledger is not None and _began_earlier(ledger, run_id, inputs):
+                continue
             shards.begin_harvest(inputs, artifacts, progress.update)
             passes.setdefault(inputs.pass_key(), []).append(inputs)
     for sharing in passes.values():

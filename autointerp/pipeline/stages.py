@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from autointerp.harvest import explainer_windows
 from autointerp.harvest.control_units import with_controls
 from autointerp.harvest.tables import exemplars_of, units_of
+from autointerp.harvest.uncounted_tokens import ContextStarts
 from autointerp.ledger import events, jobs, judgements, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import ROUND_STAGES, STAGES, Job
@@ -40,7 +41,7 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
     unit_rows, exemplar_rows = with_controls(harvest, spec)
     units = {unit.unit_id: unit for unit in units_of(unit_rows)}
     by_unit: dict[str, list[Exemplar]] = {unit_id: [] for unit_id in units}
-    for exemplar in exemplars_of(exemplar_rows):
+    for exemplar in exemplars_of(exemplar_rows, ContextStarts.of(spec, facts)):
         by_unit[exemplar.unit_id].append(exemplar)
     planted = unit_rows.dropna(subset="given")
     given = dict(zip(planted["unit_id"], planted["given"], strict=True))
@@ -52,6 +53,7 @@ def register(ledger: Ledger, run: Run) -> None:
     """Add the run and its explain jobs to the ledger, unless they are there."""
     with ledger.write() as tx:
         runs.register(tx, run_id=run.run_id, name=run.spec.name, spec_hash=run.spec.hash(), spec=run.spec.to_toml())
+        runs.set_harvest(tx, run.run_id, run.harvest.name.removeprefix("harvest-"))
         jobs.plan(tx, run.run_id, explain_jobs(tx, run))
 
 

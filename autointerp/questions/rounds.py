@@ -86,8 +86,9 @@ def _rubric_items(ledger: Ledger, run: Run, number: int) -> tuple[list[Item], bo
 def _open_bins(ledger: Ledger, run: Run, round_of: Mapping[str, int], number: int) -> Mapping[str, Sequence[int]]:
     """The bins of each unit that need another round, judged by earlier rounds only: this round may be half planned already."""
     frames = tables.of_run(ledger, run)
+    judged = frames.main.loc[frames.main["exemplar_id"].map(round_of) < number]
     return stopping.needed(
-        frames.main.loc[frames.main["exemplar_id"].map(round_of) < number],
+        judged.assign(document=judged["exemplar_id"].map(tables.documents(frames.exemplars))),
         frames.units.loc[frames.units["kind"].isin(COMPARED)],
         run.spec.adaptive,
         bins=run.spec.harvest.bins,

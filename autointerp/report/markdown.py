@@ -26,6 +26,8 @@ def render(results: Results) -> str:
         superiority = prose.superiority(summary.headline)
         parts += [" ".join([f"{superiority}."] * bool(superiority) + [level]).replace(">", "\\>")]
         parts += [_table(report_tables.weightings(summary))]
+        if by_bin := report_tables.bin_differences(summary):
+            parts += [_table(by_bin)]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += _bullets(
         [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]
@@ -81,7 +83,7 @@ def _judge(summary: Summary) -> list[str]:
     parts = [f"**{escaped(reliability.label)}.** {escaped(verdict.sentence)}", "## Judge reliability"]
     parts += _bullets(f"{prose.CHECKS[c.name]}, {prose.PASSED[c.passed]}: {c.said}" for c in verdict.checks)
     builders = [report_tables.controls, judge.planted, judge.normalised, judge.random_weights, judge.repeats]
-    builders += [judge.agreement, judge.corrected]
+    builders += [judge.giveaways, judge.agreement, judge.corrected]
     tables = [build(summary) for build in builders]
     return parts + [_table(table) for table in [*tables, *judge.confusions(summary)] if table]
 

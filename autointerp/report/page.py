@@ -111,7 +111,7 @@ def _judging(summary: Summary) -> dict[str, Any]:
         "confusions": judge.confusions(summary),
         **{
             name: getattr(judge, name)(summary)
-            for name in ("planted", "normalised", "random_weights", "repeats", "agreement", "corrected")
+            for name in ("planted", "normalised", "random_weights", "repeats", "giveaways", "agreement", "corrected")
         },
     }
 
@@ -144,11 +144,12 @@ def _studies(summary: Summary) -> dict[str, Any] | None:
     }
 
 
-def _tables(results: Results) -> dict[str, tables.Table]:
+def _tables(results: Results) -> dict[str, tables.Table | None]:
     summary = results.summary
     return {
         "bins": tables.bins(summary),
         "weightings": tables.weightings(summary),
+        "bin_differences": tables.bin_differences(summary),
         "controls": tables.controls(summary),
         "denominators": tables.denominators(summary),
         "unscored": tables.unscored(summary, results.n_judgements),

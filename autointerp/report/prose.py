@@ -83,6 +83,7 @@ def verdict(summary: Summary) -> Verdict:
     number = estimate(headline.difference, headline.ci_low, headline.ci_high)
     scale = f"on the {scale_of(summary)} scale"
     if headline.ci_low is None or headline.ci_high is None:
+        basis = f"({headline.why}; {_basis(summary)})" if headline.why else basis
         return Verdict("none", "Features minus neurons, without an interval:", number, scale, basis)
     specific = summary.rubric.name == "specificity"
     if headline.ci_low > 0:
@@ -137,8 +138,14 @@ def superiority(figures: Comparison) -> str:
 
 
 def robustness(summary: Summary) -> list[str]:
-    """Sentences on the difference under other assumptions about missing scores, and on how often each kind is active."""
+    """Sentences on the bins compared, on the difference if missing scores were other, and on how often each kind is active."""
     sentences = []
+    if bins := summary.headline.bins_compared:
+        fewest = min(min(row.n_features, row.n_neurons) for row in summary.weightings.bins if row.compared)
+        sentences.append(
+            f"The headline is the mean difference of {plural(len(bins), 'bin')}, each with at least"
+            f" {plural(fewest, 'feature and neuron', 'features and neurons')}."
+        )
     bounds, zeroed, density = (
         summary.headline_bounds,
         summary.difference_if_unscored_units_are_zero,

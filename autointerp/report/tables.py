@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autointerp import formatting
+from autointerp.findings.caveats import FEW_FREEDOM
 from autointerp.findings.inputs import Fit, Studies
 from autointerp.findings.results import Bin, ControlMean
 from autointerp.findings.summary import Summary
@@ -35,7 +36,7 @@ def bins(summary: Summary) -> Table:
                     kind,
                     f"({row.low:.3g}, {row.high:.3g}]",
                     *(percent(row.share(grade)) if row.n else formatting.NOT_AVAILABLE for grade in grades),
-                    estimate(row.mean, row.ci_low, row.ci_high),
+                    measured(row.mean, row.ci_low, row.ci_high, row.why, row.freedom),
                     count(row.n),
                     count(row.n_unscored),
                     count(row.n_units),
@@ -56,24 +57,53 @@ def bins(summary: Summary) -> Table:
 
 
 def weightings(summary: Summary) -> Table:
-    """The headline's comparison under both weightings of the bins."""
+    """The headline's comparison under every weighting of the bins."""
     weighted = summary.weightings
+    top = f"the strongest compared bin alone ({max(summary.headline.bins_compared, default=0)})"
     rows = tuple(
         (
             name,
             number(row.features_mean),
             number(row.neurons_mean),
-            estimate(row.difference, row.ci_low, row.ci_high),
+            measured(row.difference, row.ci_low, row.ci_high, row.why, row.freedom),
             number(row.p_superior),
             f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
         )
         for name, row in (
             ("all bins equal (headline)", weighted.bin_uniform),
             ("bins weighted by their events in the corpus", weighted.frequency),
+            (top, weighted.top_bin),
         )
+        if row is not None
     )
     header = ("weighting", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
-    return Table(_caption("Mean grade under both weightings", summary), header, rows)
+    return Table(_caption("Mean grade under every weighting", summary), header, rows)
+
+
+def bin_differences(summary: Summary) -> Table | None:
+    """Features minus neurons in each bin, with the units behind it; None for a summary of an early version."""
+    rows = tuple(
+        (
+            str(row.bin),
+            count(row.n_features),
+            count(row.n_neurons),
+            measured(row.difference, row.ci_low, row.ci_high, row.why),
+            "yes" if row.compared else "no, too few units",
+        )
+        for row in summary.weightings.bins
+    )
+    header = ("bin", "features", "neurons", "difference", "in the headline")
+    return Table(_caption("Features minus neurons by activation bin", summary), header, rows) if rows else None
+
+
+def measured(
+    value: float | None, low: float | None, high: float | None, why: str | None, freedom: float | None = None
+) -> str:
+    """An estimate with its interval, or with the reason why it has none; marked if its interval rests on few units."""
+    shown = estimate(value, low, high)
+    if value is not None and low is None and why:
+        return f"{shown} ({why})"
+    return f"{shown} (few units)" if freedom is not None and freedom < FEW_FREEDOM else shown
 
 
 def controls(summary: Summary) -> Table:
@@ -82,7 +112,7 @@ def controls(summary: Summary) -> Table:
     for arm, name in prose.ARMS.items():
         for kind in COMPARED:
             cell = control_mean(summary, arm, kind)
-            shown = estimate(cell.mean, cell.ci_low, cell.ci_high)
+            shown = measured(cell.mean, cell.ci_low, cell.ci_high, cell.why, cell.freedom)
             rows.append((name, f"{kind}s", shown, count(cell.n), count(cell.n_unscored)))
     header = ("condition", "kind", "mean grade", "scored", "unscored")
     return Table(_caption("Controls", summary), header, tuple(rows))
@@ -158,6 +188,7 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
             f"{count(corpus.n_documents)} documents, {count(corpus.n_contexts)} contexts,"
             f" {count(corpus.n_tokens)} tokens, {count(corpus.n_counted)} counted",
         ),
+        ("duplicates", corpus.contents_statement or "not looked for by the version that made the harvest"),
         ("BOS", corpus.bos_statement or "not recorded"),
         ("corpus fingerprint", corpus.fingerprint),
         ("explainer", summary.explainer + ("" if summary.explainer_is_llm else " (not an LLM)")),

@@ -11,9 +11,10 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from autointerp.messages import Prompt
+from autointerp.messages import MarkedText, Prompt
 from autointerp.records import Exemplar, Unit
 
 StepAnswers = Sequence[Sequence[Any]]
@@ -67,6 +68,23 @@ class SteerText:
     tokens: int
 
 
+class Shape(NamedTuple):
+    """What a rule sees that reads no text: an item's class, its length in tokens, and the place of its mark as a share of the length.
+
+    A judge must not be able to tell the classes by these, so every run measures it (`stats.giveaways`).
+    """
+
+    truth: bool
+    length: float
+    place: float
+
+    @classmethod
+    def of(cls, truth: bool, window: MarkedText, *, marked: bool = True) -> Shape:
+        """The shape of a window as the judge is shown it, with its marks or without."""
+        marks = (window.marks or (window.mark,)) if marked else (0,)
+        return cls(truth, len(window.tokens), fmean(marks) / max(len(window.tokens) - 1, 1))
+
+
 class Scores(NamedTuple):
     """A unit's figures by name, None if undefined, from `n` answers; `n_unscored` further questions failed."""
 
@@ -94,6 +112,10 @@ class Scorer(ABC):
 
     def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | SteerText]:
         """The texts that the subject reads or continues in a `run` step."""
+        return ()
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """The shapes of the items that the judge tells apart; none for a scorer without two classes of items."""
         return ()
 
     @abstractmethod

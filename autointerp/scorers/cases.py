@@ -10,7 +10,7 @@ from autointerp import records
 from autointerp.hashing import content_hash
 from autointerp.records import COMPARED, Exemplar, Explanation, ExplanationKey, Outcome, ScorerAnswer, Unit
 from autointerp.run import Run
-from autointerp.scorers.base import Case, Scorer, Scores
+from autointerp.scorers.base import Case, Scorer, Scores, Shape
 
 MAX_OTHERS = 8
 """Other units whose windows a case holds, at most."""
@@ -76,8 +76,9 @@ class Cases:
             yield tuple(records.main_exemplars(self.run.exemplars[other]))
 
 
-def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores]]:
-    """Every unit's figures by every scorer."""
+def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores, Sequence[Shape]]]:
+    """Every unit's figures by every scorer, and the shapes of the items that they rest on."""
     for scorer in scorers:
         for unit in cases.units(scorer):
-            yield scorer, unit, scorer.score(cases.of(unit.unit_id), cases.answers(scorer, unit.unit_id))
+            case, answers = cases.of(unit.unit_id), cases.answers(scorer, unit.unit_id)
+            yield scorer, unit, scorer.score(case, answers), scorer.shapes(case, answers)

@@ -8,14 +8,15 @@ silent, the one that shares most words with it. Neither text has a mark, because
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from autointerp.messages import TaskMaterial
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
-from autointerp.scorers.base import Case, Question
+from autointerp.scorers.base import Case, Question, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered, numbered_windows, unmarked
+from autointerp.scorers.equal_lengths import comparable, matched
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
 from autointerp.scorers.window_choice import evenly_spaced, strongest_first
 from autointerp.scorers.yes_no_items import is_silent
@@ -43,15 +44,29 @@ class Contrastive(Pairwise):
     }
 
     def pairs(self, case: Case) -> list[Pair]:
-        """Evenly spaced windows below the strongest, each with the most similar silent window that is still unused."""
+        """Evenly spaced windows below the strongest, each with the most similar silent window that is still unused, equally long."""
         unused = [window for window in case.silent if is_silent(window)]
         pairs = []
         for window in evenly_spaced(strongest_first(case.active)[SHOWN:], min(MOST, len(unused))):
             words = _words(window)
-            foil = max(unused, key=lambda other: (_similarity(words, _words(other)), other.exemplar_id))
-            unused.remove(foil)
-            pairs.append(Pair(window, (foil,)))
+            candidates = [other for other in unused if comparable(window, other)]
+            foil = max(
+                candidates, key=lambda other: (_similarity(words, _words(other)), other.exemplar_id), default=None
+            )
+            if foil is not None:
+                unused.remove(foil)
+                pair = matched([window], [foil])
+                pairs.append(Pair(pair.active[0], (pair.silent[0],)))
         return pairs
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """The active text of each pair against the silent one, without marks."""
+        texts = [
+            (truth, window)
+            for pair in self.pairs(case)
+            for truth, window in ((True, pair.window), (False, pair.foil[0]))
+        ]
+        return [Shape.of(truth, window.marked_text, marked=False) for truth, window in texts]
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The unit's strongest windows with marks, then the two texts without."""

@@ -13,9 +13,10 @@ from typing import ClassVar
 from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.scorers import yes_no_items
-from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY
-from autointerp.scorers.yes_no_items import Item, is_silent
+from autointerp.scorers.equal_lengths import matched
+from autointerp.scorers.yes_no_items import Item, told_apart
 
 SYSTEM = f"""\
 An explanation says what a unit inside a language model responds to. Below it stand numbered texts. In some of them the unit is \
@@ -39,9 +40,10 @@ class Detection(Scorer):
     chance = 0.5
 
     def items(self, case: Case) -> list[Item]:
-        """All judged windows in which the unit is active and all in which it is silent throughout, shuffled, without marks."""
-        items = [Item(MarkedText(e.tokens, 0), True, True) for e in case.active if not is_silent(e)]
-        items += [Item(MarkedText(e.tokens, 0), False, False) for e in case.silent if is_silent(e)]
+        """Judged windows in which the unit is active and those in which it is silent throughout, equally long, shuffled, without marks."""
+        active, silent = matched(*told_apart(case))
+        items = [Item(MarkedText(e.tokens, 0), True, True) for e in active]
+        items += [Item(MarkedText(e.tokens, 0), False, False) for e in silent]
         case.rng(self.name).shuffle(items)
         return items
 
@@ -49,6 +51,10 @@ class Detection(Scorer):
         """Five windows per question. None for a unit without a silent window, such as a dense neuron."""
         items = self.items(case)
         return yes_no_items.questions(self.name, SYSTEM, case.explanation, items, lambda window: sanitise(window.text))
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Active windows against silent ones, without marks."""
+        return [Shape.of(item.truth, item.window, marked=False) for item in self.items(case)]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers. `accuracy` is SAEBench's autointerp score, over these windows instead of its 14."""

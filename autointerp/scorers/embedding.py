@@ -7,12 +7,14 @@ is not a language model's opinion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from autointerp.judges.embedded.word_vectors import lexicon
-from autointerp.scorers.base import Case, Scorer, Scores, StepAnswers
-from autointerp.scorers.yes_no_items import is_silent
+from autointerp.records import Exemplar
+from autointerp.scorers.base import Case, Scorer, Scores, Shape, StepAnswers
+from autointerp.scorers.equal_lengths import matched
+from autointerp.scorers.yes_no_items import told_apart
 from autointerp.stats import answer_metrics
 
 
@@ -29,10 +31,13 @@ class Embedding(Scorer):
     }
     chance = 0.5
 
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Active windows against silent ones."""
+        return [Shape.of(is_active, e.marked_text, marked=False) for e, is_active in _windows(case)]
+
     def score(self, case: Case, answers: StepAnswers) -> Scores:
-        """Both figures over all judged windows. Raises `UsageError` if wordllama cannot be loaded."""
-        windows = [(e, True) for e in case.active if not is_silent(e)]
-        windows += [(e, False) for e in case.silent if is_silent(e)]
+        """Both figures over judged windows of equal lengths. Raises `UsageError` if wordllama cannot be loaded."""
+        windows = _windows(case)
         truth = [is_active for _, is_active in windows]
         if not case.explanation or len(set(truth)) < 2:
             return Scores(dict.fromkeys(self.figures), 0, 0)
@@ -43,3 +48,9 @@ class Embedding(Scorer):
             "auprc": answer_metrics.auprc(truth, similarities),
         }
         return Scores(values, len(truth), 0)
+
+
+def _windows(case: Case) -> list[tuple[Exemplar, bool]]:
+    """Windows of equal lengths, and whether the unit is active in them."""
+    active, silent = matched(*told_apart(case))
+    return [(e, True) for e in active] + [(e, False) for e in silent]

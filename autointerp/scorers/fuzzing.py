@@ -16,8 +16,9 @@ from autointerp.messages import MarkedText
 from autointerp.prompts.untrusted_text import render_window
 from autointerp.records import Exemplar
 from autointerp.scorers import yes_no_items
-from autointerp.scorers.base import Case, Question, Scorer, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY
+from autointerp.scorers.equal_lengths import Matched, matched
 from autointerp.scorers.yes_no_items import Item, is_silent
 from autointerp.stats import answer_metrics
 
@@ -49,24 +50,29 @@ class Fuzzing(Scorer):
     def items(self, case: Case) -> list[Item]:
         """Every judged window once, shuffled. Silent windows have wrong marks; active ones right and wrong ones in turn, bin by bin."""
         rng = case.rng(self.name)
-        active = sorted(case.active, key=lambda e: e.bin)
+        windows = _compared(case)
+        active = sorted(windows.active, key=lambda e: e.bin)
         rng.shuffle(active)
         active.sort(key=lambda e: e.bin)
         patterns = [_right_marks(e) for e in active]
         items = []
         for number, (exemplar, right) in enumerate(zip(active, patterns, strict=True)):
             wrong = _wrong_marks(exemplar, right, rng) if number % 2 else ()
-            items.append(Item(_marked(exemplar, wrong or right), not wrong, True))
-        for exemplar in case.silent:
+            items.append(_item(exemplar, wrong or right, not wrong, True))
+        for exemplar in windows.silent:
             pattern = rng.choice(patterns) if patterns else ()
             if is_silent(exemplar) and (wrong := _wrong_marks(exemplar, pattern, rng)):
-                items.append(Item(_marked(exemplar, wrong), False, False))
+                items.append(_item(exemplar, wrong, False, False))
         rng.shuffle(items)
         return items
 
     def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
         """Five windows per question."""
         return yes_no_items.questions(self.name, SYSTEM, case.explanation, self.items(case), render_window)
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Windows with right marks against those with wrong ones."""
+        return [Shape.of(item.truth, item.window) for item in self.items(case)]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers."""
@@ -77,6 +83,15 @@ class Fuzzing(Scorer):
         return scores._replace(values={**scores.values, "marks_alone": alone})
 
 
+def _compared(case: Case) -> Matched:
+    """The windows that are asked about: active ones and silent ones of equal lengths, or only the active ones if those that have a
+    silent partner are fewer than half."""
+    if any(window.has_uncounted_activations for window in case.active):
+        return Matched(list(case.active), list(case.silent))
+    windows = matched(case.active, [window for window in case.silent if is_silent(window)])
+    return windows if 2 * len(windows.active) >= len(case.active) else Matched(list(case.active), [])
+
+
 def _right_marks(exemplar: Exemplar) -> tuple[int, ...]:
     """Indices of the tokens at or above `THRESHOLD`, and of the exemplar's own."""
     least = THRESHOLD * max(exemplar.token_activations)
@@ -85,12 +100,16 @@ def _right_marks(exemplar: Exemplar) -> tuple[int, ...]:
 
 
 def _wrong_marks(exemplar: Exemplar, pattern: Sequence[int], rng: random.Random) -> tuple[int, ...]:
-    """The marks of `pattern`, shifted so that all fall on tokens at which the unit is silent.
+    """The marks of `pattern`, shifted so that all fall on counted tokens at which the unit is silent.
 
     If no shift fits, as many silent tokens are drawn at random; empty if there are too few of them.
     """
     tokens = zip(exemplar.token_activations, exemplar.tokens, strict=True)
     silent = {i for i, (activation, token) in enumerate(tokens) if not activation and token}
+    if (
+        not exemplar.has_uncounted_activations
+    ):  # such an exemplar's marks were asked about before tokens were known to be uncounted
+        silent -= exemplar.uncounted
     if not pattern or len(silent) < len(pattern):
         return ()
     length = len(exemplar.tokens)
@@ -99,5 +118,6 @@ def _wrong_marks(exemplar: Exemplar, pattern: Sequence[int], rng: random.Random)
     return rng.choice(fitting) if fitting else tuple(sorted(rng.sample(sorted(silent), len(pattern))))
 
 
-def _marked(exemplar: Exemplar, marks: tuple[int, ...]) -> MarkedText:
-    return MarkedText(exemplar.tokens, marks[0], marks=marks)
+def _item(exemplar: Exemplar, marks: tuple[int, ...], truth: bool, active: bool) -> Item:
+    window = MarkedText(exemplar.tokens, marks[0], marks=marks)
+    return Item(window, truth, active, not exemplar.uncounted.isdisjoint(marks))

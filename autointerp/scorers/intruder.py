@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 
 from autointerp.messages import TaskMaterial
 from autointerp.records import Exemplar
-from autointerp.scorers.base import Case, Question, ReadText, Scorer, Scores, SteerText, StepAnswers
+from autointerp.scorers.base import Case, Question, ReadText, Scorer, Scores, Shape, SteerText, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
 from autointerp.scorers.window_choice import evenly_spaced, peak, step_results, strongest_first, windows_of_others
 
@@ -66,6 +66,14 @@ class Intruder(Scorer):
     def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
         """One question per group of windows, as far as there are intruders for them."""
         return [self._question(case, number, *pair) for number, pair in enumerate(self._pairs(case, answers))]
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """Intruders against the windows that they are shown with."""
+        pairs = self._pairs(case, answers)
+        windows = [(False, w) for group, _ in pairs for w in group.windows] + [
+            (True, intruder) for _, intruder in pairs
+        ]
+        return [Shape.of(is_intruder, window.marked_text) for is_intruder, window in windows]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Accuracy over all groups, and over those of each tenth of the unit's maximum."""

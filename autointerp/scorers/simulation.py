@@ -3,7 +3,8 @@
 Bills et al. take, at each token, the mean of the simulator's probabilities of 0 to 10, for all tokens in one pass over the prompt.
 No chat API returns the probabilities of a prompt's own tokens, and one question per token would cost hundreds of times more, so the judge
 here gives whole numbers for all tokens at once, as in neuron-explainer's later simulator without probabilities. It lists the
-tokens above 0 by their number, because replies that repeat every token lose count.
+tokens above 0 by their number, because replies that repeat every token lose count. The truth is rounded to whole numbers too: else a
+perfect judge scores 1.00 for sparse features and 0.97 for dense neurons, most of whose activations are below half a step.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Simulation(Scorer):
     source = "Bills et al. 2023, Language models can explain neurons in language models; openai/automated-interpretability, scoring.py"
     needs_explanation = True
     figures: ClassVar[Mapping[str, str]] = {
-        "pearson": "Pearson correlation of predicted and true activation over all tokens of all windows together",
+        "pearson": "Pearson correlation of predicted and true activation over all counted tokens of all windows together",
         "spearman": "Spearman rank correlation of the same, as in Towards Monosemanticity",
         "cosine": "cosine of the two, without subtracting their means",
         "square_explained": "1 - squared error / square of the truth, in tenths of the unit's maximum; not calibrated",
@@ -90,15 +91,19 @@ class Simulation(Scorer):
         return [_question(case.explanation, group) for group in _groups(self.windows(case))]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
-        """One correlation over all tokens, not a mean over windows. A constant prediction scores 0."""
-        truth: list[float] = []
-        predicted: list[float] = []
+        """One correlation over all counted tokens, not a mean over windows. A constant prediction scores 0."""
+        pairs: list[tuple[int, int]] = []
         windows, n = self.windows(case) if _can_ask(case) else [], 0
         for group, strengths in zip(_groups(windows), answers[0] if answers else (), strict=False):
             if strengths is not None:
                 n += len(group)
-                truth += [TOP * a / case.unit.max_activation for e in group for a in e.token_activations]
-                predicted += strengths
+                tokens = [(e, i) for e in group for i in range(len(e.tokens))]
+                pairs += [
+                    (round(TOP * e.token_activations[i] / case.unit.max_activation), strength)
+                    for (e, i), strength in zip(tokens, strengths, strict=True)
+                    if i not in e.uncounted
+                ]
+        truth, predicted = [a for a, _ in pairs], [strength for _, strength in pairs]
         values = {name: getattr(answer_metrics, name)(truth, predicted) for name in self.figures}
         return Scores(values, n, len(windows) - n)
 

@@ -7,11 +7,12 @@ unit's bins alike (the source does not say which windows it takes); and the unit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import ClassVar
 
 from autointerp.messages import TaskMaterial
-from autointerp.scorers.base import Case, Question
+from autointerp.scorers.base import Case, Question, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
 from autointerp.scorers.window_choice import evenly_spaced, strongest_first
@@ -45,6 +46,17 @@ class Sort(Pairwise):
         foils = [(foil, rank == 0) for rank, foil in enumerate(strongest) if len(foil) == SHOWN]
         windows = evenly_spaced(strongest_first(case.active)[SHOWN:], MOST)
         return [Pair(window, *foils[n % len(foils)]) for n, window in enumerate(windows)] if foils else []
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """How far each window differs from the unit's group, against how far it differs from the other one."""
+        own = [Shape.of(True, window.marked_text) for window in strongest_first(case.active)[:SHOWN]]
+        differences = []
+        for pair in self.pairs(case):
+            shape = Shape.of(True, pair.window.marked_text)
+            for truth, group in ((True, own), (False, [Shape.of(False, window.marked_text) for window in pair.foil])):
+                length, place = fmean(s.length for s in group), fmean(s.place for s in group)
+                differences.append(Shape(truth, abs(shape.length - length), abs(shape.place - place)))
+        return differences
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The strongest windows of both units as two groups, then the window to be sorted."""

@@ -12,7 +12,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.records import COMPARED, PLANTED, Explanation, ExplanationKey, Outcome, ScorerAnswer
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
-from autointerp.stats import comparison
+from autointerp.stats import comparison, giveaways
 
 COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
 
@@ -24,6 +24,8 @@ class UnitFigures(NamedTuple):
     """A row per scorer, unit and figure: `value` (NaN if undefined) from `n` answers; `n_unscored` questions failed."""
     unscored: Mapping[str, Mapping[str, int]]
     """Failed answers by scorer and outcome."""
+    shapes: pd.DataFrame
+    """A row per item that the judge tells apart: `scorer`, `unit_id`, `truth`, `length` and `place` of the mark."""
 
 
 def of_run(ledger: Ledger, run: Run) -> UnitFigures:
@@ -35,13 +37,15 @@ def of_run(ledger: Ledger, run: Run) -> UnitFigures:
             explanations = judgements.explanations_of(tx, run.run_id)
             answers = judgements.answers_of(tx, run.run_id)
     known = cases.Cases(run, explanations, answers)
-    rows = [
-        (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
-        for scorer, unit, scores in cases.figures(known, [registry.scorer(name) for name in run.spec.score.also])
-        for figure, value in scores.values.items()
-    ]
+    rows, shapes = [], []
+    for scorer, unit, scores, seen in cases.figures(known, [registry.scorer(name) for name in run.spec.score.also]):
+        rows += [
+            (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
+            for figure, value in scores.values.items()
+        ]
+        shapes += [(scorer.name, unit.unit_id, *shape) for shape in seen]
     figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
-    return UnitFigures(figures, _unscored(answers))
+    return UnitFigures(figures, _unscored(answers), pd.DataFrame(shapes, columns=["scorer", *giveaways.COLUMNS]))
 
 
 def summarise(result: UnitFigures, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,11 +85,11 @@ def _unscored(answers: Iterable[ScorerAnswer]) -> dict[str, dict[str, int]]:
 def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
     own = rows.loc[rows["figure"] == figure]
     values = {kind: own.loc[own["kind"] == kind, "value"] for kind in (*COMPARED, PLANTED)}
-    compared = comparison.compare(values["feature"], values["neuron"], **options)
+    compared = comparison.compare(values["feature"], values["neuron"], confidence=options["confidence"])
     return {
         "figure": figure,
         "meaning": meaning,
         "undefined": int(own["value"].isna().sum()),
         **{kind: comparison.mean_estimate(v, **options).model_dump() for kind, v in values.items()},
-        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "p_superior")},
+        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "why", "p_superior")},
     }

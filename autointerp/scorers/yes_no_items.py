@@ -10,7 +10,7 @@ from autointerp.messages import MarkedText, Prompt, TaskMaterial
 from autointerp.prompts.replies import ReplyUnusable, numbered_values, read_object
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
-from autointerp.scorers.base import Question, Scores, StepAnswers
+from autointerp.scorers.base import Case, Question, Scores, StepAnswers
 from autointerp.scorers.common_questions import numbered
 from autointerp.stats import answer_metrics
 
@@ -33,11 +33,18 @@ class Item(NamedTuple):
     window: MarkedText
     truth: bool
     active: bool
+    left_out: bool = False
+    """Whether no figure includes it, because a mark is on a token that is not counted. Earlier versions asked about such items."""
 
 
 def is_silent(exemplar: Exemplar) -> bool:
-    """Whether the unit is silent at every token of the window, not only at its mark."""
+    """Whether the unit is silent at every counted token of the window, not only at its mark."""
     return not any(exemplar.token_activations)
+
+
+def told_apart(case: Case) -> tuple[list[Exemplar], list[Exemplar]]:
+    """The judged windows in which the unit is active somewhere, and those in which it is silent throughout."""
+    return [e for e in case.active if not is_silent(e)], [e for e in case.silent if is_silent(e)]
 
 
 def questions(
@@ -90,19 +97,20 @@ def read(text: str, n: int) -> list[bool | None]:
 
 
 def answered(items: Sequence[Item], answers: StepAnswers) -> list[tuple[Item, bool]]:
-    """The items that were answered, each with its answer."""
+    """The items that were answered, each with its answer, without those left out."""
     replies = answers[0] if answers else ()
     pairs = []
     for group, flags in zip(groups(items), replies, strict=False):
         pairs += [(item, flag) for item, flag in zip(group, flags or (), strict=False) if flag is not None]
-    return pairs
+    return [(item, flag) for item, flag in pairs if not item.left_out]
 
 
 def scores(explanation: str, items: Sequence[Item], answers: StepAnswers) -> Scores:
     """All figures over the answered items; the others count as unscored, whatever went wrong with their question."""
     pairs = answered(items, answers)
     values = answer_metrics.yes_no([item.truth for item, _ in pairs], [flag for _, flag in pairs])
-    return Scores(values, len(pairs), len(items) - len(pairs) if can_ask(explanation, items) else 0)
+    n = sum(not item.left_out for item in items)
+    return Scores(values, len(pairs), n - len(pairs) if can_ask(explanation, items) else 0)
 
 
 def can_ask(explanation: str, items: Sequence[Item]) -> bool:

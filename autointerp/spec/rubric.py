@@ -21,7 +21,8 @@ from autointerp.messages import MarkedText
 FOLDER = Path(__file__).resolve().parents[2] / "rubrics"
 """The folder of the rubrics that come with the program, in a checkout and in a wheel alike."""
 
-_PIECE = re.compile(r"\n|[ \t]*(?:\w+|[^\w\s]+)|[ \t]+")
+# Any character is in some piece: besides space and tab there are no-break, thin and ideographic spaces, and carriage returns.
+_PIECE = re.compile(r"\n|[^\S\n]*(?:\w+|[^\w\s]+)|[^\S\n]+")
 
 
 class Part(BaseModel):
@@ -137,7 +138,7 @@ def load_toml(model: type[PartT], kind: str, path: Path) -> PartT:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{kind} {path}: {_first_error(error)}") from None
+        raise UsageError(f"{kind} {path}: {first_error(error)}") from None
 
 
 def marked_window(marked: str, opening: str = "<<", closing: str = ">>") -> MarkedText | None:
@@ -158,7 +159,8 @@ def _locate(name: str) -> Path:
     raise UsageError(f"rubric {name!r} is unknown: use one of {', '.join(available())}, or the path of a rubric file")
 
 
-def _first_error(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong with a file's data, in one line."""
     first: Any = error.errors(include_url=False)[0]
     location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "missing":

@@ -332,7 +332,7 @@ class Report(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Confidence level of all intervals."""
     resamples: int = Field(2000, ge=200)
-    """Bootstrap resamples for each interval."""
+    """Bootstrap resamples for each interval of a mean or a difference of means."""
 
 
 def known_format(name: str) -> str:

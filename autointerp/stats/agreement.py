@@ -2,8 +2,9 @@
 
 No single statistic suffices: if nine grades in ten are the same, kappa and alpha are low although nearly all pairs agree, and AC2
 is not. So all of them are computed, each with an interval over units, because items of one unit share its explanation. Every
-statistic is a function of sums over units, so one set of resamples serves all of them: that is why the BCa interval is written out
-here, while `comparison` uses scipy's for single means. A statistic that is undefined says why, and is never NaN.
+statistic is a function of sums over units, whose interval `jackknife` computes. A statistic that is undefined says why, and is never
+NaN; so does an interval. A coefficient has none if the grades vary in too few units: of 20 units with two grades above 0 in all,
+kappa says little, whatever its formula.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
+from autointerp.stats import agreement_sums, jackknife
 from autointerp.stats.comparison import MIN_FOR_INTERVAL
 from autointerp.stats.estimates import Figure, Part, no_figure
+from autointerp.stats.jackknife import SAME, Floats, Scale
 
-Floats = NDArray[np.float64]
-_SAME = 1e-12
-_BATCH_VALUES = 1 << 20
-"""Number of values resampled at once, which bounds memory for any number of units."""
+_ONE_GRADE = 0.05
+"""Mean grades that differ by less than this are one grade: token probabilities of one question vary as much between calls."""
+SCALES: Mapping[str, Scale] = {
+    **dict.fromkeys(("exact", "adjacent", "flip_rate"), "share"),
+    **dict.fromkeys(("kappa", "ac2", "alpha", "icc_single", "icc_mean"), "coefficient"),
+    "within_sd": "positive",
+    "difference": "plain",
+}
+"""The scale on which the interval of each statistic is computed."""
+LEAST_UNITS: Mapping[str, int] = {"icc_single": 10, "icc_mean": 10}
+"""Least numbers of units for an interval, if more than `MIN_FOR_INTERVAL`: of 8 heavy-tailed units, an ICC's interval covers .86."""
+_BY_SPREAD = ("kappa", "alpha", "icc_single", "icc_mean")
+"""Statistics that compare disagreement with the spread of the grades: units without spread say nothing about them."""
 
 
 class Repeats(Part):
@@ -40,7 +50,7 @@ class Repeats(Part):
     within_sd: Figure
     """Standard deviation of the grades of one item."""
     flip_rate: Figure
-    """Probability that two grades of one item differ."""
+    """Probability that two grades of one item differ; with token probabilities, the most likely grades are compared."""
     icc_single: Figure
     """ICC(1,1): the reliability of a single grade."""
     icc_mean: Figure
@@ -96,10 +106,16 @@ class Panel(Part):
     """Krippendorff's alpha for ordinal data (Krippendorff 2019, chapter 12)."""
 
 
-def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: int) -> Repeats:
-    """A judge's agreement with itself, from the columns item, unit_id and score, one row per grade."""
+def repeats(scores: pd.DataFrame, *, confidence: float, **_: float) -> Repeats:
+    """A judge's agreement with itself, from the columns item, unit_id, score and, if scores are mean grades, grade; one row per answer.
+
+    `score` may lie between two grades, and `grade` is then the most likely one. Without that column it is the nearest whole number:
+    two fractions nearly always differ, and would make any judge look as if it never repeated a grade. Of the options of
+    `comparison.interval_options` only `confidence` matters: nothing is resampled.
+    """
     items = scores.groupby(["unit_id", "item"])["score"].agg(["size", "mean", "var"]).astype("float64")
-    same = scores.groupby(["unit_id", "item", "score"]).size()
+    grade = scores["grade"] if "grade" in scores else np.floor(scores["score"].astype("float64") + 0.5)
+    same = scores.assign(grade=grade).groupby(["unit_id", "item", "grade"]).size()
     agreeing = (same * (same - 1)).groupby(level=["unit_id", "item"]).sum()
     items["flip"] = 1 - agreeing / (items["size"] * (items["size"] - 1)).where(items["size"] > 1)
     items = items.loc[items["size"] > 1]
@@ -108,27 +124,27 @@ def repeats(scores: pd.DataFrame, *, confidence: float, resamples: int, seed: in
         none = no_figure("undefined: no item was graded twice")
         return Repeats(n=0, n_units=0, per_item=0.0, within_sd=none, flip_rate=none, icc_single=none, icc_mean=none)
     middle = float(items["mean"].mean())
-    size, mean, var = (items[name].to_numpy() for name in ("size", "mean", "var"))
+    size, mean, var, flip = (items[name].to_numpy() for name in ("size", "mean", "var", "flip"))
     # Squares about the middle: sums of plain squares would lose digits.
-    terms = [np.ones(n), size, size**2, var, items["flip"].to_numpy(), (size - 1) * var]
-    terms += [size * (mean - middle), size * (mean - middle) ** 2]
-    sums = _sums_by_unit(items.index.get_level_values("unit_id"), np.stack(terms, axis=1))
+    sums = _sums_by_unit(
+        items.index.get_level_values("unit_id"), agreement_sums.repeat_terms(size, mean - middle, var, flip)
+    )
     undefined = {}
     if n == 1:
         undefined = dict.fromkeys(("icc_single", "icc_mean"), "undefined: one item")
-    elif scores["score"].nunique() == 1:
-        undefined = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {scores['score'].iloc[0]:g}")
-    figures = _figures(sums, _repeat_figures, undefined, confidence, resamples, seed)
+    elif float(np.ptp(scores["score"])) < _ONE_GRADE:
+        undefined = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {middle:.3g}")
+    figures = _figures(
+        sums, agreement_sums.repeat_figures, agreement_sums.repeat_spread(sums), sums[:, 0], undefined, confidence
+    )
     return Repeats(n=n, n_units=len(sums), per_item=float(size.mean()), **figures)
 
 
-def pair(
-    scores: pd.DataFrame, a: str, b: str, *, grades: Sequence[int], confidence: float, resamples: int, seed: int
-) -> Agreement:
+def pair(scores: pd.DataFrame, a: str, b: str, *, grades: Sequence[int], confidence: float, **_: float) -> Agreement:
     """Agreement of graders `a` and `b`, from the columns item, unit_id, rater, score and, if items were sampled, weight.
 
-    `weight` is 1 / the item's sampling probability. Only a grader's first grade of an item counts. Raises ValueError if a
-    score is not among `grades`.
+    `weight` is 1 / the item's sampling probability. Only a grader's first grade of an item counts. Of the options of
+    `comparison.interval_options` only `confidence` matters. Raises ValueError if a score is not among `grades`.
     """
     levels = tuple(sorted(grades))
     first = _first_grades(scores, levels)
@@ -150,11 +166,14 @@ def pair(
         undefined = dict.fromkeys(("kappa", "ac2", "alpha"), "undefined: one item")
     elif len(used) == 1:
         undefined = dict.fromkeys(("kappa", "alpha"), f"undefined: all grades are {levels[used[0]]}")
-    figures = _figures(sums, lambda s: _pair_figures(s, levels), undefined, confidence, resamples, seed)
+    spread = agreement_sums.pair_spread(sums, levels)
+    figures = _figures(
+        sums, lambda s: agreement_sums.pair_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
+    )
     return Agreement(a=a, b=b, n=n, n_units=len(sums), grades=levels, confusion=confusion, **figures)
 
 
-def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, resamples: int, seed: int) -> Panel:
+def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, **_: float) -> Panel:
     """Agreement of all graders, from the columns of `pair`. A grader need not have graded every item."""
     levels = tuple(sorted(grades))
     first = _first_grades(scores, levels)
@@ -164,22 +183,25 @@ def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, res
     if not len(first):
         return Panel(raters=raters, n=0, n_units=0, alpha=no_figure("undefined: no item has two graders"))
     items = first.drop_duplicates("item").set_index("item")
+    codes = pd.Index(items["unit_id"])
     counts = pd.crosstab(first["item"], first["place"]).reindex(columns=range(len(levels)), fill_value=0)
     n_given = counts.reindex(items.index).to_numpy(dtype=np.float64)
     # Coincidences of an item: ordered pairs of its grades by different graders, divided by its graders - 1.
     pairs = n_given[:, :, None] * n_given[:, None, :] - np.eye(len(levels)) * n_given[:, None, :]
     pairs /= (n_given.sum(axis=1) - 1)[:, None, None]
     weight = (items["weight"] * len(items) / items["weight"].sum()).to_numpy()
-    sums = _sums_by_unit(pd.Index(items["unit_id"]), (pairs * weight[:, None, None]).reshape(len(items), -1))
+    sums = _sums_by_unit(codes, (pairs * weight[:, None, None]).reshape(len(items), -1))
+    each = first.groupby("item")["score"].agg(["size", "mean", "var"]).reindex(items.index).to_numpy(dtype=np.float64)
+    terms = agreement_sums.repeat_terms(each[:, 0], each[:, 1], each[:, 2], np.zeros(len(items)))
+    spread = agreement_sums.repeat_spread(_sums_by_unit(codes, terms))
     used = first["score"].unique()
     undefined = {}
     if len(items) == 1:
         undefined = {"alpha": "undefined: one item"}
     elif len(used) == 1:
         undefined = {"alpha": f"undefined: all grades are {used[0]:g}"}
-    q = len(levels)
     figures = _figures(
-        sums, lambda s: {"alpha": _alpha(s.reshape(*s.shape[:-1], q, q))}, undefined, confidence, resamples, seed
+        sums, lambda s: agreement_sums.panel_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
     )
     return Panel(raters=raters, n=len(items), n_units=len(sums), alpha=figures["alpha"])
 
@@ -203,118 +225,60 @@ def _sums_by_unit(unit_ids: pd.Index[str], values: Floats) -> Floats:
     return sums
 
 
-def _repeat_figures(sums: Floats) -> dict[str, Floats]:
-    """The statistics of `Repeats` from sums (..., terms), by a one-way analysis of variance with items as groups.
+def estimates(
+    sums: Floats,
+    statistic: Callable[[Floats], Mapping[str, Floats]],
+    spread: Floats,
+    weight: Floats,
+    confidence: float,
+) -> dict[str, tuple[Floats, jackknife.Limits]]:
+    """Every statistic with its limits, from sums (..., units, terms); NaN stands for what is undefined.
 
-    ICC(1,1) = (MSB - MSW) / (MSB + (k - 1) MSW) and ICC(1,k) = (MSB - MSW) / MSB.
+    `statistic` maps sums (..., terms) to values. `weight` and `spread` (..., units) are each unit's number of items and its part of
+    the spread of the grades.
     """
-    n, size, squares, var, flips, within, first, second = np.moveaxis(sums, -1, 0)
-    k = (size - squares / size) / (n - 1)
-    ms_within, ms_between = within / (size - n), (second - first**2 / size) / (n - 1)
-    spread = ms_between + (k - 1) * ms_within
-    icc = (ms_between - ms_within) / np.where(spread > _SAME, spread, np.nan)
-    single = {"within_sd": np.sqrt(var / n), "flip_rate": flips / n, "icc_single": icc}
-    return single | {"icc_mean": (ms_between - ms_within) / np.where(ms_between > _SAME, ms_between, np.nan)}
-
-
-def _pair_figures(sums: Floats, levels: Sequence[int]) -> dict[str, Floats]:
-    """The statistics of `Agreement` from confusion matrices (..., q * q) flattened.
-
-    Kappa and AC2 are 1 - observed / expected disagreement, disagreement being the squared distance of two grades as a share of the
-    largest. They differ in what is expected by chance: kappa multiplies the two graders' distributions, AC2 asks how evenly their mean
-    distribution covers the grades.
-    """
-    q, grade = len(levels), np.asarray(levels, dtype=np.float64)
-    cells = sums.reshape(*sums.shape[:-1], q, q)
-    p = cells / sums.sum(axis=-1)[..., None, None]
-    place = np.arange(q)
-    distance = ((place[:, None] - place) / max(q - 1, 1)) ** 2
-    rows, columns = p.sum(axis=-1), p.sum(axis=-2)
-    share = (rows + columns) / 2
-    observed = (p * distance).sum(axis=(-2, -1))
-    expected = (rows[..., :, None] * columns[..., None, :] * distance).sum(axis=(-2, -1))
-    # Gwet's agreement by chance, sum(weights) / (q (q - 1)) * sum(share (1 - share)), as a disagreement.
-    gwet_expected = 1 - (1 - distance).sum() / max(q * (q - 1), 1) * (share * (1 - share)).sum(axis=-1)
-    return {
-        "exact": (p * (distance == 0)).sum(axis=(-2, -1)),
-        "adjacent": (p * (np.abs(place[:, None] - place) <= 1)).sum(axis=(-2, -1)),
-        "kappa": 1 - observed / np.where(expected > _SAME, expected, np.nan),
-        "ac2": 1 - observed / np.where(gwet_expected > _SAME, gwet_expected, np.nan),
-        "alpha": _alpha(cells + np.swapaxes(cells, -1, -2)),
-        "difference": columns @ grade - rows @ grade,
-    }
-
-
-def _alpha(coincidences: Floats) -> Floats:
-    """Krippendorff's alpha, 1 - observed / expected disagreement, from matrices of coincidences (..., grades, grades).
-
-    The ordinal distance of two grades is the squared number of grades given between their midpoints.
-    """
-    n_given = coincidences.sum(axis=-1)
-    total = n_given.sum(axis=-1)
-    midpoint = np.cumsum(n_given, axis=-1) - n_given / 2
-    distance = (midpoint[..., :, None] - midpoint[..., None, :]) ** 2
-    observed = (coincidences * distance).sum(axis=(-2, -1))
-    expected = (n_given[..., :, None] * n_given[..., None, :] * distance).sum(axis=(-2, -1)) / (total - 1)
-    return np.asarray(1 - observed / np.where(expected > _SAME, expected, np.nan), dtype=np.float64)
+    items, varying = jackknife.effective_number(weight), jackknife.effective_number(spread)
+    total = sums.sum(axis=-2)
+    with np.errstate(all="ignore"):
+        values, left_out = statistic(total), statistic(total[..., None, :] - sums)
+    found = {}
+    for name, value in values.items():
+        units = np.minimum(items, varying) if name in _BY_SPREAD else items
+        low, high = jackknife.limits(value, left_out[name], units, SCALES[name], confidence)
+        enough = (units >= MIN_FOR_INTERVAL - SAME) & (sums.shape[-2] >= LEAST_UNITS.get(name, MIN_FOR_INTERVAL))
+        found[name] = value, jackknife.Limits(np.where(enough, low, np.nan), np.where(enough, high, np.nan))
+    return found
 
 
 def _figures(
     sums: Floats,
     statistic: Callable[[Floats], Mapping[str, Floats]],
+    spread: Floats,
+    weight: Floats,
     undefined: Mapping[str, str],
     confidence: float,
-    resamples: int,
-    seed: int,
 ) -> dict[str, Figure]:
-    """Every statistic with its interval. `statistic` maps sums (..., terms) to values; `undefined` holds the reasons for missing ones."""
-    n = len(sums)
-    with np.errstate(all="ignore"):
-        values = {name: float(value) for name, value in statistic(sums.sum(axis=0)).items()}
-        left_out = statistic(sums.sum(axis=0) - sums)
-        resampled = _resampled(sums, statistic, resamples, seed) if n >= MIN_FOR_INTERVAL else {}
+    """`estimates` of one sample; `undefined` holds the reasons for missing values."""
     figures = {}
-    for name, value in values.items():
+    for name, (value, (low, high)) in estimates(sums, statistic, spread, weight, confidence).items():
         if name in undefined or not np.isfinite(value):
             figures[name] = no_figure(undefined.get(name, "undefined: the grades do not vary"))
-            continue
-        limits = _bca(value, left_out[name], resampled[name], confidence) if resampled else None
-        if limits is None:
-            few = f"no interval: fewer than {MIN_FOR_INTERVAL} units"
-            why = "no interval: the same in every unit" if resampled else few
-            figures[name] = Figure(value=value, ci_low=None, ci_high=None, why=why)
+        elif np.isfinite(low):
+            figures[name] = Figure(value=float(value), ci_low=float(low), ci_high=float(high), why=None)
         else:
-            figures[name] = Figure(value=value, ci_low=limits[0], ci_high=limits[1], why=None)
+            least = LEAST_UNITS.get(name, MIN_FOR_INTERVAL)
+            why = _no_interval(len(sums), least, weight, spread if name in _BY_SPREAD else None)
+            figures[name] = Figure(value=float(value), ci_low=None, ci_high=None, why=f"no interval: {why}")
     return figures
 
 
-def _resampled(
-    sums: Floats, statistic: Callable[[Floats], Mapping[str, Floats]], resamples: int, seed: int
-) -> dict[str, Floats]:
-    """Every statistic in `resamples` samples of as many units, drawn with replacement."""
-    rng, n, parts = np.random.default_rng(seed), len(sums), []
-    batch = max(1, _BATCH_VALUES // n)
-    for start in range(0, resamples, batch):
-        # How often each unit is drawn: resampled sums are then one matrix product.
-        times = rng.multinomial(n, np.full(n, 1 / n), size=min(batch, resamples - start))
-        parts.append(statistic(times @ sums))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _bca(value: float, left_out: Floats, resampled: Floats, confidence: float) -> tuple[float, float] | None:
-    """The BCa interval (Efron and Tibshirani 1993, chapter 14), or None if nothing varies.
-
-    `left_out` holds the statistic without each unit in turn. Resamples in which it is undefined are ignored.
-    """
-    resampled, left_out = resampled[np.isfinite(resampled)], left_out[np.isfinite(left_out)]
-    if len(resampled) < 2 or len(left_out) < 2 or np.ptp(resampled) < _SAME or np.ptp(left_out) < _SAME:
-        return None
-    # Bias correction z0 = quantile of the share of resamples below the value, ties half, kept off 0 and 1.
-    below = (np.mean(resampled < value - _SAME) + np.mean(resampled <= value + _SAME)) / 2
-    bias = stats.norm.ppf(np.clip(below, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
-    # Acceleration from the jackknife: sum(d^3) / (6 sum(d^2)^1.5), d = mean - value without the unit.
-    away = left_out.mean() - left_out
-    acceleration = (away**3).sum() / (6 * (away**2).sum() ** 1.5)
-    z = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(resampled, stats.norm.cdf(bias + z / (1 - acceleration * z)))
-    return float(low), float(high)
+def _no_interval(n_units: int, least: int, weight: Floats, spread: Floats | None) -> str:
+    """Why a statistic that is defined has no interval."""
+    if n_units < least:
+        return f"fewer than {least} units"
+    if spread is not None and not spread.any():
+        return "the items do not differ beyond the noise of their grades"
+    for parts, what in ((weight, "items belong to"), (spread, "differences between grades lie in")):
+        if parts is not None and (effective := jackknife.effective_number(parts)) < MIN_FOR_INTERVAL - SAME:
+            return f"nearly all {what} {max(1, round(float(effective)))} of {n_units} units"
+    return "the same in every unit"

@@ -8,14 +8,16 @@ import pandas as pd
 
 from autointerp.records import COMPARED, Arm, ExplanationKey
 from autointerp.stats import comparison
+from autointerp.stats import means as means_of_units
+from autointerp.stats.means import Scale
 
 
 def effects(
-    judgements: pd.DataFrame, units: pd.DataFrame, *, confidence: float, resamples: int, seed: int
+    judgements: pd.DataFrame, units: pd.DataFrame, *, scale: Scale, confidence: float, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """By aid, how much higher explanations made with it are graded than those made without it, on the same exemplars.
 
-    For all units and for each kind: the mean `difference` over units with its interval, and the mean grades `with` and `without` the
+    `scale` holds the lowest and the highest grade. For all units and for each kind: the mean `difference` over units with its interval, and the mean grades `with` and `without` the
     aid. Exemplars without a grade under either explanation are left out. Repeats are averaged within an exemplar, exemplars within
     a bin and bins within a unit, and intervals are over units. `n_unscored` counts judgements without a grade under the aid's explanation.
     """
@@ -29,7 +31,8 @@ def effects(
         means = both.groupby(level=["unit_id", "bin"]).mean().groupby(level="unit_id").mean()
         kind = means.index.map(kinds.get)
         unscored = int((~rows["score"].notna()).sum())
-        options = {"confidence": confidence, "resamples": resamples, "seed": seed}
+        options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+        options["scale"] = means_of_units.of_differences(scale)
         groups = {"all": means, **{k: means.loc[kind == k] for k in COMPARED}}
         table[name] = {group: _effect(some, **options) for group, some in groups.items()} | {"n_unscored": unscored}
     return table
@@ -41,12 +44,13 @@ def _by_exemplar(judgements: pd.DataFrame) -> pd.Series[float]:
     return means
 
 
-def _effect(means: pd.DataFrame, **options: Any) -> dict[str, float | int | None]:
+def _effect(means: pd.DataFrame, **options: Any) -> dict[str, float | int | str | None]:
     estimate = comparison.mean_estimate(means["with"] - means["without"], **options)
     return {
         "difference": estimate.mean,
         "ci_low": estimate.ci_low,
         "ci_high": estimate.ci_high,
+        "why": estimate.why,
         "n_units": estimate.n,
         **{name: float(means[name].mean()) if len(means) else None for name in ("with", "without")},
     }

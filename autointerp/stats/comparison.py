@@ -19,14 +19,13 @@ from scipy import stats
 
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
+from autointerp.stats import bin_uniform, means
+from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.estimates import MeanEstimate, Part
+from autointerp.stats.means import MIN_FOR_INTERVAL as MIN_FOR_INTERVAL
+from autointerp.stats.means import Floats, Limits, Scale
+from autointerp.stats.superiority import Superiority, superiority
 
-Floats = NDArray[np.float64]
-
-MIN_FOR_INTERVAL = 3
-"""No interval is computed from fewer units than this: resamples of two values have only three means."""
-_SAME = 1e-12
-"""Unit means closer than this are equal, because they are sums of a few fractions of small integers."""
 _BATCH_VALUES = 1 << 22
 """Number of values resampled at once, which bounds memory at tens of MB for any number of units."""
 
@@ -35,21 +34,28 @@ class Comparison(Part):
     """Features compared with neurons, both as samples of units."""
 
     features_mean: float | None
-    """Mean grade of the features, with equal weight per unit; null if no feature has a grade."""
+    """Mean grade of the features; null if no feature has a grade."""
     neurons_mean: float | None
-    """Mean grade of the neurons, with equal weight per unit; null if no neuron has a grade."""
+    """Mean grade of the neurons; null if no neuron has a grade."""
     difference: float | None
     """Features' mean minus neurons' mean."""
     ci_low: float | None
     """Lower end of the difference's interval; null if it cannot be computed."""
     ci_high: float | None
     """Upper end of the difference's interval; null if it cannot be computed."""
+    why: str | None = None
+    """Why the difference or its interval is missing; null if both are there."""
+    freedom: float | None = None
+    """Degrees of freedom of the difference's interval, which measure how many units inform it; null without an interval."""
     p_superior: float | None
-    """P(feature > neuron): the share of feature-neuron pairs in which the feature has the higher mean grade, ties counting half."""
+    """P(feature > neuron): the share of feature-neuron pairs in which the feature has the higher mean grade over the bins that both
+    have, ties counting half."""
     p_superior_ci_low: float | None
     """Lower end of the interval of `p_superior`; null if it cannot be computed."""
     p_superior_ci_high: float | None
     """Upper end of the interval of `p_superior`; null if it cannot be computed."""
+    p_superior_why: str | None = None
+    """Why `p_superior` or its interval is missing; null if both are there."""
     n_features_scored: int
     """Number of features with a grade."""
     n_neurons_scored: int
@@ -108,6 +114,17 @@ def unit_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
+def bin_grades(judgements: pd.DataFrame, units: pd.DataFrame, bins: int | None = None) -> Grades:
+    """The mean grades of the main arm by unit and bin, and the bins in which features and neurons can be compared.
+
+    Without the number of `bins`, those are known in which a unit has a grade.
+    """
+    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
+    cells = _arm(cell_means(judgements)["mean"], Arm.MAIN)
+    graded = sorted(set(cells.index.get_level_values("bin")))
+    return bin_uniform.grades_of(cells, kinds, graded if bins is None else range(1, bins + 1))
+
+
 def bin_table(
     judgements: pd.DataFrame,
     units: pd.DataFrame,
@@ -128,104 +145,107 @@ def bin_table(
     rows = rows.assign(_kind=rows["unit_id"].map(kinds), _scored=rows["score"].notna())
     cells = cell_means(rows, grades).reset_index()
     cells["_kind"] = cells["unit_id"].map(kinds)
-    table: list[dict[str, Any]] = []
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    scale, table = (float(min(grades)), float(max(grades))), []
     for kind in (k for k in COMPARED if k in set(units["kind"])):
         events = event_counts(units.loc[units["kind"] == kind], bins).sum(axis=0)
         for bin_ in range(1, bins + 1):
             cell = cells.loc[(cells["_kind"] == kind) & (cells["bin"] == bin_)]
             judged = rows.loc[(rows["_kind"] == kind) & (rows["bin"] == bin_)]
             scored = int(judged["_scored"].sum())
-            estimate = mean_estimate(cell["mean"], confidence=confidence, resamples=resamples, seed=seed)
+            estimate = mean_estimate(cell["mean"], scale=scale, **options)
             table.append(
                 {"kind": kind, "bin": bin_, "low": (bin_ - 1) / bins, "high": bin_ / bins}
                 | {"n": scored, "n_unscored": len(judged) - scored, "n_units": estimate.n}
                 | {"events": int(events[bin_ - 1])}
-                | {"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high}
+                | estimate.model_dump(include={"mean", "ci_low", "ci_high", "why", "freedom"})
                 | {f"share_{g}": float(cell[f"share_{g}"].mean()) if len(cell) else None for g in grades}
                 | {f"count_{g}": int((judged["score"] == g).sum()) for g in grades}
             )
     return table
 
 
-def mean_estimate(values: ArrayLike, *, confidence: float, resamples: int, seed: int) -> MeanEstimate:
-    """Mean of unit values with a one-sample BCa interval. NaN values stand for units without a score and are left out.
+def mean_estimate(
+    values: ArrayLike, *, confidence: float, resamples: int, seed: int, scale: Scale | None = None
+) -> MeanEstimate:
+    """Mean of unit values with its interval: that of `means.mean_limits` on a scale, without a scale a BCa interval.
 
-    The interval is None for fewer than `MIN_FOR_INTERVAL` units and if all values are the same.
+    NaN values stand for units without a score and are left out. There is no interval for fewer than `MIN_FOR_INTERVAL` units and if
+    all values are the same.
     """
-    sample = _sample(values)
+    sample = means.finite(values)
     if not len(sample):
-        return MeanEstimate(mean=None, ci_low=None, ci_high=None, n=0)
-    low, high = _bca([sample], confidence, resamples, seed)
-    return MeanEstimate(mean=float(sample.mean()), ci_low=low, ci_high=high, n=len(sample))
-
-
-def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, resamples: int, seed: int) -> Comparison:
-    """Features compared with neurons as independent samples of unit means. NaN values are left out.
-
-    The difference has a two-sample BCa interval over units (Efron and Tibshirani 1993, chapter 14), or None for fewer than
-    `MIN_FOR_INTERVAL` units of a kind and if both samples are constant. For P(feature > neuron) see `superiority`.
-    """
-    f, n = _sample(features), _sample(neurons)
-    f_mean, n_mean = (float(s.mean()) if len(s) else None for s in (f, n))
-    if f_mean is None or n_mean is None:
-        return _comparison(f, n, f_mean, n_mean, None, (None, None), (None, None, None))
-    interval = _bca([f, n], confidence, resamples, seed)
-    p = superiority(f, n, confidence=confidence)
-    return _comparison(f, n, f_mean, n_mean, f_mean - n_mean, interval, p)
-
-
-def _comparison(
-    features: Floats,
-    neurons: Floats,
-    features_mean: float | None,
-    neurons_mean: float | None,
-    difference: float | None,
-    interval: tuple[float | None, float | None],
-    p_superior: tuple[float | None, float | None, float | None],
-) -> Comparison:
-    return Comparison(
-        features_mean=features_mean,
-        neurons_mean=neurons_mean,
-        difference=difference,
-        ci_low=interval[0],
-        ci_high=interval[1],
-        p_superior=p_superior[0],
-        p_superior_ci_low=p_superior[1],
-        p_superior_ci_high=p_superior[2],
-        n_features_scored=len(features),
-        n_neurons_scored=len(neurons),
+        return MeanEstimate(mean=None, ci_low=None, ci_high=None, n=0, why="no unit has a value")
+    if scale is not None:
+        found = means.mean_limits(sample, confidence=confidence, scale=scale)
+    else:
+        low, high = _bca(sample, confidence, resamples, seed)
+        why = means.no_spread(sample, "units")
+        found = Limits(low, high, why, None if why else means.spread(sample).freedom)
+    return MeanEstimate(
+        mean=float(sample.mean()),
+        ci_low=found.low,
+        ci_high=found.high,
+        n=len(sample),
+        why=found.why,
+        freedom=found.freedom,
     )
 
 
-def superiority(
-    features: ArrayLike, neurons: ArrayLike, *, confidence: float
-) -> tuple[float | None, float | None, float | None]:
-    """P(feature > neuron) + P(equal) / 2, which is Mann-Whitney's U / (n m), with its lower and upper limit.
+def compare(features: ArrayLike, neurons: ArrayLike, *, confidence: float, scale: Scale | None = None) -> Comparison:
+    """Features compared with neurons as independent samples of unit means on a scale. NaN values are left out.
 
-    The interval is that of Brunner and Munzel (2000), a t interval on the logit scale, so that it stays within (0, 1). If the samples
-    do not overlap, their variance estimate is 0; the interval then inverts the binomial bound on min(n, m) disjoint pairs, which
-    is exact and conservative. It is None for fewer than `MIN_FOR_INTERVAL` units of a kind and if all values are equal.
+    For the interval of the difference see `means.difference_limits`, for P(feature > neuron) `superiority`.
     """
-    # Rounded, because unit means that are equal as fractions may differ in the last bit, and a tie must count half.
-    f, n = np.round(_sample(features), 12), np.round(_sample(neurons), 12)
-    if not len(f) or not len(n):
-        return None, None, None
-    above, below = _placements(f, n), 1 - _placements(n, f)
-    p = float(above.mean())
-    if min(len(f), len(n)) < MIN_FOR_INTERVAL:
-        return p, None, None
-    if p in (0.0, 1.0):
-        bound = float(((1 - confidence) / 2) ** (1 / min(len(f), len(n))))
-        return (p, bound, 1.0) if p else (p, 0.0, 1 - bound)
-    parts = np.array([above.var(ddof=1) / len(f), below.var(ddof=1) / len(n)])
-    variance = float(parts.sum())
-    if variance < _SAME:
-        return p, None, None
-    # Degrees of freedom by Welch and Satterthwaite; the delta method divides the standard error by p (1 - p) on the logit scale.
-    freedom = variance**2 / float((parts**2 / [len(f) - 1, len(n) - 1]).sum())
-    width = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance) / (p * (1 - p))
-    logit = math.log(p / (1 - p))
-    return p, float(stats.logistic.cdf(logit - width)), float(stats.logistic.cdf(logit + width))
+    samples = [means.finite(values) for values in (features, neurons)]
+    found = superiority(*samples, confidence=confidence)
+    of_kind = [float(sample.mean()) if len(sample) else None for sample in samples]
+    return _comparison(samples, of_kind, found, confidence, scale, None)
+
+
+def compare_bins(grades: Grades, *, confidence: float, scale: Scale) -> Comparison:
+    """Features compared with neurons bin by bin, all compared bins weighted equally.
+
+    See `bin_uniform` for the estimate; intervals are those of `compare`, for the units' influence on it.
+    """
+    tables = [grades.of(kind) for kind in COMPARED]
+    samples = [np.sort(bin_uniform.unit_values(table)) if len(table) else np.empty(0) for table in tables]
+    of_kind = [float(table.mean().mean()) if len(table) else None for table in tables]
+    found = superiority(*(table.to_numpy() for table in tables), confidence=confidence)
+    why = None if grades.compared else "no activation bin has a grade in enough units of each kind"
+    values = _comparison(samples, of_kind, found, confidence, scale, why)
+    features, neurons = (len(grades.table[kind]) for kind in COMPARED)
+    return values.model_copy(update={"n_features_scored": features, "n_neurons_scored": neurons})
+
+
+def _comparison(
+    samples: Sequence[Floats],
+    of_kind: Sequence[float | None],
+    superior: Superiority,
+    confidence: float,
+    scale: Scale | None,
+    why: str | None,
+) -> Comparison:
+    features, neurons = of_kind
+    difference, found = None, Limits(None, None, why or "a kind has no unit with a grade", None)
+    if features is not None and neurons is not None:
+        difference = features - neurons
+        found = means.difference_limits(*samples, confidence=confidence, scale=scale)
+    return Comparison(
+        features_mean=features,
+        neurons_mean=neurons,
+        difference=difference,
+        ci_low=found.low,
+        ci_high=found.high,
+        why=found.why,
+        freedom=found.freedom,
+        p_superior=superior.p,
+        p_superior_ci_low=superior.low,
+        p_superior_ci_high=superior.high,
+        p_superior_why=superior.why,
+        n_features_scored=len(samples[0]),
+        n_neurons_scored=len(samples[1]),
+    )
 
 
 def paired_differences(judgements: pd.DataFrame, control: Arm) -> pd.Series[float]:
@@ -273,45 +293,28 @@ def _frequency_mean(main: pd.Series[float], units: pd.DataFrame) -> pd.Series[fl
     return (main * weights).groupby(level="unit_id").sum() / total.where(total > 0)
 
 
-def _sample(values: ArrayLike) -> Floats:
-    """The finite values, sorted so that seeded resamples do not depend on the order of rows."""
-    array = np.asarray(values, dtype=np.float64)
-    return np.sort(array[np.isfinite(array)])
-
-
-def _placements(values: Floats, others: Floats) -> Floats:
-    """For each value the share of `others` below it, ties counting half. Both must be sorted."""
-    left, right = (np.searchsorted(others, values, side=side) for side in ("left", "right"))
-    return np.asarray((left + right) / (2 * len(others)), dtype=np.float64)
-
-
-def _bca(samples: Sequence[Floats], confidence: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
-    """BCa interval of the mean of one sample, or of the difference of means of two; (None, None) if it is undefined."""
-    if min(map(len, samples)) < MIN_FOR_INTERVAL or all(np.ptp(sample) < _SAME for sample in samples):
+def _bca(sample: Floats, confidence: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
+    """BCa interval of the mean of a sample (Efron and Tibshirani 1993, chapter 14); (None, None) if it is undefined."""
+    if means.no_spread(sample, "units"):
         return None, None
     # The bootstrap uses neither n / (n - 1) nor the t quantile: without both, nominal 95% intervals of 20 skewed units cover 93%.
     # So it is asked for a higher confidence, that of a normal quantile as large as both together (Hesterberg 2015, section 4).
-    n, freedom = min(map(len, samples)), sum(len(sample) - 1 for sample in samples)
-    quantile = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, freedom))
+    n = len(sample)
+    quantile = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, n - 1))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         interval = stats.bootstrap(
-            samples,
-            _mean_or_difference,
+            (sample,),
+            np.mean,
             vectorized=True,
             confidence_level=2 * float(stats.norm.cdf(quantile)) - 1,
             n_resamples=resamples,
-            batch=max(1, _BATCH_VALUES // max(map(len, samples))),
+            batch=max(1, _BATCH_VALUES // n),
             method="BCa",
             rng=np.random.default_rng(seed),
         ).confidence_interval
     low, high = float(interval.low), float(interval.high)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
-
-
-def _mean_or_difference(*samples: Floats, axis: int) -> Any:
-    means = [sample.mean(axis=axis) for sample in samples]
-    return means[0] if len(means) == 1 else means[0] - means[1]
 
 
 def interval_options(spec: Spec) -> dict[str, Any]:

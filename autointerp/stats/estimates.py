@@ -22,6 +22,10 @@ class MeanEstimate(Part):
     """Upper end of the interval; null if it cannot be computed."""
     n: int
     """Number of units with a value."""
+    why: str | None = None
+    """Why the mean or its interval is missing; null if both are there."""
+    freedom: float | None = None
+    """Degrees of freedom of the interval, which measure how many units inform it; null without an interval."""
 
 
 class Difference(Part):
@@ -33,6 +37,8 @@ class Difference(Part):
     """Lower end of the interval; null if it cannot be computed."""
     ci_high: float | None
     """Upper end of the interval; null if it cannot be computed."""
+    why: str | None = None
+    """Why the difference or its interval is missing; null if both are there."""
 
 
 class PairedDifference(Difference):

@@ -6,29 +6,34 @@ all items and adds the mean error of the judge on the labelled items. Three thin
 an item counts by its weight in the headline (bins equal within a unit, units equal within a kind) divided by its probability of
 being labelled; units are independent, items are not; and the sample of labels is stratified, which lowers the variance. With one
 item per unit, equal weights and no strata, the estimate is that of PPI++ with a t quantile.
+
+If nearly all labels are alike, the variance is known badly: its degrees of freedom follow from the units' errors (`jackknife`), a mean
+near an end of the scale has Wilson's interval, and there is none if strata of equal labels may hide more than it shows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from autointerp.formatting import plural
 from autointerp.records import COMPARED, Arm
-from autointerp.stats.comparison import scored_rows
+from autointerp.stats import jackknife
+from autointerp.stats.comparison import bin_grades, scored_rows
 from autointerp.stats.estimates import Figure, Part
+from autointerp.stats.labelled_sample import Items as Items
+from autointerp.stats.labelled_sample import Sample, sample_of, variances
 
-Floats = NDArray[np.float64]
 MIN_LABELS = 15
 """With fewer labels than this nothing is estimated: simulated intervals under-cover."""
 MIN_UNITS = 5
 """Nor is it with labels in fewer units of a kind than this."""
+MOST_HIDDEN = 5.0
+"""No interval is given if strata of equal labels may hide more than this many times its half-width: in simulations it then covers .89."""
 
 
 class Corrected(Figure):
@@ -42,6 +47,8 @@ class Corrected(Figure):
     """Number of units with a labelled item."""
     power: float | None
     """Weight of the judge's grades in the estimate, from 0 (labels only) to 1; null if nothing was estimated."""
+    uncertain: str = ""
+    """Names of the strata whose labels are all equal although items without a label remain, separated by commas."""
 
 
 class CorrectedHeadline(Part):
@@ -56,50 +63,6 @@ class CorrectedHeadline(Part):
     """Mean grade of the neurons."""
     difference: Corrected
     """Features minus neurons."""
-
-
-class Items(NamedTuple):
-    """The graded items of one kind, as arrays with one entry per item."""
-
-    unit: NDArray[np.int64]
-    """Number of the item's unit, from 0."""
-    weight: Floats
-    """Weight of the item in the kind's mean; the weights sum to 1."""
-    grade: Floats
-    """The judge's grade."""
-    label: Floats
-    """The raters' grade, NaN if the item has none."""
-    stratum: NDArray[np.int64]
-    """Number of the item's stratum, from 0; -1 if the item is not in the sample."""
-    probability: Floats
-    """Probability that the item is in the sample."""
-
-
-class _Sample(NamedTuple):
-    """The terms of one kind's estimate that do not depend on the power, the weight given to the judge:
-
-    estimate(power) = label_mean + power * (judge_mean - labelled_judge_mean)
-
-    Its error is a sum over units of `unit_label_error - power * unit_judge_error`, and the part of it that comes from labelling
-    is a sum over labelled items of `label_error - power * judge_error`.
-    """
-
-    label_mean: float
-    """Mean label, the labelled items weighted to represent all items."""
-    labelled_judge_mean: float
-    """The judge's mean over the same items with the same weights."""
-    judge_mean: float
-    """The judge's mean over all items."""
-    unit_label_error: Floats
-    unit_judge_error: Floats
-    has_label: NDArray[np.bool_]
-    """Whether a unit has a labelled item."""
-    label_error: Floats
-    judge_error: Floats
-    stratum: NDArray[np.int64]
-    """Stratum of each labelled item."""
-    probability: Floats
-    """Probability of each labelled item of having been labelled."""
 
 
 def headline(
@@ -119,28 +82,31 @@ def headline(
     by_kind = []
     for kind in COMPARED:
         rows = items.loc[items["kind"] == kind]
-        codes = [pd.factorize(rows[name], sort=True)[0] for name in ("unit_id", "stratum")]
+        units_of, strata = (pd.factorize(rows[name], sort=True) for name in ("unit_id", "stratum"))
         weight, grade, label, probability = (
             rows[name].to_numpy(dtype=np.float64, na_value=np.nan)
             for name in ("weight", "grade", "label", "probability")
         )
-        by_kind.append(Items(codes[0], weight, grade, label, codes[1], probability))
+        names = tuple(map(str, strata[1]))
+        by_kind.append(Items(units_of[0], weight, grade, label, strata[0], probability, names))
     return correct(by_kind[0], by_kind[1], confidence=confidence)
 
 
 def weighted_items(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     """The graded exemplars of the main arm, indexed by exemplar_id: unit_id, kind, grade and weight in the mean of their kind.
 
-    Repeats are averaged. The weights of a kind sum to 1, and `(weight * grade).sum()` is its mean in the headline.
+    Repeats are averaged, and bins that the headline does not compare are left out. The weights of a kind sum to 1, and
+    `(weight * grade).sum()` is its mean in the headline.
     """
     rows = scored_rows(judgements)
     rows = rows.loc[rows["arm"].astype("object") == Arm.MAIN.value]
     items = rows.groupby(["unit_id", "bin", "exemplar_id"])["score"].mean().rename("grade").reset_index()
     items["kind"] = items["unit_id"].map(dict(zip(units["unit_id"], units["kind"], strict=True)))
-    in_bin = items.groupby(["unit_id", "bin"])["grade"].transform("size")
-    bins = items.groupby("unit_id")["bin"].transform("nunique")
-    of_kind = items.groupby("kind")["unit_id"].transform("nunique")
-    items["weight"] = 1.0 / (in_bin * bins * of_kind)
+    items = items.loc[items["bin"].isin(bin_grades(judgements, units).compared)]
+    in_cell = items.groupby(["unit_id", "bin"])["grade"].transform("size")
+    of_bin = items.groupby(["kind", "bin"])["unit_id"].transform("nunique")
+    bins = items.groupby("kind")["bin"].transform("nunique")
+    items["weight"] = 1.0 / (in_cell * of_bin * bins)
     return items.set_index("exemplar_id")[["unit_id", "kind", "grade", "weight"]]
 
 
@@ -152,18 +118,19 @@ def correct(features: Items, neurons: Items, *, confidence: float) -> CorrectedH
         for items, kind in zip(kinds, COMPARED, strict=True)
     ]
     difference = _judge_alone(kinds, (1, -1), _too_few_labels(kinds, "both kinds"))
+    highest = max(float(np.nanmax([*items.grade, *items.label, 0.0])) for items in kinds)
     if difference.why is None:
-        samples = [_sample(items) for items in kinds]
-        difference = _estimate(samples, (1, -1), best_power(samples), confidence)
+        samples = [sample_of(items) for items in kinds]
+        difference = _estimate(samples, (1, -1), best_power(samples), highest, confidence)
     for i, mean in enumerate(means):
         if mean.why is None:
-            sample = _sample(kinds[i])
+            sample = sample_of(kinds[i])
             power = difference.power if difference.power is not None else best_power([sample])
-            means[i] = _estimate([sample], [1], power, confidence)
+            means[i] = _estimate([sample], [1], power, highest, confidence)
     return CorrectedHeadline(features=means[0], neurons=means[1], difference=difference)
 
 
-def best_power(samples: Sequence[_Sample]) -> float:
+def best_power(samples: Sequence[Sample]) -> float:
     """The power in [0, 1] with the least estimated variance. It is one for all kinds: one for each is noisy and under-covers."""
     label, judge = (
         np.concatenate([getattr(s, name) for s in samples]) for name in ("unit_label_error", "unit_judge_error")
@@ -208,50 +175,35 @@ def _judge_alone(kinds: Sequence[Items], signs: Sequence[int], why: str | None) 
     )
 
 
-def _sample(items: Items) -> _Sample:
-    n_units, judge_mean = int(items.unit.max()) + 1, float(items.weight @ items.grade)
-    unit_parts = np.bincount(items.unit, items.weight * (items.grade - judge_mean), n_units)
-    has_label = ~np.isnan(items.label)
-    unit, stratum = items.unit[has_label], items.stratum[has_label]
-    grade, label = items.grade[has_label], items.label[has_label]
-    # P(labelled) = P(in the sample) * (labelled / sampled in the stratum): raters grade a sample in random order and may stop early.
-    n_sampled = np.bincount(items.stratum[items.stratum >= 0])
-    n_labelled = np.bincount(stratum, minlength=len(n_sampled))
-    probability = items.probability[has_label] * (n_labelled / np.maximum(n_sampled, 1))[stratum]
-    # A Hajek estimator: weight / probability, normalised to sum to 1.
-    weight = items.weight[has_label] / probability
-    weight /= weight.sum()
-    label_mean, labelled_judge_mean = float(weight @ label), float(weight @ grade)
-    label_error, judge_error = weight * (label - label_mean), weight * (grade - labelled_judge_mean)
-    return _Sample(
-        label_mean=label_mean,
-        labelled_judge_mean=labelled_judge_mean,
-        judge_mean=judge_mean,
-        unit_label_error=np.bincount(unit, label_error, n_units).astype(np.float64),
-        unit_judge_error=np.asarray(np.bincount(unit, judge_error, n_units) - unit_parts, dtype=np.float64),
-        has_label=np.bincount(unit, minlength=n_units) > 0,
-        label_error=label_error,
-        judge_error=judge_error,
-        stratum=stratum,
-        probability=probability,
-    )
+def _estimate(
+    samples: Sequence[Sample], signs: Sequence[int], power: float, highest: float, confidence: float
+) -> Corrected:
+    """The sum over kinds of sign times corrected mean, with a t interval (degrees of freedom by Welch and Satterthwaite).
 
-
-def _estimate(samples: Sequence[_Sample], signs: Sequence[int], power: float, confidence: float) -> Corrected:
-    """The sum over kinds of sign times corrected mean, with a t interval (degrees of freedom by Welch and Satterthwaite)."""
+    A mean between 0 and `highest` has Wilson's interval instead, as a share of `highest`: near an end of the scale it is skew.
+    """
     signed = list(zip(signs, samples, strict=True))
     value = sum(sign * (s.label_mean + power * (s.judge_mean - s.labelled_judge_mean)) for sign, s in signed)
     judge = sum(sign * s.judge_mean for sign, s in signed)
     n_labels, n_units = sum(len(s.stratum) for s in samples), sum(int(s.has_label.sum()) for s in samples)
-    parts = [part for s in samples for part in _variances(s, power)]
+    parts = [part for s in samples for part in variances(s, power)]
     # The power was fitted to these same labels, which makes their residuals too small by one degree of freedom.
     variance = sum(v for v, _ in parts) * n_units / (n_units - 1)
+    uncertain, hidden = [name for s in samples for name in s.uncertain], sum(s.hidden for s in samples)
+    names = ", ".join(uncertain)
     ci_low = ci_high = why = None
-    if variance <= 0:
+    freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / df for v, df in parts) if variance > 0 else 1.0
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    all_alike = all(len(s.uncertain) == len(np.unique(s.stratum)) for s in samples)
+    if all_alike or hidden > MOST_HIDDEN * half:
+        strata = plural(len(uncertain), "stratum", "strata")
+        why = f"no interval: too few labels of {strata} whose labels are all equal ({names})"
+    elif not half:
         why = "no interval: the labels and the judge's grades do not vary"
+    elif len(samples) == 1 and 0 < value < highest:
+        low, high = jackknife.on_scale(np.array(value / highest), np.array(half / highest), "share")
+        ci_low, ci_high = float(low) * highest, float(high) * highest
     else:
-        freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / df for v, df in parts)
-        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
         ci_low, ci_high = value - half, value + half
     return Corrected(
         value=value,
@@ -262,39 +214,5 @@ def _estimate(samples: Sequence[_Sample], signs: Sequence[int], power: float, co
         n_labels=n_labels,
         n_units=n_units,
         power=power,
+        uncertain=names,
     )
-
-
-def _variances(sample: _Sample, power: float) -> list[tuple[float, float]]:
-    """Variance and degrees of freedom of the two groups of units, those with a label and those without.
-
-    The estimate is a sum over n independent units, so its variance is n / (n - 1) times their squares about the group's mean.
-    A degree of freedom is lost for each stratum, whose mean is estimated.
-    """
-    errors = sample.unit_label_error - power * sample.unit_judge_error
-    n_strata = len(np.unique(sample.stratum))
-    groups = [(errors[sample.has_label], n_strata), (errors[~sample.has_label], 1)]
-    if min(len(values) for values, _ in groups) < 2:
-        groups = [(errors, n_strata)]
-    variances = [float(((values - values.mean()) ** 2).sum()) * len(values) / (len(values) - 1) for values, _ in groups]
-    # Never below a tenth: the difference of two estimates could be.
-    variances[0] = max(variances[0] - _strata_gain(sample, power), variances[0] / 10)
-    freedoms = [float(max(len(values) - lost, 1)) for values, lost in groups]
-    return list(zip(variances, freedoms, strict=True))
-
-
-def _strata_gain(sample: _Sample, power: float) -> float:
-    """The variance that stratified labelling saves: the sizes of strata are fixed, so their means add no sampling variance.
-
-    In a stratum of n labelled items with errors e and probabilities p, it is (sum(1 - p) / n) times the difference between sum(e^2),
-    the variance without strata, and n / (n - 1) * sum((e - mean(e))^2), the variance with them. The factor is there because only
-    labelling was stratified: which units and items there are was not.
-    """
-    errors = sample.label_error - power * sample.judge_error
-    unlabelled_share = 1 - np.minimum(sample.probability, 1.0)
-    n, squares, total, unlabelled = (
-        np.bincount(sample.stratum, values) for values in (None, errors**2, errors, unlabelled_share)
-    )
-    n, squares, total, unlabelled = (values[n > 1] for values in (n, squares, total, unlabelled))
-    about_the_mean = (squares - total**2 / n) * n / (n - 1)
-    return max(float((unlabelled / n * (squares - about_the_mean)).sum()), 0.0)

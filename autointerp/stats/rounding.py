@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from autointerp.records import Arm
-from autointerp.stats import comparison
+from autointerp.stats import comparison, frequency
+from autointerp.stats.means import Scale
 
 
 def specificity(
@@ -24,6 +25,7 @@ def specificity(
     shares: Sequence[float],
     *,
     bins: int,
+    scale: Scale,
     confidence: float,
     resamples: int,
     seed: int,
@@ -36,11 +38,12 @@ def specificity(
     items = _items(judgements, exemplars, units.loc[units["kind"] == "feature"])
     rows = units.set_index("unit_id")
     events = dict(zip(units["unit_id"], comparison.event_counts(units, bins), strict=True))
-    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed, "scale": scale}
     table = []
     for share in shares:
         above = items.loc[items["activation_fraction"] > share]
-        means = above.groupby(["unit_id", "bin"])["score"].mean()
+        of_bin = [above["unit_id"], above["bin"]]
+        means = (above["score"] * above["weight"]).groupby(of_bin).sum() / above["weight"].groupby(of_bin).sum()
         values = [
             _weighted_mean(
                 cells.droplevel("unit_id"), _events_above(events[str(unit)], rows.at[unit, "histogram"], share)
@@ -49,19 +52,20 @@ def specificity(
         ]
         estimate = comparison.mean_estimate(values, **options)
         table.append(
-            {"share": share, "mean": estimate.mean, "ci_low": estimate.ci_low}
-            | {"ci_high": estimate.ci_high, "n_units": estimate.n}
+            {"share": share, "n_units": estimate.n}
+            | estimate.model_dump(include={"mean", "ci_low", "ci_high", "why", "freedom"})
         )
     return table
 
 
 def _items(judgements: pd.DataFrame, exemplars: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    """One row per graded exemplar of the main arm, repeats averaged."""
+    """One row per graded exemplar of the main arm, repeats averaged, with its weight as an event of its bin."""
     scored = comparison.scored_rows(judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value])
     scored = scored.loc[scored["unit_id"].isin(features["unit_id"])]
     grades = scored.groupby(["unit_id", "bin", "exemplar_id"])["score"].mean().reset_index()
     fractions = exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")["activation_fraction"]
-    return grades.assign(activation_fraction=grades["exemplar_id"].map(fractions))
+    weight = frequency.weights(grades["exemplar_id"], exemplars)
+    return grades.assign(activation_fraction=grades["exemplar_id"].map(fractions), weight=weight)
 
 
 def _events_above(events: np.ndarray, histogram: Any, share: float) -> np.ndarray:

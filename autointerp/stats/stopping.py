@@ -3,7 +3,8 @@
 Looking repeatedly and stopping at the first narrow interval selects intervals that are narrow by luck. A unit whose first grades
 are all 3 would stop at [3, 3]: in simulation, 95% intervals of units then cover 56-94%. Two rules prevent this without a corrected
 confidence level: a unit stops only once some bin has a second graded exemplar, and its variance within bins is shrunk towards
-the average of its kind with the weight of `PRIOR_FREEDOM` degrees of freedom. Means over units (of a bin, of the run) change so
+the average of its kind with the weight of `PRIOR_FREEDOM` degrees of freedom. Exemplars of one document are not independent: their
+correlation within a unit, `stats.document_spread`, widens the interval of the unit. Means over units (of a bin, of the run) change so
 little between looks that the plain interval holds. The coverage of a unit's interval is an average over the units of a kind: it
 is slightly lower for units in the middle of the scale and higher for those at its ends.
 """
@@ -21,6 +22,7 @@ from scipy import stats
 
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.sections import Adaptive
+from autointerp.stats import document_spread
 from autointerp.stats.comparison import MIN_FOR_INTERVAL, scored_rows
 
 PRIOR_FREEDOM = 8.0
@@ -97,40 +99,48 @@ def needed(
 
 
 def cell_table(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    """The main arm by unit and bin, with the columns unit_id, kind, bin, n, mean, squares and error.
+    """The main arm by unit and bin, with the columns unit_id, kind, bin, n, mean, squares, error, freedom and unit_error.
 
     `n` counts exemplars with a grade, repeats averaged; `squares` is the sum of squares about their mean. `error` is the variance of
-    the mean: the unit's variance within bins, shrunk as in `unit_intervals`, divided by n. It is NaN if no bin of the kind has two
-    graded exemplars. Cells without a grade have n = 0 and NaN elsewhere.
+    the mean, and `unit_error` that of the mean of the unit's bins: the unit's variance within bins, shrunk towards the average of its
+    kind, times a factor of the numbers of exemplars and, if `judgements` has the column `document`, of their documents. They are
+    NaN if no bin of the kind has two graded exemplars. `freedom` is the degrees of freedom of the unit's own variance. Cells without
+    a grade have n = 0 and NaN in the other columns of the cell.
     """
     main = judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value]
-    items = scored_rows(main).groupby(["unit_id", "bin", "exemplar_id"])["score"].mean()
-    grouped = items.groupby(level=["unit_id", "bin"])
-    cells = grouped.agg(["size", "mean", "var"]).rename(columns={"size": "n"})
+    keys = ["unit_id", "bin", "exemplar_id", *(["document"] if "document" in main else [])]
+    items = scored_rows(main).groupby(keys)["score"].mean().reset_index()
+    kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
+    cells = items.groupby(["unit_id", "bin"])["score"].agg(["size", "mean", "var"]).rename(columns={"size": "n"})
     cells["squares"] = cells["var"].fillna(0.0) * (cells["n"] - 1)
     judged = pd.MultiIndex.from_frame(main[["unit_id", "bin"]].drop_duplicates())
     cells = cells.drop(columns="var").reindex(judged).sort_index().reset_index()
     cells["n"] = cells["n"].fillna(0).astype("int64")
-    cells["kind"] = cells["unit_id"].map(dict(zip(units["unit_id"], units["kind"], strict=True)))
-    variance = _within(cells)["variance"].reindex(cells["unit_id"]).to_numpy()
-    cells["error"] = variance / cells["n"].where(cells["n"] > 0)
+    cells["kind"] = cells["unit_id"].map(kinds)
+    found, correlation = document_spread.spreads(items, kinds)
+    found["variance"] = _shrunk(found)
+    of_unit = found.reindex(cells["unit_id"])
+    document = items["document"] if "document" in items else items["exemplar_id"]
+    share = items.groupby(["unit_id", "bin", document]).size().pow(2).groupby(level=[0, 1]).sum()
+    alike = share.reindex(pd.MultiIndex.from_frame(cells[["unit_id", "bin"]])).to_numpy()
+    rho = cells["kind"].map(correlation).to_numpy(dtype=float)
+    n = cells["n"].where(cells["n"] > 0)
+    cells["error"] = of_unit["variance"].to_numpy() * ((1 - rho) / n + rho * alike / n**2)
+    cells["unit_error"] = (of_unit["variance"] * of_unit["factor"]).to_numpy()
+    cells["freedom"] = of_unit["freedom"].fillna(0.0).to_numpy()
     return cells
 
 
 def unit_intervals(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Each unit's bin-uniform mean with a t interval over its exemplars, from the result of `cell_table`.
+    """Each unit's bin-uniform mean with a t interval over its documents, from the result of `cell_table`.
 
     The columns are mean, ci_low, ci_high and half_width, indexed by unit_id. A unit has one variance within bins, shrunk towards the
     average of its kind. `half_width` is infinite if no bin of the unit has two graded exemplars.
     """
-    within = _within(cells)
-    graded = cells.loc[cells["n"] > 0].groupby("unit_id")
-    # The mean of B bin means has the variance sum(error) / B^2.
-    mean, variance = graded["mean"].mean(), graded["error"].sum() / graded.size() ** 2
-    quantile = stats.t.ppf((1 + confidence) / 2, within["freedom"] + PRIOR_FREEDOM)
-    half = (pd.Series(quantile, index=within.index) * np.sqrt(variance)).where(within["freedom"] > 0, math.inf)
-    half = half.reindex(within.index).fillna(math.inf)
-    mean = mean.reindex(within.index)
+    by_unit = cells.groupby("unit_id")
+    mean, freedom = by_unit["mean"].mean(), by_unit["freedom"].first()
+    quantile = pd.Series(stats.t.ppf((1 + confidence) / 2, freedom + PRIOR_FREEDOM), index=freedom.index)
+    half = (quantile * np.sqrt(by_unit["unit_error"].first())).where(freedom > 0, math.inf).fillna(math.inf)
     return pd.DataFrame({"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "half_width": half})
 
 
@@ -144,7 +154,7 @@ def spread_of(cells: pd.DataFrame) -> dict[str, Spread]:
     for kind, rows in cells.loc[cells["n"] > 0].groupby("kind"):
         freedom = float((rows["n"] - 1).sum())
         units = rows.groupby("unit_id")
-        mean, error = units["mean"].mean(), units["error"].sum() / units.size() ** 2
+        mean, error = units["mean"].mean(), units["unit_error"].first()
         if len(mean) >= MIN_FOR_INTERVAL and freedom > 0:
             between = math.sqrt(max(float(mean.var() - error.mean()), 0.0))
             spreads[str(kind)] = Spread(between, math.sqrt(float(rows["squares"].sum()) / freedom))
@@ -170,17 +180,14 @@ def expected_widths(
     return Widths(unit, one_bin, z * math.sqrt(variance))
 
 
-def _within(cells: pd.DataFrame) -> pd.DataFrame:
-    """By unit: `variance`, that of a grade within a bin, shrunk towards the kind's average, and `freedom`, the unit's own degrees.
+def _shrunk(spreads: pd.DataFrame) -> pd.Series[float]:
+    """The variance of a grade within a bin of each unit, shrunk towards the average of its kind.
 
-    variance = (squares + PRIOR_FREEDOM * prior) / (freedom + PRIOR_FREEDOM), where prior is the kind's mean of squares / freedom.
+    variance = (freedom * own + PRIOR_FREEDOM * prior) / (freedom + PRIOR_FREEDOM), where prior is the mean of the kind's own ones.
     """
-    units = cells.groupby("unit_id").agg(kind=("kind", "first"), squares=("squares", "sum"))
-    units["freedom"] = (cells["n"] - 1).clip(lower=0).groupby(cells["unit_id"]).sum().astype("float64")
-    own = units["squares"] / units["freedom"].where(units["freedom"] > 0)
-    prior = own.groupby(units["kind"]).transform("mean")
-    units["variance"] = (units["squares"] + PRIOR_FREEDOM * prior) / (units["freedom"] + PRIOR_FREEDOM)
-    return units
+    own, freedom = spreads["variance"], spreads["freedom"]
+    prior = own.groupby(spreads["kind"]).transform("mean")
+    return (own.fillna(0.0) * freedom + PRIOR_FREEDOM * prior) / (freedom + PRIOR_FREEDOM)
 
 
 class _MeanSpread(NamedTuple):
@@ -207,7 +214,7 @@ def _run_spreads(cells: pd.DataFrame) -> list[_MeanSpread]:
     spreads = []
     for kind in COMPARED:
         units = cells.loc[(cells["kind"] == kind) & (cells["n"] > 0)].groupby("unit_id")
-        spreads.append(_mean_spread(units["mean"].mean(), units["error"].sum(min_count=1) / units.size() ** 2))
+        spreads.append(_mean_spread(units["mean"].mean(), units["unit_error"].first()))
     return spreads
 
 

@@ -18,9 +18,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from autointerp.stats import means
+
 CONFIDENCE = 0.95
-MIN_PAIRS = 8
-"""No trend is computed from fewer units scored in both versions: t is then as wide as the scale, and the mean far from normal."""
+MIN_PAIRS = 12
+"""No trend is computed from fewer units scored in both versions: of 8 units, most of them unchanged, t covers .88."""
 
 Verdict = Literal["regression", "improvement", "unchanged", "unknown"]
 
@@ -86,7 +88,8 @@ def mean_change(differences: ArrayLike) -> Change:
     mean = float(values.mean())
     if len(values) < 2:
         return Change(mean, None, None, len(values))
-    return _interval(mean, float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1, len(values))
+    of_units = means.spread(values)
+    return _interval(mean, math.sqrt(of_units.variance), of_units.freedom, len(values))
 
 
 def compare(before: pd.DataFrame, now: pd.DataFrame) -> Pairing:
@@ -149,7 +152,7 @@ def clustered_change(clusters: Sequence[Sequence[tuple[float, float]]]) -> Chang
     """The weighted mean of (weight, value) items, with an interval that takes each cluster as one observation.
 
     With S_g the weighted sum and W_g the total weight of cluster g of G, the mean is sum(S) / sum(W) and its variance
-    G / (G - 1) * sum((S_g - mean * W_g)^2) / sum(W)^2; the t quantile has G - 1 degrees of freedom (Miller, arXiv 2411.00640).
+    G / (G - 1) * sum((S_g - mean * W_g)^2) / sum(W)^2 (Miller, arXiv 2411.00640); its degrees of freedom are those of `means.spread`.
     """
     weighted = [[item for item in cluster if item[0] > 0] for cluster in clusters]
     kept = [cluster for cluster in weighted if cluster]
@@ -160,8 +163,9 @@ def clustered_change(clusters: Sequence[Sequence[tuple[float, float]]]) -> Chang
     mean, n = float(sums.sum() / weights.sum()), len(kept)
     if n < MIN_PAIRS:
         return Change(mean, None, None, n)
-    error = math.sqrt(n / (n - 1) * float(((sums - mean * weights) ** 2).sum())) / float(weights.sum())
-    return _interval(mean, error, n - 1, n)
+    # The terms sum to 0, and n times their mean's standard error is that of the weighted mean.
+    of_clusters = means.spread((sums - mean * weights) / float(weights.sum()))
+    return _interval(mean, n * math.sqrt(of_clusters.variance), of_clusters.freedom, n)
 
 
 def corrected(change: Change, drift: Change) -> Change:
@@ -174,11 +178,8 @@ def corrected(change: Change, drift: Change) -> Change:
     difference = change.difference - drift.difference
     if change.error is None or drift.error is None or change.freedom is None or drift.freedom is None:
         return Change(difference, None, None, change.n)
-    parts = [(change.error**2, change.freedom), (drift.error**2, drift.freedom)]
-    total = sum(part for part, _ in parts)
-    spread = sum(part**2 / freedom for part, freedom in parts)
-    freedom = total**2 / spread if spread else change.freedom
-    return _interval(difference, math.sqrt(total), freedom, change.n)
+    freedom = means.satterthwaite((change.error**2, change.freedom), (drift.error**2, drift.freedom))
+    return _interval(difference, math.hypot(change.error, drift.error), freedom or change.freedom, change.n)
 
 
 def _main_of_features(judgements: pd.DataFrame) -> pd.DataFrame:

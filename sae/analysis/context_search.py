@@ -21,7 +21,7 @@ _EXPLAIN_ROLES = ("explain_top", "explain_spread", "explain_quiet")
 
 def explain_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
     """Up to `MAX_CONTEXTS` contexts of the explaining split, in random order."""
-    document = torch.from_numpy(corpus.contexts["document"].astype(np.int64))
+    document = torch.from_numpy(corpus.document_keys(slice(None)))
     rows = np.flatnonzero(split_of(document, seed).numpy() == EXPLAIN)
     return np.random.default_rng([seed, 11]).permutation(rows)[:MAX_CONTEXTS]
 

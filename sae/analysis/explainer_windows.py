@@ -69,6 +69,7 @@ class _Candidate(NamedTuple):
     start: int
     ids: npt.NDArray[np.uint32]
     activations: npt.NDArray[np.float32]
+    counted: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -179,8 +180,8 @@ def _candidate(
     start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, len(own) - size))
     activations = own[start : start + size].copy()
     peak = float(activations.max())
-    ids = context.ids[start : start + size].copy()
-    return _Candidate((peak > 0, *order, peak, row), row, mark, start, ids, activations)
+    ids, counted = context.ids[start : start + size].copy(), context.counted[start : start + size].copy()
+    return _Candidate((peak > 0, *order, peak, row), row, mark, start, ids, activations, counted)
 
 
 def _keep(candidates: list[_Candidate], new: _Candidate) -> None:
@@ -237,7 +238,7 @@ def _row(
     document, position = int(context["document"]), int(context["position"]) + candidate.mark
     tokens = texts(candidate.ids)
     activations = candidate.activations.astype(np.float64) + 0.0  # turns -0 into 0
-    activation = float(activations[candidate.mark - candidate.start])
+    activation, counted = float(activations[candidate.mark - candidate.start]), candidate.counted
     return {
         "exemplar_id": f"{unit.unit_id}@{document}.{position}",
         "unit_id": unit.unit_id,
@@ -249,7 +250,8 @@ def _row(
         "activation_fraction": activation / maximum if maximum else 0.0,
         "bin": int(bin_of(activation, maximum, settings.bins)),
         "inclusion_probability": None,
-        "mark": move_to_whole_characters(tokens, activations, candidate.mark - candidate.start),
+        "mark": move_to_whole_characters(tokens, activations, counted, candidate.mark - candidate.start),
         "tokens": tokens,
         "token_activations": activations.tolist(),
+        "counted": counted.tolist(),
     }

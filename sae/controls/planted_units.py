@@ -18,9 +18,12 @@ import pandas as pd
 from sae.corpus.corpus import Corpus
 from sae.harvest.bins import bin_of
 from sae.harvest.columns import EXEMPLAR_COLUMNS, HISTOGRAM_BINS, ExemplarRow, UnitRow
+from sae.harvest.silent_windows import alike
 
 HITS, NEAR = 6, 3
 """Windows of a planted unit whose mark is on a matching token, and windows whose mark is a few words away from one."""
+QUIET_POOL = 8
+"""Silent windows among which each that is needed is chosen."""
 FAR = 8
 """Largest distance in tokens between the mark of a `near` window and a matching token."""
 MAX_CONTEXTS = 4096
@@ -177,16 +180,26 @@ def plant_units(
             n_events[planted.name] += int(active.sum())
             for role, mark in _marks(tokens, active, rng):
                 kept = windows[planted.name][role]
-                if len(kept) < needed[role]:
+                if len(kept) < needed[role] * (QUIET_POOL if role == "quiet" else 1):
                     turn = corpus.turn_at(first + mark)
                     kept.append(_exemplar(number, role, context, turn, tokens, active, mark, window, bins, rng))
-        complete = [name for name, roles in windows.items() if all(len(roles[r]) == needed[r] for r in roles)]
+        complete = [name for name, roles in windows.items() if all(len(roles[r]) >= needed[r] for r in roles)]
         if len(complete) >= n and [c.name for c in candidates][: len(complete)] == complete[: len(complete)]:
             break
+    for roles in windows.values():
+        roles["quiet"] = _as_long(roles["score"], roles["quiet"], silent)
     chosen = [(i, p) for i, p in enumerate(candidates) if len(windows[p.name]["score"]) == HITS][:n]
     units = [_unit(number, planted, n_events[planted.name], n_tokens, bins) for number, planted in chosen]
     exemplars = [row for _, planted in chosen for role in needed for row in windows[planted.name][role]]
     return pd.DataFrame(units), pd.DataFrame(exemplars, columns=None if exemplars else EXEMPLAR_COLUMNS)
+
+
+def _as_long(hits: Sequence[ExemplarRow], quiet: Sequence[ExemplarRow], n: int) -> list[ExemplarRow]:
+    """Those of the silent windows that are like the hits in length and in the place of the mark: contexts without a word are short."""
+    judged, candidates = (
+        np.array([(len(w["tokens"]), w["mark"]) for w in part], dtype=np.int64).reshape(-1, 2) for part in (hits, quiet)
+    )
+    return [quiet[i] for i in alike(judged, candidates, np.zeros(len(quiet), dtype=np.int64), n)]
 
 
 def _marks(tokens: Sequence[str], active: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
@@ -236,6 +249,7 @@ def _exemplar(
         "mark": mark - start,
         "tokens": list(tokens[part]),
         "token_activations": active[part].astype(np.float64).tolist(),
+        "counted": [True] * size,
     }
 
 
@@ -251,6 +265,7 @@ def _unit(number: int, planted: PlantedUnit, n_events: int, n_tokens: int, bins:
         "status": "alive",
         "n_events": n_events,
         "bin_events": [0] * (bins - 1) + [n_events],
+        "judging_bin_events": [0] * (bins - 1) + [n_events],
         "histogram": [0] * (HISTOGRAM_BINS - 1) + [n_events],
         "given": planted.explanation,
     }

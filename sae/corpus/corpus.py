@@ -20,7 +20,9 @@ from huggingface_hub import HfApi
 
 from sae.cache import cache_dir
 from sae.corpus.context_writer import CONTEXT, OFFSET, TOKEN, TURN, ContextWriter
+from sae.corpus.distinct_documents import Contents, distinct_documents
 from sae.corpus.documents import Conversation, Document, TokenIds
+from sae.corpus.duplicates import Duplicates
 from sae.corpus.encoding import Encoded, check_token_ids, encode, template_fingerprint
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
 from sae.errors import CorpusError, one_line
@@ -29,13 +31,17 @@ from sae.library_errors import remedy
 
 FORMAT = 1
 """Version of the keys of cache entries."""
-READING = 3
-"""Version of the reading, part of the entries' names: earlier versions took some files for prose, and kept a BOS written in a text."""
+READING = 4
+"""Version of the reading, part of the entries' names: earlier versions took some files for prose, kept a BOS written in a text, and
+duplicates."""
 
 PAD_ID = 0
 """Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""
 BATCH_BYTES = 1 << 18
 """Text that is tokenised together."""
+
+NOT_READ = Contents()
+"""Of a corpus that was made in memory."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of tokens read so far, and the largest number that will be read."""
@@ -50,6 +56,8 @@ class Corpus:
     the tokenizer and the settings by which the text was cut. `special_ids` are run but never counted, and so are the tokens at
     the offsets `template`, int64 in ascending order, which come from the chat template; None if there are none. `turns`: for each
     stretch of tokens of one message of a conversation, its offsets, the message's number and the index of its role in `roles`.
+    `keys`: a hash of each document's text, int64 (n_documents,); None if documents are known by their numbers. `contents`: the
+    duplicates found.
     """
 
     tokens: npt.NDArray[np.uint32]
@@ -62,6 +70,13 @@ class Corpus:
     template: npt.NDArray[np.int64] | None = None
     turns: npt.NDArray[np.void] | None = None
     roles: tuple[str, ...] = ()
+    keys: npt.NDArray[np.int64] | None = None
+    contents: Contents = NOT_READ
+
+    def document_keys(self, rows: npt.NDArray[np.integer[Any]] | Sequence[int] | slice) -> npt.NDArray[np.int64]:
+        """The keys of the documents in which the contexts `rows` lie. All sampling and the split depend on them alone."""
+        document = np.asarray(self.contexts["document"][rows], dtype=np.int64)
+        return document if self.keys is None else self.keys[document]
 
     @property
     def largest_id(self) -> int:
@@ -133,12 +148,15 @@ def open_corpus(
     template = template_fingerprint(tokenizer)
     folder = cache_dir() / "corpora" / f"{key}-{READING}-{template[:8]}"
     if not (folder / "meta.json").is_file():
+        duplicates = Duplicates()
         readers = [
-            check_token_ids(read_source(source, text_field=text_field, split=split), tokenizer) for source in parsed
+            duplicates.without(check_token_ids(read_source(source, text_field=text_field, split=split), tokenizer))
+            for source in parsed
         ]
         _write(
             folder,
             _SourcesInTurn(readers),
+            duplicates,
             partial(encode, tokenizer, count_template=count_template),
             stride,
             max_tokens,
@@ -167,12 +185,15 @@ def _open(
         template=np.memmap(template, dtype=OFFSET, mode="r") if template.stat().st_size else None,
         turns=np.memmap(turns, dtype=TURN, mode="r") if turns.stat().st_size else None,
         roles=tuple(meta["roles"]),
+        keys=np.load(folder / "keys.npy"),
+        contents=Contents(**meta["contents"]),
     )
 
 
 def _write(
     folder: Path,
     sources: _SourcesInTurn,
+    duplicates: Duplicates,
     encode: Callable[[list[Document]], list[Encoded]],
     stride: int,
     max_tokens: int,
@@ -199,8 +220,14 @@ def _write(
                 if writer.full:
                     break
             writer.close()
-        counts = {"n_documents": writer.n_documents, "n_tokens": writer.n_tokens, "roles": writer.roles}
-        (work / "meta.json").write_text(json.dumps({"format": FORMAT, "conversations": conversations} | counts))
+        read = np.fromfile(work / "contexts.bin", dtype=CONTEXT)
+        tokens_read = np.memmap(work / "tokens.bin", dtype=TOKEN, mode="r") if len(read) else np.zeros(0, TOKEN)
+        rows, keys, contents = distinct_documents(tokens_read, read, duplicates.n_left_out)
+        rows.tofile(work / "contexts.bin")
+        np.save(work / "keys.npy", keys)
+        meta = {"format": FORMAT, "conversations": conversations, "roles": writer.roles, "contents": contents._asdict()}
+        counts = {"n_documents": len(keys), "n_tokens": int(rows["length"].sum())}
+        (work / "meta.json").write_text(json.dumps(meta | counts))
 
 
 class _SourcesInTurn:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CELLS = 1024
-"""Cells of a unit's histogram for active events. Cell 0 stands for silent events and is not counted."""
+from sae.harvest.bins import CELLS
+
 _SPARSE = 1 / 8
 """A dense block with a smaller share of active events lists them."""
 
@@ -31,9 +31,9 @@ class Events(NamedTuple):
 
 
 class Block(Protocol):
-    """Activations, 0 or more, of u units at the N tokens of a batch, context after context. `units` (u,) are the units' numbers.
+    """Activations, 0 or more, of u units at the N tokens of a batch, context after context: 0 at tokens that are not counted.
 
-    Windows are asked for last: they show tokens that are not counted too.
+    `units` (u,) are the units' numbers.
     """
 
     units: Tensor
@@ -47,8 +47,9 @@ class Block(Protocol):
     def values_at(self, unit: Tensor, column: Tensor) -> Tensor:
         """Activations (n,) of units of this block at counted columns."""
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
-        """Count the active events at counted tokens in `histogram` (units, CELLS + 1), each in cell ceil(activation * scale)."""
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
+        """Count the active events at counted tokens in `histogram` (units, 2, CELLS + 1), each in the split (N,) of its token and in
+        cell ceil(activation * scale)."""
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         """Activations (n, width), bfloat16, at the `length` columns from `first` on, then zeros."""
@@ -61,14 +62,12 @@ MakeBlock = Callable[[], Block]
 class DenseBlock:
     """A block as a matrix: `values` (u, N) are activations where they exceed `floor` (u,), 0 or more, and mean 0 elsewhere.
 
-    The block owns and changes the matrix: tokens that are not counted are 0 in it until windows are asked for.
+    The block owns the matrix, and sets it to 0 at tokens that are not counted.
     """
 
     def __init__(self, units: Tensor, values: Tensor, floor: Tensor, counted: Tensor) -> None:
         self.units, self._values, self._floor = units, values, floor
-        self._uncounted = true_indices(~counted)
-        self._uncounted_values = values.index_select(1, self._uncounted)
-        values.index_fill_(1, self._uncounted, 0)
+        values.index_fill_(1, true_indices(~counted), 0)
         active = _exceeds(values, floor)
         few = int(torch.count_nonzero(active)) < _SPARSE * active.numel()
         self._active_events = self._events(active) if few else None
@@ -86,21 +85,21 @@ class DenseBlock:
         value = self._values.view(-1).index_select(0, unit * self._values.shape[1] + column)
         return value * (value > self._floor.index_select(0, unit))
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
         if self._active_events is not None:
-            return _add_events(self._active_events, self.units, histogram, scale)
+            return _add_events(self._active_events, self.units, histogram, scale, split)
         # Silent events fall into cell 0, which is cleared afterwards: cheaper than leaving them out.
         cell = (self._values * scale.unsqueeze(1)).clamp_(min=0).ceil_()
         if bool(self._floor.any()):
             cell *= _exceeds(self._values, self._floor)
         flat_cell = cell.to(torch.int32)
-        flat_cell += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (CELLS + 1)
-        counts = torch.bincount(flat_cell.view(-1), minlength=len(cell) * (CELLS + 1)).view(len(cell), -1)
-        counts[:, 0] = 0
+        flat_cell += torch.arange(len(cell), device=cell.device, dtype=torch.int32).unsqueeze(1) * (2 * (CELLS + 1))
+        flat_cell += split.to(torch.int32) * (CELLS + 1)
+        counts = torch.bincount(flat_cell.view(-1), minlength=len(cell) * 2 * (CELLS + 1)).view(len(cell), 2, -1)
+        counts[..., 0] = 0
         histogram.index_add_(0, self.units, counts.to(histogram.dtype))
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
-        self._values.index_copy_(1, self._uncounted, self._uncounted_values)
         begin = unit * self._values.shape[1] + first
         windows = _runs(self._values.view(-1), begin, width)
         windows *= windows > self._floor.index_select(0, unit).unsqueeze(1)
@@ -118,10 +117,11 @@ class SparseBlock:
 
     def __init__(self, units: Tensor, keys: Tensor, values: Tensor, counted: Tensor) -> None:
         self.units, self._n_tokens = units, len(counted)
-        self._keys, self._values = keys, values
         unit = keys.div(self._n_tokens, rounding_mode="floor")
-        events = Events(unit, keys - unit * self._n_tokens, values)
-        self._active_events = events.take(true_indices(counted.index_select(0, events.column)))
+        column = keys - unit * self._n_tokens
+        kept = true_indices(counted.index_select(0, column))
+        self._active_events = Events(unit, column, values).take(kept)
+        self._keys, self._values = keys.index_select(0, kept), self._active_events.value
 
     def maxima(self) -> Tensor:
         largest = torch.zeros(len(self.units), device=self._values.device)
@@ -137,8 +137,8 @@ class SparseBlock:
         place = torch.searchsorted(self._keys, key).clamp_(max=len(self._keys) - 1)
         return self._values.index_select(0, place) * (self._keys.index_select(0, place) == key)
 
-    def add_to_histogram(self, histogram: Tensor, scale: Tensor) -> None:
-        _add_events(self._active_events, self.units, histogram, scale)
+    def add_to_histogram(self, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
+        _add_events(self._active_events, self.units, histogram, scale, split)
 
     def windows(self, unit: Tensor, first: Tensor, length: Tensor, width: int) -> Tensor:
         begin = unit * self._n_tokens + first
@@ -176,9 +176,10 @@ def _above(events: Events, bound: Tensor) -> Events:
     return events.take(true_indices(events.value > bound.index_select(0, events.unit)))
 
 
-def _add_events(events: Events, units: Tensor, histogram: Tensor, scale: Tensor) -> None:
+def _add_events(events: Events, units: Tensor, histogram: Tensor, scale: Tensor, split: Tensor) -> None:
     cell = (events.value * scale.index_select(0, events.unit)).ceil_().long()
-    cell += (units * (CELLS + 1)).index_select(0, events.unit)
+    cell += (units * 2 * (CELLS + 1)).index_select(0, events.unit)
+    cell += (split * (CELLS + 1)).index_select(0, events.column)
     histogram.view(-1).index_add_(0, cell, torch.ones(1, dtype=histogram.dtype, device=cell.device).expand(len(cell)))
 
 

@@ -1,7 +1,10 @@
-"""Bottom-k samples of many groups at once: for each group, its k rows of lowest priority.
+"""Bottom-k samples of many groups at once: for each group, its k clusters of lowest priority, with a few rows of each.
 
-A bottom-k sample is exact under union: a row among the k lowest of A and B together is among the k lowest of A or of B. So rows may
-arrive in any order and in any number of parts, samples may be merged, and groups may be united later: the result is the same.
+The rows of a group are in clusters: those of one document. A cluster's priority is the lowest of its rows. So however many rows one
+document has, the sample has rows of k documents, if the group has rows of so many.
+
+A bottom-k sample is exact under union: a cluster among the k lowest of A and B together is among the k lowest of A or of B. So rows
+may arrive in any order and in any number of parts, samples may be merged, and groups may be united later: the result is the same.
 """
 
 from __future__ import annotations
@@ -13,24 +16,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import expand_ranges, true_indices
+from sae.harvest.activation_blocks import true_indices
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
+PER_CLUSTER = 4
+"""Rows kept of each cluster: one to judge, others to know how many there are, and to judge if there are too few clusters."""
 _PENDING = 50_000
 """Rows that may wait to be sorted in, however small the sample is."""
+_CLUSTER_BITS = 40
+"""Numbers of clusters are smaller than 2**40, so that one integer holds a group and a cluster."""
 
 
 class SampleRows(NamedTuple):
     """Sampled events as columns (n,).
 
     `unit_split` is twice the unit's number plus the split. `priority` orders the rows of a group, and `token`, the ordinal in the
-    corpus, breaks ties. The event's window begins `start` columns before the token, and `length` of its columns lie within the
+    corpus, breaks ties. `cluster` is the event's document, or -1 if it is a cluster of its own. The event's window begins `start` columns before the token, and `length` of its columns lie within the
     context. Its activations are row `slot` of the sample's windows; -1 stands for a window without any activation.
     """
 
     unit_split: Tensor
     priority: Tensor
     token: Tensor
+    cluster: Tensor
     activation: Tensor
     start: Tensor
     length: Tensor
@@ -41,17 +49,19 @@ class SampleRows(NamedTuple):
 
     @staticmethod
     def empty(device: str) -> SampleRows:
-        dtypes = torch.int32, torch.int32, torch.int64, torch.float32, torch.int16, torch.int16, torch.int32
+        dtypes = (
+            torch.int32, torch.int32, torch.int64, torch.int64, torch.float32, torch.int16, torch.int16, torch.int32,
+        )  # fmt: skip
         return SampleRows(*(torch.zeros(0, dtype=dtype, device=device) for dtype in dtypes))
 
 
 class BottomK:
-    """For each group, the k rows that come first by (priority, token).
+    """For each group, the rows up to the first one of its k-th cluster by (priority, token), at most `PER_CLUSTER` of each cluster.
 
     Every unit has the same number of groups, of sizes `k`; group numbers count them unit after unit. `group_of` returns the group
     of each row. It may change over time, but only by uniting groups of one size.
 
-    After `compact`, `rows` holds exactly the first k rows of each group of all rows ever added.
+    After `compact`, `rows` holds exactly these rows of all rows ever added.
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class BottomK:
         self.k = torch.tensor(k, dtype=torch.int32, device=device).repeat(units)
         self.rows = SampleRows.empty(device)
         self.priority_threshold = torch.full((units * len(k),), HIGHEST, dtype=torch.int32, device=device)
-        """For each group an upper bound of its k-th lowest priority so far: a row above it cannot be in the sample."""
+        """For each group an upper bound of the priority of its k-th cluster so far: a row above it cannot be in the sample."""
         self._group_of = group_of
         self._adding = threading.Lock()
         self._pending: list[SampleRows] = []
@@ -89,22 +99,17 @@ class BottomK:
         return True
 
     def compact(self) -> None:
-        """Sort the pending rows in, drop those that are not among the k lowest of their group, and renew the thresholds."""
+        """Sort the pending rows in, drop those that are not in the sample, and renew the thresholds."""
         rows = SampleRows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
         self._pending, self._n_pending = [], 0
         order, group = rank_rows(self._group_of(rows), rows.priority, rows.token)
-        # In this order each group present is one run, [begin, end), of which the first k rows stay.
-        present, size = torch.unique_consecutive(group, return_counts=True)
-        end, k = size.cumsum(0), self.k.index_select(0, present)
-        begin, full = end - size, true_indices((size >= k) & (k > 0))
-        kth = (begin + k - 1).index_select(0, full)
+        k = self.k.index_select(0, group)
+        keep, is_kth = rows_of_first_clusters(group, rows.cluster.index_select(0, order), k)
         self.priority_threshold.fill_(HIGHEST).masked_fill_(self.k == 0, LOWEST)
-        kth_priority = rows.priority.index_select(0, order.index_select(0, kth))
-        self.priority_threshold[present.index_select(0, full)] = kth_priority
-        _, late = expand_ranges(torch.minimum(begin + k, end), end)
-        dropped = rows.slot.index_select(0, order.index_select(0, late))
+        last = true_indices(is_kth)
+        self.priority_threshold[group.index_select(0, last)] = rows.priority[order.index_select(0, last)]
+        dropped = rows.slot.index_select(0, order.index_select(0, true_indices(~keep)))
         self._free = torch.cat([self._free, dropped[dropped >= 0]])
-        keep = torch.ones(len(order), dtype=torch.bool, device=order.device).index_fill_(0, late, False)
         self.rows = rows.take(order.index_select(0, true_indices(keep)))
 
     def merge(self, other: BottomK) -> None:
@@ -156,28 +161,64 @@ def first_of_group(group: Tensor, k: Tensor | int) -> Tensor:
     return (place < 0) | (group.index_select(0, place.clamp(0, max(0, len(group) - 1))) != group)
 
 
-def lowest_of_group(group: Tensor, priority: Tensor, token: Tensor, k: Tensor | int) -> Tensor:
-    """Indices of the rows that are among the k lowest of their group by (priority, token), in that order.
+def rows_of_first_clusters(group: Tensor, cluster: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks (n,) of the rows that a sample keeps, and of those that are the first one of their group's k-th cluster.
 
-    k is one number, or one a group.
+    Rows stand in the order of their groups and, within a group, in the order of sampling; `k` (n,) is that of each row's group.
     """
+    rank = torch.zeros_like(group)  # of each row within its cluster
+    shared = true_indices(cluster >= 0)
+    key, by_cluster = _cluster_key(group, cluster, shared).sort(stable=True)
+    rank.index_copy_(0, shared.index_select(0, by_cluster), _places_in_runs(key))
+    first = rank == 0
+    n_first = first.cumsum(0)
+    before = torch.where(_begins(group), n_first - 1, 0).cummax(0).values if len(group) else n_first
+    n_clusters = n_first - before  # in the group up to the row
+    is_kth = first & (n_clusters == k)
+    return ((n_clusters < k) & (rank < PER_CLUSTER)) | is_kth, is_kth
+
+
+def _cluster_key(group: Tensor, cluster: Tensor, rows: Tensor) -> Tensor:
+    return (group.index_select(0, rows) << _CLUSTER_BITS) + cluster.index_select(0, rows)
+
+
+def _begins(sorted_: Tensor) -> Tensor:
+    """Mask (n,) of the elements that differ from the one before them."""
+    begins = torch.ones_like(sorted_, dtype=torch.bool)
+    torch.ne(sorted_[1:], sorted_[:-1], out=begins[1:])
+    return begins
+
+
+def _places_in_runs(sorted_: Tensor) -> Tensor:
+    """The place (n,), from 0, of each element among its equals."""
+    place = torch.arange(len(sorted_), device=sorted_.device)
+    return place - torch.where(_begins(sorted_), place, 0).cummax(0).values if len(sorted_) else place
+
+
+def lowest_of_group(group: Tensor, cluster: Tensor, priority: Tensor, token: Tensor, k: Tensor) -> Tensor:
+    """Indices of the rows that a sample of these rows keeps, in the order of (group, priority, token). `k` is given per group."""
     order, group = rank_rows(group, priority, token)
-    first = first_of_group(group, k if isinstance(k, int) else k.index_select(0, group))
-    return order.index_select(0, true_indices(first))
+    keep, _ = rows_of_first_clusters(group, cluster.index_select(0, order), k.index_select(0, group))
+    return order.index_select(0, true_indices(keep))
 
 
-def candidate_rows(group: Tensor, priority: Tensor, k: Tensor, latest: Tensor) -> Tensor:
-    """Indices of rows that include the k lowest of each group and few others, found without sorting.
+def candidate_rows(group: Tensor, cluster: Tensor, priority: Tensor, k: Tensor, latest: Tensor) -> Tensor:
+    """Indices of rows that include those of the k lowest clusters of each group and few others, found without sorting them all.
 
     `k` and `latest`, the highest priority that occurs, are given per group (g,).
     """
     # Priorities are uniform from LOWEST to `latest`, so of n rows the k-th lowest is expected at share k / n of the way, with a
-    # standard deviation of about sqrt(k) / n. Two deviations more suffice for nearly every group; all rows of the others are kept.
+    # standard deviation of about sqrt(k) / n. Twice as many rows and two deviations more have k clusters in nearly every group; all
+    # rows of the others are kept.
     n = torch.bincount(group, minlength=len(k))
-    share = (k + 2 * k.sqrt() + 2) / n
+    share = (2 * k + 4 * k.sqrt() + 4) / n
     bound = torch.where(share < 1, LOWEST + share * (latest.double() - LOWEST), HIGHEST).to(torch.int32)
     early = true_indices(priority <= bound.index_select(0, group))
-    too_few = torch.bincount(group.index_select(0, early), minlength=len(k)) < torch.minimum(n, k)
+    in_cluster = cluster.index_select(0, early) >= 0
+    clusters = torch.unique(_cluster_key(group, cluster, early[in_cluster])) >> _CLUSTER_BITS
+    alone = group.index_select(0, early[~in_cluster])
+    n_clusters = torch.bincount(torch.cat([clusters, alone]), minlength=len(k))
+    too_few = n_clusters < torch.minimum(n, k)
     if not bool(too_few.any()):
         return early
     return true_indices(priority <= torch.where(too_few, HIGHEST, bound).index_select(0, group))

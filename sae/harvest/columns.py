@@ -23,6 +23,8 @@ class UnitRow(TypedDict):
     """Counted tokens at which the unit is active."""
     bin_events: list[int]
     """Those in each bin."""
+    judging_bin_events: list[int]
+    """Those in each bin that are in the documents of the judging side."""
     histogram: list[int]
     """Those in each of `HISTOGRAM_BINS` equal parts of (0, max_activation]."""
 
@@ -43,13 +45,20 @@ class ExemplarRow(TypedDict):
     """Activation as a share of the unit's maximum."""
     bin: int
     inclusion_probability: float | None
-    """Probability with which the event was sampled among those of its bin; only for exemplars that are judged by bin."""
+    """Probability with which the event is judged, its document on the judging side included; only for exemplars that are judged by
+    bin. The sum of 1 / probability over a bin's exemplars is an unbiased estimate of the number of its events. In a table of an
+    earlier version it is the share of the bin's events that are judged."""
     mark: int
     """Index of the marked token in `tokens`."""
     tokens: list[str]
     token_activations: list[float]
+    """Activation at each token; 0 at tokens that are not counted."""
+    counted: list[bool]
+    """Whether each token is counted. The first positions of a context, special tokens and tokens of massive norm are not. Tables of
+    earlier versions lack this column, and have activations at such tokens."""
 
 
 UNIT_COLUMNS = list(UnitRow.__annotations__)
 EXEMPLAR_COLUMNS = list(ExemplarRow.__annotations__)
+COUNTED = "counted"
 HISTOGRAM_BINS = 20

@@ -159,10 +159,10 @@ def _add_batch(
 ) -> None:
     device = text.device
     contexts = corpus.contexts[rows]
-    length, document, position, ordinal = (
-        torch.as_tensor(contexts[name].astype(np.int64), device=device)
-        for name in ("length", "document", "position", "offset")
+    length, position, ordinal = (
+        torch.as_tensor(contexts[name].astype(np.int64), device=device) for name in ("length", "position", "offset")
     )
+    document = torch.as_tensor(corpus.document_keys(rows), device=device)
     column = torch.cat([torch.arange(int(n), device=device) for n in contexts["length"]])
     for reading in readings:
         norms = values[reading.reader.hook_point].norm(dim=1)
@@ -218,8 +218,12 @@ def save(path: Path, sketch: Sketch, seconds: float) -> None:
 
 
 def restore(path: Path, plan: HarvestPlan, device: torch.device | str) -> tuple[Sketch, float]:
-    """Read the sketch and the seconds that `save` wrote."""
+    """Read the sketch and the seconds that `save` wrote. Raises `SaeError` if an earlier version wrote them."""
     sketch = new_sketch(plan, device)
     with np.load(path, allow_pickle=False) as saved:
+        if "events.cluster" not in saved:
+            raise SaeError(
+                f"{path}: this part of the harvest was read by an earlier version: delete it, to read it again"
+            )
         sketch.restore(saved)
         return sketch, float(saved["seconds"])

@@ -1,7 +1,8 @@
-"""A mergeable sample of activations: uniform within every activation bin, exact, and the same in whatever order events arrive.
+"""A mergeable sample of activations: random within every activation bin, exact, and the same in whatever order events arrive.
 
 Every event (unit, document, position) has a priority: a hash of the seed and the token, shifted by an offset of the unit's own.
-For each unit, split and fine interval of activation the sketch keeps the k events of lowest priority. Such bottom-k samples merge
+For each unit, split and fine interval of activation the sketch keeps events of the k documents of lowest priority, that of their
+first event: the events of one document resemble each other. Such bottom-k samples merge
 exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
 maximum, known only at the end: fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and
 pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using
@@ -23,10 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae.harvest.activation_blocks import CELLS, Block, Events, MakeBlock, expand_ranges, true_indices
+from sae.harvest.activation_blocks import Block, Events, MakeBlock, expand_ranges, true_indices
+from sae.harvest.bins import CELLS, FAINTEST
 from sae.harvest.bottom_k import HIGHEST, LOWEST, BottomK, SampleRows, candidate_rows, first_of_group, lowest_of_group
 from sae.harvest.parallel import ForEach, one_by_one
 from sae.harvest.token_positions import RING_SIZE, BatchLayout, TokenPositions, hash32
+from sae.harvest.uncounted import UncountedTokens
 
 INTERVALS = 64
 """Fine intervals on (0, s], each of CELLS / INTERVALS cells, each with a bottom-k sample of its own."""
@@ -34,15 +37,14 @@ STRATA = INTERVALS + 1
 """Groups that a unit's events of one split are sampled in: stratum 0 for silent events, 1..INTERVALS for the fine intervals."""
 _CROWDED = 4
 """Events per stratum, on average, above which it pays to leave most of them out before the rest are sorted."""
-_FAINTEST = -100
-"""Exponent of a unit that was never active; its reciprocal still fits into float32."""
 STORED_FIELDS = ("head", *SampleRows._fields[1:])
 """Names of a sample's columns in `Sketch.state` and so in the files of shards: `unit_split` is called `head` there."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """Events kept per unit: `explain` and `judge` per fine interval of their split, `silent` silent ones and `top` per split."""
+    """Samples kept per unit: of `explain` and `judge` documents per fine interval of their split, of `silent` silent events and `top`
+    contexts per split."""
 
     explain: int
     judge: int
@@ -53,20 +55,21 @@ class Quota:
 class Sketch:
     """What one pass over a corpus, or over a shard of it, keeps of U units.
 
-    `histogram` (U, CELLS + 1) counts active events in equal parts of (0, 2**exponent]; `counts` adds the silent ones as column 0.
+    `histogram` (U, 2, CELLS + 1) counts active events by split in equal parts of (0, 2**exponent]; `counts` (U, CELLS + 1) are those of
+    both splits, with the silent ones in column 0.
     `maximum` (U,), `exponent` (U,). `events` and `tops` hold the samples.
 
-    After any prefix of the batches, in any order, `events` holds the first k events of each unit, split and stratum by (priority,
-    token), and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
+    After any prefix of the batches, in any order, `events` holds, for each unit, split and stratum, the events by (priority, token) up
+    to the first one of the k-th document, at most `PER_CLUSTER` of each; and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
     """
 
     def __init__(self, unit_ids: Sequence[str], quota: Quota, *, window: int, seed: int, device: str = "cpu") -> None:
         n = len(unit_ids)
         self.unit_ids, self.quota, self.seed, self.window, self.device = tuple(unit_ids), quota, seed, window, device
-        self.n_counted = 0
+        self.n_counted, self.uncounted = 0, UncountedTokens()
         self.maximum = torch.zeros(n, device=device)
-        self.exponent = torch.full((n,), _FAINTEST, dtype=torch.int32, device=device)
-        self.histogram = torch.zeros((n, CELLS + 1), dtype=torch.int32, device=device)
+        self.exponent = torch.full((n,), FAINTEST, dtype=torch.int32, device=device)
+        self.histogram = torch.zeros((n, 2, CELLS + 1), dtype=torch.int32, device=device)
         per_stratum = [quota.silent, *[quota.explain] * INTERVALS, quota.silent, *[quota.judge] * INTERVALS]
         self.events = BottomK(per_stratum, n, window, self._stratum_group, device)
         self.tops = BottomK([quota.top] * 2, n, window, lambda rows: rows.unit_split.long(), device)
@@ -78,6 +81,7 @@ class Sketch:
         """Add one batch: `blocks` hold each unit exactly once. No context may be added twice."""
         positions = TokenPositions(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
+        self.uncounted.add(positions.ordinal.index_select(0, true_indices(~batch.counted)))
         for_each(lambda make: self._add_block(make(), positions), blocks)
         if self.events.compact_if_full():
             self._plan_event_search()
@@ -87,7 +91,7 @@ class Sketch:
     @property
     def counts(self) -> Tensor:
         """The histogram as int64, with the silent events in column 0."""
-        counts = self.histogram.long()
+        counts = self.histogram.sum(dim=1)
         counts[:, 0] = self.n_counted - counts.sum(dim=1)
         return counts
 
@@ -109,6 +113,7 @@ class Sketch:
         self._raise_scale(units, other.maximum)
         other._raise_scale(units, self.maximum)
         self.n_counted += other.n_counted
+        self.uncounted.merge(other.uncounted)
         self.histogram += other.histogram
         for mine, theirs in ((self.events, other.events), (self.tops, other.tops)):
             mine.merge(theirs)
@@ -121,6 +126,7 @@ class Sketch:
             "n_counted": np.array(self.n_counted),
             "maximum": _numpy(self.maximum),
             "histogram": _numpy(self.histogram),
+            **self.uncounted.state(),
         }
         for name, sample in (("events", self.events), ("tops", self.tops)):
             rows, windows = sample.canonical()
@@ -132,7 +138,7 @@ class Sketch:
         """Load what `state` returned into a new sketch."""
         units = torch.arange(len(self.unit_ids), device=self.device)
         self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
-        self.n_counted = int(arrays["n_counted"])
+        self.n_counted, self.uncounted = int(arrays["n_counted"]), UncountedTokens.restored(arrays)
         self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
         for name, sample in (("events", self.events), ("tops", self.tops)):
             columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
@@ -147,7 +153,9 @@ class Sketch:
         so blocks may be added by several threads at once."""
         units = block.units
         self._raise_scale(units, block.maxima())
-        block.add_to_histogram(self.histogram, torch.exp2(10.0 - self.exponent[units]))  # CELLS = 2**10
+        block.add_to_histogram(
+            self.histogram, torch.exp2(10.0 - self.exponent[units]), positions.split
+        )  # CELLS = 2**10
         strong, top = self._strong_threshold[units], self._top_threshold[units]
         active = block.events_above(torch.minimum(strong, top))
         chosen = [active.take(true_indices(active.value > strong.index_select(0, active.unit)))]
@@ -202,12 +210,15 @@ class Sketch:
                 for per_group in (self.events.k, self.events.priority_threshold)
             )
             group_in_block = group + (events.unit - unit) * 2 * STRATA
-            may_enter = may_enter[candidate_rows(group_in_block[may_enter], priority[may_enter], k, latest)]
+            cluster = positions.clusters(events.take(may_enter))
+            may_enter = may_enter[candidate_rows(group_in_block[may_enter], cluster, priority[may_enter], k, latest)]
         events = events.take(may_enter)
         unit_split, group, priority = unit_split[may_enter], group[may_enter], priority[may_enter]
-        token = positions.ordinal.index_select(0, events.column)
-        keep = lowest_of_group(group, priority, token, self.events.k)
-        self._add_rows(self.events, block, positions, events.take(keep), unit_split[keep], priority[keep])
+        token, cluster = positions.ordinal.index_select(0, events.column), positions.clusters(events)
+        keep = lowest_of_group(group, cluster, priority, token, self.events.k)
+        self._add_rows(
+            self.events, block, positions, events.take(keep), unit_split[keep], priority[keep], cluster[keep]
+        )
 
     def _sample_tops(self, block: Block, positions: TokenPositions, active: Events) -> None:
         """Add the strongest event of each context, the first of equals. Priority is the negative of the activation's bits:
@@ -225,7 +236,8 @@ class Sketch:
         unit_split = 2 * block.units.index_select(0, active.unit) + split
         may_enter = true_indices(priority <= self.tops.priority_threshold.index_select(0, unit_split))
         chosen = active.take(may_enter)
-        self._add_rows(self.tops, block, positions, chosen, unit_split[may_enter], priority[may_enter])
+        alone = torch.full_like(may_enter, -1)
+        self._add_rows(self.tops, block, positions, chosen, unit_split[may_enter], priority[may_enter], alone)
 
     def _add_rows(
         self,
@@ -235,6 +247,7 @@ class Sketch:
         events: Events,
         unit_split: Tensor,
         priority: Tensor,
+        cluster: Tensor,
     ) -> None:
         """Add events and their windows to a sample. Windows without any activation are not stored."""
         column = events.column
@@ -247,6 +260,7 @@ class Sketch:
             unit_split=unit_split.to(torch.int32),
             priority=priority,
             token=positions.ordinal.index_select(0, column),
+            cluster=cluster,
             activation=events.value,
             start=(column - first).to(torch.int16),
             length=length.to(torch.int16),
@@ -274,7 +288,7 @@ class Sketch:
         threshold = self.events.priority_threshold.view(n, 2, STRATA)
         nothing = torch.full_like(threshold[..., :1], LOWEST)
         latest = torch.cat([nothing, threshold[..., 1:].cummax(dim=2).values], dim=2)
-        in_stratum = self.histogram[:, 1:].view(n, INTERVALS, -1).sum(dim=2, dtype=torch.float32)
+        in_stratum = self.histogram[..., 1:].view(n, 2, INTERVALS, -1).sum(dim=(1, 3), dtype=torch.float32)
         up_to = torch.nn.functional.pad(in_stratum.cumsum(dim=1), (1, 0))
         above = in_stratum.sum(dim=1, keepdim=True) - up_to
         share = (latest.float() - LOWEST) / RING_SIZE
@@ -309,8 +323,9 @@ class Sketch:
             return
         grown, shift = units[chosen], (needed - before)[chosen].clamp(max=11).unsqueeze(1)  # by 2**11 all are in cell 1
         self.exponent[grown] = needed[chosen]
-        cells = torch.zeros((len(grown), CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
-        self.histogram[grown] = cells.scatter_add_(1, _merged(CELLS, shift), self.histogram[grown])
+        cells = torch.zeros((len(grown), 2, CELLS + 1), dtype=self.histogram.dtype, device=grown.device)
+        target = _merged(CELLS, shift).unsqueeze(1).expand(-1, 2, -1)
+        self.histogram[grown] = cells.scatter_add_(2, target, self.histogram[grown])
         threshold = self.events.priority_threshold.view(-1, 2, STRATA)
         merged = torch.full((len(grown), 2, STRATA), HIGHEST, dtype=torch.int32, device=grown.device)
         target = _merged(INTERVALS, shift).unsqueeze(1).expand(-1, 2, -1)

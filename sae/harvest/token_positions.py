@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sae.harvest.activation_blocks import Events
+
 EXPLAIN, JUDGE = 0, 1
 """The two splits of the documents: one explains units, the other judges the explanations."""
 RING_SIZE = 1 << 32
@@ -19,8 +21,8 @@ RING_DISTANCE = 4 * RING_SIZE
 class BatchLayout(NamedTuple):
     """Where the N tokens of a batch stand: C contexts one after another, without BOS and padding.
 
-    `counted` (N,); per context (C,): `length` in tokens, `document` number, `position` of its first token within the document, and
-    `ordinal` of that token in the corpus.
+    `counted` (N,); per context (C,): `length` in tokens, the key of its `document` (`Corpus.document_keys`), `position` of its first token within the
+    document, and `ordinal` of that token in the corpus.
     """
 
     counted: Tensor
@@ -33,7 +35,7 @@ class BatchLayout(NamedTuple):
 class TokenPositions:
     """What the sketch needs to know about the N tokens of a batch.
 
-    For each token (N,): `context`, `ordinal` in the corpus, `split`, `hash` (int32), and its window, which is `window_length` columns
+    For each token (N,): `context`, `document`, `ordinal` in the corpus, `split`, `hash` (int32), and its window, which is `window_length` columns
     from `window_start` on. `ring` holds the hashes of the counted tokens in ascending order, `ring_column` their columns.
     """
 
@@ -44,6 +46,7 @@ class TokenPositions:
         context_start = (batch.length.cumsum(0) - batch.length)[self.context]
         column = torch.arange(n_tokens, device=device)
         self.ordinal = batch.ordinal[self.context] + column - context_start
+        self.document = batch.document.long()[self.context]
         self.split = split_of(batch.document, seed)[self.context]
         document_hash = mix(batch.document.to(torch.int32) ^ hash32(f"{seed}/token"))[self.context]
         position = (batch.position[self.context] + column - context_start).to(torch.int32)
@@ -57,6 +60,10 @@ class TokenPositions:
         self.window_length = (context_start + length - self.window_start).clamp(max=window)
         self.ring_origin = torch.tensor([0, RING_DISTANCE], device=device)
         self.ring, self.ring_column = self._make_ring()
+
+    def clusters(self, events: Events) -> Tensor:
+        """The document of each active event. Silent events, -1, are clusters of their own: of one document they are as good as of many."""
+        return torch.where(events.value > 0, self.document.index_select(0, events.column), -1)
 
     def _make_ring(self) -> tuple[Tensor, Tensor]:
         """The counted tokens' hashes and columns: explaining ring twice, then judging ring twice, ascending throughout.
@@ -77,7 +84,7 @@ class TokenPositions:
 
 
 def split_of(document: Tensor, seed: int) -> Tensor:
-    """`EXPLAIN` or `JUDGE` for each document number."""
+    """`EXPLAIN` or `JUDGE` for each document, given its key."""
     return ((mix(document.to(torch.int32) ^ hash32(f"{seed}/side")) >> 8) & 1).long()
 
 

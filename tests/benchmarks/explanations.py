@@ -53,7 +53,7 @@ def main() -> None:
 def show(run: Run, ledger: Ledger) -> None:
     """Print a line an aid and kind."""
     frames = tables.of_run(ledger, run)
-    effects = aid_effects.effects(frames.main, frames.units, confidence=0.95, resamples=2000, seed=0)
+    effects = aid_effects.effects(frames.main, frames.units, scale=(0, 3), confidence=0.95, resamples=2000, seed=0)
     print("aid         units     n  shown  changed  without  with   difference (95%)")
     for aid in COMPARED:
         shown = {

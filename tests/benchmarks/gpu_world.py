@@ -26,7 +26,7 @@ from sae.harvest.units import sample_units
 from sae.subject.model import Subject
 
 SELECTION = Selection(bins=5, per_bin=5, top=10, shown_top=20, spread=2, explain_silent=4, silent=8, min_documents=4)
-QUOTA = Quota(explain=2, judge=5, silent=64, top=20)
+QUOTA = Quota(explain=2, judge=6, silent=64, top=20)
 
 
 @dataclass(frozen=True)

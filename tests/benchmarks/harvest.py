@@ -133,7 +133,7 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     dictionary = make_dictionary(case, subject, corpus)
     neurons = subject.neuron_hook_point(dictionary.hook_point)
     units = sample(dictionary.d_sae, subject.width(neurons), features=case.features, neurons=case.neurons, seed=0)
-    quota = Quota(explain=2, judge=5, silent=64, top=20)
+    quota = Quota(explain=2, judge=6, silent=64, top=20)
     plan = HarvestPlan(units, quota, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
     reader = UnitReader(subject, dictionary, units)
     reading = Reading(reader, plan, norm_limit(reader, corpus, plan), new_sketch(plan, subject.device))

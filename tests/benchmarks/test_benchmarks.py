@@ -144,3 +144,10 @@ def test_the_fixed_server_answers_a_judge(model: str, monkeypatch: pytest.Monkey
             judge.close()
         finally:
             server.kill()
+
+
+def test_the_benchmark_of_reading_runs() -> None:
+    header, row = run("reading.py", "--case", "tiny", "--tokens", "20000", "--rounds", "1")
+    found = dict(zip(header, row, strict=True))
+    assert found["documents"] == "1,600"
+    assert found["tokens"] == "16,000"

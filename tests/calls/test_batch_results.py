@@ -125,7 +125,7 @@ def prompt(name: str) -> Prompt:
 Opening = Callable[..., Run]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opening]:
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)

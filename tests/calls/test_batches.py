@@ -117,7 +117,15 @@ def test_batches_give_the_results_of_calls_at_half_the_price(model: str, carried
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("fault", ["expired", "lost", "drop", "500", "429", "500_accepted"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "expired",
+        "drop",
+        "500_accepted",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lost", "500", "429")),
+    ],
+)
 def test_every_question_is_answered_once_after_a_failure_of_its_batch(model: str, fault: str, carried: Carried) -> None:
     with ProviderServer(think_apart, retry_after_s=0.05, batch_faults=Script(fault, None, fault)) as server:
         _, folder, ledger = carried(model, server)

@@ -66,7 +66,7 @@ def job(number: int, scorer: str = "") -> Job:
     return Job(f"job-{scorer}{number}", "score", f"feature-{number}", place=number, scorer=scorer)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
     url = None if request.param == "sqlite" else request.getfixturevalue("postgres_service").database()

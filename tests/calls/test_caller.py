@@ -344,7 +344,7 @@ def test_the_last_question_of_a_run_ends_unscored_where_a_pause_would_stop_the_r
 @pytest.mark.usefixtures("never_waiting")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @given(data=st.data())
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_a_mutated_reply_no_call_is_open_and_the_books_are_equal(
     protocol: str, open_caller: OpenCaller, data: st.DataObject
 ) -> None:

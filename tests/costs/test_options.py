@@ -89,7 +89,8 @@ def test_expected_widths_come_from_the_newest_run_of_the_same_judge(world: plant
     seen = options.plan_of(spec, tmp_path)
     assert seen.spreads.source == f"run {run.run_id}, by the same judge"
     rows = judged_runs.judgements(run)
-    units = pd.read_parquet(run.folder / "units.parquet")
+    units, exemplars = (pd.read_parquet(run.folder / f"{name}.parquet") for name in ("units", "exemplars"))
+    rows["document"] = rows["exemplar_id"].map(exemplars.set_index("exemplar_id")["document"])
     assert seen.spreads.of["feature"] == stopping.spread_of(stopping.cell_table(rows, units))["feature"]
 
 

@@ -49,10 +49,10 @@ def foreseen(forecast: run_forecast.Forecast) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("model", "done"),
     [
-        (planted_runs.MODELS[0], 0),
+        pytest.param(planted_runs.MODELS[0], 0, marks=pytest.mark.slow),
         (planted_runs.MODELS[0], 60),
         (planted_runs.MODELS[1], 9),
-        (planted_runs.MODELS[2], 0),
+        pytest.param(planted_runs.MODELS[2], 0, marks=pytest.mark.slow),
         (planted_runs.MODELS[2], 60),
     ],
 )

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from support.planted_world import judged_runs
@@ -138,6 +140,43 @@ def test_repeats_have_the_flip_rate_and_deviation_of_their_grades() -> None:
     assert found is not None
     assert (found.n, found.flip_rate.value) == (2, pytest.approx(1 / 3))
     assert found.within_sd.value == pytest.approx(math.sqrt(2 / 3))
+
+
+def test_mean_grades_of_a_judge_that_repeats_itself_do_not_differ() -> None:
+    """Token probabilities of the same question differ in the third decimal from call to call: no grade changes."""
+    rows = [judgement("feature-0", 1, g, item=i, repeat=r) for i, g in enumerate([0, 3, 1, 2, 3, 3]) for r in range(3)]
+    table = judgement_table(rows)
+    table["expected"] = table["score"].astype(float) + 0.001 * table["repeat"]
+    found = judge_evidence.repeats(table, OPTIONS)
+    assert found is not None
+    assert found.flip_rate.value == 0
+    assert found.icc_single.value == pytest.approx(1, abs=1e-4)
+    unsure = table.assign(score=table["repeat"].map({0: 1, 1: 2, 2: 2}).astype("Int64"))
+    unsure["expected"] = 1.5 + 0.02 * unsure["score"].astype(float)
+    wavering = judge_evidence.repeats(unsure, OPTIONS)
+    assert wavering is not None
+    assert wavering.flip_rate.value == pytest.approx(2 / 3), "the most likely grades are compared"
+    assert wavering.icc_single.why == "undefined: all grades are 1.53"
+
+
+def test_a_rater_who_skips_unevenly_is_named() -> None:
+    """Half of the items that the judge graded 1 are skipped, or every fifth item whatever the judge's grade."""
+
+    def labels(rater: str, skipped: list[bool]) -> pd.DataFrame:
+        n = len(skipped)
+        table = pd.DataFrame({"number": range(n), "arm": "main", "rater": rater})
+        table["stratum"] = [f"main/feature/{grade}" for grade in np.arange(n) % 4]
+        return table.assign(score=[None if skip else 1.0 for skip in skipped])
+
+    hard = [i % 4 == 1 and i % 8 == 1 for i in range(80)]
+    even = [i % 5 == 0 for i in range(80)]
+    table = pd.concat([labels("ada", hard), labels("bea", even), labels("cy", [False] * 80)], ignore_index=True)
+    ada, bea = judge_evidence.passed_over(table, seed=1)
+    assert (ada.rater, ada.n, ada.n_seen, ada.uneven) == ("ada", 10, 80, True)
+    assert ada.shares == {"main/feature/0": 0, "main/feature/1": 0.5, "main/feature/2": 0, "main/feature/3": 0}
+    assert (bea.rater, bea.n, bea.uneven) == ("bea", 16, False)
+    unreached = table.assign(rater=table["rater"].where(table["rater"] != "ada"))
+    assert [each.rater for each in judge_evidence.passed_over(unreached, seed=1)] == ["bea"]
 
 
 def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:

@@ -15,6 +15,7 @@ from support.results import summaries as report_data
 from autointerp.findings import judge_checks, judge_verdict
 from autointerp.findings import summary as summary_model
 from autointerp.findings.caveats import caveats
+from autointerp.stats import agreement
 
 Summary = dict[str, Any]
 NO_EXEMPLARS = pd.DataFrame({"role": pd.Series(dtype=str), "token_activations": pd.Series(dtype=object)})
@@ -295,3 +296,37 @@ def test_a_ceiling_that_is_not_above_the_floor_gives_a_caveat(ceiling: float, sa
     summary["evidence"]["normalised"] = {"floor": 1.0, "ceiling": ceiling}
     found = cautions_of(summary)
     assert any("ceiling is not above the floor" in caution for caution in found) is said
+
+
+@pytest.mark.parametrize("uneven", [True, False])
+def test_a_rater_who_skips_unevenly_gives_a_caveat(uneven: bool) -> None:
+    shares = {"main/feature/0": 0.0, "main/feature/1": 0.5}
+    skipped = {"rater": "ada", "n": 12, "n_seen": 60, "shares": shares, "uneven": uneven}
+    found = cautions_of(changed(evidence__people__passed_over=[skipped]))
+    sentence = "ada skipped 12 of 60 items, unevenly: 50% of main/feature/1 and 0% of main/feature/0."
+    assert any(sentence in caution for caution in found) is uneven
+
+
+def test_strata_of_equal_labels_give_a_caveat_if_there_is_an_interval() -> None:
+    equal = {"difference": figure(0.4, 0.1, 0.7) | {"uncertain": "main/neuron/0"}}
+    [caution] = [
+        c for c in cautions_of(changed(evidence__people__corrected=equal)) if "all labels there are equal" in c
+    ]
+    assert "The correction by people counts the items of main/neuron/0 as certain" in caution
+    none = {"difference": figure(0.4, why="no interval") | {"uncertain": "main/neuron/0"}}
+    assert not any("labels there are equal" in c for c in cautions_of(changed(evidence__people__corrected=none)))
+
+
+def test_perfect_agreement_with_people_confirms_the_headline() -> None:
+    perfect = agreement.pair(
+        pd.DataFrame(
+            {"item": i, "unit_id": i // 4, "rater": rater, "score": i // 4 % 4}
+            for i in range(80)
+            for rater in ("judge", "ada")
+        ),
+        *("judge", "ada"),
+        grades=(0, 1, 2, 3),
+        confidence=0.95,
+    )
+    summary = changed(evidence__people__agreement=[pair("ada", perfect.kappa.model_dump(), n=80)])
+    assert answers(summary)["people"] is True

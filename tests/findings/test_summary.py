@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from support.results.run_facts import RUN_FACTS
 from support.results.tables import BINS, exemplar_table, judgement, judgement_table, planted, unit_table
 
 from autointerp.errors import UsageError
+from autointerp.findings.results import Giveaway
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
+from autointerp.scorers import unit_metrics
 from autointerp.spec import spec as specs
+from autointerp.stats.estimates import MeanEstimate
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8")))
 LEVELS = [{"grade": g, "text": f"level {g}"} for g in range(4)]
@@ -45,6 +49,8 @@ def summary_of(
     exemplars: pd.DataFrame | None = None,
     spec: specs.Spec | None = None,
     levels: tuple[int, ...] = (0, 1, 2, 3),
+    giveaways: Sequence[Giveaway] = (),
+    scorers: Sequence[Mapping[str, Any]] = (),
     **changes: Any,
 ) -> dict[str, Any]:
     summary = summarise(
@@ -54,6 +60,8 @@ def summary_of(
         spec=spec or make_spec(),
         rubric_levels=levels,
         facts=facts(**changes),
+        giveaways=giveaways,
+        scorers=scorers,
     )
     result = summary.to_json()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -315,10 +323,61 @@ def test_an_embedded_judge_and_a_shared_model_give_caveats() -> None:
     assert any("same model (embedded) explains and judges" in c for c in embedded)
 
 
-def test_few_units_give_a_caveat_for_their_kind_only() -> None:
-    units, judgements = planted(seed=6, n_neurons=19, n_features=20)
-    few = [c for c in summary_of(units, judgements)["cautions"] if "too narrow" in c]
-    assert few == ["Only 19 neurons have a score: intervals over fewer than 20 units are too narrow."]
+@pytest.mark.parametrize(("n_features", "n_neurons", "warned"), [(40, 40, False), (40, 6, True), (8, 8, True)])
+def test_a_difference_that_few_units_decide_gives_a_caveat(n_features: int, n_neurons: int, warned: bool) -> None:
+    units, judgements = planted(seed=6, n_neurons=n_neurons, n_features=n_features)
+    few = [c for c in summary_of(units, judgements)["cautions"] if "rests on few units" in c]
+    assert bool(few) == warned
+    assert not warned or f"{n_features} features and {n_neurons} neurons" in few[0]
+
+
+def test_many_units_of_which_few_have_a_grade_above_0_are_few() -> None:
+    units, judgements = planted(seed=6, feature_level=0.0, neuron_level=0.0)
+    judgements["score"] = (judgements["score"] * 0).where(~judgements["unit_id"].isin(["feature-1", "neuron-3+"]), 3)
+    result = summary_of(units, judgements)
+    assert result["weightings"]["bin_uniform"]["freedom"] < 6
+    assert any("rests on few units" in c for c in result["cautions"])
+
+
+def test_bins_that_one_kind_lacks_are_left_out_of_the_headline_and_named() -> None:
+    units, judgements = planted(seed=6)
+    lacking = (judgements["kind"] == "feature") & judgements["bin"].isin([4, 5]) & (judgements["arm"] == "main")
+    result = summary_of(units, judgements.loc[~lacking])
+    assert result["headline"]["bins_left_out"] == [4, 5]
+    assert [b["bin"] for b in result["weightings"]["bins"] if not b["compared"]] == [4, 5]
+    assert [b["n_neurons"] for b in result["weightings"]["bins"]] == [40] * BINS
+    assert (
+        "The headline compares 8 of 10 bins: in bins 4, 5 too few features or neurons have a grade."
+        in result["cautions"]
+    )
+
+
+def test_a_headline_without_a_common_bin_is_withheld() -> None:
+    units, judgements = planted(seed=6)
+    weak = judgements["bin"] <= 5
+    shared = (judgements["arm"] != "main") | (weak == (judgements["kind"] == "feature"))
+    withheld = summary_of(units, judgements.loc[shared])["headline"]["withheld"]
+    assert withheld == "no activation bin has a grade in enough features and neurons"
+
+
+def test_readings_that_contradict_each_other_give_a_caveat() -> None:
+    units, judgements = planted(seed=6, feature_level=0.5, neuron_level=0.5)
+    rng, main = np.random.default_rng(0), judgements["arm"] == "main"
+    weak, feature = judgements["bin"] == 1, judgements["kind"] == "feature"
+    grade = np.where(feature == weak, 0, 2) + rng.integers(0, 2, len(judgements))
+    judgements["score"] = judgements["score"].where(~main, pd.Series(grade, index=judgements.index))
+    units["bin_events"] = [[1000] + [10] * (BINS - 1)] * len(units)
+    [found] = [c for c in summary_of(units, judgements)["cautions"] if "contradict each other" in c]
+    assert "with all bins equal" in found.split(", but ")[0]
+    assert found.split(", but ")[1].count("with bins weighted by their events") == 1
+
+
+def test_every_missing_interval_has_its_reason() -> None:
+    rows = [judgement(u, b, 2) for u in IDS for b in (1, 2)]
+    result = summary_of(unit_table(IDS), judgement_table(rows))
+    figures = [result["headline"], *result["bins"], result["controls"]["main"]["all"], *result["weightings"]["bins"]]
+    assert all(f["ci_low"] is None and f["why"] for f in figures)
+    assert any("no interval: all 6 units of one kind have the same value" in f["why"] for f in figures)
 
 
 @pytest.mark.parametrize(
@@ -341,15 +400,50 @@ def test_silent_windows_with_activity_give_a_caveat(active: int, warned: bool) -
     assert not warned or found[0].startswith("In 20% of the silent windows")
 
 
-def test_summary_is_the_same_for_the_same_seed_whatever_the_order_of_rows() -> None:
+def test_a_harvest_of_an_earlier_version_gives_a_caveat() -> None:
+    units, judgements = planted(seed=6)
+    for exemplars, old in ((exemplar_table(), False), (exemplar_table().drop(columns="counted"), True)):
+        found = [c for c in summary_of(units, judgements, exemplars=exemplars)["cautions"] if "are not counted" in c]
+        assert bool(found) == old
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "n", "warned"),
+    [
+        (0.8, 0.7, 20, True),
+        (1.0, None, 20, True),
+        (0.56, 0.49, 20, False),
+        (0.53, 0.51, 90, False),
+        (0.9, None, 2, False),
+    ],
+)
+def test_items_told_apart_without_reading_give_a_caveat(mean: float, low: float | None, n: int, warned: bool) -> None:
+    units, judgements = planted(seed=6)
+    measured: dict[str, Any] = {"mean": mean, "ci_low": low, "ci_high": None if low is None else 0.95, "n": n}
+    giveaways = [Giveaway(comparison="fuzzing", balanced_accuracy=MeanEstimate(**measured))]
+    found = [c for c in summary_of(units, judgements, giveaways=giveaways)["cautions"] if "nothing else" in c]
+    assert bool(found) == warned
+    assert not warned or found[0].startswith("In fuzzing, the length of a text and the place of its mark alone tell")
+
+
+@pytest.mark.parametrize(("covered", "warned"), [(3, True), (4, False), (40, False)])
+def test_a_figure_over_less_than_a_tenth_of_a_kind_gives_a_caveat(covered: int, warned: bool) -> None:
+    units, judgements = planted(seed=6)
+    rows = [("detection", u, k, "balanced_accuracy", 0.8) for u, k in zip(units["unit_id"], units["kind"], strict=True)]
+    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(n=10, n_unscored=0)
+    neurons = figures.index[figures["kind"] == "neuron"]
+    figures.loc[neurons[covered:], "value"] = np.nan
+    result = unit_metrics.UnitFigures(figures, {}, pd.DataFrame())
+    scorers = unit_metrics.summarise(result, {"confidence": 0.95, "resamples": 200, "seed": 0})
+    found = [c for c in summary_of(units, judgements, scorers=scorers)["cautions"] if c.startswith("Detection covers")]
+    assert bool(found) == warned
+    assert not warned or "only 3 of 40 neurons" in found[0]
+
+
+def test_summary_is_the_same_whatever_the_order_of_rows() -> None:
     units, judgements = planted(seed=8, n_features=8, n_neurons=8, unscored=0.1)
     again = judgements.sample(frac=1, random_state=0, ignore_index=True)
     assert summary_of(units, judgements) == summary_of(units.iloc[::-1].reset_index(drop=True), again)
-    other = summary_of(units, judgements, spec=make_spec(units={"seed": 5}))
-    assert (
-        other["weightings"]["bin_uniform"]["ci_low"]
-        != summary_of(units, judgements)["weightings"]["bin_uniform"]["ci_low"]
-    )
 
 
 def test_tables_read_back_from_parquet_give_the_same_summary(tmp_path) -> None:

@@ -59,6 +59,20 @@ def test_score_windows_match_near_ones_are_marked_beside_a_match_and_quiet_ones_
     assert again[1].equals(rows), "the same seed plants the same"
 
 
+def test_misses_are_as_long_as_hits() -> None:
+    """A document without a matching word is short: by chance alone, hits would be a third longer."""
+    lengths: dict[str, list[int]] = {"score": [], "quiet": []}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sizes = rng.integers(4, 40, 400)
+        documents = [rng.choice(len(VOCABULARY), size=n, p=[0.02] + [0.98 / 11] * 11).tolist() for n in sizes]
+        text = corpus_of(documents)
+        _, rows = plant_units(text, texts, n=1, silent=6, window=48, bins=5, seed=0, candidates=(COLOURS,))
+        for role, found in lengths.items():
+            found += rows.loc[rows["role"] == role, "tokens"].map(len).tolist()
+    assert np.mean(lengths["quiet"]) == pytest.approx(np.mean(lengths["score"]), rel=0.1)
+
+
 def test_a_near_mark_has_a_match_within_reach() -> None:
     documents = [[1, 1, 1, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]] * 60
     _, rows = plant_units(corpus_of(documents), texts, n=1, silent=0, window=20, bins=5, seed=0, candidates=(COLOURS,))

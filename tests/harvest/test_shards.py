@@ -84,7 +84,9 @@ def assert_same(found: Path, expected: Path) -> None:
 # Any cut, any order, any repetition
 
 
-@pytest.mark.parametrize(("n_shards", "seed"), [(1, 0), (3, 1), (8, 2), (8, 3)])
+@pytest.mark.parametrize(
+    ("n_shards", "seed"), [(1, 0), (8, 2), *(pytest.param(*cut, marks=pytest.mark.slow) for cut in [(3, 1), (8, 3)])]
+)
 def test_shards_read_in_any_order_and_some_twice_give_the_same_tables(
     world: planted.World, whole: Path, tmp_path: Path, n_shards: int, seed: int
 ) -> None:

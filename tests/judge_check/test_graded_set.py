@@ -144,6 +144,18 @@ def test_a_text_with_brackets_of_its_own_uses_other_marks(tmp_path: Path) -> Non
     assert window.tokens[window.mark] == "cat"
 
 
+def test_a_mean_of_grades_is_a_right_grade_and_a_reason_is_not_needed(tmp_path: Path, specificity: Rubric) -> None:
+    path = tmp_path / "set.toml"
+    path.write_text(SMALL.replace("grade = 3", "grade = 2.25").replace(', why = "a cat"', ""))
+    graded = graded_set.load(path)
+    graded_set.check_grades(graded, specificity)
+    [item] = graded.items
+    assert (item.entry.grade, item.entry.level, item.entry.shares) == (2.25, 2, {2: 0.75, 3: 0.25})
+    path.write_text(SMALL.replace("grade = 3", "grade = 3.25"))
+    with pytest.raises(UsageError, match=r"grade 3\.25 of item 1a is not on the rubric"):
+        graded_set.check_grades(graded_set.load(path), specificity)
+
+
 @given(st.integers(1, 250), st.integers(0, 5))
 def test_a_sample_is_balanced_over_grades(most: int, seed: int) -> None:
     drawn = graded_set.sample(ITEMS, most, seed)

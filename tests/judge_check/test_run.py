@@ -250,6 +250,19 @@ def test_the_embedded_judge_is_named_as_not_an_llm(tmp_path: Path) -> None:
     assert [item["given"] for item in again["items"]] == [item["given"] for item in single["items"]]
 
 
+def test_a_table_of_mean_grades_is_checked(tmp_path: Path) -> None:
+    """A judge that says 3: of right grades 3 and 2.5, it agrees with everybody on the first and with half of the people on the second."""
+    table = tmp_path / "mine.csv"
+    table.write_text("explanation,marked,grade\nrivers,the <<Oder>>,3\nrivers,an <<order>>,2.5\nprices,a <<fee>>,2.5\n")
+    with ProviderServer(lambda system, user, schema: {"reason": "", "grade": 3}) as server:
+        report = findings(check(server, tmp_path, "--json", "--items", str(table)))
+    assert (report["n"], report["set"]["name"]) == (3, "mine")
+    assert [value(report, "exact"), report["traps"]["none"]["exact"]] == pytest.approx([2 / 3] * 2)
+    assert [value(report, "difference"), report["traps"]["none"]["difference"]] == pytest.approx([1 / 3] * 2)
+    assert report["confusion"][3] == [0, 0, 0, 3]
+    assert [item["grade"] for item in report["items"]] == [3, 2.5, 2.5]
+
+
 @given(st.integers(0, 3))
 def test_a_constant_judge_obeys_no_more_often_than_expected(grade: int) -> None:
     plan = Plan(JudgeSettings(), SET.items, SET, rubric.load("specificity"))

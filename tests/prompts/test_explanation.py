@@ -246,7 +246,7 @@ def test_explanations_with_an_aid_are_judged_on_the_same_exemplars_and_compared(
     assert own.text == contrast.text == WRONG
     assert revised.text == f"words about a {concept}"
     assert revised.reason.startswith("revised: right about 6 of 6 unseen windows (before: 3)")
-    effects = aid_effects.effects(result.judgements, result.units, confidence=0.95, resamples=300, seed=0)
+    effects = aid_effects.effects(result.judgements, result.units, scale=(0, 3), confidence=0.95, resamples=300, seed=0)
     assert set(effects) == {"contrast", "logits", "revise"}
     assert effects["contrast"]["all"]["difference"] == 0
     assert effects["revise"]["feature"]["difference"] > 1.5

@@ -320,6 +320,28 @@ def test_other_evaluations_and_aids_are_shown_with_unscored_answers(judged: Path
     assert rows["sensitivity: sensitivity"][6] == formatting.NOT_AVAILABLE
 
 
+def test_a_figure_over_hardly_any_units_of_a_kind_says_so_beside_it(judged: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    assert "only" not in _table(scorers.metrics(model(made))).rows[0][4]
+    made["scorers"][0]["figures"][0]["neuron"]["n"] = 0
+    made["denominator"]["neuron"]["sampled"] = 40
+    assert _table(scorers.metrics(model(made))).rows[0][4].endswith(" (only 0 of 40 neurons)")
+
+
+def test_the_report_shows_how_well_length_and_mark_alone_tell_items_apart(judged: Path, tmp_path: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    assert judge_figures.giveaways(model(made)) is None
+    measured = {"mean": 0.51, "ci_low": 0.48, "ci_high": 0.54, "n": 40}
+    made["giveaways"] = [{"comparison": name, "balanced_accuracy": measured} for name in ("base_rate", "fuzzing")]
+    rows = _table(judge_figures.giveaways(model(made))).rows
+    assert [row[0] for row in rows] == ["the base rate's silent windows and the main arm", "fuzzing"]
+    shutil.copytree(judged, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(made), "utf-8")
+    report.write(tmp_path / "run")
+    for name in ("report.html", "report.md"):
+        assert "told apart without reading" in (tmp_path / "run" / name).read_text("utf-8")
+
+
 @pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
 def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[str, ...]) -> None:
     made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2, controls=2, knows="sharp")

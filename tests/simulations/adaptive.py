@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from simulations import worlds
+from simulations import document_worlds, worlds
 
 from autointerp.spec.sections import Adaptive
 from autointerp.stats import comparison, stopping
@@ -32,13 +32,12 @@ def run(
     bins: int,
     at_most: int,
     confidence: float = 0.95,
-    resamples: int = 300,
+    documents: document_worlds.Documents = document_worlds.OWN,
 ) -> Stopped:
     """Judge `units` units of each kind until `stopping.needed` needs no more or the exemplars are used up."""
-    drawn = {
-        kind: worlds.draw(rng, w, units, bins, at_most) for kind, w in (("feature", features), ("neuron", neurons))
-    }
-    pool = pd.concat([worlds.table(kind, grades) for kind, (grades, _) in drawn.items()], ignore_index=True)
+    kinds = (("feature", features), ("neuron", neurons))
+    drawn = {kind: document_worlds.draw(rng, world, units, bins, at_most, documents) for kind, world in kinds}
+    pool = pd.concat([worlds.table(kind, grades, of) for kind, (grades, _, of) in drawn.items()], ignore_index=True)
     known = worlds.units_of(pool)
     place = {unit_id: i for i, unit_id in enumerate(known["unit_id"])}
     given = np.zeros((len(place), bins), dtype=np.int64)
@@ -51,8 +50,8 @@ def run(
         rows = pool.loc[(item < given[..., None]).ravel()]
         need = stopping.needed(rows, known, targets, bins=bins, confidence=confidence, look=look)
     intervals = stopping.unit_intervals(stopping.cell_table(rows, known), confidence)
-    truth = {f"{kind}-{i}": t for kind, (_, means) in drawn.items() for i, t in enumerate(means.mean(axis=1))}
+    truth = {f"{kind}-{i}": t for kind, (_, means, _) in drawn.items() for i, t in enumerate(means.mean(axis=1))}
     intervals["truth"], intervals["kind"] = intervals.index.map(truth), intervals.index.str.split("-").str[0]
     means = [intervals.loc[intervals["kind"] == kind, "mean"] for kind in ("feature", "neuron")]
-    compared = comparison.compare(*means, confidence=confidence, resamples=resamples, seed=int(rng.integers(1 << 30)))
+    compared = comparison.compare(*means, confidence=confidence, scale=(0, 3))
     return Stopped(intervals, compared, len(rows) / (2 * units * bins))

@@ -20,7 +20,7 @@ def unit_cover(
     """The share of units of each kind whose interval contains their true mean after stopping, and the exemplars used per bin."""
     rng, hits, used = np.random.default_rng(bins), [], []
     for _ in range(runs):
-        found = adaptive.run(rng, *kinds, Adaptive(unit=target), units=units, bins=bins, at_most=24, resamples=10)
+        found = adaptive.run(rng, *kinds, Adaptive(unit=target), units=units, bins=bins, at_most=24)
         table = found.units
         hits.append(
             ((table["ci_low"] <= table["truth"]) & (table["truth"] <= table["ci_high"])).groupby(table["kind"]).mean()
@@ -36,7 +36,7 @@ def run_cover(
     truth = worlds.true_mean(kinds[0], bins) - worlds.true_mean(kinds[1], bins)
     rng, hits, used = np.random.default_rng(units), 0, []
     for _ in range(runs):
-        found = adaptive.run(rng, *kinds, targets, units=units, bins=bins, at_most=8, resamples=500)
+        found = adaptive.run(rng, *kinds, targets, units=units, bins=bins, at_most=8)
         assert found.difference.ci_low is not None
         hits += found.difference.ci_low <= truth <= found.difference.ci_high
         used.append(found.items_per_cell)

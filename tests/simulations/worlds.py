@@ -8,6 +8,8 @@ In `NOISY` items differ more than units do.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -63,11 +65,13 @@ def biased(
     return np.clip(grades + (chance < high) - (chance > 1 - down * (1 - high) / (1 - up)), 0, 3)
 
 
-def table(kind: str, grades: NDArray[np.int64]) -> pd.DataFrame:
+def table(kind: str, grades: NDArray[np.int64], document: NDArray[np.int64] | None = None) -> pd.DataFrame:
     """The judgements of one kind in the main arm, with the columns that the statistics read."""
     unit, bin_, item = (a.ravel() for a in np.indices(grades.shape))
     ids = np.array([f"{kind}-{i}" for i in range(len(grades))], dtype=object)
     frame = pd.DataFrame({"unit_id": ids[unit], "bin": bin_ + 1, "item": item, "score": grades.ravel()})
+    if document is not None:
+        frame["document"] = document.ravel()
     names = frame["unit_id"] + "@" + frame["bin"].astype(str) + "." + frame["item"].astype(str)
     return frame.assign(exemplar_id=names, kind=kind, arm="main", outcome="scored", repeat=0).astype({"score": "Int64"})
 
@@ -88,3 +92,115 @@ def label(
     chosen = order <= take
     rows = judged.assign(stratum=strata, probability=take / size, score=truth.ravel(), arm="main")
     return rows.loc[chosen, ["exemplar_id", "unit_id", "arm", "stratum", "probability", "score"]]
+
+
+class Population(NamedTuple):
+    """A kind of unit of which the mean grade in each bin can be drawn, with the share of units that have each bin."""
+
+    grades: Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]
+    """Grades (units, bins, items) from a generator and these three numbers."""
+    occupancy: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.ones_like
+    """The share of units that have a bin, by the bin's share of the maximum."""
+    missing: float = 0.0
+    """The share of items without a grade."""
+    missing_by_grade: float = 0.0
+    """The further share of items without a grade among those with the highest grade."""
+
+
+def cell_grades(rng: np.random.Generator, population: Population, units: int, bins: int, items: int) -> pd.DataFrame:
+    """Mean grades of units (rows) in bins (columns, from 1); NaN where a unit lacks the bin or has no grade. Every unit has the last bin."""
+    grades = population.grades(rng, units, bins, items)
+    unscored = rng.random(grades.shape) < population.missing + population.missing_by_grade * (grades == 3)
+    share = (np.arange(bins) + 0.5) / bins
+    # Units with few bins are those with high grades in the others: the harder case.
+    order = rng.random((units, 1)) * 0.5 + rng.random((units, bins)) * 0.5
+    has = order < population.occupancy(share)
+    has[:, -1] = True
+    kept = np.where(unscored | ~has[..., None], np.nan, grades.astype(np.float64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        means = np.nanmean(kept, axis=2)
+    return pd.DataFrame(means, columns=range(1, bins + 1))
+
+
+def of_world(world: World) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    return lambda rng, units, bins, items: draw(rng, world, units, bins, items)[0]
+
+
+def dirichlet(*weights: float) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    """Each unit has its own shares of the grades 0 to 3, drawn from a Dirichlet distribution."""
+
+    def grades(rng: np.random.Generator, units: int, bins: int, items: int) -> NDArray[np.int64]:
+        limits = np.cumsum(rng.dirichlet(weights, units), axis=1)[:, None, None, :3]
+        return (rng.random((units, bins, items, 1)) > limits).sum(axis=-1)
+
+    return grades
+
+
+def heavy_tailed(
+    level: float = 0.4, spread: float = 1.2
+) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    """Units with lognormal mean grades, cut off at 3: most near 0, a few at the top."""
+
+    def grades(rng: np.random.Generator, units: int, bins: int, items: int) -> NDArray[np.int64]:
+        mean = np.minimum(level * np.exp(spread * rng.normal(size=units)), 3)
+        return rng.binomial(3, (mean / 3)[:, None, None], (units, bins, items))
+
+    return grades
+
+
+def zeros(share: float, *, spread: bool) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    """Grades of which `share` are not 0: in this share of the units, or spread over all units."""
+
+    def grades(rng: np.random.Generator, units: int, bins: int, items: int) -> NDArray[np.int64]:
+        shape = (units, bins, items) if spread else (units, 1, 1)
+        return np.where(rng.random(shape) < share, rng.integers(1, 4, (units, bins, items)), 0)
+
+    return grades
+
+
+def judged(
+    world: World, *, by_unit: bool, by_bin: bool = False
+) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    """Grades of a judge whose errors differ between units, or grow with the bin."""
+
+    def grades(rng: np.random.Generator, units: int, bins: int, items: int) -> NDArray[np.int64]:
+        truth = draw(rng, world, units, bins, items)[0]
+        seen = biased(rng, truth, by_unit=by_unit)
+        return np.where(rng.random(truth.shape) < np.linspace(0, 1, bins)[:, None], seen, truth) if by_bin else seen
+
+    return grades
+
+
+def bursty(world: World) -> Callable[[np.random.Generator, int, int, int], NDArray[np.int64]]:
+    """Items of a bin that come from one document and nearly always have the same grade."""
+
+    def grades(rng: np.random.Generator, units: int, bins: int, items: int) -> NDArray[np.int64]:
+        first = draw(rng, world, units, bins, 1)[0]
+        return np.where(rng.random((units, bins, items)) < 0.9, first, draw(rng, world, units, bins, items)[0])
+
+    return grades
+
+
+def valley(depth: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Occupancy of heavy-tailed activations: most units have the weakest bins and the strongest, few those between."""
+    return lambda share: 1 - depth * np.sin(np.pi * share) ** 0.5
+
+
+PAIRS = {
+    "dirichlet": (Population(dirichlet(1, 1, 1, 1)), Population(dirichlet(3, 0.5, 0.3, 0.3))),
+    "heavy tails": (Population(heavy_tailed()), Population(heavy_tailed())),
+    "heavy tails beside latent": (Population(of_world(FEATURES)), Population(heavy_tailed())),
+    "unequal bins": (Population(of_world(FEATURES), valley(0.7)), Population(of_world(NEURONS), valley(0.2))),
+    "95% zeros in few units": (Population(of_world(FEATURES)), Population(zeros(0.07, spread=False))),
+    "95% zeros spread": (Population(zeros(0.05, spread=True)), Population(zeros(0.05, spread=True))),
+    "judge errs by bin": (Population(judged(FEATURES, by_unit=False, by_bin=True)), Population(of_world(NEURONS))),
+    "judge errs by unit": (Population(judged(LENIENT, by_unit=True)), Population(judged(NOISY, by_unit=True))),
+    "missing at random": (Population(of_world(FEATURES), missing=0.4), Population(of_world(LENIENT), missing=0.4)),
+    "missing by grade": (
+        Population(of_world(FEATURES), missing_by_grade=0.6),
+        Population(of_world(NEURONS), missing_by_grade=0.6),
+    ),
+    "bursty documents": (Population(bursty(FEATURES)), Population(bursty(NEURONS))),
+}
+"""Features and neurons of the worlds in which every interval of a report has to hold."""

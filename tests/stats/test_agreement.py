@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulations.simulate_agreement import caught, cover
+from scipy.stats import binomtest
+from simulations import simulate_agreement
 from support.results.tables import judgement, judgement_table
 from support.sae import peers
 
@@ -97,7 +98,7 @@ def test_undefined_statistics_give_a_reason() -> None:
     assert same.kappa == no_figure("undefined: all grades are 3")
     assert same.alpha.why == "undefined: all grades are 3"
     assert (same.exact.value, same.ac2.value) == (1.0, 1.0)
-    assert same.exact.why == "no interval: the same in every unit"
+    assert same.difference.why == "no interval: the same in every unit"
     assert two([], []).exact.why == "undefined: no item was graded by both r0 and r1"
     assert two([2], [3]).kappa.why == "undefined: one item"
     assert two([2, 1], [3, 1]).exact.why == "no interval: fewer than 3 units"
@@ -144,16 +145,78 @@ def test_repeats_have_the_icc_of_the_analysis_of_variance() -> None:
     assert found.flip_rate.value == pytest.approx(np.mean(differ))
     assert found.icc_single.value == pytest.approx((between - within) / (between + 2 * within))
     assert found.icc_mean.value == pytest.approx(1 - within / between)
-    assert found.icc_single.why == "no interval: fewer than 3 units"
+    assert found.icc_single.why == "no interval: fewer than 10 units"
+    assert found.flip_rate.why == "no interval: fewer than 3 units"
 
 
-def test_intervals_of_agreement_cover_the_large_sample_value() -> None:
-    """A small version of `simulations/simulate_agreement.py`."""
-    found = cover(units=50, per_unit=2, runs=40, resamples=300, large=30_000)
-    assert all(share >= 0.8 for share in found.values()), found
+@pytest.mark.parametrize("units", [20, 80])
+def test_perfect_agreement_has_a_lower_limit(units: int) -> None:
+    """80 items, each graded alike: shares and coefficients have a limit that rises with the number of units."""
+    grades = list(np.arange(80) // 4 % 4)
+    found = two(grades, grades, units=units)
+    exact = 0.025 ** (1 / units)
+    assert (found.exact.value, found.exact.ci_low, found.exact.ci_high) == (1, pytest.approx(exact), 1)
+    assert (found.ac2.ci_low, found.ac2.ci_high) == (pytest.approx(exact), 1)
+    assert 0.4 < found.kappa.ci_low <= exact + 1e-9, "the spread of grades may lie in fewer units than there are"
+    assert found.kappa.ci_high == 1
+    never = agreement.repeats(frame(np.array([[0.0] * 30, [1.0] * 30])).assign(item=lambda t: t["unit_id"]), **OPTIONS)
+    assert (never.flip_rate.value, never.flip_rate.ci_low, never.flip_rate.ci_high) == (
+        1,
+        pytest.approx(0.025 ** (1 / 30)),
+        1,
+    )
+
+
+def test_more_disagreements_lower_the_limits() -> None:
+    grades = np.arange(80) // 20
+    found = [two(list(grades), list(np.where(np.arange(80) % 20 < n, 1, grades))) for n in (0, 1, 3, 8)]
+    exact = [each.exact.ci_low for each in found]
+    assert exact == sorted(exact, reverse=True)
+    assert exact[1] == pytest.approx(binomtest(77, 80).proportion_ci(0.95).low, abs=0.01)
+    for name in ("exact", "kappa", "ac2"):
+        perfect, *others = (getattr(each, name).ci_low for each in found)
+        assert perfect > max(others)
+        assert min(others[:2]) > 0.65, "one or three disagreements in 80 leave a judge well confirmed"
+
+
+def test_a_coefficient_has_no_interval_if_the_grades_vary_in_too_few_units() -> None:
+    """Of 20 units with three items each, two have grades above 0."""
+    a = [0] * 54 + [3, 2, 3, 1, 2, 3]
+    b = [0] * 53 + [1, 3, 3, 3, 1, 1, 3]
+    table = frame(np.array([a, b], dtype=float))
+    table["unit_id"] = [f"u{item // 3}" for item in table["item"]]
+    found = agreement.pair(table, "r0", "r1", grades=GRADES, **OPTIONS)
+    assert found.kappa.value > 0.8
+    assert found.kappa.why == found.alpha.why
+    assert found.kappa.why == "no interval: nearly all differences between grades lie in 2 of 20 units"
+    assert found.exact.why is found.ac2.why is None
+    one_large = table.assign(unit_id=["u0" if item < 54 else f"u{item}" for item in table["item"]])
+    why = agreement.pair(one_large, "r0", "r1", grades=GRADES, **OPTIONS).exact.why
+    assert why == "no interval: nearly all items belong to 1 of 7 units"
+
+
+def test_an_icc_has_no_interval_if_the_items_do_not_differ_beyond_the_noise() -> None:
+    rng = np.random.default_rng(4)
+    noise = frame((rng.random((3, 40)) < 0.3).astype(float))
+    found = agreement.repeats(noise, **OPTIONS)
+    assert found.icc_single.why == "no interval: the items do not differ beyond the noise of their grades"
+    assert found.icc_single.value < 0.3
+    assert found.flip_rate.ci_low < found.flip_rate.value < found.flip_rate.ci_high
+    together = agreement.panel(noise, grades=GRADES, **OPTIONS)
+    assert together.alpha.why == found.icc_single.why
+
+
+@pytest.mark.parametrize("simulate", ["cover", "repeat_cover", "panel_cover"])
+@pytest.mark.parametrize("world", ["dirichlet, errors by bin", "heavy tails, errors by unit", "95% zeros spread"])
+def test_intervals_of_agreement_cover_the_large_sample_value(simulate: str, world: str) -> None:
+    """A small version of `simulations/simulate_agreement.py`, with 8 and 20 units."""
+    for units in (8, 20):
+        of = simulate_agreement.WORLDS[world]
+        found = getattr(simulate_agreement, simulate)(of, units=units, runs=300, large=20_000)
+        assert all(share >= 0.86 for share, given in found.values() if given > 0.2), (units, found)
 
 
 def test_planted_items_catch_a_biased_judge() -> None:
     """A small version of `simulations/simulate_agreement.py`."""
-    assert caught(up=0.3, down=0.1, items=200, runs=25, resamples=300) >= 0.85
-    assert caught(up=0.2, down=0.2, items=200, runs=25, resamples=300) <= 0.2
+    assert simulate_agreement.caught(up=0.3, down=0.1, items=200, runs=25) >= 0.85
+    assert simulate_agreement.caught(up=0.2, down=0.2, items=200, runs=25) <= 0.2

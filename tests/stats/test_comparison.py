@@ -15,6 +15,7 @@ from autointerp.records import Arm
 from autointerp.stats import comparison
 
 OPTIONS = {"confidence": 0.95, "resamples": 500, "seed": 1}
+ON_SCALE = {"confidence": 0.95, "scale": (0, 3)}
 FEW = {**OPTIONS, "resamples": 50}
 """For tests that two results are equal, for which any number of resamples suffices."""
 grades = st.integers(0, 3)
@@ -128,50 +129,12 @@ def test_bin_shares_follow_the_rubrics_grades() -> None:
     assert "share_0" not in first
 
 
-@given(
-    st.lists(st.sampled_from([0.0, 0.1 + 0.2, 0.3, 1.5, 3.0]), min_size=3, max_size=12),
-    st.lists(st.sampled_from([0.0, 0.3, 1.5, 2.0]), min_size=3, max_size=12),
-)
-@settings(deadline=None)
-def test_superiority_is_mann_whitney_with_ties_half(features: list[float], neurons: list[float]) -> None:
-    p, low, high = comparison.superiority(features, neurons, confidence=0.95)
-    pairs = [(round(f, 12) > n) + (round(f, 12) == n) / 2 for f in features for n in neurons]
-    assert p == pytest.approx(np.mean(pairs))
-    assert (low is None) == (high is None)
-    if low is not None:
-        assert 0 <= low <= p <= high <= 1
-    mirrored = comparison.superiority(neurons, features, confidence=0.95)
-    assert mirrored[0] == pytest.approx(1 - p)
-    if low is not None:
-        assert (mirrored[1], mirrored[2]) == pytest.approx((1 - high, 1 - low))
-
-
-def test_superiority_agrees_with_scipys_tests() -> None:
-    rng = np.random.default_rng(3)
-    f, n = rng.normal(0.4, 1, 30), rng.normal(0, 2, 25)
-    p, low, high = comparison.superiority(f, n, confidence=0.95)
-    assert p == pytest.approx(scipy.stats.mannwhitneyu(f, n).statistic / (30 * 25))
-    # Brunner-Munzel's statistic is the distance from 1/2 in standard errors: it gives back our logit width.
-    statistic = abs(scipy.stats.brunnermunzel(f, n).statistic)
-    se = abs(p - 0.5) / statistic
-    half_width = (math.log(high / (1 - high)) - math.log(low / (1 - low))) / 2
-    quantile = half_width * p * (1 - p) / se
-    assert scipy.stats.t.ppf(0.975, 53) < quantile < scipy.stats.t.ppf(0.975, 24)
-
-
-def test_superiority_of_populations_fully_apart_is_bounded_by_the_binomial() -> None:
-    low = scipy.stats.binomtest(20, 20).proportion_ci(0.95, method="exact").low
-    assert comparison.superiority([3.0] * 20, [0.0] * 30, confidence=0.95) == (1.0, pytest.approx(low), 1.0)
-    assert comparison.superiority([0.0] * 20, [3.0] * 30, confidence=0.95) == (0.0, 0.0, pytest.approx(1 - low))
-
-
-def test_the_interval_is_close_to_scipys_bca_and_seeded() -> None:
+def test_the_interval_of_many_units_is_close_to_scipys_bootstrap() -> None:
     rng = np.random.default_rng(0)
     f, n = rng.beta(4, 2, 40) * 3, rng.beta(2, 4, 30) * 3
-    result = comparison.compare(f, n, **OPTIONS)
+    result = comparison.compare(f, n, **ON_SCALE)
     assert result.difference == pytest.approx(f.mean() - n.mean())
-    assert result == comparison.compare(f[::-1], n, **OPTIONS)
-    assert result != comparison.compare(f, n, **{**OPTIONS, "seed": 2})
+    assert result == comparison.compare(f[::-1], n, **ON_SCALE)
     oracle = scipy.stats.bootstrap(
         (f, n), lambda a, b, axis: a.mean(axis) - b.mean(axis), n_resamples=20_000, rng=np.random.default_rng(9)
     ).confidence_interval
@@ -200,10 +163,8 @@ def test_the_difference_and_superiority_cover_about_95_percent() -> None:
     big = np.random.default_rng(0)
     p_true = np.mean(3 * big.beta(3, 1, 400_000) > 3 * big.beta(0.5, 1.5, 400_000))
     covered = np.zeros(2)
-    for run in range(runs):
-        c = comparison.compare(
-            3 * rng.beta(3, 1, 25), 3 * rng.beta(0.5, 1.5, 30), confidence=0.95, resamples=400, seed=run
-        )
+    for _ in range(runs):
+        c = comparison.compare(3 * rng.beta(3, 1, 25), 3 * rng.beta(0.5, 1.5, 30), **ON_SCALE)
         covered += [c.ci_low <= 3 * (0.75 - 0.25) <= c.ci_high, c.p_superior_ci_low <= p_true <= c.p_superior_ci_high]
     assert (covered / runs >= 0.88).all()
     assert (covered / runs <= 0.99).all()
@@ -213,14 +174,14 @@ def test_different_populations_are_told_apart_and_equal_ones_are_not() -> None:
     units, judgements = planted(seed=1)
     apart = comparison.unit_scores(judgements, units)
     result = comparison.compare(
-        *(apart.loc[apart["kind"] == k, "mean_score"] for k in ("feature", "neuron")), **OPTIONS
+        *(apart.loc[apart["kind"] == k, "mean_score"] for k in ("feature", "neuron")), **ON_SCALE
     )
     assert result.ci_low < 3 * 0.4 < result.ci_high
     assert result.p_superior_ci_low > 0.9
     units, judgements = planted(seed=2, neuron_level=0.8)
     equal = comparison.unit_scores(judgements, units)
     result = comparison.compare(
-        *(equal.loc[equal["kind"] == k, "mean_score"] for k in ("feature", "neuron")), **OPTIONS
+        *(equal.loc[equal["kind"] == k, "mean_score"] for k in ("feature", "neuron")), **ON_SCALE
     )
     assert result.ci_low < 0 < result.ci_high
     assert result.p_superior_ci_low < 0.5 < result.p_superior_ci_high
@@ -249,14 +210,14 @@ def test_the_contrast_with_the_base_rate_is_the_difference_of_means() -> None:
 )
 @settings(deadline=None)
 def test_degenerate_samples_give_null_and_never_nan(features: list[float], neurons: list[float]) -> None:
-    result = comparison.compare(features, neurons, **OPTIONS)
+    result = comparison.compare(features, neurons, **ON_SCALE)
     for part in (result, comparison.mean_estimate(features, **OPTIONS)):
         json.dumps(part.model_dump(), allow_nan=False)
     finite = [[v for v in values if not math.isnan(v)] for values in (features, neurons)]
     assert (result.n_features_scored, result.n_neurons_scored) == tuple(map(len, finite))
     assert (result.difference is None) == (not all(finite))
     defined = min(map(len, finite)) >= 3 and any(len(set(values)) > 1 for values in finite)
-    assert (result.ci_low is not None) == defined
+    assert (result.ci_low is not None) == defined == (result.why is None)
     if defined:
         assert result.ci_low <= result.ci_high
 

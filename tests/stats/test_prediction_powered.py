@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import kurtosis, norm, t
 from simulations import worlds
-from simulations.simulate_corrected import cover, headline_cover, items
+from simulations.simulate_corrected import CASES, case_cover, cover, headline_cover, items
 from support.results.tables import judgement, judgement_table, unit_table
 from support.sae import peers
 
@@ -34,8 +34,9 @@ def test_independent_items_give_the_estimate_of_ppi_python(tmp_path: Path) -> No
     ours, cases = [], []
     for n, unseen in ((20, 20), (40, 40), (200, 200), (30, 300), (100, 1000)):
         kind = iid(rng, n, unseen)
-        found = prediction_powered.correct(kind, kind, confidence=0.95).features
-        ours.append((found, n, unseen))
+        corrected = prediction_powered.correct(kind, kind, confidence=0.95)
+        found = corrected.features
+        ours.append((found, corrected.difference, n, unseen))
         # Theirs weighs the unlabelled mean, ours that of all: the same estimate, with the power in their measure.
         cases.append(
             {
@@ -48,20 +49,21 @@ def test_independent_items_give_the_estimate_of_ppi_python(tmp_path: Path) -> No
     file = tmp_path / "cases.json"
     file.write_text(json.dumps(cases))
     theirs = json.loads(peers.run("ppi", SCRIPT, file))
-    for (found, n, unseen), case, (value, low, high, power) in zip(ours, cases, theirs, strict=True):
+    for (found, both, n, unseen), case, (value, low, high, power) in zip(ours, cases, theirs, strict=True):
         assert found.value == pytest.approx(value, abs=1e-10)
         assert found.power * unseen / (n + unseen) == pytest.approx(power, abs=0.1)
-        # They divide squares by n, we by n - 1 and once more for the fitted power, and take Welch's t for their normal.
+        # They divide squares by n, we by n - 1 and once more for the fitted power, and take Welch's t for their normal, with degrees of
+        # freedom by kurtosis.
         label, seen, rest = (np.array(case[name]) for name in ("label", "seen", "unseen"))
-        parts = [(label - case["power"] * seen).var() / n, (case["power"] * rest).var() / unseen]
-        unbiased = np.array(parts) * [n / (n - 1), unseen / (unseen - 1)]
-        freedom = unbiased.sum() ** 2 / (unbiased**2 / [n - 1, unseen - 1]).sum()
-        variance = ((high - low) / 2 / norm.ppf(0.975)) ** 2
-        assert variance == pytest.approx(sum(parts))
-        ours_variance = ((found.ci_high - found.value) / t.ppf(0.975, freedom)) ** 2
-        assert ours_variance == pytest.approx(unbiased.sum() * n / (n - 1))
-        if n == unseen:
-            assert ours_variance == pytest.approx(variance * (n / (n - 1)) ** 2)
+        groups = [label - case["power"] * seen, case["power"] * rest]
+        parts = [group.var() / len(group) for group in groups]
+        assert ((high - low) / 2 / norm.ppf(0.975)) ** 2 == pytest.approx(sum(parts))
+        unbiased = np.array([group.var(ddof=1) / len(group) for group in groups])
+        by_kurtosis = [2 * len(group) / (kurtosis(group, fisher=False) - 1) for group in groups]
+        freedom = unbiased.sum() ** 2 / (unbiased**2 / np.minimum(by_kurtosis, [n - 1, unseen - 1])).sum()
+        # Two kinds alike have twice the variance of one, and twice its degrees of freedom.
+        half = t.ppf(0.975, 2 * freedom) * np.sqrt(2 * unbiased.sum() * 2 * n / (2 * n - 1))
+        assert both.ci_high - both.value == both.value - both.ci_low == pytest.approx(half)
 
 
 def world(seed: int = 0, units: int = 30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -151,6 +153,43 @@ def test_a_run_without_neurons_or_grades_has_no_estimate() -> None:
     assert found.difference.why
     empty = judgement_table([judgement("feature-0", 1, None)])
     assert prediction_powered.headline(empty, labels, unit_table(["feature-0"]), confidence=0.95).features.why
+
+
+def test_strata_of_equal_labels_are_named() -> None:
+    judgements, labels, units = world()
+    equal = labels.assign(score=labels["score"].where(labels["stratum"] != "feature/3", 3))
+    found = prediction_powered.headline(judgements, equal, units, confidence=0.95)
+    assert "feature/3" in found.features.uncertain.split(", ")
+    assert "feature/3" in found.difference.uncertain.split(", ")
+    assert "feature/3" not in found.neurons.uncertain
+    assert found.features.ci_low < found.features.value < found.features.ci_high
+    everything = equal.assign(probability=1.0)
+    whole = prediction_powered.headline(judgements, everything, units, confidence=0.95)
+    assert whole.features.uncertain == "", "a stratum of which every item has a label is certain"
+
+
+def test_labels_that_are_all_alike_give_no_interval() -> None:
+    judgements, labels, units = world()
+    found = prediction_powered.headline(judgements, labels.assign(score=0), units, confidence=0.95)
+    assert found.features.ci_low is None
+    assert found.features.value is not None
+    assert "strata whose labels are all equal (feature/0, feature/1, feature/2, feature/3)" in found.features.why
+
+
+def test_means_near_the_end_of_the_scale_have_limits_within_it() -> None:
+    judgements, labels, units = world()
+    rare = labels.assign(score=(np.arange(len(labels)) % 9 == 0).astype(int))
+    found = prediction_powered.headline(judgements, rare, units, confidence=0.95)
+    for mean in (found.features, found.neurons):
+        assert 0 < mean.ci_low < mean.value < mean.ci_high
+        assert mean.ci_high - mean.value > mean.value - mean.ci_low
+
+
+@pytest.mark.parametrize("name", ["dirichlet, errors by unit", "95% zeros in few units", "95% zeros spread"])
+def test_corrected_intervals_cover_in_other_worlds(name: str) -> None:
+    """A small version of `simulations/simulate_corrected.py`."""
+    found = case_cover(CASES[name], units=20, runs=120, large=20_000)
+    assert all(share >= 0.87 for share, given in found.values() if given > 0.3), found
 
 
 def test_a_correct_judge_gets_more_weight_than_a_random_one() -> None:

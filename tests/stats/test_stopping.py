@@ -82,7 +82,7 @@ def test_a_run_stops_at_its_target_or_if_only_more_units_would_help() -> None:
     rows, units = judged(2)
     means = comparison.unit_scores(rows, units.assign(bin_events=[[1] * 5] * len(units)))
     by_kind = (means.loc[means["kind"] == kind, "mean_score"] for kind in ("feature", "neuron"))
-    found = comparison.compare(*by_kind, confidence=0.95, resamples=2000, seed=0)
+    found = comparison.compare(*by_kind, confidence=0.95, scale=(0, 3))
     half = (found.ci_high - found.ci_low) / 2
     assert need(rows, units, 2, run=half * 1.2).done
     # With one exemplar per bin it is unknown how much of the spread comes from the items.
@@ -129,7 +129,7 @@ def test_expected_widths_are_close_to_observed_ones() -> None:
     seen = intervals.loc[intervals.index.str.startswith("feature"), "half_width"].mean()
     assert told.unit == pytest.approx(seen, rel=0.2)
     means = [intervals.loc[intervals.index.str.startswith(kind), "mean"] for kind in ("feature", "neuron")]
-    run = comparison.compare(*means, confidence=0.95, resamples=1000, seed=0)
+    run = comparison.compare(*means, confidence=0.95, scale=(0, 3))
     assert told.run == pytest.approx((run.ci_high - run.ci_low) / 2, rel=0.2)
     alone = stopping.expected_widths(features=60, neurons=0, bins=5, per_bin=3, spread=spread, confidence=0.95)
     assert alone.run is None

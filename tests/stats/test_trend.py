@@ -214,7 +214,7 @@ def test_only_features_that_both_versions_scored_are_paired() -> None:
     assert few.change.verdict == "unknown"
 
 
-@given(st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=5), min_size=8, max_size=30))
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=5), min_size=12, max_size=30))
 def test_clusters_of_one_item_give_the_plain_t_interval(clusters: list[list[int]]) -> None:
     flat = [cluster[0] for cluster in clusters]
     single, plain = trend.clustered_change([[(2.0, x)] for x in flat]), trend.mean_change(flat)

@@ -154,7 +154,7 @@ BROKEN: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     # the corpus
     "corpus: empty": (write("corpus.jsonl", b""), ("corpus", "no text")),
     "corpus: empty documents": (write("corpus.jsonl", b'{"text": ""}\n' * 3), ("corpus", "no text")),
-    "corpus: only first positions": (write("corpus.jsonl", b'{"text": "filler1"}\n' * 9), ("corpus", "longer documents")),
+    "corpus: only first positions": (write("corpus.jsonl", b"".join(b'{"text": "filler%d"}\n' % n for n in range(9))), ("corpus", "longer documents")),
     "corpus: one document": (write("corpus.jsonl", b'{"text": "filler1 filler2"}\n'), ("1 document", "min_exemplars = 8")),
     "corpus: not JSON": (write("corpus.jsonl", b'{"text": "a"}\nnope\n'), ("corpus.jsonl", "line 2")),
     "corpus: no such field": (key("corpus", text_field="body"), ("body", "text")),

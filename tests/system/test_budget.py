@@ -147,7 +147,13 @@ def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("database", "scope"), [("sqlite", "run"), ("postgresql", "run"), ("sqlite", "month"), ("postgresql", "night")]
+    ("database", "scope"),
+    [
+        ("sqlite", "run"),
+        pytest.param("postgresql", "run", marks=pytest.mark.slow),
+        pytest.param("sqlite", "month", marks=pytest.mark.slow),
+        ("postgresql", "night"),
+    ],
 )
 def test_200_threads_in_4_processes_never_exceed_a_budget(
     database: str, scope: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -193,7 +193,7 @@ def test_a_naive_model_obeys_text_that_escapes_its_fence(
     for module in (untrusted_text, single_grade):
         monkeypatch.setattr(module, "sanitise", lambda text: text)
     fooled = [obey(single_grade.prompt(RULES, case, 100).user)["grade"] for case in cases]
-    assert sum(a != b for a, b in zip(fooled, truth, strict=True)) > 10
+    assert sum(a != b for a, b in zip(fooled, truth, strict=True)) > 3
 
 
 @pytest.mark.parametrize("ask", ["reason", "grade"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_units_of_one_concept_have_exactly_the_planted_curve(run: Result, world:
     assert set(pure.loc[pure["bin"] <= 5, "score"]) == {1}
     assert set(pure.loc[pure["bin"] > 5, "score"]) == {3}
     assert set(pure["bin"]) == set(range(1, BINS + 1))
-    assert (pure.groupby("unit_id").size() == 6 * BINS).all()
+    assert pure.groupby("unit_id").size().between(5 * BINS, 6 * BINS).all()  # windows that overlap are left out
 
 
 def test_the_curve_of_each_kind_is_the_true_one(run: Result, oracle: Oracle) -> None:
@@ -103,7 +104,15 @@ def test_the_curve_of_each_kind_is_the_true_one(run: Result, oracle: Oracle) -> 
 def test_the_difference_is_the_true_one(run: Result, oracle: Oracle, weighting: str) -> None:
     score = oracle.uniform if weighting == "bin_uniform" else oracle.frequency
     truth = {u: score(u, run.explanation(u)) for u in run.units["unit_id"]}
-    features, neurons = (float(np.mean([truth[u] for u in _ids(run, kind)])) for kind in ("feature", "neuron"))
+
+    def mean(kind: str) -> float:
+        if weighting == "frequency":
+            return float(np.mean([truth[u] for u in _ids(run, kind)]))
+        of_units = [oracle.means(u, run.explanation(u)) for u in _ids(run, kind)]
+        bins = run.summary["headline"]["bins_compared"]
+        return float(np.mean([np.mean([means[b] for means in of_units if b in means]) for b in bins]))
+
+    features, neurons = mean("feature"), mean("neuron")
     found = run.summary["weightings"][weighting]
     assert found["ci_low"] <= features - neurons <= found["ci_high"]
     assert found["features_mean"] == pytest.approx(features, abs=0.08)
@@ -171,7 +180,7 @@ def test_explaining_and_judging_share_no_document(run: Result) -> None:
     assert run.exemplars.groupby(["unit_id", "document", "position"]).size().max() == 1
 
 
-def test_a_quota_above_the_supply_takes_every_event_of_the_judged_documents(
+def test_a_quota_above_the_supply_takes_every_event_whose_window_overlaps_no_other(
     world: planted.World, oracle: Oracle, tmp_path: Path
 ) -> None:
     ids = {"feature_ids": [0, 8], "neuron_ids": ["0+", "4+"]}
@@ -179,13 +188,49 @@ def test_a_quota_above_the_supply_takes_every_event_of_the_judged_documents(
     scored = exemplars.loc[exemplars["role"] == "score"]
     documents = set(scored["document"])
     assert 0.35 < len(documents) / 300 < 0.65
-    for unit_id in units["unit_id"]:
-        rows = scored.loc[scored["unit_id"] == unit_id]
-        truth = {event.cell for event in oracle.events(unit_id) if event.cell[0] in documents}
-        assert set(zip(rows["document"], rows["position"], strict=True)) == truth
-        for bin_, found in rows.groupby("bin"):
-            every = len(oracle.bins(unit_id)[bin_])
-            assert found["inclusion_probability"].to_numpy() == pytest.approx(len(found) / every)
+    for unit in units.itertuples():
+        rows = scored.loc[scored["unit_id"] == unit.unit_id]
+        bins = oracle.bins(unit.unit_id)
+        truth = {event.cell: bin_ for bin_, events in bins.items() for event in events if event.cell[0] in documents}
+        found = {(row.document, row.position): row for row in rows.itertuples()}
+        assert found.keys() <= truth.keys()
+        windows = [window(row) for row in rows.itertuples()]
+        assert not overlapping(windows)
+        for document, position in truth.keys() - found.keys():
+            assert any(d == document and first - 16 < position < first + n + 16 for d, first, n in windows)
+        for bin_, events in bins.items():
+            of_bin = rows.loc[rows["bin"] == bin_, "inclusion_probability"]
+            judging = sum(truth.get(event.cell) == bin_ for event in events)
+            assert unit.judging_bin_events[bin_ - 1] == judging
+            assert (1 / of_bin).sum() == pytest.approx(2 * judging, rel=0.25), (unit.unit_id, bin_)
+        # All events are known, but for the last of a document that has several in one stratum.
+        assert rows["inclusion_probability"].isin(np.arange(1, 129) / 256).mean() > 0.95
+
+
+def overlapping(windows: list[tuple[int, int, int]]) -> bool:
+    """Whether two of the windows, each a document, a position and a length, share a token."""
+    ordered = sorted(windows)
+    return any(a[0] == b[0] and b[1] < a[1] + a[2] for a, b in pairwise(ordered))
+
+
+def test_no_window_is_judged_twice_in_part_and_a_bin_is_judged_in_documents_of_its_own(
+    run: Result, oracle: Oracle
+) -> None:
+    judged = run.exemplars.loc[run.exemplars["role"].isin(["score", "quiet"])]
+    for _, rows in judged.groupby("unit_id"):
+        assert not overlapping([window(row) for row in rows.itertuples()])
+    scored = judged.loc[judged["role"] == "score"]
+    documents, n_enough = set(scored["document"]), 0
+    for (unit_id, bin_), rows in scored.groupby(["unit_id", "bin"]):
+        if len({event.cell[0] for event in oracle.bins(unit_id)[bin_]} & documents) >= 12:
+            n_enough += 1
+            assert not rows.duplicated("document").any()
+    assert n_enough > 100
+
+
+def window(row: Any) -> tuple[int, int, int]:
+    """Document, first position and length of an exemplar's window."""
+    return row.document, row.position - row.mark, len(row.tokens)
 
 
 def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result, tmp_path: Path) -> None:
@@ -198,7 +243,17 @@ def test_a_larger_sample_contains_the_smaller(world: planted.World, run: Result,
         for f in (run.exemplars, larger)
     )
     assert before["score"] < after["score"]
-    assert all(before[role] == after[role] for role in ("quiet", "explain_top", "explain_quiet"))
+    assert all(before[role] == after[role] for role in ("explain_top", "explain_quiet"))
+    # A silent window gives way to a judged one that it overlaps.
+    lost = (
+        run.exemplars.loc[run.exemplars["role"] == "quiet"]
+        .set_index("exemplar_id")
+        .drop({q[0] for q in after["quiet"]}, errors="ignore")
+    )
+    assert 0 < len(lost) < 0.1 * len(before["quiet"])
+    for row in lost.itertuples():
+        judged = larger.loc[(larger["unit_id"] == row.unit_id) & (larger["role"] == "score")]
+        assert any(overlapping([window(row), window(other)]) for other in judged.itertuples())
 
 
 def test_the_position_of_the_mark_does_not_reveal_the_arm(world: planted.World, tmp_path: Path) -> None:
@@ -288,8 +343,18 @@ def test_dead_and_barely_active_units_stay_in_the_denominator(tmp_path: Path) ->
     assert (rare["n_events"], sum(rare["bin_events"])) == (3, 3)
     assert judge.asked == len(run.judgements) + 32
     zeroed = run.summary["difference_if_unscored_units_are_zero"]
-    means = run.summary["headline"]
-    assert zeroed == pytest.approx(means["features_mean"] * 16 / 18 - means["neurons_mean"] * 16 / 17)
+    idle_units, compared = {"feature": 2, "neuron": 1}, run.summary["headline"]["bins_compared"]
+    features, neurons = (
+        np.mean(
+            [
+                row["mean"] * row["n_units"] / (row["n_units"] + idle_units[kind])
+                for row in run.summary["bins"]
+                if row["kind"] == kind and row["bin"] in compared
+            ]
+        )
+        for kind in ("feature", "neuron")
+    )
+    assert zeroed == pytest.approx(features - neurons)
     assert re.search("feature.17", (run.folder / "report.html").read_text())
 
 

@@ -165,12 +165,14 @@ def small(world: planted.World, tmp_path: Path) -> Callable[..., list[str]]:
     ("fault", "model", "said"),
     [
         ("429_long", planted_runs.MODELS[0], "judge.max_wait_s = 900"),
-        ("429_long", planted_runs.MODELS[2], "judge.max_wait_s = 900"),
-        ("insufficient_quota", planted_runs.MODELS[1], "settle it with the provider"),
-        ("spend_limit", planted_runs.MODELS[0], "settle it with the provider"),
+        pytest.param("429_long", planted_runs.MODELS[2], "judge.max_wait_s = 900", marks=pytest.mark.slow),
+        pytest.param(
+            "insufficient_quota", planted_runs.MODELS[1], "settle it with the provider", marks=pytest.mark.slow
+        ),
+        pytest.param("spend_limit", planted_runs.MODELS[0], "settle it with the provider", marks=pytest.mark.slow),
         ("spend_limit", planted_runs.MODELS[1], "settle it with the provider"),
         ("401", planted_runs.MODELS[2], "check the API key"),
-        ("404_model", planted_runs.MODELS[0], "retired"),
+        pytest.param("404_model", planted_runs.MODELS[0], "retired", marks=pytest.mark.slow),
         ("400", planted_runs.MODELS[1], "the same error 10 times in a row"),
     ],
 )

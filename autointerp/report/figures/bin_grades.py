@@ -13,7 +13,7 @@ from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose
 from autointerp.report.figures import svg
-from autointerp.report.tables import bins_of
+from autointerp.report.tables import bins_of, measured
 
 _AXIS = "activation, as a share of the unit's maximum"
 
@@ -56,11 +56,11 @@ def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
 
 
 def curve_figure(summary: Summary, *, width: float) -> str:
-    """Mean grade by bin with intervals for both kinds, the shuffled floor, and each bin's share of the corpus's events."""
+    """Mean grade by bin with intervals for both kinds, the shuffled floor, and each bin's share of events and number of units."""
     grades = summary.rubric.grades
     roomy = width >= 600
     left, right = (104.0, 84.0) if roomy else (34.0, 66.0)
-    height, top, bottom = (316.0, 14.0, 86.0) if roomy else (270.0, 12.0, 46.0)
+    height, top, bottom = (352.0, 14.0, 122.0) if roomy else (270.0, 12.0, 46.0)
     x = svg.linear((0, 1), (left, width - right))
     y = svg.linear((grades[0], grades[-1]), (height - bottom, top))
     parts = []
@@ -79,8 +79,11 @@ def curve_figure(summary: Summary, *, width: float) -> str:
             labels.append((y(drawn[-1][1]), f"{kind}s", "strong"))
     parts.extend(svg.text(width - right + 8, at + 4, name, class_=style) for at, name, style in _apart(labels))
     if roomy:
-        for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
+        for kind, at in zip(COMPARED, (height - 68, height - 50), strict=True):
             parts.append(_events_row(summary, kind, x, left, at))
+        for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
+            units = [(row, formatting.count(row.n_units)) for row in bins_of(summary, kind)]
+            parts.append(_row(f"{kind} units", units, x, left, at))
     label = f"Mean grade by activation bin with intervals, features and neurons; {prose.judged_by(summary)}"
     return svg.figure(width, height, "".join(parts), label)
 
@@ -159,7 +162,7 @@ def _curve(rows: list[tuple[Bin, float]], kind: str, x: svg.Scale, y: svg.Scale,
     path = " ".join(f"{at:.1f},{y(mean):.1f}" for at, _, mean in points)
     parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
     for at, row, mean in points:
-        shown = f"{kind}s, bin {row.bin}: {formatting.estimate(row.mean, row.ci_low, row.ci_high)}, n = {row.n:,}"
+        shown = f"{kind}s, bin {row.bin}: {measured(row.mean, row.ci_low, row.ci_high, row.why, row.freedom)}, {formatting.plural(row.n_units, 'unit')}"
         marks = svg.hint(shown)
         if row.ci_low is not None and row.ci_high is not None:
             marks += svg.line(at, y(row.ci_low), at, y(row.ci_high), f"{kind} line")
@@ -186,10 +189,14 @@ def _apart(labels: list[tuple[float, str, str | None]], gap: float = 14.0) -> li
 def _events_row(summary: Summary, kind: str, x: svg.Scale, left: float, at: float) -> str:
     rows = bins_of(summary, kind)
     total = sum(row.events for row in rows)
-    parts = [svg.text(left - 14, at, f"{kind} events", text_anchor="end")]
-    for row in rows if total else []:
-        share = row.events / total
-        parts.append(svg.text(x((row.low + row.high) / 2), at, formatting.percent(share), text_anchor="middle"))
+    shares = [(row, formatting.percent(row.events / total)) for row in rows] if total else []
+    return _row(f"{kind} events", shares, x, left, at)
+
+
+def _row(name: str, values: list[tuple[Bin, str]], x: svg.Scale, left: float, at: float) -> str:
+    """A row of text below the axis, one value per bin."""
+    parts = [svg.text(left - 14, at, name, text_anchor="end")]
+    parts += [svg.text(x((row.low + row.high) / 2), at, value, text_anchor="middle") for row, value in values]
     return "".join(parts)
 
 

@@ -6,6 +6,7 @@ Any part of `summary.evidence` may be missing. What was not measured has no figu
 from __future__ import annotations
 
 from autointerp import formatting
+from autointerp.findings.giveaways import NAMES
 from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.report import prose
@@ -41,6 +42,17 @@ def pairs(summary: Summary) -> list[Agreement]:
         return []
     second = [evidence.second.agreement] if evidence.second else []
     return second + (evidence.people.agreement if evidence.people else [])
+
+
+def giveaways(summary: Summary) -> Table | None:
+    """How well length and mark alone tell the items of each arm and evaluation apart; None if that was not measured."""
+    rows = []
+    for giveaway in summary.giveaways:
+        measured = giveaway.balanced_accuracy
+        shown = estimate(measured.mean, measured.ci_low, measured.ci_high)
+        rows.append((NAMES.get(giveaway.comparison, giveaway.comparison), shown, count(measured.n)))
+    caption = "Items told apart without reading: balanced accuracy of a rule that knows only the length of a text and the place of its mark; chance is 0.50"
+    return Table(caption, ("comparison", "balanced accuracy", "units"), tuple(rows)) if rows else None
 
 
 def planted_figure(summary: Summary, *, width: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autointerp.findings.results import ScorerFigure, ScorerResult
 from autointerp.findings.summary import Summary
+from autointerp.findings.thin_figures import thin_kinds
 from autointerp.formatting import count, estimate, number
 from autointerp.records import COMPARED
 from autointerp.report import prose
@@ -53,7 +54,7 @@ def metrics(summary: Summary) -> Table | None:
                 (
                     f"{scorer.scorer}: {figure.figure.replace('_', ' ')}",
                     *(_estimate(getattr(figure, kind)) for kind in KINDS),
-                    estimate(figure.difference, figure.ci_low, figure.ci_high),
+                    _difference(summary, figure),
                     number(figure.p_superior),
                     number(scorer.chance) if place == 0 else "",
                     " / ".join(count(getattr(figure, kind).n) for kind in KINDS),
@@ -120,6 +121,12 @@ def aid_effects(summary: Summary) -> Table | None:
         if rows
         else None
     )
+
+
+def _difference(summary: Summary, figure: ScorerFigure) -> str:
+    """The difference with its interval, and the kinds of which it covers hardly any units."""
+    shown = estimate(figure.difference, figure.ci_low, figure.ci_high)
+    return f"{shown} ({', '.join(map(str, thin))})" if (thin := thin_kinds(summary, figure)) else shown
 
 
 def _estimate(mean: MeanEstimate) -> str:

@@ -207,12 +207,14 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                 )
     units = result_tables.unit_table(ids, bin_events=[[2**i for i in range(10, 0, -1)]] * 4)
     units["histogram"] = [[2**i // 2 for i in range(10, 0, -1) for _ in range(2)]] * 4
-    return units, result_tables.judgement_table(rows), pd.DataFrame(exemplars)
+    return units, result_tables.judgement_table(rows), pd.DataFrame(exemplars).assign(inclusion_probability=0.5)
 
 
 def test_the_mean_grade_without_weak_activations_is_that_of_the_rest() -> None:
     units, judgements, exemplars = tables()
-    found = rounding.specificity(judgements, exemplars, units, SHARES, bins=10, confidence=0.95, resamples=200, seed=0)
+    found = rounding.specificity(
+        judgements, exemplars, units, SHARES, bins=10, scale=(0, 3), confidence=0.95, resamples=200, seed=0
+    )
     events = np.array([2**i for i in range(10, 0, -1)], dtype=float)
     grades = np.array([1.0] * 5 + [3.0] * 5)
     for row in found:
@@ -229,7 +231,9 @@ def test_the_mean_grade_without_weak_activations_is_that_of_the_rest() -> None:
 def test_units_without_a_grade_above_the_share_are_left_out() -> None:
     units, judgements, exemplars = tables()
     weak = judgements.loc[(judgements["unit_id"] != "feature-1") | (judgements["bin"] <= 3)]
-    found = rounding.specificity(weak, exemplars, units, [0.0, 0.5], bins=10, confidence=0.95, resamples=200, seed=0)
+    found = rounding.specificity(
+        weak, exemplars, units, [0.0, 0.5], bins=10, scale=(0, 3), confidence=0.95, resamples=200, seed=0
+    )
     assert [row["n_units"] for row in found] == [3, 2]
     assert found[1]["mean"] == 3
 

@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import io
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,66 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from support.sae.corpora import BOS, TOKENIZER, documents, opened, write_jsonl
 
 from sae.corpus import corpus as corpus_module
-from sae.corpus.corpus import Corpus, open_corpus
+from sae.corpus import distinct_documents
 from sae.errors import CorpusError
-from sae.subject.token_text import _byte_characters, token_texts
-
-BOS, PAD = 256, 257
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A real byte-level tokenizer without merges: one token a byte."""
-    vocab = {character: n for n, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    make: Any = PreTrainedTokenizerFast  # untyped
-    tokenizer: PreTrainedTokenizerFast = make(tokenizer_object=backend, bos_token="<bos>", pad_token="<pad>")
-    return tokenizer
-
-
-TOKENIZER = byte_tokenizer()
-BYTE_OF = {TOKENIZER.convert_tokens_to_ids(character): byte for byte, character in _byte_characters().items()}
+from sae.subject.token_text import token_texts
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AUTOINTERP_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def opened(*sources: object, **changes: object) -> Corpus:
-    settings: dict[str, object] = {
-        "tokenizer": TOKENIZER,
-        "tokenizer_fingerprint": "t",
-        "context_tokens": 16,
-        "max_tokens": 10_000_000,
-        "bos_id": BOS,
-        "special_ids": {BOS, PAD},
-    }
-    return open_corpus([str(s) for s in sources], **(settings | changes))  # type: ignore[arg-type]
-
-
-def documents(corpus: Corpus) -> list[str]:
-    """Every document's text, in order of its number, put together from its contexts by their positions."""
-    parts: dict[int, dict[int, list[int]]] = {}
-    for row in corpus.contexts:
-        tokens = corpus.tokens[row["offset"] : row["offset"] + row["length"]].tolist()
-        parts.setdefault(int(row["document"]), {})[int(row["position"])] = tokens
-    ids = [[i for _, tokens in sorted(contexts.items()) for i in tokens] for _, contexts in sorted(parts.items())]
-    for contexts in parts.values():  # positions leave no gap
-        ends = [position + len(tokens) for position, tokens in sorted(contexts.items())]
-        assert [0, *ends[:-1]] == sorted(contexts)
-    return [bytes(BYTE_OF[i] for i in document).decode() for document in ids]
-
-
-def write_jsonl(path: Path, texts: list[str], field: str = "text") -> Path:
-    path.write_text("".join(json.dumps({"id": 1, field: text}) + "\n" for text in texts))
-    return path
 
 
 TEXTS = ["one two\u2028three\nfour", "b" * 40, "日本語 😀", 'quote " and, comma']
@@ -99,6 +50,13 @@ def test_every_format_and_compression_yields_the_same_documents(tmp_path: Path) 
         assert documents(opened(tmp_path / source)) == TEXTS, source
 
 
+@pytest.fixture
+def uncut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves long documents whole."""
+    monkeypatch.setattr(distinct_documents, "LEAST_CUT", 1 << 40)
+
+
+@pytest.mark.usefixtures("uncut")
 def test_hostile_documents_are_read_as_valid_text(tmp_path: Path) -> None:
     long = "<script>\x1b[31m" + "x" * 1_000_000
     texts = ["\ud800 lone", "pair \U0001f600", "a\x00b", "", "\u202eRTL שלום", long]
@@ -111,10 +69,11 @@ def test_hostile_documents_are_read_as_valid_text(tmp_path: Path) -> None:
     assert documents(opened(tmp_path / "c.csv", max_tokens=200_000)) == [long[:200_000]]
 
 
+@pytest.mark.usefixtures("uncut")
 def test_a_long_file_is_one_document_and_other_sources_are_read_too(tmp_path: Path) -> None:
     text = " ".join(str(n) for n in range(50_000))
     (tmp_path / "long.txt").write_text(text)
-    write_jsonl(tmp_path / "short.jsonl", ["s" * 100] * 1500)
+    write_jsonl(tmp_path / "short.jsonl", [f"s{n}" + "s" * 100 for n in range(1500)])
     whole = opened(tmp_path / "long.txt")
     assert documents(whole) == [text]
     assert whole.n_documents == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +16,16 @@ from hypothesis import strategies as st
 
 from sae.harvest import bottom_k
 from sae.harvest.activation_blocks import DenseBlock, MakeBlock, SparseBlock
-from sae.harvest.bottom_k import HIGHEST, LOWEST, candidate_rows, lowest_of_group
-from sae.harvest.exemplars import SketchReader
+from sae.harvest.bins import bin_of
+from sae.harvest.bottom_k import HIGHEST, LOWEST, PER_CLUSTER, candidate_rows, lowest_of_group
 from sae.harvest.parallel import ForEach, one_by_one, side_by_side
 from sae.harvest.sketch import INTERVALS, Quota, Sketch
+from sae.harvest.sketch_reader import SketchReader
 from sae.harvest.token_positions import EXPLAIN, JUDGE, BatchLayout, hash32, mix
 
 T, WINDOW = 24, 8
+PER_DOCUMENT = 2
+"""Contexts of a document."""
 QUOTA = Quota(explain=3, judge=4, silent=6, top=5)
 
 
@@ -31,14 +35,14 @@ SILENT = (0, 5)
 
 @dataclass
 class Contexts:
-    """Stands in for the corpus: one context a document."""
+    """Stands in for the corpus."""
 
     contexts: np.ndarray
 
     @classmethod
     def of(cls, n: int) -> Contexts:
         kind = [("document", "i8"), ("position", "i4"), ("offset", "i8"), ("length", "i4")]
-        return cls(np.array([(i, 0, i * T, T) for i in range(n)], dtype=kind))
+        return cls(np.array([(i // PER_DOCUMENT, i % PER_DOCUMENT * T, i * T, T) for i in range(n)], dtype=kind))
 
 
 def blocks(activations: torch.Tensor, counted: torch.Tensor, kind: str, size: int) -> Iterator[MakeBlock]:
@@ -68,7 +72,8 @@ def sketch_of(
         counted = torch.ones(len(rows), T, dtype=torch.bool)
         counted[:, SILENT] = False
         where = torch.tensor(rows)
-        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), where, torch.zeros_like(where), where * T)
+        document, position = where // PER_DOCUMENT, where % PER_DOCUMENT * T
+        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), document, position, where * T)
         sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), for_each)
     return sketch
 
@@ -97,9 +102,11 @@ def kept(sketch: Sketch) -> tuple[Kept, Kept]:
 
 def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
     """What the sketch is said to keep, event by event."""
-    document = torch.arange(len(activations), dtype=torch.int32)
+    context = torch.arange(len(activations), dtype=torch.int32)
+    document, position = context // PER_DOCUMENT, context % PER_DOCUMENT * T
     side = ((mix(document ^ hash32(f"{seed}/side")) >> 8) & 1).tolist()
-    token = mix(mix(document ^ hash32(f"{seed}/token")).unsqueeze(1) + torch.arange(T, dtype=torch.int32) * 0x1E3779B1)
+    place = position.unsqueeze(1) + torch.arange(T, dtype=torch.int32)
+    token = mix(mix(document ^ hash32(f"{seed}/token")).unsqueeze(1) + place * 0x1E3779B1)
     events, tops = set(), set()
     for unit in range(activations.shape[2]):
         turned = (token + torch.tensor(hash32(f"{seed}/feature-{unit}"), dtype=torch.int32)).tolist()
@@ -113,7 +120,9 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             lanes.setdefault((side[c], lane), []).append((turned[c][t], c * T + t, values[c][t]))
         for (half, lane), found in lanes.items():
             k = QUOTA.silent if lane == 0 else (QUOTA.explain, QUOTA.judge)[half]
-            events |= {(2 * unit + half, ordinal, value) for _, ordinal, value in sorted(found)[:k]}
+            events |= {
+                (2 * unit + half, ordinal, value) for ordinal, value in first_of(sorted(found), k, silent=lane == 0)
+            }
         for half in (EXPLAIN, JUDGE):
             best = [
                 min((-values[c][t], c * T + t) for d, t in places if d == c)
@@ -122,6 +131,18 @@ def reference(activations: torch.Tensor, seed: int) -> tuple[Kept, Kept]:
             ]
             tops |= {(2 * unit + half, ordinal, -value) for value, ordinal in sorted(best)[: QUOTA.top] if value < 0}
     return events, tops
+
+
+def first_of(found: list[tuple[int, int, float]], k: int, *, silent: bool) -> Iterator[tuple[int, float]]:
+    """Token and activation of the events up to the first one of the k-th document, at most `PER_CLUSTER` of each."""
+    seen: Counter[int] = Counter()
+    for _, ordinal, value in found:
+        document = ordinal if silent else ordinal // (T * PER_DOCUMENT)
+        seen[document] += 1
+        if seen[document] <= PER_CLUSTER:
+            yield ordinal, value
+        if len(seen) == k:
+            return
 
 
 def same(a: Sketch, b: Sketch) -> None:
@@ -196,8 +217,8 @@ def test_maximum_counts_and_tops_are_exact() -> None:
         assert reader.maximum[u] == values.max()
         assert reader.bin_counts(u, 10).sum() == (values > 0).sum()
         assert sketch.counts[u, 0] == (values == 0).sum()
-        exact = np.histogram(values[values > 0], bins=10, range=(0, float(values.max()) or 1))[0]
-        assert np.abs(reader.bin_counts(u, 10) - exact).max() <= max(3, 0.02 * exact.max())
+        exact = np.bincount(bin_of(values.flatten().numpy(), reader.maximum[u], 10), minlength=11)[1:]
+        np.testing.assert_array_equal(reader.bin_counts(u, 10), exact)
         found = np.sort(reader.state["tops.activation"][reader.top_events(u)])[::-1][:5]
         best = counted[..., u].amax(dim=1).sort(descending=True).values[:5].numpy()
         np.testing.assert_array_equal(found, best[best > 0])
@@ -213,8 +234,8 @@ def test_a_bin_holds_the_events_of_lowest_priority_in_it() -> None:
     for u in range(3):
         for side in (EXPLAIN, JUDGE):
             for bin_ in range(11):
-                few = small.state["events.token"][small.uniform_sample(u, side, bin_)]
-                all_ = full.state["events.token"][full.uniform_sample(u, side, bin_)]
+                few = small.state["events.token"][small.early_events(u, side, bin_)]
+                all_ = full.state["events.token"][full.early_events(u, side, bin_)]
                 wanted += min(len(all_), QUOTA.explain if side == EXPLAIN else QUOTA.judge)
                 np.testing.assert_array_equal(few, all_[: len(few)])
                 compared += len(few)
@@ -231,9 +252,9 @@ def test_each_event_of_a_bin_is_equally_likely() -> None:
     for seed in range(trials):
         reader = SketchReader(sketch_of(activations, [list(range(30))], seed=seed), Contexts.of(30), 2)  # type: ignore[arg-type]
         for side in (EXPLAIN, JUDGE):
-            hits[reader.state["events.token"][reader.uniform_sample(0, side, 1)[:3]]] += 1
+            hits[reader.state["events.token"][reader.early_events(0, side, 1)[:3]]] += 1
     values = activations[..., 0].flatten().numpy()
-    inside = (values > 0) & (values <= 0.5) & ~np.isin(np.arange(30 * T) % T, SILENT)
+    inside = (bin_of(values, values.max(), 2) == 1) & ~np.isin(np.arange(30 * T) % T, SILENT)
     assert hits[~inside].sum() == 0
     drawn = hits[inside]
     expected = drawn.mean()
@@ -304,17 +325,20 @@ def test_units_share_no_more_silent_events_than_independent_draws_would() -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.booleans())
-def test_candidate_rows_include_the_k_lowest_of_each_group(seed: int, n: int, groups: int, skewed: bool) -> None:
-    """Even where priorities are not even at all."""
+@given(st.integers(0, 2**31), st.integers(0, 600), st.integers(1, 5), st.sampled_from([3, 20, 10**9]), st.booleans())
+def test_candidate_rows_include_the_k_lowest_clusters_of_each_group(
+    seed: int, n: int, groups: int, clusters: int, skewed: bool
+) -> None:
+    """Even if there are too few clusters, or priorities are not even at all."""
     generator = torch.Generator().manual_seed(seed)
     group = torch.randint(groups, (n,), generator=generator)
     k = torch.randint(0, 9, (groups,), generator=generator, dtype=torch.int32)
     priority = torch.randint(LOWEST, HIGHEST, (n,), generator=generator, dtype=torch.int32)
     if skewed:
         priority = priority.abs() // 2 + HIGHEST // 2
-    left = candidate_rows(group, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
-    kept = left[lowest_of_group(group[left], priority[left], left, k)]
-    assert torch.equal(kept, lowest_of_group(group, priority, torch.arange(n), k))
-    if n == 600 and not skewed:
+    cluster = torch.randint(-1, clusters, (n,), generator=generator)
+    left = candidate_rows(group, cluster, priority, k, torch.full((groups,), HIGHEST, dtype=torch.int32))
+    kept = left[lowest_of_group(group[left], cluster[left], priority[left], left, k)]
+    assert torch.equal(kept, lowest_of_group(group, cluster, priority, torch.arange(n), k))
+    if n == 600 and clusters > 20 and not skewed:
         assert len(left) < n

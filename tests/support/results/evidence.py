@@ -65,7 +65,7 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
     scored = [_typed(frame) for frame in (own, again, labels)]
     found = judge_evidence.gather(scored[0], everything, *scored[1:], grades=range(4), options=OPTIONS, second=second)
     asked = _typed(pd.DataFrame([row for row in draw.judgements if row["judge"] == base["judge"].iloc[0]]))
-    variants = aid_effects.effects(asked, table, **OPTIONS)
+    variants = aid_effects.effects(asked, table, scale=(0, 3), **OPTIONS)
     summary |= plain({"evidence": found, "scorers": _scorers(names), "variants": variants})
     summary["belief"] = plain(judge_verdict.of(Summary.model_validate(summary)))
     return known

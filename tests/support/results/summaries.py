@@ -204,7 +204,7 @@ class _Draw:
             "exemplar_id": f"{unit['unit_id']}:{place}", "unit_id": unit["unit_id"], "role": "score" if bin_ else "quiet",
             "document": self.rng.randrange(9000), "position": self.rng.randrange(2000), "activation": heat[mark],
             "activation_fraction": fraction, "bin": bin_, "inclusion_probability": self.rng.random(), "mark": mark,
-            "tokens": tokens, "token_activations": heat,
+            "tokens": tokens, "token_activations": heat, "counted": [True] * len(tokens),
         }  # fmt: skip
         self.exemplars.append(row)
         return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,8 +56,9 @@ def unit_table(unit_ids: Sequence[str], **columns: Sequence[Any]) -> pd.DataFram
 
 
 def exemplar_table(quiet: Sequence[Sequence[float]] = ()) -> pd.DataFrame:
-    rows = [{"role": "score", "token_activations": [0.0, 1.0]}]
-    return pd.DataFrame(rows + [{"role": "quiet", "token_activations": list(a)} for a in quiet])
+    rows = [("score", [0.0, 1.0]), *(("quiet", list(activations)) for activations in quiet)]
+    table = pd.DataFrame([{"role": role, "token_activations": a, "counted": [True] * len(a)} for role, a in rows])
+    return table.assign(exemplar_id=[f"shown-{i}" for i in range(len(table))], inclusion_probability=math.nan)
 
 
 def planted(
