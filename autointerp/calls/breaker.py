@@ -169,11 +169,13 @@ class Breaker:
                 return  # one was usable meanwhile, or another worker's stop withdrew these and the run was resumed
             line = self._line(kind, replies, *calls.last_unusable(tx, self._run_id, *kind)) if live else ""
             withdrawn = calls.withdraw_unusable(tx, self._run_id, *kind)
+            alike = judgements.resting_on(tx, self._run_id, [call_key for _, call_key in withdrawn])
             if line:
                 self._reason = line  # before the commit, from which on other threads see that the run has stopped
                 runs.stop(tx, self._run_id, line, FirstRepliesUnusable.exit_code)
                 events.add(tx, self._run_id, f"stopped: {line}", level="error", worker=self._worker)
-            judgements.withdraw(tx, self._run_id, [*withdrawn, *judgements.failed(tx, self._run_id)])
+            asked = {job_key for job_key, _ in withdrawn} | set(alike) | set(judgements.failed(tx, self._run_id))
+            judgements.withdraw(tx, self._run_id, sorted(asked))
         with self._changed:
             self._changed.notify_all()
         raise self.stopped("stopped")

@@ -212,11 +212,11 @@ def withdraw(connection: Connection, call_id: int) -> None:
     connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(_AS_WITHDRAWN))
 
 
-def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> list[str]:
-    """Turn replies that could not be used into failures, so that their questions are asked again. Returns the keys of their jobs."""
+def withdraw_unusable(connection: Connection, run_id: str, stage: str, scorer: str | None) -> list[tuple[str, str]]:
+    """Turn replies that could not be used into failures, so that their questions are asked again. Returns their jobs' and call keys."""
     unusable = sa.and_(_replied(run_id, stage, scorer), calls.c.state.not_in((OPEN, SCORED)))
-    statement = sa.update(calls).where(unusable).values(_AS_WITHDRAWN).returning(calls.c.job_key)
-    return sorted(set(connection.execute(statement).scalars()))
+    statement = sa.update(calls).where(unusable).values(_AS_WITHDRAWN).returning(calls.c.job_key, calls.c.call_key)
+    return sorted({(job_key, call_key) for job_key, call_key in connection.execute(statement)})
 
 
 def reopen_failed(connection: Connection, run_id: str, job_keys: sa.Select[tuple[str]]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -87,22 +88,37 @@ def error_kind(message: str) -> str:
 
 def failed(connection: Connection, run_id: str, kind: str | None = None) -> list[str]:
     """Keys of jobs that ended because the provider or a worker failed; with `kind`, only those with that `error_kind`."""
-    outcomes = (Outcome.PROVIDER_ERROR, Outcome.GAVE_UP)
+    rows = _ended(connection, run_id, lambda of: of.c.outcome.in_((Outcome.PROVIDER_ERROR, Outcome.GAVE_UP)))
+    return list(dict.fromkeys(job_key for job_key, reason in rows if kind is None or error_kind(reason) == kind))
+
+
+def resting_on(connection: Connection, run_id: str, call_keys: Sequence[str]) -> list[str]:
+    """Keys of jobs whose results are answers of these calls, their own or those of another job with the same question."""
+    found: list[str] = []
+    for start in range(0, len(call_keys), 1000):
+        some = call_keys[start : start + 1000]
+        found += [job_key for job_key, _ in _ended(connection, run_id, partial(_is_of_calls, call_keys=some))]
+    return list(dict.fromkeys(found))
+
+
+def _is_of_calls(table: sa.Table, call_keys: Sequence[str]) -> sa.ColumnElement[bool]:
+    return table.c.call_key.in_(call_keys)
+
+
+def _ended(
+    connection: Connection, run_id: str, which: Callable[[sa.Table], sa.ColumnElement[bool]]
+) -> list[tuple[str, str]]:
+    """Job key and reason of each result of a run that a condition on its table names."""
     asker = sa.func.coalesce(sa.func.nullif(judgements.c.asked_in, ""), judgements.c.job_key)
-    judged = sa.select(asker, judgements.c.reason).where(
-        judgements.c.run_id == run_id, judgements.c.outcome.in_(outcomes)
-    )
-    answered = sa.select(answers.c.job_key, answers.c.reason).where(
-        answers.c.run_id == run_id, answers.c.outcome.in_(outcomes)
-    )
+    judged = sa.select(asker, judgements.c.reason).where(judgements.c.run_id == run_id, which(judgements))
+    answered = sa.select(answers.c.job_key, answers.c.reason).where(answers.c.run_id == run_id, which(answers))
     key = sa.case((jobs.c.arm == "", jobs.c.unit_id), else_=jobs.c.unit_id + AID_SEPARATOR + jobs.c.arm)
     explained = (
         sa.select(jobs.c.job_key, explanations.c.reason)
         .join(explanations, sa.and_(explanations.c.run_id == jobs.c.run_id, explanations.c.unit_id == key))
-        .where(jobs.c.run_id == run_id, jobs.c.stage == "explain", explanations.c.outcome.in_(outcomes))
+        .where(jobs.c.run_id == run_id, jobs.c.stage == "explain", which(explanations))
     )
-    rows = connection.execute(judged.union_all(answered, explained))
-    return list(dict.fromkeys(job_key for job_key, reason in rows if kind is None or error_kind(reason) == kind))
+    return [(job_key, reason) for job_key, reason in connection.execute(judged.union_all(answered, explained))]
 
 
 def withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> None:

@@ -83,18 +83,28 @@ def no(number: int) -> tuple[Any, str]:
 
 
 def ask_all(
-    ledger: Ledger, judge: Judge, numbers: Sequence[int], threads: int = 1, scorer: str = ""
+    ledger: Ledger,
+    judge: Judge,
+    numbers: Sequence[int],
+    threads: int = 1,
+    scorer: str = "",
+    asked: Sequence[int] = range(N),
 ) -> list[Exception]:
     """Start or resume the run, and ask until it stops. Returns the errors of the questions that ended in one."""
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
-    return ask_as_worker(ledger, judge, numbers, threads, scorer)
+    return ask_as_worker(ledger, judge, numbers, threads, scorer, asked)
 
 
 def ask_as_worker(
-    ledger: Ledger, judge: Judge, numbers: Sequence[int], threads: int = 1, scorer: str = ""
+    ledger: Ledger,
+    judge: Judge,
+    numbers: Sequence[int],
+    threads: int = 1,
+    scorer: str = "",
+    asked: Sequence[int] = range(N),
 ) -> list[Exception]:
-    """The same for a run that is running, as one of its workers."""
+    """The same for a run that is running, as one of its workers. Job n asks question `asked[n]`."""
     caller = Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, concurrency=max(1, threads)), Limits(100.0))
 
     def parse(text: str) -> Any:
@@ -116,7 +126,7 @@ def ask_as_worker(
             jobs.finish(tx, RUN, this.job_key)
 
         try:
-            caller.ask(question(number + (N if scorer else 0)), parse, this, 0, store)
+            caller.ask(question(asked[number] + (N if scorer else 0)), parse, this, 0, store)
         except Exception as error:
             errors.append(error)
 
@@ -273,6 +283,18 @@ def test_an_answer_found_in_the_ledger_is_not_used_once_a_stop_has_withdrawn_it(
     assert [type(error) for error in ask_as_worker(ledger, Judge(no), [0])] == [caller_.Postponed]
     with ledger.read() as tx:
         assert judgements.judgement_rows(tx, RUN) == []
+
+
+def test_a_stop_withdraws_what_other_jobs_with_the_same_question_were_answered(ledger: Ledger) -> None:
+    """Of two jobs that ask the same, one makes the call and the other finds its reply in the ledger."""
+    alike = [number - number % 2 for number in range(N)]
+    judge = Judge(no)
+    [error] = ask_all(ledger, judge, range(N), asked=alike)
+    assert isinstance(error, FirstRepliesUnusable)
+    assert judge.times == FIRST_REPLIES
+    with ledger.read() as tx:
+        assert judgements.judgement_rows(tx, RUN) == []
+        assert set(jobs.counts(tx, RUN)["score"]) == {"pending"}
 
 
 def test_a_failure_of_a_run_that_answers_is_kept(ledger: Ledger) -> None:
