@@ -31,7 +31,7 @@ from sae.library_errors import remedy
 
 FORMAT = 1
 """Version of the keys of cache entries."""
-READING = 4
+READING = 5
 """Version of the reading, part of the entries' names: earlier versions took some files for prose, kept a BOS written in a text, and
 duplicates."""
 

@@ -118,7 +118,7 @@ FORMATS = (
     Format("parquet", "Parquet", (".parquet",), "a row", (b"PAR1",)),
     Format("arrow", "Arrow IPC, file or stream; a folder of `save_to_disk`", (".arrow", ".feather"), "a row",
            (b"ARROW1\0\0", b"\xff\xff\xff\xff")),
-    Format("text", "plain text, Markdown, code", (".txt", ".md"), "a file"),
+    Format("text", "plain text, Markdown, code", (".txt", ".md"), "a file, or a line (see below)"),
 )  # fmt: skip
 
 NOT_TEXT = (

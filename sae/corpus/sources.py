@@ -25,7 +25,7 @@ import zstandard
 from sae.corpus.documents import Document, check_texts_are_prose, check_undamaged, document_of
 from sae.corpus.readers import read_records, table_delimiter
 from sae.corpus.recognition import FORMATS, Recognised, recognise
-from sae.corpus.text import BLOCK_CHARS, TextFile
+from sae.corpus.text import BLOCK_CHARS, TextFile, is_a_sentence_a_line
 from sae.errors import CorpusError, one_line
 from sae.library_errors import remedy
 
@@ -167,7 +167,7 @@ def read_source(source: Source, *, text_field: str, split: str) -> Iterator[Piec
         return
     _check_one_kind(source.paths)
     for path in source.paths:
-        yield from _read_file(path, text_field)
+        yield from _read_file(path, text_field, alone=len(source.paths) == 1)
 
 
 def _check_one_kind(paths: tuple[Path, ...]) -> None:
@@ -187,14 +187,18 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _read_file(path: Path, text_field: str) -> Iterator[Piece]:
+def _read_file(path: Path, text_field: str, alone: bool) -> Iterator[Piece]:
+    """The pieces of a file. `alone`: it is the only one of its source."""
     recognised = recognise_file(path)
     where = f"corpus file {path}"
     try:
         with recognised.compression.open(path) if recognised.compression else path.open("rb") as stream:
             if recognised.format == "text":
                 with TextFile(stream, path, recognised.encoding) as text:
-                    yield from cut_text(check_undamaged(_prose(text.blocks(), text_field, where), where))
+                    first, blocks = _beginning(text.blocks())
+                    prose = check_undamaged(_prose(blocks, text_field, where), where)
+                    is_list = alone and path.suffixes[:1] != [".md"] and is_a_sentence_a_line(first)
+                    yield from cut_lines(prose) if is_list else cut_text(prose)
                 return
             records = read_records(stream, path, recognised, text_field)
             yield from _whole((document_of(record, text_field, at) for at, record in records), text_field, where)
@@ -202,6 +206,12 @@ def _read_file(path: Path, text_field: str) -> Iterator[Piece]:
         raise
     except _UNREADABLE as error:
         raise CorpusError(f"{where} cannot be read as {recognised.format}: {remedy(error)}") from None
+
+
+def _beginning(blocks: Iterator[str]) -> tuple[str, Iterator[str]]:
+    """The first of the blocks, and all of them."""
+    first = next(blocks, "")
+    return first, itertools.chain([first], blocks)
 
 
 def _prose(blocks: Iterator[str], text_field: str, where: str) -> Iterator[str]:
@@ -240,6 +250,22 @@ def cut_text(blocks: Iterable[str]) -> Iterator[tuple[str, bool]]:
             yield held[:cut], False
             held = held[cut:]
     yield held, True
+
+
+def cut_lines(blocks: Iterable[str]) -> Iterator[Piece]:
+    """One text as a document a line; a line of more than `LONGEST_PIECE` characters comes in several pieces. Empty lines are no documents."""
+    held, begun = "", False
+    for block in blocks:
+        *lines, held = (held + block).split("\n")
+        for line in lines:
+            if begun or line.strip():
+                yield line.rstrip("\r"), True
+            begun = False
+        if len(held) > LONGEST_PIECE:
+            yield held, False
+            held, begun = "", True
+    if begun or held.strip():
+        yield held, True
 
 
 def _read_dataset(source: HubDataset, text_field: str, split: str) -> Iterator[Document]:

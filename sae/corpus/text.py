@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,22 @@ from sae.errors import CorpusError
 BLOCK_CHARS = 1 << 16
 LONGEST_DOCUMENT = 1 << 26
 """Characters of a line, a JSON object, or the text of a document in a table. Plain text files have no limit."""
+
+FEWEST_LINES = 8
+"""Lines that the beginning of a text file must have to show that each is a text of its own."""
+_SENTENCE_END = re.compile(
+    "[.!?\u2026\u3002\uff01\uff1f\u06d4\u0964][\"'\u201d\u2019\u00bb)\\]]*$"  # Latin, Chinese, Arabic and Hindi marks
+)
+
+
+def is_a_sentence_a_line(beginning: str) -> bool:
+    """Whether lines of a text end where sentences do: 95% of those that are not empty, the last, which may be cut, left out.
+
+    Then it is a list of sentences or paragraphs. Lines of wrapped prose, of verse and of code end anywhere.
+    """
+    lines = [line for line in map(str.rstrip, beginning.split("\n")[:-1]) if line]
+    ending = sum(_SENTENCE_END.search(line) is not None for line in lines)
+    return len(lines) >= FEWEST_LINES and ending >= 0.95 * len(lines)
 
 
 def _truncated_end(error: UnicodeError) -> tuple[str, int]:

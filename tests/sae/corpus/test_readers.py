@@ -166,3 +166,57 @@ def test_a_compressed_parquet_file_beyond_the_limit_is_refused(tmp_path: Path, m
     monkeypatch.setattr(readers, "LARGEST_UNPACKED", 1 << 20)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(b"PAR1" + b"\0" * (3 << 20)))
     assert "unpack it before" in refusal(tmp_path / "a.parquet.gz")
+
+
+SENTENCES = [
+    f"The {place} is open in summer{end}"
+    for place, end in zip(
+        ["harbour", "museum", "garden", "station", "bridge", "market", "tower", "river"],
+        [".", "!", "?", "…", ".”", ".)", "。", "."],
+        strict=True,
+    )
+]
+WRAPPED = [
+    "The harbour is open in summer, and the museum",
+    "is not. In the garden there is a",
+    "bridge.",
+    "The end.",
+] * 8
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_lone_text_file_with_a_sentence_a_line_is_a_document_a_line(
+    tmp_path: Path, newline: str, encoding: str
+) -> None:
+    (tmp_path / "list.txt").write_bytes((newline.join(SENTENCES * 9) + newline).encode(encoding))
+    assert read(tmp_path / "list.txt") == SENTENCES * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("book.txt", WRAPPED),
+        ("short.txt", SENTENCES[:7]),
+        ("README.md", SENTENCES),
+        ("code.txt", ["return 1;", "}"] * 20),
+    ],
+)
+def test_other_text_is_one_document_a_file(tmp_path: Path, name: str, lines: list[str]) -> None:
+    text = "\n".join(lines)
+    (tmp_path / name).write_text(text)
+    assert "".join(map(str, read(tmp_path / name))) == text
+
+
+def test_several_text_files_are_a_document_each(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("\n".join(SENTENCES))
+    assert read(tmp_path / "*.txt") == ["\n".join(SENTENCES)] * 2
+
+
+def test_a_line_longer_than_a_piece_stays_one_document(tmp_path: Path) -> None:
+    long = "word " * 300_000 + "end."
+    (tmp_path / "long.txt").write_text("\n".join([*SENTENCES, long, "Last."]))
+    pieces = list(read_source(parse_source(str(tmp_path / "long.txt"), "train"), text_field="text", split="train"))
+    assert sum(last for _, last in pieces) == len(SENTENCES) + 2
+    assert "".join(str(piece) for piece, _ in pieces) == "".join([*SENTENCES, long, "Last."])
