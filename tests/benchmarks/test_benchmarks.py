@@ -146,6 +146,7 @@ def test_the_fixed_server_answers_a_judge(model: str, monkeypatch: pytest.Monkey
             server.kill()
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_reading_runs() -> None:
     header, row = run("reading.py", "--case", "tiny", "--tokens", "20000", "--rounds", "1")
     found = dict(zip(header, row, strict=True))

@@ -93,7 +93,7 @@ def batch_states(ledger: Ledger) -> Counter[str]:
         return Counter(tx.execute(sa.select(tables_.batches.c.state)).scalars())
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [MODELS[0], pytest.param(MODELS[1], marks=pytest.mark.slow)])
 def test_batches_give_the_results_of_calls_at_half_the_price(model: str, carried: Carried) -> None:
     with ProviderServer(think_apart) as server:
         called, one_by_one, _ = carried(model, server, size=FEW, folder="calls", transport="calls")

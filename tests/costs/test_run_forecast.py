@@ -75,7 +75,12 @@ def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world:
 
 
 @pytest.mark.parametrize(
-    ("model", "done"), [(planted_runs.MODELS[0], 60), (planted_runs.MODELS[1], 0), (planted_runs.MODELS[1], 60)]
+    ("model", "done"),
+    [
+        (planted_runs.MODELS[0], 60),
+        pytest.param(planted_runs.MODELS[1], 0, marks=pytest.mark.slow),
+        pytest.param(planted_runs.MODELS[1], 60, marks=pytest.mark.slow),
+    ],
 )
 def test_cached_tokens_are_forecast(model: str, done: int, world: planted.World, tmp_path: Path) -> None:
     """From what the provider documents (OpenAI: 1,024 tokens), and from earlier calls where it documents nothing for the model."""

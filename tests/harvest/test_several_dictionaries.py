@@ -108,6 +108,7 @@ def test_a_dictionary_that_cannot_be_read_does_not_stop_the_others(
     assert len(exemplars(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_a_dictionary_that_is_refused_does_not_stop_the_others(
     specs: list[Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,9 @@ def in_process(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -
     return planted_runs.carry(run, ledger, registry.Judges(judge, judge))
 
 
-@pytest.mark.parametrize("model", planted_runs.MODELS)
+@pytest.mark.parametrize(
+    "model", [planted_runs.MODELS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in planted_runs.MODELS[1:])]
+)
 def test_a_provider_gives_the_results_of_the_planted_judge(
     model: str, world: planted.World, in_process: dict[str, Any], tmp_path: Path
 ) -> None:
