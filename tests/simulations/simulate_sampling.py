@@ -69,6 +69,12 @@ def test_horvitz_thompson_sums_are_unbiased(name: str) -> None:
     assert abs(found.mean["number of all"] / found.truth["number of all"] - 1) < 0.1
 
 
+def documents_to_judge(world: World, seed: int) -> dict[int, int]:
+    """By bin, the number of documents with events on the judged side of the split."""
+    events = pd.DataFrame({"bin": world.bin, "document": world.document})[sampled_worlds.split(world, seed) == 1]
+    return events.groupby("bin")["document"].nunique().to_dict()
+
+
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_bin_is_judged_in_documents_of_its_own_if_it_has_enough(name: str) -> None:
     world = WORLDS[name](np.random.default_rng(2))
@@ -77,8 +83,9 @@ def test_a_bin_is_judged_in_documents_of_its_own_if_it_has_enough(name: str) -> 
     of_bin = drawn.groupby(["seed", "unit", "bin"])["document"].agg(["size", "nunique"])
     repeated = of_bin["size"] > of_bin["nunique"]
     print(f"\n{name}: {repeated.mean():.2f} of bins have a document twice, {BINS} bins")
-    if name == "tied":
-        assert not repeated.any()
+    if name == "tied":  # in the others the sketch keeps events of few documents of some bins
+        has_enough = [documents_to_judge(world, seed)[bin_] > 5 for seed, _, bin_ in repeated.index]
+        assert not repeated[has_enough].any()
     ordered = drawn.sort_values(["seed", "unit", "first"])
     same = ordered.groupby(["seed", "unit"])
     assert not (same["first"].shift(-1) < ordered["first"] + ordered["length"]).any()

@@ -62,7 +62,6 @@ def stopped_cover(documents: Documents, target: float, *, units: int, runs: int)
             units=units,
             bins=5,
             at_most=12,
-            resamples=10,
             documents=documents,
         )
         hits.append(contains(found.units))
