@@ -227,6 +227,8 @@ known by its text, not by its place, and the same text is on the same side in ev
   tokenizer of characters) are one document: all are read, on one side, and none of a unit's windows repeats another. Stretches that more
   than {boilerplate} of the documents have, such as a licence or a system prompt, do not count. The share is estimated by MinHash, so
   some pairs near the limit are missed.
+- **Lists of sentences.** A text file, other than Markdown, that is the only file of its source is a document a line if 95% of its lines
+  end a sentence, as in files with a sentence or a paragraph a line. Wrapped prose, verse and code are a document a file.
 - **Long texts.** A document with more than a {largest}th of the tokens, and more than {least}, is cut into pieces of a {piece}th, each a document of its
   own, with a context between two pieces that is not read. So one long text file can be a corpus; the report cautions that its
   pieces are of one text.

@@ -161,9 +161,8 @@ class Breaker:
     def _stop(self, kind: Kind) -> None:
         """Stop the run for all workers, in the transaction that withdraws; after another worker's stop, withdraw what came behind it."""
         with self._ledger.write() as tx:
-            runs.lock_row(
-                tx, self._run_id
-            )  # as `hold` does: each failure is stored before the withdrawal, or not at all
+            # As `hold` does: each failure is stored before the withdrawal, or not at all.
+            runs.lock_row(tx, self._run_id)
             replies, live = self._look(tx, kind)
             if calls.SCORED in replies or (live and replies.total() < FIRST_REPLIES):
                 return  # one was usable meanwhile, or another worker's stop withdrew these and the run was resumed

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -94,15 +93,8 @@ def failed(connection: Connection, run_id: str, kind: str | None = None) -> list
 
 def resting_on(connection: Connection, run_id: str, call_keys: Sequence[str]) -> list[str]:
     """Keys of jobs whose results are answers of these calls, their own or those of another job with the same question."""
-    found: list[str] = []
-    for start in range(0, len(call_keys), 1000):
-        some = call_keys[start : start + 1000]
-        found += [job_key for job_key, _ in _ended(connection, run_id, partial(_is_of_calls, call_keys=some))]
-    return list(dict.fromkeys(found))
-
-
-def _is_of_calls(table: sa.Table, call_keys: Sequence[str]) -> sa.ColumnElement[bool]:
-    return table.c.call_key.in_(call_keys)
+    rows = _ended(connection, run_id, lambda of: of.c.call_key.in_(call_keys))
+    return list(dict.fromkeys(job_key for job_key, _ in rows))
 
 
 def _ended(
@@ -137,9 +129,8 @@ def _withdraw(connection: Connection, run_id: str, job_keys: Sequence[str]) -> N
     explained = [ExplanationKey(*row).text for row in connection.execute(explains)]
     dependent = sa.and_(of_run, jobs.c.job_key.in_(_questions_showing(connection, run_id, explained)))
     mine = sa.select(jobs.c.job_key).where(sa.or_(named, dependent))
-    connection.execute(
-        mine.with_for_update()
-    )  # a result is stored before this, and deleted below, or finds no job any more
+    # A result is stored before this, and deleted below, or finds no job any more.
+    connection.execute(mine.with_for_update())
     asked = sa.or_(judgements.c.job_key.in_(mine), judgements.c.asked_in.in_(mine))
     connection.execute(sa.delete(judgements).where(judgements.c.run_id == run_id, asked))
     connection.execute(sa.delete(answers).where(answers.c.run_id == run_id, answers.c.job_key.in_(mine)))

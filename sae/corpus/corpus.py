@@ -32,8 +32,8 @@ from sae.library_errors import remedy
 FORMAT = 1
 """Version of the keys of cache entries."""
 READING = 5
-"""Version of the reading, part of the entries' names: earlier versions took some files for prose, kept a BOS written in a text, and
-duplicates."""
+"""Version of the reading, part of the entries' names: earlier versions took some files for prose and lists of sentences for one
+document, and kept duplicates and a BOS written in a text."""
 
 PAD_ID = 0
 """Fills rows on the right, where a causal model does not see it: any id with an embedding will do, and a tokenizer's may have none."""

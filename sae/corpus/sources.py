@@ -195,8 +195,10 @@ def _read_file(path: Path, text_field: str, alone: bool) -> Iterator[Piece]:
         with recognised.compression.open(path) if recognised.compression else path.open("rb") as stream:
             if recognised.format == "text":
                 with TextFile(stream, path, recognised.encoding) as text:
-                    first, blocks = _beginning(text.blocks())
-                    prose = check_undamaged(_prose(blocks, text_field, where), where)
+                    blocks = text.blocks()
+                    first = next(blocks, "")
+                    _check_is_no_table(first, text_field, where)
+                    prose = check_undamaged(itertools.chain([first], blocks), where)
                     is_list = alone and path.suffixes[:1] != [".md"] and is_a_sentence_a_line(first)
                     yield from cut_lines(prose) if is_list else cut_text(prose)
                 return
@@ -208,22 +210,13 @@ def _read_file(path: Path, text_field: str, alone: bool) -> Iterator[Piece]:
         raise CorpusError(f"{where} cannot be read as {recognised.format}: {remedy(error)}") from None
 
 
-def _beginning(blocks: Iterator[str]) -> tuple[str, Iterator[str]]:
-    """The first of the blocks, and all of them."""
-    first = next(blocks, "")
-    return first, itertools.chain([first], blocks)
-
-
-def _prose(blocks: Iterator[str], text_field: str, where: str) -> Iterator[str]:
-    """The blocks of a text. Raises `CorpusError` if the first line is the header of a table."""
-    first = next(blocks, "")
+def _check_is_no_table(first: str, text_field: str, where: str) -> None:
+    """Raises `CorpusError` if the first line of a text, given by its first block, is the header of a table."""
     if delimiter := table_delimiter(first.lstrip("\ufeff").partition("\n")[0], text_field):
         suffix = ".tsv" if delimiter == "\t" else ".csv"
         raise CorpusError(
             f"{where} begins as a table with the column {text_field!r}: name it {suffix} to read it as one"
         )
-    yield first
-    yield from blocks
 
 
 def _whole(documents: Iterator[Document], text_field: str, where: str) -> Iterator[Piece]:

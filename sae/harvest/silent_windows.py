@@ -32,8 +32,8 @@ def alike(
     """
     free = np.ones(len(candidates), dtype=bool)
     targets = _spread_out(judged)
+    order = np.argsort(peak, kind="stable")
     for number in range(min(n, len(candidates))):
-        order = np.argsort(peak, kind="stable")
         if len(targets):
             length, mark = targets[number % len(targets)]
             unlike = np.abs(candidates[:, 0] - length) / np.maximum(candidates[:, 0], length)

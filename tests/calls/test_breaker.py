@@ -82,18 +82,11 @@ def no(number: int) -> tuple[Any, str]:
     return "complete", "no"
 
 
-def ask_all(
-    ledger: Ledger,
-    judge: Judge,
-    numbers: Sequence[int],
-    threads: int = 1,
-    scorer: str = "",
-    asked: Sequence[int] = range(N),
-) -> list[Exception]:
-    """Start or resume the run, and ask until it stops. Returns the errors of the questions that ended in one."""
+def ask_all(ledger: Ledger, judge: Judge, numbers: Sequence[int], **options: Any) -> list[Exception]:
+    """Start or resume the run, and ask as one of its workers until it stops, with the options of `ask_as_worker`."""
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
-    return ask_as_worker(ledger, judge, numbers, threads, scorer, asked)
+    return ask_as_worker(ledger, judge, numbers, **options)
 
 
 def ask_as_worker(
@@ -104,7 +97,7 @@ def ask_as_worker(
     scorer: str = "",
     asked: Sequence[int] = range(N),
 ) -> list[Exception]:
-    """The same for a run that is running, as one of its workers. Job n asks question `asked[n]`."""
+    """Ask for a run that is running; job n asks question `asked[n]`. Returns the errors of the questions that ended in one."""
     caller = Caller(ledger, RUN, judge, JudgeSettings(model=MODEL, concurrency=max(1, threads)), Limits(100.0))
 
     def parse(text: str) -> Any:
@@ -150,7 +143,7 @@ def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
     stop: str, text: str, said: str, threads: int, ledger: Ledger
 ) -> None:
     judge = Judge(lambda number: (stop, text))
-    errors = ask_all(ledger, judge, range(N), threads)
+    errors = ask_all(ledger, judge, range(N), threads=threads)
     assert judge.times <= 60
     assert {type(error) for error in errors} == {FirstRepliesUnusable}
     with pytest.raises(FirstRepliesUnusable, match=said):
@@ -169,7 +162,7 @@ def test_replies_that_may_be_billed_but_never_arrive_count_too(ledger: Ledger) -
 
 
 def test_after_the_cause_is_mended_every_question_is_asked_again(ledger: Ledger) -> None:
-    assert ask_all(ledger, Judge(lambda number: ("complete", "no")), range(N))
+    assert ask_all(ledger, Judge(no), range(N))
     mended = Judge(lambda number: ("complete", USABLE))
     assert ask_all(ledger, mended, range(40)) == []
     assert mended.times == 40
@@ -186,7 +179,7 @@ def test_one_usable_reply_among_the_first_lets_the_run_continue(ledger: Ledger) 
 
 def test_a_scorer_whose_replies_are_all_unusable_stops_the_run_though_others_succeed(ledger: Ledger) -> None:
     assert ask_all(ledger, Judge(lambda number: ("complete", USABLE)), range(5)) == []
-    judge = Judge(lambda number: ("complete", "no"))
+    judge = Judge(no)
     [error] = ask_all(ledger, judge, range(N), scorer="detection")
     assert judge.times == FIRST_REPLIES
     assert "to detection questions" in str(error)
