@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,7 @@ from autointerp.comparisons.pairing import Matched, Pairing, Side, check_compara
 from autointerp.comparisons.retraining import Retraining
 from autointerp.records import COMPARED, Arm
 from autointerp.stats import two_way
-from autointerp.stats.two_way import Difference, Observations
-
-Verdict = Literal["better", "worse", "cannot be told"]
+from autointerp.stats.two_way import Difference, Observations, Verdict, verdict_of
 
 SEED = 0
 """Seed of the bootstrap. A comparison gives the same numbers every time."""
@@ -125,13 +122,6 @@ def main_measure(differ: Sequence[str], results: Sequence[Result]) -> str:
     """
     known = {result.measure for result in results if result.difference is not None}
     return "shuffled" if "dictionary" not in differ and "shuffled" in known else "grade"
-
-
-def verdict_of(low: float | None, high: float | None) -> Verdict:
-    """`better` if the whole interval is above 0, `worse` if it is below."""
-    if low is None or high is None:
-        return "cannot be told"
-    return "better" if low > 0 else "worse" if high < 0 else "cannot be told"
 
 
 def _pair(a: Side, b: Side, matched: Mapping[str, Matched], results: list[Result], confidence: float) -> Pair:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from autointerp.comparisons.measures import by_bin, compared_bins
 from autointerp.comparisons.pairing import Side
+from autointerp.stats.two_way import Verdict, verdict_of
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,18 @@ class Retraining:
     """Standard deviation of the mean grade between trainings with other seeds, within a side. The sampling of units and texts is part of it."""
     freedom: float
     """Degrees of freedom of the deviation."""
+    difference: float
+    """Mean of the second side's runs minus that of the first's."""
     ci_low: float
     """Lower end of the interval of the difference, retraining included."""
     ci_high: float
     smallest: float
-    """The largest difference of two single dictionaries that is expected from the seed alone, in 95 of 100 pairs."""
+    """The largest difference of two single dictionaries that is expected from the seed alone, at the confidence of the comparison."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the ways to train can be told apart."""
+        return verdict_of(self.ci_low, self.ci_high)
 
 
 def noise(sides: Sequence[Side], confidence: float) -> Retraining | None:
@@ -45,7 +53,8 @@ def noise(sides: Sequence[Side], confidence: float) -> Retraining | None:
     half = t * deviation * math.sqrt(sum(1 / len(side.runs) for side in sides))
     difference = float(np.mean(means[1]) - np.mean(means[0]))
     n_runs = sum(len(side.runs) for side in sides)
-    return Retraining(n_runs, deviation, freedom, difference - half, difference + half, t * deviation * math.sqrt(2))
+    low, high = difference - half, difference + half
+    return Retraining(n_runs, deviation, freedom, difference, low, high, t * deviation * math.sqrt(2))
 
 
 def _mean_grade(sides: Sequence[Side], number: int, side: Side) -> float:

@@ -13,7 +13,7 @@ arrays of arbitrary order", AoAS 2012). tests/simulations/simulate_comparisons.p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from autointerp.stats import means
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
+Verdict = Literal["better", "worse", "cannot be told"]
 
 MIN_UNITS = 12
 """No verdict rests on fewer units than this: of 8 paired units, most of them unchanged, t covers .88."""
@@ -98,6 +99,13 @@ def differences(family: Sequence[Observations], *, confidence: float, resamples:
             Difference(value, spread.error, spread.freedom, value - half, value + half, p, smallest, n, None)
         )
     return results
+
+
+def verdict_of(low: float | None, high: float | None) -> Verdict:
+    """`better` if the whole interval is above 0, `worse` if it is below, `cannot be told` otherwise and without an interval."""
+    if low is None or high is None:
+        return "cannot be told"
+    return "better" if low > 0 else "worse" if high < 0 else "cannot be told"
 
 
 def smallest_difference(error: float, freedom: float, critical: float) -> float:
