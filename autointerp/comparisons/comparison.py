@@ -188,7 +188,7 @@ def _if_unscored(a: Side, b: Side, matched: Matched) -> tuple[float, float] | No
             )
             rows = rows.loc[(rows["kind"] == "feature") & rows["unit_id"].isin(kept)]
             weighed = by_bin(rows, bins)
-            means.append(float(weighed["weight"] @ weighed["value"]))
+            means.append(float((weighed["weight"] * weighed["value"]).sum()))
         return float(np.mean(means))
 
     bins = compared_bins([items for side in matched.items for items in side])

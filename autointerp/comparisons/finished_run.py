@@ -52,7 +52,7 @@ class FinishedRun:
         """What decides the run's grades, by name, as values that are equal if and only if they are the same."""
         summary = self.summary
         score = {key: value for key, value in self.spec.get("score", {}).items() if key not in ("rubric", "also")}
-        sections = self.spec | {"score": score}
+        sections = {**self.spec, "score": score}
         return {
             "dictionary": (summary.dictionary.fingerprint, summary.hook_point),
             "judge": (summary.judge, self.spec.get("judge")),
@@ -119,7 +119,7 @@ def _items(judged: pd.DataFrame) -> pd.DataFrame:
     keys = ["unit_id", "kind", "arm", "bin", "exemplar_id"]
     rows = scored_rows(judged)
     if bool(rows.duplicated(["arm", "exemplar_id"]).any()):
-        rows = rows.groupby(keys, as_index=False, observed=True)["score"].mean()
+        rows = rows.groupby(keys)["score"].mean().reset_index()
     return rows[[*keys, "score"]].sort_values(["arm", "exemplar_id"], ignore_index=True)
 
 

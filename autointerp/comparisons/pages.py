@@ -104,8 +104,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
     values["results"] = [dataclasses.asdict(result) for result in pair.results]
     if pair.retraining:
         values["retraining"] = dataclasses.asdict(pair.retraining) | {"verdict": pair.retraining.verdict}
-    changes = pair.units.groupby(["kind", "change"]).size() if len(pair.units) else pd.Series(dtype="int64")
-    values["units"] = {f"{kind} {change}": int(n) for (kind, change), n in changes.items()}
+    changes = (pair.units["kind"] + " " + pair.units["change"]).value_counts(sort=False)
+    values["units"] = {str(name): int(n) for name, n in sorted(changes.items(), key=str)}
     values |= {"verdict": pair.result.verdict, "sentence": prose.verdict(pair), "notes": prose.notes(pair)}
     result: dict[str, Any] = plain(values)
     return result

@@ -62,4 +62,4 @@ def _mean_grade(sides: Sequence[Side], number: int, side: Side) -> float:
     tables = [run.items.loc[run.items["kind"] == "feature"] for each in sides for run in each.runs]
     items = side.runs[number].items
     rows = by_bin(items.loc[items["kind"] == "feature"], compared_bins(tables))
-    return float(rows["weight"] @ rows["value"])
+    return float((rows["weight"] * rows["value"]).sum())

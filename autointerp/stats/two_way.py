@@ -134,7 +134,7 @@ def _spread(rows: Observations) -> _Spread | str:
     if n < MIN_UNITS:
         return f"no interval: fewer than {MIN_UNITS} units"
     influence = influences(rows)
-    of_units, of_texts = np.bincount(rows.unit, influence), np.bincount(rows.text, influence)
+    of_units, of_texts = _sums(rows.unit, influence), _sums(rows.text, influence)
     shape = (len(of_units), len(of_texts))
     of_both = sparse.coo_array((influence, (rows.unit, rows.text)), shape=shape).tocsr()
     of_both.sum_duplicates()
@@ -153,10 +153,14 @@ def _freedom_of_units(rows: Observations, influence: Floats, of_units: Floats) -
     freedom = _freedom(of_units, rows.unit)
     sides = [rows.side == side for side in (0, 1)]
     units = [np.unique(rows.unit[side]) for side in sides]
-    if min(map(len, units)) < 2 or len(np.intersect1d(*units)) == len(units[0]):
+    if min(map(len, units)) < 2 or len(np.intersect1d(units[0], units[1])) == len(units[0]):
         return freedom
-    alone = [_freedom(np.bincount(rows.unit[side], influence[side]), rows.unit[side]) for side in sides]
+    alone = [_freedom(_sums(rows.unit[side], influence[side]), rows.unit[side]) for side in sides]
     return min(freedom, means.satterthwaite(*[(1 / len(u), f) for u, f in zip(units, alone, strict=True)]))
+
+
+def _sums(codes: Codes, values: Floats) -> Floats:
+    return np.asarray(np.bincount(codes, values), dtype=np.float64)
 
 
 def _freedom(parts: Floats, codes: Codes) -> float:
