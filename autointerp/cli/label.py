@@ -58,9 +58,9 @@ def label(
         page = [name for name, given in (("--port", port), ("--no-open", no_open)) if given]
         raise UsageError(f"{' and '.join(ways + page)} exclude each other: leave one out")
     from autointerp.labelling import csv_file, terminal, web_page
-    from autointerp.labelling.sheet import open_sheet
+    from autointerp.labelling import sheet as sheets
 
-    sheet = open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
+    sheet = sheets.open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
     then = shlex.join(
         ["autointerp", "report", run_id, *([] if results == Path("results") else ["--results", str(results)])]
     )

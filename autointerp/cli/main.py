@@ -21,6 +21,7 @@ SECTIONS = {
         ),
         "dictionaries": _command("dictionaries", "dictionaries", "List the published dictionaries that SAELens knows."),
         "train": _command("train", "train", "Train dictionaries."),
+        "compare": _command("compare", "compare", "Say which of several finished runs is better, if it can be told."),
         "report": _command("run", "report", "Write the report of a run again."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),

@@ -114,12 +114,7 @@ def _units(results: Results, units: list[Row]) -> Table:
 
 
 def _table(table: Table) -> str:
-    lines = [f"*{escaped(table.caption)}*", "", _row(table.header), _row(("---",) * len(table.header), raw=True)]
-    return "\n".join(lines + [_row(row) for row in table.rows])
-
-
-def _row(cells: tuple[str, ...], raw: bool = False) -> str:
-    return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
+    return table.markdown()
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

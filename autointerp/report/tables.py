@@ -12,6 +12,7 @@ from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.records import COMPARED
 from autointerp.report import prose
+from autointerp.report.escape import markdown as escaped
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Table:
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """The table in Markdown, with its caption above it. All text renders literally."""
+        lines = [f"*{escaped(self.caption)}*", "", _row(self.header), _row(("---",) * len(self.header), raw=True)]
+        return "\n".join(lines + [_row(row) for row in self.rows])
+
+
+def _row(cells: tuple[str, ...], raw: bool = False) -> str:
+    return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
 
 
 def bins(summary: Summary) -> Table:
