@@ -323,8 +323,10 @@ class Budget(Section):
 
 
 class Report(Section):
-    """Conditions for a headline, and how its interval is computed."""
+    """Which reading is the headline, its conditions, and how its interval is computed."""
 
+    headline: Literal["bin_uniform", "frequency", "equal_rarity"] = _added("bin_uniform")
+    """The reading that is the headline: all bins of (0, max] equally, as in the paper's plots; bins by their events; or levels of rarity equally, so that features and neurons are read at equally rare activations. All three are in every report: see [concepts](concepts.md#three-readings). Corrections by other graders and adaptive sampling are about the bin-uniform one."""
     max_unscored_share: float = Field(0.1, ge=0, le=1)
     """The headline is withheld if a larger share of the judgements is unscored."""
     min_units: int = Field(5, ge=2)

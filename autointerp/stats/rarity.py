@@ -50,10 +50,14 @@ class RarityGrades(NamedTuple):
 
     grades: Grades
     """By kind, the part of each unit in the kind's mean of each level: the mean of a column is the kind's mean there."""
+    means: Mapping[str, pd.DataFrame]
+    """By kind, the mean grade of each unit in each level; NaN without a grade there."""
     exemplars: Mapping[str, Mapping[int, int]]
     """By kind and level, the number of judged exemplars with a grade."""
-    units: Mapping[str, Mapping[int, int]]
-    """By kind and level, the number of units that have the level and a grade in it."""
+
+    def n_units(self, kind: str, level: int) -> int:
+        """Number of units of a kind that have a level and a grade in it."""
+        return int(self.means[kind][level].notna().sum())
 
 
 def shares(low: ArrayLike, high: ArrayLike) -> Floats:
@@ -108,64 +112,64 @@ def ranges(units: pd.DataFrame, exemplars: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"low": low, "high": high})
 
 
-def unit_sums(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame) -> tuple[Sums, pd.DataFrame]:
+def unit_sums(
+    judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame, n_tokens: int
+) -> tuple[Sums, NDArray[np.int64]]:
     """The sums of all units in the order of `units`, and their numbers of judged exemplars with a grade in each level."""
     rows = scored_rows(judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value])
     items = rows.groupby(["unit_id", "exemplar_id"])["score"].mean().reset_index()
     known = ranges(units, exemplars).reindex(items["exemplar_id"])
-    share = shares(known["low"], known["high"])
     probability = exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")["inclusion_probability"]
-    weight = share / items["exemplar_id"].map(probability).to_numpy(dtype=np.float64)[:, None]
-    weight = np.nan_to_num(weight)
+    of_item = items["exemplar_id"].map(probability).to_numpy(dtype=np.float64)[:, None]
+    weight = np.nan_to_num(shares(known["low"], known["high"]) / of_item)
     unit = pd.Index(units["unit_id"]).get_indexer(items["unit_id"])
-    totals = []
-    for values in (
-        weight,
-        weight * items["score"].to_numpy(dtype=np.float64)[:, None],
-        (weight > 0).astype(np.float64),
-    ):
-        total = np.zeros((len(units), len(LEVELS)))
+    totals = [np.zeros((len(units), len(LEVELS))) for _ in range(3)]
+    grade = items["score"].to_numpy(dtype=np.float64)[:, None]
+    for total, values in zip(totals, (weight, weight * grade, weight > 0), strict=True):
         np.add.at(total, unit, values)
-        totals.append(total)
-    counts = pd.DataFrame(totals[2].astype(int), index=pd.Index(units["unit_id"]), columns=list(NUMBERS))
-    return Sums(totals[0], totals[1], fills(units["density"])), counts
+    has = fills(units["density"]) & (n_tokens * np.array(LEVELS) >= 1)
+    return Sums(totals[0], totals[1], has), totals[2].astype(np.int64)
 
 
-def unit_means(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame) -> pd.Series[float]:
-    """The mean over levels of each unit's mean grade in a level, over the levels that it fills and has a grade in; NaN without one."""
-    sums, _ = unit_sums(judgements, units, exemplars)
-    has = sums.has & (sums.weight > 0)
-    means = np.where(has, sums.graded / np.where(has, sums.weight, 1.0), 0.0)
-    n = has.sum(axis=1)
-    values = np.where(n > 0, means.sum(axis=1) / np.maximum(n, 1), np.nan)
-    return pd.Series(values, index=pd.Index(units["unit_id"], name="unit_id"))
+def unit_means(
+    judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame, n_tokens: int
+) -> pd.Series[float]:
+    """The mean over levels of each unit's mean grade in a level, over the levels that it has a grade in; NaN without one."""
+    sums, _ = unit_sums(judgements, units, exemplars, n_tokens)
+    return pd.DataFrame(_means(sums), index=pd.Index(units["unit_id"], name="unit_id")).mean(axis=1)
 
 
-def grades(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame) -> RarityGrades:
+def grades(judgements: pd.DataFrame, units: pd.DataFrame, exemplars: pd.DataFrame, n_tokens: int) -> RarityGrades:
     """The grades of features and neurons by level, and the levels in which they can be compared.
 
-    A unit counts if it has a grade anywhere; for the levels see `level_grades`.
+    A unit counts if it has a grade anywhere; for the levels see `level_grades`. `n_tokens` is the number of counted tokens.
     """
-    sums, counts = unit_sums(judgements, units, exemplars)
+    sums, counts = unit_sums(judgements, units, exemplars, n_tokens)
     scored = set(scored_rows(judgements.loc[judgements["arm"].astype("object") == Arm.MAIN.value])["unit_id"])
     kinds, is_scored = units["kind"].to_numpy(), units["unit_id"].isin(scored).to_numpy()
-    table, n_exemplars, n_units = {}, {}, {}
+    table, means, n_exemplars = {}, {}, {}
     for kind in COMPARED:
         mine = (kinds == kind) & is_scored
         of_kind = Sums(*(values[mine] for values in sums))
-        table[kind] = pd.DataFrame(parts(of_kind), index=units["unit_id"].to_numpy()[mine], columns=list(NUMBERS))
-        in_level = counts.to_numpy()[mine] * of_kind.has
-        n_exemplars[kind] = dict(zip(NUMBERS, in_level.sum(axis=0).tolist(), strict=True))
-        n_units[kind] = dict(zip(NUMBERS, (in_level > 0).sum(axis=0).tolist(), strict=True))
-    return RarityGrades(level_grades(table, n_units), n_exemplars, n_units)
+        rows = {"index": units["unit_id"].to_numpy()[mine], "columns": list(NUMBERS)}
+        table[kind], means[kind] = (pd.DataFrame(values, **rows) for values in (parts(of_kind), _means(of_kind)))
+        n_exemplars[kind] = dict(zip(NUMBERS, (counts[mine] * of_kind.has).sum(axis=0).tolist(), strict=True))
+    return RarityGrades(level_grades(table, means), means, n_exemplars)
 
 
-def level_grades(table: Mapping[str, pd.DataFrame], n_units: Mapping[str, Mapping[int, int]]) -> Grades:
+def _means(sums: Sums) -> Floats:
+    """The mean grade of each unit in each level (units, levels)."""
+    has = sums.has & (sums.weight > 0)
+    return np.where(has, sums.graded / np.where(has, sums.weight, 1.0), np.nan)
+
+
+def level_grades(table: Mapping[str, pd.DataFrame], means: Mapping[str, pd.DataFrame]) -> Grades:
     """The units' parts by kind with the levels that are compared: those in which 5 units of each kind have a grade, or half of the
-    kind's if that is less. `n_units` holds by kind the number of units with a grade in each level."""
-    enough = {kind: max(1, min(MIN_UNITS, (len(rows) + 1) // 2)) for kind, rows in table.items()}
-    compared = tuple(n for n in NUMBERS if all(n_units[kind][n] >= enough[kind] for kind in table))
-    return Grades(table, compared, tuple(n for n in NUMBERS if n not in compared))
+    kind's if that is less. `means` holds by kind the units' mean grades in each level."""
+    graded = {kind: rows for kind, rows in means.items() if len(rows)}
+    enough = {kind: max(1, min(MIN_UNITS, (len(rows) + 1) // 2)) for kind, rows in graded.items()}
+    compared = [n for n in NUMBERS if graded and all(graded[k][n].notna().sum() >= enough[k] for k in graded)]
+    return Grades(table, tuple(compared), tuple(n for n in NUMBERS if n not in compared))
 
 
 def _histogram(counts: object) -> Floats:

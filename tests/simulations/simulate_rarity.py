@@ -39,11 +39,9 @@ def grades_of(judged: tuple[Judged, Judged], run: int) -> Grades:
     sums = {
         kind: rarity.Sums(*(part[run] for part in found.sums)) for kind, found in zip(COMPARED, judged, strict=True)
     }
-    tables = {kind: pd.DataFrame(rarity.parts(of_kind), columns=list(NUMBERS)) for kind, of_kind in sums.items()}
-    n_units = {
-        kind: dict(enumerate(((s.weight > 0) & s.has).sum(axis=0).tolist(), start=1)) for kind, s in sums.items()
-    }
-    return rarity.level_grades(tables, n_units)
+    parts = {kind: pd.DataFrame(rarity.parts(of_kind), columns=list(NUMBERS)) for kind, of_kind in sums.items()}
+    graded = {kind: parts[kind].where(of_kind.weight > 0) for kind, of_kind in sums.items()}
+    return rarity.level_grades(parts, graded)
 
 
 def coverage(pair: tuple[Population, Population], n: int, *, runs: int, seed: int = 1) -> Coverage:
@@ -61,11 +59,13 @@ def coverage(pair: tuple[Population, Population], n: int, *, runs: int, seed: in
                 row.append(np.nan)
                 continue
             found = comparison.compare_bins(grades.only(levels), confidence=0.95, scale=(0.0, 3.0))
-            assert found.ci_low is not None and found.ci_high is not None and found.difference is not None, found.why
-            row.append(float(found.ci_low <= true <= found.ci_high))
+            values = (found.difference, found.ci_low, found.ci_high)
+            assert None not in values, found.why
+            difference, low, high = (float(value or 0.0) for value in values)
+            row.append(float(low <= true <= high))
             if len(row) == 1:
-                errors.append(found.difference - true)
-                widths.append(found.ci_high - found.ci_low)
+                errors.append(difference - true)
+                widths.append(high - low)
                 trues.append(true)
         hits.append(row)
     table = np.array(hits)

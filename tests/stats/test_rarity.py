@@ -11,6 +11,8 @@ from support.results.tables import judgement, judgement_table, unit_table
 from autointerp.stats import rarity
 from autointerp.stats.rarity import LEVELS, NUMBERS, Sums
 
+TOKENS = 1_000_000
+
 
 def table_of(
     rows: list[tuple[str, int, int, float, float, float]], densities: dict[str, float]
@@ -40,7 +42,7 @@ def test_a_level_s_mean_is_that_of_its_events_whatever_the_sampling() -> None:
     rows = [("feature-0", i, 3, 5e-5, 5.1e-5, 0.1) for i in range(5)]
     rows += [("feature-0", 10 + i, 0, 2e-5, 2.1e-5, 1.0) for i in range(50)]
     judgements, units, exemplars = table_of(rows, {"feature-0": 0.01})
-    found = rarity.unit_means(judgements, units, exemplars)
+    found = rarity.unit_means(judgements, units, exemplars, TOKENS)
     assert found["feature-0"] == pytest.approx(1.5)
 
 
@@ -48,14 +50,14 @@ def test_an_exemplar_that_is_graded_twice_counts_once() -> None:
     rows = [("feature-0", 0, 3, 5e-5, 5.1e-5, 0.5), ("feature-0", 1, 0, 5e-5, 5.1e-5, 0.5)]
     judgements, units, exemplars = table_of(rows, {"feature-0": 0.01})
     again = judgements.iloc[:1].assign(repeat=1)
-    found = rarity.unit_means(pd.concat([judgements, again]), units, exemplars)
+    found = rarity.unit_means(pd.concat([judgements, again]), units, exemplars, TOKENS)
     assert found["feature-0"] == pytest.approx(1.5)
 
 
 def test_exemplars_of_a_level_that_the_unit_does_not_fill_do_not_count() -> None:
     rows = [("feature-0", 0, 3, 5e-6, 6e-6, 0.5), ("feature-0", 1, 0, 2e-3, 2.1e-3, 0.5)]
     judgements, units, exemplars = table_of(rows, {"feature-0": 0.005})
-    assert rarity.unit_means(judgements, units, exemplars)["feature-0"] == 3
+    assert rarity.unit_means(judgements, units, exemplars, TOKENS)["feature-0"] == 3
 
 
 def test_the_mean_of_the_parts_is_the_ratio_over_all_units_that_have_the_level() -> None:
@@ -77,11 +79,18 @@ def test_a_level_is_compared_if_enough_units_of_both_kinds_have_a_grade_in_it() 
             densities[unit] = density
             rows += [(unit, n, n % 4, 0.5 * share, 0.6 * share, 0.5) for n, share in enumerate(LEVELS)]
     rows = [row for row in rows if row[1] != 0 or row[0] in ("feature-0", "feature-1") or row[0].startswith("neuron")]
-    found = rarity.grades(*table_of(rows, densities))
+    found = rarity.grades(*table_of(rows, densities), TOKENS)
     assert found.grades.compared == (2, 3)
     assert found.grades.left_out == (1, 4)
-    assert found.units["feature"] == {1: 2, 2: 6, 3: 6, 4: 0}
+    assert [found.n_units("feature", level) for level in NUMBERS] == [2, 6, 6, 0]
     assert found.exemplars["neuron"] == dict.fromkeys(NUMBERS, 6)
+
+
+def test_a_level_that_holds_less_than_one_token_of_the_corpus_is_left_out() -> None:
+    rows = [(f"{kind}-{u}", 0, 2, 0.0, 5e-5, 0.5) for kind in ("feature", "neuron") for u in range(6)]
+    densities = {unit: 0.2 for unit, *_ in rows}
+    assert rarity.grades(*table_of(rows, densities), 100_000).grades.compared == (1, 2)
+    assert rarity.grades(*table_of(rows, densities), 20_000).grades.compared == (2,)
 
 
 def test_tables_of_earlier_versions_have_the_rarity_of_a_twentieth_of_the_maximum() -> None:
