@@ -222,11 +222,14 @@ def judge_reliability(summary: Summary) -> Reliability:
 
 
 def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
-    """The difference on another scale or corrected by other graders, as (name, number, explanation); empty if it is withheld."""
+    """The difference at equal rarity, on another scale, or corrected by other graders, as (name, number, explanation); empty if it is
+    withheld."""
     evidence = summary.evidence
-    if summary.headline.withheld or evidence is None:
+    if summary.headline.withheld:
         return []
-    alternatives: list[tuple[str, str, str]] = []
+    alternatives = [_beside(summary)] if summary.equal_rarity else []
+    if evidence is None:
+        return alternatives
     scaled = evidence.normalised
     if scaled and scaled.difference is not None:
         shown = estimate(scaled.difference, scaled.ci_low, scaled.ci_high)
@@ -243,6 +246,20 @@ def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
             labels = f"{plural(corrected.n_labels, 'label')} by {grader}"
             alternatives.append((f"difference corrected by {grades}", shown, labels))
     return alternatives
+
+
+def _beside(summary: Summary) -> tuple[str, str, str]:
+    """The difference at equal rarity, or the bin-uniform one if that at equal rarity is the headline."""
+    rarity, bins = summary.equal_rarity, summary.weightings.bin_uniform
+    assert rarity is not None
+    if summary.headline.weighting == "equal_rarity":
+        shown = estimate(bins.difference, bins.ci_low, bins.ci_high)
+        return "difference with all bins equal", shown, "bins of each unit's own range of activations"
+    levels = [level for level in rarity.levels if level.compared]
+    meaning = (
+        f"{rarity.why}" if rarity.difference is None else f"{plural(len(levels), 'level')} of equally rare activations"
+    )
+    return "difference at equal rarity", estimate(rarity.difference, rarity.ci_low, rarity.ci_high), meaning
 
 
 def cost(summary: Summary) -> str:
