@@ -66,7 +66,7 @@ def shares(low: ArrayLike, high: ArrayLike) -> Floats:
     first, last = (np.asarray(values, dtype=np.float64)[..., None] for values in (low, high))
     inside = np.minimum(last, edges[1:]) - np.maximum(first, edges[:-1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(np.maximum(inside, 0.0) / (last - first))
+        return np.asarray(np.nan_to_num(np.maximum(inside, 0.0) / (last - first)))
 
 
 def fills(density: ArrayLike) -> NDArray[np.bool_]:
@@ -102,7 +102,7 @@ def ranges(units: pd.DataFrame, exemplars: pd.DataFrame) -> pd.DataFrame:
             np.stack([_histogram(h) for h in by_part["histogram"]]) if len(by_part) else np.zeros((0, HISTOGRAM_BINS))
         )
         above = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
-        unit = by_part.index.get_indexer(rows["unit_id"])
+        unit = by_part.index.get_indexer(pd.Index(rows["unit_id"]))
         part = np.ceil(rows["activation_fraction"].to_numpy(dtype=np.float64) * HISTOGRAM_BINS - 1e-9).astype(int)
         n_tokens = (by_part["n_events"] / by_part["density"]).to_numpy(dtype=np.float64)[unit]
         known = (unit >= 0) & (part > 0)
@@ -122,7 +122,7 @@ def unit_sums(
     probability = exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")["inclusion_probability"]
     of_item = items["exemplar_id"].map(probability).to_numpy(dtype=np.float64)[:, None]
     weight = np.nan_to_num(shares(known["low"], known["high"]) / of_item)
-    unit = pd.Index(units["unit_id"]).get_indexer(items["unit_id"])
+    unit = pd.Index(units["unit_id"]).get_indexer(pd.Index(items["unit_id"]))
     totals = [np.zeros((len(units), len(LEVELS))) for _ in range(3)]
     grade = items["score"].to_numpy(dtype=np.float64)[:, None]
     for total, values in zip(totals, (weight, weight * grade, weight > 0), strict=True):
