@@ -91,25 +91,31 @@ def parts(sums: Sums) -> Floats:
 def ranges(units: pd.DataFrame, exemplars: pd.DataFrame) -> pd.DataFrame:
     """The range of rarities `low` to `high` of each exemplar, indexed by exemplar_id; NaN if it is not known.
 
-    Tables of earlier versions lack the range. It is then that of the exemplar's part of the units' `histogram`.
+    Tables of earlier versions lack the range. It is then that of the exemplar's part of the units' `histogram`, a twentieth of the
+    maximum.
     """
     rows = exemplars.drop_duplicates("exemplar_id").set_index("exemplar_id")
     missing = pd.Series(np.nan, index=rows.index)
-    low, high = (rows.get(f"rarity_{end}", missing).astype("float64") for end in ("low", "high"))
+    known = pd.DataFrame({end: rows.get(f"rarity_{end}", missing).astype("float64") for end in ("low", "high")})
     if {"histogram", "n_events"} <= set(units) and {"unit_id", "activation_fraction"} <= set(rows):
-        by_part = units.set_index("unit_id")
-        counts = (
-            np.stack([_histogram(h) for h in by_part["histogram"]]) if len(by_part) else np.zeros((0, HISTOGRAM_BINS))
-        )
-        above = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
-        unit = by_part.index.get_indexer(pd.Index(rows["unit_id"]))
-        part = np.ceil(rows["activation_fraction"].to_numpy(dtype=np.float64) * HISTOGRAM_BINS - 1e-9).astype(int)
-        n_tokens = (by_part["n_events"] / by_part["density"]).to_numpy(dtype=np.float64)[unit]
-        known = (unit >= 0) & (part > 0)
-        share = np.pad(above, ((0, 0), (0, 1)))[unit[:, None], np.clip(part, 1, HISTOGRAM_BINS)[:, None] - [0, 1]]
-        found = np.where(known[:, None], share / n_tokens[:, None], np.nan)
-        low, high = low.fillna(pd.Series(found[:, 0], rows.index)), high.fillna(pd.Series(found[:, 1], rows.index))
-    return pd.DataFrame({"low": low, "high": high})
+        known = known.fillna(_by_histogram(units.set_index("unit_id"), rows))
+    return known
+
+
+def _by_histogram(units: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The ranges of exemplars (indexed by exemplar_id) to the precision of the histograms of their units (indexed by unit_id)."""
+    counts = np.zeros((len(units), HISTOGRAM_BINS + 1))
+    for row, histogram in zip(counts, units["histogram"], strict=True):
+        if (
+            isinstance(histogram, list | tuple | np.ndarray) and len(histogram) == HISTOGRAM_BINS
+        ):  # dead units have none
+            row[:-1] = histogram
+    stronger = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]  # in column p, the events in part p + 1 and those above
+    n_tokens = (units["n_events"] / units["density"]).to_numpy(dtype=np.float64)
+    unit = units.index.get_indexer(pd.Index(rows["unit_id"]))
+    part = np.ceil(rows["activation_fraction"].to_numpy(dtype=np.float64) * HISTOGRAM_BINS - 1e-9).astype(int)
+    ends = stronger[unit[:, None], np.clip(part, 1, HISTOGRAM_BINS)[:, None] - [0, 1]] / n_tokens[unit, None]
+    return pd.DataFrame(ends, rows.index, ["low", "high"]).where(((unit >= 0) & (part > 0))[:, None])
 
 
 def unit_sums(
@@ -170,9 +176,3 @@ def level_grades(table: Mapping[str, pd.DataFrame], means: Mapping[str, pd.DataF
     enough = {kind: max(1, min(MIN_UNITS, (len(rows) + 1) // 2)) for kind, rows in graded.items()}
     compared = [n for n in NUMBERS if graded and all(graded[k][n].notna().sum() >= enough[k] for k in graded)]
     return Grades(table, tuple(compared), tuple(n for n in NUMBERS if n not in compared))
-
-
-def _histogram(counts: object) -> Floats:
-    """A unit's counts, zeros for a dead unit."""
-    known = isinstance(counts, list | tuple | np.ndarray) and len(counts) == HISTOGRAM_BINS
-    return np.asarray(counts if known else np.zeros(HISTOGRAM_BINS), dtype=np.float64)

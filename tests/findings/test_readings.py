@@ -51,11 +51,11 @@ def run(reading: str | None = None, n_counted: int = 1_000_000, features_fill: f
 
 def test_grades_that_depend_on_rarity_alone_do_not_differ_at_equal_rarity() -> None:
     found = run().equal_rarity
-    assert found is not None and found.ci_low is not None and found.ci_high is not None
-    assert found.ci_low < 0 < found.ci_high
+    assert found is not None
+    assert (found.ci_low or 1) < 0 < (found.ci_high or -1)
     assert [level.compared for level in found.levels] == [True] * 4
-    assert [level.features.mean > level.neurons.mean - 1 for level in found.levels if level.features.mean] == [True] * 4
-    assert found.levels[0].features.mean > found.levels[3].features.mean + 1
+    rarest, commonest = (found.levels[i].features.mean or 0.0 for i in (0, 3))
+    assert rarest > commonest + 1
 
 
 @pytest.mark.parametrize("reading", ["bin_uniform", "frequency", "equal_rarity"])
