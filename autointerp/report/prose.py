@@ -16,9 +16,17 @@ KINDS = {
     "planted": "planted",
     "random_dictionary": "random dictionary",
     "random_subject": "random subject",
+    "basis_direction": "basis direction",
+    "random_direction": "random direction",
 }
 """Names of control units, which are never counted among features and neurons."""
-RANDOM = ("random_dictionary", "random_subject")
+READ_CONTROLS = {
+    "random_dictionary": "random weights",
+    "random_subject": "random weights",
+    "basis_direction": "no training",
+    "random_direction": "no training",
+}
+"""Kinds of control units that are read, explained and judged as features are, with what they lack."""
 VERDICTS = {
     "believe": ("The judge is reliable", "judge reliable"),
     "with_care": ("Judge: interpret with caution", "judge: caution"),

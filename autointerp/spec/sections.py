@@ -198,6 +198,10 @@ class Controls(Section):
     """Also evaluate features of a dictionary of the same shape whose weights are random."""
     random_subject: bool = False
     """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
+    basis_directions: bool = _added(False)
+    """Also evaluate basis directions of the values that the dictionary reads, such as the residual stream: up to 32 of its dimensions, each with one sign."""
+    random_directions: bool = _added(False)
+    """Also evaluate up to 32 random directions of the values that the dictionary reads."""
 
 
 class Adaptive(Section):
