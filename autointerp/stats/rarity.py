@@ -115,7 +115,8 @@ def _by_histogram(units: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     unit = units.index.get_indexer(pd.Index(rows["unit_id"]))
     part = np.ceil(rows["activation_fraction"].to_numpy(dtype=np.float64) * HISTOGRAM_BINS - 1e-9).astype(int)
     ends = stronger[unit[:, None], np.clip(part, 1, HISTOGRAM_BINS)[:, None] - [0, 1]] / n_tokens[unit, None]
-    return pd.DataFrame(ends, rows.index, ["low", "high"]).where(((unit >= 0) & (part > 0))[:, None])
+    ends[(unit < 0) | (part < 1)] = np.nan
+    return pd.DataFrame(ends, rows.index, ["low", "high"])
 
 
 def unit_sums(
