@@ -9,8 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from autointerp.messages import MarkedText
 
-Kind = Literal["feature", "neuron", "planted", "random_dictionary", "random_subject"]
-"""Features and neurons are compared; the others are controls: synthetic units, and features of untrained weights."""
+Kind = Literal[
+    "feature", "neuron", "planted", "random_dictionary", "random_subject", "basis_direction", "random_direction"
+]
+"""Features and neurons are compared; the others are controls: synthetic units, features of untrained weights, and directions of the
+residual stream."""
 
 COMPARED = ("feature", "neuron")
 """The kinds that a run compares."""
@@ -20,6 +23,9 @@ PLANTED = "planted"
 
 RANDOM_KINDS = ("random_dictionary", "random_subject")
 """The kinds of random-weight controls."""
+
+DIRECTION_KINDS = ("basis_direction", "random_direction")
+"""The kinds of directions that no dictionary learnt."""
 
 
 class Arm(StrEnum):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from autointerp.findings.giveaways import NAMES as GIVEAWAYS
 from autointerp.findings.judge_checks import checks_of
+from autointerp.findings.results import EqualRarity
 from autointerp.findings.summary import Summary
 from autointerp.findings.thin_figures import thin_figures
 from autointerp.formatting import estimate, number, percent, plural
@@ -134,6 +135,7 @@ def _readings_disagree(summary: Summary) -> Iterator[str]:
         "with all bins equal": weightings.bin_uniform,
         "with bins weighted by their events": weightings.frequency,
         "in the strongest bin alone": weightings.top_bin,
+        "at equal rarity": summary.equal_rarity,
     }
     lower, higher = [], []
     for name, figures in readings.items():
@@ -144,7 +146,7 @@ def _readings_disagree(summary: Summary) -> Iterator[str]:
     if lower and higher:
         yield (
             f"The readings of the difference contradict each other: it is {', '.join(higher)}, but {', '.join(lower)}. Which"
-            " kind has the higher grades depends on how strong the activations are."
+            " kind has the higher grades depends on how strong or rare the activations are."
         )
 
 
@@ -194,8 +196,18 @@ def _density(summary: Summary) -> Iterator[str]:
         factor, word = (ratio, "more") if ratio > 1 else (1 / ratio, "less")
         yield (
             f"Features and neurons differ in density: the median feature is active {factor:.3g} times {word} often than the"
-            f" median neuron ({percent(summary.density.feature)} and {percent(summary.density.neuron)} of tokens)."
+            f" median neuron ({percent(summary.density.feature)} and {percent(summary.density.neuron)} of tokens), so a bin of (0, max]"
+            f" holds rarer activations of one kind than of the other. {_at_equal_rarity(summary.equal_rarity)}"
         )
+
+
+def _at_equal_rarity(figures: EqualRarity | None) -> str:
+    """The difference at equal rarity in a sentence, or why there is none."""
+    if figures is None or figures.difference is None:
+        return f"No difference at equal rarity: {figures.why if figures else 'the summary is of an early version'}."
+    levels = sum(level.compared for level in figures.levels)
+    shown = estimate(figures.difference, figures.ci_low, figures.ci_high, signed=True)
+    return f"At equal rarity the difference is {shown} ({levels} of {plural(len(figures.levels), 'level')})."
 
 
 def _other_contexts(summary: Summary) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Normalised(Part):
 
 
 class RandomUnits(MeanEstimate):
-    """Mean grade of units of random weights, a control for what training adds."""
+    """Mean grade of units of random weights or of directions, a control for what training adds."""
 
     n_units: int
     """Number of units sampled."""
@@ -128,7 +128,8 @@ class Evidence(Part):
     repeats: Repeats | None = None
     """The judge's agreement with itself."""
     random: dict[str, RandomUnits] | None = None
-    """Grades of units of random weights, by kind: `random_dictionary`, `random_subject`."""
+    """Grades of units of random weights and of directions that no dictionary learnt, by kind: `random_dictionary`, `random_subject`,
+    `basis_direction`, `random_direction`."""
     second: SecondJudge | None = None
     """A second judge's grades of a sample."""
     people: People | None = None

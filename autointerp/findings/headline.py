@@ -8,11 +8,12 @@ import pandas as pd
 
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.judge_checks import separation_failure
+from autointerp.findings.readings import Reading
 from autointerp.findings.results import Denominator, Headline, HeadlineBounds
 from autointerp.formatting import percent
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
-from autointerp.stats import bin_uniform, comparison
+from autointerp.stats import bin_uniform
 from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison
 
@@ -52,30 +53,30 @@ def withheld_reasons(
         if counts.unexplained > limit * explainable:
             reasons.append(f"{counts.unexplained} of {explainable} active {kind}s have no explanation, {more}")
     if not reasons and not grades.compared:
-        reasons.append("no activation bin has a grade in enough features and neurons")
+        part = "level of rarity" if spec.report.headline == "equal_rarity" else "activation bin"
+        reasons.append(f"no {part} has a grade in enough features and neurons")
     return reasons
 
 
 def headline_bounds(
-    units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int], grades: Grades
+    units: pd.DataFrame, judgements: pd.DataFrame, rubric_levels: Sequence[int], grades: Grades, read: Reading
 ) -> HeadlineBounds:
-    """The bin-uniform difference if everything unscored had gone against the features (`low`) or for them (`high`).
+    """The headline's difference if everything unscored had gone against the features (`low`) or for them (`high`).
 
     Unscored judgements of the main arm, and active units without any judgement (because their explanation failed), get the lowest
     grade in one kind and the highest in the other. Dead and barely active units are left out, because nothing was asked about them.
-    `grades` are the headline's: the same bins are compared.
+    `grades` are the headline's, as `read` takes them from judgements: the same bins or levels are compared.
     """
     worst, best = min(rubric_levels), max(rubric_levels)
     main = judgements.loc[judgements["arm"] == Arm.MAIN.value]
     graded = [unit_id for table in grades.table.values() for unit_id in table.index]
     ungraded = units.loc[(units["status"] == "alive") & ~units["unit_id"].isin(graded)]
     main = main.loc[main["unit_id"].isin(graded)]
-    bins = len(grades.compared) + len(grades.left_out)
 
     def difference(given: Mapping[str, int]) -> float | None:
         kinds = dict(zip(units["unit_id"], units["kind"], strict=True))
         score = main["score"].astype("float64").fillna(main["unit_id"].map(kinds).map(given).astype("float64"))
-        filled = comparison.bin_grades(main.assign(score=score, outcome=Outcome.SCORED.value), units, bins)
+        filled = read(main.assign(score=score, outcome=Outcome.SCORED.value))
         return difference_with(filled.only(grades.compared), ungraded, given)
 
     return HeadlineBounds(
@@ -84,18 +85,19 @@ def headline_bounds(
 
 
 def headline_of(
-    figures: Comparison, grades: Grades, denominator: Mapping[str, Denominator], reasons: Sequence[str]
+    figures: Comparison, weighting: str, grades: Grades, denominator: Mapping[str, Denominator], reasons: Sequence[str]
 ) -> Headline:
-    """The headline from the bin-uniform comparison of `grades`. If there are reasons for withholding it, only its counts are kept."""
-    values = figures.model_dump()
+    """The headline from the comparison of `grades` in one reading. If there are reasons for withholding it, only its counts are kept."""
+    values = figures.model_dump(include=set(Comparison.model_fields))
+    of_bins = weighting == "bin_uniform"
     if reasons:
         values = {name: value if name.startswith("n_") else None for name, value in values.items()}
         values["withheld"] = "; ".join(reasons)
     return Headline(
         **values,
-        weighting="bin_uniform",
-        bins_compared=list(grades.compared),
-        bins_left_out=list(grades.left_out),
+        weighting=weighting,
+        bins_compared=list(grades.compared) if of_bins else [],
+        bins_left_out=list(grades.left_out) if of_bins else [],
         n_features=denominator["feature"].sampled,
         n_neurons=denominator["neuron"].sampled,
     )

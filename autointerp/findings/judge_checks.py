@@ -267,9 +267,7 @@ def _unscored(summary: Summary) -> Check:
     share = max([summary.unscored_share, *(share for share in summary.main_unscored_share.values() if share)])
     low, high = summary.headline_bounds.low, summary.headline_bounds.high
     message = f"{percent(summary.unscored_share)} of all judgements are unscored, and at most {percent(share)} for either kind of unit"
-    undone = (
-        bool(_conclusion(summary.weightings.bin_uniform)) and low is not None and high is not None and low * high <= 0
-    )
+    undone = bool(_conclusion(summary.reading)) and low is not None and high is not None and low * high <= 0
     if undone:
         message += (
             "; these could undo the difference, which lies between"

@@ -200,7 +200,7 @@ def random_units(
     features = scores.loc[scores["kind"] == "feature", "mean_score"]
     by_kind: dict[str, ev.RandomUnits] = {}
     scale = (float(min(grades)), float(max(grades)))
-    for kind in records.RANDOM_KINDS:
+    for kind in (*records.RANDOM_KINDS, *records.DIRECTION_KINDS):
         mine = units.loc[units["kind"] == kind]
         if mine.empty:
             continue

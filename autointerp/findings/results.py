@@ -11,18 +11,19 @@ from autointerp.stats.estimates import Difference, MeanEstimate, PairedDifferenc
 
 
 class Headline(Comparison):
-    """The main result: features compared with neurons in every activation bin, and the bins weighted equally.
+    """The main result: features compared with neurons, in the reading that `report.headline` in the spec names.
 
-    Means are taken over the units that have a bin first, and over bins afterwards, so that the bins that units lack make no difference.
-    Bins in which too few units of a kind have a grade are left out: see `bins_left_out`. If the headline is withheld, its statistics are null; `weightings` keeps them.
+    Bin-uniform means are taken over the units that have a bin first, and over bins afterwards, so that the bins that units lack make no
+    difference. Bins in which too few units of a kind have a grade are left out: see `bins_left_out`. If the headline is withheld, its
+    statistics are null; `weightings` and `equal_rarity` keep them.
     """
 
     withheld: str | None = None
     """Why the headline is withheld; absent if it is not."""
-    weighting: Literal["bin_uniform"] = "bin_uniform"
-    """Weighting of the bins: all equal."""
+    weighting: Literal["bin_uniform", "frequency", "equal_rarity"] = "bin_uniform"
+    """The reading: all bins of (0, max] equally, bins by their events, or levels of rarity equally."""
     bins_compared: list[int] = Field(default_factory=list)
-    """The bins on which the headline rests."""
+    """The bins on which a bin-uniform headline rests."""
     bins_left_out: list[int] = Field(default_factory=list)
     """The bins in which too few features or neurons have a grade to be compared."""
     n_features: int
@@ -55,6 +56,40 @@ class Weightings(Part):
     """Only the compared bin with the strongest activations."""
     bins: list[BinDifference] = Field(default_factory=list)
     """The difference in each bin."""
+
+
+class RarityLevel(Difference):
+    """Features minus neurons in one level of rarity: events that are equally far out among the events of their units."""
+
+    level: int
+    """Number of the level, from 1 for the rarest activations."""
+    low: float
+    """The level is without the strongest activations of a unit, as a share of all counted tokens."""
+    high: float
+    """Its end: 0.001 for a unit's strongest 1 in 1,000 tokens, without those of the levels before."""
+    features: MeanEstimate
+    """Mean grade of the features that are active often enough to fill the level."""
+    neurons: MeanEstimate
+    """Mean grade of the neurons that are active often enough to fill the level."""
+    n_features: int
+    """Number of features that fill the level and have a grade in it."""
+    n_neurons: int
+    """Number of neurons that fill the level and have a grade in it."""
+    n: int
+    """Number of judged exemplars with a grade in the level."""
+    compared: bool
+    """Whether the difference at equal rarity includes the level; `why` says why not."""
+
+
+class EqualRarity(Comparison):
+    """Features compared with neurons where both are equally rare, all levels of rarity weighted equally.
+
+    A level holds the strongest of a unit's activations up to a share of all tokens, without those of the levels before. Each exemplar
+    stands for 1 / inclusion probability events of its level. A unit that is not active often enough to fill a level is not in it.
+    """
+
+    levels: list[RarityLevel]
+    """The difference in each level, the rarest first."""
 
 
 class Bin(Part):

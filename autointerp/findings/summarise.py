@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.findings import judge_verdict
+from autointerp.findings import judge_verdict, readings
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_with, headline_bounds, headline_of, judge_reasons, withheld_reasons
@@ -26,7 +26,7 @@ from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.providers import judge_facts
 from autointerp.spec.spec import Spec
-from autointerp.stats import comparison, frequency, means, rounding
+from autointerp.stats import comparison, frequency, means, rarity, rounding
 from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison, interval_options
 from autointerp.stats.estimates import PairedDifference
@@ -71,8 +71,16 @@ def summarise(
     scores["mean_score_frequency"] = frequency.estimates(judgements, units, exemplars)
     denominator = {kind: _denominator(units, scores, kind) for kind in COMPARED}
     scale = (float(min(rubric_levels)), float(max(rubric_levels)))
-    grades = comparison.bin_grades(judgements, units, spec.harvest.bins)
-    weightings = _weightings(grades, scores, spec.report.confidence, scale)
+    n_tokens = int(facts["corpus"]["n_counted"])
+    read = readings.readings(units, exemplars, spec, n_tokens)[spec.report.headline]
+    weightings = _weightings(
+        comparison.bin_grades(judgements, units, spec.harvest.bins), scores, spec.report.confidence, scale
+    )
+    at_equal_rarity = readings.equal_rarity(
+        rarity.grades(judgements, units, exemplars, n_tokens), n_tokens, confidence=spec.report.confidence, scale=scale
+    )
+    grades = read(judgements)
+    by_name = {"bin_uniform": weightings.bin_uniform, "frequency": weightings.frequency}
     unscored = judgements.loc[judgements["outcome"] != Outcome.SCORED.value, "outcome"].value_counts()
     share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
     shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
@@ -94,12 +102,15 @@ def summarise(
         "seed": spec.units.seed,
         **facts,
         "studies": studies,
-        "headline": headline_of(weightings.bin_uniform, grades, denominator, reasons),
-        "headline_bounds": headline_bounds(units, judgements, rubric_levels, grades),
+        "headline": headline_of(
+            by_name.get(spec.report.headline, at_equal_rarity), spec.report.headline, grades, denominator, reasons
+        ),
+        "headline_bounds": headline_bounds(units, judgements, rubric_levels, grades, read),
         "difference_if_unscored_units_are_zero": difference_with(
             grades, ungraded, dict.fromkeys(COMPARED, min(rubric_levels))
         ),
         "weightings": weightings,
+        "equal_rarity": at_equal_rarity,
         "denominator": denominator,
         "density": _density(units, scores),
         "bins": comparison.bin_table(

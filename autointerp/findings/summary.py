@@ -17,12 +17,14 @@ from autointerp.findings.results import (
     Controls,
     Denominator,
     Densities,
+    EqualRarity,
     Giveaway,
     Headline,
     HeadlineBounds,
     ScorerResult,
     Weightings,
 )
+from autointerp.stats.comparison import Comparison
 from autointerp.stats.estimates import Part
 
 SCHEMA_VERSION = 1
@@ -93,6 +95,8 @@ class Summary(Part):
     """The headline's difference if every unit without a grade, dead ones included, had the lowest grade."""
     weightings: Weightings
     """The same comparison under two weightings of the bins."""
+    equal_rarity: EqualRarity | None = None
+    """The same comparison at equal rarity; null in summaries of early versions."""
     denominator: dict[str, Denominator]
     """What became of every sampled unit, by kind."""
     density: Densities
@@ -167,6 +171,14 @@ class Summary(Part):
     """Versions of Python and of the packages that decide results."""
     command: str
     """The command that produced the run."""
+
+    @property
+    def reading(self) -> Comparison:
+        """The reading that is the headline, with its figures even if the headline is withheld."""
+        of_bins = {"bin_uniform": self.weightings.bin_uniform, "frequency": self.weightings.frequency}
+        figures = of_bins.get(self.headline.weighting, self.equal_rarity)
+        assert figures is not None, "a headline at equal rarity has its figures"
+        return figures
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON values, without fields that were not set."""

@@ -23,7 +23,7 @@ from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.database import Ledger
 from autointerp.records import SECOND_JUDGE, ExplanationKey, Outcome
 from autointerp.run import Run
-from autointerp.stats import frequency
+from autointerp.stats import frequency, rarity
 from autointerp.stats.comparison import unit_scores
 from sae.files import write_text, written_whole
 
@@ -76,6 +76,8 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     own_judge = judgements.loc[~judgements["again"]]
     scores = unit_scores(own_judge, units)
     scores["mean_score_frequency"] = frequency.unit_means(own_judge, units, exemplars)
+    n_counted = int(run.harvest_metadata["n_counted"])
+    scores["mean_score_equal_rarity"] = rarity.unit_means(own_judge, units, exemplars, n_counted)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
     return Frames(units, exemplars, judgements, {key: text for key, text in texts.items() if text}, second)

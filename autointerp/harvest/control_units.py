@@ -1,4 +1,4 @@
-"""Control units stored beside a harvest: planted units, whose explanations are known, and features of random weights."""
+"""Control units stored beside a harvest: planted units, whose explanations are known, features of random weights, and directions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from autointerp.hashing import content_hash
-from autointerp.records import RANDOM_KINDS
+from autointerp.records import DIRECTION_KINDS, RANDOM_KINDS
 from autointerp.spec.spec import Spec
 
 PLANTED_VERSION = 1
@@ -29,9 +29,16 @@ def planted_names(spec: Spec) -> tuple[str, ...]:
 
 
 def random_kinds(spec: Spec) -> tuple[str, ...]:
-    """The kinds of random units that the spec requests."""
-    switches = (spec.controls.random_dictionary, spec.controls.random_subject)
-    return tuple(kind for kind, on in zip(RANDOM_KINDS, switches, strict=True) if on and n_random(spec))
+    """The kinds of random units and directions that the spec requests."""
+    controls = spec.controls
+    switches = (
+        controls.random_dictionary,
+        controls.random_subject,
+        controls.basis_directions,
+        controls.random_directions,
+    )
+    kinds = (*RANDOM_KINDS, *DIRECTION_KINDS)
+    return tuple(kind for kind, on in zip(kinds, switches, strict=True) if on and n_random(spec))
 
 
 def n_random(spec: Spec) -> int:

@@ -28,6 +28,8 @@ def render(results: Results) -> str:
         parts += [_table(report_tables.weightings(summary))]
         if by_bin := report_tables.bin_differences(summary):
             parts += [_table(by_bin)]
+        if by_level := report_tables.rarity_levels(summary):
+            parts += [_table(by_level)]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += _bullets(
         [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]

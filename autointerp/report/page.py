@@ -16,7 +16,7 @@ from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
 from autointerp.report import prose, tables, unit_explorer
 from autointerp.report.escape import script_json, visible
-from autointerp.report.figures import bin_grades, controls, judge, scorers, studies
+from autointerp.report.figures import bin_grades, controls, judge, rarity, scorers, studies
 from autointerp.report.reader import Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -98,6 +98,7 @@ def _charts(summary: Summary) -> dict[str, str]:
     }
     for size, width in (("wide", _WIDE), ("narrow", _NARROW)):
         drawn[f"curve_{size}"] = bin_grades.curve_figure(summary, width=width)
+        drawn[f"rarity_{size}"] = rarity.rarity_figure(summary, width=width)
         drawn[f"controls_{size}"] = controls.controls_figure(summary, width=width)
     return drawn
 
@@ -150,6 +151,7 @@ def _tables(results: Results) -> dict[str, tables.Table | None]:
         "bins": tables.bins(summary),
         "weightings": tables.weightings(summary),
         "bin_differences": tables.bin_differences(summary),
+        "rarity_levels": tables.rarity_levels(summary),
         "controls": tables.controls(summary),
         "denominators": tables.denominators(summary),
         "unscored": tables.unscored(summary, results.n_judgements),

@@ -16,9 +16,17 @@ KINDS = {
     "planted": "planted",
     "random_dictionary": "random dictionary",
     "random_subject": "random subject",
+    "basis_direction": "basis direction",
+    "random_direction": "random direction",
 }
 """Names of control units, which are never counted among features and neurons."""
-RANDOM = ("random_dictionary", "random_subject")
+READ_CONTROLS = {
+    "random_dictionary": "random weights",
+    "random_subject": "random weights",
+    "basis_direction": "no training",
+    "random_direction": "no training",
+}
+"""Kinds of control units that are read, explained and judged as features are, with what they lack."""
 VERDICTS = {
     "believe": ("The judge is reliable", "judge reliable"),
     "with_care": ("Judge: interpret with caution", "judge: caution"),
@@ -222,11 +230,14 @@ def judge_reliability(summary: Summary) -> Reliability:
 
 
 def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
-    """The difference on another scale or corrected by other graders, as (name, number, explanation); empty if it is withheld."""
+    """The difference at equal rarity, on another scale, or corrected by other graders, as (name, number, explanation); empty if it is
+    withheld."""
     evidence = summary.evidence
-    if summary.headline.withheld or evidence is None:
+    if summary.headline.withheld:
         return []
-    alternatives: list[tuple[str, str, str]] = []
+    alternatives = [_beside(summary)] if summary.equal_rarity else []
+    if evidence is None:
+        return alternatives
     scaled = evidence.normalised
     if scaled and scaled.difference is not None:
         shown = estimate(scaled.difference, scaled.ci_low, scaled.ci_high)
@@ -243,6 +254,20 @@ def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
             labels = f"{plural(corrected.n_labels, 'label')} by {grader}"
             alternatives.append((f"difference corrected by {grades}", shown, labels))
     return alternatives
+
+
+def _beside(summary: Summary) -> tuple[str, str, str]:
+    """The difference at equal rarity, or the bin-uniform one if that at equal rarity is the headline."""
+    rarity, bins = summary.equal_rarity, summary.weightings.bin_uniform
+    assert rarity is not None
+    if summary.headline.weighting == "equal_rarity":
+        shown = estimate(bins.difference, bins.ci_low, bins.ci_high)
+        return "difference with all bins equal", shown, "bins of each unit's own range of activations"
+    levels = [level for level in rarity.levels if level.compared]
+    meaning = (
+        f"{rarity.why}" if rarity.difference is None else f"{plural(len(levels), 'level')} of equally rare activations"
+    )
+    return "difference at equal rarity", estimate(rarity.difference, rarity.ci_low, rarity.ci_high), meaning
 
 
 def cost(summary: Summary) -> str:

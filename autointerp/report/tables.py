@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autointerp import formatting
 from autointerp.findings.caveats import FEW_FREEDOM
 from autointerp.findings.inputs import Fit, Studies
-from autointerp.findings.results import Bin, ControlMean
+from autointerp.findings.results import Bin, ControlMean, RarityLevel
 from autointerp.findings.summary import Summary
 from autointerp.formatting import count, estimate, number, percent
 from autointerp.records import COMPARED
@@ -67,27 +67,28 @@ def bins(summary: Summary) -> Table:
 
 
 def weightings(summary: Summary) -> Table:
-    """The headline's comparison under every weighting of the bins."""
-    weighted = summary.weightings
-    top = f"the strongest compared bin alone ({max(summary.headline.bins_compared, default=0)})"
+    """The comparison in every reading: bins equally, by their events, at equal rarity, and the strongest bin alone."""
+    weighted, chosen = summary.weightings, summary.headline.weighting
+    strongest = max((row.bin for row in weighted.bins if row.compared), default=0)
     rows = tuple(
         (
-            name,
+            f"{name} (headline)" if key == chosen else name,
             number(row.features_mean),
             number(row.neurons_mean),
             measured(row.difference, row.ci_low, row.ci_high, row.why, row.freedom),
             number(row.p_superior),
             f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
         )
-        for name, row in (
-            ("all bins equal (headline)", weighted.bin_uniform),
-            ("bins weighted by their events in the corpus", weighted.frequency),
-            (top, weighted.top_bin),
+        for key, name, row in (
+            ("bin_uniform", "all bins equal", weighted.bin_uniform),
+            ("frequency", "bins weighted by their events in the corpus", weighted.frequency),
+            ("equal_rarity", "at equal rarity, all levels equal", summary.equal_rarity),
+            ("top", f"the strongest compared bin alone ({strongest})", weighted.top_bin),
         )
         if row is not None
     )
-    header = ("weighting", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
-    return Table(_caption("Mean grade under every weighting", summary), header, rows)
+    header = ("reading", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
+    return Table(_caption("Mean grade in every reading", summary), header, rows)
 
 
 def bin_differences(summary: Summary) -> Table | None:
@@ -104,6 +105,29 @@ def bin_differences(summary: Summary) -> Table | None:
     )
     header = ("bin", "features", "neurons", "difference", "in the headline")
     return Table(_caption("Features minus neurons by activation bin", summary), header, rows) if rows else None
+
+
+def rarity_levels(summary: Summary) -> Table | None:
+    """Features and neurons in each level of rarity, with what it rests on; None for a summary of an early version."""
+    if summary.equal_rarity is None:
+        return None
+    rows = tuple(
+        (
+            level_name(row),
+            *(measured(m.mean, m.ci_low, m.ci_high, m.why, m.freedom) for m in (row.features, row.neurons)),
+            measured(row.difference, row.ci_low, row.ci_high, row.why) if row.compared else f"not compared: {row.why}",
+            f"{count(row.n_features)} / {count(row.n_neurons)}",
+            count(row.n),
+        )
+        for row in summary.equal_rarity.levels
+    )
+    header = ("the unit's strongest", "features", "neurons", "difference", "features / neurons", "exemplars")
+    return Table(_caption("Mean grade at equal rarity", summary), header, rows)
+
+
+def level_name(level: RarityLevel) -> str:
+    """A level of rarity in words, such as `1 in 1,000 tokens`."""
+    return f"1 in {round(1 / level.high):,} tokens"
 
 
 def measured(

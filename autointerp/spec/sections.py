@@ -198,6 +198,10 @@ class Controls(Section):
     """Also evaluate features of a dictionary of the same shape whose weights are random."""
     random_subject: bool = False
     """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
+    basis_directions: bool = _added(False)
+    """Also evaluate basis directions of the values that the dictionary reads, such as the residual stream: up to 32 of its dimensions, each with one sign."""
+    random_directions: bool = _added(False)
+    """Also evaluate up to 32 random directions of the values that the dictionary reads."""
 
 
 class Adaptive(Section):
@@ -323,8 +327,10 @@ class Budget(Section):
 
 
 class Report(Section):
-    """Conditions for a headline, and how its interval is computed."""
+    """Which reading is the headline, its conditions, and how its interval is computed."""
 
+    headline: Literal["bin_uniform", "frequency", "equal_rarity"] = _added("bin_uniform")
+    """The reading that is the headline: all bins of (0, max] equally, as in the paper's plots; bins by their events; or levels of rarity equally, so that features and neurons are read at equally rare activations. All three are in every report: see [concepts](concepts.md#three-readings). Corrections by other graders and adaptive sampling are about the bin-uniform one."""
     max_unscored_share: float = Field(0.1, ge=0, le=1)
     """The headline is withheld if a larger share of the judgements is unscored."""
     min_units: int = Field(5, ge=2)

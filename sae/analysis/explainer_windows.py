@@ -250,6 +250,8 @@ def _row(
         "activation_fraction": activation / maximum if maximum else 0.0,
         "bin": int(bin_of(activation, maximum, settings.bins)),
         "inclusion_probability": None,
+        "rarity_low": None,
+        "rarity_high": None,
         "mark": move_to_whole_characters(tokens, activations, counted, candidate.mark - candidate.start),
         "tokens": tokens,
         "token_activations": activations.tolist(),

@@ -246,6 +246,8 @@ def _exemplar(
         "activation_fraction": activation,
         "bin": int(bin_of(activation, 1.0, bins)),
         "inclusion_probability": math.nan,
+        "rarity_low": math.nan,
+        "rarity_high": math.nan,
         "mark": mark - start,
         "tokens": list(tokens[part]),
         "token_activations": active[part].astype(np.float64).tolist(),

@@ -45,7 +45,7 @@ def of_dictionary(
     subject: Subject, dictionary: Dictionary, corpus: Corpus, plan: HarvestPlan, limit: float, features: Sequence[int]
 ) -> UnitSource:
     """The counterparts of `features` in a random dictionary, read from the subject. Raises `SaeError` if no token counts."""
-    x = _counted(_values(subject, dictionary.hook_point, corpus, plan), limit)
+    x = counted_values(subject, dictionary.hook_point, corpus, plan, limit)
     random = random_dictionary(dictionary, x, features, plan.seed)
     keys = [UnitKey("feature", row, "") for row in range(len(features))]
     return UnitSource(UnitReader(subject, random, keys), limit)
@@ -60,12 +60,17 @@ def of_subject(
     `random_subject` does.
     """
     hook_point = dictionary.hook_point
-    expected = _counted(_values(subject, hook_point, corpus, plan), limit)
+    expected = counted_values(subject, hook_point, corpus, plan, limit)
     random = random_subject(subject, plan.seed)
     values = _values(random, hook_point, corpus, plan)
     own_limit = plan.max_norm_ratio * float(values.norm(dim=1).median())
     fitted = rescaled(dictionary, _counted(values, own_limit), expected)
     return UnitSource(UnitReader(random, fitted, [UnitKey("feature", index, "") for index in features]), own_limit)
+
+
+def counted_values(subject: Subject, hook_point: str, corpus: Corpus, plan: HarvestPlan, limit: float) -> Tensor:
+    """Values (n, width) of a hook point at about `TOKENS` counted tokens drawn by the seed. Raises `SaeError` if none counts."""
+    return _counted(_values(subject, hook_point, corpus, plan), limit)
 
 
 def _values(subject: Subject, hook_point: str, corpus: Corpus, plan: HarvestPlan) -> Tensor:
@@ -96,7 +101,7 @@ def random_dictionary(dictionary: Dictionary, x: Tensor, features: Sequence[int]
     """
     competing = dictionary.activation in ("topk", "groupmax")
     others = sorted(set(range(dictionary.d_sae)) - set(features)) if competing else []
-    rows = _directions([*features, *others], dictionary.d_in, seed)
+    rows = unit_vectors([*features, *others], dictionary.d_in, seed)
     n = len(rows)
     blank = Dictionary(
         W_enc=rows,
@@ -123,11 +128,11 @@ def random_dictionary(dictionary: Dictionary, x: Tensor, features: Sequence[int]
     return replace(blank, b_enc=bias, activation="jumprelu", threshold=limit + bias)
 
 
-def _directions(numbers: Sequence[int], width: int, seed: int) -> Tensor:
-    """Unit vectors (n, width), uniform on the sphere, each drawn from a generator seeded with its own number."""
+def unit_vectors(numbers: Sequence[int], width: int, seed: int, stream: int = 12) -> Tensor:
+    """Unit vectors (n, width), uniform on the sphere, each drawn from a generator seeded with its own number and the stream."""
     rows = np.empty((len(numbers), width), dtype=np.float32)
     for row, number in zip(rows, numbers, strict=True):
-        np.random.default_rng([seed, 12, number]).standard_normal(out=row, dtype=np.float32)
+        np.random.default_rng([seed, stream, number]).standard_normal(out=row, dtype=np.float32)
     return torch.nn.functional.normalize(torch.from_numpy(rows), dim=1)
 
 

@@ -48,6 +48,13 @@ def count_per_bin(histogram: NDArray[np.integer], maximum: float, bins: int) -> 
     return np.asarray(np.diff(up_to[edges(maximum, bins)]))
 
 
+def events_from(histogram: NDArray[np.integer], maximum: float, activation: float) -> tuple[int, int]:
+    """Numbers of a unit's events that are stronger than an activation, and at least as strong, from the events in each of its cells
+    (CELLS,). Events of one cell count as equally strong; all active events are stronger than 0, and none is as weak."""
+    cell = int(cell_of(activation, maximum))
+    return int(histogram[cell:].sum()), int(histogram[max(cell - 1, 0) :].sum())
+
+
 def _edge(in_cells: ArrayLike, bin_: ArrayLike, bins: int) -> NDArray[np.int64]:
     """The last cell of a bin of a unit whose maximum lies at `in_cells` cells."""
     edge = np.ceil(np.asarray(in_cells) * np.asarray(bin_) / bins * (1 + _ROUNDING))

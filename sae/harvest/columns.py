@@ -48,6 +48,12 @@ class ExemplarRow(TypedDict):
     """Probability with which the event is judged, its document on the judging side included; only for exemplars that are judged by
     bin. The sum of 1 / probability over a bin's exemplars is an unbiased estimate of the number of its events. In a table of an
     earlier version it is the share of the bin's events that are judged."""
+    rarity_low: float | None
+    """Share of the counted tokens at which the unit is more active, to the precision of a cell of its histogram."""
+    rarity_high: float | None
+    """Share of the counted tokens at which the unit is at least as active, to the same precision. Events of one cell share the range
+    from `rarity_low` to `rarity_high`. None for planted units and
+    windows of aids; tables of earlier versions lack both columns."""
     mark: int
     """Index of the marked token in `tokens`."""
     tokens: list[str]

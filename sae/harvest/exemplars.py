@@ -156,6 +156,7 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
     activations = event.window.astype(np.float64)
     activations[event.start] = event.activation  # the event's own in float32, where the window has bfloat16
     counted = reader.counted(first, len(tokens))
+    low, high = reader.rarity(event.unit, event.activation)
     mark = move_to_whole_characters(tokens, activations, counted, event.start)
     return {
         "exemplar_id": f"{key.unit_id}@{document}.{position}",
@@ -168,6 +169,8 @@ def _exemplar_row(reader: SketchReader, key: UnitKey, event: ChosenEvent, texts:
         "activation_fraction": event.activation / maximum if maximum else 0.0,
         "bin": event.bin,
         "inclusion_probability": event.probability,
+        "rarity_low": low,
+        "rarity_high": high,
         "mark": mark,
         "tokens": tokens,
         "token_activations": activations.tolist(),

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.bins import CELLS, bin_of, cell_of, count_per_bin, edges
+from sae.harvest.bins import CELLS, bin_of, cell_of, count_per_bin, edges, events_from
 from sae.harvest.bottom_k import HIGHEST, PER_CLUSTER
 from sae.harvest.shown_texts import CorpusText, ShownTexts
 from sae.harvest.sketch import INTERVALS, STORED_FIELDS, STRATA, Sketch
@@ -93,6 +93,12 @@ class SketchReader:
         """Events of a unit in each of `bins` equal parts of (0, max]; of both splits if none is given."""
         histogram = self.histogram[unit] if split is None else self.state["histogram"][unit, split, 1:]
         return count_per_bin(histogram, self.maximum[unit], bins)
+
+    def rarity(self, unit: int, activation: float) -> tuple[float, float]:
+        """Shares of the counted tokens at which a unit is more active than this, and at least as active, to the precision of a cell."""
+        n_counted = max(int(self.state["n_counted"]), 1)
+        above, at_least = events_from(self.histogram[unit], float(self.maximum[unit]), activation)
+        return above / n_counted, at_least / n_counted if activation > 0 else 1.0
 
     def event_range(self, unit: int, split: int) -> slice:
         """A unit's sampled events of one split, in order of priority."""

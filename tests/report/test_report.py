@@ -282,7 +282,7 @@ def test_random_weight_controls_have_a_table(judged: Path) -> None:
     found = made["evidence"]["random"]["random_dictionary"]
     assert row[0] == "random dictionary"
     assert row[1] == formatting.estimate(found["mean"], found["ci_low"], found["ci_high"])
-    assert "Random-weight controls" in (judged / "report.html").read_text("utf-8")
+    assert "Random weights and directions" in (judged / "report.html").read_text("utf-8")
 
 
 def test_figures_of_the_judge_draw_every_grade_mean_and_count(judged: Path) -> None:

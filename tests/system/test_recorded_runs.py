@@ -98,7 +98,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str, Any]) -> None:
     for name, table in tables(folder).items():
-        pd.testing.assert_frame_equal(table, before[name])
+        pd.testing.assert_frame_equal(table[before[name].columns], before[name])  # later versions add columns
     now = summary(folder)
     schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(now)

@@ -1,7 +1,8 @@
-"""Makes the random-weight controls: features of a random dictionary, and the dictionary's own features over a random subject.
+"""Makes the random-weight controls and directions: features of a random dictionary, the dictionary's own features over a random
+subject, basis directions and random directions of the values that the dictionary reads.
 
 They are read from the whole corpus, and explained and judged like any other unit. Each kind takes one more pass over the corpus. The
-controls have the numbers of the sample's first `MAX_RANDOM` features.
+random-weight controls have the numbers of the sample's first `MAX_RANDOM` features.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from autointerp.harvest.control_units import random_names as names
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import OnProgress
-from sae.controls import random_weights
+from autointerp.records import DIRECTION_KINDS
+from sae.controls import directions, random_weights
 from sae.harvest import harvest
 from sae.harvest.exemplars import tables
 from sae.harvest.units import UnitKey
@@ -57,8 +59,17 @@ def _read_corpus(reading: harvest.Reading, inputs: Inputs, plan: SharedPlan, on_
 
 def _reading(inputs: Inputs, plan: SharedPlan, kind: str) -> harvest.Reading:
     features = [index for name, index, _ in plan.units if name == "feature"][:MAX_RANDOM]
-    units = tuple(UnitKey(kind, index, "") for index in features)
+    subject, dictionary, seed = inputs.subject, inputs.dictionary, inputs.spec.units.seed
+    if kind in DIRECTION_KINDS:
+        units = directions.sample_directions(kind, dictionary.d_in, len(features), seed)
+    else:
+        units = tuple(UnitKey(kind, index, "") for index in features)
     settings = replace(sampling.harvest_plan(inputs, plan), units=units)
-    build = random_weights.of_dictionary if kind == "random_dictionary" else random_weights.of_subject
-    reader, limit = build(inputs.subject, inputs.dictionary, inputs.corpus, settings, plan.norm_limit, features)
-    return harvest.Reading(reader, settings, limit, harvest.new_sketch(settings, inputs.subject.device))
+    read = (subject, dictionary, inputs.corpus, settings, plan.norm_limit)
+    if kind in DIRECTION_KINDS:
+        reader, limit = directions.of_directions(*read, units)
+    elif kind == "random_dictionary":
+        reader, limit = random_weights.of_dictionary(*read, features)
+    else:
+        reader, limit = random_weights.of_subject(*read, features)
+    return harvest.Reading(reader, settings, limit, harvest.new_sketch(settings, subject.device))

@@ -63,9 +63,9 @@ def _control_rows(summary: Summary) -> list[_ControlRow]:
         rows = [
             _ControlRow(name, meanings[part], "planted", getattr(planted, part)) for part, name in prose.PLANTED.items()
         ]
-    for kind in prose.RANDOM:
+    for kind, meaning in prose.READ_CONTROLS.items():
         if kind in random:
-            rows.append(_ControlRow(prose.KINDS[kind], "random weights", "random", random[kind]))
+            rows.append(_ControlRow(prose.KINDS[kind], meaning, "control", random[kind]))
     return rows
 
 

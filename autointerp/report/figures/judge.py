@@ -113,7 +113,7 @@ def normalised(summary: Summary) -> Table | None:
 
 
 def random_weights(summary: Summary) -> Table | None:
-    """Mean grades of units of random weights, and features minus these."""
+    """Mean grades of units of random weights and of directions, and features minus these."""
     by_kind = (summary.evidence.random if summary.evidence else None) or {}
     rows = tuple(
         (
@@ -126,7 +126,7 @@ def random_weights(summary: Summary) -> Table | None:
         for kind, row in by_kind.items()
     )
     header = ("control", "mean grade", "features minus control", "scored", "explained", "active", "sampled", "dead")
-    return Table(f"Random-weight controls; {prose.judged_by(summary)}", header, rows) if rows else None
+    return Table(f"Random weights and directions; {prose.judged_by(summary)}", header, rows) if rows else None
 
 
 def matrices(summary: Summary) -> list[str]:
