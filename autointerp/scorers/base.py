@@ -91,6 +91,17 @@ class Scores(NamedTuple):
     values: Mapping[str, float | None]
     n: int
     n_unscored: int
+    why: Mapping[str, str] | str = ""
+    """Why figures are undefined: one reason for all, or a reason by figure. Without numbers, so that equal reasons can be counted."""
+
+    def reason(self, figure: str) -> str | None:
+        """Why a figure is undefined; None if it is defined."""
+        if self.values[figure] is not None:
+            return None
+        if not self.n and self.n_unscored:
+            return "no usable answer"
+        given = self.why if isinstance(self.why, str) else self.why.get(figure, "")
+        return given or ("not determined by its answers" if self.n else "nothing could be asked")
 
 
 class Scorer(ABC):

@@ -19,7 +19,7 @@ from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered, num
 from autointerp.scorers.equal_lengths import comparable, matched
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
 from autointerp.scorers.window_choice import evenly_spaced, strongest_first
-from autointerp.scorers.yes_no_items import is_silent
+from autointerp.scorers.yes_no_items import is_silent, one_class_only
 
 SYSTEM = f"""
 A group of texts is given in which one place each stands between << and >>; the marked places have something in common. Then come two \
@@ -58,6 +58,12 @@ class Contrastive(Pairwise):
                 pair = matched([window], [foil])
                 pairs.append(Pair(pair.active[0], (pair.silent[0],)))
         return pairs
+
+    def not_asked(self, case: Case) -> str:
+        """Too few windows, or none in which the unit is silent."""
+        if len(case.active) <= SHOWN:
+            return f"fewer than {SHOWN + 1} judged windows"
+        return one_class_only(case)
 
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """The active text of each pair against the silent one, without marks."""

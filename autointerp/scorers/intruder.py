@@ -86,7 +86,13 @@ class Intruder(Scorer):
         hits = [hit for tenth in hits_by_tenth.values() for hit in tenth]
         values: dict[str, float | None] = {"accuracy": fmean(hits) if hits else None}
         values |= {f"accuracy_{t}": fmean(hits_by_tenth[t]) if t in hits_by_tenth else None for t in range(1, 11)}
-        return Scores(values, len(hits), results.count(None))
+        why = dict.fromkeys(self.figures, "no group of windows in this tenth")
+        return Scores(values, len(hits), results.count(None), why if pairs else self._not_asked(case))
+
+    def _not_asked(self, case: Case) -> str:
+        if not _groups(case):
+            return f"fewer than {SHOWN - 1} judged windows"
+        return "no window of another unit on which the unit is nearly silent"
 
     def _candidates(self, case: Case) -> list[Exemplar]:
         return windows_of_others(case, SPARE * len(_groups(case)), self.name)

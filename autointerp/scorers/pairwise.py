@@ -47,6 +47,10 @@ class Pairwise(Scorer):
         """The pairs of a case; none if it has too few windows."""
 
     @abstractmethod
+    def not_asked(self, case: Case) -> str:
+        """Why a case has no pairs."""
+
+    @abstractmethod
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The question about a pair. The unit's option is number 1, or number 2 if `swapped`."""
 
@@ -64,7 +68,8 @@ class Pairwise(Scorer):
             if answer is not None
         ]
         values = accuracies(hits)
-        return Scores({name: values[name] for name in self.figures}, len(hits), results.count(None))
+        why = "none of the pairs is of this kind" if pairs else self.not_asked(case)
+        return Scores({name: values[name] for name in self.figures}, len(hits), results.count(None), why)
 
 
 def accuracies(hits: Sequence[Hit]) -> dict[str, float | None]:

@@ -47,6 +47,12 @@ class Sort(Pairwise):
         windows = evenly_spaced(strongest_first(case.active)[SHOWN:], MOST)
         return [Pair(window, *foils[n % len(foils)]) for n, window in enumerate(windows)] if foils else []
 
+    def not_asked(self, case: Case) -> str:
+        """Too few windows of the unit, or of all others."""
+        if len(case.active) <= SHOWN:
+            return f"fewer than {SHOWN + 1} judged windows"
+        return f"no other unit with {SHOWN} judged windows"
+
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """How far each window differs from the unit's group, against how far it differs from the other one."""
         own = [Shape.of(True, window.marked_text) for window in strongest_first(case.active)[:SHOWN]]

@@ -430,9 +430,9 @@ def test_items_told_apart_without_reading_give_a_caveat(mean: float, low: float 
 def test_a_figure_over_less_than_a_tenth_of_a_kind_gives_a_caveat(covered: int, warned: bool) -> None:
     units, judgements = planted(seed=6)
     rows = [("detection", u, k, "balanced_accuracy", 0.8) for u, k in zip(units["unit_id"], units["kind"], strict=True)]
-    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(n=10, n_unscored=0)
+    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(n=10, n_unscored=0, why=None)
     neurons = figures.index[figures["kind"] == "neuron"]
-    figures.loc[neurons[covered:], "value"] = np.nan
+    figures.loc[neurons[covered:], ["value", "why"]] = [np.nan, "no silent window"]
     result = unit_metrics.UnitFigures(figures, {}, pd.DataFrame())
     scorers = unit_metrics.summarise(result, {"confidence": 0.95, "resamples": 200, "seed": 0})
     found = [c for c in summary_of(units, judgements, scorers=scorers)["cautions"] if c.startswith("Detection covers")]
