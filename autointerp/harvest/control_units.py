@@ -9,6 +9,7 @@ import pandas as pd
 from autointerp.hashing import content_hash
 from autointerp.records import RANDOM_KINDS
 from autointerp.spec.spec import Spec
+from sae.controls.planted_units import HITS
 
 PLANTED_VERSION = 1
 """Increase it with every change that can alter a planted unit or its windows."""
@@ -26,6 +27,18 @@ def planted_names(spec: Spec) -> tuple[str, ...]:
     settings += [spec.harvest.window_tokens, spec.harvest.bins, spec.units.seed]
     key = content_hash(settings)[:12]
     return f"planted-{key}-units.parquet", f"planted-{key}-exemplars.parquet"
+
+
+def planted_shortfall(spec: Spec, n: int) -> str | None:
+    """Why only `n` units were planted; None if they are as many as the spec asks for."""
+    asked = spec.controls.planted
+    if n >= asked:
+        return None
+    number = "none" if not n else f"only {n}"
+    return (
+        f"controls.planted = {asked}, but {number} could be planted: a planted unit needs {HITS} contexts with its words, such as"
+        " colours or numbers, and the corpus has them for no more"
+    )
 
 
 def random_kinds(spec: Spec) -> tuple[str, ...]:

@@ -59,6 +59,14 @@ class ReadText:
 
 
 @dataclass(frozen=True)
+class ReadPeaks:
+    """Texts for the subject to read, the same for every unit, so that one pass reads them for all. Its result is the unit's largest
+    activation in each text, without BOS, as a list of numbers."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SteerText:
     """A text for the subject to continue while the unit is clamped. Its result is the continuation, of `tokens` tokens."""
 
@@ -121,7 +129,7 @@ class Scorer(ABC):
         """The questions of an `ask` step; none if the scorer cannot evaluate the unit."""
         return ()
 
-    def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | SteerText]:
+    def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | ReadPeaks | SteerText]:
         """The texts that the subject reads or continues in a `run` step."""
         return ()
 

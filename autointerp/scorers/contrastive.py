@@ -1,8 +1,9 @@
 """Contrastive: given the unit's strongest windows, in which of two further texts is the unit active?
 
 No explanation is needed. What differs from the source: there, a hundred pairs of sentences that differ in one concept were written by
-hand and used for all features. Here both texts come from the corpus: one in which the unit is active and, of those in which it is
-silent, the one that shares most words with it. Neither text has a mark, because the mark would give the answer away.
+hand and used for all features, which `written_contrast` does. Here both texts come from the corpus: one in which the unit is active and,
+of those in which it is silent, the one that shares most words with it. Neither text has a mark, because the mark would give the answer
+away.
 """
 
 from __future__ import annotations
@@ -76,12 +77,15 @@ class Contrastive(Pairwise):
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The unit's strongest windows with marks, then the two texts without."""
-        shown = tuple(window.marked_text for window in strongest_first(case.active)[:SHOWN])
-        texts = [pair.window.text, pair.foil[0].text]
-        if swapped:
-            texts.reverse()
-        user = f"{numbered_windows(shown, 'activating')}\nThe two texts:\n{numbered(map(sanitise, texts))}"
-        return choice(SYSTEM, user, TaskMaterial(self.name, "", tuple(map(unmarked, texts)), (shown,)), 2)
+        return two_texts(case, self.name, [pair.window.text, pair.foil[0].text], swapped)
+
+
+def two_texts(case: Case, task: str, texts: Sequence[str], swapped: bool) -> Question:
+    """Ask which of two texts activates the unit. The first is its own; it is shown as number 2 if `swapped`."""
+    shown = tuple(window.marked_text for window in strongest_first(case.active)[:SHOWN])
+    ordered = list(reversed(texts)) if swapped else list(texts)
+    user = f"{numbered_windows(shown, 'activating')}\nThe two texts:\n{numbered(map(sanitise, ordered))}"
+    return choice(SYSTEM, user, TaskMaterial(task, "", tuple(map(unmarked, ordered)), (shown,)), 2)
 
 
 def _words(window: Exemplar) -> frozenset[str]:

@@ -18,6 +18,7 @@ from autointerp.scorers.responsiveness import Responsiveness
 from autointerp.scorers.sensitivity import Sensitivity
 from autointerp.scorers.simulation import Simulation
 from autointerp.scorers.sorting import Sort
+from autointerp.scorers.written_contrast import WrittenContrast
 from autointerp.spec.sections import ScorerName
 
 SCORERS: Mapping[str, Scorer] = {
@@ -34,6 +35,7 @@ SCORERS: Mapping[str, Scorer] = {
         Responsiveness(),
         Faithfulness(),
         Sensitivity(),
+        WrittenContrast(),
     )
 }
 assert tuple(SCORERS) == get_args(ScorerName), "list the names in the same order in `ScorerName` of spec/sections.py"

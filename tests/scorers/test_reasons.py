@@ -12,7 +12,7 @@ from support.scorers.cases import LARGEST, case
 
 from autointerp.messages import Prompt
 from autointerp.prompts.replies import ReplyUnusable
-from autointerp.scorers.base import Case, ReadText, Scorer, Scores, SteerText
+from autointerp.scorers.base import Case, ReadPeaks, ReadText, Scorer, Scores, SteerText
 from autointerp.scorers.registry import SCORERS
 
 GENERIC = {"not determined by its answers", "nothing could be asked"}
@@ -22,7 +22,9 @@ Reply = Callable[[Prompt], str | None]
 def walk(scorer: Scorer, of: Case, reply: Reply, activation: float = 0.0) -> Scores:
     """The figures with a scripted judge, and a subject whose unit has one activation at every text."""
 
-    def run(task: ReadText | SteerText) -> Any:
+    def run(task: ReadText | ReadPeaks | SteerText) -> Any:
+        if isinstance(task, ReadPeaks):
+            return [activation if number % 4 == 0 else 0.0 for number, _ in enumerate(task.texts)]
         return [activation] if isinstance(task, ReadText) else task.text
 
     answers: list[list[Any]] = []
