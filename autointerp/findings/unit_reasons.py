@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -18,15 +20,15 @@ def with_reasons(units: pd.DataFrame, judgements: pd.DataFrame, spec: Spec) -> p
 
     `judgements` are those of the run's own judge.
     """
-    n = judgements.groupby(["unit_id", "arm"]).size()
-    counts = {(str(unit_id), str(arm)): int(n_judged) for (unit_id, arm), n_judged in n.items()}
+    counts = Counter(zip(judgements["unit_id"].astype(str), judgements["arm"].astype(str), strict=True))
     why: dict[str, list[str | None]] = {f"{name}_why": [] for name in ("explanation", *MEANS, "mean_score_frequency")}
-    for unit in units.to_dict("records"):
+    rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in units.to_dict("records")]
+    for unit in rows:
         unexplained = _unexplained(unit) if pd.isna(unit["explanation"]) else None
         why["explanation_why"].append(unexplained)
         for name, arm in MEANS.items():
             missing = pd.isna(unit[name])
-            n_judged = counts.get((unit["unit_id"], arm.value), 0)
+            n_judged = counts[unit["unit_id"], arm.value]
             why[f"{name}_why"].append((unexplained or _ungraded(arm, n_judged, spec)) if missing else None)
         no_events = "no bin with a grade has activations"
         by_events = (why["mean_score_why"][-1] or no_events) if pd.isna(unit["mean_score_frequency"]) else None
@@ -34,7 +36,7 @@ def with_reasons(units: pd.DataFrame, judgements: pd.DataFrame, spec: Spec) -> p
     return units.assign(**{name: pd.array(reasons, dtype="string") for name, reasons in why.items()})
 
 
-def _unexplained(unit: Mapping[str, object]) -> str:
+def _unexplained(unit: Mapping[str, Any]) -> str:
     outcome = unit["explanation_outcome"]
     failed = "not explained" if pd.isna(outcome) else f"no explanation: {str(outcome).replace('_', ' ')}"
     return STATUSES.get(str(unit["status"]), failed)

@@ -8,7 +8,8 @@ from typing import get_args
 from autointerp.errors import UsageError
 from autointerp.scorers.base import Scorer
 from autointerp.scorers.clarity import Clarity
-from autointerp.scorers.contrastive import Contrastive
+from autointerp.scorers.contrast.contrastive import Contrastive
+from autointerp.scorers.contrast.written_contrast import WrittenContrast
 from autointerp.scorers.detection import Detection
 from autointerp.scorers.embedding import Embedding
 from autointerp.scorers.faithfulness import Faithfulness
@@ -18,7 +19,6 @@ from autointerp.scorers.responsiveness import Responsiveness
 from autointerp.scorers.sensitivity import Sensitivity
 from autointerp.scorers.simulation import Simulation
 from autointerp.scorers.sorting import Sort
-from autointerp.scorers.written_contrast import WrittenContrast
 from autointerp.spec.sections import ScorerName
 
 SCORERS: Mapping[str, Scorer] = {

@@ -106,5 +106,5 @@ def _reason(scorer: Scorer, kind: str, rows: pd.DataFrame) -> str:
     if len(rows):
         return "; ".join(sorted(set(rows["why"].dropna())))
     if kind == PLANTED and "run" in scorer.steps:
-        return "planted units are not in the subject, which this evaluation runs"
+        return "planted units are not in the subject"
     return f"no {kind} {'unit' if kind == PLANTED else ''}".rstrip() + " was evaluated"

@@ -12,8 +12,8 @@ from support.scorers.cases import LARGEST, Opened, case
 
 from autointerp.messages import Prompt, TaskMaterial
 from autointerp.scorers.base import ReadPeaks, Scores
-from autointerp.scorers.concept_pairs import concept_pairs, texts
-from autointerp.scorers.written_contrast import WrittenContrast
+from autointerp.scorers.contrast.concept_pairs import concept_pairs, texts
+from autointerp.scorers.contrast.written_contrast import WrittenContrast
 from sae.analysis.unit_probe import largest_activations, read_texts
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from autointerp.scorers.base import Case, Question, ReadPeaks, ReadText, Scorer, Scores, Shape, SteerText, StepAnswers
-from autointerp.scorers.concept_pairs import concept_pairs, texts
-from autointerp.scorers.contrastive import two_texts
+from autointerp.scorers.contrast.concept_pairs import concept_pairs, texts
+from autointerp.scorers.contrast.contrastive import two_texts
 from autointerp.scorers.pairwise import MOST, SHOWN, Hit, accuracies, is_swapped
 from autointerp.scorers.window_choice import evenly_spaced, step_results
 

@@ -22,7 +22,7 @@ class ConceptPair:
 @cache
 def concept_pairs() -> tuple[ConceptPair, ...]:
     """All pairs, in the order of the file."""
-    text = files("autointerp.scorers").joinpath("concept_pairs.toml").read_text(encoding="utf-8")
+    text = files("autointerp.scorers.contrast").joinpath("concept_pairs.toml").read_text(encoding="utf-8")
     return tuple(
         ConceptPair(row["concept"], row["family"], (tuple(row["with"]), tuple(row["without"])))
         for row in tomllib.loads(text)["pair"]

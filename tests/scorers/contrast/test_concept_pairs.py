@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from autointerp.scorers.concept_pairs import concept_pairs, texts
+from autointerp.scorers.contrast.concept_pairs import concept_pairs, texts
 
 
 def n_words(text: str) -> int:
