@@ -9,7 +9,6 @@ import pandas as pd
 from autointerp.hashing import content_hash
 from autointerp.records import RANDOM_KINDS
 from autointerp.spec.spec import Spec
-from sae.controls.planted_units import HITS
 
 PLANTED_VERSION = 1
 """Increase it with every change that can alter a planted unit or its windows."""
@@ -36,8 +35,8 @@ def planted_shortfall(spec: Spec, n: int) -> str | None:
         return None
     number = "none" if not n else f"only {n}"
     return (
-        f"controls.planted = {asked}, but {number} could be planted: a planted unit needs {HITS} contexts with its words, such as"
-        " colours or numbers, and the corpus has them for no more"
+        f"controls.planted = {asked}, but {number} could be planted: a planted unit needs several contexts with its words, such as"
+        " colours or numbers, and the corpus has enough for no more"
     )
 
 
