@@ -273,6 +273,8 @@ planted units.
 
 - `schema_version` rises when a field is removed or changes its meaning. New fields may be added at any time: ignore unknown ones.
 - A number that cannot be computed is `null`, never NaN. An optional part that was not measured is `null` or absent.
+- Every `null` has its reason beside it: in `why` (`p_superior_why` for P(feature > neuron), `said` for checks), or in `absent`, an
+  object of reasons by field that any part can have and that the tables below leave out.
 - Intervals are over units, at the confidence level of the spec (`report.confidence`).
 - Grades are those of the run's rubric, for example 0 to 3. A judgement that failed has no grade and is called unscored.
 """
@@ -485,6 +487,8 @@ def summary_page() -> str:
     for name, part in parts.items():
         lines = ["| field | type | meaning |", "|---|---|---|"]
         for field, values in part["properties"].items():
+            if field == "absent":
+                continue
             meaning = values.get("description") or parts[values["$ref"].rpartition("/")[2]]["description"]
             cells = (f"`{field}`", _json_type(values), _one_line(meaning))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from autointerp.findings.absences import RULES
+from autointerp.findings.evidence import Evidence
 from autointerp.findings.giveaways import NAMES as GIVEAWAYS
 from autointerp.findings.judge_checks import checks_of
 from autointerp.findings.results import EqualRarity
@@ -39,7 +41,16 @@ ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 def caveats(summary: Summary, exemplars: pd.DataFrame) -> list[str]:
     """The caveats of a summary, most important first. `exemplars` needs `role`, `token_activations` and `counted`, if it was stored."""
     parts = (
-        *(_failed_checks, _uneven_raters, _equal_labels, _weak_explainer, _high_base_rate, _ignored_mark, _no_room),
+        *(
+            _failed_checks,
+            _few_planted,
+            _uneven_raters,
+            _equal_labels,
+            _weak_explainer,
+            _high_base_rate,
+            _ignored_mark,
+            _no_room,
+        ),
         *(
             _readings_disagree,
             _bins_left_out,
@@ -61,6 +72,13 @@ def _failed_checks(summary: Summary) -> Iterator[str]:
         check = checks[name]
         if check.passed is False or (check.passed is None and name in ALSO_IF_NOT_MEASURED):
             yield check.message
+
+
+def _few_planted(summary: Summary) -> Iterator[str]:
+    evidence = summary.evidence
+    why = None if evidence is None else evidence.planted.why if evidence.planted else evidence.absent.get("planted")
+    if why and why != RULES[Evidence]["planted"]:
+        yield f"Planted units are missing: {why}."
 
 
 def _uneven_raters(summary: Summary) -> Iterator[str]:

@@ -23,6 +23,8 @@ class PlantedUnits(Part):
 
     n_units: int
     """Number of planted units with a grade."""
+    why: str | None = None
+    """Why fewer units were planted than the spec asks for (`controls.planted`); null if as many were."""
     hits: PlantedItems
     """One of the unit's words is marked."""
     near: PlantedItems

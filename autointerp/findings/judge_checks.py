@@ -80,10 +80,12 @@ def separation_failure(planted: PlantedUnits | None) -> str | None:
 def _planted(summary: Summary) -> Check:
     planted = summary.evidence.planted if summary.evidence else None
     if planted is None:
-        return _not_measured("planted", "No unit with a known explanation was planted", "no units were planted")
+        why = summary.evidence.reason("planted") if summary.evidence else None
+        message = "No unit with a known explanation was planted" + (f" ({why})" if why else "")
+        return _not_measured("planted", message, "no units were planted")
     units = plural(planted.n_units, "planted unit")
     if planted.n_units < MIN_PLANTED:
-        message = f"Only {units}, and at least {MIN_PLANTED} are needed"
+        message = f"Only {units}, and at least {MIN_PLANTED} are needed" + (f" ({planted.why})" if planted.why else "")
         return _not_measured("planted", message, f"only {units}")
     if failure := separation_failure(planted):
         return Check("planted", False, f"The judge {failure}.", f"it {failure}", disqualifying=True)

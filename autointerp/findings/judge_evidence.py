@@ -14,6 +14,7 @@ from autointerp import records
 from autointerp.findings import evidence as ev
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.tables import Frames
+from autointerp.harvest.control_units import planted_shortfall
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
 from autointerp.stats import agreement, bin_uniform, comparison, jackknife, prediction_powered
@@ -37,9 +38,15 @@ def of_run(
     `again` holds the second judge's judgements, `labels` people's grades; None if there are none.
     """
     units = frames.units.sort_values("unit_id", ignore_index=True)
-    return gather(
+    evidence = gather(
         frames.main, units, again, labels, grades=grades, options=interval_options(spec), second=frames.second
     )
+    n_planted = int((units["kind"] == "planted").sum())
+    shortfall = planted_shortfall(spec, n_planted)
+    if evidence.planted is not None:
+        return evidence.model_copy(update={"planted": evidence.planted.model_copy(update={"why": shortfall})})
+    ungraded = f"none of the {n_planted} planted units has a grade" if n_planted else "controls.planted = 0"
+    return evidence.model_copy(update={"absent": {"planted": shortfall if shortfall and not n_planted else ungraded}})
 
 
 def gather(
@@ -84,7 +91,7 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
     def items(arm: Arm) -> ev.PlantedItems:
         given = rows.loc[rows["arm"] == arm.value, "grade"]
         values = means[arm.value] if arm.value in means else pd.Series(dtype="float64")
-        estimate = comparison.mean_estimate(values, **options)
+        estimate = comparison.mean_estimate(values, **options, empty="no such window has a grade")
         counts = {str(grade): int((given == grade).sum()) for grade in grades}
         return ev.PlantedItems(**estimate.model_dump(), n_items=len(given), given=counts)
 
@@ -93,7 +100,9 @@ def planted(judgements: pd.DataFrame, grades: Sequence[int], options: Mapping[st
     is_correct = (known["grade"] > middle) == (known["arm"] == Arm.MAIN.value)
     ends = means.reindex(columns=[Arm.MAIN.value, Arm.BASE_RATE.value])
     paired = (ends[Arm.MAIN.value] - ends[Arm.BASE_RATE.value]).dropna()
-    separation = comparison.mean_estimate(paired, **options)
+    separation = comparison.mean_estimate(
+        paired, **options, empty="no planted unit has both a graded hit and a graded miss"
+    )
     return ev.PlantedUnits(
         n_units=int(rows["unit_id"].nunique()),
         hits=items(Arm.MAIN),
@@ -208,7 +217,7 @@ def random_units(
         alive = mine.loc[mine["status"] == "alive"]
         compared = comparison.compare(features, own, confidence=options["confidence"], scale=scale)
         by_kind[kind] = ev.RandomUnits(
-            **comparison.mean_estimate(own, scale=scale, **options).model_dump(),
+            **comparison.mean_estimate(own, scale=scale, **options, empty="no such unit has a grade").model_dump(),
             n_units=len(mine),
             n_alive=len(alive),
             n_explained=int(alive["explanation"].notna().sum()),

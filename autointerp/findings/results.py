@@ -221,6 +221,8 @@ class ScorerFigure(Difference):
     """Definition of the metric in words."""
     undefined: int
     """Number of units for which the metric is undefined."""
+    undefined_why: dict[str, int] = Field(default_factory=dict)
+    """These units by the reason; empty in summaries of early versions."""
     feature: MeanEstimate
     """Mean of the features."""
     neuron: MeanEstimate

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.findings import judge_verdict, readings
+from autointerp.findings import absences, judge_verdict, readings
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_with, headline_bounds, headline_of, judge_reasons, withheld_reasons
@@ -125,7 +125,7 @@ def summarise(
         "giveaways": list(giveaways),
         "variants": dict(variants or {}),
     }
-    summary = Summary.model_validate(plain(values))
+    summary = absences.explained(Summary.model_validate(plain(values)))
     summary = summary.model_copy(update={"belief": judge_verdict.of(summary)})
     return summary.model_copy(update={"cautions": caveats(summary, exemplars)})
 
@@ -193,7 +193,8 @@ def _weightings(grades: Grades, scores: pd.DataFrame, confidence: float, scale: 
 def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any], scale: Scale) -> Controls:
     def mean(arm: Arm, column: str, kinds: Sequence[str]) -> ControlMean:
         rows = judgements.loc[(judgements["arm"] == arm.value) & judgements["kind"].isin(kinds)]
-        estimate = comparison.mean_estimate(scores.loc[scores["kind"].isin(kinds), column], scale=scale, **intervals)
+        values, why = scores.loc[scores["kind"].isin(kinds), column], comparison.ungraded(len(rows))
+        estimate = comparison.mean_estimate(values, scale=scale, **intervals, empty=why)
         graded = rows["score"].notna()
         return ControlMean(
             **estimate.model_dump(exclude={"n"}),
@@ -210,8 +211,8 @@ def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping
         )
 
     def main_minus(arm: Arm) -> PairedDifference:
-        differences = comparison.paired_differences(judgements, arm)
-        estimate = comparison.mean_estimate(differences, scale=means.of_differences(scale), **intervals)
+        differences, why = comparison.paired_differences(judgements, arm), "no unit has a grade in both arms"
+        estimate = comparison.mean_estimate(differences, scale=means.of_differences(scale), **intervals, empty=why)
         return PairedDifference(
             difference=estimate.mean,
             ci_low=estimate.ci_low,

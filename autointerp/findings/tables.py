@@ -16,6 +16,7 @@ import pandas as pd
 
 from autointerp.findings import second_judge_sample
 from autointerp.findings.summary import Summary
+from autointerp.findings.unit_reasons import with_reasons
 from autointerp.harvest import dictionary_checks
 from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import calls, labels, runs
@@ -80,6 +81,7 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     scores["mean_score_equal_rarity"] = rarity.unit_means(own_judge, units, exemplars, n_counted)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
+    units = with_reasons(units, own_judge, run.spec)
     return Frames(units, exemplars, judgements, {key: text for key, text in texts.items() if text}, second)
 
 

@@ -28,6 +28,18 @@ def planted_names(spec: Spec) -> tuple[str, ...]:
     return f"planted-{key}-units.parquet", f"planted-{key}-exemplars.parquet"
 
 
+def planted_shortfall(spec: Spec, n: int) -> str | None:
+    """Why only `n` units were planted; None if they are as many as the spec asks for."""
+    asked = spec.controls.planted
+    if n >= asked:
+        return None
+    number = "none" if not n else f"only {n}"
+    return (
+        f"controls.planted = {asked}, but {number} could be planted: a planted unit needs several contexts with its words, such as"
+        " colours or numbers, and the corpus has enough for no more"
+    )
+
+
 def random_kinds(spec: Spec) -> tuple[str, ...]:
     """The kinds of random units and directions that the spec requests."""
     controls = spec.controls

@@ -90,7 +90,8 @@ def _outcome(results: Path, row: RowMapping) -> str:
     if not path.exists():
         return ""
     headline = json.loads(path.read_text(encoding="utf-8"))["headline"]
-    if headline.get("withheld") or headline.get("ci_low") is None:
-        return ""
+    if headline.get("withheld"):
+        return f"headline withheld: {headline['withheld']}"
     difference = estimate(headline["difference"], headline["ci_low"], headline["ci_high"], signed=True)
-    return f"features minus neurons {difference}"
+    why = headline.get("why")
+    return f"features minus neurons {difference}" + (f" ({why})" if why else "")

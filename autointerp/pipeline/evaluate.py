@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autointerp.costs import options, options_table, run_forecast
 from autointerp.errors import WITHHELD_EXIT_CODE
+from autointerp.harvest import control_units
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 from autointerp.pipeline.prepare import harvest_together, prepare
@@ -58,6 +59,8 @@ def evaluate(
         progress.note(statement)
     if any(corpus.get("contents", {}).values()):
         progress.note(f"corpus: {corpus['contents_statement']}")
+    if why := control_units.planted_shortfall(spec, len(run.known_explanations)):
+        progress.note(why)
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:

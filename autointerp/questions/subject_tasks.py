@@ -15,14 +15,14 @@ from autointerp.progress import OnProgress
 from autointerp.records import COMPARED, Explanation, ExplanationKey, Outcome, ScorerAnswer, Unit
 from autointerp.run import Run
 from autointerp.scorers import registry
-from autointerp.scorers.base import ReadText, SteerText
+from autointerp.scorers.base import ReadPeaks, ReadText, SteerText
 from autointerp.scorers.cases import Cases
 from sae.analysis import unit_probe
 from sae.analysis.steering import continue_texts
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
 
-Tasks = Sequence[tuple[Unit, Sequence[ReadText | SteerText]]]
+Tasks = Sequence[tuple[Unit, Sequence[ReadText | ReadPeaks | SteerText]]]
 """Each unit with its tasks."""
 Results = dict[tuple[str, int], Any]
 """Results by unit id and the task's number."""
@@ -58,7 +58,8 @@ def run_job(
         (unit, scorer.subject_tasks(known.of(unit.unit_id), job.step, known.answers(scorer, unit.unit_id)))
         for unit in known.units(scorer)
     ]
-    results = {**_read(inputs, run, tasks, on_progress), **_steer(inputs, run, tasks, on_progress)}
+    parts = [run_part(inputs, run, tasks, on_progress) for run_part in (_read, _peaks, _steer)]
+    results = {task: result for part in parts for task, result in part.items()}
     rows = [
         (
             content_hash([job.job_key, unit.unit_id, number]),
@@ -85,12 +86,34 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Re
     if not texts:
         return {}
     on_progress("reading texts with the subject", 0, 0)
-    reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
-    skip, limit = run.spec.harvest.skip_positions, run.harvest_metadata.get("norm_limit", math.inf)
-    read = unit_probe.read_texts_by_unit(reader, [text for _, text in texts], skip_positions=skip, norm_limit=limit)
+    reader, counting = _reader(inputs, run, tasks)
+    read = unit_probe.read_texts_by_unit(reader, [text for _, text in texts], **counting)
     return {
         task: [round(float(a), 6) for a in text.activations[0]] for (task, _), text in zip(texts, read, strict=True)
     }
+
+
+def _peaks(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Results:
+    """The largest activation of every unit in texts that all units share: each text is read once."""
+    by_texts: dict[tuple[str, ...], list[tuple[int, str, int]]] = {}
+    for row, (unit, of_unit) in enumerate(tasks):
+        for number, task in enumerate(of_unit):
+            if isinstance(task, ReadPeaks):
+                by_texts.setdefault(task.texts, []).append((row, unit.unit_id, number))
+    results: Results = {}
+    for texts, wanted in by_texts.items():
+        on_progress("reading written texts with the subject", 0, 0)
+        reader, counting = _reader(inputs, run, tasks)
+        peaks = unit_probe.largest_activations(reader, texts, **counting)
+        results |= {(unit, number): [round(float(a), 6) for a in peaks[row]] for row, unit, number in wanted}
+    return results
+
+
+def _reader(inputs: Inputs, run: Run, tasks: Tasks) -> tuple[UnitReader, dict[str, Any]]:
+    """A reader of the tasks' units, and the harvest's rules for tokens that are not counted."""
+    reader = UnitReader(inputs.subject, inputs.dictionary, [_key(unit) for unit, _ in tasks])
+    norm_limit = run.harvest_metadata.get("norm_limit", math.inf)
+    return reader, {"skip_positions": run.spec.harvest.skip_positions, "norm_limit": norm_limit}
 
 
 def _steer(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Results:

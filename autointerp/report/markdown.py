@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from autointerp import formatting
 from autointerp.findings.summary import Summary
-from autointerp.report import prose, unit_explorer
+from autointerp.report import cells, prose, unit_explorer
 from autointerp.report import tables as report_tables
 from autointerp.report.escape import clip, visible
 from autointerp.report.escape import markdown as escaped
@@ -103,8 +103,9 @@ def _units(results: Results, units: list[Row]) -> Table:
     rows = []
     for unit in sorted(units, key=lambda unit: (unit["kind"], -(unit["mean_score"] or 0), unit["index"])):
         status = unit["status"].replace("_", " ")
-        explanation = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({status})"
-        means = [formatting.number(unit[name]) for name in ("mean_score", "shuffled_mean", "base_rate_mean")]
+        reason = unit.get("explanation_why") or status
+        explanation = clip(unit["explanation"], 300) if unit["explanation"] else f"none ({reason})"
+        means = [_mean(unit, name) for name in ("mean_score", "shuffled_mean", "base_rate_mean")]
         scored = f"{formatting.count(unit['n_scored'])} / {formatting.count(unit['n_scored'] + unit['n_unscored'])}"
         rows.append((unit["unit_id"], explanation, *means, formatting.scientific(unit["density"]), scored))
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
@@ -113,6 +114,13 @@ def _units(results: Results, units: list[Row]) -> Table:
         f" {unit_explorer.WINDOW_TOKENS} tokens each"
     )
     return Table(caption, header, tuple(rows))
+
+
+def _mean(unit: Row, name: str) -> str:
+    """A unit's mean grade, or why it has none, unless that is why it has no explanation."""
+    if unit[name] is not None:
+        return formatting.number(unit[name])
+    return cells.absent(unit.get(f"{name}_why")) if unit["explanation"] else cells.BESIDE
 
 
 def _table(table: Table) -> str:

@@ -24,6 +24,9 @@ _UNIT_COLUMNS = [
     *("unit_id", "kind", "index", "explanation", "explanation_outcome", "max_activation", "density", "status"),
     *("n_scored", "n_unscored", "mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean", "histogram"),
 ]
+_REASON_COLUMNS = [
+    f"{name}_why" for name in ("explanation", "mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean")
+]
 _EXEMPLAR_COLUMNS = ["exemplar_id", "activation_fraction", "bin", "mark", "tokens", "token_activations"]
 _JUDGEMENT_COLUMNS = [
     *("exemplar_id", "unit_id", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
@@ -58,7 +61,7 @@ def read(folder: Path) -> Results:
     summary = read_summary(folder)
     units: list[Row] = []
     known: list[Row] = []
-    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS):
+    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS, optional=_REASON_COLUMNS):
         (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     exemplar_ids = {row["exemplar_id"] for row in judged}

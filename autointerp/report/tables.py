@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autointerp import formatting
-from autointerp.findings.caveats import FEW_FREEDOM
 from autointerp.findings.inputs import Fit, Studies
 from autointerp.findings.results import Bin, ControlMean, RarityLevel
 from autointerp.findings.summary import Summary
-from autointerp.formatting import count, estimate, number, percent
+from autointerp.formatting import count, number, percent
 from autointerp.records import COMPARED
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.escape import markdown as escaped
 
 
@@ -29,8 +28,8 @@ class Table:
         return "\n".join(lines + [_row(row) for row in self.rows])
 
 
-def _row(cells: tuple[str, ...], raw: bool = False) -> str:
-    return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
+def _row(texts: tuple[str, ...], raw: bool = False) -> str:
+    return "| " + " | ".join(text if raw else escaped(text) for text in texts) + " |"
 
 
 def bins(summary: Summary) -> Table:
@@ -45,12 +44,12 @@ def bins(summary: Summary) -> Table:
                 (
                     kind,
                     f"({row.low:.3g}, {row.high:.3g}]",
-                    *(percent(row.share(grade)) if row.n else formatting.NOT_AVAILABLE for grade in grades),
-                    measured(row.mean, row.ci_low, row.ci_high, row.why, row.freedom),
+                    *(percent(row.share(grade)) if row.n else cells.BESIDE for grade in grades),
+                    cells.interval(row),
                     count(row.n),
                     count(row.n_unscored),
                     count(row.n_units),
-                    percent(row.events / events) if events else formatting.NOT_AVAILABLE,
+                    percent(row.events / events) if events else cells.absent("no activations"),
                 )
             )
     header = (
@@ -73,10 +72,10 @@ def weightings(summary: Summary) -> Table:
     rows = tuple(
         (
             f"{name} (headline)" if key == chosen else name,
-            number(row.features_mean),
-            number(row.neurons_mean),
-            measured(row.difference, row.ci_low, row.ci_high, row.why, row.freedom),
-            number(row.p_superior),
+            cells.value(row, "features_mean"),
+            cells.value(row, "neurons_mean"),
+            cells.interval(row, "difference"),
+            cells.value(row, "p_superior"),
             f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
         )
         for key, name, row in (
@@ -98,7 +97,7 @@ def bin_differences(summary: Summary) -> Table | None:
             str(row.bin),
             count(row.n_features),
             count(row.n_neurons),
-            measured(row.difference, row.ci_low, row.ci_high, row.why),
+            cells.interval(row, "difference"),
             "yes" if row.compared else "no, too few units",
         )
         for row in summary.weightings.bins
@@ -114,8 +113,9 @@ def rarity_levels(summary: Summary) -> Table | None:
     rows = tuple(
         (
             level_name(row),
-            *(measured(m.mean, m.ci_low, m.ci_high, m.why, m.freedom) for m in (row.features, row.neurons)),
-            measured(row.difference, row.ci_low, row.ci_high, row.why) if row.compared else f"not compared: {row.why}",
+            cells.interval(row.features),
+            cells.interval(row.neurons),
+            cells.interval(row, "difference") if row.compared else f"not compared: {row.why}",
             f"{count(row.n_features)} / {count(row.n_neurons)}",
             count(row.n),
         )
@@ -130,24 +130,13 @@ def level_name(level: RarityLevel) -> str:
     return f"1 in {round(1 / level.high):,} tokens"
 
 
-def measured(
-    value: float | None, low: float | None, high: float | None, why: str | None, freedom: float | None = None
-) -> str:
-    """An estimate with its interval, or with the reason why it has none; marked if its interval rests on few units."""
-    shown = estimate(value, low, high)
-    if value is not None and low is None and why:
-        return f"{shown} ({why})"
-    return f"{shown} (few units)" if freedom is not None and freedom < FEW_FREEDOM else shown
-
-
 def controls(summary: Summary) -> Table:
     """Mean grade in each arm and kind, with the number of judgements."""
     rows = []
     for arm, name in prose.ARMS.items():
         for kind in COMPARED:
             cell = control_mean(summary, arm, kind)
-            shown = measured(cell.mean, cell.ci_low, cell.ci_high, cell.why, cell.freedom)
-            rows.append((name, f"{kind}s", shown, count(cell.n), count(cell.n_unscored)))
+            rows.append((name, f"{kind}s", cells.interval(cell), count(cell.n), count(cell.n_unscored)))
     header = ("condition", "kind", "mean grade", "scored", "unscored")
     return Table(_caption("Controls", summary), header, tuple(rows))
 
@@ -173,13 +162,13 @@ def unscored(summary: Summary, n_judgements: int) -> Table:
         (
             prose.OUTCOMES.get(reason, reason),
             count(n),
-            percent(n / n_judgements) if n_judgements else formatting.NOT_AVAILABLE,
+            percent(n / n_judgements) if n_judgements else cells.absent("nothing was judged"),
         )
         for reason, n in sorted(summary.unscored.items(), key=lambda item: (-item[1], item[0]))
         if n
     ]
     total = sum(summary.unscored.values())
-    share = percent(total / n_judgements) if n_judgements else formatting.NOT_AVAILABLE
+    share = percent(total / n_judgements) if n_judgements else cells.absent("nothing was judged")
     rows.append((f"total, of {formatting.plural(n_judgements, 'judgement')}", count(total), share))
     return Table(_caption("Unscored judgements", summary), ("reason", "unscored", "share"), tuple(rows))
 
@@ -238,10 +227,14 @@ def check_pairs(check: Fit) -> list[tuple[str, str]]:
     """The dictionary's fit to its subject, as (name, value) pairs."""
     pairs = [
         ("measured on", f"{count(check.tokens)} tokens"),
-        ("variance explained", number(check.variance_explained, 3)),
-        ("active features per token (L0)", number(check.l0, 1)),
-        ("silent features", f"{percent(check.dead_fraction)} on these tokens"),
-        ("norm, cosine", f"{number(check.norm_ratio, 3)} of the norm, cosine {number(check.cosine, 3)}"),
+        ("variance explained", cells.value(check, "variance_explained", _precise)),
+        ("active features per token (L0)", cells.value(check, "l0", lambda value: number(value, 1))),
+        ("silent features", cells.value(check, "dead_fraction", lambda share: f"{percent(share)} on these tokens")),
+        (
+            "norm of the reconstruction",
+            cells.value(check, "norm_ratio", lambda share: f"{_precise(share)} of the norm"),
+        ),
+        ("cosine of the reconstruction", cells.value(check, "cosine", _precise)),
     ]
     loss = check.loss
     if loss is None:
@@ -258,7 +251,7 @@ def correlations(studies: Studies) -> Table | None:
     if correlation.signed is None or correlation.absolute is None:
         return None
     rows = tuple(
-        (name, percent(figures.share), number(figures.median), count(correlation.features))
+        (name, cells.value(figures, "share", percent), cells.value(figures, "median"), count(correlation.features))
         for name, figures in (
             ("highest correlation", correlation.signed),
             ("highest absolute correlation", correlation.absolute),
@@ -276,8 +269,9 @@ def rounding(summary: Summary) -> Table:
     rows = []
     for share, explained in zip(study.shares, study.variance_explained, strict=True):
         row = graded.get(share)
-        mean = estimate(row.mean, row.ci_low, row.ci_high) if row else formatting.NOT_AVAILABLE
-        rows.append((f"{share:g}", mean, count(row.n_units if row else None), number(explained, 3)))
+        mean = cells.interval(row) if row else cells.absent("not computed")
+        kept = cells.absent(study.reason("variance_explained")) if explained is None else _precise(explained)
+        rows.append((f"{share:g}", mean, count(row.n_units) if row else cells.BESIDE, kept))
     header = ("rounded to 0 up to", "mean grade of features", "features graded", "variance explained")
     return Table(_caption("Weak activations rounded to 0", summary), header, tuple(rows))
 
@@ -286,9 +280,7 @@ def densities(studies: Studies) -> list[tuple[str, str]]:
     """Densities of the dictionary's features, as (name, value) pairs."""
     density, l0, tokens = studies.density, studies.l0, count(studies.tokens)
     silent = f"{count(density.dead)} of {count(density.features)} ({percent(density.dead_share)}), on {tokens} tokens"
-    median = formatting.scientific(density.median)
-    if density.median is not None:
-        median += " of tokens, silent features excluded"
+    median = cells.value(density, "median", lambda m: f"{formatting.scientific(m)} of tokens, silent features excluded")
     spread = f"mean {number(l0.mean, 1)}, median {l0.median:,.0f}, 5th to 95th percentile {l0.p5:,.0f} to {l0.p95:,.0f}"
     return [("silent features", silent), ("median density", median), ("active features per token (L0)", spread)]
 
@@ -296,6 +288,10 @@ def densities(studies: Studies) -> list[tuple[str, str]]:
 def bins_of(summary: Summary, kind: str) -> list[Bin]:
     """The activation bins of one kind, weakest first, without the silent windows (bin 0)."""
     return sorted((row for row in summary.bins if row.kind == kind and row.bin >= 1), key=lambda row: row.bin)
+
+
+def _precise(value: float) -> str:
+    return number(value, 3)
 
 
 def _caption(title: str, summary: Summary) -> str:

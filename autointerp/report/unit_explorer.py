@@ -15,6 +15,8 @@ from autointerp.report.escape import clip, visible
 from autointerp.report.reader import Results, Row
 
 ARMS = (*prose.ARMS, "near", "variant")
+MEANS = ("mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean")
+"""A unit's mean grades, in the order in which the page has the reasons for missing ones."""
 WINDOW_TOKENS = 32
 """Number of tokens shown around the mark. The files hold the whole window."""
 _TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 200, 600
@@ -199,6 +201,7 @@ def _resolve(draft: dict[str, Any], strings: _Strings, unit_indices: dict[str, i
         "f": _short(unit["mean_score_frequency"]),
         "sh": _short(unit["shuffled_mean"]),
         "br": _short(unit["base_rate_mean"]),
+        "w": [visible(unit.get(f"{name}_why") or "") for name in MEANS],
         "h": list(unit["histogram"] or []),
         "b": draft["means"],
         "v": [

@@ -59,6 +59,14 @@ class ReadText:
 
 
 @dataclass(frozen=True)
+class ReadPeaks:
+    """Texts for the subject to read, the same for every unit, so that one pass reads them for all. Its result is the unit's largest
+    activation in each text, without BOS, as a list of numbers."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SteerText:
     """A text for the subject to continue while the unit is clamped. Its result is the continuation, of `tokens` tokens."""
 
@@ -91,6 +99,17 @@ class Scores(NamedTuple):
     values: Mapping[str, float | None]
     n: int
     n_unscored: int
+    why: Mapping[str, str] | str = ""
+    """Why figures are undefined: one reason for all, or a reason by figure. Without numbers, so that equal reasons can be counted."""
+
+    def reason(self, figure: str) -> str | None:
+        """Why a figure is undefined; None if it is defined."""
+        if self.values[figure] is not None:
+            return None
+        if not self.n and self.n_unscored:
+            return "no usable answer"
+        given = self.why if isinstance(self.why, str) else self.why.get(figure, "")
+        return given or ("not determined by its answers" if self.n else "nothing could be asked")
 
 
 class Scorer(ABC):
@@ -110,7 +129,7 @@ class Scorer(ABC):
         """The questions of an `ask` step; none if the scorer cannot evaluate the unit."""
         return ()
 
-    def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | SteerText]:
+    def subject_tasks(self, case: Case, step: int, answers: StepAnswers) -> Sequence[ReadText | ReadPeaks | SteerText]:
         """The texts that the subject reads or continues in a `run` step."""
         return ()
 

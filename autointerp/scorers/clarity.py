@@ -59,7 +59,12 @@ class Clarity(Scorer):
         known = [(n < len(written), p) for n, p in enumerate(peaks) if p is not None]
         value = separation([is_written for is_written, _ in known], [p for _, p in known])
         values = {"clarity": value, "clarity_fade": None if value is None else abs(value)}
-        return Scores(values, len(known), failed + len(peaks) - len(known))
+        why = (
+            "only written or only ordinary texts were read"
+            if natural
+            else "no ordinary text: no window of another unit"
+        )
+        return Scores(values, len(known), failed + len(peaks) - len(known), why)
 
     def _natural(self, case: Case) -> list[str]:
         return [window.text for window in windows_of_others(case, NATURAL, self.name)]

@@ -58,4 +58,4 @@ class Detection(Scorer):
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers. `accuracy` is SAEBench's autointerp score, over these windows instead of its 14."""
-        return yes_no_items.scores(case.explanation, self.items(case), answers)
+        return yes_no_items.scores(case.explanation, self.items(case), answers, yes_no_items.one_class_only(case))

@@ -14,7 +14,7 @@ from autointerp.judges.embedded.word_vectors import lexicon
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.equal_lengths import matched
-from autointerp.scorers.yes_no_items import told_apart
+from autointerp.scorers.yes_no_items import one_class_only, told_apart
 from autointerp.stats import answer_metrics
 
 
@@ -40,7 +40,7 @@ class Embedding(Scorer):
         windows = _windows(case)
         truth = [is_active for _, is_active in windows]
         if not case.explanation or len(set(truth)) < 2:
-            return Scores(dict.fromkeys(self.figures), 0, 0)
+            return Scores(dict.fromkeys(self.figures), 0, 0, one_class_only(case))
         explanation = lexicon().text(case.explanation)
         similarities = [float(explanation @ lexicon().text(e.text)) for e, _ in windows]
         values = {

@@ -43,6 +43,15 @@ def matched(active: Sequence[Exemplar], silent: Sequence[Exemplar]) -> Matched:
     return Matched(*cut)
 
 
+def cut_alike(windows: Sequence[Exemplar]) -> list[Exemplar]:
+    """The windows of one question, all cut to the length of the shortest. None is left out or exchanged, so that questions asked before
+    lengths were equal keep their numbers. Windows of a harvest of an earlier version are returned as they are."""
+    if any(w.has_uncounted_activations for w in windows):
+        return list(windows)
+    shortest = min(len(w.tokens) for w in windows)
+    return [cropped(w, shortest) for w in windows]
+
+
 def cropped(window: Exemplar, n: int) -> Exemplar:
     """The window cut to `n` tokens, in which the mark has the same relative place."""
     length = len(window.tokens)

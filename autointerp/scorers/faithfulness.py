@@ -61,7 +61,9 @@ class Faithfulness(Scorer):
         n_texts = n_tasks // len(FACTORS)
         table = {f: [by_task.get(i * n_texts + text) for text in range(n_texts)] for i, f in enumerate(FACTORS)}
         n = sum(rating is not None for rating in rated)
-        return Scores(figures_of(table), n, n_tasks - n)
+        return Scores(
+            figures_of(table), n, n_tasks - n, _why(table) if n_texts else "no window of another unit to continue"
+        )
 
     def _continuations(self, case: Case, answers: StepAnswers) -> list[tuple[int, str]]:
         """The non-empty continuations, shuffled, each with the number of its task."""
@@ -90,6 +92,19 @@ def figures_of(table: RatingTable) -> dict[str, float | None]:
         "faithfulness": fmean(gains) / (1 - base) if gains else None,
         "faithfulness_fade": best_gain / (1 - base),
         "best_factor": best if best_gain > 0 else None,
+    }
+
+
+def _why(table: RatingTable) -> Mapping[str, str] | str:
+    """Why figures are undefined, if they are."""
+    base = _share(table[0.0])
+    if base is None:
+        return "no continuation at strength 0 was rated"
+    if base == 1:
+        return "all continuations at strength 0 are rated 2: nothing is left to gain"
+    return {
+        "faithfulness": "too few continuations were rated to choose the strength on other texts",
+        "best_factor": "no strength has more continuations rated 2 than strength 0",
     }
 
 

@@ -77,10 +77,15 @@ class Fuzzing(Scorer):
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Figures of the answers."""
         items = self.items(case)
-        scores = yes_no_items.scores(case.explanation, items, answers)
+        scores = yes_no_items.scores(
+            case.explanation, items, answers, "no window with right marks or none with wrong ones"
+        )
         inside = [(item.truth, flag) for item, flag in yes_no_items.answered(items, answers) if item.active]
         alone = answer_metrics.balanced_accuracy([truth for truth, _ in inside], [flag for _, flag in inside])
-        return scores._replace(values={**scores.values, "marks_alone": alone})
+        why = scores.why
+        if not isinstance(why, str):
+            why = {**why, "marks_alone": "no active window was answered with right marks, or none with wrong ones"}
+        return scores._replace(values={**scores.values, "marks_alone": alone}, why=why)
 
 
 def _compared(case: Case) -> Matched:

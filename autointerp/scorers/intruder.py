@@ -16,6 +16,7 @@ from autointerp.messages import TaskMaterial
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Question, ReadText, Scorer, Scores, Shape, SteerText, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
+from autointerp.scorers.equal_lengths import cut_alike
 from autointerp.scorers.window_choice import evenly_spaced, peak, step_results, strongest_first, windows_of_others
 
 SHOWN = 5
@@ -86,18 +87,25 @@ class Intruder(Scorer):
         hits = [hit for tenth in hits_by_tenth.values() for hit in tenth]
         values: dict[str, float | None] = {"accuracy": fmean(hits) if hits else None}
         values |= {f"accuracy_{t}": fmean(hits_by_tenth[t]) if t in hits_by_tenth else None for t in range(1, 11)}
-        return Scores(values, len(hits), results.count(None))
+        why = dict.fromkeys(self.figures, "no group of windows in this tenth")
+        return Scores(values, len(hits), results.count(None), why if pairs else self._not_asked(case))
+
+    def _not_asked(self, case: Case) -> str:
+        if not _groups(case):
+            return f"fewer than {SHOWN - 1} judged windows"
+        return "no window of another unit on which the unit is nearly silent"
 
     def _candidates(self, case: Case) -> list[Exemplar]:
         return windows_of_others(case, SPARE * len(_groups(case)), self.name)
 
     def _pairs(self, case: Case, answers: StepAnswers) -> list[tuple[_Group, Exemplar]]:
-        """Each group with an intruder of its own; the windows on which the unit is weakest are used first."""
+        """Each group with an intruder of its own, equally long; the windows on which the unit is weakest are used first."""
         candidates = self._candidates(case)
         peaks = [peak(activations) for activations in step_results(answers, 0, len(candidates))]
         bound = SILENT * case.unit.max_activation
         silent = [(p, n) for n, p in enumerate(peaks) if p is not None and p < bound]
-        return list(zip(_groups(case), [candidates[n] for _, n in sorted(silent)], strict=False))
+        pairs = zip(_groups(case), [candidates[n] for _, n in sorted(silent)], strict=False)
+        return [_equally_long(group, intruder) for group, intruder in pairs]
 
     def _question(self, case: Case, number: int, group: _Group, intruder: Exemplar) -> Question:
         windows = [window.marked_text for window in group.windows]
@@ -110,6 +118,11 @@ def _groups(case: Case) -> list[_Group]:
     ranked, size = strongest_first(case.active), SHOWN - 1
     groups = [ranked[first : first + size] for first in range(0, len(ranked) - size + 1, size)]
     return [_Group(windows, _tenth(windows)) for windows in evenly_spaced(groups, MOST)]
+
+
+def _equally_long(group: _Group, intruder: Exemplar) -> tuple[_Group, Exemplar]:
+    *windows, cut_intruder = cut_alike([*group.windows, intruder])
+    return group._replace(windows=windows), cut_intruder
 
 
 def _tenth(windows: Sequence[Exemplar]) -> int:

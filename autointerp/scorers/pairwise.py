@@ -30,10 +30,14 @@ class Pair(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A pair that was answered: 1.0 if the judge was right, else 0.0."""
+    """A pair that was answered."""
 
-    pair: Pair
     correct: float
+    """1.0 if the judge was right, else 0.0."""
+    activation: float
+    """The unit's activation in its own text or window."""
+    near: bool = False
+    """Whether the foil is of the unit with the nearest decoder direction."""
 
 
 class Pairwise(Scorer):
@@ -47,31 +51,36 @@ class Pairwise(Scorer):
         """The pairs of a case; none if it has too few windows."""
 
     @abstractmethod
+    def not_asked(self, case: Case) -> str:
+        """Why a case has no pairs."""
+
+    @abstractmethod
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The question about a pair. The unit's option is number 1, or number 2 if `swapped`."""
 
     def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
         """One question per pair."""
-        return [self.question(case, pair, _swapped(case, n)) for n, pair in enumerate(self.pairs(case))]
+        return [self.question(case, pair, is_swapped(case, n)) for n, pair in enumerate(self.pairs(case))]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Accuracies over the pairs that were answered."""
         pairs = self.pairs(case)
         results = step_results(answers, 0, len(pairs))
         hits = [
-            Hit(pair, float(answer == 1 + _swapped(case, n)))
+            Hit(float(answer == 1 + is_swapped(case, n)), pair.window.activation, pair.near)
             for n, (pair, answer) in enumerate(zip(pairs, results, strict=True))
             if answer is not None
         ]
         values = accuracies(hits)
-        return Scores({name: values[name] for name in self.figures}, len(hits), results.count(None))
+        why = "none of the pairs is of this kind" if pairs else self.not_asked(case)
+        return Scores({name: values[name] for name in self.figures}, len(hits), results.count(None), why)
 
 
 def accuracies(hits: Sequence[Hit]) -> dict[str, float | None]:
-    """Accuracy over all pairs, over those with a near foil, and weighted by the activation of the unit's window."""
-    near = [hit.correct for hit in hits if hit.pair.near]
-    weight = sum(hit.pair.window.activation for hit in hits)
-    weighted = sum(hit.pair.window.activation * hit.correct for hit in hits)
+    """Accuracy over all pairs, over those with a near foil, and weighted by the unit's activation."""
+    near = [hit.correct for hit in hits if hit.near]
+    weight = sum(hit.activation for hit in hits)
+    weighted = sum(hit.activation * hit.correct for hit in hits)
     return {
         "accuracy": fmean(hit.correct for hit in hits) if hits else None,
         "accuracy_near": fmean(near) if near else None,
@@ -79,6 +88,6 @@ def accuracies(hits: Sequence[Hit]) -> dict[str, float | None]:
     }
 
 
-def _swapped(case: Case, number: int) -> bool:
+def is_swapped(case: Case, number: int) -> bool:
     """Whether the unit's option is number 2: in every other question, starting from either by the unit's seed."""
     return bool((case.seed + number) % 2)

@@ -8,7 +8,8 @@ from typing import get_args
 from autointerp.errors import UsageError
 from autointerp.scorers.base import Scorer
 from autointerp.scorers.clarity import Clarity
-from autointerp.scorers.contrastive import Contrastive
+from autointerp.scorers.contrast.contrastive import Contrastive
+from autointerp.scorers.contrast.written_contrast import WrittenContrast
 from autointerp.scorers.detection import Detection
 from autointerp.scorers.embedding import Embedding
 from autointerp.scorers.faithfulness import Faithfulness
@@ -34,6 +35,7 @@ SCORERS: Mapping[str, Scorer] = {
         Responsiveness(),
         Faithfulness(),
         Sensitivity(),
+        WrittenContrast(),
     )
 }
 assert tuple(SCORERS) == get_args(ScorerName), "list the names in the same order in `ScorerName` of spec/sections.py"

@@ -55,7 +55,7 @@ class Responsiveness(Scorer):
         peaks = [peak(activations) for activations in step_results(answers, 0, len(texts))]
         rated = joined_ratings(step_results(answers, 1, -(-len(texts) // PER_CALL)), len(texts), PER_CALL)
         known = [(rating, p) for rating, p in zip(rated, peaks, strict=True) if rating is not None and p is not None]
-        return Scores(figures_of(known), len(known), len(texts) - len(known))
+        return Scores(figures_of(known), len(known), len(texts) - len(known), _why([rating for rating, _ in known]))
 
     def _texts(self, case: Case) -> list[str]:
         windows = [
@@ -66,6 +66,12 @@ class Responsiveness(Scorer):
         texts = list(dict.fromkeys(window.text for window in windows))
         case.rng(self.name).shuffle(texts)
         return texts
+
+
+def _why(rated: Sequence[int]) -> str:
+    """Why figures are undefined that need texts rated 2 and texts rated 0."""
+    missing = [f"no text is rated {rating}" for rating in (2, 0) if rating not in rated]
+    return " and ".join(missing) if rated else "no text could be read and rated"
 
 
 def figures_of(rated: Sequence[tuple[int, float]]) -> dict[str, float | None]:

@@ -75,7 +75,8 @@ class Sensitivity(Scorer):
             "read_again": _share(again, strong),
         }
         failed = step_results(answers, 0, n_questions).count(None)
-        return Scores(values, len(explained) + len(copied), failed + peaks.count(None))
+        why = "no text of this kind was written and read" if case.active else "no judged window"
+        return Scores(values, len(explained) + len(copied), failed + peaks.count(None), why)
 
 
 def _shown(case: Case) -> list[Exemplar]:

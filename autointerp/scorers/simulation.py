@@ -105,7 +105,9 @@ class Simulation(Scorer):
                 ]
         truth, predicted = [a for a, _ in pairs], [strength for _, strength in pairs]
         values = {name: getattr(answer_metrics, name)(truth, predicted) for name in self.figures}
-        return Scores(values, n, len(windows) - n)
+        constant, silent = "the unit's activation is the same at all tokens", "the unit is silent at all tokens"
+        why = dict.fromkeys(self.figures, silent) | dict.fromkeys(("pearson", "spearman"), constant)
+        return Scores(values, n, len(windows) - n, why if n else "no judged window")
 
 
 def read(text: str, n: int) -> list[int]:

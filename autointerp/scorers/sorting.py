@@ -12,8 +12,10 @@ from statistics import fmean
 from typing import ClassVar
 
 from autointerp.messages import TaskMaterial
+from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Question, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
+from autointerp.scorers.equal_lengths import cut_alike
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
 from autointerp.scorers.window_choice import evenly_spaced, strongest_first
 
@@ -47,24 +49,37 @@ class Sort(Pairwise):
         windows = evenly_spaced(strongest_first(case.active)[SHOWN:], MOST)
         return [Pair(window, *foils[n % len(foils)]) for n, window in enumerate(windows)] if foils else []
 
+    def not_asked(self, case: Case) -> str:
+        """Too few windows of the unit, or of all others."""
+        if len(case.active) <= SHOWN:
+            return f"fewer than {SHOWN + 1} judged windows"
+        return f"no other unit with {SHOWN} judged windows"
+
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """How far each window differs from the unit's group, against how far it differs from the other one."""
-        own = [Shape.of(True, window.marked_text) for window in strongest_first(case.active)[:SHOWN]]
         differences = []
         for pair in self.pairs(case):
-            shape = Shape.of(True, pair.window.marked_text)
-            for truth, group in ((True, own), (False, [Shape.of(False, window.marked_text) for window in pair.foil])):
-                length, place = fmean(s.length for s in group), fmean(s.place for s in group)
+            own, foil, window = _shown(case, pair)
+            shape = Shape.of(True, window.marked_text)
+            for truth, group in ((True, own), (False, foil)):
+                shapes = [Shape.of(truth, each.marked_text) for each in group]
+                length, place = fmean(s.length for s in shapes), fmean(s.place for s in shapes)
                 differences.append(Shape(truth, abs(shape.length - length), abs(shape.place - place)))
         return differences
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The strongest windows of both units as two groups, then the window to be sorted."""
-        units = (strongest_first(case.active)[:SHOWN], pair.foil)
-        groups = [tuple(window.marked_text for window in windows) for windows in units]
+        own, foil, sorted_window = _shown(case, pair)
+        groups = [tuple(window.marked_text for window in windows) for windows in (own, foil)]
         if swapped:
             groups.reverse()
-        window = pair.window.marked_text
+        window = sorted_window.marked_text
         user = "\n".join(f"Group {n}:\n{numbered_windows(shown, 'activating')}" for n, shown in enumerate(groups, 1))
         user += f"\nThe last text:\n{numbered_windows([window], 'text')}"
         return choice(SYSTEM, user, TaskMaterial(self.name, "", (window,), tuple(groups)), 2)
+
+
+def _shown(case: Case, pair: Pair) -> tuple[list[Exemplar], list[Exemplar], Exemplar]:
+    """The unit's group, the other one, and the window to be sorted, all equally long."""
+    *groups, window = cut_alike([*strongest_first(case.active)[:SHOWN], *pair.foil, pair.window])
+    return groups[:SHOWN], groups[SHOWN:], window

@@ -12,16 +12,17 @@ from autointerp.ledger.database import Ledger
 from autointerp.records import COMPARED, PLANTED, Explanation, ExplanationKey, Outcome, ScorerAnswer
 from autointerp.run import Run
 from autointerp.scorers import cases, registry
+from autointerp.scorers.base import Scorer
 from autointerp.stats import comparison, giveaways
 
-COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored"]
+COLUMNS = ["scorer", "unit_id", "kind", "figure", "value", "n", "n_unscored", "why"]
 
 
 class UnitFigures(NamedTuple):
     """A run's figures by all scorers."""
 
     figures: pd.DataFrame
-    """A row per scorer, unit and figure: `value` (NaN if undefined) from `n` answers; `n_unscored` questions failed."""
+    """A row per scorer, unit and figure: `value` from `n` answers, or NaN and the reason `why`; `n_unscored` questions failed."""
     unscored: Mapping[str, Mapping[str, int]]
     """Failed answers by scorer and outcome."""
     shapes: pd.DataFrame
@@ -40,11 +41,11 @@ def of_run(ledger: Ledger, run: Run) -> UnitFigures:
     rows, shapes = [], []
     for scorer, unit, scores, seen in cases.figures(known, [registry.scorer(name) for name in run.spec.score.also]):
         rows += [
-            (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored)
+            (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored, scores.reason(figure))
             for figure, value in scores.values.items()
         ]
         shapes += [(scorer.name, unit.unit_id, *shape) for shape in seen]
-    figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})
+    figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64", "why": "string"})
     return UnitFigures(figures, _unscored(answers), pd.DataFrame(shapes, columns=["scorer", *giveaways.COLUMNS]))
 
 
@@ -66,7 +67,7 @@ def summarise(result: UnitFigures, options: Mapping[str, Any]) -> list[dict[str,
                 "n": int(answers["n"].sum()),
                 "n_unscored": int(answers["n_unscored"].sum()),
                 "unscored": dict(result.unscored.get(scorer.name, {})),
-                "figures": [_figure(rows, figure, meaning, options) for figure, meaning in scorer.figures.items()],
+                "figures": [_figure(scorer, rows, figure, options) for figure in scorer.figures],
             }
         )
     return summaries
@@ -82,14 +83,28 @@ def _unscored(answers: Iterable[ScorerAnswer]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _figure(rows: pd.DataFrame, figure: str, meaning: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _figure(scorer: Scorer, rows: pd.DataFrame, figure: str, options: Mapping[str, Any]) -> dict[str, Any]:
     own = rows.loc[rows["figure"] == figure]
-    values = {kind: own.loc[own["kind"] == kind, "value"] for kind in (*COMPARED, PLANTED)}
-    compared = comparison.compare(values["feature"], values["neuron"], confidence=options["confidence"])
-    return {
+    of_kind = {kind: own.loc[own["kind"] == kind] for kind in (*COMPARED, PLANTED)}
+    reasons = {kind: _reason(scorer, kind, mine) for kind, mine in of_kind.items()}
+    means = {kind: comparison.mean_estimate(mine["value"], **options) for kind, mine in of_kind.items()}
+    compared = comparison.compare(*(of_kind[kind]["value"] for kind in COMPARED), confidence=options["confidence"])
+    result = {name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "why", "p_superior")}
+    if missing := [f"{kind}s: {reasons[kind]}" for kind in COMPARED if means[kind].mean is None]:
+        result["why"] = "; ".join(missing)
+    return result | {
         "figure": figure,
-        "meaning": meaning,
+        "meaning": scorer.figures[figure],
         "undefined": int(own["value"].isna().sum()),
-        **{kind: comparison.mean_estimate(v, **options).model_dump() for kind, v in values.items()},
-        **{name: getattr(compared, name) for name in ("difference", "ci_low", "ci_high", "why", "p_superior")},
+        "undefined_why": {str(why): int(n) for why, n in own["why"].value_counts().sort_index().items()},
+        **{k: m.model_dump() | ({"why": reasons[k]} if m.mean is None else {}) for k, m in means.items()},
     }
+
+
+def _reason(scorer: Scorer, kind: str, rows: pd.DataFrame) -> str:
+    """Why a figure has no value for any unit of a kind."""
+    if len(rows):
+        return "; ".join(sorted(set(rows["why"].dropna())))
+    if kind == PLANTED and "run" in scorer.steps:
+        return "planted units are not in the subject"
+    return f"no {kind} {'unit' if kind == PLANTED else ''}".rstrip() + " was evaluated"

@@ -105,12 +105,36 @@ def answered(items: Sequence[Item], answers: StepAnswers) -> list[tuple[Item, bo
     return [(item, flag) for item, flag in pairs if not item.left_out]
 
 
-def scores(explanation: str, items: Sequence[Item], answers: StepAnswers) -> Scores:
-    """All figures over the answered items; the others count as unscored, whatever went wrong with their question."""
+def scores(explanation: str, items: Sequence[Item], answers: StepAnswers, not_asked: str) -> Scores:
+    """All figures over the answered items; the others count as unscored, whatever went wrong with their question.
+
+    `not_asked` is the reason if `can_ask` is False.
+    """
+    if not can_ask(explanation, items):
+        return Scores(answer_metrics.yes_no([], []), 0, 0, not_asked)
     pairs = answered(items, answers)
-    values = answer_metrics.yes_no([item.truth for item, _ in pairs], [flag for _, flag in pairs])
+    truth, flags = [item.truth for item, _ in pairs], [flag for _, flag in pairs]
     n = sum(not item.left_out for item in items)
-    return Scores(values, len(pairs), n - len(pairs) if can_ask(explanation, items) else 0)
+    return Scores(answer_metrics.yes_no(truth, flags), len(pairs), n - len(pairs), _reasons(truth, flags))
+
+
+def _reasons(truth: Sequence[bool], flags: Sequence[bool]) -> dict[str, str]:
+    """Why each figure of `FIGURES` is undefined, if it is."""
+    one_class = f"no item was answered where {'no' if any(truth) else 'yes'} is right"
+    reasons = dict.fromkeys(("balanced_accuracy", "f1", "recall", "iou"), one_class)
+    return reasons | {"precision": "the judge never answered yes"}
+
+
+def one_class_only(case: Case) -> str:
+    """Why a unit's windows cannot be told apart by its activity."""
+    active, silent = told_apart(case)
+    if not active:
+        return "no judged window in which the unit is active"
+    return (
+        "no active and silent windows of similar length"
+        if silent
+        else "no window in which the unit is silent throughout"
+    )
 
 
 def can_ask(explanation: str, items: Sequence[Item]) -> bool:

@@ -24,6 +24,7 @@ ScorerName = Literal[
     "responsiveness",
     "faithfulness",
     "sensitivity",
+    "contrastive_written",
 ]
 """Names of the other evaluations, as in `scorers/registry.py`."""
 

@@ -153,7 +153,7 @@ def bin_table(
             cell = cells.loc[(cells["_kind"] == kind) & (cells["bin"] == bin_)]
             judged = rows.loc[(rows["_kind"] == kind) & (rows["bin"] == bin_)]
             scored = int(judged["_scored"].sum())
-            estimate = mean_estimate(cell["mean"], scale=scale, **options)
+            estimate = mean_estimate(cell["mean"], scale=scale, **options, empty=ungraded(len(judged)))
             table.append(
                 {"kind": kind, "bin": bin_, "low": (bin_ - 1) / bins, "high": bin_ / bins}
                 | {"n": scored, "n_unscored": len(judged) - scored, "n_units": estimate.n}
@@ -165,17 +165,28 @@ def bin_table(
     return table
 
 
+def ungraded(n_judged: int) -> str:
+    """Why nothing has a grade, among this many judgements."""
+    return "none of its judgements has a grade" if n_judged else "nothing was judged"
+
+
 def mean_estimate(
-    values: ArrayLike, *, confidence: float, resamples: int, seed: int, scale: Scale | None = None
+    values: ArrayLike,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    scale: Scale | None = None,
+    empty: str = "no unit has a value",
 ) -> MeanEstimate:
     """Mean of unit values with its interval: that of `means.mean_limits` on a scale, without a scale a BCa interval.
 
     NaN values stand for units without a score and are left out. There is no interval for fewer than `MIN_FOR_INTERVAL` units and if
-    all values are the same.
+    all values are the same. `empty` is the reason given if no unit has a value.
     """
     sample = means.finite(values)
     if not len(sample):
-        return MeanEstimate(mean=None, ci_low=None, ci_high=None, n=0, why="no unit has a value")
+        return MeanEstimate(mean=None, ci_low=None, ci_high=None, n=0, why=empty)
     if scale is not None:
         found = means.mean_limits(sample, confidence=confidence, scale=scale)
     else:

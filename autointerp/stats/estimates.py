@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _is_empty(value: Mapping[str, Any]) -> bool:
+    return not value
 
 
 class Part(BaseModel):
     """Base class of every part of `summary.json`. Fields unknown to this version are kept when a summary is read."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    absent: dict[str, str] = Field(default_factory=dict, exclude_if=_is_empty)
+    """Why values of this part are null, by field; left out if none is, and for values whose reason is in `why`."""
+
+    def reason(self, field: str) -> str | None:
+        """Why a field is null, or has null values; None if no reason is known, as in summaries of early versions."""
+        own = getattr(self, "p_superior_why", None) if field.startswith("p_superior") else None
+        return self.absent.get(field) or own or getattr(self, "why", None)
 
 
 class MeanEstimate(Part):

@@ -94,6 +94,21 @@ def read_texts_by_unit(
     return results
 
 
+def largest_activations(
+    reader: UnitReader, texts: Sequence[str], *, skip_positions: int = 1, norm_limit: float = math.inf
+) -> npt.NDArray[np.float32]:
+    """The largest activation of each of the reader's units in each text (units, texts), 0 for a text without counted tokens.
+
+    Otherwise as `read_texts`; the activations of `TEXTS_AT_ONCE` texts are in memory at a time.
+    """
+    peaks = np.zeros((len(reader.units), len(texts)), dtype=np.float32)
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        read = _read_texts(reader, texts[first : first + TEXTS_AT_ONCE], skip_positions, norm_limit)
+        for place, text in enumerate(read, first):
+            peaks[:, place] = text.activations.max(axis=1, initial=0.0)
+    return peaks
+
+
 def _read_texts(
     reader: UnitReader, texts: Sequence[str], skip_positions: int, norm_limit: float
 ) -> list[TextActivations]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from support.locations import ROOT
+from support.nulls import without_reason
 from support.results.run_facts import RUN_FACTS
 from support.results.tables import BINS, exemplar_table, judgement, judgement_table, planted, unit_table
 
@@ -121,12 +122,8 @@ def test_schema_and_reader_refuse_the_same_mistakes(
 
 
 def test_facts_enter_the_summary_unchanged(typical: dict[str, Any]) -> None:
-    assert (typical["run_id"], typical["cost_usd"], typical["calls"], typical["tokens"]) == (
-        "r1",
-        1.25,
-        7,
-        {"input": 3, "output": 1},
-    )
+    assert (typical["run_id"], typical["cost_usd"], typical["calls"]) == ("r1", 1.25, 7)
+    assert (typical["tokens"]["input"], typical["tokens"]["output"]) == (3, 1)
     assert (typical["judge"], typical["judge_is_llm"]) == ("openai/gpt-test", True)
     assert (typical["explainer"], typical["spec_hash"]) == ("anthropic/claude-test", make_spec().hash())
     units, judgements = planted(seed=4)
@@ -227,7 +224,7 @@ def test_without_neurons_the_features_are_still_described() -> None:
     result = summary_of(units, judgements)
     assert result["headline"]["withheld"] == "no neurons were sampled"
     assert result["weightings"]["bin_uniform"]["features_mean"] > 2
-    assert result["headline_bounds"] == {"low": None, "high": None}
+    assert (result["headline_bounds"]["low"], result["headline_bounds"]["high"]) == (None, None)
     assert {b["kind"] for b in result["bins"]} == {"feature"}
     assert result["controls"]["main"]["neuron"]["mean"] is None
     assert result["cautions"] == []
@@ -238,7 +235,8 @@ def test_a_run_without_any_judgement_has_a_summary() -> None:
     result = summary_of(units, judgement_table([]), exemplars=exemplar_table().iloc[:0])
     assert "0 of 6 features have a score" in result["headline"]["withheld"]
     assert (result["unscored_share"], result["unscored"]) == (0.0, {})
-    assert result["density"] == {"feature": None, "neuron": None, "ratio": None}
+    assert {result["density"][name] for name in ("feature", "neuron", "ratio")} == {None}
+    assert list(without_reason(result)) == []
 
 
 def test_constant_grades_give_a_difference_without_an_interval_and_a_caveat() -> None:
@@ -430,9 +428,11 @@ def test_items_told_apart_without_reading_give_a_caveat(mean: float, low: float 
 def test_a_figure_over_less_than_a_tenth_of_a_kind_gives_a_caveat(covered: int, warned: bool) -> None:
     units, judgements = planted(seed=6)
     rows = [("detection", u, k, "balanced_accuracy", 0.8) for u, k in zip(units["unit_id"], units["kind"], strict=True)]
-    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(n=10, n_unscored=0)
+    figures = pd.DataFrame(rows, columns=["scorer", "unit_id", "kind", "figure", "value"]).assign(
+        n=10, n_unscored=0, why=None
+    )
     neurons = figures.index[figures["kind"] == "neuron"]
-    figures.loc[neurons[covered:], "value"] = np.nan
+    figures.loc[neurons[covered:], ["value", "why"]] = [np.nan, "no silent window"]
     result = unit_metrics.UnitFigures(figures, {}, pd.DataFrame())
     scorers = unit_metrics.summarise(result, {"confidence": 0.95, "resamples": 200, "seed": 0})
     found = [c for c in summary_of(units, judgements, scorers=scorers)["cautions"] if c.startswith("Detection covers")]

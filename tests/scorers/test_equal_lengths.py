@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.scorers.scripted_judge import case as unit_case
 from support.scorers.scripted_judge import exemplar
 from support.scorers.short_documents import cases, told_apart
 
+from autointerp.messages import TaskMaterial
 from autointerp.records import Exemplar
-from autointerp.scorers.equal_lengths import cropped, matched
+from autointerp.scorers.equal_lengths import cropped, cut_alike, matched
+from autointerp.scorers.registry import SCORERS
 from autointerp.stats.giveaways import COLUMNS
 
 
@@ -72,3 +76,31 @@ def test_a_long_window_has_no_partner_among_much_shorter_ones() -> None:
 
 def test_shapes_have_the_columns_of_the_table_that_is_measured() -> None:
     assert COLUMNS == ("unit_id", "truth", "length", "place")
+
+
+def test_the_windows_of_one_question_are_cut_to_the_shortest_and_keep_their_marks() -> None:
+    windows = [window(n, length, True) for n, length in enumerate((48, 12, 30))]
+    cut = cut_alike(windows)
+    assert [len(w.tokens) for w in cut] == [12, 12, 12]
+    for before, after in zip(windows, cut, strict=True):
+        assert after.tokens[after.mark] == before.tokens[before.mark]
+
+
+def uneven(n_windows: int, first: int) -> tuple[Exemplar, ...]:
+    return tuple(window(first + n, 10 + 7 * (n % 5), True) for n in range(n_windows))
+
+
+@pytest.mark.parametrize("scorer", ["sort", "intruder"])
+def test_all_windows_of_a_question_of_sort_and_intruder_are_equally_long(scorer: str) -> None:
+    unit = replace(unit_case(0, 0, 0), active=uneven(12, 0), others=(uneven(12, 100), uneven(12, 200)))
+    chosen = SCORERS[scorer]
+    answers: list[list[Any]] = []
+    if scorer == "intruder":
+        answers = [[[0.0]] * len(chosen.subject_tasks(unit, 0, []))]
+    questions = chosen.questions(unit, len(answers), answers)
+    assert len(questions) >= 3
+    for question in questions:
+        material = question.prompt.material
+        assert isinstance(material, TaskMaterial)
+        shown = [*material.windows, *(w for group in material.sets for w in group)]
+        assert len({len(w.tokens) for w in shown}) == 1

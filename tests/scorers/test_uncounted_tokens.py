@@ -11,7 +11,7 @@ from support.scorers.scripted_judge import UNIT, active_tokens, case, judged
 from autointerp.messages import TaskMaterial
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case
-from autointerp.scorers.contrastive import Contrastive
+from autointerp.scorers.contrast.contrastive import Contrastive
 from autointerp.scorers.detection import Detection
 from autointerp.scorers.fuzzing import Fuzzing
 from autointerp.scorers.simulation import TOP, Simulation

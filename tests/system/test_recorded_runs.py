@@ -7,6 +7,7 @@ a small subject, dictionary and corpus; `finished` is its run, `stopped` the sam
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from support.locations import ROOT, TESTS
+from support.nulls import without_reason
 
 from autointerp.cli.main import main
 
@@ -43,10 +45,14 @@ RESTATED = {
 """Parts of a summary whose numbers differ by design from those of the version that recorded the runs, with the reason."""
 
 
+NEW_REASONS = ("meaning", "absent", "undefined_why")
+"""Descriptions, and reasons of null values, which the version that recorded the runs did not give."""
+
+
 def without_prose(part: Any) -> Any:
     """The part without descriptions of figures, and with every reason for a missing value as whether there is one."""
     if isinstance(part, dict):
-        kept = {key: without_prose(value) for key, value in part.items() if key != "meaning"}
+        kept = {key: without_prose(value) for key, value in part.items() if key not in NEW_REASONS}
         return kept | ({"why": bool(part["why"])} if "why" in part else {})
     return [without_prose(value) for value in part] if isinstance(part, list) else part
 
@@ -60,14 +66,14 @@ def without_restated(part: Any, path: str) -> Any:
     if reason:
         return without_intervals(part) if reason.startswith("new intervals") else part is None
     if isinstance(part, dict) and any(restated.startswith(f"{path}.") for restated in RESTATED):
-        return {key: without_restated(value, f"{path}.{key}") for key, value in part.items()}
+        return {key: without_restated(value, f"{path}.{key}") for key, value in part.items() if key != "absent"}
     return without_prose(part)
 
 
 def without_intervals(part: Any) -> Any:
     """The part without limits of intervals and what is said of them, with numbers to nine digits."""
     if isinstance(part, dict):
-        limits = ("ci_low", "ci_high", "p_superior_ci_low", "p_superior_ci_high", "why", "freedom", "meaning")
+        limits = ("ci_low", "ci_high", "p_superior_ci_low", "p_superior_ci_high", "why", "freedom", *NEW_REASONS)
         return {key: without_intervals(value) for key, value in part.items() if key not in limits}
     if isinstance(part, list):
         return [without_intervals(value) for value in part]
@@ -98,7 +104,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str, Any]) -> None:
     for name, table in tables(folder).items():
-        pd.testing.assert_frame_equal(table[before[name].columns], before[name])  # later versions add columns
+        pd.testing.assert_frame_equal(table[[*before[name].columns]], before[name])  # later versions add columns
     now = summary(folder)
     schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(now)
@@ -106,6 +112,8 @@ def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str
     assert now.keys() >= numbers.keys()
     for part in sorted(numbers.keys() - OWN):
         assert without_restated(now[part], part) == without_restated(numbers[part], part), part
+    assert list(without_reason(now)) == []
+    assert re.findall(r"n/a(?! \()", (folder / "report.md").read_text("utf-8")) == []
     assert now["belief"]["verdict"] == numbers["belief"]["verdict"]
     assert [c["passed"] for c in now["belief"]["checks"]] == [c["passed"] for c in numbers["belief"]["checks"]]
 

@@ -89,6 +89,7 @@ TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
     "intruder": _intruder,
     "sort": _sort,
     "contrastive": _contrast,
+    "contrastive_written": _contrast,
     "rating": _rate,
 }
 """Answers by `TaskMaterial.task`. Tasks that ask for new texts are missing and refused."""

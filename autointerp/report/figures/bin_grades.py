@@ -11,9 +11,9 @@ from autointerp import formatting
 from autointerp.findings.results import Bin
 from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.figures import svg
-from autointerp.report.tables import bins_of, measured
+from autointerp.report.tables import bins_of
 
 _AXIS = "activation, as a share of the unit's maximum"
 
@@ -162,7 +162,7 @@ def _curve(rows: list[tuple[Bin, float]], kind: str, x: svg.Scale, y: svg.Scale,
     path = " ".join(f"{at:.1f},{y(mean):.1f}" for at, _, mean in points)
     parts = [svg.tag("polyline", points=path, class_=f"{kind} line" + (" dashed" if kind == "neuron" else ""))]
     for at, row, mean in points:
-        shown = f"{kind}s, bin {row.bin}: {measured(row.mean, row.ci_low, row.ci_high, row.why, row.freedom)}, {formatting.plural(row.n_units, 'unit')}"
+        shown = f"{kind}s, bin {row.bin}: {cells.interval(row)}, {formatting.plural(row.n_units, 'unit')}"
         marks = svg.hint(shown)
         if row.ci_low is not None and row.ci_high is not None:
             marks += svg.line(at, y(row.ci_low), at, y(row.ci_high), f"{kind} line")

@@ -8,7 +8,7 @@ from autointerp import formatting
 from autointerp.findings.results import ControlMean
 from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.figures import svg
 from autointerp.report.tables import control_mean
 from autointerp.stats.estimates import MeanEstimate
@@ -100,7 +100,7 @@ def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> 
 def _arm_interval(cell: ControlMean, kind: str, arm: str, x: svg.Scale, at: float) -> str:
     if cell.mean is None:
         return ""
-    marks = svg.hint(f"{kind}s, {prose.ARMS[arm]}: {formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)}")
+    marks = svg.hint(f"{kind}s, {prose.ARMS[arm]}: {cells.interval(cell)}")
     if cell.ci_low is not None and cell.ci_high is not None:
         marks += svg.line(x(cell.ci_low), at, x(cell.ci_high), at, f"{kind} line")
     return svg.tag("g", marks, svg.dot(x(cell.mean), at, kind))
@@ -108,4 +108,5 @@ def _arm_interval(cell: ControlMean, kind: str, arm: str, x: svg.Scale, at: floa
 
 def _arm_number(cell: ControlMean, kind: str, x: float, at: float) -> str:
     shown = formatting.estimate(cell.mean, cell.ci_low, cell.ci_high)
-    return svg.text(x, at + 4, f"{kind}s") + svg.text(x + 52, at + 4, shown)
+    why = svg.hint(cells.interval(cell)) if cell.ci_low is None else ""
+    return svg.text(x, at + 4, f"{kind}s") + svg.tag("g", why, svg.text(x + 52, at + 4, shown))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from autointerp import formatting
 from autointerp.findings.giveaways import NAMES
 from autointerp.findings.summary import Summary
-from autointerp.formatting import count, estimate, number, percent
-from autointerp.report import prose
+from autointerp.formatting import count, number, percent
+from autointerp.report import cells, prose
 from autointerp.report.escape import clip
 from autointerp.report.figures import svg
 from autointerp.report.tables import Table
@@ -49,8 +49,7 @@ def giveaways(summary: Summary) -> Table | None:
     rows = []
     for giveaway in summary.giveaways:
         measured = giveaway.balanced_accuracy
-        shown = estimate(measured.mean, measured.ci_low, measured.ci_high)
-        rows.append((NAMES.get(giveaway.comparison, giveaway.comparison), shown, count(measured.n)))
+        rows.append((NAMES.get(giveaway.comparison, giveaway.comparison), cells.interval(measured), count(measured.n)))
     caption = "Items told apart without reading: balanced accuracy of a rule that knows only the length of a text and the place of its mark; chance is 0.50"
     return Table(caption, ("comparison", "balanced accuracy", "units"), tuple(rows)) if rows else None
 
@@ -97,18 +96,17 @@ def normalised(summary: Summary) -> Table | None:
     if ends is None:
         return None
     rows = [
-        ("floor: mean grade of other units' explanations", number(ends.floor)),
-        ("ceiling: mean grade of planted units' true explanations", number(ends.ceiling)),
+        ("floor: mean grade of other units' explanations", cells.value(ends, "floor")),
+        ("ceiling: mean grade of planted units' true explanations", cells.value(ends, "ceiling")),
     ]
     if ends.difference is None:
-        why = "too few units" if ends.floor is None else "undefined: the ceiling is not above the floor"
-        rows.append(("difference between floor and ceiling", why))
+        rows.append(("difference between floor and ceiling", cells.value(ends, "difference")))
     elif not summary.headline.withheld:
         rows += [
             (f"{kind} between floor (0) and ceiling (1)", number(getattr(ends, kind)))
             for kind in ("features", "neurons")
         ]
-        rows.append(("normalised difference", estimate(ends.difference, ends.ci_low, ends.ci_high)))
+        rows.append(("normalised difference", cells.interval(ends, "difference")))
     return Table(f"Normalised headline; {prose.judged_by(summary)}", ("quantity", "value"), tuple(rows))
 
 
@@ -118,8 +116,8 @@ def random_weights(summary: Summary) -> Table | None:
     rows = tuple(
         (
             prose.KINDS[kind],
-            estimate(row.mean, row.ci_low, row.ci_high),
-            estimate(row.features_minus.difference, row.features_minus.ci_low, row.features_minus.ci_high),
+            cells.interval(row),
+            cells.interval(row.features_minus, "difference"),
             *(count(n) for n in (row.n, row.n_explained, row.n_alive, row.n_units)),
             percent(row.dead),
         )
@@ -164,7 +162,7 @@ def planted(summary: Summary) -> Table | None:
         (
             shown,
             *(count(items.given.get(str(grade), 0)) for grade in grades),
-            estimate(items.mean, items.ci_low, items.ci_high),
+            cells.interval(items),
             count(items.n),
         )
         for shown, items in zip(
@@ -229,11 +227,11 @@ def corrected(summary: Summary) -> Table | None:
             rows.append(
                 (
                     f"{name}, by {grader}",
-                    "withheld" if summary.headline.withheld else number(cell.judge),
+                    "withheld" if summary.headline.withheld else cells.value(cell, "judge"),
                     figure(cell),
                     count(cell.n_labels),
                     count(cell.n_units),
-                    number(cell.power),
+                    cells.BESIDE if cell.power is None else number(cell.power),
                 )
             )
     header = ("mean grade", "by the judge alone", "corrected", "labels", "labelled units", "weight of the judge")
@@ -242,9 +240,4 @@ def corrected(summary: Summary) -> Table | None:
 
 def figure(statistic: Figure, *, share: bool = False) -> str:
     """A statistic with its interval, or with the reason why one of them is missing; a `share` is shown in percent."""
-    if statistic.value is None:
-        return statistic.why or formatting.NOT_AVAILABLE
-    shown = percent if share else number
-    if statistic.ci_low is None or statistic.ci_high is None:
-        return f"{shown(statistic.value)}, {statistic.why}" if statistic.why else shown(statistic.value)
-    return f"{shown(statistic.value)} [{shown(statistic.ci_low)}, {shown(statistic.ci_high)}]"
+    return cells.interval(statistic, "value", form=percent if share else number)

@@ -6,9 +6,9 @@ from autointerp.findings.results import RarityLevel
 from autointerp.findings.summary import Summary
 from autointerp.formatting import plural
 from autointerp.records import COMPARED
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.figures import svg
-from autointerp.report.tables import level_name, measured
+from autointerp.report.tables import level_name
 
 _HEIGHT, _TOP, _BOTTOM = 250.0, 14.0, 46.0
 
@@ -41,7 +41,7 @@ def _mean(level: RarityLevel, kind: str, at: float, y: svg.Scale) -> str:
     mean, n_units = (level.features, level.n_features) if kind == "feature" else (level.neurons, level.n_neurons)
     if mean.mean is None:
         return ""
-    value = measured(mean.mean, mean.ci_low, mean.ci_high, mean.why, mean.freedom)
+    value = cells.interval(mean)
     marks = svg.hint(f"{kind}s, {level_name(level)}: {value}, {plural(n_units, 'unit')}")
     if mean.ci_low is not None and mean.ci_high is not None:
         marks += svg.line(at, y(mean.ci_low), at, y(mean.ci_high), f"{kind} line")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from autointerp.findings.results import ScorerFigure, ScorerResult
 from autointerp.findings.summary import Summary
 from autointerp.findings.thin_figures import thin_kinds
-from autointerp.formatting import count, estimate, number
+from autointerp.formatting import count, number
 from autointerp.records import COMPARED
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.figures import svg
 from autointerp.report.tables import Table
 from autointerp.stats.estimates import MeanEstimate
@@ -53,12 +53,12 @@ def metrics(summary: Summary) -> Table | None:
             rows.append(
                 (
                     f"{scorer.scorer}: {figure.figure.replace('_', ' ')}",
-                    *(_estimate(getattr(figure, kind)) for kind in KINDS),
+                    *(cells.interval(getattr(figure, kind)) for kind in KINDS),
                     _difference(summary, figure),
-                    number(figure.p_superior),
-                    number(scorer.chance) if place == 0 else "",
+                    cells.BESIDE if figure.p_superior is None else number(figure.p_superior),
+                    cells.value(scorer, "chance") if place == 0 else "",
                     " / ".join(count(getattr(figure, kind).n) for kind in KINDS),
-                    count(figure.undefined),
+                    cells.counted(figure.undefined, figure.undefined_why),
                 )
             )
     header = (
@@ -75,14 +75,21 @@ def answers(summary: Summary) -> Table | None:
             scorer.scorer,
             count(scorer.n),
             count(scorer.n_unscored),
-            ", ".join(f"{prose.OUTCOMES.get(why, why)}: {count(n)}" for why, n in sorted(scorer.unscored.items()))
-            or "none",
+            _reasons(scorer),
             "yes" if scorer.needs_explanation else "no",
         )
         for scorer in summary.scorers
     ]
     header = ("evaluation", "answers", "unscored", "reasons", "needs an explanation")
     return Table(f"Answers behind the metrics; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+
+
+def _reasons(scorer: ScorerResult) -> str:
+    """Why answers are unscored; if there are no answers at all, why nothing was asked."""
+    if scorer.n or scorer.n_unscored or not scorer.figures:
+        unscored = sorted(scorer.unscored.items())
+        return ", ".join(f"{prose.OUTCOMES.get(why, why)}: {count(n)}" for why, n in unscored) or "none"
+    return "nothing was asked: " + ("; ".join(sorted(scorer.figures[0].undefined_why)) or "no unit to evaluate")
 
 
 def definitions(summary: Summary) -> list[tuple[str, str]]:
@@ -108,9 +115,9 @@ def aid_effects(summary: Summary) -> Table | None:
             rows.append(
                 (
                     f"{prose.AIDS.get(aid, aid)}, {shown}",
-                    number(effect.without),
-                    number(effect.with_aid),
-                    estimate(effect.difference, effect.ci_low, effect.ci_high),
+                    cells.BESIDE if effect.without is None else number(effect.without),
+                    cells.BESIDE if effect.with_aid is None else number(effect.with_aid),
+                    cells.interval(effect, "difference"),
                     count(effect.n_units),
                     count(effects.n_unscored) if effect is effects.all else "",
                 )
@@ -125,12 +132,10 @@ def aid_effects(summary: Summary) -> Table | None:
 
 def _difference(summary: Summary, figure: ScorerFigure) -> str:
     """The difference with its interval, and the kinds of which it covers hardly any units."""
-    shown = estimate(figure.difference, figure.ci_low, figure.ci_high)
+    if any(getattr(figure, kind).mean is None for kind in COMPARED):
+        return cells.BESIDE
+    shown = cells.interval(figure, "difference")
     return f"{shown} ({', '.join(map(str, thin))})" if (thin := thin_kinds(summary, figure)) else shown
-
-
-def _estimate(mean: MeanEstimate) -> str:
-    return estimate(mean.mean, mean.ci_low, mean.ci_high)
 
 
 def _axis_values(scorer: ScorerResult, figure: ScorerFigure) -> list[float]:
@@ -161,7 +166,7 @@ def _mark(mean: MeanEstimate, kind: str, scorer: str, x: svg.Scale, at: float) -
     if mean.mean is None:
         return ""
     style = kind if kind != "planted" else "second"
-    marks = svg.hint(f"{scorer}, {kind}s: {_estimate(mean)}")
+    marks = svg.hint(f"{scorer}, {kind}s: {cells.interval(mean)}")
     if mean.ci_low is not None and mean.ci_high is not None:
         marks += svg.line(x(mean.ci_low), at, x(mean.ci_high), at, f"{style} line")
     drawn = svg.square(x(mean.mean), at) if kind == "planted" else svg.dot(x(mean.mean), at, kind)

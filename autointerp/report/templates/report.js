@@ -115,8 +115,9 @@
     return el('h4', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
   };
   const facts = u => {
-    const pairs = [['mean grade', fixed(u.m) + ' (all bins equal)'], ['', fixed(u.f) + ' (bins weighted by events)'], ['shuffled', fixed(u.sh)],
-      ['silent windows', fixed(u.br)], ['judgements', u.n[0] + ' scored, ' + u.n[1] + ' unscored'],
+    const mean = (x, place, kind) => fixed(x) + (x === null ? (u.w[place] && ' (' + u.w[place] + ')') : kind);
+    const pairs = [['mean grade', mean(u.m, 0, ' (all bins equal)')], ['', mean(u.f, 1, ' (bins weighted by events)')], ['shuffled', mean(u.sh, 2, '')],
+      ['silent windows', mean(u.br, 3, '')], ['judgements', u.n[0] + ' scored, ' + u.n[1] + ' unscored'],
       ['density', density(u.d) + ' (' + rate(u.d) + ')'], ['maximum', u.max === null ? 'n/a' : u.max.toPrecision(4)]];
     if (u.s !== 'alive') pairs.push(['status', u.s.replace('_', ' ')]);
     return el('dl', {class: 'facts'}, pairs.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
@@ -150,8 +151,8 @@
       el('span', {class: 'name ' + u.k}, el('i', {'aria-hidden': 'true'}), named(u)),
       u.e === null ? el('span', {class: 'explanation none'}, missing(u)) : el('span', {class: 'explanation', dir: 'auto'}, text(u.e)),
       spark(u),
-      el('span', {class: 'num', title: 'mean grade'}, fixed(u.m)),
-      el('span', {class: 'num', title: 'mean grade minus that under another unit\u2019s explanation'}, signed(u.delta)),
+      el('span', {class: 'num', title: u.m === null && u.w[0] ? 'no mean grade: ' + u.w[0] : 'mean grade'}, fixed(u.m)),
+      el('span', {class: 'num', title: u.delta === null && (u.w[0] || u.w[2]) ? 'no difference: ' + (u.w[0] || u.w[2]) : 'mean grade minus that under another unit\u2019s explanation'}, signed(u.delta)),
       el('span', {class: 'num', title: rate(u.d)}, density(u.d)));
     const node = el('details', {class: 'unit', id: u.id}, summary);
     node.addEventListener('toggle', () => {

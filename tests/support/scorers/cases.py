@@ -16,7 +16,7 @@ from support.planted_world.world import CONCEPTS, FILLERS, strong_word, weak_wor
 from autointerp.messages import Prompt
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.records import Exemplar, Unit
-from autointerp.scorers.base import Case, ReadText, Scorer, Scores, SteerText
+from autointerp.scorers.base import Case, ReadPeaks, ReadText, Scorer, Scores, SteerText
 from sae.analysis.steering import continue_texts
 from sae.analysis.unit_probe import read_texts
 from sae.dictionary import Dictionary
@@ -38,14 +38,18 @@ class Opened:
     subject: Subject
     dictionary: Dictionary
 
-    def run_tasks(self, unit: Unit, tasks: Sequence[ReadText | SteerText]) -> list[Any]:
+    def run_tasks(self, unit: Unit, tasks: Sequence[ReadText | ReadPeaks | SteerText]) -> list[Any]:
         """The subject's results of one unit's tasks."""
         key = UnitKey(unit.kind, unit.index, unit.sign)
-        results: dict[ReadText | SteerText, Any] = {}
+        results: dict[ReadText | ReadPeaks | SteerText, Any] = {}
         reads = [item for item in tasks if isinstance(item, ReadText)]
         read = read_texts(self.subject, self.dictionary, [key], [item.text for item in reads])
         for item, seen in zip(reads, read, strict=True):
             results[item] = seen.activations[0].tolist()
+        for item in tasks:
+            if isinstance(item, ReadPeaks):
+                together = read_texts(self.subject, self.dictionary, [key], list(item.texts))
+                results[item] = [float(text.activations.max(initial=0.0)) for text in together]
         steers = [item for item in tasks if isinstance(item, SteerText)]
         for tokens, group in groupby(steers, lambda item: item.tokens):
             same = list(group)

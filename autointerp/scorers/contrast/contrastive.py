@@ -1,8 +1,9 @@
 """Contrastive: given the unit's strongest windows, in which of two further texts is the unit active?
 
 No explanation is needed. What differs from the source: there, a hundred pairs of sentences that differ in one concept were written by
-hand and used for all features. Here both texts come from the corpus: one in which the unit is active and, of those in which it is
-silent, the one that shares most words with it. Neither text has a mark, because the mark would give the answer away.
+hand and used for all features, which `written_contrast` does. Here both texts come from the corpus: one in which the unit is active and,
+of those in which it is silent, the one that shares most words with it. Neither text has a mark, because the mark would give the answer
+away.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered, num
 from autointerp.scorers.equal_lengths import comparable, matched
 from autointerp.scorers.pairwise import MOST, SHOWN, Pair, Pairwise
 from autointerp.scorers.window_choice import evenly_spaced, strongest_first
-from autointerp.scorers.yes_no_items import is_silent
+from autointerp.scorers.yes_no_items import is_silent, one_class_only
 
 SYSTEM = f"""
 A group of texts is given in which one place each stands between << and >>; the marked places have something in common. Then come two \
@@ -59,6 +60,12 @@ class Contrastive(Pairwise):
                 pairs.append(Pair(pair.active[0], (pair.silent[0],)))
         return pairs
 
+    def not_asked(self, case: Case) -> str:
+        """Too few windows, or none in which the unit is silent."""
+        if len(case.active) <= SHOWN:
+            return f"fewer than {SHOWN + 1} judged windows"
+        return one_class_only(case)
+
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """The active text of each pair against the silent one, without marks."""
         texts = [
@@ -70,12 +77,15 @@ class Contrastive(Pairwise):
 
     def question(self, case: Case, pair: Pair, swapped: bool) -> Question:
         """The unit's strongest windows with marks, then the two texts without."""
-        shown = tuple(window.marked_text for window in strongest_first(case.active)[:SHOWN])
-        texts = [pair.window.text, pair.foil[0].text]
-        if swapped:
-            texts.reverse()
-        user = f"{numbered_windows(shown, 'activating')}\nThe two texts:\n{numbered(map(sanitise, texts))}"
-        return choice(SYSTEM, user, TaskMaterial(self.name, "", tuple(map(unmarked, texts)), (shown,)), 2)
+        return two_texts(case, self.name, [pair.window.text, pair.foil[0].text], swapped)
+
+
+def two_texts(case: Case, task: str, texts: Sequence[str], swapped: bool) -> Question:
+    """Ask which of two texts activates the unit. The first is its own; it is shown as number 2 if `swapped`."""
+    shown = tuple(window.marked_text for window in strongest_first(case.active)[:SHOWN])
+    ordered = list(reversed(texts)) if swapped else list(texts)
+    user = f"{numbered_windows(shown, 'activating')}\nThe two texts:\n{numbered(map(sanitise, ordered))}"
+    return choice(SYSTEM, user, TaskMaterial(task, "", tuple(map(unmarked, ordered)), (shown,)), 2)
 
 
 def _words(window: Exemplar) -> frozenset[str]:

@@ -10,7 +10,7 @@ from support.scorers.cases import case, walk, window
 
 from autointerp.judges.embedded.judge import EmbeddedJudge
 from autointerp.messages import Prompt, TaskMaterial
-from autointerp.scorers.contrastive import Contrastive
+from autointerp.scorers.contrast.contrastive import Contrastive
 from autointerp.spec.rubric import load
 
 
