@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from autointerp import records
@@ -50,6 +53,15 @@ class Cases:
             silent=tuple(e for e in exemplars if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
             seed=seed,
+            neighbours=tuple(e for e in exemplars if e.role == "neighbour"),
+            sharing=self._sharing[unit.kind, _plain(self._explanation(unit_id))],
+        )
+
+    @cached_property
+    def _sharing(self) -> Counter[tuple[str, str]]:
+        """Number of alive units by kind and explanation."""
+        return Counter(
+            (kind, _plain(self._explanation(unit_id))) for kind, ids in self.run.alive.items() for unit_id in ids
         )
 
     def answers(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
@@ -74,6 +86,11 @@ class Cases:
         chosen = [other for other in dict.fromkeys([*near, *drawn]) if other != unit.unit_id]
         for other in chosen[:MAX_OTHERS]:
             yield tuple(records.main_exemplars(self.run.exemplars[other]))
+
+
+def _plain(explanation: str) -> str:
+    """An explanation without case, punctuation and spacing, in which explanations that say the same may differ."""
+    return " ".join(re.findall(r"\w+", explanation.casefold()))
 
 
 def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores, Sequence[Shape]]]:

@@ -10,6 +10,7 @@ from autointerp.scorers.base import Scorer
 from autointerp.scorers.clarity import Clarity
 from autointerp.scorers.contrastive import Contrastive
 from autointerp.scorers.detection import Detection
+from autointerp.scorers.distinction import Distinction
 from autointerp.scorers.embedding import Embedding
 from autointerp.scorers.faithfulness import Faithfulness
 from autointerp.scorers.fuzzing import Fuzzing
@@ -34,6 +35,7 @@ SCORERS: Mapping[str, Scorer] = {
         Responsiveness(),
         Faithfulness(),
         Sensitivity(),
+        Distinction(),
     )
 }
 assert tuple(SCORERS) == get_args(ScorerName), "list the names in the same order in `ScorerName` of spec/sections.py"

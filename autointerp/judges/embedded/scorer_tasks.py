@@ -73,6 +73,11 @@ def _contrast(material: TaskMaterial, lexicon: Lexicon) -> Answer:
     return {"reason": "one of its words is more like the marked places", "answer": 1 + scores.index(max(scores))}
 
 
+def _pick(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    matches = [strengths(material.explanation, window, lexicon, (window.mark,))[0] for window in material.windows]
+    return {"reason": "its marked place is most like the explanation", "answer": 1 + matches.index(max(matches))}
+
+
 def _rate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
     best = [max(strengths(material.explanation, window, lexicon)) for window in material.windows]
     return {str(number): (s >= TOPICAL) + (s >= CLEAR) for number, s in enumerate(best, 1)}
@@ -90,5 +95,6 @@ TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
     "sort": _sort,
     "contrastive": _contrast,
     "rating": _rate,
+    "distinction": _pick,
 }
 """Answers by `TaskMaterial.task`. Tasks that ask for new texts are missing and refused."""

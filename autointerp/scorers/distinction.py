@@ -1,0 +1,101 @@
+"""Distinction: given the explanation, which of five windows is the unit's? The other four are those of its nearest neighbours.
+
+The unit is silent at the marks of the other windows (`sae.analysis.neighbour_windows`), so an explanation that is true of its unit alone
+points to one window. One that claims too much fits neighbours' windows too, and one that says the same of several units is true of
+each of them: so units with the same explanation share the credit. Both are needed to tell labels apart that a grade cannot: *Evaluating
+Neuron Explanations* (arXiv 2506.05774) calls them extra labels, and arXiv 2605.12874 collisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import ClassVar
+
+from autointerp.messages import TaskMaterial
+from autointerp.prompts.untrusted_text import sanitise
+from autointerp.records import Exemplar
+from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
+from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
+from autointerp.scorers.window_choice import evenly_spaced, step_results, strongest_first
+
+OPTIONS, QUESTIONS = 5, 5
+"""Windows in a question, one of which is the unit's, and questions per unit."""
+STRONG = 0.5
+"""Own windows have at least this share of the unit's maximum, as far as there are enough: the neighbours' are strong ones too."""
+SYSTEM = f"""
+An explanation, between <explanation> tags, says what one place in a text is about. Then come {OPTIONS} texts, in each of which one place \
+stands between << and >>. The explanation was written for the marked places of one of them; the others are marked for reasons of their \
+own.
+
+Say which text's marked place the explanation describes best. Judge the marked place in its context, not the rest of the text.
+
+{DATA_ONLY}
+
+Answer with a short reason, and then the number of the text.
+""".strip()
+
+
+class Distinction(Scorer):
+    """Asks which of five windows is the unit's, the others being those of its nearest neighbours."""
+
+    name = "distinction"
+    source = "after Evaluating Neuron Explanations, arXiv 2506.05774 (extra labels), and arXiv 2605.12874 (labels that collide)"
+    needs_explanation = True
+    figures: ClassVar[Mapping[str, str]] = {
+        "told": "share of the unit's windows that the explanation picks out of its neighbours' windows, divided by the number of units with"
+        " the same explanation",
+        "accuracy": "the same, without dividing it",
+        "sharing": "number of units of the kind with the same explanation, this one included",
+    }
+    chance = 1 / OPTIONS
+
+    def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
+        """One question per own window, with four windows of neighbours; the unit's is at each place in turn."""
+        return [self._question(case, windows) for windows in options(case)]
+
+    def score(self, case: Case, answers: StepAnswers) -> Scores:
+        """Shares of the questions that were answered."""
+        places = [own_place(case, number) for number in range(len(options(case)))]
+        results = step_results(answers, 0, len(places))
+        hits = [
+            float(answer == 1 + place) for place, answer in zip(places, results, strict=True) if answer is not None
+        ]
+        accuracy = fmean(hits) if hits else None
+        told = None if accuracy is None else accuracy / case.sharing
+        values = {"told": told, "accuracy": accuracy, "sharing": float(case.sharing)}
+        return Scores(values, len(hits), results.count(None))
+
+    def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
+        """The unit's windows against the neighbours'."""
+        return [
+            Shape.of(place == own_place(case, number), window.marked_text)
+            for number, windows in enumerate(options(case))
+            for place, window in enumerate(windows)
+        ]
+
+    def _question(self, case: Case, windows: Sequence[Exemplar]) -> Question:
+        shown = tuple(window.marked_text for window in windows)
+        user = f"<explanation>\n{sanitise(case.explanation)}\n</explanation>\n{numbered_windows(shown, 'text')}"
+        return choice(SYSTEM, user, TaskMaterial(self.name, case.explanation, shown), OPTIONS)
+
+
+def options(case: Case) -> list[list[Exemplar]]:
+    """The windows of each question, with the unit's at `own_place`; no questions if there are fewer than four windows of neighbours."""
+    ranked, others = strongest_first(case.active), case.neighbours
+    strong = [window for window in ranked if window.activation_fraction >= STRONG]
+    own = evenly_spaced(strong if len(strong) >= QUESTIONS else ranked[:QUESTIONS], QUESTIONS)
+    if len(others) < OPTIONS - 1:
+        return []
+    shown = []
+    for number, window in enumerate(own):
+        first = number * (OPTIONS - 1)
+        windows = [others[(first + turn) % len(others)] for turn in range(OPTIONS - 1)]
+        windows.insert(own_place(case, number), window)
+        shown.append(windows)
+    return shown
+
+
+def own_place(case: Case, number: int) -> int:
+    """The index of the unit's window in a question: each in turn, starting from one that the unit's seed determines."""
+    return (case.seed + number) % OPTIONS
