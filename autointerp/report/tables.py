@@ -109,7 +109,7 @@ def measured(
 def controls(summary: Summary) -> Table:
     """Mean grade in each arm and kind, with the number of judgements."""
     rows = []
-    for arm, name in prose.ARMS.items():
+    for arm, name in prose.arms(summary).items():
         for kind in COMPARED:
             cell = control_mean(summary, arm, kind)
             shown = measured(cell.mean, cell.ci_low, cell.ci_high, cell.why, cell.freedom)
@@ -119,7 +119,7 @@ def controls(summary: Summary) -> Table:
 
 
 def control_mean(summary: Summary, arm: str, kind: str) -> ControlMean:
-    """The mean grade of a kind of unit in the arm `main`, `shuffled` or `base_rate`."""
+    """The mean grade of a kind of unit in an arm of `prose.arms`."""
     mean: ControlMean = getattr(getattr(summary.controls, arm), kind)
     return mean
 

@@ -1,9 +1,10 @@
-"""Distinction: given the explanation, which of five windows is the unit's? The other four are those of its nearest neighbours.
+"""Distinction: which of five windows does the explanation describe? One is the unit's, the other four its nearest neighbours'.
 
 The unit is silent at the marks of the other windows (`sae.analysis.neighbour_windows`), so an explanation that is true of its unit alone
-points to one window. One that claims too much fits neighbours' windows too, and one that says the same of several units is true of
-each of them: so units with the same explanation share the credit. Both are needed to tell labels apart that a grade cannot: *Evaluating
-Neuron Explanations* (arXiv 2506.05774) calls them extra labels, and arXiv 2605.12874 collisions.
+fits one window. One that claims too much fits neighbours' windows too: all windows that the judge names share the credit of a question,
+so that a judge which guesses expects 1/5, however many it names. An explanation that says the same of several units is true of each of
+them: these units share the credit too. The first are the extra labels of *Evaluating Neuron Explanations* (arXiv 2506.05774), the second
+the collisions of arXiv 2605.12874.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from autointerp.messages import TaskMaterial
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
-from autointerp.scorers.common_questions import DATA_ONLY, choice, numbered_windows
+from autointerp.scorers.common_questions import DATA_ONLY, choices, numbered_windows
 from autointerp.scorers.window_choice import evenly_spaced, step_results, strongest_first
 
 OPTIONS, QUESTIONS = 5, 5
@@ -24,28 +25,27 @@ OPTIONS, QUESTIONS = 5, 5
 STRONG = 0.5
 """Own windows have at least this share of the unit's maximum, as far as there are enough: the neighbours' are strong ones too."""
 SYSTEM = f"""
-An explanation, between <explanation> tags, says what one place in a text is about. Then come {OPTIONS} texts, in each of which one place \
-stands between << and >>. The explanation was written for the marked places of one of them; the others are marked for reasons of their \
-own.
+An explanation, between <explanation> tags, says what certain places in texts have in common. Then come {OPTIONS} texts, in each of which \
+one place stands between << and >>.
 
-Say which text's marked place the explanation describes best. Judge the marked place in its context, not the rest of the text.
+Say which of the marked places the explanation describes. Usually it is one; it may be none, or several that it describes equally well. \
+Judge the marked place in its context, not the rest of the text.
 
 {DATA_ONLY}
 
-Answer with a short reason, and then the number of the text.
+Answer with a short reason, and then the numbers of these texts.
 """.strip()
 
 
 class Distinction(Scorer):
-    """Asks which of five windows is the unit's, the others being those of its nearest neighbours."""
+    """Asks which of five windows an explanation describes: one of the unit's, or those of its nearest neighbours."""
 
     name = "distinction"
     source = "after Evaluating Neuron Explanations, arXiv 2506.05774 (extra labels), and arXiv 2605.12874 (labels that collide)"
     needs_explanation = True
     figures: ClassVar[Mapping[str, str]] = {
-        "told": "share of the unit's windows that the explanation picks out of its neighbours' windows, divided by the number of units with"
-        " the same explanation",
-        "accuracy": "the same, without dividing it",
+        "told": "credit of the unit's windows among its neighbours' windows, divided by the number of units with the same explanation",
+        "credit": "mean over questions: 1 / the number of windows named if the unit's is among them, else 0",
         "sharing": "number of units of the kind with the same explanation, this one included",
     }
     chance = 1 / OPTIONS
@@ -58,13 +58,15 @@ class Distinction(Scorer):
         """Shares of the questions that were answered."""
         places = [own_place(case, number) for number in range(len(options(case)))]
         results = step_results(answers, 0, len(places))
-        hits = [
-            float(answer == 1 + place) for place, answer in zip(places, results, strict=True) if answer is not None
+        credits = [
+            (1 + place in named) / max(1, len(named))
+            for place, named in zip(places, results, strict=True)
+            if named is not None
         ]
-        accuracy = fmean(hits) if hits else None
-        told = None if accuracy is None else accuracy / case.sharing
-        values = {"told": told, "accuracy": accuracy, "sharing": float(case.sharing)}
-        return Scores(values, len(hits), results.count(None))
+        credit = fmean(credits) if credits else None
+        told = None if credit is None else credit / case.sharing
+        values = {"told": told, "credit": credit, "sharing": float(case.sharing)}
+        return Scores(values, len(credits), results.count(None))
 
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """The unit's windows against the neighbours'."""
@@ -77,7 +79,7 @@ class Distinction(Scorer):
     def _question(self, case: Case, windows: Sequence[Exemplar]) -> Question:
         shown = tuple(window.marked_text for window in windows)
         user = f"<explanation>\n{sanitise(case.explanation)}\n</explanation>\n{numbered_windows(shown, 'text')}"
-        return choice(SYSTEM, user, TaskMaterial(self.name, case.explanation, shown), OPTIONS)
+        return choices(SYSTEM, user, TaskMaterial(self.name, case.explanation, shown), OPTIONS)
 
 
 def options(case: Case) -> list[list[Exemplar]]:

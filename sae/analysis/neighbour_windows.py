@@ -186,9 +186,7 @@ def _table(
     return pd.DataFrame(found, columns=[*names, "active_unit"])
 
 
-def _exemplar(
-    unit_id: str, marks: _Marks, window: int, activations: npt.NDArray[np.float32]
-) -> dict[str, Any] | None:
+def _exemplar(unit_id: str, marks: _Marks, window: int, activations: npt.NDArray[np.float32]) -> dict[str, Any] | None:
     """A neighbour's window as an exemplar of the unit; None if the unit is active at the mark's character."""
     values: dict[str, Any] = dict(marks.table.iloc[window])
     mark, tokens = int(values["mark"]), list(values["tokens"])

@@ -47,7 +47,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
 
 
 def spec_of(world: planted.World, **controls: int) -> Spec:
-    return world.spec(controls={"neighbours": NEIGHBOURS, **controls}, score={"per_bin": 3}, dictionary={"check": False})
+    return world.spec(
+        controls={"neighbours": NEIGHBOURS, **controls}, score={"per_bin": 3}, dictionary={"check": False}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,9 @@ def _contrast(material: TaskMaterial, lexicon: Lexicon) -> Answer:
 
 def _pick(material: TaskMaterial, lexicon: Lexicon) -> Answer:
     matches = [strengths(material.explanation, window, lexicon, (window.mark,))[0] for window in material.windows]
-    return {"reason": "its marked place is most like the explanation", "answer": 1 + matches.index(max(matches))}
+    fitting = [number for number, match in enumerate(matches, 1) if match >= TOPICAL]
+    closest = [1 + matches.index(max(matches))]
+    return {"reason": "their marked places are like the explanation", "answers": fitting or closest}
 
 
 def _rate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
