@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import ClassVar
 
-from autointerp.messages import TaskMaterial
+from autointerp.messages import MarkedText, TaskMaterial
 from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
@@ -52,7 +52,9 @@ class Distinction(Scorer):
 
     def questions(self, case: Case, step: int, answers: StepAnswers) -> Sequence[Question]:
         """One question per own window, with four windows of neighbours; the unit's is at each place in turn."""
-        return [self._question(case, windows) for windows in options(case)]
+        return [
+            question(case.explanation, tuple(window.marked_text for window in windows)) for windows in options(case)
+        ]
 
     def score(self, case: Case, answers: StepAnswers) -> Scores:
         """Shares of the questions that were answered."""
@@ -76,10 +78,11 @@ class Distinction(Scorer):
             for place, window in enumerate(windows)
         ]
 
-    def _question(self, case: Case, windows: Sequence[Exemplar]) -> Question:
-        shown = tuple(window.marked_text for window in windows)
-        user = f"<explanation>\n{sanitise(case.explanation)}\n</explanation>\n{numbered_windows(shown, 'text')}"
-        return choices(SYSTEM, user, TaskMaterial(self.name, case.explanation, shown), OPTIONS)
+
+def question(explanation: str, windows: tuple[MarkedText, ...]) -> Question:
+    """Ask which of the windows, `OPTIONS` of them, an explanation describes."""
+    user = f"<explanation>\n{sanitise(explanation)}\n</explanation>\n{numbered_windows(windows, 'text')}"
+    return choices(SYSTEM, user, TaskMaterial(Distinction.name, explanation, windows), OPTIONS)
 
 
 def options(case: Case) -> list[list[Exemplar]]:

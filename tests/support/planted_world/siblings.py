@@ -9,7 +9,6 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,17 @@ import torch
 from safetensors.torch import save_file
 from support.planted_world import world as planted
 
-from autointerp.messages import ExplainMaterial, MarkedText, Material, Prompt, Reply, ScoreMaterial, TaskMaterial, Usage
+from autointerp.messages import (
+    ExplainMaterial,
+    GroupMaterial,
+    MarkedText,
+    Material,
+    Prompt,
+    Reply,
+    ScoreMaterial,
+    TaskMaterial,
+    Usage,
+)
 from autointerp.spec.spec import Spec, parse
 
 UNITS, WORDS = 60, 4
@@ -30,7 +39,7 @@ def sibling(unit: int) -> int:
     return unit ^ 1
 
 
-def make(folder: Path, documents: int = 260) -> Path:
+def make(folder: Path, documents: int = 150) -> Path:
     """Write subject, dictionary and corpus."""
     words = {f"group{unit}word{i}": (unit, 0.4 + 0.15 * i) for unit in range(UNITS) for i in range(WORDS)}
     directions = {}
@@ -59,8 +68,8 @@ def spec(folder: Path, **sections: Mapping[str, Any]) -> Spec:
         "harvest": {"window_tokens": 16, "bins": 2},
         "studies": {"tokens": 0},
         "explain": {"top": 4, "spread": 2, "quiet": 1},
-        "score": {"per_bin": 3},
-        "controls": {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0},
+        "score": {"per_bin": 2, "per_call": 10},
+        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0},
     }
     return parse(data | {name: data.get(name, {}) | dict(table) for name, table in sections.items()})
 
@@ -96,12 +105,8 @@ def _group(window: MarkedText) -> int | None:
     return int(found[1]) if found else None
 
 
-@dataclass
 class Explainer(planted.PlantedJudge):
     """Explains features as the world says, and answers by which groups an explanation names."""
-
-    colliding: bool = False
-    """Whether the explanations that are too broad are the same for both siblings."""
 
     def explanation(self, unit: int) -> str:
         """The explanation of a feature."""
@@ -109,15 +114,16 @@ class Explainer(planted.PlantedJudge):
             return f"words of group {sibling(unit)}"
         if unit not in BROAD:
             return f"words of group {unit}"
-        pair = sorted((unit, sibling(unit))) if self.colliding else (unit, sibling(unit))
-        return f"words of group {pair[0]} and of group {pair[1]}"
+        return f"words of group {unit} and of group {sibling(unit)}"
 
     def fits(self, explanation: str, window: MarkedText) -> bool:
         """Whether the explanation names the group of the marked word."""
         return str(_group(window)) in re.findall(r"group (\d+)", explanation)
 
     def answer(self, material: Material) -> dict[str, Any]:
-        """The answer to a question."""
+        """The answer to a question; to one about several items, that to each."""
+        if isinstance(material, GroupMaterial):
+            return {str(number): self.answer(item) for number, item in enumerate(material.items, 1)}
         if isinstance(material, ExplainMaterial):
             unit = _group(material.activating[0])
             assert unit is not None
