@@ -126,8 +126,7 @@ class Explainer(planted.PlantedJudge):
             return {str(number): self.answer(item) for number, item in enumerate(material.items, 1)}
         if isinstance(material, ExplainMaterial):
             unit = _group(material.activating[0])
-            assert unit is not None
-            return {"explanation": self.explanation(unit)}
+            return {"explanation": "words without a group" if unit is None else self.explanation(unit)}
         if isinstance(material, ScoreMaterial):
             return {"reason": "by the group", "grade": 3 * self.fits(material.explanation, material.window)}
         assert isinstance(material, TaskMaterial)
