@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -54,7 +55,6 @@ class Cases:
             others=tuple(self._others(unit, seed)),
             seed=seed,
             neighbours=tuple(e for e in exemplars if e.role == "neighbour"),
-            sharing=self._sharing[unit.kind, _plain(self._explanation(unit_id))],
         )
 
     @cached_property
@@ -63,6 +63,10 @@ class Cases:
         return Counter(
             (kind, _plain(self._explanation(unit_id))) for kind, ids in self.run.alive.items() for unit_id in ids
         )
+
+    def sharing(self, unit: Unit) -> int:
+        """Number of alive units of the unit's kind with the same explanation, this one included."""
+        return self._sharing[unit.kind, _plain(self._explanation(unit.unit_id))]
 
     def answers(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
         """A unit's answers, step by step and question by question, up to the first step without any."""
@@ -97,5 +101,6 @@ def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, U
     """Every unit's figures by every scorer, and the shapes of the items that they rest on."""
     for scorer in scorers:
         for unit in cases.units(scorer):
-            case, answers = cases.of(unit.unit_id), cases.answers(scorer, unit.unit_id)
+            case = replace(cases.of(unit.unit_id), sharing=cases.sharing(unit))
+            answers = cases.answers(scorer, unit.unit_id)
             yield scorer, unit, scorer.score(case, answers), scorer.shapes(case, answers)
