@@ -39,6 +39,9 @@ class Arm(StrEnum):
     """Windows in which the unit is silent, under its own explanation: how easily any text earns a grade."""
     NEAR = "near"
     """Planted units: windows that contain what the explanation names, but not at the mark."""
+    NEIGHBOUR = "neighbour"
+    """Windows in which one of the nearest units is strongly active and the unit silent at the mark, under its own explanation: whether the
+    explanation tells the unit from its neighbours."""
     VARIANT = "variant"
     """The main sample under a second explanation of the unit, made with an aid."""
 
@@ -86,14 +89,15 @@ class Unit:
 class Exemplar:
     """One window around one token at which a unit's activation is known.
 
-    `role` is what the exemplar is used for: `explain_*` for explaining; `score`, `quiet` and `near` for judging; `top` for display.
+    `role` is what the exemplar is used for: `explain_*` for explaining; `score`, `quiet`, `near` and `neighbour` for judging; `top` for
+    display.
     Explaining and judging never share a document. `bin` is 0 for silent windows, else 1..bins. `inclusion_probability` is that
     with which the event is judged.
     """
 
     exemplar_id: str
     unit_id: str
-    role: Literal["explain_top", "explain_spread", "explain_quiet", "score", "quiet", "near", "top"]
+    role: Literal["explain_top", "explain_spread", "explain_quiet", "score", "quiet", "near", "neighbour", "top"]
     document: int
     position: int
     activation: float

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from autointerp.calls import answers, groups, server_probe
@@ -18,6 +18,7 @@ from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
+from autointerp.scorers import distinction
 from autointerp.spec import rubric
 from autointerp.spec.providers import is_llm
 from autointerp.spec.sections import Judge
@@ -57,6 +58,8 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
         max(spec.score.repeats, spec.controls.repeats) - 1
     )  # each repeat may leave its last question part empty
     stages.append(_scoring_bound("score", spec, spec.judge, scoring, judged, parts_filled, earlier))
+    if spec.controls.neighbours:
+        stages.append(_telling_bound(spec, earlier))
     if spec.cascade is not None:
         again = math.ceil(judged * spec.cascade.share)
         stages.append(_scoring_bound("regrade", spec, spec.cascade.judge, scoring, again, 0, earlier))
@@ -68,7 +71,7 @@ def items(spec: Spec) -> int:
     of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
     of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
     random_ones = control_units.n_random(spec) * len(control_units.random_kinds(spec))
-    found = n_units(spec) * of_unit + spec.controls.repeated * (spec.controls.repeats - 1)
+    found = n_units(spec) * (of_unit + spec.controls.neighbours) + spec.controls.repeated * (spec.controls.repeats - 1)
     return found + spec.controls.planted * of_planted + random_ones * _items_of_a_unit(spec, compared=0)
 
 
@@ -131,6 +134,18 @@ def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
         )
     ]
     return _Questions(explaining, explaining, explaining), _Questions(*scoring)
+
+
+def _telling_bound(spec: Spec, earlier: Earlier) -> StageBound:
+    """The bound of the evaluation `distinction`."""
+    shown = (stand_ins.window(spec),) * distinction.OPTIONS
+    usual, longest = (
+        distinction.question(text, shown).prompt
+        for text in (stand_ins.EXPLANATION, (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars])
+    )
+    longest = replace(longest, max_tokens=max(longest.max_tokens, spec.judge.max_output_tokens))
+    n = n_units(spec) * distinction.QUESTIONS
+    return _bound("distinction", spec.judge, _Questions(usual, longest, longest), n, [(n, longest)], earlier)
 
 
 def _scoring_bound(

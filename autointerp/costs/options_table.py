@@ -66,5 +66,5 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield "The embedded judge is not an LLM: its questions cost nothing."
     if spec.cascade is not None:
         yield f"{spec.cascade.judge.model} grading {spec.cascade.share:.0%} of the items again is included."
-    if spec.score.also:
-        yield f"Questions of {', '.join(spec.score.also)} are not included."
+    if spec.scorers:
+        yield f"Questions of {', '.join(spec.scorers)} are not included."

@@ -101,7 +101,7 @@ def _later(spec: Spec) -> Iterator[str]:
     if spec.cascade is not None:
         share, judge = spec.cascade.share, spec.cascade.judge.model
         yield f"not included: {judge} then grades about {share:.0%} of the items again"
-    if later := [name for name in spec.score.also if len(SCORERS[name].steps) > 1]:
+    if later := [name for name in spec.scorers if len(SCORERS[name].steps) > 1]:
         yield f"not included: the later steps of {', '.join(later)}"
 
 

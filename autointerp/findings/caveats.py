@@ -32,7 +32,19 @@ OWN_TOKENIZER_SHARE = 0.75
 """Tokens per embedding below which a tokenizer may be another model's. Padding adds at most a few percent of embeddings."""
 GIVEN_AWAY, FEWEST_GIVEAWAY_UNITS = 0.55, 5
 """A caveat is given if length and mark alone tell items apart with at least this balanced accuracy, over at least so many units."""
-CHECK_ORDER = ("llm", "families", "floor", "base_rate", "planted", "noise", "people", "second", "unscored")
+CHECK_ORDER = (
+    "llm",
+    "families",
+    "distinction",
+    "floor",
+    "base_rate",
+    "random",
+    "planted",
+    "noise",
+    "people",
+    "second",
+    "unscored",
+)
 """The checks in the order of their caveats."""
 ALSO_IF_NOT_MEASURED = ("floor", "base_rate")
 """Checks that are caveats also if they were not measured."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from autointerp.findings.evidence import Evidence
+from autointerp.findings import sanity_checks
 from autointerp.findings.judge_checks import separation_failure
 from autointerp.findings.readings import Reading
 from autointerp.findings.results import Denominator, Headline, HeadlineBounds
+from autointerp.findings.sanity_checks import Measured
 from autointerp.formatting import percent
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.spec import Spec
@@ -18,10 +19,10 @@ from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison
 
 
-def judge_reasons(evidence: Evidence | None) -> list[str]:
-    """Reasons for withholding the headline that lie in the judge."""
-    failure = separation_failure(evidence.planted if evidence else None)
-    return [f"the judge {failure}"] if failure else []
+def judge_reasons(measured: Measured) -> list[str]:
+    """Reasons for withholding the headline that lie in the judge or the explanations."""
+    failure = separation_failure(measured.evidence.planted if measured.evidence else None)
+    return [*([f"the judge {failure}"] if failure else []), *sanity_checks.withheld_reasons(measured)]
 
 
 def withheld_reasons(

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
+from autointerp.findings import sanity_checks
 from autointerp.findings.evidence import PlantedItems, PlantedUnits
+from autointerp.findings.sanity_checks import Check, not_measured
 from autointerp.findings.summary import Summary
 from autointerp.formatting import estimate, number, percent, plural
 from autointerp.spec.providers import is_llm
 from autointerp.stats.comparison import MIN_FOR_INTERVAL, Comparison
-from autointerp.stats.estimates import Figure, PairedDifference
+from autointerp.stats.estimates import Figure
 from autointerp.stats.prediction_powered import MIN_LABELS, Corrected
 
 CORRECT_ENOUGH = 0.9
@@ -34,20 +35,6 @@ LEAST_KAPPA = 0.4
 MOST_UNSCORED = 0.1
 """A larger unscored share fails, whatever the spec allows."""
 _ALIASES = {"o": "gpt", "chatgpt": "gpt"}
-
-
-class Check(NamedTuple):
-    """The result of one check of the judge."""
-
-    name: str
-    passed: bool | None
-    """None if it was not measured."""
-    message: str
-    """The result in a sentence or two."""
-    short_message: str
-    """The same in a few words, to be joined with others."""
-    disqualifying: bool = False
-    """Whether this result alone makes the judge unreliable."""
 
 
 def checks_of(summary: Summary) -> dict[str, Check]:
@@ -82,17 +69,17 @@ def _planted(summary: Summary) -> Check:
     if planted is None:
         why = summary.evidence.reason("planted") if summary.evidence else None
         message = "No unit with a known explanation was planted" + (f" ({why})" if why else "")
-        return _not_measured("planted", message, "no units were planted")
+        return not_measured("planted", message, "no units were planted")
     units = plural(planted.n_units, "planted unit")
     if planted.n_units < MIN_PLANTED:
         message = f"Only {units}, and at least {MIN_PLANTED} are needed" + (f" ({planted.why})" if planted.why else "")
-        return _not_measured("planted", message, f"only {units}")
+        return not_measured("planted", message, f"only {units}")
     if failure := separation_failure(planted):
         return Check("planted", False, f"The judge {failure}.", f"it {failure}", disqualifying=True)
     hits, misses = _correct_shares(summary, planted)
     if hits is None or misses is None:
         message = "Hits or misses of the planted units were left unscored"
-        return _not_measured("planted", message, "planted units were left unscored")
+        return not_measured("planted", message, "planted units were left unscored")
     share = (hits + misses) / 2
     separation = estimate(planted.separation.mean, planted.separation.ci_low, planted.separation.ci_high)
     shares = f"{percent(hits)} of hits and {percent(misses)} of misses"
@@ -119,76 +106,18 @@ def _correct_shares(summary: Summary, planted: PlantedUnits) -> tuple[float | No
     return share(planted.hits, lambda grade: grade > middle), share(planted.misses, lambda grade: grade <= middle)
 
 
-def _floor(summary: Summary) -> Check:
-    return _contrast(
-        "floor",
-        summary.controls.main_minus_shuffled,
-        not_measured=(
-            "No exemplar was judged under another unit's explanation, so nothing shows that the judge reads explanations",
-            "no shuffled explanations were judged",
-        ),
-        passed=(
-            "The judge grades a unit's own explanation higher than another unit's",
-            "own explanations are graded higher than those of other units",
-        ),
-        failed=(
-            "The judge cannot tell a unit's own explanation from another unit's",
-            "own explanations are graded no higher than those of other units",
-        ),
-    )
-
-
-def _base_rate(summary: Summary) -> Check:
-    return _contrast(
-        "base_rate",
-        summary.controls.main_minus_base_rate,
-        not_measured=(
-            "No silent window was judged, so explanations that fit any text would go unnoticed",
-            "no silent windows were judged",
-        ),
-        passed=(
-            "Explanations are graded higher where the unit is active than where it is silent",
-            "active windows are graded higher than silent ones",
-        ),
-        failed=(
-            "Explanations are graded no higher where the unit is active than where it is silent",
-            "active windows are graded no higher than silent ones",
-        ),
-    )
-
-
-def _contrast(
-    name: str,
-    contrast: PairedDifference,
-    *,
-    not_measured: tuple[str, str],
-    passed: tuple[str, str],
-    failed: tuple[str, str],
-) -> Check:
-    """Passed if the interval of a difference lies above 0. Of each outcome, its message and its short message."""
-    difference, low = contrast.difference, contrast.ci_low
-    if difference is None:
-        return _not_measured(name, *not_measured)
-    units = plural(contrast.n_units, "unit")
-    shown = f"the difference is {estimate(difference, low, contrast.ci_high, signed=True)} over {units}"
-    if low is None and difference > 0:
-        return _not_measured(name, f"{passed[0]}, but there is no interval: {shown}", not_measured[1])
-    message, short_message = passed if low is not None and low > 0 else failed
-    return Check(name, low is not None and low > 0, f"{message}: {shown}.", short_message)
-
-
 def _noise(summary: Summary) -> Check:
     repeats = summary.evidence.repeats if summary.evidence else None
     if repeats is None:
-        return _not_measured("noise", "No item was graded more than once", "repeatability was not measured")
+        return not_measured("noise", "No item was graded more than once", "repeatability was not measured")
     items, flips, icc = plural(repeats.n, "item"), repeats.flip_rate.value or 0.0, repeats.icc_single
     message = f"Two grades of the same item differ in {percent(flips)} of cases ({items} graded repeatedly)"
     if repeats.n < MIN_REPEATED:
         message += f"; at least {MIN_REPEATED} items are needed"
-        return _not_measured("noise", message, f"repeatability was measured on only {items}")
+        return not_measured("noise", message, f"repeatability was measured on only {items}")
     if icc.value is None:
         message += f"; the reliability of a single grade is {icc.why}"
-        return _not_measured("noise", message, "the reliability of its grades is undefined")
+        return not_measured("noise", message, "the reliability of its grades is undefined")
     message += f"; the reliability of a single grade (ICC) is {estimate(icc.value, icc.ci_low, icc.ci_high)}"
     if flips <= MOST_FLIPS and icc.value >= LEAST_ICC:
         return Check("noise", True, f"{message}.", f"its grades repeat ({percent(flips)} differ)")
@@ -199,7 +128,7 @@ def _noise(summary: Summary) -> Check:
 def _second(summary: Summary) -> Check:
     second = summary.evidence.second if summary.evidence else None
     if second is None:
-        return _not_measured("second", "No second judge graded a sample", "no second judge")
+        return not_measured("second", "No second judge graded a sample", "no second judge")
     kappa = second.agreement.kappa
     agrees, agreement = _agreement(kappa, second.judge, second.n)
     same, reversed_, conclusion = _same_conclusion(
@@ -219,7 +148,7 @@ def _people(summary: Summary) -> Check:
     people = summary.evidence.people if summary.evidence else None
     if people is None:
         message = "No person has graded a sample; `autointerp label RUN` collects grades"
-        return _not_measured("people", message, "no person has graded a sample")
+        return not_measured("people", message, "no person has graded a sample")
     each = [_agreement(pair.kappa, pair.b, pair.n) for pair in people.agreement]
     enough = [agrees for (agrees, _), pair in zip(each, people.agreement, strict=True) if pair.n >= MIN_LABELS]
     agree = _all(*enough) if enough else None
@@ -265,7 +194,7 @@ def _conclusion(figures: Comparison | Corrected) -> int | None:
 def _unscored(summary: Summary) -> Check:
     judged = summary.controls.main.all
     if not judged.n + judged.n_unscored:
-        return _not_measured("unscored", "Nothing was judged", "nothing was judged")
+        return not_measured("unscored", "Nothing was judged", "nothing was judged")
     share = max([summary.unscored_share, *(share for share in summary.main_unscored_share.values() if share)])
     low, high = summary.headline_bounds.low, summary.headline_bounds.high
     message = f"{percent(summary.unscored_share)} of all judgements are unscored, and at most {percent(share)} for either kind of unit"
@@ -301,13 +230,14 @@ def _llm(summary: Summary) -> Check:
 
 
 CHECKS: tuple[Callable[[Summary], Check], ...] = (
-    *(_planted, _floor, _base_rate, _noise, _people, _second, _unscored, _families, _llm),
+    _planted,
+    sanity_checks.floor,
+    sanity_checks.base_rate,
+    sanity_checks.distinction,
+    sanity_checks.random_weights,
+    *(_noise, _people, _second, _unscored, _families, _llm),
 )
 """Every check, in the order in which reports list them."""
-
-
-def _not_measured(name: str, message: str, short_message: str) -> Check:
-    return Check(name, None, f"{message}.", short_message)
 
 
 def _all(*results: bool | None) -> bool | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from autointerp.findings.judge_checks import Check, checks_of
+from autointerp.findings.judge_checks import checks_of
+from autointerp.findings.sanity_checks import Check
 from autointerp.findings.summary import JudgeCheck, JudgeVerdict, Summary
 from autointerp.formatting import sentence
 

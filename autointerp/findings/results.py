@@ -206,10 +206,42 @@ class Controls(Part):
     """Another unit's explanation on the same exemplars: the floor."""
     base_rate: ControlArm
     """The unit's own explanation in windows in which the unit is silent."""
+    neighbour: ControlArm | None = None
+    """The unit's own explanation in windows in which one of its nearest neighbours is strongly active and the unit silent at the mark."""
     main_minus_shuffled: PairedDifference
     """Mean grade of the main arm minus that of the shuffled arm."""
     main_minus_base_rate: PairedDifference
     """Mean grade of the main arm minus that of the base rate."""
+    main_minus_neighbour: PairedDifference | None = None
+    """Mean grade of the main arm minus that of the neighbours' windows."""
+
+
+class Told(Part):
+    """How far explanations tell units of one kind from their nearest neighbours: the mean of the figure `told` of the evaluation `distinction` over units. In each question the windows that the judge names share the credit, and so do units with the same explanation."""
+
+    value: float | None
+    """The mean; null if no unit has the figure."""
+    ci_low: float | None
+    """Lower end of the interval; null if it cannot be computed."""
+    ci_high: float | None
+    """Upper end of the interval; null if it cannot be computed."""
+    why: str | None = None
+    """Why the value or its interval is missing; null if both are there."""
+    chance: float
+    """Expected value for a judge that guesses, if no two explanations say the same."""
+    n_units: int
+    """Number of units with the figure."""
+    n_undefined: int
+    """Number of explained units without it: their questions were left unscored, or they are silent in too few of their neighbours' windows."""
+
+
+class Distinction(Part):
+    """Whether explanations pick their units out of their nearest neighbours (evaluation `distinction`)."""
+
+    feature: Told
+    """Of features."""
+    neuron: Told
+    """Of neurons."""
 
 
 class ScorerFigure(Difference):

@@ -18,9 +18,12 @@ from autointerp.findings.results import (
     Controls,
     Denominator,
     Densities,
+    Distinction,
     Giveaway,
+    Told,
     Weightings,
 )
+from autointerp.findings.sanity_checks import Measurements
 from autointerp.findings.summary import SCHEMA_VERSION, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
@@ -29,6 +32,7 @@ from autointerp.spec.spec import Spec
 from autointerp.stats import comparison, frequency, means, rarity, rounding
 from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison, interval_options
+from autointerp.stats.distinction import mean_told
 from autointerp.stats.estimates import PairedDifference
 from autointerp.stats.means import Scale
 
@@ -85,7 +89,9 @@ def summarise(
     share = int(unscored.sum()) / len(judgements) if len(judgements) else 0.0
     shares = {kind: _main_unscored_share(scores, kind) for kind in COMPARED}
     reasons = withheld_reasons(denominator, grades, share, shares, spec)
-    reasons += judge_reasons(evidence)
+    controls = _controls(judgements, scores, intervals, scale, neighbours=bool(spec.controls.neighbours))
+    told = _distinction(units, scorers, spec.report.confidence)
+    reasons += judge_reasons(Measurements(controls, evidence, told))
     ungraded = units.loc[scores["mean_score"].isna().to_numpy()]
     studies = facts["studies"]
     if studies is not None:
@@ -119,7 +125,8 @@ def summarise(
         "unscored": {str(reason): int(n) for reason, n in sorted(unscored.items())},
         "unscored_share": share,
         "main_unscored_share": shares,
-        "controls": _controls(judgements, scores, intervals, scale),
+        "controls": controls,
+        **({"distinction": told} if told else {}),
         "evidence": evidence,
         "scorers": list(scorers),
         "giveaways": list(giveaways),
@@ -190,7 +197,31 @@ def _weightings(grades: Grades, scores: pd.DataFrame, confidence: float, scale: 
     )
 
 
-def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any], scale: Scale) -> Controls:
+def _distinction(units: pd.DataFrame, scorers: Sequence[Mapping[str, Any]], confidence: float) -> Distinction | None:
+    """How far explanations tell units from their neighbours; None if the run has no unit with windows of neighbours."""
+    chance = [scorer["chance"] for scorer in scorers if scorer["scorer"] == "distinction"]
+    if not chance or "distinction" not in units:
+        return None
+
+    def told(kind: str) -> Told:
+        explained = units.loc[(units["kind"] == kind) & units["explanation"].notna()]
+        found = mean_told(explained["distinction"], confidence=confidence)
+        return Told(
+            value=found.value,
+            ci_low=found.low,
+            ci_high=found.high,
+            why=found.why,
+            chance=chance[0],
+            n_units=found.n,
+            n_undefined=len(explained) - found.n,
+        )
+
+    return Distinction(feature=told("feature"), neuron=told("neuron"))
+
+
+def _controls(
+    judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping[str, Any], scale: Scale, *, neighbours: bool
+) -> Controls:
     def mean(arm: Arm, column: str, kinds: Sequence[str]) -> ControlMean:
         rows = judgements.loc[(judgements["arm"] == arm.value) & judgements["kind"].isin(kinds)]
         values, why = scores.loc[scores["kind"].isin(kinds), column], comparison.ungraded(len(rows))
@@ -221,12 +252,17 @@ def _controls(judgements: pd.DataFrame, scores: pd.DataFrame, intervals: Mapping
             n_units=estimate.n,
         )
 
+    beside: dict[str, Any] = {}
+    if neighbours:
+        scores = scores.assign(neighbour_mean=comparison.arm_means(judgements, Arm.NEIGHBOUR))
+        beside = {"neighbour": arm(Arm.NEIGHBOUR, "neighbour_mean"), "main_minus_neighbour": main_minus(Arm.NEIGHBOUR)}
     return Controls(
         main=arm(Arm.MAIN, "mean_score"),
         shuffled=arm(Arm.SHUFFLED, "shuffled_mean"),
         base_rate=arm(Arm.BASE_RATE, "base_rate_mean"),
         main_minus_shuffled=main_minus(Arm.SHUFFLED),
         main_minus_base_rate=main_minus(Arm.BASE_RATE),
+        **beside,
     )
 
 

@@ -17,6 +17,7 @@ from autointerp.findings.results import (
     Controls,
     Denominator,
     Densities,
+    Distinction,
     EqualRarity,
     Giveaway,
     Headline,
@@ -111,6 +112,8 @@ class Summary(Part):
     """Share of unscored judgements in the main arm, by kind; null if nothing was judged."""
     controls: Controls
     """Mean grades in the main arm and the control arms."""
+    distinction: Distinction | None = None
+    """Whether explanations tell units from their nearest neighbours; absent if the run has no windows of neighbours."""
     evidence: Evidence | None = None
     """Measurements of the judge's reliability."""
     belief: JudgeVerdict | None = None

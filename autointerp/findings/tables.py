@@ -22,10 +22,10 @@ from autointerp.harvest.control_units import with_controls
 from autointerp.ledger import calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.database import Ledger
-from autointerp.records import SECOND_JUDGE, ExplanationKey, Outcome
+from autointerp.records import SECOND_JUDGE, Arm, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.stats import frequency, rarity
-from autointerp.stats.comparison import unit_scores
+from autointerp.stats.comparison import arm_means, unit_scores
 from sae.files import write_text, written_whole
 
 PACKAGES = ("autointerp-eval", "torch", "transformers", "anthropic", "openai")
@@ -60,6 +60,11 @@ class Frames:
         return self.judgements.loc[self.judgements["again"]]
 
 
+def with_distinction(frames: Frames, told: pd.Series[float]) -> Frames:
+    """The tables with the column `distinction` in `units`: by unit_id, how far its explanation tells a unit from its neighbours."""
+    return dataclasses.replace(frames, units=frames.units.assign(distinction=frames.units["unit_id"].map(told)))
+
+
 def of_run(ledger: Ledger, run: Run) -> Frames:
     """The tables of a run, finished or not, from the ledger's present contents."""
     units, exemplars = with_controls(run.harvest, run.spec)
@@ -79,6 +84,8 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     scores["mean_score_frequency"] = frequency.unit_means(own_judge, units, exemplars)
     n_counted = int(run.harvest_metadata["n_counted"])
     scores["mean_score_equal_rarity"] = rarity.unit_means(own_judge, units, exemplars, n_counted)
+    if run.spec.controls.neighbours:
+        scores["neighbour_mean"] = arm_means(own_judge, Arm.NEIGHBOUR).reindex(scores.index)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
     units = with_reasons(units, own_judge, run.spec)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from autointerp.harvest import neighbour_windows
 from autointerp.hashing import content_hash
 from autointerp.records import DIRECTION_KINDS, RANDOM_KINDS
 from autointerp.spec.spec import Spec
@@ -74,8 +75,14 @@ def random_names(spec: Spec) -> tuple[str, ...]:
 
 
 def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The units and exemplars of a finished harvest, followed by those of the controls. `given` holds a planted unit's explanation."""
+    """The units and exemplars of a finished harvest, followed by windows of neighbours and by the units and exemplars of the controls.
+
+    `given` holds a planted unit's explanation.
+    """
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
+    beside = neighbour_windows.names(spec)
+    if beside and (harvest / beside[1]).is_file():
+        exemplars = pd.concat([exemplars, pd.read_parquet(harvest / beside[1])], ignore_index=True)
     for names in (planted_names(spec), *names_by_kind(spec).values()):
         if names and (harvest / names[1]).is_file():
             others, windows = (pd.read_parquet(harvest / name) for name in names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,7 +185,7 @@ def _incomparable(ledger: Ledger, results: Path, before: str, now: str) -> str:
             summaries.append(read_summary(results / run_id))
         except UsageError as error:
             return str(error)
-        specs.append(spec_.parse(tomllib.loads(row["spec"])).identity() if row else {})
+        specs.append(spec_.from_toml(row["spec"]).identity() if row else {})
     differing = [name for name in _SECTIONS if _without_rubric(specs[0], name) != _without_rubric(specs[1], name)]
     earlier, later = summaries
     for name, a, b in (

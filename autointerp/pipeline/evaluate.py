@@ -14,7 +14,7 @@ from autointerp.pipeline.prepare import harvest_together, prepare
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 from autointerp.report.index import write as write_index
-from autointerp.report.prose import verdict
+from autointerp.report.prose import lead, verdict
 from autointerp.spec.spec import Spec, load
 
 
@@ -70,6 +70,8 @@ def evaluate(
         progress.note(forecast.describe())
     summary = local.execute_run(run, ledger, progress, command=command)
     write_index(results)
+    if first := lead(summary):
+        say(first)
     say(verdict(summary).sentence)
     say(str(run.folder / "report.html"))
     return WITHHELD_EXIT_CODE if summary.headline.withheld else 0

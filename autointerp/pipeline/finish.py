@@ -38,12 +38,14 @@ def write_results(ledger: Ledger, run: Run, *, judge_facts: Mapping[str, Any], c
 
 
 def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], command: str) -> Summary:
+    unit_figures = unit_metrics.of_run(ledger, run)
     frames = tables.of_run(ledger, run)
+    if run.spec.controls.neighbours:
+        frames = tables.with_distinction(frames, unit_metrics.per_unit(unit_figures, "distinction", "told"))
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)
-    unit_figures = unit_metrics.of_run(ledger, run)
     summary = summarise(
         units=frames.units,
         judgements=frames.main,

@@ -18,9 +18,11 @@ from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.pipeline import stages
+from autointerp.pipeline.earlier import as_begun
 from autointerp.progress import Progress
 from autointerp.run import Run
 from autointerp.spec import rubric
+from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 
 
@@ -31,8 +33,8 @@ def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None
     """
     check_judges(spec)
     rubric_ = rubric.load(spec.score.rubric)
-    opened = open_inputs(spec, progress.update)
-    run_id = opened.run_id(rubric_)
+    opened = _as_begun(open_inputs(spec, progress.update), rubric_, ledger)
+    spec, run_id = opened.spec, opened.run_id(rubric_)
     if ledger is not None and _began_earlier(ledger, run_id, opened):
         opened = replace(opened, version=EARLIER_VERSION)
         if finished_harvest(Artifacts(results / "artifacts"), opened.harvest_key()[:16]) is None:
@@ -44,6 +46,11 @@ def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None
         harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.update)
     del opened
     return stages.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def _as_begun(inputs: Inputs, rubric_: Rubric, ledger: Ledger | None) -> Inputs:
+    """The inputs, with the spec of `as_begun`."""
+    return replace(inputs, spec=as_begun(inputs.spec, lambda spec: replace(inputs, spec=spec).run_id(rubric_), ledger))
 
 
 def _began_earlier(ledger: Ledger, run_id: str, inputs: Inputs) -> bool:
@@ -66,8 +73,9 @@ def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, l
     artifacts = Artifacts(results / "artifacts")
     for spec in specs:
         with suppress(*EXPECTED):
-            inputs = opened.inputs(spec, on_progress=progress.update)
-            run_id = inputs.run_id(rubric.load(spec.score.rubric))
+            rubric_ = rubric.load(spec.score.rubric)
+            inputs = _as_begun(opened.inputs(spec, on_progress=progress.update), rubric_, ledger)
+            run_id = inputs.run_id(rubric_)
             if ledger is not None and _began_earlier(ledger, run_id, inputs):
                 continue
             shards.begin_harvest(inputs, artifacts, progress.update)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.run_lock import run_lock
+from autointerp.pipeline.earlier import as_begun
 from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import rubric
@@ -44,8 +45,9 @@ def live_workers(ledger: Ledger) -> int:
 
 def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", on_progress: OnProgress = quiet) -> Submitted:
     """Queue a run under an id derived from its content, so the same spec twice is one run. Raises `UsageError` and `SaeError`."""
-    spec = spec.absolute()
-    run_id = run_id_of(spec, on_progress)
+    run_id_of_spec = _run_ids(spec := spec.absolute(), on_progress)
+    spec = as_begun(spec, run_id_of_spec, ledger)
+    run_id = run_id_of_spec(spec)
     with run_lock(ledger, results, run_id), ledger.write() as tx:
         row = runs.lock_row(tx, run_id)
         if row is not None and row["state"] in ("done", "withheld"):
@@ -72,10 +74,16 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", on_pro
 
 def run_id_of(spec: Spec, on_progress: OnProgress = quiet) -> str:
     """The id of a spec's run. Raises `UsageError` and `SaeError`."""
+    return _run_ids(spec, on_progress)(spec)
+
+
+def _run_ids(spec: Spec, on_progress: OnProgress) -> Callable[[Spec], str]:
+    """Returns the id of the run of a spec with these inputs, which are read once."""
     from autointerp.harvest.inputs import identify  # torch
 
     check_judges(spec)
-    return identify(spec, on_progress).run_id(rubric.load(spec.score.rubric))
+    identified, scale = identify(spec, on_progress), rubric.load(spec.score.rubric)
+    return lambda other: replace(identified, spec=other).run_id(scale)
 
 
 def resume(ledger: Ledger, run_id: str, results: Path) -> None:

@@ -45,6 +45,8 @@ def score_items(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Seque
             ]
         silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.controls.base_rate]
         planned += [_item(e, Arm.BASE_RATE, own) for e in silent]
+        beside = [e for e in exemplars[unit.unit_id] if e.role == "neighbour"][: spec.controls.neighbours]
+        planned += [_item(e, Arm.NEIGHBOUR, own) for e in beside]
     return planned
 
 

@@ -42,11 +42,11 @@ def next_round(
     items, more_items = _rubric_items(ledger, run, number)
     planned = planned_jobs.question_jobs(spec, items)
     n_steps = 0
-    if spec.score.also:
+    if spec.scorers:
         with ledger.read() as tx:
             explanations = explanations or judgements.explanations_of(tx, run.run_id)
             known = cases.Cases(run, explanations, judgements.answers_of(tx, run.run_id))
-        for name in spec.score.also:
+        for name in spec.scorers:
             scorer = registry.scorer(name)
             n_steps = max(n_steps, len(scorer.steps))
             if number < len(scorer.steps):

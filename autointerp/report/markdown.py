@@ -21,7 +21,8 @@ def render(results: Results) -> str:
     summary = results.summary
     verdict = prose.verdict(summary)
     level = f"Brackets are {100 * results.confidence:g}% intervals over units."
-    parts = [f"# {escaped(summary.name)}", f"**{escaped(verdict.sentence)}**"]
+    first = " ".join(part for part in (prose.lead(summary), verdict.sentence) if part)
+    parts = [f"# {escaped(summary.name)}", f"**{escaped(first)}**"]
     if verdict.tone != "withheld":
         superiority = prose.superiority(summary.headline)
         parts += [" ".join([f"{superiority}."] * bool(superiority) + [level]).replace(">", "\\>")]

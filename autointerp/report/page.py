@@ -31,6 +31,7 @@ def render(results: Results) -> str:
     return environment().get_template("report.html.j2").render(
         **assets("report.css", "report.js"),
         summary=summary,
+        lead=prose.lead(summary),
         verdict=verdict,
         withheld=verdict.tone == "withheld",
         headline=summary.headline,

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from autointerp.findings import judge_verdict
+from autointerp.findings.sanity_checks import share
 from autointerp.findings.summary import JudgeVerdict, Summary
 from autointerp.formatting import count, dollars, estimate, number, percent, plural
 from autointerp.stats.comparison import Comparison
 
-ARMS = {"main": "own explanation", "shuffled": "another unit's explanation", "base_rate": "silent windows"}
+ARMS = {
+    "main": "own explanation",
+    "shuffled": "another unit's explanation",
+    "base_rate": "silent windows",
+    "neighbour": "windows of neighbours",
+}
 PLANTED = {"hits": "planted word marked", "near": "word beside it marked", "misses": "no planted word"}
 KINDS = {
     "planted": "planted",
@@ -37,6 +43,8 @@ CHECKS = {
     "planted": "Planted units",
     "floor": "Shuffled explanations",
     "base_rate": "Silent windows",
+    "distinction": "Windows of neighbours",
+    "random": "Random weights",
     "noise": "Repeatability",
     "people": "Human labels",
     "second": "Second judge",
@@ -101,6 +109,29 @@ def verdict(summary: Summary) -> Verdict:
         claim = "Features are less specific than neurons:" if specific else "Features score lower than neurons:"
         return Verdict("lower", claim, number, scale, basis)
     return Verdict("none", "No difference shown between features and neurons:", number, scale, basis)
+
+
+def lead(summary: Summary) -> str:
+    """The first line of a report: the features' mean grade where they are active, and how far they are told from their neighbours.
+
+    Empty if the headline is withheld or neighbours' windows were not judged: a grade alone is not a result.
+    """
+    grade = summary.controls.main.feature
+    told = summary.distinction.feature if summary.distinction else None
+    if summary.headline.withheld or grade.mean is None or told is None or told.value is None:
+        return ""
+    graded = f"{number(grade.mean, 1)} of {summary.rubric.grades[-1]}"
+    if grade.ci_low is not None and grade.ci_high is not None:
+        graded += f" [{number(grade.ci_low, 1)}, {number(grade.ci_high, 1)}]"
+    return (
+        f"Features are graded {graded} where they fire, told from their neighbours"
+        f" {share(told.value, told.ci_low, told.ci_high)} (chance {percent(told.chance)})."
+    )
+
+
+def arms(summary: Summary) -> dict[str, str]:
+    """The arms of a run with their names."""
+    return {arm: name for arm, name in ARMS.items() if arm != "neighbour" or summary.controls.neighbour}
 
 
 def _basis(summary: Summary) -> str:

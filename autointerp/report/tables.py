@@ -133,7 +133,7 @@ def level_name(level: RarityLevel) -> str:
 def controls(summary: Summary) -> Table:
     """Mean grade in each arm and kind, with the number of judgements."""
     rows = []
-    for arm, name in prose.ARMS.items():
+    for arm, name in prose.arms(summary).items():
         for kind in COMPARED:
             cell = control_mean(summary, arm, kind)
             rows.append((name, f"{kind}s", cells.interval(cell), count(cell.n), count(cell.n_unscored)))
@@ -142,7 +142,7 @@ def controls(summary: Summary) -> Table:
 
 
 def control_mean(summary: Summary, arm: str, kind: str) -> ControlMean:
-    """The mean grade of a kind of unit in the arm `main`, `shuffled` or `base_rate`."""
+    """The mean grade of a kind of unit in an arm of `prose.arms`."""
     mean: ControlMean = getattr(getattr(summary.controls, arm), kind)
     return mean
 

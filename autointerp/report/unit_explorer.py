@@ -73,7 +73,7 @@ def shown_per_unit(n_units: int) -> int:
 
 
 def choose(judged: list[Row], limit: int) -> list[str]:
-    """The ids of the judged exemplars that the page shows of a unit: some of every bin, then two near and two silent ones.
+    """The ids of the judged exemplars that the page shows of a unit: some of every bin, then two of each of near, neighbours' and silent ones.
 
     Within a bin they are in the file's order, but those also judged in the shuffled arm come first, so that both grades can be compared.
     """
@@ -82,9 +82,9 @@ def choose(judged: list[Row], limit: int) -> list[str]:
     for row in judged:
         arms[row["exemplar_id"]].add(row["arm"])
         bin_of[row["exemplar_id"]] = int(row["bin"])
-    silent = [e for arm in ("near", "base_rate") for e in [e for e in arms if arm in arms[e]][:2]]
+    silent = [e for arm in ("near", "neighbour", "base_rate") for e in [e for e in arms if arm in arms[e]][:2]]
     by_bin: dict[int, list[str]] = defaultdict(list)
-    active = (e for e in arms if not arms[e] & {"near", "base_rate"})
+    active = (e for e in arms if not arms[e] & {"near", "neighbour", "base_rate"})
     for exemplar in sorted(active, key=lambda e: "shuffled" not in arms[e]):
         by_bin[bin_of[exemplar]].append(exemplar)
     in_turn: list[str] = []

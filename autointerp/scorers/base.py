@@ -36,6 +36,10 @@ class Case:
     """`active` of other units of the same kind, nearest decoder direction first."""
     seed: int
     """Seed derived from the run's seed and the unit."""
+    neighbours: tuple[Exemplar, ...] = ()
+    """Windows in which one of the unit's nearest neighbours is strongly active, and the unit is silent at the mark."""
+    sharing: int = 1
+    """Units of its kind with the same explanation, this one included. Known when figures are computed, and 1 before."""
 
     def rng(self, scorer: str) -> random.Random:
         """A scorer's random numbers for this unit: the same sequence at every call."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from autointerp import records
@@ -50,7 +54,19 @@ class Cases:
             silent=tuple(e for e in exemplars if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
             seed=seed,
+            neighbours=tuple(e for e in exemplars if e.role == "neighbour"),
         )
+
+    @cached_property
+    def _sharing(self) -> Counter[tuple[str, str]]:
+        """Number of alive units by kind and explanation."""
+        return Counter(
+            (kind, _plain(self._explanation(unit_id))) for kind, ids in self.run.alive.items() for unit_id in ids
+        )
+
+    def sharing(self, unit: Unit) -> int:
+        """Number of alive units of the unit's kind with the same explanation, this one included."""
+        return self._sharing[unit.kind, _plain(self._explanation(unit.unit_id))]
 
     def answers(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
         """A unit's answers, step by step and question by question, up to the first step without any."""
@@ -76,9 +92,15 @@ class Cases:
             yield tuple(records.main_exemplars(self.run.exemplars[other]))
 
 
+def _plain(explanation: str) -> str:
+    """An explanation without case, punctuation and spacing, in which explanations that say the same may differ."""
+    return " ".join(re.findall(r"\w+", explanation.casefold()))
+
+
 def figures(cases: Cases, scorers: Sequence[Scorer]) -> Iterator[tuple[Scorer, Unit, Scores, Sequence[Shape]]]:
     """Every unit's figures by every scorer, and the shapes of the items that they rest on."""
     for scorer in scorers:
         for unit in cases.units(scorer):
-            case, answers = cases.of(unit.unit_id), cases.answers(scorer, unit.unit_id)
+            case = replace(cases.of(unit.unit_id), sharing=cases.sharing(unit))
+            answers = cases.answers(scorer, unit.unit_id)
             yield scorer, unit, scorer.score(case, answers), scorer.shapes(case, answers)

@@ -80,6 +80,15 @@ def choice(system: str, user: str, material: TaskMaterial, n: int) -> Question:
     return Question(Prompt(system, user, schema, CHOICE_TOKENS, material), partial(_read_choice, n=n))
 
 
+def choices(system: str, user: str, material: TaskMaterial, n: int) -> Question:
+    """Ask for any of `n` options, numbered from 1. The answer is the list of their numbers, which may be empty."""
+    schema = _object(
+        reason={"type": "string", "description": "one short sentence, at most 25 words"},
+        answers={"type": "array", "items": {"type": "integer", "enum": list(range(1, n + 1))}},
+    )
+    return Question(Prompt(system, user, schema, CHOICE_TOKENS, material), partial(_read_choices, n=n))
+
+
 def writing(explanation: str, examples: Sequence[MarkedText], n: int, kind: str = "") -> Question:
     """Ask for `n` texts that fit the explanation, or what the examples have in common. The answer is a list of at most `n`.
 
@@ -133,7 +142,18 @@ def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_choice(text: str, n: int) -> int:
-    answer = read_object(text).get("answer")
+    return _number(read_object(text).get("answer"), n)
+
+
+def _read_choices(text: str, n: int) -> list[int]:
+    answers = read_object(text).get("answers")
+    if not isinstance(answers, list):
+        raise ReplyUnusable(f"the answers are missing or not a list of whole numbers: {answers!r:.80}")
+    return sorted({_number(answer, n) for answer in answers})
+
+
+def _number(answer: object, n: int) -> int:
+    """An answer as a number from 1 to `n`. Raises `ReplyUnusable`."""
     if isinstance(answer, str) and len(answer) < 10 and answer.strip().isdecimal():
         answer = int(answer)
     if isinstance(answer, bool) or not isinstance(answer, int):

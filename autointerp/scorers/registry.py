@@ -11,6 +11,7 @@ from autointerp.scorers.clarity import Clarity
 from autointerp.scorers.contrast.contrastive import Contrastive
 from autointerp.scorers.contrast.written_contrast import WrittenContrast
 from autointerp.scorers.detection import Detection
+from autointerp.scorers.distinction import Distinction
 from autointerp.scorers.embedding import Embedding
 from autointerp.scorers.faithfulness import Faithfulness
 from autointerp.scorers.fuzzing import Fuzzing
@@ -36,6 +37,7 @@ SCORERS: Mapping[str, Scorer] = {
         Faithfulness(),
         Sensitivity(),
         WrittenContrast(),
+        Distinction(),
     )
 }
 assert tuple(SCORERS) == get_args(ScorerName), "list the names in the same order in `ScorerName` of spec/sections.py"

@@ -33,13 +33,13 @@ def of_run(ledger: Ledger, run: Run) -> UnitFigures:
     """Compute all figures from the answers in the ledger."""
     answers: Sequence[ScorerAnswer] = ()
     explanations: Mapping[ExplanationKey, Explanation] = {}
-    if run.spec.score.also:
+    if run.spec.scorers:
         with ledger.read() as tx:
             explanations = judgements.explanations_of(tx, run.run_id)
             answers = judgements.answers_of(tx, run.run_id)
     known = cases.Cases(run, explanations, answers)
     rows, shapes = [], []
-    for scorer, unit, scores, seen in cases.figures(known, [registry.scorer(name) for name in run.spec.score.also]):
+    for scorer, unit, scores, seen in cases.figures(known, [registry.scorer(name) for name in run.spec.scorers]):
         rows += [
             (scorer.name, unit.unit_id, unit.kind, figure, value, scores.n, scores.n_unscored, scores.reason(figure))
             for figure, value in scores.values.items()
@@ -47,6 +47,12 @@ def of_run(ledger: Ledger, run: Run) -> UnitFigures:
         shapes += [(scorer.name, unit.unit_id, *shape) for shape in seen]
     figures = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64", "why": "string"})
     return UnitFigures(figures, _unscored(answers), pd.DataFrame(shapes, columns=["scorer", *giveaways.COLUMNS]))
+
+
+def per_unit(result: UnitFigures, scorer: str, figure: str) -> pd.Series[float]:
+    """One figure of one scorer by unit_id; empty if the run has none."""
+    rows = result.figures.loc[(result.figures["scorer"] == scorer) & (result.figures["figure"] == figure)]
+    return rows.set_index("unit_id")["value"]
 
 
 def summarise(result: UnitFigures, options: Mapping[str, Any]) -> list[dict[str, Any]]:

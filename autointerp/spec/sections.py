@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticUndefined
 
 from autointerp.spec.addresses import check_http_url
 from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, model_of, provider_of
@@ -25,6 +26,7 @@ ScorerName = Literal[
     "faithfulness",
     "sensitivity",
     "contrastive_written",
+    "distinction",
 ]
 """Names of the other evaluations, as in `scorers/registry.py`."""
 
@@ -34,9 +36,13 @@ def _setting(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"setting": True}, **constraints)
 
 
-def _added(default: Any, **constraints: Any) -> Any:
-    """A field that earlier versions lack: at its default it stays out of the hash, so that their runs keep their names."""
-    return Field(default, json_schema_extra={"added": True}, **constraints)
+def _added(default: Any, *, before: Any = PydanticUndefined, **constraints: Any) -> Any:
+    """A field that earlier versions lack. At the value `before` it stays out of the hash, so that their runs keep their names.
+
+    `before` is the value by which a run does as earlier versions did; the default, if that changes nothing.
+    """
+    as_before = default if before is PydanticUndefined else before
+    return Field(default, json_schema_extra={"before": as_before}, **constraints)
 
 
 class Section(BaseModel):
@@ -189,6 +195,8 @@ class Controls(Section):
     """Exemplars of each unit that are judged with another unit's explanation: the floor."""
     base_rate: int = Field(5, ge=0, le=200)
     """Windows in which the unit is silent, judged with its own explanation: the grade that a vague explanation earns anywhere."""
+    neighbours: int = _added(10, before=0, ge=0, le=50)
+    """Windows of each unit in which one of the 10 nearest sampled units is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
     planted: int = Field(6, ge=0, le=12)
     """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
     repeated: int = Field(20, ge=0, le=1000)

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -29,6 +29,7 @@ from autointerp.spec.sections import (
     Judge,
     Report,
     Score,
+    ScorerName,
     Section,
     Studies,
     Subject,
@@ -37,6 +38,7 @@ from autointerp.spec.sections import (
 from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.toml_files import read_toml, wrong_key
 
+SectionType = TypeVar("SectionType", bound=Section)
 MOST_SILENT = 50
 """The most silent windows kept for a unit."""
 
@@ -80,6 +82,10 @@ class Spec(Section):
             raise ValueError(
                 f"explain.compare names {on[0]}, which explain.{on[0]} switches on for every explanation: remove one of the two"
             )
+        if "distinction" in self.score.also and not self.controls.neighbours:
+            raise ValueError(
+                "score.also names distinction, which needs windows of neighbours, but controls.neighbours = 0: set it to 10"
+            )
         if self.score.ask == "logprobs" and self.score.per_call > 1:
             raise ValueError(
                 f"score.per_call = {self.score.per_call} does not go with score.ask = logprobs, which reads one digit: ask for"
@@ -96,6 +102,12 @@ class Spec(Section):
     def explained_by(self) -> Judge:
         """Settings of the explainer: `explainer` if it is set, else `judge`."""
         return self.explainer or self.judge
+
+    @property
+    def scorers(self) -> tuple[ScorerName, ...]:
+        """The other evaluations of the run: those of `score.also`, and `distinction` if the run has windows of neighbours."""
+        by_default: tuple[ScorerName, ...] = ("distinction",) if self.controls.neighbours else ()
+        return tuple(dict.fromkeys((*self.score.also, *by_default)))
 
     @property
     def silent_windows(self) -> int:
@@ -116,6 +128,10 @@ class Spec(Section):
     def hash(self) -> str:
         """sha-256 over the canonical JSON of `identity()`, in hex."""
         return content_hash(self.identity())
+
+    def as_before(self) -> Spec:
+        """The same spec as earlier versions understood it: keys that they lack, and that are not set, as they did without them."""
+        return _as_before(self)
 
     def relative_to(self, folder: Path) -> Spec:
         """The same spec with local paths relative to `folder`, so that a copy saved there can be run."""
@@ -152,8 +168,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
 
 
 def from_toml(text: str) -> Spec:
-    """Read the text that `Spec.to_toml` returns. Raises `UsageError`."""
-    return parse(tomllib.loads(text))
+    """Read the text that `Spec.to_toml` returned, in this version or an earlier one. Raises `UsageError`."""
+    return parse(tomllib.loads(text)).as_before()
 
 
 def parse(data: Mapping[str, Any]) -> Spec:
@@ -171,10 +187,22 @@ def _identity(section: Section) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("setting"):
             continue
         value = getattr(section, name)
-        if isinstance(extra, dict) and extra.get("added") and value == field.default:
+        if isinstance(extra, dict) and "before" in extra and value == extra["before"]:
             continue
         result[name] = _identity(value) if isinstance(value, Section) else value
     return result
+
+
+def _as_before(section: SectionType) -> SectionType:
+    changed: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value, extra = getattr(section, name), field.json_schema_extra
+        if isinstance(value, Section):
+            changed[name] = _as_before(value)
+        elif isinstance(extra, dict) and "before" in extra and name not in section.model_fields_set:
+            changed[name] = extra["before"]
+    # `model_copy` adds the changed fields to those that are set, which keys that were given no value are not.
+    return section.model_copy(update=changed)
 
 
 def _without_none(value: Any) -> Any:

@@ -114,6 +114,11 @@ def unit_scores(judgements: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
+def arm_means(judgements: pd.DataFrame, arm: Arm) -> pd.Series[float]:
+    """Mean grade of each unit in an arm, its bins weighted equally, by unit_id; units without a grade there are missing."""
+    return _unit_mean(_arm(cell_means(judgements)["mean"], arm))
+
+
 def bin_grades(judgements: pd.DataFrame, units: pd.DataFrame, bins: int | None = None) -> Grades:
     """The mean grades of the main arm by unit and bin, and the bins in which features and neurons can be compared.
 

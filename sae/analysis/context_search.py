@@ -34,12 +34,7 @@ def words_of(
     A unit's words are the token ids that are marked in its active windows, by descending sum of their activations.
     """
     shown = exemplars.loc[exemplars["role"].isin(_EXPLAIN_ROLES)]
-    contexts = corpus.contexts
-    # (document, position) as one number, to look up the context that each exemplar lies in.
-    order = np.lexsort((contexts["position"], contexts["document"]))
-    starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
-    exemplar_at = shown["document"].to_numpy(np.int64) * (1 << 32) + shown["position"].to_numpy(np.int64)
-    row = order[np.searchsorted(starts, exemplar_at, side="right") - 1]
+    contexts, row = corpus.contexts, context_rows(corpus, shown["document"], shown["position"])
     token = contexts["offset"][row] + shown["position"].to_numpy(np.int64) - contexts["position"][row]
     ids = np.asarray(corpus.tokens[token])
     by_unit = shown.assign(_id=ids).groupby("unit_id")
@@ -50,6 +45,16 @@ def words_of(
         words.append(strength.sort_values(ascending=False, kind="stable").index.to_numpy(np.uint32))
         documents.append({int(d) for d in own["document"]})
     return words, documents
+
+
+def context_rows(corpus: Corpus, documents: pd.Series[int], positions: pd.Series[int]) -> npt.NDArray[np.int64]:
+    """Rows in `Corpus.contexts` of the contexts in which tokens lie, given their documents and their positions in these."""
+    contexts = corpus.contexts
+    order = np.lexsort((contexts["position"], contexts["document"]))
+    # (document, position) as one number.
+    starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
+    tokens = documents.to_numpy(np.int64) * (1 << 32) + positions.to_numpy(np.int64)
+    return np.asarray(order[np.searchsorted(starts, tokens, side="right") - 1], dtype=np.int64)
 
 
 def contexts_with_words(

@@ -107,7 +107,7 @@ def find_windows(
     if counts.neighbours:
         chosen = [*chosen, *first_contexts(corpus, rows, set(chosen), budget)]
     pools = [_Pool() for _ in units]
-    for row, context in _read(reader, corpus, chosen, settings):
+    for row, context in read_in_parts(reader, corpus, chosen, settings):
         _add_candidates(pools, row, context, near, words, maximum, settings)
     found = [
         _row(corpus, texts, units[u], role, candidate, maximum[u], settings)
@@ -120,9 +120,10 @@ def find_windows(
     return pd.DataFrame(consistent, columns=EXEMPLAR_COLUMNS)
 
 
-def _read(
+def read_in_parts(
     reader: UnitReader, corpus: Corpus, rows: Sequence[int], settings: WindowSettings
 ) -> Iterator[tuple[int, ContextActivations]]:
+    """The rows of contexts with their activations, of which only a part is in memory at once."""
     longest = max((int(n) for n in corpus.contexts["length"][list(rows)]), default=1)
     together = max(1, _VALUES // (len(reader.units) * max(longest, 1)))
     for start in range(0, len(rows), together):

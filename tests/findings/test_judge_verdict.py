@@ -79,9 +79,14 @@ def trusted() -> Summary:
             "main_minus_shuffled": dict(contrast),
             "main_minus_base_rate": dict(contrast),
         },
+        "distinction": {
+            kind: {"value": 0.71, "ci_low": 0.66, "ci_high": 0.76, "chance": 0.2, "n_units": 40, "n_undefined": 0}
+            for kind in ("feature", "neuron")
+        },
         "evidence": {
             "planted": planted((1, 35), (30, 0)),
             "repeats": noise,
+            "random": {"random_dictionary": dict.fromkeys(("mean", "ci_low", "ci_high", "dead", "density"), 0.2) | dict.fromkeys(("n", "n_units", "n_alive", "n_explained"), 20) | {"features_minus": {"difference": 1.0, "ci_low": 0.8, "ci_high": 1.2}}},
             "second": {"judge": "openai-compatible/Qwen2.5-7B", "n": 60, "agreement": pair("qwen", agreeing), "corrected": corrected(0.4, 0.1, 0.7)},
             "people": {"agreement": [pair("ada", agreeing)], "corrected": corrected(0.4, 0.1, 0.7)},
         },
@@ -156,10 +161,17 @@ CASES: list[tuple[str, Summary, str, str, bool | None]] = [
     ("misses unscored", {"evidence__planted": planted((0, 36), (0, 0))}, "with_care", "planted", None),
     ("no floor", {"controls__main_minus_shuffled__difference": None}, "with_care", "floor", None),
     ("floor without interval", {"controls__main_minus_shuffled__ci_low": None}, "with_care", "floor", None),
-    ("at the floor", {"controls__main_minus_shuffled__ci_low": 0.0}, "with_care", "floor", False),
-    ("below it, no interval", {"controls__main_minus_shuffled": {"difference": 0.0, "ci_low": None, "ci_high": None, "n_units": 2}}, "with_care", "floor", False),
+    ("at the floor", {"controls__main_minus_shuffled__ci_low": 0.0}, "do_not", "floor", False),
+    ("below it, no interval", {"controls__main_minus_shuffled": {"difference": 0.0, "ci_low": None, "ci_high": None, "n_units": 2}}, "do_not", "floor", False),
     ("no base rate", {"controls__main_minus_base_rate": {"difference": None, "ci_low": None, "ci_high": None, "n_units": 0}}, "believe", "base_rate", None),
-    ("at the base rate", {"controls__main_minus_base_rate__ci_low": -0.1}, "with_care", "base_rate", False),
+    ("at the base rate", {"controls__main_minus_base_rate__ci_low": -0.1}, "do_not", "base_rate", False),
+    ("no windows of neighbours", {"distinction": None}, "believe", "distinction", None),
+    ("neighbours without interval", {"distinction__feature__ci_low": None}, "believe", "distinction", None),
+    ("told no better than chance", {"distinction__feature__ci_low": 0.2}, "do_not", "distinction", False),
+    ("told worse than chance, no interval", {"distinction__feature": {"value": 0.2, "ci_low": None, "ci_high": None, "chance": 0.2, "n_units": 2, "n_undefined": 0}}, "do_not", "distinction", False),
+    ("neurons told no better than chance", {"distinction__neuron__ci_low": 0.1}, "believe", "distinction", True),
+    ("no random weights", {"evidence__random": None}, "believe", "random", None),
+    ("random weights graded as high", {"evidence__random__random_dictionary__features_minus__ci_low": -0.1}, "do_not", "random", False),
     ("no repeats", {"evidence__repeats": None}, "with_care", "noise", None),
     ("few repeats", {"evidence__repeats__n": 9}, "with_care", "noise", None),
     ("all grades alike", {"evidence__repeats__icc_single": figure(None, why="undefined: all grades are 0")}, "with_care", "noise", None),
@@ -210,7 +222,9 @@ def test_without_planted_units_a_judge_at_the_floor_is_not_reliable() -> None:
     summary = changed(evidence__planted=None, controls__main_minus_shuffled__ci_low=-0.1)
     found = verdict_of(summary)
     assert found["verdict"] == "do_not"
-    assert found["sentence"].startswith("No check shows that it reads the explanations")
+    assert found["sentence"].startswith("Own explanations are graded no higher than those of other units")
+    unmeasured = changed(evidence__planted=None, controls__main_minus_shuffled__difference=None)
+    assert verdict_of(unmeasured)["sentence"].startswith("No check shows that it reads the explanations")
 
 
 def test_a_baseline_is_at_most_to_be_interpreted_with_caution() -> None:
@@ -246,6 +260,7 @@ def test_an_old_summary_without_evidence_is_to_be_interpreted_with_caution() -> 
     assert found["verdict"] == "with_care"
     assert {name for name, passed in answers(summary).items() if passed is None} == {
         "planted",
+        "random",
         "noise",
         "people",
         "second",

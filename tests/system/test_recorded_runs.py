@@ -26,7 +26,7 @@ TABLES = ("units", "exemplars", "judgements")
 OWN = {"command", "created_at", "finished_at", "versions", "wall_s", "stage_s", "belief", "cautions"}
 """Parts of a summary that belong to one sitting, or are prose."""
 RESTATED = {
-    "headline": "bin by bin, so that bins that units lack make no difference; new intervals",
+    "headline": "bin by bin, so that bins that units lack make no difference; new intervals; withheld by the sanity checks",
     "headline_bounds": "as the headline",
     "difference_if_unscored_units_are_zero": "as the headline",
     "weightings": "as the headline",
@@ -114,8 +114,11 @@ def assert_same(folder: Path, before: dict[str, pd.DataFrame], numbers: dict[str
         assert without_restated(now[part], part) == without_restated(numbers[part], part), part
     assert list(without_reason(now)) == []
     assert re.findall(r"n/a(?! \()", (folder / "report.md").read_text("utf-8")) == []
-    assert now["belief"]["verdict"] == numbers["belief"]["verdict"]
-    assert [c["passed"] for c in now["belief"]["checks"]] == [c["passed"] for c in numbers["belief"]["checks"]]
+    # A check of the rule by which a grade is withheld now makes the judge not reliable, where it was to be interpreted with caution.
+    assert now["belief"]["verdict"] in (numbers["belief"]["verdict"], "do_not")
+    passed = {check["name"]: check["passed"] for check in now["belief"]["checks"]}
+    for check in numbers["belief"]["checks"]:
+        assert passed[check["name"]] == check["passed"]
 
 
 def test_a_stopped_run_resumes_to_the_tables_and_numbers_of_the_whole_one(recorded: Path) -> None:
@@ -123,7 +126,8 @@ def test_a_stopped_run_resumes_to_the_tables_and_numbers_of_the_whole_one(record
     harvested = sorted((recorded / "stopped" / "artifacts").rglob("*.parquet"))
     stamps = [path.stat().st_mtime_ns for path in harvested]
     done = CliRunner().invoke(main, ["run", "spec.toml", "--results", "stopped", "--quiet"])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 3, done.output
+    assert "features are graded no higher than those of a random dictionary" in done.output
     assert the_run(recorded / "stopped").name == whole.name
     assert [path.stat().st_mtime_ns for path in harvested] == stamps, "the harvest was made again"
     assert_same(the_run(recorded / "stopped"), tables(whole), summary(whole))

@@ -73,6 +73,13 @@ def _contrast(material: TaskMaterial, lexicon: Lexicon) -> Answer:
     return {"reason": "one of its words is more like the marked places", "answer": 1 + scores.index(max(scores))}
 
 
+def _pick(material: TaskMaterial, lexicon: Lexicon) -> Answer:
+    matches = [strengths(material.explanation, window, lexicon, (window.mark,))[0] for window in material.windows]
+    fitting = [number for number, match in enumerate(matches, 1) if match >= TOPICAL]
+    closest = [1 + matches.index(max(matches))]
+    return {"reason": "their marked places are like the explanation", "answers": fitting or closest}
+
+
 def _rate(material: TaskMaterial, lexicon: Lexicon) -> Answer:
     best = [max(strengths(material.explanation, window, lexicon)) for window in material.windows]
     return {str(number): (s >= TOPICAL) + (s >= CLEAR) for number, s in enumerate(best, 1)}
@@ -91,5 +98,6 @@ TASKS: Mapping[str, Callable[[TaskMaterial, Lexicon], Answer]] = {
     "contrastive": _contrast,
     "contrastive_written": _contrast,
     "rating": _rate,
+    "distinction": _pick,
 }
 """Answers by `TaskMaterial.task`. Tasks that ask for new texts are missing and refused."""

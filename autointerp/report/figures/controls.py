@@ -25,12 +25,12 @@ class _ControlRow(NamedTuple):
 
 def controls_figure(summary: Summary, *, width: float) -> str:
     """Mean grade with its interval in each arm, for features and neurons, and of control units if the run has any."""
-    grades = summary.rubric.grades
+    grades, arms = summary.rubric.grades, prose.arms(summary)
     roomy = width >= 600
     left, right = (208.0, 168.0) if roomy else (14.0, 14.0)
     step, top = (50.0, 12.0) if roomy else (64.0, 20.0)
     rows, each = _control_rows(summary), 30.0 if roomy else 46.0
-    height = top + step * len(prose.ARMS) + each * len(rows) + 30
+    height = top + step * len(arms) + each * len(rows) + 30
     x = svg.linear((grades[0], grades[-1]), (left, width - right))
     floor = height - 30
     parts = []
@@ -38,7 +38,7 @@ def controls_figure(summary: Summary, *, width: float) -> str:
         parts.append(svg.line(x(grade), top - 4, x(grade), floor, "grid"))
         parts.append(svg.text(x(grade), floor + 15, str(grade), text_anchor="middle"))
     parts.append(svg.text((left + width - right) / 2, floor + 29, "mean grade", text_anchor="middle"))
-    for place, (arm, name) in enumerate(prose.ARMS.items()):
+    for place, (arm, name) in enumerate(arms.items()):
         middle = top + step * (place + 0.5) + (0 if roomy else 8)
         parts.append(_arm_label(name, arm, left, middle, roomy))
         for kind, shift in zip(COMPARED, (-8.0, 8.0), strict=True):
@@ -46,7 +46,7 @@ def controls_figure(summary: Summary, *, width: float) -> str:
             if roomy:
                 parts.append(_arm_number(control_mean(summary, arm, kind), kind, width - right + 14, middle + shift))
     for place, row in enumerate(rows):
-        at = top + step * len(prose.ARMS) + each * (place + 0.5) + (0 if roomy else 8)
+        at = top + step * len(arms) + each * (place + 0.5) + (0 if roomy else 8)
         parts.append(_control_row(row, x, at, (left, width - right) if roomy else None))
     among = "features, neurons and controls" if rows else "features and neurons"
     label = f"Mean grade in each arm with intervals, {among}; {prose.judged_by(summary)}"
@@ -89,7 +89,7 @@ def _control_row(row: _ControlRow, x: svg.Scale, at: float, sides: tuple[float, 
 
 
 def _arm_label(name: str, arm: str, left: float, middle: float, roomy: bool) -> str:
-    meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate"}[arm]
+    meaning = {"main": "result", "shuffled": "floor", "base_rate": "base rate", "neighbour": "too broad?"}[arm]
     if roomy:
         return svg.text(
             left - 24, middle - 2, formatting.sentence(name), text_anchor="end", class_="strong"

@@ -85,6 +85,7 @@
     if (again) line.append(el('b', {}, 'The second judge'), '. ');
     if (aid) line.append(el('b', {}, 'Explained with ' + aid), '. ');
     if (arm === 'near') line.append(el('b', {}, 'Beside a planted word'), '. ');
+    if (arm === 'neighbour') line.append(el('b', {}, 'A neighbour is active here, this unit is not'), '. ');
     if (arm === 'shuffled') {
       line.append(el('b', {}, 'Under another unit\u2019s explanation'));
       const unit = other === null ? null : allUnits[other];

@@ -67,7 +67,7 @@ def spec(world: planted.World, name: str, **sections: Any) -> Spec:
         "units": {"feature_ids": list(range(16)), "neuron_ids": [f"{i}+" for i in range(16)]},
         "harvest": {"bins": 4, "window_tokens": 16},
         "score": {"per_bin": 4},
-        "controls": {"shuffled": 2, "base_rate": 2, "planted": 5, "repeated": 0},
+        "controls": {"shuffled": 2, "base_rate": 2, "planted": 5, "repeated": 0, "neighbours": 0},
         "studies": {"tokens": 0},
         "report": {"resamples": 200},
     }

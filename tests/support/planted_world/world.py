@@ -122,7 +122,7 @@ class World:
             "harvest": {"window_tokens": 16},
             "explain": {"top": 6, "spread": 4, "quiet": 3},
             "score": {"per_bin": 4},
-            "controls": {"shuffled": 4, "base_rate": 4, "planted": 0, "repeated": 0},
+            "controls": {"shuffled": 4, "base_rate": 4, "planted": 0, "repeated": 0, "neighbours": 0},
         }
         for name, table in sections.items():
             data[name] = data.get(name, {}) | dict(table)
