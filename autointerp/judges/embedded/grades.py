@@ -104,7 +104,12 @@ def match_at_mark(explanation: str, window: MarkedText, lexicon: Lexicon) -> flo
 
 @lru_cache(maxsize=100_000)
 def _match_of_word(
-    explanation: str, token: str, at: tuple[Word, ...], classes: frozenset[str], around: frozenset[str], lexicon: Lexicon
+    explanation: str,
+    token: str,
+    at: tuple[Word, ...],
+    classes: frozenset[str],
+    around: frozenset[str],
+    lexicon: Lexicon,
 ) -> float:
     claims = parse(explanation)
     term, topic, common = _at_mark(claims, token, at, classes, around, lexicon)

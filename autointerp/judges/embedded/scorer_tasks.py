@@ -30,9 +30,7 @@ def answer_task(material: TaskMaterial, lexicon: Lexicon) -> Answer | None:
 def strengths(explanation: str, window: MarkedText, lexicon: Lexicon, indices: Sequence[int] = ()) -> list[float]:
     """How well each token, or each of those at `indices`, matches the explanation, from 0 to 1."""
     return [
-        match_at_mark(explanation, replace(window, mark=i, marks=()), lexicon)
-        if window.tokens[i].strip()
-        else 0.0
+        match_at_mark(explanation, replace(window, mark=i, marks=()), lexicon) if window.tokens[i].strip() else 0.0
         for i in indices or range(len(window.tokens))
     ]
 
