@@ -29,8 +29,7 @@ def rank(worlds: int, as_json: bool, docs: Path | None) -> None:
 
     In planted worlds every explanation is known to be right, too broad, too narrow, a sibling's, a twin's, an absorbed parent's or
     another unit's. Printed is the AUROC of each figure, right against each kind of wrong, by three judges: one that knows which words
-    an explanation covers, one that errs, and the embedded one. Needs neither a key nor a network; 20 worlds take about ten minutes on
-    two cores.
+    an explanation covers, one that errs, and the embedded one. Needs neither a key nor a network.
     """
     league = ranking.rank(worlds)
     text = table.markdown(league, worlds)

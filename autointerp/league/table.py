@@ -18,6 +18,7 @@ TITLES: Mapping[str, str] = {
     "embedded": "The embedded judge",
 }
 BEGIN, END = "<!-- league: written by `make scorers-league` -->", "<!-- league: end -->"
+"""The marks around the section of a page."""
 
 
 def markdown(league: League, n_worlds: int) -> str:

@@ -36,7 +36,15 @@ def test_no_word_has_two_meanings() -> None:
 
 def test_a_condition_limits_a_claim_to_words_directly_after_it() -> None:
     claim = of_classes(["dogs"], "a number")
-    assert claim.covers("two dogs two dog red dog dog".split()) == [False, False, False, True, False, False, False]
+    assert claim.covers(["two", "dogs", "two", "dog", "red", "dog", "dog"]) == [
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert claim.text == "words for dogs directly after a number"
 
 
@@ -71,7 +79,7 @@ def test_windows_are_sampled_as_in_a_run(evidence: list[Evidence]) -> None:
         assert len(one.case.silent) == SILENT
         assert not any(any(e.token_activations) for e in one.case.silent)
         assert all(e.activation == 0 for e in one.neighbours)
-        assert len(one.neighbours) >= 10
+        assert len(one.neighbours) >= 5
 
 
 def test_wrong_explanations_are_wrong_in_the_way_of_their_kind(world: World, evidence: list[Evidence]) -> None:
