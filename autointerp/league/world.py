@@ -205,13 +205,14 @@ def _activations(words: Ints, wiring: Wiring) -> Floats:
     total = np.where((words < first)[..., None], 0.0, reading[np.where(words < 0, -1, own)])
     total = total + reading[np.where(of < n_classes, of, -1)] + reading[theme[of]] + reading[twin[of, condition]]
     strength = strengths[(words * 31 + before * 17) % len(strengths)]
-    return np.maximum(0, total * strength[..., None] - THRESHOLD).astype(np.float32).transpose(2, 0, 1)
+    activations: Floats = np.maximum(0, total * strength[..., None] - THRESHOLD).astype(np.float32)
+    return activations.transpose(2, 0, 1)
 
 
 def _zipf(n: int) -> NDArray[np.float64]:
     """Frequencies by the law of Zipf and Mandelbrot, 1 / (rank + 2)."""
-    weights = 1 / np.arange(3, n + 3)
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = 1 / np.arange(3, n + 3)
+    return np.asarray(weights / weights.sum())
 
 
 def _draw(rng: np.random.Generator, weights: NDArray[np.float64], shape: tuple[int, ...]) -> Ints:
