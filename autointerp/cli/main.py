@@ -26,7 +26,7 @@ SECTIONS = {
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),
-        "scorers": _command("reference", "scorers", "List the other evaluations."),
+        "scorers": _command("reference", "scorers", "List or rank the other evaluations."),
         "rubrics": _command("reference", "rubrics", "List the rubrics and their levels."),
         "spec": _command("reference", "spec", "Print every key of a spec with its default."),
         "doctor": _command("reference", "doctor", "Check the installation, keys and device."),

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from autointerp.cli.common import RESULTS, one_line_errors
+from autointerp.cli.lazy_group import LazyCommand, LazyGroup
 
 
 @click.command()
@@ -33,10 +34,20 @@ def spec() -> None:
     click.echo(template())
 
 
-@click.command()
+_RANK = LazyCommand(
+    "autointerp.cli.rank_scorers",
+    "rank",
+    "Rank the evaluations by how well they tell right explanations from wrong ones.",
+)
+
+
+@click.group(cls=LazyGroup, sections={"Commands": {"rank": _RANK}}, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def scorers(as_json: bool) -> None:
+@click.pass_context
+def scorers(context: click.Context, as_json: bool) -> None:
     """List the other evaluations (`score.also`): what each asks, of which model, and where it is defined."""
+    if context.invoked_subcommand is not None:
+        return
     from autointerp.scorers.registry import SCORERS
 
     if as_json:

@@ -42,7 +42,7 @@ class Embedding(Scorer):
         if not case.explanation or len(set(truth)) < 2:
             return Scores(dict.fromkeys(self.figures), 0, 0, one_class_only(case))
         explanation = lexicon().text(case.explanation)
-        similarities = [float(explanation @ lexicon().text(e.text)) for e, _ in windows]
+        similarities = [float(explanation @ lexicon().word(e.text)) for e, _ in windows]
         values = {
             "auroc": answer_metrics.auroc(truth, similarities),
             "auprc": answer_metrics.auprc(truth, similarities),

@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from autointerp.judges.embedded import window_similarity
-from autointerp.judges.embedded.grades import MEASURES, TOPICAL, compare
+from autointerp.judges.embedded.grades import TOPICAL, match_at_mark
 from autointerp.judges.embedded.word_vectors import Lexicon
 from autointerp.messages import MarkedText, TaskMaterial
 
-AT_MARK = MEASURES.index("cosine at mark")
 CLEAR = 0.7
 """Cosine at which a word is clearly what the explanation names, or a form of it."""
 Answer = dict[str, Any]
@@ -31,9 +30,7 @@ def answer_task(material: TaskMaterial, lexicon: Lexicon) -> Answer | None:
 def strengths(explanation: str, window: MarkedText, lexicon: Lexicon, indices: Sequence[int] = ()) -> list[float]:
     """How well each token, or each of those at `indices`, matches the explanation, from 0 to 1."""
     return [
-        float(compare(explanation, replace(window, mark=i, marks=()), lexicon).values[AT_MARK])
-        if window.tokens[i].strip()
-        else 0.0
+        match_at_mark(explanation, replace(window, mark=i, marks=()), lexicon) if window.tokens[i].strip() else 0.0
         for i in indices or range(len(window.tokens))
     ]
 

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from autointerp.messages import MarkedText
 
@@ -126,12 +127,28 @@ def read(window: MarkedText) -> Reading:
     start = sum(map(len, window.tokens[: window.mark]))
     token = window.tokens[window.mark]
     end = start + len(token)
-    matches = list(_WORD.finditer(window.text))
-    first = bisect_right([m.end() for m in matches], start)
-    last = max(first, bisect_left([m.start() for m in matches], end))
+    split = _split(window.text)
+    first = bisect_right(split.ends, start)
+    last = max(first, bisect_left(split.starts, end))
+    return Reading(token, split.words, first, last, token_classes(window.tokens, window.mark), split.setting)
+
+
+class _Split(NamedTuple):
+    """A text's words with their first and last characters, and the classes of the whole."""
+
+    starts: list[int]
+    ends: list[int]
+    words: tuple[Word, ...]
+    setting: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def _split(text: str) -> _Split:
+    """What all marks in a window have in common."""
+    matches = list(_WORD.finditer(text))
     all_words = tuple(word(m[0]) for m in matches)
-    setting = setting_classes(window.text, all_words)
-    return Reading(token, all_words, first, last, token_classes(window.tokens, window.mark), setting)
+    setting = setting_classes(text, all_words)
+    return _Split([m.start() for m in matches], [m.end() for m in matches], all_words, setting)
 
 
 def words(text: str) -> tuple[Word, ...]:
