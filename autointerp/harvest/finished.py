@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autointerp.harvest import control_units, dictionary_checks, explainer_windows
+from autointerp.harvest import control_units, dictionary_checks, explainer_windows, unit_sides
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.plan import SharedPlan
 from autointerp.spec.spec import Spec
@@ -16,9 +16,10 @@ SIDE_FILES = (
     control_units.planted_names,
     control_units.random_names,
     explainer_windows.names,
+    unit_sides.names,
 )
 """Functions that return the names of the files that a spec requests beside a finished harvest."""
-_PREFIXES = ("studies-", "planted-", "random_", "aids-")
+_PREFIXES = ("studies-", "planted-", "random_", "aids-", "sides-")
 
 
 def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:

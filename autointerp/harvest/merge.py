@@ -13,7 +13,7 @@ from autointerp.harvest import sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import FILES, finished_harvest, local_folder
 from autointerp.harvest.inputs import Inputs
-from autointerp.harvest.makers import dictionary_checks, explainer_windows, planted_units, random_units
+from autointerp.harvest.makers import dictionary_checks, explainer_windows, planted_units, random_units, unit_sides
 from autointerp.harvest.plan import SharedPlan
 from autointerp.harvest.shards import PlannedInputs, begin_harvest, check_inputs, harvest_shard, missing_shards
 from autointerp.progress import OnProgress
@@ -35,7 +35,7 @@ class SideFileMaker(Protocol):
         """Write the files of `names` that are missing."""
 
 
-MAKERS: tuple[SideFileMaker, ...] = (dictionary_checks, planted_units, random_units, explainer_windows)
+MAKERS: tuple[SideFileMaker, ...] = (dictionary_checks, planted_units, random_units, explainer_windows, unit_sides)
 
 
 def harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress, also: Sequence[Inputs] = ()) -> Path:
