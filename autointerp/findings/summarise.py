@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.findings import judge_verdict
+from autointerp.findings import judge_verdict, unit_sides
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_with, headline_bounds, headline_of, judge_reasons, withheld_reasons
@@ -94,6 +94,7 @@ def summarise(
         "seed": spec.units.seed,
         **facts,
         "studies": studies,
+        "two_sided": unit_sides.of_units(units, scores["mean_score"], intervals, scale),
         "headline": headline_of(weightings.bin_uniform, grades, denominator, reasons),
         "headline_bounds": headline_bounds(units, judgements, rubric_levels, grades),
         "difference_if_unscored_units_are_zero": difference_with(

@@ -57,12 +57,17 @@ class Clamp:
             changes[0][:, :first] = 0
             return x
 
+        # Both are made before one is entered: making one may run the subject, to see what stands at a hook point.
+        if self.reads != self.writes:
+            edits = [
+                self.subject.editing(self.reads, measure, shape),
+                self.subject.editing(self.writes, lambda y: y + changes[0], shape),
+            ]
+        else:
+            edits = [self.subject.editing(self.reads, lambda x: measure(x) + changes[0], shape)]
         with ExitStack() as stack:
-            if self.reads != self.writes:
-                stack.enter_context(self.subject.editing(self.reads, measure, shape))
-                stack.enter_context(self.subject.editing(self.writes, lambda y: y + changes[0], shape))
-            else:
-                stack.enter_context(self.subject.editing(self.reads, lambda x: measure(x) + changes[0], shape))
+            for edit in edits:
+                stack.enter_context(edit)
             yield
 
 

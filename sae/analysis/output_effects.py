@@ -1,8 +1,8 @@
 """What units make the subject say: the tokens that become more probable when a unit is raised from silence to its largest activation.
 
 The subject reads several contexts that end where the unit is active. At the last token alone the unit is clamped (`sae.analysis.clamp`),
-to 0 and to its largest activation, and the *rise* of a token is the difference of its log-probability, in nats. The earlier tokens are
-read once for all arms, so an arm costs one token per context.
+to 0 and to its largest activation, and the *rise* of a token is the difference of its logit, less the mean difference over the
+vocabulary, which changes no probability. The earlier tokens are read once for all arms, so an arm costs one token per context.
 
 Named are the `TOKENS` tokens of largest mean rise over half of the contexts; they are tested on the other half, and the other way round.
 Their mean rise there, and their precision, the share of them among the `TOKENS` tokens that rise most there, are the unit's figures.
@@ -39,7 +39,7 @@ _LOGITS = 1 << 25
 
 @dataclass(frozen=True)
 class OutputEffect:
-    """A unit's effect on the subject's next token. Rises are in nats, precisions are shares of `TOKENS`.
+    """A unit's effect on the subject's next token. Rises are in logits, precisions are shares of `TOKENS`.
 
     `decoder_precision` and its random counterpart are None, and `decoder_raised` is empty, where the logit lens is undefined. Of the
     tokens, those that are no text by themselves are left out.
@@ -81,11 +81,12 @@ def output_effects(
             _with_random(subject, dictionary, units[i], own, seed)
             for i, own in zip(group, clamp.directions, strict=True)
         ]
-        log_probabilities = _run(clamp, [largest[i] for i in group], directions, [contexts[i] for i in group])
-        for i, of_unit, of_arms in zip(group, log_probabilities, directions, strict=True):
+        logits = _run(clamp, [largest[i] for i in group], directions, [contexts[i] for i in group])
+        for i, of_unit, of_arms in zip(group, logits, directions, strict=True):
             usable = _usable(subject, of_unit.shape[2])
             effects = None if lens is None else lens.effects(units[i].kind, of_arms)
             rises = (of_unit[:, 1:] - of_unit[:, :1])[..., usable]
+            rises -= rises.mean(dim=2, keepdim=True)
             results[i] = _effect(subject, rises, None if effects is None else effects[:, usable], usable)
         progress(len(results), len(units))
     return [results[i] for i in range(len(units))]
@@ -118,7 +119,7 @@ def _with_random(subject: Subject, dictionary: Dictionary, unit: UnitKey, own: T
 def _run(
     clamp: Clamp, largest: Sequence[float], directions: Sequence[Tensor], contexts: Sequence[np.ndarray]
 ) -> Iterator[Tensor]:
-    """For each unit, log-probabilities (contexts, arms, vocabulary) of the token after its contexts.
+    """For each unit, logits (contexts, arms, vocabulary) of the token after its contexts.
 
     Arm 0 is the unit silenced, arm 1 the unit at its largest activation, and then come the random directions.
     """
@@ -140,7 +141,7 @@ def _run(
     with clamp(rows, tuple(text.shape), text.shape[1] - 1):
         logits, _ = subject.next_logits(text, cache)
     for part in logits.split((n * arms).tolist()):
-        yield part.log_softmax(dim=1).view(-1, arms, part.shape[1])
+        yield part.view(-1, arms, part.shape[1])
 
 
 def _usable(subject: Subject, vocabulary: int) -> Tensor:
@@ -160,7 +161,7 @@ def _effect(subject: Subject, rises: Tensor, effects: Tensor | None, ids: Tensor
     overlaps = [_shared(a, b) / n for a, b in zip(*tops, strict=True)]
     rose = mean.topk(n, dim=1).indices
     named = None if effects is None else effects.topk(n, dim=1).indices
-    decoder = None if named is None else [_shared(a, b) / n for a, b in zip(named, rose, strict=True)]
+    decoder = [] if named is None else [_shared(a, b) / n for a, b in zip(named, rose, strict=True)]
     return OutputEffect(
         raised=_texts(subject, ids[rose[0]]),
         decoder_raised=() if named is None else _texts(subject, ids[named[0]]),
@@ -168,8 +169,8 @@ def _effect(subject: Subject, rises: Tensor, effects: Tensor | None, ids: Tensor
         random_rise=fmean(rise[1:]),
         precision=overlaps[0],
         random_precision=fmean(overlaps[1:]),
-        decoder_precision=decoder and decoder[0],
-        random_decoder_precision=decoder and fmean(decoder[1:]),
+        decoder_precision=decoder[0] if decoder else None,
+        random_decoder_precision=fmean(decoder[1:]) if decoder else None,
         p=sum(other >= rise[0] for other in rise) / len(rise),
     )
 

@@ -31,6 +31,8 @@ ALPHA = 0.05
 """Largest p-value of a side that a unit has."""
 WINDOWS = 64
 """Active windows, and silent ones, from which firing is told."""
+SILENT_TOKENS = 1 << 14
+"""Tokens that are read to find silent windows; fewer contexts have more windows each."""
 CONTEXTS, CONTEXT_TOKENS = 8, 16
 """Contexts in which a unit is clamped, and the last tokens of them that are read."""
 FEWEST = 2
@@ -92,7 +94,9 @@ def two_sides(
         if subject.headless or (kind == "feature" and not dictionary.reconstructs):
             continue
         contexts = {
-            unit: ids for unit in units if unit.kind == kind and (ids := _contexts(corpus, active[unit])) is not None
+            unit: ids
+            for unit, places in active.items()
+            if unit.kind == kind and (ids := _contexts(corpus, places)) is not None
         }
         before = len(outputs)
         effects = output_effects(
@@ -123,6 +127,9 @@ def _inputs(
     order = rng.permutation(len(corpus.contexts))
     _, first = np.unique(corpus.contexts["document"][order], return_index=True)
     drawn = order[np.sort(first)][:WINDOWS]
+    tokens = np.cumsum(corpus.contexts["length"][drawn].astype(np.int64))
+    drawn = drawn[: max(1, int(np.searchsorted(tokens, SILENT_TOKENS, side="right")))]
+    each = -(-WINDOWS // len(drawn))
     units = list(active)
     read = read_contexts(
         UnitReader(subject, dictionary, units), corpus, drawn.tolist(),
@@ -131,9 +138,10 @@ def _inputs(
     found = {}
     for number, unit in enumerate(units):
         silent = [
-            (int(r), int(rng.choice(places)))
+            (int(r), int(place))
             for r, context in zip(drawn, read, strict=True)
             if len(places := np.flatnonzero(context.counted & (context.activations[number] == 0)))
+            for place in rng.choice(places, min(each, len(places)), replace=False)
         ]
         if min(len(active[unit]), len(silent)) < FEWEST:
             continue
