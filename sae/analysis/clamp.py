@@ -53,7 +53,10 @@ class Clamp:
         changes: list[Tensor] = []
 
         def measure(x: Tensor) -> Tensor:
-            changes[:] = [self.changes(x, rows)]
+            with torch.autocast(
+                x.device.type, enabled=False
+            ):  # activations are float32, in whichever pass they are read
+                changes[:] = [self.changes(x, rows)]
             changes[0][:, :first] = 0
             return x
 

@@ -75,11 +75,12 @@ def _auroc(scores: Matrix, labels: Matrix) -> npt.NDArray[np.float64]:
     n_silent = labels.shape[1] - n_active
     ranks: Matrix = rankdata(np.round(scores, 12), axis=1)
     above: npt.NDArray[np.float64] = (ranks * labels).sum(axis=1) - n_active * (n_active + 1) / 2
-    return above / (n_active * n_silent)
+    shares: npt.NDArray[np.float64] = above / (n_active * n_silent)
+    return shares
 
 
 @torch.no_grad()
-def embed(subject: Subject, windows: Sequence[npt.NDArray[np.integer]]) -> Matrix:  # type: ignore[type-arg]
+def embed(subject: Subject, windows: Sequence[npt.NDArray[np.int64]]) -> Matrix:
     """Rows of length 1, (n, 3 * width), for windows of token ids, each with at least one token."""
     table = subject.model.get_input_embeddings().weight
     distinct, index = np.unique(np.concatenate(list(windows)).astype(np.int64), return_inverse=True)
@@ -94,4 +95,5 @@ def embed(subject: Subject, windows: Sequence[npt.NDArray[np.integer]]) -> Matri
     stacked = np.array(rows)
     lengths = np.linalg.norm(stacked, axis=2, keepdims=True)
     unit: Matrix = (stacked / np.maximum(lengths, 1e-12)).reshape(len(rows), -1)
-    return unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    whole: Matrix = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    return whole

@@ -113,7 +113,8 @@ def _with_random(subject: Subject, dictionary: Dictionary, unit: UnitKey, own: T
         norms = (every @ columns).norm(dim=1, keepdim=True)
     else:
         norms = every.norm(dim=1, keepdim=True)
-    return every * norms[0] / norms.clamp_min(1e-12)
+    scaled: Tensor = every * norms[0] / norms.clamp_min(1e-12)
+    return scaled
 
 
 def _run(
@@ -140,7 +141,7 @@ def _run(
         text = ids[:, -1:].repeat_interleave(arms, dim=0)
     with clamp(rows, tuple(text.shape), text.shape[1] - 1):
         logits, _ = subject.next_logits(text, cache)
-    for part in logits.split((n * arms).tolist()):
+    for part in torch.split(logits, (n * arms).tolist()):
         yield part.view(-1, arms, part.shape[1])
 
 

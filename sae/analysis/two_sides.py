@@ -138,16 +138,16 @@ def _inputs(
     found = {}
     for number, unit in enumerate(units):
         silent = [
-            (int(r), int(place))
-            for r, context in zip(drawn, read, strict=True)
-            if len(places := np.flatnonzero(context.counted & (context.activations[number] == 0)))
-            for place in rng.choice(places, min(each, len(places)), replace=False)
+            (row, mark)
+            for row, context in zip(drawn.tolist(), read, strict=True)
+            if len(marks := np.flatnonzero(context.counted & (context.activations[number] == 0)))
+            for mark in rng.choice(marks, min(each, len(marks)), replace=False).tolist()
         ]
         if min(len(active[unit]), len(silent)) < FEWEST:
             continue
         places = [*active[unit], *silent]
-        documents = corpus.contexts["document"][[r for r, _ in places]].astype(np.int64)
-        embedded = embed(subject, [_until(corpus, r, m) for r, m in places])
+        documents = corpus.contexts["document"][[row for row, _ in places]].astype(np.int64)
+        embedded = embed(subject, [_until(corpus, *place) for place in places])
         labels = np.arange(len(places)) < len(active[unit])
         found[unit] = detect(embedded, labels, documents, counted.seed)
     return found

@@ -95,3 +95,11 @@ def test_without_a_logit_lens_the_decoder_names_nothing(deep: Subject) -> None:
     assert effect.decoder_precision is not None
     assert unseen.decoder_precision is None
     assert unseen.decoder_raised == ()
+
+
+@pytest.mark.parametrize("units", [FEATURES, NEURONS])
+def test_a_pass_in_bfloat16_is_clamped_as_one_in_float32(deep: Subject, units: list[UnitKey]) -> None:
+    rounded = Subject(deep.model, deep.tokenizer, name="deep", fingerprint="x", precision="bfloat16")
+    dictionary = any_dictionary("jumprelu")
+    for one, other in zip(effects(rounded, dictionary, units), effects(deep, dictionary, units), strict=True):
+        assert one.rise == pytest.approx(other.rise, rel=0.1, abs=0.05)
