@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.findings import absences, judge_verdict, readings
+from autointerp.findings import absences, judge_verdict, readings, unit_sides
 from autointerp.findings.caveats import caveats
 from autointerp.findings.evidence import Evidence
 from autointerp.findings.headline import difference_with, headline_bounds, headline_of, judge_reasons, withheld_reasons
@@ -108,6 +108,7 @@ def summarise(
         "seed": spec.units.seed,
         **facts,
         "studies": studies,
+        "two_sided": unit_sides.of_units(units, scores["mean_score"], intervals, scale),
         "headline": headline_of(
             by_name.get(spec.report.headline, at_equal_rarity), spec.report.headline, grades, denominator, reasons
         ),

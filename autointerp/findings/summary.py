@@ -25,6 +25,7 @@ from autointerp.findings.results import (
     ScorerResult,
     Weightings,
 )
+from autointerp.findings.unit_sides import UnitSides
 from autointerp.stats.comparison import Comparison
 from autointerp.stats.estimates import Part
 
@@ -141,6 +142,8 @@ class Summary(Part):
     """How well the dictionary fits the subject."""
     studies: Studies | None = None
     """Measurements of the whole dictionary."""
+    two_sided: dict[str, UnitSides] | None = None
+    """What makes units fire, and what they make the subject say, by kind of unit; null if the spec does not ask for it."""
     rubric: RubricFacts
     """The scale of grades."""
     harvest: str | None = None

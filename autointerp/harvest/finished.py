@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autointerp.harvest import control_units, dictionary_checks, explainer_windows, neighbour_windows
+from autointerp.harvest import control_units, dictionary_checks, explainer_windows, neighbour_windows, unit_sides
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.plan import SharedPlan
 from autointerp.spec.spec import Spec
@@ -17,9 +17,10 @@ SIDE_FILES = (
     control_units.random_names,
     explainer_windows.names,
     neighbour_windows.names,
+    unit_sides.names,
 )
 """Functions that return the names of the files that a spec requests beside a finished harvest."""
-_PREFIXES = ("studies-", "planted-", "random_", "aids-", "neighbours-")
+_PREFIXES = ("studies-", "planted-", "random_", "aids-", "neighbours-", "sides-")
 
 
 def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:

@@ -19,6 +19,7 @@ from autointerp.harvest.makers import (
     neighbour_windows,
     planted_units,
     random_units,
+    unit_sides,
 )
 from autointerp.harvest.plan import SharedPlan
 from autointerp.harvest.shards import PlannedInputs, begin_harvest, check_inputs, harvest_shard, missing_shards
@@ -47,6 +48,7 @@ MAKERS: tuple[SideFileMaker, ...] = (
     random_units,
     explainer_windows,
     neighbour_windows,
+    unit_sides,
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from autointerp import formatting
 from autointerp.findings.summary import Summary
-from autointerp.report import cells, prose, unit_explorer
+from autointerp.report import cells, prose, unit_explorer, unit_sides
 from autointerp.report import tables as report_tables
 from autointerp.report.escape import clip, visible
 from autointerp.report.escape import markdown as escaped
@@ -62,6 +62,7 @@ def render(results: Results) -> str:
         if correlations := report_tables.correlations(summary.studies):
             parts += [_table(correlations)]
         parts += [_table(report_tables.rounding(summary))]
+    parts += _sides(results)
     parts += ["## Units", _table(_units(results, results.units))]
     if results.known:
         parts += ["## Control units", _table(_units(results, results.known))]
@@ -98,6 +99,14 @@ def _others(summary: Summary) -> list[str]:
     if metrics and answers:
         parts += ["## Other evaluations", _table(metrics), _table(answers), _pairs(scorers.definitions(summary))]
     return parts + (["## Effect of explainer aids", _table(aids)] if aids else [])
+
+
+def _sides(results: Results) -> list[str]:
+    """Both sides of the units, if they were measured."""
+    summary = results.summary
+    tables = [unit_sides.classes(summary), unit_sides.precisions(summary), unit_sides.explanations(results)]
+    parts = [_table(table) for table in tables if table]
+    return ["## Both sides of the units", unit_sides.sentence(), *parts] if summary.two_sided else []
 
 
 def _units(results: Results, units: list[Row]) -> Table:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from autointerp import formatting
 from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
-from autointerp.report import prose, tables, unit_explorer
+from autointerp.report import prose, tables, unit_explorer, unit_sides
 from autointerp.report.escape import script_json, visible
 from autointerp.report.figures import bin_grades, controls, judge, rarity, scorers, studies
 from autointerp.report.reader import Results
@@ -51,6 +51,7 @@ def render(results: Results) -> str:
         check=tables.check_pairs(summary.check) if summary.check else None,
         fit=prose.fit(summary) if summary.check else "",
         studies=_studies(summary),
+        sides=_sides(results),
         facts=tables.facts(summary),
         provenance=tables.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
@@ -143,6 +144,18 @@ def _studies(summary: Summary) -> dict[str, Any] | None:
         "narrow": Markup(studies.rounding_figure(summary, width=_NARROW)),
         "correlations": tables.correlations(summary.studies),
         "rounding": tables.rounding(summary),
+    }
+
+
+def _sides(results: Results) -> dict[str, Any] | None:
+    """Tables of both sides of the units; None if they were not measured."""
+    if not results.summary.two_sided:
+        return None
+    return {
+        "sentence": unit_sides.sentence(),
+        "classes": unit_sides.classes(results.summary),
+        "precisions": unit_sides.precisions(results.summary),
+        "explanations": unit_sides.explanations(results),
     }
 
 

@@ -27,6 +27,10 @@ _UNIT_COLUMNS = [
 _REASON_COLUMNS = [
     f"{name}_why" for name in ("explanation", "mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean")
 ]
+_SIDE_COLUMNS = [
+    *("side", "raised", "output_rise", "output_random_rise", "output_precision", "decoder_precision"),
+]
+"""Columns of units whose sides were measured."""
 _EXEMPLAR_COLUMNS = ["exemplar_id", "activation_fraction", "bin", "mark", "tokens", "token_activations"]
 _JUDGEMENT_COLUMNS = [
     *("exemplar_id", "unit_id", "arm", "bin", "judge", "repeat", "outcome", "score", "reason", "explanation_unit_id"),
@@ -61,7 +65,7 @@ def read(folder: Path) -> Results:
     summary = read_summary(folder)
     units: list[Row] = []
     known: list[Row] = []
-    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS, optional=_REASON_COLUMNS):
+    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS, optional=[*_REASON_COLUMNS, *_SIDE_COLUMNS]):
         (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     exemplar_ids = {row["exemplar_id"] for row in judged}
@@ -96,7 +100,7 @@ def _explanations(path: Path) -> dict[str, dict[str, str]]:
 def _rows(
     path: Path, columns: list[str], exemplar_ids: Iterable[str] | None = None, optional: Sequence[str] = ()
 ) -> list[Row]:
-    """The rows of a Parquet file, optionally only those of some exemplars. Files of early versions lack the columns `optional`. Raises
+    """The rows of a Parquet file, optionally only those of some exemplars. The columns `optional` are read where they exist. Raises
     `UsageError`."""
     try:
         present = [name for name in optional if name in pq.read_schema(path).names] if optional else []

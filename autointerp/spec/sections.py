@@ -140,10 +140,12 @@ class Harvest(Section):
 
 
 class Studies(Section):
-    """Measurements of the whole dictionary: density, correlation with neurons, rounding of weak activations."""
+    """Measurements without a judge: of the whole dictionary (density, correlation with neurons, rounding of weak activations), and of units."""
 
     tokens: int = Field(65_536, ge=0)
     """Tokens to measure on, sampled by the seed; 0 skips the measurements. Features that are silent on all of them count as dead: more tokens find rarer features."""
+    two_sided: bool = _added(False)
+    """Also measure, for each unit of the sample, what makes it fire and what it makes the subject say: see [two sides of a unit](explanations.md#two-sides-of-a-unit). About 2 seconds a unit for a subject of 135 million parameters on two cores."""
 
 
 class Explain(Section):

@@ -26,6 +26,19 @@ def explain_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, 11]).permutation(rows)[:MAX_CONTEXTS]
 
 
+def context_of(corpus: Corpus, exemplars: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The number of the context that each exemplar lies in, and the index of its marked token in it."""
+    contexts = corpus.contexts
+    # (document, position) as one number, to look up the context that each exemplar lies in.
+    order = np.lexsort((contexts["position"], contexts["document"]))
+    starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
+    position = exemplars["position"].to_numpy(np.int64)
+    row = order[
+        np.searchsorted(starts, exemplars["document"].to_numpy(np.int64) * (1 << 32) + position, side="right") - 1
+    ]
+    return row, position - contexts["position"][row]
+
+
 def words_of(
     corpus: Corpus, units: Sequence[UnitKey], exemplars: pd.DataFrame
 ) -> tuple[list[npt.NDArray[np.uint32]], list[set[int]]]:
@@ -34,9 +47,8 @@ def words_of(
     A unit's words are the token ids that are marked in its active windows, by descending sum of their activations.
     """
     shown = exemplars.loc[exemplars["role"].isin(_EXPLAIN_ROLES)]
-    contexts, row = corpus.contexts, context_rows(corpus, shown["document"], shown["position"])
-    token = contexts["offset"][row] + shown["position"].to_numpy(np.int64) - contexts["position"][row]
-    ids = np.asarray(corpus.tokens[token])
+    row, mark = context_of(corpus, shown)
+    ids = np.asarray(corpus.tokens[corpus.contexts["offset"][row] + mark])
     by_unit = shown.assign(_id=ids).groupby("unit_id")
     words, documents = [], []
     for unit in units:
@@ -45,16 +57,6 @@ def words_of(
         words.append(strength.sort_values(ascending=False, kind="stable").index.to_numpy(np.uint32))
         documents.append({int(d) for d in own["document"]})
     return words, documents
-
-
-def context_rows(corpus: Corpus, documents: pd.Series[int], positions: pd.Series[int]) -> npt.NDArray[np.int64]:
-    """Rows in `Corpus.contexts` of the contexts in which tokens lie, given their documents and their positions in these."""
-    contexts = corpus.contexts
-    order = np.lexsort((contexts["position"], contexts["document"]))
-    # (document, position) as one number.
-    starts = contexts["document"][order] * (1 << 32) + contexts["position"][order]
-    tokens = documents.to_numpy(np.int64) * (1 << 32) + positions.to_numpy(np.int64)
-    return np.asarray(order[np.searchsorted(starts, tokens, side="right") - 1], dtype=np.int64)
 
 
 def contexts_with_words(

@@ -79,17 +79,48 @@ def logit_effects(
     several layers. Special tokens are left out, and so are tokens that are not valid text by themselves.
     """
     results: list[LogitEffects | None] = [None] * len(units)
-    head, norm = subject.model.get_output_embeddings(), final_norm(subject)
-    if head is None or norm is None:
+    lens = LogitLens.of(subject, dictionary)
+    if lens is None:
         return results
     for kind, rows in _directions_by_kind(subject, dictionary, units):
         of_kind = [number for number, unit in enumerate(units) if unit.kind == kind]
         own = _directions(rows, [units[i] for i in of_kind]).to(subject.device)
         directions = _to_stream(subject, dictionary, kind, own)
         if directions is not None:
-            for number, effects in zip(of_kind, _effects(subject, head, norm(directions), n), strict=True):
+            for number, effects in zip(of_kind, _effects(lens, directions, n), strict=True):
                 results[number] = effects
     return results
+
+
+@dataclass(frozen=True)
+class LogitLens:
+    """The direct effect of directions on the logits, through the final norm and the output head."""
+
+    subject: Subject
+    dictionary: Dictionary
+    norm: FinalNorm
+    weight: Tensor
+
+    @classmethod
+    def of(cls, subject: Subject, dictionary: Dictionary) -> LogitLens | None:
+        """The subject's logit lens; None without an output head or a norm before it."""
+        head, norm = subject.model.get_output_embeddings(), final_norm(subject)
+        return None if head is None or norm is None else cls(subject, dictionary, norm, head.weight.detach())
+
+    def effects(self, kind: str, directions: Tensor) -> Tensor | None:
+        """Effects (n, vocabulary) of directions (n, width) at the hook point at which units of a kind are clamped; None if undefined."""
+        if kind == "neuron":
+            columns = neuron_directions(self.subject, self.subject.neuron_hook_point(self.dictionary.hook_point))
+            return self.of_stream(directions @ columns.float())
+        in_stream = _to_stream(self.subject, self.dictionary, kind, directions)
+        return None if in_stream is None else self.of_stream(in_stream)
+
+    def of_stream(self, directions: Tensor) -> Tensor:
+        """Effects (n, vocabulary) of directions (n, d_model) in the residual stream, float32, without their mean over the vocabulary."""
+        normed, weight = self.norm(directions), self.weight
+        exact = weight.dtype == torch.float32
+        logits = normed @ weight.float().T if exact else (normed.to(weight.dtype) @ weight.T).float()
+        return logits - logits.mean(dim=1, keepdim=True)
 
 
 class FinalNorm:
@@ -229,17 +260,13 @@ def _unit_length(rows: Tensor) -> Tensor:
     return nn.functional.normalize(rows.float(), dim=1)
 
 
-def _effects(subject: Subject, head: Any, directions: Tensor, n: int) -> Iterator[LogitEffects]:
-    weight: Tensor = head.weight.detach()
+def _effects(lens: LogitLens, directions: Tensor, n: int) -> Iterator[LogitEffects]:
+    subject, weight = lens.subject, lens.weight
     known = min(len(subject.tokenizer), len(weight))
     usable = torch.ones(known, dtype=torch.bool, device=weight.device)
     usable[[i for i in sorted(subject.special_ids) if i < known]] = False
     for part in torch.split(directions, max(1, _ELEMENTS // len(weight))):
-        logits = (
-            part @ weight.float().T if weight.dtype == torch.float32 else (part.to(weight.dtype) @ weight.T).float()
-        )
-        logits = (logits - logits.mean(dim=1, keepdim=True))[:, :known]
-        for row in logits:
+        for row in lens.of_stream(part)[:, :known]:
             yield LogitEffects(*(_tokens(subject, sign * row, usable, n) for sign in (1, -1)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sae.analysis.context_search import context_rows
+from sae.analysis.context_search import context_of
 from sae.analysis.explainer_windows import WindowSettings, read_in_parts
 from sae.corpus.corpus import Corpus
 from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS
@@ -89,7 +89,7 @@ def _marks(reader: UnitReader, corpus: Corpus, exemplars: pd.DataFrame) -> _Mark
     rows = rows.loc[np.array(clear, dtype=bool)].sort_values(["activation", "exemplar_id"], ascending=[False, True])
     rows = rows.assign(turn_=rows.groupby("unit_id").cumcount(), owner_=rows["unit_id"].map(number))
     rows = rows.loc[rows["turn_"] < STRONGEST].sort_values(["turn_", "owner_"], ignore_index=True)
-    context = context_rows(corpus, rows["document"], rows["position"])
+    context, _ = context_of(corpus, rows)
     first = np.zeros(len(rows), dtype=bool)
     first[np.unique(context, return_index=True)[1]] = True
     read = np.cumsum(np.where(first, corpus.contexts["length"][context], 0)) <= TOKENS

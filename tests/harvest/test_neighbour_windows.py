@@ -20,7 +20,7 @@ from autointerp.records import Arm
 from autointerp.run import Run
 from autointerp.spec.spec import Spec
 from sae.analysis import neighbour_windows as sae_windows
-from sae.analysis.context_search import context_rows
+from sae.analysis.context_search import context_of
 from sae.analysis.unit_probe import read_contexts
 from sae.harvest.harvest import UnitReader
 from sae.harvest.token_positions import JUDGE, split_of
@@ -65,7 +65,7 @@ def made(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Made
 def test_the_unit_is_silent_at_the_mark_and_its_neighbour_strongly_active(made: Made) -> None:
     keys = [UnitKey(u.kind, u.index, u.sign) for u in made.run.units.values()]
     reader = UnitReader(made.inputs.subject, made.inputs.dictionary, keys)
-    rows = context_rows(made.inputs.corpus, made.windows["document"], made.windows["position"])
+    rows, _ = context_of(made.inputs.corpus, made.windows)
     number = {key.unit_id: i for i, key in enumerate(keys)}
     contexts = read_contexts(reader, made.inputs.corpus, rows.tolist())
     assert len(made.windows) > 3 * len(keys)
@@ -81,7 +81,7 @@ def test_the_unit_is_silent_at_the_mark_and_its_neighbour_strongly_active(made: 
 
 
 def test_windows_are_of_the_judging_side_and_overlap_none_of_the_units_own(made: Made) -> None:
-    rows = context_rows(made.inputs.corpus, made.windows["document"], made.windows["position"])
+    rows, _ = context_of(made.inputs.corpus, made.windows)
     keys = torch.from_numpy(made.inputs.corpus.document_keys(rows))
     assert set(split_of(keys, made.run.spec.units.seed).tolist()) == {JUDGE}
     for unit_id, windows in made.windows.groupby("unit_id"):

@@ -14,7 +14,8 @@ from support.scorers import cases as scorer_cases
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from sae.analysis.steering import _draw, continue_texts, make_clamp
+from sae.analysis.clamp import Rows, make_clamp
+from sae.analysis.steering import _draw, continue_texts
 from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import SubjectError
 from sae.harvest.units import UnitKey
@@ -49,13 +50,13 @@ def values(subject: Subject, text: str, hook_point: str, clamp: object = None) -
     ids = torch.tensor([subject.tokenizer(text).input_ids])
     if clamp is None:
         return subject.run(ids, [hook_point])[hook_point][0]
-    with clamp(tuple(ids.shape), True):  # type: ignore[operator]
+    with clamp(tuple(ids.shape), 1):  # type: ignore[operator]
         return subject.run(ids, [hook_point])[hook_point][0]
 
 
 def clamped(subject: Subject, dictionary: Dictionary, unit: UnitKey, value: float) -> partial[Any]:
     """One text's unit clamped at one strength."""
-    return partial(make_clamp(subject, dictionary, unit), torch.tensor([value]))
+    return partial(make_clamp(subject, dictionary, [unit]), Rows(torch.tensor([0]), torch.tensor([value])))
 
 
 def test_a_feature_is_clamped_to_its_value(opened: scorer_cases.Opened) -> None:
@@ -102,7 +103,7 @@ def test_a_neuron_is_clamped_with_its_sign(opened: scorer_cases.Opened, sign: st
     before = values(opened.subject, TEXTS[0], "mlp_act.0")
     clamp = clamped(opened.subject, opened.dictionary, UnitKey("neuron", 3, sign), 2.5)
     after = values(opened.subject, TEXTS[0], "mlp_act.0", clamp)
-    assert after[1:, 3].tolist() == [value] * 3
+    assert after[1:, 3].tolist() == pytest.approx([value] * 3)
     rest = [i for i in range(after.shape[1]) if i != 3]
     assert torch.equal(after[:, rest], before[:, rest])
     assert after[0, 3] == before[0, 3]
