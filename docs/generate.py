@@ -22,7 +22,7 @@ import click
 from pydantic.fields import FieldInfo
 
 import sae
-from autointerp.spec import sections, spec
+from autointerp.spec import section, spec
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Written by `make docs` from the code: change it there. -->\n"
@@ -435,7 +435,7 @@ def spec_page() -> str:
     spec.parse(tomllib.loads(EXAMPLE))
     scalars = {n: f for n, f in spec.Spec.model_fields.items() if _section(f.annotation) is None}
     parts = [MARK + SPEC_INTRO, "## Top level\n\n" + _rows(scalars)]
-    named: dict[type[sections.Section], list[str]] = {}
+    named: dict[type[section.Section], list[str]] = {}
     for name, field in spec.Spec.model_fields.items():
         if section := _section(field.annotation):
             named.setdefault(section, []).append(name)
@@ -552,9 +552,9 @@ def _helps(command: click.Command, path: str, parent: click.Context | None) -> l
     return found
 
 
-def _section(annotation: Any) -> type[sections.Section] | None:
+def _section(annotation: Any) -> type[section.Section] | None:
     options = (annotation, *get_args(annotation))
-    return next((o for o in options if isinstance(o, type) and issubclass(o, sections.Section)), None)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, section.Section)), None)
 
 
 def _rows(fields: dict[str, FieldInfo]) -> str:

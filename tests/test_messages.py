@@ -29,7 +29,7 @@ from autointerp.messages import (
 )
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 RULES = rubric.load("specificity")
 MATERIAL = ScoreMaterial("cats", MarkedText(("cat",), 0))

@@ -35,7 +35,7 @@ from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.settings import Settings
 from autointerp.spec import rubric, spec
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 from workers import broker
 from workers.prefetch import SharedLeases

@@ -32,7 +32,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import Prompt
 from autointerp.records import Outcome
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 T = TypeVar("T")
 MAX_ITEMS = 10_000

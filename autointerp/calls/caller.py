@@ -31,7 +31,7 @@ from autointerp.ledger.jobs import Job
 from autointerp.ledger.judgements import error_kind
 from autointerp.messages import Prompt
 from autointerp.records import Outcome
-from autointerp.spec import sections
+from autointerp.spec import judge_sections
 
 T = TypeVar("T")
 SAME_ERROR_LIMIT = 10
@@ -68,7 +68,7 @@ class Caller:
         ledger: Ledger,
         run_id: str,
         judge: Judge,
-        settings: sections.Judge,
+        settings: judge_sections.Judge,
         limits: Limits,
         *,
         limiter: Limiter | None = None,

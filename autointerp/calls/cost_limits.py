@@ -11,7 +11,7 @@ from autointerp.judges.registry import check_asking, check_transport
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.messages import Prompt
 from autointerp.settings import Settings
-from autointerp.spec import sections
+from autointerp.spec import judge_sections
 from autointerp.spec.spec import Spec
 
 OVERHEAD_TOKENS = 400
@@ -28,7 +28,7 @@ def budget_error(short: BudgetShortfall) -> BudgetExceeded:
     )
 
 
-def price_within(settings: sections.Judge, limits: Limits) -> prices.Price | None:
+def price_within(settings: judge_sections.Judge, limits: Limits) -> prices.Price | None:
     """The price of a judge, or None if it is unknown. Raises `UsageError` for an unknown price under a budget."""
     price = prices.price_of(settings.model, settings)
     limit, name = (limits.run, "budget.usd") if limits.run is not None else (limits.month, "AUTOINTERP_MONTH_USD")

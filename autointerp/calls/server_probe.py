@@ -22,8 +22,8 @@ from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts.replies import read_object
 from autointerp.records import Outcome
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 JOB = Job("probe-server", "probe-server")
 """The job of the probes' calls. It is not a row of `jobs`."""

@@ -17,7 +17,7 @@ from autointerp.judges.server_context import stated_context
 from autointerp.ledger import events, jobs
 from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, RateLimits, Reply
-from autointerp.spec import sections
+from autointerp.spec import judge_sections
 from autointerp.spec.providers import PROVIDERS, provider_of
 
 SURE_SHARE = 0.75
@@ -31,7 +31,7 @@ SLOW_PER_MINUTE = 10
 class ServerWatch:
     """Watches one judge in one run, from many threads. `notify` shows a warning to the user."""
 
-    def __init__(self, ledger: Ledger, run_id: str, settings: sections.Judge, worker: str = "") -> None:
+    def __init__(self, ledger: Ledger, run_id: str, settings: judge_sections.Judge, worker: str = "") -> None:
         self._ledger, self._run_id, self._settings, self._worker = ledger, run_id, settings, worker
         self._is_server = PROVIDERS[provider_of(settings.model)].needs_base_url
         self.notify: Callable[[str], None] = lambda text: None

@@ -20,8 +20,8 @@ from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
 from autointerp.scorers import distinction
 from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.providers import is_llm
-from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
 
 REVISION_CALLS = 4

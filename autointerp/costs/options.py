@@ -28,9 +28,9 @@ from autointerp.questions import planned_jobs, rounds
 from autointerp.records import COMPARED, Arm
 from autointerp.run import Run
 from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.providers import is_llm
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.sections import Judge
 from autointerp.spec.spec import Spec
 from autointerp.stats import stopping
 from autointerp.stats.stopping import Spread, Widths

@@ -18,7 +18,7 @@ from autointerp.questions import handlers, planned_jobs, rounds
 from autointerp.records import Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
 from autointerp.scorers.registry import SCORERS
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from autointerp.errors import UsageError
 from autointerp.judges import local_server
 from autointerp.progress import OnProgress
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.toml_files import wrong_key
 
 SMALL = (

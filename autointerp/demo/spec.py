@@ -13,7 +13,7 @@ import tomli_w
 
 from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, DemoAssets, prepare
 from autointerp.progress import OnProgress
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec, load
 from autointerp.wheels import Workplace
 from sae.cache import cache_dir

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from autointerp.errors import UsageError
 from autointerp.harvest.inputs import open_corpus, open_subject, with_bos
 from autointerp.progress import OnProgress
-from autointerp.spec.sections import Corpus, Section, Subject
+from autointerp.spec.section import Section
+from autointerp.spec.sections import Corpus, Subject
 from autointerp.spec.toml_files import read_toml, wrong_key
 from sae.corpus import corpus as token_corpus
 from sae.subject import model as subject_model

@@ -24,8 +24,8 @@ from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Ask, Grade
 from autointerp.spec import rubric, toml_files
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.sections import Judge as JudgeSettings
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from autointerp.ledger.database import Ledger
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import model_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 LONG_WORDS = 6000
 """Words of the long question. Prompts of a run rarely have more tokens; Ollama's usual context has 4096."""

@@ -21,7 +21,7 @@ from autointerp.judges.base import Judge, JudgeError
 from autointerp.judges.prompt_caching import min_cacheable_tokens
 from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import ExplainMaterial, GroupMaterial, Prompt, Usage
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 SAMPLE = 24
 """Questions whose tokens are counted by the provider, and earlier calls that are looked at."""

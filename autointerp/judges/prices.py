@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from autointerp.messages import Usage
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, model_of, provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 _SNAPSHOT = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
 _NOTICE_DAYS = 90

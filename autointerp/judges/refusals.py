@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from autointerp.judges.request_form import RequestForm, is_set
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 _NAMED: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (feature, re.compile(wording, re.IGNORECASE))

@@ -12,9 +12,9 @@ from typing import Any
 from autointerp.errors import UsageError
 from autointerp.judges.base import Judge
 from autointerp.judges.batch_api import SUBMIT_S, BatchProvider
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, Provider, provider_of
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autointerp.messages import Prompt
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import model_of
-from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.servers import SERVERS, JsonForm, Server, ThinkingSwitch, server_at
 
 _THINKERS = re.compile(

@@ -8,8 +8,8 @@ from datetime import date
 from autointerp.judges import prices
 from autointerp.judges.base import MayRetry, MustWait
 from autointerp.judges.registry import load_class
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 
 def retirement_date(settings: JudgeSettings) -> date | None:

@@ -18,8 +18,8 @@ from autointerp.judges.providers import bounded_client, http
 from autointerp.judges.providers.keys import key_of
 from autointerp.judges.providers.reply_gate import count_of
 from autointerp.judges.request_form import address_of, server_of
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import model_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 LIMIT_S = 5.0
 """Seconds to wait for one page."""

@@ -12,11 +12,11 @@ from autointerp.prompts import single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.untrusted_text import render_window
 from autointerp.records import Exemplar, Unit
-from autointerp.scorers.base import Case, ReadText, Scorer, Scores, SteerText
+from autointerp.scorers.base import Case, ReadPeaks, ReadText, Scorer, Scores, SteerText
 from autointerp.spec.rubric import Rubric
 
 MAX_TOKENS = 300
-Run = Callable[[Unit, Sequence[ReadText | SteerText]], list[Any]]
+Run = Callable[[Unit, Sequence[ReadText | ReadPeaks | SteerText]], list[Any]]
 """Runs the subject's tasks of a unit."""
 
 
@@ -72,7 +72,7 @@ def ask_grades(rubric: Rubric, evidence: Evidence, explanation: str, judge: Judg
 
     system, schema = single_grade.system(rubric, "grade"), single_grade.schema(rubric, "grade")
 
-    return Grades(*map(grades, (evidence.case.active, evidence.case.silent, evidence.neighbours)))
+    return Grades(*map(grades, (evidence.case.active, evidence.case.silent, evidence.case.neighbours)))
 
 
 def _parsed(reply: Reply, parse: Callable[[str], Any]) -> Any:

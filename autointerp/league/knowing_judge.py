@@ -120,10 +120,21 @@ def _rate(judge: KnowingJudge, material: TaskMaterial) -> dict[str, int]:
     return {n: 2 * fits for n, fits in flags.items()}
 
 
+def _choose(judge: KnowingJudge, material: TaskMaterial) -> dict[str, Any]:
+    """The windows whose marked place the explanation covers."""
+
+    def fits(window: MarkedText) -> bool:
+        covered = judge.covered(material.explanation, window)[window.mark]
+        return covered != judge.errs(material.task, material.explanation, window)
+
+    return {"reason": "", "answers": [n for n, window in enumerate(material.windows, 1) if fits(window)]}
+
+
 TASKS: Mapping[str, Callable[[KnowingJudge, TaskMaterial], Any]] = {
     "detection": _flags(_anywhere),
     "fuzzing": _flags(_all_marks),
     "simulation": _simulate,
     "rating": _rate,
+    "distinction": _choose,
 }
 """Replies by `TaskMaterial.task`. A new scorer that shows an explanation needs an entry here."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from autointerp.league.asking import Answers, Grades
+from autointerp.league.asking import Answers
 from autointerp.scorers import yes_no_items
 from autointerp.scorers.detection import Detection
 from autointerp.scorers.fuzzing import Fuzzing
@@ -20,8 +20,6 @@ from autointerp.scorers.yes_no_items import Item
 
 RUBRIC = "rubric"
 """The evaluation by the rubric's grades."""
-AMONG = 5
-"""Windows in a question of `distinction`: one of the unit's own, and the others of its neighbours."""
 DETECTION, FUZZING = Detection(), Fuzzing()
 FADE = {
     "clarity_fade": "clarity",
@@ -30,7 +28,7 @@ FADE = {
     "faithfulness_fade": "faithfulness",
 }
 """FADE's own figures, each with the scorer that computes it."""
-NOT_OF_THE_EXPLANATION = {"from_examples", "from_examples_any", "read_again", "concept_share", "best_factor"}
+NOT_OF_THE_EXPLANATION = {"from_examples", "from_examples_any", "read_again", "concept_share", "best_factor", "sharing"}
 """Figures of scorers that are no score, or do not depend on the explanation."""
 BENCH_TOP, BENCH_DRAWN, BENCH_SILENT = 2, 2, 10
 """Windows in SAEBench's test phase: the strongest, others drawn by activation, and random ones."""
@@ -56,18 +54,6 @@ def _mean(grades: Sequence[int]) -> float | None:
 
 def _difference(grades: Sequence[int], other: Sequence[int]) -> float | None:
     return fmean(grades) - fmean(other) if grades and other else None
-
-
-def distinction(grades: Grades) -> float | None:
-    """How often an own window is graded highest among `AMONG` with neighbours' windows; equal grades share. By chance 1 in `AMONG`."""
-    if not grades.own or len(grades.neighbours) < AMONG - 1:
-        return None
-    rng, credits = random.Random(0), []
-    for own in grades.own:
-        others = rng.sample(grades.neighbours, AMONG - 1)
-        ties = others.count(own)
-        credits.append(1 / (1 + ties) if max(others) <= own else 0.0)
-    return fmean(credits)
 
 
 def _figure(name: str) -> Callable[[Answers], float | None]:
@@ -101,7 +87,6 @@ METRICS = (
     Metric("grade", "", RUBRIC, lambda grades: _mean(grades.own)),
     Metric("grade - silent", "", RUBRIC, lambda grades: _difference(grades.own, grades.silent)),
     Metric("grade - neighbours", "", RUBRIC, lambda grades: _difference(grades.own, grades.neighbours)),
-    Metric("distinction", "", RUBRIC, distinction),
     *(
         Metric(f"{scorer.name}: {figure}", "", scorer.name, _figure(figure), figure in list(scorer.figures)[:1])
         for scorer in SCORERS.values()

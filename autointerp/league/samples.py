@@ -45,8 +45,6 @@ class Evidence:
     """The windows of a unit. `case` is without an explanation."""
 
     case: Case
-    neighbours: tuple[Exemplar, ...]
-    """Windows in which one of the nearest units is strongly active at the mark and this one is silent there."""
     explanations: Mapping[str, Claim]
     """Claims by kind, among them `RIGHT`."""
 
@@ -84,8 +82,9 @@ class Samples:
             silent=self._silent(unit, rng),
             others=tuple(self._active(other) for other in near[:OTHERS]),
             seed=self.world.seed * 1000 + unit,
+            neighbours=self._neighbours(unit, near[:NEIGHBOURS], rng),
         )
-        return Evidence(case, self._neighbours(unit, near[:NEIGHBOURS], rng), explanations(self.world, unit))
+        return Evidence(case, explanations(self.world, unit))
 
     def _unit(self, unit: int) -> Unit:
         density = float((self._values[unit] > 0).mean())
@@ -115,6 +114,7 @@ class Samples:
         return tuple(self._exemplar(unit, s + int(rng.integers(WINDOW)), rng, start=s) for s in free)
 
     def _neighbours(self, unit: int, near: list[int], rng: np.random.Generator) -> tuple[Exemplar, ...]:
+        """Windows in which one of the nearest units is strongly active at the mark and this one is silent there."""
         chosen: list[int] = []
         for other in near:
             is_strong = self._values[other] >= STRONG * self._largest[other]

@@ -10,7 +10,7 @@ import numpy as np
 
 from autointerp.league.world import IDS, WORDS, World
 from autointerp.records import Unit
-from autointerp.scorers.base import ReadText, SteerText
+from autointerp.scorers.base import ReadPeaks, ReadText, SteerText
 
 PROMOTED = 0.05
 """Share of a continuation's words that a clamp at the unit's maximum replaces by phrases to which the unit responds."""
@@ -27,11 +27,16 @@ class PlantedSubject:
         self._continued: dict[tuple[str, SteerText], str] = {}
         self._frequencies = np.bincount(world.words.ravel(), minlength=len(WORDS)).tolist()
 
-    def run(self, unit: Unit, tasks: Sequence[ReadText | SteerText]) -> list[Any]:
-        """The result of each task: activations at each word, or a continuation."""
-        return [
-            self._activations(unit, t.text) if isinstance(t, ReadText) else self._continuation(unit, t) for t in tasks
-        ]
+    def run(self, unit: Unit, tasks: Sequence[ReadText | ReadPeaks | SteerText]) -> list[Any]:
+        """The result of each task: activations at each word, the largest one in each text, or a continuation."""
+        return [self._result(unit, task) for task in tasks]
+
+    def _result(self, unit: Unit, task: ReadText | ReadPeaks | SteerText) -> Any:
+        if isinstance(task, SteerText):
+            return self._continuation(unit, task)
+        if isinstance(task, ReadPeaks):
+            return [max(self._activations(unit, text), default=0.0) for text in task.texts]
+        return self._activations(unit, task.text)
 
     def _activations(self, unit: Unit, text: str) -> list[float]:
         if text not in self._read:

@@ -10,10 +10,10 @@ from pydantic import Field, ValidationError
 
 from autointerp.errors import UsageError
 from autointerp.nightly.sources import Candidate, Source
-from autointerp.spec import sections
+from autointerp.spec import judge_sections
 from autointerp.spec import spec as spec_
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.sections import Section
+from autointerp.spec.section import Section
 from autointerp.spec.spec import Spec
 from autointerp.spec.toml_files import read_toml, resolve_paths, wrong_key
 
@@ -83,7 +83,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Nightly:
 
 def _in_batches(judge: Any) -> Any:
     """A judge's table with `transport = "batch"`, if the provider has batches and the table does not set it."""
-    if not isinstance(judge, dict) or "transport" in judge or "transport" not in sections.Judge.model_fields:
+    if not isinstance(judge, dict) or "transport" in judge or "transport" not in judge_sections.Judge.model_fields:
         return judge
     # A server at another base URL may not support the provider's batch API.
     provider = PROVIDERS.get(provider_of(str(judge.get("model", ""))))

@@ -22,7 +22,8 @@ from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
 from autointerp.nightly.dictionary_files import dictionaries_among, dictionary_paths, is_folder_file, weight_files
 from autointerp.nightly.lineage import lineage_of
-from autointerp.spec.sections import Section, known_format
+from autointerp.spec.section import Section
+from autointerp.spec.sections import known_format
 from autointerp.spec.toml_files import wrong_key
 from sae.errors import one_line
 from sae.library_errors import remedy

@@ -31,8 +31,8 @@ from autointerp.questions import handlers
 from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.spec import spec as spec_
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import judge_facts
-from autointerp.spec.sections import Judge as JudgeSettings
 
 CHUNK = 64
 BATCH_LOOK_S = 1.0

@@ -6,10 +6,10 @@ from autointerp import formatting
 from autointerp.findings.summary import Summary
 from autointerp.findings.unit_sides import CLASSES, OutputPrecision
 from autointerp.formatting import count, number
-from autointerp.report import prose
+from autointerp.report import cells, prose
 from autointerp.report.escape import clip
 from autointerp.report.reader import Results
-from autointerp.report.tables import Table, measured
+from autointerp.report.tables import Table
 from autointerp.stats.estimates import MeanEstimate
 
 SHOWN = 20
@@ -85,4 +85,4 @@ def _precision(precision: OutputPrecision) -> tuple[str, str, str]:
 
 
 def _mean(estimate: MeanEstimate) -> str:
-    return measured(estimate.mean, estimate.ci_low, estimate.ci_high, estimate.why, estimate.freedom)
+    return cells.interval(estimate)

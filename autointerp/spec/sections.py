@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticUndefined
+from pydantic import Field, field_validator
 
-from autointerp.spec.addresses import check_http_url
-from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, model_of, provider_of
-from autointerp.spec.servers import SERVERS, JsonForm, ServerName, ThinkingSwitch
+from autointerp.spec.section import Section, added, setting
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -31,26 +28,6 @@ ScorerName = Literal[
 """Names of the other evaluations, as in `scorers/registry.py`."""
 
 
-def _setting(default: Any, **constraints: Any) -> Any:
-    """A field that decides how a run is executed, not its result."""
-    return Field(default, json_schema_extra={"setting": True}, **constraints)
-
-
-def _added(default: Any, *, before: Any = PydanticUndefined, **constraints: Any) -> Any:
-    """A field that earlier versions lack. At the value `before` it stays out of the hash, so that their runs keep their names.
-
-    `before` is the value by which a run does as earlier versions did; the default, if that changes nothing.
-    """
-    as_before = default if before is PydanticUndefined else before
-    return Field(default, json_schema_extra={"before": as_before}, **constraints)
-
-
-class Section(BaseModel):
-    """Base of the spec's tables. Unknown keys are errors, values are not coerced, and field docstrings are the reference."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
 class Subject(Section):
     """The language model that the dictionary was trained on."""
 
@@ -60,7 +37,7 @@ class Subject(Section):
     """Branch, tag or commit on the hub. Pin it: a branch can move."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the forward pass. `auto` is bfloat16 if the hardware computes it natively, else float32."""
-    device: str = _setting("auto")
+    device: str = setting("auto")
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` uses a GPU if there is one."""
 
 
@@ -77,7 +54,7 @@ class Dictionary(Section):
     """Active features per token, for TopK dictionaries whose files do not state it."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
-    check: bool = _setting(True)
+    check: bool = setting(True)
     """Stop if the dictionary explains nothing of the subject's activations. With `false` the run continues, and the report says so."""
 
     @field_validator("format")
@@ -93,13 +70,13 @@ class Corpus(Section):
     """Files or globs, folders written by `Dataset.save_to_disk`, or names in the `datasets` library as `datasets:owner/name`. Text, code, JSON, JSONL, CSV, TSV, Parquet and Arrow files, each optionally `.gz`, `.zst`, `.bz2` or `.xz`, are recognised by their content: see [corpora](corpora.md)."""
     text_field: str = "text"
     """The column that holds the documents in all sources but plain text: text, token ids of the subject's tokenizer (`input_ids`), or conversations (`messages`)."""
-    count_template: bool = _added(False)
+    count_template: bool = added(False)
     """Count the tokens of the subject's chat template in conversations, such as role names and turn ends. By default they are run and not counted."""
     split: str = "train"
     """The split of `datasets` sources and of folders written by `save_to_disk`."""
     context_tokens: int = Field(128, ge=16, le=131072)
     """Tokens in one context, BOS included. Documents are cut into contexts of this length; no context spans two documents. The paper does not state its length; 128 is that of public dashboards."""
-    bos: bool | Literal["auto"] = _added("auto")
+    bos: bool | Literal["auto"] = added("auto")
     """Put BOS before each context. `auto` does as the dictionary's files state, and if they do not, as the subject's tokenizer does by itself. BOS is never counted."""
     max_tokens: int = Field(1_000_000, ge=1000)
     """Stop reading after this many tokens. The paper's maxima come from far larger scans: use more for publication."""
@@ -133,9 +110,9 @@ class Harvest(Section):
     """Positions at the start of each context, after BOS, whose activations are not counted: they are massive."""
     max_norm_ratio: float = Field(10.0, gt=1)
     """Tokens whose norm exceeds this multiple of the median norm are not counted. SmolLM2's first position has 150 times the median."""
-    batch_tokens: int = _setting(4096, ge=128)
+    batch_tokens: int = setting(4096, ge=128)
     """Tokens in one forward pass."""
-    shard_tokens: int = _setting(1 << 18, ge=1024)
+    shard_tokens: int = setting(1 << 18, ge=1024)
     """Tokens in one shard: the most that an interrupted harvest loses, and the share that a worker takes at a time."""
 
 
@@ -144,7 +121,7 @@ class Studies(Section):
 
     tokens: int = Field(65_536, ge=0)
     """Tokens to measure on, sampled by the seed; 0 skips the measurements. Features that are silent on all of them count as dead: more tokens find rarer features."""
-    two_sided: bool = _added(False)
+    two_sided: bool = added(False)
     """Also measure, for each unit of the sample, what makes it fire and what it makes the subject say: see [two sides of a unit](explanations.md#two-sides-of-a-unit). About 2 seconds a unit for a subject of 135 million parameters on two cores."""
 
 
@@ -197,7 +174,7 @@ class Controls(Section):
     """Exemplars of each unit that are judged with another unit's explanation: the floor."""
     base_rate: int = Field(5, ge=0, le=200)
     """Windows in which the unit is silent, judged with its own explanation: the grade that a vague explanation earns anywhere."""
-    neighbours: int = _added(10, before=0, ge=0, le=50)
+    neighbours: int = added(10, before=0, ge=0, le=50)
     """Windows of each unit in which one of the 10 nearest sampled units is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
     planted: int = Field(6, ge=0, le=12)
     """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
@@ -209,9 +186,9 @@ class Controls(Section):
     """Also evaluate features of a dictionary of the same shape whose weights are random."""
     random_subject: bool = False
     """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
-    basis_directions: bool = _added(False)
+    basis_directions: bool = added(False)
     """Also evaluate basis directions of the values that the dictionary reads, such as the residual stream: up to 32 of its dimensions, each with one sign."""
-    random_directions: bool = _added(False)
+    random_directions: bool = added(False)
     """Also evaluate up to 32 random directions of the values that the dictionary reads."""
 
 
@@ -228,119 +205,17 @@ class Adaptive(Section):
     """Exemplars judged per bin and unit before the intervals are computed again."""
 
 
-_FIXED_FIELDS = frozenset(
-    {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "response_format"}
-)
-"""Fields of a request that `judge.extra_body` may not change: the question, the form of the reply, and what budgets rest on."""
-
-
-class Judge(Section):
-    """A model that explains or scores."""
-
-    model: str = Field("embedded", max_length=128)
-    """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
-    base_url: str | None = _setting(None)
-    """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
-    key_env: str | None = _setting(None, pattern=r"^[A-Z][A-Z0-9_]*$")
-    """Environment variable that holds the API key for `base_url`. `anthropic/` and `openai/` send the provider's own key to the provider only."""
-    server: ServerName | None = _setting(None)
-    """The server's make, if `base_url` does not say it: it decides the defaults of the five keys below. With `openrouter`, `deepseek`, `gemini`, `groq` or `together`, `base_url` may be left out."""
-    system_role: bool | None = _setting(None)
-    """Whether the server takes a system message. With `false`, its text goes into the question. Default: found out before the run."""
-    json_form: JsonForm | None = _setting(None, alias="json")
-    """How the server is asked for JSON: by a `schema`, as any JSON `object`, or in the `prompt` alone. Default: found out before the run."""
-    thinking_switch: ThinkingSwitch | None = _setting(None)
-    """How the server is told `thinking`: by `chat_template_kwargs`, `reasoning_effort`, `reasoning` or `thinking` in the request, by `no_think` in the question, or not at all (`none`). Default: by the server and the model's family."""
-    max_completion_tokens: bool | None = _setting(None)
-    """Whether the server takes `max_output_tokens` under this name rather than as `max_tokens`. Default: by the server, else found out before the run."""
-    extra_body: dict[str, Any] | None = _added(None)
-    """Further fields of each request to an OpenAI-compatible server, such as `{ top_k = 1 }` or a gateway's routing."""
-    thinking: bool = False
-    """Let the model think before it answers. Raise `max_output_tokens` too: thinking counts."""
-    temperature: float | None = Field(None, ge=0, le=2)
-    """Sampling temperature, for models that accept one. Claude's current API does not."""
-    max_output_tokens: int = Field(1024, ge=16, le=128_000)
-    """Tokens of one reply at most. They are reserved from the budget and the rate limit before each call."""
-    concurrency: int = _setting(8, ge=1, le=512)
-    """Calls in flight at most, over all workers that share the account. Fewer at first and after a 429."""
-    requests_per_minute: int | None = _setting(None, ge=1)
-    """Requests per minute, over all workers that share the account. Default: as the provider's headers state."""
-    input_tokens_per_minute: int | None = _setting(None, ge=1)
-    """Input tokens per minute, without those read from a cache. Default: as the provider's headers state."""
-    output_tokens_per_minute: int | None = _setting(None, ge=1)
-    """Output tokens per minute; a call counts as `max_output_tokens` until its reply arrives. Default: as the provider's headers state."""
-    transport: Literal["calls", "batch"] = _setting("calls")
-    """`batch` submits questions to the provider in batches: half the price, answered within a day (Anthropic and OpenAI). The first 24 questions of a stage are a batch of their own: if no reply to them is usable, the run stops."""
-    timeout_s: float = _setting(120.0, gt=0)
-    """Seconds to wait for one reply."""
-    max_wait_s: float = _setting(900.0, ge=0)
-    """If a provider asks for a longer pause than this, the run stops with exit code 5 and can be resumed."""
-    input_usd_per_mtok: float | None = _setting(None, ge=0)
-    """Dollars per million input tokens, for models that the price table does not list."""
-    output_usd_per_mtok: float | None = _setting(None, ge=0)
-    """Dollars per million output tokens, for models that the price table does not list."""
-
-    @field_validator("model")
-    @classmethod
-    def _known_provider(cls, model: str) -> str:
-        provider = PROVIDERS.get(provider_of(model))
-        if provider is None or bool(model_of(model)) != provider.is_llm:
-            raise ValueError(f"use {MODEL_FORMS}")
-        return model
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address(cls, base_url: str | None) -> str | None:
-        return None if base_url is None else check_http_url(base_url)
-
-    @model_validator(mode="after")
-    def _base_url_fits(self) -> Judge:
-        provider = PROVIDERS[provider_of(self.model)]
-        if provider.needs_base_url and not (self.base_url or (self.server and SERVERS[self.server].base_url)):
-            raise ValueError(f"{provider.name} needs base_url, such as http://127.0.0.1:8080/v1")
-        if self.base_url and not provider.is_llm:
-            raise ValueError(f"base_url has no meaning for the {provider.name} judge: remove it or name a model")
-        if self.key_env and not provider.is_llm:
-            raise ValueError(f"key_env has no meaning for the {provider.name} judge: remove it or name a model")
-        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
-            raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
-        return self
-
-    @model_validator(mode="after")
-    def _server_keys_fit(self) -> Judge:
-        names = ("server", "system_role", "json_form", "thinking_switch", "max_completion_tokens", "extra_body")
-        given = [name for name in names if getattr(self, name) is not None]
-        if given and not PROVIDERS[provider_of(self.model)].needs_base_url:
-            key = given[0].removesuffix("_form")
-            raise ValueError(f"{key} is for openai-compatible/ models: remove it, or name one")
-        if fixed := sorted(_FIXED_FIELDS & (self.extra_body or {}).keys()):
-            raise ValueError(f"extra_body may not set {fixed[0]}, which the program sets itself: remove it")
-        return self
-
-    def __hash__(self) -> int:
-        return hash(self.model_dump_json())
-
-
-class Cascade(Section):
-    """A second, better judge that grades a sample of the same items. The result is corrected by its grades."""
-
-    judge: Judge
-    """The second judge."""
-    share: float = Field(0.2, gt=0, le=1)
-    """Share of the items that it grades; items on which `judge` is unsure are sampled more often."""
-
-
 class Budget(Section):
     """The most that a run may spend."""
 
-    usd: float | None = _setting(None, ge=0)
+    usd: float | None = setting(None, ge=0)
     """Dollars at most, a hard limit: a call that could exceed it is not made. Raise it and run again to continue."""
 
 
 class Report(Section):
     """Which reading is the headline, its conditions, and how its interval is computed."""
 
-    headline: Literal["bin_uniform", "frequency", "equal_rarity"] = _added("bin_uniform")
+    headline: Literal["bin_uniform", "frequency", "equal_rarity"] = added("bin_uniform")
     """The reading that is the headline: all bins of (0, max] equally, as in the paper's plots; bins by their events; or levels of rarity equally, so that features and neurons are read at equally rare activations. All three are in every report: see [concepts](concepts.md#three-readings). Corrections by other graders and adaptive sampling are about the bin-uniform one."""
     max_unscored_share: float = Field(0.1, ge=0, le=1)
     """The headline is withheld if a larger share of the judgements is unscored."""

@@ -17,25 +17,24 @@ from pydantic import Field, ValidationError, model_validator
 
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
+from autointerp.spec.judge_sections import Cascade, Judge
+from autointerp.spec.judge_sections import Judge as JudgeSettings
+from autointerp.spec.section import Section
 from autointerp.spec.sections import (
     Adaptive,
     Budget,
-    Cascade,
     Controls,
     Corpus,
     Dictionary,
     Explain,
     Harvest,
-    Judge,
     Report,
     Score,
     ScorerName,
-    Section,
     Studies,
     Subject,
     Units,
 )
-from autointerp.spec.sections import Judge as JudgeSettings
 from autointerp.spec.toml_files import read_toml, wrong_key
 
 SectionType = TypeVar("SectionType", bound=Section)

@@ -40,8 +40,8 @@ from autointerp.prompts import grouped_grades, single_grade
 from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Ask, Grade
 from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.rubric import Rubric
-from autointerp.spec.sections import Judge as JudgeSettings
 
 NEUTRAL = " It was a quiet week, and nobody had much to say about it. The post came late as usual. "
 PIECE = re.compile(r"\s*\w+|\s*[^\w\s]+|\s+")

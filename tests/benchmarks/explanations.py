@@ -22,7 +22,7 @@ from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.run import Run
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.stats import aid_effects
 
 COMPARED = ("contrast", "neighbours", "logits", "revise")

@@ -31,7 +31,7 @@ from autointerp.scorers.detection import Detection  # noqa: E402
 from autointerp.scorers.fuzzing import Fuzzing  # noqa: E402
 from autointerp.scorers.simulation import PER_CALL, TOP, Simulation  # noqa: E402
 from autointerp.scorers.yes_no_items import Item, groups  # noqa: E402
-from autointerp.spec.sections import Judge  # noqa: E402
+from autointerp.spec.judge_sections import Judge  # noqa: E402
 
 
 class Row(NamedTuple):

@@ -18,7 +18,7 @@ from autointerp.judges.registry import open_judge
 from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 
 
 def run(script: str, *arguments: str) -> list[list[str]]:

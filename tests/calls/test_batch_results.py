@@ -37,7 +37,7 @@ from autointerp.pipeline import stages
 from autointerp.prompts import single_grade
 from autointerp.records import Arm, ExplanationKey, Judgement, Outcome
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODELS = planted_runs.MODELS[:2]
 RUN = "run-0"

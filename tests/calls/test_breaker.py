@@ -28,7 +28,7 @@ from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import single_grade
 from autointerp.records import Arm, ExplanationKey, Judgement
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODEL, RUN, N = "anthropic/claude-haiku-4-5", "run-0", 1000
 RULES = rubric.load("specificity")

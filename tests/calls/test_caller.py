@@ -39,7 +39,7 @@ from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import single_grade
 from autointerp.records import Outcome
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODEL = "anthropic/claude-haiku-4-5"
 RUN = "run-0"

@@ -23,7 +23,7 @@ from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.records import Outcome
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 SPECIFICITY = rubric.load("specificity")
 PRESETS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any], str]] = {

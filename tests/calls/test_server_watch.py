@@ -22,7 +22,7 @@ from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, ScoreMaterial
 from autointerp.prompts import single_grade
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 RULES = rubric.load("specificity")
 PAGES: dict[str, dict[str, Any]] = {

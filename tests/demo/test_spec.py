@@ -17,7 +17,7 @@ from autointerp.demo import assets as demo_assets
 from autointerp.demo import corpus, dictionary
 from autointerp.demo import spec as demo_spec
 from autointerp.errors import UsageError
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import load
 from autointerp.wheels import Package, download, extract
 

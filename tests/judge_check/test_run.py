@@ -26,7 +26,7 @@ from autointerp.judges import retry
 from autointerp.prompts.untrusted_text import render_window
 from autointerp.records import Outcome
 from autointerp.spec import rubric
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5-mini", "openai-compatible/small")
 SET = graded_set.load()

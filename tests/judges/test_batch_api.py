@@ -31,8 +31,8 @@ from autointerp.judges.providers.anthropic_batches import AnthropicBatches
 from autointerp.judges.providers.openai_batches import OpenAIBatches
 from autointerp.judges.registry import open_batches, open_judge
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.rubric import load
-from autointerp.spec.sections import Judge as JudgeSettings
 
 ANTHROPIC, OPENAI = MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna")
 SCHEMA: dict[str, Any] = {

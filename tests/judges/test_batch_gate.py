@@ -19,7 +19,7 @@ from autointerp.judges.providers.llm_batches import LLMBatches
 from autointerp.judges.providers.openai_batches import OpenAIBatches
 from autointerp.judges.registry import open_batches
 from autointerp.messages import Reply
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-4-5", "openai/gpt-5.4-mini")
 each_model = pytest.mark.parametrize("model", MODELS)

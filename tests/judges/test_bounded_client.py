@@ -15,7 +15,7 @@ from autointerp.judges.base import MayRetry
 from autointerp.judges.providers.http import MAX_BODY
 from autointerp.judges.registry import open_judge
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-5-5", "openai-compatible/qwen")
 PROMPT = Prompt(

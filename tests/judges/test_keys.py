@@ -14,7 +14,7 @@ from autointerp.errors import UsageError
 from autointerp.judges.base import JudgeError, MustStop
 from autointerp.judges.registry import open_judge
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 REAL, OTHER = "real-key-of-the-provider", "key-of-the-proxy"
 MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "openai-compatible/qwen")

@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.judges import prices
 from autointerp.messages import Usage
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from autointerp.judges.registry import no_probabilities, open_judge
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
 from autointerp.prompts import grouped_grades, single_grade
 from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "openai-compatible/qwen")
 KEY = "sk-test-12345678"

@@ -10,10 +10,9 @@ from support.locations import ROOT
 
 from autointerp.errors import UsageError
 from autointerp.league import ranking, samples, table
-from autointerp.league.asking import Grades
 from autointerp.league.claims import of_classes
 from autointerp.league.knowing_judge import TASKS, KnowingJudge
-from autointerp.league.metrics import METRICS, distinction
+from autointerp.league.metrics import METRICS
 from autointerp.league.ranking import Area, Key
 from autointerp.league.samples import KINDS
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial, TaskMaterial
@@ -34,6 +33,7 @@ def test_a_judge_that_knows_the_claims_answers_by_them() -> None:
     assert ask(judge, TaskMaterial("simulation", CLAIM.text, (TREE, DOG))) == {
         "strengths": [{"token": 5, "strength": 7}]
     }
+    assert ask(judge, TaskMaterial("distinction", CLAIM.text, (TREE, DOG)))["answers"] == [2]  # type: ignore[index]
     grades = [ask(judge, ScoreMaterial(CLAIM.text, w))["grade"] for w in (DOG, MarkedText(DOG.tokens, 0), TREE)]  # type: ignore[index]
     assert grades == [3, 1, 0]
 
@@ -57,13 +57,6 @@ def test_every_scorer_that_shows_an_explanation_is_ranked_and_its_questions_are_
         "responsiveness",
         "faithfulness",
     } == TASKS.keys() - {"rating"}
-
-
-def test_distinction_is_at_chance_for_grades_that_are_all_equal() -> None:
-    assert distinction(Grades([3] * 10, [], [3] * 10)) == pytest.approx(0.2)
-    assert distinction(Grades([3] * 10, [], [0] * 10)) == 1
-    assert distinction(Grades([0] * 10, [], [3] * 10)) == 0
-    assert distinction(Grades([3], [], [])) is None
 
 
 def test_undefined_figures_tell_nothing() -> None:
@@ -94,19 +87,19 @@ def test_the_mean_grade_does_not_notice_breadth_and_detection_does(cells: dict[K
 def test_neighbours_tell_what_names_a_whole_theme_and_silent_windows_tell_twice_the_breadth(
     cells: dict[Key, tuple[float, float]],
 ) -> None:
-    assert mean(cells, "distinction", "general") > mean(cells, "grade - silent", "general")
-    assert mean(cells, "distinction", "twin") > 0.95
+    assert mean(cells, "distinction: told", "general") > mean(cells, "grade - silent", "general")
+    assert mean(cells, "distinction: told", "twin") > 0.95
 
 
 def test_a_section_of_a_page_is_written_between_its_marks(tmp_path: Path) -> None:
     league = {Key("knows", n, kind): Area(n / len(METRICS), 0.01, 0.0) for n in range(len(METRICS)) for kind in KINDS}
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
+    page.write_text(f"before\n{table.BEGIN}\nsuperseded\n{table.END}\nafter\n", encoding="utf-8")
     table.write_section(page, table.markdown(league, 2))
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "old" not in text
+    assert "superseded" not in text
     assert text.index("`faithfulness`") < text.index("`grade`")
     page.write_text("nothing", encoding="utf-8")
     with pytest.raises(UsageError, match="no section for the league"):

@@ -78,8 +78,8 @@ def test_windows_are_sampled_as_in_a_run(evidence: list[Evidence]) -> None:
         assert all(e.token_activations[e.mark] == e.activation > 0 for e in one.case.active)
         assert len(one.case.silent) == SILENT
         assert not any(any(e.token_activations) for e in one.case.silent)
-        assert all(e.activation == 0 for e in one.neighbours)
-        assert len(one.neighbours) >= 5
+        assert all(e.activation == 0 for e in one.case.neighbours)
+        assert len(one.case.neighbours) >= 5
 
 
 def test_wrong_explanations_are_wrong_in_the_way_of_their_kind(world: World, evidence: list[Evidence]) -> None:

@@ -40,7 +40,7 @@ from autointerp.nightly.runners import FleetRunner, LocalRunner, Runner, upper_b
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.report import index
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec
 
 MODEL = planted_runs.MODELS[0]

@@ -8,7 +8,7 @@ import pytest
 
 from autointerp.errors import UsageError
 from autointerp.judges.request_form import address_of, form_of, is_certain
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.servers import SERVERS, server_at
 from autointerp.spec.spec import Spec, from_toml, parse
 

@@ -31,7 +31,7 @@ from autointerp.pipeline import local
 from autointerp.pipeline import prepare as preparation
 from autointerp.pipeline.submit import submit
 from autointerp.progress import Progress
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec
 
 

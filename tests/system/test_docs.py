@@ -106,7 +106,7 @@ def test_check_mode_notices_a_stale_page(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_every_key_of_the_spec_is_documented() -> None:
-    from autointerp.spec.sections import Section
+    from autointerp.spec.section import Section
     from autointerp.spec.spec import Spec
 
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")

@@ -25,8 +25,8 @@ from autointerp.judges.base import JudgeError, MayRetry, MustWait
 from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Decision, Ending, Window
 from autointerp.judges.request_form import address_of
 from autointerp.messages import RateLimits, Reply, Usage
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 __all__ = ["Aborted", "Admission", "CallOutcome", "Limiter", "LocalLimiter", "LongPause", "ceilings_of", "limiter_key"]
 

@@ -24,7 +24,7 @@ import redis
 from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Decision, Ending
 from autointerp.judges.limits.limiter import SLOT_TIMEOUT_S, Admission, QueuedLimiter, ceilings_of, limiter_key
 from autointerp.messages import RateLimits
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 RecentCalls = Callable[[], Sequence[tuple[float, int, int]]]
 """Returns the calls of the last minute: age in seconds, input and output tokens."""

@@ -25,7 +25,7 @@ from autointerp.judges.providers.llm_batches import (
     unanswered,
 )
 from autointerp.messages import Reply, Usage
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 _ENDED = "ended"
 

@@ -7,8 +7,8 @@ import os
 from autointerp import redaction
 from autointerp.errors import UsageError
 from autointerp.spec.addresses import is_loopback
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 NO_KEY = "none"
 """Sent in the place of a key: the SDKs insist on one, and servers without keys ignore it."""

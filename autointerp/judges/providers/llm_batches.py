@@ -20,7 +20,7 @@ from autointerp.judges.providers.reply_gate import MAX_NAME, id_of
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.messages import Reply, Usage
 from autointerp.redaction import hide_known
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 B = TypeVar("B", bound=ProviderBatch)
 CLOCK_SKEW_S = 2 * 3600.0

@@ -11,8 +11,8 @@ from autointerp.judges.base import JudgeError
 from autointerp.judges.providers import http
 from autointerp.judges.providers.sdk_client import SdkClient
 from autointerp.messages import Prompt, Reply
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import model_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 
 class LLMJudge(ABC):

@@ -23,8 +23,8 @@ from autointerp.judges.providers.openai_client import OpenAIClient
 from autointerp.judges.providers.reply_gate import ResponseBody, joined, name_of
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import Prompt, Reply
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, model_of
-from autointerp.spec.sections import Judge as JudgeSettings
 
 PROVIDER = "openai"
 

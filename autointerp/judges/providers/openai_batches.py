@@ -28,7 +28,7 @@ from autointerp.judges.providers.llm_batches import (
 from autointerp.judges.providers.openai import PROVIDER, open_client, read_response, request_of
 from autointerp.judges.providers.reply_gate import id_of
 from autointerp.messages import Reply
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 ENDPOINT = "/v1/responses"
 _STATES: dict[str, Any] = {

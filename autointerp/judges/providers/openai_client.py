@@ -9,8 +9,8 @@ import openai
 
 from autointerp.judges.providers.keys import key_of
 from autointerp.judges.providers.sdk_client import SdkClient, open_sdk
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import Provider
-from autointerp.spec.sections import Judge as JudgeSettings
 
 
 class OpenAIClient(SdkClient):

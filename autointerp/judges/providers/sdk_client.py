@@ -19,8 +19,8 @@ from autointerp.judges import error_codes
 from autointerp.judges.base import ItemFailed, JudgeError, MustStop
 from autointerp.judges.error_codes import Answer, Failure
 from autointerp.judges.providers import bounded_client, http
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import Provider
-from autointerp.spec.sections import Judge as JudgeSettings
 
 
 def open_sdk(sdk: Any, http_client: Any, settings: JudgeSettings, **key: str) -> Any:

@@ -16,7 +16,7 @@ from autointerp.judges.limits.admission_window import SECOND, START_CONCURRENCY,
 from autointerp.judges.limits.limiter import Aborted, Admission, CallOutcome, LocalLimiter, LongPause, limiter_key
 from autointerp.judges.rate_headers import rate_limits
 from autointerp.messages import RateLimits, Reply, Usage
-from autointerp.spec.sections import Judge
+from autointerp.spec.judge_sections import Judge
 
 MINUTE = round(WINDOW_S * SECOND)
 OK = CallOutcome("ok")

@@ -22,7 +22,7 @@ from autointerp.ledger.budgets import Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, Reply, ScoreMaterial, Usage
-from autointerp.spec.sections import Judge as JudgeSettings
+from autointerp.spec.judge_sections import Judge as JudgeSettings
 
 T = TypeVar("T")
 MODEL = "openai-compatible/qwen"
