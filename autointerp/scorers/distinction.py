@@ -18,6 +18,7 @@ from autointerp.prompts.untrusted_text import sanitise
 from autointerp.records import Exemplar
 from autointerp.scorers.base import Case, Question, Scorer, Scores, Shape, StepAnswers
 from autointerp.scorers.common_questions import DATA_ONLY, choices, numbered_windows
+from autointerp.scorers.equal_lengths import cut_alike
 from autointerp.scorers.window_choice import evenly_spaced, step_results, strongest_first
 
 OPTIONS, QUESTIONS = 5, 5
@@ -68,7 +69,7 @@ class Distinction(Scorer):
         credit = fmean(credits) if credits else None
         told = None if credit is None else credit / case.sharing
         values = {"told": told, "credit": credit, "sharing": float(case.sharing)}
-        return Scores(values, len(credits), results.count(None))
+        return Scores(values, len(credits), results.count(None), _why(case))
 
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """The unit's windows against the neighbours'."""
@@ -97,8 +98,17 @@ def options(case: Case) -> list[list[Exemplar]]:
         first = number * (OPTIONS - 1)
         windows = [others[(first + turn) % len(others)] for turn in range(OPTIONS - 1)]
         windows.insert(own_place(case, number), window)
-        shown.append(windows)
+        shown.append(cut_alike(windows))
     return shown
+
+
+def _why(case: Case) -> str:
+    """Why nothing could be asked."""
+    return (
+        "no judged window"
+        if not case.active
+        else f"fewer than {OPTIONS - 1} windows of neighbours in which it is silent"
+    )
 
 
 def own_place(case: Case, number: int) -> int:

@@ -33,7 +33,7 @@ def test_length_and_mark_alone_are_at_chance_in_documents_of_any_length(median: 
     assert len(found) == 6
     for name, estimate in found.items():
         is_above = estimate.ci_low is not None and estimate.ci_low > 0.5
-        assert estimate.mean is None or estimate.mean < 0.55 or not is_above, (name, estimate)
+        assert estimate.mean is None or estimate.mean < 0.58 or not is_above, (name, estimate)
 
 
 @given(st.lists(st.integers(1, 50), max_size=12), st.lists(st.integers(1, 50), max_size=12))
