@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,19 @@ SCORES = [Job(f"score-{u}-{n}", "score", u, f"x-{u}-{n}", "main", 0, u, n) for u
 EXPLAINS = [Job(f"explain-{u}", "explain", u) for u in "ab"]
 
 
+@dataclass(frozen=True)
 class Named:
     """Inputs whose fingerprints are known."""
 
+    spec: Spec
+
     def run_id(self, rubric: object) -> str:
-        return RUN
+        return RUN if self.spec.identity() != self.spec.as_before().identity() else "an-earlier-run"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.setattr(inputs, "identify", lambda spec, on_progress: Named())
+    monkeypatch.setattr(inputs, "identify", lambda spec, on_progress: Named(spec))
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_service").database()
