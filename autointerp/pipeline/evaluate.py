@@ -79,7 +79,7 @@ def evaluate(
 
 def _earlier_ledger(results: Path, open_ledger: Callable[[], Ledger]) -> Ledger | None:
     """The ledger, if anything was written to the results before; None for a new folder, in which a failed run leaves no ledger."""
-    return open_ledger() if any(results.iterdir()) else None
+    return open_ledger() if results.is_dir() and any(results.iterdir()) else None
 
 
 def compare_options(

@@ -170,3 +170,10 @@ def test_results_without_their_ledger_are_reported_from_the_files(recorded: Path
     done = CliRunner().invoke(main, ["report", folder.name, "--results", "demo"])
     assert done.exit_code == 0, done.output
     assert (folder / "report.html").is_file()
+
+
+def test_a_results_folder_that_does_not_exist_is_made(recorded: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "spec.toml", "--results", "made/here", "--dry-run", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "questions to embedded" in done.output
+    assert (recorded / "made" / "here").is_dir()
