@@ -124,7 +124,7 @@ def read_in_parts(
 ) -> Iterator[tuple[int, ContextActivations]]:
     """The rows of contexts with their activations, of which only a part is in memory at once."""
     longest = max((int(n) for n in corpus.contexts["length"][list(rows)]), default=1)
-    together = max(1, _VALUES // (len(reader.units) * max(longest, 1)))
+    together = max(1, _VALUES // max(1, len(reader.units) * longest))
     for start in range(0, len(rows), together):
         part = rows[start : start + together]
         contexts = read_contexts(

@@ -7,8 +7,8 @@ of them to find the neighbours, the others to find the windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -52,7 +52,6 @@ COMPARED = 1 / 4
 """Share of these tokens over which co-activation is measured."""
 _VALUES = 1 << 27
 """Largest number of activations that are kept: half a gigabyte."""
-
 
 Numbers = npt.NDArray[np.int64]
 
@@ -102,15 +101,13 @@ def neighbour_windows(
     context, mark = context_of(corpus, exemplars)
     exemplars = exemplars.assign(ordinal_=corpus.contexts["offset"][context] + mark)
     own = {str(unit_id): rows for unit_id, rows in exemplars.groupby("unit_id")}
-    text, nearest, windows = CorpusText(corpus), [], list[dict[str, Any]]()
+    source, nearest, windows = _Source(corpus, texts, CorpusText(corpus), settings), [], list[dict[str, Any]]()
     for i, unit in enumerate(units):
         alive = places.of(i, near[i])
-        choice = _Choice(own.get(unit.unit_id, exemplars.iloc[:0]), text, settings.window)
-        chosen = list(islice(_windows(unit, i, alive, places, choice, corpus, texts, settings), most))
+        found = source.windows(unit, i, alive, places.contexts, own.get(unit.unit_id, exemplars.iloc[:0]))
+        chosen = list(islice(found, most))
         active = {window["active_unit"] for window in chosen}
-        nearest.append(
-            [neighbour for k, (neighbour, _) in enumerate(alive) if k < NEAREST or neighbour.unit.unit_id in active]
-        )
+        nearest.append([one for k, (one, _) in enumerate(alive) if k < NEAREST or one.unit.unit_id in active])
         windows += chosen
     return NeighbourWindows(nearest, pd.DataFrame(windows, columns=[*EXEMPLAR_COLUMNS, "active_unit"]))
 
@@ -120,7 +117,8 @@ def _contexts(corpus: Corpus, n_units: int, seed: int) -> tuple[Numbers, Numbers
     rows = contexts_of_split(corpus, JUDGE, seed)
     rows = rows[corpus.contexts["length"][rows] > 0]
     tokens = np.cumsum(corpus.contexts["length"][rows].astype(np.int64))
-    rows = rows[: np.searchsorted(tokens, min(TOKENS, _VALUES // max(1, n_units)), side="right")]
+    most = min(TOKENS, _VALUES // n_units) if n_units else 0
+    rows = rows[: np.searchsorted(tokens, most, side="right")]
     if not len(rows):
         return rows, rows
     first = max(1, int(np.searchsorted(tokens, COMPARED * tokens[len(rows) - 1], side="right")))
@@ -170,7 +168,7 @@ class _Places:
 
 
 class _Choice:
-    """Accepts places of a unit's windows that overlap none of its exemplars, or each other, and whose texts are new."""
+    """Accepts windows of a unit that overlap neither its exemplars nor each other, and whose texts are new."""
 
     def __init__(self, own: pd.DataFrame, text: CorpusText, window: int) -> None:
         """`own` are the unit's exemplars, with the ordinals of their marked tokens in the corpus."""
@@ -181,7 +179,7 @@ class _Choice:
             self._shown.show(ordinal)
 
     def accept(self, ordinal: int) -> bool:
-        """Take the window around a token with this ordinal, if it may be taken."""
+        """Take the window of the token with this ordinal, if it is acceptable."""
         apart = all(abs(ordinal - other) >= self._window for other in self._taken)
         if not apart or not self._shown.add(ordinal):
             return False
@@ -189,24 +187,34 @@ class _Choice:
         return True
 
 
-def _windows(
-    unit: UnitKey,
-    number: int,
-    near: Sequence[tuple[Neighbour, list[_Place]]],
-    places: _Places,
-    choice: _Choice,
-    corpus: Corpus,
-    texts: TokenTexts,
-    settings: WindowSettings,
-) -> Iterator[dict[str, Any]]:
-    """A unit's windows as exemplars: of each neighbour in turn the strongest, from documents without an exemplar of the unit first."""
-    by_neighbour = [[(neighbour, place) for place in of_neighbour] for neighbour, of_neighbour in near]
-    candidates = [*in_turn(by_neighbour[:NEAREST]), *in_turn(by_neighbour[NEAREST:])]
-    candidates.sort(key=lambda one: int(corpus.contexts["document"][one[1].row]) in choice.documents)
-    for neighbour, (row, mark) in candidates:
-        context = places.contexts[row]
-        candidate = cut_candidate(context, context.activations[number], row, mark, settings)
-        # The unit is silent: 0 of whichever maximum.
-        window = exemplar_row(corpus, texts, unit, NEIGHBOUR, candidate, 1.0, settings)
-        if is_consistent(window) and choice.accept(int(corpus.contexts["offset"][row]) + mark):
-            yield {**window, "active_unit": neighbour.unit.unit_id}
+@dataclass(frozen=True)
+class _Source:
+    """The texts of which windows are made."""
+
+    corpus: Corpus
+    texts: TokenTexts
+    text: CorpusText
+    settings: WindowSettings
+
+    def windows(
+        self,
+        unit: UnitKey,
+        number: int,
+        near: Sequence[tuple[Neighbour, list[_Place]]],
+        contexts: Mapping[int, ContextActivations],
+        own: pd.DataFrame,
+    ) -> Iterator[dict[str, Any]]:
+        """A unit's windows as exemplars: of each neighbour in turn the strongest, from documents without an exemplar of the unit first.
+
+        `number` is the unit's among the activations of `contexts`.
+        """
+        choice = _Choice(own, self.text, self.settings.window)
+        by_neighbour = [[(neighbour, place) for place in of_neighbour] for neighbour, of_neighbour in near]
+        places = [*in_turn(by_neighbour[:NEAREST]), *in_turn(by_neighbour[NEAREST:])]
+        places.sort(key=lambda one: int(self.corpus.contexts["document"][one[1].row]) in choice.documents)
+        for neighbour, (row, mark) in places:
+            candidate = cut_candidate(contexts[row], contexts[row].activations[number], row, mark, self.settings)
+            # The unit is silent at the mark, 0 of any maximum.
+            window = exemplar_row(self.corpus, self.texts, unit, NEIGHBOUR, candidate, 1.0, self.settings)
+            if is_consistent(window) and choice.accept(int(self.corpus.contexts["offset"][row]) + mark):
+                yield {**window, "active_unit": neighbour.unit.unit_id}
