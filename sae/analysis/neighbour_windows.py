@@ -98,9 +98,9 @@ def neighbour_windows(
     places = _Places([[number[neighbour.unit] for neighbour in of_unit] for of_unit in near], len(to_read))
     for row, context in read_in_parts(UnitReader(subject, dictionary, to_read), corpus, searched.tolist(), settings):
         places.add(row, context)
-    context, mark = context_of(corpus, exemplars)
-    exemplars = exemplars.assign(ordinal_=corpus.contexts["offset"][context] + mark)
-    own = {str(unit_id): rows for unit_id, rows in exemplars.groupby("unit_id")}
+    rows, marks = context_of(corpus, exemplars)
+    exemplars = exemplars.assign(ordinal_=corpus.contexts["offset"][rows] + marks)
+    own = {str(unit_id): of_unit for unit_id, of_unit in exemplars.groupby("unit_id")}
     source, nearest, windows = _Source(corpus, texts, CorpusText(corpus), settings), [], list[dict[str, Any]]()
     for i, unit in enumerate(units):
         alive = places.of(i, near[i])
