@@ -95,3 +95,4 @@ def test_without_windows_of_neighbours_the_summary_gives_the_reason(
     assert result.summary["controls"]["neighbour"]["feature"]["n"] == 0
     checks = {check["name"]: check for check in result.summary["belief"]["checks"]}
     assert checks["distinction"]["passed"] is None
+    assert told["why"] in checks["distinction"]["said"]
