@@ -175,7 +175,7 @@ class Controls(Section):
     base_rate: int = Field(5, ge=0, le=200)
     """Windows in which the unit is silent, judged with its own explanation: the grade that a vague explanation earns anywhere."""
     neighbours: int = added(10, before=0, ge=0, le=50)
-    """Windows of each unit in which one of the 10 nearest sampled units is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
+    """Windows of each unit in which one of the 10 nearest units of the whole dictionary or layer is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
     planted: int = Field(6, ge=0, le=12)
     """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
     repeated: int = Field(20, ge=0, le=1000)

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from support.planted_world import siblings, truth
 
+from sae.analysis import neighbour_windows
+
 GROUPS = {"swapped": siblings.SWAPPED, "broad": siblings.BROAD, "exact": range(40, siblings.UNITS)}
 
 
@@ -53,7 +55,7 @@ def test_the_summary_holds_both_figures_with_their_intervals(judged: truth.Resul
     assert told["value"] == pytest.approx(judged.units["distinction"].mean())
     assert told["ci_low"] < told["value"] < told["ci_high"]
     assert (told["n_units"], told["n_undefined"]) == (60, 0)
-    assert judged.summary["distinction"]["neuron"]["why"] == "no unit has a value"
+    assert judged.summary["distinction"]["neuron"]["why"] == "no neuron was evaluated"
     minus = judged.summary["controls"]["main_minus_neighbour"]
     own = judged.units["mean_score"] - judged.units["neighbour_mean"]
     assert minus["difference"] == pytest.approx(own.mean())
@@ -77,3 +79,20 @@ def test_a_useless_judge_ends_with_the_grade_withheld(world: Path, tmp_path: Pat
         "features are graded no higher than those of a random dictionary",
     ):
         assert reason in result.summary["headline"]["withheld"]
+
+
+def test_without_windows_of_neighbours_the_summary_gives_the_reason(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbour_windows, "TOKENS", 0)
+    spec = siblings.spec(world, units={"feature_ids": list(range(40, 46)), "neurons": 0})
+    result = truth.carry(spec, tmp_path, siblings.Explainer())
+    told = result.summary["distinction"]["feature"]
+    assert told["value"] is None
+    assert told["why"] == "fewer than 4 windows in which a neighbour is strongly active and the unit silent"
+    assert told["n_undefined"] == 6
+    assert result.units["distinction"].isna().all()
+    assert result.summary["controls"]["neighbour"]["feature"]["n"] == 0
+    checks = {check["name"]: check for check in result.summary["belief"]["checks"]}
+    assert checks["distinction"]["passed"] is None
+    assert told["why"] in checks["distinction"]["said"]

@@ -39,7 +39,7 @@ def sibling(unit: int) -> int:
     return unit ^ 1
 
 
-def make(folder: Path, documents: int = 150) -> Path:
+def make(folder: Path, documents: int = 300) -> Path:
     """Write subject, dictionary and corpus."""
     words = {f"group{unit}word{i}": (unit, 0.4 + 0.15 * i) for unit in range(UNITS) for i in range(WORDS)}
     directions = {}
