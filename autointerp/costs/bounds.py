@@ -68,18 +68,23 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
 
 def items(spec: Spec) -> int:
     """The most items that are judged, controls and repeats included."""
-    of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
+    of_unit = _items_of_a_unit(spec, len(spec.explain.compare), spec.score.per_bin)
     of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
-    random_ones = control_units.n_random(spec) * len(control_units.random_kinds(spec))
     found = n_units(spec) * (of_unit + spec.controls.neighbours) + spec.controls.repeated * (spec.controls.repeats - 1)
-    return found + spec.controls.planted * of_planted + random_ones * _items_of_a_unit(spec, compared=0)
+    found += sum(n * _items_of_a_unit(spec, compared=0, per_bin=per_bin) for n, per_bin in _random_units(spec))
+    return found + spec.controls.planted * of_planted
 
 
 def explained(spec: Spec) -> int:
     """The most explanations that are asked for, each counted once."""
-    return n_units(spec) * (1 + len(spec.explain.compare)) + control_units.n_random(spec) * len(
-        control_units.random_kinds(spec)
-    )
+    return n_units(spec) * (1 + len(spec.explain.compare)) + sum(n for n, _ in _random_units(spec))
+
+
+def _random_units(spec: Spec) -> list[tuple[int, int]]:
+    """For each kind of random unit, the number of units and of exemplars judged in each of their bins."""
+    forms = control_units.random_forms(spec).values()
+    most = spec.score.per_bin
+    return [(control_units.n_random(spec, form), min(most, form.per_bin or most)) for form in forms]
 
 
 def describe(spec: Spec) -> Iterator[str]:
@@ -106,9 +111,9 @@ def n_units(spec: Spec) -> int:
     return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
 
 
-def _items_of_a_unit(spec: Spec, compared: int) -> int:
-    """Items of a unit whose bins are all full, with `compared` explanations besides its own."""
-    main = spec.harvest.bins * spec.score.per_bin
+def _items_of_a_unit(spec: Spec, compared: int, per_bin: int) -> int:
+    """Items of a unit whose bins all hold `per_bin`, with `compared` explanations besides its own."""
+    main = spec.harvest.bins * per_bin
     return main * (spec.score.repeats + compared) + spec.controls.shuffled + spec.controls.base_rate
 
 

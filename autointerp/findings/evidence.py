@@ -67,8 +67,8 @@ class RandomUnits(MeanEstimate):
     """Number of units that are active often enough to be explained."""
     n_explained: int
     """Number of units with an explanation."""
-    dead: float
-    """Share of units that are never active."""
+    dead: float | None
+    """Share of units that are never active; null if no unit could be made."""
     density: float | None
     """Median density of the units that are active often enough."""
     features_minus: Difference

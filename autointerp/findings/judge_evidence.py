@@ -31,16 +31,25 @@ MOST_EVEN = 0.05
 
 
 def of_run(
-    frames: Frames, spec: Spec, grades: Sequence[int], again: pd.DataFrame | None, labels: pd.DataFrame | None
+    frames: Frames,
+    spec: Spec,
+    grades: Sequence[int],
+    again: pd.DataFrame | None,
+    labels: pd.DataFrame | None,
+    left_out: Mapping[str, str],
 ) -> Evidence:
     """All evidence on the judge of a run, from its tables.
 
-    `again` holds the second judge's judgements, `labels` people's grades; None if there are none.
+    `again` holds the second judge's judgements, `labels` people's grades; None if there are none. `left_out` holds the reasons why kinds
+    of control units could not be made.
     """
     units = frames.units.sort_values("unit_id", ignore_index=True)
     evidence = gather(
         frames.main, units, again, labels, grades=grades, options=interval_options(spec), second=frames.second
     )
+    if left_out:
+        absent = {kind: _no_random_units(why) for kind, why in left_out.items()}
+        evidence = evidence.model_copy(update={"random": absent | (evidence.random or {})})
     n_planted = int((units["kind"] == "planted").sum())
     shortfall = planted_shortfall(spec, n_planted)
     if evidence.planted is not None:
@@ -226,6 +235,15 @@ def random_units(
             features_minus=Difference(**compared.model_dump(include={"difference", "ci_low", "ci_high", "why"})),
         )
     return by_kind or None
+
+
+def _no_random_units(why: str) -> ev.RandomUnits:
+    """The figures of a kind of which no unit could be made."""
+    against = Difference(difference=None, ci_low=None, ci_high=None, why=why)
+    return ev.RandomUnits(
+        mean=None, ci_low=None, ci_high=None, n=0, why=why, n_units=0, n_alive=0, n_explained=0, dead=None, density=None,
+        features_minus=against,
+    )  # fmt: skip
 
 
 def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | None:

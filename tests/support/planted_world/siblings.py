@@ -69,7 +69,7 @@ def spec(folder: Path, **sections: Mapping[str, Any]) -> Spec:
         "studies": {"tokens": 0},
         "explain": {"top": 4, "spread": 2, "quiet": 1},
         "score": {"per_bin": 2, "per_call": 10},
-        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0},
+        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0, **planted.NO_RANDOM},
     }
     return parse(data | {name: data.get(name, {}) | dict(table) for name, table in sections.items()})
 
