@@ -24,7 +24,7 @@ from autointerp.findings.inputs import (
     RubricFacts,
     SubjectFacts,
 )
-from autointerp.findings.results import Densities, Headline, HeadlineBounds, ScorerResult, Weightings
+from autointerp.findings.results import Controls, Densities, Headline, HeadlineBounds, ScorerResult, Weightings
 from autointerp.findings.summary import Summary, Tokens
 from autointerp.stats.comparison import MIN_FOR_INTERVAL
 from autointerp.stats.estimates import Part
@@ -41,6 +41,7 @@ _NO_RECONSTRUCTION = "the dictionary writes to several layers: no reconstruction
 _NO_TOKEN = "no token was predicted"
 _SILENT = "no sampled feature was active on these tokens"
 _NOT_GIVEN = "not measured"
+_NO_NEIGHBOURS = "controls.neighbours = 0"
 
 
 def _withheld(summary: Summary, part: Headline) -> str:
@@ -89,6 +90,9 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
         "evidence": _NOT_GIVEN,
         "check": _NOT_RECORDED,
         "studies": "studies.tokens = 0",
+        "equal_rarity": _NOT_RECORDED,
+        "distinction": _NO_NEIGHBOURS,
+        "two_sided": "studies.two_sided = false",
         "harvest": _NOT_GIVEN,
         "cost_usd": _cost,
         "lost_usd_at_most": _lost,
@@ -102,6 +106,7 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
         ),
         _withheld,
     ),
+    Controls: dict.fromkeys(("neighbour", "main_minus_neighbour"), _NO_NEIGHBOURS),
     HeadlineBounds: dict.fromkeys(("low", "high"), _NO_BINS),
     Weightings: {"top_bin": _NO_BINS},
     Densities: dict.fromkeys(("feature", "neuron", "ratio"), _density),

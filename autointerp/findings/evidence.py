@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from autointerp.stats.agreement import Agreement, Panel, Repeats
+from autointerp.stats.agreement.coefficients import Agreement, Panel, Repeats
 from autointerp.stats.estimates import Difference, MeanEstimate, Part
 from autointerp.stats.prediction_powered import CorrectedHeadline
 

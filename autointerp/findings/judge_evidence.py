@@ -17,8 +17,9 @@ from autointerp.findings.tables import Frames
 from autointerp.harvest.control_units import planted_shortfall
 from autointerp.records import COMPARED, Arm
 from autointerp.spec.spec import Spec
-from autointerp.stats import agreement, bin_uniform, comparison, jackknife, prediction_powered
-from autointerp.stats.agreement import Repeats
+from autointerp.stats import bin_uniform, comparison, jackknife, prediction_powered
+from autointerp.stats.agreement import coefficients
+from autointerp.stats.agreement.coefficients import Repeats
 from autointerp.stats.comparison import interval_options
 from autointerp.stats.estimates import Difference, MeanEstimate
 from autointerp.stats.jackknife import Floats
@@ -250,7 +251,7 @@ def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | N
     """The judge's agreement with itself on the items that it graded more than once; None if there are none."""
     rows = comparison.scored_rows(judgements)
     rows = rows.assign(item=_item(rows))
-    found = agreement.repeats(rows[["item", "unit_id", "score", "grade"]], **options)
+    found = coefficients.repeats(rows[["item", "unit_id", "score", "grade"]], **options)
     return found if found.n else None
 
 
@@ -266,7 +267,7 @@ def second_judge(
     rows = pd.concat([_graded(judgements, "judge"), _graded(again, second)], ignore_index=True)
     weights = 1.0 / again.assign(item=_item(again)).set_index("item")["probability"]
     rows["weight"] = rows["item"].map(weights[~weights.index.duplicated()]).fillna(1.0)
-    pair = agreement.pair(rows, "judge", second, grades=grades, **options)
+    pair = coefficients.pair(rows, "judge", second, grades=grades, **options)
     sample = again.assign(score=again["score"].astype("Float64"))
     return ev.SecondJudge(
         judge=second, n=pair.n, agreement=pair, corrected=_corrected(judgements, sample, units, options)
@@ -296,14 +297,14 @@ def people(
     )
     rows["weight"] = rows["item"].map(by_people.drop_duplicates("item").set_index("item")["weight"]).fillna(1.0)
     among = rows.loc[rows["rater"] != "judge"]
-    panel = agreement.panel(among, grades=grades, **options) if len(raters) > 1 else None
+    panel = coefficients.panel(among, grades=grades, **options) if len(raters) > 1 else None
     design = labels.drop_duplicates("number").drop(columns=["score", "rater"])
     mean = graded.groupby("number")["score"].mean()
     sample = design.assign(score=design["number"].map(mean).astype("Float64"))
     return ev.People(
         raters=raters,
         n=len(mean),
-        agreement=[agreement.pair(rows, "judge", rater, grades=grades, **options) for rater in raters],
+        agreement=[coefficients.pair(rows, "judge", rater, grades=grades, **options) for rater in raters],
         together=panel,
         passed_over=passed_over(labels, options["seed"]),
         corrected=_corrected(judgements, sample, units, options),

@@ -17,7 +17,7 @@ from autointerp.formatting import estimate, number
 from autointerp.judge_check.graded_set import INJECTION, Item
 from autointerp.judge_check.run import CheckResult
 from autointerp.records import Outcome
-from autointerp.stats import agreement
+from autointerp.stats.agreement import coefficients
 from autointerp.stats.estimates import Figure
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
@@ -41,7 +41,7 @@ _TOTALS = ("calls", "input_tokens", "cache_write_tokens", "cache_read_tokens", "
 def findings(result: CheckResult) -> dict[str, Any]:
     """All figures of a check and every item's answer, as JSON."""
     plan, items = result.plan, result.plan.items
-    pair = agreement.pair(_rows(result), SET, result.judge, grades=plan.rubric.grades, **_RESAMPLING)
+    pair = coefficients.pair(_rows(result), SET, result.judge, grades=plan.rubric.grades, **_RESAMPLING)
     report = {
         "judge": result.judge,
         "judge_is_llm": result.is_llm,
@@ -99,7 +99,7 @@ def order_effect(result: CheckResult) -> dict[str, Any]:
         for answer in (result.answers[item.id], result.reordered[item.id])
         if answer.score is not None
     ]
-    repeats = agreement.repeats(pd.DataFrame(twice, columns=["item", "unit_id", "score"]), **_RESAMPLING)
+    repeats = coefficients.repeats(pd.DataFrame(twice, columns=["item", "unit_id", "score"]), **_RESAMPLING)
     return {"n": repeats.n, "flip_rate": repeats.flip_rate.model_dump(), "within_sd": repeats.within_sd.model_dump()}
 
 

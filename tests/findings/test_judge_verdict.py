@@ -15,7 +15,7 @@ from support.results import summaries as report_data
 from autointerp.findings import judge_checks, judge_verdict
 from autointerp.findings import summary as summary_model
 from autointerp.findings.caveats import caveats
-from autointerp.stats import agreement
+from autointerp.stats.agreement import coefficients
 
 Summary = dict[str, Any]
 NO_EXEMPLARS = pd.DataFrame({"role": pd.Series(dtype=str), "token_activations": pd.Series(dtype=object)})
@@ -333,7 +333,7 @@ def test_strata_of_equal_labels_give_a_caveat_if_there_is_an_interval() -> None:
 
 
 def test_perfect_agreement_with_people_confirms_the_headline() -> None:
-    perfect = agreement.pair(
+    perfect = coefficients.pair(
         pd.DataFrame(
             {"item": i, "unit_id": i // 4, "rater": rater, "score": i // 4 % 4}
             for i in range(80)

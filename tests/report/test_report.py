@@ -257,8 +257,8 @@ def test_undefined_statistics_are_shown_with_their_reason(judged: Path) -> None:
     first["kappa"] = {"value": None, "ci_low": None, "ci_high": None, "why": "undefined: all grades are 3"}
     first["alpha"] = {"value": 0.5, "ci_low": None, "ci_high": None, "why": "no interval: fewer than 3 units"}
     cells = {row[0]: row[2] for row in _table(judge_figures.agreement(model(made))).rows}
-    assert cells["quadratic kappa"] == "undefined: all grades are 3"
-    assert cells["Krippendorff's ordinal alpha"] == "0.50, no interval: fewer than 3 units"
+    assert cells["quadratic kappa"] == "n/a (undefined: all grades are 3)"
+    assert cells["Krippendorff's ordinal alpha"] == "0.50 (no interval: fewer than 3 units)"
 
 
 def test_a_ceiling_that_is_not_above_the_floor_is_reported(judged: Path) -> None:
@@ -268,10 +268,11 @@ def test_a_ceiling_that_is_not_above_the_floor_is_reported(judged: Path) -> None
         "normalised difference"
     ].startswith(formatting.number(scaled["difference"]))
     names = ("features", "neurons", "difference", "ci_low", "ci_high")
-    made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1}
+    absent = {"difference": "the ceiling is not above the floor"}
+    made["evidence"]["normalised"] = scaled | dict.fromkeys(names) | {"ceiling": 0.1, "absent": absent}
     assert _table(judge_figures.normalised(model(made))).rows[-1] == (
         "difference between floor and ceiling",
-        "undefined: the ceiling is not above the floor",
+        "n/a (the ceiling is not above the floor)",
     )
     assert "normalised difference" not in [name for name, _, _ in prose.alternative_differences(model(made))]
 
@@ -281,7 +282,7 @@ def test_random_weight_controls_have_a_table(judged: Path) -> None:
     (row,) = _table(judge_figures.random_weights(model(made))).rows
     found = made["evidence"]["random"]["random_dictionary"]
     assert row[0] == "random dictionary"
-    assert row[1] == formatting.estimate(found["mean"], found["ci_low"], found["ci_high"])
+    assert row[1].startswith(formatting.estimate(found["mean"], found["ci_low"], found["ci_high"]))
     assert "Random weights and directions" in (judged / "report.html").read_text("utf-8")
 
 
@@ -344,7 +345,7 @@ def test_the_report_shows_how_well_length_and_mark_alone_tell_items_apart(judged
 
 @pytest.mark.parametrize("lacks", [("belief",), ("belief", "evidence"), ("belief", "evidence", "scorers", "variants")])
 def test_summaries_of_older_versions_still_render(tmp_path: Path, lacks: tuple[str, ...]) -> None:
-    made = report_data.make(tmp_path / "run", n_features=3, n_neurons=3, bins=2, per_bin=2, controls=2, knows="sharp")
+    made = report_data.make(tmp_path / "run", n_features=6, n_neurons=6, bins=2, per_bin=2, controls=2, knows="sharp")
     for key in lacks:
         del made[key]
     (tmp_path / "run" / "summary.json").write_text(json.dumps(made), "utf-8")

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from simulations import agreement_worlds, worlds
 from simulations.agreement_worlds import WORLDS, World
 
-from autointerp.stats import agreement, agreement_sums, jackknife
+from autointerp.stats import jackknife
+from autointerp.stats.agreement import coefficients
+from autointerp.stats.agreement import sums as unit_sums
 
 Floats = NDArray[np.float64]
 LEVELS = (0, 1, 2, 3)
@@ -37,18 +39,18 @@ def _cover(found: Mapping[str, tuple[Floats, jackknife.Limits]], truth: Mapping[
 
 
 def cover(world: World, *, units: int, runs: int, large: int = LARGE) -> Cover:
-    """Coverage of the intervals of `agreement.pair`."""
+    """Coverage of the intervals of `coefficients.pair`."""
     rng = np.random.default_rng(units)
-    truth = agreement_sums.pair_figures(agreement_worlds.cells(rng, world, 1, large).sum(axis=1)[0], LEVELS)
+    truth = unit_sums.pair_figures(agreement_worlds.cells(rng, world, 1, large).sum(axis=1)[0], LEVELS)
     sums = agreement_worlds.cells(rng, world, runs, units)
-    spread, weight = agreement_sums.pair_spread(sums, LEVELS), sums.sum(axis=-1)
+    spread, weight = unit_sums.pair_spread(sums, LEVELS), sums.sum(axis=-1)
     return _cover(
-        agreement.estimates(sums, lambda s: agreement_sums.pair_figures(s, LEVELS), spread, weight, CONFIDENCE), truth
+        coefficients.estimates(sums, lambda s: unit_sums.pair_figures(s, LEVELS), spread, weight, CONFIDENCE), truth
     )
 
 
 def repeat_sums(rng: np.random.Generator, world: World, runs: int, units: int, repeats: int) -> Floats:
-    """Sums (runs, units, 8) of `agreement_sums.repeat_terms`, for a judge whose errors are drawn anew with every repeat."""
+    """Sums (runs, units, 8) of `unit_sums.repeat_terms`, for a judge whose errors are drawn anew with every repeat."""
     exists = agreement_worlds.presence(rng, world, runs, units)
     grades = world.grades(rng, exists.shape)
     given = np.stack([agreement_worlds.judged(rng, grades, world.errors) for _ in range(repeats)], axis=-1).astype(
@@ -57,25 +59,23 @@ def repeat_sums(rng: np.random.Generator, world: World, runs: int, units: int, r
     times = np.stack([(given == level).sum(axis=-1) for level in LEVELS], axis=-1)
     flip = 1 - (times * (times - 1)).sum(axis=-1) / (repeats * (repeats - 1))
     size = np.full(exists.shape, float(repeats))
-    terms = agreement_sums.repeat_terms(size, given.mean(axis=-1) - 1.5, given.var(axis=-1, ddof=1), flip)
+    terms = unit_sums.repeat_terms(size, given.mean(axis=-1) - 1.5, given.var(axis=-1, ddof=1), flip)
     return np.asarray((terms * exists[..., None]).sum(axis=-2), dtype=np.float64)
 
 
 def repeat_cover(world: World, *, units: int, runs: int, repeats: int = 3, large: int = LARGE) -> Cover:
-    """Coverage of the intervals of `agreement.repeats`."""
+    """Coverage of the intervals of `coefficients.repeats`."""
     rng = np.random.default_rng(units)
-    truth = agreement_sums.repeat_figures(repeat_sums(rng, world, 1, large, repeats).sum(axis=1)[0])
+    truth = unit_sums.repeat_figures(repeat_sums(rng, world, 1, large, repeats).sum(axis=1)[0])
     sums = repeat_sums(rng, world, runs, units, repeats)
     return _cover(
-        agreement.estimates(
-            sums, agreement_sums.repeat_figures, agreement_sums.repeat_spread(sums), sums[..., 0], CONFIDENCE
-        ),
+        coefficients.estimates(sums, unit_sums.repeat_figures, unit_sums.repeat_spread(sums), sums[..., 0], CONFIDENCE),
         truth,
     )
 
 
 def panel_cover(world: World, *, units: int, runs: int, raters: int = 3, large: int = LARGE) -> Cover:
-    """Coverage of the interval of `agreement.panel`, for raters who err alike."""
+    """Coverage of the interval of `coefficients.panel`, for raters who err alike."""
 
     def sums_of(runs: int, units: int) -> tuple[Floats, Floats]:
         exists = agreement_worlds.presence(rng, world, runs, units)
@@ -85,15 +85,15 @@ def panel_cover(world: World, *, units: int, runs: int, raters: int = 3, large: 
         pairs = times[..., :, None] * times[..., None, :] - np.eye(4) * times[..., None, :]
         pairs = (pairs / (raters - 1)).reshape(*exists.shape, 16) * exists[..., None]
         size, mean = np.full(exists.shape, float(raters)), given.mean(axis=0)
-        terms = agreement_sums.repeat_terms(size, mean, given.var(axis=0, ddof=1), size) * exists[..., None]
-        return pairs.sum(axis=-2), agreement_sums.repeat_spread(terms.sum(axis=-2))
+        terms = unit_sums.repeat_terms(size, mean, given.var(axis=0, ddof=1), size) * exists[..., None]
+        return pairs.sum(axis=-2), unit_sums.repeat_spread(terms.sum(axis=-2))
 
     rng = np.random.default_rng(units)
-    truth = agreement_sums.panel_figures(sums_of(1, large)[0].sum(axis=1)[0], LEVELS)
+    truth = unit_sums.panel_figures(sums_of(1, large)[0].sum(axis=1)[0], LEVELS)
     sums, spread = sums_of(runs, units)
     weight = sums.sum(axis=-1)
     return _cover(
-        agreement.estimates(sums, lambda s: agreement_sums.panel_figures(s, LEVELS), spread, weight, CONFIDENCE), truth
+        coefficients.estimates(sums, lambda s: unit_sums.panel_figures(s, LEVELS), spread, weight, CONFIDENCE), truth
     )
 
 
@@ -105,7 +105,7 @@ def caught(*, up: float, down: float, items: int, runs: int) -> float:
         truth = rng.permutation(np.arange(items) % 4)
         graded = (("truth", truth), ("judge", worlds.biased(rng, truth, up=up, down=down)))
         scores = pd.concat([pd.DataFrame({**rows, "rater": rater, "score": grades}) for rater, grades in graded])
-        error = agreement.pair(scores, "truth", "judge", grades=LEVELS, confidence=CONFIDENCE).difference
+        error = coefficients.pair(scores, "truth", "judge", grades=LEVELS, confidence=CONFIDENCE).difference
         n += error.ci_low is not None and not error.ci_low <= 0 <= error.ci_high
     return n / runs
 

@@ -15,7 +15,7 @@ from simulations import simulate_agreement
 from support.results.tables import judgement, judgement_table
 from support.sae import peers
 
-from autointerp.stats import agreement
+from autointerp.stats.agreement import coefficients
 from autointerp.stats.estimates import no_figure
 
 OPTIONS = {"confidence": 0.95, "resamples": 100, "seed": 1}
@@ -32,8 +32,8 @@ def frame(ratings: np.ndarray, units: int | None = None, weights: np.ndarray | N
     return table if weights is None else table.assign(weight=np.asarray(weights)[item])
 
 
-def two(a: list[int], b: list[int], **options) -> agreement.Agreement:
-    return agreement.pair(frame(np.array([a, b], dtype=float), **options), "r0", "r1", grades=GRADES, **OPTIONS)
+def two(a: list[int], b: list[int], **options) -> coefficients.Agreement:
+    return coefficients.pair(frame(np.array([a, b], dtype=float), **options), "r0", "r1", grades=GRADES, **OPTIONS)
 
 
 def test_figures_equal_those_of_scikit_learn_irrcac_and_krippendorff(tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_figures_equal_those_of_scikit_learn_irrcac_and_krippendorff(tmp_path: P
     for (ratings, weights), other in zip(cases, theirs, strict=True):
         plain = bool((weights == 1).all())
         if len(ratings) == 2:
-            ours = agreement.pair(frame(ratings, weights=weights), "r0", "r1", grades=GRADES, **OPTIONS)
+            ours = coefficients.pair(frame(ratings, weights=weights), "r0", "r1", grades=GRADES, **OPTIONS)
             assert ours.kappa.value == pytest.approx(other["kappa"], abs=1e-9)
             if plain:
                 assert ours.ac2.value == pytest.approx(other["ac2"], abs=1e-9)
                 assert ours.alpha.value == pytest.approx(other["alpha"], abs=1e-9)
-        all_of_them = agreement.panel(frame(ratings), grades=GRADES, **OPTIONS)
+        all_of_them = coefficients.panel(frame(ratings), grades=GRADES, **OPTIONS)
         assert all_of_them.alpha.value == pytest.approx(other["alpha"], abs=1e-9)
 
 
@@ -79,14 +79,14 @@ def test_an_integer_weight_counts_like_that_many_items(rows: list[tuple[int, int
 @settings(max_examples=40)
 def test_every_statistic_has_an_interval_or_a_reason(rows: list[tuple[int, int]], units: int) -> None:
     ratings = np.array(rows, dtype=float).reshape(-1, 2).T
-    found = agreement.pair(frame(ratings, units), "r0", "r1", grades=GRADES, **OPTIONS)
+    found = coefficients.pair(frame(ratings, units), "r0", "r1", grades=GRADES, **OPTIONS)
     again = frame(ratings, units)
-    noise = agreement.repeats(again, **OPTIONS)
+    noise = coefficients.repeats(again, **OPTIONS)
     text = json.dumps([x.model_dump() for x in (found, noise)], allow_nan=False)
     assert "NaN" not in text
     for one in (found, noise):
         for figure in vars(one).values():
-            if isinstance(figure, agreement.Figure):
+            if isinstance(figure, coefficients.Figure):
                 assert (figure.ci_low is None) == (figure.ci_high is None) == bool(figure.why)
                 if figure.ci_low is not None:
                     assert figure.value is not None
@@ -102,7 +102,7 @@ def test_undefined_statistics_give_a_reason() -> None:
     assert two([], []).exact.why == "undefined: no item was graded by both r0 and r1"
     assert two([2], [3]).kappa.why == "undefined: one item"
     assert two([2, 1], [3, 1]).exact.why == "no interval: fewer than 3 units"
-    one = agreement.repeats(frame(np.array([[1.0, 2.0]])), **OPTIONS)
+    one = coefficients.repeats(frame(np.array([[1.0, 2.0]])), **OPTIONS)
     assert one.icc_single.why == "undefined: no item was graded twice"
 
 
@@ -137,7 +137,7 @@ def test_repeats_have_the_icc_of_the_analysis_of_variance() -> None:
     ]
     table = judgement_table(rows)
     scores = table.rename(columns={"exemplar_id": "item"}).astype({"score": float})
-    found = agreement.repeats(scores, **OPTIONS)
+    found = coefficients.repeats(scores, **OPTIONS)
     assert (found.n, found.per_item) == (40, 3.0)
     between, within = 3 * grades.mean(1).var(ddof=1), grades.var(1, ddof=1).mean()
     assert found.within_sd.value == pytest.approx(math.sqrt(within))
@@ -159,7 +159,9 @@ def test_perfect_agreement_has_a_lower_limit(units: int) -> None:
     assert (found.ac2.ci_low, found.ac2.ci_high) == (pytest.approx(exact), 1)
     assert 0.4 < found.kappa.ci_low <= exact + 1e-9, "the spread of grades may lie in fewer units than there are"
     assert found.kappa.ci_high == 1
-    never = agreement.repeats(frame(np.array([[0.0] * 30, [1.0] * 30])).assign(item=lambda t: t["unit_id"]), **OPTIONS)
+    never = coefficients.repeats(
+        frame(np.array([[0.0] * 30, [1.0] * 30])).assign(item=lambda t: t["unit_id"]), **OPTIONS
+    )
     assert (never.flip_rate.value, never.flip_rate.ci_low, never.flip_rate.ci_high) == (
         1,
         pytest.approx(0.025 ** (1 / 30)),
@@ -185,24 +187,24 @@ def test_a_coefficient_has_no_interval_if_the_grades_vary_in_too_few_units() -> 
     b = [0] * 53 + [1, 3, 3, 3, 1, 1, 3]
     table = frame(np.array([a, b], dtype=float))
     table["unit_id"] = [f"u{item // 3}" for item in table["item"]]
-    found = agreement.pair(table, "r0", "r1", grades=GRADES, **OPTIONS)
+    found = coefficients.pair(table, "r0", "r1", grades=GRADES, **OPTIONS)
     assert found.kappa.value > 0.8
     assert found.kappa.why == found.alpha.why
     assert found.kappa.why == "no interval: nearly all differences between grades lie in 2 of 20 units"
     assert found.exact.why is found.ac2.why is None
     one_large = table.assign(unit_id=["u0" if item < 54 else f"u{item}" for item in table["item"]])
-    why = agreement.pair(one_large, "r0", "r1", grades=GRADES, **OPTIONS).exact.why
+    why = coefficients.pair(one_large, "r0", "r1", grades=GRADES, **OPTIONS).exact.why
     assert why == "no interval: nearly all items belong to 1 of 7 units"
 
 
 def test_an_icc_has_no_interval_if_the_items_do_not_differ_beyond_the_noise() -> None:
     rng = np.random.default_rng(4)
     noise = frame((rng.random((3, 40)) < 0.3).astype(float))
-    found = agreement.repeats(noise, **OPTIONS)
+    found = coefficients.repeats(noise, **OPTIONS)
     assert found.icc_single.why == "no interval: the items do not differ beyond the noise of their grades"
     assert found.icc_single.value < 0.3
     assert found.flip_rate.ci_low < found.flip_rate.value < found.flip_rate.ci_high
-    together = agreement.panel(noise, grades=GRADES, **OPTIONS)
+    together = coefficients.panel(noise, grades=GRADES, **OPTIONS)
     assert together.alpha.why == found.icc_single.why
 
 

@@ -89,7 +89,7 @@ def test_unscored_judgements_change_counts_and_nothing_else(drawn: list[dict], e
     assert added == sum(row["arm"] == "main" for row in refused)
     tables = [comparison.bin_table(t, UNITS, bins=BINS, grades=range(4), **FEW) for t in (before, after)]
     for a, b in zip(*tables, strict=True):
-        assert {**a, "n_unscored": 0} == {**b, "n_unscored": 0}
+        assert {**a, "n_unscored": 0, "why": ""} == {**b, "n_unscored": 0, "why": ""}
 
 
 @given(st.lists(grades, min_size=1, max_size=6), st.integers(1, 4))

@@ -13,7 +13,7 @@ from autointerp.report import cells, prose
 from autointerp.report.escape import clip
 from autointerp.report.figures import svg
 from autointerp.report.tables import Table
-from autointerp.stats.agreement import Agreement
+from autointerp.stats.agreement.coefficients import Agreement
 from autointerp.stats.estimates import Figure
 from autointerp.stats.prediction_powered import Corrected
 

@@ -43,7 +43,7 @@ def add(draw: Any, units: list[Row], summary: Row, knows: str, names: list[str] 
     ]
     known += [
         _control(
-            draw, "random_dictionary", number, "all kinds of words", (" and", " of"), {"main": 0.6, "base_rate": 0.6}
+            draw, "random_dictionary", number, "all kinds of words", (" and", " of"), {"main": 0.05, "base_rate": 0.05}
         )
         for number in range(N_RANDOM)
     ]

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from autointerp.stats import agreement_sums, jackknife
+from autointerp.stats import jackknife
+from autointerp.stats.agreement import sums as unit_sums
 from autointerp.stats.comparison import MIN_FOR_INTERVAL
 from autointerp.stats.estimates import Figure, Part, no_figure
 from autointerp.stats.jackknife import SAME, Floats, Scale
@@ -127,16 +128,14 @@ def repeats(scores: pd.DataFrame, *, confidence: float, **_: float) -> Repeats:
     size, mean, var, flip = (items[name].to_numpy() for name in ("size", "mean", "var", "flip"))
     # Squares about the middle: sums of plain squares would lose digits.
     sums = _sums_by_unit(
-        items.index.get_level_values("unit_id"), agreement_sums.repeat_terms(size, mean - middle, var, flip)
+        items.index.get_level_values("unit_id"), unit_sums.repeat_terms(size, mean - middle, var, flip)
     )
     undefined = {}
     if n == 1:
         undefined = dict.fromkeys(("icc_single", "icc_mean"), "undefined: one item")
     elif float(np.ptp(scores["score"])) < _ONE_GRADE:
         undefined = dict.fromkeys(("icc_single", "icc_mean"), f"undefined: all grades are {middle:.3g}")
-    figures = _figures(
-        sums, agreement_sums.repeat_figures, agreement_sums.repeat_spread(sums), sums[:, 0], undefined, confidence
-    )
+    figures = _figures(sums, unit_sums.repeat_figures, unit_sums.repeat_spread(sums), sums[:, 0], undefined, confidence)
     return Repeats(n=n, n_units=len(sums), per_item=float(size.mean()), **figures)
 
 
@@ -166,9 +165,9 @@ def pair(scores: pd.DataFrame, a: str, b: str, *, grades: Sequence[int], confide
         undefined = dict.fromkeys(("kappa", "ac2", "alpha"), "undefined: one item")
     elif len(used) == 1:
         undefined = dict.fromkeys(("kappa", "alpha"), f"undefined: all grades are {levels[used[0]]}")
-    spread = agreement_sums.pair_spread(sums, levels)
+    spread = unit_sums.pair_spread(sums, levels)
     figures = _figures(
-        sums, lambda s: agreement_sums.pair_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
+        sums, lambda s: unit_sums.pair_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
     )
     return Agreement(a=a, b=b, n=n, n_units=len(sums), grades=levels, confusion=confusion, **figures)
 
@@ -192,8 +191,8 @@ def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, **_
     weight = (items["weight"] * len(items) / items["weight"].sum()).to_numpy()
     sums = _sums_by_unit(codes, (pairs * weight[:, None, None]).reshape(len(items), -1))
     each = first.groupby("item")["score"].agg(["size", "mean", "var"]).reindex(items.index).to_numpy(dtype=np.float64)
-    terms = agreement_sums.repeat_terms(each[:, 0], each[:, 1], each[:, 2], np.zeros(len(items)))
-    spread = agreement_sums.repeat_spread(_sums_by_unit(codes, terms))
+    terms = unit_sums.repeat_terms(each[:, 0], each[:, 1], each[:, 2], np.zeros(len(items)))
+    spread = unit_sums.repeat_spread(_sums_by_unit(codes, terms))
     used = first["score"].unique()
     undefined = {}
     if len(items) == 1:
@@ -201,7 +200,7 @@ def panel(scores: pd.DataFrame, *, grades: Sequence[int], confidence: float, **_
     elif len(used) == 1:
         undefined = {"alpha": f"undefined: all grades are {used[0]:g}"}
     figures = _figures(
-        sums, lambda s: agreement_sums.panel_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
+        sums, lambda s: unit_sums.panel_figures(s, levels), spread, sums.sum(axis=1), undefined, confidence
     )
     return Panel(raters=raters, n=len(items), n_units=len(sums), alpha=figures["alpha"])
 
