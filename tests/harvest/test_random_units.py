@@ -376,7 +376,7 @@ def test_a_kind_that_cannot_be_made_is_left_out_with_its_reason(
     assert figures["absent"]["dead"] == f"no unit could be made: {figures['why']}"
     check = next(c for c in result.summary["belief"]["checks"] if c["name"] == "random")
     assert check["passed"] is None
-    assert figures["why"] in check["message"]
+    assert figures["why"] in check["said"]
     assert figures["why"] in (result.folder / "report.md").read_text("utf-8")
     assert "random_subject" not in set(result.units["kind"])
 
