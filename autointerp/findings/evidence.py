@@ -75,6 +75,15 @@ class RandomUnits(MeanEstimate):
     """Mean grade of the dictionary's features minus that of these units."""
 
 
+def no_random_units(why: str) -> RandomUnits:
+    """The figures of a kind of which no unit could be made."""
+    against = Difference(difference=None, ci_low=None, ci_high=None, why=why)
+    return RandomUnits(
+        mean=None, ci_low=None, ci_high=None, n=0, why=why, n_units=0, n_alive=0, n_explained=0, dead=None, density=None,
+        features_minus=against,
+    )  # fmt: skip
+
+
 class SecondJudge(Part):
     """A second judge's grades of a sample of the items."""
 

@@ -49,7 +49,7 @@ def of_run(
         frames.main, units, again, labels, grades=grades, options=interval_options(spec), second=frames.second
     )
     if left_out:
-        absent = {kind: _no_random_units(why) for kind, why in left_out.items()}
+        absent = {kind: ev.no_random_units(why) for kind, why in left_out.items()}
         evidence = evidence.model_copy(update={"random": absent | (evidence.random or {})})
     n_planted = int((units["kind"] == "planted").sum())
     shortfall = planted_shortfall(spec, n_planted)
@@ -236,15 +236,6 @@ def random_units(
             features_minus=Difference(**compared.model_dump(include={"difference", "ci_low", "ci_high", "why"})),
         )
     return by_kind or None
-
-
-def _no_random_units(why: str) -> ev.RandomUnits:
-    """The figures of a kind of which no unit could be made."""
-    against = Difference(difference=None, ci_low=None, ci_high=None, why=why)
-    return ev.RandomUnits(
-        mean=None, ci_low=None, ci_high=None, n=0, why=why, n_units=0, n_alive=0, n_explained=0, dead=None, density=None,
-        features_minus=against,
-    )  # fmt: skip
 
 
 def repeats(judgements: pd.DataFrame, options: Mapping[str, Any]) -> Repeats | None:
