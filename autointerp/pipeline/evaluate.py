@@ -61,6 +61,8 @@ def evaluate(
         progress.note(f"corpus: {corpus['contents_statement']}")
     if why := control_units.planted_shortfall(spec, len(run.known_explanations)):
         progress.note(why)
+    for kind, why in run.left_out.items():
+        progress.note(f"controls.{kind} is left out: {why}")
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from autointerp.spec.section import Section, added, setting
+from autointerp.spec.section import Section, added, changed, setting
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -182,10 +182,10 @@ class Controls(Section):
     """Items, sampled over all units and bins, that are judged `repeats` times: the judge's noise."""
     repeats: int = Field(3, ge=2, le=20)
     """Times each of the `repeated` items is judged."""
-    random_dictionary: bool = False
-    """Also evaluate features of a dictionary of the same shape whose weights are random."""
-    random_subject: bool = False
-    """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
+    random_dictionary: bool | Literal["small"] = changed("small", before=False)
+    """Also evaluate features of a dictionary of the same shape whose weights are random: `small` for up to 16 of them, read from about 130,000 tokens and judged on 2 exemplars a bin; `true` for up to 32, read from the whole corpus and judged as other units are; `false` for none. `small` is left out, with its reason in the report, if it cannot be made."""
+    random_subject: bool | Literal["small"] = changed("small", before=False)
+    """Also evaluate the dictionary's features over a subject of the same shape whose weights are random, as many and in the same way. It needs the subject's memory a second time. A run that was begun when both were `false` by default continues without."""
     basis_directions: bool = added(False)
     """Also evaluate basis directions of the values that the dictionary reads, such as the residual stream: up to 32 of its dimensions, each with one sign."""
     random_directions: bool = added(False)

@@ -129,7 +129,7 @@ class Spec(Section):
         return content_hash(self.identity())
 
     def as_before(self) -> Spec:
-        """The same spec as earlier versions understood it: keys that they lack, and that are not set, as they did without them."""
+        """The same spec as earlier versions understood it: keys that they lack, or whose default they had otherwise, and that are not set, as they did without them."""
         return _as_before(self)
 
     def relative_to(self, folder: Path) -> Spec:
@@ -186,7 +186,7 @@ def _identity(section: Section) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("setting"):
             continue
         value = getattr(section, name)
-        if isinstance(extra, dict) and "before" in extra and value == extra["before"]:
+        if isinstance(extra, dict) and "hidden" in extra and value == extra["hidden"]:
             continue
         result[name] = _identity(value) if isinstance(value, Section) else value
     return result

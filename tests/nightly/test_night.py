@@ -279,7 +279,15 @@ def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> 
     place.sections |= {
         "units": few,
         "score": {"per_bin": 1},
-        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0, "neighbours": 0},
+        "controls": {
+            "shuffled": 1,
+            "base_rate": 1,
+            "planted": 0,
+            "repeated": 0,
+            "neighbours": 0,
+            "random_dictionary": False,
+            "random_subject": False,
+        },
     }
     place.put("a")
     place.put("b", noisy(1))
@@ -317,7 +325,15 @@ def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> 
 @pytest.mark.slow
 def test_judge_drift_is_shown_beside_the_trend(place: Place) -> None:
     place.sections["score"] = {"per_bin": 1}
-    place.sections["controls"] = {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 0}
+    place.sections["controls"] = {
+        "shuffled": 2,
+        "base_rate": 2,
+        "planted": 0,
+        "repeated": 0,
+        "neighbours": 0,
+        "random_dictionary": False,
+        "random_subject": False,
+    }
     place.night["anchors"] = 40
     place.put("sae@1")
     strict = threading.Event()
@@ -474,7 +490,15 @@ def test_a_forecast_before_the_harvest_counts_every_unit_and_bin(place: Place) -
     spec = place.world.spec(
         units={"feature_ids": [1, 2], "neuron_ids": ["1+"]},
         score={"per_bin": 4},
-        controls={"shuffled": 3, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 0},
+        controls={
+            "shuffled": 3,
+            "base_rate": 2,
+            "planted": 0,
+            "repeated": 0,
+            "neighbours": 0,
+            "random_dictionary": False,
+            "random_subject": False,
+        },
         judge={"model": "openai-compatible/x", "base_url": "http://127.0.0.1:9/v1"} | planted_runs.PRICED,
     )
     explain, score = bounds.bounds(spec)
