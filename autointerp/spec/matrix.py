@@ -28,7 +28,7 @@ class Cell:
     @property
     def label(self) -> str:
         """The values in words, or the spec's name if there are none."""
-        return ", ".join(f"{key} = {value}" for key, value in self.values.items()) or self.spec.name
+        return _label(self.values) or self.spec.name
 
     def along(self, table: str) -> str:
         """The values of the keys in one table of the spec, such as `judge`; empty if the matrix does not vary it."""
@@ -41,29 +41,37 @@ def read(path: Path, overrides: Sequence[str] = ()) -> list[Cell]:
     A value that is a table adds its keys to those of the same table in the file. Each cell is named after the file's `name` and its own
     values, so that further values leave the runs of the others as they are. Raises `UsageError`.
     """
-    data = read_toml(path, overrides)
+    return cells_of(read_toml(path, overrides), path, overrides)
+
+
+def cells_of(data: Mapping[str, Any], path: Path, overrides: Sequence[str] = ()) -> list[Cell]:
+    """`read` for data that was read from a path. Raises `UsageError`."""
     if MATRIX not in data:
         return [Cell({}, spec_.parse(data))]
+    data = dict(data)
     axes = _axes(data.pop(MATRIX), path)
     _check_overrides(axes, overrides)
     base = str(data.get("name", Spec.model_fields["name"].default))
     cells: dict[str, Cell] = {}
     for combination in itertools.product(*axes.values()):
-        values = {key: _shown(value) for key, value in zip(axes, combination, strict=True)}
-        cell_data: dict[str, Any] = data
+        values = {key: _shown(value, axes[key]) for key, value in zip(axes, combination, strict=True)}
+        cell_data = data
         for key, value in zip(axes, combination, strict=True):
             part = _nested(key.split("."), value)
             resolve_paths(part, path.parent)
             cell_data = _merged(cell_data, part)
-        where = Cell(values, Spec.model_construct(name=base)).label
         try:
-            spec = spec_.parse(cell_data | {"name": _name(base, values.values())})
+            spec = spec_.parse(cell_data | {"name": _name(base, combination)})
         except UsageError as error:
-            raise UsageError(f"{path}: the cell {where}: {error}") from None
+            raise UsageError(f"{path}: the cell {_label(values)}: {error}") from None
         same = cells.setdefault(spec.hash(), Cell(values, spec))
         if same.values is not values:
-            raise UsageError(f"{path}: the cell {where} is there twice: list each value once")
+            raise UsageError(f"{path}: the cell {_label(values)} is there twice: list each value once")
     return list(cells.values())
+
+
+def _label(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
 def _axes(matrix: Any, path: Path) -> dict[str, Sequence[Any]]:
@@ -116,13 +124,24 @@ def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(_shown(each) for each in value.values())
-    return " ".join(map(_shown, value)) if isinstance(value, list) else str(value)
+def _shown(value: Any, among: Sequence[Any]) -> str:
+    """A value as text that tells it from the others of its list: a table by its model or path if that is enough, else by all its values."""
+    main = _main(value)
+    return main if [_main(each) for each in among].count(main) == 1 else _text(value)
 
 
-def _name(base: str, values: Iterable[str]) -> str:
-    """The name of a cell's run: the last part of each value's path, in the characters of names."""
-    parts = [re.sub(r"[^a-z0-9_.]+", "-", value.lower().rstrip("/").split("/")[-1]).strip("-.") for value in values]
+def _main(value: Any) -> str:
+    found = value.get("model") or value.get("path") if isinstance(value, Mapping) else None
+    return _text(found or value)
+
+
+def _text(value: Any) -> str:
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    return str(value) if values is None else " ".join(map(_text, values))
+
+
+def _name(base: str, values: Iterable[Any]) -> str:
+    """The name of a cell's run: the last part of each value's path, in the characters of names. It does not depend on other cells."""
+    last = [_main(value).lower().rstrip("/").split("/")[-1] for value in values]
+    parts = [re.sub(r"[^a-z0-9_.]+", "-", text).strip("-.") for text in last]
     return ".".join([base, *filter(None, parts)])[:LONGEST_NAME]

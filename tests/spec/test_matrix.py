@@ -39,11 +39,11 @@ def test_every_combination_is_a_spec_named_after_its_values(tmp_path: Path) -> N
     assert of_cells == [
         ("grid.small_16k.embedded", "org/Small_16k", "resid_post.1", "embedded"),
         ("grid.small_16k.gpt-5-mini", "org/Small_16k", "resid_post.1", "openai/gpt-5-mini"),
-        ("grid.large-resid_post.2.embedded", "org/large", "resid_post.2", "embedded"),
-        ("grid.large-resid_post.2.gpt-5-mini", "org/large", "resid_post.2", "openai/gpt-5-mini"),
+        ("grid.large.embedded", "org/large", "resid_post.2", "embedded"),
+        ("grid.large.gpt-5-mini", "org/large", "resid_post.2", "openai/gpt-5-mini"),
     ]
-    assert cells[3].label == "dictionary = org/large resid_post.2, judge.model = openai/gpt-5-mini"
-    assert (cells[3].along("dictionary"), cells[3].along("judge")) == ("org/large resid_post.2", "openai/gpt-5-mini")
+    assert cells[3].label == "dictionary = org/large, judge.model = openai/gpt-5-mini"
+    assert (cells[3].along("dictionary"), cells[3].along("judge")) == ("org/large", "openai/gpt-5-mini")
 
 
 def test_another_value_leaves_the_other_specs_as_they_are(tmp_path: Path) -> None:
@@ -59,6 +59,13 @@ def test_a_cell_is_read_as_a_file_with_the_same_keys_is(tmp_path: Path) -> None:
     alone.write_text(BASE.replace('"grid"', '"grid.mine.3"').replace('"unused"', '"mine"') + "[judge]\nconcurrency = 3")
     assert cell.spec == load(alone)
     assert cell.spec.dictionary.path == str(tmp_path / "mine")
+
+
+def test_values_with_the_same_path_are_told_apart_by_their_other_keys(tmp_path: Path) -> None:
+    hooks = ", ".join(f"{{ path = 'org/large', hook_point = 'resid_post.{layer}' }}" for layer in (1, 2))
+    cells = read(written(tmp_path, f"[matrix]\ndictionary = [{hooks}]"))
+    assert [cell.along("dictionary") for cell in cells] == ["org/large resid_post.1", "org/large resid_post.2"]
+    assert {cell.spec.name for cell in cells} == {"grid.large"}
 
 
 def test_a_file_without_a_matrix_is_its_own_single_spec(tmp_path: Path) -> None:
