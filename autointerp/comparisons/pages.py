@@ -49,6 +49,7 @@ def html(comparison: Comparison, folder: Path) -> str:
         **page.assets("comparison.css"),
         names=" and ".join(side.name for side in comparison.sides),
         titles=prose.titles(comparison),
+        most_titles=prose.MOST_TITLES,
         reports=[(run.run_id, grid.report_of(run, folder)) for side in comparison.sides for run in side.runs],
         runs=tables.runs(comparison),
         grid=grid.grid(comparison.entries, folder),

@@ -103,6 +103,8 @@ class Batch:
         known = list(self.forecasts.values())
         notes = dict.fromkeys(note for forecast in known for note in forecast.notes)
         yield from (f"  {note}" for note in notes)
+        if any(cell.along("judge") and cell.spec.explainer is None for cell in self.cells):
+            yield "  each judge grades its own explanations: set [explainer] to have all grade the same ones"
         usd = [forecast.usd for forecast in known]
         total = "cost unknown" if None in usd else f"about {dollars(sum(cost or 0.0 for cost in usd))}"
         calls = sum(forecast.llm_calls for forecast in known)

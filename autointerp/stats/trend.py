@@ -60,8 +60,11 @@ class Change:
 
     @property
     def smallest(self) -> float | None:
-        """The smallest true difference that is found with a probability of `two_way.POWER`; None without an interval."""
-        if self.ci_low is None or self.error is None or self.freedom is None:
+        """The smallest true difference that is found with a probability of `two_way.POWER`.
+
+        None without an interval, and if all units have the same difference, which tells nothing of their spread.
+        """
+        if self.ci_low is None or self.error is None or self.freedom is None or self.error < means.SAME:
             return None
         return two_way.smallest_difference(self.error, self.freedom, _critical(self.freedom))
 

@@ -91,7 +91,13 @@ def test_a_matrix_is_one_run_for_each_cell_and_one_comparison(
     for cell in values["grid"]:
         assert (file.parent / cell["link"]).resolve() == (results / cell["run_id"] / "report.html").resolve()
         assert all(cell[key] for key in ("grade", "headline", "distinction", "trust"))
+    before = file.read_bytes()
+    compared = CliRunner().invoke(main, ["compare", path, "--results", str(results)])
+    assert compared.exit_code == 0, compared.output
+    assert [each.read_bytes() for each in results.glob("comparisons/*/comparison.json")] == [before]
     page = (file.parent / "comparison.html").read_text()
+    report = (folders[0] / "report.html").read_text()
+    assert f'href="../comparisons/{file.parent.name}/comparison.html"' in report
     assert all(f'href="../../{folder.name}/report.html"' in page for folder in folders)
 
 
@@ -110,3 +116,36 @@ def test_a_cell_that_fails_leaves_the_others_and_is_shown_with_its_reason(
     assert planted_runs.KEYS[1] in second["reason"]
     assert f"no result: {second['reason']}" in said
     assert "no result" in (file.parent / "comparison.html").read_text()
+
+
+def test_a_matrix_is_submitted_as_runs_and_a_cell_that_is_refused_leaves_the_others(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(planted_runs.KEYS[1])
+    axes = {"judge": {"model": ["embedded", MODELS[1], MODELS[0]]}}
+    path = matrix(tmp_path / "matrix.toml", world, axes, explainer={"model": "embedded"})
+    for was in ("new", "queued"):
+        done = CliRunner().invoke(main, ["submit", path, "--results", str(tmp_path / "results")])
+        assert done.exit_code == 2, done.output
+        ids = re.findall(rf"^(\S+)  {was}$", done.output, re.MULTILINE)
+        assert [run_id.rpartition("-")[0] for run_id in ids] == ["planted.embedded", "planted.claude-haiku-4-5"]
+        assert f"judge.model = {MODELS[1]}: not submitted: " in done.output
+        assert re.search(r"in all 3 runs, at most [\d,]+ calls to LLMs: about \$", done.output)
+
+
+def test_specs_of_several_files_are_compared_if_that_is_asked_for(world: planted.World, tmp_path: Path) -> None:
+    paths = []
+    for seed in (0, 1):
+        paths.append(tmp_path / f"{seed}.toml")
+        sections = {
+            "units": {"features": 6, "neurons": 6, "seed": seed},
+            "score": {"per_bin": 1},
+            "harvest": {"bins": 4},
+        }
+        paths[-1].write_text(world.spec(**sections, judge={"model": "embedded"}).to_toml())
+    code, said = run(*map(str, paths), "--compare", results=tmp_path / "results")
+    assert code in (0, 3), said
+    [file] = tmp_path.glob("results/comparisons/*/comparison.json")
+    values = json.loads(file.read_text())
+    assert len(values["sides"]) == 2
+    assert [pair["differ"] for pair in values["pairs"]] == [["sampled units"]]
