@@ -15,7 +15,7 @@ SHARED: dict[Pairing, str] = {
     "texts": "other units on the same texts",
     "nothing": "other units on other texts",
 }
-MOST_TITLES = 6
+MOST_TITLES = 3
 """A comparison of more pairs has one title that counts them."""
 UNEQUAL_SHARES = 0.05
 """Shares of unscored exemplars that differ by more than this are pointed out."""
@@ -36,8 +36,11 @@ def titles(comparison: Comparison) -> list[tuple[str, str]]:
     if pairs and len(pairs) <= MOST_TITLES:
         return [(verdict(pair), pair.result.verdict.replace(" ", "-")) for pair in pairs]
     told = sum(pair.result.verdict != "cannot be told" for pair in pairs)
-    count = f"{told} of {plural(len(pairs), 'difference')} can be told" if pairs else "There is no pair to compare"
-    return [(f"{count}, of {plural(len(comparison.sides), 'run')}.", "cannot-be-told")]
+    runs = plural(len(comparison.sides), "run")
+    said = (
+        f"{told} of {plural(len(pairs), 'difference')} between {runs} can be told" if pairs else f"{runs}, and no pair"
+    )
+    return [(said, "cannot-be-told")]
 
 
 def paired(pair: Pair) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,18 @@ def test_rubrics_with_other_grades_are_left_out_of_the_pairs_and_not_of_the_grid
     assert [pair["along"] for pair in values["pairs"]] == ["judge.model"]
     assert "the grades of the rubric are [0, 1, 2, 3] in one and [0, 1]" in values["not_compared"][0]
     assert [cell["run_id"] for cell in values["grid"]] == ["d-x", "d-y", "e-x", ""]
+
+
+def test_many_pairs_have_one_title_that_counts_them_and_closed_sections(tmp_path: Path) -> None:
+    outcomes = [replace(outcome, reason="") for outcome in cells(tmp_path)]
+    page = Path(list(compare_matrix(outcomes, tmp_path))[-1])
+    values = json.loads(page.with_suffix(".json").read_text())
+    assert len(values["pairs"]) == 4
+    told = sum(pair["verdict"] != "cannot be told" for pair in values["pairs"])
+    assert values["titles"] == [f"{told} of 4 differences between 4 runs can be told"]
+    html = page.read_text()
+    assert html.count("<h1") == 1
+    assert (html.count("<details>"), html.count("<details open>")) == (4, 0)
 
 
 def cells(results: Path) -> list[CellOutcome]:
