@@ -119,18 +119,18 @@ def test_a_cell_that_fails_leaves_the_others_and_is_shown_with_its_reason(
 
 
 def test_a_matrix_is_submitted_as_runs_and_a_cell_that_is_refused_leaves_the_others(
-    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: planted.World, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(planted_runs.KEYS[1])
-    axes = {"judge": {"model": ["embedded", MODELS[1], MODELS[0]]}}
+    axes = {"dictionary": {"path": ["nowhere", str(world.dictionary)]}, "judge": {"model": list(MODELS)}}
     path = matrix(tmp_path / "matrix.toml", world, axes, explainer={"model": "embedded"})
     for was in ("new", "queued"):
         done = CliRunner().invoke(main, ["submit", path, "--results", str(tmp_path / "results")])
         assert done.exit_code == 2, done.output
         ids = re.findall(rf"^(\S+)  {was}$", done.output, re.MULTILINE)
-        assert [run_id.rpartition("-")[0] for run_id in ids] == ["planted.embedded", "planted.claude-haiku-4-5"]
-        assert f"judge.model = {MODELS[1]}: not submitted: " in done.output
-        assert re.search(r"in all 3 runs, at most [\d,]+ calls to LLMs: about \$", done.output)
+        names = [f"planted.dictionary.{model}" for model in ("claude-haiku-4-5", "gpt-5.4-mini")]
+        assert [run_id.rpartition("-")[0] for run_id in ids] == names
+        assert f"dictionary.path = nowhere, judge.model = {MODELS[0]}: not submitted: " in done.output
+        assert re.search(r"in all 4 runs, at most [\d,]+ calls to LLMs: about \$", done.output)
 
 
 def test_specs_of_several_files_are_compared_if_that_is_asked_for(world: planted.World, tmp_path: Path) -> None:
