@@ -128,7 +128,7 @@ def _along(values: Sequence[Mapping[str, str]]) -> dict[tuple[int, int], str]:
     for key in dict.fromkeys(key for mine in values for key in mine):
         for i, first in enumerate(values):
             for j in range(i + 1, len(values)):
-                if [k for k in first | values[j] if first.get(k) != values[j].get(k)] == [key]:
+                if [k for k in {**first, **values[j]} if first.get(k) != values[j].get(k)] == [key]:
                     found[i, j] = key
     return found
 
