@@ -13,7 +13,7 @@ from typing import NamedTuple
 from autointerp.calls import answers, groups, server_probe
 from autointerp.calls.cost_limits import input_bound
 from autointerp.costs import scorer_questions, stand_ins
-from autointerp.formatting import dollars
+from autointerp.formatting import dollars, plural
 from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
@@ -103,6 +103,14 @@ def describe(spec: Spec) -> Iterator[str]:
         limit = spec.budget.usd
         stops = "no budget.usd is set" if limit is None else f"budget.usd = {limit:g} stops it in any case"
         yield f"  assuming that every unit is alive and every bin full, which the harvest will show; {stops}"
+
+
+def together(specs: Sequence[Spec]) -> str:
+    """The bounds of several runs in all, in a line. Answers that they share are counted for each."""
+    stages = [stage for spec in specs for stage in bounds(spec)]
+    usual, most = ([getattr(stage, name) for stage in stages] for name in ("usual_usd", "most_usd"))
+    cost = "cost unknown" if None in (*usual, *most) else f"about {dollars(sum(usual))}, at most {dollars(sum(most))}"
+    return f"in all {plural(len(specs), 'run')}, at most {plural(sum(s.calls for s in stages), 'call')} to LLMs: {cost}"
 
 
 def n_units(spec: Spec) -> int:

@@ -40,6 +40,8 @@ from autointerp.spec.toml_files import read_toml, wrong_key
 SectionType = TypeVar("SectionType", bound=Section)
 MOST_SILENT = 50
 """The most silent windows kept for a unit."""
+MATRIX = "matrix"
+"""The table of a file that holds several specs (see `spec.matrix`)."""
 
 
 class Spec(Section):
@@ -162,8 +164,13 @@ class Spec(Section):
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
-    """Read a spec from TOML. Raises `UsageError`."""
-    return parse(read_toml(path, overrides))
+    """Read a spec from TOML. Raises `UsageError`, also for a file of several specs."""
+    data = read_toml(path, overrides)
+    if MATRIX in data:
+        raise UsageError(
+            f"{path} holds a matrix of specs, and one is needed: remove [{MATRIX}], or use `autointerp run`"
+        )
+    return parse(data)
 
 
 def from_toml(text: str) -> Spec:

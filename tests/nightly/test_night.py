@@ -186,7 +186,8 @@ def test_three_nights_score_each_dictionary_once(place: Place) -> None:
     assert page.index("<h2>Regression</h2>") < page.index("<h1>Runs</h1>")
     assert "2 scored; 1 duplicate (backup); 1 corrupt (cut)" in page
     assert "not an LLM" in page
-    assert "regression against " + first["scored"][0]["run_id"] in page
+    assert "worse than " + first["scored"][0]["run_id"] in page
+    assert [(told["run_id"], told["told"]) for told in second["trends"]] == [(regression["run_id"], "worse")]
 
     place.put("sae-v3", lambda weights: (worse(weights), same(weights))[0])
     third = place.run("2026-11-22")
@@ -195,8 +196,11 @@ def test_three_nights_score_each_dictionary_once(place: Place) -> None:
     assert third["corrupt"] == third["copies"] == [], "what was named once is not named again"
     trend = place.trend(third["scored"][0]["run_id"])
     assert trend["previous_run_id"] == regression["run_id"]
-    assert trend["verdict"] == "unchanged"
+    assert (trend["verdict"], trend["told"]) == ("unchanged", "cannot be told")
+    assert trend["smallest"] is None, "every feature has the grade that it had"
     assert trend["change"] < 0.02
+    assert f"cannot be told from {regression['run_id']}" in (place.results / "index.html").read_text("utf-8")
+    assert any(f"cannot be told from {regression['run_id']}" in line for line in describe(third))
     assert "<h2>Regression</h2>" not in (place.results / "index.html").read_text("utf-8")
 
 
