@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from support.planted_world import siblings, truth
 
-from sae.analysis import neighbour_windows
 from autointerp.judges import registry
 from autointerp.judges.base import Judge
 from autointerp.spec import rubric
 from autointerp.spec.sections import Controls
 from autointerp.spec.spec import Spec
+from sae.analysis import neighbour_windows
 
 GROUPS = {"swapped": siblings.SWAPPED, "broad": siblings.BROAD, "exact": range(40, siblings.UNITS)}
 JUDGES = ("knowing", "embedded")
