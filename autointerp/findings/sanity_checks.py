@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from autointerp.findings.evidence import Evidence
+from autointerp.findings.evidence import Evidence, RandomUnits
 from autointerp.findings.results import Controls, Distinction
 from autointerp.formatting import estimate, percent, plural
+from autointerp.records import RANDOM_KINDS
 from autointerp.stats.estimates import PairedDifference
+
+UNDECIDED = 0.5
+"""Share of the way from a difference to the lower end of its interval that the difference exceeds if the sample is too small to tell."""
 
 
 class Check(NamedTuple):
@@ -110,32 +114,45 @@ def base_rate(measured: Measured) -> Check:
 
 
 def random_weights(measured: Measured) -> Check:
-    """Features are graded higher than units of random weights."""
+    """Features are graded higher than units of random weights. The smallest difference among their kinds decides."""
     kinds = (measured.evidence.random if measured.evidence else None) or {}
-    known = {kind: units for kind, units in kinds.items() if units.features_minus.difference is not None}
-    found = {
-        kind: _contrast(
-            "random",
-            PairedDifference(**units.features_minus.model_dump(), n_units=units.n),
-            unmeasured=("No unit of random weights has a grade", "no units of random weights were graded"),
-            passed=(
-                f"Features are graded higher than those of a {kind.replace('_', ' ')}",
-                "features are graded higher than those of random weights",
-            ),
-            failed=(
-                f"Features are graded no higher than those of a {kind.replace('_', ' ')}",
-                f"features are graded no higher than those of a {kind.replace('_', ' ')}",
-            ),
-        )
-        for kind, units in known.items()
-    }
-    order = (False, None, True)
+    weights = {kind: units for kind, units in kinds.items() if kind in RANDOM_KINDS}
+    found = [
+        _above_random(kind, units) for kind, units in weights.items() if units.features_minus.difference is not None
+    ]
     if not found:
-        reasons = dict.fromkeys(units.why for units in kinds.values() if units.why)
+        reasons = dict.fromkeys(units.why for units in weights.values() if units.why)
         because = f" ({'; '.join(map(str, reasons))})" if reasons else ""
         message = f"No features of random weights were graded{because}, so the grade that an untrained dictionary earns is not known"
         return not_measured("random", message, "no features of random weights were graded")
-    return min(found.values(), key=lambda check: order.index(check.passed))
+    return min(found, key=lambda check: (False, None, True).index(check.passed))
+
+
+def _above_random(kind: str, units: RandomUnits) -> Check:
+    """Not decided if the interval includes 0 and the difference exceeds half of the way to its lower end, about a standard error:
+    a small sample of random weights must not withhold a grade that a larger one would confirm."""
+    difference, low, named = units.features_minus.difference, units.features_minus.ci_low, kind.replace("_", " ")
+    assert difference is not None
+    if low is not None and low <= 0 and difference > UNDECIDED * (difference - low):
+        shown = estimate(difference, low, units.features_minus.ci_high, signed=True)
+        return not_measured(
+            "random",
+            f"Features are graded higher than those of a {named}, but {plural(units.n, 'unit')} are too few to be certain: the difference is {shown}",
+            f"{plural(units.n, 'unit')} of a {named} are too few to tell whether features are graded higher",
+        )
+    return _contrast(
+        "random",
+        PairedDifference(**units.features_minus.model_dump(), n_units=units.n),
+        unmeasured=("No unit of random weights has a grade", "no units of random weights were graded"),
+        passed=(
+            f"Features are graded higher than those of a {named}",
+            "features are graded higher than those of random weights",
+        ),
+        failed=(
+            f"Features are graded no higher than those of a {named}",
+            f"features are graded no higher than those of a {named}",
+        ),
+    )
 
 
 RULE = (distinction, base_rate, floor, random_weights)
