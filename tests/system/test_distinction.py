@@ -105,7 +105,7 @@ def test_the_grade_alone_does_not_notice_that_an_explanation_is_too_broad(result
     assert (broad["mean_score"] == 3).all()
     assert (exact["mean_score"] == 3).all()
     silent = [units["base_rate_mean"].mean() for units in (broad, exact)]
-    assert silent[0] == pytest.approx(silent[1], abs=0.3)
+    assert silent[0] == pytest.approx(silent[1], abs=0.5)
 
 
 @pytest.mark.parametrize("judge", JUDGES)
