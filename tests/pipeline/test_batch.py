@@ -133,6 +133,7 @@ def test_a_matrix_is_submitted_as_runs_and_a_cell_that_is_refused_leaves_the_oth
         assert re.search(r"in all 4 runs, at most [\d,]+ calls to LLMs: about \$", done.output)
 
 
+@pytest.mark.slow
 def test_specs_of_several_files_are_compared_if_that_is_asked_for(world: planted.World, tmp_path: Path) -> None:
     paths = []
     for seed in (0, 1):

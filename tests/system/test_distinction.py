@@ -108,7 +108,7 @@ def test_the_grade_alone_does_not_notice_that_an_explanation_is_too_broad(result
     assert silent[0] == pytest.approx(silent[1], abs=0.5)
 
 
-@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("judge", ["knowing", pytest.param("embedded", marks=pytest.mark.slow)])
 def test_without_windows_of_neighbours_too_broad_explanations_are_not_noticed(
     world: Path, results: Path, judged: truth.Result, judge: str
 ) -> None:
@@ -183,8 +183,8 @@ def test_without_windows_of_neighbours_the_summary_gives_the_reason(
     ("removed", "check"),
     [
         ({"neighbours": 0}, "distinction"),
-        ({"base_rate": 0}, "base_rate"),
-        ({"shuffled": 0}, "floor"),
+        pytest.param({"base_rate": 0}, "base_rate", marks=pytest.mark.slow),
+        pytest.param({"shuffled": 0}, "floor", marks=pytest.mark.slow),
         ({"random_dictionary": False, "random_subject": False}, "random"),
     ],
 )
