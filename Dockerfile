@@ -17,7 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # What the project needs, without the project: read from pyproject.toml, so that source does not matter yet.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *e["s3"], *e["flower"], sep="\n")' > needs.txt \
+    python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *(n for x in ("anthropic", "openai", "service", "s3", "flower") for n in e[x]), sep="\n")' > needs.txt \
     && pip install --constraint constraints.txt --requirement needs.txt "hatchling>=1.26"
 
 COPY README.md LICENSE ./

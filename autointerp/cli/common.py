@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
+from autointerp import installation
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
 from autointerp.places import file_error, printable
 from autointerp.redaction import hide
@@ -53,6 +54,11 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
             except EXPECTED as error:
                 complain(error)
                 code = exit_code_of(error)
+            except ModuleNotFoundError as error:
+                if (message := installation.missing(error)) is None:
+                    raise
+                complain(message)
+                code = AutointerpError.exit_code
             except OSError as error:
                 if error.errno == errno.EPIPE:  # the reader of the output is gone, as in `autointerp runs | head`
                     raise

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from autointerp import installation
+
 
 class LazyCommand(NamedTuple):
     """Where a command is defined, and the line that `--help` shows for it without importing it."""
@@ -29,10 +31,15 @@ class LazyGroup(click.Group):
         return [name for commands in self.sections.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported; None where there is none of that name."""
+        """The command, imported; None where there is none of that name. Raises `ClickException` for an extra that is not installed."""
         for commands in self.sections.values():
             if place := commands.get(cmd_name):
-                command = getattr(import_module(place.module), place.function)
+                try:
+                    command = getattr(import_module(place.module), place.function)
+                except ModuleNotFoundError as error:
+                    if (message := installation.missing(error)) is None:
+                        raise
+                    raise click.ClickException(message) from None
                 assert isinstance(command, click.Command), place
                 return command
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from autointerp import installation
 from autointerp.cli.lazy_group import LazyCommand, LazyGroup
 
 
@@ -58,6 +59,8 @@ def main() -> None:
     Exit codes: 0 done; 2 the spec or an argument is wrong; 3 done, but the headline is withheld; 4 stopped by the budget;
     5 stopped by the provider. After 4, 5 or Ctrl-C, the same command continues where it stopped.
     """
+    if fault := installation.fault():
+        raise click.ClickException(fault)
 
 
 if __name__ == "__main__":

@@ -104,8 +104,9 @@ def forecast(run: Run, ledger: Ledger, before: set[str] | None = None) -> Foreca
     finally:
         explainer.close()
         judge.close()
-    models = {settings.model for settings in run.spec.judges}
+    models = {settings.model: settings for settings in run.spec.judges}
     notes = [note for model in sorted(models) if (note := prices.retirement_note(model))]
+    notes += [note for model in sorted(models) if (note := prices.price_note(models[model]))]
     notes += list(_later(run.spec))
     return Forecast(run.run_id, stages, tuple(notes))
 

@@ -16,6 +16,7 @@ from autointerp.spec.providers import PROVIDERS, model_of, provider_of
 
 _SNAPSHOT = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
 _NOTICE_DAYS = 90
+_OLD_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Price:
     batch_cache_read: float
     source: str
     uncertain: bool = False
+    as_of: date | None = None
+    """The day on which the table was compared with its sources; None for a price that the user gave."""
 
 
 FREE = Price(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "the embedded judge runs on this machine")
@@ -59,7 +62,7 @@ def price_of(model: str, settings: JudgeSettings | None = None) -> Price | None:
         return None
     table = _table()[provider.price_table]
     row = table["models"].get(name) or table["models"].get(_SNAPSHOT.sub("", name))
-    return None if row is None else _price(row, table, f"{table['source']}, as of {_table()['as_of']}")
+    return None if row is None else _price(row, table, _table()["as_of"])
 
 
 def cost(usage: Usage, price: Price | None, *, batch: bool = False) -> float | None:
@@ -81,6 +84,22 @@ def max_cost(input_tokens: int, output_tokens: int, price: Price | None, *, batc
     else:
         input_, output = max(price.input, price.cache_write), price.output
     return (input_tokens * input_ + output_tokens * output) / 1e6
+
+
+def price_note(settings: JudgeSettings, today: date | None = None) -> str | None:
+    """A sentence if the price of the judge's model is unknown, a year old or unconfirmed, else None."""
+    price, own = price_of(settings.model, settings), "judge.input_usd_per_mtok and judge.output_usd_per_mtok"
+    if price is None:
+        return f"no price is known for {settings.model}: set {own} to know the cost and to have a budget kept."
+    if price.as_of and ((today or date.today()) - price.as_of).days >= _OLD_DAYS:
+        return (
+            f"the price of {settings.model} was last compared with its source on {price.as_of}: update, or set {own}."
+        )
+    if price.uncertain:
+        return (
+            f"the price of {settings.model} was found in one source only: compare it with your console, or set {own}."
+        )
+    return None
 
 
 def retirement_note(model: str, today: date | None = None) -> str | None:
@@ -106,7 +125,7 @@ def retirement_notice(model: str, day: date, today: date | None = None) -> str |
     return f"{model} {when}: results made with it cannot be extended afterwards, name another model for new runs."
 
 
-def _price(row: dict[str, Any], table: dict[str, Any], source: str) -> Price:
+def _price(row: dict[str, Any], table: dict[str, Any], as_of: date) -> Price:
     share, hour_write = table["batch_share"], table.get("hour_write")
     batch_write = row["input"] * hour_write if hour_write else row.get("cache_write", row["input"])
     return Price(
@@ -118,8 +137,9 @@ def _price(row: dict[str, Any], table: dict[str, Any], source: str) -> Price:
         batch_output=row["output"] * share,
         batch_cache_write=batch_write * share,
         batch_cache_read=row.get("cache_read", row["input"]) * share,
-        source=source,
+        source=f"{table['source']}, as of {as_of}",
         uncertain=row.get("uncertain", False),
+        as_of=as_of,
     )
 
 

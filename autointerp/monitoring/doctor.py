@@ -12,17 +12,18 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from autointerp.installation import DISTRIBUTION, EXTRAS
 from autointerp.ledger.revisions import revisions
 from autointerp.spec.providers import PROVIDERS
 from sae.cache import cache_dir
 from sae.memory import available_memory
 
-DISTRIBUTION = "autointerp-eval"
 KEYS = {
     name: f"instead of {row.keys[0]}" if place else row.form + ("" if row.needs_key else ", if the server needs one")
     for row in PROVIDERS.values()
@@ -92,7 +93,25 @@ def check_packages() -> Check:
         return Check(
             "packages", None, "not the tested versions: " + "; ".join(other), "remove .venv and run `make demo`"
         )
-    return Check("packages", True, "all installed" + (", in the tested versions" if tested else ""))
+    return Check(
+        "packages",
+        True,
+        "all installed" + (", in the tested versions" if tested else "") + _absent_extras(lines),
+    )
+
+
+def _absent_extras(lines: Sequence[str]) -> str:
+    """The extras of which a package is missing: only some uses need them."""
+    absent = set()
+    for requirement in map(Requirement, lines):
+        for extra in dict.fromkeys(EXTRAS.values()):
+            wanted = requirement.marker and not requirement.marker.evaluate({"extra": ""})
+            if wanted and requirement.marker and requirement.marker.evaluate({"extra": extra}):
+                try:
+                    importlib.metadata.version(requirement.name)
+                except importlib.metadata.PackageNotFoundError:
+                    absent.add(extra)
+    return f"; extras that are not installed: {', '.join(sorted(absent))}" if absent else ""
 
 
 def tested_versions() -> dict[str, set[str]]:

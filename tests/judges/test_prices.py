@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import get_args
 
 import pytest
@@ -54,6 +54,17 @@ def test_prices_in_the_spec_take_precedence() -> None:
     assert prices.cost(Usage(1_000_000, 500_000, 0, 1_000_000), price) == pytest.approx(2.0 + 4.0 + 2.0)
     free = local.model_copy(update={"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0})
     assert prices.cost(Usage(9, 9), prices.price_of(free.model, free)) == 0.0
+
+
+def test_a_price_that_is_unknown_a_year_old_or_unconfirmed_is_said_to_be() -> None:
+    known, compared = Judge(model="anthropic/claude-haiku-4-5"), prices._table()["as_of"]
+    assert prices.price_note(known, compared) is None
+    assert f"compared with its source on {compared}" in (prices.price_note(known, compared + timedelta(days=365)) or "")
+    given = known.model_copy(update={"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0})
+    assert prices.price_note(given, compared + timedelta(days=999)) is None
+    assert "one source only" in (prices.price_note(Judge(model="anthropic/claude-fable-5-2"), compared) or "")
+    assert "no price is known for openai/gpt-99" in (prices.price_note(Judge(model="openai/gpt-99"), compared) or "")
+    assert prices.price_note(Judge(model="embedded"), compared + timedelta(days=999)) is None
 
 
 def test_each_token_class_has_its_price() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -161,3 +162,17 @@ def test_links_in_the_docs_resolve(page: Path) -> None:
         destination = (page.parent / path).resolve() if path else page
         assert destination.exists(), f"{target} does not exist"
         assert not anchor or anchor in anchors(destination), f"{target}: no such heading"
+
+
+def test_the_site_has_every_page_and_no_dead_link(tmp_path: Path) -> None:
+    zensical = Path(sys.executable).with_name("zensical")
+    if not zensical.is_file():
+        pytest.skip("zensical is not installed")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("generate*", "__pycache__"))
+    config = shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    done = subprocess.run([zensical, "build", "--config-file", config], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = {page.stem for page in (tmp_path / "site").glob("*.html")}
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"README"} <= built
+    named = set(re.findall(r"([\w-]+)\.md", Path(config).read_text("utf-8")))
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} == named
