@@ -18,7 +18,6 @@ MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PROSE_PACKAGE = Package("sae-probes", "0.4.2", "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03")
 LANGUAGES_PACKAGE = Package("django", "5.2.19", "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00")
-HOOK_POINT = "resid_post.15"
 CONTEXT_TOKENS = 128
 """Tokens in a context, in training and evaluation."""
 

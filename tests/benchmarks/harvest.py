@@ -62,7 +62,7 @@ def demo() -> tuple[Subject, Corpus]:
     given = sections.Corpus(
         sources=tuple(str(path) for path in assets.corpus_files),
         context_tokens=demo_assets.CONTEXT_TOKENS,
-        max_tokens=demo_spec.EVALUATION_TOKENS,
+        max_tokens=demo_spec.FULL.tokens,
     )
     return subject, open_corpus(given, subject, quiet)
 
