@@ -366,6 +366,8 @@ def test_writes_together_are_committed_together_and_one_that_fails_spoils_no_oth
             jobs.finish(tx, RUN, "job-3")
         raise KeyboardInterrupt
     assert states(ledger) == states(other) == {"done": 2, "pending": 2}
+    for each in (ledger, other):
+        each.close()
 
 
 def test_no_job_is_leased_by_two_threads(url: str) -> None:
