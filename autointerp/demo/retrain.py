@@ -54,6 +54,7 @@ def _ship(folder: Path) -> None:
     SHIPPED.mkdir(exist_ok=True)
     tensors = {name: tensor.to(torch.float16) for name, tensor in load_file(folder / WEIGHTS).items()}
     save_file(tensors, SHIPPED / WEIGHTS)
+    (SHIPPED / WEIGHTS).chmod(0o644)
     for name in ("cfg.json", REPORT):
         shutil.copy(folder / name, SHIPPED / name)
 
