@@ -7,8 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from autointerp.demo.assets import CONTEXT_TOKENS, MODEL_SHA256, DemoAssets
-from autointerp.demo.spec import FULL
+from autointerp.demo.assets import CONTEXT_TOKENS, FULL, MODEL_SHA256, DemoAssets
 from autointerp.dictionaries.training_file import progress_bars
 from autointerp.harvest.inputs import open_corpus, open_subject
 from autointerp.progress import OnProgress

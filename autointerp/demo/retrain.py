@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from autointerp.demo.assets import prepare
-from autointerp.demo.spec import SHIPPED
+from autointerp.demo.assets import SHIPPED, prepare
 from autointerp.dictionaries import training_file
 from autointerp.errors import UsageError
 from autointerp.progress import Progress

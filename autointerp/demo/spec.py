@@ -8,31 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tomli_w
 
-from autointerp.demo.assets import CONTEXT_TOKENS, MODEL_FILE, DemoAssets, prepare
+from autointerp.demo.assets import CONTEXT_TOKENS, FULL, MODEL_FILE, QUICK, SHIPPED, DemoAssets, Size, prepare
 from autointerp.progress import OnProgress
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec, load
 from autointerp.wheels import Workplace
 from sae.cache import cache_dir
 
-
-class Size(NamedTuple):
-    """What a demo evaluates, and on how much text."""
-
-    name: str
-    hook_point: str
-    tokens: int
-    """Tokens of the corpus."""
-
-
-QUICK = Size("demo", "resid_post.6", 100_000)
-FULL = Size("demo-full", "resid_post.15", 300_000)
-SHIPPED = Path(__file__).parent / "dictionary"
-"""The folder of the dictionary of the quick demo. `autointerp.demo.retrain` makes it anew."""
 UNITS = 64
 """Features, and neurons, that are evaluated."""
 ALSO = ("detection", "embedding", "sort")

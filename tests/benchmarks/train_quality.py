@@ -45,8 +45,7 @@ def demo(d: int, count: int) -> Rows:
     """Activations of the demo's model (d is its own): documents held out for choosing, and others for the comparison."""
     import torch
 
-    from autointerp.demo.assets import CONTEXT_TOKENS, prepare
-    from autointerp.demo.spec import FULL
+    from autointerp.demo.assets import CONTEXT_TOKENS, FULL, prepare
     from autointerp.harvest.inputs import open_corpus, open_subject
     from autointerp.progress import quiet
     from autointerp.spec.sections import Corpus, Subject

@@ -171,8 +171,8 @@ def test_the_spec_loads_and_names_its_judge(tmp_path: Path) -> None:
     )
     assert spec.judge == judge
     assert spec.subject.model == str(assets.model)
-    assert spec.dictionary.hook_point == demo_spec.QUICK.hook_point
-    assert spec.corpus.max_tokens == demo_spec.QUICK.tokens
+    assert spec.dictionary.hook_point == demo_assets.QUICK.hook_point
+    assert spec.corpus.max_tokens == demo_assets.QUICK.tokens
     assert spec.corpus.sources == tuple(str(p) for p in assets.corpus_files)
     assert (spec.units.features, spec.units.neurons) == (70, demo_spec.UNITS)
     assert demo_spec.UNITS >= 64
@@ -186,10 +186,10 @@ def test_the_training_configuration_is_valid() -> None:
 
 def test_the_shipped_dictionary_is_small_and_the_one_that_the_training_file_describes() -> None:
     training = training_file.load(Path(retrain.__file__).with_name("training.toml"))
-    assert training.hook_point == demo_spec.QUICK.hook_point
+    assert training.hook_point == demo_assets.QUICK.hook_point
     described = json.loads(json.dumps(asdict(training.config())))
-    assert json.loads((demo_spec.SHIPPED / "train.json").read_text("utf-8"))["training"] == described
-    weights = demo_spec.SHIPPED / retrain.WEIGHTS
+    assert json.loads((demo_assets.SHIPPED / "train.json").read_text("utf-8"))["training"] == described
+    weights = demo_assets.SHIPPED / retrain.WEIGHTS
     assert weights.stat().st_size < 6_000_000
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in (ROOT / "docs" / "quickstart.md").read_text("utf-8")
     shapes = {name: tuple(tensor.shape) for name, tensor in load_file(weights).items()}
