@@ -31,6 +31,8 @@ class Run:
     """By unit id."""
     known_explanations: Mapping[str, str] = field(default_factory=dict)
     """Explanations of planted units, by unit id. They need no explainer."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why kinds of control units that the spec requests could not be made, by kind."""
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By feature, the sampled features with the most similar decoder directions, most similar first."""
 

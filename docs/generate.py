@@ -63,6 +63,8 @@ A spec is a TOML file that says what to evaluate, with what, and how. Three tabl
 - The run's folder is named after the spec's hash. **Settings**, marked in the last column, stay out of the hash: they
   decide how a run is carried out and not what it finds, so changing one and running again continues the same run.
   Changing any other key makes another run, which shares every answer that the change does not touch.
+- A table `[matrix]` with lists of values makes one file several runs, one for each combination, and compares them: see
+  [comparing runs](compare.md#a-matrix-of-dictionaries-and-judges).
 """
 
 

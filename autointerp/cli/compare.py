@@ -35,7 +35,7 @@ def compare(
 
     Runs over the same units are paired by unit and exemplar, other runs by the texts that they share. A RUN is an id or a folder. Runs
     over dictionaries that differ only in the seed of their training are joined by commas, as in RUN,RUN. Three runs or more are compared
-    in all pairs that differ in one thing.
+    in all pairs that differ in one thing. A spec file with a [matrix] in place of RUNs stands for the runs of its cells.
 
     With --plan, one RUN tells how many features and judgements a difference between two dictionaries takes; two that grade the same
     exemplars tell it for judges, explainers or prompts that differ like theirs. No judge is asked.

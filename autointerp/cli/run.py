@@ -13,22 +13,27 @@ from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, 
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SET
+@click.option("--compare", is_flag=True, help="Compare the runs of several SPECs at the end, as with a [matrix].")
 @DRY_RUN
 @RESULTS
 @QUIET
 @one_line_errors()
-def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
+def run(
+    specs: tuple[Path, ...], overrides: tuple[str, ...], compare: bool, dry_run: bool, results: Path, quiet: bool
+) -> int:
     """Evaluate the dictionary that each SPEC (a TOML file) names, and write the reports.
 
-    Dictionaries that read the same subject and corpus are harvested in one pass.
+    Dictionaries that read the same subject and corpus are harvested in one pass. A SPEC with a [matrix] is a run for each combination of
+    the values that it lists: their cost is printed first, a run that fails leaves the others, and one comparison of all ends it.
     """
-    from autointerp.pipeline.evaluate import evaluate_files
+    from autointerp.pipeline.batch import evaluate_files
 
     return evaluate_files(
         specs,
         overrides,
         results,
         lambda: command_ledger(results, make=True),
+        compare=compare,
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,6 +12,9 @@ from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain,
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.places import open_folder
 from autointerp.progress import Progress
+
+if TYPE_CHECKING:
+    from autointerp.spec.matrix import Cell
 
 T = TypeVar("T")
 
@@ -27,24 +30,31 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     """Queue the runs that SPECs (TOML files) describe for the workers.
 
     Prints one line for each spec: the run's id, and whether it is new, resumed, already queued or done. The same spec twice is one
-    run. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2.
+    run. A spec with a [matrix] is a run for each combination of its values; when they are done, `autointerp compare SPEC` compares
+    them. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2.
     """
     from autointerp.pipeline import submit as submission
 
     ledger = None if dry_run else command_ledger(open_folder(results), make=True)
 
-    def one(path: Path) -> None:
-        spec, costs = submission.load_with_costs(path, overrides)
+    def one(label: str, cell: Cell, costs: list[str]) -> None:
         if ledger is None:
-            click.echo("\n".join([submission.run_id_of(spec, progress.update), *costs]))
+            click.echo("\n".join([submission.run_id_of(cell.spec, progress.update), *costs]))
             return
-        for line in [f"{path}:", *costs] if costs else []:
+        for line in [f"{label}:", *costs] if costs else []:
             progress.note(line)
-        submitted = submission.submit(ledger, spec, results, on_progress=progress.update)
+        submitted = submission.submit(ledger, cell.spec, results, on_progress=progress.update)
         click.echo(f"{submitted.run_id}  {submitted.was}")
 
+    def of_file(path: Path) -> int:
+        found, total = submission.read_with_costs(path, overrides)
+        if total:
+            (click.echo if dry_run else progress.note)(total)
+        cells = {cell.label if cell.values else str(path): (cell, costs) for cell, costs in found}
+        return _each(cells, lambda label: one(label, *cells[label]), "not submitted")
+
     with Progress(quiet=quiet) as progress:
-        code = _each(specs, one, "not submitted")
+        code = _each(specs, of_file, "not submitted")
         if ledger is not None and not submission.live_workers(ledger):
             progress.note("no worker is running: the runs wait in the ledger until one is started")
     return code
@@ -103,13 +113,13 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 
 
-def _each(items: Iterable[T], work: Callable[[T], None], failure: str = "") -> int:
+def _each(items: Iterable[T], work: Callable[[T], int | None], failure: str = "") -> int:
     """Do the same for every item; an error is printed and does not stop the others. Returns the first error's exit code, or 0."""
     codes = []
     for item in items:
         try:
-            work(item)
+            codes.append(work(item) or 0)
         except EXPECTED as error:
             complain(f"{item}: {failure}: {error}" if failure else error)
             codes.append(exit_code_of(error))
-    return codes[0] if codes else 0
+    return next(filter(None, codes), 0)

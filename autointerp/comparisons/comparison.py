@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autointerp.comparisons import changed_units, retraining
+from autointerp.comparisons import changed_units, grid, retraining
+from autointerp.comparisons.grid import Entry
 from autointerp.comparisons.measures import MEASURES, Codes, Measure, by_bin, compared_bins, observations
 from autointerp.comparisons.pairing import Matched, Pairing, Side, check_comparable, differing, match, pairs
 from autointerp.comparisons.retraining import Retraining
+from autointerp.errors import UsageError
 from autointerp.records import COMPARED, Arm
 from autointerp.stats import two_way
 from autointerp.stats.two_way import Difference, Observations, Verdict, verdict_of
@@ -61,6 +63,8 @@ class Pair:
     dropped_b: dict[str, int]
     main: str
     """The measure on which the verdict rests."""
+    along: str
+    """The key of a matrix in which they differ; empty without a matrix."""
     results: list[Result]
     unscored_a: float
     """Share of the main arm's exemplars without a grade."""
@@ -85,13 +89,52 @@ class Comparison:
     sides: list[Side]
     pairs: list[Pair]
     confidence: float
+    entries: list[Entry]
+    """The runs by dictionary and judge; empty if not both vary."""
+    not_compared: list[str]
+    """Why pairs of a matrix are left out."""
 
 
 def compare(sides: Sequence[Side], *, confidence: float = 0.95) -> Comparison:
     """Compare sides in pairs. Intervals of one measure hold for all pairs together. Raises `UsageError` if nothing can be compared."""
     check_comparable(sides)
-    chosen = pairs(sides)
-    codes = Codes()
+    compared = _compare(sides, dict.fromkeys(pairs(sides), ""), confidence)
+    return Comparison(list(sides), compared, confidence, grid.of_sides(sides), [])
+
+
+def compare_cells(
+    entries: Sequence[Entry], values: Sequence[Mapping[str, str]], *, confidence: float = 0.95
+) -> Comparison:
+    """Compare the cells of a matrix that have a result, in the pairs that differ in one of its keys.
+
+    `values` are those of each cell by key. Cells without a matrix, which have none, are paired as by `compare`.
+    """
+    done = [(Side((entry.run,)), mine) for entry, mine in zip(entries, values, strict=True) if entry.run is not None]
+    sides = [side for side, _ in done]
+    along = _along([mine for _, mine in done]) if all(mine for _, mine in done) else dict.fromkeys(pairs(sides), "")
+    chosen, refused = dict[tuple[int, int], str](), list[str]()
+    for (i, j), key in along.items():
+        try:
+            check_comparable((sides[i], sides[j]))
+            chosen[i, j] = key
+        except UsageError as error:
+            refused.append(str(error))
+    return Comparison(sides, _compare(sides, chosen, confidence), confidence, list(entries), refused)
+
+
+def _along(values: Sequence[Mapping[str, str]]) -> dict[tuple[int, int], str]:
+    """The pairs of cells that differ in a single key, with that key, key by key."""
+    found: dict[tuple[int, int], str] = {}
+    for key in dict.fromkeys(key for mine in values for key in mine):
+        for i, first in enumerate(values):
+            for j in range(i + 1, len(values)):
+                if [k for k in {**first, **values[j]} if first.get(k) != values[j].get(k)] == [key]:
+                    found[i, j] = key
+    return found
+
+
+def _compare(sides: Sequence[Side], along: Mapping[tuple[int, int], str], confidence: float) -> list[Pair]:
+    chosen, codes = list(along), Codes()
     matched = [{kind: match(sides[i], sides[j], kind) for kind in COMPARED} for i, j in chosen]
     results: list[list[Result]] = [[] for _ in chosen]
     for measure in MEASURES:
@@ -106,11 +149,10 @@ def compare(sides: Sequence[Side], *, confidence: float = 0.95) -> Comparison:
                 results[place].append(_missing(measure, observed))
             else:
                 results[place].append(_result(measure, observed, next(found)))
-    compared = [
-        _pair(sides[i], sides[j], shared, of_pair, confidence)
+    return [
+        _pair(sides[i], sides[j], along[i, j], shared, of_pair, confidence)
         for (i, j), shared, of_pair in zip(chosen, matched, results, strict=True)
     ]
-    return Comparison(list(sides), compared, confidence)
 
 
 def main_measure(differ: Sequence[str], results: Sequence[Result]) -> str:
@@ -124,7 +166,9 @@ def main_measure(differ: Sequence[str], results: Sequence[Result]) -> str:
     return "shuffled" if "dictionary" not in differ and "shuffled" in known else "grade"
 
 
-def _pair(a: Side, b: Side, matched: Mapping[str, Matched], results: list[Result], confidence: float) -> Pair:
+def _pair(
+    a: Side, b: Side, along: str, matched: Mapping[str, Matched], results: list[Result], confidence: float
+) -> Pair:
     differ = differing(a.first, b.first)
     return Pair(
         a=a.name,
@@ -136,6 +180,7 @@ def _pair(a: Side, b: Side, matched: Mapping[str, Matched], results: list[Result
         dropped_a={kind: matched[kind].dropped[0] for kind in COMPARED},
         dropped_b={kind: matched[kind].dropped[1] for kind in COMPARED},
         main=main_measure(differ, results),
+        along=along,
         results=results,
         unscored_a=a.unscored_share,
         unscored_b=b.unscored_share,

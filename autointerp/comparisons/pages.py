@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from autointerp.comparisons import changed_units, prose, tables
+from autointerp.comparisons import changed_units, grid, prose, tables
 from autointerp.comparisons.comparison import Comparison, Pair
 from autointerp.hashing import content_hash
 from autointerp.json_values import plain
@@ -23,9 +24,8 @@ from sae.files import write_text, written_whole
 SCHEMA_VERSION = 1
 
 
-def folder_of(comparison: Comparison, results: Path) -> Path:
-    """The folder of a comparison of these runs in this order."""
-    ids = [[run.run_id for run in side.runs] for side in comparison.sides]
+def folder_of(ids: Sequence[Sequence[str]], results: Path) -> Path:
+    """The folder of a comparison of sides with these runs, in this order."""
     return results / "comparisons" / content_hash(ids)[:8]
 
 
@@ -33,30 +33,33 @@ def write(comparison: Comparison, folder: Path) -> None:
     """Write `comparison.html`, `comparison.md`, `comparison.json` and `units.parquet`. Raises `PlaceFailed`."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "comparison.html", html(comparison))
-        write_text(folder / "comparison.md", markdown(comparison))
-        text = json.dumps(as_json(comparison), indent=1, ensure_ascii=False, allow_nan=False)
+        write_text(folder / "comparison.html", html(comparison, folder))
+        write_text(folder / "comparison.md", markdown(comparison, folder))
+        text = json.dumps(as_json(comparison, folder), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(folder / "comparison.json", text)
         with written_whole(folder / "units.parquet") as partial:
             units_of(comparison).to_parquet(partial, index=False)
 
 
-def html(comparison: Comparison) -> str:
-    """The comparison as one page that opens from disk, without a script."""
+def html(comparison: Comparison, folder: Path) -> str:
+    """The comparison as one page that opens from its folder, without a script."""
     edges = [e for pair in comparison.pairs for e in _interval(pair) if e is not None]
     reach = 1.05 * max((abs(edge) for edge in edges), default=1.0) or 1.0
     return page.environment().get_template("comparison.html.j2").render(
         **page.assets("comparison.css"),
         names=" and ".join(side.name for side in comparison.sides),
+        titles=prose.titles(comparison),
+        most_titles=prose.MOST_TITLES,
+        reports=[(run.run_id, grid.report_of(run, folder)) for side in comparison.sides for run in side.runs],
         runs=tables.runs(comparison),
-        matrix=tables.matrix(comparison),
+        grid=grid.grid(comparison.entries, folder),
+        grid_caption=grid.CAPTION,
         summary=tables.pairs(comparison),
         cautions=prose.cautions(comparison),
         pairs=[
             {
                 "verdict": prose.verdict(pair),
-                "tone": pair.result.verdict.replace(" ", "-"),
-                "notes": prose.notes(pair),
+                                "notes": prose.notes(pair),
                 "chart": Markup(bin_grades.difference_figure(_interval(pair), reach)),
                 "tables": [table for table in (tables.measures(pair), tables.changes(pair), tables.units(pair)) if table],
             }
@@ -65,13 +68,13 @@ def html(comparison: Comparison) -> str:
     )  # fmt: skip
 
 
-def markdown(comparison: Comparison) -> str:
-    """The comparison as Markdown."""
-    parts = ["# Comparison", *(f"**{escaped(prose.verdict(pair))}**" for pair in comparison.pairs)]
+def markdown(comparison: Comparison, folder: Path) -> str:
+    """The comparison as Markdown, with links from its folder."""
+    parts = ["# Comparison", *(f"**{escaped(title)}**" for title, _ in prose.titles(comparison))]
     parts += [escaped(sentence) for sentence in prose.cautions(comparison)]
-    parts.append(tables.pairs(comparison).markdown())
-    if matrix := tables.matrix(comparison):
-        parts.append(matrix.markdown())
+    if shown := grid.grid(comparison.entries, folder):
+        parts.append(shown.markdown())
+    parts += [table.markdown() for table in tables.pairs(comparison)]
     parts.append(tables.runs(comparison).markdown())
     for pair in comparison.pairs:
         parts += [f"## {escaped(pair.b)} against {escaped(pair.a)}"]
@@ -89,12 +92,15 @@ def units_of(comparison: Comparison) -> pd.DataFrame:
     return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=columns)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """The contents of `comparison.json`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "confidence": comparison.confidence,
         "sides": [[run.run_id for run in side.runs] for side in comparison.sides],
+        "titles": [title for title, _ in prose.titles(comparison)],
+        "grid": grid.as_json(comparison.entries, folder),
+        "not_compared": comparison.not_compared,
         "pairs": [_pair(pair) for pair in comparison.pairs],
     }
 

@@ -15,6 +15,8 @@ SHARED: dict[Pairing, str] = {
     "texts": "other units on the same texts",
     "nothing": "other units on other texts",
 }
+MOST_TITLES = 3
+"""A comparison of more pairs has one title that counts them."""
 UNEQUAL_SHARES = 0.05
 """Shares of unscored exemplars that differ by more than this are pointed out."""
 
@@ -26,6 +28,19 @@ def verdict(pair: Pair) -> str:
     if result.verdict == "cannot be told":
         return f"Whether {pair.b} is better than {pair.a} cannot be told: {shown}"
     return f"{pair.b} is {result.verdict} than {pair.a}: {shown}"
+
+
+def titles(comparison: Comparison) -> list[tuple[str, str]]:
+    """The first lines of a comparison with their tones: the verdict on each pair, or how many of many pairs can be told apart."""
+    pairs = comparison.pairs
+    if pairs and len(pairs) <= MOST_TITLES:
+        return [(verdict(pair), pair.result.verdict.replace(" ", "-")) for pair in pairs]
+    told = sum(pair.result.verdict != "cannot be told" for pair in pairs)
+    runs = plural(len(comparison.sides), "run")
+    said = (
+        f"{told} of {plural(len(pairs), 'difference')} between {runs} can be told" if pairs else f"{runs}, and no pair"
+    )
+    return [(said, "cannot-be-told")]
 
 
 def paired(pair: Pair) -> str:
@@ -61,8 +76,9 @@ def notes(pair: Pair) -> list[str]:
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """One sentence for each run whose judge is not an LLM or whose headline is withheld."""
-    said = []
+    """A sentence for each cell without a result, pair left out, judge that is not an LLM, and headline that is withheld."""
+    said = [f"{entry.name}: no result: {entry.reason}" for entry in comparison.entries if entry.run is None]
+    said += [f"Not compared: {why}" for why in comparison.not_compared]
     for run in (run for side in comparison.sides for run in side.runs):
         if not run.summary.judge_is_llm:
             said.append(f"{run.run_id}: {judged_by(run.summary)}.")

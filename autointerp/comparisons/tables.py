@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from autointerp.comparisons.comparison import Comparison, Pair
-from autointerp.comparisons.pairing import Side
 from autointerp.comparisons.prose import SHARED
 from autointerp.formatting import NOT_AVAILABLE, count, estimate, number, percent, plural
 from autointerp.records import Arm
@@ -94,49 +93,34 @@ def units(pair: Pair) -> Table | None:
     return Table(shown, header, rows)
 
 
-def matrix(comparison: Comparison) -> Table | None:
-    """The mean grade of features by dictionary and judge; None if not both vary."""
-    sides = comparison.sides
-    dictionaries = list(dict.fromkeys(_dictionary(side) for side in sides))
-    judges = list(dict.fromkeys(side.first.summary.judge for side in sides))
-    if len(dictionaries) < 2 or len(judges) < 2:
-        return None
-    cells: dict[tuple[str, str], list[str]] = {}
-    for side in sides:
-        mean = side.first.summary.weightings.bin_uniform.features_mean
-        cells.setdefault((_dictionary(side), side.first.summary.judge), []).append(number(mean))
-    rows = tuple(
-        (name, *(", ".join(cells.get((name, judge), [NOT_AVAILABLE])) for judge in judges)) for name in dictionaries
+def pairs(comparison: Comparison) -> list[Table]:
+    """The verdict on every pair, a table for each key of a matrix."""
+    together = (
+        f"; the intervals hold for all {len(comparison.pairs)} pairs together" if len(comparison.pairs) > 1 else ""
     )
-    return Table(
-        "Mean grade of features by dictionary and judge, as in the runs' own reports", ("dictionary", *judges), rows
-    )
-
-
-def pairs(comparison: Comparison) -> Table:
-    """The verdict on every pair."""
-    rows = []
-    for pair in comparison.pairs:
-        result = pair.result
-        rows.append(
-            (
-                f"{pair.b} against {pair.a}",
-                ", ".join(pair.differ) or "nothing",
-                SHARED[pair.pairing["feature"]],
-                result.title,
-                estimate(result.difference, result.ci_low, result.ci_high, signed=True),
-                result.verdict,
-            )
+    brackets = f"Brackets are {percent(comparison.confidence)} intervals over units and texts{together}"
+    header = ("pair", "differ in", "features compared on", "measure", "difference", "verdict", "smallest found")
+    return [
+        Table(
+            f"Along {along}. {brackets}" if along else brackets,
+            header,
+            tuple(_verdict(pair) for pair in comparison.pairs if pair.along == along),
         )
-    header = ("pair", "differ in", "features compared on", "measure", "difference", "verdict")
-    together = f"; the intervals hold for all {len(rows)} pairs together" if len(rows) > 1 else ""
-    return Table(
-        f"Brackets are {percent(comparison.confidence)} intervals over units and texts{together}", header, tuple(rows)
+        for along in dict.fromkeys(pair.along for pair in comparison.pairs)
+    ]
+
+
+def _verdict(pair: Pair) -> tuple[str, ...]:
+    result = pair.result
+    return (
+        f"{pair.b} against {pair.a}",
+        ", ".join(pair.differ) or "nothing",
+        SHARED[pair.pairing["feature"]],
+        result.title,
+        estimate(result.difference, result.ci_low, result.ci_high, signed=True),
+        result.verdict,
+        number(result.smallest),
     )
-
-
-def _dictionary(side: Side) -> str:
-    return f"{side.first.summary.dictionary.name}, {side.first.summary.hook_point}"
 
 
 def _probability(p: float) -> str:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from autointerp.calls import answers, groups, server_probe
 from autointerp.calls.cost_limits import input_bound
-from autointerp.costs import stand_ins
-from autointerp.formatting import dollars
+from autointerp.costs import scorer_questions, stand_ins
+from autointerp.formatting import dollars, plural
 from autointerp.harvest import control_units, explainer_windows
 from autointerp.judges import cost_model, prices
 from autointerp.ledger.calls import MeasuredCall
 from autointerp.messages import Prompt
-from autointerp.scorers import distinction
+from autointerp.scorers.base import Scorer
+from autointerp.scorers.registry import SCORERS
 from autointerp.spec import rubric
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.providers import is_llm
@@ -58,33 +59,38 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
         max(spec.score.repeats, spec.controls.repeats) - 1
     )  # each repeat may leave its last question part empty
     stages.append(_scoring_bound("score", spec, spec.judge, scoring, judged, parts_filled, earlier))
-    if spec.controls.neighbours:
-        stages.append(_telling_bound(spec, earlier))
+    stages += [_scorer_bound(spec, SCORERS[name], earlier) for name in spec.scorers]
     if spec.cascade is not None:
         again = math.ceil(judged * spec.cascade.share)
         stages.append(_scoring_bound("regrade", spec, spec.cascade.judge, scoring, again, 0, earlier))
-    return [stage for stage in stages if is_llm(stage.model)]
+    return [stage for stage in stages if is_llm(stage.model) and stage.calls]
 
 
 def items(spec: Spec) -> int:
     """The most items that are judged, controls and repeats included."""
-    of_unit = _items_of_a_unit(spec, len(spec.explain.compare))
+    of_unit = _items_of_a_unit(spec, len(spec.explain.compare), spec.score.per_bin)
     of_planted = PLANTED_WINDOWS + spec.controls.shuffled + spec.controls.base_rate
-    random_ones = control_units.n_random(spec) * len(control_units.random_kinds(spec))
     found = n_units(spec) * (of_unit + spec.controls.neighbours) + spec.controls.repeated * (spec.controls.repeats - 1)
-    return found + spec.controls.planted * of_planted + random_ones * _items_of_a_unit(spec, compared=0)
+    found += sum(n * _items_of_a_unit(spec, compared=0, per_bin=per_bin) for n, per_bin in _random_units(spec))
+    return found + spec.controls.planted * of_planted
 
 
 def explained(spec: Spec) -> int:
     """The most explanations that are asked for, each counted once."""
-    return n_units(spec) * (1 + len(spec.explain.compare)) + control_units.n_random(spec) * len(
-        control_units.random_kinds(spec)
-    )
+    return n_units(spec) * (1 + len(spec.explain.compare)) + sum(n for n, _ in _random_units(spec))
+
+
+def _random_units(spec: Spec) -> list[tuple[int, int]]:
+    """For each kind of random unit, the number of units and of exemplars judged in each of their bins."""
+    forms = control_units.random_forms(spec).values()
+    most = spec.score.per_bin
+    return [(control_units.n_random(spec, form), min(most, form.per_bin or most)) for form in forms]
 
 
 def describe(spec: Spec) -> Iterator[str]:
     """The bounds in lines for the terminal; none for a run that asks no LLM."""
     stages = bounds(spec)
+    width = max((len(stage.stage) for stage in stages), default=0)
     for stage in stages:
         usual, most = stage.usual_usd, stage.most_usd
         cost = (
@@ -92,11 +98,19 @@ def describe(spec: Spec) -> Iterator[str]:
             if usual is not None and most is not None
             else "cost unknown"
         )
-        yield f"  {stage.stage:<8} at most {stage.calls:,} calls to {stage.model}: {cost}"
+        yield f"  {stage.stage:<{width}} at most {stage.calls:,} calls to {stage.model}: {cost}"
     if stages:
         limit = spec.budget.usd
         stops = "no budget.usd is set" if limit is None else f"budget.usd = {limit:g} stops it in any case"
         yield f"  assuming that every unit is alive and every bin full, which the harvest will show; {stops}"
+
+
+def together(specs: Sequence[Spec]) -> str:
+    """The bounds of several runs in all, in a line. Answers that they share are counted for each."""
+    stages = [stage for spec in specs for stage in bounds(spec)]
+    usual, most = ([getattr(stage, name) for stage in stages] for name in ("usual_usd", "most_usd"))
+    cost = "cost unknown" if None in (*usual, *most) else f"about {dollars(sum(usual))}, at most {dollars(sum(most))}"
+    return f"in all {plural(len(specs), 'run')}, at most {plural(sum(s.calls for s in stages), 'call')} to LLMs: {cost}"
 
 
 def n_units(spec: Spec) -> int:
@@ -106,9 +120,9 @@ def n_units(spec: Spec) -> int:
     return features + (units.neurons if units.neuron_ids is None else len(units.neuron_ids))
 
 
-def _items_of_a_unit(spec: Spec, compared: int) -> int:
-    """Items of a unit whose bins are all full, with `compared` explanations besides its own."""
-    main = spec.harvest.bins * spec.score.per_bin
+def _items_of_a_unit(spec: Spec, compared: int, per_bin: int) -> int:
+    """Items of a unit whose bins all hold `per_bin`, with `compared` explanations besides its own."""
+    main = spec.harvest.bins * per_bin
     return main * (spec.score.repeats + compared) + spec.controls.shuffled + spec.controls.base_rate
 
 
@@ -124,7 +138,7 @@ def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
     """Of explaining and of scoring."""
     scale, windows = rubric.load(spec.score.rubric), [stand_ins.window(spec)]
     explaining = stand_ins.explaining(spec, scale, windows)
-    longest = (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars]
+    longest = _longest(spec)
     scoring = [
         stand_ins.scoring(spec, scale, text, windows, per_call)[0]
         for text, per_call in (
@@ -136,16 +150,28 @@ def _questions(spec: Spec) -> tuple[_Questions, _Questions]:
     return _Questions(explaining, explaining, explaining), _Questions(*scoring)
 
 
-def _telling_bound(spec: Spec, earlier: Earlier) -> StageBound:
-    """The bound of the evaluation `distinction`."""
-    shown = (stand_ins.window(spec),) * distinction.OPTIONS
+def _scorer_bound(spec: Spec, scorer: Scorer, earlier: Earlier) -> StageBound:
+    """The bound of another evaluation. A question about several items whose replies cannot be read is asked again about each alone."""
+    n = n_units(spec) + (spec.controls.planted if scorer_questions.evaluates_planted(scorer) else 0)
     usual, longest = (
-        distinction.question(text, shown).prompt
-        for text in (stand_ins.EXPLANATION, (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars])
+        scorer_questions.most_questions(spec, scorer, text) for text in (stand_ins.EXPLANATION, _longest(spec))
     )
-    longest = replace(longest, max_tokens=max(longest.max_tokens, spec.judge.max_output_tokens))
-    n = n_units(spec) * distinction.QUESTIONS
-    return _bound("distinction", spec.judge, _Questions(usual, longest, longest), n, [(n, longest)], earlier)
+    most: list[tuple[int, Prompt]] = []
+    for question in longest:
+        alone = [n for _ in question.alone()]
+        prompt = replace(question.prompt, max_tokens=max(question.prompt.max_tokens, spec.judge.max_output_tokens))
+        most += [(n * groups.TRIES if alone else n, prompt), (sum(alone), prompt)]
+    most = [(calls, prompt) for calls, prompt in most if calls]
+    if not most:
+        return StageBound(scorer.name, spec.judge.model, 0, 0.0, 0.0)
+    shown = max((question.prompt for question in usual), key=lambda prompt: len(prompt.user))
+    largest = max((prompt for _, prompt in most), key=lambda prompt: len(prompt.user))
+    return _bound(scorer.name, spec.judge, _Questions(shown, largest, largest), n * len(usual), most, earlier)
+
+
+def _longest(spec: Spec) -> str:
+    """An explanation of the largest length."""
+    return (stand_ins.EXPLANATION * 20)[: spec.explain.max_chars]
 
 
 def _scoring_bound(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from autointerp.calls.answers import Answer, call_key, free_answer
 from autointerp.costs import stand_ins
-from autointerp.formatting import dollars
+from autointerp.formatting import dollars, plural
+from autointerp.hashing import content_hash
 from autointerp.judges import cost_model, prices
 from autointerp.judges.base import Judge
 from autointerp.judges.registry import open_judge
@@ -51,6 +52,19 @@ class Forecast:
         costs = [stage.cost.usd for stage in self.stages if stage.cost.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
+    @property
+    def llm_calls(self) -> int:
+        """Number of calls that LLMs answer."""
+        return sum(stage.cost.calls for stage in self.stages if stage.is_llm)
+
+    def in_a_line(self) -> str:
+        """Calls and cost in one line."""
+        if not self.asks_llm:
+            return "no calls to LLMs are left"
+        return f"{plural(self.llm_calls, 'call')}, " + (
+            "cost unknown" if self.usd is None else f"about {dollars(self.usd)}"
+        )
+
     def describe(self) -> str:
         """The forecast in lines for the terminal."""
         lines = [f"run {self.run_id}", *map(_describe, self.stages)]
@@ -71,19 +85,21 @@ def _describe(stage: StageForecast) -> str:
     )
 
 
-def forecast(run: Run, ledger: Ledger) -> Forecast:
+def forecast(run: Run, ledger: Ledger, before: set[str] | None = None) -> Forecast:
     """Forecast the questions that the ledger cannot answer, from this run or another.
 
-    The number of calls is exact if the provider answers each at the first attempt and no two units get the same explanation.
+    `before` holds the questions to LLMs of runs that will be carried before this one, which are left out; this run's are added. The number of calls is exact if the provider answers each at the first attempt and no two units get the same explanation.
     """
     explainer = open_judge(run.spec.explained_by, run.rubric)
     judge = explainer if run.spec.explained_by == run.spec.judge else open_judge(run.spec.judge, run.rubric)
     try:
         explanations, unexplained = _explanations(run, ledger, explainer, needed=judge.is_llm)
-        unscored = _unscored(run, ledger, judge, explanations)
+        pending = {key: question.key for key, question in unexplained.items()}
+        unscored = _unscored(run, ledger, judge, explanations, pending)
+        explaining = {question.key: question.prompt for question in unexplained.values()}
         stages = (
-            _stage("explain", explainer, run.spec.explained_by, unexplained, ledger),
-            _stage("score", judge, run.spec.judge, unscored, ledger),
+            _stage("explain", explainer, run.spec.explained_by, _new(explaining, explainer, before), ledger),
+            _stage("score", judge, run.spec.judge, _new(unscored, judge, before), ledger),
         )
     finally:
         explainer.close()
@@ -105,17 +121,26 @@ def _later(spec: Spec) -> Iterator[str]:
         yield f"not included: the later steps of {', '.join(later)}"
 
 
+def _new(questions: Mapping[str, Prompt], judge: Judge, before: set[str] | None) -> list[Prompt]:
+    """The prompts of questions by key that are not among those before, to which they are added."""
+    if before is None or not judge.is_llm:
+        return list(questions.values())
+    new = [prompt for key, prompt in questions.items() if key not in before]
+    before.update(questions)
+    return new
+
+
 class _Unanswered(Exception):
     """The ledger has no answer to this question."""
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Prompt, key: str) -> None:
         super().__init__()
-        self.prompt = prompt
+        self.prompt, self.key = prompt, key
 
 
 def _explanations(
     run: Run, ledger: Ledger, explainer: Judge, *, needed: bool
-) -> tuple[dict[ExplanationKey, Explanation], list[Prompt]]:
+) -> tuple[dict[ExplanationKey, Explanation], dict[ExplanationKey, _Unanswered]]:
     """Explanations that are known or follow from known answers, and the questions that the others need."""
 
     def ask(prompt: Prompt, parse: Callable[[str], str], repeat: int) -> Answer[str]:
@@ -123,7 +148,7 @@ def _explanations(
             free_answer(ledger, run.run_id, explainer, prompt, parse, repeat) if needed or explainer.is_llm else None
         )
         if known is None:
-            raise _Unanswered(prompt)
+            raise _Unanswered(prompt, call_key(explainer, prompt, repeat))
         return known
 
     with ledger.read() as tx:
@@ -131,25 +156,30 @@ def _explanations(
     for unit_id, text in run.known_explanations.items():
         key = ExplanationKey(unit_id)
         explanations[key] = Explanation(key, Outcome.SCORED, text, "", None)
-    questions: list[Prompt] = []
+    questions: dict[ExplanationKey, _Unanswered] = {}
     for job in planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare):
         if job.explanation_key not in explanations:
             try:
                 explanations[job.explanation_key] = handlers.explanation_of(run, job, ask)
             except _Unanswered as question:
-                questions.append(question.prompt)
+                questions[job.explanation_key] = question
     return explanations, questions
 
 
 def _unscored(
-    run: Run, ledger: Ledger, judge: Judge, explanations: Mapping[ExplanationKey, Explanation]
-) -> list[Prompt]:
-    """The first round's questions that the ledger cannot answer, each once. A stand-in takes the place of a missing explanation."""
+    run: Run,
+    ledger: Ledger,
+    judge: Judge,
+    explanations: Mapping[ExplanationKey, Explanation],
+    pending: Mapping[ExplanationKey, str],
+) -> dict[str, Prompt]:
+    """The first round's questions that the ledger cannot answer, each once, by key.
+
+    A stand-in takes the place of a missing explanation. The key of its question, in `pending`, is then part of the key here.
+    """
     with ledger.read() as tx:
         done = judgements.answered_jobs(tx, run.run_id)
-    planned = planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
-    unknown = {job.explanation_key for job in planned} - set(explanations)
-    texts = {key: Explanation(key, Outcome.SCORED, stand_ins.EXPLANATION, "", None) for key in unknown} | dict(
+    texts = {key: Explanation(key, Outcome.SCORED, stand_ins.EXPLANATION, "", None) for key in pending} | dict(
         explanations
     )
     questions: dict[str, Prompt] = {}
@@ -162,12 +192,14 @@ def _unscored(
             ExplanationKey.parse(job.explanation_unit_id),
             *(item.explained_by for item in (() if job.scorer else job.question_items)),
         }
-        known = judge.is_llm and not shown & unknown
-        questions[call_key(judge, asked.prompt, job.repeat) if known else job.job_key] = asked.prompt
+        key = call_key(judge, asked.prompt, job.repeat) if judge.is_llm else job.job_key
+        if waits_for := sorted(pending[each] for each in shown if each in pending):
+            key = content_hash([key, *waits_for])
+        questions[key] = asked.prompt
     if not judge.is_llm:
-        return list(questions.values())
+        return questions
     with ledger.read() as tx:
-        return [prompt for key, prompt in questions.items() if calls.find_answer(tx, run.run_id, key) is None]
+        return {key: prompt for key, prompt in questions.items() if calls.find_answer(tx, run.run_id, key) is None}
 
 
 def _stage(

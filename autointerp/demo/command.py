@@ -40,4 +40,5 @@ def evaluate_demo(
         if demo_spec.is_first():
             progress.note(FIRST_FULL if full else FIRST)
         spec = demo_spec.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.update, full=full)
-        return evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say)
+        _, code = evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say)
+        return code

@@ -69,6 +69,10 @@ def _normalised(summary: Summary, part: Normalised) -> str:
     return "the ceiling is not certain to be above the floor"
 
 
+def _no_random(summary: Summary, part: RandomUnits) -> str:
+    return "no unit is active often enough" if part.n_units else f"no unit could be made: {part.why}"
+
+
 def _loss_recovered(summary: Summary, part: Fit) -> str:
     return "the loss was not measured" if part.loss is None else "zeroing the activations does not raise the loss"
 
@@ -112,7 +116,7 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
         "planted": "controls.planted = 0",
         "normalised": "it needs planted units",
         "repeats": "no item was graded more than once",
-        "random": "controls.random_dictionary and controls.random_subject are false",
+        "random": "the spec asks for no units of random weights",
         "second": "the spec names no second judge",
         "people": "no person has graded a sample",
     },
@@ -120,7 +124,7 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
     Normalised: dict.fromkeys(
         ("floor", "ceiling", "features", "neurons", "difference", "ci_low", "ci_high"), _normalised
     ),
-    RandomUnits: {"density": "no unit is active often enough"},
+    RandomUnits: {"dead": _no_random, "density": _no_random},
     People: {"together": "only one person has graded"},
     SubjectFacts: dict.fromkeys(("n_tokens", "n_embeddings"), _NOT_RECORDED),
     DictionaryFacts: dict.fromkeys(("trained_with_bos", "trained_context"), "the dictionary's files do not state it"),

@@ -67,12 +67,21 @@ class RandomUnits(MeanEstimate):
     """Number of units that are active often enough to be explained."""
     n_explained: int
     """Number of units with an explanation."""
-    dead: float
-    """Share of units that are never active."""
+    dead: float | None
+    """Share of units that are never active; null if no unit could be made."""
     density: float | None
     """Median density of the units that are active often enough."""
     features_minus: Difference
     """Mean grade of the dictionary's features minus that of these units."""
+
+
+def no_random_units(why: str) -> RandomUnits:
+    """The figures of a kind of which no unit could be made."""
+    against = Difference(difference=None, ci_low=None, ci_high=None, why=why)
+    return RandomUnits(
+        mean=None, ci_low=None, ci_high=None, n=0, why=why, n_units=0, n_alive=0, n_explained=0, dead=None, density=None,
+        features_minus=against,
+    )  # fmt: skip
 
 
 class SecondJudge(Part):

@@ -32,16 +32,25 @@ MOST_EVEN = 0.05
 
 
 def of_run(
-    frames: Frames, spec: Spec, grades: Sequence[int], again: pd.DataFrame | None, labels: pd.DataFrame | None
+    frames: Frames,
+    spec: Spec,
+    grades: Sequence[int],
+    again: pd.DataFrame | None,
+    labels: pd.DataFrame | None,
+    left_out: Mapping[str, str],
 ) -> Evidence:
     """All evidence on the judge of a run, from its tables.
 
-    `again` holds the second judge's judgements, `labels` people's grades; None if there are none.
+    `again` holds the second judge's judgements, `labels` people's grades; None if there are none. `left_out` holds the reasons why kinds
+    of control units could not be made.
     """
     units = frames.units.sort_values("unit_id", ignore_index=True)
     evidence = gather(
         frames.main, units, again, labels, grades=grades, options=interval_options(spec), second=frames.second
     )
+    if left_out:
+        absent = {kind: ev.no_random_units(why) for kind, why in left_out.items()}
+        evidence = evidence.model_copy(update={"random": absent | (evidence.random or {})})
     n_planted = int((units["kind"] == "planted").sum())
     shortfall = planted_shortfall(spec, n_planted)
     if evidence.planted is not None:

@@ -131,9 +131,9 @@ def random_weights(measured: Measured) -> Check:
     }
     order = (False, None, True)
     if not found:
-        message = (
-            "No features of random weights were graded, so the grade that an untrained dictionary earns is not known"
-        )
+        reasons = dict.fromkeys(units.why for units in kinds.values() if units.why)
+        because = f" ({'; '.join(map(str, reasons))})" if reasons else ""
+        message = f"No features of random weights were graded{because}, so the grade that an untrained dictionary earns is not known"
         return not_measured("random", message, "no features of random weights were graded")
     return min(found.values(), key=lambda check: order.index(check.passed))
 

@@ -200,9 +200,10 @@ def _weightings(grades: Grades, scores: pd.DataFrame, confidence: float, scale: 
 
 def _distinction(units: pd.DataFrame, scorers: Sequence[Mapping[str, Any]], confidence: float) -> Distinction | None:
     """How far explanations tell units from their neighbours; None if the run has no unit with windows of neighbours."""
-    chance = [scorer["chance"] for scorer in scorers if scorer["scorer"] == "distinction"]
-    if not chance or "distinction" not in units:
+    scorer = next((scorer for scorer in scorers if scorer["scorer"] == "distinction"), None)
+    if scorer is None or "distinction" not in units:
         return None
+    figure = next(figure for figure in scorer["figures"] if figure["figure"] == "told")
 
     def told(kind: str) -> Told:
         explained = units.loc[(units["kind"] == kind) & units["explanation"].notna()]
@@ -211,8 +212,8 @@ def _distinction(units: pd.DataFrame, scorers: Sequence[Mapping[str, Any]], conf
             value=found.value,
             ci_low=found.low,
             ci_high=found.high,
-            why=found.why,
-            chance=chance[0],
+            why=figure[kind]["why"] if found.value is None else found.why,
+            chance=scorer["chance"],
             n_units=found.n,
             n_undefined=len(explained) - found.n,
         )

@@ -18,7 +18,7 @@ from autointerp.findings import second_judge_sample
 from autointerp.findings.summary import Summary
 from autointerp.findings.unit_reasons import with_reasons
 from autointerp.harvest import dictionary_checks, unit_sides
-from autointerp.harvest.control_units import with_controls
+from autointerp.harvest.control_units import partly_read, with_controls
 from autointerp.ledger import calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
 from autointerp.ledger.database import Ledger
@@ -84,6 +84,8 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     scores["mean_score_frequency"] = frequency.unit_means(own_judge, units, exemplars)
     n_counted = int(run.harvest_metadata["n_counted"])
     scores["mean_score_equal_rarity"] = rarity.unit_means(own_judge, units, exemplars, n_counted)
+    # The levels are those of the whole corpus, of which these units read a part.
+    scores.loc[scores["kind"].isin(partly_read(run.spec)), "mean_score_equal_rarity"] = float("nan")
     if run.spec.controls.neighbours:
         scores["neighbour_mean"] = arm_means(own_judge, Arm.NEIGHBOUR).reindex(scores.index)
     units = units.join(scores.drop(columns=["kind"], errors="ignore"), on="unit_id")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +18,30 @@ PLANTED_VERSION = 1
 """Increase it with every change that can alter a planted unit or its windows."""
 RANDOM_VERSION = 1
 """Increase it with every change that can alter a random unit or its windows."""
-MAX_RANDOM = 32
-"""Largest number of random units of each kind."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How many random units of a kind are evaluated at most, and by how much text."""
+
+    units: int
+    tokens: int | None = None
+    """About how many tokens are read; None for the whole corpus."""
+    per_bin: int | None = None
+    """Exemplars judged in each bin at most; None for as many as of other units."""
+    optional: bool = False
+    """Whether the kind is left out, with its reason, if it cannot be made."""
+
+    @property
+    def key(self) -> str:
+        """The part of this form in the names of files."""
+        settings = [RANDOM_VERSION, self.units] + ([self.tokens, self.per_bin] if self.optional else [])
+        return content_hash(settings)[:12]
+
+
+FULL = Form(32)
+SMALL = Form(16, tokens=1 << 17, per_bin=2, optional=True)
+"""The form by default. Units differ more than the bins of a unit, so many units with few exemplars tell more than few units with many."""
 
 
 def planted_names(spec: Spec) -> tuple[str, ...]:
@@ -41,8 +66,10 @@ def planted_shortfall(spec: Spec, n: int) -> str | None:
     )
 
 
-def random_kinds(spec: Spec) -> tuple[str, ...]:
-    """The kinds of random units and directions that the spec requests."""
+def random_forms(spec: Spec) -> dict[str, Form]:
+    """The kinds of random units and directions that the spec requests, each with its form; none without features."""
+    if not n_random(spec, FULL):
+        return {}
     controls = spec.controls
     switches = (
         controls.random_dictionary,
@@ -50,14 +77,14 @@ def random_kinds(spec: Spec) -> tuple[str, ...]:
         controls.basis_directions,
         controls.random_directions,
     )
-    kinds = (*RANDOM_KINDS, *DIRECTION_KINDS)
-    return tuple(kind for kind, on in zip(kinds, switches, strict=True) if on and n_random(spec))
+    kinds = zip((*RANDOM_KINDS, *DIRECTION_KINDS), switches, strict=True)
+    return {kind: SMALL if switch == "small" else FULL for kind, switch in kinds if switch}
 
 
-def n_random(spec: Spec) -> int:
-    """Number of random units of each kind that the spec requests."""
+def n_random(spec: Spec, form: Form) -> int:
+    """Number of random units of a kind in this form."""
     units = spec.units
-    return min(MAX_RANDOM, units.features if units.feature_ids is None else len(units.feature_ids))
+    return min(form.units, units.features if units.feature_ids is None else len(units.feature_ids))
 
 
 def names_by_kind(spec: Spec) -> dict[str, tuple[str, str]]:
@@ -65,8 +92,26 @@ def names_by_kind(spec: Spec) -> dict[str, tuple[str, str]]:
 
     Everything else that decides these units is in the name of the harvest's folder.
     """
-    key = content_hash([RANDOM_VERSION, MAX_RANDOM])[:12]
-    return {kind: (f"{kind}-{key}-units.parquet", f"{kind}-{key}-exemplars.parquet") for kind in random_kinds(spec)}
+    return {
+        kind: (f"{kind}-{form.key}-units.parquet", f"{kind}-{form.key}-exemplars.parquet")
+        for kind, form in random_forms(spec).items()
+    }
+
+
+def partly_read(spec: Spec) -> list[str]:
+    """The kinds of random units that are read from a part of the corpus."""
+    return [kind for kind, form in random_forms(spec).items() if form.tokens is not None]
+
+
+def absence_name(kind: str, form: Form) -> str:
+    """Name of the file with the reason why a kind of random unit could not be made. It exists only then, beside empty tables."""
+    return f"{kind}-{form.key}-absent.json"
+
+
+def absences(harvest: Path, spec: Spec) -> Mapping[str, str]:
+    """Why kinds of random units that the spec requests were left out, by kind."""
+    files = {kind: harvest / absence_name(kind, form) for kind, form in random_forms(spec).items()}
+    return {kind: json.loads(file.read_text(encoding="utf-8")) for kind, file in files.items() if file.is_file()}
 
 
 def random_names(spec: Spec) -> tuple[str, ...]:
@@ -86,6 +131,8 @@ def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame
     for names in (planted_names(spec), *names_by_kind(spec).values()):
         if names and (harvest / names[1]).is_file():
             others, windows = (pd.read_parquet(harvest / name) for name in names)
+            if others.empty:
+                continue
             units = pd.concat([units, others], ignore_index=True)
             exemplars = pd.concat([exemplars, windows], ignore_index=True)
     if "given" not in units:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autointerp.hashing import content_hash
 from autointerp.spec.spec import Spec
 
-VERSION = 1
+VERSION = 2
 """Increase it with every change that can alter the neighbours or their windows."""
 
 

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from autointerp.ledger.revisions import revisions
 from autointerp.spec.providers import PROVIDERS
 from sae.cache import cache_dir
+from sae.memory import available_memory
 
 DISTRIBUTION = "autointerp-eval"
 KEYS = {
@@ -167,21 +168,6 @@ def check_memory() -> Check:
     enough = available >= LITTLE_MEMORY
     remedy = "" if enough else "the demo needs about 3 GiB: close other programs or raise the container's limit"
     return Check("memory", enough or None, f"{available / GIB:.1f} GiB available, {os.cpu_count()} cores", remedy)
-
-
-def available_memory() -> int | None:
-    """Bytes that can still be allocated, or None if the system does not report it."""
-    limits = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        if limit != "max":
-            limits.append(int(limit) - int((group / "memory.current").read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=None)
 
 
 def check_cache(folder: Path) -> Check:

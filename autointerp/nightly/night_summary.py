@@ -61,7 +61,8 @@ def close_night(ledger: Ledger, config: Nightly, date: str, results: Path) -> di
         night = nights.get(tx, date)
         spent = budgets.committed(tx, f"night {date}")
     assert night is not None
-    summary = _summary(dict(night), handled, drift, date, spent) | {"regressions": regressions}
+    summary = _summary(dict(night), handled, drift, date, spent)
+    summary |= {"regressions": regressions, "trends": [_told(trend_) for trend_ in trends if "told" in trend_]}
     _write(results / "nights" / f"{date}.json", summary)
     index.write(results)
     with ledger.write() as tx:
@@ -73,6 +74,9 @@ def describe(summary: Mapping[str, Any]) -> list[str]:
     """A night's summary as lines for a terminal, regressions first."""
     lines = [f"REGRESSION: {r['lineage']}: {webhook.difference(r)}" for r in summary["regressions"]]
     lines.append(index.night_line(summary))
+    lines += [
+        f"{told['lineage']}: {index.trend_in_words(told)}: {webhook.difference(told)}" for told in summary["trends"]
+    ]
     lines += [f"corrupt: {entry['path']}: {entry['reason']}" for entry in summary["corrupt"]]
     lines += [f"failed: {entry['path']}: {entry['reason']}" for entry in summary["failed"]]
     lines += [f"postponed to the next night: {entry['path']}: {entry['reason']}" for entry in summary["deferred"]]
@@ -130,7 +134,8 @@ def _trend(
     old, new = (pd.read_parquet(results / v.run_id / "units.parquet") for v in (before, version))
     pairing = trend.compare(old, new)
     result |= pairing.change.plain() | {
-        "verdict": pairing.change.verdict, "confidence": trend.CONFIDENCE,
+        "verdict": pairing.change.verdict, "told": pairing.change.told, "smallest": pairing.change.smallest,
+        "confidence": trend.CONFIDENCE,
         "mean_before": pairing.mean_before, "mean_now": pairing.mean_now,
         "n_only_before": pairing.n_only_before, "n_only_now": pairing.n_only_now,
     }  # fmt: skip
@@ -154,7 +159,8 @@ def _corrected(
     share = trend.new_answer_share(old, new)
     corrected = trend.corrected(change, concerned.times(share))
     return corrected.plain() | {
-        "verdict": corrected.verdict, "drift": concerned.times(share).plain(), "asked_anew": share
+        "verdict": corrected.verdict, "told": corrected.told, "smallest": corrected.smallest,
+        "drift": concerned.times(share).plain(), "asked_anew": share
     }  # fmt: skip
 
 
@@ -211,6 +217,12 @@ def _regression(result: Mapping[str, Any]) -> dict[str, Any]:
     corrected = result.get("corrected") or {}
     corrected_keys = {f"corrected_{k}": corrected[k] for k in ("difference", "ci_low", "ci_high") if k in corrected}
     return {key: result[key] for key in keys} | corrected_keys
+
+
+def _told(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a comparable `trend.json` that goes into the night's summary."""
+    keys = ("lineage", "run_id", "previous_run_id", "told", "difference", "ci_low", "ci_high", "smallest", "verdict")
+    return {key: result[key] for key in keys}
 
 
 def _summary(

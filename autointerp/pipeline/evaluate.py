@@ -1,4 +1,4 @@
-"""Evaluates specs in this process, one after another (`autointerp run`), and compares their settings before (`autointerp plan`)."""
+"""Evaluates a spec in this process (`autointerp run`), and compares its settings before (`autointerp plan`)."""
 
 from __future__ import annotations
 
@@ -10,36 +10,12 @@ from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
-from autointerp.pipeline.prepare import harvest_together, prepare
+from autointerp.pipeline.prepare import prepare
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 from autointerp.report.index import write as write_index
 from autointerp.report.prose import lead, verdict
 from autointerp.spec.spec import Spec, load
-
-
-def evaluate_files(
-    paths: Sequence[Path],
-    overrides: Sequence[str],
-    results: Path,
-    open_ledger: Callable[[], Ledger],
-    *,
-    dry_run: bool,
-    quiet: bool,
-    command: Sequence[str],
-    say: Callable[[str], None],
-) -> int:
-    """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass."""
-    specs = [load(path, overrides) for path in paths]
-    open_folder(results)
-    if len(specs) > 1:
-        with Progress(quiet=quiet) as progress:
-            harvest_together(specs, results, progress, _earlier_ledger(results, open_ledger))
-    codes = []
-    for spec in specs:
-        with Progress(quiet=quiet) as progress:
-            codes.append(evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say))
-    return max(codes)
 
 
 def evaluate(
@@ -51,9 +27,12 @@ def evaluate(
     dry_run: bool,
     command: Sequence[str],
     say: Callable[[str], None],
-) -> int:
-    """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
-    run = prepare(spec, results, progress, _earlier_ledger(results, open_ledger))
+) -> tuple[str, int]:
+    """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast.
+
+    Returns the run's id and the exit code.
+    """
+    run = prepare(spec, results, progress, earlier_ledger(results, open_ledger))
     corpus = run.harvest_metadata["corpus"]
     if statement := corpus.get("bos_statement"):
         progress.note(statement)
@@ -61,11 +40,13 @@ def evaluate(
         progress.note(f"corpus: {corpus['contents_statement']}")
     if why := control_units.planted_shortfall(spec, len(run.known_explanations)):
         progress.note(why)
+    for kind, why in run.left_out.items():
+        progress.note(f"controls.{kind} is left out: {why}")
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
         say(forecast.describe())
-        return 0
+        return run.run_id, 0
     if forecast.asks_llm:
         progress.note(forecast.describe())
     summary = local.execute_run(run, ledger, progress, command=command)
@@ -74,12 +55,12 @@ def evaluate(
         say(first)
     say(verdict(summary).sentence)
     say(str(run.folder / "report.html"))
-    return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
+    return run.run_id, WITHHELD_EXIT_CODE if summary.headline.withheld else 0
 
 
-def _earlier_ledger(results: Path, open_ledger: Callable[[], Ledger]) -> Ledger | None:
+def earlier_ledger(results: Path, open_ledger: Callable[[], Ledger]) -> Ledger | None:
     """The ledger, if anything was written to the results before; None for a new folder, in which a failed run leaves no ledger."""
-    return open_ledger() if any(results.iterdir()) else None
+    return open_ledger() if results.is_dir() and any(results.iterdir()) else None
 
 
 def compare_options(

@@ -44,7 +44,7 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         frames = tables.with_distinction(frames, unit_metrics.per_unit(unit_figures, "distinction", "told"))
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
-    evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
+    evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels, run.left_out)
     levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)
     summary = summarise(
         units=frames.units,

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from autointerp.harvest import explainer_windows
-from autointerp.harvest.control_units import with_controls
+from autointerp.harvest.control_units import absences, with_controls
 from autointerp.harvest.tables import exemplars_of, units_of
 from autointerp.harvest.uncounted_tokens import ContextStarts
 from autointerp.ledger import events, jobs, judgements, runs
@@ -46,7 +46,8 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
     planted = unit_rows.dropna(subset="given")
     given = dict(zip(planted["unit_id"], planted["given"], strict=True))
     neighbours = explainer_windows.similar_units(harvest, spec)
-    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, neighbours)
+    left_out = absences(harvest, spec)
+    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, left_out, neighbours)
 
 
 def register(ledger: Ledger, run: Run) -> None:

@@ -17,8 +17,9 @@ from autointerp.ledger.run_lock import run_lock
 from autointerp.pipeline.earlier import as_begun
 from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs
-from autointerp.spec import rubric
-from autointerp.spec.spec import Spec, load
+from autointerp.spec import matrix, rubric
+from autointerp.spec.matrix import Cell
+from autointerp.spec.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class Submitted:
     was: Literal["new", "resumed", "queued", "done"]
 
 
-def load_with_costs(path: Path, overrides: Sequence[str]) -> tuple[Spec, list[str]]:
-    """A spec, and lines about the most that it may cost. Raises `UsageError`."""
+def read_with_costs(path: Path, overrides: Sequence[str]) -> tuple[list[tuple[Cell, list[str]]], str]:
+    """The specs in a file, each with lines about the most that it may cost, and a line on all of a matrix. Raises `UsageError`."""
     from autointerp.costs import bounds  # pandas
 
-    spec = load(path, overrides)
-    return spec, list(bounds.describe(spec))
+    cells = matrix.read(path, overrides)
+    total = bounds.together([cell.spec for cell in cells]) if len(cells) > 1 else ""
+    return [(cell, list(bounds.describe(cell.spec))) for cell in cells], total
 
 
 def live_workers(ledger: Ledger) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from autointerp.hashing import content_hash
 from autointerp.ledger.jobs import Job
@@ -10,6 +12,10 @@ from autointerp.questions import planned_jobs
 from autointerp.records import Unit
 from autointerp.scorers.base import Question, Scorer
 from autointerp.scorers.cases import Cases
+from autointerp.scorers.registry import SCORERS
+
+KEPT = 1024
+"""Units of which all questions of a step are kept, because their jobs are mixed with those of other units."""
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
@@ -26,9 +32,26 @@ def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
 
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
     """The question of a job. Its token limit is the scorer's or the spec's, whichever is larger, because thinking counts too."""
-    answers = cases.answers(scorer, job.unit_id)[: job.step]
-    question = scorer.questions(cases.of(job.unit_id), job.step, answers)[job.repeat]
+    question = _questions(_Unit(cases.run.run_id, scorer.name, job.unit_id, job.step, cases))[job.repeat]
     return _with_room(question, cases.run.spec.judge.max_output_tokens)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A unit's questions of one step, by what decides them: explanations and the answers of earlier steps do not change in between."""
+
+    run_id: str
+    scorer: str
+    unit_id: str
+    step: int
+    cases: Cases = field(compare=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _questions(unit: _Unit) -> Sequence[Question]:
+    scorer = SCORERS[unit.scorer]
+    answers = unit.cases.answers(scorer, unit.unit_id)[: unit.step]
+    return scorer.questions(unit.cases.of(unit.unit_id), unit.step, answers)
 
 
 def _with_room(question: Question, least: int) -> Question:

@@ -1,6 +1,6 @@
 """The index page: one row per run, newest first, with differences on a shared axis, and above them the results of nightly runs.
 
-A night leaves `nights/DATE.json` and, in the folder of each run that it scored, `trend.json`. Without nights the page lists only runs.
+Comparisons in `comparisons/` are listed below the runs. A night leaves `nights/DATE.json` and, in the folder of each run that it scored, `trend.json`. Without nights the page lists only runs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from markupsafe import Markup
 from autointerp import formatting
 from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
-from autointerp.report import page, prose
+from autointerp.report import comparison_links, page, prose
 from autointerp.report.figures import bin_grades
+from autointerp.stats.two_way import POWER
 from sae.files import write_text
 
 
@@ -35,8 +36,10 @@ def write(results: Path) -> None:
     for row in rows:
         row["chart"] = Markup(bin_grades.difference_figure(row["interval"], reach))
     nights, unreadable_nights = _nights(results / "nights")
+    comparisons, unreadable_comparisons = comparison_links.read(results)
     html = page.environment().get_template("index.html.j2").render(
-        **page.assets("index.css"), rows=rows, unreadable=unreadable + unreadable_nights, reach=formatting.number(reach), nights=nights,
+        **page.assets("index.css"), rows=rows, comparisons=comparisons,
+        unreadable=unreadable + unreadable_nights + unreadable_comparisons, reach=formatting.number(reach), nights=nights,
         nightly=any(row["night"] for row in rows), regressions=_latest_regressions(rows),
     )  # fmt: skip
     write_text(results / "index.html", html)
@@ -55,6 +58,22 @@ def night_line(night: Mapping[str, Any]) -> str:
         parts.append(f"judge drift {drift(night['judge_drift'])}")
     budget = f" of {formatting.dollars(night['budget_usd'])}" if night["budget_usd"] is not None else ""
     return f"Night {night['night']}: " + "; ".join(parts) + f"; {formatting.dollars(night['cost_usd'])}{budget} spent."
+
+
+def trend_in_words(trend: Mapping[str, Any]) -> str:
+    """Whether a version is better or worse than the one before, or what difference could have been told if neither."""
+    told, before = trend.get("told", trend["verdict"]), trend["previous_run_id"]
+    if told in ("better", "worse"):
+        return f"{told} than {before}"
+    if told != "cannot be told":  # trends of early versions
+        return f"{told} against {before}"
+    smallest = trend["smallest"]
+    found = (
+        ""
+        if smallest is None
+        else f"; {formatting.number(smallest)} would have been found with a probability of {POWER:.0%}"
+    )
+    return f"cannot be told from {before}{found}"
 
 
 def drift(change: Mapping[str, Any]) -> str:
@@ -118,12 +137,12 @@ def _trend_cells(trend: Mapping[str, Any]) -> dict[str, Any]:
         }
     verdict = str(trend["verdict"])
     corrected = trend.get("corrected")
-    shown_verdict = {"first": "first version", "unknown": str(trend["reason"])}.get(verdict, verdict)
+    shown_verdict = {"first": "first version", "unknown": str(trend["reason"])}.get(verdict, "")
     return {
         "night": str(trend["night"]),
         "lineage": str(trend["lineage"]),
         "trend": _estimate(trend) if "mean_now" in trend else "",
-        "trend_verdict": shown_verdict + (f" against {trend['previous_run_id']}" if "mean_now" in trend else ""),
+        "trend_verdict": ": ".join(filter(None, (shown_verdict, trend_in_words(trend) if "mean_now" in trend else ""))),
         "trend_tone": verdict,
         "drift": drift(trend["judge_drift"]),
         "corrected": (

@@ -32,6 +32,7 @@ def render(results: Results) -> str:
         if by_level := report_tables.rarity_levels(summary):
             parts += [_table(by_level)]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
+    parts += [f"Compared with other runs: [{escaped(each.titles[0])}](../{each.href})" for each in results.comparisons]
     parts += _bullets(
         [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]
     )

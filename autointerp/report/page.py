@@ -55,6 +55,7 @@ def render(results: Results) -> str:
         facts=tables.facts(summary),
         provenance=tables.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
+        comparisons=results.comparisons,
         shown=unit_explorer.shown_per_unit(len(results.units)),
         window=unit_explorer.WINDOW_TOKENS,
         n_units=len(results.units),

@@ -17,6 +17,8 @@ from autointerp.errors import UsageError
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.json_values import none_if_nan
 from autointerp.records import COMPARED
+from autointerp.report import comparison_links
+from autointerp.report.comparison_links import ComparisonLink
 
 Row = dict[str, Any]
 
@@ -58,6 +60,8 @@ class Results:
     """Number of judgements of features and neurons by the run's own judge under the run's own explanations."""
     confidence: float
     """Confidence level of the intervals, from the spec."""
+    comparisons: tuple[ComparisonLink, ...] = ()
+    """The comparisons beside the folder that the run is part of."""
 
 
 def read(folder: Path) -> Results:
@@ -79,7 +83,8 @@ def read(folder: Path) -> Results:
     n = sum(not row["again"] and row["arm"] != "variant" for row in rows)
     spec = _text(folder / "spec.toml")
     explanations = _explanations(folder / "explanations.parquet")
-    return Results(summary, units, known, exemplars, dict(by_unit), explanations, spec, n, _confidence(spec))
+    links = tuple(comparison_links.of_run(folder))
+    return Results(summary, units, known, exemplars, dict(by_unit), explanations, spec, n, _confidence(spec), links)
 
 
 def _second(summary: Summary) -> str | None:

@@ -69,7 +69,7 @@ class Distinction(Scorer):
         credit = fmean(credits) if credits else None
         told = None if credit is None else credit / case.sharing
         values = {"told": told, "credit": credit, "sharing": float(case.sharing)}
-        return Scores(values, len(credits), results.count(None), _why(case))
+        return Scores(values, len(credits), results.count(None), missing(case))
 
     def shapes(self, case: Case, answers: StepAnswers) -> Sequence[Shape]:
         """The unit's windows against the neighbours'."""
@@ -88,11 +88,11 @@ def question(explanation: str, windows: tuple[MarkedText, ...]) -> Question:
 
 def options(case: Case) -> list[list[Exemplar]]:
     """The windows of each question, with the unit's at `own_place`; no questions if there are fewer than four windows of neighbours."""
+    if missing(case):
+        return []
     ranked, others = strongest_first(case.active), case.neighbours
     strong = [window for window in ranked if window.activation_fraction >= STRONG]
     own = evenly_spaced(strong if len(strong) >= QUESTIONS else ranked[:QUESTIONS], QUESTIONS)
-    if len(others) < OPTIONS - 1:
-        return []
     shown = []
     for number, window in enumerate(own):
         first = number * (OPTIONS - 1)
@@ -102,13 +102,11 @@ def options(case: Case) -> list[list[Exemplar]]:
     return shown
 
 
-def _why(case: Case) -> str:
-    """Why nothing could be asked."""
-    return (
-        "no judged window"
-        if not case.active
-        else f"fewer than {OPTIONS - 1} windows of neighbours in which it is silent"
-    )
+def missing(case: Case) -> str:
+    """Why a unit has no question; empty if it has."""
+    if len(case.neighbours) < OPTIONS - 1:
+        return f"fewer than {OPTIONS - 1} windows in which a neighbour is strongly active and the unit silent"
+    return "" if case.active else "no judged window"
 
 
 def own_place(case: Case, number: int) -> int:

@@ -1,4 +1,4 @@
-"""The base of the spec's tables, and the two sorts of fields that do not count like others in its hash."""
+"""The base of the spec's tables, and the sorts of fields that differ in its hash or between versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ def added(default: Any, *, before: Any = PydanticUndefined, **constraints: Any) 
     `before` is the value by which a run does as earlier versions did; the default, if that changes nothing.
     """
     as_before = default if before is PydanticUndefined else before
-    return Field(default, json_schema_extra={"before": as_before}, **constraints)
+    return Field(default, json_schema_extra={"before": as_before, "hidden": as_before}, **constraints)
+
+
+def changed(default: Any, *, before: Any, **constraints: Any) -> Any:
+    """A field whose default was `before` in earlier versions. Its value is always in the hash, as it was theirs."""
+    return Field(default, json_schema_extra={"before": before}, **constraints)
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from autointerp.spec.section import Section, added, setting
+from autointerp.spec.section import Section, added, changed, setting
 from sae.formats.names import NAMES as FORMATS
 from sae.subject.hook_points import PATTERN
 
@@ -175,17 +175,17 @@ class Controls(Section):
     base_rate: int = Field(5, ge=0, le=200)
     """Windows in which the unit is silent, judged with its own explanation: the grade that a vague explanation earns anywhere."""
     neighbours: int = added(10, before=0, ge=0, le=50)
-    """Windows of each unit in which one of the 10 nearest sampled units is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
+    """Windows of each unit in which one of the 10 nearest units of the whole dictionary or layer is strongly active and the unit itself is silent at the mark, judged with its own explanation: an explanation that is too broad fits them too. They also feed the evaluation `distinction`; 0 leaves out both. A run that was begun before this key existed continues without."""
     planted: int = Field(6, ge=0, le=12)
     """Synthetic units, defined by word lists and patterns, whose true explanation is known: the ceiling, and the judge's own errors."""
     repeated: int = Field(20, ge=0, le=1000)
     """Items, sampled over all units and bins, that are judged `repeats` times: the judge's noise."""
     repeats: int = Field(3, ge=2, le=20)
     """Times each of the `repeated` items is judged."""
-    random_dictionary: bool = False
-    """Also evaluate features of a dictionary of the same shape whose weights are random."""
-    random_subject: bool = False
-    """Also evaluate the dictionary's features over a subject of the same shape whose weights are random."""
+    random_dictionary: bool | Literal["small"] = changed("small", before=False)
+    """Also evaluate features of a dictionary of the same shape whose weights are random: `small` for up to 16 of them, read from about 130,000 tokens and judged on 2 exemplars a bin; `true` for up to 32, read from the whole corpus and judged as other units are; `false` for none. `small` is left out, with its reason in the report, if it cannot be made."""
+    random_subject: bool | Literal["small"] = changed("small", before=False)
+    """Also evaluate the dictionary's features over a subject of the same shape whose weights are random, as many and in the same way. It needs the subject's memory a second time. A run that was begun when both were `false` by default continues without."""
     basis_directions: bool = added(False)
     """Also evaluate basis directions of the values that the dictionary reads, such as the residual stream: up to 32 of its dimensions, each with one sign."""
     random_directions: bool = added(False)

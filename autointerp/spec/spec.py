@@ -40,6 +40,8 @@ from autointerp.spec.toml_files import read_toml, wrong_key
 SectionType = TypeVar("SectionType", bound=Section)
 MOST_SILENT = 50
 """The most silent windows kept for a unit."""
+MATRIX = "matrix"
+"""The table of a file that holds several specs (see `spec.matrix`)."""
 
 
 class Spec(Section):
@@ -129,7 +131,7 @@ class Spec(Section):
         return content_hash(self.identity())
 
     def as_before(self) -> Spec:
-        """The same spec as earlier versions understood it: keys that they lack, and that are not set, as they did without them."""
+        """The same spec as earlier versions understood it: keys that they lack, or whose default they had otherwise, and that are not set, as they did without them."""
         return _as_before(self)
 
     def relative_to(self, folder: Path) -> Spec:
@@ -162,8 +164,13 @@ class Spec(Section):
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Spec:
-    """Read a spec from TOML. Raises `UsageError`."""
-    return parse(read_toml(path, overrides))
+    """Read a spec from TOML. Raises `UsageError`, also for a file of several specs."""
+    data = read_toml(path, overrides)
+    if MATRIX in data:
+        raise UsageError(
+            f"{path} holds a matrix of specs, and one is needed: remove [{MATRIX}], or use `autointerp run`"
+        )
+    return parse(data)
 
 
 def from_toml(text: str) -> Spec:
@@ -186,7 +193,7 @@ def _identity(section: Section) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("setting"):
             continue
         value = getattr(section, name)
-        if isinstance(extra, dict) and "before" in extra and value == extra["before"]:
+        if isinstance(extra, dict) and "hidden" in extra and value == extra["hidden"]:
             continue
         result[name] = _identity(value) if isinstance(value, Section) else value
     return result

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from autointerp.stats import means
+from autointerp.stats import means, two_way
 
 CONFIDENCE = 0.95
 MIN_PAIRS = 12
@@ -52,6 +52,21 @@ class Change:
         if self.ci_low is None or self.ci_high is None:
             return "unknown"
         return "regression" if self.ci_high < 0 else "improvement" if self.ci_low > 0 else "unchanged"
+
+    @property
+    def told(self) -> two_way.Verdict:
+        """The verdict in the words of a comparison of runs: `better`, `worse` or `cannot be told`."""
+        return two_way.verdict_of(self.ci_low, self.ci_high)
+
+    @property
+    def smallest(self) -> float | None:
+        """The smallest true difference that is found with a probability of `two_way.POWER`.
+
+        None without an interval, and if all units have the same difference, which tells nothing of their spread.
+        """
+        if self.ci_low is None or self.error is None or self.freedom is None or self.error < means.SAME:
+            return None
+        return two_way.smallest_difference(self.error, self.freedom, _critical(self.freedom))
 
     def times(self, share: float) -> Change:
         """The change of a mean of which only this share has changed."""
@@ -194,5 +209,9 @@ def _feature_means(units: pd.DataFrame) -> pd.Series[float]:
 
 
 def _interval(mean: float, error: float, freedom: float, n: int) -> Change:
-    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    half_width = _critical(freedom) * error
     return Change(mean, mean - half_width, mean + half_width, n, error, freedom)
+
+
+def _critical(freedom: float) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))

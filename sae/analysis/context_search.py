@@ -1,4 +1,4 @@
-"""Chooses contexts to read again: contexts of the explaining split that contain units' words, and some at random."""
+"""Chooses contexts of a split to read again: some that contain units' words, and some at random."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pandas as pd
 import torch
 
 from sae.corpus.corpus import Corpus
-from sae.harvest.token_positions import EXPLAIN, split_of
+from sae.harvest.token_positions import split_of
 from sae.harvest.units import UnitKey
 
 MAX_CONTEXTS = 4096
-"""Contexts of the explaining split, drawn by the seed, among which those to read are chosen."""
+"""Contexts of a split, drawn by the seed, among which those to read are chosen."""
 _EXPLAIN_ROLES = ("explain_top", "explain_spread", "explain_quiet")
 
 
-def explain_contexts(corpus: Corpus, seed: int) -> npt.NDArray[np.int64]:
-    """Up to `MAX_CONTEXTS` contexts of the explaining split, in random order."""
+def contexts_of_split(corpus: Corpus, split: int, seed: int) -> npt.NDArray[np.int64]:
+    """Up to `MAX_CONTEXTS` contexts of a split, `EXPLAIN` or `JUDGE`, in random order."""
     document = torch.from_numpy(corpus.document_keys(slice(None)))
-    rows = np.flatnonzero(split_of(document, seed).numpy() == EXPLAIN)
+    rows = np.flatnonzero(split_of(document, seed).numpy() == split)
     return np.random.default_rng([seed, 11]).permutation(rows)[:MAX_CONTEXTS]
 
 

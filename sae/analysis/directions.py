@@ -48,11 +48,9 @@ def nearest(subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey], 
     for kind, rows in _directions_by_kind(subject, dictionary, units):
         of_kind = [number for number, unit in enumerate(units) if unit.kind == kind]
         signed = kind == "neuron"
-        queries = _candidate_numbers([units[i] for i in of_kind], signed)
+        queries = candidate_numbers([units[i] for i in of_kind])
         for number, near in zip(of_kind, _nearest(rows, queries, n, signed, subject.device), strict=True):
-            neighbours[number] = [
-                UnitKey(kind, c // 2, _SIGNS[c % 2]) if signed else UnitKey(kind, c, "") for c in near
-            ]
+            neighbours[number] = [unit_of(kind, c) for c in near]
     return neighbours
 
 
@@ -67,6 +65,20 @@ def nearest_within(subject: Subject, dictionary: Dictionary, units: Sequence[Uni
         for number, near in zip(of_kind, nearest_rows, strict=True):
             neighbours[number] = [units[of_kind[c]] for c in near]
     return neighbours
+
+
+@torch.no_grad()
+def cosines(
+    subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey], others: Sequence[Sequence[UnitKey]]
+) -> list[list[float]]:
+    """The cosine of each unit's direction with those of its `others`, which are of its kind."""
+    found: list[list[float]] = [[] for _ in units]
+    for kind, rows in _directions_by_kind(subject, dictionary, units):
+        for number, unit in enumerate(units):
+            if unit.kind == kind and others[number]:
+                own, *beside = _unit_length(_directions(rows, [unit, *others[number]]))
+                found[number] = (torch.stack(beside) @ own).tolist()
+    return found
 
 
 @torch.no_grad()
@@ -201,9 +213,14 @@ def _directions_by_kind(
         yield "neuron", neuron_directions(subject, subject.neuron_hook_point(dictionary.hook_point))
 
 
-def _candidate_numbers(units: Sequence[UnitKey], signed: bool) -> Tensor:
-    """The units' numbers among the candidates of `_nearest`; a neuron is two candidates, its positive sign first."""
-    return torch.tensor([2 * u.index + (u.sign == "-") if signed else u.index for u in units])
+def candidate_numbers(units: Sequence[UnitKey]) -> Tensor:
+    """The units' numbers among all candidates of their kind; a neuron is two candidates, its positive sign first."""
+    return torch.tensor([2 * u.index + (u.sign == "-") if u.sign else u.index for u in units], dtype=torch.int64)
+
+
+def unit_of(kind: str, candidate: int) -> UnitKey:
+    """The unit of a kind with this number among the candidates."""
+    return UnitKey(kind, candidate // 2, _SIGNS[candidate % 2]) if kind == "neuron" else UnitKey(kind, candidate, "")
 
 
 def _directions(rows: Tensor, units: Sequence[UnitKey]) -> Tensor:
@@ -237,23 +254,42 @@ def _nearest(rows: Tensor, queries: Tensor, n: int, signed: bool, device: torch.
         sign = 1.0 - 2.0 * (part % 2) if signed else torch.ones(len(part))
         own = rows.index_select(0, (part // per_row).to(rows.device)).to(device)
         own = _unit_length(own) * sign.to(device)[:, None]
-        best = torch.full((len(part), n), -1.0, device=device)
-        number = torch.zeros((len(part), n), dtype=torch.int64).to(device)
-        start = 0
+        largest, start = LargestCosines(part.to(device), n), 0
         for chunk in torch.split(rows, max(1, _ELEMENTS // max(per_row * len(part), rows.shape[1]))):
             cosines = own @ _unit_length(chunk.to(device)).T
             if signed:
                 cosines = torch.stack([cosines, -cosines], dim=2).flatten(1)
-            numbers = torch.arange(per_row * start, per_row * (start + len(chunk)), device=device)
-            cosines[part.to(device)[:, None] == numbers[None]] = -1.0  # no unit is its own neighbour
-            start += len(chunk)
-            best, rank = torch.cat([best, cosines], dim=1).topk(n, dim=1)
-            number = torch.cat([number, numbers.expand(len(part), -1)], dim=1).gather(1, rank)
-        neighbours += [
-            [c for c, value in zip(row, values, strict=True) if value > 1e-6]
-            for row, values in zip(number.tolist(), best.tolist(), strict=True)
-        ]
+            largest.add(start, cosines)
+            start += per_row * len(chunk)
+        neighbours += largest.numbers()
     return neighbours
+
+
+class LargestCosines:
+    """The `n` candidates of largest cosine with each of `queries` (q,), themselves numbers of candidates, that are added in chunks."""
+
+    def __init__(self, queries: Tensor, n: int) -> None:
+        self._queries, self._n = queries, n
+        self._best = torch.full((len(queries), n), -1.0, device=queries.device)
+        self._number = torch.zeros((len(queries), n), dtype=torch.int64, device=queries.device)
+
+    def add(self, start: int, cosines: Tensor) -> None:
+        """Add the cosines (q, c) of c candidates from number `start` on, and write over those of the queries with themselves."""
+        numbers = torch.arange(start, start + cosines.shape[1], device=cosines.device)
+        cosines[self._queries[:, None] == numbers[None]] = -1.0  # no unit is its own neighbour
+        self._best, rank = torch.cat([self._best, cosines], dim=1).topk(self._n, dim=1)
+        self._number = torch.cat([self._number, numbers.expand(len(cosines), -1)], dim=1).gather(1, rank)
+
+    def numbers(self) -> list[list[int]]:
+        """For each query the numbers of these candidates, nearest first, without those whose cosine is not above 0."""
+        return [list(of_query) for of_query in self.by_number()]
+
+    def by_number(self) -> list[dict[int, float]]:
+        """As `numbers`, with the cosines."""
+        return [
+            {c: value for c, value in zip(row, values, strict=True) if value > 1e-6}
+            for row, values in zip(self._number.tolist(), self._best.tolist(), strict=True)
+        ]
 
 
 def _unit_length(rows: Tensor) -> Tensor:

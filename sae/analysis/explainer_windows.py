@@ -11,21 +11,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sae.analysis.context_search import contexts_with_words, explain_contexts, first_contexts, words_of
+from sae.analysis.context_search import contexts_of_split, contexts_with_words, first_contexts, words_of
 from sae.analysis.unit_probe import ContextActivations, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.harvest.bins import bin_of
 from sae.harvest.columns import EXEMPLAR_COLUMNS, ExemplarRow
 from sae.harvest.exemplars import TokenTexts, move_to_whole_characters
 from sae.harvest.harvest import UnitReader
+from sae.harvest.token_positions import EXPLAIN
 from sae.harvest.units import UnitKey
 
+T = TypeVar("T")
 TOKENS = 32_768
 """Largest number of tokens that are read, for all units together."""
 KEPT = 24
@@ -57,7 +59,7 @@ class WindowSettings:
     seed: int
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A token that may be marked, with its window. Candidates that sort first by `order` are preferred.
 
     `mark` is the token's index in its context, `start` that of the window's first token.
@@ -76,10 +78,10 @@ class _Candidate(NamedTuple):
 class _Pool:
     """The candidates of one unit: contrasts by word, neighbours by their number, active ones by bin, and silent ones."""
 
-    contrast: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
-    neighbour: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
-    active: dict[int, list[_Candidate]] = field(default_factory=lambda: defaultdict(list))
-    silent: list[_Candidate] = field(default_factory=list)
+    contrast: dict[int, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    neighbour: dict[int, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    active: dict[int, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    silent: list[Candidate] = field(default_factory=list)
 
 
 def find_windows(
@@ -98,7 +100,7 @@ def find_windows(
     `exemplars` those of the harvest. A unit may get fewer windows than asked for: one that is active at all its words has no contrast.
     """
     units = reader.units[: len(near)]
-    rows = explain_contexts(corpus, settings.seed)
+    rows = contexts_of_split(corpus, EXPLAIN, settings.seed)
     words, documents = words_of(corpus, units, exemplars)
     by_words = counts.contrast or counts.held
     budget = TOKENS // 2 if by_words and counts.neighbours else TOKENS
@@ -110,14 +112,11 @@ def find_windows(
     for row, context in read_in_parts(reader, corpus, chosen, settings):
         _add_candidates(pools, row, context, near, words, maximum, settings)
     found = [
-        _row(corpus, texts, units[u], role, candidate, maximum[u], settings)
+        exemplar_row(corpus, texts, units[u], role, candidate, maximum[u], settings)
         for u, pool in enumerate(pools)
         for role, candidate in _choose(pool, words[u].tolist(), near[u], counts, set(documents[u]), corpus)
     ]
-    # A character of several tokens is the text of its last token, which may be active where an earlier one is silent. Then the mark
-    # would not stand at an activation of the window's kind.
-    consistent = [row for row in found if bool(row["activation"]) == bool(row["token_activations"][row["mark"]])]
-    return pd.DataFrame(consistent, columns=EXEMPLAR_COLUMNS)
+    return pd.DataFrame([row for row in found if is_consistent(row)], columns=EXEMPLAR_COLUMNS)
 
 
 def read_in_parts(
@@ -125,7 +124,7 @@ def read_in_parts(
 ) -> Iterator[tuple[int, ContextActivations]]:
     """The rows of contexts with their activations, of which only a part is in memory at once."""
     longest = max((int(n) for n in corpus.contexts["length"][list(rows)]), default=1)
-    together = max(1, _VALUES // (len(reader.units) * max(longest, 1)))
+    together = max(1, _VALUES // max(1, len(reader.units) * longest))
     for start in range(0, len(rows), together):
         part = rows[start : start + together]
         contexts = read_contexts(
@@ -148,17 +147,17 @@ def _add_candidates(
         own, rng = context.activations[unit], np.random.default_rng([settings.seed, unit, row])
         silent = context.counted & (own == 0)
         for mark in _one_of(silent & np.isin(context.ids, words[unit]), rng):
-            _keep(pool.contrast[int(context.ids[mark])], _candidate(context, own, row, mark, settings))
+            _keep(pool.contrast[int(context.ids[mark])], cut_candidate(context, own, row, mark, settings))
         for mark in _one_of(silent, rng):
-            _keep(pool.silent, _candidate(context, own, row, mark, settings))
+            _keep(pool.silent, cut_candidate(context, own, row, mark, settings))
         for mark in _one_of(context.counted & (own > 0), rng):
             bin_ = int(bin_of(float(own[mark]), maximum[unit], settings.bins))
-            _keep(pool.active[bin_], _candidate(context, own, row, mark, settings)._replace(order=(row,)))
+            _keep(pool.active[bin_], cut_candidate(context, own, row, mark, settings)._replace(order=(row,)))
         for other in near[unit]:
             neighbour = np.where(silent, context.activations[other], 0)
             if neighbour.any():
                 mark = int(neighbour.argmax())
-                _keep(pool.neighbour[other], _candidate(context, own, row, mark, settings, -float(neighbour[mark])))
+                _keep(pool.neighbour[other], cut_candidate(context, own, row, mark, settings, -float(neighbour[mark])))
 
 
 def _one_of(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> Iterator[int]:
@@ -168,24 +167,24 @@ def _one_of(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> Iterator[i
         yield int(rng.choice(index))
 
 
-def _candidate(
+def cut_candidate(
     context: ContextActivations,
     own: npt.NDArray[np.float32],
     row: int,
     mark: int,
     settings: WindowSettings,
     *order: float,
-) -> _Candidate:
+) -> Candidate:
     """A candidate and its window, in which the mark's place is pseudo-random. Windows that are silent throughout sort first."""
     size = min(settings.window, len(own))
     start = int(np.clip(mark - (row * 7919 + mark * 104_729) % size, 0, len(own) - size))
     activations = own[start : start + size].copy()
     peak = float(activations.max())
     ids, counted = context.ids[start : start + size].copy(), context.counted[start : start + size].copy()
-    return _Candidate((peak > 0, *order, peak, row), row, mark, start, ids, activations, counted)
+    return Candidate((peak > 0, *order, peak, row), row, mark, start, ids, activations, counted)
 
 
-def _keep(candidates: list[_Candidate], new: _Candidate) -> None:
+def _keep(candidates: list[Candidate], new: Candidate) -> None:
     """Add a candidate, and now and then drop all but the `KEPT` best."""
     candidates.append(new)
     if len(candidates) > 2 * KEPT:
@@ -195,10 +194,10 @@ def _keep(candidates: list[_Candidate], new: _Candidate) -> None:
 
 def _choose(
     pool: _Pool, words: Sequence[int], near: Sequence[int], counts: WindowCounts, documents: set[int], corpus: Corpus
-) -> Iterator[tuple[str, _Candidate]]:
+) -> Iterator[tuple[str, Candidate]]:
     """Choose a unit's windows, each from a document of its own. Held-out ones come first, because a test needs them most."""
 
-    def take(candidates: Iterable[_Candidate], n: int) -> Iterator[_Candidate]:
+    def take(candidates: Iterable[Candidate], n: int) -> Iterator[Candidate]:
         for candidate in candidates:
             document = int(corpus.contexts["document"][candidate.row])
             if n > 0 and document not in documents:
@@ -206,8 +205,8 @@ def _choose(
                 n -= 1
                 yield candidate
 
-    contrast = list(_in_turn(pool.contrast[word] for word in words))
-    active = _in_turn(pool.active[b] for b in sorted(pool.active, reverse=True))
+    contrast = list(_best_in_turn(pool.contrast[word] for word in words))
+    active = _best_in_turn(pool.active[b] for b in sorted(pool.active, reverse=True))
     for candidate in take(active, counts.held // 2):
         yield HELD, candidate
     silent = contrast[counts.contrast :: 2] + sorted(pool.silent, key=lambda candidate: candidate.order)
@@ -215,26 +214,32 @@ def _choose(
         yield HELD, candidate
     for candidate in take(contrast, counts.contrast):
         yield CONTRAST, candidate
-    for candidate in take(_in_turn(pool.neighbour[other] for other in near), counts.neighbours):
+    for candidate in take(_best_in_turn(pool.neighbour[other] for other in near), counts.neighbours):
         yield NEIGHBOUR, candidate
 
 
-def _in_turn(lists: Iterable[list[_Candidate]]) -> Iterator[_Candidate]:
+def _best_in_turn(lists: Iterable[list[Candidate]]) -> Iterator[Candidate]:
     """The best candidate of each list, then the second best of each, and so on."""
-    ordered = [sorted(candidates, key=lambda candidate: candidate.order) for candidates in lists]
+    yield from in_turn(sorted(candidates, key=lambda candidate: candidate.order) for candidates in lists)
+
+
+def in_turn(lists: Iterable[Sequence[T]]) -> Iterator[T]:
+    """The first of each list, then the second of each, and so on."""
+    ordered = list(lists)
     for turn in range(max(map(len, ordered), default=0)):
-        yield from (candidates[turn] for candidates in ordered if turn < len(candidates))
+        yield from (one[turn] for one in ordered if turn < len(one))
 
 
-def _row(
+def exemplar_row(
     corpus: Corpus,
     texts: TokenTexts,
     unit: UnitKey,
     role: str,
-    candidate: _Candidate,
+    candidate: Candidate,
     maximum: float,
     settings: WindowSettings,
 ) -> ExemplarRow:
+    """A candidate as an exemplar of a unit with a largest activation of `maximum`."""
     context = corpus.contexts[candidate.row]
     document, position = int(context["document"]), int(context["position"]) + candidate.mark
     tokens = texts(candidate.ids)
@@ -258,3 +263,12 @@ def _row(
         "token_activations": activations.tolist(),
         "counted": counted.tolist(),
     }
+
+
+def is_consistent(row: ExemplarRow) -> bool:
+    """Whether the marked character is active or silent as the marked token is.
+
+    A character of several tokens is the text of its last one, which may be active where an earlier one is silent. Then the mark would
+    not stand at an activation of the window's kind.
+    """
+    return bool(row["activation"]) == bool(row["token_activations"][row["mark"]])

@@ -1,208 +1,220 @@
 """Windows in which one of a unit's nearest neighbours is strongly active, and the unit itself is silent at the mark.
 
-The windows are among those that the harvest keeps: each unit's strongest judged ones. The harvest does not keep what all other units do
-there, so the contexts of these windows, and no others, are read again, for all units together.
+The neighbours are those of the whole dictionary, or of the whole layer. The harvest keeps neither their activations nor a unit's own
+elsewhere than in its windows, so a bounded number of tokens of the judging side is read again, once for all units: the first quarter
+of them to find the neighbours, the others to find the windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sae.analysis.context_search import context_of
-from sae.analysis.explainer_windows import WindowSettings, read_in_parts
+from sae.analysis.context_search import context_of, contexts_of_split
+from sae.analysis.explainer_windows import (
+    NEIGHBOUR,
+    WindowSettings,
+    cut_candidate,
+    exemplar_row,
+    in_turn,
+    is_consistent,
+    read_in_parts,
+)
+from sae.analysis.neighbours import Neighbour, nearest_units
+from sae.analysis.unit_probe import ContextActivations
 from sae.corpus.corpus import Corpus
-from sae.harvest.columns import COUNTED, EXEMPLAR_COLUMNS
-from sae.harvest.exemplars import move_to_whole_characters
+from sae.dictionary import Dictionary
+from sae.harvest.columns import EXEMPLAR_COLUMNS
+from sae.harvest.exemplars import TokenTexts
 from sae.harvest.harvest import UnitReader
+from sae.harvest.shown_texts import CorpusText, ShownTexts
+from sae.harvest.token_positions import JUDGE
+from sae.harvest.units import UnitKey
+from sae.subject.model import Subject
 
 NEAREST = 10
 """Neighbours of each unit."""
-STRONGEST = 3
-"""Judged windows of each unit that may be shown for its neighbours."""
-TOKENS = 131_072
-"""Largest number of tokens that are read again, for all units together. If the units have more, units that come later in the sample are
-neighbours of none."""
-NEIGHBOUR = "neighbour"
-"""Role of the windows."""
+FARTHEST = 40
+"""Units that may take the places of neighbours that have too few windows, the nearest of them first."""
+STRONG = 0.5
+"""Share of its largest activation in the tokens read from which a neighbour is strongly active."""
+KEPT = 8
+"""Places of each neighbour among which windows are chosen, its strongest ones."""
+TOKENS = 65_536
+"""Largest number of tokens that are read, for all units together."""
+COMPARED = 1 / 4
+"""Share of these tokens over which co-activation is measured."""
+_VALUES = 1 << 27
+"""Largest number of activations that are kept: half a gigabyte."""
+
 Numbers = npt.NDArray[np.int64]
 
 
+class _Place(NamedTuple):
+    """A token: the row of its context in `Corpus.contexts`, and its index there."""
+
+    row: int
+    mark: int
+
+
 class NeighbourWindows(NamedTuple):
-    """For each of the reader's units the numbers of its nearest units, nearest first, and a table of windows like a harvest's exemplars.
+    """For each unit its nearest neighbours, nearest first, and a table of windows like a harvest's exemplars.
 
     `active_unit`, a column more than exemplars have, is the neighbour that is active at the mark.
     """
 
-    nearest: list[list[int]]
+    nearest: list[list[Neighbour]]
     windows: pd.DataFrame
 
 
-class _Marks(NamedTuple):
-    """The windows (w,) whose marked tokens were read."""
-
-    table: pd.DataFrame
-    owner: Numbers
-    """Number of the unit that is active at the mark."""
-    row: Numbers
-    """Row of the context in `Corpus.contexts`."""
-    column: Numbers
-    """Index of the marked token in the context."""
-
-
 def neighbour_windows(
-    reader: UnitReader,
+    subject: Subject,
+    dictionary: Dictionary,
     corpus: Corpus,
+    texts: TokenTexts,
+    units: Sequence[UnitKey],
     exemplars: pd.DataFrame,
-    by_direction: Sequence[Sequence[int]],
     most: int,
     settings: WindowSettings,
 ) -> NeighbourWindows:
-    """The nearest units of each of the reader's units among themselves, and at most `most` windows of each.
+    """The nearest neighbours of each unit, and at most `most` windows of them that tell the unit apart.
 
-    Neurons are near by co-activation: the cosine of their activations at the marked tokens that are read. Features are near by direction
-    and by that in turn. Units that lack ten by these are given others of their kind, drawn by the seed. `by_direction` holds for each unit the numbers of others by falling cosine of their directions. `exemplars` are
-    the harvest's. A window that overlaps one of the unit's own exemplars is left out.
+    The neighbours are the `NEAREST` ones that are active in the tokens read. If they have too few windows, units farther away follow,
+    as far as their windows are needed. `exemplars` are the harvest's: a window overlaps none of the unit's own and repeats the text of
+    none, and comes from another document if there are enough.
     """
-    marks = _marks(reader, corpus, exemplars)
-    at_marks = _activations_at(reader, corpus, marks, settings)
-    nearest = _nearest(reader, at_marks, np.unique(marks.owner), by_direction, settings.seed)
-    own = {str(name): rows for name, rows in exemplars.groupby("unit_id")}
-    chosen = [
-        (unit, window)
-        for unit, key in enumerate(reader.units)
-        for window in _choose(marks, at_marks[unit], nearest[unit], own.get(key.unit_id), most, settings.window)
-    ]
-    return NeighbourWindows(nearest, _table(reader, corpus, marks, chosen, settings))
+    compared, searched = _contexts(corpus, len(units), settings.seed)
+    near: list[list[Neighbour]] = [[] for _ in units]
+    if len(compared):
+        near = nearest_units(UnitReader(subject, dictionary, units), corpus, compared, FARTHEST, settings)
+    to_read = list(dict.fromkeys([*units, *(neighbour.unit for of_unit in near for neighbour in of_unit)]))
+    number = {unit: i for i, unit in enumerate(to_read)}
+    places = _Places([[number[neighbour.unit] for neighbour in of_unit] for of_unit in near], len(to_read))
+    for row, context in read_in_parts(UnitReader(subject, dictionary, to_read), corpus, searched.tolist(), settings):
+        places.add(row, context)
+    rows, marks = context_of(corpus, exemplars)
+    exemplars = exemplars.assign(ordinal_=corpus.contexts["offset"][rows] + marks)
+    own = {str(unit_id): of_unit for unit_id, of_unit in exemplars.groupby("unit_id")}
+    source, nearest, windows = _Source(corpus, texts, CorpusText(corpus), settings), [], list[dict[str, Any]]()
+    for i, unit in enumerate(units):
+        alive = places.of(i, near[i])
+        found = source.windows(unit, i, alive, places.contexts, own.get(unit.unit_id, exemplars.iloc[:0]))
+        chosen = list(islice(found, most))
+        active = {window["active_unit"] for window in chosen}
+        nearest.append([one for k, (one, _) in enumerate(alive) if k < NEAREST or one.unit.unit_id in active])
+        windows += chosen
+    return NeighbourWindows(nearest, pd.DataFrame(windows, columns=[*EXEMPLAR_COLUMNS, "active_unit"]))
 
 
-def _marks(reader: UnitReader, corpus: Corpus, exemplars: pd.DataFrame) -> _Marks:
-    """The strongest judged windows of the reader's units, the strongest of every unit first, of at most `TOKENS` tokens together."""
-    number = {unit.unit_id: i for i, unit in enumerate(reader.units)}
-    rows = exemplars.loc[(exemplars["role"] == "score") & exemplars["unit_id"].isin(number)]
-    # A mark that was moved to the end of a character does not say where its window begins.
-    clear = [not mark or bool(tokens[mark - 1]) for mark, tokens in zip(rows["mark"], rows["tokens"], strict=True)]
-    rows = rows.loc[np.array(clear, dtype=bool)].sort_values(["activation", "exemplar_id"], ascending=[False, True])
-    rows = rows.assign(turn_=rows.groupby("unit_id").cumcount(), owner_=rows["unit_id"].map(number))
-    rows = rows.loc[rows["turn_"] < STRONGEST].sort_values(["turn_", "owner_"], ignore_index=True)
-    context, _ = context_of(corpus, rows)
-    first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(context, return_index=True)[1]] = True
-    read = np.cumsum(np.where(first, corpus.contexts["length"][context], 0)) <= TOKENS
-    column = rows["position"].to_numpy(np.int64) - corpus.contexts["position"][context].astype(np.int64)
-    table = rows.loc[read, [name for name in EXEMPLAR_COLUMNS if name in rows]].reset_index(drop=True)
-    return _Marks(table, rows["owner_"].to_numpy(np.int64)[read], context[read], column[read])
+def _contexts(corpus: Corpus, n_units: int, seed: int) -> tuple[Numbers, Numbers]:
+    """The contexts of the judging side over which co-activation is measured, and those that are searched for windows."""
+    rows = contexts_of_split(corpus, JUDGE, seed)
+    rows = rows[corpus.contexts["length"][rows] > 0]
+    tokens = np.cumsum(corpus.contexts["length"][rows].astype(np.int64))
+    most = min(TOKENS, _VALUES // n_units) if n_units else 0
+    rows = rows[: np.searchsorted(tokens, most, side="right")]
+    if not len(rows):
+        return rows, rows
+    first = max(1, int(np.searchsorted(tokens, COMPARED * tokens[len(rows) - 1], side="right")))
+    return rows[:first], rows[first:]
 
 
-def _activations_at(
-    reader: UnitReader, corpus: Corpus, marks: _Marks, settings: WindowSettings
-) -> npt.NDArray[np.float32]:
-    """The activation of every unit at every marked token, (units, w)."""
-    found = np.zeros((len(reader.units), len(marks.row)), dtype=np.float32)
-    for row, context in read_in_parts(reader, corpus, np.unique(marks.row).tolist(), settings):
-        here = np.flatnonzero(marks.row == row)
-        found[:, here] = context.activations[:, marks.column[here]]
-    return found
+class _Places:
+    """The strongest places of each unit's neighbours at which the unit is silent, at most one in a context."""
+
+    def __init__(self, near: Sequence[Sequence[int]], n_read: int) -> None:
+        """`near` holds for each unit the numbers of its neighbours, at most `FARTHEST`, among all `n_read` units that are read."""
+        self._near = [np.array(numbers, dtype=np.int64) for numbers in near]
+        self._largest = np.zeros(n_read, dtype=np.float32)
+        shape = (len(near), FARTHEST, KEPT)
+        self._strength = np.zeros(shape, dtype=np.float32)
+        self._row, self._mark = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self.contexts: dict[int, ContextActivations] = {}
+        """The contexts read, with the activations of the units alone."""
+
+    def add(self, row: int, context: ContextActivations) -> None:
+        """Add a context with the activations of all units that are read."""
+        n = len(self._near)
+        self._largest = np.maximum(self._largest, context.activations.max(axis=1))
+        silent = context.activations[:n] == 0
+        peak, mark = np.zeros((n, FARTHEST), dtype=np.float32), np.zeros((n, FARTHEST), dtype=np.int64)
+        for unit, near in enumerate(self._near):
+            there = context.activations[near] * silent[unit]
+            mark[unit, : len(near)] = there.argmax(axis=1)
+            peak[unit, : len(near)] = there.max(axis=1)
+        weakest = self._strength.argmin(axis=2)[..., None]
+        stronger = peak[..., None] > np.take_along_axis(self._strength, weakest, 2)
+        for kept, new in ((self._strength, peak), (self._mark, mark), (self._row, np.full_like(mark, row))):
+            changed = np.where(stronger, new[..., None], np.take_along_axis(kept, weakest, 2))
+            np.put_along_axis(kept, weakest, changed, 2)
+        self.contexts[row] = replace(context, activations=context.activations[:n].copy())
+
+    def of(self, unit: int, near: Sequence[Neighbour]) -> list[tuple[Neighbour, list[_Place]]]:
+        """The neighbours of a unit that are active in the tokens read, each with its strong places, the strongest first."""
+        found = []
+        for k, (neighbour, number) in enumerate(zip(near, self._near[unit].tolist(), strict=True)):
+            strength, bound = self._strength[unit, k], STRONG * self._largest[number]
+            order = [i for i in np.argsort(-strength, kind="stable").tolist() if strength[i] >= bound]
+            if bound > 0:
+                places = [_Place(int(self._row[unit, k, i]), int(self._mark[unit, k, i])) for i in order]
+                found.append((neighbour, places))
+        return found
 
 
-def _nearest(
-    reader: UnitReader,
-    at_marks: npt.NDArray[np.float32],
-    owners: Numbers,
-    by_direction: Sequence[Sequence[int]],
-    seed: int,
-) -> list[list[int]]:
-    """For each unit the `NEAREST` other owners of its kind, nearest first."""
-    kinds = np.array([unit.kind for unit in reader.units])
-    length = np.linalg.norm(at_marks, axis=1, keepdims=True)
-    rows = at_marks / np.where(length > 0, length, 1)
-    nearest = []
-    for unit, row in enumerate(rows):
-        others = owners[(kinds[owners] == kinds[unit]) & (owners != unit)]
-        cosine = rows[others] @ row
-        order = np.argsort(-cosine, kind="stable")[:NEAREST]
-        together = others[order[cosine[order] > 0]].tolist()
-        is_owner = set(others.tolist())
-        alike = [other for other in by_direction[unit] if other in is_owner]
-        drawn = np.random.default_rng([seed, 13, unit]).permutation(others)[:NEAREST].tolist()
-        near = [together] if kinds[unit] == "neuron" else [alike, together]
-        nearest.append(list(dict.fromkeys([*_in_turn(near)[:NEAREST], *drawn]))[:NEAREST])
-    return nearest
+class _Choice:
+    """Accepts windows of a unit that overlap neither its exemplars nor each other, and whose texts are new."""
+
+    def __init__(self, own: pd.DataFrame, text: CorpusText, window: int) -> None:
+        """`own` are the unit's exemplars, with the ordinals of their marked tokens in the corpus."""
+        self.documents = set(own["document"].tolist())
+        self._window, self._shown = window, ShownTexts(text)
+        self._taken = own["ordinal_"].tolist()
+        for ordinal in self._taken:
+            self._shown.show(ordinal)
+
+    def accept(self, ordinal: int) -> bool:
+        """Take the window of the token with this ordinal, if it is acceptable."""
+        apart = all(abs(ordinal - other) >= self._window for other in self._taken)
+        if not apart or not self._shown.add(ordinal):
+            return False
+        self._taken.append(ordinal)
+        return True
 
 
-def _in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
-    """The first of each list, then the second of each, and so on, each number once."""
-    longest = max(map(len, lists), default=0)
-    return list(dict.fromkeys(one[turn] for turn in range(longest) for one in lists if turn < len(one)))
+@dataclass(frozen=True)
+class _Source:
+    """The texts of which windows are made."""
 
+    corpus: Corpus
+    texts: TokenTexts
+    text: CorpusText
+    settings: WindowSettings
 
-def _choose(
-    marks: _Marks,
-    activations: npt.NDArray[np.float32],
-    nearest: Sequence[int],
-    own: pd.DataFrame | None,
-    most: int,
-    window: int,
-) -> list[int]:
-    """Numbers of a unit's windows: of each neighbour in turn the strongest one in which the unit is silent at the mark.
+    def windows(
+        self,
+        unit: UnitKey,
+        number: int,
+        near: Sequence[tuple[Neighbour, list[_Place]]],
+        contexts: Mapping[int, ContextActivations],
+        own: pd.DataFrame,
+    ) -> Iterator[dict[str, Any]]:
+        """A unit's windows as exemplars: of each neighbour in turn the strongest, from documents without an exemplar of the unit first.
 
-    None overlaps another or one of the unit's own exemplars.
-    """
-    if own is None:
-        return []
-    documents = marks.table["document"].to_numpy(np.int64)
-    positions = marks.table["position"].to_numpy(np.int64)
-    taken = [(int(d), int(p)) for d, p in zip(own["document"], own["position"], strict=True)]
-    chosen: list[int] = []
-    silent = [np.flatnonzero((marks.owner == other) & (activations == 0)).tolist() for other in nearest]
-    for number in _in_turn(silent):
-        at = int(documents[number]), int(positions[number])
-        if len(chosen) < most and not any(d == at[0] and abs(p - at[1]) < window for d, p in taken):
-            chosen.append(number)
-            taken.append(at)
-    return chosen
-
-
-def _table(
-    reader: UnitReader, corpus: Corpus, marks: _Marks, chosen: Sequence[tuple[int, int]], settings: WindowSettings
-) -> pd.DataFrame:
-    """The chosen (unit, window) pairs as exemplars of the unit, with its own activations."""
-    by_row: dict[int, list[int]] = {}
-    for place, (_, window) in enumerate(chosen):
-        by_row.setdefault(int(marks.row[window]), []).append(place)
-    rows: dict[int, dict[str, Any]] = {}
-    for row, context in read_in_parts(reader, corpus, list(by_row), settings):
-        for place in by_row[row]:
-            unit, window = chosen[place]
-            values = _exemplar(reader.units[unit].unit_id, marks, window, context.activations[unit])
-            if values is not None:
-                rows[place] = values
-    found = [rows[place] for place in sorted(rows)]
-    names = [name for name in EXEMPLAR_COLUMNS if name != COUNTED or name in marks.table]
-    return pd.DataFrame(found, columns=[*names, "active_unit"])
-
-
-def _exemplar(unit_id: str, marks: _Marks, window: int, activations: npt.NDArray[np.float32]) -> dict[str, Any] | None:
-    """A neighbour's window as an exemplar of the unit; None if the unit is active at the mark's character."""
-    values: dict[str, Any] = dict(marks.table.iloc[window])
-    mark, tokens = int(values["mark"]), list(values["tokens"])
-    first = int(marks.column[window]) - mark
-    own = activations[first : first + len(tokens)].astype(np.float64) + 0.0  # turns -0 into 0
-    move_to_whole_characters(tokens, own, np.ones(len(tokens), dtype=bool), mark)
-    if own[mark]:
-        return None
-    return values | {
-        "exemplar_id": f"{unit_id}@{values['document']}.{values['position']}",
-        "unit_id": unit_id,
-        "role": NEIGHBOUR,
-        "activation": 0.0,
-        "activation_fraction": 0.0,
-        "bin": 0,
-        "inclusion_probability": None,
-        "token_activations": own.tolist(),
-        "active_unit": values["unit_id"],
-    }
+        `number` is the unit's among the activations of `contexts`.
+        """
+        choice = _Choice(own, self.text, self.settings.window)
+        by_neighbour = [[(neighbour, place) for place in of_neighbour] for neighbour, of_neighbour in near]
+        places = [*in_turn(by_neighbour[:NEAREST]), *in_turn(by_neighbour[NEAREST:])]
+        places.sort(key=lambda one: int(self.corpus.contexts["document"][one[1].row]) in choice.documents)
+        for neighbour, (row, mark) in places:
+            candidate = cut_candidate(contexts[row], contexts[row].activations[number], row, mark, self.settings)
+            # The unit is silent at the mark, 0 of any maximum.
+            window = exemplar_row(self.corpus, self.texts, unit, NEIGHBOUR, candidate, 1.0, self.settings)
+            if is_consistent(window) and choice.accept(int(self.corpus.contexts["offset"][row]) + mark):
+                yield {**window, "active_unit": neighbour.unit.unit_id}

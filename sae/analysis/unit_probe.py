@@ -7,7 +7,7 @@ texts that a judge writes are read in the same way as the corpus.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from sae.corpus.corpus import Corpus
 from sae.corpus.sources import clean
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError, one_line
-from sae.harvest.activation_blocks import Block
 from sae.harvest.harvest import UnitReader, batches, check_finite, run_contexts
 from sae.harvest.units import UnitKey
 from sae.subject.capacity import n_positions
@@ -165,30 +164,36 @@ def encode_texts(subject: Subject, texts: Sequence[str]) -> list[list[int]]:
     return [[int(i) for i in row] for row in encoded["input_ids"]]
 
 
-@torch.inference_mode()
 def _read_batch(
     reader: UnitReader, corpus: Corpus, rows: npt.NDArray[np.int64], skip_positions: int, norm_limit: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Activations (units, N) at the contexts' N tokens, and a mask (N,) of those that count."""
+    values, counted = read_values(reader, corpus, rows, skip_positions, norm_limit)
+    return activations_of(reader, values, counted).cpu().numpy(), counted.cpu().numpy()
+
+
+@torch.inference_mode()
+def read_values(
+    reader: UnitReader, corpus: Corpus, rows: npt.NDArray[np.int64], skip_positions: int, norm_limit: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Values (N, width) at the reader's hook points and the contexts' N tokens, and a mask (N,) of the tokens that count."""
     values, text = run_contexts(reader.subject, corpus, rows, sorted(reader.hook_points))
     norms = values[reader.hook_point].norm(dim=1)
     check_finite(norms[text], reader.hook_point)
     column = torch.cat([torch.arange(int(n), device=norms.device) for n in corpus.contexts["length"][rows]])
     counted = text & (norms <= norm_limit) & (column >= skip_positions)
-    activations = torch.zeros(len(reader.units), len(counted), device=norms.device)
+    return values, counted
+
+
+@torch.inference_mode()
+def activations_of(reader: UnitReader, values: Mapping[str, Tensor], counted: Tensor) -> Tensor:
+    """Activations (units, N) of the reader's units from the values at N tokens, 0 at tokens that do not count."""
+    activations = torch.zeros(len(reader.units), len(counted), device=counted.device)
     for make in reader.blocks(values, counted):
         block = make()
-        activations[block.units] = _dense(block, len(counted), norms.device)
-    activations *= counted
-    return activations.cpu().numpy(), counted.cpu().numpy()
-
-
-def _dense(block: Block, tokens: int, device: torch.device) -> Tensor:
-    """A block's activations at all tokens, (units, tokens)."""
-    units = len(block.units)
-    unit = torch.arange(units, device=device).repeat_interleave(tokens)
-    column = torch.arange(tokens, device=device).repeat(units)
-    return block.values_at(unit, column).view(units, tokens)
+        active = block.events_above(torch.zeros(len(block.units), device=counted.device))
+        activations[block.units[active.unit], active.column] = active.value
+    return activations
 
 
 def _no_tokens(reader: UnitReader) -> ContextActivations:

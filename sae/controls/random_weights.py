@@ -22,9 +22,10 @@ from transformers import AutoModelForCausalLM
 from sae.analysis import token_sample
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
-from sae.errors import NOTHING_COUNTED, SaeError, SubjectError
+from sae.errors import NOTHING_COUNTED, DictionaryError, SaeError, SubjectError, one_line
 from sae.harvest.harvest import HarvestPlan, UnitReader, check_finite
 from sae.harvest.units import UnitKey
+from sae.memory import available_memory
 from sae.subject.model import Subject
 
 TOKENS = 8192
@@ -32,6 +33,9 @@ TOKENS = 8192
 FORWARD_TOKENS = 2048
 _SAME = 1e-3
 """Standard deviations within which two values count as equal, so that rounding does not decide whether a feature is active."""
+_FLOAT_BYTES = 4
+_COPIES = 3
+"""Times that the rows of a random dictionary are in memory: as drawn, with norm 1, and in the encoder."""
 
 
 class UnitSource(NamedTuple):
@@ -98,8 +102,14 @@ def random_dictionary(dictionary: Dictionary, x: Tensor, features: Sequence[int]
     data's mean; the decoder is their transpose, at the hook point that is read. Each feature is active at as many rows of x as its
     counterpart, and at one at least: under relu by its bias, under jumprelu by its threshold. Features of topk and groupmax
     compete, so all other features are drawn too, and k is the dictionary's. A feature's row depends only on `seed` and its number.
+    Raises `DictionaryError` if there is too little memory for all of them.
     """
     competing = dictionary.activation in ("topk", "groupmax")
+    if competing and not _fits(_COPIES * dictionary.d_sae * dictionary.d_in * _FLOAT_BYTES):
+        raise DictionaryError(
+            f"too little memory for the {dictionary.d_sae} features of {dictionary.path} with random weights, which compete and are"
+            " drawn together: set controls.random_dictionary = false"
+        )
     others = sorted(set(range(dictionary.d_sae)) - set(features)) if competing else []
     rows = unit_vectors([*features, *others], dictionary.d_in, seed)
     n = len(rows)
@@ -158,21 +168,26 @@ def _limits(z: Tensor, n_active: Tensor) -> Tensor:
 def random_subject(subject: Subject, seed: int) -> Subject:
     """A subject of the same configuration, tokenizer and precision with new weights, as transformers initialises them.
 
-    Needs the subject's memory a second time. Raises `SubjectError` if there is too little.
+    Needs the subject's memory a second time. Raises `SubjectError` if there is too little, or if transformers cannot make the model.
     """
     make: Any = AutoModelForCausalLM.from_config  # untyped
     config = copy.deepcopy(subject.model.config)
+    weights = [*subject.model.parameters(), *subject.model.buffers()]
     try:
+        if not _fits(sum(weight.numel() * weight.element_size() for weight in weights)):
+            raise MemoryError
         with torch.random.fork_rng(devices=[]):  # on the CPU, so that every machine draws the same weights
             torch.default_generator.manual_seed(seed)
             model = make(config, dtype=subject.model.dtype, trust_remote_code=False)
         model = model.to(subject.device)
-    except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-            raise
-        raise SubjectError(
-            f"too little memory for {subject.name} a second time, with random weights: set controls.random_subject = false"
-        ) from None
+    except Exception as error:  # from_config is code of each architecture, and raises errors of any class
+        lacks_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
+        problem = (
+            f"too little memory for {subject.name} a second time, with random weights"
+            if lacks_memory
+            else f"{subject.name} cannot be made with random weights ({one_line(error)})"
+        )
+        raise SubjectError(f"{problem}: set controls.random_subject = false") from None
     known = json.dumps(["random", subject.fingerprint, seed])
     return Subject(
         model,
@@ -182,6 +197,12 @@ def random_subject(subject: Subject, seed: int) -> Subject:
         precision=subject.precision,
         bos=subject.bos,
     )
+
+
+def _fits(n_bytes: int) -> bool:
+    """Whether this much memory is available, or unknown. A process that takes more may be killed without an error."""
+    available = available_memory()
+    return available is None or n_bytes < available
 
 
 def rescaled(dictionary: Dictionary, values: Tensor, expected: Tensor) -> Dictionary:

@@ -109,6 +109,14 @@ def shards(corpus: Corpus, shard_tokens: int, batch_tokens: int) -> list[Shard]:
     return list(by_number.values())
 
 
+def drawn_shard(corpus: Corpus, tokens: int, batch_tokens: int, seed: int) -> Shard:
+    """A shard of contexts drawn without replacement, of about `tokens` tokens together, in the corpus's order."""
+    order = np.random.default_rng([seed, 16]).permutation(len(corpus.contexts))
+    read = np.cumsum(corpus.contexts["length"][order].astype(np.int64))
+    rows = np.sort(order[: int(np.searchsorted(read, tokens)) + 1])
+    return np.array_split(rows, max(1, round(tokens / (BLOCK_BATCHES * batch_tokens))))
+
+
 def n_tokens(corpus: Corpus, shard: Shard) -> int:
     """Number of tokens in a shard."""
     return sum(int(corpus.contexts["length"][rows].sum()) for rows in shard)

@@ -40,7 +40,7 @@ def main() -> None:
     overrides = [
         f"units.features={given.units}", f"units.neurons={given.units}", f"corpus.max_tokens={given.tokens}",
         f"score.per_bin={given.per_bin}", f"explain.compare={list(COMPARED)}", "controls.shuffled=0", "controls.base_rate=0",
-        "controls.planted=0", "controls.repeated=0", "studies.tokens=0",
+        "controls.planted=0", "controls.repeated=0", "controls.random_dictionary=false", "controls.random_subject=false", "studies.tokens=0",
     ]  # fmt: skip
     with Progress() as progress:
         spec = demo_spec.prepare_spec(Judge(model=given.judge, base_url=given.base_url), overrides, progress.update)

@@ -42,7 +42,7 @@ SPEC: dict[str, Any] = {
     "dictionary": {"path": "nowhere"},
     "corpus": {"sources": ["nowhere.jsonl"]},
     "score": {"repeats": REPEATS, "per_bin": PER_UNIT},
-    "controls": {"shuffled": 0, "base_rate": 0},
+    "controls": {"shuffled": 0, "base_rate": 0, "random_dictionary": False, "random_subject": False},
 }
 WORK_S = 5.0
 """So long jobs are leased and finished."""

@@ -23,9 +23,11 @@ from autointerp.harvest.inputs import open_inputs
 from autointerp.progress import quiet
 from autointerp.questions import planned_jobs
 from autointerp.records import Arm, Exemplar, Unit
-from autointerp.spec.spec import Spec
+from autointerp.spec.spec import Spec, parse
+from sae.controls import random_weights
 from sae.controls.random_weights import random_dictionary, random_subject, rescaled
 from sae.dictionary import Dictionary
+from sae.errors import SubjectError
 from sae.subject.model import Subject, load_subject
 
 BOTH = {"random_dictionary": True, "random_subject": True}
@@ -50,7 +52,7 @@ def judged(world: planted.World, results: Path) -> truth.Result:
     return truth.carry(spec_of(world, **BOTH), results)
 
 
-def spec_of(world: planted.World, **controls: bool) -> Spec:
+def spec_of(world: planted.World, **controls: bool | str) -> Spec:
     explain = {"min_exemplars": 4}
     return world.spec(units={"feature_ids": list(range(CONCEPTS))}, explain=explain, controls=controls)
 
@@ -315,6 +317,83 @@ def test_the_cost_bounds_hold_with_random_units(world: planted.World, judged: tr
     few = bounds.bounds(world.spec(judge=model))
     assert (scoring.calls - few[1].calls) * (16 + 16) == few[1].calls * 2 * 16
     assert explaining.calls == 2 * few[0].calls
+
+
+# The small form
+
+
+def test_both_kinds_are_evaluated_in_a_small_form_by_default(world: planted.World) -> None:
+    data = {name: getattr(world.spec(), name).model_dump() for name in ("subject", "dictionary", "corpus")}
+    spec = parse({**data, "units": {"features": 100}})
+    assert control_units.random_forms(spec) == dict.fromkeys(records.RANDOM_KINDS, control_units.SMALL)
+    assert control_units.n_random(spec, control_units.SMALL) == 16
+    full = spec_of(world, **BOTH)
+    assert control_units.random_forms(full) == dict.fromkeys(records.RANDOM_KINDS, control_units.FULL)
+    assert not set(control_units.random_names(full)) & set(control_units.random_names(spec))
+    for switched_off in ({"random_dictionary": False}, {"random_subject": False}):
+        assert len(control_units.random_forms(parse({**data, "controls": switched_off}))) == 1
+
+
+def test_the_small_form_asks_less_and_has_an_interval(
+    world: planted.World, results: Path, judged: truth.Result
+) -> None:
+    small = truth.carry(spec_of(world, random_dictionary="small"), results)
+    figures = small.summary["evidence"]["random"]["random_dictionary"]
+    assert figures["n_units"] == CONCEPTS
+    assert figures["ci_low"] < figures["mean"] < figures["ci_high"]
+    assert figures["features_minus"]["ci_low"] is not None
+
+    def main_items(result: truth.Result) -> pd.Series[int]:
+        rows = result.judgements
+        mine = rows.loc[(rows["kind"] == "random_dictionary") & (rows["arm"] == "main")]
+        return mine.groupby(["unit_id", "bin"]).size()
+
+    assert main_items(small).max() == 2
+    assert main_items(judged).max() == 4
+    assert small.summary["headline"] == judged.summary["headline"]
+
+
+def test_a_drawn_shard_has_the_tokens_that_were_asked_for(world: planted.World) -> None:
+    corpus = open_inputs(spec_of(world), quiet).corpus
+    shard = sae.harvest.harvest.drawn_shard(corpus, 3000, 32, seed=1)
+    rows = np.concatenate(shard)
+    assert len(set(rows.tolist())) == len(rows) < len(corpus.contexts)
+    assert 3000 <= sae.harvest.harvest.n_tokens(corpus, shard) < 3000 + 64
+    again = sae.harvest.harvest.drawn_shard(corpus, 3000, 4096, seed=1)
+    assert np.array_equal(np.concatenate(again), rows), "the batches' size decides nothing"
+
+
+def test_a_kind_that_cannot_be_made_is_left_out_with_its_reason(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random_weights, "available_memory", lambda: 1000)
+    with pytest.raises(SubjectError, match=r"too little memory for .* a second time, with random weights"):
+        merge.harvest(open_inputs(spec_of(world, random_subject=True), quiet), Artifacts(tmp_path), quiet)
+    result = truth.carry(spec_of(world, random_subject="small"), tmp_path)
+    figures = result.summary["evidence"]["random"]["random_subject"]
+    assert (figures["n_units"], figures["mean"]) == (0, None)
+    assert figures["why"].startswith("too little memory for ")
+    assert figures["absent"]["dead"] == f"no unit could be made: {figures['why']}"
+    check = next(c for c in result.summary["belief"]["checks"] if c["name"] == "random")
+    assert check["passed"] is None
+    assert figures["why"] in check["said"]
+    assert "too little memory for subject a second time" in (result.folder / "report.md").read_text("utf-8")
+    assert "random_subject" not in set(result.units["kind"])
+
+
+def test_a_subject_that_transformers_cannot_make_is_an_error_of_one_line(
+    world: planted.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = load_subject(str(world.subject), precision="float32", device="cpu")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("no such\narchitecture")
+
+    monkeypatch.setattr(random_weights.AutoModelForCausalLM, "from_config", fails)
+    with pytest.raises(
+        SubjectError, match=r"cannot be made with random weights \(no such architecture\): set controls"
+    ):
+        random_subject(subject, 0)
 
 
 def test_controls_have_no_second_explanation() -> None:

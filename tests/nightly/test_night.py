@@ -186,7 +186,8 @@ def test_three_nights_score_each_dictionary_once(place: Place) -> None:
     assert page.index("<h2>Regression</h2>") < page.index("<h1>Runs</h1>")
     assert "2 scored; 1 duplicate (backup); 1 corrupt (cut)" in page
     assert "not an LLM" in page
-    assert "regression against " + first["scored"][0]["run_id"] in page
+    assert "worse than " + first["scored"][0]["run_id"] in page
+    assert [(told["run_id"], told["told"]) for told in second["trends"]] == [(regression["run_id"], "worse")]
 
     place.put("sae-v3", lambda weights: (worse(weights), same(weights))[0])
     third = place.run("2026-11-22")
@@ -195,8 +196,11 @@ def test_three_nights_score_each_dictionary_once(place: Place) -> None:
     assert third["corrupt"] == third["copies"] == [], "what was named once is not named again"
     trend = place.trend(third["scored"][0]["run_id"])
     assert trend["previous_run_id"] == regression["run_id"]
-    assert trend["verdict"] == "unchanged"
+    assert (trend["verdict"], trend["told"]) == ("unchanged", "cannot be told")
+    assert trend["smallest"] is None, "every feature has the grade that it had"
     assert trend["change"] < 0.02
+    assert f"cannot be told from {regression['run_id']}" in (place.results / "index.html").read_text("utf-8")
+    assert any(f"cannot be told from {regression['run_id']}" in line for line in describe(third))
     assert "<h2>Regression</h2>" not in (place.results / "index.html").read_text("utf-8")
 
 
@@ -279,7 +283,15 @@ def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> 
     place.sections |= {
         "units": few,
         "score": {"per_bin": 1},
-        "controls": {"shuffled": 1, "base_rate": 1, "planted": 0, "repeated": 0, "neighbours": 0},
+        "controls": {
+            "shuffled": 1,
+            "base_rate": 1,
+            "planted": 0,
+            "repeated": 0,
+            "neighbours": 0,
+            "random_dictionary": False,
+            "random_subject": False,
+        },
     }
     place.put("a")
     place.put("b", noisy(1))
@@ -317,7 +329,15 @@ def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> 
 @pytest.mark.slow
 def test_judge_drift_is_shown_beside_the_trend(place: Place) -> None:
     place.sections["score"] = {"per_bin": 1}
-    place.sections["controls"] = {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 0}
+    place.sections["controls"] = {
+        "shuffled": 2,
+        "base_rate": 2,
+        "planted": 0,
+        "repeated": 0,
+        "neighbours": 0,
+        "random_dictionary": False,
+        "random_subject": False,
+    }
     place.night["anchors"] = 40
     place.put("sae@1")
     strict = threading.Event()
@@ -474,7 +494,15 @@ def test_a_forecast_before_the_harvest_counts_every_unit_and_bin(place: Place) -
     spec = place.world.spec(
         units={"feature_ids": [1, 2], "neuron_ids": ["1+"]},
         score={"per_bin": 4},
-        controls={"shuffled": 3, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 0},
+        controls={
+            "shuffled": 3,
+            "base_rate": 2,
+            "planted": 0,
+            "repeated": 0,
+            "neighbours": 0,
+            "random_dictionary": False,
+            "random_subject": False,
+        },
         judge={"model": "openai-compatible/x", "base_url": "http://127.0.0.1:9/v1"} | planted_runs.PRICED,
     )
     explain, score = bounds.bounds(spec)

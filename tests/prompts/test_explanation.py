@@ -229,7 +229,15 @@ class Wrong(planted.PlantedJudge):
 
 def spec_of(world: planted.World, **changes: Any) -> Any:
     units = {"feature_ids": list(range(8)), "neuron_ids": ["0+", "1+", "2+"]}
-    controls = {"shuffled": 0, "base_rate": 0, "planted": 0, "repeated": 0, "neighbours": 0}
+    controls = {
+        "shuffled": 0,
+        "base_rate": 0,
+        "planted": 0,
+        "repeated": 0,
+        "neighbours": 0,
+        "random_dictionary": False,
+        "random_subject": False,
+    }
     return world.spec(units=units, score={"per_bin": 1}, controls=controls, **changes)
 
 

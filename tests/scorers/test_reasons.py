@@ -101,3 +101,6 @@ def test_the_reasons_of_units_that_could_not_be_evaluated() -> None:
     assert reasons("responsiveness", "usual", "2") == ["no text is rated 0"]
     assert reasons("sort", "no other unit", "yes") == ["no other unit with 5 judged windows"]
     assert reasons("sort", "hardly any window", "yes") == ["fewer than 6 judged windows"]
+    assert reasons("distinction", "usual", "yes") == [
+        "fewer than 4 windows in which a neighbour is strongly active and the unit silent"
+    ]

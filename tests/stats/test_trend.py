@@ -93,6 +93,22 @@ def test_a_real_regression_is_flagged() -> None:
     assert flagged >= 0.95 * NIGHTS / 2
 
 
+@pytest.mark.parametrize("n", [16, 48])
+def test_a_change_of_the_smallest_size_announced_is_told_in_four_of_five_nights(n: int) -> None:
+    """In all other nights it cannot be told, whatever the verdict of an unchanged dictionary is."""
+    rng = np.random.default_rng(9)
+    nights = []
+    for _ in range(600):
+        quality = qualities(n, rng)
+        nights.append(trend.mean_change((grades(quality, rng) - grades(quality, rng)).mean(axis=1)))
+    assert {change.told for change in nights} == {"better", "worse", "cannot be told"}
+    smallest = np.mean([change.smallest for change in nights if change.smallest is not None])
+    found = np.mean([change.ci_low + smallest > 0 for change in nights if change.ci_low is not None])
+    assert 0.8 - 0.03 <= found <= 0.9
+    assert trend.mean_change([0.5]).smallest is trend.mean_change([0.5] * n).smallest is None
+    assert trend.mean_change([0.5]).told == "cannot be told"
+
+
 def coverage(draw: Callable[[np.random.Generator], tuple[Change, float]], times: int) -> int:
     rng = np.random.default_rng(11)
     hits = 0

@@ -255,7 +255,15 @@ def _spec(world: planted.World, model: str, server: ProviderServer, judgements: 
     return {
         "units": {"feature_ids": list(range(half)), "neuron_ids": [f"{i}+" for i in range(half)]},
         "score": {"per_bin": per_bin},
-        "controls": {"shuffled": controls, "base_rate": controls, "planted": 0, "repeated": 0, "neighbours": 0},
+        "controls": {
+            "shuffled": controls,
+            "base_rate": controls,
+            "planted": 0,
+            "repeated": 0,
+            "neighbours": 0,
+            "random_dictionary": False,
+            "random_subject": False,
+        },
         "harvest": {"window_tokens": 16, "batch_tokens": 256, "shard_tokens": 8192},
         "studies": {"tokens": 0},
         "report": {"resamples": 200},

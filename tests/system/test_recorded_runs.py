@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tarfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from support.locations import ROOT, TESTS
 from support.nulls import without_reason
 
 from autointerp.cli.main import main
+from autointerp.ledger.database import Ledger
+from autointerp.pipeline.evaluate import evaluate
+from autointerp.progress import Progress
+from autointerp.spec.spec import load
 
 TABLES = ("units", "exemplars", "judgements")
 OWN = {"command", "created_at", "finished_at", "versions", "wall_s", "stage_s", "belief", "cautions"}
@@ -170,3 +175,19 @@ def test_results_without_their_ledger_are_reported_from_the_files(recorded: Path
     done = CliRunner().invoke(main, ["report", folder.name, "--results", "demo"])
     assert done.exit_code == 0, done.output
     assert (folder / "report.html").is_file()
+
+
+def test_a_results_folder_that_does_not_exist_is_made(recorded: Path) -> None:
+    results, said = Path("made/here"), list[str]()
+    ledgers = ExitStack()
+    with ledgers, Progress(quiet=True) as progress:
+        spec = load(Path("spec.toml"))
+        evaluate(spec, results, progress, lambda: opened(ledgers, results), dry_run=True, command=[], say=said.append)
+    assert "questions to embedded" in said[0]
+    assert results.is_dir()
+
+
+def opened(ledgers: ExitStack, results: Path) -> Ledger:
+    ledger = Ledger.in_folder(results)
+    ledgers.callback(ledger.close)
+    return ledger

@@ -1,4 +1,4 @@
-"""Makes the windows of units' nearest neighbours from windows that the harvest keeps."""
+"""Makes the windows of units' nearest neighbours in the whole dictionary or layer, from contexts that are read again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.neighbour_windows import names
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import OnProgress
-from sae.analysis.directions import nearest_within
 from sae.analysis.explainer_windows import WindowSettings
-from sae.analysis.neighbour_windows import NEAREST, neighbour_windows
-from sae.harvest.harvest import UnitReader
+from sae.analysis.neighbour_windows import neighbour_windows
 from sae.harvest.units import UnitKey
 
 __all__ = ["make", "names"]
@@ -27,13 +25,13 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = set(units.loc[units["status"] == "alive", "unit_id"])
     keys = [key for key in (UnitKey(*unit) for unit in plan.units) if key.unit_id in alive]
-    number = {key: i for i, key in enumerate(keys)}
-    by_direction = nearest_within(inputs.subject, inputs.dictionary, keys, min(4 * NEAREST, max(len(keys) - 1, 1)))
     found = neighbour_windows(
-        UnitReader(inputs.subject, inputs.dictionary, keys),
+        inputs.subject,
+        inputs.dictionary,
         inputs.corpus,
+        inputs.token_texts,
+        keys,
         pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))),
-        [[number[key] for key in near] for near in by_direction],
         spec.controls.neighbours,
         WindowSettings(
             spec.harvest.window_tokens,
@@ -46,7 +44,9 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
     rows = pd.DataFrame(
         {
             "unit_id": [key.unit_id for key in keys],
-            "nearest": [[keys[other].unit_id for other in near] for near in found.nearest],
+            "nearest": [[near.unit.unit_id for near in of_unit] for of_unit in found.nearest],
+            "cosine": [[near.cosine for near in of_unit] for of_unit in found.nearest],
+            "coactivation": [[near.coactivation for near in of_unit] for of_unit in found.nearest],
         }
     )
     for name, table in zip(names(spec), (rows, found.windows), strict=True):

@@ -119,7 +119,7 @@ def random_weights(summary: Summary) -> Table | None:
             cells.interval(row),
             cells.interval(row.features_minus, "difference"),
             *(count(n) for n in (row.n, row.n_explained, row.n_alive, row.n_units)),
-            percent(row.dead),
+            cells.value(row, "dead", percent) if row.n_units else cells.BESIDE,
         )
         for kind, row in by_kind.items()
     )

@@ -312,6 +312,7 @@ def spec_of(deep: layered.Deep, path: Path, **sections: Any) -> Spec:
         "corpus": {"sources": [str(deep.text)], "context_tokens": 64, "max_tokens": 60_000},
         "units": {"features": 4, "neurons": 4},
         "harvest": {"window_tokens": 16},
+        "controls": {"random_dictionary": False, "random_subject": False},
     }
     return parse(data | sections)
 

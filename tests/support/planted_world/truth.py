@@ -18,6 +18,7 @@ import pandas as pd
 from support.planted_world import world as planted
 
 from autointerp.judges import registry
+from autointerp.judges.base import Judge
 from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, Reply
 from autointerp.pipeline import local
@@ -63,12 +64,17 @@ class Counting(planted.PlantedJudge):
         return super().ask(prompt)
 
 
-def carry(spec: Spec, results: Path, judge: planted.PlantedJudge | None = None) -> Result:
+def carry(spec: Spec, results: Path, judge: Judge | None = None, explainer: Judge | None = None) -> Result:
+    """Carry out a run. The judge explains too, unless there is an explainer."""
     judge = judge or planted.PlantedJudge()
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, results, progress)
         local.execute_run(
-            run, Ledger.in_folder(results), progress, judges=registry.Judges(judge, judge), command=["autointerp"]
+            run,
+            Ledger.in_folder(results),
+            progress,
+            judges=registry.Judges(explainer or judge, judge),
+            command=["autointerp"],
         )
     tables = [pd.read_parquet(run.folder / f"{name}.parquet") for name in ("units", "exemplars", "judgements")]
     return Result(run.folder, json.loads((run.folder / "summary.json").read_text()), *tables)

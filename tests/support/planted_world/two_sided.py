@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from support.planted_world.world import NO_RANDOM
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -53,7 +54,7 @@ class TwoSidedWorld:
             "units": {"feature_ids": list(range(len(self.classes))), "neurons": 0},
             "harvest": {"window_tokens": 16},
             "studies": {"tokens": 0, "two_sided": True},
-            "controls": {"planted": 0},
+            "controls": {"planted": 0, **NO_RANDOM},
         }
         for name, table in sections.items():
             data[name] = data.get(name, {}) | table

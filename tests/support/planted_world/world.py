@@ -45,6 +45,8 @@ BIAS = 8.0
 """The constant component that keeps RMSNorm from rescaling words differently."""
 STRANGE, PLAIN = "strange", "plain"
 IDLE = ("rare", "absent")
+NO_RANDOM = {"random_dictionary": False, "random_subject": False}
+"""Controls of a spec without random weights, which tests about other things need not read and judge."""
 SPACE = "\u2581"
 """What the tokenizer's pieces have in place of a space."""
 
@@ -122,7 +124,7 @@ class World:
             "harvest": {"window_tokens": 16},
             "explain": {"top": 6, "spread": 4, "quiet": 3},
             "score": {"per_bin": 4},
-            "controls": {"shuffled": 4, "base_rate": 4, "planted": 0, "repeated": 0, "neighbours": 0},
+            "controls": {"shuffled": 4, "base_rate": 4, "planted": 0, "repeated": 0, "neighbours": 0, **NO_RANDOM},
         }
         for name, table in sections.items():
             data[name] = data.get(name, {}) | dict(table)
