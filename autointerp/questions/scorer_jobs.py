@@ -15,7 +15,7 @@ from autointerp.scorers.cases import Cases
 from autointerp.scorers.registry import SCORERS
 
 KEPT = 1024
-"""Units of which all questions of a step are kept, because their jobs are mixed with those of other units."""
+"""Units of which all questions of the first step are kept, because their jobs are mixed with those of other units."""
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
@@ -32,26 +32,29 @@ def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
 
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
     """The question of a job. Its token limit is the scorer's or the spec's, whichever is larger, because thinking counts too."""
-    question = _questions(_Unit(cases.run.run_id, scorer.name, job.unit_id, job.step, cases))[job.repeat]
-    return _with_room(question, cases.run.spec.judge.max_output_tokens)
+    if job.step:
+        answers = cases.answers(scorer, job.unit_id)[: job.step]
+        questions = scorer.questions(cases.of(job.unit_id), job.step, answers)
+    else:
+        explanation = cases.explanation(job.unit_id)
+        questions = _first_questions(_Unit(cases.run.run_id, scorer.name, job.unit_id, explanation, cases))
+    return _with_room(questions[job.repeat], cases.run.spec.judge.max_output_tokens)
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """A unit's questions of one step, by what decides them: explanations and the answers of earlier steps do not change in between."""
+    """A unit, by what decides the questions of a scorer's first step."""
 
     run_id: str
     scorer: str
     unit_id: str
-    step: int
+    explanation: str
     cases: Cases = field(compare=False)
 
 
 @lru_cache(maxsize=KEPT)
-def _questions(unit: _Unit) -> Sequence[Question]:
-    scorer = SCORERS[unit.scorer]
-    answers = unit.cases.answers(scorer, unit.unit_id)[: unit.step]
-    return scorer.questions(unit.cases.of(unit.unit_id), unit.step, answers)
+def _first_questions(unit: _Unit) -> Sequence[Question]:
+    return SCORERS[unit.scorer].questions(unit.cases.of(unit.unit_id), 0, ())
 
 
 def _with_room(question: Question, least: int) -> Question:
