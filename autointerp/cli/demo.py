@@ -1,4 +1,4 @@
-"""`autointerp demo`: a real dictionary, trained on this machine, evaluated end to end."""
+"""`autointerp demo`: a real dictionary evaluated end to end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, 
 )
 @click.option("--judge-url", metavar="URL", help="Address of an OpenAI-compatible server.")
 @click.option("--llm", is_flag=True, help="Use a small local language model as judge: a download of 1.1 GB.")
+@click.option("--full", is_flag=True, help="Train a dictionary of 4,096 features in the middle of the model first.")
 @SET
 @DRY_RUN
 @RESULTS
@@ -25,12 +26,13 @@ def demo(
     judge: str | None,
     judge_url: str | None,
     llm: bool,
+    full: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
     results: Path,
     quiet: bool,
 ) -> int:
-    """Evaluate a real dictionary, trained here in minutes on SmolLM2-135M, end to end."""
+    """Evaluate a real dictionary of SmolLM2-135M end to end, in minutes."""
     from autointerp.demo.command import evaluate_demo
 
     return evaluate_demo(
@@ -40,6 +42,7 @@ def demo(
         results,
         lambda: command_ledger(results, make=True),
         llm=llm,
+        full=full,
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],

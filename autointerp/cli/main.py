@@ -15,7 +15,7 @@ def _command(module: str, function: str, summary: str) -> LazyCommand:
 SECTIONS = {
     "On this machine": {
         "run": _command("run", "run", "Evaluate dictionaries and write their reports."),
-        "demo": _command("demo", "demo", "Train a small dictionary and evaluate it, end to end."),
+        "demo": _command("demo", "demo", "Evaluate a small dictionary end to end, in minutes."),
         "plan": _command("run", "plan", "Compare the cost and precision of several settings."),
         "inspect": _command(
             "inspect_dictionary", "inspect", "Show how a dictionary is read, and how well it fits a model."

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from autointerp.demo import corpus as demo_corpus
 from autointerp.progress import OnProgress
@@ -18,9 +19,23 @@ MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PROSE_PACKAGE = Package("sae-probes", "0.4.2", "245700c8df310760e3d5b23d657ae5196489813f3012b55975057d8239d8be03")
 LANGUAGES_PACKAGE = Package("django", "5.2.19", "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00")
-HOOK_POINT = "resid_post.15"
 CONTEXT_TOKENS = 128
 """Tokens in a context, in training and evaluation."""
+SHIPPED = Path(__file__).parent / "shipped"
+"""The folder of the dictionary of the quick demo. `autointerp.demo.retrain` makes it anew."""
+
+
+class Size(NamedTuple):
+    """What a demo evaluates, and on how much text."""
+
+    name: str
+    hook_point: str
+    tokens: int
+    """Tokens of the corpus."""
+
+
+QUICK = Size("demo", "resid_post.6", 100_000)
+FULL = Size("demo-full", "resid_post.15", 300_000)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Trains the demo's dictionary, once on a machine."""
+"""Trains the dictionary of the full demo, once on a machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, MODEL_SHA256, DemoAssets
+from autointerp.demo.assets import CONTEXT_TOKENS, FULL, MODEL_SHA256, DemoAssets
 from autointerp.dictionaries.training_file import progress_bars
 from autointerp.harvest.inputs import open_corpus, open_subject
 from autointerp.progress import OnProgress
@@ -28,9 +28,15 @@ def training_config() -> TrainConfig:
 
 
 def train_dictionary(assets: DemoAssets, on_progress: OnProgress) -> Path:
-    """The folder of the demo's dictionary in SAELens' format. It is trained unless it is cached; an interrupted training resumes."""
+    """The folder of the full demo's dictionary in SAELens' format. It is trained unless it is cached; an interrupted training resumes."""
     config = training_config()
-    settings = [asdict(config), MODEL_SHA256, HOOK_POINT, CONTEXT_TOKENS, [_file_key(p) for p in assets.corpus_files]]
+    settings = [
+        asdict(config),
+        MODEL_SHA256,
+        FULL.hook_point,
+        CONTEXT_TOKENS,
+        [_file_key(p) for p in assets.corpus_files],
+    ]
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_dir() / "demo" / f"dictionary-{name}"
     if (folder / REPORT).is_file():
@@ -46,7 +52,7 @@ def train_dictionary(assets: DemoAssets, on_progress: OnProgress) -> Path:
         on_progress,
     )
 
-    train(subject, corpus, HOOK_POINT, config, folder, progress_bars(on_progress))
+    train(subject, corpus, FULL.hook_point, config, folder, progress_bars(on_progress))
     return folder
 
 

@@ -1,6 +1,7 @@
-"""The demo's spec: a real language model, real text, and a dictionary trained on this machine, all from published packages.
+"""The demo's spec: a real language model, real text, and a dictionary that was trained on both.
 
-Everything is built once under `cache_dir()/demo` and reused later.
+Model and text come from published packages and are built once under `cache_dir()/demo`. The demo has two sizes: `QUICK` evaluates the
+dictionary that is shipped with the program, `FULL` trains a larger one in the middle of the model first.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.demo.assets import CONTEXT_TOKENS, HOOK_POINT, DemoAssets, prepare
+from autointerp.demo.assets import CONTEXT_TOKENS, FULL, MODEL_FILE, QUICK, SHIPPED, DemoAssets, Size, prepare
 from autointerp.progress import OnProgress
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec, load
 from autointerp.wheels import Workplace
 from sae.cache import cache_dir
 
-EVALUATION_TOKENS = 300_000
 UNITS = 64
 """Features, and neurons, that are evaluated."""
 ALSO = ("detection", "embedding", "sort")
@@ -29,16 +29,23 @@ QUIET = 15
 """Silent windows shown to the explainer. The embedded one learns from them which words are common."""
 
 
-def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, explainer: Judge | None = None) -> Path:
+def write_spec(
+    path: Path,
+    assets: DemoAssets,
+    dictionary: Path,
+    judge: Judge,
+    explainer: Judge | None = None,
+    size: Size = QUICK,
+) -> Path:
     """Write the demo's spec as TOML. All other keys have their defaults."""
     data: dict[str, Any] = {
-        "name": "demo",
+        "name": size.name,
         "subject": {"model": str(assets.model)},
-        "dictionary": {"path": str(dictionary), "hook_point": HOOK_POINT},
+        "dictionary": {"path": str(dictionary), "hook_point": size.hook_point},
         "corpus": {
             "sources": [str(file) for file in assets.corpus_files],
             "context_tokens": CONTEXT_TOKENS,
-            "max_tokens": EVALUATION_TOKENS,
+            "max_tokens": size.tokens,
         },
         "units": {"features": UNITS, "neurons": UNITS},
         "explain": {"quiet": QUIET},
@@ -54,21 +61,28 @@ def write_spec(path: Path, assets: DemoAssets, dictionary: Path, judge: Judge, e
 
 
 def spec(
-    assets: DemoAssets, dictionary: Path, judge: Judge, explainer: Judge | None = None, overrides: Iterable[str] = ()
+    assets: DemoAssets,
+    dictionary: Path,
+    judge: Judge,
+    explainer: Judge | None = None,
+    overrides: Iterable[str] = (),
+    size: Size = QUICK,
 ) -> Spec:
     """The demo's spec. `overrides` are `key=value` as on the command line. Raises `UsageError`."""
     with Workplace(cache_dir() / "demo") as work:
-        return load(write_spec(work / "spec.toml", assets, dictionary, judge, explainer), overrides)
+        return load(write_spec(work / "spec.toml", assets, dictionary, judge, explainer, size), overrides)
 
 
 def is_first() -> bool:
-    """Whether the demo's dictionary has not been trained on this machine yet."""
-    return not any((cache_dir() / "demo").glob("dictionary-*/train.json"))
+    """Whether the demo's model has not been downloaded to this machine yet."""
+    return not (cache_dir() / "demo" / MODEL_FILE).is_file()
 
 
-def prepare_spec(judge: Judge, overrides: Iterable[str], on_progress: OnProgress) -> Spec:
-    """Prepare the demo's model, text and dictionary, and return its spec."""
+def prepare_spec(judge: Judge, overrides: Iterable[str], on_progress: OnProgress, *, full: bool = False) -> Spec:
+    """Prepare the demo's model and text, and if it is the full one its dictionary, and return its spec."""
+    assets = prepare(on_progress)
+    if not full:
+        return spec(assets, SHIPPED, judge, overrides=overrides)
     from autointerp.demo.dictionary import train_dictionary  # torch
 
-    assets = prepare(on_progress)
-    return spec(assets, train_dictionary(assets, on_progress), judge, overrides=overrides)
+    return spec(assets, train_dictionary(assets, on_progress), judge, overrides=overrides, size=FULL)

@@ -46,6 +46,8 @@ class Ledger:
         self._write_lock: AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         )
+        self._thread = threading.local()
+        """`joined`: the transaction of `together` in this thread."""
 
     @classmethod
     def open(cls, url: str | sa.URL) -> Ledger:
@@ -83,8 +85,12 @@ class Ledger:
         """A transaction that may write, committed at the end or rolled back on an error.
 
         Raises `LedgerFailed` if the database cannot be written, as on a full disk, and `TransactionConflict` if the same
-        transaction may succeed when repeated.
+        transaction may succeed when repeated. Within `together` it is a part of that transaction.
         """
+        if (joined := getattr(self._thread, "joined", None)) is not None:
+            with self._one_line_errors(), joined.begin_nested():
+                yield joined
+            return
         with (
             self._one_line_errors(),
             self._write_lock,
@@ -92,6 +98,17 @@ class Ledger:
             connection.begin(),
         ):
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all reads and writes of the block one transaction, which is committed at its end: a commit for many answers that cost
+        nothing to ask again. Raises what `write` raises."""
+        with self.write() as tx:
+            self._thread.joined = tx
+            try:
+                yield
+            finally:
+                self._thread.joined = None
 
     def write_with_retry(self, work: Callable[[Connection], None]) -> None:
         """Run `work` in a transaction of its own, repeated while a database server is away, so that no paid answer is lost.
@@ -113,6 +130,10 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only transaction; on PostgreSQL each statement is one of its own. Raises `LedgerFailed` if the database cannot be read."""
+        if (joined := getattr(self._thread, "joined", None)) is not None:
+            with self._one_line_errors():
+                yield joined
+            return
         with self._one_line_errors(), self._reader.connect() as connection:
             yield connection
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from autointerp.hashing import content_hash
 from autointerp.ledger.jobs import Job
@@ -10,6 +12,10 @@ from autointerp.questions import planned_jobs
 from autointerp.records import Unit
 from autointerp.scorers.base import Question, Scorer
 from autointerp.scorers.cases import Cases
+from autointerp.scorers.registry import SCORERS
+
+KEPT = 1024
+"""Units of which all questions of the first step are kept, because their jobs are mixed with those of other units."""
 
 
 def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
@@ -26,9 +32,29 @@ def jobs(cases: Cases, scorer: Scorer, step: int) -> list[Job]:
 
 def question(cases: Cases, scorer: Scorer, job: Job) -> Question:
     """The question of a job. Its token limit is the scorer's or the spec's, whichever is larger, because thinking counts too."""
-    answers = cases.answers(scorer, job.unit_id)[: job.step]
-    question = scorer.questions(cases.of(job.unit_id), job.step, answers)[job.repeat]
-    return _with_room(question, cases.run.spec.judge.max_output_tokens)
+    if job.step:
+        answers = cases.answers(scorer, job.unit_id)[: job.step]
+        questions = scorer.questions(cases.of(job.unit_id), job.step, answers)
+    else:
+        explanation = cases.explanation(job.unit_id)
+        questions = _first_questions(_Unit(cases.run.run_id, scorer.name, job.unit_id, explanation, cases))
+    return _with_room(questions[job.repeat], cases.run.spec.judge.max_output_tokens)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A unit, by what decides the questions of a scorer's first step."""
+
+    run_id: str
+    scorer: str
+    unit_id: str
+    explanation: str
+    cases: Cases = field(compare=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _first_questions(unit: _Unit) -> Sequence[Question]:
+    return SCORERS[unit.scorer].questions(unit.cases.of(unit.unit_id), 0, ())
 
 
 def _with_room(question: Question, least: int) -> Question:

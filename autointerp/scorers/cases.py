@@ -40,7 +40,7 @@ class Cases:
         """The alive units that a scorer can evaluate: no planted ones if it runs the subject, which does not contain them."""
         for unit in self.run.units.values():
             suits = unit.kind in COMPARED or (unit.kind == records.PLANTED and "run" not in scorer.steps)
-            if suits and unit.status == "alive" and (self._explanation(unit.unit_id) or not scorer.needs_explanation):
+            if suits and unit.status == "alive" and (self.explanation(unit.unit_id) or not scorer.needs_explanation):
                 yield unit
 
     def of(self, unit_id: str) -> Case:
@@ -49,7 +49,7 @@ class Cases:
         seed = int(content_hash([self.run.spec.units.seed, unit_id])[:8], 16)
         return Case(
             unit=unit,
-            explanation=self._explanation(unit_id),
+            explanation=self.explanation(unit_id),
             active=tuple(records.main_exemplars(exemplars)),
             silent=tuple(e for e in exemplars if e.role == "quiet"),
             others=tuple(self._others(unit, seed)),
@@ -61,12 +61,12 @@ class Cases:
     def _sharing(self) -> Counter[tuple[str, str]]:
         """Number of alive units by kind and explanation."""
         return Counter(
-            (kind, _plain(self._explanation(unit_id))) for kind, ids in self.run.alive.items() for unit_id in ids
+            (kind, _plain(self.explanation(unit_id))) for kind, ids in self.run.alive.items() for unit_id in ids
         )
 
     def sharing(self, unit: Unit) -> int:
         """Number of alive units of the unit's kind with the same explanation, this one included."""
-        return self._sharing[unit.kind, _plain(self._explanation(unit.unit_id))]
+        return self._sharing[unit.kind, _plain(self.explanation(unit.unit_id))]
 
     def answers(self, scorer: Scorer, unit_id: str) -> list[list[Any]]:
         """A unit's answers, step by step and question by question, up to the first step without any."""
@@ -78,7 +78,8 @@ class Cases:
             steps.append([by_number.get(number) for number in range(max(by_number) + 1)])
         return steps
 
-    def _explanation(self, unit_id: str) -> str:
+    def explanation(self, unit_id: str) -> str:
+        """The unit's explanation, empty without one."""
         return records.explanation_text(self._explanations, ExplanationKey(unit_id))
 
     def _others(self, unit: Unit, seed: int) -> Iterator[tuple[Exemplar, ...]]:

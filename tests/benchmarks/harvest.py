@@ -52,7 +52,6 @@ class Case:
 def demo() -> tuple[Subject, Corpus]:
     """SmolLM2-135M on the demo's text."""
     from autointerp.demo import assets as demo_assets
-    from autointerp.demo import spec as demo_spec
     from autointerp.harvest.inputs import open_corpus
     from autointerp.progress import quiet
     from autointerp.spec import sections
@@ -62,7 +61,7 @@ def demo() -> tuple[Subject, Corpus]:
     given = sections.Corpus(
         sources=tuple(str(path) for path in assets.corpus_files),
         context_tokens=demo_assets.CONTEXT_TOKENS,
-        max_tokens=demo_spec.EVALUATION_TOKENS,
+        max_tokens=demo_assets.FULL.tokens,
     )
     return subject, open_corpus(given, subject, quiet)
 

@@ -45,8 +45,7 @@ def demo(d: int, count: int) -> Rows:
     """Activations of the demo's model (d is its own): documents held out for choosing, and others for the comparison."""
     import torch
 
-    from autointerp.demo.assets import prepare
-    from autointerp.demo.dictionary import CONTEXT_TOKENS, HOOK_POINT
+    from autointerp.demo.assets import CONTEXT_TOKENS, FULL, prepare
     from autointerp.harvest.inputs import open_corpus, open_subject
     from autointerp.progress import quiet
     from autointerp.spec.sections import Corpus, Subject
@@ -57,7 +56,7 @@ def demo(d: int, count: int) -> Rows:
     sources = tuple(map(str, assets.corpus_files))
     corpus = open_corpus(Corpus(sources=sources, context_tokens=CONTEXT_TOKENS, max_tokens=2_000_000), subject, quiet)
     train_rows, held_out = split(corpus, 0, 2 * HELD_OUT)
-    stream = ActivationStream(subject, corpus, HOOK_POINT, train_rows, 0, 4096)
+    stream = ActivationStream(subject, corpus, FULL.hook_point, train_rows, 0, 4096)
     stream.calibrate()
     x = stream.take(count)
     halves = (held_out[::2], held_out[1::2])

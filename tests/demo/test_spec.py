@@ -7,15 +7,19 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import zstandard
+from safetensors.numpy import load_file
+from support.locations import ROOT
 
 from autointerp import wheels
 from autointerp.demo import assets as demo_assets
-from autointerp.demo import corpus, dictionary
+from autointerp.demo import corpus, dictionary, retrain
 from autointerp.demo import spec as demo_spec
+from autointerp.dictionaries import training_file
 from autointerp.errors import UsageError
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import load
@@ -167,7 +171,8 @@ def test_the_spec_loads_and_names_its_judge(tmp_path: Path) -> None:
     )
     assert spec.judge == judge
     assert spec.subject.model == str(assets.model)
-    assert spec.dictionary.hook_point == dictionary.HOOK_POINT
+    assert spec.dictionary.hook_point == demo_assets.QUICK.hook_point
+    assert spec.corpus.max_tokens == demo_assets.QUICK.tokens
     assert spec.corpus.sources == tuple(str(p) for p in assets.corpus_files)
     assert (spec.units.features, spec.units.neurons) == (70, demo_spec.UNITS)
     assert demo_spec.UNITS >= 64
@@ -177,3 +182,15 @@ def test_the_training_configuration_is_valid() -> None:
     config = dictionary.training_config()
     assert config.tokens / config.reuse < dictionary.TRAINING_CORPUS_TOKENS
     assert config.steps > 100
+
+
+def test_the_shipped_dictionary_is_small_and_the_one_that_the_training_file_describes() -> None:
+    training = training_file.load(Path(retrain.__file__).with_name("training.toml"))
+    assert training.hook_point == demo_assets.QUICK.hook_point
+    described = json.loads(json.dumps(asdict(training.config())))
+    assert json.loads((demo_assets.SHIPPED / "train.json").read_text("utf-8"))["training"] == described
+    weights = demo_assets.SHIPPED / retrain.WEIGHTS
+    assert weights.stat().st_size < 6_000_000
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in (ROOT / "docs" / "quickstart.md").read_text("utf-8")
+    shapes = {name: tuple(tensor.shape) for name, tensor in load_file(weights).items()}
+    assert (shapes["W_enc"], shapes["W_dec"]) == ((576, 2048), (2048, 576))

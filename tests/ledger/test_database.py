@@ -344,6 +344,32 @@ def test_an_error_rolls_a_transaction_back(tmp_path: Path) -> None:
         assert jobs.counts(tx, RUN) == {"score": {"pending": 1}}
 
 
+def test_writes_together_are_committed_together_and_one_that_fails_spoils_no_other(url: str) -> None:
+    ledger, other = opened(url, jobs_=4), Ledger.open(url)
+
+    def states(of: Ledger) -> Counter[str]:
+        with of.read() as tx:
+            return Counter(jobs.counts(tx, RUN)["score"])
+
+    with ledger.together():
+        for number in (0, 1):
+            with ledger.write() as tx:
+                jobs.finish(tx, RUN, f"job-{number}")
+        with suppress(LedgerRejected), ledger.write() as tx:
+            jobs.finish(tx, RUN, "job-2")
+            tx.execute(sa.insert(schema.jobs).values(run_id=RUN, job_key="job-0"))
+        assert states(ledger) == {"done": 2, "pending": 2}
+        assert states(other) == {"pending": 4}
+    assert states(other) == {"done": 2, "pending": 2}
+    with suppress(KeyboardInterrupt), ledger.together():
+        with ledger.write() as tx:
+            jobs.finish(tx, RUN, "job-3")
+        raise KeyboardInterrupt
+    assert states(ledger) == states(other) == {"done": 2, "pending": 2}
+    for each in (ledger, other):
+        each.close()
+
+
 def test_no_job_is_leased_by_two_threads(url: str) -> None:
     """Threads of one ledger and of others on the same database, as other processes would be."""
     ledgers = [opened(url, jobs_=300), Ledger.open(url), Ledger.open(url)]
