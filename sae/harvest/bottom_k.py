@@ -75,12 +75,15 @@ class BottomK:
         self._adding = threading.Lock()
         self._pending: list[SampleRows] = []
         self._n_pending = 0
+        self._recorded: list[tuple[SampleRows, Tensor]] | None = None
         self._windows = torch.zeros((0, window), dtype=torch.bfloat16, device=device)
         self._free = torch.zeros(0, dtype=torch.int32, device=device)
 
     def add(self, rows: SampleRows, windows: Tensor) -> None:
         """Add rows whose slots are rows of `windows`. May be called from several threads."""
         with self._adding:
+            if self._recorded is not None:
+                self._recorded.append((rows, windows))
             slots = self._claim(len(windows))
             self._windows.index_copy_(0, slots.long(), windows)
             if len(slots):
@@ -121,9 +124,26 @@ class BottomK:
     def canonical(self) -> tuple[SampleRows, Tensor]:
         """All rows in the order of their groups, and the windows in the order of the rows: equal samples return equal arrays."""
         self.compact()
-        has_activation = self.rows.slot >= 0
-        slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
-        return self.rows._replace(slot=slot), self._windows[self.rows.slot[has_activation].long()]
+        return _own_windows(self.rows, self._windows)
+
+    def record(self) -> None:
+        """From now on, keep all rows that are added until `recorded` returns them."""
+        self._recorded = []
+
+    def recorded(self) -> tuple[SampleRows, Tensor]:
+        """The rows added since `record` or the last call, and their windows; without those that cannot be in the sample any more.
+
+        All that was returned so far, added to an empty sample, makes the same sample. May not be called while rows are added.
+        """
+        parts, self._recorded = self._recorded or [], []
+        n_windows = 0
+        shifted = [(SampleRows.empty(str(self.k.device)), self._windows[:0])]
+        for rows, windows in parts:
+            shifted.append((rows._replace(slot=torch.where(rows.slot < 0, -1, rows.slot + n_windows)), windows))
+            n_windows += len(windows)
+        rows = SampleRows(*(torch.cat(columns) for columns in zip(*(rows for rows, _ in shifted), strict=True)))
+        possible = rows.priority <= self.priority_threshold.index_select(0, self._group_of(rows))
+        return _own_windows(rows.take(true_indices(possible)), torch.cat([windows for _, windows in shifted]))
 
     def _claim(self, n: int) -> Tensor:
         """Slots for n windows. The store grows by half at least, so that copying it costs little per window."""
@@ -137,6 +157,13 @@ class BottomK:
             self._free = torch.cat([self._free, new_slots])
         claimed, self._free = self._free[:n], self._free[n:]
         return claimed
+
+
+def _own_windows(rows: SampleRows, windows: Tensor) -> tuple[SampleRows, Tensor]:
+    """The rows with their windows alone, in the order of the rows."""
+    has_activation = rows.slot >= 0
+    slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
+    return rows._replace(slot=slot), windows[rows.slot[has_activation].long()]
 
 
 def rank_rows(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,29 +122,41 @@ class Sketch:
 
     def state(self) -> dict[str, np.ndarray]:
         """The sketch as plain arrays in canonical order: equal samples return equal arrays."""
-        arrays = {
+        return self.totals() | _stored("events", *self.events.canonical()) | _stored("tops", *self.tops.canonical())
+
+    def totals(self) -> dict[str, np.ndarray]:
+        """The part of `state` that is not sampled: all counts, and the tokens that were not counted."""
+        return {
             "n_counted": np.array(self.n_counted),
             "maximum": _numpy(self.maximum),
             "histogram": _numpy(self.histogram),
             **self.uncounted.state(),
         }
-        for name, sample in (("events", self.events), ("tops", self.tops)):
-            rows, windows = sample.canonical()
-            arrays |= {f"{name}.{field}": _numpy(column) for field, column in zip(STORED_FIELDS, rows, strict=True)}
-            arrays[f"{name}.windows"] = _numpy(windows.view(torch.int16))
-        return arrays
 
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Load what `state` returned into a new sketch."""
+    def record(self) -> None:
+        """From now on, keep all events that are sampled until `recorded` returns them."""
+        self.events.record()
+        self.tops.record()
+
+    def recorded(self) -> dict[str, np.ndarray]:
+        """The events sampled since `record` or the last call, named as in `state`."""
+        return _stored("events", *self.events.recorded()) | _stored("tops", *self.tops.recorded())
+
+    def restore(
+        self, totals: Mapping[str, np.ndarray], samples: Iterable[Mapping[str, np.ndarray]] | None = None
+    ) -> None:
+        """Load what `state` returned into a new sketch; or the last `totals`, and all that `recorded` returned up to then."""
         units = torch.arange(len(self.unit_ids), device=self.device)
-        self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
-        self.n_counted, self.uncounted = int(arrays["n_counted"]), UncountedTokens.restored(arrays)
-        self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
-        for name, sample in (("events", self.events), ("tops", self.tops)):
-            columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
-            windows = torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16)
-            sample.add(SampleRows(*columns), windows)
-            sample.compact()
+        self._raise_scale(units, torch.from_numpy(totals["maximum"]).to(self.device))
+        self.n_counted, self.uncounted = int(totals["n_counted"]), UncountedTokens.restored(totals)
+        self.histogram = torch.from_numpy(totals["histogram"]).to(self.device)
+        for arrays in [totals] if samples is None else samples:
+            for name, sample in (("events", self.events), ("tops", self.tops)):
+                columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
+                windows = torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16)
+                sample.add(SampleRows(*columns), windows)
+        self.events.compact()
+        self.tops.compact()
         self._plan_event_search()
         self._plan_top_search()
 
@@ -337,6 +349,12 @@ def _merged(parts: int, shift: Tensor) -> Tensor:
     """The number that each of the parts 0..`parts` gets when the scale grows by 2**shift (n, 1); 0 stays 0."""
     part = torch.arange(1, parts + 1, device=shift.device).expand(len(shift), -1)
     return torch.nn.functional.pad(((part - 1) >> shift) + 1, (1, 0))
+
+
+def _stored(name: str, rows: SampleRows, windows: Tensor) -> dict[str, np.ndarray]:
+    """A sample's rows and windows as plain arrays."""
+    columns = {f"{name}.{field}": _numpy(column) for field, column in zip(STORED_FIELDS, rows, strict=True)}
+    return columns | {f"{name}.windows": _numpy(windows.view(torch.int16))}
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
