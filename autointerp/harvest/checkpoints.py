@@ -56,12 +56,11 @@ class Checkpoint:
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile, FileNotFoundError):
             self.sketch = new_sketch(reading, device)
             on_progress(f"shard {number}: its checkpoint is of another version or damaged: reading it all", 0, 0)
-        self.sketch.record()
 
     def write(self, tokens: int, seconds: float) -> None:
         """Save the sketch, which has these tokens of the shard, read in so many seconds."""
         part = f"{self._prefix}-{uuid.uuid4().hex[:8]}.npz"
-        self._artifacts.write(part, partial(_save, arrays=self.sketch.recorded()))
+        self._artifacts.write(part, partial(_save, arrays=self.sketch.unsaved()))
         self._parts.append(part)
         about = {"stamp": self._stamp, "tokens": tokens, "seconds": seconds, "parts": self._parts}
         self._artifacts.write(self._head, partial(_save, arrays=self.sketch.totals() | about))

@@ -75,15 +75,16 @@ class BottomK:
         self._adding = threading.Lock()
         self._pending: list[SampleRows] = []
         self._n_pending = 0
-        self._recorded: list[tuple[SampleRows, Tensor]] | None = None
+        self._saved = torch.zeros(0, dtype=torch.bool, device=device)
+        """Which of `rows` were in `unsaved` before."""
+        self._n_saved = 0
+        """How many of the pending parts were."""
         self._windows = torch.zeros((0, window), dtype=torch.bfloat16, device=device)
         self._free = torch.zeros(0, dtype=torch.int32, device=device)
 
     def add(self, rows: SampleRows, windows: Tensor) -> None:
         """Add rows whose slots are rows of `windows`. May be called from several threads."""
         with self._adding:
-            if self._recorded is not None:
-                self._recorded.append((rows, windows))
             slots = self._claim(len(windows))
             self._windows.index_copy_(0, slots.long(), windows)
             if len(slots):
@@ -104,7 +105,9 @@ class BottomK:
     def compact(self) -> None:
         """Sort the pending rows in, drop those that are not in the sample, and renew the thresholds."""
         rows = SampleRows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
-        self._pending, self._n_pending = [], 0
+        saved = [torch.full_like(part.token, n < self._n_saved) for n, part in enumerate(self._pending)]
+        saved = torch.cat([self._saved, *saved]).bool()
+        self._pending, self._n_pending, self._n_saved = [], 0, 0
         order, group = rank_rows(self._group_of(rows), rows.priority, rows.token)
         k = self.k.index_select(0, group)
         keep, is_kth = rows_of_first_clusters(group, rows.cluster.index_select(0, order), k)
@@ -113,7 +116,8 @@ class BottomK:
         self.priority_threshold[group.index_select(0, last)] = rows.priority[order.index_select(0, last)]
         dropped = rows.slot.index_select(0, order.index_select(0, true_indices(~keep)))
         self._free = torch.cat([self._free, dropped[dropped >= 0]])
-        self.rows = rows.take(order.index_select(0, true_indices(keep)))
+        kept = order.index_select(0, true_indices(keep))
+        self.rows, self._saved = rows.take(kept), saved.index_select(0, kept)
 
     def merge(self, other: BottomK) -> None:
         """Add all rows of another sample with the same groups."""
@@ -126,24 +130,20 @@ class BottomK:
         self.compact()
         return _own_windows(self.rows, self._windows)
 
-    def record(self) -> None:
-        """From now on, keep all rows that are added until `recorded` returns them."""
-        self._recorded = []
-
-    def recorded(self) -> tuple[SampleRows, Tensor]:
-        """The rows added since `record` or the last call, and their windows; without those that cannot be in the sample any more.
+    def unsaved(self) -> tuple[SampleRows, Tensor]:
+        """The rows that may be in the sample and were not returned by an earlier call, and their windows.
 
         All that was returned so far, added to an empty sample, makes the same sample. May not be called while rows are added.
         """
-        parts, self._recorded = self._recorded or [], []
-        n_windows = 0
-        shifted = [(SampleRows.empty(str(self.k.device)), self._windows[:0])]
-        for rows, windows in parts:
-            shifted.append((rows._replace(slot=torch.where(rows.slot < 0, -1, rows.slot + n_windows)), windows))
-            n_windows += len(windows)
-        rows = SampleRows(*(torch.cat(columns) for columns in zip(*(rows for rows, _ in shifted), strict=True)))
+        parts = [self.rows.take(true_indices(~self._saved)), *self._pending[self._n_saved :]]
+        rows = SampleRows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         possible = rows.priority <= self.priority_threshold.index_select(0, self._group_of(rows))
-        return _own_windows(rows.take(true_indices(possible)), torch.cat([windows for _, windows in shifted]))
+        self.mark_saved()
+        return _own_windows(rows.take(true_indices(possible)), self._windows)
+
+    def mark_saved(self) -> None:
+        """Leave the rows added so far out of `unsaved`."""
+        self._saved, self._n_saved = torch.ones_like(self._saved), len(self._pending)
 
     def _claim(self, n: int) -> Tensor:
         """Slots for n windows. The store grows by half at least, so that copying it costs little per window."""

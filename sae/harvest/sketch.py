@@ -133,19 +133,14 @@ class Sketch:
             **self.uncounted.state(),
         }
 
-    def record(self) -> None:
-        """From now on, keep all events that are sampled until `recorded` returns them."""
-        self.events.record()
-        self.tops.record()
-
-    def recorded(self) -> dict[str, np.ndarray]:
-        """The events sampled since `record` or the last call, named as in `state`."""
-        return _stored("events", *self.events.recorded()) | _stored("tops", *self.tops.recorded())
+    def unsaved(self) -> dict[str, np.ndarray]:
+        """The sampled events, named as in `state`, that no earlier call returned and that were not restored."""
+        return _stored("events", *self.events.unsaved()) | _stored("tops", *self.tops.unsaved())
 
     def restore(
         self, totals: Mapping[str, np.ndarray], samples: Iterable[Mapping[str, np.ndarray]] | None = None
     ) -> None:
-        """Load what `state` returned into a new sketch; or the last `totals`, and all that `recorded` returned up to then."""
+        """Load what `state` returned into a new sketch; or the last `totals`, and all that `unsaved` returned up to then."""
         units = torch.arange(len(self.unit_ids), device=self.device)
         self._raise_scale(units, torch.from_numpy(totals["maximum"]).to(self.device))
         self.n_counted, self.uncounted = int(totals["n_counted"]), UncountedTokens.restored(totals)
@@ -155,8 +150,9 @@ class Sketch:
                 columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
                 windows = torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16)
                 sample.add(SampleRows(*columns), windows)
-        self.events.compact()
-        self.tops.compact()
+        for sample in (self.events, self.tops):
+            sample.compact()
+            sample.mark_saved()
         self._plan_event_search()
         self._plan_top_search()
 

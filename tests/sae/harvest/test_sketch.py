@@ -207,7 +207,7 @@ def test_shards_merged_in_any_order_give_the_same_sketch(seed: int, n: int, data
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.integers(2, 40), st.sets(st.integers(1, 39)), st.data())
-def test_a_sketch_that_was_recorded_in_parts_and_restored_goes_on_as_if_it_never_stopped(
+def test_a_sketch_that_was_saved_in_parts_and_restored_goes_on_as_if_it_never_stopped(
     seed: int, n: int, cuts: set[int], data: st.DataObject
 ) -> None:
     activations = random_activations(seed, n)
@@ -215,17 +215,15 @@ def test_a_sketch_that_was_recorded_in_parts_and_restored_goes_on_as_if_it_never
     whole = sketch_of(activations, batches)
     with mock.patch.object(bottom_k, "_PENDING", data.draw(st.sampled_from([10, 50_000]))):
         sketch, parts = sketch_of(activations, []), []
-        sketch.record()
         for rows in batches:
             add_batch(sketch, activations, rows)
             if data.draw(st.booleans()):
-                parts.append(sketch.recorded())
+                parts.append(sketch.unsaved())
             if data.draw(st.integers(0, 3)) == 0:
                 totals = sketch.totals()
-                parts.append(sketch.recorded())
+                parts.append(sketch.unsaved())
                 sketch = sketch_of(activations, [])
                 sketch.restore(totals, parts)
-                sketch.record()
     same(whole, sketch)
 
 
