@@ -105,8 +105,8 @@ class BottomK:
     def compact(self) -> None:
         """Sort the pending rows in, drop those that are not in the sample, and renew the thresholds."""
         rows = SampleRows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
-        saved = [torch.full_like(part.token, n < self._n_saved) for n, part in enumerate(self._pending)]
-        saved = torch.cat([self._saved, *saved]).bool()
+        of_pending = [torch.full_like(part.token, n < self._n_saved) for n, part in enumerate(self._pending)]
+        saved = torch.cat([self._saved, *of_pending]).bool()
         self._pending, self._n_pending, self._n_saved = [], 0, 0
         order, group = rank_rows(self._group_of(rows), rows.priority, rows.token)
         k = self.k.index_select(0, group)
