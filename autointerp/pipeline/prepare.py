@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import EXPECTED, UsageError
-from autointerp.harvest import merge, shards
+from autointerp.harvest import dictionary_checks, merge, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.finished import FILES, finished_harvest, local_folder
+from autointerp.harvest.finished import FILES, finished_harvest, is_complete, local_folder
 from autointerp.harvest.inputs import (
     EARLIER_VERSION,
     HARVEST_VERSION,
@@ -23,8 +23,7 @@ from autointerp.harvest.inputs import (
     open_inputs,
     precision_of,
 )
-from autointerp.harvest.plan import MOST_TOGETHER, SharedPlan
-from autointerp.harvest.reuse import complete_harvest
+from autointerp.harvest.plan import MOST_TOGETHER, SharedPlan, read_plan
 from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
@@ -78,8 +77,23 @@ def _finished(
         return None
     identified = _as_begun(identified, rubric_, ledger)
     version = _version(ledger, identified.run_id(rubric_), identified, precision_of(spec.subject))
-    plan = complete_harvest(identified, artifacts, version)
+    plan = _complete_harvest(identified, artifacts, version)
     return (identified, plan) if plan is not None else None
+
+
+def _complete_harvest(identified: Identified, artifacts: Artifacts, version: int) -> SharedPlan | None:
+    """The plan of a harvest that is finished and has all files that the spec requests beside it; None if anything is missing.
+
+    Raises `UsageError` if the dictionary explains nothing, as `begin_harvest` does, and `SubjectError` if the spec's device is missing.
+    """
+    key = identified.harvest_key(precision_of(identified.spec.subject), version)[:16]
+    if finished_harvest(artifacts, key) is None:
+        return None
+    plan = read_plan(artifacts, key)
+    if not is_complete(identified.spec, artifacts, plan):
+        return None
+    dictionary_checks.require_fit(identified.spec, plan.check)
+    return plan
 
 
 def _as_begun(inputs: Named, rubric_: Rubric, ledger: Ledger | None) -> Named:
