@@ -26,8 +26,8 @@ from sae.harvest.harvest import HarvestPlan, new_sketch
 
 VERSION = 1
 """Increase it with every change of the files' content."""
-INTERVAL_S = 20.0
-"""Longest time between two checkpoints, in seconds, unless one batch takes longer."""
+INTERVAL_S = 25.0
+"""Longest time between two checkpoints, in seconds, unless one batch takes longer. With the time of writing, half a minute is lost."""
 
 
 class Checkpoint:

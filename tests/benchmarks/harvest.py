@@ -5,7 +5,7 @@
 
 Run with `make bench`, or `python tests/benchmarks/harvest.py [--case NAME ...] [--tokens N] [--rounds N]`. Each case has a process of its
 own. `first` is the ratio of the first stretch of text, when nothing is yet known of any unit; `median` that of the rounds after it;
-`whole` that of all together. `saving` is the time of checkpoints, each after at least 20 seconds of reading, over that of the reading
+`whole` that of all together. `saving` is the time of checkpoints, each after at least 25 seconds of reading, over that of the reading
 between them. `growth` is how far the peak memory of the first half of the rounds was passed in the second.
 """
 

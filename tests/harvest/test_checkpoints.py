@@ -33,7 +33,7 @@ from autointerp.spec.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BATCH_S = 6.0
+BATCH_S = 8.0
 """Seconds of a batch on the tests' clock: the third one after a checkpoint is the last that need not be repeated."""
 EVERY = 3
 
