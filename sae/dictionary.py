@@ -250,11 +250,7 @@ class Dictionary:
 
     def check_fits(self, width: int, subject: str = "the subject") -> None:
         """Raise `DictionaryError` unless `width`, that of the subject's hook point, is `d_in`."""
-        if width != self.d_in:
-            raise DictionaryError(
-                f"{self.path} reads {self.d_in} dimensions, but {self.hook_point} of {subject} has {width}: it was trained on"
-                " another model or hook point (set dictionary.hook_point, or change the subject)"
-            )
+        check_width(self.path, self.hook_point, self.d_in, width, subject)
 
     def _tensors(self) -> dict[str, Tensor]:
         names = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold", "W_skip")
@@ -306,6 +302,15 @@ class Dictionary:
         groups = z.reshape(len(z), self.k, -1)
         values, within = groups.max(dim=-1)
         return values.relu(), within + torch.arange(self.k, device=z.device) * groups.shape[-1]
+
+
+def check_width(path: str, hook_point: str, d_in: int, width: int, subject: str = "the subject") -> None:
+    """Raise `DictionaryError` unless `width`, that of the subject's hook point, is the dictionary's `d_in`."""
+    if width != d_in:
+        raise DictionaryError(
+            f"{path} reads {d_in} dimensions, but {hook_point} of {subject} has {width}: it was trained on"
+            " another model or hook point (set dictionary.hook_point, or change the subject)"
+        )
 
 
 def _chunks(tensor: Tensor) -> Iterator[Tensor]:

@@ -183,14 +183,15 @@ def facts_of_run(ledger: Ledger, run: Run) -> dict[str, Any]:
     }
 
 
-def write(frames: Frames, summary: Summary, run: Run) -> None:
-    """Write the run's data files into its folder, each completely or not at all."""
+def write(frames: Frames, summary: Summary, run: Run, changes: str | None = None) -> None:
+    """Write the run's data files into its folder, each completely or not at all. `changes` are those of the spec, said in `spec.toml`."""
     for name in ("units", "exemplars", "judgements"):
         write_table(run.folder / f"{name}.parquet", getattr(frames, name))
     write_table(run.folder / "explanations.parquet", _explanations(frames.explanations))
     text = json.dumps(summary.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(run.folder / "summary.json", text)
-    write_text(run.folder / "spec.toml", run.spec.relative_to(run.folder).to_toml())
+    head = f"# This run {changes}.\n\n" if changes else ""
+    write_text(run.folder / "spec.toml", head + run.spec.relative_to(run.folder).to_toml())
 
 
 def _explanations(texts: Mapping[ExplanationKey, str]) -> pd.DataFrame:

@@ -23,9 +23,10 @@ from sae.corpus.corpus import Corpus
 from sae.corpus.encoding import template_fingerprint
 from sae.dictionary import Dictionary
 from sae.errors import CorpusError
-from sae.formats.load import load_dictionary
+from sae.formats.outline import DictionaryOutline, DictionarySource
 from sae.harvest.units import UnitKey, sample_units
 from sae.subject.capacity import check_context, check_ids
+from sae.subject.loading import choose_device, choose_precision
 from sae.subject.model import Subject, load_subject, outline_subject
 from sae.subject.token_text import token_texts
 
@@ -58,6 +59,22 @@ class Identified:
         """The run's id: the spec's name and the first digits of the identity's hash."""
         return f"{self.spec.name}-{content_hash(self.identity(rubric))[:8]}"
 
+    def harvest_key(self, precision: str, version: int = HARVEST_VERSION) -> str:
+        """Hash of everything that decides the harvest in a precision."""
+        spec = self.spec
+        return content_hash(
+            {
+                "subject": [self.subject, precision],
+                "dictionary": [self.dictionary, self.hook_point],
+                "corpus": self.corpus,
+                "units": spec.identity()["units"],
+                "harvest": spec.identity()["harvest"],
+                "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
+                "judged": [spec.score.per_bin, spec.silent_windows],
+                "version": version,
+            }
+        )
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -82,19 +99,7 @@ class Inputs:
 
     def harvest_key(self) -> str:
         """Hash of everything that decides the harvest, including the precision in use."""
-        spec = self.spec
-        return content_hash(
-            {
-                "subject": [self.subject.fingerprint, self.subject.precision],
-                "dictionary": [self.dictionary.fingerprint, self.dictionary.hook_point],
-                "corpus": self.corpus.fingerprint,
-                "units": spec.identity()["units"],
-                "harvest": spec.identity()["harvest"],
-                "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
-                "judged": [spec.score.per_bin, spec.silent_windows],
-                "version": self.version,
-            }
-        )
+        return self.identified.harvest_key(self.subject.precision, self.version)
 
     def pass_key(self) -> str:
         """Hash of everything that decides how the subject is run. Harvests with the same pass key can be read in one pass."""
@@ -108,19 +113,7 @@ class Inputs:
 
     def units(self) -> tuple[UnitKey, ...]:
         """The units that the spec names or draws. Raises `SaeError` if the model has no such units."""
-        requested = self.spec.units
-        n_mlp = 0
-        if requested.neurons or requested.neuron_ids:
-            n_mlp = self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
-        return sample_units(
-            self.dictionary.d_sae,
-            n_mlp,
-            features=requested.features,
-            neurons=requested.neurons,
-            seed=requested.seed,
-            feature_ids=requested.feature_ids,
-            neuron_ids=requested.neuron_ids,
-        )
+        return _units(self.spec, self.subject, self.dictionary)
 
 
 def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = None) -> Inputs:
@@ -142,16 +135,46 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
-    dictionary = open_dictionary(spec.dictionary, on_progress)
+    source = _source(spec.dictionary)
+    outline = source.remembered() or DictionaryOutline.of(open_dictionary(spec.dictionary, on_progress))
+    return _identified(spec, outline, on_progress)
+
+
+def identify_unread(spec: Spec, on_progress: OnProgress) -> Identified | None:
+    """As `identify`, but None if the dictionary's weights would have to be read too."""
+    outline = _source(spec.dictionary).remembered()
+    return _identified(spec, outline, on_progress) if outline else None
+
+
+def precision_of(section: sections.Subject) -> str:
+    """The precision in which a subject runs on this machine. Raises `SubjectError`."""
+    return choose_precision(section.precision, choose_device(section.device))
+
+
+def _identified(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress) -> Identified:
     on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
-    subject = with_bos(subject, spec.corpus, dictionary)
-    dictionary.check_fits(subject.width(dictionary.hook_point))
+    subject = with_bos(subject, spec.corpus, outline)
+    outline.check_fits(subject.width(outline.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
-    inputs = Inputs(spec, subject, dictionary, corpus)
-    inputs.units()
-    return inputs.identified
+    _units(spec, subject, outline)
+    return Identified(spec, subject.fingerprint, outline.fingerprint, outline.hook_point, corpus.fingerprint)
+
+
+def _units(spec: Spec, subject: Subject, dictionary: Dictionary | DictionaryOutline) -> tuple[UnitKey, ...]:
+    requested, n_mlp = spec.units, 0
+    if requested.neurons or requested.neuron_ids:
+        n_mlp = subject.width(subject.neuron_hook_point(dictionary.hook_point))
+    return sample_units(
+        dictionary.d_sae,
+        n_mlp,
+        features=requested.features,
+        neurons=requested.neurons,
+        seed=requested.seed,
+        feature_ids=requested.feature_ids,
+        neuron_ids=requested.neuron_ids,
+    )
 
 
 def open_subject(section: sections.Subject, on_progress: OnProgress, *, precision: str | None = None) -> Subject:
@@ -163,14 +186,18 @@ def open_subject(section: sections.Subject, on_progress: OnProgress, *, precisio
 
 
 def open_dictionary(section: sections.Dictionary, on_progress: OnProgress) -> Dictionary:
-    """The dictionary that a spec names. Raises `SaeError`."""
+    """The dictionary that a spec names, whose outline is remembered. Raises `SaeError`."""
     on_progress("loading the dictionary", 0, 0)
-    return load_dictionary(
-        section.path, format=section.format, hook_point=section.hook_point, revision=section.revision, k=section.k
-    )
+    return _source(section).load()
 
 
-def with_bos(subject: Subject, section: sections.Corpus, dictionary: Dictionary | None = None) -> Subject:
+def _source(section: sections.Dictionary) -> DictionarySource:
+    return DictionarySource(section.path, section.format, section.hook_point, section.revision, section.k)
+
+
+def with_bos(
+    subject: Subject, section: sections.Corpus, dictionary: Dictionary | DictionaryOutline | None = None
+) -> Subject:
     """The subject with BOS before contexts, or without, as `corpus.bos` and the dictionary's files state. Raises `SaeError`."""
     setting = None if section.bos == "auto" else section.bos
     return subject.with_bos(setting, dictionary.trained_with_bos if dictionary else None)

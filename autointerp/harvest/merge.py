@@ -95,7 +95,7 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
             " all workers must share one folder"
         ) from None
     _write(inputs, artifacts, plan, sketch, seconds)
-    for name in artifacts.list(plan.name("shard-")):
+    for name in (*artifacts.list(plan.name("shard-")), *artifacts.list(plan.name("checkpoint-"))):
         artifacts.remove(name)
 
 

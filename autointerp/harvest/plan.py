@@ -45,6 +45,10 @@ class SharedPlan:
         """The name among the artifacts of a shard's file."""
         return self.name(f"shard-{number:05d}.npz")
 
+    def checkpoint(self, number: int) -> str:
+        """The beginning of the names of the files of a shard's checkpoint."""
+        return self.name(f"checkpoint-{number:05d}")
+
 
 def read_plan(artifacts: Artifacts, key: str) -> SharedPlan:
     """The plan of the harvest `key` (16 hex digits). Raises `UsageError` if it does not exist."""

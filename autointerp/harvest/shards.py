@@ -3,13 +3,13 @@
     begin_harvest -> harvest_shard, for each number -> merge.merge_harvest
 
 Each step writes files to `harvest-KEY/` of the artifacts, whole or not at all, and does nothing if its files exist. Values that could
-differ between machines, the precision and the norm limit, are fixed by the first worker's plan.
+differ between machines, the precision and the norm limit, are fixed by the first worker's plan. While a shard is read, its checkpoints
+stand beside the shards.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from functools import partial
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, sampling
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.checkpoints import Checkpoint, Timer
 from autointerp.harvest.finished import FILES
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.makers.dictionary_checks import measure_fit
@@ -61,7 +62,8 @@ def harvest_shard(
 ) -> None:
     """Read one shard, for the harvests of `also` in the same pass, and write their sketches, each the same as if read alone.
 
-    Raises `Interrupted` between batches once `stopping` returns True, without leaving a file; `UsageError` if the inputs are not
+    Continues from checkpoints, and writes them. Raises `Interrupted` between batches once `stopping` returns True, after a last
+    checkpoint; `UsageError` if the inputs are not
     those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
     """
     parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
@@ -76,15 +78,18 @@ def harvest_shard(
 
     def progress(done: int) -> None:
         if stopping():
+            timer.write(done)
             raise Interrupted(plan.shard(number))
+        timer.batch_ended(done)
         on_progress("harvesting", before + done, total)
 
-    started = time.monotonic()
-    readings = [_reading_of(part, inputs.subject) for part in parts]
-    harvest.read_shard(readings, inputs.corpus, shards[number], progress)
-    seconds = (time.monotonic() - started) / len(parts)
-    for part, reading in zip(parts, readings, strict=True):
-        artifacts.write(part.plan.shard(number), partial(harvest.save, sketch=reading.sketch, seconds=seconds))
+    begun = [_begin_reading(part, artifacts, number, inputs.subject, on_progress) for part in parts]
+    timer = Timer([checkpoint for _, checkpoint in begun])
+    harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
+    for part, (reading, checkpoint) in zip(parts, begun, strict=True):
+        save = partial(harvest.save, sketch=reading.sketch, seconds=timer.seconds(checkpoint))
+        artifacts.write(part.plan.shard(number), save)
+        checkpoint.remove()
         if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
             artifacts.remove(part.plan.shard(number))
 
@@ -108,10 +113,14 @@ def _is_read(artifacts: Artifacts, plan: SharedPlan, number: int) -> bool:
     return artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1]))
 
 
-def _reading_of(part: PlannedInputs, subject: Subject) -> harvest.Reading:
+def _begin_reading(
+    part: PlannedInputs, artifacts: Artifacts, number: int, subject: Subject, on_progress: OnProgress
+) -> tuple[harvest.Reading, Checkpoint]:
+    """A part's reading of a shard, from the shard's checkpoint on if there is one."""
     plan = sampling.harvest_plan(part.inputs, part.plan)
     reader = harvest.UnitReader(subject, part.inputs.dictionary, plan.units)
-    return harvest.Reading(reader, plan, part.plan.norm_limit, harvest.new_sketch(plan, subject.device))
+    checkpoint = Checkpoint(artifacts, part.plan, number, plan, subject.device, on_progress)
+    return harvest.Reading(reader, plan, part.plan.norm_limit, checkpoint.sketch, checkpoint.tokens), checkpoint
 
 
 def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> SharedPlan:

@@ -9,7 +9,7 @@ from autointerp.costs import options, options_table, run_forecast
 from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
 from autointerp.ledger.database import Ledger
-from autointerp.pipeline import local
+from autointerp.pipeline import local, spec_changes
 from autointerp.pipeline.prepare import prepare
 from autointerp.places import open_folder
 from autointerp.progress import Progress
@@ -43,6 +43,8 @@ def evaluate(
     for kind, why in run.left_out.items():
         progress.note(f"controls.{kind} is left out: {why}")
     ledger = open_ledger()
+    if changes := spec_changes.since_last(ledger, run):
+        progress.note(f"{run.run_id} {changes}")
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
         say(forecast.describe())

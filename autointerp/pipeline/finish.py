@@ -19,6 +19,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
 from autointerp.ledger import events, runs
 from autointerp.ledger.database import Ledger
+from autointerp.pipeline import spec_changes
 from autointerp.pipeline.stages import open_run
 from autointerp.places import writing
 from autointerp.redaction import hide
@@ -62,7 +63,7 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         summary = summary.model_copy(update={"cautions": [*summary.cautions, *cautions]})
     if len(unit_figures.figures):
         tables.write_table(run.folder / "scorers.parquet", unit_figures.figures)
-    tables.write(frames, summary, run)
+    tables.write(frames, summary, run, spec_changes.since_last(ledger, run))
     report.write(run.folder)
     return summary
 

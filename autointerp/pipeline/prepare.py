@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import EXPECTED, UsageError
-from autointerp.harvest import merge, shards
+from autointerp.harvest import dictionary_checks, merge, shards
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.finished import finished_harvest
-from autointerp.harvest.inputs import EARLIER_VERSION, InputCache, Inputs, open_inputs
-from autointerp.harvest.plan import MOST_TOGETHER
+from autointerp.harvest.finished import FILES, finished_harvest, is_complete, local_folder
+from autointerp.harvest.inputs import (
+    EARLIER_VERSION,
+    HARVEST_VERSION,
+    Identified,
+    InputCache,
+    Inputs,
+    identify_unread,
+    open_inputs,
+    precision_of,
+)
+from autointerp.harvest.plan import MOST_TOGETHER, SharedPlan, read_plan
 from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
@@ -25,43 +35,86 @@ from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 
+Named = TypeVar("Named", Inputs, Identified)
+"""A spec's inputs, loaded or known by content alone."""
+
 
 def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`.
+    """Open the inputs and harvest them, or reuse the harvest, for which no weights are read. Raises `UsageError` and `SaeError`.
 
     `ledger`, if it exists, knows which harvest the run began with.
     """
     check_judges(spec)
-    rubric_ = rubric.load(spec.score.rubric)
+    rubric_, artifacts = rubric.load(spec.score.rubric), Artifacts(results / "artifacts")
+    finished = _finished(spec, rubric_, artifacts, progress, ledger)
+    if finished is not None:
+        identified, plan = finished
+        harvest = local_folder(artifacts, plan.key)
+        return stages.open_run(identified.run_id(rubric_), identified.spec, rubric_, results, harvest)
     opened = _as_begun(open_inputs(spec, progress.update), rubric_, ledger)
     spec, run_id = opened.spec, opened.run_id(rubric_)
-    if ledger is not None and _began_earlier(ledger, run_id, opened):
-        opened = replace(opened, version=EARLIER_VERSION)
-        if finished_harvest(Artifacts(results / "artifacts"), opened.harvest_key()[:16]) is None:
-            raise UsageError(
-                f"run {run_id} began with harvest-{opened.harvest_key()[:16]} of an earlier version, which is not in"
-                f" {results / 'artifacts'}: restore it, or run the spec anew with another --results"
-            )
-    with locked(results / "artifacts" / f"harvest-{opened.harvest_key()[:16]}.lock", "this harvest"):
-        harvest = merge.harvest(opened, Artifacts(results / "artifacts"), progress.update)
+    opened = replace(opened, version=_version(ledger, run_id, opened.identified, opened.subject.precision))
+    key = opened.harvest_key()[:16]
+    if opened.version == EARLIER_VERSION and finished_harvest(artifacts, key) is None:
+        raise UsageError(
+            f"run {run_id} began with harvest-{key} of an earlier version, which is not in {results / 'artifacts'}: restore it, or"
+            " run the spec anew with another --results"
+        )
+    with locked(results / "artifacts" / f"harvest-{key}.lock", "this harvest"):
+        harvest = merge.harvest(opened, artifacts, progress.update)
     del opened
     return stages.open_run(run_id, spec, rubric_, results, harvest)
 
 
-def _as_begun(inputs: Inputs, rubric_: Rubric, ledger: Ledger | None) -> Inputs:
+def _finished(
+    spec: Spec, rubric_: Rubric, artifacts: Artifacts, progress: Progress, ledger: Ledger | None
+) -> tuple[Identified, SharedPlan] | None:
+    """The spec's inputs by content and the plan of its harvest, if that is complete and the inputs are known without their weights."""
+    if not any(name.endswith(f"/{FILES[-1]}") for name in artifacts.list("harvest-")):
+        return None
+    identified = identify_unread(spec, progress.update)
+    if identified is None:
+        return None
+    identified = _as_begun(identified, rubric_, ledger)
+    version = _version(ledger, identified.run_id(rubric_), identified, precision_of(spec.subject))
+    plan = _complete_harvest(identified, artifacts, version)
+    return (identified, plan) if plan is not None else None
+
+
+def _complete_harvest(identified: Identified, artifacts: Artifacts, version: int) -> SharedPlan | None:
+    """The plan of a harvest that is finished and has all files that the spec requests beside it; None if anything is missing.
+
+    Raises `UsageError` if the dictionary explains nothing, as `begin_harvest` does, and `SubjectError` if the spec's device is missing.
+    """
+    key = identified.harvest_key(precision_of(identified.spec.subject), version)[:16]
+    if finished_harvest(artifacts, key) is None:
+        return None
+    plan = read_plan(artifacts, key)
+    if not is_complete(identified.spec, artifacts, plan):
+        return None
+    dictionary_checks.require_fit(identified.spec, plan.check)
+    return plan
+
+
+def _as_begun(inputs: Named, rubric_: Rubric, ledger: Ledger | None) -> Named:
     """The inputs, with the spec of `as_begun`."""
     return replace(inputs, spec=as_begun(inputs.spec, lambda spec: replace(inputs, spec=spec).run_id(rubric_), ledger))
 
 
-def _began_earlier(ledger: Ledger, run_id: str, inputs: Inputs) -> bool:
-    """Whether the run has questions over a harvest of `EARLIER_VERSION`, which did not record the harvests of runs in one process."""
+def _version(ledger: Ledger | None, run_id: str, inputs: Identified, precision: str) -> int:
+    """The version of the harvest that serves a run: `EARLIER_VERSION` if the run has questions over one of that version, which did not
+    record the harvests of runs in one process."""
+    if ledger is None:
+        return HARVEST_VERSION
     with ledger.read() as tx:
         row = runs.get(tx, run_id)
         if row is None:
-            return False
+            return HARVEST_VERSION
         if not row["harvest_key"] and row["carrier"] == "local":
-            return jobs.exists(tx, run_id, ["explain"])
-    return bool(row["harvest_key"] == replace(inputs, version=EARLIER_VERSION).harvest_key()[:16])
+            earlier = jobs.exists(tx, run_id, ["explain"])
+        else:
+            earlier = row["harvest_key"] == inputs.harvest_key(precision, EARLIER_VERSION)[:16]
+    return EARLIER_VERSION if earlier else HARVEST_VERSION
 
 
 def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, ledger: Ledger | None = None) -> None:
@@ -74,9 +127,11 @@ def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, l
     for spec in specs:
         with suppress(*EXPECTED):
             rubric_ = rubric.load(spec.score.rubric)
+            if _finished(spec, rubric_, artifacts, progress, ledger) is not None:
+                continue
             inputs = _as_begun(opened.inputs(spec, on_progress=progress.update), rubric_, ledger)
-            run_id = inputs.run_id(rubric_)
-            if ledger is not None and _began_earlier(ledger, run_id, inputs):
+            version = _version(ledger, inputs.run_id(rubric_), inputs.identified, inputs.subject.precision)
+            if version == EARLIER_VERSION:
                 continue
             shards.begin_harvest(inputs, artifacts, progress.update)
             passes.setdefault(inputs.pass_key(), []).append(inputs)

@@ -113,7 +113,8 @@ class Harvest(Section):
     batch_tokens: int = setting(4096, ge=128)
     """Tokens in one forward pass."""
     shard_tokens: int = setting(1 << 18, ge=1024)
-    """Tokens in one shard: the most that an interrupted harvest loses, and the share that a worker takes at a time."""
+    """Tokens in one shard, the share of the corpus that a worker takes at a time; rounded to blocks of 32 batches, at least one. An
+    interrupted harvest repeats no more than half a minute of reading, or one batch if that takes longer."""
 
 
 class Studies(Section):

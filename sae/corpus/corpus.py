@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,8 @@ from sae.corpus.duplicates import Duplicates
 from sae.corpus.encoding import Encoded, check_token_ids, encode, template_fingerprint
 from sae.corpus.sources import Files, HubDataset, Piece, Source, clean, parse_source, read_source, recognise_file
 from sae.errors import CorpusError, one_line
-from sae.files import folder_written_whole, write_text
+from sae.file_hashes import file_hash
+from sae.files import folder_written_whole
 from sae.library_errors import remedy
 
 FORMAT = 1
@@ -298,18 +298,7 @@ def _identity(source: Source) -> list[Any]:
 
 
 def _file_hash(path: Path) -> str:
-    """sha256 of a file's bytes, cached by path, size and modification time so that a second run does not read the file."""
     try:
-        stat = path.stat()
-        identity = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
-        cached = cache_dir() / "corpora" / "hashes" / hashlib.sha256(identity).hexdigest()
-        if cached.is_file():
-            return cached.read_text()
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_hash(path)
     except OSError as error:
         raise CorpusError(f"corpus file {path} cannot be read: {one_line(error)}") from None
-    # A file younger than two seconds could change again without a new timestamp, whose resolution is that coarse on some systems.
-    if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
-        write_text(cached, digest)
-    return digest

@@ -87,14 +87,19 @@ def load_dictionary(
     """
     if format != "auto" and format not in ADAPTERS:
         raise DictionaryError(f"dictionary format {format!r} is not known: use auto, {', '.join(ADAPTERS)}")
-    patterns = tuple(dict.fromkeys(pattern for adapter in ADAPTERS.values() for pattern in adapter.FILES))
-    location = replace(locate(path, revision, patterns), hook_point=hook_point, k=k)
+    location = replace(find_location(path, revision), hook_point=hook_point, k=k)
     candidates = ADAPTERS.values() if format == "auto" else [ADAPTERS[format]]
     adapter = next((candidate for candidate in candidates if candidate.matches(location)), None)
     if adapter is None:
         raise DictionaryError(_no_match_message(location, format))
     dictionary = adapter.load(location)
     return dictionary if Path(path).expanduser().exists() else replace(dictionary, path=path)
+
+
+def find_location(path: str, revision: str | None) -> DictionaryLocation:
+    """The location of a path or hub id, of which the files that an adapter reads are downloaded. Raises `DictionaryError`."""
+    patterns = tuple(dict.fromkeys(pattern for adapter in ADAPTERS.values() for pattern in adapter.FILES))
+    return locate(path, revision, patterns)
 
 
 def _no_match_message(location: DictionaryLocation, format: str) -> str:

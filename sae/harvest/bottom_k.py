@@ -75,6 +75,10 @@ class BottomK:
         self._adding = threading.Lock()
         self._pending: list[SampleRows] = []
         self._n_pending = 0
+        self._saved = torch.zeros(0, dtype=torch.bool, device=device)
+        """Which of `rows` were in `unsaved` before."""
+        self._n_saved = 0
+        """How many of the pending parts were."""
         self._windows = torch.zeros((0, window), dtype=torch.bfloat16, device=device)
         self._free = torch.zeros(0, dtype=torch.int32, device=device)
 
@@ -101,7 +105,9 @@ class BottomK:
     def compact(self) -> None:
         """Sort the pending rows in, drop those that are not in the sample, and renew the thresholds."""
         rows = SampleRows(*(torch.cat(columns) for columns in zip(self.rows, *self._pending, strict=True)))
-        self._pending, self._n_pending = [], 0
+        of_pending = [torch.full_like(part.token, n < self._n_saved) for n, part in enumerate(self._pending)]
+        saved = torch.cat([self._saved, *of_pending]).bool()
+        self._pending, self._n_pending, self._n_saved = [], 0, 0
         order, group = rank_rows(self._group_of(rows), rows.priority, rows.token)
         k = self.k.index_select(0, group)
         keep, is_kth = rows_of_first_clusters(group, rows.cluster.index_select(0, order), k)
@@ -110,7 +116,8 @@ class BottomK:
         self.priority_threshold[group.index_select(0, last)] = rows.priority[order.index_select(0, last)]
         dropped = rows.slot.index_select(0, order.index_select(0, true_indices(~keep)))
         self._free = torch.cat([self._free, dropped[dropped >= 0]])
-        self.rows = rows.take(order.index_select(0, true_indices(keep)))
+        kept = order.index_select(0, true_indices(keep))
+        self.rows, self._saved = rows.take(kept), saved.index_select(0, kept)
 
     def merge(self, other: BottomK) -> None:
         """Add all rows of another sample with the same groups."""
@@ -121,9 +128,22 @@ class BottomK:
     def canonical(self) -> tuple[SampleRows, Tensor]:
         """All rows in the order of their groups, and the windows in the order of the rows: equal samples return equal arrays."""
         self.compact()
-        has_activation = self.rows.slot >= 0
-        slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
-        return self.rows._replace(slot=slot), self._windows[self.rows.slot[has_activation].long()]
+        return _own_windows(self.rows, self._windows)
+
+    def unsaved(self) -> tuple[SampleRows, Tensor]:
+        """The rows that may be in the sample and were not returned by an earlier call, and their windows.
+
+        All that was returned so far, added to an empty sample, makes the same sample. May not be called while rows are added.
+        """
+        parts = [self.rows.take(true_indices(~self._saved)), *self._pending[self._n_saved :]]
+        rows = SampleRows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        possible = rows.priority <= self.priority_threshold.index_select(0, self._group_of(rows))
+        self.mark_saved()
+        return _own_windows(rows.take(true_indices(possible)), self._windows)
+
+    def mark_saved(self) -> None:
+        """Leave the rows added so far out of `unsaved`."""
+        self._saved, self._n_saved = torch.ones_like(self._saved), len(self._pending)
 
     def _claim(self, n: int) -> Tensor:
         """Slots for n windows. The store grows by half at least, so that copying it costs little per window."""
@@ -137,6 +157,13 @@ class BottomK:
             self._free = torch.cat([self._free, new_slots])
         claimed, self._free = self._free[:n], self._free[n:]
         return claimed
+
+
+def _own_windows(rows: SampleRows, windows: Tensor) -> tuple[SampleRows, Tensor]:
+    """The rows with their windows alone, in the order of the rows."""
+    has_activation = rows.slot >= 0
+    slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
+    return rows._replace(slot=slot), windows[rows.slot[has_activation].long()]
 
 
 def rank_rows(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:

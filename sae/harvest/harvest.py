@@ -83,12 +83,16 @@ class UnitReader:
 
 @dataclass(frozen=True)
 class Reading:
-    """One dictionary's part in a pass: its reader, the norm `limit` of a counted token, and the sketch that is filled."""
+    """One dictionary's part in a pass: its reader, the norm `limit` of a counted token, and the sketch that is filled.
+
+    `done` is the number of the shard's tokens that the sketch already has, after some number of whole batches.
+    """
 
     reader: UnitReader
     plan: HarvestPlan
     limit: float
     sketch: Sketch
+    done: int = 0
 
 
 def new_sketch(plan: HarvestPlan, device: torch.device | str = "cpu") -> Sketch:
@@ -128,7 +132,7 @@ def read_shard(
     """Run a shard's contexts through the subject, once for all readings, and add the activations to their sketches.
 
     All readings have one subject and one `batch_tokens`; each sketch is the same as if it were read alone. `progress` is called
-    after each batch with the number of tokens read. Raises `SubjectError` if the subject computes values that are not finite,
+    after each batch with the number of tokens read, those that were `done` included. Raises `SubjectError` if the subject computes values that are not finite,
     and whatever `progress` raises.
     """
     if len({(id(r.reader.subject), r.plan.batch_tokens) for r in readings}) != 1:
@@ -138,9 +142,12 @@ def read_shard(
     with side_by_side(subject.device) as for_each:
         for rows in shard:
             for batch in batches(corpus, rows, readings[0].plan.batch_tokens):
-                values, text = run_contexts(subject, corpus, batch, hook_points)
-                _add_batch(readings, corpus, batch, values, text, for_each)
                 done += int(corpus.contexts["length"][batch].sum())
+                missing = [reading for reading in readings if reading.done < done]
+                if not missing:
+                    continue
+                values, text = run_contexts(subject, corpus, batch, hook_points)
+                _add_batch(missing, corpus, batch, values, text, for_each)
                 if progress:
                     progress(done)
 

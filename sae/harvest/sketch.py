@@ -37,6 +37,7 @@ STRATA = INTERVALS + 1
 """Groups that a unit's events of one split are sampled in: stratum 0 for silent events, 1..INTERVALS for the fine intervals."""
 _CROWDED = 4
 """Events per stratum, on average, above which it pays to leave most of them out before the rest are sorted."""
+Arrays = Mapping[str, np.ndarray]
 STORED_FIELDS = ("head", *SampleRows._fields[1:])
 """Names of a sample's columns in `Sketch.state` and so in the files of shards: `unit_split` is called `head` there."""
 
@@ -101,12 +102,8 @@ class Sketch:
         Exact: neither the order of merges nor the cut into shards changes the result. Raises `ValueError` if units, quotas,
         windows or seeds differ.
         """
-        if (self.unit_ids, self.quota, self.seed, self.window) != (
-            other.unit_ids,
-            other.quota,
-            other.seed,
-            other.window,
-        ):
+        same = ("unit_ids", "quota", "seed", "window")
+        if any(getattr(self, name) != getattr(other, name) for name in same):
             raise ValueError("sketches of different units, quotas, windows or seeds cannot be merged")
         units = torch.arange(len(self.unit_ids), device=self.device)
         # With the larger of both scales their cells and strata are the same intervals: histograms add, samples unite.
@@ -122,29 +119,36 @@ class Sketch:
 
     def state(self) -> dict[str, np.ndarray]:
         """The sketch as plain arrays in canonical order: equal samples return equal arrays."""
-        arrays = {
+        return self.totals() | _stored("events", *self.events.canonical()) | _stored("tops", *self.tops.canonical())
+
+    def totals(self) -> dict[str, np.ndarray]:
+        """The part of `state` that is not sampled: all counts, and the tokens that were not counted."""
+        return {
             "n_counted": np.array(self.n_counted),
             "maximum": _numpy(self.maximum),
             "histogram": _numpy(self.histogram),
             **self.uncounted.state(),
         }
-        for name, sample in (("events", self.events), ("tops", self.tops)):
-            rows, windows = sample.canonical()
-            arrays |= {f"{name}.{field}": _numpy(column) for field, column in zip(STORED_FIELDS, rows, strict=True)}
-            arrays[f"{name}.windows"] = _numpy(windows.view(torch.int16))
-        return arrays
 
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Load what `state` returned into a new sketch."""
-        units = torch.arange(len(self.unit_ids), device=self.device)
-        self._raise_scale(units, torch.from_numpy(arrays["maximum"]).to(self.device))
-        self.n_counted, self.uncounted = int(arrays["n_counted"]), UncountedTokens.restored(arrays)
-        self.histogram = torch.from_numpy(arrays["histogram"]).to(self.device)
+    def unsaved(self) -> dict[str, np.ndarray]:
+        """The sampled events, named as in `state`, that no earlier call returned and that were not restored."""
+        return _stored("events", *self.events.unsaved()) | _stored("tops", *self.tops.unsaved())
+
+    def restore(self, totals: Arrays, samples: Sequence[Arrays] | None = None) -> None:
+        """Load what `state` returned into a new sketch; or the last `totals`, and all that `unsaved` returned up to then."""
+
+        def loaded(arrays: Arrays, name: str) -> Tensor:
+            return torch.from_numpy(arrays[name]).to(self.device)
+
+        self._raise_scale(torch.arange(len(self.unit_ids), device=self.device), loaded(totals, "maximum"))
+        self.n_counted, self.uncounted = int(totals["n_counted"]), UncountedTokens.restored(totals)
+        self.histogram = loaded(totals, "histogram")
         for name, sample in (("events", self.events), ("tops", self.tops)):
-            columns = (torch.from_numpy(arrays[f"{name}.{field}"]).to(self.device) for field in STORED_FIELDS)
-            windows = torch.from_numpy(arrays[f"{name}.windows"]).to(self.device).view(torch.bfloat16)
-            sample.add(SampleRows(*columns), windows)
+            for arrays in [totals] if samples is None else samples:
+                rows = SampleRows(*(loaded(arrays, f"{name}.{field}") for field in STORED_FIELDS))
+                sample.add(rows, loaded(arrays, f"{name}.windows").view(torch.bfloat16))
             sample.compact()
+            sample.mark_saved()
         self._plan_event_search()
         self._plan_top_search()
 
@@ -153,9 +157,8 @@ class Sketch:
         so blocks may be added by several threads at once."""
         units = block.units
         self._raise_scale(units, block.maxima())
-        block.add_to_histogram(
-            self.histogram, torch.exp2(10.0 - self.exponent[units]), positions.split
-        )  # CELLS = 2**10
+        scale = torch.exp2(10.0 - self.exponent[units])  # CELLS = 2**10
+        block.add_to_histogram(self.histogram, scale, positions.split)
         strong, top = self._strong_threshold[units], self._top_threshold[units]
         active = block.events_above(torch.minimum(strong, top))
         chosen = [active.take(true_indices(active.value > strong.index_select(0, active.unit)))]
@@ -313,9 +316,7 @@ class Sketch:
         """
         maximum = torch.maximum(self.maximum[units], maximum)
         self.maximum[units] = maximum
-        mantissa, exponent = torch.frexp(
-            maximum
-        )  # mantissa in [0.5, 1): 0.5 for powers of two, which need no larger scale
+        mantissa, exponent = torch.frexp(maximum)  # in [0.5, 1): 0.5 for powers of two, which need no larger scale
         needed = torch.where(mantissa == 0.5, exponent - 1, exponent).to(torch.int32)
         before = self.exponent[units]
         chosen = ((maximum > 0) & (needed > before)).nonzero().squeeze(1)
@@ -337,6 +338,12 @@ def _merged(parts: int, shift: Tensor) -> Tensor:
     """The number that each of the parts 0..`parts` gets when the scale grows by 2**shift (n, 1); 0 stays 0."""
     part = torch.arange(1, parts + 1, device=shift.device).expand(len(shift), -1)
     return torch.nn.functional.pad(((part - 1) >> shift) + 1, (1, 0))
+
+
+def _stored(name: str, rows: SampleRows, windows: Tensor) -> dict[str, np.ndarray]:
+    """A sample's rows and windows as plain arrays."""
+    columns = {f"{name}.{field}": _numpy(column) for field, column in zip(STORED_FIELDS, rows, strict=True)}
+    return columns | {f"{name}.windows": _numpy(windows.view(torch.int16))}
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -23,6 +23,7 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.utils import logging as model_logging
 
 from sae.errors import SubjectError, one_line
+from sae.file_hashes import file_hash
 from sae.subject import gguf
 
 PRECISIONS = ("float32", "bfloat16")
@@ -280,8 +281,7 @@ def _folder_fingerprint(folder: Path) -> str:
     parts: list[list[str]] = []
     named = [folder / name for name in ("config.json", *_TOKENIZER_FILES, "merges.txt", "tokenizer_config.json")]
     for file in [f for f in named if f.is_file()] + _weight_files(folder):
-        with file.open("rb") as stream:
-            parts.append([file.name, hashlib.file_digest(stream, "sha256").hexdigest()])
+        parts.append([file.name, file_hash(file)])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

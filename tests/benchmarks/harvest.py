@@ -5,7 +5,8 @@
 
 Run with `make bench`, or `python tests/benchmarks/harvest.py [--case NAME ...] [--tokens N] [--rounds N]`. Each case has a process of its
 own. `first` is the ratio of the first stretch of text, when nothing is yet known of any unit; `median` that of the rounds after it;
-`whole` that of all together. `growth` is how far the peak memory of the first half of the rounds was passed in the second.
+`whole` that of all together. `saving` is the time of checkpoints, each after at least 25 seconds of reading, over that of the reading
+between them. `growth` is how far the peak memory of the first half of the rounds was passed in the second.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,10 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
+from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.checkpoints import INTERVAL_S, Checkpoint
+from autointerp.harvest.plan import SharedPlan
+from autointerp.progress import quiet
 from sae.corpus.context_writer import CONTEXT
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
@@ -34,7 +40,19 @@ from sae.subject.model import Subject, load_subject
 
 ACTIVE = 32
 """Features active a token."""
-HEADER = ("case", "features", "neurons", "rounds", "needed us/token", "first", "median", "whole", "peak MiB", "growth")
+HEADER = (
+    "case",
+    "features",
+    "neurons",
+    "rounds",
+    "needed us/token",
+    "first",
+    "median",
+    "whole",
+    "saving",
+    "peak MiB",
+    "growth",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,6 @@ def demo() -> tuple[Subject, Corpus]:
     """SmolLM2-135M on the demo's text."""
     from autointerp.demo import assets as demo_assets
     from autointerp.harvest.inputs import open_corpus
-    from autointerp.progress import quiet
     from autointerp.spec import sections
 
     assets = demo_assets.prepare(quiet)
@@ -136,6 +153,7 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     plan = HarvestPlan(units, quota, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
     reader = UnitReader(subject, dictionary, units)
     reading = Reading(reader, plan, norm_limit(reader, corpus, plan), new_sketch(plan, subject.device))
+    saving = Saving(reading)
     features = torch.tensor([unit.index for unit in units if unit.kind == "feature"])
     needed = Needed(subject, dictionary, features)
     stretches = cut(corpus, tokens)
@@ -148,6 +166,7 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
         started = time.perf_counter()
         read_shard([reading], corpus, shard)
         taken.append(time.perf_counter() - started)
+        saving.add(taken[-1])
         spent.append((before + needed.seconds(corpus, shard, plan.batch_tokens)) / 2)
         peaks.append(peak_mib())
     ratios = [took / base for took, base in zip(taken, spent, strict=True)]
@@ -156,8 +175,34 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     growth = peaks[-1] - peaks[rounds // 2]
     return (
         f"{case.features:,}", f"{case.neurons:,}", f"{rounds}", f"{count:.0f}",
-        *(f"{figure:.3f}" for figure in figures), f"{peaks[-1]:.0f}", f"{growth:.0f}",
+        *(f"{figure:.3f}" for figure in figures), saving.share(), f"{peaks[-1]:.0f}", f"{growth:.0f}",
     )  # fmt: skip
+
+
+class Saving:
+    """Checkpoints of a reading, and their cost."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        units = tuple((unit.kind, unit.index, unit.sign) for unit in reading.plan.units)
+        shared = SharedPlan("0" * 16, "", "", "", reading.limit, 1, 1 << 18, reading.plan.batch_tokens, units)
+        device = torch.device(reading.sketch.device)
+        self.checkpoint = Checkpoint(Artifacts(self.folder.name), shared, 0, reading.plan, device, quiet)
+        self.checkpoint.sketch = reading.sketch
+        self.waiting = self.reading = self.saving = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count seconds of reading, and write a checkpoint if it is due."""
+        self.waiting += seconds
+        if self.waiting >= INTERVAL_S:
+            started = time.perf_counter()
+            self.checkpoint.write(1, 0.0)
+            self.saving += time.perf_counter() - started
+            self.reading, self.waiting = self.reading + self.waiting, 0.0
+
+    def share(self) -> str:
+        """The cost as a share of the time of reading; a dash if no checkpoint was due."""
+        return f"{self.saving / self.reading:.1%}" if self.reading else "-"
 
 
 def now(device: torch.device) -> float:

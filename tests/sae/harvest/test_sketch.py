@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -69,13 +70,24 @@ def sketch_of(
 ) -> Sketch:
     sketch = Sketch([f"feature-{u}" for u in range(activations.shape[2])], quota, window=WINDOW, seed=seed)
     for rows in order:
-        counted = torch.ones(len(rows), T, dtype=torch.bool)
-        counted[:, SILENT] = False
-        where = torch.tensor(rows)
-        document, position = where // PER_DOCUMENT, where % PER_DOCUMENT * T
-        batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), document, position, where * T)
-        sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), for_each)
+        add_batch(sketch, activations, rows, kind, size, for_each)
     return sketch
+
+
+def add_batch(
+    sketch: Sketch,
+    activations: torch.Tensor,
+    rows: list[int],
+    kind: str = "dense",
+    size: int = 3,
+    for_each: ForEach = one_by_one,
+) -> None:
+    counted = torch.ones(len(rows), T, dtype=torch.bool)
+    counted[:, SILENT] = False
+    where = torch.tensor(rows)
+    document, position = where // PER_DOCUMENT, where % PER_DOCUMENT * T
+    batch = BatchLayout(counted.flatten(), torch.full((len(rows),), T), document, position, where * T)
+    sketch.update(batch, blocks(activations[rows], counted.flatten(), kind, size), for_each)
 
 
 def random_activations(seed: int, contexts: int, units: int = 4) -> torch.Tensor:
@@ -191,6 +203,28 @@ def test_shards_merged_in_any_order_give_the_same_sketch(seed: int, n: int, data
         restored.restore(shard.state())
         merged.merge(restored)
     same(whole, merged)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 40), st.sets(st.integers(1, 39)), st.data())
+def test_a_sketch_that_was_saved_in_parts_and_restored_goes_on_as_if_it_never_stopped(
+    seed: int, n: int, cuts: set[int], data: st.DataObject
+) -> None:
+    activations = random_activations(seed, n)
+    batches = [rows.tolist() for rows in np.split(np.arange(n), sorted(cuts)) if len(rows)]
+    whole = sketch_of(activations, batches)
+    with mock.patch.object(bottom_k, "_PENDING", data.draw(st.sampled_from([10, 50_000]))):
+        sketch, parts = sketch_of(activations, []), []
+        for rows in batches:
+            add_batch(sketch, activations, rows)
+            if data.draw(st.booleans()):
+                parts.append(sketch.unsaved())
+            if data.draw(st.integers(0, 3)) == 0:
+                totals = sketch.totals()
+                parts.append(sketch.unsaved())
+                sketch = sketch_of(activations, [])
+                sketch.restore(totals, parts)
+    same(whole, sketch)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])

@@ -13,28 +13,47 @@ import torch
 from transformers import LlamaForCausalLM  # noqa: F401
 
 from autointerp import progress
-from autointerp.harvest import inputs, merge, shards
+from autointerp.harvest import checkpoints, inputs, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.spec.spec import load
 
 
-def start_worker(spec: Path, artifacts: Path, numbers: Sequence[int], pause_s: float = 0.0) -> ForkServerProcess:
-    """Start a worker that begins the harvest, reads the shards `numbers`, resting `pause_s` after each batch, and merges."""
+def start_worker(
+    spec: Path,
+    artifacts: Path,
+    numbers: Sequence[int],
+    pause_s: float = 0.0,
+    checkpoint_s: float = checkpoints.INTERVAL_S,
+    log: Path | None = None,
+) -> ForkServerProcess:
+    """Start a worker that begins the harvest, reads the shards `numbers`, resting `pause_s` after each batch, and merges.
+
+    `log` gets a line when reading begins and one with the tokens done after each batch.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["support.services.harvest_worker"])
-    process = context.Process(target=_work, args=(str(spec), str(artifacts), list(numbers), pause_s))
+    process = context.Process(target=_work, args=(spec, artifacts, numbers, pause_s, checkpoint_s, log))
     process.start()
     return process
 
 
-def _work(spec: str, artifacts: str, numbers: list[int], pause_s: float) -> None:
+def _work(
+    spec: Path, artifacts: Path, numbers: Sequence[int], pause_s: float, checkpoint_s: float, log: Path | None
+) -> None:
     def rest() -> bool:
         time.sleep(pause_s)
         return False
 
+    def write(line: str) -> None:
+        if log:
+            with log.open("a") as lines:
+                lines.write(f"{line}\n")
+
     torch.set_num_threads(1)
-    opened, shared = inputs.open_inputs(load(Path(spec)), progress.quiet), Artifacts(artifacts)
+    checkpoints.INTERVAL_S = checkpoint_s
+    opened, shared = inputs.open_inputs(load(spec), progress.quiet), Artifacts(artifacts)
     plan = shards.begin_harvest(opened, shared)
+    write("began")
     for number in numbers:
-        shards.harvest_shard(opened, shared, plan, number, progress.quiet, rest)
+        shards.harvest_shard(opened, shared, plan, number, lambda _, done, __: write(str(done)), rest)
     merge.merge_harvest(opened, shared, plan, progress.quiet)
