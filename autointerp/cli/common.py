@@ -67,7 +67,12 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
 
 def complain(what: object) -> None:
     """One line on stderr, without keys and passwords."""
-    click.echo(f"autointerp: {printable(hide(' '.join(str(what).split())))}", err=True)
+    click.echo(complaint(what), err=True)
+
+
+def complaint(what: object) -> str:
+    """The line of `complain`."""
+    return f"autointerp: {printable(hide(' '.join(str(what).split())))}"
 
 
 def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:

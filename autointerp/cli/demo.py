@@ -43,5 +43,4 @@ def demo(
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],
-        say=click.echo,
     )

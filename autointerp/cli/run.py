@@ -32,7 +32,6 @@ def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, resu
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],
-        say=click.echo,
     )
 
 

@@ -8,7 +8,16 @@ from typing import TypeVar
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
+from autointerp.cli.common import (
+    QUIET,
+    RESULTS,
+    SET,
+    command_ledger,
+    complain,
+    complaint,
+    one_line_errors,
+    run_argument,
+)
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.places import open_folder
 from autointerp.progress import Progress
@@ -36,15 +45,15 @@ def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, r
     def one(path: Path) -> None:
         spec, costs = submission.load_with_costs(path, overrides)
         if ledger is None:
-            click.echo("\n".join([submission.run_id_of(spec, progress.update), *costs]))
+            progress.say("\n".join([submission.run_id_of(spec, progress.update), *costs]))
             return
         for line in [f"{path}:", *costs] if costs else []:
             progress.note(line)
         submitted = submission.submit(ledger, spec, results, on_progress=progress.update)
-        click.echo(f"{submitted.run_id}  {submitted.was}")
+        progress.say(f"{submitted.run_id}  {submitted.was}")
 
     with Progress(quiet=quiet) as progress:
-        code = _each(specs, one, "not submitted")
+        code = _each(specs, one, "not submitted", lambda what: progress.say(complaint(what), err=True))
         if ledger is not None and not submission.live_workers(ledger):
             progress.note("no worker is running: the runs wait in the ledger until one is started")
     return code
@@ -103,13 +112,15 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 
 
-def _each(items: Iterable[T], work: Callable[[T], None], failure: str = "") -> int:
+def _each(
+    items: Iterable[T], work: Callable[[T], None], failure: str = "", report: Callable[[object], None] = complain
+) -> int:
     """Do the same for every item; an error is printed and does not stop the others. Returns the first error's exit code, or 0."""
     codes = []
     for item in items:
         try:
             work(item)
         except EXPECTED as error:
-            complain(f"{item}: {failure}: {error}" if failure else error)
+            report(f"{item}: {failure}: {error}" if failure else error)
             codes.append(exit_code_of(error))
     return codes[0] if codes else 0

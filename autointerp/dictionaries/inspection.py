@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,6 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
     section = request.corpus if request.from_spec else _within_positions(request.corpus, subject)
     corpus = open_corpus(section, subject, on_progress)
-    on_progress("checking the dictionary", 0, 0)
     check = check_fit(
         subject,
         dictionary,
@@ -111,6 +111,7 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         seed=request.seed,
         skip_positions=request.skip_positions,
         max_norm_ratio=request.max_norm_ratio,
+        progress=partial(on_progress, "checking the dictionary"),
     )
     results["subject"] = {
         "name": subject.name,

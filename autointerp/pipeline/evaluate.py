@@ -27,7 +27,6 @@ def evaluate_files(
     dry_run: bool,
     quiet: bool,
     command: Sequence[str],
-    say: Callable[[str], None],
 ) -> int:
     """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass."""
     specs = [load(path, overrides) for path in paths]
@@ -38,7 +37,7 @@ def evaluate_files(
     codes = []
     for spec in specs:
         with Progress(quiet=quiet) as progress:
-            codes.append(evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say))
+            codes.append(evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command))
     return max(codes)
 
 
@@ -50,9 +49,8 @@ def evaluate(
     *,
     dry_run: bool,
     command: Sequence[str],
-    say: Callable[[str], None],
 ) -> int:
-    """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
+    """Harvest, ask the judge, write the report and print its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
     run = prepare(spec, results, progress, _earlier_ledger(results, open_ledger))
     corpus = run.harvest_metadata["corpus"]
     if statement := corpus.get("bos_statement"):
@@ -64,16 +62,16 @@ def evaluate(
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
-        say(forecast.describe())
+        progress.say(forecast.describe())
         return 0
     if forecast.asks_llm:
         progress.note(forecast.describe())
     summary = local.execute_run(run, ledger, progress, command=command)
     write_index(results)
     if first := lead(summary):
-        say(first)
-    say(verdict(summary).sentence)
-    say(str(run.folder / "report.html"))
+        progress.say(first)
+    progress.say(verdict(summary).sentence)
+    progress.say(str(run.folder / "report.html"))
     return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
 
 

@@ -1,0 +1,91 @@
+"""The command line on a terminal: what it prints among its progress bars, asks and links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.planted_world import runs as planted_runs
+from support.planted_world import world as planted
+from support.services import run_process
+from support.terminal import Terminal, terminal
+
+FEW = {"feature_ids": list(range(3)), "neuron_ids": ["0+", "1+"]}
+JUDGED = {"model": "anthropic/claude-haiku-4-5", "base_url": "http://127.0.0.1:9", "key_env": "ANTHROPIC_API_KEY"}
+Start = Callable[..., tuple[Terminal, Callable[[], int | None]]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return planted.make(tmp_path_factory.mktemp("world"), documents=60)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command on a terminal of some width; returned are the terminal, and a function that waits for the exit code."""
+    with ExitStack() as stack:
+
+        def command(*words: str | Path, columns: int = 80) -> tuple[Terminal, Callable[[], int | None]]:
+            tty = stack.enter_context(terminal(columns))
+            results = ["--results", str(tmp_path / "results")]
+            environment = planted_runs.environment(tmp_path / "cache") | {"TERM": "xterm-256color"}
+            for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
+                environment.pop(name, None)
+            process = run_process.start_command([*map(str, words), *results], environment, tty.path)
+            stack.callback(process.join)
+            stack.callback(process.kill)
+
+            def ended() -> int | None:
+                process.join(300)
+                tty.settle()
+                return process.exitcode
+
+            return tty, ended
+
+        yield command
+
+
+def write_spec(world: planted.World, path: Path, **sections: dict[str, object]) -> Path:
+    path.write_text(world.spec(units=FEW, **sections).to_toml(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_dry_run_shows_its_forecast_below_complete_bars(
+    world: planted.World, start: Start, tmp_path: Path, columns: int
+) -> None:
+    spec = write_spec(world, tmp_path / "mine.toml", judge=JUDGED)
+    tty, ended = start("run", spec, "--dry-run", columns=columns)
+    assert ended() == 0
+    lines = [line for line in tty.lines() if line]
+    told = [
+        line.split()[0] for line in lines if line.startswith(("run planted-", "  explain ", "  score ", "  in all "))
+    ]
+    assert told == ["run", "explain", "score", "in"]
+    bars = [line for line in lines if "━" in line]
+    phases = [bar.split("━")[0].strip() for bar in bars]
+    assert {"loading the dictionary", "loading the subject", "reading the corpus", "harvesting"} <= set(phases)
+    assert len(phases) == len(set(phases))
+    assert [bar for bar in bars if "left" in bar] == []
+    assert max(map(len, bars)) <= columns
+
+
+def test_submit_on_a_terminal_shows_every_run_and_every_error(
+    world: planted.World, start: Start, tmp_path: Path
+) -> None:
+    spec = write_spec(world, tmp_path / "mine.toml", judge=JUDGED)
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("name = 'wrong'\nunknown = 1\n")
+    tty, ended = start("submit", spec, "--dry-run")
+    assert ended() == 0
+    assert [line.split()[0] for line in tty.lines() if line.startswith(("planted-", "  explain ", "  score "))][1:] == [
+        "explain",
+        "score",
+    ]
+    tty, ended = start("submit", wrong, spec, columns=300)
+    assert ended() == 2
+    text = "\n".join(tty.lines())
+    assert "wrong.toml: not submitted" in text
+    assert "  new" in text
