@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.style import Style
 from rich.table import Column
 from rich.text import Text
 
@@ -45,12 +48,7 @@ class Progress:
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         has_bars = not quiet and self.console.is_interactive
-        self._bars = Bars(
-            *_columns(self.console.width),
-            console=self.console,
-            disable=not has_bars,
-            redirect_stdout=sys.stdout.isatty(),
-        )
+        self._bars = self._new_bars(disable=not has_bars)
         self._plain = not quiet and not has_bars
         self._tasks: dict[str, Task] = {}
         self._phase = ""
@@ -67,7 +65,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._enter_phase("")
+            self.end()
+        self._bars.stop()
+
+    def end(self) -> None:
+        """End the display: what is printed from now on stands below the bars."""
+        self._enter_phase("")
         self._bars.stop()
 
     def update(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
@@ -95,6 +98,19 @@ class Progress:
         """Print a line on stderr, above the bars."""
         self._bars.console.print(text, markup=False, soft_wrap=True)
 
+    def confirm(self, question: str) -> bool | None:
+        """Ask a yes-or-no question below the bars, which go on in a new display; None if no person can answer it."""
+        if not (sys.stdin.isatty() and self.console.is_terminal):
+            return None
+        self.end()
+        try:
+            agreed = click.confirm(question, err=True)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        self._bars, self._tasks = self._new_bars(disable=self._bars.disable), {}
+        self._bars.start()
+        return agreed
+
     def say(self, text: str, *, err: bool = False) -> None:
         """Print a result on stdout, or an error on stderr, even if `quiet`: above the bars, if it goes to their terminal."""
         stream = sys.stderr if err else sys.stdout
@@ -102,6 +118,15 @@ class Progress:
             self.note(text)
         else:
             print(text, file=stream, flush=True)
+
+    def say_path(self, text: str, path: Path) -> None:
+        """Print a result that ends with a file's path on stdout: a link (OSC 8) if stdout is a terminal that knows links."""
+        link = Text(str(path), Style(link=path.absolute().as_uri()))
+        Console(highlight=False).print(Text.assemble(text, " ", link), soft_wrap=True)
+
+    def _new_bars(self, *, disable: bool) -> Bars:
+        columns = _columns(self.console.width)
+        return Bars(*columns, console=self.console, disable=disable, redirect_stdout=sys.stdout.isatty())
 
     def _enter_phase(self, phase: str) -> None:
         """Stop the clock of the current phase, if it is another one, and start that of `phase` again if it was stopped."""

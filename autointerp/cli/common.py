@@ -34,6 +34,7 @@ RESULTS = click.option(
 )
 SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then print what judging will cost. Calls no judge.")
+YES = click.option("--yes", "agreed", is_flag=True, help="Agree to the cost, also without a budget.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 INTERRUPTED = "stopped; everything done so far is kept: run the same command to continue"
 
@@ -76,7 +77,7 @@ def complaint(what: object) -> str:
 
 
 def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """The argument RUN, completed from the runs in the ledger."""
+    """The argument RUN, completed from the runs in the ledger. `known_run` and `finished_run` find the run that it names."""
     name = "run_id" if nargs == 1 else "run_ids"
     metavar = "RUN" if nargs == 1 else "RUN..."
     return click.argument(
@@ -95,6 +96,27 @@ def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     ledger = open_ledger(results) if make else existing_ledger(results)
     click.get_current_context().call_on_close(ledger.close)
     return ledger
+
+
+def ledger_if_any(results: Path) -> Ledger | None:
+    """The ledger, closed when the command ends; None if nothing was run yet in the results folder. Raises `UsageError`."""
+    from autointerp.cli.ledger_location import has_ledger
+
+    return command_ledger(results) if has_ledger(results) else None
+
+
+def known_run(name: str, ledger: Ledger) -> str:
+    """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
+    from autointerp.monitoring import run_list, run_names
+
+    return run_names.find(name, run_list.run_ids(ledger))
+
+
+def finished_run(name: str, results: Path) -> str:
+    """The id of the run with results that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
+    from autointerp.monitoring import run_names
+
+    return run_names.find(name, run_names.finished(results))
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors
+from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, YES, command_ledger, one_line_errors
 
 
 @click.command()
@@ -18,6 +18,7 @@ from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, 
 @click.option("--llm", is_flag=True, help="Use a small local language model as judge: a download of 1.1 GB.")
 @SET
 @DRY_RUN
+@YES
 @RESULTS
 @QUIET
 @one_line_errors()
@@ -27,6 +28,7 @@ def demo(
     llm: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
+    agreed: bool,
     results: Path,
     quiet: bool,
 ) -> int:
@@ -43,4 +45,5 @@ def demo(
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],
+        agreed=agreed,
     )

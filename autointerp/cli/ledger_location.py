@@ -16,6 +16,11 @@ def open_ledger(results: Path, settings: Settings | None = None) -> Ledger:
     return Ledger.in_folder(results, (settings or Settings.from_env()).given_ledger)
 
 
+def has_ledger(results: Path) -> bool:
+    """Whether there is a ledger in the results folder, or AUTOINTERP_LEDGER names one. Raises `UsageError`."""
+    return Settings.from_env().given_ledger is not None or (results / "ledger.sqlite").exists()
+
+
 def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
     """The ledger, for commands that only look: they make none. Raises `UsageError`."""
     settings = settings or Settings.from_env()

@@ -7,20 +7,34 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors, run_argument
+from autointerp.cli.common import (
+    DRY_RUN,
+    QUIET,
+    RESULTS,
+    SET,
+    YES,
+    command_ledger,
+    finished_run,
+    one_line_errors,
+    run_argument,
+)
 
 
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SET
 @DRY_RUN
+@YES
 @RESULTS
 @QUIET
 @one_line_errors()
-def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
+def run(
+    specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, agreed: bool, results: Path, quiet: bool
+) -> int:
     """Evaluate the dictionary that each SPEC (a TOML file) names, and write the reports.
 
-    Dictionaries that read the same subject and corpus are harvested in one pass.
+    Dictionaries that read the same subject and corpus are harvested in one pass. Without budget.usd, a run whose forecast exceeds one
+    dollar asks before it spends; in a script it stops unless --yes is given.
     """
     from autointerp.pipeline.evaluate import evaluate_files
 
@@ -32,6 +46,7 @@ def run(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, resu
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],
+        agreed=agreed,
     )
 
 
@@ -58,4 +73,4 @@ def report(run_id: str, results: Path) -> None:
     """Write the report of RUN again, with the labels given since. Without its ledger, from the files in its folder."""
     from autointerp.pipeline.finish import rewrite
 
-    click.echo(rewrite(run_id, results, lambda: command_ledger(results)))
+    click.echo(rewrite(finished_run(run_id, results), results, lambda: command_ledger(results)))

@@ -8,13 +8,16 @@ from typing import TypeVar
 
 import click
 
+from autointerp.calls import consent
 from autointerp.cli.common import (
     QUIET,
     RESULTS,
     SET,
+    YES,
     command_ledger,
     complain,
     complaint,
+    known_run,
     one_line_errors,
     run_argument,
 )
@@ -29,26 +32,31 @@ T = TypeVar("T")
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @SET
 @click.option("--dry-run", is_flag=True, help="Print the runs' ids and what they may cost. Queues nothing.")
+@YES
 @RESULTS
 @QUIET
 @one_line_errors("stopped; the runs printed above are queued, the others are not: run the same command to continue")
-def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
+def submit(
+    specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, agreed: bool, results: Path, quiet: bool
+) -> int:
     """Queue the runs that SPECs (TOML files) describe for the workers.
 
     Prints one line for each spec: the run's id, and whether it is new, resumed, already queued or done. The same spec twice is one
-    run. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2.
+    run. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2. Without budget.usd, a run that may
+    usually cost more than one dollar asks first; in a script it is skipped unless --yes is given.
     """
     from autointerp.pipeline import submit as submission
 
     ledger = None if dry_run else command_ledger(open_folder(results), make=True)
 
     def one(path: Path) -> None:
-        spec, costs = submission.load_with_costs(path, overrides)
+        spec, bound = submission.load_with_costs(path, overrides)
         if ledger is None:
-            progress.say("\n".join([submission.run_id_of(spec, progress.update), *costs]))
+            progress.say("\n".join([submission.run_id_of(spec, progress.update), *bound.lines]))
             return
-        for line in [f"{path}:", *costs] if costs else []:
+        for line in [f"{path}:", *bound.lines] if bound.lines else []:
             progress.note(line)
+        consent.require(bound.usual_usd, spec.budget.usd, progress, agreed=agreed)
         submitted = submission.submit(ledger, spec, results, on_progress=progress.update)
         progress.say(f"{submitted.run_id}  {submitted.was}")
 
@@ -69,7 +77,8 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
 
     ledger = command_ledger(results)
 
-    def one(run_id: str) -> None:
+    def one(name: str) -> None:
+        run_id = known_run(name, ledger)
         submission.resume(ledger, run_id, results)
         click.echo(f"{run_id}  resumed")
 
@@ -86,7 +95,8 @@ def cancel(run_ids: tuple[str, ...], results: Path) -> int:
 
     ledger = command_ledger(results)
 
-    def one(run_id: str) -> None:
+    def one(name: str) -> None:
+        run_id = known_run(name, ledger)
         submission.cancel(ledger, run_id)
         click.echo(f"{run_id}  cancelled")
 
@@ -108,7 +118,9 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
         raise UsageError(f"choose what to retry: `autointerp retry --failed {run_id}`")
     from autointerp.pipeline import submit as submission
 
-    n_queued = submission.retry(command_ledger(results), run_id, results)
+    ledger = command_ledger(results)
+    run_id = known_run(run_id, ledger)
+    n_queued = submission.retry(ledger, run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 
 

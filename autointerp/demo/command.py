@@ -28,10 +28,11 @@ def evaluate_demo(
     dry_run: bool,
     quiet: bool,
     command: Sequence[str],
+    agreed: bool = False,
 ) -> int:
     """Train the demo's dictionary unless it is cached, evaluate it, and return the exit code. Arguments as in `evaluate_files`."""
     with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.update) as chosen:
         if demo_spec.is_first():
             progress.note(FIRST)
         spec = demo_spec.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.update)
-        return evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command)
+        return evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, agreed=agreed)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import sae.dictionary as sae
+from autointerp.dictionaries.saelens_names import path_of, resolved
 from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject, with_bos
@@ -59,9 +60,9 @@ def request_of(
     if path.endswith(".toml") and Path(path).is_file():
         spec = load(Path(path), [f"dictionary.{name}={value!r}" for name, value in overridden.items()])
         sampling = spec.units.seed, spec.harvest.skip_positions, spec.harvest.max_norm_ratio
-        request = InspectRequest(spec.dictionary, spec.subject, spec.corpus, *sampling)
+        request = InspectRequest(resolved(spec).dictionary, spec.subject, spec.corpus, *sampling)
     else:
-        request = InspectRequest(_dictionary({"path": path} | overridden))
+        request = InspectRequest(_dictionary({"path": path_of(path)} | overridden))
     subject_ = Subject(model=subject) if subject else request.subject
     corpus_ = Corpus(sources=tuple(corpus), max_tokens=_corpus_tokens(tokens)) if corpus else request.corpus
     if subject_ and not corpus_:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from autointerp.calls import consent
 from autointerp.costs import options, options_table, run_forecast
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
 from autointerp.ledger.database import Ledger
@@ -14,7 +16,7 @@ from autointerp.pipeline.prepare import harvest_together, prepare
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 from autointerp.report.index import write as write_index
-from autointerp.report.prose import lead, verdict
+from autointerp.report.prose import closing, lead, verdict
 from autointerp.spec.spec import Spec, load
 
 
@@ -27,9 +29,13 @@ def evaluate_files(
     dry_run: bool,
     quiet: bool,
     command: Sequence[str],
+    agreed: bool = False,
 ) -> int:
-    """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass."""
-    specs = [load(path, overrides) for path in paths]
+    """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass.
+
+    `agreed`: consent to their cost is given.
+    """
+    specs = [resolved(load(path, overrides)) for path in paths]
     open_folder(results)
     if len(specs) > 1:
         with Progress(quiet=quiet) as progress:
@@ -37,7 +43,9 @@ def evaluate_files(
     codes = []
     for spec in specs:
         with Progress(quiet=quiet) as progress:
-            codes.append(evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command))
+            codes.append(
+                evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, agreed=agreed)
+            )
     return max(codes)
 
 
@@ -49,8 +57,12 @@ def evaluate(
     *,
     dry_run: bool,
     command: Sequence[str],
+    agreed: bool = False,
 ) -> int:
-    """Harvest, ask the judge, write the report and print its verdict; with `dry_run` stop at the forecast. Returns the exit code."""
+    """Harvest, ask the judge, write the report and print its verdict; with `dry_run` stop at the forecast. Returns the exit code.
+
+    A run without a budget needs consent to its cost: see `consent.require`.
+    """
     run = prepare(spec, results, progress, _earlier_ledger(results, open_ledger))
     corpus = run.harvest_metadata["corpus"]
     if statement := corpus.get("bos_statement"):
@@ -62,16 +74,19 @@ def evaluate(
     ledger = open_ledger()
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
+        progress.end()
         progress.say(forecast.describe())
         return 0
     if forecast.asks_llm:
         progress.note(forecast.describe())
+        consent.require(forecast.usd, run.spec.budget.usd, progress, agreed=agreed)
     summary = local.execute_run(run, ledger, progress, command=command)
     write_index(results)
+    progress.end()
     if first := lead(summary):
         progress.say(first)
     progress.say(verdict(summary).sentence)
-    progress.say(str(run.folder / "report.html"))
+    progress.say_path(f"{closing(summary)}:", run.folder / "report.html")
     return WITHHELD_EXIT_CODE if summary.headline.withheld else 0
 
 
@@ -84,7 +99,7 @@ def compare_options(
     path: Path, overrides: Sequence[str], results: Path, *, harvest: bool, quiet: bool
 ) -> Iterator[str]:
     """A table of cost and precision under several settings, line by line; with `harvest` its counts are exact."""
-    spec = load(path, overrides)
+    spec = resolved(load(path, overrides))
     if harvest:
         open_folder(results)
     with Progress(quiet=quiet) as progress:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
 from autointerp.calls.cost_limits import check_judges
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
@@ -29,12 +30,19 @@ class Submitted:
     was: Literal["new", "resumed", "queued", "done"]
 
 
-def load_with_costs(path: Path, overrides: Sequence[str]) -> tuple[Spec, list[str]]:
-    """A spec, and lines about the most that it may cost. Raises `UsageError`."""
+class CostBound(NamedTuple):
+    """What a run may cost if every unit is alive and every bin full: in lines, and in dollars (None if a price is unknown)."""
+
+    lines: list[str]
+    usual_usd: float | None
+
+
+def load_with_costs(path: Path, overrides: Sequence[str]) -> tuple[Spec, CostBound]:
+    """A spec, and what it may cost before its harvest. Raises `UsageError`."""
     from autointerp.costs import bounds  # pandas
 
-    spec = load(path, overrides)
-    return spec, list(bounds.describe(spec))
+    spec = resolved(load(path, overrides))
+    return spec, CostBound(list(bounds.describe(spec)), bounds.usual_usd(bounds.bounds(spec)))
 
 
 def live_workers(ledger: Ledger) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
+from support.planted_world.provider_replies import think_apart
+from support.providers.server import ProviderServer
 from support.services import run_process
 from support.terminal import Terminal, terminal
+
+from autointerp.cli.main import main
 
 FEW = {"feature_ids": list(range(3)), "neuron_ids": ["0+", "1+"]}
 JUDGED = {"model": "anthropic/claude-haiku-4-5", "base_url": "http://127.0.0.1:9", "key_env": "ANTHROPIC_API_KEY"}
@@ -89,3 +95,63 @@ def test_submit_on_a_terminal_shows_every_run_and_every_error(
     text = "\n".join(tty.lines())
     assert "wrong.toml: not submitted" in text
     assert "  new" in text
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with ProviderServer(think_apart) as running:
+        yield running
+
+
+def dear(world: planted.World, path: Path, server: ProviderServer) -> Path:
+    """A spec whose forecast is some hundred dollars."""
+    prices = {"input_usd_per_mtok": 1000.0, "output_usd_per_mtok": 1000.0}
+    judge = planted_runs.judge("openai-compatible/qwen", server, **prices)
+    return write_spec(world, path, judge=judge, studies={"tokens": 0})
+
+
+def test_a_run_without_a_budget_shows_its_forecast_and_asks(
+    world: planted.World, start: Start, server: ProviderServer, tmp_path: Path
+) -> None:
+    spec = dear(world, tmp_path / "mine.toml", server)
+    tty, ended = start("run", spec)
+    tty.wait_for("[y/N]", seconds=300)
+    shown = "\n".join(tty.lines())
+    assert "in all   about $" in shown
+    assert "budget.usd is not set. Go on?" in shown
+    tty.type("n\n")
+    assert ended() == 4
+    assert "nothing was asked and nothing spent" in tty.lines()[-2]
+    assert server.books == []
+
+    tty, ended = start("run", spec)
+    tty.wait_for("[y/N]", seconds=300)
+    tty.type("y\n")
+    assert ended() in (0, 3)
+    assert server.books
+    last = [line for line in tty.lines() if line][-1]
+    assert "cost $" in last
+    assert last.endswith("report.html")
+    assert re.search(r"\x1b]8;[^;]*;file://\S+/report\.html\x1b", tty.raw)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run"], 2, "give --yes, or a limit such as --set budget.usd="),
+        (["submit"], 2, "give --yes, or a limit such as --set budget.usd="),
+        (["run", "--yes"], (0, 3), "report.html"),
+        (["submit", "--yes"], 0, "  new"),
+        (["submit", "--set", "budget.usd=1000"], 0, "  new"),
+    ],
+)
+def test_a_script_agrees_by_an_option_or_a_budget(
+    world: planted.World, server: ProviderServer, tmp_path: Path, words: list[str], code: int | tuple[int, ...], said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", planted_runs.KEY)
+    spec = dear(world, tmp_path / "mine.toml", server)
+    result = CliRunner().invoke(main, [*words, str(spec), "--results", str(tmp_path / "results")])
+    assert result.exit_code in (code if isinstance(code, tuple) else (code,))
+    assert said in result.output
+    assert bool(server.books) == (words == ["run", "--yes"])
