@@ -15,6 +15,7 @@ import sae.dictionary as sae
 from autointerp.dictionaries.saelens_names import path_of, resolved
 from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
+from autointerp.harvest.input_paths import check_paths
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject, with_bos
 from autointerp.harvest.makers.dictionary_checks import as_json
 from autointerp.progress import OnProgress
@@ -96,6 +97,7 @@ def _corpus_tokens(tokens: int) -> int:
 
 def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> dict[str, Any]:
     """Inspect a dictionary. Returns JSON values: `dictionary`, and with a subject also `subject` and `check`. Raises `SaeError`."""
+    check_paths(request.dictionary, request.subject, request.corpus)
     dictionary = open_dictionary(request.dictionary, on_progress)
     results: dict[str, Any] = {"dictionary": describe(dictionary)}
     if request.subject is None or request.corpus is None:

@@ -129,7 +129,7 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
 
     `precision`, if another worker has decided it, replaces the spec's.
     """
-    check_paths(spec)
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
     subject = with_bos(subject, spec.corpus, dictionary)
@@ -144,7 +144,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
-    check_paths(spec)
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
     dictionary = open_dictionary(spec.dictionary, on_progress)
     on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
@@ -223,7 +223,7 @@ class InputCache:
 
     def inputs(self, spec: Spec, precision: str | None = None, on_progress: OnProgress = quiet) -> Inputs:
         """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
-        check_paths(spec)
+        check_paths(spec.dictionary, spec.subject, spec.corpus)
         section, sources = spec.subject, spec.corpus.sources
         identity: list[Any] = [section.model_dump(), precision or section.precision, _stamps(section.model)]
         subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))

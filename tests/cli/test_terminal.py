@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -124,7 +125,7 @@ def test_a_run_without_a_budget_shows_its_forecast_and_asks(
     assert "nothing was asked and nothing spent" in tty.lines()[-2]
     assert server.books == []
 
-    tty, ended = start("run", spec)
+    tty, ended = start("run", spec, columns=300)
     tty.wait_for("[y/N]", seconds=300)
     tty.type("y\n")
     assert ended() in (0, 3)
@@ -155,3 +156,21 @@ def test_a_script_agrees_by_an_option_or_a_budget(
     assert result.exit_code in (code if isinstance(code, tuple) else (code,))
     assert said in result.output
     assert bool(server.books) == (words == ["run", "--yes"])
+
+
+def test_features_alone_are_an_evaluation_of_their_own(
+    world: planted.World, server: ProviderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", planted_runs.KEY)
+    units = {"feature_ids": list(range(8)), "neuron_ids": [], "neurons": 0}
+    judge = planted_runs.judge("anthropic/claude-haiku-4-5", server, key_env="ANTHROPIC_API_KEY")
+    (tmp_path / "mine.toml").write_text(world.spec(units=units, judge=judge).to_toml(), encoding="utf-8")
+    results = ["--results", str(tmp_path / "results")]
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "mine.toml"), *results])
+    assert result.exit_code == 0, result.output
+    sentence = result.stdout.splitlines()[-2]
+    assert sentence.startswith("Features, without neurons to compare, are graded ")
+    assert "8 of 8 features scored" in sentence
+    [summary] = (tmp_path / "results").glob("*/summary.json")
+    assert json.loads(summary.read_text())["headline"]["n_neurons"] == 0
+    assert "features graded " in CliRunner().invoke(main, ["runs", *results]).stdout
