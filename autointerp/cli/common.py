@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -16,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
+from autointerp.monitoring import run_names
 from autointerp.places import file_error, printable
 from autointerp.redaction import hide
 
@@ -98,34 +98,23 @@ def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     return ledger
 
 
-def ledger_if_any(results: Path) -> Ledger | None:
-    """The ledger, closed when the command ends; None if nothing was run yet in the results folder. Raises `UsageError`."""
-    from autointerp.cli.ledger_location import has_ledger
-
-    return command_ledger(results) if has_ledger(results) else None
-
-
 def known_run(name: str, ledger: Ledger) -> str:
     """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
-    from autointerp.monitoring import run_list, run_names
+    from autointerp.monitoring.run_list import run_ids
 
-    return run_names.find(name, run_list.run_ids(ledger))
+    return run_names.find(name, run_ids(ledger))
 
 
 def finished_run(name: str, results: Path) -> str:
     """The id of the run with results that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
-    from autointerp.monitoring import run_names
-
     return run_names.find(name, run_names.finished(results))
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
-    from autointerp.cli.ledger_location import existing_ledger
-    from autointerp.monitoring.run_list import run_ids
+    from autointerp.cli.ledger_location import existing_run_ids
 
     try:
-        with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
-            ids = run_ids(ledger)
+        ids = existing_run_ids(context.params.get("results") or Path("results"))
     except AutointerpError:
         return []
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]

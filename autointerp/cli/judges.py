@@ -68,7 +68,6 @@ def check(
     asks nothing twice. `--llm`, or a --base-url that lists its models, needs no MODEL. --set takes the keys of a spec's [judge], such
     as judge.thinking=true.
     """
-    from autointerp.findings.graded_set import FOLDER
     from autointerp.judge_check import check_plan, figures, run, server_check
 
     if model and model.startswith(("http://", "https://")):
@@ -90,6 +89,6 @@ def check(
         result = run.run_check(plan, results, progress)
     found = figures.findings(result)
     as_text = json.dumps(found, indent=1, ensure_ascii=False)
-    path = results / FOLDER / f"{result.name}.json"
+    path = run.path_of(result, results)
     path.write_text(as_text + "\n", encoding="utf-8")
     click.echo(as_text if as_json else f"{figures.table(found)}\n{path}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from autointerp.errors import UsageError
 from autointerp.ledger.database import Ledger
+from autointerp.monitoring.run_list import run_ids
 from autointerp.settings import Settings
 
 
@@ -32,6 +34,12 @@ def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
             f"{where}: start a run with `autointerp run SPEC` or `autointerp submit SPEC`, or name another --results"
         )
     return open_ledger(results, settings)
+
+
+def existing_run_ids(results: Path) -> list[str]:
+    """The ids of all runs in the ledger, newest first. Raises `UsageError` if there is no ledger."""
+    with closing(existing_ledger(results)) as ledger:
+        return run_ids(ledger)
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -1,8 +1,9 @@
-"""`autointerp run`, `plan` and `report`: evaluate dictionaries in this process, compare settings before, write a report again."""
+"""`autointerp run`, `plan`, `report` and `open`: evaluate dictionaries in this process, compare settings before, write and open reports."""
 
 from __future__ import annotations
 
 import sys
+import webbrowser
 from pathlib import Path
 
 import click
@@ -14,10 +15,13 @@ from autointerp.cli.common import (
     SET,
     YES,
     command_ledger,
+    complain,
     finished_run,
     one_line_errors,
     run_argument,
 )
+from autointerp.errors import UsageError
+from autointerp.monitoring.run_names import LATEST
 
 
 @click.command()
@@ -74,3 +78,19 @@ def report(run_id: str, results: Path) -> None:
     from autointerp.pipeline.finish import rewrite
 
     click.echo(rewrite(finished_run(run_id, results), results, lambda: command_ledger(results)))
+
+
+@click.command("open")
+@run_argument(required=False)
+@RESULTS
+@one_line_errors()
+def open_report(run_id: str | None, results: Path) -> None:
+    """Open the report of RUN in a browser, and print its path. Without RUN: the latest report."""
+    path = results / finished_run(run_id or LATEST, results) / "report.html"
+    if not path.exists():
+        raise UsageError(
+            f"there is no {path}: `autointerp runs` lists the runs, and `autointerp report RUN` writes a report"
+        )
+    click.echo(path)
+    if not webbrowser.open(path.absolute().as_uri()):
+        complain("no browser was found: open the path above in one, or copy the file to a machine that has one")

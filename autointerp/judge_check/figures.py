@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from autointerp.findings.graded_set import verdict_of
 from autointerp.formatting import estimate, number
 from autointerp.judge_check.graded_set import INJECTION, Item
 from autointerp.judge_check.run import CheckResult
+from autointerp.judge_check.verdict import verdict_of
 from autointerp.records import Outcome
 from autointerp.stats import agreement
 from autointerp.stats.estimates import Figure

@@ -20,10 +20,10 @@ from autointerp.calls import consent, groups, server_probe
 from autointerp.calls.answers import Answer, Ask, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
-from autointerp.findings.graded_set import FOLDER
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, alone, questions
+from autointerp.judge_check.verdict import FOLDER
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
@@ -74,6 +74,11 @@ class CheckResult:
         order = "" if self.plan.shuffle is None else f"-shuffled{self.plan.shuffle}"
         model = re.sub(r"[^A-Za-z0-9.]+", "-", self.judge).strip("-")
         return f"{model}-{self.plan.ask}-{self.plan.per_call}{order}-{digest}"
+
+
+def path_of(result: CheckResult, results: Path) -> Path:
+    """The file of a check in a results folder."""
+    return results / FOLDER / f"{result.name}.json"
 
 
 def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:

@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.errors import UsageError
-from autointerp.findings import giveaways, graded_set, judge_evidence, server_cautions, tables
+from autointerp.findings import giveaways, judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
+from autointerp.judge_check import verdict as graded_verdict
 from autointerp.ledger import events, runs
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline.stages import open_run
@@ -56,7 +57,7 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         evidence=evidence,
         scorers=unit_metrics.summarise(unit_figures, intervals),
         giveaways=giveaways.of_run(frames.main, frames.exemplars, unit_figures.shapes, intervals),
-        graded_set=graded_set.of_judge(facts["judge"], run.spec.score, run.rubric.hash, run.folder.parent),
+        graded_set=graded_verdict.of_judge(facts["judge"], run.spec.score, run.rubric.hash, run.folder.parent),
         variants=aid_effects.effects(frames.main, frames.units, scale=(min(levels), max(levels)), **intervals),
     )
     if cautions := server_cautions.of_run(ledger, run):

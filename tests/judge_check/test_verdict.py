@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from autointerp.findings import graded_set, judge_checks
+from autointerp.findings import judge_checks
 from autointerp.findings.summary import GradedSetFindings
+from autointerp.judge_check import verdict as verdicts
 from autointerp.spec.sections import Score
 from autointerp.stats.estimates import Figure
 
@@ -45,7 +46,7 @@ def check(low: float | None = 0.7, high: float | None = 0.9, **changes: Any) -> 
     ],
 )
 def test_the_verdict_follows_kappa_missing_grades_and_commands(found: dict[str, Any], verdict: str, words: str) -> None:
-    said = graded_set.verdict_of(found)
+    said = verdicts.verdict_of(found)
     assert said.verdict == verdict
     assert words in said.sentence
 
@@ -58,19 +59,19 @@ def write(results: Path, name: str, found: dict[str, Any], at: float) -> None:
 
 
 def test_a_run_takes_the_check_of_its_judge_rubric_and_way_of_asking(tmp_path: Path) -> None:
-    assert graded_set.of_judge(JUDGE, Score(), RUBRIC, tmp_path) is None
+    assert verdicts.of_judge(JUDGE, Score(), RUBRIC, tmp_path) is None
     write(tmp_path, "other.json", check(judge="openai/y"), 9)
     write(tmp_path, "rubric.json", check(rubric={"hash": "other"}), 9)
     write(tmp_path, "ask.json", check(asked={"ask": "grade", "per_call": 1}), 9)
     (tmp_path / "judges" / "broken.json").write_text("{")
-    assert graded_set.of_judge(JUDGE, Score(), RUBRIC, tmp_path) is None
+    assert verdicts.of_judge(JUDGE, Score(), RUBRIC, tmp_path) is None
     write(tmp_path, "grouped.json", check(0.1, 0.2, n=200, asked={"ask": "reason", "per_call": 8}), 3)
     write(tmp_path, "old.json", check(0.5, 0.6), 1)
     write(tmp_path, "new.json", check(), 2)
-    found = graded_set.of_judge(JUDGE, Score(), RUBRIC, tmp_path)
+    found = verdicts.of_judge(JUDGE, Score(), RUBRIC, tmp_path)
     assert found is not None
     assert (found.kappa.value, found.verdict, found.per_call) == (pytest.approx(0.8), "agrees", 1)
-    grouped = graded_set.of_judge(JUDGE, Score(per_call=8), RUBRIC, tmp_path)
+    grouped = verdicts.of_judge(JUDGE, Score(per_call=8), RUBRIC, tmp_path)
     assert grouped is not None
     assert grouped.n == 200
 
