@@ -37,6 +37,21 @@ def written_whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def is_local(path: str) -> bool:
+    """Whether a name can only be a path on this machine: absolute, of the home folder, or with `.` or `..` in it."""
+    local = Path(path).expanduser()
+    return local.is_absolute() or path.startswith("./") or bool({".", ".."} & set(path.split("/")))
+
+
+def missing_part(path: str) -> str:
+    """The first part that is missing of a relative path whose first folder exists, such as `saes has no layer_7`; else empty."""
+    parts = Path(path).parts
+    for n in range(1, len(parts)):
+        if Path(*parts[:n]).is_dir() and not Path(*parts[: n + 1]).exists():
+            return f"{Path(*parts[:n])} has no {parts[n]}"
+    return ""
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 with Unix line ends, whole or not at all."""
     with written_whole(path) as partial:

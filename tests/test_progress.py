@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
+from collections.abc import Callable
 
 import pytest
+from support.terminal import terminal
 
 from autointerp.progress import Progress
 
@@ -42,3 +46,78 @@ def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         progress.update("score", 1, 2)
         progress.note("a note")
     assert capfd.readouterr() == ("", "")
+
+
+def on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, show: Callable[[Progress], None]) -> list[str]:
+    """The lines of a terminal on which `show` has used a progress display, with stdout and stderr on that terminal."""
+    with terminal(columns) as tty, open(tty.path, "w", encoding="utf-8") as device, monkeypatch.context() as patch:
+        patch.setenv("TERM", "xterm-256color")
+        patch.setenv("COLUMNS", str(columns))
+        patch.setattr(sys, "stdout", device)
+        patch.setattr(sys, "stderr", device)
+        with Progress() as progress:
+            show(progress)
+        tty.settle()
+        return tty.lines()
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_what_is_said_among_bars_stays_on_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        for phase in ("loading the dictionary", "loading the subject", "harvesting"):
+            progress.update(phase, 0, 0)
+        progress.say("run a-1\n  score   400 calls, about $1.20")
+        progress.update("score", 3, 10, spent_usd=1.5)
+        progress.note("a note")
+        progress.say("autointerp: b.toml: not submitted", err=True)
+        progress.update("score", 10, 10, spent_usd=2.5)
+
+    lines = on_a_terminal(columns, monkeypatch, show)
+    said = ["run a-1", "  score   400 calls, about $1.20", "a note", "autointerp: b.toml: not submitted"]
+    assert [line for line in lines if line in said] == said
+    bars = [line for line in lines if "━" in line]
+    assert [bar.split("━")[0].strip() for bar in bars] == [
+        "loading the dictionary", "loading the subject", "harvesting", "score",
+    ]  # fmt: skip
+    assert "10 of 10" in bars[-1]
+    assert "$2.50" in bars[-1]
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_bar_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        for done in (0, 12_345_678, 99_999_000):
+            progress.update("reading the subject's configuration", done, 100_000_000, spent_usd=1234.5)
+            time.sleep(0.3)
+
+    lines = [line for line in on_a_terminal(columns, monkeypatch, show) if line]
+    assert len(lines) == 1
+    assert "99,999,000 of 100,000,000" in lines[0]
+    assert "$1,234.50" in lines[0]
+
+
+def test_the_clock_of_a_phase_stops_when_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        progress.update("loading the subject", 0, 0)
+        progress.update("reading the corpus", 400, 1000)
+        progress.update("score", 0, 10)
+        time.sleep(1.3)
+        progress.update("score", 10, 10)
+
+    loading, reading, score = (line for line in on_a_terminal(140, monkeypatch, show) if line)
+    assert "0:00:00" in loading
+    assert "0:00:00" in reading
+    assert "0:00:01" in score
+    assert "left" not in reading
+
+
+def test_a_phase_that_comes_again_goes_on_in_its_own_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        for _ in range(3):
+            progress.update("loading the subject", 0, 0)
+            progress.update("score", 5, 10)
+        progress.update("score", 10, 10)
+
+    loading, score = (line for line in on_a_terminal(80, monkeypatch, show) if line)
+    assert loading.startswith("loading the subject")
+    assert "10 of 10" in score

@@ -7,6 +7,7 @@ import json
 from autointerp.errors import BudgetExceeded, UsageError
 from autointerp.formatting import dollars
 from autointerp.judges import prices
+from autointerp.judges.providers.keys import check_hosts
 from autointerp.judges.registry import check_asking, check_transport
 from autointerp.ledger.budgets import BudgetShortfall, Limits
 from autointerp.messages import Prompt
@@ -47,8 +48,10 @@ def input_bound(prompt: Prompt) -> int:
 
 
 def check_judges(spec: Spec) -> None:
-    """Raise `UsageError` if a judge of the spec does not support the spec's transport, its `score.ask` or its budget."""
+    """Raise `UsageError` if a judge of the spec does not support the spec's transport, its `score.ask` or its budget, or if
+    a key would be sent to the servers of several hosts."""
     check_asking(spec)
+    check_hosts(spec.judges)
     for settings in spec.judges:
         price_within(settings, run_limits(spec))
         check_transport(settings)

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -17,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from autointerp import installation
 from autointerp.errors import EXPECTED, INTERRUPTED_EXIT_CODE, AutointerpError, exit_code_of
+from autointerp.monitoring import run_names
 from autointerp.places import file_error, printable
 from autointerp.redaction import hide
 
@@ -35,6 +35,7 @@ RESULTS = click.option(
 )
 SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then print what judging will cost. Calls no judge.")
+YES = click.option("--yes", "agreed", is_flag=True, help="Agree to the cost, also without a budget.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 INTERRUPTED = "stopped; everything done so far is kept: run the same command to continue"
 
@@ -73,11 +74,16 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
 
 def complain(what: object) -> None:
     """One line on stderr, without keys and passwords."""
-    click.echo(f"autointerp: {printable(hide(' '.join(str(what).split())))}", err=True)
+    click.echo(complaint(what), err=True)
+
+
+def complaint(what: object) -> str:
+    """The line of `complain`."""
+    return f"autointerp: {printable(hide(' '.join(str(what).split())))}"
 
 
 def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """The argument RUN, completed from the runs in the ledger."""
+    """The argument RUN, completed from the runs in the ledger. `known_run` and `finished_run` find the run that it names."""
     name = "run_id" if nargs == 1 else "run_ids"
     metavar = "RUN" if nargs == 1 else "RUN..."
     return click.argument(
@@ -98,13 +104,23 @@ def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     return ledger
 
 
-def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
-    from autointerp.cli.ledger_location import existing_ledger
+def known_run(name: str, ledger: Ledger) -> str:
+    """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
     from autointerp.monitoring.run_list import run_ids
 
+    return run_names.find(name, run_ids(ledger))
+
+
+def finished_run(name: str, results: Path) -> str:
+    """The id of the run with results that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
+    return run_names.find(name, run_names.finished(results))
+
+
+def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
+    from autointerp.cli.ledger_location import existing_run_ids
+
     try:
-        with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
-            ids = run_ids(ledger)
+        ids = existing_run_ids(context.params.get("results") or Path("results"))
     except AutointerpError:
         return []
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]

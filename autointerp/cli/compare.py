@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import RESULTS, one_line_errors, run_argument
+from autointerp.cli.common import RESULTS, finished_run, one_line_errors, run_argument
 
 
 @click.command()
@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Say whether finished runs are better or worse than the first RUN, or that it cannot be told.
 
-    Runs over the same units are paired by unit and exemplar, other runs by the texts that they share. A RUN is an id or a folder. Runs
+    Runs over the same units are paired by unit and exemplar, other runs by the texts that they share. A RUN is an id, the beginning of one, `latest` or a folder. Runs
     over dictionaries that differ only in the seed of their training are joined by commas, as in RUN,RUN. Three runs or more are compared
     in all pairs that differ in one thing. A spec file with a [matrix] in place of RUNs stands for the runs of its cells.
 
@@ -42,6 +42,10 @@ def compare(
     """
     from autointerp.comparisons import command
 
+    run_ids = tuple(
+        ",".join(name if Path(name).is_dir() else finished_run(name, results) for name in side.split(",") if name)
+        for side in run_ids
+    )
     said = (
         command.compare_runs(run_ids, results, out, confidence)
         if difference is None

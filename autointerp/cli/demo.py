@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, one_line_errors
+from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, YES, command_ledger, one_line_errors
 
 
 @click.command()
@@ -19,6 +19,7 @@ from autointerp.cli.common import DRY_RUN, QUIET, RESULTS, SET, command_ledger, 
 @click.option("--full", is_flag=True, help="Train a dictionary of 4,096 features in the middle of the model first.")
 @SET
 @DRY_RUN
+@YES
 @RESULTS
 @QUIET
 @one_line_errors()
@@ -29,6 +30,7 @@ def demo(
     full: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
+    agreed: bool,
     results: Path,
     quiet: bool,
 ) -> int:
@@ -46,5 +48,5 @@ def demo(
         dry_run=dry_run,
         quiet=quiet,
         command=["autointerp", *sys.argv[1:]],
-        say=click.echo,
+        agreed=agreed,
     )

@@ -18,15 +18,16 @@ _COLUMNS = ("path", "model", "hook point", "width", "L0", "Neuronpedia", "")
 
 
 @click.command()
-@click.argument("pattern", required=False)
+@click.argument("words", metavar="[PATTERN...]", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of objects.")
 @one_line_errors()
-def dictionaries(pattern: str | None, as_json: bool) -> None:
+def dictionaries(words: tuple[str, ...], as_json: bool) -> None:
     """List the published dictionaries that SAELens knows, as a spec names them.
 
-    PATTERN is a part or a glob of a path, model, hook point, width or Neuronpedia id; several words must all match. Without PATTERN
-    the collections are listed; a PATTERN that matches a single dictionary shows its details.
+    PATTERN is a part or a glob of a path, model, hook point, width or Neuronpedia id; several must all match. Without PATTERN the
+    collections are listed; PATTERNs that match a single dictionary show its details.
     """
+    pattern = " ".join(words)
     every = registry.load()
     found = registry.matching(every, pattern) if pattern else every
     if not found:
@@ -36,7 +37,7 @@ def dictionaries(pattern: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in found], indent=1))
         return
-    lines = _collections(found) if pattern is None else _described(found[0]) if len(found) == 1 else _listed(found)
+    lines = _collections(found) if not pattern else _described(found[0]) if len(found) == 1 else _listed(found)
     click.echo("\n".join(lines))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, SET, one_line_errors
+from autointerp.cli.common import QUIET, RESULTS, SET, YES, one_line_errors
 from autointerp.progress import Progress
 
 
@@ -38,6 +38,7 @@ def judges() -> None:
 )
 @click.option("--max", "most", type=click.IntRange(min=1), help="Maximum number of items, balanced over grades.")
 @click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop; raise it to continue.")
+@YES
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @SET
 @RESULTS
@@ -53,6 +54,7 @@ def check(
     items: Path | None,
     most: int | None,
     usd: float | None,
+    agreed: bool,
     as_json: bool,
     overrides: tuple[str, ...],
     results: Path,
@@ -82,11 +84,11 @@ def check(
         check_plan.judge_settings(model, base_url, llm, overrides, progress) as settings,
     ):
         plan = check_plan.make_plan(
-            settings, ask=ask, per_call=per_call, shuffle=shuffle, most=most, usd=usd, path=items
+            settings, ask=ask, per_call=per_call, shuffle=shuffle, most=most, usd=usd, path=items, agreed=agreed
         )
         result = run.run_check(plan, results, progress)
     found = figures.findings(result)
     as_text = json.dumps(found, indent=1, ensure_ascii=False)
-    path = results / run.FOLDER / f"{result.name}.json"
+    path = run.path_of(result, results)
     path.write_text(as_text + "\n", encoding="utf-8")
     click.echo(as_text if as_json else f"{figures.table(found)}\n{path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
+from autointerp.cli.common import RESULTS, command_ledger, finished_run, one_line_errors, run_argument
 from autointerp.errors import UsageError
 
 
@@ -60,6 +60,7 @@ def label(
     from autointerp.labelling import csv_file, terminal, web_page
     from autointerp.labelling import sheet as sheets
 
+    run_id = finished_run(run_id, results)
     sheet = sheets.open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
     then = shlex.join(
         ["autointerp", "report", run_id, *([] if results == Path("results") else ["--results", str(results)])]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from autointerp.errors import UsageError
 from autointerp.ledger.database import Ledger
+from autointerp.monitoring.run_list import run_ids
 from autointerp.settings import Settings
 
 
 def open_ledger(results: Path, settings: Settings | None = None) -> Ledger:
     """The ledger, made or migrated where need be. Raises `UsageError`."""
     return Ledger.in_folder(results, (settings or Settings.from_env()).given_ledger)
+
+
+def has_ledger(results: Path) -> bool:
+    """Whether there is a ledger in the results folder, or AUTOINTERP_LEDGER names one. Raises `UsageError`."""
+    return Settings.from_env().given_ledger is not None or (results / "ledger.sqlite").exists()
 
 
 def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
@@ -27,6 +34,12 @@ def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
             f"{where}: start a run with `autointerp run SPEC` or `autointerp submit SPEC`, or name another --results"
         )
     return open_ledger(results, settings)
+
+
+def existing_run_ids(results: Path) -> list[str]:
+    """The ids of all runs in the ledger, newest first. Raises `UsageError` if there is no ledger."""
+    with closing(existing_ledger(results)) as ledger:
+        return run_ids(ledger)
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -24,6 +24,7 @@ SECTIONS = {
         "train": _command("train", "train", "Train dictionaries."),
         "compare": _command("compare", "compare", "Say which of several finished runs is better, if it can be told."),
         "report": _command("run", "report", "Write the report of a run again."),
+        "open": _command("run", "open_report", "Open the report of a run in a browser."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),
@@ -57,7 +58,8 @@ def main() -> None:
     """How interpretable is a dictionary, compared with the model's own neurons, at every activation strength?
 
     Exit codes: 0 done; 2 the spec or an argument is wrong; 3 done, but the headline is withheld; 4 stopped by the budget;
-    5 stopped by the provider. After 4, 5 or Ctrl-C, the same command continues where it stopped.
+    5 stopped by the provider. After 4, 5 or Ctrl-C, the same command continues where it stopped. A RUN is a run's id, the beginning of
+    one, or `latest`.
     """
     if fault := installation.fault():
         raise click.ClickException(fault)

@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, SET, command_ledger, complain, one_line_errors, run_argument
+from autointerp.calls import consent
+from autointerp.cli.common import (
+    QUIET,
+    RESULTS,
+    SET,
+    YES,
+    command_ledger,
+    complain,
+    complaint,
+    known_run,
+    one_line_errors,
+    run_argument,
+)
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 
 if TYPE_CHECKING:
+    from autointerp.pipeline.submit import CostBound
     from autointerp.spec.matrix import Cell
 
 T = TypeVar("T")
@@ -23,38 +36,46 @@ T = TypeVar("T")
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @SET
 @click.option("--dry-run", is_flag=True, help="Print the runs' ids and what they may cost. Queues nothing.")
+@YES
 @RESULTS
 @QUIET
 @one_line_errors("stopped; the runs printed above are queued, the others are not: run the same command to continue")
-def submit(specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, results: Path, quiet: bool) -> int:
+def submit(
+    specs: tuple[Path, ...], overrides: tuple[str, ...], dry_run: bool, agreed: bool, results: Path, quiet: bool
+) -> int:
     """Queue the runs that SPECs (TOML files) describe for the workers.
 
     Prints one line for each spec: the run's id, and whether it is new, resumed, already queued or done. The same spec twice is one
     run. A spec with a [matrix] is a run for each combination of its values; when they are done, `autointerp compare SPEC` compares
-    them. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2.
+    them. Invalid specs are reported and skipped: the others are submitted, and the exit code is 2. Without budget.usd, a run that may
+    usually cost more than one dollar asks first; in a script it is skipped unless --yes is given.
     """
     from autointerp.pipeline import submit as submission
 
     ledger = None if dry_run else command_ledger(open_folder(results), make=True)
 
-    def one(label: str, cell: Cell, costs: list[str]) -> None:
+    def one(label: str, cell: Cell, bound: CostBound) -> None:
         if ledger is None:
-            click.echo("\n".join([submission.run_id_of(cell.spec, progress.update), *costs]))
+            progress.say("\n".join([submission.run_id_of(cell.spec, progress.update), *bound.lines]))
             return
-        for line in [f"{label}:", *costs] if costs else []:
+        for line in [f"{label}:", *bound.lines] if bound.lines else []:
             progress.note(line)
+        consent.require(bound.usual_usd, cell.spec.budget.usd, progress, agreed=agreed)
         submitted = submission.submit(ledger, cell.spec, results, on_progress=progress.update)
-        click.echo(f"{submitted.run_id}  {submitted.was}")
+        progress.say(f"{submitted.run_id}  {submitted.was}")
+
+    def refused(what: object) -> None:
+        progress.say(complaint(what), err=True)
 
     def of_file(path: Path) -> int:
         found, total = submission.read_with_costs(path, overrides)
         if total:
-            (click.echo if dry_run else progress.note)(total)
-        cells = {cell.label if cell.values else str(path): (cell, costs) for cell, costs in found}
-        return _each(cells, lambda label: one(label, *cells[label]), "not submitted")
+            (progress.say if dry_run else progress.note)(total)
+        cells = {cell.label if cell.values else str(path): (cell, bound) for cell, bound in found}
+        return _each(cells, lambda label: one(label, *cells[label]), "not submitted", refused)
 
     with Progress(quiet=quiet) as progress:
-        code = _each(specs, of_file, "not submitted")
+        code = _each(specs, of_file, "not submitted", refused)
         if ledger is not None and not submission.live_workers(ledger):
             progress.note("no worker is running: the runs wait in the ledger until one is started")
     return code
@@ -70,7 +91,8 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
 
     ledger = command_ledger(results)
 
-    def one(run_id: str) -> None:
+    def one(name: str) -> None:
+        run_id = known_run(name, ledger)
         submission.resume(ledger, run_id, results)
         click.echo(f"{run_id}  resumed")
 
@@ -87,7 +109,8 @@ def cancel(run_ids: tuple[str, ...], results: Path) -> int:
 
     ledger = command_ledger(results)
 
-    def one(run_id: str) -> None:
+    def one(name: str) -> None:
+        run_id = known_run(name, ledger)
         submission.cancel(ledger, run_id)
         click.echo(f"{run_id}  cancelled")
 
@@ -109,17 +132,21 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
         raise UsageError(f"choose what to retry: `autointerp retry --failed {run_id}`")
     from autointerp.pipeline import submit as submission
 
-    n_queued = submission.retry(command_ledger(results), run_id, results)
+    ledger = command_ledger(results)
+    run_id = known_run(run_id, ledger)
+    n_queued = submission.retry(ledger, run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 
 
-def _each(items: Iterable[T], work: Callable[[T], int | None], failure: str = "") -> int:
+def _each(
+    items: Iterable[T], work: Callable[[T], int | None], failure: str = "", report: Callable[[object], None] = complain
+) -> int:
     """Do the same for every item; an error is printed and does not stop the others. Returns the first error's exit code, or 0."""
     codes = []
     for item in items:
         try:
             codes.append(work(item) or 0)
         except EXPECTED as error:
-            complain(f"{item}: {failure}: {error}" if failure else error)
+            report(f"{item}: {failure}: {error}" if failure else error)
             codes.append(exit_code_of(error))
     return next(filter(None, codes), 0)

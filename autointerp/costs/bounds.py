@@ -66,6 +66,12 @@ def bounds(spec: Spec, earlier: Earlier = lambda judge, stage: ()) -> list[Stage
     return [stage for stage in stages if is_llm(stage.model) and stage.calls]
 
 
+def usual_usd(stages: Sequence[StageBound]) -> float | None:
+    """Dollars of all stages for prompts and replies of the usual length; None if a price is unknown."""
+    costs = [stage.usual_usd for stage in stages]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
 def items(spec: Spec) -> int:
     """The most items that are judged, controls and repeats included."""
     of_unit = _items_of_a_unit(spec, len(spec.explain.compare), spec.score.per_bin)

@@ -33,12 +33,12 @@ def evaluate_demo(
     dry_run: bool,
     quiet: bool,
     command: Sequence[str],
-    say: Callable[[str], None],
+    agreed: bool = False,
 ) -> int:
     """Evaluate the demo's dictionary, and return the exit code. `full` trains a larger one first. Arguments as in `evaluate_files`."""
     with Progress(quiet=quiet) as progress, demo_judge.choose(judge, judge_url, llm, progress.update) as chosen:
         if demo_spec.is_first():
             progress.note(FIRST_FULL if full else FIRST)
         spec = demo_spec.prepare_spec(chosen.settings, (*chosen.overrides, *overrides), progress.update, full=full)
-        _, code = evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say)
+        _, code = evaluate(spec, results, progress, open_ledger, dry_run=dry_run, command=command, agreed=agreed)
         return code

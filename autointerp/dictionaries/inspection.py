@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import sae.dictionary as sae
+from autointerp.dictionaries.saelens_names import path_of, resolved
 from autointerp.errors import UsageError
 from autointerp.findings.inputs import Fit
+from autointerp.harvest.input_paths import check_paths
 from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject, with_bos
 from autointerp.harvest.makers.dictionary_checks import as_json
 from autointerp.progress import OnProgress
@@ -58,9 +61,9 @@ def request_of(
     if path.endswith(".toml") and Path(path).is_file():
         spec = load(Path(path), [f"dictionary.{name}={value!r}" for name, value in overridden.items()])
         sampling = spec.units.seed, spec.harvest.skip_positions, spec.harvest.max_norm_ratio
-        request = InspectRequest(spec.dictionary, spec.subject, spec.corpus, *sampling)
+        request = InspectRequest(resolved(spec).dictionary, spec.subject, spec.corpus, *sampling)
     else:
-        request = InspectRequest(_dictionary({"path": path} | overridden))
+        request = InspectRequest(_dictionary({"path": path_of(path)} | overridden))
     subject_ = Subject(model=subject) if subject else request.subject
     corpus_ = Corpus(sources=tuple(corpus), max_tokens=_corpus_tokens(tokens)) if corpus else request.corpus
     if subject_ and not corpus_:
@@ -94,6 +97,7 @@ def _corpus_tokens(tokens: int) -> int:
 
 def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> dict[str, Any]:
     """Inspect a dictionary. Returns JSON values: `dictionary`, and with a subject also `subject` and `check`. Raises `SaeError`."""
+    check_paths(request.dictionary, request.subject, request.corpus)
     dictionary = open_dictionary(request.dictionary, on_progress)
     results: dict[str, Any] = {"dictionary": describe(dictionary)}
     if request.subject is None or request.corpus is None:
@@ -102,7 +106,6 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
     dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
     section = request.corpus if request.from_spec else _within_positions(request.corpus, subject)
     corpus = open_corpus(section, subject, on_progress)
-    on_progress("checking the dictionary", 0, 0)
     check = check_fit(
         subject,
         dictionary,
@@ -111,6 +114,7 @@ def inspect(request: InspectRequest, tokens: int, on_progress: OnProgress) -> di
         seed=request.seed,
         skip_positions=request.skip_positions,
         max_norm_ratio=request.max_norm_ratio,
+        progress=partial(on_progress, "checking the dictionary"),
     )
     results["subject"] = {
         "name": subject.name,

@@ -122,11 +122,20 @@ def _matches(field: str, word: str) -> bool:
     return fnmatchcase(field, word) if any(sign in word for sign in "*?[") else word in field
 
 
-def _file() -> Path:
+def is_installed() -> bool:
+    """Whether the list of dictionaries is on this machine."""
+    return _list_file() is not None
+
+
+def _list_file() -> Path | None:
     spec = importlib.util.find_spec(LIBRARY)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (file := Path(folder) / LIST).is_file():
-            return file
+    files = (Path(folder) / LIST for folder in ((spec.submodule_search_locations if spec else None) or []))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _file() -> Path:
+    if file := _list_file():
+        return file
     raise UsageError(
         "the list of dictionaries comes with sae-lens, which is not installed: `pip install 'autointerp-eval[saelens]'`, or for"
         " the list alone `pip install --no-deps sae-lens`"

@@ -12,17 +12,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from autointerp.errors import UsageError
 from autointerp.harvest.inputs import open_corpus, open_subject, with_bos
 from autointerp.progress import OnProgress
 from autointerp.spec.section import Section
-from autointerp.spec.sections import Corpus, Subject
+from autointerp.spec.sections import Corpus, Subject, known_hook_point
 from autointerp.spec.toml_files import read_toml, wrong_key
 from sae.corpus import corpus as token_corpus
 from sae.subject import model as subject_model
-from sae.subject.hook_points import PATTERN
 from sae.training import sweep as sweeps
 from sae.training.cost import Cost, estimate
 from sae.training.scaling_laws import Cell, Scaling, fit
@@ -46,7 +45,7 @@ class Training(Section):
 
     subject: Subject
     corpus: Corpus
-    hook_point: str = Field(pattern=rf"^{PATTERN}$")
+    hook_point: str
     """The hook point that the dictionary reads, such as `resid_post.12`."""
     train: dict[str, Any] = Field(default_factory=dict)
     """Fields of `sae.training.config.TrainConfig`: architecture, d_sae, k, l1, tokens, lr, seed and others."""
@@ -54,6 +53,11 @@ class Training(Section):
     """Dictionaries trained from one stream, each into the folder of its `name`; keys left out are those of `train`."""
     sweep: Sweep | None = None
     """Lists to combine, for `--sweep`."""
+
+    @field_validator("hook_point")
+    @classmethod
+    def _known_hook_point(cls, hook_point: str) -> str:
+        return known_hook_point(hook_point)
 
     def config(self) -> TrainConfig:
         """The table `train` as a configuration. Raises `UsageError` and `DictionaryError`."""

@@ -18,6 +18,9 @@ from autointerp.stats import bin_uniform
 from autointerp.stats.bin_uniform import Grades
 from autointerp.stats.comparison import Comparison
 
+ALONE = "no neurons were sampled, so the features are not compared"
+"""Why a headline has no difference if features were evaluated alone."""
+
 
 def judge_reasons(measured: Measured) -> list[str]:
     """Reasons for withholding the headline that lie in the judge or the explanations."""
@@ -35,16 +38,16 @@ def withheld_reasons(
     """Reasons for withholding the headline that lie in missing scores.
 
     `report.max_unscored_share` applies to all judgements together, to the main arm of each kind, on which the headline rests (so that
-    controls or the other kind cannot dilute it), and to failed explanations. `grades` are those that the headline compares.
+    controls or the other kind cannot dilute it), and to failed explanations. `grades` are those that the headline compares. Without
+    neurons the features are evaluated alone, and nothing is withheld for want of a comparison.
     """
-    if not denominator["neuron"].sampled:
-        return ["no neurons were sampled"]
     limit, needed = spec.report.max_unscored_share, spec.report.min_units
     more = f"more than {percent(limit, 1)}"
     reasons = []
     if unscored_share > limit:
         reasons.append(f"{percent(unscored_share, 1)} of all judgements are unscored, {more}")
-    for kind in COMPARED:
+    kinds = [kind for kind in COMPARED if denominator[kind].sampled or kind == "feature"]
+    for kind in kinds:
         counts, share = denominator[kind], main_shares[kind]
         if counts.scored < needed:
             reasons.append(f"{counts.scored} of {counts.sampled} {kind}s have a score, fewer than {needed}")
@@ -53,7 +56,7 @@ def withheld_reasons(
         explainable = counts.scored + counts.unscored + counts.unexplained
         if counts.unexplained > limit * explainable:
             reasons.append(f"{counts.unexplained} of {explainable} active {kind}s have no explanation, {more}")
-    if not reasons and not grades.compared:
+    if not reasons and not grades.compared and "neuron" in kinds:
         part = "level of rarity" if spec.report.headline == "equal_rarity" else "activation bin"
         reasons.append(f"no {part} has a grade in enough features and neurons")
     return reasons
@@ -91,6 +94,8 @@ def headline_of(
     """The headline from the comparison of `grades` in one reading. If there are reasons for withholding it, only its counts are kept."""
     values = figures.model_dump(include=set(Comparison.model_fields))
     of_bins = weighting == "bin_uniform"
+    if not denominator["neuron"].sampled:
+        values["why"] = ALONE
     if reasons:
         values = {name: value if name.startswith("n_") else None for name, value in values.items()}
         values["withheld"] = "; ".join(reasons)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from autointerp.findings import sanity_checks
 from autointerp.findings.evidence import PlantedItems, PlantedUnits
 from autointerp.findings.sanity_checks import Check, not_measured
-from autointerp.findings.summary import Summary
+from autointerp.findings.summary import GradedSetFindings, Summary
 from autointerp.formatting import estimate, number, percent, plural
 from autointerp.spec.providers import is_llm
 from autointerp.stats.comparison import MIN_FOR_INTERVAL, Comparison
@@ -40,6 +40,8 @@ _ALIASES = {"o": "gpt", "chatgpt": "gpt"}
 def checks_of(summary: Summary) -> dict[str, Check]:
     """All checks of a run's judge, by name."""
     results = [check(summary) for check in CHECKS]
+    if found := summary.graded_set:
+        results.append(graded_set_check(found))
     return {result.name: result for result in results}
 
 
@@ -171,7 +173,7 @@ def _agreement(kappa: Figure, name: str, n: int) -> tuple[bool | None, str]:
 
 def _same_conclusion(summary: Summary, corrected: Corrected, by: str) -> tuple[bool | None, bool, str]:
     """Whether the corrected headline leads to the same conclusion (None if there is none), whether to the opposite, and a sentence."""
-    if summary.headline.withheld:
+    if summary.headline.withheld or not summary.headline.n_neurons:
         return True, False, ""
     figures = summary.weightings.bin_uniform
     ours, theirs = _conclusion(figures), _conclusion(corrected)
@@ -229,6 +231,13 @@ def _llm(summary: Summary) -> Check:
     return Check("llm", False, message, "it is not a language model")
 
 
+def graded_set_check(found: GradedSetFindings) -> Check:
+    """The check of a judge by its graded set, for the runs that have one."""
+    passed = {"agrees": True, "disagrees": False, "unclear": None}[found.verdict]
+    message = f"Measured by `autointerp judges check`: {found.sentence}."
+    return Check("graded_set", passed, message, f"on a graded set {found.sentence}")
+
+
 CHECKS: tuple[Callable[[Summary], Check], ...] = (
     _planted,
     sanity_checks.floor,
@@ -237,7 +246,7 @@ CHECKS: tuple[Callable[[Summary], Check], ...] = (
     sanity_checks.random_weights,
     *(_noise, _people, _second, _unscored, _families, _llm),
 )
-"""Every check, in the order in which reports list them."""
+"""Every check of every run, in the order in which reports list them."""
 
 
 def _all(*results: bool | None) -> bool | None:

@@ -24,7 +24,7 @@ from autointerp.findings.results import (
     Weightings,
 )
 from autointerp.findings.sanity_checks import Measurements
-from autointerp.findings.summary import SCHEMA_VERSION, Summary
+from autointerp.findings.summary import SCHEMA_VERSION, GradedSetFindings, Summary
 from autointerp.json_values import finite, plain
 from autointerp.records import COMPARED, Arm, Outcome
 from autointerp.spec.providers import judge_facts
@@ -58,6 +58,7 @@ def summarise(
     scorers: Sequence[Mapping[str, Any]] = (),
     giveaways: Sequence[Giveaway] = (),
     variants: Mapping[str, Any] | None = None,
+    graded_set: GradedSetFindings | None = None,
 ) -> Summary:
     """The summary of a run.
 
@@ -128,6 +129,7 @@ def summarise(
         "main_unscored_share": shares,
         "controls": controls,
         **({"distinction": told} if told else {}),
+        **({"graded_set": graded_set} if graded_set else {}),
         "evidence": evidence,
         "scorers": list(scorers),
         "giveaways": list(giveaways),

@@ -27,7 +27,7 @@ from autointerp.findings.results import (
 )
 from autointerp.findings.unit_sides import UnitSides
 from autointerp.stats.comparison import Comparison
-from autointerp.stats.estimates import Part
+from autointerp.stats.estimates import Figure, Part
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +52,25 @@ class JudgeVerdict(Part):
     """The reasons in one sentence."""
     checks: list[JudgeCheck]
     """The checks on which the verdict rests."""
+
+
+class GradedSetFindings(Part):
+    """How the judge did on a graded set, as `autointerp judges check` measured it."""
+
+    set: str
+    """Name of the graded set."""
+    n: int
+    """Number of items."""
+    ask: str
+    """How the judge was asked, as `score.ask`."""
+    per_call: int
+    """Items in one question, as `score.per_call`."""
+    kappa: Figure
+    """Quadratic kappa of the judge and the set."""
+    verdict: Literal["agrees", "disagrees", "unclear"]
+    """Whether the judge agrees with the set."""
+    sentence: str
+    """The reason in words."""
 
 
 class Tokens(Part):
@@ -117,6 +136,8 @@ class Summary(Part):
     """Whether explanations tell units from their nearest neighbours; absent if the run has no windows of neighbours."""
     evidence: Evidence | None = None
     """Measurements of the judge's reliability."""
+    graded_set: GradedSetFindings | None = None
+    """How the judge did on a graded set; absent if `autointerp judges check` was not run with it in this results folder."""
     belief: JudgeVerdict | None = None
     """The verdict on the judge that follows from controls and evidence."""
     cautions: list[str] = Field(default_factory=list)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from autointerp.harvest.input_paths import check_paths
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress, quiet
 from autointerp.spec import sections
@@ -121,6 +122,7 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
 
     `precision`, if another worker has decided it, replaces the spec's.
     """
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
     subject = with_bos(subject, spec.corpus, dictionary)
@@ -135,6 +137,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
     source = _source(spec.dictionary)
     outline = source.remembered() or DictionaryOutline.of(open_dictionary(spec.dictionary, on_progress))
     return _identified(spec, outline, on_progress)
@@ -142,6 +145,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 
 def identify_unread(spec: Spec, on_progress: OnProgress) -> Identified | None:
     """As `identify`, but None if the dictionary's weights would have to be read too."""
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
     outline = _source(spec.dictionary).remembered()
     return _identified(spec, outline, on_progress) if outline else None
 
@@ -247,6 +251,7 @@ class InputCache:
 
     def inputs(self, spec: Spec, precision: str | None = None, on_progress: OnProgress = quiet) -> Inputs:
         """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
+        check_paths(spec.dictionary, spec.subject, spec.corpus)
         section, sources = spec.subject, spec.corpus.sources
         identity: list[Any] = [section.model_dump(), precision or section.precision, _stamps(section.model)]
         subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))

@@ -42,6 +42,8 @@ class Plan:
     """Seed of the order in which all items are asked a second time; None to ask once."""
     usd: float | None = None
     """Budget in dollars."""
+    agreed: bool = False
+    """Whether consent to the cost is given without a budget."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def make_plan(
     most: int | None,
     usd: float | None,
     path: Path | None = None,
+    agreed: bool = False,
 ) -> Plan:
     """Plan a check with at most `most` items of the set in a file, or of the set that comes with the program. Raises `UsageError`."""
     if per_call > 1 and ask == "logprobs":
@@ -110,7 +113,8 @@ def make_plan(
     rubric_ = rubric.load(graded.rubric)
     graded_set.check_grades(graded, rubric_)
     price_within(settings, Limits(usd))
-    return Plan(settings, tuple(graded_set.sample(graded.items, most)), graded, rubric_, ask, per_call, shuffle, usd)
+    items = tuple(graded_set.sample(graded.items, most))
+    return Plan(settings, items, graded, rubric_, ask, per_call, shuffle, usd, agreed)
 
 
 def questions(plan: Plan) -> list[Question]:

@@ -16,6 +16,7 @@ from scipy import stats
 from autointerp.formatting import estimate, number
 from autointerp.judge_check.graded_set import INJECTION, Item
 from autointerp.judge_check.run import CheckResult
+from autointerp.judge_check.verdict import verdict_of
 from autointerp.records import Outcome
 from autointerp.stats.agreement import coefficients
 from autointerp.stats.estimates import Figure
@@ -58,6 +59,7 @@ def findings(result: CheckResult) -> dict[str, Any]:
         "injection": injection_effect(result),
         "order": order_effect(result) if plan.shuffle is not None else None,
     }
+    report["verdict"] = verdict_of(report)._asdict()
     report |= {name: result.totals[name] for name in _TOTALS}
     report["cost_usd"] = None if result.totals["unpriced_calls"] else result.totals["cost_usd"]
     return report | {"items": [_item(result, item) for item in items]}
@@ -162,7 +164,18 @@ def table(report: Mapping[str, Any]) -> str:
     if report["order"]:
         changed = _estimate(Figure(**report["order"]["flip_rate"]))
         lines.append(f"  share of {report['order']['n']} items whose grade changed in another order: {changed}")
-    return "\n".join([*lines, f"  {_usage_line(report)}"])
+    return "\n".join([*lines, f"  {_usage_line(report)}", verdict_line(report)])
+
+
+def verdict_line(report: Mapping[str, Any]) -> str:
+    """The verdict in words."""
+    meanings = {
+        "agrees": "can be used as a judge",
+        "disagrees": "should not be used as a judge",
+        "unclear": "cannot be called a good or a bad judge yet",
+    }
+    verdict, sentence = report["verdict"]["verdict"], report["verdict"]["sentence"]
+    return f"verdict: {report['judge']} {meanings[verdict]}: {sentence}"
 
 
 def _score(result: CheckResult, item: Item) -> int | None:

@@ -16,13 +16,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp.calls import groups, server_probe
+from autointerp.calls import consent, groups, server_probe
 from autointerp.calls.answers import Answer, Ask, call_key
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import exit_code_of
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, alone, questions
+from autointerp.judge_check.verdict import FOLDER
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Aborted
@@ -39,8 +40,6 @@ from autointerp.records import Outcome
 from autointerp.settings import Settings
 from sae.errors import one_line
 
-FOLDER = "judges"
-"""The folder of checks within a results folder."""
 STAGE = "check"
 PHASE = "asking the judge"
 """Name of the progress bar."""
@@ -77,6 +76,11 @@ class CheckResult:
         return f"{model}-{self.plan.ask}-{self.plan.per_call}{order}-{digest}"
 
 
+def path_of(result: CheckResult, results: Path) -> Path:
+    """The file of a check in a results folder."""
+    return results / FOLDER / f"{result.name}.json"
+
+
 def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
     """Ask the questions that have no answer yet, and return all answers. Raises the error that stops it; the same call resumes."""
     folder = results / FOLDER
@@ -89,7 +93,9 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         all_questions = questions(plan)
         run_id = _register(ledger, plan, judge)
         left = unanswered(ledger, run_id, judge, all_questions)
-        progress.note(forecast(plan, judge, len(all_questions), left))
+        cost = expected_cost(plan, judge, left)
+        progress.note(forecast(plan, judge, len(all_questions), cost))
+        consent.require(cost.usd, plan.usd, progress, agreed=plan.agreed, name="--usd")
         progress.update(PHASE, len(all_questions) - len(left), len(all_questions))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
@@ -118,14 +124,20 @@ def unanswered(ledger: Ledger, run_id: str, judge: Judge, asked: Sequence[Questi
         return [q for q in asked if calls.find_answer(tx, run_id, call_key(judge, q.prompt, 0)) is None]
 
 
-def forecast(plan: Plan, judge: Judge, n_questions: int, left: Sequence[Question]) -> str:
-    """One line: how many of the questions are `left` to ask, and what they will cost."""
+def expected_cost(plan: Plan, judge: Judge, left: Sequence[Question]) -> cost_model.Cost:
+    """The calls of the questions that are `left` to ask, and their expected cost."""
+    if not judge.is_llm or not left:
+        return cost_model.Cost(0, 0, 0, 0, 0.0, "")
+    return cost_model.expected(plan.settings, [question.prompt for question in left], judge=judge)
+
+
+def forecast(plan: Plan, judge: Judge, n_questions: int, cost: cost_model.Cost) -> str:
+    """One line: how many of the questions are left to ask, and what they will `cost`."""
     items = f"{len(plan.items)} items of {plan.graded.name} {plan.graded.version}"
     if not judge.is_llm:
         return f"{items}: {n_questions} questions to {judge.name}, which is not an LLM: no calls, no cost"
-    if not left:
+    if not cost.calls:
         return f"{items}: all {n_questions} questions to {judge.name} are answered already"
-    cost = cost_model.expected(plan.settings, [question.prompt for question in left], judge=judge)
     price = "cost unknown: no price for this model" if cost.usd is None else f"about {dollars(cost.usd)}"
     return (
         f"{items}: {cost.calls} calls to {judge.name}, about {cost.input_tokens:,} input and {cost.output_tokens:,}"

@@ -13,6 +13,7 @@ from autointerp.formatting import dollars, estimate
 from autointerp.ledger import events, jobs, runs, workers
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.runs import no_such_run
+from autointerp.monitoring.input_names import InputNames
 from autointerp.monitoring.run_status import current_stage, local_time, short_duration
 
 RECENT = 10
@@ -24,21 +25,41 @@ def list_runs(ledger: Ledger, results: Path) -> Iterator[str]:
     with ledger.read() as tx:
         rows = runs.all_runs(tx)
     if not rows:
-        yield f"no runs in {results}: start one with `autointerp run SPEC` or `autointerp demo`"
-        return
-    for row in rows:
-        yield f"{row['run_id']:<32} {row['state']:<9} {local_time(row['created_at'])}  {_outcome(results, row)}"
+        yield no_runs(results)
+    yield from _table([(row, local_time(row["created_at"]), _outcome(results, row)) for row in rows])
+
+
+def no_runs(results: Path) -> str:
+    """The line about a ledger without runs, or a folder without a ledger."""
+    return f"no runs yet in {results}: start one with `autointerp run SPEC` or `autointerp demo`"
+
+
+def _table(rows: Sequence[tuple[RowMapping, str, str]]) -> Iterator[str]:
+    """One line per run, given with a time and its last column."""
+    lines = [
+        (row["run_id"], row["state"], at, dollars(row["spent_usd"]), *InputNames.of(row["spec"]).short, last)
+        for row, at, last in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 def list_progress(ledger: Ledger, results: Path) -> Iterator[str]:
     """One line per live run, then one per recently changed run."""
     shown = overview(ledger)
     if not shown:
-        yield f"no runs in {results}: start one with `autointerp run SPEC` or `autointerp submit SPEC`"
-    for row, stages in shown:
-        detail = current_stage(stages) if row["state"] in runs.LIVE else _outcome(results, row)
-        changed, spent = local_time(row["updated_at"]), dollars(row["spent_usd"])
-        yield f"{row['run_id']:<32} {row['state']:<9} {changed}  {spent:<11} {detail}"
+        yield no_runs(results)
+    yield from _table(
+        [
+            (
+                row,
+                local_time(row["updated_at"]),
+                current_stage(stages) if row["state"] in runs.LIVE else _outcome(results, row),
+            )
+            for row, stages in shown
+        ]
+    )
 
 
 def overview(ledger: Ledger) -> list[tuple[RowMapping, dict[str, dict[str, int]]]]:
@@ -89,9 +110,13 @@ def _outcome(results: Path, row: RowMapping) -> str:
     path = results / row["run_id"] / "summary.json"
     if not path.exists():
         return ""
-    headline = json.loads(path.read_text(encoding="utf-8"))["headline"]
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    headline = summary["headline"]
     if headline.get("withheld"):
         return f"headline withheld: {headline['withheld']}"
+    if not headline["n_neurons"]:
+        grade = summary["controls"]["main"]["feature"]
+        return f"features graded {estimate(grade['mean'], grade['ci_low'], grade['ci_high'])}"
     difference = estimate(headline["difference"], headline["ci_low"], headline["ci_high"], signed=True)
     why = headline.get("why")
     return f"features minus neurons {difference}" + (f" ({why})" if why else "")

@@ -18,6 +18,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import STAGES
 from autointerp.ledger.run_progress import RunProgress
 from autointerp.ledger.runs import no_such_run
+from autointerp.monitoring.input_names import InputNames
 from autointerp.settings import Settings
 from autointerp.spec.spec import Spec, from_toml
 
@@ -41,43 +42,50 @@ def status_values(progress: RunProgress, results: Path, measured: Mapping[str, f
     row, spec = progress.row, _spec(progress.row)
     report = results / row["run_id"] / "report.html"
     names = ("run_id", "name", "state", "reason", "carrier", "night", "created_at", "updated_at")
-    return {name: row[name] for name in names} | {
-        "stages": {s: _stage(progress, s, measured or {}) for s in STAGES if s in progress.stages},
-        "unscored": progress.unscored,
-        "errors": progress.errors,
-        "calls": progress.calls,
-        "cost": {
-            "spent_usd": row["spent_usd"],
-            "reserved_usd": row["reserved_usd"],
-            "lost_usd": row["lost_usd"],
-            "budget_usd": spec.budget.usd if spec else None,
-            "unpriced": _unpriced(spec) if spec else [],
-        },
-        "budgets": {name: vars(use) for name, use in progress.budgets.items()},
-        "workers": progress.workers,
-        "report": str(report) if report.exists() else None,
-    }
+    return (
+        {name: row[name] for name in names}
+        | InputNames.of(row["spec"])._asdict()
+        | {
+            "stages": {s: _stage(progress, s, measured or {}) for s in STAGES if s in progress.stages},
+            "unscored": progress.unscored,
+            "errors": progress.errors,
+            "calls": progress.calls,
+            "cost": {
+                "spent_usd": row["spent_usd"],
+                "reserved_usd": row["reserved_usd"],
+                "lost_usd": row["lost_usd"],
+                "budget_usd": spec.budget.usd if spec else None,
+                "unpriced": _unpriced(spec) if spec else [],
+            },
+            "budgets": {name: vars(use) for name, use in progress.budgets.items()},
+            "workers": progress.workers,
+            "report": str(report) if report.exists() else None,
+        }
+    )
 
 
 def describe(status: Mapping[str, Any]) -> Iterator[str]:
     """The lines of `status RUN`, from `status_values`."""
     yield f"{status['run_id']}: {status['state']}" + (f" ({status['reason']})" if status["reason"] else "")
+    for name in InputNames._fields:
+        if status[name]:
+            yield f"  {name:<10} {status[name]}"
     for name, stage in status["stages"].items():
-        yield f"  {name:<8} {_stage_line(stage)}"
+        yield f"  {name:<10} {_stage_line(stage)}"
     for error, n in status["errors"].items():
-        yield f"  error    {n:,} x {error}"
+        yield f"  error      {n:,} x {error}"
     if status["unscored"]:
-        yield "  unscored " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(status["unscored"].items()))
-    yield f"  cost     {_cost_line(status['cost'])}"
+        yield "  unscored   " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(status["unscored"].items()))
+    yield f"  cost       {_cost_line(status['cost'])}"
     for scope, use in status["budgets"].items():
         kind, date = scope.split()
         limit = "" if use["limit_usd"] is None else f" of {dollars(use['limit_usd'])}"
-        yield f"  {kind:<8} {dollars(use['spent_usd'])}{limit} ({date})"
-    yield f"  calls    {_calls_line(status['calls'])}"
+        yield f"  {kind:<10} {dollars(use['spent_usd'])}{limit} ({date})"
+    yield f"  calls      {_calls_line(status['calls'])}"
     if runs.is_with_workers(status) and not status["workers"]:
-        yield f"  workers  no live workers in the last {run_progress.SILENT_S:.0f} s: start one to continue"
+        yield f"  workers    no live workers in the last {run_progress.SILENT_S:.0f} s: start one to continue"
     if status["report"]:
-        yield f"  report   {status['report']}"
+        yield f"  report     {status['report']}"
 
 
 def current_stage(stages: Mapping[str, Mapping[str, int]]) -> str:

@@ -112,5 +112,4 @@ def upper_bound_usd(spec: Spec, ledger: Ledger) -> float | None:
         stages = bounds.bounds(
             spec, lambda judge, stage: calls.latest_measured(tx, judge.model, stage, cost_model.SAMPLE)
         )
-    costs = [stage.usual_usd for stage in stages]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
+    return bounds.usual_usd(stages)

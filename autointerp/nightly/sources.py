@@ -23,11 +23,10 @@ from autointerp.hashing import content_hash
 from autointerp.nightly.dictionary_files import dictionaries_among, dictionary_paths, is_folder_file, weight_files
 from autointerp.nightly.lineage import lineage_of
 from autointerp.spec.section import Section
-from autointerp.spec.sections import known_format
+from autointerp.spec.sections import known_format, known_hook_point
 from autointerp.spec.toml_files import wrong_key
 from sae.errors import one_line
 from sae.library_errors import remedy
-from sae.subject.hook_points import PATTERN
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,18 @@ class Entry(Section):
     """Name of the dictionary that this is a version of."""
     path: str = Field(min_length=1)
     format: str | None = None
-    hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
+    hook_point: str | None = None
     revision: str | None = None
 
     @field_validator("format")
     @classmethod
     def _known_format(cls, format: str | None) -> str | None:
         return None if format is None else known_format(format)
+
+    @field_validator("hook_point")
+    @classmethod
+    def _known_hook_point(cls, hook_point: str | None) -> str | None:
+        return None if hook_point is None else known_hook_point(hook_point)
 
 
 class Registry(Section):

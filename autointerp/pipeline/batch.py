@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autointerp import report
+from autointerp.calls import consent
 from autointerp.comparisons.command import CellOutcome, compare_matrix
 from autointerp.costs import run_forecast
 from autointerp.costs.run_forecast import Forecast
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import EXPECTED, exit_code_of
 from autointerp.formatting import dollars, plural
 from autointerp.ledger.database import Ledger
@@ -19,7 +22,8 @@ from autointerp.progress import Progress
 from autointerp.spec import matrix
 from autointerp.spec.matrix import Cell
 
-Say = Callable[[str], None]
+Run = Callable[[Cell], tuple[str, int]]
+"""Carries the run of a cell, and returns its id and its exit code."""
 
 
 def evaluate_files(
@@ -32,36 +36,42 @@ def evaluate_files(
     dry_run: bool,
     quiet: bool,
     command: Sequence[str],
-    say: Say,
+    agreed: bool = False,
 ) -> int:
     """Evaluate the specs in these files and return the largest exit code. Those that read one corpus are harvested in one pass.
 
     The cells of a matrix, and specs that `compare` asks to compare, are one batch: its cost is said first, a run that fails leaves the
-    others, and a comparison of all of them ends it.
+    others, and a comparison of all of them ends it. `agreed`: consent to the cost is given.
     """
-    cells = [cell for path in paths for cell in matrix.read(path, overrides)]
+    read = [cell for path in paths for cell in matrix.read(path, overrides)]
+    cells = [replace(cell, spec=resolved(cell.spec)) for cell in read]
     open_folder(results)
     if len(cells) > 1:
         with Progress(quiet=quiet) as progress:
             harvest_together([cell.spec for cell in cells], results, progress, earlier_ledger(results, open_ledger))
+    in_batch = compare or any(cell.values for cell in cells)
 
-    def run(cell: Cell, say_of_run: Say = say) -> tuple[str, int]:
+    def run(cell: Cell) -> tuple[str, int]:
         with Progress(quiet=quiet) as progress:
             return evaluate(
-                cell.spec, results, progress, open_ledger, dry_run=dry_run, command=command, say=say_of_run
-            )  # fmt: skip
+                cell.spec, results, progress, open_ledger, dry_run=dry_run, command=command, agreed=agreed or in_batch
+            )
 
-    if not compare and not any(cell.values for cell in cells):
+    if not in_batch:
         return max(run(cell)[1] for cell in cells)
     batch = Batch(cells, results, open_ledger)
     with Progress(quiet=quiet) as progress:
         batch.forecast(progress)
-    for line in batch.costs():
-        say(line)
+        progress.end()
+        for line in batch.costs():
+            progress.say(line)
+        if not dry_run:
+            consent.require(batch.usd_without_budget, None, progress, agreed=agreed)
     if not dry_run:
-        batch.run(run, say)
-        for line in batch.compare():
-            say(line)
+        batch.run(run, quiet=quiet)
+        with Progress(quiet=quiet) as progress:
+            for line in batch.compare():
+                progress.say(line)
     return batch.exit_code
 
 
@@ -94,6 +104,12 @@ class Batch:
             except EXPECTED as error:
                 self._fail(number, error)
 
+    @property
+    def usd_without_budget(self) -> float | None:
+        """Expected dollars of the runs that have no budget; None if a price is unknown."""
+        usd = [self.forecasts[n].usd for n in self.forecasts if self.cells[n].spec.budget.usd is None]
+        return None if None in usd else sum(cost or 0.0 for cost in usd)
+
     def costs(self) -> Iterator[str]:
         """The cost of each cell and of all together, in lines for the terminal."""
         for number, cell in enumerate(self.cells):
@@ -110,15 +126,16 @@ class Batch:
         calls = sum(forecast.llm_calls for forecast in known)
         yield f"in all {plural(len(self.cells), 'run')}, {plural(calls, 'call')} to LLMs, {total}"
 
-    def run(self, run: Callable[[Cell, Say], tuple[str, int]], say: Say) -> None:
+    def run(self, run: Run, *, quiet: bool) -> None:
         """Carry the runs one after another. An error of one leaves the others."""
         for number in self.forecasts:
             try:
-                self.run_ids[number], code = run(self.cells[number], say)
+                self.run_ids[number], code = run(self.cells[number])
                 self._run_codes.append(code)
             except EXPECTED as error:
                 self._fail(number, error)
-                say(f"{self.cells[number].label}: failed: {self.failed[number]}")
+                with Progress(quiet=quiet) as progress:
+                    progress.say(f"{self.cells[number].label}: failed: {self.failed[number]}")
 
     def compare(self) -> Iterator[str]:
         """Write the comparison of all cells and the links to it, and yield its lines; nothing if no cell has a result."""

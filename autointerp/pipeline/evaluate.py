@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from autointerp.calls import consent
 from autointerp.costs import options, options_table, run_forecast
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
 from autointerp.ledger.database import Ledger
@@ -14,7 +16,7 @@ from autointerp.pipeline.prepare import prepare
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 from autointerp.report.index import write as write_index
-from autointerp.report.prose import lead, verdict
+from autointerp.report.prose import closing, lead, verdict
 from autointerp.spec.spec import Spec, load
 
 
@@ -26,11 +28,11 @@ def evaluate(
     *,
     dry_run: bool,
     command: Sequence[str],
-    say: Callable[[str], None],
+    agreed: bool = False,
 ) -> tuple[str, int]:
-    """Harvest, ask the judge, write the report and `say` its verdict; with `dry_run` stop at the forecast.
+    """Harvest, ask the judge, write the report and print its verdict; with `dry_run` stop at the forecast.
 
-    Returns the run's id and the exit code.
+    Returns the run's id and the exit code. A run without a budget needs consent to its cost: see `consent.require`.
     """
     run = prepare(spec, results, progress, earlier_ledger(results, open_ledger))
     corpus = run.harvest_metadata["corpus"]
@@ -47,16 +49,19 @@ def evaluate(
         progress.note(f"{run.run_id} {changes}")
     forecast = run_forecast.forecast(run, ledger)
     if dry_run:
-        say(forecast.describe())
+        progress.end()
+        progress.say(forecast.describe())
         return run.run_id, 0
     if forecast.asks_llm:
         progress.note(forecast.describe())
+        consent.require(forecast.usd, run.spec.budget.usd, progress, agreed=agreed)
     summary = local.execute_run(run, ledger, progress, command=command)
     write_index(results)
+    progress.end()
     if first := lead(summary):
-        say(first)
-    say(verdict(summary).sentence)
-    say(str(run.folder / "report.html"))
+        progress.say(first)
+    progress.say(verdict(summary).sentence)
+    progress.say_path(f"{closing(summary)}:", run.folder / "report.html")
     return run.run_id, WITHHELD_EXIT_CODE if summary.headline.withheld else 0
 
 
@@ -69,7 +74,7 @@ def compare_options(
     path: Path, overrides: Sequence[str], results: Path, *, harvest: bool, quiet: bool
 ) -> Iterator[str]:
     """A table of cost and precision under several settings, line by line; with `harvest` its counts are exact."""
-    spec = load(path, overrides)
+    spec = resolved(load(path, overrides))
     if harvest:
         open_folder(results)
     with Progress(quiet=quiet) as progress:

@@ -17,6 +17,7 @@ from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
+from autointerp.judge_check import verdict as graded_verdict
 from autointerp.ledger import events, runs
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import spec_changes
@@ -57,6 +58,7 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
         evidence=evidence,
         scorers=unit_metrics.summarise(unit_figures, intervals),
         giveaways=giveaways.of_run(frames.main, frames.exemplars, unit_figures.shapes, intervals),
+        graded_set=graded_verdict.of_judge(facts["judge"], run.spec.score, run.rubric.hash, run.folder.parent),
         variants=aid_effects.effects(frames.main, frames.units, scale=(min(levels), max(levels)), **intervals),
     )
     if cautions := server_cautions.of_run(ledger, run):

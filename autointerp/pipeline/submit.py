@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
 from autointerp.calls.cost_limits import check_judges
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
@@ -30,13 +31,24 @@ class Submitted:
     was: Literal["new", "resumed", "queued", "done"]
 
 
-def read_with_costs(path: Path, overrides: Sequence[str]) -> tuple[list[tuple[Cell, list[str]]], str]:
-    """The specs in a file, each with lines about the most that it may cost, and a line on all of a matrix. Raises `UsageError`."""
+class CostBound(NamedTuple):
+    """What a run may cost if every unit is alive and every bin full: in lines, and in dollars (None if a price is unknown)."""
+
+    lines: list[str]
+    usual_usd: float | None
+
+
+def read_with_costs(path: Path, overrides: Sequence[str]) -> tuple[list[tuple[Cell, CostBound]], str]:
+    """The specs in a file, each with the most that it may cost, and a line on all of a matrix. Raises `UsageError`."""
     from autointerp.costs import bounds  # pandas
 
-    cells = matrix.read(path, overrides)
+    cells = [replace(cell, spec=resolved(cell.spec)) for cell in matrix.read(path, overrides)]
     total = bounds.together([cell.spec for cell in cells]) if len(cells) > 1 else ""
-    return [(cell, list(bounds.describe(cell.spec))) for cell in cells], total
+
+    def bound(spec: Spec) -> CostBound:
+        return CostBound(list(bounds.describe(spec)), bounds.usual_usd(bounds.bounds(spec)))
+
+    return [(cell, bound(cell.spec)) for cell in cells], total
 
 
 def live_workers(ledger: Ledger) -> int:

@@ -100,7 +100,7 @@ def _row(folder: Path) -> dict[str, Any]:
     shown_verdict = {
         "higher": "features higher",
         "lower": "features lower",
-        "none": "no difference shown",
+        "none": "no difference shown" if headline.n_neurons else "features alone",
         "withheld": verdict.claim.replace("The headline is withheld:", "withheld:"),
     }[verdict.tone]
     return {
@@ -112,7 +112,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "reliability": prose.judge_reliability(summary),
         "tone": verdict.tone,
         "interval": interval,
-        "difference": "" if withheld else verdict.number,
+        "difference": "" if withheld or not headline.n_neurons else verdict.number,
         "units": f"{formatting.count(headline.n_features_scored)} / {formatting.count(headline.n_neurons_scored)}",
         "judge": summary.judge,
         "judge_is_llm": summary.judge_is_llm,

@@ -23,7 +23,7 @@ def render(results: Results) -> str:
     level = f"Brackets are {100 * results.confidence:g}% intervals over units."
     first = " ".join(part for part in (prose.lead(summary), verdict.sentence) if part)
     parts = [f"# {escaped(summary.name)}", f"**{escaped(first)}**"]
-    if verdict.tone != "withheld":
+    if verdict.tone != "withheld" and summary.headline.n_neurons:
         superiority = prose.superiority(summary.headline)
         parts += [" ".join([f"{superiority}."] * bool(superiority) + [level]).replace(">", "\\>")]
         parts += [_table(report_tables.weightings(summary))]

@@ -51,6 +51,7 @@ CHECKS = {
     "unscored": "Unscored judgements",
     "families": "Model families",
     "llm": "Language model",
+    "graded_set": "Graded set",
 }
 PASSED = {True: "passed", False: "failed", None: "not measured"}
 AIDS = {
@@ -96,6 +97,8 @@ def verdict(summary: Summary) -> Verdict:
     if headline.withheld:
         reason = headline.withheld.strip().rstrip(".")
         return Verdict("withheld", f"The headline is withheld: {reason}", "", "", basis)
+    if not headline.n_neurons:
+        return _alone(summary, basis)
     number = estimate(headline.difference, headline.ci_low, headline.ci_high)
     scale = f"on the {scale_of(summary)} scale"
     if headline.ci_low is None or headline.ci_high is None:
@@ -109,6 +112,17 @@ def verdict(summary: Summary) -> Verdict:
         claim = "Features are less specific than neurons:" if specific else "Features score lower than neurons:"
         return Verdict("lower", claim, number, scale, basis)
     return Verdict("none", "No difference shown between features and neurons:", number, scale, basis)
+
+
+def _alone(summary: Summary, basis: str) -> Verdict:
+    """The verdict on features without neurons. A lead that says their grade already is not repeated."""
+    if lead(summary):
+        return Verdict("none", "No neurons were sampled, so they are not compared", "", "", basis)
+    grade = summary.controls.main.feature
+    shown = estimate(grade.mean, grade.ci_low, grade.ci_high)
+    return Verdict(
+        "none", "Features, without neurons to compare, are graded", shown, f"on the {scale_of(summary)} scale", basis
+    )
 
 
 def lead(summary: Summary) -> str:
@@ -137,11 +151,10 @@ def arms(summary: Summary) -> dict[str, str]:
 def _basis(summary: Summary) -> str:
     headline = summary.headline
     unscored = sum(summary.unscored.values())
-    parts = [
-        f"{count(headline.n_features_scored)} of {count(headline.n_features)} features and"
-        f" {count(headline.n_neurons_scored)} of {count(headline.n_neurons)} neurons scored",
-        plural(unscored, "judgement") + " unscored",
-    ]
+    units = f"{count(headline.n_features_scored)} of {count(headline.n_features)} features"
+    if headline.n_neurons:
+        units += f" and {count(headline.n_neurons_scored)} of {count(headline.n_neurons)} neurons"
+    parts = [f"{units} scored", plural(unscored, "judgement") + " unscored"]
     return ", ".join(parts) + "; " + judged_by(summary)
 
 
@@ -309,6 +322,11 @@ def cost(summary: Summary) -> str:
     if unknown:
         return f"more than {dollars(usd)} ({plural(unknown, 'call')} without a price)"
     return dollars(usd)
+
+
+def closing(summary: Summary) -> str:
+    """The end of what `autointerp run` prints: the verdict on the judge, and the cost."""
+    return f"{judge_reliability(summary).label}; cost {cost(summary)}"
 
 
 def scale_of(summary: Summary) -> str:

@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from autointerp.spec.section import Section, added, changed, setting
+from sae.errors import SubjectError
 from sae.formats.names import NAMES as FORMATS
-from sae.subject.hook_points import PATTERN
+from sae.subject import hook_points
 
 ScorerName = Literal[
     "detection",
@@ -45,11 +46,11 @@ class Dictionary(Section):
     """The trained dictionary under evaluation."""
 
     path: str = Field(min_length=1)
-    """A folder or file, or on the hub `owner/name` or `owner/name/folder/inside`."""
+    """A folder or file, on the hub `owner/name` or `owner/name/folder/inside`, or SAELens' `release/id` if `sae-lens` is installed."""
     format: str = "auto"
     """Format of the weights. `auto` recognises it by the files."""
-    hook_point: str | None = Field(None, pattern=rf"^{PATTERN}$")
-    """Hook point that the dictionary reads, such as `resid_post.12`. Default: as the dictionary's own config states."""
+    hook_point: str | None = None
+    """Hook point that the dictionary reads, such as `resid_post.12`, or TransformerLens' name for it. Default: as the dictionary's own config states."""
     k: int | None = Field(None, ge=1)
     """Active features per token, for TopK dictionaries whose files do not state it."""
     revision: str | None = None
@@ -61,6 +62,11 @@ class Dictionary(Section):
     @classmethod
     def _known_format(cls, format: str) -> str:
         return known_format(format)
+
+    @field_validator("hook_point")
+    @classmethod
+    def _known_hook_point(cls, hook_point: str | None) -> str | None:
+        return None if hook_point is None else known_hook_point(hook_point)
 
 
 class Corpus(Section):
@@ -233,3 +239,11 @@ def known_format(name: str) -> str:
     if name not in ("auto", *FORMATS):
         raise ValueError(f"use auto, {', '.join(FORMATS)}")
     return name
+
+
+def known_hook_point(name: str) -> str:
+    """Our name of a hook point, given under it, TransformerLens' name or as a module path. Raises `ValueError`."""
+    try:
+        return hook_points.named(name)
+    except SubjectError as error:
+        raise ValueError(str(error)) from None

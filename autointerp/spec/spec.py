@@ -135,8 +135,17 @@ class Spec(Section):
         return _as_before(self)
 
     def relative_to(self, folder: Path) -> Spec:
-        """The same spec with local paths relative to `folder`, so that a copy saved there can be run."""
-        return self._with_paths(lambda path: os.path.relpath(path, folder))
+        """The same spec for a run's `folder`: paths in the folder that holds its results are relative to `folder`, others absolute.
+
+        So the saved spec runs where it is, after the whole project was moved, and, as far as its files are elsewhere, anywhere here.
+        """
+        project = os.path.abspath(folder.parent.parent)
+
+        def saved(path: str) -> str:
+            absolute = os.path.abspath(path)
+            return os.path.relpath(path, folder) if Path(absolute).is_relative_to(project) else absolute
+
+        return self._with_paths(saved)
 
     def absolute(self) -> Spec:
         """The same spec with absolute local paths, so that a process in another folder finds them."""

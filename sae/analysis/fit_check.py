@@ -10,6 +10,7 @@ If little is explained, other layers and other normalisations are tried, because
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -79,6 +80,27 @@ class FitCheck:
     said: str
 
 
+Progress = Callable[[int, int], None]
+"""Tokens run so far, and in all."""
+
+
+class _TokensRun:
+    """Counts the tokens that the subject has run, for a progress display. Alternatives are not counted."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+        progress(0, total)
+
+    def add(self, tokens: int) -> None:
+        """Count further tokens; all but the last are at most `total`, because samples only roughly have the size asked for."""
+        self.done = min(self.done + tokens, self.total - 1)
+        self.progress(self.done, self.total)
+
+    def end(self) -> None:
+        """Report that all is done."""
+        self.progress(self.total, self.total)
+
+
 class _Values(NamedTuple):
     """A sample as read: its batches of token ids and masks of the counted tokens (B, T), and the values at these, (n, d_in) and
     (n, d_out)."""
@@ -99,25 +121,29 @@ def check_fit(
     skip_positions: int = 1,
     max_norm_ratio: float = 10.0,
     norm_limit: float | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> FitCheck:
     """Measure a dictionary on about `tokens` tokens of the corpus.
 
     Tokens whose norm exceeds `norm_limit`, or by default `max_norm_ratio` times the sample's median, do not count, and keep their
-    values when the loss is measured. Raises `SaeError` if no token counts, `SubjectError` for a hook point that the subject lacks.
+    values when the loss is measured. `progress` is told of the tokens run. Raises `SaeError` if no token counts, `SubjectError` for a hook point that the subject lacks.
     """
     sample = token_sample.draw(corpus, tokens, seed, skip_positions)
-    values = _read(subject, dictionary, sample, max_norm_ratio, norm_limit)
+    run = _TokensRun(tokens + 3 * min(LOSS_TOKENS, tokens), progress)
+    values = _read(subject, dictionary, sample, max_norm_ratio, norm_limit, run)
     if not dictionary.reconstructs:
         l0, n_active = activity(dictionary, values.x)
+        run.end()
         l0_mean, dead = float(l0.float().mean()), float((n_active == 0).float().mean())
         return FitCheck(len(values.x), l0_mean, None, dead, None, None, None, None, "fits", "")
     y_hat, l0, n_active = reconstruct(dictionary, values.x)
     explained = variance_explained(values.y, y_hat)
-    loss = _loss(subject, dictionary.hook_point_out or dictionary.hook_point, values.batches, y_hat)
+    loss = _loss(subject, dictionary.hook_point_out or dictionary.hook_point, values.batches, y_hat, run)
     recovered = loss.recovered if loss else None
     others: list[Alternative] = []
     if not explained >= SUSPECT:  # so that NaN is suspect too
         others = find_alternatives(subject, dictionary, sample, values.x, values.y)
+    run.end()
     verdict, said = verdict_of(dictionary, explained, recovered, others)
     return FitCheck(
         tokens=len(values.x),
@@ -166,6 +192,7 @@ def _read(
     sample: token_sample.TokenSample,
     max_norm_ratio: float,
     norm_limit: float | None,
+    run: _TokensRun,
 ) -> _Values:
     reads, writes = dictionary.hook_point, dictionary.reconstructed_hook_point
     batches, xs, ys = [], [], []
@@ -174,6 +201,7 @@ def _read(
         batches.append((tokens, text))
         xs.append(values[reads][text])
         ys.append(values[writes][text])
+        run.add(tokens.numel())
     x, y = torch.cat(xs), torch.cat(ys)
     if dictionary.reconstructs and y.shape[1] != dictionary.d_out:
         raise DictionaryError(
@@ -196,7 +224,9 @@ def _read(
     return _Values(counted, x[kept], y[kept])
 
 
-def _loss(subject: Subject, writes: str, batches: list[tuple[Tensor, Tensor]], y_hat: Tensor) -> Loss | None:
+def _loss(
+    subject: Subject, writes: str, batches: list[tuple[Tensor, Tensor]], y_hat: Tensor, run: _TokensRun
+) -> Loss | None:
     """The three losses over the first contexts; None if the subject's loss cannot be measured with its values at `writes` replaced."""
     sums, n, before = torch.zeros(3, dtype=torch.float64), 0, 0
     for tokens, counted in batches:
@@ -213,6 +243,7 @@ def _loss(subject: Subject, writes: str, batches: list[tuple[Tensor, Tensor]], y
                 return None
             sums += losses.sum(dim=1)
             n += losses.shape[1]
+            run.add(losses.numel())
             if n >= LOSS_TOKENS:
                 break
         if n >= LOSS_TOKENS:

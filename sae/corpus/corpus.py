@@ -220,6 +220,8 @@ def _write(
                 if writer.full:
                     break
             writer.close()
+            if progress is not None:
+                progress(writer.n_tokens, writer.n_tokens)  # the text may end before `max_tokens`
         read = np.fromfile(work / "contexts.bin", dtype=CONTEXT)
         tokens_read = np.memmap(work / "tokens.bin", dtype=TOKEN, mode="r") if len(read) else np.zeros(0, TOKEN)
         rows, keys, contents = distinct_documents(tokens_read, read, duplicates.n_left_out)

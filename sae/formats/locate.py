@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from sae.errors import DictionaryError
+from sae.files import is_local, missing_part
 from sae.formats.location import DictionaryLocation
 from sae.formats.readers import packed_suffix
 from sae.library_errors import remedy
@@ -28,28 +29,13 @@ _HUB_PATH = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)((?:/[\w.:-]+)*)/?")
 def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> DictionaryLocation:
     """The folder or file of a local path; or of a hub id, whose files that match `patterns` are downloaded. Raises
     `DictionaryError`."""
-    local = Path(path).expanduser().absolute()
-    try:
-        is_folder, is_file = local.is_dir(), local.is_file()
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise DictionaryError(f"dictionary {path[:100]} cannot be read: {error.strerror}: check the path") from None
-    if is_folder:
+    local = local_path(path)
+    if local is not None and local.is_dir():
         return DictionaryLocation(local, path)
-    if is_file:
-        if local.suffix in _PICKLED:
-            raise DictionaryError(
-                f"{path} is a pickle, which can run code when loaded: save the weights as safetensors"
-            )
-        if suffix := packed_suffix(local):
-            raise DictionaryError(f"{path} is compressed ({suffix}): unpack it")
-        if local.suffix not in (*WEIGHTS, *_CONFIGS):
-            raise DictionaryError(
-                f"{path} is no file of weights ({', '.join(WEIGHTS)}): give one, or the dictionary's folder"
-            )
+    if local is not None:
         return DictionaryLocation(local.parent, path, local if local.suffix in WEIGHTS else None)
     match = _HUB_PATH.fullmatch(path)
-    if not match:
-        raise DictionaryError(f"dictionary {path} does not exist: check the path, or give owner/name/folder on the hub")
+    assert match, path
     repository, inside = match[1], PurePosixPath(match[2].strip("/"))
     file = inside.name if inside.suffix in WEIGHTS else None
     folder = inside.parent if file else inside
@@ -57,6 +43,28 @@ def locate(path: str, revision: str | None, patterns: tuple[str, ...]) -> Dictio
     if (root / inside).is_dir():  # some folders have names like files
         return DictionaryLocation(root / inside, path)
     return DictionaryLocation(root / folder, path, root / inside if file else None)
+
+
+def local_path(path: str) -> Path | None:
+    """The folder or file of a dictionary on this machine; None for a hub id. Raises `DictionaryError`."""
+    local = Path(path).expanduser().absolute()
+    try:
+        is_folder, is_file = local.is_dir(), local.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise DictionaryError(f"dictionary {path[:100]} cannot be read: {error.strerror}: check the path") from None
+    if is_file and local.suffix in _PICKLED:
+        raise DictionaryError(f"{path} is a pickle, which can run code when loaded: save the weights as safetensors")
+    if is_file and (suffix := packed_suffix(local)):
+        raise DictionaryError(f"{path} is compressed ({suffix}): unpack it")
+    if is_file and local.suffix not in (*WEIGHTS, *_CONFIGS):
+        raise DictionaryError(
+            f"{path} is no file of weights ({', '.join(WEIGHTS)}): give one, or the dictionary's folder"
+        )
+    if is_folder or is_file:
+        return local
+    if is_local(path) or not _HUB_PATH.fullmatch(path):
+        raise DictionaryError(f"dictionary {path} does not exist: check the path, or give owner/name/folder on the hub")
+    return None
 
 
 def _fill_in(patterns: tuple[str, ...], file: str | None) -> tuple[str, ...]:
@@ -86,11 +94,13 @@ def _download(repository: str, inside: PurePosixPath, revision: str | None, patt
         raise DictionaryError(f"{shown} cannot be downloaded: {remedy(error)}") from None
     except RepositoryNotFoundError:
         raise DictionaryError(
-            f"{shown} is neither a local folder nor on the hub: check the name; private ones need `hf auth login`"
+            f"{shown} is neither a local folder nor on the hub: check the path or name; private ones need `hf auth login`"
         ) from None
     except (LocalEntryNotFoundError, ConnectionError):
+        missing = missing_part(str(PurePosixPath(repository) / inside))
         raise DictionaryError(
-            f"{shown} is not on this machine, and the hub cannot be reached: is the network up?"
+            f"{shown} is not on this machine{f' ({missing})' if missing else ''}, and the hub cannot be reached:"
+            f" {'check the path' if missing else 'is the network up?'}"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DictionaryError(f"{shown} cannot be downloaded: {remedy(error)}") from None

@@ -78,6 +78,18 @@ AMBIGUOUS = re.compile(r"(?:\w+\.)*(?:layers|h|blocks)\.(\d+)\.post_attention_la
 the MLP otherwise (Llama)."""
 
 
+def named(name: str) -> str:
+    """The hook point that a user names in our way, TransformerLens' or by a module path. Raises `SubjectError`."""
+    if re.fullmatch(PATTERN, name):
+        return name
+    if hook_point := to_hook_point(name):
+        return hook_point
+    raise SubjectError(
+        f"this hook point is not known: use one of {', '.join(KINDS)} with a layer, such as resid_post.12, or TransformerLens'"
+        " name, such as blocks.12.hook_resid_post"
+    )
+
+
 def parse(hook_point: str) -> tuple[str, int]:
     """Split `resid_post.12` into its kind and layer, `("resid_post", 12)`. Raises `SubjectError`."""
     match = re.fullmatch(PATTERN, hook_point)

@@ -24,6 +24,7 @@ from transformers.utils import logging as model_logging
 
 from sae.errors import SubjectError, one_line
 from sae.file_hashes import file_hash
+from sae.files import is_local, missing_part
 from sae.subject import gguf
 
 PRECISIONS = ("float32", "bfloat16")
@@ -69,21 +70,29 @@ def load(model: str, precision: str, device: torch.device, revision: str | None)
 
 def _locate(model: str) -> tuple[Path | str, str]:
     """The location of a subject, a folder (a Path) or a hub id (a str), and its name. Raises `SubjectError`."""
+    path = check_path(model)
+    if path is None:
+        return model, model
+    if path.is_dir():
+        return path, path.absolute().name
+    with _quiet():
+        return gguf.convert_gguf(path), path.stem
+
+
+def check_path(model: str) -> Path | None:
+    """The folder or .gguf file of a subject on this machine; None for a hub id. Raises `SubjectError`."""
     path = Path(model).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise SubjectError(f"subject {model[:100]} cannot be read: {error.strerror}: check the path") from None
-    if model.endswith(".gguf") and is_file:
-        with _quiet():
-            return gguf.convert_gguf(path), path.stem
-    if is_folder:
-        return path, path.absolute().name
+    if is_folder or (is_file and model.endswith(".gguf")):
+        return path
     if is_file:
         raise SubjectError(f"subject {model} is a file: give its folder, a .gguf file or a hub id")
-    if model.endswith(".gguf") or not _HUB_ID.fullmatch(model):
+    if model.endswith(".gguf") or is_local(model) or not _HUB_ID.fullmatch(model):
         raise SubjectError(f"subject {model} does not exist: check the path, or give a hub id such as owner/name")
-    return model, model
+    return None
 
 
 def choose_device(device: str) -> torch.device:
@@ -170,8 +179,9 @@ def _read(part: str, name: str, load: Callable[..., Any], **arguments: Any) -> A
             re.I,
         ):
             offline = "HF_HUB_OFFLINE is set" if is_offline_mode() else "is the network up?"
+            missing = missing_part(name)
             raise SubjectError(
-                f"subject {name} is not on this machine, and the hub cannot be reached ({offline})"
+                f"subject {name} is not on this machine{f' ({missing})' if missing else ''}, and the hub cannot be reached ({offline})"
             ) from None
         if "not a valid model identifier" in text or "401" in text or "Repository Not Found" in text:
             raise SubjectError(

@@ -59,7 +59,8 @@ def test_every_command_has_help() -> None:
     [
         (["run", "nowhere.toml"], ["nowhere.toml does not exist", "autointerp spec"]),
         (["status", "nothing"], ["results holds no ledger"]),
-        (["runs"], ["results holds no ledger"]),
+        (["open"], ["no latest run yet", "autointerp run SPEC"]),
+        (["logs", "nothing"], ["results holds no ledger"]),
         (["report", "nothing"], ["summary.json", "autointerp runs"]),
         (["train", "nowhere.toml", "--out", "x"], ["nowhere.toml does not exist"]),
         (["demo", "--judge", "nonsense", "--dry-run"], ["nonsense", "anthropic/MODEL"]),
@@ -74,6 +75,15 @@ def test_a_wrong_argument_is_one_line_and_exit_2(
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert [word for word in words if word not in result.stderr] == []
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("words", [["runs"], ["status"]])
+def test_a_folder_without_runs_is_no_error(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("no runs yet in results: start one with")
     assert not (tmp_path / "results").exists()
 
 

@@ -210,8 +210,8 @@ def test_status_shows_the_progress_of_a_run(
     until = time.strftime("%H:%M", time.localtime(score["waiting_until"]))
     assert f"2 waiting until {until}" in text or "2 waiting until 2" in text
     for words in (
-        "10 of 21 jobs done, 2 leased, 1 batched,", "5 pending, 1 failed,", "prepare  1 job done", "1 gave_up, 2 refusal", "1 x boom",
-        "the price of openai-compatible/qwen is unknown", "night    $0.00 (2026-11-21)", "month    $0.00 of $70.00",
+        "10 of 21 jobs done, 2 leased, 1 batched,", "5 pending, 1 failed,", "prepare    1 job done", "1 gave_up, 2 refusal", "1 x boom",
+        "the price of openai-compatible/qwen is unknown", "night      $0.00 (2026-11-21)", "month      $0.00 of $70.00",
         "10 answered", "no live workers in the last 60 s: start one to continue",
     ):  # fmt: skip
         assert words in text, words
@@ -462,3 +462,51 @@ def test_nightly_previews_a_night_and_submits_it(
         (row,) = runs.all_runs(tx)
     assert (row["state"], row["carrier"], row["night"]) == ("queued", "fleet", "2026-11-20")
     assert f"{row['run_id']}  new" in said.stderr
+
+
+def test_runs_and_status_name_the_judge_the_subject_and_the_dictionary(
+    world: planted.World, command: Command, ledger: Ledger
+) -> None:
+    spec = world.spec(units=FEW, judge={"model": "anthropic/claude-haiku-4-5"})
+    a_run(ledger, "first-1", spec=spec.to_toml())
+    a_run(ledger, "second-2", state="stopped", reason="the key was refused")  # of a version whose spec lacks the names
+    for words in (["runs"], ["status"]):
+        newest, first = sorted(lines(command(*words)), reverse=True)
+        assert first.split()[:2] == ["first-1", "running"]
+        for name in ("claude-haiku-4-5", world.subject.name, f"{world.dictionary.parent.name}/{world.dictionary.name}"):
+            assert name in first
+        assert newest.endswith("the key was refused")
+    described = lines(command("status", "fir"))
+    assert described[0] == "first-1: running"
+    assert described[1:4] == [
+        "  judge      anthropic/claude-haiku-4-5", f"  subject    {world.subject}", f"  dictionary {world.dictionary}",
+    ]  # fmt: skip
+    assert json.loads(command("status", "latest", "--json").stdout)["run_id"] == "second-2"
+
+
+def test_commands_take_the_beginning_of_an_id_and_latest(command: Command, ledger: Ledger) -> None:
+    for run_id in ("first-12", "first-13", "second-2"):
+        a_run(ledger, run_id)
+    assert lines(command("cancel", "latest", "first-12")) == ["second-2  cancelled", "first-12  cancelled"]
+    assert lines(command("resume", "sec")) == ["second-2  resumed"]
+    assert lines(command("logs", "sec"))[-1].endswith("resumed")
+    refused = command("cancel", "first")
+    assert refused.exit_code == 2
+    assert "first is the beginning of 2 run ids (first-13, first-12)" in refused.stderr
+
+
+def test_open_shows_the_latest_report_in_a_browser(command: Command, tmp_path: Path) -> None:
+    for name in ("old-1", "new-2"):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text("{}")
+        (folder / "report.html").write_text("<p>report</p>")
+        os.utime(folder / "summary.json", (1000 if name == "old-1" else 2000,) * 2)
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/opened\n")
+    browser.chmod(0o755)
+    for words in (["open"], ["open", "old"]):
+        environment = os.environ | {"BROWSER": str(browser)}
+        subprocess.run([sys.executable, "-m", "autointerp", *words], env=environment, cwd=tmp_path, check=True)
+    opened = (tmp_path / "opened").read_text().split()
+    assert opened == [(tmp_path / "results" / name / "report.html").as_uri() for name in ("new-2", "old-1")]

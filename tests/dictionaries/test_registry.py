@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from support.sae import peers
 
 from autointerp.cli.dictionaries import dictionaries
-from autointerp.dictionaries import registry
+from autointerp.dictionaries import registry, saelens_names
 from autointerp.errors import UsageError
+from autointerp.spec.spec import parse
 from sae.formats import gemma_scope
 from sae.formats.load import ADAPTERS
 from sae.formats.location import DictionaryLocation
@@ -141,6 +142,43 @@ def test_the_error_for_no_match_is_one_line(listed: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "'llama'" in result.stderr
+
+
+def test_several_words_need_no_quotes(listed: Path) -> None:
+    assert invoke("gpt2", "2-res").output == invoke("gpt2 2-res").output
+    assert "someone/small/2-res_4096" in invoke("gpt2", "2-res").output
+    assert invoke("gpt2", "llama").exit_code == 2
+
+
+def test_a_spec_may_name_a_dictionary_as_saelens_does(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "small-res/blocks.10.hook_resid_pre": "someone/small/10-res_4096",
+        "small-res-canonical/best": "someone/small/10-res_4096",
+        "someone/small/10-res_4096": "someone/small/10-res_4096",
+        "someone/other": "someone/other",
+    }
+    assert {name: saelens_names.path_of(name) for name in names} == names
+    spec = parse(
+        {
+            "subject": {"model": "a"},
+            "dictionary": {"path": "small-res/blocks.2.hook_resid_pre"},
+            "corpus": {"sources": ["c"]},
+        }
+    )
+    assert saelens_names.resolved(spec).dictionary.path == "someone/small/2-res_4096"
+    with pytest.raises(UsageError, match=r"odd/first of SAELens cannot be read: its format \(homegrown\)"):
+        saelens_names.path_of("odd/first")
+    (tmp_path / "small-res-canonical" / "best").mkdir(parents=True)  # a folder of that name comes first
+    assert saelens_names.path_of("small-res-canonical/best") == "small-res-canonical/best"
+
+
+def test_without_the_library_names_are_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    sys.path_importer_cache.clear()
+    assert saelens_names.path_of("small-res-canonical/best") == "small-res-canonical/best"
 
 
 # The real list

@@ -222,12 +222,24 @@ def test_an_unscored_share_at_the_limit_is_not_withheld() -> None:
 def test_without_neurons_the_features_are_still_described() -> None:
     units, judgements = planted(n_neurons=0)
     result = summary_of(units, judgements)
-    assert result["headline"]["withheld"] == "no neurons were sampled"
+    headline = result["headline"]
+    assert "withheld" not in headline
+    assert headline["why"] == "no neurons were sampled, so the features are not compared"
+    assert [headline[name] for name in ("difference", "ci_low", "ci_high", "p_superior")] == [None] * 4
+    assert headline["features_mean"] > 2
+    assert list(without_reason({"headline": headline})) == []
     assert result["weightings"]["bin_uniform"]["features_mean"] > 2
     assert (result["headline_bounds"]["low"], result["headline_bounds"]["high"]) == (None, None)
     assert {b["kind"] for b in result["bins"]} == {"feature"}
     assert result["controls"]["main"]["neuron"]["mean"] is None
     assert result["cautions"] == []
+
+
+def test_features_alone_are_withheld_for_their_own_missing_grades() -> None:
+    rows = [judgement(u, b, 2 if u != "feature-1" else None) for u in IDS[:6] for b in range(1, 11)]
+    result = summary_of(unit_table(IDS[:6]), judgement_table(rows))
+    assert "judgements of features are unscored" in result["headline"]["withheld"]
+    assert "neuron" not in result["headline"]["withheld"]
 
 
 def test_a_run_without_any_judgement_has_a_summary() -> None:

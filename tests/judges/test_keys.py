@@ -10,11 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import UsageError
 from autointerp.judges.base import JudgeError, MustStop
 from autointerp.judges.registry import open_judge
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.spec.judge_sections import Judge as JudgeSettings
+from autointerp.spec.spec import Spec, parse
 
 REAL, OTHER = "real-key-of-the-provider", "key-of-the-proxy"
 MODELS = ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "openai-compatible/qwen")
@@ -97,6 +99,32 @@ def test_a_remote_address_without_a_key_is_refused_before_anything_is_sent(model
     with pytest.raises(UsageError, match=r"gateway\.example\.org.*set judge\.key_env") as raised:
         failure(model, "https://gateway.example.org")
     assert len(str(raised.value).splitlines()) == 1
+
+
+def judged_at(judge: str, explainer: str, **changes: str) -> Spec:
+    """A spec with two compatible servers; `changes` are keys of the explainer's table."""
+    return parse(
+        {
+            "subject": {"model": "gpt2"},
+            "dictionary": {"path": "d"},
+            "corpus": {"sources": ["c.txt"]},
+            "judge": {"model": MODELS[2], "base_url": judge},
+            "explainer": {"model": MODELS[2], "base_url": explainer} | changes,
+        }
+    )
+
+
+def test_one_key_for_two_hosts_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = "http://127.0.0.1:8000/v1", "https://gateway.example.org/v1"
+    check_judges(judged_at(here, there))  # no key is set
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", REAL)
+    with pytest.raises(
+        UsageError, match=r"OPENAI_COMPATIBLE_API_KEY would be sent to 127\.0\.0\.1 and to gateway"
+    ) as raised:
+        check_judges(judged_at(here, there))
+    assert REAL not in str(raised.value)
+    check_judges(judged_at(here, "http://127.0.0.1:8001/v1"))  # one host
+    check_judges(judged_at(here, there, key_env="PROXY_KEY"))
 
 
 def test_a_named_variable_that_is_not_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,41 @@ def test_another_rubric_is_not_called_specificity(summary: dict[str, Any]) -> No
     assert said.startswith("Features score higher than neurons by 0.50 [0.10, 0.90] on the 1\u20135 scale")
 
 
+def alone(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary as of a run without neurons."""
+    lacks = dict.fromkeys(("difference", "ci_low", "ci_high", "neurons_mean", "p_superior"))
+    why = "no neurons were sampled, so the features are not compared"
+    return with_headline(summary, **lacks, n_neurons=0, n_neurons_scored=0, why=why)
+
+
+def test_features_alone_have_a_verdict_of_their_own(folder: Path, summary: dict[str, Any], tmp_path: Path) -> None:
+    without = alone(summary)
+    grade = without["controls"]["main"]["feature"]
+    verdict = prose.verdict(model(without))
+    assert verdict.tone == "none"
+    assert verdict.number == formatting.estimate(grade["mean"], grade["ci_low"], grade["ci_high"])
+    assert verdict.sentence.startswith(
+        f"Features, without neurons to compare, are graded {verdict.number} on the 0\u20133 scale"
+    )
+    assert verdict.basis.startswith(f"({without['headline']['n_features_scored']} of 12 features scored,")
+    copy = tmp_path / "alone-1"
+    shutil.copytree(folder, copy)
+    (copy / "summary.json").write_text(json.dumps(without))
+    report.write(copy)
+    page, text = (copy / "report.html").read_text("utf-8"), (copy / "report.md").read_text("utf-8")
+    first_screen = page[page.index("<header") : page.index("</header>")]
+    assert "neurons, mean grade" not in first_screen
+    assert formatting.number(grade["mean"]) in first_screen
+    assert "Features, without neurons to compare" in text
+    index.write(tmp_path)
+    assert "features alone" in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_the_end_of_the_output_gives_the_judges_verdict_and_the_cost(summary: dict[str, Any]) -> None:
+    closing = prose.closing(model(summary | {"cost_usd": 1.25, "cost_unknown_calls": 0}))
+    assert closing == f"{prose.judge_reliability(model(summary)).label}; cost $1.25"
+
+
 def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
     made = report_data.make(tmp_path, withheld="21% of all judgements are unscored, more than 10%")
     report.write(tmp_path)

@@ -46,7 +46,10 @@ def minimal(**sections: Any) -> dict[str, Any]:
         (minimal(judge={"key_env": "MY_KEY"}), ["key_env has no meaning"]),
         (minimal(judge={"input_usd_per_mtok": 1.0}), ["output_usd_per_mtok"]),
         (minimal(harvest={"window_tokens": 400}), ["window_tokens = 400", "context_tokens = 128", "raise the second"]),
-        (minimal(dictionary={"path": "b", "hook_point": "resid.3"}), ["dictionary.hook_point = 'resid.3'"]),
+        (
+            minimal(dictionary={"path": "b", "hook_point": "resid.3"}),
+            ["dictionary.hook_point = 'resid.3'", "resid_post.12", "hook_resid_post"],
+        ),
         (
             minimal(corpus={"sources": ["a"], "bos": "maybe"}),
             ["corpus.bos = 'maybe': input should be a valid boolean or 'auto'"],
@@ -101,6 +104,40 @@ def test_paths_are_taken_from_the_specs_folder_and_a_moved_copy_finds_them(tmp_p
     again = load(copy / "spec.toml")
     assert Path(again.subject.model).resolve() == (home / "model").resolve()
     assert again.dictionary.path == "owner/name"
+
+
+def test_a_saved_spec_names_files_outside_of_its_project_by_their_whole_path(tmp_path: Path) -> None:
+    project, outside = tmp_path / "project", tmp_path / "cache" / "dictionary"
+    for folder in (project / "model", outside, project / "results" / "run"):
+        folder.mkdir(parents=True)
+    spec = parse(
+        minimal(
+            subject={"model": str(project / "model")},
+            dictionary={"path": str(outside)},
+            corpus={"sources": [str(tmp_path / "cache" / "*.txt")]},
+        )
+    )
+    saved = spec.relative_to(project / "results" / "run")
+    assert saved.subject.model == "../../model"
+    assert saved.dictionary.path == str(outside)
+    assert saved.corpus.sources == (str(tmp_path / "cache" / "*.txt"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "hook_point"),
+    [
+        ("resid_post.12", "resid_post.12"),
+        ("resid_pre.3", "resid_pre.3"),
+        ("blocks.8.hook_resid_pre", "resid_post.7"),
+        ("blocks.8.hook_resid_post", "resid_post.8"),
+        ("blocks.5.mlp.hook_post", "mlp_act.5"),
+        ("model.layers.5", "resid_post.5"),
+    ],
+)
+def test_a_hook_point_may_have_transformer_lens_name(name: str, hook_point: str) -> None:
+    spec = parse(minimal(dictionary={"path": "b", "hook_point": name}))
+    assert spec.dictionary.hook_point == hook_point
+    assert spec.hash() == parse(minimal(dictionary={"path": "b", "hook_point": hook_point})).hash()
 
 
 def test_overrides_are_toml_values_or_words(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.dictionary_checks import Figures, names
@@ -19,7 +20,6 @@ __all__ = ["as_json", "make", "measure_fit", "names"]
 
 def measure_fit(inputs: Inputs, norm_limit: float, on_progress: OnProgress) -> Figures:
     """The fit of a spec's dictionary as JSON values, over a sample of the tokens that its harvest will count."""
-    on_progress("checking the dictionary", 0, 0)
     harvest, seed = inputs.spec.harvest, inputs.spec.units.seed
     fit = check_fit(
         inputs.subject,
@@ -28,6 +28,7 @@ def measure_fit(inputs: Inputs, norm_limit: float, on_progress: OnProgress) -> F
         seed=seed,
         skip_positions=harvest.skip_positions,
         norm_limit=norm_limit,
+        progress=partial(on_progress, "checking the dictionary"),
     )
     return as_json(fit)
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from autointerp import redaction
 from autointerp.errors import UsageError
 from autointerp.spec.addresses import is_loopback
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
+from autointerp.spec.servers import SERVERS
 
 NO_KEY = "none"
 """Sent in the place of a key: the SDKs insist on one, and servers without keys ignore it."""
+
+
+def check_hosts(judges: Iterable[JudgeSettings]) -> None:
+    """Raise `UsageError` if one variable's key would be sent to the servers of several hosts, of which it belongs to one."""
+    hosts: dict[str, set[str]] = {}
+    for settings in judges:
+        provider = PROVIDERS[provider_of(settings.model)]
+        address = settings.base_url or (SERVERS[settings.server].base_url if settings.server else None)
+        variable = provider.key_variable(settings.base_url, settings.key_env)
+        if address and variable:
+            hosts.setdefault(variable, set()).add(urlsplit(address).hostname or "")
+    for variable, named in hosts.items():
+        if len(named) > 1:
+            raise UsageError(
+                f"the key of {variable} would be sent to {' and to '.join(sorted(named))}: give each server a variable of its own in"
+                " key_env, in [judge], [explainer] and [cascade.judge]"
+            )
 
 
 def key_of(settings: JudgeSettings) -> tuple[str, str]:

@@ -148,6 +148,14 @@ def test_an_interrupted_write_leaves_no_entry(tmp_path: Path, cache: Path) -> No
     assert documents(opened(path)) == TEXTS
 
 
+def test_progress_ends_with_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("a few words")
+    told: list[tuple[int, int]] = []
+    corpus = opened(path, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (corpus.n_tokens, corpus.n_tokens)
+
+
 def test_datasets_are_streamed(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

@@ -1,6 +1,6 @@
 """The command line as a process of its own that starts at once: forked from a server that has imported everything.
 
-The process is a real one, to be killed as such; what it prints goes to a file.
+The process is a real one, to be killed as such; what it prints goes to a file, or to a terminal, whose keys it then reads.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ def _main(arguments: list[str], environment: dict[str, str], output: str, waits:
     with open(output, "a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        if file.isatty():
+            os.dup2(os.open(output, os.O_RDONLY | os.O_NOCTTY), 0)
+            sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     for name, seconds in waits.items():
         module, _, constant = name.rpartition(".")
         setattr(sys.modules[f"autointerp.{module}"], constant, seconds)

@@ -1,0 +1,34 @@
+"""Are the files that a spec names here? Asked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from autointerp.spec.sections import Corpus, Dictionary, Subject
+from sae.corpus.sources import parse_source
+from sae.errors import SaeError
+from sae.formats.locate import local_path
+from sae.subject.loading import check_path
+
+
+def check_paths(dictionary: Dictionary, subject: Subject | None, corpus: Corpus | None) -> None:
+    """Raise the `SaeError` of a local file that is missing, or one that names all if there are several. Hub ids are not looked up."""
+    errors = list(_errors(dictionary, subject, corpus))
+    if len(errors) > 1:
+        raise SaeError("; ".join(map(str, errors)))
+    if errors:
+        raise errors[0]
+
+
+def _errors(dictionary: Dictionary, subject: Subject | None, corpus: Corpus | None) -> Iterator[SaeError]:
+    checks: list[Callable[[], object]] = [partial(local_path, dictionary.path)]
+    if subject is not None:
+        checks.append(partial(check_path, subject.model))
+    if corpus is not None:
+        checks += [partial(parse_source, source, corpus.split) for source in corpus.sources]
+    for check in checks:
+        try:
+            check()
+        except SaeError as error:
+            yield error

@@ -1,0 +1,176 @@
+"""The command line on a terminal: what it prints among its progress bars, asks and links."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.planted_world import runs as planted_runs
+from support.planted_world import world as planted
+from support.planted_world.provider_replies import think_apart
+from support.providers.server import ProviderServer
+from support.services import run_process
+from support.terminal import Terminal, terminal
+
+from autointerp.cli.main import main
+
+FEW = {"feature_ids": list(range(3)), "neuron_ids": ["0+", "1+"]}
+JUDGED = {"model": "anthropic/claude-haiku-4-5", "base_url": "http://127.0.0.1:9", "key_env": "ANTHROPIC_API_KEY"}
+Start = Callable[..., tuple[Terminal, Callable[[], int | None]]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
+    return planted.make(tmp_path_factory.mktemp("world"), documents=60)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command on a terminal of some width; returned are the terminal, and a function that waits for the exit code."""
+    with ExitStack() as stack:
+
+        def command(*words: str | Path, columns: int = 80) -> tuple[Terminal, Callable[[], int | None]]:
+            tty = stack.enter_context(terminal(columns))
+            results = ["--results", str(tmp_path / "results")]
+            environment = planted_runs.environment(tmp_path / "cache") | {"TERM": "xterm-256color"}
+            for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
+                environment.pop(name, None)
+            process = run_process.start_command([*map(str, words), *results], environment, tty.path)
+            stack.callback(process.join)
+            stack.callback(process.kill)
+
+            def ended() -> int | None:
+                process.join(300)
+                tty.settle()
+                return process.exitcode
+
+            return tty, ended
+
+        yield command
+
+
+def write_spec(world: planted.World, path: Path, **sections: dict[str, object]) -> Path:
+    path.write_text(world.spec(units=FEW, **sections).to_toml(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_dry_run_shows_its_forecast_below_complete_bars(
+    world: planted.World, start: Start, tmp_path: Path, columns: int
+) -> None:
+    spec = write_spec(world, tmp_path / "mine.toml", judge=JUDGED)
+    tty, ended = start("run", spec, "--dry-run", columns=columns)
+    assert ended() == 0
+    lines = [line for line in tty.lines() if line]
+    told = [
+        line.split()[0] for line in lines if line.startswith(("run planted-", "  explain ", "  score ", "  in all "))
+    ]
+    assert told == ["run", "explain", "score", "in"]
+    bars = [line for line in lines if "━" in line]
+    phases = [bar.split("━")[0].strip() for bar in bars]
+    assert {"loading the dictionary", "loading the subject", "reading the corpus", "harvesting"} <= set(phases)
+    assert len(phases) == len(set(phases))
+    assert [bar for bar in bars if "left" in bar] == []
+    assert max(map(len, bars)) <= columns
+
+
+def test_submit_on_a_terminal_shows_every_run_and_every_error(
+    world: planted.World, start: Start, tmp_path: Path
+) -> None:
+    spec = write_spec(world, tmp_path / "mine.toml", judge=JUDGED)
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("name = 'wrong'\nunknown = 1\n")
+    tty, ended = start("submit", spec, "--dry-run")
+    assert ended() == 0
+    assert [line.split()[0] for line in tty.lines() if line.startswith(("planted-", "  explain ", "  score "))][1:] == [
+        "explain",
+        "score",
+    ]
+    tty, ended = start("submit", wrong, spec, columns=300)
+    assert ended() == 2
+    text = "\n".join(tty.lines())
+    assert "wrong.toml: not submitted" in text
+    assert "  new" in text
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with ProviderServer(think_apart) as running:
+        yield running
+
+
+def dear(world: planted.World, path: Path, server: ProviderServer) -> Path:
+    """A spec whose forecast is some hundred dollars."""
+    prices = {"input_usd_per_mtok": 1000.0, "output_usd_per_mtok": 1000.0}
+    judge = planted_runs.judge("openai-compatible/qwen", server, **prices)
+    return write_spec(world, path, judge=judge, studies={"tokens": 0})
+
+
+def test_a_run_without_a_budget_shows_its_forecast_and_asks(
+    world: planted.World, start: Start, server: ProviderServer, tmp_path: Path
+) -> None:
+    spec = dear(world, tmp_path / "mine.toml", server)
+    tty, ended = start("run", spec)
+    tty.wait_for("[y/N]", seconds=300)
+    shown = "\n".join(tty.lines())
+    assert "in all   about $" in shown
+    assert "budget.usd is not set. Go on?" in shown
+    tty.type("n\n")
+    assert ended() == 4
+    assert "nothing was asked and nothing spent" in tty.lines()[-2]
+    assert server.books == []
+
+    tty, ended = start("run", spec, columns=300)
+    tty.wait_for("[y/N]", seconds=300)
+    tty.type("y\n")
+    assert ended() in (0, 3)
+    assert server.books
+    last = [line for line in tty.lines() if line][-1]
+    assert "cost $" in last
+    assert last.endswith("report.html")
+    assert re.search(r"\x1b]8;[^;]*;file://\S+/report\.html\x1b", tty.raw)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run"], 2, "give --yes, or a limit such as --set budget.usd="),
+        (["submit"], 2, "give --yes, or a limit such as --set budget.usd="),
+        (["run", "--yes"], (0, 3), "report.html"),
+        (["submit", "--yes"], 0, "  new"),
+        (["submit", "--set", "budget.usd=1000"], 0, "  new"),
+    ],
+)
+def test_a_script_agrees_by_an_option_or_a_budget(
+    world: planted.World, server: ProviderServer, tmp_path: Path, words: list[str], code: int | tuple[int, ...], said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", planted_runs.KEY)
+    spec = dear(world, tmp_path / "mine.toml", server)
+    result = CliRunner().invoke(main, [*words, str(spec), "--results", str(tmp_path / "results")])
+    assert result.exit_code in (code if isinstance(code, tuple) else (code,))
+    assert said in result.output
+    assert bool(server.books) == (words == ["run", "--yes"])
+
+
+def test_features_alone_are_an_evaluation_of_their_own(
+    world: planted.World, server: ProviderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", planted_runs.KEY)
+    units = {"feature_ids": list(range(8)), "neuron_ids": [], "neurons": 0}
+    judge = planted_runs.judge("anthropic/claude-haiku-4-5", server, key_env="ANTHROPIC_API_KEY")
+    (tmp_path / "mine.toml").write_text(world.spec(units=units, judge=judge).to_toml(), encoding="utf-8")
+    results = ["--results", str(tmp_path / "results")]
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "mine.toml"), *results])
+    assert result.exit_code == 0, result.output
+    sentence = result.stdout.splitlines()[-2]
+    assert sentence.startswith("Features, without neurons to compare, are graded ")
+    assert "8 of 8 features scored" in sentence
+    [summary] = (tmp_path / "results").glob("*/summary.json")
+    assert json.loads(summary.read_text())["headline"]["n_neurons"] == 0
+    assert "features graded " in CliRunner().invoke(main, ["runs", *results]).stdout
