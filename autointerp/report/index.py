@@ -17,6 +17,7 @@ from autointerp import formatting
 from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
 from autointerp.report import page, prose
+from autointerp.report.differences import leading_difference
 from autointerp.report.figures import bin_grades
 from sae.files import write_text
 
@@ -74,10 +75,10 @@ def _estimate(change: Mapping[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
-    headline = summary.headline
+    headline, leading = summary.headline, leading_difference(summary)
     verdict = prose.verdict(summary)
     withheld = verdict.tone == "withheld"
-    interval = (None, None, None) if withheld else (headline.difference, headline.ci_low, headline.ci_high)
+    interval = (None, None, None) if withheld else (leading.value, leading.ci_low, leading.ci_high)
     shown_verdict = {
         "higher": "features higher",
         "lower": "features lower",

@@ -119,6 +119,8 @@ def make(
         compared = list(names[3:5]) if names else ["contrast", "revise"]
         report_evidence.write(folder, report_evidence.explanations(units, compared, HOSTILE[1] if hostile else ""))
         units += report_evidence.add(draw, units, summary, knows, names)
+    for unit in units:
+        draw.show_to_readers(unit)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "spec.toml").write_text(_spec(judge, hostile), encoding="utf-8")
     pd.DataFrame(units).to_parquet(folder / "units.parquet")
@@ -258,7 +260,14 @@ class _Draw:
         unit["mean_score_frequency"] = None if unit["mean_score"] is None else max(0.0, unit["mean_score"] - 0.4)
         for arm in ("shuffled", "base_rate"):
             unit[f"{arm}_mean"] = _mean_or_none(j["score"] for j in scored if j["arm"] == arm)
-        del unit["concept"]
+
+    def show_to_readers(self, unit: Row) -> None:
+        """The unit's strongest windows, which nobody judged."""
+        concept = unit.pop("concept", None)
+        for place, role in enumerate(("explain_top", "explain_top", "top", "top")) if concept is not None else ():
+            if unit["status"] == "alive":
+                row = self.exemplar(unit | {"concept": concept}, 8000 + place, self.bins)
+                self.exemplars[-1] = row | {"role": role}
 
 
 def _split(text: str) -> list[str]:
