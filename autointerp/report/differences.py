@@ -40,6 +40,8 @@ def leading_means(summary: Summary) -> tuple[float | None, float | None]:
     """The mean grades of features and neurons whose difference leads the report."""
     if corrected := corrected_by_people(summary):
         return corrected.features.value, corrected.neurons.value
+    if summary.headline.features_mean is None and not summary.headline.n_neurons:
+        return summary.controls.main.feature.mean, None
     return summary.headline.features_mean, summary.headline.neurons_mean
 
 

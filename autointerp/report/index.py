@@ -95,7 +95,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld else verdict.number,
-        "units": f"{formatting.count(headline.n_features_scored)} / {formatting.count(headline.n_neurons_scored)}",
+        "units": f"{formatting.count(headline.n_features_scored)} features, {formatting.count(headline.n_neurons_scored)} neurons",
         "judge": summary.judge,
         "judge_is_llm": summary.judge_is_llm,
         "subject": summary.subject.name,

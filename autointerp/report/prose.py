@@ -192,12 +192,12 @@ def robustness(summary: Summary) -> list[str]:
         summary.difference_if_unscored_units_are_zero,
         summary.density,
     )
-    if bounds.low is not None and bounds.high is not None:
+    if bounds.low is not None and bounds.high is not None and bounds.low != bounds.high:
         sentences.append(
             f"If everything unscored had gone against the features, the difference would be {number(bounds.low)}; if it had gone"
             f" in their favour, {number(bounds.high)}."
         )
-    if zeroed is not None:
+    if zeroed is not None and zeroed != summary.headline.difference:
         sentences.append(
             f"If every unit without a score, dead ones included, had the lowest grade, it would be {number(zeroed)}."
         )

@@ -76,7 +76,7 @@ def weightings(summary: Summary) -> Table:
             cells.value(row, "neurons_mean"),
             cells.interval(row, "difference"),
             cells.value(row, "p_superior"),
-            f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
+            f"{count(row.n_features_scored)} features, {count(row.n_neurons_scored)} neurons",
         )
         for key, name, row in (
             ("bin_uniform", "all bins equal", weighted.bin_uniform),
@@ -86,7 +86,7 @@ def weightings(summary: Summary) -> Table:
         )
         if row is not None
     )
-    header = ("reading", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
+    header = ("reading", "features", "neurons", "difference", "P(feature > neuron)", "units with a grade")
     return Table("Mean grade in every reading", header, rows)
 
 
@@ -116,12 +116,12 @@ def rarity_levels(summary: Summary) -> Table | None:
             cells.interval(row.features),
             cells.interval(row.neurons),
             cells.interval(row, "difference") if row.compared else f"not compared: {row.why}",
-            f"{count(row.n_features)} / {count(row.n_neurons)}",
+            f"{count(row.n_features)} features, {count(row.n_neurons)} neurons",
             count(row.n),
         )
         for row in summary.equal_rarity.levels
     )
-    header = ("the unit's strongest", "features", "neurons", "difference", "features / neurons", "exemplars")
+    header = ("the unit's strongest", "features", "neurons", "difference", "units", "exemplars")
     return Table("Mean grade at equal rarity", header, rows)
 
 

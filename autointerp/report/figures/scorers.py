@@ -13,6 +13,7 @@ from autointerp.report.tables import Table
 from autointerp.stats.estimates import MeanEstimate
 
 KINDS = (*COMPARED, "planted")
+NOUNS = {"feature": "features", "neuron": "neurons", "planted": "planted"}
 
 
 def scorers_figure(summary: Summary, *, width: float) -> str:
@@ -57,13 +58,13 @@ def metrics(summary: Summary) -> Table | None:
                     _difference(summary, figure),
                     cells.BESIDE if figure.p_superior is None else number(figure.p_superior),
                     cells.value(scorer, "chance") if place == 0 else "",
-                    " / ".join(count(getattr(figure, kind).n) for kind in KINDS),
+                    ", ".join(f"{count(getattr(figure, kind).n)} {noun}" for kind, noun in NOUNS.items()),
                     cells.counted(figure.undefined, figure.undefined_why),
                 )
             )
     header = (
         *("evaluation", "features", "neurons", "planted", "difference", "P(feature > neuron)", "chance level"),
-        *("units", "undefined units"),
+        *("units with a value", "units without one"),
     )
     return Table("Other evaluations", header, tuple(rows)) if rows else None
 

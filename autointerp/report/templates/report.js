@@ -123,9 +123,9 @@
     return line;
   };
   const band = bin => {
-    if (bin === 0) return el('h4', {class: 'band'}, 'Silent windows ', el('span', {}, 'the unit is not active at the outlined token'));
+    if (bin === 0) return el('h3', {class: 'band'}, 'Silent windows ', el('span', {}, 'the unit is not active at the outlined token'));
     const edge = x => Number((x / data.bins).toFixed(3));
-    return el('h4', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
+    return el('h3', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
   };
   const facts = u => {
     const mean = (x, place, kind) => fixed(x) + (x === null ? (u.w[place] && ' (' + u.w[place] + ')') : kind);
@@ -140,13 +140,13 @@
     return el('dl', {class: 'facts'}, pairs.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
   };
   const body = u => {
-    const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), byBin(u), histogram(u)));
+    const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), u.k === 'planted' ? null : byBin(u), histogram(u)));
     if (u.e === null) box.append(el('p', {}, missing(u) + '.'));
-    if (u.v.length) box.append(el('h4', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, explanation, n, mean]) => [
+    if (u.v.length) box.append(el('h3', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, explanation, n, mean]) => [
       el('dt', {}, 'with ' + aid), el('dd', {}, text(explanation) ? el('q', {dir: 'auto'}, text(explanation)) : null, ' mean grade ' + fixed(mean) + ' on ' + many(n, 'exemplar'))])));
     const context = x => el('div', {class: 'ex'}, x[7] ? el('p', {class: 'turn'}, 'Message: ' + x[7]) : null, windowOf(x),
       x[6].length ? el('div', {class: 'judged'}, x[6].map(judgement)) : el('p', {class: 'turn'}, x[3] & 4 ? 'Shown to the explainer.' : 'Not judged.'));
-    if (u.t.length) box.append(el('h4', {class: 'band'}, 'Strongest contexts '), ...u.t.map(context));
+    if (u.t.length) box.append(el('h3', {class: 'band'}, 'Strongest contexts '), ...u.t.map(context));
     let current = null;
     for (const x of u.x) {
       if (x[0] !== current) box.append(band(current = x[0]));
@@ -172,7 +172,7 @@
       u.e === null ? el('span', {class: 'explanation none'}, missing(u)) : el('span', {class: 'explanation', dir: 'auto'}, text(u.e)),
       spark(u),
       el('span', {class: 'num', title: u.m === null && u.w[0] ? 'no mean grade: ' + u.w[0] : 'mean grade'}, fixed(u.m)),
-      el('span', {class: 'num', title: u.delta === null && (u.w[0] || u.w[2]) ? 'no difference: ' + (u.w[0] || u.w[2]) : 'mean grade minus that under another unit\u2019s explanation'}, signed(u.delta)),
+      el('span', {class: 'num', title: u.delta === null && (u.w[0] || u.w[2]) ? 'no difference: ' + (u.w[0] || u.w[2]) : 'mean grade above that under another unit\u2019s explanation'}, signed(u.delta)),
       el('span', {class: 'num', title: rate(u.d)}, density(u.d)));
     const node = el('details', {class: 'unit', id: u.id}, summary);
     node.addEventListener('toggle', () => {
@@ -213,7 +213,7 @@
   const grade = choice('Mean grade', 'grade', [['all', 'any mean grade'], ['high', 'mean grade 2 or more'], ['middle', 'mean grade 1 to 2'], ['low', 'mean grade below 1'], ['none', 'not scored']]);
   const tally = el('output', {'aria-live': 'polite', for: 'search kind grade'});
   const list = el('div', {id: 'list'});
-  const names = {unit: 'unit', mean: 'mean', delta: '\u2212 shuffled', density: 'density'};
+  const names = {unit: 'unit', mean: 'mean', delta: 'above shuffled', density: 'density'};
   const sorter = key => el('button', {type: 'button', 'data-sort': key, onclick: () => {
     falling = order === key ? !falling : key !== 'unit';
     order = key;
@@ -299,4 +299,6 @@
   arrange();
   filter();
   follow();
+  // When the page has loaded, the browser goes to the fragment itself, which takes the focus away from the unit.
+  window.addEventListener('load', () => setTimeout(follow));
 })();
