@@ -29,6 +29,8 @@ _SIDE_COLUMNS = [
     *("side", "raised", "output_rise", "output_random_rise", "output_precision", "decoder_precision"),
 ]
 """Columns of units whose sides were measured."""
+_TOKEN_COLUMNS = ["promoted", "suppressed"]
+"""Columns of units whose effects on the logits were read off."""
 _EXEMPLAR_COLUMNS = ["exemplar_id", "role", "activation_fraction", "bin", "mark", "tokens", "token_activations"]
 _ACTIVE_ROLES = ["score", "top", "explain_top", "explain_spread"]
 """Roles of exemplars whose unit is active at the mark."""
@@ -71,7 +73,9 @@ def read(folder: Path) -> Results:
     summary = read_summary(folder)
     units: list[Row] = []
     known: list[Row] = []
-    for unit in _rows(folder / "units.parquet", _UNIT_COLUMNS, optional=[*_REASON_COLUMNS, *_SIDE_COLUMNS]):
+    for unit in _rows(
+        folder / "units.parquet", _UNIT_COLUMNS, optional=[*_REASON_COLUMNS, *_SIDE_COLUMNS, *_TOKEN_COLUMNS]
+    ):
         (units if unit["kind"] in COMPARED else known).append(unit)
     judged = _rows(folder / "judgements.parquet", _JUDGEMENT_COLUMNS)
     second = _second(summary)

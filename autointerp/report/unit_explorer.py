@@ -20,6 +20,8 @@ ARMS = (*prose.ARMS, "near", "variant")
 MEANS = ("mean_score", "mean_score_frequency", "shuffled_mean", "base_rate_mean")
 """A unit's mean grades, in the order in which the page has the reasons for missing ones."""
 _TOKEN_CHARS, _REASON_CHARS, _EXPLANATION_CHARS = 48, 200, 600
+_SHOWN_TOKENS = 8
+"""Tokens shown of those that a unit promotes, and of those that it suppresses."""
 
 
 def page_data(results: Results) -> dict[str, Any]:
@@ -27,13 +29,15 @@ def page_data(results: Results) -> dict[str, Any]:
     strings = StringTable()
     bins = max((row.bin for row in results.summary.bins), default=1)
     all_units = [*results.units, *results.known]
-    drafts = [_draft(unit, results, strings, bins) for unit in all_units]
+    near = _nearest_neurons(results)
+    drafts = [_draft(unit, results, strings, bins) | {"near": near.get(unit["unit_id"])} for unit in all_units]
     table = strings.table()
     unit_indices = {unit["unit_id"]: index for index, unit in enumerate(all_units)}
     resolved = [_resolve(draft, strings, unit_indices) for draft in drafts]
     return {
         "strings": table,
         "alphabet": ALPHABET,
+        "neuronpedia": _page(results.summary.dictionary.neuronpedia),
         "arms": list(ARMS),
         "kinds": prose.KINDS,
         "outcomes": list(prose.OUTCOMES.values()),
@@ -41,6 +45,22 @@ def page_data(results: Results) -> dict[str, Any]:
         "grades": results.summary.rubric.grades,
         "units": resolved[: len(results.units)],
         "known": resolved[len(results.units) :],
+    }
+
+
+def _page(address: str | None) -> str | None:
+    """The address of a page on the web; None for anything else in its place, which a link could run."""
+    return visible(address) if address and address.startswith("https://") else None
+
+
+def _nearest_neurons(results: Results) -> dict[str, tuple[str, float]]:
+    """The most correlated neuron of each feature, with the correlation, by unit id; empty if the run did not compare them."""
+    study = results.summary.studies.correlation if results.summary.studies else None
+    best = {match.feature: match for match in study.best} if study else {}
+    features = [unit for unit in results.units if unit["kind"] == "feature"]
+    found = {unit["unit_id"]: best[unit["index"]] for unit in features if unit["index"] in best}
+    return {
+        unit_id: (visible(match.neuron), round(match.r, 2)) for unit_id, match in found.items() if match.r is not None
     }
 
 
@@ -66,6 +86,12 @@ def _draft(unit: Row, results: Results, strings: StringTable, bins: int) -> dict
         "text": text,
         "means": _means(judged, bins),
         "variants": _variants(unit_id, judged, results, strings),
+        "promoted": [
+            strings.use(clip(visible(token), _TOKEN_CHARS)) for token in (unit.get("promoted") or [])[:_SHOWN_TOKENS]
+        ],
+        "suppressed": [
+            strings.use(clip(visible(token), _TOKEN_CHARS)) for token in (unit.get("suppressed") or [])[:_SHOWN_TOKENS]
+        ],
         "strongest": drawn(results.strongest.get(unit_id, [])),
         "exemplars": exemplars,
         "rest": len(by_exemplar.keys() - results.exemplars.keys()),
@@ -118,7 +144,7 @@ def _means(judged: list[Row], bins: int) -> list[float | None]:
     for row in judged:
         if row["arm"] == "main" and row["score"] is not None and not row["again"]:
             grades[int(row["bin"])].append(int(row["score"]))
-    return [_short(sum(grades[b]) / len(grades[b])) if grades[b] else None for b in range(1, bins + 1)]
+    return [round(sum(grades[b]) / len(grades[b]), 2) if grades[b] else None for b in range(1, bins + 1)]
 
 
 def _resolve(draft: dict[str, Any], strings: StringTable, unit_indices: dict[str, int]) -> dict[str, Any]:
@@ -129,15 +155,15 @@ def _resolve(draft: dict[str, Any], strings: StringTable, unit_indices: dict[str
     def judgement(row: Row, reason: str) -> list[int | str | None]:
         explained = row["explanation_unit_id"]
         shown = unit_indices.get(explained) if explained != row["unit_id"] else None
+        aid = [visible(prose.AIDS.get(_aid(row), _aid(row)))] if row["arm"] == "variant" else []
+        more: list[int | str] = [int(row["again"]), *aid] if row["again"] or aid else []
         return [
             ARMS.index(row["arm"]),
             outcomes.index(row["outcome"]),
             row["score"],
             strings.index(reason),
-            shown,
-            row["repeat"],
-            *([int(row["again"])] if row["again"] or row["arm"] == "variant" else []),
-            *([visible(prose.AIDS.get(_aid(row), _aid(row)))] if row["arm"] == "variant" else []),
+            *([shown, row["repeat"]] if shown is not None or row["repeat"] or more else []),
+            *more,
         ]
 
     def context(x: dict[str, Any]) -> list[Any]:
@@ -154,6 +180,7 @@ def _resolve(draft: dict[str, Any], strings: StringTable, unit_indices: dict[str
             *turn,
         ]
 
+    reasons = [visible(unit.get(f"{name}_why") or "") for name in MEANS]
     return {
         "id": visible(unit["unit_id"]),
         "k": unit["kind"],
@@ -167,13 +194,15 @@ def _resolve(draft: dict[str, Any], strings: StringTable, unit_indices: dict[str
         "f": _short(unit["mean_score_frequency"]),
         "sh": _short(unit["shuffled_mean"]),
         "br": _short(unit["base_rate_mean"]),
-        "w": [visible(unit.get(f"{name}_why") or "") for name in MEANS],
+        **({"w": reasons} if any(reasons) else {}),
         "h": list(unit["histogram"] or []),
         "b": draft["means"],
         "v": [
             [visible(prose.AIDS.get(aid, aid)), strings.index(text), len(grades), _short(sum(grades) / len(grades) if grades else None)]
             for aid, text, grades in draft["variants"]
         ],
+        **({"p": [strings.pack(draft["promoted"]), strings.pack(draft["suppressed"])]} if draft["promoted"] else {}),
+        **({"near": draft["near"]} if draft["near"] else {}),
         "t": [context(x) for x in draft["strongest"]],
         "x": [context(x) for x in draft["exemplars"]],
     }  # fmt: skip

@@ -52,6 +52,7 @@
     u.place = place;
     u.delta = u.m === null || u.sh === null ? null : u.m - u.sh;
     u.number = Number((u.id.match(/\d+/) || [0])[0]);
+    u.w = u.w || [];
     u.words = (u.id + ' ' + named(u) + ' ' + (u.e === null ? '' : text(u.e))).toLowerCase();
   });
 
@@ -100,11 +101,11 @@
     if (arm === 'neighbour') line.append(el('b', {}, 'A neighbour is active here, this unit is not'), '. ');
     if (arm === 'shuffled') {
       line.append(el('b', {}, 'Under another unit\u2019s explanation'));
-      const unit = other === null ? null : allUnits[other];
+      const unit = other === undefined || other === null ? null : allUnits[other];
       if (unit && unit.e !== null) line.append(' ', el('q', {}, text(unit.e)), ' (', el('a', {href: '#' + encodeURIComponent(unit.id)}, named(unit)), ')');
       line.append('. ');
     }
-    if (repeat > 0) line.append('Repeat ' + (repeat + 1) + '. ');
+    if (repeat) line.append('Repeat ' + (repeat + 1) + '. ');
     if (score === null) line.append(el('b', {}, 'Unscored'), ': ' + data.outcomes[outcome] + '. ');
     line.append(text(reason));
     return [chip(outcome, score), line];
