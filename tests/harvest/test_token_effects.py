@@ -24,12 +24,14 @@ def test_every_harvest_says_what_its_units_promote_and_suppress(tmp_path: Path) 
     effects = token_effects.read(run.harvest)
     assert effects is not None
     features = effects.loc[effects["unit_id"].str.startswith("feature-")]
-    for unit in features.itertuples():
-        feature = int(unit.unit_id.removeprefix("feature-"))
+    for unit_id, promoted, suppressed in zip(
+        *(features[c] for c in ("unit_id", "promoted", "suppressed")), strict=True
+    ):
+        feature = int(unit_id.removeprefix("feature-"))
         if world.classes[feature] in ("output", "both"):
             said = world.said(feature)
-            assert {token.strip() for token in unit.promoted[: len(said)]} == said
-        assert not set(unit.promoted) & set(unit.suppressed)
+            assert {token.strip() for token in promoted[: len(said)]} == said
+        assert not set(promoted) & set(suppressed)
     ledger = Ledger.in_folder(tmp_path / "results")
     units = tables.of_run(ledger, run).units.set_index("unit_id")
     assert list(units.loc[features["unit_id"], "promoted"].map(list)) == list(features["promoted"].map(list))
