@@ -13,7 +13,6 @@ from autointerp.dictionaries import registry
 from autointerp.dictionaries.registry import Entry
 from autointerp.errors import UsageError
 
-_SITE = "https://www.neuronpedia.org"
 _COLUMNS = ("path", "model", "hook point", "width", "L0", "Neuronpedia", "")
 
 
@@ -76,7 +75,7 @@ def _described(entry: Entry) -> Iterator[str]:
         ("hook point", entry.hook_point or "stated in its files"),
         ("width", entry.width or "stated in its files"),
         ("L0", None if entry.l0 is None else f"{entry.l0:g}"),
-        ("Neuronpedia", f"{_SITE}/{entry.neuronpedia}" if entry.neuronpedia else None),
+        ("Neuronpedia", f"{registry.NEURONPEDIA}/{entry.neuronpedia}" if entry.neuronpedia else None),
         ("in SAELens", "; ".join(entry.names)),
         ("format", entry.format),
         ("not read", entry.unread),

@@ -57,26 +57,27 @@ def label(
     if len(ways) > 1 or (ways and (port or no_open)):
         page = [name for name, given in (("--port", port), ("--no-open", no_open)) if given]
         raise UsageError(f"{' and '.join(ways + page)} exclude each other: leave one out")
-    from autointerp.labelling import csv_file, terminal, web_page
-    from autointerp.labelling import sheet as sheets
+    from autointerp.labelling import csv_file, sheet, terminal, web_page
 
     run_id = finished_run(run_id, results)
-    sheet = sheets.open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
+    opened = sheet.open_sheet(command_ledger(results), results, run_id, rater or _user(), items)
     then = shlex.join(
         ["autointerp", "report", run_id, *([] if results == Path("results") else ["--results", str(results)])]
     )
     if export:
-        csv_file.write(sheet, export)
-        click.echo(f"{export}: {len(sheet.items)} items; fill in the scores, and read them back with --import {export}")
+        csv_file.write(opened, export)
+        click.echo(
+            f"{export}: {len(opened.items)} items; fill in the scores, and read them back with --import {export}"
+        )
         return
     if import_:
-        sheet.set(csv_file.read(sheet, import_))
+        opened.set(csv_file.read(opened, import_))
     elif in_terminal:
-        terminal.label(sheet)
+        terminal.label(opened)
     else:
-        click.echo(f"{sheet.describe()}; press Ctrl-C to stop", err=True)
-        web_page.serve(sheet, port=port, open_browser=not no_open, then=then, say=click.echo)
-    click.echo(sheet.describe())
+        click.echo(f"{opened.describe()}; press Ctrl-C to stop", err=True)
+        web_page.serve(opened, port=port, open_browser=not no_open, then=then, say=click.echo)
+    click.echo(opened.describe())
     click.echo(f"next: {then}")
 
 

@@ -25,6 +25,7 @@ SECTIONS = {
         "compare": _command("compare", "compare", "Say which of several finished runs is better, if it can be told."),
         "report": _command("run", "report", "Write the report of a run again."),
         "open": _command("run", "open_report", "Open the report of a run in a browser."),
+        "figures": _command("figures", "figures", "Write the figures of a run for a paper."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),

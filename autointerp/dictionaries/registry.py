@@ -23,6 +23,7 @@ from sae.errors import one_line
 from sae.files import write_text
 from sae.subject.hook_points import to_hook_point
 
+NEURONPEDIA = "https://www.neuronpedia.org"
 LIBRARY, LIST = "sae_lens", "pretrained_saes.yaml"
 FORMATS = {
     None: "saelens",
@@ -104,6 +105,18 @@ def load() -> list[Entry]:
         known = entries.get(entry.path)
         entries[entry.path] = entry if known is None else _merge(known, entry)
     return sorted(entries.values(), key=_natural_order)
+
+
+def neuronpedia_page(path: str) -> str | None:
+    """Address of a dictionary's page on Neuronpedia, below which each feature has a page by its index.
+
+    None if the list names none for the path, cannot be read, or is not installed.
+    """
+    try:
+        entry = next((entry for entry in load() if entry.path == path), None)
+    except (UsageError, OSError):
+        return None
+    return f"{NEURONPEDIA}/{entry.neuronpedia}" if entry and entry.neuronpedia else None
 
 
 def matching(entries: list[Entry], pattern: str) -> list[Entry]:

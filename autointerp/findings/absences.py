@@ -127,7 +127,10 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
     RandomUnits: {"dead": _no_random, "density": _no_random},
     People: {"together": "only one person has graded"},
     SubjectFacts: dict.fromkeys(("n_tokens", "n_embeddings"), _NOT_RECORDED),
-    DictionaryFacts: dict.fromkeys(("trained_with_bos", "trained_context"), "the dictionary's files do not state it"),
+    DictionaryFacts: {
+        **dict.fromkeys(("trained_with_bos", "trained_context"), "the dictionary's files do not state it"),
+        "neuronpedia": "SAELens' registry names no page, or was not installed",
+    },
     CorpusFacts: dict.fromkeys(("context_tokens", "bos", "contents"), _NOT_RECORDED),
     Loss: dict.fromkeys(("clean", "reconstructed", "zeroed"), _NO_TOKEN),
     Fit: {

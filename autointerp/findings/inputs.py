@@ -43,6 +43,8 @@ class DictionaryFacts(Part):
     """Whether each context began with BOS in training; null if its files do not say."""
     trained_context: int | None = None
     """Number of tokens in a context in training; null if its files do not say."""
+    neuronpedia: str | None = None
+    """Address of its page on Neuronpedia; absent if SAELens' registry names none, or was not installed."""
 
 
 class CorpusContents(Part):

@@ -17,7 +17,7 @@ import pandas as pd
 from autointerp.findings import second_judge_sample
 from autointerp.findings.summary import Summary
 from autointerp.findings.unit_reasons import with_reasons
-from autointerp.harvest import dictionary_checks, unit_sides
+from autointerp.harvest import dictionary_checks, token_effects, unit_sides
 from autointerp.harvest.control_units import partly_read, with_controls
 from autointerp.ledger import calls, labels, runs
 from autointerp.ledger import judgements as judgement_rows
@@ -92,6 +92,8 @@ def of_run(ledger: Ledger, run: Run) -> Frames:
     units["n_exemplars"] = units["unit_id"].map(exemplars.groupby("unit_id").size()).fillna(0).astype("int64")
     if (sides := unit_sides.read(run.harvest, run.spec)) is not None:
         units = units.merge(sides, on="unit_id", how="left")
+    if (effects := token_effects.read(run.harvest)) is not None:
+        units = units.merge(effects, on="unit_id", how="left")
     units = with_reasons(units, own_judge, run.spec)
     return Frames(units, exemplars, judgements, {key: text for key, text in texts.items() if text}, second)
 

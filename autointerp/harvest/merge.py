@@ -19,6 +19,7 @@ from autointerp.harvest.makers import (
     neighbour_windows,
     planted_units,
     random_units,
+    token_effects,
     unit_sides,
 )
 from autointerp.harvest.plan import SharedPlan
@@ -123,6 +124,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketc
     unit_and_exemplar_tables = tables(sketch, inputs.corpus, units, hook_points, selection, inputs.token_texts)
     for name, table in zip(FILES, unit_and_exemplar_tables, strict=False):
         artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+    token_effects.make(inputs, artifacts, plan)
     facts = _facts(inputs, neuron_hook_point)
     facts |= {"check": plan.check, "n_counted": sketch.n_counted, "harvest_s": seconds}
     facts["norm_limit"] = plan.norm_limit

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from autointerp import report
+from autointerp.dictionaries import registry
 from autointerp.errors import UsageError
 from autointerp.findings import giveaways, judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
@@ -45,6 +46,8 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
     if run.spec.controls.neighbours:
         frames = tables.with_distinction(frames, unit_metrics.per_unit(unit_figures, "distinction", "told"))
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
+    if page := registry.neuronpedia_page(run.spec.dictionary.path):
+        facts["dictionary"] = facts["dictionary"] | {"neuronpedia": page}
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels, run.left_out)
     levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)

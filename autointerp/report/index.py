@@ -17,6 +17,7 @@ from autointerp import formatting
 from autointerp.errors import UsageError
 from autointerp.findings.summary import read_summary
 from autointerp.report import comparison_links, page, prose
+from autointerp.report.differences import leading_difference
 from autointerp.report.figures import bin_grades
 from autointerp.stats.two_way import POWER
 from sae.files import write_text
@@ -93,10 +94,10 @@ def _estimate(change: Mapping[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
-    headline = summary.headline
+    headline, leading = summary.headline, leading_difference(summary)
     verdict = prose.verdict(summary)
     withheld = verdict.tone == "withheld"
-    interval = (None, None, None) if withheld else (headline.difference, headline.ci_low, headline.ci_high)
+    interval = (None, None, None) if withheld else (leading.value, leading.ci_low, leading.ci_high)
     shown_verdict = {
         "higher": "features higher",
         "lower": "features lower",
@@ -113,7 +114,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "tone": verdict.tone,
         "interval": interval,
         "difference": "" if withheld or not headline.n_neurons else verdict.number,
-        "units": f"{formatting.count(headline.n_features_scored)} / {formatting.count(headline.n_neurons_scored)}",
+        "units": f"{formatting.count(headline.n_features_scored)} features, {formatting.count(headline.n_neurons_scored)} neurons",
         "judge": summary.judge,
         "judge_is_llm": summary.judge_is_llm,
         "subject": summary.subject.name,

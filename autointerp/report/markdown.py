@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from autointerp import formatting
 from autointerp.findings.summary import Summary
-from autointerp.report import cells, prose, unit_explorer, unit_sides
+from autointerp.report import cells, contexts, differences, prose, unit_sides
 from autointerp.report import tables as report_tables
+from autointerp.report.contexts import Row
 from autointerp.report.escape import clip, visible
 from autointerp.report.escape import markdown as escaped
 from autointerp.report.figures import judge, scorers
-from autointerp.report.reader import Results, Row
+from autointerp.report.reader import Results
 from autointerp.report.tables import Table
 
 
@@ -34,9 +35,8 @@ def render(results: Results) -> str:
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += [f"Compared with other runs: [{escaped(each.titles[0])}](../{each.href})" for each in results.comparisons]
     parts += _bullets(
-        [f"{name}: {shown} ({meaning})" for name, shown, meaning in prose.alternative_differences(summary)]
+        [f"{name}: {shown} ({meaning})" for name, shown, meaning in differences.alternative_differences(summary)]
     )
-    parts += [escaped(sentence) for sentence in prose.not_llm(summary)]
     parts += _judge(summary)
     parts += [
         "## Missing data and cost",
@@ -121,8 +121,8 @@ def _units(results: Results, units: list[Row]) -> Table:
         rows.append((unit["unit_id"], explanation, *means, formatting.scientific(unit["density"]), scored))
     header = ("unit", "explanation", "mean grade", "shuffled", "silent", "density", "scored / judged")
     caption = (
-        f"{formatting.plural(len(units), 'unit')}; {prose.judged_by(results.summary)}; report.html shows exemplars, with"
-        f" {unit_explorer.WINDOW_TOKENS} tokens each"
+        f"{formatting.plural(len(units), 'unit')}; report.html shows exemplars, with"
+        f" {contexts.WINDOW_TOKENS} tokens each"
     )
     return Table(caption, header, tuple(rows))
 

@@ -14,13 +14,33 @@ from markupsafe import Markup, escape
 from autointerp import formatting
 from autointerp.findings.summary import Summary
 from autointerp.records import COMPARED
-from autointerp.report import prose, tables, unit_explorer, unit_sides
+from autointerp.report import contexts, differences, prose, strongest, tables, unit_explorer, unit_sides
 from autointerp.report.escape import script_json, visible
 from autointerp.report.figures import bin_grades, controls, judge, rarity, scorers, studies
 from autointerp.report.reader import Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE, _NARROW = 720, 350
+_EVIDENCE = {
+    "planted": "planted units",
+    "normalised": "floor and ceiling",
+    "random_weights": "random weights",
+    "repeats": "repeatability",
+    "giveaways": "length and mark alone",
+    "agreement": "other graders",
+}
+"""Parts of the evidence on the judge, as the page names them."""
+FILES = {
+    "summary.json": "every number of this page",
+    "units.parquet": "units with explanations and mean grades",
+    "exemplars.parquet": "contexts of units with the activation of every token",
+    "judgements.parquet": "every grade with its reason",
+    "explanations.parquet": "explanations, also those made with aids",
+    "scorers.parquet": "answers of the other evaluations",
+    "report.md": "this report as text",
+    "spec.toml": "the settings of the run",
+}
+"""The files of a run with their contents."""
 
 
 def render(results: Results) -> str:
@@ -35,12 +55,13 @@ def render(results: Results) -> str:
         verdict=verdict,
         withheld=verdict.tone == "withheld",
         headline=summary.headline,
+        means=differences.leading_means(summary),
+        corrected=differences.corrected_by_people(summary) is not None,
+        groups=strongest.groups(results),
         confidence=f"{100 * results.confidence:g}%",
-        judged_by=prose.judged_by(summary),
-        not_llm=prose.not_llm(summary),
         robustness=prose.robustness(summary),
         reliability=prose.judge_reliability(summary),
-        alternatives=prose.alternative_differences(summary),
+        alternatives=differences.alternative_differences(summary),
         names=prose.CHECKS,
         passed=prose.PASSED,
         judging=_judging(summary),
@@ -56,8 +77,9 @@ def render(results: Results) -> str:
         provenance=tables.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
         comparisons=results.comparisons,
-        shown=unit_explorer.shown_per_unit(len(results.units)),
-        window=unit_explorer.WINDOW_TOKENS,
+        shown=contexts.shown_per_unit(len(results.units)),
+        window=contexts.WINDOW_TOKENS,
+        files=[(name, FILES.get(name, "")) for name in results.files],
         n_units=len(results.units),
         n_known=len(results.known),
         data=Markup(script_json(data)),
@@ -108,15 +130,17 @@ def _charts(summary: Summary) -> dict[str, str]:
 
 def _judging(summary: Summary) -> dict[str, Any]:
     """Figures and tables on the judge. Parts that were not measured are None or empty."""
+    measured: dict[str, Any] = {
+        name: getattr(judge, name)(summary)
+        for name in ("planted", "normalised", "random_weights", "repeats", "giveaways", "agreement", "corrected")
+    }
     return {
+        "any": [shown for name, shown in _EVIDENCE.items() if measured[name]],
         "wide": Markup(judge.planted_figure(summary, width=_WIDE)),
         "narrow": Markup(judge.planted_figure(summary, width=_NARROW)),
         "matrices": [Markup(drawing) for drawing in judge.matrices(summary)],
         "confusions": judge.confusions(summary),
-        **{
-            name: getattr(judge, name)(summary)
-            for name in ("planted", "normalised", "random_weights", "repeats", "giveaways", "agreement", "corrected")
-        },
+        **measured,
     }
 
 

@@ -9,6 +9,7 @@ from autointerp.findings import judge_verdict
 from autointerp.findings.sanity_checks import share
 from autointerp.findings.summary import JudgeVerdict, Summary
 from autointerp.formatting import count, dollars, estimate, number, percent, plural
+from autointerp.report.differences import corrected_by_people, leading_difference
 from autointerp.stats.comparison import Comparison
 
 ARMS = {
@@ -99,16 +100,17 @@ def verdict(summary: Summary) -> Verdict:
         return Verdict("withheld", f"The headline is withheld: {reason}", "", "", basis)
     if not headline.n_neurons:
         return _alone(summary, basis)
-    number = estimate(headline.difference, headline.ci_low, headline.ci_high)
-    scale = f"on the {scale_of(summary)} scale"
-    if headline.ci_low is None or headline.ci_high is None:
-        basis = f"({headline.why}; {_basis(summary)})" if headline.why else basis
+    leading = leading_difference(summary)
+    number = estimate(leading.value, leading.ci_low, leading.ci_high)
+    scale = f"on the {scale_of(summary)} scale" + (", corrected by people's grades" if leading.corrected else "")
+    if leading.ci_low is None or leading.ci_high is None:
+        basis = f"({leading.why}; {_basis(summary)})" if leading.why else basis
         return Verdict("none", "Features minus neurons, without an interval:", number, scale, basis)
     specific = summary.rubric.name == "specificity"
-    if headline.ci_low > 0:
+    if leading.ci_low > 0:
         claim = "Features are more specific than neurons by" if specific else "Features score higher than neurons by"
         return Verdict("higher", claim, number, scale, basis)
-    if headline.ci_high < 0:
+    if leading.ci_high < 0:
         claim = "Features are less specific than neurons:" if specific else "Features score lower than neurons:"
         return Verdict("lower", claim, number, scale, basis)
     return Verdict("none", "No difference shown between features and neurons:", number, scale, basis)
@@ -130,13 +132,15 @@ def lead(summary: Summary) -> str:
 
     Empty if the headline is withheld or neighbours' windows were not judged: a grade alone is not a result.
     """
-    grade = summary.controls.main.feature
+    corrected, by_judge = corrected_by_people(summary), summary.controls.main.feature
+    grade = corrected.features.value if corrected else by_judge.mean
+    limits = corrected.features if corrected else by_judge
     told = summary.distinction.feature if summary.distinction else None
-    if summary.headline.withheld or grade.mean is None or told is None or told.value is None:
+    if summary.headline.withheld or grade is None or told is None or told.value is None:
         return ""
-    graded = f"{number(grade.mean, 1)} of {summary.rubric.grades[-1]}"
-    if grade.ci_low is not None and grade.ci_high is not None:
-        graded += f" [{number(grade.ci_low, 1)}, {number(grade.ci_high, 1)}]"
+    graded = f"{number(grade, 1)} of {summary.rubric.grades[-1]}"
+    if limits.ci_low is not None and limits.ci_high is not None:
+        graded += f" [{number(limits.ci_low, 1)}, {number(limits.ci_high, 1)}]"
     return (
         f"Features are graded {graded} where they fire, told from their neighbours"
         f" {share(told.value, told.ci_low, told.ci_high)} (chance {percent(told.chance)})."
@@ -155,26 +159,24 @@ def _basis(summary: Summary) -> str:
     if headline.n_neurons:
         units += f" and {count(headline.n_neurons_scored)} of {count(headline.n_neurons)} neurons"
     parts = [f"{units} scored", plural(unscored, "judgement") + " unscored"]
+    people = summary.evidence.people if summary.evidence else None
+    if people and (corrected := corrected_by_people(summary)):
+        labels = plural(corrected.difference.n_labels, "label")
+        parts.append(f"{labels} by {plural(len(people.raters), 'person', 'people')}")
     return ", ".join(parts) + "; " + judged_by(summary)
 
 
 def judged_by(summary: Summary) -> str:
-    """Who graded, for captions. A judge that is not an LLM is always named with the words "not an LLM"."""
-    if summary.judge_is_llm:
-        return f"judge: {summary.judge}"
-    return f"graded by the {baseline_name(summary.judge)}, not an LLM"
+    """Who explained and graded. An explainer or judge that is not an LLM is always named with the words "not an LLM"."""
+    explainer = _named(summary.explainer, summary.explainer_is_llm)
+    judge = _named(summary.judge, summary.judge_is_llm)
+    if explainer == judge:
+        return f"explained and graded by {judge}"
+    return f"explained by {explainer}, graded by {judge}"
 
 
-def not_llm(summary: Summary) -> list[str]:
-    """A sentence on the explainer and one on the judge, if they were not LLMs."""
-    sentences = []
-    if not summary.explainer_is_llm and not summary.judge_is_llm and summary.explainer == summary.judge:
-        return [f"Explanations and grades come from the {baseline_name(summary.judge)}, not from an LLM."]
-    if not summary.explainer_is_llm:
-        sentences.append(f"The explanations come from the {baseline_name(summary.explainer)}, not from an LLM.")
-    if not summary.judge_is_llm:
-        sentences.append(f"The grades come from the {baseline_name(summary.judge)}, not from an LLM.")
-    return sentences
+def _named(name: str, is_llm: bool) -> str:
+    return name if is_llm else f"the {baseline_name(name)}, not an LLM"
 
 
 def baseline_name(judge: str) -> str:
@@ -203,12 +205,12 @@ def robustness(summary: Summary) -> list[str]:
         summary.difference_if_unscored_units_are_zero,
         summary.density,
     )
-    if bounds.low is not None and bounds.high is not None:
+    if bounds.low is not None and bounds.high is not None and bounds.low != bounds.high:
         sentences.append(
             f"If everything unscored had gone against the features, the difference would be {number(bounds.low)}; if it had gone"
             f" in their favour, {number(bounds.high)}."
         )
-    if zeroed is not None:
+    if zeroed is not None and zeroed != summary.headline.difference:
         sentences.append(
             f"If every unit without a score, dead ones included, had the lowest grade, it would be {number(zeroed)}."
         )
@@ -271,47 +273,6 @@ def judge_reliability(summary: Summary) -> Reliability:
     """How far the judge can be relied on. A summary of an early version has no verdict and gets one here."""
     verdict = summary.belief or judge_verdict.of(summary)
     return Reliability(verdict, *VERDICTS[verdict.verdict])
-
-
-def alternative_differences(summary: Summary) -> list[tuple[str, str, str]]:
-    """The difference at equal rarity, on another scale, or corrected by other graders, as (name, number, explanation); empty if it is
-    withheld."""
-    evidence = summary.evidence
-    if summary.headline.withheld:
-        return []
-    alternatives = [_beside(summary)] if summary.equal_rarity else []
-    if evidence is None:
-        return alternatives
-    scaled = evidence.normalised
-    if scaled and scaled.difference is not None:
-        shown = estimate(scaled.difference, scaled.ci_low, scaled.ci_high)
-        alternatives.append(("normalised difference", shown, "0: another unit's explanation, 1: a true explanation"))
-    graders = []
-    if people := evidence.people:
-        n_raters = plural(len(people.raters), "person", "people")
-        graders.append(("people's grades", people.corrected.difference, n_raters))
-    if second := evidence.second:
-        graders.append(("a second judge's grades", second.corrected.difference, second.judge))
-    for grades, corrected, grader in graders:
-        if corrected.value is not None:
-            shown = estimate(corrected.value, corrected.ci_low, corrected.ci_high)
-            labels = f"{plural(corrected.n_labels, 'label')} by {grader}"
-            alternatives.append((f"difference corrected by {grades}", shown, labels))
-    return alternatives
-
-
-def _beside(summary: Summary) -> tuple[str, str, str]:
-    """The difference at equal rarity, or the bin-uniform one if that at equal rarity is the headline."""
-    rarity, bins = summary.equal_rarity, summary.weightings.bin_uniform
-    assert rarity is not None
-    if summary.headline.weighting == "equal_rarity":
-        shown = estimate(bins.difference, bins.ci_low, bins.ci_high)
-        return "difference with all bins equal", shown, "bins of each unit's own range of activations"
-    levels = [level for level in rarity.levels if level.compared]
-    meaning = (
-        f"{rarity.why}" if rarity.difference is None else f"{plural(len(levels), 'level')} of equally rare activations"
-    )
-    return "difference at equal rarity", estimate(rarity.difference, rarity.ci_low, rarity.ci_high), meaning
 
 
 def cost(summary: Summary) -> str:

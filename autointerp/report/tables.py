@@ -62,7 +62,7 @@ def bins(summary: Summary) -> Table:
         "units",
         "share of events",
     )
-    return Table(_caption("Grades by activation bin", summary), header, tuple(rows))
+    return Table("Grades by activation bin", header, tuple(rows))
 
 
 def weightings(summary: Summary) -> Table:
@@ -76,7 +76,7 @@ def weightings(summary: Summary) -> Table:
             cells.value(row, "neurons_mean"),
             cells.interval(row, "difference"),
             cells.value(row, "p_superior"),
-            f"{count(row.n_features_scored)} / {count(row.n_neurons_scored)}",
+            f"{count(row.n_features_scored)} features, {count(row.n_neurons_scored)} neurons",
         )
         for key, name, row in (
             ("bin_uniform", "all bins equal", weighted.bin_uniform),
@@ -86,8 +86,8 @@ def weightings(summary: Summary) -> Table:
         )
         if row is not None
     )
-    header = ("reading", "features", "neurons", "difference", "P(feature > neuron)", "features / neurons scored")
-    return Table(_caption("Mean grade in every reading", summary), header, rows)
+    header = ("reading", "features", "neurons", "difference", "P(feature > neuron)", "units with a grade")
+    return Table("Mean grade in every reading", header, rows)
 
 
 def bin_differences(summary: Summary) -> Table | None:
@@ -103,7 +103,7 @@ def bin_differences(summary: Summary) -> Table | None:
         for row in summary.weightings.bins
     )
     header = ("bin", "features", "neurons", "difference", "in the headline")
-    return Table(_caption("Features minus neurons by activation bin", summary), header, rows) if rows else None
+    return Table("Features minus neurons by activation bin", header, rows) if rows else None
 
 
 def rarity_levels(summary: Summary) -> Table | None:
@@ -116,13 +116,13 @@ def rarity_levels(summary: Summary) -> Table | None:
             cells.interval(row.features),
             cells.interval(row.neurons),
             cells.interval(row, "difference") if row.compared else f"not compared: {row.why}",
-            f"{count(row.n_features)} / {count(row.n_neurons)}",
+            f"{count(row.n_features)} features, {count(row.n_neurons)} neurons",
             count(row.n),
         )
         for row in summary.equal_rarity.levels
     )
-    header = ("the unit's strongest", "features", "neurons", "difference", "features / neurons", "exemplars")
-    return Table(_caption("Mean grade at equal rarity", summary), header, rows)
+    header = ("the unit's strongest", "features", "neurons", "difference", "units", "exemplars")
+    return Table("Mean grade at equal rarity", header, rows)
 
 
 def level_name(level: RarityLevel) -> str:
@@ -138,7 +138,7 @@ def controls(summary: Summary) -> Table:
             cell = control_mean(summary, arm, kind)
             rows.append((name, f"{kind}s", cells.interval(cell), count(cell.n), count(cell.n_unscored)))
     header = ("condition", "kind", "mean grade", "scored", "unscored")
-    return Table(_caption("Controls", summary), header, tuple(rows))
+    return Table("Controls", header, tuple(rows))
 
 
 def control_mean(summary: Summary, arm: str, kind: str) -> ControlMean:
@@ -153,7 +153,7 @@ def denominators(summary: Summary) -> Table:
     rows = tuple(
         (f"{kind}s", *(count(getattr(summary.denominator[kind], column)) for column in columns)) for kind in COMPARED
     )
-    return Table(_caption("Sampled units", summary), ("kind", *(c.replace("_", " ") for c in columns)), rows)
+    return Table("Sampled units", ("kind", *(c.replace("_", " ") for c in columns)), rows)
 
 
 def unscored(summary: Summary, n_judgements: int) -> Table:
@@ -170,7 +170,7 @@ def unscored(summary: Summary, n_judgements: int) -> Table:
     total = sum(summary.unscored.values())
     share = percent(total / n_judgements) if n_judgements else cells.absent("nothing was judged")
     rows.append((f"total, of {formatting.plural(n_judgements, 'judgement')}", count(total), share))
-    return Table(_caption("Unscored judgements", summary), ("reason", "unscored", "share"), tuple(rows))
+    return Table("Unscored judgements", ("reason", "unscored", "share"), tuple(rows))
 
 
 def facts(summary: Summary) -> list[tuple[str, str]]:
@@ -273,7 +273,7 @@ def rounding(summary: Summary) -> Table:
         kept = cells.absent(study.reason("variance_explained")) if explained is None else _precise(explained)
         rows.append((f"{share:g}", mean, count(row.n_units) if row else cells.BESIDE, kept))
     header = ("rounded to 0 up to", "mean grade of features", "features graded", "variance explained")
-    return Table(_caption("Weak activations rounded to 0", summary), header, tuple(rows))
+    return Table("Weak activations rounded to 0", header, tuple(rows))
 
 
 def densities(studies: Studies) -> list[tuple[str, str]]:
@@ -292,7 +292,3 @@ def bins_of(summary: Summary, kind: str) -> list[Bin]:
 
 def _precise(value: float) -> str:
     return number(value, 3)
-
-
-def _caption(title: str, summary: Summary) -> str:
-    return f"{title}; {prose.judged_by(summary)}"

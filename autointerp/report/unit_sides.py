@@ -6,7 +6,7 @@ from autointerp import formatting
 from autointerp.findings.summary import Summary
 from autointerp.findings.unit_sides import CLASSES, OutputPrecision
 from autointerp.formatting import count, number
-from autointerp.report import cells, prose
+from autointerp.report import cells
 from autointerp.report.escape import clip
 from autointerp.report.reader import Results
 from autointerp.report.tables import Table
@@ -40,7 +40,7 @@ def classes(summary: Summary) -> Table | None:
         for kind, sides in summary.two_sided.items()
         for side in CLASSES
     )
-    return Table(f"Units by side; grades: {prose.judged_by(summary)}", ("kind", "side", "units", "mean grade"), rows)
+    return Table("Units by side", ("kind", "side", "units", "mean grade"), rows)
 
 
 def precisions(summary: Summary) -> Table | None:

@@ -95,6 +95,16 @@ def test_the_error_for_a_list_of_another_layout_is_one_line(listed: Path) -> Non
         assert "\n" not in str(caught.value)
 
 
+def test_a_dictionary_has_its_page_on_neuronpedia_if_the_list_names_one(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registry.neuronpedia_page("someone/small/10-res_4096") == "https://www.neuronpedia.org/gpt2/10-res"
+    assert registry.neuronpedia_page("someone/odd/0") is None
+    assert registry.neuronpedia_page("results/mine") is None
+    monkeypatch.setattr(registry, "LIBRARY", "no_such_library")
+    assert registry.neuronpedia_page("someone/small/10-res_4096") is None
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     sys.path_importer_cache.clear()

@@ -12,7 +12,7 @@ from support.results.tables import judgement, judgement_table, unit_table
 
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary
-from autointerp.report import prose, tables
+from autointerp.report import differences, tables
 from autointerp.stats.rarity import LEVELS
 
 N = 8
@@ -96,14 +96,14 @@ def test_without_rarities_there_is_a_reason_and_no_number() -> None:
 def test_the_difference_at_equal_rarity_stands_beside_the_headline() -> None:
     found = run()
     assert found.equal_rarity is not None
-    [(name, shown, meaning)] = prose.alternative_differences(found)
+    [(name, shown, meaning)] = differences.alternative_differences(found)
     assert name == "difference at equal rarity"
     assert shown.startswith(f"{found.equal_rarity.difference:.2f}".replace("-", "\u2212")[:4])
     assert meaning == "4 levels of equally rare activations"
     table = tables.rarity_levels(found)
     assert table is not None
     assert [row[0] for row in table.rows] == [f"1 in {n} tokens" for n in ("100,000", "10,000", "1,000", "100")]
-    [(name, *_)] = prose.alternative_differences(run("equal_rarity"))
+    [(name, *_)] = differences.alternative_differences(run("equal_rarity"))
     assert name == "difference with all bins equal"
 
 

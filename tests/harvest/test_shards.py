@@ -102,7 +102,7 @@ def test_shards_read_in_any_order_and_some_twice_give_the_same_tables(
     assert_same(folder, whole)
     assert artifacts.list(plan.name("shard-")) == []
     assert sorted(p.name for p in folder.iterdir()) == [
-        "exemplars.parquet", "facts.json", "plan.json", "studies-65536.json", "units.parquet",
+        "exemplars.parquet", "facts.json", "plan.json", "studies-65536.json", "token-effects-1.parquet", "units.parquet",
     ]  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_two_processes_read_the_same_shards_at_once(
         assert worker.exitcode == 0
     folder = next(tmp_path.glob("harvest-*/facts.json")).parent
     assert_same(folder, whole)
-    assert len(list(folder.iterdir())) == 5, "nothing but the plan, the harvest and the studies"
+    assert len(list(folder.iterdir())) == 6, "nothing but the plan, the harvest and its side files"
 
 
 def test_of_workers_that_begin_at_once_the_first_one_s_plan_holds(

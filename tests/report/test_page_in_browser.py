@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +41,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report_data.make(root / "hostile", n_features=4, n_neurons=4, hostile=True, knows="sharp")
     report_data.make(root / "apart" / "judged", n_features=6, n_neurons=6, bins=4, per_bin=2, knows="sharp")
     report_data.make(root / "apart" / "blind", n_features=2, n_neurons=2, knows="blind", withheld="the judge fails")
-    report_data.make(root / "apart" / "studied", n_features=2, n_neurons=2, bins=2, per_bin=2, controls=1, studied=True)
+    studied = root / "apart" / "studied"
+    summary = report_data.make(studied, n_features=2, n_neurons=2, bins=2, per_bin=2, controls=1, studied=True)
+    summary["dictionary"]["neuronpedia"] = "https://www.neuronpedia.org/gpt2/10-res"
+    (studied / "summary.json").write_text(json.dumps(summary), "utf-8")
     for name in ("plain", "hostile", "apart/studied", "apart/judged", "apart/blind"):
         report.write(root / name)
     index.write(root)
@@ -73,7 +78,7 @@ def test_hostile_text_runs_nothing_and_fetches_nothing(watched: Watched, results
         assert not set("\x1b\u202e\u2028") & set(shown)
     assert watched.page.evaluate("'pwned' in window") is False
     assert watched.page.locator("img, iframe, object, svg [onload], [onerror], [onfocus]").count() == 0
-    assert watched.page.locator("a:not([href^='#'])").count() == (2 if name == "index.html" else 0)
+    assert watched.page.locator("a:not([href^='#'])").count() == (2 if name == "index.html" else 7)
     assert watched.requests == [address]
     assert watched.complaints == []
 
@@ -124,13 +129,90 @@ def test_a_link_to_a_unit_opens_and_draws_that_unit(watched: Watched, results: P
     unit = "neuron-" + next(n.split("-", 1)[1] for n in _neurons(results))
     watched.page.goto((results / "plain" / "report.html").as_uri() + "#" + unit)
     assert watched.opened() == [unit]
-    assert watched.page.locator(".unit[open] mark").count() == watched.page.locator(".unit[open] .window").count() == 12
+    assert (
+        watched.page.locator(".unit[open] mark").count()
+        == watched.page.locator(".unit[open] .window").count()
+        == 12 + 3
+    )
     assert watched.page.locator(".unit[open] .chip").count() >= 12
     assert watched.page.locator(".unit > .body").count() == 1
     watched.page.locator(".unit[open] .judged a").first.click()
     watched.page.locator(".unit[open] > .body").nth(1).wait_for()
     assert len(watched.opened()) == 2
     assert watched.complaints == []
+
+
+def test_a_unit_shows_its_tokens_its_nearest_neuron_and_its_page_elsewhere(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "apart" / "studied" / "report.html").as_uri() + "#feature-100")
+    shown = watched.page.locator("#feature-100 .cards .facts")
+    assert shown.locator(".token").count() == 2 * 8
+    assert "promotes" in shown.inner_text()
+    assert re.search(r"nearest neuron\s+mlp_act.3:0, correlation 0\.\d\d", shown.inner_text())
+    link = shown.locator("a")
+    assert link.get_attribute("href") == "https://www.neuronpedia.org/gpt2/10-res/100"
+    assert watched.page.locator("#feature-100 .band").first.inner_text().startswith("Strongest contexts")
+    watched.page.goto((results / "plain" / "report.html").as_uri() + "#feature-100")
+    assert watched.page.locator("#feature-100 .cards .facts a").count() == 0
+
+
+def test_a_link_to_a_unit_keeps_the_focus_on_it(browser: playwright.Browser, results: Path) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 800}, reduced_motion="no-preference")
+    page = context.new_page()
+    order = _shown_order(page, results)
+    page.goto((results / "plain" / "report.html").as_uri() + "#" + order[5])
+    page.wait_for_timeout(200)  # the browser's own way to the fragment
+    assert page.evaluate("document.activeElement.parentNode.id") == order[5]
+    assert 0 <= page.evaluate(f"document.getElementById({order[5]!r}).getBoundingClientRect().top") < 100
+    page.keyboard.press("j")
+    assert page.locator(".unit[open]").evaluate_all("nodes => nodes.map(node => node.id)") == [order[6]]
+    page.goto("about:blank")
+    page.goto((results / "plain" / "report.html").as_uri())
+    first = page.locator(".picks a").first
+    first.click()
+    assert page.evaluate("'#' + document.activeElement.parentNode.id") == first.get_attribute("href")
+    context.close()
+
+
+def _shown_order(page: playwright.Page, results: Path) -> list[str]:
+    page.goto((results / "plain" / "report.html").as_uri())
+    order = list(page.locator("#list .unit").evaluate_all("nodes => nodes.map(node => node.id)"))
+    page.goto("about:blank")
+    return order
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marked_text_has_enough_contrast(browser: playwright.Browser, results: Path, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((results / "plain" / "report.html").as_uri())
+    page.locator(".unit").evaluate_all("nodes => nodes.forEach(node => { node.open = true })")
+    page.locator(".unit .window .h9").first.wait_for()
+    ratios = page.evaluate(_MARK_CONTRAST)
+    assert {place for place, _ in ratios} == {"first", "units"}
+    assert min(ratio for _, ratio in ratios) >= 4.5
+    context.close()
+
+
+def test_print_opens_what_is_folded_and_cuts_no_table(watched: Watched, results: Path) -> None:
+    watched.page.set_viewport_size({"width": 718, "height": 1000})
+    watched.page.goto((results / "apart" / "judged" / "report.html").as_uri())
+    watched.page.emulate_media(media="print")
+    cut = "nodes => nodes.filter(node => !node.checkVisibility() || node.scrollWidth > node.clientWidth + 1).length"
+    assert watched.page.locator(".scroll").count() > 8
+    assert watched.page.locator(".scroll").evaluate_all(cut) == 0
+    assert watched.page.locator("pre").evaluate_all(cut) == 0
+
+
+def test_the_first_screen_has_verdict_trust_curve_and_nine_features(watched: Watched, results: Path) -> None:
+    watched.page.goto((results / "plain" / "report.html").as_uri())
+    for part in ("#verdict", "#reliability", ".first figure svg"):
+        box = watched.page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 800
+    picks = watched.page.locator(".picks li")
+    assert picks.count() == 6  # of 8 features, two in each of three groups
+    assert picks.last.bounding_box()["y"] <= 800
+    assert picks.locator("mark").count() == 6
 
 
 def test_units_can_be_opened_and_stepped_through_by_keyboard(watched: Watched, results: Path) -> None:
@@ -188,7 +270,8 @@ def test_the_judge_section_can_be_read_by_keyboard_and_without_colour(watched: W
         result = check.locator("i").inner_text()
         assert check.locator(f"svg {shapes[result]}").count() == 1
     figures = watched.page.locator("#judge figure")
-    assert figures.count() == watched.page.locator("#judge details.data").count() == 3
+    assert figures.count() == 3
+    assert watched.page.locator("#judge details.data").count() == 1 + 3
     watched.page.locator("#judge details.data summary").first.focus()
     watched.page.keyboard.press("Enter")
     assert watched.page.locator("#judge details.data[open] table").first.is_visible()
@@ -240,6 +323,19 @@ def _neurons(results: Path) -> list[str]:
     return [str(u) for u in frame.loc[(frame["kind"] == "neuron") & (frame["status"] == "alive"), "unit_id"]]
 
 
+_MARK_CONTRAST = """
+(() => {
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = channels(getComputedStyle(document.body).backgroundColor);
+  return [...document.querySelectorAll('.window [class^=h]')].map(node => {
+    const [r, g, b, alpha = 1] = channels(getComputedStyle(node).backgroundColor);
+    const ground = light([r, g, b].map((v, i) => v * alpha + paper[i] * (1 - alpha))), ink = light(channels(getComputedStyle(node).color));
+    return [node.closest('.picks') ? 'first' : 'units', (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05)];
+  });
+})()
+"""
 _CONTRAST = """
 (() => {
   const light = color => {

@@ -21,7 +21,7 @@ from autointerp import formatting, report
 from autointerp.errors import UsageError
 from autointerp.findings import judge_verdict
 from autointerp.findings.summary import Summary
-from autointerp.report import escape, index, prose, unit_explorer
+from autointerp.report import contexts, differences, escape, index, prose, string_table, strongest, unit_explorer
 from autointerp.report.figures import bin_grades, controls, scorers, studies
 from autointerp.report.figures import judge as judge_figures
 from autointerp.report.reader import read
@@ -107,10 +107,11 @@ def test_the_verdict_names_denominators_and_judge(summary: dict[str, Any]) -> No
     changed |= {"unscored": {"refusal": 2, "truncated": 1}, "judge": "anthropic/claude-haiku-4-5", "judge_is_llm": True}
     said = prose.verdict(model(changed)).basis
     assert said == (
-        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; judge: anthropic/claude-haiku-4-5)"
+        "(64 of 64 features and 61 of 64 neurons scored, 3 judgements unscored; explained by the embedded baseline,"
+        " not an LLM, graded by anthropic/claude-haiku-4-5)"
     )
     assert prose.verdict(model(changed | {"judge": "embedded", "judge_is_llm": False})).basis.endswith(
-        "; graded by the embedded baseline, not an LLM)"
+        "; explained and graded by the embedded baseline, not an LLM)"
     )
 
 
@@ -171,24 +172,12 @@ def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["folder", "judged"])
-def test_a_judge_that_is_not_an_llm_is_named_in_every_caption_table_and_plot(
-    fixture: str, request: pytest.FixtureRequest
-) -> None:
+def test_who_explained_and_graded_is_said_once_in_the_verdict(fixture: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(fixture)
-    page = (folder / "report.html").read_text("utf-8")
-    named = "graded by the embedded baseline, not an LLM"
-    for pattern in (
-        r"<h1.*?</h1>",
-        r"<figcaption>.*?</figcaption>",
-        r"<caption>.*?</caption>",
-        r'aria-label="[^"]*grade[^"]*; [^"]*"',
-    ):
-        found = re.findall(pattern, page, flags=re.DOTALL)
-        assert found
-        assert all(named in part.replace("Graded", "graded") for part in found), pattern
-    assert all(
-        named in line for line in re.findall(r"^\*.*\*$", (folder / "report.md").read_text("utf-8"), flags=re.MULTILINE)
-    )
+    page, text = (folder / "report.html").read_text("utf-8"), (folder / "report.md").read_text("utf-8")
+    said = "explained and graded by the embedded baseline, not an LLM"
+    assert said in re.findall(r"<h1.*?</h1>", page, flags=re.DOTALL)[0]
+    assert page.count("embedded baseline") == text.count("embedded baseline") == 1
 
 
 def test_an_unknown_cost_is_never_zero(summary: dict[str, Any]) -> None:
@@ -227,17 +216,16 @@ def test_page_and_text_begin_with_the_judges_reliability(tmp_path: Path, knows: 
 
 def test_normalised_and_corrected_differences_are_shown_unless_the_headline_is_withheld(tmp_path: Path) -> None:
     made = report_data.make(tmp_path / "a", knows="sharp")
-    shown = prose.alternative_differences(model(made))
+    shown = differences.alternative_differences(model(made))
     assert [name for name, _, _ in shown] == [
+        "difference by the judge alone",
         "normalised difference",
-        "difference corrected by people's grades",
         "difference corrected by a second judge's grades",
     ]
     scaled = made["evidence"]["normalised"]
-    assert shown[0][1] == formatting.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
-    assert shown[1][2].endswith("labels by 2 people")
+    assert shown[1][1] == formatting.estimate(scaled["difference"], scaled["ci_low"], scaled["ci_high"])
     withheld = report_data.make(tmp_path / "b", knows="sharp", withheld="too few units")
-    assert prose.alternative_differences(model(withheld)) == []
+    assert differences.alternative_differences(model(withheld)) == []
     report.write(tmp_path / "b")
     page = (tmp_path / "b" / "report.html").read_text("utf-8")
     assert "normalised difference" not in page
@@ -273,7 +261,7 @@ def test_another_judges_grades_and_other_explanations_stay_out_of_a_units_means(
     for unit in data["units"]:
         mine = own.loc[own["unit_id"] == unit["id"]].groupby("bin")["score"].mean()
         shown = {place + 1: mean for place, mean in enumerate(unit["b"]) if mean is not None}
-        assert shown == pytest.approx(mine.to_dict(), rel=1e-3)
+        assert shown == pytest.approx(mine.to_dict(), abs=0.0051)
 
 
 def test_every_explanation_of_a_unit_is_kept_with_its_grade(judged: Path) -> None:
@@ -309,7 +297,7 @@ def test_a_ceiling_that_is_not_above_the_floor_is_reported(judged: Path) -> None
         "difference between floor and ceiling",
         "n/a (the ceiling is not above the floor)",
     )
-    assert "normalised difference" not in [name for name, _, _ in prose.alternative_differences(model(made))]
+    assert "normalised difference" not in [name for name, _, _ in differences.alternative_differences(model(made))]
 
 
 def test_random_weight_controls_have_a_table(judged: Path) -> None:
@@ -419,7 +407,8 @@ def test_the_page_fetches_nothing_and_allows_only_its_own_script(hostile: Path) 
     attributes = _Attributes(markup).found
     fetched = [value for name, value in attributes if name in {"src", "href", "action", "srcset", "xlink:href"}]
     assert len(fetched) > 4
-    assert all(value.startswith("#") or value == "data:," for value in fetched)
+    beside = {path.name for path in hostile.iterdir()}
+    assert all(value.startswith("#") or value == "data:," or value in beside for value in fetched)
     assert not [name for name, _ in attributes if name.startswith("on") or name == "style"]
     assert not re.search(
         r"@import|url\(|fetch\(|import\s*\(|XMLHttpRequest|innerHTML|outerHTML|insertAdjacentHTML", markup
@@ -473,11 +462,12 @@ def test_every_bin_is_shown_and_the_mark_stays_on_its_token(folder: Path) -> Non
     data = unit_explorer.page_data(results)
     unit = next(u for u in data["units"] if u["s"] == "alive")
     assert {x[0] for x in unit["x"]} == set(range(data["bins"] + 1))
-    assert len(unit["x"]) == unit_explorer.shown_per_unit(len(data["units"]))
-    judged = {row["exemplar_id"]: results.exemplars[row["exemplar_id"]] for row in results.judgements[unit["id"]]}
-    marked = {escape.visible(exemplar["tokens"][exemplar["mark"]]) for exemplar in judged.values()}
-    for _, fraction, mark, _, heat, tokens, _ in unit["x"]:
-        assert len(tokens) <= unit_explorer.WINDOW_TOKENS
+    assert len(unit["x"]) == contexts.shown_per_unit(len(data["units"]))
+    chosen = [results.exemplars[name] for name in results.chosen[unit["id"]]]
+    marked = {escape.visible(exemplar["tokens"][exemplar["mark"]]) for exemplar in chosen}
+    for _, fraction, mark, _, heat, packed, _ in unit["x"]:
+        tokens = string_table.unpack(packed)
+        assert len(tokens) <= contexts.WINDOW_TOKENS
         assert data["strings"][tokens[mark]] in marked
         assert int((heat + "0" * len(tokens))[mark]) == (0 if fraction == 0 else min(9, int(9 * fraction) + 1))
 
@@ -511,7 +501,7 @@ def test_the_figure_for_the_readme_stands_alone_and_names_the_judge(summary: dic
     figure = bin_grades.bins_figure(model(summary))
     root = ElementTree.fromstring(figure)
     texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "Graded by the embedded baseline, not an LLM." in texts
+    assert "Explained and graded by the embedded baseline, not an LLM." in texts
     bars = [
         node for node in root.iter("{http://www.w3.org/2000/svg}rect") if node.get("class") in {"g0", "g1", "g2", "g3"}
     ]
@@ -540,7 +530,6 @@ def test_the_dictionary_and_its_studies_are_shown_as_figures_and_as_tables(tmp_p
         assert "142 of 4,096 (3.5%), on 65,540 tokens" in written.replace("\\", "")
     figure = studies.rounding_figure(model(made), width=720)
     assert figure.count("<circle") == 1 + len(made["studies"]["rounding"]["shares"])
-    assert prose.judged_by(model(made)) in figure
     drawn = studies.panels(model(made))
     bars = sum(n > 0 for n in made["studies"]["correlation"]["signed"]["counts"])
     assert drawn["signed"].count("<rect") == bars
@@ -604,3 +593,74 @@ def test_the_index_lists_runs_newest_first_and_names_what_it_cannot_read(tmp_pat
     assert re.findall(r'<a href="([^"]*)"', page) == ["b%20%26%20c/report.html"]
     assert page.count("not an LLM") == 1
     assert "Not readable by this version: broken." in page
+
+
+def labelled(summary: dict[str, Any], value: float, low: float, high: float) -> dict[str, Any]:
+    """The summary with people's correction of its difference."""
+    people = summary["evidence"]["people"]
+    corrected = people["corrected"]
+    difference = corrected["difference"] | {"value": value, "ci_low": low, "ci_high": high}
+    changed = people | {"corrected": corrected | {"difference": difference}}
+    return summary | {"evidence": summary["evidence"] | {"people": changed}}
+
+
+def test_after_labelling_the_corrected_difference_leads_everywhere(judged: Path, tmp_path: Path) -> None:
+    made = json.loads((judged / "summary.json").read_text("utf-8"))
+    changed = labelled(made, 0.45, -0.3, 1.21)
+    verdict = prose.verdict(model(changed))
+    assert (verdict.tone, verdict.number) == ("none", "0.45 [\u22120.30, 1.21]")
+    assert verdict.scale == "on the 0\u20133 scale, corrected by people's grades"
+    assert "labels by 2 people" in verdict.basis
+    shutil.copytree(judged, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(changed), "utf-8")
+    report.write(tmp_path / "run")
+    index.write(tmp_path)
+    header = re.findall(r"<header.*?</header>", (tmp_path / "run" / "report.html").read_text("utf-8"), re.DOTALL)[0]
+    assert "more specific than neurons" not in header
+    assert "difference by the judge alone" in header
+    assert verdict.number in (tmp_path / "index.html").read_text("utf-8")
+    assert verdict.number in (tmp_path / "run" / "report.md").read_text("utf-8")
+    withheld = changed | {"headline": changed["headline"] | {"withheld": "too few units"}}
+    assert prose.verdict(model(withheld)).tone == "withheld"
+
+
+def test_every_file_of_the_run_is_listed_with_a_link(folder: Path) -> None:
+    links = {value for name, value in _Attributes((folder / "report.html").read_text("utf-8")).found if name == "href"}
+    assert {path.name for path in folder.iterdir()} - {"report.html"} <= links
+
+
+def test_a_units_strongest_contexts_are_shown_once_whoever_read_them(folder: Path) -> None:
+    results = read(folder)
+    data = unit_explorer.page_data(results)
+    frame = pd.read_parquet(folder / "exemplars.parquet")
+    for unit in data["units"]:
+        active = frame.loc[(frame["unit_id"] == unit["id"]) & (frame["bin"] > 0), "activation_fraction"]
+        strongest = sorted(active, reverse=True)[: contexts.STRONGEST]
+        assert [x[1] for x in unit["t"]] == [round(fraction, 3) for fraction in strongest]
+        assert not set(results.strongest.get(unit["id"], [])) & set(results.chosen.get(unit["id"], []))
+    roles = dict(zip(frame["exemplar_id"], frame["role"], strict=True))
+    for unit in data["units"]:
+        for name, x in zip(results.strongest.get(unit["id"], []), unit["t"], strict=True):
+            assert bool(x[3] & 4) == (roles[name] == "explain_top")
+            assert bool(x[6]) == (roles[name] == "score")
+
+
+def test_the_first_screen_has_the_best_typical_and_worst_features_with_their_strongest_context(folder: Path) -> None:
+    results = read(folder)
+    groups = dict(strongest.groups(results))
+    means = {u["unit_id"]: u["mean_score"] for u in results.units if u["kind"] == "feature"}
+    graded = sorted((mean for mean in means.values() if mean is not None), reverse=True)
+    assert [means[shown.unit_id] for shown in groups["Best features"]] == graded[:3]
+    assert [means[shown.unit_id] for shown in groups["Worst features"]] == graded[::-1][:3]
+    best, typical, worst = ([means[shown.unit_id] for shown in groups[title]] for title in groups)
+    assert min(best) >= max(typical) >= min(typical) >= max(worst)
+    for shown in (shown for group in groups.values() for shown in group):
+        exemplar = results.exemplars[results.strongest[shown.unit_id][0]]
+        [marked] = [word for word in shown.context if word.marked]
+        assert marked.text == escape.visible(exemplar["tokens"][exemplar["mark"]])
+        assert marked.heat == contexts.heat(exemplar["activation_fraction"], 1.0)
+
+
+@given(st.lists(st.integers(0, 160_000)))
+def test_packed_indices_are_read_back(indices: list[int]) -> None:
+    assert string_table.unpack("".join(map(string_table.pack, indices))) == indices

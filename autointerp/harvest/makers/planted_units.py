@@ -17,7 +17,7 @@ __all__ = ["make", "names"]
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the planted units and their exemplars beside the harvest."""
     spec = inputs.spec
-    on_progress("planting units", 0, 0)
+    on_progress("making planted units", 0, 0)
     tables = plant_units(
         inputs.corpus,
         inputs.token_texts,

@@ -51,7 +51,7 @@ def bins_figure(summary: Summary, *, standalone: bool = True) -> str:
 def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
     """One of the four panels, for a page that arranges them by its own width."""
     measure = "shares" if shares else "counts"
-    label = f"{kind}s: {measure} of each grade by activation bin; {prose.judged_by(summary)}"
+    label = f"{kind}s: {measure} of each grade by activation bin"
     return svg.figure(400, 216, _panel(summary, kind, shares, 400.0, 216.0), label, class_="panel")
 
 
@@ -84,7 +84,7 @@ def curve_figure(summary: Summary, *, width: float) -> str:
         for kind, at in zip(COMPARED, (height - 32, height - 14), strict=True):
             units = [(row, formatting.count(row.n_units)) for row in bins_of(summary, kind)]
             parts.append(_row(f"{kind} units", units, x, left, at))
-    label = f"Mean grade by activation bin with intervals, features and neurons; {prose.judged_by(summary)}"
+    label = "Mean grade by activation bin with intervals, features and neurons"
     return svg.figure(width, height, "".join(parts), label)
 
 

@@ -49,7 +49,7 @@ def controls_figure(summary: Summary, *, width: float) -> str:
         at = top + step * len(arms) + each * (place + 0.5) + (0 if roomy else 8)
         parts.append(_control_row(row, x, at, (left, width - right) if roomy else None))
     among = "features, neurons and controls" if rows else "features and neurons"
-    label = f"Mean grade in each arm with intervals, {among}; {prose.judged_by(summary)}"
+    label = f"Mean grade in each arm with intervals, {among}"
     return svg.figure(width, height, "".join(parts), label)
 
 

@@ -86,7 +86,7 @@ def planted_figure(summary: Summary, *, width: float) -> str:
                 )
                 parts.append(svg.tag("g", hint, bar, label))
                 base += n
-    label = f"Shares of each grade on planted units; {prose.judged_by(summary)}"
+    label = "Shares of each grade on planted units"
     return svg.figure(width, 8 + each * 3, "".join(parts), label)
 
 
@@ -107,7 +107,7 @@ def normalised(summary: Summary) -> Table | None:
             for kind in ("features", "neurons")
         ]
         rows.append(("normalised difference", cells.interval(ends, "difference")))
-    return Table(f"Normalised headline; {prose.judged_by(summary)}", ("quantity", "value"), tuple(rows))
+    return Table("Normalised headline", ("quantity", "value"), tuple(rows))
 
 
 def random_weights(summary: Summary) -> Table | None:
@@ -124,7 +124,7 @@ def random_weights(summary: Summary) -> Table | None:
         for kind, row in by_kind.items()
     )
     header = ("control", "mean grade", "features minus control", "scored", "explained", "active", "sampled", "dead")
-    return Table(f"Random weights and directions; {prose.judged_by(summary)}", header, rows) if rows else None
+    return Table("Random weights and directions", header, rows) if rows else None
 
 
 def matrices(summary: Summary) -> list[str]:
@@ -148,7 +148,7 @@ def _matrix(pair: Agreement, summary: Summary) -> str:
             hint = svg.hint(f"judge {grade}, {name} {other}: {formatting.plural(n, 'item')}")
             shown = svg.text(x + cell / 2, y + cell / 2 + 4, count(n), class_="strong", text_anchor="middle")
             parts.append(svg.tag("g", hint, shade, edge, shown))
-    label = f"Grades by the judge against those by {pair.b}; {prose.judged_by(summary)}"
+    label = f"Grades by the judge against those by {pair.b}"
     return svg.figure(330, top + cell * len(grades) + 6, "".join(parts), label, class_="panel")
 
 
@@ -170,7 +170,7 @@ def planted(summary: Summary) -> Table | None:
         )
     ]
     header = ("condition", *(f"grade {grade}" for grade in grades), "mean grade", "units")
-    return Table(f"Planted units; {prose.judged_by(summary)}", header, tuple(rows))
+    return Table("Planted units", header, tuple(rows))
 
 
 def confusions(summary: Summary) -> list[Table]:
@@ -182,7 +182,7 @@ def confusions(summary: Summary) -> list[Table]:
                 (f"judge {grade}", *map(count, row)) for grade, row in zip(pair.grades, pair.confusion, strict=True)
             )
             header = ("grade", *(f"{pair.b} {grade}" for grade in pair.grades))
-            tables.append(Table(f"Grades by the judge and {pair.b}; {prose.judged_by(summary)}", header, rows))
+            tables.append(Table(f"Grades by the judge and {pair.b}", header, rows))
     return tables
 
 
@@ -193,7 +193,7 @@ def repeats(summary: Summary) -> Table | None:
         return None
     rows = tuple((shown, figure(getattr(repeated, key), share=key == "flip_rate")) for key, shown in REPEATS.items())
     items = f"{formatting.plural(repeated.n, 'item')} of {formatting.plural(repeated.n_units, 'unit')}"
-    caption = f"Repeatability: {items}, each graded {number(repeated.per_item, 1)} times; {prose.judged_by(summary)}"
+    caption = f"Repeatability: {items}, each graded {number(repeated.per_item, 1)} times"
     return Table(caption, ("statistic", "value"), rows)
 
 
@@ -212,7 +212,7 @@ def agreement(summary: Summary) -> Table | None:
         among = {"items that both graded": count(together.n), AGREEMENT["alpha"]: figure(together.alpha)}
         rows = [(*row, among.get(row[0], "")) for row in rows]
         header = (*header, f"among {formatting.plural(len(together.raters), 'person', 'people')}")
-    return Table(f"Agreement with the judge; {prose.judged_by(summary)}", header, tuple(rows))
+    return Table("Agreement with the judge", header, tuple(rows))
 
 
 def corrected(summary: Summary) -> Table | None:
@@ -235,7 +235,7 @@ def corrected(summary: Summary) -> Table | None:
                 )
             )
     header = ("mean grade", "by the judge alone", "corrected", "labels", "labelled units", "weight of the judge")
-    return Table(f"Corrected headline; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    return Table("Corrected headline", header, tuple(rows)) if rows else None
 
 
 def figure(statistic: Figure, *, share: bool = False) -> str:

@@ -6,7 +6,7 @@ from autointerp.findings.results import RarityLevel
 from autointerp.findings.summary import Summary
 from autointerp.formatting import plural
 from autointerp.records import COMPARED
-from autointerp.report import cells, prose
+from autointerp.report import cells
 from autointerp.report.figures import svg
 from autointerp.report.tables import level_name
 
@@ -33,7 +33,7 @@ def rarity_figure(summary: Summary, *, width: float) -> str:
     parts.append(svg.text((left + width - right) / 2, _HEIGHT - 8, axis, text_anchor="middle"))
     for kind, shift in zip(COMPARED, (-6.0, 6.0), strict=True):
         parts += [_mean(level, kind, x(level.level) + shift, y) for level in levels]
-    label = f"Mean grade of features and neurons at equal rarity; {prose.judged_by(summary)}"
+    label = "Mean grade of features and neurons at equal rarity"
     return svg.figure(width, _HEIGHT, "".join(parts), label)
 
 

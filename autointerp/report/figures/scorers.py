@@ -13,6 +13,7 @@ from autointerp.report.tables import Table
 from autointerp.stats.estimates import MeanEstimate
 
 KINDS = (*COMPARED, "planted")
+NOUNS = {"feature": "features", "neuron": "neurons", "planted": "planted"}
 
 
 def scorers_figure(summary: Summary, *, width: float) -> str:
@@ -41,7 +42,7 @@ def scorers_figure(summary: Summary, *, width: float) -> str:
             parts.append(svg.line(x(scorer.chance), middle - 15, x(scorer.chance), middle + 15, "floor"))
         for kind, shift in zip(KINDS, (-10.0, 0.0, 10.0), strict=True):
             parts.append(_mark(getattr(figure, kind), kind, scorer.scorer, x, middle + shift))
-    label = f"Main metric of every other evaluation, by kind of unit; {prose.judged_by(summary)}"
+    label = "Main metric of every other evaluation, by kind of unit"
     return svg.figure(width, floor + 22, "".join(parts), label)
 
 
@@ -57,15 +58,15 @@ def metrics(summary: Summary) -> Table | None:
                     _difference(summary, figure),
                     cells.BESIDE if figure.p_superior is None else number(figure.p_superior),
                     cells.value(scorer, "chance") if place == 0 else "",
-                    " / ".join(count(getattr(figure, kind).n) for kind in KINDS),
+                    ", ".join(f"{count(getattr(figure, kind).n)} {noun}" for kind, noun in NOUNS.items()),
                     cells.counted(figure.undefined, figure.undefined_why),
                 )
             )
     header = (
         *("evaluation", "features", "neurons", "planted", "difference", "P(feature > neuron)", "chance level"),
-        *("units", "undefined units"),
+        *("units with a value", "units without one"),
     )
-    return Table(f"Other evaluations; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    return Table("Other evaluations", header, tuple(rows)) if rows else None
 
 
 def answers(summary: Summary) -> Table | None:
@@ -81,7 +82,7 @@ def answers(summary: Summary) -> Table | None:
         for scorer in summary.scorers
     ]
     header = ("evaluation", "answers", "unscored", "reasons", "needs an explanation")
-    return Table(f"Answers behind the metrics; {prose.judged_by(summary)}", header, tuple(rows)) if rows else None
+    return Table("Answers behind the metrics", header, tuple(rows)) if rows else None
 
 
 def _reasons(scorer: ScorerResult) -> str:
@@ -123,11 +124,7 @@ def aid_effects(summary: Summary) -> Table | None:
                 )
             )
     header = ("aid", "mean grade without", "mean grade with", "difference", "units", "unscored")
-    return (
-        Table(f"Explanations with and without an aid; {prose.judged_by(summary)}", header, tuple(rows))
-        if rows
-        else None
-    )
+    return Table("Explanations with and without an aid", header, tuple(rows)) if rows else None
 
 
 def _difference(summary: Summary, figure: ScorerFigure) -> str:

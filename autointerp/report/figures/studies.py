@@ -8,7 +8,6 @@ from typing import Any
 from autointerp import formatting
 from autointerp.findings.inputs import CorrelationShares, DensityStudy, L0Study, RoundedSpecificity
 from autointerp.findings.summary import Summary
-from autointerp.report import prose
 from autointerp.report.figures import svg
 
 _WIDTH, _HEIGHT = 400.0, 216.0
@@ -145,7 +144,7 @@ def rounding_figure(summary: Summary, *, width: float) -> str:
     points = zip(rounding.shares, rounding.variance_explained, strict=True)
     parts.append(_explained(((x(at), value) for at, value in points if value is not None), share))
     parts.append(_graded(rounding.specificity, x, grade))
-    label = f"Mean grade and variance explained when weak activations are rounded to 0; {prose.judged_by(summary)}"
+    label = "Mean grade and variance explained when weak activations are rounded to 0"
     return svg.figure(width, height, "".join(parts), label)
 
 

@@ -5,6 +5,18 @@
   const root = document.getElementById('explorer');
   const drawing = document.querySelector('svg').namespaceURI;
   const text = i => data.strings[i];
+  // The inverse of `pack` in string_table.py: indices of one, two or three characters each.
+  const unpack = packed => {
+    const base = data.alphabet.length, found = [];
+    const digit = at => data.alphabet.indexOf(packed[at]);
+    for (let at = 0; at < packed.length;) {
+      const first = digit(at++);
+      if (first < 29) found.push(first);
+      else if (first < 69) found.push(29 + (first - 29) * base + digit(at++));
+      else found.push(29 + 40 * base + ((first - 69) * base + digit(at++)) * base + digit(at++));
+    }
+    return found.map(text);
+  };
   const high = data.grades[data.grades.length - 1];
   const low = data.grades[0];
 
@@ -40,6 +52,7 @@
     u.place = place;
     u.delta = u.m === null || u.sh === null ? null : u.m - u.sh;
     u.number = Number((u.id.match(/\d+/) || [0])[0]);
+    u.w = u.w || [];
     u.words = (u.id + ' ' + named(u) + ' ' + (u.e === null ? '' : text(u.e))).toLowerCase();
   });
 
@@ -88,52 +101,59 @@
     if (arm === 'neighbour') line.append(el('b', {}, 'A neighbour is active here, this unit is not'), '. ');
     if (arm === 'shuffled') {
       line.append(el('b', {}, 'Under another unit\u2019s explanation'));
-      const unit = other === null ? null : allUnits[other];
+      const unit = other === undefined || other === null ? null : allUnits[other];
       if (unit && unit.e !== null) line.append(' ', el('q', {}, text(unit.e)), ' (', el('a', {href: '#' + encodeURIComponent(unit.id)}, named(unit)), ')');
       line.append('. ');
     }
-    if (repeat > 0) line.append('Repeat ' + (repeat + 1) + '. ');
+    if (repeat) line.append('Repeat ' + (repeat + 1) + '. ');
     if (score === null) line.append(el('b', {}, 'Unscored'), ': ' + data.outcomes[outcome] + '. ');
     line.append(text(reason));
     return [chip(outcome, score), line];
   };
-  const windowOf = ([, , mark, cut, heat, tokens]) => {
+  const windowOf = ([, , mark, flags, heat, tokens]) => {
     const line = el('p', {class: 'window', dir: 'auto'});
-    if (cut & 1) line.append(el('span', {class: 'cut'}, '\u2026'));
-    tokens.forEach((token, i) => {
+    if (flags & 1) line.append(el('span', {class: 'cut'}, '\u2026'));
+    unpack(tokens).forEach((token, i) => {
       const h = Number(heat[i] || 0);
-      const [, space, words] = text(token).match(/^( *)([^]*)$/);
+      const [, space, words] = token.match(/^( *)([^]*)$/);
       if (i !== mark && (!h || words === '')) { line.append(space + words); return; }
       line.append(space);
       line.append(el(i === mark ? 'mark' : 'span', {class: 'h' + h}, words === '' ? (space ? '\u2423' : '\u25cc') : words));
     });
-    if (cut & 2) line.append(el('span', {class: 'cut'}, '\u2026'));
+    if (flags & 2) line.append(el('span', {class: 'cut'}, '\u2026'));
     return line;
   };
   const band = bin => {
-    if (bin === 0) return el('h4', {class: 'band'}, 'Silent windows ', el('span', {}, 'the unit is not active at the outlined token'));
+    if (bin === 0) return el('h3', {class: 'band'}, 'Silent windows ', el('span', {}, 'the unit is not active at the outlined token'));
     const edge = x => Number((x / data.bins).toFixed(3));
-    return el('h4', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
+    return el('h3', {class: 'band'}, 'Bin ' + bin + ' ', el('span', {}, edge(bin - 1) + ' to ' + edge(bin) + ' of the maximum'));
   };
   const facts = u => {
     const mean = (x, place, kind) => fixed(x) + (x === null ? (u.w[place] && ' (' + u.w[place] + ')') : kind);
+    const tokens = packed => unpack(packed).map((token, i) => [i ? ' ' : '', el('span', {class: 'token'}, token.replace(/ /g, '\u2423'))]);
     const pairs = [['mean grade', mean(u.m, 0, ' (all bins equal)')], ['', mean(u.f, 1, ' (bins weighted by events)')], ['shuffled', mean(u.sh, 2, '')],
       ['silent windows', mean(u.br, 3, '')], ['judgements', u.n[0] + ' scored, ' + u.n[1] + ' unscored'],
       ['density', density(u.d) + ' (' + rate(u.d) + ')'], ['maximum', u.max === null ? 'n/a' : u.max.toPrecision(4)]];
+    if (u.p) pairs.push(['promotes', tokens(u.p[0])], ['suppresses', tokens(u.p[1])]);
+    if (u.near) pairs.push(['nearest neuron', u.near[0] + ', correlation ' + fixed(u.near[1])]);
+    if (u.k === 'feature' && data.neuronpedia) pairs.push(['elsewhere', el('a', {href: data.neuronpedia + '/' + u.number, rel: 'noreferrer'}, 'Neuronpedia')]);
     if (u.s !== 'alive') pairs.push(['status', u.s.replace('_', ' ')]);
     return el('dl', {class: 'facts'}, pairs.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
   };
   const body = u => {
-    const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), byBin(u), histogram(u)));
+    const box = el('div', {class: 'body'}, el('div', {class: 'cards'}, facts(u), u.k === 'planted' ? null : byBin(u), histogram(u)));
     if (u.e === null) box.append(el('p', {}, missing(u) + '.'));
-    if (u.v.length) box.append(el('h4', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, explanation, n, mean]) => [
+    if (u.v.length) box.append(el('h3', {class: 'band'}, 'Other explanations'), el('dl', {class: 'facts others'}, u.v.map(([aid, explanation, n, mean]) => [
       el('dt', {}, 'with ' + aid), el('dd', {}, text(explanation) ? el('q', {dir: 'auto'}, text(explanation)) : null, ' mean grade ' + fixed(mean) + ' on ' + many(n, 'exemplar'))])));
+    const context = x => el('div', {class: 'ex'}, x[7] ? el('p', {class: 'turn'}, 'Message: ' + x[7]) : null, windowOf(x),
+      x[6].length ? el('div', {class: 'judged'}, x[6].map(judgement)) : el('p', {class: 'turn'}, x[3] & 4 ? 'Shown to the explainer.' : 'Not judged.'));
+    if (u.t.length) box.append(el('h3', {class: 'band'}, 'Strongest contexts '), ...u.t.map(context));
     let current = null;
     for (const x of u.x) {
       if (x[0] !== current) box.append(band(current = x[0]));
-      box.append(el('div', {class: 'ex'}, x[7] ? el('p', {class: 'turn'}, 'Message: ' + x[7]) : null, windowOf(x), el('div', {class: 'judged'}, x[6].map(judgement))));
+      box.append(context(x));
     }
-    const rest = u.n[2] - u.x.length;
+    const rest = u.n[2];
     if (rest > 0) box.append(el('p', {class: 'keys'}, many(rest, 'more judged exemplar') + ' in judgements.parquet.'));
     box.append(el('div', {class: 'step'},
       el('button', {type: 'button', onclick: () => step(u.node, -1, true)}, 'previous unit'),
@@ -153,7 +173,7 @@
       u.e === null ? el('span', {class: 'explanation none'}, missing(u)) : el('span', {class: 'explanation', dir: 'auto'}, text(u.e)),
       spark(u),
       el('span', {class: 'num', title: u.m === null && u.w[0] ? 'no mean grade: ' + u.w[0] : 'mean grade'}, fixed(u.m)),
-      el('span', {class: 'num', title: u.delta === null && (u.w[0] || u.w[2]) ? 'no difference: ' + (u.w[0] || u.w[2]) : 'mean grade minus that under another unit\u2019s explanation'}, signed(u.delta)),
+      el('span', {class: 'num', title: u.delta === null && (u.w[0] || u.w[2]) ? 'no difference: ' + (u.w[0] || u.w[2]) : 'mean grade above that under another unit\u2019s explanation'}, signed(u.delta)),
       el('span', {class: 'num', title: rate(u.d)}, density(u.d)));
     const node = el('details', {class: 'unit', id: u.id}, summary);
     node.addEventListener('toggle', () => {
@@ -194,7 +214,7 @@
   const grade = choice('Mean grade', 'grade', [['all', 'any mean grade'], ['high', 'mean grade 2 or more'], ['middle', 'mean grade 1 to 2'], ['low', 'mean grade below 1'], ['none', 'not scored']]);
   const tally = el('output', {'aria-live': 'polite', for: 'search kind grade'});
   const list = el('div', {id: 'list'});
-  const names = {unit: 'unit', mean: 'mean', delta: '\u2212 shuffled', density: 'density'};
+  const names = {unit: 'unit', mean: 'mean', delta: 'above shuffled', density: 'density'};
   const sorter = key => el('button', {type: 'button', 'data-sort': key, onclick: () => {
     falling = order === key ? !falling : key !== 'unit';
     order = key;
@@ -280,4 +300,6 @@
   arrange();
   filter();
   follow();
+  // When the page has loaded, the browser goes to the fragment itself, which takes the focus away from the unit.
+  window.addEventListener('load', () => setTimeout(follow));
 })();

@@ -112,13 +112,15 @@ def make(
     for unit in units:
         draw.finish(unit)
     summary = _summary(draw, units, judge, withheld, hostile)
-    summary |= {"check": _check(), "studies": _studies(random.Random(seed))} if studied else {}
+    summary |= {"check": _check(), "studies": _studies(random.Random(seed), n_features)} if studied else {}
     folder.mkdir(parents=True, exist_ok=True)
     if knows:
         names = HOSTILE[2:7] + HOSTILE[11:14] if hostile else None
         compared = list(names[3:5]) if names else ["contrast", "revise"]
         report_evidence.write(folder, report_evidence.explanations(units, compared, HOSTILE[1] if hostile else ""))
         units += report_evidence.add(draw, units, summary, knows, names)
+    for unit in units:
+        draw.show_to_readers(unit)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "spec.toml").write_text(_spec(judge, hostile), encoding="utf-8")
     pd.DataFrame(units).to_parquet(folder / "units.parquet")
@@ -258,7 +260,20 @@ class _Draw:
         unit["mean_score_frequency"] = None if unit["mean_score"] is None else max(0.0, unit["mean_score"] - 0.4)
         for arm in ("shuffled", "base_rate"):
             unit[f"{arm}_mean"] = _mean_or_none(j["score"] for j in scored if j["arm"] == arm)
-        del unit["concept"]
+
+    def show_to_readers(self, unit: Row) -> None:
+        """The unit's strongest windows, which nobody judged, and the tokens that it promotes and suppresses."""
+        concept = unit.pop("concept", None)
+        words = HOSTILE if self.hostile else [word for word, _ in CONCEPTS]
+        if unit["kind"] in ("feature", "neuron"):
+            unit |= {
+                "promoted": [*words, *words][unit["index"] % len(words) :][:10],
+                "suppressed": [*words[::-1], *words][:10],
+            }
+        for place, role in enumerate(("explain_top", "explain_top", "top", "top")) if concept is not None else ():
+            if unit["status"] == "alive":
+                row = self.exemplar(unit | {"concept": concept}, 8000 + place, self.bins)
+                self.exemplars[-1] = row | {"role": role}
 
 
 def _split(text: str) -> list[str]:
@@ -400,7 +415,7 @@ def _check() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _studies(rng: random.Random) -> dict[str, Any]:
+def _studies(rng: random.Random, n_features: int) -> dict[str, Any]:
     """Densities, correlations and rounding as those of real dictionaries look."""
     edges = [-5 + 0.25 * i for i in range(21)]
     best = sorted(min(0.99, max(0.02, rng.gauss(0.22, 0.11))) for _ in range(60))
@@ -418,7 +433,9 @@ def _studies(rng: random.Random) -> dict[str, Any]:
         "l0": {"mean": 31.9, "median": 30.0, "p5": 14.0, "p95": 58.0, "edges": list(range(0, 93, 3)),
                "shares": [0.09 * math.exp(-(((i - 10) / 5) ** 2)) for i in range(30)]},
         "correlation": {"features": 60, "silent": 4, "asked": 64, "layers": [f"mlp_act.{i}" for i in range(16)], "edges": cells,
-                        "signed": found(best), "absolute": found([min(0.99, v + 0.04) for v in best]), "best": []},
+                        "signed": found(best), "absolute": found([min(0.99, v + 0.04) for v in best]),
+                        "best": [{"feature": 100 + i * 37, "r": r, "neuron": f"mlp_act.3:{i}", "r_absolute": r, "neuron_absolute": f"mlp_act.3:{i}"}
+                                 for i, r in zip(range(n_features), best, strict=False)]},
         "rounding": {"tokens": 8192, "shares": shares, "variance_explained": [0.81 - 0.02 * i * i / 3 for i in range(11)],
                      "specificity": [{"share": s, "mean": 1.2 + s, "ci_low": 1.05 + s, "ci_high": 1.36 + s, "n_units": 58}
                                      for s in shares]},
