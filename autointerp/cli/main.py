@@ -23,6 +23,7 @@ SECTIONS = {
         "train": _command("train", "train", "Train dictionaries."),
         "compare": _command("compare", "compare", "Say which of several finished runs is better, if it can be told."),
         "report": _command("run", "report", "Write the report of a run again."),
+        "export": _command("export", "export", "Write a run for Neuronpedia, the hub, W&B and others."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),

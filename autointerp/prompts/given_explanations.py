@@ -15,14 +15,17 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from autointerp.errors import UsageError
+from autointerp.records import COMPARED, Kind
 
 UNIT_COLUMNS = ("unit_id", "unit", "feature", "index")
 TEXT_COLUMNS = ("explanation", "description", "label", "text")
 """Names of the two columns of a table, in the order in which they are looked for."""
 _UNIT = re.compile(r"feature-\d+|neuron-\d+[+-]")
+_CONTROL = re.compile("|".join(rf"{kind}-\d+.*" for kind in get_args(Kind) if kind not in COMPARED))
+"""Ids of control units, whose explanations are known."""
 
 
 class _Row(NamedTuple):
@@ -39,13 +42,13 @@ def explanations_from(path: Path) -> dict[str, str]:
 
     A table (`.csv`, `.tsv`) has a column of units (`unit_id`, `unit`, `feature` or `index`: a unit's id, or the index of a feature)
     and one of texts (`explanation`, `description`, `label` or `text`). `.json`, `.jsonl` and `.jsonl.gz` files are Neuronpedia's. Rows
-    without a text are left out, and the first of several explanations of a unit counts. Raises `UsageError`.
+    without a text and rows of control units are left out, and the first of several explanations of a unit counts. Raises `UsageError`.
     """
     found: dict[str, str] = {}
     source: tuple[Any, Any] | None = None
     for row in (row for file in _files(path) for row in _rows(file)):
         text = " ".join(str(row.text or "").split())
-        if not text:
+        if not text or _CONTROL.fullmatch(str(row.unit)):
             continue
         if source is not None and row.source != source:
             raise UsageError(
