@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.exports.request import Request
@@ -42,7 +43,7 @@ def _check(target: Target, out: Path | None, name: str | None, public: bool) -> 
         raise UsageError(f"--public has no meaning with --to {target.name}, which uploads nothing: remove it")
 
 
-def _module(target: Target) -> object:
+def _module(target: Target) -> Any:
     try:
         return import_module(f"autointerp.exports.{target.module}")
     except ModuleNotFoundError as error:

@@ -129,9 +129,9 @@ def _objects(value: Any, where: str) -> Iterator[_Row]:
         for each in value:
             yield from _objects(each, where)
     elif isinstance(value, Mapping) and isinstance(value.get("explanations"), list):
-        inherited = {key: value[key] for key in ("modelId", "layer", "index") if key in value}
+        inherited: dict[str, Any] = {key: value[key] for key in ("modelId", "layer", "index") if key in value}
         for each in value["explanations"]:
-            yield from _objects(inherited | each if isinstance(each, Mapping) else each, where)
+            yield from _objects({**inherited, **each} if isinstance(each, Mapping) else each, where)
     elif isinstance(value, Mapping) and "index" in value and "description" in value:
         layer = value.get("layer", value.get("source"))
         yield _Row(value["index"], value["description"], (value.get("modelId"), layer), where)
