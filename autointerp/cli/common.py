@@ -85,19 +85,22 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
 
 def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     """The ledger, closed when the command ends. A missing one is created only with `make`. Raises `UsageError`."""
-    from autointerp.cli.ledger_location import existing_ledger, open_ledger
-
-    ledger = open_ledger(results) if make else existing_ledger(results)
+    ledger = _ledger(results, make=make)
     click.get_current_context().call_on_close(ledger.close)
     return ledger
 
 
+def _ledger(results: Path, *, make: bool = False) -> Ledger:
+    from autointerp.cli.ledger_location import existing_ledger, open_ledger
+
+    return open_ledger(results) if make else existing_ledger(results)
+
+
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
-    from autointerp.cli.ledger_location import existing_ledger
     from autointerp.monitoring.run_list import run_ids
 
     try:
-        with closing(existing_ledger(context.params.get("results") or Path("results"))) as ledger:
+        with closing(_ledger(context.params.get("results") or Path("results"))) as ledger:
             ids = run_ids(ledger)
     except AutointerpError:
         return []

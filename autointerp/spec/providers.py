@@ -8,6 +8,7 @@ only when a judge is opened, because the SDKs take more than a second to import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -118,6 +119,28 @@ _ROWS = (
         rate_headers=_OPENAI_HEADERS,
     ),
     Provider(
+        name="azure",
+        judge="autointerp.judges.providers.azure:AzureJudge",
+        keys=("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"),
+        own_host="azure.com",
+        rate_headers=_OPENAI_HEADERS,
+    ),
+    Provider(
+        name="bedrock",
+        judge="autointerp.judges.providers.anthropic_clouds:BedrockJudge",
+        keys=("AWS_BEARER_TOKEN_BEDROCK",),
+        own_host="amazonaws.com",
+        needs_key=False,
+        price_table="anthropic",
+    ),
+    Provider(
+        name="vertex",
+        judge="autointerp.judges.providers.anthropic_clouds:VertexJudge",
+        own_host="googleapis.com",
+        needs_key=False,
+        price_table="anthropic",
+    ),
+    Provider(
         name="embedded",
         judge="autointerp.judges.embedded.judge:EmbeddedJudge",
         is_llm=False,
@@ -161,6 +184,15 @@ def provider_of(model: str) -> str:
 def model_of(model: str) -> str:
     """The provider's own name of the model in `provider/model`."""
     return model.partition("/")[2]
+
+
+_CLOUD_NAME = re.compile(r"^(?:[\w-]+\.)?anthropic\.|-v\d+(?::\d+)?$")
+"""What Bedrock puts before and after Anthropic's name of a model."""
+
+
+def anthropic_name(model: str) -> str:
+    """Anthropic's own name of a Claude model, of which clouds have names like `us.anthropic.claude-x-20251001-v1:0` and `claude-x@20251001`."""
+    return _CLOUD_NAME.sub("", model_of(model)).replace("@", "-")
 
 
 def is_llm(model: str) -> bool:
