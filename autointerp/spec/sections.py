@@ -33,7 +33,7 @@ class Subject(Section):
     """The language model that the dictionary was trained on."""
 
     model: str = Field(min_length=1)
-    """A hub id, a local folder in transformers' layout, or a `.gguf` file."""
+    """A hub id, a local folder in transformers' layout, or a `.gguf` file. A LoRA adapter is merged into its base as both are loaded (`pip install peft`); models quantised for bitsandbytes need a CUDA GPU."""
     revision: str | None = None
     """Branch, tag or commit on the hub. Pin it: a branch can move."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

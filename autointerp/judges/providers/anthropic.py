@@ -64,7 +64,7 @@ class AnthropicJudge(LLMJudge):
     """A Claude model."""
 
     ask_method = "messages.create"
-    count_method = "messages.count_tokens"
+    count_method: ClassVar[str | None] = "messages.count_tokens"
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` for a missing key and for settings that the model does not accept."""

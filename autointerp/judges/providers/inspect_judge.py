@@ -125,7 +125,7 @@ def _opened(settings: JudgeSettings) -> Model:
         reason = error_codes.redact(str(getattr(error, "message", error)))
         raise UsageError(f"judge.model = {settings.model}: inspect_ai cannot open it: {reason}") from None
     # The SDKs of OpenAI and Anthropic, which most of its providers use, repeat a request twice by themselves.
-    client = getattr(model.api, "client", None)
+    client: Any = getattr(model.api, "client", None)
     if hasattr(client, "max_retries"):
         client.max_retries = 0
     return model
