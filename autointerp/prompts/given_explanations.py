@@ -8,16 +8,14 @@ neuronpedia 1.2.1 (`neuronpedia.np_explanation.Explanation.from_np_db_json`) and
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from autointerp.errors import UsageError
+from autointerp.prompts import batch_files
 from autointerp.records import COMPARED, Kind
 
 UNIT_COLUMNS = ("unit_id", "unit", "feature", "index")
@@ -46,7 +44,7 @@ def explanations_from(path: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     source: tuple[Any, Any] | None = None
-    for row in (row for file in _files(path) for row in _rows(file)):
+    for row in (row for file in batch_files.batches(path, "explanations", _FORMS) for row in _rows(file)):
         text = " ".join(str(row.text or "").split())
         if not text or _CONTROL.fullmatch(str(row.unit)):
             continue
@@ -61,33 +59,14 @@ def explanations_from(path: Path) -> dict[str, str]:
     return found
 
 
-def _files(path: Path) -> list[Path]:
-    """The files to read: the file itself, or the batches in a folder or its folder `explanations`, in the order of their numbers."""
-    if not path.exists():
-        raise UsageError(f"explanations {path}: there is no such file or folder: give {_FORMS}")
-    if path.is_file():
-        return [path]
-    folder = path / "explanations" if (path / "explanations").is_dir() else path
-    batches = [file for file in folder.iterdir() if _kind(file) in ("jsonl", "json")]
-    if not batches:
-        raise UsageError(f"{folder} holds no batch-0.jsonl.gz: give {_FORMS}")
-    return sorted(batches, key=lambda file: ([int(n) for n in re.findall(r"\d+", file.name)], file.name))
-
-
-def _kind(path: Path) -> str:
-    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
-
-
 def _rows(path: Path) -> Iterator[_Row]:
-    reader = _READERS.get(_kind(path))
-    if reader is None:
+    if batch_files.ending(path) in ("csv", "tsv"):
+        yield from _table_rows(batch_files.text_of(path), path)
+    elif batch_files.ending(path) in ("json", "jsonl"):
+        for value, where in batch_files.values(path):
+            yield from _objects(value, where)
+    else:
         raise UsageError(f"{path} is not a file of explanations: give {_FORMS}")
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.name.lower().endswith(".gz") else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    yield from reader(text, path)
 
 
 def _table_rows(text: str, path: Path) -> Iterator[_Row]:
@@ -104,23 +83,6 @@ def _table_rows(text: str, path: Path) -> Iterator[_Row]:
             yield _Row(row[unit], row[said], (None, None), f"{path}, line {table.line_num},")
     except csv.Error as error:
         raise UsageError(f"{path}, line {table.line_num}: {error}: write it as CSV") from None
-
-
-def _json_rows(text: str, path: Path) -> Iterator[_Row]:
-    yield from _objects(_parsed(text, str(path)), str(path))
-
-
-def _json_line_rows(text: str, path: Path) -> Iterator[_Row]:
-    for line, each in enumerate(text.split("\n"), 1):
-        if each.strip():
-            yield from _objects(_parsed(each, f"{path}, line {line},"), f"{path}, line {line},")
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is not JSON: {error}") from None
 
 
 def _objects(value: Any, where: str) -> Iterator[_Row]:
@@ -152,9 +114,3 @@ def _source(source: tuple[Any, Any]) -> str:
 
 
 _FORMS = "a CSV file with the columns unit_id and explanation, or Neuronpedia's JSON"
-_READERS: Mapping[str, Callable[[str, Path], Iterator[_Row]]] = {
-    "csv": _table_rows,
-    "tsv": _table_rows,
-    "json": _json_rows,
-    "jsonl": _json_line_rows,
-}

@@ -15,6 +15,7 @@ from support.results import summaries
 
 from autointerp.cli.export import export
 from autointerp.exports.run_tables import RunTables
+from autointerp.prompts.given_activations import activations_from
 from autointerp.prompts.given_explanations import explanations_from
 
 NAME = "gpt2-small/15-res-jb"
@@ -77,6 +78,17 @@ def test_neuronpedia_s_files_hold_every_active_feature_with_its_activations_and_
     assert explanations_from(source) == {
         k: " ".join(u["explanation"].split()) for k, u in units.items() if u["explanation"]
     }
+
+
+def test_exported_activations_are_read_back(run: Path, source: Path, batch: Path) -> None:
+    tables = RunTables.read(run)
+    texts = {(row["unit_id"], tuple(row["tokens"])) for row in tables.exemplars if row["bin"]}
+    from_neuronpedia, from_dashboard = activations_from(source), activations_from(batch)
+    assert from_neuronpedia.units.keys() == from_dashboard.units.keys()
+    for unit_id, found in from_neuronpedia.exemplars.items():
+        assert {e.tokens for e in found} == {e.tokens for e in from_dashboard.exemplars[unit_id]}
+        assert {(unit_id, e.tokens) for e in found} <= texts
+        assert len(found) > 20
 
 
 def test_the_files_of_the_source_name_each_other(source: Path) -> None:
