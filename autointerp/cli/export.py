@@ -10,13 +10,11 @@ from autointerp.cli.common import RESULTS, one_line_errors, run_argument
 from autointerp.exports.targets import TARGETS
 
 _FORMATS = "\n".join(
-    f"    {row.name:<14} {row.about}" + (f" --name: {row.naming}." if row.naming else "") for row in TARGETS.values()
+    f"  {row.name:<14} {row.about}" + (f" (NAME: {row.naming})" if row.naming else "") for row in TARGETS.values()
 )
 
 
-@click.command(
-    epilog=f"\b\nFormats:\n{_FORMATS}",
-)
+@click.command(epilog=f"\b\nFormats:\n{_FORMATS}")
 @run_argument()
 @click.option("--to", required=True, type=click.Choice(list(TARGETS)), help="Format.")
 @click.option(

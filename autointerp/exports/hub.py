@@ -24,7 +24,7 @@ def export(run: RunTables, request: Request) -> str:
     """Create or update the dataset. Returns its address. Raises `UsageError` if the hub refuses it or cannot be reached."""
     assert request.name is not None, "the target needs a name"
     if request.name.count("/") != 1:
-        raise UsageError(f"--name {request.name} is not OWNER/NAME: write it like me/my-sae-autointerp")
+        raise UsageError(f"--name {request.name} is not OWNER/DATASET: write it like me/my-sae-autointerp")
     api = HfApi()
     files = [CommitOperationAdd(path.name, path) for path in tracking.files(run)]
     readme = CommitOperationAdd("README.md", card(run, request.name).encode())

@@ -26,37 +26,14 @@ class Target:
 
 
 _ROWS = (
-    Target("csv", "csv_files", "Every table as CSV: units, judgements, explanations, exemplars, other evaluations."),
-    Target(
-        "neuronpedia",
-        "neuronpedia",
-        "The features as Neuronpedia imports them: dashboards, activations, explanations.",
-        naming="MODEL/SOURCE, such as gpt2-small/6-res-jb",
-    ),
-    Target(
-        "sae-dashboard",
-        "sae_dashboard",
-        "The features as SAEDashboard writes them: batch-0.json.",
-        naming="MODEL/SOURCE, such as gpt2-small/6-res-jb",
-    ),
-    Target(
-        "hub",
-        "hub",
-        "A dataset on the Hugging Face Hub, with a card.",
-        naming="OWNER/NAME of the dataset",
-        needs_name=True,
-        is_remote=True,
-    ),
-    Target(
-        "wandb",
-        "wandb_run",
-        "A run of Weights & Biases.",
-        naming="the project, or ENTITY/PROJECT",
-        packages=("wandb",),
-    ),
-    Target("mlflow", "mlflow_run", "A run of MLflow.", naming="the experiment", packages=("mlflow-skinny",)),
-    Target("tensorboard", "tensorboard_events", "An event file of TensorBoard.", packages=("tensorboard",)),
-    Target("inspect", "inspect_log", "A log of inspect_ai, for its viewer.", packages=("inspect_ai",)),
+    Target("csv", "csv_files", "every table as CSV"),
+    Target("neuronpedia", "neuronpedia", "features as Neuronpedia imports them", naming="MODEL/SOURCE"),
+    Target("sae-dashboard", "sae_dashboard", "features as SAEDashboard's batch-0.json", naming="MODEL/SOURCE"),
+    Target("hub", "hub", "a dataset on the Hugging Face Hub", naming="OWNER/DATASET", needs_name=True, is_remote=True),
+    Target("wandb", "wandb_run", "a run of Weights & Biases", naming="[ENTITY/]PROJECT", packages=("wandb",)),
+    Target("mlflow", "mlflow_run", "a run of MLflow", naming="EXPERIMENT", packages=("mlflow-skinny",)),
+    Target("tensorboard", "tensorboard_events", "an event file of TensorBoard", packages=("tensorboard",)),
+    Target("inspect", "inspect_log", "a log of inspect_ai, for its viewer", packages=("inspect_ai",)),
 )
 TARGETS: Mapping[str, Target] = {row.name: row for row in _ROWS}
 """Every format by its name."""

@@ -27,7 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["none", "--to", "csv"], "there is no run 'none'"),
         (["begun-1", "--to", "csv"], "holds no summary.json, so the run is not finished"),
-        (["demo-1", "--to", "hub"], "--to hub needs --name: give OWNER/NAME of the dataset"),
+        (["demo-1", "--to", "hub"], "--to hub needs --name: give OWNER/DATASET"),
         (["demo-1", "--to", "hub", "--name", "me/mine", "--out", "x"], "--out has no meaning with --to hub"),
         (["demo-1", "--to", "csv", "--name", "x"], "--name has no meaning with --to csv: remove it"),
         (["demo-1", "--to", "csv", "--public"], "--public has no meaning with --to csv"),

@@ -46,6 +46,9 @@ class Length(Scorer):
 """
 
 
+FEW = {"feature_ids": [0, 1, 2, 3], "neuron_ids": ["0+", "1+"]}
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[planted.World]:
     """A planted world, with the package installed."""
@@ -61,7 +64,7 @@ def test_a_run_asks_the_judge_and_scores_with_the_scorer_of_another_package(
     world: planted.World, tmp_path: Path
 ) -> None:
     judge = {"model": "echo/loud", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
-    spec = judged_runs.spec(world, "lengths", score={"also": ["length"]}, judge=judge)
+    spec = judged_runs.spec(world, "lengths", units=FEW, score={"also": ["length"]}, judge=judge)
     run, ledger = judged_runs.open_(spec, tmp_path / "results")
     summary = planted_runs.carry(run, ledger)
     ledger.close()
@@ -72,5 +75,5 @@ def test_a_run_asks_the_judge_and_scores_with_the_scorer_of_another_package(
     assert length["figures"][0]["meaning"] == "number of words of the explanation"
     figures = pd.read_parquet(run.folder / "scorers.parquet").set_index("unit_id")["value"]
     units = pd.read_parquet(run.folder / "units.parquet").set_index("unit_id")["explanation"]
-    assert len(figures) > 4
+    assert len(figures) > 2
     assert all(value == len(units[unit].split()) for unit, value in figures.items())
