@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from autointerp.errors import UsageError
 from autointerp.exports import tracking
@@ -35,10 +35,10 @@ def export(run: RunTables, request: Request) -> str:
         )
     except (
         HfHubHTTPError,
-        HFValidationError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
         httpx2.HTTPError,
+        ValueError,  # names and cards that huggingface_hub itself does not accept
     ) as error:
         raise UsageError(f"the hub does not take {request.name}: {_remedy(error)}") from None
     return str(url)

@@ -19,6 +19,28 @@ from autointerp.prompts.given_activations import activations_from
 from autointerp.prompts.given_explanations import explanations_from
 
 NAME = "gpt2-small/15-res-jb"
+RELATED = (
+    "neuron_alignment_indices neuron_alignment_values neuron_alignment_l1 correlated_neurons_indices correlated_neurons_pearson"
+    " correlated_neurons_l1 correlated_features_indices correlated_features_pearson correlated_features_l1"
+)
+FIELDS = {
+    "release": "name description creatorName creatorId visibility isNewUi featured descriptionShort urls creatorEmail creatorNameShort"
+    " defaultSourceSetName defaultSourceId defaultUmapSourceIds createdAt",
+    "model": "id instruct creatorId displayNameShort displayName tlensId dimension visibility defaultSourceSetName defaultSourceId"
+    " inferenceEnabled layers neuronsPerLayer createdAt owner updatedAt website",
+    "sourceset": "modelId name creatorId hasDashboards visibility description type creatorName urls creatorEmail releaseName"
+    " defaultOfModelId defaultRange defaultShowBreaks showDfa showCorrelated showHeadAttribution showUmap createdAt",
+    "source": "id modelId setName creatorId hasDashboards inferenceEnabled inferenceHosts saelensConfig saelensRelease saelensSaeId hfRepoId"
+    " hfFolderId visibility defaultOfModelId hasUmap hasUmapLogSparsity hasUmapClusters num_prompts num_tokens_in_prompt dataset notes"
+    " createdAt",
+    "features": "modelId layer index creatorId createdAt maxActApprox hasVector vector vectorLabel vectorDefaultSteerStrength hookName"
+    f" topkCosSimIndices topkCosSimValues {RELATED} neg_str neg_values pos_str pos_values frac_nonzero freq_hist_data_bar_heights"
+    " freq_hist_data_bar_values logits_hist_data_bar_heights logits_hist_data_bar_values decoder_weights_dist sourceSetName",
+    "activations": "id tokens index layer modelId maxValue maxValueTokenIndex minValue values creatorId dataSource dataIndex dfaValues"
+    " dfaTargetIndex dfaMaxValue createdAt lossValues logitContributions binMin binMax binContains qualifyingTokenIndex zIndices zValues",
+    "explanations": "id modelId layer index description authorId embedding triggeredById typeName explanationModelName notes createdAt",
+}
+"""The fields of Neuronpedia's rows (`neuronpedia_utils/db_models`), whose import takes no others."""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +122,25 @@ def test_the_files_of_the_source_name_each_other(source: Path) -> None:
     assert group["releaseName"] == release["name"]
     assert own["id"] == "15-res-jb"
     assert {row["visibility"] for row in (model, release, group, own)} == {"PRIVATE"}
+
+
+def test_rows_have_the_fields_of_neuronpedia_s_own_and_no_others(source: Path) -> None:
+    for kind, fields in FIELDS.items():
+        path = source / kind / "batch-0.jsonl.gz" if (source / kind).is_dir() else source / f"{kind}.jsonl"
+        rows = lines(path)
+        assert rows
+        assert all(row.keys() <= set(fields.split()) for row in rows), kind
+
+
+@pytest.mark.parametrize("to", ["csv", "neuronpedia", "sae-dashboard"])
+def test_hostile_text_is_exported_as_text(to: str, tmp_path: Path) -> None:
+    summaries.make(tmp_path / "hostile-1", n_features=2, n_neurons=1, hostile=True, knows="sharp")
+    assert exported(tmp_path / "hostile-1", to, "--out", str(tmp_path / "out")).exit_code == 0
+    assert any(
+        "window.pwned" in file.read_text(encoding="utf-8")
+        for file in (tmp_path / "out").rglob("*")
+        if file.suffix in (".csv", ".json")
+    )
 
 
 def test_an_export_is_the_same_every_time(run: Path, source: Path, tmp_path: Path) -> None:

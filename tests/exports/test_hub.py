@@ -63,6 +63,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(run: Path, hub: Hub, monkeypat
     assert others.exit_code == 2
     assert "the hub does not take you/mine: no token that may write there (HTTP 403)" in others.output
     assert "is not OWNER/DATASET" in exported(run, "mine").output
+    assert "the hub does not take me/a b" in exported(run, "me/a b").output
     monkeypatch.setenv("HF_TOKEN", "hf_" + "b" * 34)
     strange = exported(run, "me/mine").output
     assert "no token that may write there (HTTP 401): make one, and run `hf auth login`" in strange

@@ -129,3 +129,33 @@ def test_inspect_reads_a_sample_for_every_judgement(folder: Path, run: RunTables
     sample = next(sample for sample in log.samples if sample.metadata["arm"] == "main")
     assert sample.input.startswith("Explanation: ")
     assert "<<" in sample.input
+
+
+@pytest.mark.parametrize(
+    ("target", "package", "environment", "message"),
+    [
+        ("wandb", "wandb", {"WANDB_MODE": "online", "WANDB_API_KEY": ""}, "Weights & Biases refuses the run"),
+        (
+            "mlflow",
+            "mlflow",
+            {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+            "MLflow at http://127.0.0.1:9 refuses the run",
+        ),
+    ],
+)
+def test_a_tracker_that_cannot_be_reached_is_said_in_one_line(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    package: str,
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    pytest.importorskip(package)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = CliRunner().invoke(export, [str(folder), "--to", target, "--out", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert done.output.splitlines()[-1].startswith(f"autointerp: {message}")
