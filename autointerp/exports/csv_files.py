@@ -16,7 +16,8 @@ from autointerp.exports.request import Request
 from autointerp.exports.run_tables import TABLES, Row, RunTables
 from sae.files import written_whole
 
-_FORMULA = re.compile(r"^(?=\s*[=+\-@])")
+_FORMULA = re.compile(r"^(?=\s*[=+\-@].)", re.DOTALL)
+"""The beginning of a formula; the sign of a neuron alone is none."""
 
 
 def export(run: RunTables, request: Request) -> str:

@@ -32,6 +32,9 @@ def test_every_table_is_written_and_read_back(tmp_path: Path) -> None:
     [first, *_] = rows(out / "exemplars.csv")
     assert json.loads(first["tokens"]) == run.exemplars[0]["tokens"]
     assert first["text"] == "".join(run.exemplars[0]["tokens"])
+    assert {row["sign"] for row in rows(out / "units.csv")} == {
+        unit["sign"] for unit in run.units if unit["sign"] is not None
+    }
     ungraded = [row for row in rows(out / "judgements.csv") if row["outcome"] != "scored"]
     assert ungraded
     assert {row["score"] for row in ungraded} == {""}
