@@ -59,6 +59,8 @@ A spec is a TOML file that says what to evaluate, with what, and how. Three tabl
 - Unknown keys, wrong types and impossible combinations end the command with exit code 2 and one line that names the
   key, the value and the remedy. Values are not converted: `"5"` is not `5`.
 - Paths that exist beside the spec are taken from the spec's folder.
+- [spec.schema.json](spec.schema.json) is the JSON schema of a spec. Editors that know it complete keys and show their meaning: begin the file with
+  `#:schema PATH/TO/spec.schema.json` for Taplo and Even Better TOML (VS Code).
 - `--set key=value` replaces a key for one command, such as `--set judge.model=embedded`.
 - The run's folder is named after the spec's hash. **Settings**, marked in the last column, stay out of the hash: they
   decide how a run is carried out and not what it finds, so changing one and running again continues the same run.
@@ -449,6 +451,12 @@ def spec_page() -> str:
     return "\n".join(parts)
 
 
+def spec_schema() -> str:
+    """docs/spec.schema.json: the JSON schema of a spec (draft 2020-12), for editors. Names of other packages pass, as plain strings."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "autointerp spec"}
+    return json.dumps(spec.Spec.model_json_schema() | schema, indent=1) + "\n"
+
+
 def training_page() -> str:
     """docs/training.md: the fields of the trainer's configuration, read from its source so that torch need not be there."""
     tree = ast.parse(Path(sae.__file__).parent.joinpath("training", "config.py").read_text(encoding="utf-8"))
@@ -518,6 +526,7 @@ def _json_type(schema: dict[str, Any]) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "spec.md": spec_page,
+    "spec.schema.json": spec_schema,
     "training.md": training_page,
     "cli.md": cli_page,
     "dictionaries.md": dictionaries_page,

@@ -13,7 +13,8 @@ from hypothesis import settings
 pytest_plugins = ["support.services.servers", "support.browser"]
 
 # A test must neither spend somebody's money nor depend on what their machine has: taken away before any import can look.
-for _name in [n for n in os.environ if n.startswith(("ANTHROPIC_", "OPENAI_")) or n == "HF_TOKEN"]:
+_KEYS = ("ANTHROPIC_", "OPENAI_", "AZURE_OPENAI_", "AWS_BEARER_", "HF_TOKEN")
+for _name in [n for n in os.environ if n.startswith(_KEYS)]:
     del os.environ[_name]
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -26,6 +26,7 @@ SECTIONS = {
         "report": _command("run", "report", "Write the report of a run again."),
         "open": _command("run", "open_report", "Open the report of a run in a browser."),
         "figures": _command("figures", "figures", "Write the figures of a run for a paper."),
+        "export": _command("export", "export", "Write a run for Neuronpedia, the hub, W&B and others."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
         "label": _command("label", "label", "Grade a sample of a run's items by hand."),
         "judges": _command("judges", "judges", "Measure judges."),

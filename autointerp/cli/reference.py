@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from autointerp.cli.common import RESULTS, one_line_errors
+from autointerp.cli.common import RESULTS, complain, one_line_errors
 from autointerp.cli.lazy_group import LazyCommand, LazyGroup
+from autointerp.errors import UsageError
 
 
 @click.command()
@@ -48,8 +49,14 @@ def scorers(context: click.Context, as_json: bool) -> None:
     """List the other evaluations (`score.also`): what each asks, of which model, and where it is defined."""
     if context.invoked_subcommand is not None:
         return
-    from autointerp.scorers.registry import SCORERS
+    from autointerp.scorers import registry
 
+    offered = []
+    for name in registry.names():
+        try:
+            offered.append(registry.scorer(name))
+        except UsageError as error:  # one broken package must not hide the others
+            complain(error)
     if as_json:
         facts = [
             {
@@ -60,12 +67,12 @@ def scorers(context: click.Context, as_json: bool) -> None:
                 "chance": scorer.chance,
                 "figures": dict(scorer.figures),
             }
-            for scorer in SCORERS.values()
+            for scorer in offered
         ]
         click.echo(json.dumps(facts, indent=1))
         return
     models = {"ask": "judge", "run": "subject"}
-    for scorer in SCORERS.values():
+    for scorer in offered:
         asked = ", then ".join(models[step] for step in scorer.steps) or "no model"
         needs = "" if scorer.needs_explanation else "; needs no explanation"
         click.echo(f"{scorer.name}  ({scorer.source})")

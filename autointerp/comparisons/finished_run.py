@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from autointerp.errors import UsageError
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.records import COMPARED, Arm
+from autointerp.report.run_folder import folder_of
 from autointerp.spec.spec import parse
 from autointerp.stats.comparison import scored_rows
 
@@ -100,18 +101,6 @@ def read(run: str, results: Path) -> FinishedRun:
         items=items.assign(document=items["exemplar_id"].map(document).fillna(-1).astype("int64")),
         unscored=unscored.assign(document=unscored["exemplar_id"].map(document).fillna(-1).astype("int64")),
     )
-
-
-def folder_of(run: str, results: Path) -> Path:
-    """The folder of a finished run. Raises `UsageError`."""
-    folder = next((path for path in (results / run, Path(run)) if path.is_dir()), None)
-    if folder is None:
-        raise UsageError(f"there is no run {run!r} in {results}: `autointerp runs` lists those that exist")
-    if not (folder / "summary.json").is_file():
-        raise UsageError(
-            f"{folder} holds no summary.json, so the run is not finished: `autointerp status` shows how far it is"
-        )
-    return folder
 
 
 def _items(judged: pd.DataFrame) -> pd.DataFrame:

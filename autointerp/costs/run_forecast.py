@@ -18,7 +18,7 @@ from autointerp.messages import Prompt
 from autointerp.questions import handlers, planned_jobs, rounds
 from autointerp.records import Explanation, ExplanationKey, Outcome
 from autointerp.run import Run
-from autointerp.scorers.registry import SCORERS
+from autointerp.scorers.registry import scorer
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.spec import Spec
 
@@ -118,7 +118,7 @@ def _later(spec: Spec) -> Iterator[str]:
     if spec.cascade is not None:
         share, judge = spec.cascade.share, spec.cascade.judge.model
         yield f"not included: {judge} then grades about {share:.0%} of the items again"
-    if later := [name for name in spec.scorers if len(SCORERS[name].steps) > 1]:
+    if later := [name for name in spec.scorers if len(scorer(name).steps) > 1]:
         yield f"not included: the later steps of {', '.join(later)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -12,7 +12,7 @@ from typing import Any
 
 from autointerp.messages import Usage
 from autointerp.spec.judge_sections import Judge as JudgeSettings
-from autointerp.spec.providers import PROVIDERS, model_of, provider_of
+from autointerp.spec.providers import PROVIDERS, anthropic_name, model_of, provider_of
 
 _SNAPSHOT = re.compile(r"-(latest|\d{8}|\d{4}-\d{2}-\d{2})$")
 _NOTICE_DAYS = 90
@@ -55,14 +55,20 @@ def price_of(model: str, settings: JudgeSettings | None = None) -> Price | None:
         input_, output = settings.input_usd_per_mtok, settings.output_usd_per_mtok
         source = "judge.input_usd_per_mtok and judge.output_usd_per_mtok"
         return Price(input_, output, input_, input_, input_, output, input_, input_, source)
-    provider, name = PROVIDERS.get(provider_of(model)), model_of(model)
+    provider = PROVIDERS.get(provider_of(model))
     if provider is not None and not provider.is_llm:
         return FREE
     if provider is None or provider.price_table is None:
         return None
-    table = _table()[provider.price_table]
+    table, own = _table()[provider.price_table], provider.name == provider.price_table
+    name = model_of(model) if own else anthropic_name(model)
     row = table["models"].get(name) or table["models"].get(_SNAPSHOT.sub("", name))
-    return None if row is None else _price(row, table, _table()["as_of"])
+    if row is None:
+        return None
+    price = _price(row, table, _table()["as_of"])
+    if own:
+        return price
+    return replace(price, uncertain=True, source=f"{price.source}, which {provider.name} is assumed to charge")
 
 
 def cost(usage: Usage, price: Price | None, *, batch: bool = False) -> float | None:
@@ -105,7 +111,7 @@ def price_note(settings: JudgeSettings, today: date | None = None) -> str | None
 def retirement_note(model: str, today: date | None = None) -> str | None:
     """A sentence if `provider/model` has retired or retires within 90 days, by its vendor's announcement, else None."""
     provider, name = PROVIDERS.get(provider_of(model)), model_of(model)
-    if provider is None or provider.price_table is None:
+    if provider is None or provider.price_table != provider.name:  # a cloud retires models on days of its own
         return None
     dates = _table()[provider.price_table].get("retires", {})
     day = dates.get(name) or dates.get(_SNAPSHOT.sub("", name))

@@ -12,6 +12,7 @@ from typing import Any
 from autointerp.errors import UsageError
 from autointerp.judges.base import Judge
 from autointerp.judges.batch_api import SUBMIT_S, BatchProvider
+from autointerp.spec import third_party
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import MODEL_FORMS, PROVIDERS, Provider, provider_of
 from autointerp.spec.rubric import Rubric
@@ -25,7 +26,7 @@ def open_judge(settings: JudgeSettings, rubric: Rubric) -> Judge:
     provider or the model does not accept.
     """
     provider = _provider(settings)
-    judge: Judge = load_class(provider.judge)(settings if provider.is_llm else rubric)
+    judge: Judge = judge_class(provider)(settings if provider.is_llm else rubric)
     return judge
 
 
@@ -46,7 +47,8 @@ def no_probabilities(settings: JudgeSettings) -> str | None:
     provider = _provider(settings)
     if not provider.is_llm:
         return None
-    reason: str | None = load_class(provider.judge).no_probabilities(settings)
+    explains = getattr(judge_class(provider), "no_probabilities", None)
+    reason: str | None = explains(settings) if explains else "that judge is not known to return them"
     return reason
 
 
@@ -91,6 +93,11 @@ class Judges:
         for judge in (self.judge, self.explainer, self.second):
             if judge is not None:
                 judge.close()
+
+
+def judge_class(provider: Provider) -> Any:
+    """The class of a provider's judge. Raises `UsageError` if another package brings it and it cannot be imported."""
+    return load_class(provider.judge) if provider.entry_point is None else third_party.load(provider.entry_point)
 
 
 def load_class(path: str) -> Any:

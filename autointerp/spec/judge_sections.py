@@ -21,7 +21,7 @@ class Judge(Section):
     """A model that explains or scores."""
 
     model: str = Field("embedded", max_length=128)
-    """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), or `embedded`, a baseline that is not an LLM."""
+    """`anthropic/MODEL`, `openai/MODEL`, `openai-compatible/MODEL` (needs `base_url`), `azure/DEPLOYMENT`, `bedrock/MODEL`, `vertex/MODEL`, a judge of [another package](third-party.md) such as `litellm/PROVIDER/MODEL`, or `embedded`, a baseline that is not an LLM."""
     base_url: str | None = setting(None)
     """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
     key_env: str | None = setting(None, pattern=r"^[A-Z][A-Z0-9_]*$")

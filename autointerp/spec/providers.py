@@ -1,4 +1,5 @@
-"""The providers of judges, one row each. A new provider takes a row here and a module in `autointerp/judges/providers/`.
+"""The providers of judges, one row each. A new provider takes a row here and a module in `autointerp/judges/providers/`, or is an entry
+point of another package (`autointerp.spec.third_party`).
 
 Everything that differs between providers and is data stands in this table; their protocols stand in their modules, which are imported
 only when a judge is opened, because the SDKs take more than a second to import.
@@ -7,10 +8,13 @@ only when a judge is opened, because the SDKs take more than a second to import.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
+from autointerp.spec import third_party
 from autointerp.spec.addresses import is_own_address
 
 
@@ -55,6 +59,8 @@ class Provider:
     rate_headers: RateHeaders | None = None
     states_retirement: bool = False
     """Whether its API says when a model retires."""
+    entry_point: EntryPoint | None = None
+    """That of the judge, if another package brings it."""
 
     @property
     def form(self) -> str:
@@ -113,14 +119,58 @@ _ROWS = (
         rate_headers=_OPENAI_HEADERS,
     ),
     Provider(
+        name="azure",
+        judge="autointerp.judges.providers.azure:AzureJudge",
+        keys=("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"),
+        own_host="azure.com",
+        rate_headers=_OPENAI_HEADERS,
+    ),
+    Provider(
+        name="bedrock",
+        judge="autointerp.judges.providers.anthropic_clouds:BedrockJudge",
+        keys=("AWS_BEARER_TOKEN_BEDROCK",),
+        own_host="amazonaws.com",
+        needs_key=False,
+        price_table="anthropic",
+    ),
+    Provider(
+        name="vertex",
+        judge="autointerp.judges.providers.anthropic_clouds:VertexJudge",
+        own_host="googleapis.com",
+        needs_key=False,
+        price_table="anthropic",
+    ),
+    Provider(
         name="embedded",
         judge="autointerp.judges.embedded.judge:EmbeddedJudge",
         is_llm=False,
         needs_key=False,
     ),
 )
-PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}
-"""Every provider by its name."""
+
+
+class _Providers(Mapping[str, Provider]):
+    """The rows of the table, and after them the judges of other packages. The first look-up of another name finds these."""
+
+    def __init__(self, rows: Iterable[Provider]) -> None:
+        self._own = {row.name: row for row in rows}
+
+    def __getitem__(self, name: str) -> Provider:
+        if name in self._own:
+            return self._own[name]
+        point = third_party.offered(third_party.JUDGES)[name]
+        return Provider(name, point.value, entry_point=point, needs_key=False)
+
+    def __iter__(self) -> Iterator[str]:
+        others = third_party.offered(third_party.JUDGES)
+        return iter((*self._own, *(name for name in others if name not in self._own)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+PROVIDERS: Mapping[str, Provider] = _Providers(_ROWS)
+"""Every provider by its name, those of other packages included."""
 
 MODEL_FORMS = ", ".join(row.form for row in _ROWS[:-1]) + f" or {_ROWS[-1].form}"
 """What `judge.model` may look like, for messages."""
@@ -134,6 +184,15 @@ def provider_of(model: str) -> str:
 def model_of(model: str) -> str:
     """The provider's own name of the model in `provider/model`."""
     return model.partition("/")[2]
+
+
+_CLOUD_NAME = re.compile(r"^(?:[\w-]+\.)?anthropic\.|-v\d+(?::\d+)?$")
+"""What Bedrock puts before and after Anthropic's name of a model."""
+
+
+def anthropic_name(model: str) -> str:
+    """Anthropic's own name of a Claude model, of which clouds have names like `us.anthropic.claude-x-20251001-v1:0` and `claude-x@20251001`."""
+    return _CLOUD_NAME.sub("", model_of(model)).replace("@", "-")
 
 
 def is_llm(model: str) -> bool:

@@ -6,12 +6,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from autointerp.spec import third_party
 from autointerp.spec.section import Section, added, changed, setting
 from sae.errors import SubjectError
 from sae.formats.names import NAMES as FORMATS
 from sae.subject import hook_points
 
-ScorerName = Literal[
+SCORER_NAMES = (
     "detection",
     "fuzzing",
     "simulation",
@@ -25,15 +26,15 @@ ScorerName = Literal[
     "sensitivity",
     "contrastive_written",
     "distinction",
-]
-"""Names of the other evaluations, as in `scorers/registry.py`."""
+)
+"""Names of the program's own other evaluations, as in `scorers/registry.py`; packages may offer more."""
 
 
 class Subject(Section):
     """The language model that the dictionary was trained on."""
 
     model: str = Field(min_length=1)
-    """A hub id, a local folder in transformers' layout, or a `.gguf` file."""
+    """A hub id, a local folder in transformers' layout, or a `.gguf` file. A LoRA adapter is merged into its base as both are loaded (`pip install peft`); models quantised for bitsandbytes need a CUDA GPU."""
     revision: str | None = None
     """Branch, tag or commit on the hub. Pin it: a branch can move."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -170,8 +171,20 @@ class Score(Section):
     """The judge's reply: a short reason and then the grade, the grade alone, or the probabilities of all grades, whose mean is the score (Chat Completions servers return them)."""
     per_call: int = Field(1, ge=1, le=50)
     """Items in one question. More is cheaper, because the instructions are sent once. Items of all units, bins and arms are mixed."""
-    also: tuple[ScorerName, ...] = Field((), strict=False)
-    """Names of other evaluations of the same units: see `autointerp scorers`."""
+    also: tuple[str, ...] = Field((), strict=False, json_schema_extra={"examples": [list(SCORER_NAMES)]})
+    """Names of other evaluations of the same units, those of installed packages included: see `autointerp scorers`."""
+
+    @field_validator("also")
+    @classmethod
+    def _known_scorers(cls, also: tuple[str, ...]) -> tuple[str, ...]:
+        known = (
+            (*SCORER_NAMES, *third_party.offered(third_party.SCORERS))
+            if set(also) - set(SCORER_NAMES)
+            else SCORER_NAMES
+        )
+        if unknown := [name for name in also if name not in known]:
+            raise ValueError(f"{unknown[0]!r} is not an evaluation: use some of {', '.join(known)}")
+        return also
 
 
 class Controls(Section):

@@ -30,7 +30,6 @@ from autointerp.spec.sections import (
     Harvest,
     Report,
     Score,
-    ScorerName,
     Studies,
     Subject,
     Units,
@@ -105,9 +104,9 @@ class Spec(Section):
         return self.explainer or self.judge
 
     @property
-    def scorers(self) -> tuple[ScorerName, ...]:
+    def scorers(self) -> tuple[str, ...]:
         """The other evaluations of the run: those of `score.also`, and `distinction` if the run has windows of neighbours."""
-        by_default: tuple[ScorerName, ...] = ("distinction",) if self.controls.neighbours else ()
+        by_default: tuple[str, ...] = ("distinction",) if self.controls.neighbours else ()
         return tuple(dict.fromkeys((*self.score.also, *by_default)))
 
     @property

@@ -11,12 +11,12 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import hf_hub_download, is_offline_mode
+from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto as auto
@@ -25,7 +25,8 @@ from transformers.utils import logging as model_logging
 from sae.errors import SubjectError, one_line
 from sae.file_hashes import file_hash
 from sae.files import is_local, missing_part
-from sae.subject import gguf
+from sae.subject import adapters, gguf
+from sae.subject.adapters import Adapter
 
 PRECISIONS = ("float32", "bfloat16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -43,17 +44,32 @@ class Loaded(NamedTuple):
 
 
 def load(model: str, precision: str, device: torch.device, revision: str | None) -> Loaded:
-    """Load a hub id, a folder or a `.gguf` file; on the meta device, without reading weights. Raises `SubjectError`."""
+    """Load a hub id, a folder or a `.gguf` file; on the meta device, without reading weights. An adapter is merged into its base.
+
+    Raises `SubjectError`.
+    """
     source, name = _locate(model)
+    if isinstance(source, Path) and (adapter := adapters.in_folder(source)):
+        return _load_adapter(adapter, precision, device)
+    try:
+        return _load(source, name, precision, device, revision or "main")
+    except SubjectError:
+        adapter = adapters.on_hub(source, revision or "main") if isinstance(source, str) else None
+        if adapter is None:
+            raise
+    return _load_adapter(adapter, precision, device)
+
+
+def _load(source: Path | str, name: str, precision: str, device: torch.device, revision: str) -> Loaded:
     if isinstance(source, Path):
         _check_folder(source)
     arguments: dict[str, Any] = {
         "pretrained_model_name_or_path": str(source),
-        "revision": revision or "main",
+        "revision": revision,
         "trust_remote_code": False,
     }
     headless = None
-    with _quiet(), _adapters_refused(source, name, arguments["revision"]):
+    with _quiet():
         config = _read("configuration", name, AutoConfig.from_pretrained, **arguments)
         check_causal(config, name)
         tokenizer = _read("tokenizer", name, AutoTokenizer.from_pretrained, **arguments)
@@ -66,6 +82,25 @@ def load(model: str, precision: str, device: torch.device, revision: str | None)
     else:  # a commit determines every file of the repository
         fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
     return Loaded(loaded, tokenizer, name, fingerprint, headless)
+
+
+def _load_adapter(adapter: Adapter, precision: str, device: torch.device) -> Loaded:
+    """The base of an adapter with the adapter merged into it; on the meta device, the base's outline."""
+    base = load(adapter.base, precision, device, adapter.revision)
+    model, tokenizer = base.model, base.tokenizer
+    with _quiet():
+        if device.type != "meta":
+            model = adapter.merged_into(model)
+        if adapter.has_tokenizer:
+            read = AutoTokenizer.from_pretrained
+            tokenizer = _read(
+                "tokenizer",
+                adapter.name,
+                read,
+                pretrained_model_name_or_path=str(adapter.folder),
+                trust_remote_code=False,
+            )
+    return Loaded(model, tokenizer, adapter.name, adapter.fingerprint(base.fingerprint), base.headless)
 
 
 def _locate(model: str) -> tuple[Path | str, str]:
@@ -136,10 +171,28 @@ def _load_model(
     config: Any, name: str, precision: str, device: torch.device, arguments: dict[str, Any]
 ) -> tuple[Any, str | None]:
     dtype = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
-    load = AutoModelForCausalLM.from_pretrained
-    model, report = _read("weights", name, load, config=config, dtype=dtype, output_loading_info=True, **arguments)
+    load, quantised = AutoModelForCausalLM.from_pretrained, _is_quantised(config, name, device)
+    # bitsandbytes packs weights on the GPU as they are read, and cannot move them.
+    placed = {"device_map": {"": device}} if quantised else {}
+    model, report = _read(
+        "weights", name, load, config=config, dtype=dtype, output_loading_info=True, **placed, **arguments
+    )
     headless = _check_complete(report, model, name)
-    return _read("weights", name, model.to, device=device), headless
+    return model if quantised else _read("weights", name, model.to, device=device), headless
+
+
+def _is_quantised(config: Any, name: str, device: torch.device) -> bool:
+    """Whether the weights are quantised for bitsandbytes, which computes on CUDA only. Raises `SubjectError` for another device."""
+    stated = getattr(config, "quantization_config", None)
+    method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+    if "bitsandbytes" not in str(method).lower():
+        return False
+    if device.type != "cuda":
+        raise SubjectError(
+            f"subject {name} is quantised for bitsandbytes, which needs a CUDA GPU, and not {device.type}: use the model that was"
+            " quantised, in float32 or bfloat16, or a machine with a GPU"
+        )
+    return True
 
 
 def _empty_model(config: Any, name: str) -> Any:
@@ -152,7 +205,7 @@ _MEANINGS = {
     "ignore_mismatched_sizes": "their shapes are not those in config.json: download both again",
     "trust_remote_code": "they come with code of their own, which is never run: use a model whose architecture transformers has",
     "does not recognize this architecture": "this version of transformers does not have its architecture: update transformers",
-    "bitsandbytes": "they are quantised for bitsandbytes: use the model that was quantised, in float32 or bfloat16",
+    "bitsandbytes": "they are quantised for bitsandbytes, which is not installed or does not work here: `pip install bitsandbytes`",
     "gptq": "they are quantised by GPTQ: use the model that was quantised, in float32 or bfloat16",
     "awq": "they are quantised by AWQ: use the model that was quantised, in float32 or bfloat16",
     "sentencepiece": "it needs the package sentencepiece: `pip install sentencepiece`, or save the tokenizer as tokenizer.json",
@@ -163,7 +216,6 @@ _MEANINGS = {
 """Our wording of third-party errors whose own advice is unsafe, unclear or not for users of this program, by a part of their text."""
 MOST_CONFIG_BYTES = 64 << 20
 """Largest config.json that is read."""
-_ADAPTER = "adapter_config.json"
 _LFS = b"version https://git-lfs"
 
 
@@ -198,7 +250,6 @@ def _read(part: str, name: str, load: Callable[..., Any], **arguments: Any) -> A
 
 
 def _check_folder(folder: Path) -> None:
-    _check_not_adapter(folder)
     if not (folder / "config.json").is_file():
         raise SubjectError(f"subject {folder} has no config.json: give a folder in transformers' layout")
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
@@ -219,41 +270,6 @@ def _check_folder(folder: Path) -> None:
                 raise SubjectError(
                     f"subject {folder}: {file.name} is a pointer of Git LFS, not the file: run `git lfs pull` in its repository"
                 )
-
-
-def _check_not_adapter(folder: Path) -> None:
-    """Raise `SubjectError` for a LoRA adapter, whose weights are not a model's."""
-    file = folder / _ADAPTER
-    if file.is_file():
-        raise _adapter(str(folder), file)
-
-
-@contextmanager
-def _adapters_refused(source: Path | str, name: str, revision: str) -> Iterator[None]:
-    """Within the block, replace the error for a subject on the hub that cannot be read by that for an adapter, if it is one."""
-    try:
-        yield
-    except SubjectError:
-        file = None
-        if isinstance(source, str):
-            with suppress(Exception):  # it has none, or the hub cannot be asked: the first error tells more
-                file = hf_hub_download(source, _ADAPTER, revision=revision)
-        if file is None:
-            raise
-        raise _adapter(name, Path(file)) from None
-
-
-def _adapter(name: str, file: Path) -> SubjectError:
-    """The error for an adapter with this config."""
-    try:
-        base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError):
-        base = None
-    return SubjectError(
-        f"subject {name} is an adapter (LoRA) of {base or 'another model'}, not a model: merge the two with peft"
-        " (`PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(folder)`), save the tokenizer there, and"
-        " give that folder"
-    )
 
 
 def check_causal(config: Any, name: str) -> None:

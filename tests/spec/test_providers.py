@@ -28,7 +28,9 @@ def test_models_are_split_into_provider_and_name() -> None:
         "org/model",
     )
     assert (provider_of("embedded"), model_of("embedded")) == ("embedded", "")
-    assert MODEL_FORMS == "anthropic/MODEL, openai/MODEL, openai-compatible/MODEL or embedded"
+    assert MODEL_FORMS == (
+        "anthropic/MODEL, openai/MODEL, openai-compatible/MODEL, azure/MODEL, bedrock/MODEL, vertex/MODEL or embedded"
+    )
 
 
 def test_an_unknown_provider_does_not_count_as_an_llm() -> None:

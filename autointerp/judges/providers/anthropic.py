@@ -64,7 +64,7 @@ class AnthropicJudge(LLMJudge):
     """A Claude model."""
 
     ask_method = "messages.create"
-    count_method = "messages.count_tokens"
+    count_method: ClassVar[str | None] = "messages.count_tokens"
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` for a missing key and for settings that the model does not accept."""
@@ -105,7 +105,7 @@ class AnthropicJudge(LLMJudge):
 
 def open_client(settings: JudgeSettings) -> AnthropicClient:
     """The SDK's client without retries. Raises `UsageError` for a missing key and for settings that the model does not accept."""
-    _check(model_of(settings.model), settings)
+    check(settings)
     key, variable = key_of(settings)
     # The two kinds of key go into different headers. With one given, the SDK looks for none in the environment.
     kind = "auth_token" if variable.endswith("AUTH_TOKEN") else "api_key"
@@ -153,7 +153,9 @@ def read_message(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply |
     return Reply(text, stop, usage, reply.model, request_id, rate_limits(headers))
 
 
-def _check(model: str, settings: JudgeSettings) -> None:
+def check(settings: JudgeSettings) -> None:
+    """Raise `UsageError` for settings that the model does not accept."""
+    model = model_of(settings.model)
     if settings.temperature is not None:
         raise UsageError(f"judge.temperature = {settings.temperature:g}: Claude's API takes no temperature, remove it")
     if not settings.thinking and model.startswith(ALWAYS_THINKING):

@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from autointerp import messages
 from autointerp.judges import error_codes
@@ -47,7 +47,7 @@ class OpenAIJudge(LLMJudge):
     """A GPT model."""
 
     ask_method = "responses.create"
-    count_method = "responses.input_tokens.count"
+    count_method: ClassVar[str | None] = "responses.input_tokens.count"
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` for a missing key."""

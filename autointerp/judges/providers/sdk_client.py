@@ -81,7 +81,8 @@ class SdkClient:
             return http.connection_outcome(self.provider.name, error, timeout_s)
         except self.base_error as error:
             detail = error_codes.redact(str(error))
-            return MustStop(f"{self.provider.name} cannot be called: {detail}: check {self.provider.keys[0]}")
+            check = self.provider.keys[0] if self.provider.keys else "the credentials of the cloud"
+            return MustStop(f"{self.provider.name} cannot be called: {detail}: check {check}")
         except UnicodeError:
             return ItemFailed("the prompt holds characters that cannot be sent as UTF-8")
         parsed = http.parse(self.provider.name, body)

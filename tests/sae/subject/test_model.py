@@ -318,16 +318,6 @@ def _width(subject: Subject, hook_point: str) -> int | str:
         return str(error)
 
 
-def test_an_adapter_is_refused_with_the_way_to_merge_it(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text(
-        json.dumps({"base_model_name_or_path": "owner/base", "peft_type": "LORA"})
-    )
-    refused(lambda: load_subject(str(folder)), "adapter", "owner/base", "merge_and_unload")
-    (folder / "config.json").unlink()
-    (folder / "adapter_config.json").write_text("[]")
-    refused(lambda: load_subject(str(folder)), "adapter", "another model")
-
-
 def test_pointers_of_git_lfs_are_named(folder: Path) -> None:
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     refused(lambda: load_subject(str(folder)), "model.safetensors", "git lfs pull")
@@ -434,24 +424,6 @@ def test_plain_torch_weights_load(folder: Path) -> None:
     torch.save(tiny_model(DENSE["llama"]()).state_dict(), folder / "pytorch_model.bin")
     again = load_subject(str(folder), device="cpu", precision="float32").run(TOKENS, ["resid_post.1"])
     assert torch.equal(again["resid_post.1"], expected["resid_post.1"])
-
-
-def test_an_adapter_on_the_hub_is_refused_with_the_way_to_merge_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repository, commit = tmp_path / "models--owner--lora", "0" * 40
-    (repository / "snapshots" / commit).mkdir(parents=True)
-    (repository / "snapshots" / commit / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    refused(
-        lambda: load_subject("owner/lora", device="cpu"),
-        "subject owner/lora is an adapter",
-        "owner/base",
-        "merge_and_unload",
-    )
 
 
 def test_missing_subjects_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import gzip
 import hashlib
 import importlib
 import json
+import re
 import socket
 import sys
 import tempfile
@@ -33,11 +34,16 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from . import batches as provider_batches
 from . import protocols as wire
 from .manners import Manner
 
+_CLOUD_PATH = re.compile(
+    r"/model/(?P<bedrock>[^/]+)/invoke|/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/(?P<vertex>[^/]+):rawPredict"
+)
+"""Where Bedrock and Vertex take Messages, whose model is in the path."""
 Brain = Callable[[str, str, wire.Json], wire.Json]
 """Answers a question: system prompt, question and schema in, a JSON object out."""
 
@@ -303,6 +309,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v1/responses/input_tokens":
             count = wire.count_input(*wire.read_request("responses", body))
             return self._send(200, {"object": "response.input_tokens", "input_tokens": count})
+        if cloud := _CLOUD_PATH.fullmatch(path):
+            del body["anthropic_version"]  # a field there, and a header in Anthropic's own API
+            return self._answer("anthropic", body | {"model": unquote(cloud["bedrock"] or cloud["vertex"])})
         protocol = {"/v1/messages": "anthropic", "/v1/responses": "responses", "/v1/chat/completions": "chat"}[path]
         self._answer(protocol, body)
 
@@ -338,7 +347,9 @@ class _Handler(BaseHTTPRequestHandler):
             entry.status = refusal[0]
             owner.write(entry)
             return self._send(*refusal)
-        wrong = wire.complaint(protocol, body, self.headers.get("authorization"), manner)
+        key = self.headers.get("api-key")  # Azure's
+        authorization = self.headers.get("authorization") or (f"Bearer {key}" if key else None)
+        wrong = wire.complaint(protocol, body, authorization, manner)
         fault = entry.fault
         error = "401" if wrong == "key" else "400" if wrong else fault.partition("_")[0] if fault in _WAITS else fault
         if error in wire.ERRORS:
