@@ -130,6 +130,15 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
     """
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
+    return joined(spec, subject, dictionary, on_progress)
+
+
+OpenInputs = Callable[[Spec, OnProgress], Inputs]
+"""Opens the inputs of a spec: `open_inputs`, or a function that has some of them in memory."""
+
+
+def joined(spec: Spec, subject: Subject, dictionary: Dictionary, on_progress: OnProgress) -> Inputs:
+    """Inputs of a loaded subject and dictionary, with the spec's corpus. Raises `SaeError` if they do not fit each other."""
     subject = with_bos(subject, spec.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
@@ -145,11 +154,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     dictionary = open_dictionary(spec.dictionary, on_progress)
     on_progress("reading the subject's configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
-    subject = with_bos(subject, spec.corpus, dictionary)
-    dictionary.check_fits(subject.width(dictionary.hook_point))
-    corpus = open_corpus(spec.corpus, subject, on_progress)
-    _check_documents(spec, corpus)
-    inputs = Inputs(spec, subject, dictionary, corpus)
+    inputs = joined(spec, subject, dictionary, on_progress)
     inputs.units()
     return inputs.identified
 

@@ -12,7 +12,7 @@ from autointerp.errors import EXPECTED, UsageError
 from autointerp.harvest import merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import finished_harvest
-from autointerp.harvest.inputs import EARLIER_VERSION, InputCache, Inputs, open_inputs
+from autointerp.harvest.inputs import EARLIER_VERSION, InputCache, Inputs, OpenInputs, open_inputs
 from autointerp.harvest.plan import MOST_TOGETHER
 from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
@@ -26,14 +26,16 @@ from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 
 
-def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None) -> Run:
+def prepare(
+    spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None, open_: OpenInputs = open_inputs
+) -> Run:
     """Open the inputs and harvest them, or reuse the harvest. Raises `UsageError` and `SaeError`.
 
-    `ledger`, if it exists, knows which harvest the run began with.
+    `ledger`, if it exists, knows which harvest the run began with. `open_` opens the inputs.
     """
     check_judges(spec)
     rubric_ = rubric.load(spec.score.rubric)
-    opened = _as_begun(open_inputs(spec, progress.update), rubric_, ledger)
+    opened = _as_begun(open_(spec, progress.update), rubric_, ledger)
     spec, run_id = opened.spec, opened.run_id(rubric_)
     if ledger is not None and _began_earlier(ledger, run_id, opened):
         opened = replace(opened, version=EARLIER_VERSION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,16 @@ def apply(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"v = {raw.strip()}")["v"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()
+    set_key(data, path, value, f"--set {override!r}")
+
+
+def set_key(data: dict[str, Any], path: Sequence[str], value: Any, what: str) -> None:
+    """Set the key at `path` in nested tables. Raises `UsageError`, which begins with `what`, if a part of it is no table."""
     table = data
     for part in path[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise UsageError(f"--set {override!r}: {part} is a value, not a table")
+            raise UsageError(f"{what}: {part} is a value, not a table")
     table[path[-1]] = value
 
 
