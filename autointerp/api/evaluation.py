@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.api import request
+from autointerp.api.inputs import Given
 from autointerp.api.result import Result
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
@@ -29,6 +30,7 @@ def evaluate(
     texts: Any,
     *,
     hook_point: str | None = None,
+    tokenizer: Any = None,
     judge: Any = "embedded",
     explainer: Any = None,
     features: int | Sequence[int] = 100,
@@ -41,36 +43,37 @@ def evaluate(
 ) -> Result:
     """Evaluate a dictionary: harvest, explain, grade, and write the report. The same run as `autointerp run` of the same spec.
 
-    `model`: a hub id, a folder or a `.gguf` file. `dictionary`: a folder or file, or a place on the hub. `texts`: a path, a glob or
-    `datasets:owner/name`, or several of them. `hook_point`: where the dictionary reads, such as `resid_post.8`; by default as its
-    files state. `judge`, `explainer`: names such as `anthropic/claude-haiku-4-5`, or tables of the spec. `features`, `neurons`: how many to sample,
-    or the features' numbers and the neurons' names (`"17+"`); as many neurons as features by default. `budget_usd`: dollars at
-    most. `results`: the folder for the run; None keeps it for as long as the result. `spec`: further keys of the spec, such as
-    `{"score.per_bin": 3}`. `quiet`: show no progress.
+    `model`: a hub id, a folder, a `.gguf` file, or a model of transformers, nnsight, nnterp or TransformerLens in memory, with its
+    `tokenizer`. `dictionary`: a folder or file, a place on the hub, or an object with `encode` and `decode`. `texts`: a path, a glob or
+    `datasets:owner/name`, several paths, strings, a data set, or token ids. `hook_point`: where the dictionary reads, such as
+    `resid_post.8`; by default as its files or its configuration state. `judge`, `explainer`: names such as `anthropic/claude-haiku-4-5`,
+    tables of the spec, functions from a prompt to a text, or models of inspect_ai; the explainer is the judge by default. `features`,
+    `neurons`: how many to sample, or the features' numbers and the neurons' names (`"17+"`); as many neurons as features by
+    default. `budget_usd`: dollars at most. `results`: the folder for the run; None keeps it for as long as the result. `spec`:
+    further keys of the spec, such as `{"score.per_bin": 3}`. `quiet`: show no progress.
 
     A run that was interrupted continues with the same call. Raises `AutointerpError` or `SaeError`, one line each.
     """
-    asked = request.spec_of(
-        {
-            "subject": {"model": request.source(model, "model")},
-            "dictionary": {"path": request.source(dictionary, "dictionary"), "hook_point": hook_point},
-            "corpus": {"sources": request.sources(texts)},
-            "units": request.units_table(features, neurons),
-            "judge": request.judge_table(judge, "judge"),
-            **({"explainer": request.judge_table(explainer, "explainer")} if explainer is not None else {}),
-            "budget": {"usd": budget_usd},
-        },
-        name,
-        spec,
-    )
-    with (
-        results_folder(results) as (folder, temporary),
-        Progress(quiet=quiet) as progress,
-        ledger_of(folder, temporary) as ledger,
-    ):
-        run = prepare(asked, folder, progress, ledger)
-        local.execute_run(run, ledger, progress, command=COMMAND)
-        write_index(folder)
+    given = Given(model, dictionary, tokenizer)
+    with results_folder(results) as (folder, temporary), given.evaluating():
+        spec_ = request.spec_of(
+            {
+                "subject": given.subject_table(),
+                "dictionary": given.dictionary_table(hook_point),
+                "corpus": request.corpus_table(texts, folder, spec),
+                "units": request.units_table(features, neurons),
+                "judge": request.judge_table(judge, "judge"),
+                "explainer": request.judge_table(explainer, "explainer"),
+                "budget": {"usd": budget_usd},
+            },
+            name,
+            spec,
+        )
+        open_ = given.opener(spec_)
+        with Progress(quiet=quiet) as progress, ledger_of(folder, temporary) as ledger:
+            run = prepare(open_.spec(spec_), folder, progress, ledger, open_)
+            local.execute_run(run, ledger, progress, command=COMMAND, open_=open_)
+            write_index(folder)
     return Result(run.folder, temporary=temporary)
 
 

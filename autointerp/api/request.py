@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autointerp.api.texts import source_of
 from autointerp.errors import UsageError
+from autointerp.spec.sections import Corpus
 from autointerp.spec.spec import Spec, parse
 from autointerp.spec.toml_files import set_key
 
@@ -19,12 +20,23 @@ def spec_of(tables: Mapping[str, Mapping[str, Any]], name: str, more: Mapping[st
     """
     data: dict[str, Any] = {"name": name}
     for table, values in tables.items():
-        data[table] = {key: value for key, value in values.items() if value is not None}
+        if present := {key: value for key, value in values.items() if value is not None}:
+            data[table] = present
     for key, value in (more or {}).items():
         entries = value.items() if isinstance(value, Mapping) else [("", value)]
         for inner, entry in entries:
             set_key(data, [*key.split("."), *([inner] if inner else [])], entry, f"spec[{key!r}]")
     return parse(data)
+
+
+def corpus_table(texts: Any, folder: Path, more: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The spec's table of the corpus. Texts in memory are written below `folder`. `more`: as for `spec_of`. Raises `UsageError`."""
+    table = (more or {}).get("corpus")
+    keys = {f"corpus.{key}": value for key, value in (table or {}).items()} | dict(more or {})
+    most = keys.get("corpus.max_tokens", Corpus.model_fields["max_tokens"].default)
+    column = keys.get("corpus.text_field", Corpus.model_fields["text_field"].default)
+    source = source_of(texts, folder / "artifacts" / "texts", max_tokens=most, column=column)
+    return {"sources": source.entries, "text_field": source.column}
 
 
 def units_table(features: int | Sequence[int], neurons: int | Sequence[str] | None) -> dict[str, Any]:
@@ -43,7 +55,9 @@ def units_table(features: int | Sequence[int], neurons: int | Sequence[str] | No
 
 
 def judge_table(judge: Any, name: str) -> dict[str, Any]:
-    """The spec's table of a judge, given by its name or as a table. Raises `UsageError`."""
+    """The spec's table of a judge, given by its name or as a table; empty for None. Raises `UsageError`."""
+    if judge is None:
+        return {}
     if isinstance(judge, str):
         return {"model": judge}
     if isinstance(judge, Mapping):
@@ -51,16 +65,3 @@ def judge_table(judge: Any, name: str) -> dict[str, Any]:
     raise UsageError(
         f"{name} is a {type(judge).__name__}: give a name such as 'anthropic/claude-haiku-4-5', or a callable"
     )
-
-
-def source(value: Any, name: str) -> str:
-    """A path or name as the spec has it. Raises `UsageError` for anything else."""
-    if isinstance(value, str | os.PathLike):
-        return str(Path(value).expanduser()) if isinstance(value, os.PathLike) else value
-    raise UsageError(f"{name} is a {type(value).__name__}: give a path or a hub id")
-
-
-def sources(texts: Any) -> list[str]:
-    """The entries of `corpus.sources`: one path or name, or several paths. Raises `UsageError` for anything else."""
-    several = isinstance(texts, Sequence) and not isinstance(texts, str)
-    return [source(text, "texts") for text in (texts if several else [texts])]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from support.planted_world.small_run import Evaluated, small
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 import autointerp as ai
 from autointerp.errors import UsageError
+from sae.dictionary import Dictionary
+from sae.formats.load import load_dictionary
+from sae.objects.subject import subject_of
 
 TABLES = ("units", "exemplars", "judgements", "explanations", "scorers")
 
@@ -72,3 +78,44 @@ def test_every_name_of_the_api_can_be_had() -> None:
         assert getattr(ai, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'evalute'"):
         _ = ai.evalute
+
+
+class Transposed:
+    """A dictionary of one's own: values are columns, its tensors have names of their own, and it is no module."""
+
+    def __init__(self, read: Dictionary) -> None:
+        self.up, self.down = read.W_enc.T.clone(), read.W_dec.T.clone()
+        self.offset, self.level, self.cut = read.b_enc.clone(), read.b_dec.clone(), read.threshold
+        self.centred = read.apply_b_dec_to_input
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.up.T @ (x - self.level[:, None] * self.centred) + self.offset[:, None]
+        return z.relu() if self.cut is None else z * (z > self.cut[:, None])
+
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        return self.down @ f + self.level[:, None]
+
+
+def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path: Path) -> None:
+    world = evaluated.world
+    model = LlamaForCausalLM.from_pretrained(world.subject, dtype=torch.float32)
+    model.train()
+    texts = [json.loads(line)["text"] for line in world.corpus.read_text().splitlines()]
+    result = ai.evaluate(
+        model,
+        Transposed(load_dictionary(str(world.dictionary))),
+        texts,
+        hook_point="resid_post.0",
+        tokenizer=AutoTokenizer.from_pretrained(world.subject),
+        results=tmp_path,
+        **small(),
+    )
+    same_tables(result.path, evaluated.run)
+    assert model.lm_head.training  # as it was before
+    facts, those = result.summary, ai.load(evaluated.run).summary
+    assert facts.subject.fingerprint == those.subject.fingerprint  # the weights still equal those of the folder
+    assert facts.dictionary.fingerprint == those.dictionary.fingerprint
+    with torch.no_grad():
+        model.lm_head.weight += 1
+    changed = subject_of(model, AutoTokenizer.from_pretrained(world.subject)).subject
+    assert changed.fingerprint != facts.subject.fingerprint
