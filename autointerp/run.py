@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autointerp.harvest.given_explanations import GivenExplanations
 from autointerp.records import Exemplar, Item, Unit
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
@@ -31,6 +32,8 @@ class Run:
     """By unit id."""
     known_explanations: Mapping[str, str] = field(default_factory=dict)
     """Explanations of planted units, by unit id. They need no explainer."""
+    given: GivenExplanations | None = None
+    """Explanations that the spec gives; None if an explainer is asked for them."""
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By feature, the sampled features with the most similar decoder directions, most similar first."""
 

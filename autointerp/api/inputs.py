@@ -14,7 +14,7 @@ import torch
 from autointerp.errors import UsageError
 from autointerp.harvest import inputs as harvest_inputs
 from autointerp.harvest.inputs import Inputs
-from autointerp.progress import OnProgress
+from autointerp.progress import OnProgress, quiet
 from autointerp.spec.spec import Spec
 from sae.dictionary import Dictionary
 from sae.objects.calls import evaluating
@@ -49,8 +49,11 @@ class Given:
                 )
         return {"path": _name(self.dictionary, "dictionary"), "hook_point": hook_point}
 
-    def opener(self, spec: Spec) -> Opener:
-        """The function that opens these inputs, with the model's subject. Raises `SaeError` if the model cannot be used."""
+    def opener(self, spec: Spec, named: Named | None = None) -> Opener:
+        """The function that opens these inputs, with the model's subject, or `named` if it is known. Raises `SaeError` if the model
+        cannot be used."""
+        if named is not None:
+            return Opener(self, named)
         if _is_named(self.model):
             if self.tokenizer is not None:
                 raise UsageError(
@@ -76,6 +79,10 @@ class Opener:
         if self.named is None:
             return spec
         return spec.model_copy(update={"subject": spec.subject.model_copy(update={"model": self.named.source})})
+
+    def subject(self, spec: Spec) -> Named:
+        """The subject. Raises `SaeError`."""
+        return self.named or Named(harvest_inputs.open_subject(spec.subject, quiet), spec.subject.model)
 
     def __call__(self, spec: Spec, on_progress: OnProgress) -> Inputs:
         """As `open_inputs`."""

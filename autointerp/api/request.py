@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.api.texts import source_of
-from autointerp.errors import UsageError
 from autointerp.spec.sections import Corpus
 from autointerp.spec.spec import Spec, parse
 from autointerp.spec.toml_files import set_key
@@ -52,16 +51,3 @@ def units_table(features: int | Sequence[int], neurons: int | Sequence[str] | No
         neurons if isinstance(neurons, int) else list(neurons)
     )
     return table
-
-
-def judge_table(judge: Any, name: str) -> dict[str, Any]:
-    """The spec's table of a judge, given by its name or as a table; empty for None. Raises `UsageError`."""
-    if judge is None:
-        return {}
-    if isinstance(judge, str):
-        return {"model": judge}
-    if isinstance(judge, Mapping):
-        return dict(judge)
-    raise UsageError(
-        f"{name} is a {type(judge).__name__}: give a name such as 'anthropic/claude-haiku-4-5', or a callable"
-    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import weakref
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -42,8 +40,8 @@ class Difference(NamedTuple):
 class Result:
     """A finished run. In a notebook it shows the verdict, how far the judge can be relied on, the grades by activation and some units."""
 
-    def __init__(self, path: str | Path, *, temporary: Path | None = None) -> None:
-        """The run in the folder `path`. `temporary`: a folder that is removed at the end of this object.
+    def __init__(self, path: str | Path, *, keep: object = None) -> None:
+        """The run in the folder `path`. `keep`: an object that has to last as long as this one.
 
         Raises `AutointerpError` if the folder holds no finished run.
         """
@@ -51,8 +49,7 @@ class Result:
         """The run's folder, with report.html, summary.json and the tables."""
         self.summary: Summary = read_summary(self.path)
         """The contract of summary.json, with every figure: see docs/summary.md."""
-        if temporary is not None:
-            weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
+        self._keep = keep
 
     @property
     def id(self) -> str:

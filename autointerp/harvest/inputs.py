@@ -6,13 +6,14 @@ A run is named by the content of its inputs, not by their paths: moving a folder
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from autointerp.harvest import given_explanations
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress, quiet
 from autointerp.spec import sections
@@ -52,6 +53,8 @@ class Identified:
         identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point, "k": None}
         identity["corpus"] = {"fingerprint": self.corpus}
         identity["score"]["rubric"] = rubric.hash
+        if given := given_explanations.of_spec(self.spec):
+            identity["explain"]["given"] = given.fingerprint
         return identity
 
     def run_id(self, rubric: Rubric) -> str:
@@ -88,7 +91,7 @@ class Inputs:
                 "subject": [self.subject.fingerprint, self.subject.precision],
                 "dictionary": [self.dictionary.fingerprint, self.dictionary.hook_point],
                 "corpus": self.corpus.fingerprint,
-                "units": spec.identity()["units"],
+                "units": spec.identity()["units"] | self._drawn_from_given,
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.silent_windows],
@@ -107,8 +110,30 @@ class Inputs:
         return token_texts(self.subject.tokenizer, ids.tolist())
 
     def units(self) -> tuple[UnitKey, ...]:
-        """The units that the spec names or draws. Raises `SaeError` if the model has no such units."""
-        requested = self.spec.units
+        """The units that the spec names or draws, or draws from those whose explanations it gives.
+
+        Raises `SaeError` if the model has no such units.
+        """
+        given, requested = given_explanations.of_spec(self.spec), self.spec.units
+        own = self._units(requested)
+        if given is None or all(unit.unit_id in given.texts for unit in own):
+            return own
+        drawn: dict[str, Any] = {}
+        if requested.feature_ids is None:
+            drawn["feature_ids"] = _sample(given.features, requested.features, requested.seed)
+        if requested.neuron_ids is None:
+            drawn["neuron_ids"] = _sample(given.neurons, requested.neurons, requested.seed)
+        return self._units(requested.model_copy(update=drawn))
+
+    @property
+    def _drawn_from_given(self) -> dict[str, Any]:
+        """The part of the harvest's key that says which units are drawn, if the spec alone does not."""
+        if not self.spec.explain.given:
+            return {}
+        units = self.units()
+        return {} if units == self._units(self.spec.units) else {"drawn": [unit.unit_id for unit in units]}
+
+    def _units(self, requested: sections.Units) -> tuple[UnitKey, ...]:
         n_mlp = 0
         if requested.neurons or requested.neuron_ids:
             n_mlp = self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
@@ -121,6 +146,12 @@ class Inputs:
             feature_ids=requested.feature_ids,
             neuron_ids=requested.neuron_ids,
         )
+
+
+def _sample(names: Sequence[Any], number: int, seed: int) -> tuple[Any, ...]:
+    """At most `number` of the names, in the order of a draw by the seed."""
+    order = np.random.default_rng([seed, 3]).permutation(len(names))[:number]
+    return tuple(names[i] for i in order)
 
 
 def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = None) -> Inputs:

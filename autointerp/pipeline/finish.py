@@ -43,6 +43,8 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
     if run.spec.controls.neighbours:
         frames = tables.with_distinction(frames, unit_metrics.per_unit(unit_figures, "distinction", "told"))
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
+    if run.given is not None:
+        facts |= run.given.facts()
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels)
     levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)

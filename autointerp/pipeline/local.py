@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from autointerp.calls import batch_results, server_probe
@@ -58,18 +58,39 @@ def execute_run(
     `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs.
     """
     judges = judges or Judges.open(run.spec, run.rubric)
+    with _held(run, ledger, progress, judges):
+        _explain_and_score(run, ledger, progress, judges, open_)
+        progress.update("writing the report", 0, 0)
+        facts = judge_facts(judges.judge.name, judges.explainer.name)
+        summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
+        with ledger.write() as tx:
+            finish.mark_done(tx, run.run_id, summary)
+        return summary
+
+
+def answer_run(
+    run: Run, ledger: Ledger, progress: Progress, judges: Judges, open_: OpenInputs, *, only_explain: bool = False
+) -> None:
+    """Ask a run's questions, or only its explainer's, and write no results: `execute_run` continues it. Raises as that does."""
+    with _held(run, ledger, progress, judges):
+        if only_explain:
+            limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
+            _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
+        else:
+            _explain_and_score(run, ledger, progress, judges, open_)
+        with ledger.write() as tx:
+            runs.stop(tx, run.run_id, "asked, and no results written", 0)
+
+
+@contextmanager
+def _held(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> Iterator[None]:
+    """Within the block, this process alone executes the run; at its end the judges are closed. An error is recorded, then raised."""
     with ExitStack() as stack:
         stack.enter_context(run_lock(ledger, run.folder.parent, run.run_id))
         stack.callback(judges.close)
         _resume(run, ledger, progress)
         try:
-            _explain_and_score(run, ledger, progress, judges, open_)
-            progress.update("writing the report", 0, 0)
-            facts = judge_facts(judges.judge.name, judges.explainer.name)
-            summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
-            with ledger.write() as tx:
-                finish.mark_done(tx, run.run_id, summary)
-            return summary
+            yield
         except BaseException as error:
             _record_stop(run, ledger, error)
             raise

@@ -9,6 +9,7 @@ from autointerp.findings import judge_verdict
 from autointerp.findings.sanity_checks import share
 from autointerp.findings.summary import JudgeVerdict, Summary
 from autointerp.formatting import count, dollars, estimate, number, percent, plural
+from autointerp.records import GIVEN
 from autointerp.stats.comparison import Comparison
 
 ARMS = {
@@ -157,7 +158,10 @@ def not_llm(summary: Summary) -> list[str]:
     sentences = []
     if not summary.explainer_is_llm and not summary.judge_is_llm and summary.explainer == summary.judge:
         return [f"Explanations and grades come from the {baseline_name(summary.judge)}, not from an LLM."]
-    if not summary.explainer_is_llm:
+    if summary.explainer.startswith(GIVEN):
+        author = summary.explainer.removeprefix(GIVEN)
+        sentences.append(f"The explanations were given to the run ({author}); no explainer was asked.")
+    elif not summary.explainer_is_llm:
         sentences.append(f"The explanations come from the {baseline_name(summary.explainer)}, not from an LLM.")
     if not summary.judge_is_llm:
         sentences.append(f"The grades come from the {baseline_name(summary.judge)}, not from an LLM.")

@@ -55,6 +55,8 @@ class Provider:
     rate_headers: RateHeaders | None = None
     states_retirement: bool = False
     """Whether its API says when a model retires."""
+    in_memory: bool = False
+    """Whether its judges are objects of a Python program, which a spec can name and not open."""
 
     @property
     def form(self) -> str:
@@ -113,6 +115,12 @@ _ROWS = (
         rate_headers=_OPENAI_HEADERS,
     ),
     Provider(
+        name="python",
+        judge="autointerp.judges.called:CalledJudge",
+        needs_key=False,
+        in_memory=True,
+    ),
+    Provider(
         name="embedded",
         judge="autointerp.judges.embedded.judge:EmbeddedJudge",
         is_llm=False,
@@ -122,7 +130,8 @@ _ROWS = (
 PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}
 """Every provider by its name."""
 
-MODEL_FORMS = ", ".join(row.form for row in _ROWS[:-1]) + f" or {_ROWS[-1].form}"
+_NAMED = tuple(row.form for row in _ROWS if not row.in_memory)
+MODEL_FORMS = ", ".join(_NAMED[:-1]) + f" or {_NAMED[-1]}"
 """What `judge.model` may look like, for messages."""
 
 

@@ -36,7 +36,7 @@ def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 def resolve_paths(data: dict[str, Any], base: Path) -> None:
     """Resolve paths against the spec's folder if they exist there; hub ids and dataset names are kept."""
-    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
+    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric"), ("explain", "from")):
         section = data.get(table)
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = _beside(section[key], base)

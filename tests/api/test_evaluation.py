@@ -52,7 +52,7 @@ def test_results_that_are_not_kept_vanish_with_the_result(evaluated: Evaluated) 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"judge": 3}, "judge is a int"),
+        ({"judge": 3}, "a judge is a int"),
         ({"judge": "gpt"}, "judge.model = 'gpt'"),
         ({"spec": {"score.perbin": 3}}, "did you mean per_bin"),
         ({"spec": {"name.x": 3}}, "name is a value"),
@@ -119,3 +119,24 @@ def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path
         model.lm_head.weight += 1
     changed = subject_of(model, AutoTokenizer.from_pretrained(world.subject)).subject
     assert changed.fingerprint != facts.subject.fingerprint
+
+
+def test_a_function_judges(evaluated: Evaluated, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def mine(prompt: str) -> str:
+        asked.append(prompt.user)
+        if "explanation" in prompt.schema["properties"]:
+            return '{"explanation": "words about a harbour"}'
+        return '{"reason": "", "grade": 2}'
+
+    world = evaluated.world
+    arguments = small(judge=mine, features=[0, 1], neurons=["0+"])
+    result = ai.evaluate(world.subject, world.dictionary, world.corpus, results=tmp_path, **arguments)
+    assert set(result.units["explanation"]) == {"words about a harbour"}
+    assert set(result.units["mean_score"]) == {2.0}
+    assert result.summary.judge.startswith("python/test_a_function_judges.mine-")
+    assert result.summary.cost_usd is None  # nothing is known of what it costs
+    before = len(asked)
+    ai.evaluate(world.subject, world.dictionary, world.corpus, results=tmp_path, **arguments)
+    assert len(asked) == before
