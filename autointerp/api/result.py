@@ -38,7 +38,10 @@ class Difference(NamedTuple):
 
 
 class Result:
-    """A finished run. In a notebook it shows the verdict, how far the judge can be relied on, the grades by activation and some units."""
+    """A finished run. In a notebook it shows the verdict, how far the judge can be relied on, the grades by activation and some units.
+
+    `path` is its folder, with report.html and the tables, and `summary` the contents of summary.json: see [summary](summary.md).
+    """
 
     def __init__(self, path: str | Path, *, keep: object = None) -> None:
         """The run in the folder `path`. `keep`: an object that has to last as long as this one.
@@ -46,9 +49,7 @@ class Result:
         Raises `AutointerpError` if the folder holds no finished run.
         """
         self.path = Path(path)
-        """The run's folder, with report.html, summary.json and the tables."""
         self.summary: Summary = read_summary(self.path)
-        """The contract of summary.json, with every figure: see docs/summary.md."""
         self._keep = keep
 
     @property

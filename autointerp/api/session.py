@@ -116,7 +116,8 @@ class Session:
         """The explanation of each unit of the run, features and neurons; None for a unit that has none."""
         units = self.asked(judges, only_explain=True)[1].units
         units = units.loc[units["kind"].isin(COMPARED)]
-        return {row.unit_id: row.explanation or None for row in units.fillna({"explanation": ""}).itertuples()}
+        texts = units["explanation"].fillna("").tolist()
+        return {str(unit): text or None for unit, text in zip(units["unit_id"].tolist(), texts, strict=True)}
 
     def asked(self, judges: GivenJudges, *, only_explain: bool = False) -> tuple[Run, Frames]:
         """The run and its tables, without summary and report, after its questions or only those of the explainer. Raises as `carried_out`."""

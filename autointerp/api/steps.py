@@ -130,7 +130,11 @@ def score(
     judges = GivenJudges(judge)
     before = explanations.harvest.session
     source = explanations_.source_of(explanations.texts, before.place.folder, by=explanations.by)
-    tables = {"budget": {"usd": budget_usd}, "explain": {"from": source}, "score": {"also": list(scorers)}}
+    tables: dict[str, dict[str, Any]] = {
+        "budget": {"usd": budget_usd},
+        "explain": {"from": source},
+        "score": {"also": list(scorers)},
+    }
     return _with(before, judges, tables).carried_out(judges)
 
 

@@ -17,12 +17,14 @@ SHOWN = 10
 
 
 class UnitResult:
-    """A feature, a neuron of one sign, or a control unit. In a notebook it shows its explanation and its strongest windows."""
+    """A feature, a neuron of one sign, or a control unit. In a notebook it shows its explanation and its strongest windows.
+
+    `exemplars` are all windows harvested of it, strongest first: the columns of exemplars.parquet.
+    """
 
     def __init__(self, row: Row, exemplars: pd.DataFrame, judged: list[Row]) -> None:
         self._row = row
         self.exemplars = exemplars.sort_values("activation", ascending=False, ignore_index=True)
-        """All windows harvested of the unit, strongest first: the columns of exemplars.parquet."""
         self._judged = judged
 
     @property
@@ -63,7 +65,8 @@ class UnitResult:
         active = self.exemplars.loc[self.exemplars["activation"] > 0]
         strongest = active.drop_duplicates(["document", "position"]).drop_duplicates("document").head(top)
         grades = {row["exemplar_id"]: row["score"] for row in self._judged if row["arm"] == "main" and not row["again"]}
-        return notebook.unit(self._row, strongest.to_dict("records"), grades)
+        windows: list[dict[str, Any]] = strongest.to_dict("records")  # type: ignore[assignment]
+        return notebook.unit(self._row, windows, grades)
 
     def __repr__(self) -> str:
         score = "no grade" if self.mean_score is None else f"mean grade {number(self.mean_score)}"

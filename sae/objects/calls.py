@@ -64,7 +64,8 @@ class Called:
             )
         if isinstance(out, tuple):
             out = out[0]
-        return (out.T if self.columns else out).detach().float().to(x.device)
+        rows: Tensor = (out.T if self.columns else out).detach().float().to(x.device)
+        return rows
 
     def decode(self, f: Tensor, x: Tensor) -> Tensor:
         """Reconstruction (n, d_out), float32 on f's device, of features f (n, d_sae) of values x (n, d_in)."""
@@ -76,7 +77,8 @@ class Called:
             out = self.given.decode(features.T if self.columns else features)
         if isinstance(out, tuple):
             out = out[0]
-        return (out.T if self.columns else out).detach().float().to(f.device)
+        rows: Tensor = (out.T if self.columns else out).detach().float().to(f.device)
+        return rows
 
     def _width(self, out: Any) -> int:
         return int(out.pre_acts.shape[-1]) if hasattr(out, "pre_acts") else int(self.given.num_latents)

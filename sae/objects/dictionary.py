@@ -82,7 +82,7 @@ def _candidates(
 ) -> Iterator[Dictionary]:
     """Dictionaries that have the object's values where its features are active; which others are active may differ."""
     d_sae, active = f.shape[1], f > 0
-    shared = {"W_dec": W_dec, "b_dec": b_dec, "hook_point": hook_point, "architecture": called.name}
+    shared: dict[str, Any] = {"W_dec": W_dec, "b_dec": b_dec, "hook_point": hook_point, "architecture": called.name}
     shared |= {"path": f"object:{called.name}", "format": "object"}
     gate = called.gate(d_sae)
     for W, centred in itertools.product(called.matrices(d_sae, x.shape[1]), (False, True)):
