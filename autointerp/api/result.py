@@ -109,8 +109,7 @@ class Result:
     def figures(self, folder: str | Path, format: str = "svg") -> list[Path]:
         """Write the figures of the report as files, and return their paths.
 
-        `format`: `svg`, or `pdf` and `png` with the extra `figures`. Raises `AutointerpError` for another format, a missing
-        package, and a folder that cannot be written.
+        `format`: `svg`. Raises `AutointerpError` for another format, and for a folder that cannot be written.
         """
         folder = open_folder(Path(folder))
         with writing(folder):

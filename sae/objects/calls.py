@@ -67,14 +67,19 @@ class Called:
         rows: Tensor = (out.T if self.columns else out).detach().float().to(x.device)
         return rows
 
-    def decode(self, f: Tensor, x: Tensor) -> Tensor:
-        """Reconstruction (n, d_out), float32 on f's device, of features f (n, d_sae) of values x (n, d_in)."""
+    def decode(self, f: Tensor) -> Tensor:
+        """Reconstruction (n, d_out), float32 on f's device, of features f (n, d_sae). Raises `DictionaryError`."""
         features = f.to(self.device, self.dtype)
-        if hasattr(self.given, "num_latents"):
-            indices = torch.arange(f.shape[1], device=self.device).expand(f.shape)
-            out = self.given.decode(features, indices)
-        else:
-            out = self.given.decode(features.T if self.columns else features)
+        try:
+            if hasattr(self.given, "num_latents"):
+                indices = torch.arange(f.shape[1], device=self.device).expand(f.shape)
+                out = self.given.decode(features, indices)
+            else:
+                out = self.given.decode(features.T if self.columns else features)
+        except Exception as error:  # of whatever type the object's library raises
+            raise DictionaryError(
+                f"dictionary {self.name} does not decode features of shape {tuple(f.shape)} by themselves ({one_line(error, most=120)})"
+            ) from None
         if isinstance(out, tuple):
             out = out[0]
         rows: Tensor = (out.T if self.columns else out).detach().float().to(f.device)

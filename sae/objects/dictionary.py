@@ -46,7 +46,7 @@ def dictionary_of(given: Any, hook_point: str, x: Tensor, *, trained_with_bos: b
     with torch.no_grad(), evaluating(given):
         called = Called.of(given, x)
         f = called.encode(x)
-        W_dec, b_dec = _decoder(called, f, x)
+        W_dec, b_dec = _decoder(called, f)
         for candidate in _candidates(called, f, x, W_dec, b_dec, hook_point):
             if _encodes_alike(candidate, f, x, called.tolerance):
                 return replace(candidate, trained_with_bos=trained_with_bos)
@@ -56,20 +56,20 @@ def dictionary_of(given: Any, hook_point: str, x: Tensor, *, trained_with_bos: b
     )
 
 
-def _decoder(called: Called, f: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _decoder(called: Called, f: Tensor) -> tuple[Tensor, Tensor]:
     """W_dec (d_sae, d_out) and b_dec (d_out,), of the object's tensors if they are among them. Raises `DictionaryError` if decode is
     not linear."""
     d_sae = f.shape[1]
-    bias = called.decode(torch.zeros_like(f[:1]), x[:1])[0]
+    bias = called.decode(torch.zeros_like(f[:1]))[0]
     generator = torch.Generator().manual_seed(0)
     sparse = (torch.rand((16, d_sae), generator=generator) * (torch.rand((16, d_sae), generator=generator) < 0.1)).to(f)
-    target = called.decode(sparse, x[:1].expand(16, -1)) - bias
+    target = called.decode(sparse) - bias
     b_dec = next((t for t in called.vectors(len(bias)) if _close(t.float(), bias, called.tolerance)), bias)
     for W in called.matrices(d_sae, len(bias)):
         if _close(sparse @ W.float(), target, called.tolerance):
             return W, b_dec
     if d_sae * d_sae <= _ONE_HOTS:
-        W = called.decode(torch.eye(d_sae, device=f.device), x[:1].expand(d_sae, -1)) - bias
+        W = called.decode(torch.eye(d_sae, device=f.device)) - bias
         if _close(sparse @ W, target, called.tolerance):
             return W, b_dec
     raise DictionaryError(
