@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sae.errors import SubjectError
+from sae.objects.calls import evaluating
 from sae.subject import loading
 from sae.subject.loading import choose_precision
 from sae.subject.model import Subject
@@ -78,11 +79,46 @@ def _unwrapped(model: Any) -> PreTrainedModel:
         getattr(model, "original_model", None),
     ):
         if isinstance(inner, PreTrainedModel):
-            return inner
+            return _without_bridge(inner)
     raise SubjectError(
         f"model is a {type(model).__name__}: give a model of transformers, one that nnsight, nnterp or TransformerLens wraps around it, a"
         " folder or a hub id"
     )
+
+
+_BRIDGE = "._original_component"
+"""What TransformerLens' TransformerBridge puts into the names of a model's tensors, whose modules it replaces by its own."""
+
+
+@torch.no_grad()
+def _without_bridge(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with modules of transformers and the same weights, which are shared, if TransformerLens has replaced its modules.
+
+    Raises `SubjectError` if the two compute different values, as after TransformerLens' processing of weights.
+    """
+    state = model.state_dict()
+    if not any(_BRIDGE in name for name in state):
+        return model
+    plain = type(model)(model.config).to(device=model.device, dtype=model.dtype)
+    loaded = plain.load_state_dict(
+        {name.replace(_BRIDGE, ""): t for name, t in state.items()}, strict=False, assign=True
+    )
+    plain.tie_weights()
+    ids = torch.arange(1, 9, device=model.device)[None]
+    with evaluating(model), evaluating(plain):
+        same = not loaded.missing_keys and torch.allclose(
+            model(input_ids=ids, use_cache=False).logits,
+            plain(input_ids=ids, use_cache=False).logits,
+            rtol=1e-3,
+            atol=1e-3,
+        )
+    if not same:
+        raise SubjectError(
+            f"model {type(model).__name__} in a TransformerBridge computes other values than transformers does with its weights: give the"
+            " model of transformers"
+        )
+    plain.config._commit_hash = getattr(model.config, "_commit_hash", None)
+    return plain
 
 
 def _content(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
