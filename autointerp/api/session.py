@@ -95,7 +95,8 @@ class Session:
             name,
             more,
         )
-        open_ = given.opener(spec, named)
+        with given.evaluating():
+            open_ = given.opener(spec, named)
         return cls(open_.spec(spec), given, open_, place, quiet)
 
     def harvested(self) -> Run:

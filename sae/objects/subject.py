@@ -99,7 +99,8 @@ def _without_bridge(model: PreTrainedModel) -> PreTrainedModel:
     state = model.state_dict()
     if not any(_BRIDGE in name for name in state):
         return model
-    plain = type(model)(model.config).to(device=model.device, dtype=model.dtype)
+    blank: Any = type(model)(model.config)
+    plain: PreTrainedModel = blank.to(device=model.device, dtype=model.dtype)
     loaded = plain.load_state_dict(
         {name.replace(_BRIDGE, ""): t for name, t in state.items()}, strict=False, assign=True
     )
