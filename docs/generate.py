@@ -287,17 +287,30 @@ PYTHON_INTRO = """\
 ```python
 import autointerp as ai
 
-result = ai.evaluate(model, dictionary, texts, hook_point="resid_post.8", tokenizer=tokenizer, judge="anthropic/claude-haiku-4-5", features=64, budget_usd=2)
-result                                      # in a notebook: verdict, reliability of the judge, grades by activation, best and worst features
-result.difference; result.units; result.unit("feature-641").show(top=10)
-result.figures("figures"); ai.compare([a, b]); ai.load("results/mine-1f3c9a20")
+result = ai.evaluate(
+    model,
+    dictionary,
+    texts,
+    hook_point="resid_post.8",
+    tokenizer=tokenizer,
+    judge="anthropic/claude-haiku-4-5",
+    features=64,
+    budget_usd=2,
+)
+result  # in a notebook: verdict, reliability of the judge, grades by activation, best and worst features
+result.difference
+result.units
+result.unit("feature-641").show(top=10)
+result.figures("figures")
+ai.compare([a, b])
+ai.load("results/mine-1f3c9a20")
 
 harvest = ai.harvest(model, dictionary, texts, hook_point="resid_post.8", tokenizer=tokenizer)
 explanations = ai.explain(harvest, judge)
 ai.score(explanations, judge, scorers=["detection"])
 
 probe = ai.Probe(model, texts, tokenizer=tokenizer, features=32)
-log(probe(dictionary, hook_point="resid_post.8"))   # in a training loop: the same features each time
+log(probe(dictionary, hook_point="resid_post.8"))  # in a training loop: the same features each time
 ```
 
 [evaluate.ipynb](evaluate.ipynb) is a notebook of all this. Each input is an object, an id or a path:
