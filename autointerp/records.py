@@ -68,6 +68,10 @@ class Outcome(StrEnum):
     """The job was started several times and never finished."""
 
 
+GIVEN = "given: "
+"""What stands before the author's name in place of an explainer, if a run was given its explanations."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """A feature or one sign of a neuron, with its statistics over the whole corpus.

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autointerp.harvest.given_explanations import GivenExplanations
 from autointerp.records import Exemplar, Item, Unit
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
@@ -33,6 +34,8 @@ class Run:
     """Explanations of planted units, by unit id. They need no explainer."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Why kinds of control units that the spec requests could not be made, by kind."""
+    given: GivenExplanations | None = None
+    """Explanations that the spec gives; None if an explainer is asked for them."""
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By feature, the sampled features with the most similar decoder directions, most similar first."""
 

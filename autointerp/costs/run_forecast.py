@@ -159,7 +159,9 @@ def _explanations(
         explanations[key] = Explanation(key, Outcome.SCORED, text, "", None)
     questions: dict[ExplanationKey, _Unanswered] = {}
     for job in planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare):
-        if job.explanation_key not in explanations:
+        if run.given is not None:
+            explanations[job.explanation_key] = run.given.explanation(job.unit_id)
+        elif job.explanation_key not in explanations:
             try:
                 explanations[job.explanation_key] = handlers.explanation_of(run, job, ask)
             except _Unanswered as question:

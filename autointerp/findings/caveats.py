@@ -14,6 +14,7 @@ from autointerp.findings.results import EqualRarity
 from autointerp.findings.summary import Summary
 from autointerp.findings.thin_figures import thin_figures
 from autointerp.formatting import estimate, number, percent, plural
+from autointerp.records import GIVEN
 from sae.harvest.columns import COUNTED
 
 FEW_FREEDOM = 19.0
@@ -116,7 +117,8 @@ def _equal_labels(summary: Summary) -> Iterator[str]:
 
 
 def _weak_explainer(summary: Summary) -> Iterator[str]:
-    if not summary.explainer_is_llm and summary.explainer != summary.judge:
+    given = summary.explainer.startswith(GIVEN)
+    if not summary.explainer_is_llm and summary.explainer != summary.judge and not given:
         yield (
             f"The explainer ({summary.explainer}) is not a language model: poor explanations lower the grades of all units."
         )

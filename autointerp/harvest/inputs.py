@@ -6,13 +6,14 @@ A run is named by the content of its inputs, not by their paths: moving a folder
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from autointerp.harvest import given_explanations
 from autointerp.harvest.input_paths import check_paths
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress, quiet
@@ -46,6 +47,8 @@ class Identified:
     dictionary: str
     hook_point: str
     corpus: str
+    drawn: tuple[str, ...] = ()
+    """The units, if they are drawn from those with given explanations; empty if the spec alone says which they are."""
 
     def identity(self, rubric: Rubric) -> dict[str, Any]:
         """The spec's identity with every path replaced by the fingerprint of its content."""
@@ -54,6 +57,8 @@ class Identified:
         identity["dictionary"] |= {"path": self.dictionary, "revision": None, "hook_point": self.hook_point, "k": None}
         identity["corpus"] = {"fingerprint": self.corpus}
         identity["score"]["rubric"] = rubric.hash
+        if given := given_explanations.of_spec(self.spec):
+            identity["explain"]["given"] = given.fingerprint
         return identity
 
     def run_id(self, rubric: Rubric) -> str:
@@ -68,7 +73,7 @@ class Identified:
                 "subject": [self.subject, precision],
                 "dictionary": [self.dictionary, self.hook_point],
                 "corpus": self.corpus,
-                "units": spec.identity()["units"],
+                "units": spec.identity()["units"] | ({"drawn": list(self.drawn)} if self.drawn else {}),
                 "harvest": spec.identity()["harvest"],
                 "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
                 "judged": [spec.score.per_bin, spec.silent_windows],
@@ -92,7 +97,7 @@ class Inputs:
         """These inputs by content."""
         dictionary = self.dictionary
         fingerprints = self.subject.fingerprint, dictionary.fingerprint, dictionary.hook_point, self.corpus.fingerprint
-        return Identified(self.spec, *fingerprints)
+        return Identified(self.spec, *fingerprints, _drawn_from_given(self.spec, self.subject, dictionary))
 
     def run_id(self, rubric: Rubric) -> str:
         """As `Identified.run_id`."""
@@ -113,8 +118,17 @@ class Inputs:
         return token_texts(self.subject.tokenizer, ids.tolist())
 
     def units(self) -> tuple[UnitKey, ...]:
-        """The units that the spec names or draws. Raises `SaeError` if the model has no such units."""
+        """The units that the spec names or draws, or draws from those whose explanations it gives.
+
+        Raises `SaeError` if the model has no such units.
+        """
         return _units(self.spec, self.subject, self.dictionary)
+
+
+def _sample(names: Sequence[Any], number: int, seed: int) -> tuple[Any, ...]:
+    """At most `number` of the names, in the order of a draw by the seed."""
+    order = np.random.default_rng([seed, 3]).permutation(len(names))[:number]
+    return tuple(names[i] for i in order)
 
 
 def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = None) -> Inputs:
@@ -125,6 +139,15 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
     check_paths(spec.dictionary, spec.subject, spec.corpus)
     dictionary = open_dictionary(spec.dictionary, on_progress)
     subject = open_subject(spec.subject, on_progress, precision=precision)
+    return joined(spec, subject, dictionary, on_progress)
+
+
+OpenInputs = Callable[[Spec, OnProgress], Inputs]
+"""Opens the inputs of a spec: `open_inputs`, or a function that has some of them in memory."""
+
+
+def joined(spec: Spec, subject: Subject, dictionary: Dictionary, on_progress: OnProgress) -> Inputs:
+    """Inputs of a loaded subject and dictionary, with the spec's corpus. Raises `SaeError` if they do not fit each other."""
     subject = with_bos(subject, spec.corpus, dictionary)
     dictionary.check_fits(subject.width(dictionary.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
@@ -163,11 +186,36 @@ def _identified(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress)
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
     _units(spec, subject, outline)
-    return Identified(spec, subject.fingerprint, outline.fingerprint, outline.hook_point, corpus.fingerprint)
+    fingerprints = subject.fingerprint, outline.fingerprint, outline.hook_point, corpus.fingerprint
+    return Identified(spec, *fingerprints, _drawn_from_given(spec, subject, outline))
 
 
 def _units(spec: Spec, subject: Subject, dictionary: Dictionary | DictionaryOutline) -> tuple[UnitKey, ...]:
-    requested, n_mlp = spec.units, 0
+    given, requested = given_explanations.of_spec(spec), spec.units
+    own = _requested_units(requested, subject, dictionary)
+    if given is None or all(unit.unit_id in given.texts for unit in own):
+        return own
+    drawn: dict[str, Any] = {}
+    if requested.feature_ids is None:
+        drawn["feature_ids"] = _sample(given.features, requested.features, requested.seed)
+    if requested.neuron_ids is None:
+        drawn["neuron_ids"] = _sample(given.neurons, requested.neurons, requested.seed)
+    return _requested_units(requested.model_copy(update=drawn), subject, dictionary)
+
+
+def _drawn_from_given(spec: Spec, subject: Subject, dictionary: Dictionary | DictionaryOutline) -> tuple[str, ...]:
+    """The ids of the units, if they are drawn from those with given explanations and the spec alone does not say which."""
+    if not spec.explain.given:
+        return ()
+    units = _units(spec, subject, dictionary)
+    is_own = units == _requested_units(spec.units, subject, dictionary)
+    return () if is_own else tuple(unit.unit_id for unit in units)
+
+
+def _requested_units(
+    requested: sections.Units, subject: Subject, dictionary: Dictionary | DictionaryOutline
+) -> tuple[UnitKey, ...]:
+    n_mlp = 0
     if requested.neurons or requested.neuron_ids:
         n_mlp = subject.width(subject.neuron_hook_point(dictionary.hook_point))
     return sample_units(

@@ -48,6 +48,8 @@ def _write_results(ledger: Ledger, run: Run, judge_facts: Mapping[str, Any], com
     facts = tables.facts_of_run(ledger, run) | dict(judge_facts) | {"command": command, "finished_at": _now()}
     if page := registry.neuronpedia_page(run.spec.dictionary.path):
         facts["dictionary"] = facts["dictionary"] | {"neuronpedia": page}
+    if run.given is not None:
+        facts |= run.given.facts()
     again, labels = tables.second_judgements(ledger, run, frames), tables.label_table(ledger, run)
     evidence = judge_evidence.of_run(frames, run.spec, run.rubric.grades, again, labels, run.left_out)
     levels, intervals = [level.grade for level in run.rubric.levels], comparison.interval_options(run.spec)

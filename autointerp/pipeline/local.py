@@ -9,7 +9,8 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from autointerp.calls import batch_results, server_probe
 from autointerp.calls.answers import Ask
@@ -34,6 +35,9 @@ from autointerp.spec import spec as spec_
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import judge_facts
 
+if TYPE_CHECKING:
+    from autointerp.harvest.inputs import OpenInputs  # torch
+
 CHUNK = 64
 FREE_CHUNK = 256
 """Jobs of a judge that calls nobody that are done in one transaction: a tenth of a second."""
@@ -43,22 +47,52 @@ OWNER = "local"
 
 
 def execute_run(
-    run: Run, ledger: Ledger, progress: Progress, *, judges: Judges | None = None, command: Sequence[str] = ()
+    run: Run,
+    ledger: Ledger,
+    progress: Progress,
+    *,
+    judges: Judges | None = None,
+    command: Sequence[str] = (),
+    open_: OpenInputs | None = None,
 ) -> Summary:
-    """Ask all of a run's questions, write its report and return its summary. An error that stops it is recorded, then raised."""
+    """Ask all of a run's questions, write its report and return its summary. An error that stops it is recorded, then raised.
+
+    `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs.
+    """
     judges = judges or Judges.open(run.spec, run.rubric)
+    with _held(run, ledger, progress, judges):
+        _explain_and_score(run, ledger, progress, judges, open_)
+        progress.update("writing the report", 0, 0)
+        facts = judge_facts(judges.judge.name, judges.explainer.name)
+        summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
+        with ledger.write() as tx:
+            finish.mark_done(tx, run.run_id, summary)
+        return summary
+
+
+def answer_run(
+    run: Run, ledger: Ledger, progress: Progress, judges: Judges, open_: OpenInputs, *, only_explain: bool = False
+) -> None:
+    """Ask a run's questions, or only its explainer's, and write no results: `execute_run` continues it. Raises as that does."""
+    with _held(run, ledger, progress, judges):
+        if only_explain:
+            limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
+            _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
+        else:
+            _explain_and_score(run, ledger, progress, judges, open_)
+        with ledger.write() as tx:
+            runs.stop(tx, run.run_id, "asked, and no results written", 0)
+
+
+@contextmanager
+def _held(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> Iterator[None]:
+    """Within the block, this process alone executes the run; at its end the judges are closed. An error is recorded, then raised."""
     with ExitStack() as stack:
         stack.enter_context(run_lock(ledger, run.folder.parent, run.run_id))
         stack.callback(judges.close)
         _resume(run, ledger, progress)
         try:
-            _explain_and_score(run, ledger, progress, judges)
-            progress.update("writing the report", 0, 0)
-            facts = judge_facts(judges.judge.name, judges.explainer.name)
-            summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
-            with ledger.write() as tx:
-                finish.mark_done(tx, run.run_id, summary)
-            return summary
+            yield
         except BaseException as error:
             _record_stop(run, ledger, error)
             raise
@@ -92,7 +126,7 @@ def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
         progress.note(f"{lost} calls were in flight when this run was killed: they may have been billed")
 
 
-def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges) -> None:
+def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges, open_: OpenInputs | None) -> None:
     # One limiter for each account and model, so that the tokens of explaining count when scoring begins.
     limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
     _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
@@ -100,7 +134,7 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
         explanations = judgements.explanations_of(tx, run.run_id)
     while True:
         _ask_all(run, ledger, progress, judges.judge, "score", explanations, limiters)
-        _do_subject_tasks(run, ledger, explanations, progress)
+        _do_subject_tasks(run, ledger, explanations, progress, open_)
         if judges.second is not None:
             _ask_all(run, ledger, progress, judges.second, "regrade", explanations, limiters)
         with ledger.read() as tx:
@@ -113,14 +147,18 @@ def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Jud
 
 
 def _do_subject_tasks(
-    run: Run, ledger: Ledger, explanations: Mapping[ExplanationKey, Explanation], progress: Progress
+    run: Run,
+    ledger: Ledger,
+    explanations: Mapping[ExplanationKey, Explanation],
+    progress: Progress,
+    open_: OpenInputs | None,
 ) -> None:
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
             return
     from autointerp.questions.subject_tasks import run_all  # torch
 
-    run_all(ledger, run, explanations, progress.update, OWNER)
+    run_all(ledger, run, explanations, progress.update, OWNER, open_)
 
 
 def _ask_all(

@@ -19,6 +19,7 @@ from autointerp.harvest.inputs import (
     Identified,
     InputCache,
     Inputs,
+    OpenInputs,
     identify_unread,
     open_inputs,
     precision_of,
@@ -39,19 +40,21 @@ Named = TypeVar("Named", Inputs, Identified)
 """A spec's inputs, loaded or known by content alone."""
 
 
-def prepare(spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None) -> Run:
+def prepare(
+    spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None, open_: OpenInputs | None = None
+) -> Run:
     """Open the inputs and harvest them, or reuse the harvest, for which no weights are read. Raises `UsageError` and `SaeError`.
 
-    `ledger`, if it exists, knows which harvest the run began with.
+    `ledger`, if it exists, knows which harvest the run began with. `open_` opens inputs that are not at the spec's paths.
     """
     check_judges(spec)
     rubric_, artifacts = rubric.load(spec.score.rubric), Artifacts(results / "artifacts")
-    finished = _finished(spec, rubric_, artifacts, progress, ledger)
+    finished = None if open_ else _finished(spec, rubric_, artifacts, progress, ledger)
     if finished is not None:
         identified, plan = finished
         harvest = local_folder(artifacts, plan.key)
         return stages.open_run(identified.run_id(rubric_), identified.spec, rubric_, results, harvest)
-    opened = _as_begun(open_inputs(spec, progress.update), rubric_, ledger)
+    opened = _as_begun((open_ or open_inputs)(spec, progress.update), rubric_, ledger)
     spec, run_id = opened.spec, opened.run_id(rubric_)
     opened = replace(opened, version=_version(ledger, run_id, opened.identified, opened.subject.precision))
     key = opened.harvest_key()[:16]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from autointerp.harvest import explainer_windows
+from autointerp.harvest import explainer_windows, given_explanations
 from autointerp.harvest.control_units import absences, with_controls
 from autointerp.harvest.tables import exemplars_of, units_of
 from autointerp.harvest.uncounted_tokens import ContextStarts
@@ -46,8 +46,20 @@ def open_run(run_id: str, spec: Spec, rubric: Rubric, results: Path, harvest: Pa
     planted = unit_rows.dropna(subset="given")
     given = dict(zip(planted["unit_id"], planted["given"], strict=True))
     neighbours = explainer_windows.similar_units(harvest, spec)
-    left_out = absences(harvest, spec)
-    return Run(run_id, spec, rubric, results / run_id, harvest, facts, units, by_unit, given, left_out, neighbours)
+    return Run(
+        run_id=run_id,
+        spec=spec,
+        rubric=rubric,
+        folder=results / run_id,
+        harvest=harvest,
+        harvest_metadata=facts,
+        units=units,
+        exemplars=by_unit,
+        known_explanations=given,
+        left_out=absences(harvest, spec),
+        given=given_explanations.of_spec(spec),
+        neighbours=neighbours,
+    )
 
 
 def register(ledger: Ledger, run: Run) -> None:
@@ -59,10 +71,15 @@ def register(ledger: Ledger, run: Run) -> None:
 
 
 def explain_jobs(tx: Connection, run: Run) -> list[Job]:
-    """The explain jobs of a run. Explanations that are given, those of planted units, are stored at once."""
+    """The explain jobs of a run. Explanations that are known, those of planted units and those that the spec gives, are stored at once."""
     for unit_id, text in run.known_explanations.items():
         judgements.add_explanation(tx, run.run_id, Explanation(ExplanationKey(unit_id), Outcome.SCORED, text, "", None))
-    return planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
+    asked = planned_jobs.explain_jobs(run.units.values(), run.spec.explain.compare)
+    if run.given is None:
+        return asked
+    for job in asked:
+        judgements.add_explanation(tx, run.run_id, run.given.explanation(job.unit_id))
+    return []
 
 
 def plan_round(ledger: Ledger, run: Run, number: int) -> Round:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autointerp.harvest.inputs import Inputs, open_inputs
+from autointerp.harvest.inputs import Inputs, OpenInputs, open_inputs
 from autointerp.hashing import content_hash
 from autointerp.ledger import jobs, judgements, leases
 from autointerp.ledger.database import Ledger
@@ -29,7 +29,12 @@ Results = dict[tuple[str, int], Any]
 
 
 def run_all(
-    ledger: Ledger, run: Run, explanations: Mapping[ExplanationKey, Explanation], on_progress: OnProgress, owner: str
+    ledger: Ledger,
+    run: Run,
+    explanations: Mapping[ExplanationKey, Explanation],
+    on_progress: OnProgress,
+    owner: str,
+    open_: OpenInputs | None = None,
 ) -> None:
     """Run every pending job with tasks for the subject. The subject is loaded only if there is one."""
     inputs = None
@@ -38,7 +43,7 @@ def run_all(
             leased = leases.lease(tx, run.run_id, "probe", most=1, owner=owner)
         if not leased:
             return
-        inputs = inputs or open_inputs(run.spec, on_progress)
+        inputs = inputs or (open_ or open_inputs)(run.spec, on_progress)
         run_job(ledger, run, explanations, inputs, leased[0], on_progress)
 
 

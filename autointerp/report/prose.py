@@ -9,6 +9,7 @@ from autointerp.findings import judge_verdict
 from autointerp.findings.sanity_checks import share
 from autointerp.findings.summary import JudgeVerdict, Summary
 from autointerp.formatting import count, dollars, estimate, number, percent, plural
+from autointerp.records import GIVEN
 from autointerp.report.differences import corrected_by_people, leading_difference
 from autointerp.stats.comparison import Comparison
 
@@ -176,6 +177,8 @@ def judged_by(summary: Summary) -> str:
 
 
 def _named(name: str, is_llm: bool) -> str:
+    if name.startswith(GIVEN):
+        return f"others ({name.removeprefix(GIVEN)})"
     return name if is_llm else f"the {baseline_name(name)}, not an LLM"
 
 

@@ -9,7 +9,7 @@ from autointerp.findings.inputs import Fit, Studies
 from autointerp.findings.results import Bin, ControlMean, RarityLevel
 from autointerp.findings.summary import Summary
 from autointerp.formatting import count, number, percent
-from autointerp.records import COMPARED
+from autointerp.records import COMPARED, GIVEN
 from autointerp.report import cells, prose
 from autointerp.report.escape import markdown as escaped
 
@@ -214,7 +214,11 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
         ("duplicates", corpus.contents_statement or "not looked for by the version that made the harvest"),
         ("BOS", corpus.bos_statement or "not recorded"),
         ("corpus fingerprint", corpus.fingerprint),
-        ("explainer", summary.explainer + ("" if summary.explainer_is_llm else " (not an LLM)")),
+        (
+            "explainer",
+            summary.explainer
+            + ("" if summary.explainer_is_llm or summary.explainer.startswith(GIVEN) else " (not an LLM)"),
+        ),
         ("judge", summary.judge + ("" if summary.judge_is_llm else " (not an LLM)")),
         ("served models", ", ".join(summary.served_models) or "none"),
         ("rubric", f"{summary.rubric.name}, version {summary.rubric.version}"),

@@ -61,6 +61,8 @@ class Provider:
     """Whether its API says when a model retires."""
     entry_point: EntryPoint | None = None
     """That of the judge, if another package brings it."""
+    in_memory: bool = False
+    """Whether its judges are objects of a Python program, which a spec can name and not open."""
 
     @property
     def form(self) -> str:
@@ -141,6 +143,12 @@ _ROWS = (
         price_table="anthropic",
     ),
     Provider(
+        name="python",
+        judge="autointerp.judges.called:CalledJudge",
+        needs_key=False,
+        in_memory=True,
+    ),
+    Provider(
         name="embedded",
         judge="autointerp.judges.embedded.judge:EmbeddedJudge",
         is_llm=False,
@@ -172,7 +180,8 @@ class _Providers(Mapping[str, Provider]):
 PROVIDERS: Mapping[str, Provider] = _Providers(_ROWS)
 """Every provider by its name, those of other packages included."""
 
-MODEL_FORMS = ", ".join(row.form for row in _ROWS[:-1]) + f" or {_ROWS[-1].form}"
+_NAMED = tuple(row.form for row in _ROWS if not row.in_memory)
+MODEL_FORMS = ", ".join(_NAMED[:-1]) + f" or {_NAMED[-1]}"
 """What `judge.model` may look like, for messages."""
 
 

@@ -154,6 +154,8 @@ class Explain(Section):
     """Test each explanation on other windows, and let the explainer revise it once from those that it gets wrong."""
     compare: tuple[Literal["contrast", "neighbours", "logits", "revise"], ...] = Field((), strict=False)
     """Aids whose effect is measured: for each, a second explanation is made with it and judged on the same exemplars."""
+    given: str | None = added(None, alias="from")
+    """A file of explanations to judge instead of asking an explainer: CSV with `unit_id` (or `feature`) and `explanation`, JSON of texts by unit, or Neuronpedia's JSON. Units are sampled from those in the file, unless it has all that would be sampled anyway."""
     min_exemplars: int = Field(8, ge=1)
     """A unit that is active in fewer documents than this is barely active: reported and counted, but not explained."""
 

@@ -82,6 +82,11 @@ class Spec(Section):
             raise ValueError(
                 f"explain.compare names {on[0]}, which explain.{on[0]} switches on for every explanation: remove one of the two"
             )
+        if self.explain.given and (self.explain.compare or self.explain.revise):
+            key = "revise" if self.explain.revise else "compare"
+            raise ValueError(
+                f"explain.from gives the explanations, and explain.{key} asks an explainer: remove one of the two"
+            )
         if "distinction" in self.score.also and not self.controls.neighbours:
             raise ValueError(
                 "score.also names distinction, which needs windows of neighbours, but controls.neighbours = 0: set it to 10"
@@ -163,7 +168,9 @@ class Spec(Section):
         dictionary = self.dictionary.model_copy(update={"path": seen(self.dictionary.path)})
         corpus = self.corpus.model_copy(update={"sources": tuple(seen(s) for s in self.corpus.sources)})
         score = self.score.model_copy(update={"rubric": seen(self.score.rubric)})
-        parts = {"subject": subject, "dictionary": dictionary, "corpus": corpus, "score": score}
+        given = self.explain.given and change(os.path.expanduser(self.explain.given))
+        explain = self.explain.model_copy(update={"given": given}) if given else self.explain
+        parts = {"subject": subject, "dictionary": dictionary, "corpus": corpus, "score": score, "explain": explain}
         return self.model_copy(update=parts)
 
     def to_toml(self) -> str:

@@ -28,7 +28,7 @@ def template() -> str:
             optional = field.default is None
             lines += ["", *_comment(field.description or section.__doc__ or ""), f"{'# ' if optional else ''}[{name}]"]
             if not optional:
-                lines += [_key(key, inner) for key, inner in section.model_fields.items()]
+                lines += [_key(inner.alias or key, inner) for key, inner in section.model_fields.items()]
     return "\n".join(lines)
 
 

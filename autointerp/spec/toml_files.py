@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 def resolve_paths(data: dict[str, Any], base: Path) -> None:
     """Resolve paths against the spec's folder if they exist there; hub ids and dataset names are kept."""
-    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric")):
+    for table, key in (("subject", "model"), ("dictionary", "path"), ("score", "rubric"), ("explain", "from")):
         section = data.get(table)
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = _beside(section[key], base)
@@ -65,11 +65,16 @@ def apply(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"v = {raw.strip()}")["v"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()
+    set_key(data, path, value, f"--set {override!r}")
+
+
+def set_key(data: dict[str, Any], path: Sequence[str], value: Any, what: str) -> None:
+    """Set the key at `path` in nested tables. Raises `UsageError`, which begins with `what`, if a part of it is no table."""
     table = data
     for part in path[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise UsageError(f"--set {override!r}: {part} is a value, not a table")
+            raise UsageError(f"{what}: {part} is a value, not a table")
     table[path[-1]] = value
 
 

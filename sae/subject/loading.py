@@ -78,9 +78,9 @@ def _load(source: Path | str, name: str, precision: str, device: torch.device, r
         else:
             loaded, headless = _load_model(config, name, precision, device, arguments)
     if isinstance(source, Path):
-        fingerprint = _folder_fingerprint(source)
-    else:  # a commit determines every file of the repository
-        fingerprint = hashlib.sha256(json.dumps(["hub", source, config._commit_hash]).encode()).hexdigest()
+        fingerprint = folder_fingerprint(source)
+    else:
+        fingerprint = hub_fingerprint(source, config._commit_hash)
     return Loaded(loaded, tokenizer, name, fingerprint, headless)
 
 
@@ -303,7 +303,13 @@ def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
-def _folder_fingerprint(folder: Path) -> str:
+def hub_fingerprint(name: str, commit: str | None) -> str:
+    """The fingerprint of a model on the hub, whose commit determines every file."""
+    return hashlib.sha256(json.dumps(["hub", name, commit]).encode()).hexdigest()
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """The fingerprint of a model in a folder: the hash of its configuration, tokenizer and weights."""
     parts: list[list[str]] = []
     named = [folder / name for name in ("config.json", *_TOKENIZER_FILES, "merges.txt", "tokenizer_config.json")]
     for file in [f for f in named if f.is_file()] + _weight_files(folder):

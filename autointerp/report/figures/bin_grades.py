@@ -55,7 +55,7 @@ def bins_panel(summary: Summary, kind: str, *, shares: bool) -> str:
     return svg.figure(400, 216, _panel(summary, kind, shares, 400.0, 216.0), label, class_="panel")
 
 
-def curve_figure(summary: Summary, *, width: float) -> str:
+def curve_figure(summary: Summary, *, width: float, standalone: bool = False) -> str:
     """Mean grade by bin with intervals for both kinds, the shuffled floor, and each bin's share of events and number of units."""
     grades = summary.rubric.grades
     roomy = width >= 600
@@ -85,7 +85,7 @@ def curve_figure(summary: Summary, *, width: float) -> str:
             units = [(row, formatting.count(row.n_units)) for row in bins_of(summary, kind)]
             parts.append(_row(f"{kind} units", units, x, left, at))
     label = "Mean grade by activation bin with intervals, features and neurons"
-    return svg.figure(width, height, "".join(parts), label)
+    return svg.figure(width, height, "".join(parts), label, standalone=standalone)
 
 
 Interval = tuple[float | None, float | None, float | None]

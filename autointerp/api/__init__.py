@@ -1,0 +1,1 @@
+"""The Python API: evaluations called from a notebook, a script or a training loop. `autointerp/__init__.py` exports its names."""

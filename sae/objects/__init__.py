@@ -1,0 +1,1 @@
+"""Subjects and dictionaries that are objects in memory, read without a file."""
