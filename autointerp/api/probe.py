@@ -24,7 +24,15 @@ TOKENS = 32_768
 SMALL: Mapping[str, Any] = {
     "harvest": {"bins": 5},
     "score": {"per_bin": 2},
-    "controls": {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 0},
+    "controls": {
+        "shuffled": 2,
+        "base_rate": 2,
+        "planted": 0,
+        "repeated": 0,
+        "neighbours": 0,
+        "random_dictionary": False,
+        "random_subject": False,
+    },
     "studies": {"tokens": 0},
 }
 """Keys that keep a probe small. Neurons are left out: they do not change while a dictionary is trained."""

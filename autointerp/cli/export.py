@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import RESULTS, one_line_errors, run_argument
+from autointerp.cli.common import RESULTS, finished_run, one_line_errors, run_argument
 from autointerp.exports.targets import TARGETS
 
 _FORMATS = "\n".join(
@@ -33,4 +33,5 @@ def export(run_id: str, to: str, out: Path | None, name: str | None, public: boo
     """
     from autointerp.exports import command
 
-    click.echo(command.export(run_id, to, results, out=out, name=name, public=public))
+    named = run_id if Path(run_id).is_dir() else finished_run(run_id, results)
+    click.echo(command.export(named, to, results, out=out, name=name, public=public))

@@ -93,6 +93,7 @@ RULES: Mapping[type[Part], Mapping[str, Reason]] = {
         "equal_rarity": _NOT_RECORDED,
         "distinction": _NO_NEIGHBOURS,
         "two_sided": "studies.two_sided = false",
+        "graded_set": "no check of the judge on the graded set is on record",
         "harvest": _NOT_GIVEN,
         "cost_usd": _cost,
         "lost_usd_at_most": _lost,

@@ -21,7 +21,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
         "harvest": {"window_tokens": 16, "bins": 4},
         "explain": {"top": 6, "spread": 4, "quiet": 3},
         "score": {"per_bin": 3},
-        "controls": {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 3},
+        "controls": {"shuffled": 2, "base_rate": 2, "planted": 0, "repeated": 0, "neighbours": 3} | planted.NO_RANDOM,
         "studies": {"tokens": 0},
         "report": {"resamples": 200},
     }

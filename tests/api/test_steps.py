@@ -27,7 +27,7 @@ def test_steps_reuse_the_harvest_and_grade_the_explanations_that_they_are_given(
     assert texts["feature-1"] == "nothing at all"
     assert pd.isna(texts["feature-2"])
     assert result.summary.explainer == "given: Ann"
-    assert "The explanations were given to the run (Ann)" in (result.path / "report.html").read_text()
+    assert "explained by others (Ann)" in (result.path / "report.html").read_text()
     assert result.summary.harvest == harvest.path.name
     assert result.unit("feature-0").mean_score == whole.unit("feature-0").mean_score
 

@@ -200,7 +200,7 @@ def test_the_headline_of_a_random_judge_is_withheld(
         model = planted_runs.judge(planted_runs.MODELS[0], server)
         spec = tmp_path / "spec.toml"
         spec.write_text(judged_runs.spec(world, "blind", judge=model).to_toml())
-        done = CliRunner().invoke(main, ["run", str(spec), "--quiet", "--results", str(tmp_path / "results")])
+        done = CliRunner().invoke(main, ["run", str(spec), "--quiet", "--yes", "--results", str(tmp_path / "results")])
     assert done.exit_code == 3, done.output
     assert "the judge does not tell planted words from other text" in done.output
     [folder] = (tmp_path / "results").glob("blind-*")

@@ -18,6 +18,7 @@ from support.planted_world.judged_runs import Judge
 
 from autointerp.findings import second_judge_sample
 from autointerp.messages import ScoreMaterial
+from autointerp.pipeline import local
 from autointerp.records import SECOND_JUDGE, Arm
 from autointerp.run import Run
 
@@ -112,8 +113,11 @@ def test_the_corrected_headline_is_nearer_the_truth(
 
 
 def test_a_cascade_that_was_stopped_grades_nothing_twice(
-    run: tuple[Run, Judge, Judge], world: planted.World, results: Path
+    run: tuple[Run, Judge, Judge], world: planted.World, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        local, "FREE_CHUNK", 1
+    )  # a judge that costs nothing grades the chunk again in which it was stopped
     spec = judged_runs.spec(world, "stopped", **SPEC)
     stopped, ledger = judged_runs.open_(spec, results)
     first, before, after = Credulous(), Judge(stops_after=8), Judge()
