@@ -237,16 +237,22 @@ def _work(
 
 
 def _work_in_chunks(run: Run, ledger: Ledger, progress: Progress, stage: str, handle: Callable[[Job], None]) -> None:
-    """Do every job of a stage for a judge that calls nobody. A chunk of answers is one transaction: they cost nothing to make again."""
+    """Do every job of a stage for a judge that calls nobody. A chunk of answers is one transaction; a stop keeps those it has."""
     try:
         while True:
             with ledger.write() as tx:
                 leased = leases.lease(tx, run.run_id, stage, most=FREE_CHUNK, owner=OWNER)
             if not leased:
                 return
+            stopped: BaseException | None = None
             with ledger.together():
-                for job in leased:
-                    handle(job)
+                try:
+                    for job in leased:
+                        handle(job)
+                except BaseException as error:
+                    stopped = error
+            if stopped is not None:
+                raise stopped
             _show(run, ledger, progress, stage)
     finally:
         with ledger.write() as tx:

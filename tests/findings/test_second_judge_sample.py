@@ -18,7 +18,6 @@ from support.planted_world.judged_runs import Judge
 
 from autointerp.findings import second_judge_sample
 from autointerp.messages import ScoreMaterial
-from autointerp.pipeline import local
 from autointerp.records import SECOND_JUDGE, Arm
 from autointerp.run import Run
 
