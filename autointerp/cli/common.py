@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
 
 import click
@@ -97,18 +98,22 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
 
 def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     """The ledger, closed when the command ends. A missing one is created only with `make`. Raises `UsageError`."""
-    from autointerp.cli.ledger_location import existing_ledger, open_ledger
-
-    ledger = open_ledger(results) if make else existing_ledger(results)
+    location = _location()
+    ledger: Ledger = location.open_ledger(results) if make else location.existing_ledger(results)
     click.get_current_context().call_on_close(ledger.close)
     return ledger
 
 
+def _location() -> ModuleType:
+    """The module that finds ledgers, which imports the database."""
+    from autointerp.cli import ledger_location
+
+    return ledger_location
+
+
 def known_run(name: str, ledger: Ledger) -> str:
     """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
-    from autointerp.monitoring.run_list import run_ids
-
-    return run_names.find(name, run_ids(ledger))
+    return run_names.find(name, _location().run_ids(ledger))
 
 
 def finished_run(name: str, results: Path) -> str:
@@ -117,10 +122,8 @@ def finished_run(name: str, results: Path) -> str:
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
-    from autointerp.cli.ledger_location import existing_run_ids
-
     try:
-        ids = existing_run_ids(context.params.get("results") or Path("results"))
+        ids = _location().existing_run_ids(context.params.get("results") or Path("results"))
     except AutointerpError:
         return []
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]

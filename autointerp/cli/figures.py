@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from autointerp.cli.common import RESULTS, finished_run, one_line_errors, run_argument
-from autointerp.report import paper_figures
 
 
 @click.command()
@@ -22,6 +21,8 @@ from autointerp.report import paper_figures
 @one_line_errors()
 def figures(run_id: str, format_: str, to: Path | None, results: Path) -> None:
     """Write the figures of RUN for a paper: grades by activation, controls, and distinction, one or two columns wide."""
+    from autointerp.report import paper_figures
+
     folder = results / finished_run(run_id, results)
     for path in paper_figures.write(folder, to or folder / "figures", format_):
         click.echo(str(path))

@@ -112,11 +112,8 @@ def test_the_corrected_headline_is_nearer_the_truth(
 
 
 def test_a_cascade_that_was_stopped_grades_nothing_twice(
-    run: tuple[Run, Judge, Judge], world: planted.World, results: Path, monkeypatch: pytest.MonkeyPatch
+    run: tuple[Run, Judge, Judge], world: planted.World, results: Path
 ) -> None:
-    monkeypatch.setattr(
-        local, "FREE_CHUNK", 1
-    )  # a judge that costs nothing grades the chunk again in which it was stopped
     spec = judged_runs.spec(world, "stopped", **SPEC)
     stopped, ledger = judged_runs.open_(spec, results)
     first, before, after = Credulous(), Judge(stops_after=8), Judge()
