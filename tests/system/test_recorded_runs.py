@@ -177,13 +177,11 @@ def test_results_without_their_ledger_are_reported_from_the_files(recorded: Path
     assert (folder / "report.html").is_file()
 
 
-def test_a_results_folder_that_does_not_exist_is_made(recorded: Path) -> None:
-    results, said = Path("made/here"), list[str]()
-    ledgers = ExitStack()
-    with ledgers, Progress(quiet=True) as progress:
-        spec = load(Path("spec.toml"))
-        evaluate(spec, results, progress, lambda: opened(ledgers, results), dry_run=True, command=[], say=said.append)
-    assert "questions to embedded" in said[0]
+def test_a_results_folder_that_does_not_exist_is_made(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = Path("made/here")
+    with ExitStack() as ledgers, Progress(quiet=True) as progress:
+        evaluate(load(Path("spec.toml")), results, progress, lambda: opened(ledgers, results), dry_run=True, command=[])
+    assert "questions to embedded" in capsys.readouterr().out
     assert results.is_dir()
 
 
