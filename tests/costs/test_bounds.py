@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from support.planted_world import runs as planted_runs
@@ -12,11 +12,11 @@ from autointerp.costs import bounds, scorer_questions
 from autointerp.records import Explanation, ExplanationKey, Outcome
 from autointerp.scorers.cases import Cases
 from autointerp.scorers.registry import SCORERS
-from autointerp.spec.sections import ScorerName
+from autointerp.spec.sections import SCORER_NAMES
 from autointerp.spec.spec import Spec, parse
 
 LLM = {"model": "openai/gpt-5.4-mini"}
-NAMES: tuple[str, ...] = get_args(ScorerName)
+NAMES: tuple[str, ...] = SCORER_NAMES
 EXPLANATION = "words about a harbour"
 
 
