@@ -79,6 +79,7 @@ def test_a_dry_run_shows_its_forecast_below_complete_bars(
     assert max(map(len, bars)) <= columns
 
 
+@pytest.mark.slow
 def test_submit_on_a_terminal_shows_every_run_and_every_error(
     world: planted.World, start: Start, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def dear(world: planted.World, path: Path, server: ProviderServer) -> Path:
     return write_spec(world, path, judge=judge, studies={"tokens": 0})
 
 
+@pytest.mark.slow
 def test_a_run_without_a_budget_shows_its_forecast_and_asks(
     world: planted.World, start: Start, server: ProviderServer, tmp_path: Path
 ) -> None:
