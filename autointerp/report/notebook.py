@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
 from autointerp.formatting import number, scientific
-from autointerp.report import prose
+from autointerp.report import contexts, prose, strongest
 from autointerp.report.contexts import Row
 from autointerp.report.escape import clip, visible
 from autointerp.report.figures import bin_grades
 from autointerp.report.page import environment
 from autointerp.report.reader import Results
+from autointerp.report.strongest import Word
 from autointerp.report.tables import Table
 
-BEST = 3
-"""Features shown with the highest mean grade, and as many with the lowest."""
-WINDOW_TOKENS = 24
-"""Tokens shown around the mark."""
 _WIDTH = 640
 _TOKEN_CHARS = 48
-
-
-class Word(NamedTuple):
-    """A token of a window: its text, its activation in ninths of the unit's maximum (0 to 9), and whether it is the marked one."""
-
-    text: str
-    heat: int
-    marked: bool
 
 
 @dataclass(frozen=True)
@@ -48,13 +37,8 @@ class Shown:
 
 
 def result(results: Results, report: str) -> str:
-    """A run in a notebook: verdict, reliability of the judge, grades by activation, best and worst features. `report`: its page."""
+    """A run in a notebook: verdict, reliability of the judge, grades by activation, best, typical and worst features. `report`: its page."""
     summary = results.summary
-    features = sorted(
-        (unit for unit in results.units if unit["kind"] == "feature" and unit["mean_score"] is not None),
-        key=lambda unit: (-unit["mean_score"], unit["unit_id"]),
-    )
-    best = features[:BEST]
     return _render(
         "result",
         summary=summary,
@@ -63,10 +47,7 @@ def result(results: Results, report: str) -> str:
         reliability=prose.judge_reliability(summary),
         judged_by=prose.judged_by(summary),
         curve=Markup(bin_grades.curve_figure(summary, width=_WIDTH)),
-        groups=[
-            ("Best features", [(unit, _strongest(unit, results)) for unit in best]),
-            ("Worst features", [(unit, _strongest(unit, results)) for unit in features[len(best) :][-BEST:][::-1]]),
-        ],
+        groups=strongest.groups(results),
         report=report,
     )
 
@@ -92,31 +73,13 @@ def comparison(verdicts: Sequence[str], cautions: Sequence[str], pairs: Sequence
 
 
 def words(window: Mapping[str, Any], maximum: float | None) -> list[Word]:
-    """The tokens of a window that are shown: `WINDOW_TOKENS` around the mark."""
-    mark = int(window["mark"])
-    start = max(0, mark - WINDOW_TOKENS // 2)
-    stop = min(len(window["tokens"]), start + WINDOW_TOKENS)
+    """The tokens around the mark of a window that are shown."""
+    mark, activations = int(window["mark"]), window["token_activations"]
+    shown = range(*contexts.bounds(len(window["tokens"]), mark))
     return [
-        Word(
-            clip(visible(window["tokens"][at]), _TOKEN_CHARS),
-            _heat(window["token_activations"][at], maximum),
-            at == mark,
-        )
-        for at in range(start, stop)
+        Word(clip(visible(window["tokens"][at]), _TOKEN_CHARS), contexts.heat(activations[at], maximum), at == mark)
+        for at in shown
     ]
-
-
-def _heat(value: float | None, maximum: float | None) -> int:
-    return min(9, int(9 * value / maximum) + 1) if value and maximum and value > 0 else 0
-
-
-def _strongest(unit: Row, results: Results) -> list[Word]:
-    """The unit's judged window with the strongest activation; empty if none was judged."""
-    judged = {row["exemplar_id"] for row in results.judgements.get(unit["unit_id"], []) if row["arm"] == "main"}
-    windows = [results.exemplars[name] for name in sorted(judged & results.exemplars.keys())]
-    return (
-        words(max(windows, key=lambda window: window["activation_fraction"]), unit["max_activation"]) if windows else []
-    )
 
 
 def _render(what: str, **content: Any) -> str:
