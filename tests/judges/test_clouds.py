@@ -7,13 +7,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from support.providers.grading import PROMPT
 from support.providers.server import Faults, ProviderServer, Script
 
 from autointerp.errors import UsageError
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.prices import price_of, retirement_note
 from autointerp.judges.registry import check_transport, no_probabilities, open_judge
-from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.messages import Usage
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import anthropic_name, provider_of
 
@@ -21,13 +22,6 @@ BEDROCK = "bedrock/us.anthropic.claude-haiku-4-5-20251001-v1:0"
 VERTEX = "vertex/claude-haiku-4-5@20251001"
 MODELS = ("azure/my-deployment", BEDROCK, VERTEX)
 KEY = "sk-test-12345678"
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"reason": {"type": "string"}, "grade": {"type": "integer", "enum": [0, 1, 2, 3]}},
-    "required": ["reason", "grade"],
-    "additionalProperties": False,
-}
-PROMPT = Prompt("Grade it.", "the cat sat", SCHEMA, 256, ScoreMaterial("cats", MarkedText(("cat",), 0)))
 Asking = Callable[..., tuple[Judge, ProviderServer]]
 VARIABLES = {
     "OPENAI_API_VERSION": "2026-05-01-preview", "AWS_REGION": "eu-west-1", "CLOUD_ML_REGION": "europe-west1",

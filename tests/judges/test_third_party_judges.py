@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from support import third_party as other
 from support.locations import ROOT
+from support.providers.grading import PROMPT
 from support.providers.server import Faults, ProviderServer, Script
 
 from autointerp.errors import UsageError
 from autointerp.judges.base import ItemFailed, Judge, JudgeError, MayRetry, MustStop, MustWait
 from autointerp.judges.registry import open_judge
-from autointerp.messages import MarkedText, Prompt, ScoreMaterial, Usage
+from autointerp.messages import Usage
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.third_party import JUDGES
 
@@ -22,13 +23,6 @@ from autointerp.spec.third_party import JUDGES
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODELS = {"litellm": "litellm/openai/qwen", "inspect": "inspect/openai-api/tests/qwen"}
 PACKAGES = {"litellm": "litellm", "inspect": "inspect_ai"}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"reason": {"type": "string"}, "grade": {"type": "integer", "enum": [0, 1, 2, 3]}},
-    "required": ["reason", "grade"],
-    "additionalProperties": False,
-}
-PROMPT = Prompt("Grade it.", "the cat sat", SCHEMA, 256, ScoreMaterial("cats", MarkedText(("cat",), 0)))
 Asking = Callable[..., tuple[Judge, ProviderServer]]
 
 
