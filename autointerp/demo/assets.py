@@ -34,7 +34,7 @@ class Size(NamedTuple):
     """Tokens of the corpus."""
 
 
-QUICK = Size("demo", "resid_post.6", 100_000)
+QUICK = Size("demo", "resid_post.9", 100_000)
 FULL = Size("demo-full", "resid_post.15", 300_000)
 
 

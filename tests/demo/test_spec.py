@@ -193,4 +193,4 @@ def test_the_shipped_dictionary_is_small_and_the_one_that_the_training_file_desc
     assert weights.stat().st_size < 6_000_000
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in (ROOT / "docs" / "quickstart.md").read_text("utf-8")
     shapes = {name: tuple(tensor.shape) for name, tensor in load_file(weights).items()}
-    assert (shapes["W_enc"], shapes["W_dec"]) == ((576, 2048), (2048, 576))
+    assert (shapes["W_enc"], shapes["W_dec"]) == ((576, 2560), (2560, 576))
