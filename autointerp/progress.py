@@ -32,7 +32,7 @@ from autointerp.formatting import dollars
 INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 10.0
 PHASE_COLUMNS = 26
-"""Columns of a phase's name; a longer name is cut."""
+"""Columns of a phase's name at most. A longer text without a total is a message."""
 WIDE_COLUMNS = 116
 """Terminals of this width show the rate, and both the time taken and the time left."""
 OTHER_COLUMNS = 68
@@ -74,7 +74,13 @@ class Progress:
         self._bars.stop()
 
     def update(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
-        """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown."""
+        """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown.
+
+        A message, which is longer than the names of phases, is printed as a line.
+        """
+        if not total and len(phase) > PHASE_COLUMNS:
+            self.note(phase)
+            return
         spent = dollars(spent_usd) if spent_usd else ""
         count = f"{done:,} of {total:,}" if total else ""
         new = phase not in self._tasks
@@ -195,7 +201,7 @@ _TAKEN = TimeElapsedColumn()
 
 
 OnProgress = Callable[[str, int, int], None]
-"""A progress callback: phase, items done, total (0 if unknown)."""
+"""A progress callback: phase, items done, total (0 if unknown). A phase's name has at most `PHASE_COLUMNS` characters; a message has more."""
 
 
 def quiet(phase: str, done: int, total: int) -> None:

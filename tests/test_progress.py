@@ -83,6 +83,19 @@ def test_what_is_said_among_bars_stays_on_the_terminal(columns: int, monkeypatch
     assert "$2.50" in bars[-1]
 
 
+def test_a_message_is_a_line_and_leaves_the_phase_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "shard 3: its checkpoint is damaged: reading it all"
+
+    def show(progress: Progress) -> None:
+        progress.update("harvesting", 5, 10)
+        progress.update(message, 0, 0)
+        progress.update("harvesting", 10, 10)
+
+    said, bar = (line for line in on_a_terminal(80, monkeypatch, show) if line)
+    assert said == message
+    assert "10 of 10" in bar
+
+
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_bar_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def show(progress: Progress) -> None:

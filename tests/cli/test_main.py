@@ -78,12 +78,13 @@ def test_a_wrong_argument_is_one_line_and_exit_2(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [["runs"], ["status"]])
-def test_a_folder_without_runs_is_no_error(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("word", ["runs", "status", "logs", "workers"])
+def test_a_folder_without_runs_is_no_error(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, words)
+    result = CliRunner().invoke(main, [word])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("no runs yet in results: start one with")
+    said = "no workers: start this host's with" if word == "workers" else "no runs yet in results: start one with"
+    assert result.stdout.startswith(said)
     assert not (tmp_path / "results").exists()
 
 
