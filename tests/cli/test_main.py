@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from autointerp.cli import lazy_group
 from autointerp.cli.main import main
 
 HEAVY = ("torch", "transformers", "anthropic", "openai", "pandas", "sqlalchemy", "pydantic", "scipy", "rich", "celery")
@@ -25,6 +26,16 @@ def test_help_imports_nothing_heavy() -> None:
         name for name in main.list_commands(click.Context(main)) if not any(line.split()[:1] == [name] for line in said)
     ] == []
     assert said[-1] == "[]"
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(module: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lazy_group, "import_module", interrupted)
+    result = CliRunner().invoke(main, ["runs"])
+    assert result.exit_code == 130
+    assert result.stderr == "autointerp: stopped before anything was done\n"
 
 
 def test_the_help_of_no_command_imports_what_the_command_needs() -> None:
