@@ -66,6 +66,8 @@ class Progress:
     ) -> None:
         if error is None:
             self.end()
+        elif task := self._tasks.get(self._phase):
+            self._bars.stop_task(task.id)
         self._bars.stop()
 
     def end(self) -> None:

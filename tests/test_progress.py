@@ -124,6 +124,17 @@ def test_the_clock_of_a_phase_stops_when_the_next_begins(monkeypatch: pytest.Mon
     assert "left" not in reading
 
 
+def test_the_bar_of_a_stopped_phase_stays_as_it_is_without_a_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        progress.update("score", 0, 10)
+        progress.update("score", 5, 10)
+        progress.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    (score,) = (line for line in on_a_terminal(80, monkeypatch, show) if line)
+    assert "5 of 10" in score
+    assert "left" not in score
+
+
 def test_a_phase_that_comes_again_goes_on_in_its_own_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     def show(progress: Progress) -> None:
         for _ in range(3):
