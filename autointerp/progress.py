@@ -54,6 +54,8 @@ class Progress:
         self._phase = ""
         """The current phase."""
         self._shown = self._printed = 0.0
+        self._ended = ""
+        """The phase whose last plain line said that it is finished."""
         self._started: dict[str, tuple[float, int]] = {}
         """When each phase was first shown, and how much was done by then: work of an earlier session must not count for the rate."""
 
@@ -94,8 +96,9 @@ class Progress:
         finished = bool(total) and done >= total
         self._bars.update(self._tasks[phase].id, completed=done, total=total or None, spent=spent, count=count)
         self._shown = time.monotonic()
-        if self._plain and (new or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
-            self._printed = self._shown
+        said = finished and self._ended == phase
+        if self._plain and not said and (new or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
+            self._printed, self._ended = self._shown, phase if finished else ""
             self.console.print(self._line(phase, count, done, total, spent))
 
     def wants_update(self) -> bool:

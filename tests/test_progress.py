@@ -19,7 +19,9 @@ def test_plain_lines_name_the_phase_the_count_and_the_cost(capfd: pytest.Capture
         for done in range(0, 2001, 500):
             progress.update("score", done, 2000, spent_usd=0.25)
         progress.note("[not markup] a note")
+        progress.update("score", 2000, 2000, spent_usd=0.25)
     lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 4, "the end of a phase is said once"
     assert lines[0] == "loading"
     assert lines[1].startswith("score  0 of 2,000")
     assert "2,000 of 2,000" in lines[-2]
