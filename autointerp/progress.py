@@ -32,7 +32,7 @@ from autointerp.formatting import dollars
 INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 10.0
 PHASE_COLUMNS = 26
-"""Columns of a phase's name; a longer name is cut."""
+"""Columns of a phase's name at most. A longer text without a total is a message."""
 WIDE_COLUMNS = 116
 """Terminals of this width show the rate, and both the time taken and the time left."""
 OTHER_COLUMNS = 68
@@ -54,6 +54,8 @@ class Progress:
         self._phase = ""
         """The current phase."""
         self._shown = self._printed = 0.0
+        self._ended = ""
+        """The phase whose last plain line said that it is finished."""
         self._started: dict[str, tuple[float, int]] = {}
         """When each phase was first shown, and how much was done by then: work of an earlier session must not count for the rate."""
 
@@ -66,6 +68,8 @@ class Progress:
     ) -> None:
         if error is None:
             self.end()
+        elif task := self._tasks.get(self._phase):
+            self._bars.stop_task(task.id)
         self._bars.stop()
 
     def end(self) -> None:
@@ -74,7 +78,13 @@ class Progress:
         self._bars.stop()
 
     def update(self, phase: str, done: int, total: int, *, spent_usd: float | None = None) -> None:
-        """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown."""
+        """Show that `done` of `total` items of a phase are done; 0 means that the total is unknown.
+
+        A message, which is longer than the names of phases, is printed as a line.
+        """
+        if not total and len(phase) > PHASE_COLUMNS:
+            self.note(phase)
+            return
         spent = dollars(spent_usd) if spent_usd else ""
         count = f"{done:,} of {total:,}" if total else ""
         new = phase not in self._tasks
@@ -86,8 +96,9 @@ class Progress:
         finished = bool(total) and done >= total
         self._bars.update(self._tasks[phase].id, completed=done, total=total or None, spent=spent, count=count)
         self._shown = time.monotonic()
-        if self._plain and (new or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
-            self._printed = self._shown
+        said = finished and self._ended == phase
+        if self._plain and not said and (new or finished or self._shown - self._printed > PLAIN_INTERVAL_S):
+            self._printed, self._ended = self._shown, phase if finished else ""
             self.console.print(self._line(phase, count, done, total, spent))
 
     def wants_update(self) -> bool:
@@ -195,7 +206,7 @@ _TAKEN = TimeElapsedColumn()
 
 
 OnProgress = Callable[[str, int, int], None]
-"""A progress callback: phase, items done, total (0 if unknown)."""
+"""A progress callback: phase, items done, total (0 if unknown). A phase's name has at most `PHASE_COLUMNS` characters; a message has more."""
 
 
 def quiet(phase: str, done: int, total: int) -> None:

@@ -19,7 +19,9 @@ def test_plain_lines_name_the_phase_the_count_and_the_cost(capfd: pytest.Capture
         for done in range(0, 2001, 500):
             progress.update("score", done, 2000, spent_usd=0.25)
         progress.note("[not markup] a note")
+        progress.update("score", 2000, 2000, spent_usd=0.25)
     lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 4, "the end of a phase is said once"
     assert lines[0] == "loading"
     assert lines[1].startswith("score  0 of 2,000")
     assert "2,000 of 2,000" in lines[-2]
@@ -83,6 +85,19 @@ def test_what_is_said_among_bars_stays_on_the_terminal(columns: int, monkeypatch
     assert "$2.50" in bars[-1]
 
 
+def test_a_message_is_a_line_and_leaves_the_phase_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "shard 3: its checkpoint is damaged: reading it all"
+
+    def show(progress: Progress) -> None:
+        progress.update("harvesting", 5, 10)
+        progress.update(message, 0, 0)
+        progress.update("harvesting", 10, 10)
+
+    said, bar = (line for line in on_a_terminal(80, monkeypatch, show) if line)
+    assert said == message
+    assert "10 of 10" in bar
+
+
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_bar_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def show(progress: Progress) -> None:
@@ -109,6 +124,17 @@ def test_the_clock_of_a_phase_stops_when_the_next_begins(monkeypatch: pytest.Mon
     assert "0:00:00" in reading
     assert "0:00:01" in score
     assert "left" not in reading
+
+
+def test_the_bar_of_a_stopped_phase_stays_as_it_is_without_a_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(progress: Progress) -> None:
+        progress.update("score", 0, 10)
+        progress.update("score", 5, 10)
+        progress.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    (score,) = (line for line in on_a_terminal(80, monkeypatch, show) if line)
+    assert "5 of 10" in score
+    assert "left" not in score
 
 
 def test_a_phase_that_comes_again_goes_on_in_its_own_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,8 @@ def evaluate(
     """Evaluate a dictionary: harvest, explain, grade, and write the report. The same run as `autointerp run` of the same spec.
 
     `model`: a hub id, a folder, a `.gguf` file, or a model of transformers, nnsight, nnterp or TransformerLens in memory, with its
-    `tokenizer`. `dictionary`: a folder or file, a place on the hub, or an object with `encode` and `decode`. `texts`: a path, a glob or
-    `datasets:owner/name`, several paths, strings, a data set, or token ids. `hook_point`: where the dictionary reads, such as
+    `tokenizer`. `dictionary`: a folder or file, a place on the hub, SAELens' `release/id`, or an object with `encode` and `decode`. `texts`: a
+    path, a glob or `datasets:owner/name`, several paths, strings, a data set, or token ids. `hook_point`: where the dictionary reads, such as
     `resid_post.8`; by default as its files or its configuration state. `judge`, `explainer`: names such as `anthropic/claude-haiku-4-5`,
     tables of the spec, functions from a prompt to a text, or models of inspect_ai; the explainer is the judge by default.
     `explanations`: texts by unit, or a file of them (CSV, JSON, Neuronpedia's), to be judged instead of asking an explainer. `features`,

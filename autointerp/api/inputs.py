@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autointerp.dictionaries.saelens_names import path_of
 from autointerp.errors import UsageError
 from autointerp.harvest import inputs as harvest_inputs
 from autointerp.harvest.inputs import Inputs
@@ -40,14 +41,14 @@ class Given:
         return {"model": _name(self.model, "model")}
 
     def dictionary_table(self, hook_point: str | None) -> dict[str, Any]:
-        """The spec's table of the dictionary. Raises `UsageError` if nothing says where it reads."""
+        """The spec's table of the dictionary, by its path for one that SAELens names. Raises `UsageError` if nothing says where it reads."""
         if not _is_named(self.dictionary):
             hook_point = hook_point or hook_point_of(self.dictionary)
             if hook_point is None:
                 raise UsageError(
                     f"dictionary {type(self.dictionary).__name__} does not say where it reads: give hook_point=, such as 'resid_post.8'"
                 )
-        return {"path": _name(self.dictionary, "dictionary"), "hook_point": hook_point}
+        return {"path": path_of(_name(self.dictionary, "dictionary")), "hook_point": hook_point}
 
     def opener(self, spec: Spec, named: Named | None = None) -> Opener:
         """The function that opens these inputs, with the model's subject, or `named` if it is known. Raises `SaeError` if the model

@@ -16,7 +16,7 @@ from autointerp.errors import ProviderStopped
 from autointerp.formatting import plural
 from autointerp.hashing import content_hash
 from autointerp.judges import refusals
-from autointerp.judges.request_form import RequestForm, address_of, form_of, is_certain
+from autointerp.judges.request_form import RequestForm, form_of, is_certain
 from autointerp.ledger import calls, events, runs
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
@@ -97,7 +97,7 @@ def _kept(caller: Caller, key: str) -> dict[str, Any] | None:
 def _server_key(settings: JudgeSettings) -> str:
     """Hash of everything that decides what a probe would find."""
     form = form_of(settings).to_json()
-    return content_hash([settings.model, address_of(settings), settings.thinking, settings.extra_body, form])[:16]
+    return content_hash([settings.model, settings.address, settings.thinking, settings.extra_body, form])[:16]
 
 
 def _probe(caller: Caller, judge: FormedJudge, settings: JudgeSettings) -> str:
@@ -140,7 +140,7 @@ def _ask(
 ) -> tuple[Answer[dict[str, Any]] | None, ProviderStopped | None]:
     """The answer to a probe in the judge's present form, or the error that would stop the run."""
     # The server and the form are named in the question, so that its answer is reused only for the same two.
-    number = content_hash([address_of(settings), judge.form.to_json(), settings.thinking])[:8]
+    number = content_hash([settings.address, judge.form.to_json(), settings.thinking])[:8]
     question = f'Question {number}. Answer with the JSON object {{"reason": "test", "grade": 1}}.'
     prompt = Prompt(
         _SYSTEM, question, _SCHEMA, settings.max_output_tokens, ScoreMaterial("a test", MarkedText(("test",), 0))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from autointerp import installation
+from autointerp.errors import INTERRUPTED_EXIT_CODE
 
 
 class LazyCommand(NamedTuple):
@@ -31,7 +32,10 @@ class LazyGroup(click.Group):
         return [name for commands in self.sections.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported; None where there is none of that name. Raises `ClickException` for an extra that is not installed."""
+        """The command, imported; None where there is none of that name.
+
+        Raises `ClickException` for an extra that is not installed, and `Exit` for Ctrl-C, which click would end with exit code 1.
+        """
         for commands in self.sections.values():
             if place := commands.get(cmd_name):
                 try:
@@ -40,6 +44,9 @@ class LazyGroup(click.Group):
                     if (message := installation.missing(error)) is None:
                         raise
                     raise click.ClickException(message) from None
+                except KeyboardInterrupt:
+                    click.echo("autointerp: stopped before anything was done", err=True)
+                    raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None
                 assert isinstance(command, click.Command), place
                 return command
         return None

@@ -71,6 +71,9 @@ def runs(results: Path) -> None:
 @one_line_errors(WATCHING)
 def logs(run_id: str | None, follow: bool, results: Path) -> None:
     """Print the events of RUN, in local time; without RUN, the events of the workers."""
+    if not run_id and not follow and not has_ledger(results):
+        click.echo(run_list.no_runs(results))
+        return
     ledger = command_ledger(results)
     run_id = known_run(run_id, ledger) if run_id else ""
     if follow:
@@ -101,7 +104,8 @@ def workers(context: click.Context, everyone: bool, results: Path) -> None:
 
 @one_line_errors()
 def _list_workers(everyone: bool, results: Path) -> None:
-    for line in run_list.list_workers(command_ledger(results), gone=everyone):
+    known = has_ledger(results)
+    for line in run_list.list_workers(command_ledger(results), gone=everyone) if known else [run_list.NO_WORKERS]:
         click.echo(line)
 
 

@@ -11,6 +11,7 @@ from autointerp.comparisons.comparison import Comparison, compare, compare_cells
 from autointerp.comparisons.finished_run import read
 from autointerp.comparisons.grid import Entry
 from autointerp.comparisons.pairing import Side
+from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import UsageError
 from autointerp.report import index
 from autointerp.spec import matrix
@@ -58,7 +59,7 @@ def compare_spec(path: Path, results: Path, out: Path | None, confidence: float)
 
 def _outcome(cell: Cell, results: Path) -> CellOutcome:
     """A cell's run, which is the one with its spec."""
-    spec = cell.spec.absolute().hash()
+    spec = resolved(cell.spec).absolute().hash()
     for folder in sorted(path.parent for path in results.glob(f"{cell.spec.name}-*/summary.json")):
         if load(folder / "spec.toml").absolute().hash() == spec:
             return CellOutcome(cell, folder.name)

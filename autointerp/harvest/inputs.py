@@ -179,7 +179,7 @@ def precision_of(section: sections.Subject) -> str:
 
 
 def _identified(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress) -> Identified:
-    on_progress("reading the subject's configuration", 0, 0)
+    on_progress("reading the configuration", 0, 0)
     subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
     subject = with_bos(subject, spec.corpus, outline)
     outline.check_fits(subject.width(outline.hook_point))

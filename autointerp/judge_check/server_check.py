@@ -14,7 +14,7 @@ from autointerp.findings.server_cautions import is_same_model
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge, JudgeError, MustStop
 from autointerp.judges.registry import open_judge
-from autointerp.judges.request_form import RequestForm, address_of, server_of
+from autointerp.judges.request_form import RequestForm, server_of
 from autointerp.judges.server_context import stated_context
 from autointerp.ledger import runs
 from autointerp.ledger.budgets import Limits
@@ -45,7 +45,7 @@ def check_server(settings: JudgeSettings) -> Iterator[tuple[str, str]]:
         judge = open_judge(settings, scale)
         stack.callback(judge.close)
         server = server_of(settings)
-        yield "server", f"{address_of(settings)} ({server.name if server else 'not one that is known by its address'})"
+        yield "server", f"{settings.address} ({server.name if server else 'not one that is known by its address'})"
         context = stated_context(settings)
         yield "context", f"{context:,} tokens" if context else "not stated"
         caller = Caller(ledger, "check", judge, settings, Limits(None))

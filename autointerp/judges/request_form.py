@@ -51,11 +51,6 @@ def server_of(settings: JudgeSettings) -> Server | None:
     return SERVERS[settings.server] if settings.server else server_at(settings.base_url or "")
 
 
-def address_of(settings: JudgeSettings) -> str:
-    """The server's address: `judge.base_url`, or the only one that the server named in the spec has."""
-    return settings.base_url or (SERVERS[settings.server].base_url if settings.server else None) or ""
-
-
 def form_of(settings: JudgeSettings) -> RequestForm:
     """The form that the spec and the table of servers give; for what neither says, that of most servers."""
     server = server_of(settings)

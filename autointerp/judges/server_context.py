@@ -17,7 +17,7 @@ import httpx2
 from autointerp.judges.providers import bounded_client, http
 from autointerp.judges.providers.keys import key_of
 from autointerp.judges.providers.reply_gate import count_of
-from autointerp.judges.request_form import address_of, server_of
+from autointerp.judges.request_form import server_of
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import model_of
 
@@ -32,7 +32,7 @@ def stated_context(settings: JudgeSettings) -> int | None:
 
 
 def _statements(settings: JudgeSettings) -> Iterator[int | None]:
-    base, server, model = address_of(settings).rstrip("/"), server_of(settings), model_of(settings.model)
+    base, server, model = settings.address.rstrip("/"), server_of(settings), model_of(settings.model)
     key, variable = key_of(settings)
     headers = {"Authorization": f"Bearer {key}"} if variable else {}
     root = base.removesuffix("/v1")

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from autointerp.installation import DISTRIBUTION, EXTRAS
 from autointerp.ledger.revisions import revisions
+from autointerp.spec import servers
 from autointerp.spec.providers import PROVIDERS
 from sae.cache import cache_dir
 from sae.memory import available_memory
@@ -156,8 +157,8 @@ def check_device() -> Check:
 
 
 def check_keys() -> Check:
-    """Which API keys are set, by name."""
-    present = [name for name in KEYS if os.environ.get(name, "").strip()]
+    """Which API keys are set, by name; of well-known servers' keys, those that are not set are left out."""
+    present = [name for name in dict.fromkeys((*KEYS, *servers.KEYS.values())) if os.environ.get(name, "").strip()]
     absent = [f"{name} ({use})" for name, use in KEYS.items() if name not in present]
     detail = f"set: {', '.join(present) or 'none'}" + (f"; not set: {', '.join(absent)}" if absent else "")
     if any(name != "HF_TOKEN" for name in present):

@@ -18,6 +18,7 @@ from autointerp.monitoring.run_status import current_stage, local_time, short_du
 
 RECENT = 10
 """How many ended runs are listed after the live ones."""
+NO_WORKERS = "no workers: start this host's with `autointerp workers start --beat` (docs/operations.md)"
 
 
 def list_runs(ledger: Ledger, results: Path) -> Iterator[str]:
@@ -96,7 +97,7 @@ def list_workers(ledger: Ledger, *, gone: bool = False) -> Iterator[str]:
     with ledger.read() as tx:
         rows = workers.recent(tx) if gone else workers.live(tx)
     if not rows:
-        yield "no workers: start this host's with `autointerp workers start --beat` (docs/operations.md)"
+        yield NO_WORKERS
     for row in rows:
         beat = f"last heartbeat {short_duration(time.time() - row['beat_at'])} ago"
         where = f"{row['host']} pid {row['pid']}"

@@ -18,6 +18,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from autointerp.dictionaries.saelens_names import path_of
 from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
 from autointerp.nightly.dictionary_files import dictionaries_among, dictionary_paths, is_folder_file, weight_files
@@ -58,6 +59,7 @@ class Entry(Section):
     name: str = Field(min_length=1)
     """Name of the dictionary that this is a version of."""
     path: str = Field(min_length=1)
+    """A path, an id on the hub, or SAELens' name `release/id`."""
     format: str | None = None
     hook_point: str | None = None
     revision: str | None = None
@@ -156,8 +158,9 @@ def in_registry(path: Path) -> Iterator[Candidate]:
         own = {"format": entry.format, "hook_point": entry.hook_point, "revision": entry.revision}
         local = path.parent / Path(entry.path).expanduser()
         if not local.exists() and entry.path.count("/") >= 1 and not entry.path.startswith((".", "/", "~")):
-            commit, modified_at = _commit(entry.path, entry.revision)
-            yield Candidate(entry.path, entry.name, f"commit {commit}", modified_at, **own | {"revision": commit})
+            path_on_hub = path_of(entry.path)
+            commit, modified_at = _commit(path_on_hub, entry.revision)
+            yield Candidate(path_on_hub, entry.name, f"commit {commit}", modified_at, **own | {"revision": commit})
             continue
         # A folder of several dictionaries stays one entry: loading it says which files can be named.
         [named] = dictionary_paths(local) if local.is_file() else [local]

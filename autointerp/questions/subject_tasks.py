@@ -90,7 +90,7 @@ def _read(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> Re
     ]
     if not texts:
         return {}
-    on_progress("reading texts with the subject", 0, 0)
+    on_progress("reading texts", 0, 0)
     reader, counting = _reader(inputs, run, tasks)
     read = unit_probe.read_texts_by_unit(reader, [text for _, text in texts], **counting)
     return {
@@ -107,7 +107,7 @@ def _peaks(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> R
                 by_texts.setdefault(task.texts, []).append((row, unit.unit_id, number))
     results: Results = {}
     for texts, wanted in by_texts.items():
-        on_progress("reading written texts with the subject", 0, 0)
+        on_progress("reading written texts", 0, 0)
         reader, counting = _reader(inputs, run, tasks)
         peaks = unit_probe.largest_activations(reader, texts, **counting)
         results |= {(unit, number): [round(float(a), 6) for a in peaks[row]] for row, unit, number in wanted}
@@ -127,7 +127,7 @@ def _steer(inputs: Inputs, run: Run, tasks: Tasks, on_progress: OnProgress) -> R
     for done, (unit, of_unit) in enumerate(tasks):
         steers = [(number, task) for number, task in enumerate(of_unit) if isinstance(task, SteerText)]
         for tokens in sorted({task.tokens for _, task in steers}):
-            on_progress("continuing texts with clamped units", done, len(tasks))
+            on_progress("continuing clamped texts", done, len(tasks))
             batch = [(number, task) for number, task in steers if task.tokens == tokens]
             continuations = continue_texts(
                 inputs.subject,

@@ -25,7 +25,7 @@ class Judge(Section):
     base_url: str | None = setting(None)
     """Address of an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a gateway), such as `http://127.0.0.1:8080/v1`."""
     key_env: str | None = setting(None, pattern=r"^[A-Z][A-Z0-9_]*$")
-    """Environment variable that holds the API key for `base_url`. `anthropic/` and `openai/` send the provider's own key to the provider only."""
+    """Environment variable that holds the API key for `base_url`. Default: at a [well-known server](judges.md#chat-completions-servers) its own, such as `OPENROUTER_API_KEY`; `anthropic/` and `openai/` send the provider's key to the provider only."""
     server: ServerName | None = setting(None)
     """The server's make, if `base_url` does not say it: it decides the defaults of the five keys below. With `openrouter`, `deepseek`, `gemini`, `groq` or `together`, `base_url` may be left out."""
     system_role: bool | None = setting(None)
@@ -79,7 +79,7 @@ class Judge(Section):
     @model_validator(mode="after")
     def _base_url_fits(self) -> Judge:
         provider = PROVIDERS[provider_of(self.model)]
-        if provider.needs_base_url and not (self.base_url or (self.server and SERVERS[self.server].base_url)):
+        if provider.needs_base_url and not self.address:
             raise ValueError(f"{provider.name} needs base_url, such as http://127.0.0.1:8080/v1")
         if self.base_url and not provider.is_llm:
             raise ValueError(f"base_url has no meaning for the {provider.name} judge: remove it or name a model")
@@ -99,6 +99,11 @@ class Judge(Section):
         if fixed := sorted(_FIXED_FIELDS & (self.extra_body or {}).keys()):
             raise ValueError(f"extra_body may not set {fixed[0]}, which the program sets itself: remove it")
         return self
+
+    @property
+    def address(self) -> str:
+        """`base_url`, or the only address of the server that the spec names; empty for the provider's own."""
+        return self.base_url or (SERVERS[self.server].base_url if self.server else None) or ""
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())

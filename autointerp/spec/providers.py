@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from autointerp.spec import third_party
 from autointerp.spec.addresses import is_own_address
+from autointerp.spec.servers import key_variable_at
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Provider:
     keys: tuple[str, ...] = ()
     """Environment variables of its API key, the usual one first."""
     own_host: str = ""
-    """Host of its API. Its keys are sent to this host and its subdomains only; empty: to every `base_url`."""
+    """Host of its API. Its keys are sent to this host and its subdomains only; empty: to every `base_url` that has no key of its own."""
     needs_key: bool = True
     needs_base_url: bool = False
     price_table: str | None = None
@@ -69,10 +70,18 @@ class Provider:
         """How `judge.model` names a judge of this provider."""
         return f"{self.name}/MODEL" if self.is_llm else self.name
 
-    def key_variable(self, base_url: str | None, key_env: str | None) -> str:
-        """The environment variable whose key is sent to `base_url`; empty if none is set, or none may be sent there."""
-        own = not self.own_host or base_url is None or is_own_address(base_url, self.own_host)
-        names = (key_env,) if key_env else self.keys if own else ()
+    def keys_for(self, address: str) -> tuple[str, ...]:
+        """The environment variables whose keys may be sent to an address; an empty one is the provider's own.
+
+        At a Chat Completions server that has a variable of its own, it is the only one.
+        """
+        if self.needs_base_url and (variable := key_variable_at(address)):
+            return (variable,)
+        return self.keys if not (self.own_host and address) or is_own_address(address, self.own_host) else ()
+
+    def key_variable(self, address: str, key_env: str | None) -> str:
+        """The environment variable whose key is sent to an address; empty if none is set, or none may be sent there."""
+        names = (key_env,) if key_env else self.keys_for(address)
         return next((name for name in names if os.environ.get(name)), "")
 
 

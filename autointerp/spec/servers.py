@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from autointerp.spec.addresses import is_own_address
+
 JsonForm = Literal["schema", "object", "prompt"]
 """How JSON is asked for: by the reply's schema, as any JSON object, or in words alone."""
 ThinkingSwitch = Literal["none", "chat_template_kwargs", "reasoning_effort", "reasoning", "thinking", "no_think"]
@@ -89,6 +91,26 @@ _ROWS = (
 SERVERS: Mapping[str, Server] = {row.name: row for row in _ROWS}
 """Every server by its name."""
 
+KEYS: Mapping[str, str] = {
+    "api.cerebras.ai": "CEREBRAS_API_KEY",
+    "api.deepinfra.com": "DEEPINFRA_API_KEY",
+    "api.deepseek.com": "DEEPSEEK_API_KEY",
+    "api.fireworks.ai": "FIREWORKS_API_KEY",
+    "api.groq.com": "GROQ_API_KEY",
+    "api.mistral.ai": "MISTRAL_API_KEY",
+    "api.openai.com": "OPENAI_API_KEY",
+    "api.together.ai": "TOGETHER_API_KEY",
+    "api.together.xyz": "TOGETHER_API_KEY",
+    "api.x.ai": "XAI_API_KEY",
+    "cognitiveservices.azure.com": "AZURE_OPENAI_API_KEY",
+    "generativelanguage.googleapis.com": "GEMINI_API_KEY",
+    "openai.azure.com": "AZURE_OPENAI_API_KEY",
+    "openrouter.ai": "OPENROUTER_API_KEY",
+    "router.huggingface.co": "HF_TOKEN",
+    "services.ai.azure.com": "AZURE_OPENAI_API_KEY",
+}
+"""The environment variable of the key that belongs to a host and its subdomains, as the server's own documentation names it."""
+
 
 def server_at(base_url: str) -> Server | None:
     """The server at an address, by its host or its port; None if neither says."""
@@ -101,3 +123,8 @@ def server_at(base_url: str) -> Server | None:
         if any(host == known or host.endswith(f".{known}") for known in row.hosts):
             return row
     return next((row for row in _ROWS if row.port is not None and row.port == port), None)
+
+
+def key_variable_at(base_url: str) -> str:
+    """The environment variable of the key that belongs to the server at an https address; empty if the server is not in the table."""
+    return next((variable for host, variable in KEYS.items() if is_own_address(base_url, host)), "")

@@ -79,6 +79,7 @@ def study(
         progress(sums.n, tokens)
     if not sums.n:
         raise SaeError(NOTHING_COUNTED)
+    progress(sums.n, sums.n)
     return {
         "version": VERSION,
         "tokens": sums.n,

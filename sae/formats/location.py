@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sae.errors import DictionaryError
-from sae.subject.hook_points import AMBIGUOUS, PATTERN, to_hook_point
+from sae.errors import DictionaryError, SubjectError
+from sae.subject.hook_points import AMBIGUOUS, named, to_hook_point
 
 NORMED_MODELS = re.compile(r"gemma-?[23]|olmo-?2", re.IGNORECASE)
 """Names of models with a norm after attention and MLP, in which a module's output is not the value that is added."""
@@ -56,11 +56,10 @@ class DictionaryLocation:
         Raises `DictionaryError`, which says what to set.
         """
         if self.hook_point is not None:
-            if not re.fullmatch(PATTERN, self.hook_point):
-                raise DictionaryError(
-                    f"hook point {self.hook_point!r} is not known: use a kind and a layer, such as resid_post.12"
-                )
-            return self.hook_point
+            try:
+                return named(self.hook_point)
+            except SubjectError as error:
+                raise DictionaryError(f"hook point {self.hook_point!r}: {error}") from None
         for name in names:
             if hook_point := to_hook_point(name):
                 return hook_point

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from autointerp.cli import lazy_group
 from autointerp.cli.main import main
 
 HEAVY = ("torch", "transformers", "anthropic", "openai", "pandas", "sqlalchemy", "pydantic", "scipy", "rich", "celery")
@@ -25,6 +26,16 @@ def test_help_imports_nothing_heavy() -> None:
         name for name in main.list_commands(click.Context(main)) if not any(line.split()[:1] == [name] for line in said)
     ] == []
     assert said[-1] == "[]"
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(module: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lazy_group, "import_module", interrupted)
+    result = CliRunner().invoke(main, ["runs"])
+    assert result.exit_code == 130
+    assert result.stderr == "autointerp: stopped before anything was done\n"
 
 
 def test_the_help_of_no_command_imports_what_the_command_needs() -> None:
@@ -78,12 +89,13 @@ def test_a_wrong_argument_is_one_line_and_exit_2(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [["runs"], ["status"]])
-def test_a_folder_without_runs_is_no_error(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("word", ["runs", "status", "logs", "workers"])
+def test_a_folder_without_runs_is_no_error(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, words)
+    result = CliRunner().invoke(main, [word])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("no runs yet in results: start one with")
+    said = "no workers: start this host's with" if word == "workers" else "no runs yet in results: start one with"
+    assert result.stdout.startswith(said)
     assert not (tmp_path / "results").exists()
 
 

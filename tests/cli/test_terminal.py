@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from support.planted_world import runs as planted_runs
@@ -21,7 +25,9 @@ from autointerp.cli.main import main
 
 FEW = {"feature_ids": list(range(3)), "neuron_ids": ["0+", "1+"]}
 JUDGED = {"model": "anthropic/claude-haiku-4-5", "base_url": "http://127.0.0.1:9", "key_env": "ANTHROPIC_API_KEY"}
-Start = Callable[..., tuple[Terminal, Callable[[], int | None]]]
+Start = Callable[..., tuple[Terminal, Callable[..., int | None]]]
+STAGES = ("loading the subject", "harvesting", "reading random", "score", "writing")
+"""Beginnings of the phases of a run in which it is interrupted, in their order."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a command on a terminal of some width; returned are the terminal, and a function that waits for the exit code."""
     with ExitStack() as stack:
 
-        def command(*words: str | Path, columns: int = 80) -> tuple[Terminal, Callable[[], int | None]]:
+        def command(*words: str | Path, columns: int = 80) -> tuple[Terminal, Callable[..., int | None]]:
             tty = stack.enter_context(terminal(columns))
             results = ["--results", str(tmp_path / "results")]
             environment = planted_runs.environment(tmp_path / "cache") | {"TERM": "xterm-256color"}
@@ -44,7 +50,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
             stack.callback(process.join)
             stack.callback(process.kill)
 
-            def ended() -> int | None:
+            def ended(stage: str | None = None) -> int | None:
+                """The exit code; with a stage, after Ctrl-C in it, or later if it is over before anyone can press keys."""
+                while stage and process.is_alive() and stage not in tty.raw:
+                    time.sleep(0.01)
+                if stage and process.is_alive() and process.pid:
+                    os.kill(process.pid, signal.SIGINT)
                 process.join(300)
                 tty.settle()
                 return process.exitcode
@@ -75,8 +86,35 @@ def test_a_dry_run_shows_its_forecast_below_complete_bars(
     phases = [bar.split("━")[0].strip() for bar in bars]
     assert {"loading the dictionary", "loading the subject", "reading the corpus", "harvesting"} <= set(phases)
     assert len(phases) == len(set(phases))
-    assert [bar for bar in bars if "left" in bar] == []
+    assert [bar for bar in bars if "left" in bar or "…" in bar] == []
     assert max(map(len, bars)) <= columns
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ctrl_c_in_any_stage_says_how_to_continue_and_changes_no_result(
+    world: planted.World, start: Start, tmp_path: Path
+) -> None:
+    controls = {"random_dictionary": True, "random_subject": True}
+    spec = write_spec(world, tmp_path / "mine.toml", controls=controls)
+    codes = []
+    for stage in STAGES:
+        tty, ended = start("run", spec)
+        codes.append(ended(stage))
+        lines = [line for line in tty.lines() if line]
+        assert "Traceback" not in tty.raw
+        assert max(map(len, lines)) <= 80
+        if codes[-1] == 130:
+            assert "".join(lines[-2:]).endswith("run the same command to continue"), lines
+    assert codes[:-2] == [130] * len(codes[:-2])
+    tty, ended = start("run", spec)
+    assert ended() in (0, 3)
+    run, ledger = planted_runs.prepare(world, tmp_path / "undisturbed", units=FEW, controls=controls)
+    with closing(ledger):
+        planted_runs.carry(run, ledger)
+    expected = planted_runs.tables(run.folder)
+    for name, table in planted_runs.tables(tmp_path / "results" / run.run_id).items():
+        pd.testing.assert_frame_equal(table, expected[name])
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 from support.sae import peers
 
+from autointerp.api.inputs import Given
 from autointerp.cli.dictionaries import dictionaries
 from autointerp.dictionaries import registry, saelens_names
 from autointerp.errors import UsageError
+from autointerp.nightly import sources
 from autointerp.spec.spec import parse
 from sae.formats import gemma_scope
 from sae.formats.load import ADAPTERS
@@ -183,6 +185,26 @@ def test_a_spec_may_name_a_dictionary_as_saelens_does(
         saelens_names.path_of("odd/first")
     (tmp_path / "small-res-canonical" / "best").mkdir(parents=True)  # a folder of that name comes first
     assert saelens_names.path_of("small-res-canonical/best") == "small-res-canonical/best"
+
+
+def test_the_api_takes_saelens_name_of_a_dictionary(listed: Path) -> None:
+    table = Given("a", "small-res-canonical/best").dictionary_table("blocks.10.hook_resid_pre")
+    assert table == {"path": "someone/small/10-res_4096", "hook_point": "blocks.10.hook_resid_pre"}
+
+
+def test_a_nightly_registry_takes_saelens_name_of_a_dictionary(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def commit_of(path: str, revision: str | None) -> tuple[str, float]:
+        asked.append(path)
+        return "abc", 0.0
+
+    monkeypatch.setattr(sources, "_commit", commit_of)
+    (tmp_path / "r.json").write_text(json.dumps([{"name": "resid", "path": "small-res/blocks.2.hook_resid_pre"}]))
+    [candidate] = sources.in_registry(tmp_path / "r.json")
+    assert [candidate.path] == asked == ["someone/small/2-res_4096"]
 
 
 def test_without_the_library_names_are_paths(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def test_after_a_stop_finished_controls_are_kept_and_not_read_again(
     monkeypatch.setattr(sae.harvest.harvest, "read_shard", counted)
 
     def stops(phase: str, _done: int, _total: int) -> None:
-        if phase == "reading the random subject":
+        if phase == "reading random subject":
             raise KeyboardInterrupt
 
     inputs = open_inputs(spec_of(world, **BOTH), quiet)

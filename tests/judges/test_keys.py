@@ -13,9 +13,11 @@ import pytest
 from autointerp.calls.cost_limits import check_judges
 from autointerp.errors import UsageError
 from autointerp.judges.base import JudgeError, MustStop
+from autointerp.judges.providers.keys import key_of
 from autointerp.judges.registry import open_judge
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
 from autointerp.spec.judge_sections import Judge as JudgeSettings
+from autointerp.spec.servers import KEYS
 from autointerp.spec.spec import Spec, parse
 
 REAL, OTHER = "real-key-of-the-provider", "key-of-the-proxy"
@@ -125,6 +127,33 @@ def test_one_key_for_two_hosts_is_refused_before_anything_is_sent(monkeypatch: p
     assert REAL not in str(raised.value)
     check_judges(judged_at(here, "http://127.0.0.1:8001/v1"))  # one host
     check_judges(judged_at(here, there, key_env="PROXY_KEY"))
+
+
+@pytest.mark.parametrize("at", [{"base_url": "https://openrouter.ai/api/v1"}, {"server": "openrouter"}])
+def test_a_well_known_server_gets_its_own_key_and_no_other(monkeypatch: pytest.MonkeyPatch, at: dict[str, str]) -> None:
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", REAL)
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    settings = JudgeSettings(model=MODELS[2], **at)  # type: ignore[arg-type]
+    with pytest.raises(
+        UsageError, match=r"openrouter\.ai/api/v1 needs a key: set OPENROUTER_API_KEY .* judge\.key_env"
+    ):
+        key_of(settings)
+    monkeypatch.setenv("OPENROUTER_API_KEY", OTHER)
+    assert key_of(settings) == (OTHER, "OPENROUTER_API_KEY")
+    assert key_of(settings.model_copy(update={"key_env": "PROXY_KEY"})) == (OTHER, "PROXY_KEY")
+
+
+@pytest.mark.parametrize(("host", "variable"), KEYS.items())
+def test_a_key_of_the_table_is_sent_to_its_host_only(monkeypatch: pytest.MonkeyPatch, host: str, variable: str) -> None:
+    for name in {*KEYS.values(), "OPENAI_COMPATIBLE_API_KEY"}:
+        monkeypatch.setenv(name, name)
+
+    def sent(url: str) -> str:
+        return key_of(JudgeSettings(model=MODELS[2], base_url=url))[1]
+
+    assert [sent(f"https://{name}/v1") for name in (host, f"eu.{host}")] == [variable, variable]
+    others = (f"http://{host}/v1", f"https://{host}.example.org/v1", f"https://not{host}/v1", f"https://a.org/{host}")
+    assert {sent(url) for url in others} == {"OPENAI_COMPATIBLE_API_KEY"}
 
 
 def test_a_named_variable_that_is_not_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

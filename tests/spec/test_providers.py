@@ -49,11 +49,11 @@ def test_the_first_key_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> No
     row = PROVIDERS["anthropic"]
     for name in row.keys:
         monkeypatch.delenv(name, raising=False)
-    assert row.key_variable(None, None) == ""
+    assert row.key_variable("", None) == ""
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "second")
-    assert row.key_variable(None, None) == "ANTHROPIC_AUTH_TOKEN"
+    assert row.key_variable("", None) == "ANTHROPIC_AUTH_TOKEN"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "first")
-    assert row.key_variable(None, None) == "ANTHROPIC_API_KEY"
+    assert row.key_variable("", None) == "ANTHROPIC_API_KEY"
 
 
 @pytest.mark.parametrize(

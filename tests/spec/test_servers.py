@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autointerp.errors import UsageError
-from autointerp.judges.request_form import address_of, form_of, is_certain
+from autointerp.judges.request_form import form_of, is_certain
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.servers import SERVERS, server_at
 from autointerp.spec.spec import Spec, from_toml, parse
@@ -76,7 +76,7 @@ def test_a_server_is_known_by_its_host_or_port(url: str, name: str | None) -> No
 @pytest.mark.parametrize("name", [name for name, server in SERVERS.items() if server.base_url])
 def test_a_server_with_one_address_needs_no_other(name: str) -> None:
     judge = Judge(model="openai-compatible/m", server=name)  # type: ignore[arg-type]
-    assert server_at(address_of(judge)) == SERVERS[name]
+    assert server_at(judge.address) == SERVERS[name]
 
 
 def test_no_probe_is_needed_once_the_spec_says_all() -> None:

@@ -30,7 +30,7 @@ NEAREST = 8
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the aids that the spec needs beside the harvest."""
     spec = inputs.spec
-    on_progress("reading windows for the explainer", 0, 0)
+    on_progress("reading explainer windows", 0, 0)
     aids = requested_aids(spec, *spec.explain.compare)
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = units.loc[units["status"] == "alive"]

@@ -20,7 +20,7 @@ __all__ = ["make", "names"]
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the nearest units of every alive unit and the windows of these beside the harvest."""
-    on_progress("reading windows of neighbouring units", 0, 0)
+    on_progress("reading neighbour windows", 0, 0)
     spec = inputs.spec
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = set(units.loc[units["status"] == "alive", "unit_id"])

@@ -57,7 +57,7 @@ def _tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The units of a kind and their exemplars."""
     reading = _reading(inputs, plan, kind, form)
-    _read_corpus(reading, inputs, plan, form.tokens, partial(on_progress, f"reading the {kind.replace('_', ' ')}"))
+    _read_corpus(reading, inputs, plan, form.tokens, partial(on_progress, f"reading {kind.replace('_', ' ')}"))
     selection = sampling.selection(inputs.spec)
     return tables(
         reading.sketch,

@@ -24,7 +24,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
     largest = dict(zip(units["unit_id"], units["max_activation"], strict=True))
     alive = set(units.loc[units["status"] == "alive", "unit_id"])
     keys = [key for key in (UnitKey(*unit) for unit in plan.units) if key.unit_id in alive]
-    on_progress("measuring both sides of the units", 0, len(keys))
+    on_progress("measuring both sides", 0, len(keys))
     sides = two_sides(
         inputs.subject,
         inputs.dictionary,
@@ -32,7 +32,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
         {key: float(largest[key.unit_id]) for key in keys},
         pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))),
         Counted(inputs.spec.harvest.skip_positions, plan.norm_limit, inputs.spec.units.seed),
-        partial(on_progress, "measuring both sides of the units"),
+        partial(on_progress, "measuring both sides"),
     )
     table = pd.DataFrame([_row(unit) for unit in sides], columns=COLUMNS)
     [name] = names(inputs.spec)

@@ -23,7 +23,6 @@ from uuid import uuid4
 
 from autointerp.judges.base import JudgeError, MayRetry, MustWait
 from autointerp.judges.limits.admission_window import SECOND, WINDOW_S, Ceilings, Decision, Ending, Window
-from autointerp.judges.request_form import address_of
 from autointerp.messages import RateLimits, Reply, Usage
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
@@ -287,7 +286,7 @@ def limiter_key(settings: JudgeSettings) -> str:
     An account is a key at an address, however either is given: two keys at one address have limits of their own.
     """
     provider = PROVIDERS.get(provider_of(settings.model))
-    variable = provider.key_variable(settings.base_url, settings.key_env) if provider else ""
+    variable = provider.key_variable(settings.address, settings.key_env) if provider else ""
     secret = os.environ.get(variable, "").strip()
-    account = hashlib.sha256(f"{secret}\n{address_of(settings).rstrip('/')}".encode()).hexdigest()[:12]
+    account = hashlib.sha256(f"{secret}\n{settings.address.rstrip('/')}".encode()).hexdigest()[:12]
     return f"{settings.model}/{account}"

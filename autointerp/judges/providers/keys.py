@@ -11,7 +11,7 @@ from autointerp.errors import UsageError
 from autointerp.spec.addresses import is_loopback
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import PROVIDERS, provider_of
-from autointerp.spec.servers import SERVERS
+from autointerp.spec.servers import key_variable_at
 
 NO_KEY = "none"
 """Sent in the place of a key: the SDKs insist on one, and servers without keys ignore it."""
@@ -22,10 +22,9 @@ def check_hosts(judges: Iterable[JudgeSettings]) -> None:
     hosts: dict[str, set[str]] = {}
     for settings in judges:
         provider = PROVIDERS[provider_of(settings.model)]
-        address = settings.base_url or (SERVERS[settings.server].base_url if settings.server else None)
-        variable = provider.key_variable(settings.base_url, settings.key_env)
-        if address and variable:
-            hosts.setdefault(variable, set()).add(urlsplit(address).hostname or "")
+        variable = provider.key_variable(settings.address, settings.key_env)
+        if settings.address and variable:
+            hosts.setdefault(variable, set()).add(urlsplit(settings.address).hostname or "")
     for variable, named in hosts.items():
         if len(named) > 1:
             raise UsageError(
@@ -37,17 +36,23 @@ def check_hosts(judges: Iterable[JudgeSettings]) -> None:
 def key_of(settings: JudgeSettings) -> tuple[str, str]:
     """The key that is sent to a judge's server, and the variable that holds it; `NO_KEY` and an empty string if it gets none.
 
-    A provider's own key is sent to the provider's own address only. A server on this machine gets none unless `key_env` names
-    it. Raises `UsageError` if a key is needed and none is set, or none is named for this address.
+    A provider's own key is sent to the provider's own address only, and a well-known server gets its own key only. A server on this
+    machine gets none unless `key_env` names it. Raises `UsageError` if a key is needed and none is set, or none is named for this
+    address.
     """
     provider = PROVIDERS[provider_of(settings.model)]
-    variable = provider.key_variable(settings.base_url, settings.key_env)
+    variable = provider.key_variable(settings.address, settings.key_env)
     if variable:
         key = os.environ[variable].strip()
         redaction.learn([key])
         return key, variable
     if settings.key_env:
         raise UsageError(f"judge.key_env = {settings.key_env}: set {settings.key_env} in the environment to the key")
+    if provider.needs_base_url and (own := key_variable_at(settings.address)):
+        raise UsageError(
+            f"{settings.model} at {settings.address} needs a key: set {own} in the environment, or name another variable in"
+            " judge.key_env"
+        )
     if provider.needs_key and settings.base_url is None:
         raise UsageError(f"judge.model = {settings.model} needs a key: set {provider.keys[0]} in the environment")
     if provider.needs_key and not is_loopback(settings.base_url or ""):

@@ -58,10 +58,9 @@ class CompatibleJudge(LLMJudge):
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Raises `UsageError` if `base_url` is missing."""
-        address = request_form.address_of(settings)
-        if not address:
+        if not settings.address:
             raise UsageError(f"judge.model = {settings.model} needs judge.base_url, such as http://127.0.0.1:8080/v1")
-        addressed = settings.model_copy(update={"base_url": address})
+        addressed = settings.model_copy(update={"base_url": settings.address})
         super().__init__(settings, OpenAIClient(PROVIDERS[PROVIDER], addressed))
         self.form = request_form.form_of(settings)
         self.form_is_settled = request_form.is_certain(settings)
