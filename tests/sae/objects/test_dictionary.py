@@ -109,7 +109,7 @@ def nonlinear(f: Tensor) -> Tensor:
         (SimpleNamespace(encode=lambda x: x.repeat(1, 3), decode=nonlinear), "its decode is not a linear map"),
         (SimpleNamespace(encode=lambda x: x @ torch.ones(3, 4), decode=lambda f: f), "does not encode values of shape"),
         (SimpleNamespace(encode=torch.relu, decode=lambda f: f[7]), "has to return a row for each"),
-        (SimpleNamespace(encode=torch.relu, decode=lambda f: f @ f), "does not decode features"),
+        (SimpleNamespace(encode=torch.relu, decode=lambda f: f @ torch.ones(3, D)), "does not decode features"),
     ],
     ids=["no encode", "batch", "transcoder", "decode", "width", "shape", "fails"],
 )
