@@ -20,7 +20,7 @@ from sae.dictionary import Dictionary, no_weights
 from sae.errors import DictionaryError
 from sae.formats.folding import fold_gate
 from sae.objects.calls import Called, evaluating
-from sae.objects.decoder import Decoder, close, decoder_of
+from sae.objects.decoder import NORMS, Decoder, close, decoder_of
 from sae.objects.encoder import CalledEncoder
 from sae.objects.statements import hook_point_out_of
 
@@ -62,9 +62,7 @@ def dictionary_of(given: Any, hook_point: str, x: Tensor, *, trained_with_bos: b
         for candidate in candidates:
             if _alike(candidate.encode(x), f, called.tolerance):
                 return candidate
-    notes = (CALLED, *(["features below 0 count as silent"] if bool((f < 0).any()) else []))
-    blank = {"W_enc": no_weights(f.shape[1], x.shape[1], x.device), "b_enc": torch.zeros(f.shape[1], device=x.device)}
-    return Dictionary(**shared, **blank, activation="called", encoder=CalledEncoder(called, x), notes=notes)
+    return _called_dictionary(called, f, x, shared)
 
 
 def _shared(called: Called, decoder: Decoder, hook_point: str, d_in: int) -> dict[str, Any]:
@@ -90,6 +88,23 @@ def _shared(called: Called, decoder: Decoder, hook_point: str, d_in: int) -> dic
     }
 
 
+def _called_dictionary(called: Called, f: Tensor, x: Tensor, shared: dict[str, Any]) -> Dictionary:
+    """The dictionary whose encoder is the object's own. Raises `DictionaryError` if its decode restores a scale that its encode keeps."""
+    read = Dictionary(
+        **shared,
+        W_enc=no_weights(f.shape[1], x.shape[1], x.device),
+        b_enc=torch.zeros(f.shape[1], device=x.device),
+        activation="called",
+        encoder=CalledEncoder(called, x),
+        notes=(CALLED, *(["features below 0 count as silent"] if bool((f < 0).any()) else [])),
+    )
+    if not _alike(read.encode(x), f, called.tolerance):
+        raise DictionaryError(
+            f"dictionary {called.name}: its decode restores the input's scale, which its encode does not normalise: let both do so, or none"
+        )
+    return read
+
+
 def _of_batch_topk(called: Called, candidates: Iterator[Dictionary]) -> Dictionary:
     """A batch-wise topk of SAELens in training, with the threshold that it has afterwards. Raises `DictionaryError` for another object."""
     threshold = called.tensors.get(_BATCH_THRESHOLD)
@@ -108,10 +123,12 @@ def _candidates(called: Called, f: Tensor, x: Tensor, decoder: Decoder, shared: 
     """Dictionaries that have the object's values where its features are active; which others are active may differ."""
     d_sae, active, b_dec = f.shape[1], f > 0, decoder.bias
     gate, gains = called.gate(d_sae), list(_gains(called, d_sae, len(b_dec)))
-    for W, centred in itertools.product(called.matrices(d_sae, x.shape[1]), (False, True)):
+    # The output of a transcoder does not tell how its input is normalised.
+    norms = (decoder.norm,) if shared["hook_point_out"] is None else NORMS
+    for W, norm, centred in itertools.product(called.matrices(d_sae, x.shape[1]), norms, (False, True)):
         if centred and len(b_dec) != x.shape[1]:
             continue
-        parts = shared | {"apply_b_dec_to_input": centred}
+        parts = shared | {"input_norm": norm, "apply_b_dec_to_input": centred}
         inputs = Dictionary(**parts, W_enc=W, b_enc=W[:, 0], activation="relu").prepare(x)
         product = inputs @ W.to(x).T
         for bias in (*called.vectors(d_sae), torch.zeros(d_sae, device=x.device)):

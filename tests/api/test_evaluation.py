@@ -23,8 +23,8 @@ from sae.formats.load import load_dictionary
 from sae.objects.subject import subject_of
 
 OF_A_SITTING = {"command", "created_at", "finished_at", "versions", "wall_s", "stage_s"}
-NAMES = {"run_id", "harvest", "dictionary", "spec"}
-"""Parts of a summary that name a dictionary in memory differently."""
+NAMES = {"run_id", "spec_hash", "harvest", "dictionary", "corpus"}
+"""Parts of a summary that name inputs in memory differently."""
 
 
 def same_tables(a: Path, b: Path, *, but: tuple[str, ...] = (), **tolerance: float) -> None:

@@ -204,6 +204,33 @@ def test_a_scale_that_decoding_restores_is_found() -> None:
         torch.testing.assert_close(read.decode(f, X), given.decode(f))
 
 
+class Restoring(Tanh):
+    """Restores a scale that it does not remove, unless it normalises."""
+
+    def __init__(self, *, normalises: bool) -> None:
+        super().__init__()
+        self.normalises = normalises
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.length = x.norm(dim=-1, keepdim=True) / D**0.5
+        return super().encode(x / self.length if self.normalises else x)
+
+    def decode(self, f: Tensor) -> Tensor:
+        return super().decode(f) * self.length
+
+
+def test_an_encoder_that_is_called_normalises_what_decoding_restores() -> None:
+    given = Restoring(normalises=True)
+    read = dictionary_of(given, "resid_post.0", X)
+    assert (read.activation, read.input_norm) == ("called", "per_token")
+    given.train(False)
+    with torch.no_grad():
+        torch.testing.assert_close(read.encode(X), given.encode(X))
+        torch.testing.assert_close(read.decode(read.encode(X), X), given.decode(read.encode(X)))
+    with pytest.raises(DictionaryError, match="restores the input's scale"):
+        dictionary_of(Restoring(normalises=False), "resid_post.0", X)
+
+
 class Rescaled(Own):
     """As SAELens' topk in training: features are scaled by the norm of their decoder, and chosen over the batch if it is one."""
 
@@ -246,6 +273,12 @@ def test_a_transcoder_writes_where_it_says() -> None:
         hook_name_out="blocks.2.hook_mlp_out",
     )
     assert dictionary_of(given, "mlp_in.2", X).hook_point_out == "mlp_out.2"
+    W = torch.randn(D, D_SAE, generator=torch.Generator().manual_seed(6))
+    given.W, given.encode = W, lambda x: torch.relu(((x - x.mean(1, True)) / (x.std(1, keepdim=True) + 1e-5)) @ W)
+    given.decode = lambda f: f @ torch.ones(D_SAE, 3)
+    read = dictionary_of(given, "mlp_in.2", X)
+    assert (read.activation, read.input_norm) == ("relu", "layer_norm")
+    torch.testing.assert_close(read.encode(X), given.encode(X))
     coder = SimpleNamespace(cfg=SimpleNamespace(transcode=True))
     assert hook_point_out_of(coder, "mlp_in.3") == "mlp_out.3"
     assert hook_point_out_of(SimpleNamespace(cfg=SimpleNamespace(transcode=False)), "mlp_in.3") is None
