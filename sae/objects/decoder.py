@@ -68,7 +68,7 @@ def _under(norm: InputNorm, called: Called, d_sae: int, x: Tensor) -> Decoder | 
             return Decoder(W, bias, norm)
     if d_sae * d_sae > _ONE_HOTS:
         return None
-    one_hots = torch.eye(d_sae, device=x.device).split(len(x))
+    one_hots = torch.split(torch.eye(d_sae, device=x.device), len(x))
     W = torch.cat([decode(part) for part in one_hots]) - bias
     return Decoder(W, bias, norm) if close(sparse @ W, target, called.tolerance) else None
 

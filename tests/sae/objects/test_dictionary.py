@@ -225,8 +225,10 @@ def test_an_encoder_that_is_called_normalises_what_decoding_restores() -> None:
     assert (read.activation, read.input_norm) == ("called", "per_token")
     given.train(False)
     with torch.no_grad():
-        torch.testing.assert_close(read.encode(X), given.encode(X))
-        torch.testing.assert_close(read.decode(read.encode(X), X), given.decode(read.encode(X)))
+        f = given.encode(X)
+        out = given.decode(f)
+        torch.testing.assert_close(read.encode(X), f)
+        torch.testing.assert_close(read.decode(f, X), out)
     with pytest.raises(DictionaryError, match="restores the input's scale"):
         dictionary_of(Restoring(normalises=False), "resid_post.0", X)
 
