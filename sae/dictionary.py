@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,15 +16,26 @@ from torch.nn.functional import linear
 
 from sae.errors import DictionaryError
 
-Activation = Literal["relu", "jumprelu", "topk", "groupmax"]
+Activation = Literal["relu", "jumprelu", "topk", "groupmax", "called"]
 InputNorm = Literal["none", "scale", "layer_norm", "per_token"]
 
 CROSS_LAYER = "cross_layer_transcoder"
 _LAYER_NORM_EPS = 1e-5
 _TOPK_ELEMENTS = 1 << 26
-"""Pre-activations from which topk and groupmax choose at a time."""
+"""Pre-activations from which topk and groupmax choose at a time, and features that an encoder that is called returns at a time."""
 _CHUNK_ELEMENTS = 1 << 22
 """Elements of a tensor that are processed together, so that a wide dictionary's file is never in memory twice."""
+
+
+class Encoder(Protocol):
+    """An encoder that is no equation of `Dictionary`, such as one of an object in memory."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides its features, as it is now."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Features (n, d_sae), float32 on x's device, of x (n, d_in); those of a row depend on it alone. One below 0 is not active."""
 
 
 class FeatureRows(NamedTuple):
@@ -49,6 +60,7 @@ class Dictionary:
               jumprelu  z where z > threshold, else 0       (threshold >= 0)
               topk      max(z, 0) where z is among its token's k largest, else 0
               groupmax  max(z, 0) where z is the largest of its group, else 0; feature i is in group i // (d_sae / k)
+              called    f = encoder(x') instead of z and act; W_enc is `no_weights`, b_enc is 0
 
     The activation of feature i is `f_i * ||W_dec_i||`, the norm of its contribution, as in Scaling Monosemanticity. A batch-wise
     TopK runs as jumprelu with its stored threshold, a gated encoder as the jumprelu that equals it, and a format that scales z by
@@ -68,6 +80,7 @@ class Dictionary:
     hook_point: str
     threshold: Tensor | None = None
     k: int | None = None
+    encoder: Encoder | None = None
     apply_b_dec_to_input: bool = False
     input_norm: InputNorm = "none"
     input_scale: float = 1.0
@@ -124,6 +137,8 @@ class Dictionary:
             raise DictionaryError(
                 f"{self.path}: activation {self.activation} does not fit threshold = {self.threshold}"
             )
+        if (self.activation == "called") != (self.encoder is not None):
+            raise DictionaryError(f"{self.path}: activation {self.activation} does not fit encoder = {self.encoder}")
         if self.threshold is not None and bool((self.threshold < 0).any()):
             raise DictionaryError(
                 f"{self.path}: threshold {self.threshold.min().item():g} is negative: it must be 0 or more"
@@ -177,6 +192,8 @@ class Dictionary:
         ]
         if self.hook_point_out is not None:
             config += [self.hook_point_out, self.output_scale]
+        if self.encoder is not None:
+            config.append(self.encoder.fingerprint)
         digest = hashlib.sha256(json.dumps(config).encode())
         for name, tensor in self._tensors().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -208,9 +225,14 @@ class Dictionary:
     def encode(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """Feature activations f of x (..., d_in): (..., d_sae), or (..., n) for the n indices in `features`.
 
-        relu and jumprelu compute only these features; topk and groupmax have to compute all of them.
+        relu and jumprelu compute only these features; topk, groupmax and an encoder that is called have to compute all of them.
         """
         x = self.prepare(x)
+        if self.encoder is not None:
+            parts = torch.split(x.reshape(-1, self.d_in), max(1, _TOPK_ELEMENTS // self.d_sae))
+            index = slice(None) if features is None else features
+            f = torch.cat([self.encoder(part)[:, index] for part in parts])
+            return f.to(x.dtype).reshape(*x.shape[:-1], f.shape[-1])
         if self.activation in ("topk", "groupmax"):
             return self._encode_competing(x, features)
         index = slice(None) if features is None else features
@@ -219,7 +241,9 @@ class Dictionary:
 
     def activations(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """`f_i * ||W_dec_i||` of x (..., d_in): (..., d_sae), or (..., n) for the n indices in `features`; 0 or more."""
-        return self.encode(x, features) * (self.decoder_norm if features is None else self.decoder_norm[features])
+        return self.encode(x, features).relu() * (
+            self.decoder_norm if features is None else self.decoder_norm[features]
+        )
 
     def decode(self, f: Tensor, x: Tensor | None = None) -> Tensor:
         """Reconstruction (..., d_out) of f (..., d_sae); a skip connection also needs the input x (..., d_in).
@@ -302,6 +326,11 @@ class Dictionary:
         groups = z.reshape(len(z), self.k, -1)
         values, within = groups.max(dim=-1)
         return values.relu(), within + torch.arange(self.k, device=z.device) * groups.shape[-1]
+
+
+def no_weights(d_sae: int, d_in: int, device: torch.device | str = "cpu") -> Tensor:
+    """W_enc (d_sae, d_in) of a dictionary whose encoder is called: zeros, which take no memory."""
+    return torch.zeros(1, 1, device=device).expand(d_sae, d_in)
 
 
 def check_width(path: str, hook_point: str, d_in: int, width: int, subject: str = "the subject") -> None:

@@ -103,9 +103,12 @@ class Opener:
         tokens, counted = corpus.batch(np.arange(min(_CONTEXTS, len(corpus.contexts))))
         counted[:, : 1 + spec.harvest.skip_positions] = False  # values at first positions are massive
         values = subject.run(torch.as_tensor(tokens), [hook_point])[hook_point]
-        return dictionary_of(
+        dictionary = dictionary_of(
             self.given.dictionary, hook_point, values[torch.as_tensor(counted)][:TOKENS], trained_with_bos=bos
         )
+        for note in dictionary.notes:
+            on_progress(f"dictionary {dictionary.architecture}: {note}", 0, 0)
+        return dictionary
 
 
 def _is_named(value: Any) -> bool:

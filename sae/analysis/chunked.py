@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, linear
 
-from sae.dictionary import Dictionary
+from sae.dictionary import Dictionary, Encoder
 
 ELEMENTS = 1 << 25
 """Activations in a chunk, tokens times features: 128 MB."""
@@ -36,6 +36,9 @@ def feature_chunks(dictionary: Dictionary, x: Tensor) -> Iterator[FeatureChunk]:
     ranges = list(_ranges(dictionary, max(1, ELEMENTS // max(1, len(x)))))
     if dictionary.activation == "topk":
         yield from _topk_chunks(dictionary, prepared, ranges)
+        return
+    if dictionary.encoder is not None:
+        yield from _called_chunks(dictionary.encoder, prepared, ranges)
         return
     for start, stop in ranges:
         z = _pre_activations(dictionary, prepared, start, stop)
@@ -133,6 +136,24 @@ def _topk_chunks(dictionary: Dictionary, prepared: Tensor, ranges: list[tuple[in
         f = prepared.new_zeros(len(prepared), stop - start)
         row, rank = ((indices >= start) & (indices < stop)).nonzero(as_tuple=True)
         f[row, indices[row, rank] - start] = values[row, rank]
+        yield FeatureChunk(start, f)
+
+
+def _called_chunks(encoder: Encoder, prepared: Tensor, ranges: list[tuple[int, int]]) -> Iterator[FeatureChunk]:
+    """Chunks of an encoder that is called: a first pass lists the features of a few rows at a time, a second writes them out."""
+    rows = max(1, ELEMENTS // ranges[-1][1])
+    index, values = [], []
+    for start in range(0, len(prepared), rows):
+        f = encoder(prepared[start : start + rows])
+        row, feature = f.nonzero(as_tuple=True)
+        index.append(torch.stack([feature, row + start]).int())
+        values.append(f[row, feature])
+    feature, row = torch.cat(index, dim=1)
+    value = torch.cat(values)
+    for start, stop in ranges:
+        f = prepared.new_zeros(len(prepared), stop - start)
+        here = (feature >= start) & (feature < stop)
+        f[row[here], feature[here] - start] = value[here]
         yield FeatureChunk(start, f)
 
 

@@ -144,5 +144,5 @@ def _only(dictionary: Dictionary, features: Sequence[int]) -> Dictionary:
     activation: Activation = "relu" if threshold is None else "jumprelu"
     return replace(
         dictionary, W_enc=dictionary.W_enc[rows], b_enc=dictionary.b_enc[rows], W_dec=dictionary.W_dec[rows],
-        threshold=threshold, activation=activation, k=None, W_skip=None,
+        threshold=threshold, activation=activation, k=None, encoder=None, W_skip=None,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Activations of chosen units from the values that a forward pass leaves at the hook points, block by block.
 
-Nothing as wide as a dictionary is ever held for a whole batch: relu and jumprelu compute the chosen features, a few at a time; topk and
-groupmax have to compute all features, and do so for a few tokens at a time.
+Nothing as wide as a dictionary is ever held for a whole batch: relu and jumprelu compute the chosen features, a few at a time; topk,
+groupmax and encoders that are called have to compute all features, and do so for a few tokens at a time.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class FeatureEncoder:
         self._dictionary, self._units = dictionary, units
         device, chosen = units.device, torch.tensor(features, dtype=torch.int64)
         self._competing = dictionary.activation in ("topk", "groupmax")
+        self._sparse = self._competing or dictionary.encoder is not None
+        self._features = chosen.to(device)
         rows = dictionary.feature_rows(None if self._competing else chosen, device)
         self._norm = rows.decoder_norm
         if self._competing:
@@ -50,8 +52,8 @@ class FeatureEncoder:
                 # The bias becomes one more dimension, in which every input is 1.
                 self._rounded = torch.cat([rows.W_enc, rows.b_enc.unsqueeze(1)], dim=1).bfloat16()
             self._number = torch.full((dictionary.d_sae,), -1, device=device)
-            self._number[chosen.to(device)] = torch.arange(len(features), device=device)
-        else:
+            self._number[self._features] = torch.arange(len(features), device=device)
+        elif dictionary.encoder is None:
             # ||W_dec_i|| is folded into the encoder: a positive factor c turns act(z) with threshold t into c act(z) with c t.
             self._W_enc, self._b_enc = rows.W_enc * rows.decoder_norm.unsqueeze(1), rows.b_enc * rows.decoder_norm
             floor = torch.zeros_like(self._b_enc) if rows.threshold is None else rows.threshold
@@ -63,7 +65,7 @@ class FeatureEncoder:
         if not len(self._units):
             return
         x = self._dictionary.prepare(x).float()
-        yield from self._sparse_blocks(x, counted) if self._competing else self._dense_blocks(x, counted)
+        yield from self._sparse_blocks(x, counted) if self._sparse else self._dense_blocks(x, counted)
 
     def _dense_blocks(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
         size = _rows_per_block(x)
@@ -75,7 +77,7 @@ class FeatureEncoder:
         return DenseBlock(self._units[part], z, self._floor[part], counted)
 
     def _sparse_blocks(self, x: Tensor, counted: Tensor) -> Iterator[MakeBlock]:
-        keys, values = self._active(x)
+        keys, values = self._active(x) if self._competing else self._called(x)
         edges = torch.arange(0, len(self._units) + _SPARSE_UNITS, _SPARSE_UNITS, device=x.device)
         cuts = torch.searchsorted(keys, edges * len(x)).tolist()
         for start, low, high in zip(edges.tolist(), cuts, cuts[1:], strict=False):
@@ -95,6 +97,20 @@ class FeatureEncoder:
             row, rank = ((value > 0) & (number >= 0)).nonzero(as_tuple=True)
             keys.append(number[row, rank] * len(x) + row + start)
             values.append(value[row, rank])
+        key, order = torch.cat(keys).sort()
+        return key, torch.cat(values)[order]
+
+    def _called(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_active`, by the encoder that is called."""
+        encoder, dictionary = self._dictionary.encoder, self._dictionary
+        assert encoder is not None
+        tokens = max(_TILE_TOKENS, _TILE_ELEMENTS.get(x.device.type, 1 << 24) // dictionary.d_sae)
+        keys, values = [], []
+        for start in range(0, len(x), tokens):
+            f = encoder(x[start : start + tokens]).index_select(1, self._features)
+            row, number = (f > 0).nonzero(as_tuple=True)
+            keys.append(number * len(x) + row + start)
+            values.append(f[row, number] * self._norm[number])
         key, order = torch.cat(keys).sort()
         return key, torch.cat(values)[order]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,19 @@ _GATE = (("b_gate", "gate_bias"), ("r_mag",), ("b_mag", "mag_bias"))
 """Names of a gated encoder's vectors in SAELens and dictionary_learning."""
 
 
+Layout = Literal["rows", "columns", "sequence", "heads"]
+"""How an object takes n values: (n, width), (width, n), as one sequence (1, n, width), or as n with an axis of heads, (n, 1, width)."""
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+
 @dataclass(frozen=True)
 class Called:
-    """How an object is called: with rows or columns, in which precision, and whether it returns the active features alone."""
+    """How an object is called: in which layout and precision, and whether it returns the active features alone."""
 
     given: Any
     name: str
     tensors: Mapping[str, Tensor]
-    columns: bool
-    """Whether it takes and returns (width, n) instead of (n, width)."""
+    layout: Layout
     dtype: torch.dtype
     device: torch.device
 
@@ -35,8 +39,8 @@ class Called:
         first = next(iter(tensors.values()), x)
         name = type(given).__name__
         errors = []
-        for columns in (False, True):
-            called = cls(given, name, tensors, columns, first.dtype, first.device)
+        for layout in LAYOUTS:
+            called = cls(given, name, tensors, layout, first.dtype, first.device)
             try:
                 f = called.encode(x)
             except Exception as error:  # whatever an object of another library raises for a shape that it does not take
@@ -56,33 +60,54 @@ class Called:
 
     def encode(self, x: Tensor) -> Tensor:
         """Features (n, d_sae), float32 on x's device, of x (n, d_in)."""
-        given = x.to(self.device, self.dtype)
-        out = self.given.encode(given.T if self.columns else given)
+        out = self.given.encode(self._laid_out(x))
         if hasattr(out, "top_acts"):  # sparsify: values and indices of the active features
             out = torch.zeros(len(x), self._width(out), device=self.device).scatter_(
                 1, out.top_indices, out.top_acts.float()
             )
-        if isinstance(out, tuple):
-            out = out[0]
-        rows: Tensor = (out.T if self.columns else out).detach().float().to(x.device)
-        return rows
+        return self._rows(out, x)
 
-    def decode(self, f: Tensor) -> Tensor:
-        """Reconstruction (n, d_out), float32 on f's device, of features f (n, d_sae). Raises `DictionaryError`."""
-        features = f.to(self.device, self.dtype)
+    def decode(self, f: Tensor, x: Tensor) -> Tensor:
+        """Reconstruction (n, d_out), float32 on f's device, of features f (n, d_sae).
+
+        x (n, d_in) is encoded before, because some objects keep its scale for decoding. Raises `DictionaryError`.
+        """
         try:
+            self.encode(x)
             if hasattr(self.given, "num_latents"):
                 indices = torch.arange(f.shape[1], device=self.device).expand(f.shape)
-                out = self.given.decode(features, indices)
+                out = self.given.decode(f.to(self.device, self.dtype), indices)
             else:
-                out = self.given.decode(features.T if self.columns else features)
+                out = self.given.decode(f.to(self.device, self.dtype) if self.layout == "heads" else self._laid_out(f))
         except Exception as error:  # of whatever type the object's library raises
             raise DictionaryError(
                 f"dictionary {self.name} does not decode features of shape {tuple(f.shape)} by themselves ({one_line(error, most=120)})"
             ) from None
-        if isinstance(out, tuple):
+        rows = self._rows(out, f)
+        if rows.ndim != 2 or len(rows) != len(f):
+            raise DictionaryError(
+                f"dictionary {self.name} decodes features of shape {tuple(f.shape)} to the shape {tuple(rows.shape)}: it has to return"
+                " a row for each"
+            )
+        return rows
+
+    def _laid_out(self, rows: Tensor) -> Tensor:
+        given = rows.to(self.device, self.dtype)
+        if self.layout == "columns":
+            return given.T
+        return given[None] if self.layout == "sequence" else given[:, None] if self.layout == "heads" else given
+
+    def _rows(self, out: Any, like: Tensor) -> Tensor:
+        """An answer as rows, float32 on the device of `like`."""
+        out = out[0] if isinstance(out, tuple) else out
+        out = out.to_dense() if out.layout is not torch.strided else out
+        if self.layout == "columns":
+            out = out.T
+        elif self.layout == "sequence":
             out = out[0]
-        rows: Tensor = (out.T if self.columns else out).detach().float().to(f.device)
+        elif self.layout == "heads":
+            out = out.flatten(1)
+        rows: Tensor = out.detach().float().to(like.device)
         return rows
 
     def _width(self, out: Any) -> int:
@@ -121,18 +146,29 @@ class Called:
 
 
 def _tensors(given: Any) -> dict[str, Tensor]:
-    """The object's tensors by name, detached: parameters and buffers of a module, attributes of anything else."""
-    if isinstance(given, nn.Module):
-        named = {**dict(given.named_parameters()), **dict(given.named_buffers())}
-    else:
-        named = {name: value for name, value in vars(given).items() if isinstance(value, Tensor)}
+    """The object's tensors by name, detached: parameters and buffers of modules, attributes of anything else."""
+    named = {} if isinstance(given, nn.Module) else {name: v for name, v in _attributes(given) if isinstance(v, Tensor)}
+    for module in _modules(given):
+        named |= {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {name: tensor.detach() for name, tensor in named.items()}
+
+
+def _modules(given: Any) -> list[nn.Module]:
+    """The object if it is a module, or the modules that it holds."""
+    if isinstance(given, nn.Module):
+        return [given]
+    return [value for _, value in _attributes(given) if isinstance(value, nn.Module)]
+
+
+def _attributes(given: Any) -> Iterable[tuple[str, Any]]:
+    attributes: dict[str, Any] = getattr(given, "__dict__", {})
+    return attributes.items()
 
 
 @contextmanager
 def evaluating(given: Any) -> Iterator[None]:
-    """Within the block, a module is out of training mode, in which some encode by other rules. Other objects are left as they are."""
-    training = [module for module in given.modules() if module.training] if isinstance(given, nn.Module) else []
+    """Within the block, an object's modules are out of training mode, in which some encode by other rules."""
+    training = [part for module in _modules(given) for part in module.modules() if part.training]
     try:
         for module in training:
             module.training = False

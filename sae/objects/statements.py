@@ -1,4 +1,4 @@
-"""What an object says of itself in the configuration that its library keeps: its hook point, and whether it was trained with BOS."""
+"""What an object says of itself in the configuration that its library keeps: its hook points, and whether it was trained with BOS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from sae.subject.hook_points import to_hook_point
 
 _HOOK_POINTS = ("hook_point", "hook_name", "hookpoint")
+_HOOK_POINTS_OUT = ("hook_point_out", "hook_name_out")
 _BOS = ("prepend_bos",)
 
 
@@ -17,6 +18,19 @@ def hook_point_of(given: Any) -> str | None:
         (known for name in _stated(given, _HOOK_POINTS) if isinstance(name, str) and (known := to_hook_point(name))),
         None,
     )
+
+
+def hook_point_out_of(given: Any, hook_point: str) -> str | None:
+    """The hook point that the object writes, if that is another than it reads; None if it does not say.
+
+    A transcoder of sparsify states only that it is one: it writes the output of the MLP whose input it reads.
+    """
+    names = (to_hook_point(name) for name in _stated(given, _HOOK_POINTS_OUT) if isinstance(name, str))
+    if (stated := next(filter(None, names), None)) and stated != hook_point:
+        return stated
+    kind, _, layer = hook_point.partition(".")
+    transcodes = any(stated is True for stated in _stated(given, ("transcode",)))
+    return f"mlp_out.{layer}" if transcodes and kind == "mlp_in" else None
 
 
 def bos_of(given: Any) -> bool | None:

@@ -80,6 +80,11 @@ def _unwrapped(model: Any) -> PreTrainedModel:
     ):
         if isinstance(inner, PreTrainedModel):
             return _without_bridge(inner)
+    if hasattr(model, "hook_dict") and hasattr(model, "run_with_hooks"):
+        raise SubjectError(
+            f"model is a {type(model).__name__}, which computes with TransformerLens' own modules: give the model of transformers that it"
+            " was made from, or a TransformerBridge"
+        )
     raise SubjectError(
         f"model is a {type(model).__name__}: give a model of transformers, one that nnsight, nnterp or TransformerLens wraps around it, a"
         " folder or a hub id"

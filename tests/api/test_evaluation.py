@@ -6,28 +6,53 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from support.planted_world.small_run import Evaluated, small
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import autointerp as ai
+from autointerp.cli.main import main
 from autointerp.errors import UsageError
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
 from sae.objects.subject import subject_of
 
-TABLES = ("units", "exemplars", "judgements", "explanations", "scorers")
+OF_A_SITTING = {"command", "created_at", "finished_at", "versions", "wall_s", "stage_s"}
+NAMES = {"run_id", "spec_hash", "harvest", "dictionary", "corpus"}
+"""Parts of a summary that name inputs in memory differently."""
 
 
-def same_tables(a: Path, b: Path, *, but: tuple[str, ...] = ()) -> None:
-    for name in TABLES:
-        one, other = (
-            pd.read_parquet(folder / f"{name}.parquet").drop(columns=list(but), errors="ignore") for folder in (a, b)
-        )
-        pd.testing.assert_frame_equal(one, other)
+def same_tables(a: Path, b: Path, *, but: tuple[str, ...] = (), **tolerance: float) -> None:
+    names = sorted(path.name for path in a.glob("*.parquet"))
+    assert names == sorted(path.name for path in b.glob("*.parquet"))
+    assert "judgements.parquet" in names
+    for name in names:
+        one, other = (pd.read_parquet(folder / name).drop(columns=list(but), errors="ignore") for folder in (a, b))
+        pd.testing.assert_frame_equal(one, other, **tolerance)
+
+
+def figures(folder: Path, *, but: set[str]) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {name: part for name, part in summary.items() if name not in OF_A_SITTING | but}
+
+
+@pytest.fixture(scope="module")
+def other(evaluated: Evaluated, tmp_path_factory: pytest.TempPathFactory) -> ai.Result:
+    """The same units with other explanations, to compare with."""
+    world, texts = evaluated.world, dict.fromkeys(("feature-0", "feature-1", "neuron-0+", "neuron-1+"), "a harbour")
+    folder = tmp_path_factory.mktemp("other")
+    return ai.evaluate(world.subject, world.dictionary, world.corpus, results=folder, **small(explanations=texts))
+
+
+def compared_by_the_command(evaluated: Evaluated, other: ai.Result, out: Path) -> Path:
+    done = CliRunner().invoke(main, ["compare", str(evaluated.run), str(other.path), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return out
 
 
 def test_paths_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -35,8 +60,16 @@ def test_paths_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path: 
     result = ai.evaluate(str(world.subject), world.dictionary, world.corpus, results=tmp_path, **small())
     assert result.path == tmp_path / evaluated.run.name  # the same id, because it is the same spec
     same_tables(result.path, evaluated.run)
-    assert result.difference == ai.load(evaluated.run).difference
+    assert figures(result.path, but=set()) == figures(evaluated.run, but=set())
     assert (tmp_path / "index.html").is_file()
+
+
+def test_runs_are_compared_as_by_the_command_line(evaluated: Evaluated, other: ai.Result, tmp_path: Path) -> None:
+    command = compared_by_the_command(evaluated, other, tmp_path / "command")
+    called = ai.compare([ai.load(evaluated.run), other]).write(tmp_path / "called")
+    units = [pd.read_parquet(folder / "units.parquet") for folder in (command, called)]
+    pd.testing.assert_frame_equal(*units)
+    assert (command / "comparison.json").read_text() == (called / "comparison.json").read_text()
 
 
 def test_results_that_are_not_kept_vanish_with_the_result(evaluated: Evaluated) -> None:
@@ -96,7 +129,7 @@ class Transposed:
         return self.down @ f + self.level[:, None]
 
 
-def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path: Path) -> None:
+def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, other: ai.Result, tmp_path: Path) -> None:
     world = evaluated.world
     model = LlamaForCausalLM.from_pretrained(world.subject, dtype=torch.float32)
     model.train()
@@ -112,6 +145,9 @@ def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path
     )
     same_tables(result.path, evaluated.run)
     assert model.lm_head.training  # as it was before
+    assert figures(result.path, but=NAMES) == figures(evaluated.run, but=NAMES)
+    pairs = [ai.compare([run, other]).pairs.drop(columns=["a", "b"]) for run in (result, ai.load(evaluated.run))]
+    pd.testing.assert_frame_equal(*pairs)
     facts, those = result.summary, ai.load(evaluated.run).summary
     assert facts.subject.fingerprint == those.subject.fingerprint  # the weights still equal those of the folder
     assert facts.dictionary.fingerprint == those.dictionary.fingerprint
@@ -119,6 +155,32 @@ def test_objects_give_the_run_of_the_command_line(evaluated: Evaluated, tmp_path
         model.lm_head.weight += 1
     changed = subject_of(model, AutoTokenizer.from_pretrained(world.subject)).subject
     assert changed.fingerprint != facts.subject.fingerprint
+
+
+class Opaque:
+    """A dictionary whose weights are not to be seen, so that its encoder can only be called."""
+
+    def __init__(self, read: Dictionary) -> None:
+        self.inside = [read]
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inside[0].encode(x)
+
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        return self.inside[0].decode(f)
+
+
+def test_an_encoder_that_is_called_gives_the_run_of_its_weights(
+    evaluated: Evaluated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = evaluated.world
+    given = Opaque(load_dictionary(str(world.dictionary)))
+    arguments = small(hook_point="resid_post.0", quiet=False)
+    result = ai.evaluate(world.subject, given, world.corpus, results=tmp_path, **arguments)
+    same_tables(result.path, evaluated.run, rtol=0.01)  # windows are in bfloat16
+    fits = [ai.load(folder).summary.check for folder in (result.path, evaluated.run)]
+    assert fits[0].variance_explained == pytest.approx(fits[1].variance_explained, rel=1e-3)
+    assert "Opaque: its encode is none of the known equations, so it is called" in capsys.readouterr().err
 
 
 def test_a_function_judges(evaluated: Evaluated, tmp_path: Path) -> None:

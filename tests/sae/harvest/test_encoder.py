@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from support.sae.tiny_dictionaries import D_SAE, D, N, dictionary
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from sae.analysis.chunked import feature_chunks
 from sae.corpus.context_writer import CONTEXT
 from sae.corpus.corpus import Corpus
-from sae.dictionary import Dictionary
+from sae.dictionary import Dictionary, no_weights
 from sae.harvest import encoder
 from sae.harvest.activation_blocks import MakeBlock
 from sae.harvest.encoder import FeatureEncoder, NeuronEncoder
@@ -50,10 +52,35 @@ def table(blocks: Iterator[MakeBlock], n_units: int, counted: torch.Tensor) -> t
     return found
 
 
-@pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk", "groupmax"])
+class Linear:
+    """An encoder that is called, of the weights of a dictionary. It gives features below 0 too."""
+
+    fingerprint = "linear"
+
+    def __init__(self, weights: Dictionary) -> None:
+        self.weights = weights
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weights.W_enc, self.weights.b_enc)
+
+
+def called(weights: Dictionary) -> Dictionary:
+    blank = {"W_enc": no_weights(D_SAE, D), "b_enc": torch.zeros(D_SAE)}
+    return replace(weights, **blank, activation="called", encoder=Linear(weights))
+
+
+def test_an_encoder_that_is_called_has_the_activations_of_its_equations() -> None:
+    weights, x = dictionary("relu"), torch.randn(N, D)
+    torch.testing.assert_close(called(weights).activations(x), weights.activations(x))
+    by_chunk = torch.cat([chunk.f for chunk in feature_chunks(called(weights), x)], dim=1)
+    torch.testing.assert_close(by_chunk, called(weights).encode(x))
+
+
+@pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk", "groupmax", "called"])
 @pytest.mark.parametrize("n", [1, 20, D_SAE])
 def test_blocks_hold_the_activations_of_the_dictionary(activation: str, n: int) -> None:
-    sae, generator = dictionary(activation), torch.Generator().manual_seed(n)
+    sae = called(dictionary("relu")) if activation == "called" else dictionary(activation)
+    generator = torch.Generator().manual_seed(n)
     x = torch.randn(N, D, generator=generator)
     features = torch.randperm(D_SAE, generator=generator)[:n]
     units, counted = torch.randperm(n, generator=generator), torch.rand(N, generator=generator) < 0.8

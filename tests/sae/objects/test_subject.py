@@ -64,6 +64,7 @@ def test_what_cannot_be_a_subject_is_refused_in_one_line(folder: Path) -> None:
     model, tokenizer = loaded(folder)
     for given, words, said in (
         (torch.nn.Linear(2, 2), tokenizer, "model is a Linear"),
+        (SimpleNamespace(hook_dict={}, run_with_hooks=print), tokenizer, "or a TransformerBridge"),
         (model, None, "comes without a tokenizer"),
         (model, 3, "not a int"),
         (model.half(), tokenizer, "is in float16"),

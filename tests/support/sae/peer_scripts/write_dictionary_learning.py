@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from writing import absent, inputs, save_reference, shake
+from writing import absent, inputs, save_reference, shake, understand
 
 absent("nnsight", "wandb", "datasets", "zstandard")
 
@@ -40,6 +40,7 @@ def main(root: Path) -> None:
 
 
 def write(folder: Path, dictionary: torch.nn.Module) -> None:
+    understand(dictionary, D_IN)
     folder.mkdir(parents=True)
     trainer = {
         "dict_class": type(dictionary).__name__,

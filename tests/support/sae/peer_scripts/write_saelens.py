@@ -31,6 +31,7 @@ warnings.simplefilter("ignore")
 
 from sae_lens import SAE, registry  # noqa: E402
 from sae_lens.loading import pretrained_sae_loaders as loaders  # noqa: E402
+from writing import understand  # noqa: E402
 
 D_IN, D_OUT, D_SAE, K = 12, 10, 48, 5
 GEMMA_1 = {
@@ -114,6 +115,7 @@ def write_inference(out: Path) -> None:
         sae = randomised(architecture, **config)
         sae.save_model(out / name)
         if not name.startswith("refused"):
+            understand(sae, D_IN)
             shape = (3, D_IN // 3) if name == "hook_z" else (D_IN,)
             reference(sae, normal(64, *shape) * 2 + 0.5, out / name)
 
@@ -134,6 +136,7 @@ def write_training(out: Path) -> None:
             sae.threshold.data.abs_()
         if hasattr(sae, "topk_threshold"):
             sae.topk_threshold.fill_(1.5)
+        understand(sae, D_IN)
         sae.save_model(out / f"checkpoint {name}")
         sae.save_inference_model(out / f"exported {name}")
         exported = SAE.load_from_disk(out / f"exported {name}")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from writing import absent, inputs, save_reference, shake
+from writing import absent, inputs, save_reference, shake, understand
 
 absent("schedulefree", "sparsify.trainer", "sparsify.kernels")
 
@@ -26,6 +26,7 @@ def main(root: Path) -> None:
     for seed, (name, config) in enumerate(CASES.items()):
         coder = SparseCoder(D_IN, config)
         shake(coder, seed)
+        understand(coder, D_IN, "mlp_in.4" if config.transcode else "resid_post.4")
         coder.save_to_disk(root / name)
         x = inputs(17, D_IN)
         with torch.no_grad():

@@ -1,15 +1,18 @@
-"""What the scripts that write dictionaries share. They see one library and our packages' dependencies, nothing of ours."""
+"""What the scripts that write dictionaries share. They see one library, and of ours only what reads its objects in memory."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import MagicMock
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from sae.objects.dictionary import dictionary_of
 
 
 def absent(*names: str) -> None:
@@ -44,3 +47,9 @@ def save_reference(folder: Path, x: Tensor, f: Tensor, x_hat: Tensor) -> None:
     """Write what the library itself makes of x, for the test to compare with."""
     named = {"x": x, "f": f, "x_hat": x_hat}
     save_file({name: tensor.detach().contiguous() for name, tensor in named.items()}, folder / "reference.safetensors")
+
+
+def understand(given: Any, d_in: int, hook_point: str = "resid_post.4") -> None:
+    """Fail unless the object in memory is read by its weights, with its own features."""
+    read = dictionary_of(given, hook_point, torch.randn(300, d_in, generator=torch.Generator().manual_seed(3)) * 2)
+    assert read.activation != "called", f"{type(given).__name__} was not understood"
