@@ -18,9 +18,9 @@ ARMS = (
 )
 """Arms whose items are compared with those of the main arm of the same units: name, kinds of units, arm."""
 NAMES = {
-    "base_rate": "the base rate's silent windows and the main arm",
-    "planted misses": "planted units' misses and hits",
-    "planted near": "planted units' near items and hits",
+    "base_rate": "silent windows, and windows in which the unit is active",
+    "planted misses": "planted units: text without a planted word, and with one",
+    "planted near": "planted units: the mark beside a planted word, and on it",
 }
 """The arms' comparisons in words."""
 

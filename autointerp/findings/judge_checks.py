@@ -61,9 +61,9 @@ def separation_failure(planted: PlantedUnits | None) -> str | None:
         return None
     separation, units = planted.separation, plural(planted.n_units, "planted unit")
     if separation.mean is None:
-        return f"left hits or misses of {units} unscored"
+        return f"left all texts with or without the words of {units} unscored"
     difference = estimate(separation.mean, separation.ci_low, separation.ci_high, signed=True)
-    return f"does not tell planted words from other text: hits minus misses is {difference} over {units}"
+    return f"does not tell planted words from other text: the mean grades differ by {difference} over {units}"
 
 
 def _planted(summary: Summary) -> Check:
@@ -80,13 +80,15 @@ def _planted(summary: Summary) -> Check:
         return Check("planted", False, f"The judge {failure}.", f"it {failure}", disqualifying=True)
     hits, misses = _correct_shares(summary, planted)
     if hits is None or misses is None:
-        message = "Hits or misses of the planted units were left unscored"
+        message = "All texts with or all texts without the planted words were left unscored"
         return not_measured("planted", message, "planted units were left unscored")
     share = (hits + misses) / 2
     separation = estimate(planted.separation.mean, planted.separation.ci_low, planted.separation.ci_high)
-    shares = f"{percent(hits)} of hits and {percent(misses)} of misses"
-    message = f"The judge graded {shares} of {units} correctly; hits minus misses is {separation}."
-    short_message = f"{percent(hits)} of planted hits and {percent(misses)} of misses graded correctly"
+    message = (
+        f"The judge graded correctly {percent(hits)} of the texts that {units} fire on and {percent(misses)} of other texts;"
+        f" the mean grades differ by {separation}."
+    )
+    short_message = f"{percent(hits)} of the texts that synthetic units fire on, and {percent(misses)} of other texts, are graded correctly"
     if share >= CORRECT_ENOUGH:
         return Check("planted", True, message, short_message)
     message += f" At least {percent(CORRECT_ENOUGH)} should be correct."

@@ -143,9 +143,21 @@ def lead(summary: Summary) -> str:
     if limits.ci_low is not None and limits.ci_high is not None:
         graded += f" [{number(limits.ci_low, 1)}, {number(limits.ci_high, 1)}]"
     return (
-        f"Features are graded {graded} where they fire, told from their neighbours"
-        f" {share(told.value, told.ci_low, told.ci_high)} (chance {percent(told.chance)})."
+        f"Features are graded {graded} where they fire, and told from their neighbours in"
+        f" {share(told.value, told.ci_low, told.ci_high)} of cases (chance {percent(told.chance)})."
     )
+
+
+def averaged(summary: Summary) -> str:
+    """The average that the leading mean grades are: it differs from that of the first line, which is over units."""
+    headline = summary.headline
+    if corrected_by_people(summary) or not headline.n_neurons:
+        return "mean grade"
+    return {
+        "bin_uniform": "mean of the bins above",
+        "equal_rarity": "mean of equally rare levels",
+        "frequency": "mean over events",
+    }.get(headline.weighting, "mean grade")
 
 
 def arms(summary: Summary) -> dict[str, str]:
@@ -210,7 +222,7 @@ def robustness(summary: Summary) -> list[str]:
     )
     if bounds.low is not None and bounds.high is not None and bounds.low != bounds.high:
         sentences.append(
-            f"If everything unscored had gone against the features, the difference would be {number(bounds.low)}; if it had gone"
+            f"If every missing score had gone against the features, the difference would be {number(bounds.low)}; if all had gone"
             f" in their favour, {number(bounds.high)}."
         )
     if zeroed is not None and zeroed != summary.headline.difference:

@@ -142,8 +142,8 @@ def test_a_judge_that_passes_every_check_is_reliable() -> None:
     assert found["verdict"] == "believe"
     assert set(answers(trusted()).values()) == {True}
     assert found["sentence"] == (
-        "97% of planted hits and 100% of misses graded correctly; its grades repeat (10% differ); people confirm it (kappa"
-        " 0.70 [0.55, 0.80])."
+        "97% of the texts that synthetic units fire on, and 100% of other texts, are graded correctly; its grades repeat (10%"
+        " differ); people confirm it (kappa 0.70 [0.55, 0.80])."
     )
 
 
@@ -234,7 +234,9 @@ def test_a_baseline_is_at_most_to_be_interpreted_with_caution() -> None:
     poor = verdict_of(changed(**baseline, evidence__planted=planted((30, 6), (30, 0))))
     assert poor["verdict"] == "do_not"
     assert (
-        poor["sentence"] == "Only 17% of planted hits and 100% of misses graded correctly; it is not a language model."
+        poor["sentence"]
+        == "Only 17% of the texts that synthetic units fire on, and 100% of other texts, are graded correctly; it is not a"
+        " language model."
     )
 
 

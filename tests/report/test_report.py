@@ -358,7 +358,7 @@ def test_the_report_shows_how_well_length_and_mark_alone_tell_items_apart(judged
     measured = {"mean": 0.51, "ci_low": 0.48, "ci_high": 0.54, "n": 40}
     made["giveaways"] = [{"comparison": name, "balanced_accuracy": measured} for name in ("base_rate", "fuzzing")]
     rows = _table(judge_figures.giveaways(model(made))).rows
-    assert [row[0] for row in rows] == ["the base rate's silent windows and the main arm", "fuzzing"]
+    assert [row[0] for row in rows] == ["silent windows, and windows in which the unit is active", "fuzzing"]
     shutil.copytree(judged, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text(json.dumps(made), "utf-8")
     report.write(tmp_path / "run")
