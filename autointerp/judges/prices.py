@@ -24,8 +24,8 @@ class Price:
     """US dollars per million tokens, by class. `source` names the page and its date; `uncertain` prices are unconfirmed.
 
     Batches: Anthropic documents half the price for all four classes, and that the discounts of caching and batches multiply; its
-    `batch_cache_write` is the price of the one-hour cache, which batches request. OpenAI documents half the price for input and output.
-    That its cached classes are halved too is an assumption: for some models a cached token of a batch may cost as much as any other.
+    `batch_cache_write` is the price of the one-hour cache, which batches request. OpenAI documents half the price for input, output and
+    writes; cached input of its older models costs as much in batches as otherwise.
     """
 
     input: float
@@ -142,7 +142,7 @@ def _price(row: dict[str, Any], table: dict[str, Any], as_of: date) -> Price:
         batch_input=row["input"] * share,
         batch_output=row["output"] * share,
         batch_cache_write=batch_write * share,
-        batch_cache_read=row.get("cache_read", row["input"]) * share,
+        batch_cache_read=row.get("batch_cache_read", row.get("cache_read", row["input"]) * share),
         source=f"{table['source']}, as of {as_of}",
         uncertain=row.get("uncertain", False),
         as_of=as_of,
