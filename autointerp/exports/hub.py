@@ -45,6 +45,8 @@ def export(run: RunTables, request: Request) -> str:
 
 
 def _remedy(error: Exception) -> str:
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE forbids to upload: unset it"
     response = getattr(error, "response", None)
     if response is not None and response.status_code in _MAY_NOT_WRITE:
         return f"no token that may write there (HTTP {response.status_code}): make one, and run `hf auth login`"

@@ -24,8 +24,8 @@ class Price:
     """US dollars per million tokens, by class. `source` names the page and its date; `uncertain` prices are unconfirmed.
 
     Batches: Anthropic documents half the price for all four classes, and that the discounts of caching and batches multiply; its
-    `batch_cache_write` is the price of the one-hour cache, which batches request. OpenAI documents half the price for input and output.
-    That its cached classes are halved too is an assumption: for some models a cached token of a batch may cost as much as any other.
+    `batch_cache_write` is the price of the one-hour cache, which batches request. OpenAI documents half the price for input, output and
+    writes; cached input of its older models costs as much in batches as otherwise.
     """
 
     input: float
@@ -97,15 +97,19 @@ def price_note(settings: JudgeSettings, today: date | None = None) -> str | None
     price, own = price_of(settings.model, settings), "judge.input_usd_per_mtok and judge.output_usd_per_mtok"
     if price is None:
         return f"no price is known for {settings.model}: set {own} to know the cost and to have a budget kept."
-    if price.as_of and ((today or date.today()) - price.as_of).days >= _OLD_DAYS:
-        return (
-            f"the price of {settings.model} was last compared with its source on {price.as_of}: update, or set {own}."
-        )
-    if price.uncertain:
-        return (
-            f"the price of {settings.model} was found in one source only: compare it with your console, or set {own}."
-        )
+    if doubt := price_doubt(settings, today):
+        return f"the price of {settings.model} was {doubt}: compare it with your console, or set {own}."
     return None
+
+
+def price_doubt(settings: JudgeSettings, today: date | None = None) -> str | None:
+    """Why the known price of the judge's model may be wrong, such as `last compared with its source on 2026-11-01`, else None."""
+    price = price_of(settings.model, settings)
+    if price is None:
+        return None
+    if price.as_of and ((today or date.today()) - price.as_of).days >= _OLD_DAYS:
+        return f"last compared with its source on {price.as_of}"
+    return "found in one source only" if price.uncertain else None
 
 
 def retirement_note(model: str, today: date | None = None) -> str | None:
@@ -142,7 +146,7 @@ def _price(row: dict[str, Any], table: dict[str, Any], as_of: date) -> Price:
         batch_input=row["input"] * share,
         batch_output=row["output"] * share,
         batch_cache_write=batch_write * share,
-        batch_cache_read=row.get("cache_read", row["input"]) * share,
+        batch_cache_read=row.get("batch_cache_read", row.get("cache_read", row["input"]) * share),
         source=f"{table['source']}, as of {as_of}",
         uncertain=row.get("uncertain", False),
         as_of=as_of,

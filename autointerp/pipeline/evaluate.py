@@ -10,6 +10,7 @@ from autointerp.costs import options, options_table, run_forecast
 from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
+from autointerp.judges import prices
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local, spec_changes
 from autointerp.pipeline.prepare import prepare
@@ -61,7 +62,8 @@ def evaluate(
     if first := lead(summary):
         progress.say(first)
     progress.say(verdict(summary).sentence)
-    progress.say_path(f"{closing(summary)}:", run.folder / "report.html")
+    doubts = {doubt for settings in run.spec.judges if (doubt := prices.price_doubt(settings))}
+    progress.say_path(f"{closing(summary, doubts)}:", run.folder / "report.html")
     return run.run_id, WITHHELD_EXIT_CODE if summary.headline.withheld else 0
 
 

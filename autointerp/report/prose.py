@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -300,9 +301,10 @@ def cost(summary: Summary) -> str:
     return dollars(usd)
 
 
-def closing(summary: Summary) -> str:
-    """The end of what `autointerp run` prints: the verdict on the judge, and the cost."""
-    return f"{judge_reliability(summary).label}; cost {cost(summary)}"
+def closing(summary: Summary, doubts: Collection[str] = ()) -> str:
+    """The end of what `autointerp run` prints: the verdict on the judge, and the cost, with doubts about the prices."""
+    prices = f", by a price {' or '.join(sorted(doubts))}" if doubts else ""
+    return f"{judge_reliability(summary).label}; cost {cost(summary)}{prices}"
 
 
 def scale_of(summary: Summary) -> str:

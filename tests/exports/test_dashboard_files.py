@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.locations import PEER_SCRIPTS
+from support.packages import needed
 from support.results import summaries
+from support.sae import peers
 
 from autointerp.cli.export import export
 from autointerp.exports.run_tables import RunTables
@@ -159,14 +160,15 @@ def test_names_of_model_and_source_are_made_of_the_run_s_or_refused(run: Path) -
     assert "is not MODEL/SOURCE of layer 15: write it like gpt2-small/15-res-jb" in refused.output
 
 
+@pytest.mark.peers
 def test_the_neuronpedia_package_reads_the_uploads_and_rows(source: Path) -> None:
-    activation = pytest.importorskip("neuronpedia.np_activation").Activation
-    explanation = pytest.importorskip("neuronpedia.np_explanation").Explanation
+    activation = needed("neuronpedia.np_activation").Activation
+    explanation = needed("neuronpedia.np_explanation").Explanation
     body = json.loads((source / "upload-0.json").read_text(encoding="utf-8"))
     sent: list[Any] = []
-    request = pytest.importorskip("neuronpedia.requests.feature_request").FeatureRequest(api_key="none")
+    request = needed("neuronpedia.requests.feature_request").FeatureRequest(api_key="none")
     request.send_request = lambda **given: sent.append(given["json"])
-    features = pytest.importorskip("neuronpedia.np_feature")
+    features = needed("neuronpedia.np_feature")
     made = [
         features.Feature(
             body["modelId"], body["source"], each["index"], each["density"],
@@ -187,23 +189,9 @@ def test_the_neuronpedia_package_reads_the_uploads_and_rows(source: Path) -> Non
         assert explanation.from_np_db_json(row | {"source": row["layer"]}).text == row["description"]
 
 
-def dashboard_classes() -> ModuleType:
-    """SAEDashboard's module of Neuronpedia's dashboards, which needs numpy alone, without the package around it."""
-    package = importlib.util.find_spec("sae_dashboard") or pytest.skip("sae-dashboard is not installed")
-    assert package.origin is not None
-    path = Path(package.origin).parent / "neuronpedia" / "neuronpedia_dashboard.py"
-    spec = importlib.util.spec_from_file_location("neuronpedia_dashboard", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_sae_dashboard_reads_its_batch_and_writes_it_the_same(batch: Path) -> None:
-    data = json.loads(batch.read_text(encoding="utf-8"))
-    read = dashboard_classes().NeuronpediaDashboardBatch(**data)
-    assert read.to_dict() == data
+    written = peers.run("sae_dashboard", PEER_SCRIPTS / "read_sae_dashboard.py", batch)
+    assert json.loads(written) == json.loads(batch.read_text(encoding="utf-8"))
 
 
 def test_sae_dashboard_s_batch_has_the_strongest_and_each_bin(batch: Path, run: Path) -> None:

@@ -69,7 +69,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(run: Path, hub: Hub, monkeypat
     assert "no token that may write there (HTTP 401): make one, and run `hf auth login`" in strange
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     offline = exported(run, "me/mine").output
-    assert "HF_HUB_OFFLINE" in offline
+    assert "HF_HUB_OFFLINE forbids to upload: unset it" in offline
     assert {output.count("\n") for output in (others.output, strange, offline)} == {1}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.packages import needed
 from support.results import summaries
 
 from autointerp.cli.export import export
@@ -69,8 +70,9 @@ def test_the_configuration_names_every_key_of_the_spec(run: RunTables) -> None:
     assert configuration["dictionary.fingerprint"] == run.summary.dictionary.fingerprint
 
 
+@pytest.mark.peers
 def test_tensorboard_reads_scalars_curves_and_texts(folder: Path, run: RunTables, tmp_path: Path) -> None:
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    reader = needed("tensorboard.backend.event_processing.event_accumulator")
     events = reader.EventAccumulator(exported(folder, "tensorboard", tmp_path), size_guidance={"scalars": 0}).Reload()
     figures = tracking.measures(run.summary)
     assert events.Scalars("difference")[0].value == pytest.approx(figures["difference"])
@@ -80,8 +82,9 @@ def test_tensorboard_reads_scalars_curves_and_texts(folder: Path, run: RunTables
     assert {"report/text_summary", "units/text_summary"} <= set(events.Tags()["tensors"])
 
 
+@pytest.mark.peers
 def test_mlflow_reads_parameters_metrics_tables_and_files(folder: Path, run: RunTables, tmp_path: Path) -> None:
-    client = pytest.importorskip("mlflow").MlflowClient
+    client = needed("mlflow").MlflowClient
     address, _, run_id = exported(folder, "mlflow", tmp_path).partition(" run ")
     opened = client(address)
     data = opened.get_run(run_id).data
@@ -95,11 +98,12 @@ def test_mlflow_reads_parameters_metrics_tables_and_files(folder: Path, run: Run
     }
 
 
+@pytest.mark.peers
 def test_wandb_writes_an_offline_run(
     folder: Path, run: RunTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = pytest.importorskip("wandb")
-    records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    library = needed("wandb")
+    records = needed("wandb.proto.wandb_internal_pb2")
     for name, value in {"MODE": "offline", "SILENT": "true", "ERROR_REPORTING": "false"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     where = Path(exported(folder, "wandb", tmp_path))
@@ -118,8 +122,9 @@ def test_wandb_writes_an_offline_run(
     assert list(where.rglob("*.table.json"))
 
 
+@pytest.mark.peers
 def test_inspect_reads_a_sample_for_every_judgement(folder: Path, run: RunTables, tmp_path: Path) -> None:
-    log = pytest.importorskip("inspect_ai.log").read_eval_log(exported(folder, "inspect", tmp_path))
+    log = needed("inspect_ai.log").read_eval_log(exported(folder, "inspect", tmp_path))
     assert log.status == "success"
     assert len(log.samples) == len(run.judgements)
     assert len({(sample.id, sample.epoch) for sample in log.samples}) == len(log.samples)
@@ -132,6 +137,7 @@ def test_inspect_reads_a_sample_for_every_judgement(folder: Path, run: RunTables
     assert "<<" in sample.input
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(
     ("target", "package", "environment", "message"),
     [
@@ -153,7 +159,7 @@ def test_a_tracker_that_cannot_be_reached_is_said_in_one_line(
     environment: dict[str, str],
     message: str,
 ) -> None:
-    library = pytest.importorskip(package)
+    library = needed(package)
     if hasattr(library, "teardown"):  # W&B keeps the settings of an earlier run of the process
         library.teardown()
     for name, value in environment.items():

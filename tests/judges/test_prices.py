@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import get_args
 
 import pytest
+from support.packages import needed
 
 from autointerp.judges import prices
 from autointerp.messages import Usage
@@ -80,7 +81,8 @@ def test_each_token_class_has_its_price() -> None:
     [
         ("anthropic/claude-haiku-4-5", (0.5, 2.5, 1.0, 0.05)),  # writes for one hour cost twice the input, then half
         ("openai/gpt-6-luna", (0.05, 0.25, 0.0625, 0.005)),
-        ("openai/gpt-5.4", (1.25, 7.5, 1.25, 0.125)),
+        ("openai/gpt-5.4", (1.25, 7.5, 1.25, 0.13)),
+        ("openai/gpt-4o", (1.25, 5.0, 1.25, 1.25)),  # batches give no discount on its cached input
         ("embedded", (0.0, 0.0, 0.0, 0.0)),
     ],
 )
@@ -123,6 +125,34 @@ def test_every_row_of_the_table_is_plausible() -> None:
             assert price is not None
             assert 0 < price.cache_read < price.input <= price.cache_write < price.output, name
             assert re.search(r"https://.* as of \d{4}-\d{2}-\d{2}$", price.source)
+
+
+LISTED = [f"{provider}/{name}" for provider in ("anthropic", "openai") for name in prices._table()[provider]["models"]]
+NOT_LISTED = {"anthropic/claude-mythos-5", "anthropic/claude-mythos-5-1"}
+"""Models that genai-prices lacks; Anthropic charges for them as for Fable."""
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("model", sorted(set(LISTED) - NOT_LISTED))
+def test_the_table_agrees_with_a_list_that_others_keep(model: str, batch: bool) -> None:
+    source, (provider, name) = needed("genai_prices"), model.split("/")
+    day = datetime.combine(prices._table()["as_of"], time(), UTC)
+    hour = {"cache_write_1h_tokens": 1000} if batch and provider == "anthropic" else {}
+
+    def listed(**tokens: int) -> float:
+        usage, context = source.Usage(**tokens), {"processing": "batch"} if batch else None
+        given = {"provider_id": provider, "genai_request_timestamp": day, "price_context": context}
+        return float(source.calc_price(usage, name, **given).total_price) * 1000
+
+    price = prices.price_of(model)
+    for ours, theirs in (
+        (Usage(1000, 0), listed(input_tokens=1000)),
+        (Usage(0, 1000), listed(output_tokens=1000)),
+        (Usage(0, 0, 1000, 0), listed(input_tokens=1000, cache_write_tokens=1000, **hour)),
+        (Usage(0, 0, 0, 1000), listed(input_tokens=1000, cache_read_tokens=1000)),
+    ):
+        assert (prices.cost(ours, price, batch=batch) or 0.0) * 1000 == pytest.approx(theirs), ours
 
 
 def test_every_price_is_for_a_model_that_the_sdk_knows() -> None:

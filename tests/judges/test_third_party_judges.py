@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support import third_party as other
 from support.locations import ROOT
+from support.packages import needed
 from support.providers.grading import PROMPT
 from support.providers.server import Faults, ProviderServer, Script
 
@@ -20,7 +21,7 @@ from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.third_party import JUDGES
 
 # The libraries' own code uses what their dependencies warn about.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 MODELS = {"litellm": "litellm/openai/qwen", "inspect": "inspect/openai-api/tests/qwen"}
 PACKAGES = {"litellm": "litellm", "inspect": "inspect_ai"}
 Asking = Callable[..., tuple[Judge, ProviderServer]]
@@ -31,7 +32,7 @@ def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """A model of each package, offered by the entry points of pyproject.toml, whether this checkout is installed or not."""
-    pytest.importorskip(PACKAGES[request.param])
+    needed(PACKAGES[request.param])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     points = {JUDGES: project["entry-points"][JUDGES]}
     other.install(tmp_path_factory.mktemp("site"), monkeypatch, points, name="as-installed")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.packages import needed
 from support.results import summaries as report_data
 
 from autointerp.cli.main import main
@@ -44,9 +45,10 @@ def test_an_unknown_format_is_refused(folder: Path, tmp_path: Path) -> None:
         paper_figures.write(folder, tmp_path, "gif")
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("format", paper_figures.FORMATS)
 def test_figures_are_a_column_or_a_page_wide_and_the_same_every_time(folder: Path, tmp_path: Path, format: str) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install matplotlib")
+    needed("matplotlib")
     paths = paper_figures.write(folder, tmp_path / "a", format)
     assert [path.stem for path in paths] == ["curve", "grades", "controls", "distinction"]
     again = paper_figures.write(folder, tmp_path / "b", format)
@@ -62,8 +64,9 @@ def test_figures_are_a_column_or_a_page_wide_and_the_same_every_time(folder: Pat
         assert all("Explained and graded by the embedded baseline, not an LLM." in text for text in texts)
 
 
+@pytest.mark.peers
 def test_a_run_without_neurons_or_grades_has_the_figures_that_it_can_have(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install matplotlib")
+    needed("matplotlib")
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     summary["bins"] = [row for row in summary["bins"] if row["kind"] == "feature"]
     del summary["distinction"], summary["evidence"]

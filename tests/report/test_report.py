@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from autointerp import formatting, report
 from autointerp.errors import UsageError
 from autointerp.findings import judge_verdict
 from autointerp.findings.summary import Summary
+from autointerp.judges import prices
 from autointerp.report import contexts, differences, escape, index, prose, string_table, strongest, unit_explorer
 from autointerp.report.figures import bin_grades, controls, scorers, studies
 from autointerp.report.figures import judge as judge_figures
 from autointerp.report.reader import read
 from autointerp.report.tables import Table
+from autointerp.spec.judge_sections import Judge
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +157,15 @@ def test_features_alone_have_a_verdict_of_their_own(folder: Path, summary: dict[
 
 
 def test_the_end_of_the_output_gives_the_judges_verdict_and_the_cost(summary: dict[str, Any]) -> None:
-    closing = prose.closing(model(summary | {"cost_usd": 1.25, "cost_unknown_calls": 0}))
-    assert closing == f"{prose.judge_reliability(model(summary)).label}; cost $1.25"
+    paid = model(summary | {"cost_usd": 1.25, "cost_unknown_calls": 0})
+    label = prose.judge_reliability(paid).label
+    assert prose.closing(paid) == f"{label}; cost $1.25"
+    old = prices.price_doubt(Judge(model="anthropic/claude-haiku-4-5"), date(2028, 1, 1))
+    assert prose.closing(paid, {old or ""}).startswith(
+        f"{label}; cost $1.25, by a price last compared with its source on 2026-"
+    )
+    unpriced = model(summary | {"cost_usd": None, "cost_unknown_calls": 3})
+    assert prose.closing(unpriced).endswith("cost unknown (3 calls without a price)")
 
 
 def test_a_withheld_headline_has_no_number_in_its_place(tmp_path: Path) -> None:

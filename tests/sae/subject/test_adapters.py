@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.packages import needed
 from support.sae.tiny_models import LLAMA, TOKENS, hf, tiny_model, tiny_tokenizer
 
 from sae.errors import SubjectError
@@ -39,7 +40,7 @@ def refusal(folder: Path | str, **options: Any) -> str:
 @pytest.fixture
 def adapter(base: Path, tmp_path: Path) -> tuple[Path, Any]:
     """An adapter with random weights, and its model as peft runs it."""
-    peft = pytest.importorskip("peft")
+    peft = needed("peft")
     torch.manual_seed(0)
     model = tiny_model(hf.LlamaConfig(**LLAMA))
     wrapped = peft.get_peft_model(
@@ -50,6 +51,7 @@ def adapter(base: Path, tmp_path: Path) -> tuple[Path, Any]:
     return tmp_path / "lora", wrapped
 
 
+@pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapter_is_merged_into_its_base(adapter: tuple[Path, Any], base: Path) -> None:
     folder, wrapped = adapter
@@ -65,6 +67,7 @@ def test_an_adapter_is_merged_into_its_base(adapter: tuple[Path, Any], base: Pat
     assert subject.run(TOKENS, ["mlp_act.1"])["mlp_act.1"].isfinite().all()
 
 
+@pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapter_is_another_subject_than_its_base(adapter: tuple[Path, Any], base: Path) -> None:
     folder, _ = adapter
@@ -77,6 +80,7 @@ def test_an_adapter_is_another_subject_than_its_base(adapter: tuple[Path, Any], 
     assert load_subject(str(folder), precision="float32", device="cpu").fingerprint != first
 
 
+@pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapter_of_another_model_is_refused_in_one_line(adapter: tuple[Path, Any], tmp_path: Path) -> None:
     folder, _ = adapter
