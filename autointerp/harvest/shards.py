@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from autointerp.errors import UsageError
-from autointerp.harvest import dictionary_checks, sampling
+from autointerp.harvest import dictionary_checks, kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.checkpoints import Checkpoint, Timer
 from autointerp.harvest.finished import FILES
@@ -36,14 +36,14 @@ class PlannedInputs:
 
 
 def begin_harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress = quiet) -> SharedPlan:
-    """Write the harvest's plan, or read the existing one.
+    """Write the harvest's plan, or read the existing one. No shard need be read if a kept sketch has all events: see `has_sketch`.
 
     Raises `SaeError` if units or countable tokens are missing, `UsageError` if the dictionary explains nothing.
     """
     harvest_key = inputs.harvest_key()
     key = harvest_key[:16]
     if not artifacts.exists(f"harvest-{key}/plan.json"):
-        plan = _new_plan(inputs, harvest_key, on_progress)
+        plan = _new_plan(inputs, artifacts, harvest_key, on_progress)
         text = json.dumps(asdict(plan), indent=1)
         artifacts.write_once(plan.name("plan.json"), lambda path: path.write_text(text, encoding="utf-8"))
     plan = read_plan(artifacts, key)
@@ -79,19 +79,25 @@ def harvest_shard(
     def progress(done: int) -> None:
         if stopping():
             timer.write(done)
+            timer.wait()
             raise Interrupted(plan.shard(number))
         timer.batch_ended(done)
         on_progress("harvesting", before + done, total)
 
     begun = [_begin_reading(part, artifacts, number, inputs.subject, on_progress) for part in parts]
-    timer = Timer([checkpoint for _, checkpoint in begun])
-    harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
+    with Timer([checkpoint for _, checkpoint in begun]) as timer:
+        harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
     for part, (reading, checkpoint) in zip(parts, begun, strict=True):
         save = partial(harvest.save, sketch=reading.sketch, seconds=timer.seconds(checkpoint))
         artifacts.write(part.plan.shard(number), save)
         checkpoint.remove()
         if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
             artifacts.remove(part.plan.shard(number))
+
+
+def has_sketch(artifacts: Artifacts, plan: SharedPlan) -> bool:
+    """Whether a kept sketch has all events of the harvest, so that no shard need be read."""
+    return bool(plan.sketch) and artifacts.exists(plan.sketch)
 
 
 def missing_shards(artifacts: Artifacts, plan: SharedPlan) -> list[int]:
@@ -110,7 +116,8 @@ def check_inputs(inputs: Inputs, plan: SharedPlan) -> None:
 
 
 def _is_read(artifacts: Artifacts, plan: SharedPlan, number: int) -> bool:
-    return artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1]))
+    names = plan.shard(number), plan.name(FILES[-1])
+    return any(map(artifacts.exists, names)) or has_sketch(artifacts, plan)
 
 
 def _begin_reading(
@@ -119,11 +126,14 @@ def _begin_reading(
     """A part's reading of a shard, from the shard's checkpoint on if there is one."""
     plan = sampling.harvest_plan(part.inputs, part.plan)
     reader = harvest.UnitReader(subject, part.inputs.dictionary, plan.units)
-    checkpoint = Checkpoint(artifacts, part.plan, number, plan, subject.device, on_progress)
-    return harvest.Reading(reader, plan, part.plan.norm_limit, checkpoint.sketch, checkpoint.tokens), checkpoint
+    limit = part.plan.norm_limit
+    identity = [part.plan.harvest_key, limit, part.plan.shard_tokens, part.plan.batch_tokens]
+    place = part.plan.checkpoint(number), f"shard {number}"
+    checkpoint = Checkpoint(artifacts, *place, identity, plan, subject.device, on_progress)
+    return harvest.Reading(reader, plan, limit, checkpoint.sketch, checkpoint.tokens), checkpoint
 
 
-def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> SharedPlan:
+def _new_plan(inputs: Inputs, artifacts: Artifacts, harvest_key: str, on_progress: OnProgress) -> SharedPlan:
     settings = inputs.spec.harvest
     plan = SharedPlan(
         key=harvest_key[:16],
@@ -136,6 +146,9 @@ def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> Shar
         batch_tokens=settings.batch_tokens,
         units=tuple((unit.kind, unit.index, unit.sign) for unit in inputs.units()),
     )
+    quota = sampling.drawn_quota(inputs.spec)
+    if kept := kept_sketches.find(artifacts, inputs.reading_key(), kept_sketches.SAMPLED, quota):
+        return replace(plan, norm_limit=kept.norm_limit, check=kept.check, sketch=kept.name)
     harvest_plan = sampling.harvest_plan(inputs, plan)
     reader = harvest.UnitReader(inputs.subject, inputs.dictionary, harvest_plan.units)
     limit = harvest.norm_limit(reader, inputs.corpus, harvest_plan)

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -49,7 +50,7 @@ class Reading:
         self.batches, self.left = 0, 10**9
         self._add = sae.harvest.harvest._add_batch
         monkeypatch.setattr(sae.harvest.harvest, "_add_batch", self._count)
-        clock = SimpleNamespace(monotonic=lambda: self.batches * BATCH_S)
+        clock = SimpleNamespace(monotonic=lambda: self.batches * BATCH_S, perf_counter=time.perf_counter)
         monkeypatch.setattr(checkpoints, "time", clock)
 
     def _count(self, *arguments: Any) -> None:
@@ -191,6 +192,27 @@ def test_harvests_that_share_a_pass_continue_each_from_its_own_checkpoint(
     assert_same(arrays(artifacts, plan), whole)
     assert_same(arrays(artifacts, other_plan), expected)
     assert artifacts.list(plan.name("checkpoint-")) == artifacts.list(other_plan.name("checkpoint-")) == []
+
+
+def test_the_pass_of_a_control_continues_from_its_checkpoint(
+    reading: Reading, world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = spec_of(world).model_dump() | {"studies": {"tokens": 0}}
+    control = {"random_subject": True}
+    inputs = open_inputs(Spec.model_validate(data | {"controls": data["controls"] | control}), quiet)
+    expected = harvest(inputs, Artifacts(tmp_path / "whole"), quiet)
+    needed, reading.batches = reading.batches // 2, 0
+    artifacts = Artifacts(tmp_path / "killed")
+    for left in (needed + 10, 7, 10**9):
+        reading.left = left
+        with suppress(Killed):
+            found = harvest(inputs, artifacts, quiet)
+    assert reading.batches == 2 * needed + 10 % EVERY + 8 % EVERY
+    for path in expected.glob("*.parquet"):
+        assert (found / path.name).read_bytes() == path.read_bytes(), path.name
+    assert artifacts.list(f"{found.name}/random_subject") == sorted(
+        f"{found.name}/{path.name}" for path in expected.glob("random_subject*")
+    )
 
 
 @pytest.mark.parametrize("damage", ["version", "truncated", "part is missing"])
