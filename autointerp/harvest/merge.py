@@ -14,6 +14,7 @@ from autointerp.harvest import kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import FILES, finished_harvest, local_folder
 from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.kept_sketches import KeptSketch
 from autointerp.harvest.makers import (
     dictionary_checks,
     explainer_windows,
@@ -29,7 +30,7 @@ from autointerp.harvest.shards import (
     begin_harvest,
     check_inputs,
     harvest_shard,
-    has_sketch,
+    kept_sketch,
     missing_shards,
 )
 from autointerp.progress import OnProgress
@@ -69,9 +70,18 @@ def harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress, also:
     plan = begin_harvest(inputs, artifacts, on_progress)
     if finished_harvest(artifacts, plan.key) is None:
         others = [PlannedInputs(other, begin_harvest(other, artifacts, on_progress)) for other in also]
+        own = PlannedInputs(inputs, plan)
+        others = [other for other in others if not _serves(own, other)]
         for number in range(plan.shards):
             harvest_shard(inputs, artifacts, plan, number, on_progress, also=others)
     return merge_harvest(inputs, artifacts, plan, on_progress)
+
+
+def _serves(one: PlannedInputs, other: PlannedInputs) -> bool:
+    """Whether the sketch of one harvest will have all events of the other."""
+    same = one.inputs.reading_key() == other.inputs.reading_key() and one.plan.norm_limit == other.plan.norm_limit
+    kept, drawn = sampling.kept_quota(one.inputs.spec), sampling.drawn_quota(other.inputs.spec)
+    return same and all(a >= b for a, b in zip(astuple(kept), astuple(drawn), strict=True))
 
 
 def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> Path:
@@ -93,7 +103,7 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
     check_inputs(inputs, plan)
     on_progress("merging the harvest", 0, 0)
     try:
-        kept = plan.sketch if has_sketch(artifacts, plan) else _keep_merged(inputs, artifacts, plan)
+        kept = kept_sketch(inputs, artifacts, plan) or _keep_merged(inputs, artifacts, plan)
     except FileNotFoundError:
         if finished_harvest(artifacts, plan.key):  # another worker has merged them and removed the shards
             return
@@ -104,16 +114,16 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
             " all workers must share one folder"
         ) from None
     settings = sampling.harvest_plan(inputs, plan, sampling.drawn_quota(inputs.spec))
-    _write(inputs, artifacts, plan, *restore(artifacts.read(kept), settings, inputs.subject.device))
+    _write(inputs, artifacts, plan, *restore(artifacts.read(kept.name), settings, inputs.subject.device))
     for name in (*artifacts.list(plan.name("shard-")), *artifacts.list(plan.name("checkpoint-"))):
         artifacts.remove(name)
 
 
-def _keep_merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> str:
-    """Merge all shards, and return the name of the sketch that is kept."""
+def _keep_merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> KeptSketch:
+    """Merge all shards into a sketch that is kept."""
     sketch, seconds = merge_shards(inputs, artifacts, plan)
     reading_key = inputs.reading_key()
-    return kept_sketches.keep(artifacts, reading_key, kept_sketches.SAMPLED, plan, sketch, seconds).name
+    return kept_sketches.keep(artifacts, reading_key, kept_sketches.SAMPLED, plan, sketch, seconds)
 
 
 def merge_shards(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sketch, float]:

@@ -36,8 +36,6 @@ class SharedPlan:
     units: tuple[tuple[str, int, str], ...]
     check: dict[str, Any] | None = field(default=None, compare=False)
     """The dictionary's fit to the subject, as measured before the harvest."""
-    sketch: str = field(default="", compare=False)
-    """The name among the artifacts of the kept sketch that has all events, so that no shard need be read; empty if there was none."""
 
     def name(self, file: str) -> str:
         """The name among the artifacts of one of the harvest's files."""

@@ -20,6 +20,7 @@ from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.checkpoints import Checkpoint, Timer
 from autointerp.harvest.finished import FILES
 from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.kept_sketches import KeptSketch
 from autointerp.harvest.makers.dictionary_checks import measure_fit
 from autointerp.harvest.plan import Interrupted, SharedPlan, read_plan
 from autointerp.progress import OnProgress, quiet
@@ -36,7 +37,7 @@ class PlannedInputs:
 
 
 def begin_harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress = quiet) -> SharedPlan:
-    """Write the harvest's plan, or read the existing one. No shard need be read if a kept sketch has all events: see `has_sketch`.
+    """Write the harvest's plan, or read the existing one. No shard need be read if a kept sketch has all events: see `kept_sketch`.
 
     Raises `SaeError` if units or countable tokens are missing, `UsageError` if the dictionary explains nothing.
     """
@@ -66,7 +67,7 @@ def harvest_shard(
     checkpoint; `UsageError` if the inputs are not
     those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
     """
-    parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
+    parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part, number)]
     if not parts:
         return
     for part in parts:
@@ -95,9 +96,10 @@ def harvest_shard(
             artifacts.remove(part.plan.shard(number))
 
 
-def has_sketch(artifacts: Artifacts, plan: SharedPlan) -> bool:
-    """Whether a kept sketch has all events of the harvest, so that no shard need be read."""
-    return bool(plan.sketch) and artifacts.exists(plan.sketch)
+def kept_sketch(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> KeptSketch | None:
+    """The kept sketch that has all events of the harvest, so that no shard need be read; None if there is none."""
+    quota = sampling.drawn_quota(inputs.spec)
+    return kept_sketches.find(artifacts, inputs.reading_key(), kept_sketches.SAMPLED, quota, plan.norm_limit)
 
 
 def missing_shards(artifacts: Artifacts, plan: SharedPlan) -> list[int]:
@@ -115,9 +117,9 @@ def check_inputs(inputs: Inputs, plan: SharedPlan) -> None:
         )
 
 
-def _is_read(artifacts: Artifacts, plan: SharedPlan, number: int) -> bool:
-    names = plan.shard(number), plan.name(FILES[-1])
-    return any(map(artifacts.exists, names)) or has_sketch(artifacts, plan)
+def _is_read(artifacts: Artifacts, part: PlannedInputs, number: int) -> bool:
+    names = part.plan.shard(number), part.plan.name(FILES[-1])
+    return any(map(artifacts.exists, names)) or kept_sketch(part.inputs, artifacts, part.plan) is not None
 
 
 def _begin_reading(
@@ -148,7 +150,7 @@ def _new_plan(inputs: Inputs, artifacts: Artifacts, harvest_key: str, on_progres
     )
     quota = sampling.drawn_quota(inputs.spec)
     if kept := kept_sketches.find(artifacts, inputs.reading_key(), kept_sketches.SAMPLED, quota):
-        return replace(plan, norm_limit=kept.norm_limit, check=kept.check, sketch=kept.name)
+        return replace(plan, norm_limit=kept.norm_limit, check=kept.check)
     harvest_plan = sampling.harvest_plan(inputs, plan)
     reader = harvest.UnitReader(inputs.subject, inputs.dictionary, harvest_plan.units)
     limit = harvest.norm_limit(reader, inputs.corpus, harvest_plan)

@@ -15,7 +15,7 @@ from autointerp.harvest import merge, sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.harvest.merge import harvest
-from autointerp.harvest.shards import begin_harvest, harvest_shard
+from autointerp.harvest.shards import begin_harvest, harvest_shard, kept_sketch
 from autointerp.progress import quiet
 from autointerp.spec.spec import Spec
 from sae.harvest import harvest as reading
@@ -113,10 +113,27 @@ def test_shards_without_room_give_the_same_tables(
     assert contents(found) == contents(expected)
 
 
+def test_harvests_of_one_pass_that_differ_in_numbers_of_exemplars_are_read_once(
+    world: planted.World, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, sketches, add = Artifacts(tmp_path), list[int](), reading._add_batch
+    monkeypatch.setattr(
+        reading, "_add_batch", lambda readings, *rest: (sketches.append(len(readings)), add(readings, *rest))
+    )
+    many = [opened(world), opened(world, score={"per_bin": 7}), opened(world, score={"per_bin": 2})]
+    found = harvest(many[0], others, quiet, also=many[1:])
+    assert set(sketches) == {1}
+    assert contents(found) == contents(harvest(many[0], artifacts, quiet))
+    sketches.clear()
+    for number in (1, 2):
+        harvest(many[number], others, quiet)
+    assert sketches == []
+
+
 def test_a_sketch_that_is_gone_is_read_again(world: planted.World, artifacts: Artifacts, tmp_path: Path) -> None:
     inputs, others = opened(world), Artifacts(tmp_path)
     harvest(opened(world, score={"per_bin": 3}), others, quiet)
-    assert begin_harvest(inputs, others).sketch
+    assert kept_sketch(inputs, others, begin_harvest(inputs, others))
     for name in others.list("reading-"):
         others.remove(name)
     assert contents(harvest(inputs, others, quiet)) == contents(harvest(inputs, artifacts, quiet))
@@ -124,4 +141,5 @@ def test_a_sketch_that_is_gone_is_read_again(world: planted.World, artifacts: Ar
 
 def test_what_is_counted_decides_which_sketches_serve(world: planted.World, artifacts: Artifacts) -> None:
     for other in ({"harvest": {"window_tokens": 12}}, {"harvest": {"skip_positions": 2}}):
-        assert not begin_harvest(opened(world, **other), artifacts).sketch
+        inputs = opened(world, **other)
+        assert kept_sketch(inputs, artifacts, begin_harvest(inputs, artifacts)) is None
