@@ -38,8 +38,8 @@ def find(
     artifacts: Artifacts, reading_key: str, units: str, quota: Quota, norm_limit: float | None = None
 ) -> KeptSketch | None:
     """A kept sketch of these units with at least these quotas, and, if given, that norm limit; None if there is none."""
-    for name in artifacts.list(f"{_folder(reading_key)}/{units}-"):
-        held = re.fullmatch(r"(\d+)-(\d+)-(\d+)-(\d+)\.npz", name.removeprefix(f"{_folder(reading_key)}/{units}-"))
+    for name in artifacts.list(f"{folder(reading_key)}/{units}-"):
+        held = re.fullmatch(r"(\d+)-(\d+)-(\d+)-(\d+)\.npz", name.removeprefix(f"{folder(reading_key)}/{units}-"))
         if held and all(int(n) >= needed for n, needed in zip(held.groups(), astuple(quota), strict=True)):
             about = json.loads(harvest.saved_note(artifacts.read(name)))
             if norm_limit in (None, about["norm_limit"]):
@@ -52,10 +52,11 @@ def keep(
 ) -> KeptSketch:
     """Write a sketch, which was read with the norm limit of a plan in so many seconds."""
     about = {"norm_limit": plan.norm_limit, "check": plan.check}
-    name = f"{_folder(reading_key)}/{units}-{'-'.join(map(str, astuple(sketch.quota)))}.npz"
+    name = f"{folder(reading_key)}/{units}-{'-'.join(map(str, astuple(sketch.quota)))}.npz"
     artifacts.write(name, partial(harvest.save, sketch=sketch, seconds=seconds, note=json.dumps(about)))
     return KeptSketch(name, **about)
 
 
-def _folder(reading_key: str) -> str:
+def folder(reading_key: str) -> str:
+    """The folder of a reading's files among the artifacts."""
     return f"reading-{content_hash([VERSION, reading_key])[:16]}"

@@ -43,7 +43,7 @@ def spec_of(world: planted.World, **sections: Mapping[str, Any]) -> Spec:
     fixed: dict[str, Mapping[str, Any]] = {
         "units": {"feature_ids": list(range(6)), "neuron_ids": ["0+", "1-", "2+"]},
         "harvest": harvest_ | dict(sections.get("harvest", {})),
-        "studies": {"tokens": 0},
+        "studies": {"tokens": 2000},
         "controls": {"random_dictionary": True} | dict(sections.get("controls", {})),
     }
     return world.spec(**(dict(sections) | fixed))
@@ -62,8 +62,10 @@ def artifacts(world: planted.World, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The tables of a harvest and of its random units."""
-    return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+    """The tables of a harvest and of its random units, and its studies."""
+    return {
+        path.name: path.read_bytes() for path in folder.glob("*") if path.match("*.parquet") or path.match("studies-*")
+    }
 
 
 @pytest.mark.parametrize("other", OTHERS)
