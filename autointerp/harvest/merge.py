@@ -80,7 +80,8 @@ def harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress, also:
 def _serves(one: PlannedInputs, other: PlannedInputs) -> bool:
     """Whether the sketch of one harvest will have all events of the other."""
     same = one.inputs.reading_key() == other.inputs.reading_key() and one.plan.norm_limit == other.plan.norm_limit
-    kept, drawn = sampling.kept_quota(one.inputs.spec), sampling.drawn_quota(other.inputs.spec)
+    kept = sampling.kept_quota(one.inputs.spec, len(one.plan.units))
+    drawn = sampling.drawn_quota(other.inputs.spec)
     return same and all(a >= b for a, b in zip(astuple(kept), astuple(drawn), strict=True))
 
 

@@ -15,9 +15,11 @@ from sae.harvest.units import UnitKey
 SILENT_POOL = 64
 """Candidate silent windows per unit and split. The pool size is fixed, so that a larger request extends a smaller one."""
 ROOM = Quota(explain=4, judge=11, silent=4 * MOST_SILENT, top=32)
-"""Smallest quotas that are kept, so that a spec that asks for more exemplars, up to these, finds them kept: `score.per_bin` up to 10,
-`explain.spread` up to 20 with 10 bins, `explain.top` up to 16. With the default of 5 judged exemplars per bin a sketch has about
-MORE times as many events as it needs."""
+"""Smallest quotas that are kept of few units, so that a spec that asks for more exemplars, up to these, finds them kept:
+`score.per_bin` up to 10, `explain.spread` up to 20 with 10 bins, `explain.top` up to 16. With 5 judged exemplars per bin, the default,
+that is about twice as many events as it needs."""
+ROOMY_UNITS = 2048
+"""Largest number of units of which more than needed is kept. Of more units it would take gigabytes, and time to save."""
 
 
 def drawn_quota(spec: Spec) -> Quota:
@@ -30,8 +32,10 @@ def drawn_quota(spec: Spec) -> Quota:
     )
 
 
-def kept_quota(spec: Spec) -> Quota:
-    """The events that are read and kept: those of `drawn_quota`, with room for other specs."""
+def kept_quota(spec: Spec, n_units: int) -> Quota:
+    """The events that are read and kept: those of `drawn_quota`, with room for other specs unless there are many units."""
+    if n_units > ROOMY_UNITS:
+        return drawn_quota(spec)
     return Quota(*map(max, astuple(drawn_quota(spec)), astuple(ROOM)))
 
 
@@ -40,7 +44,7 @@ def harvest_plan(inputs: Inputs, plan: SharedPlan, quota: Quota | None = None) -
     spec = inputs.spec
     return HarvestPlan(
         units=tuple(UnitKey(*unit) for unit in plan.units),
-        quota=quota or kept_quota(spec),
+        quota=quota or kept_quota(spec, len(plan.units)),
         window=spec.harvest.window_tokens,
         skip_positions=spec.harvest.skip_positions,
         max_norm_ratio=spec.harvest.max_norm_ratio,

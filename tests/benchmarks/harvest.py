@@ -28,12 +28,13 @@ from torch.nn.functional import linear
 
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.checkpoints import INTERVAL_S, Checkpoint
-from autointerp.harvest.sampling import ROOM
+from autointerp.harvest.sampling import ROOM, ROOMY_UNITS
 from autointerp.progress import quiet
 from sae.corpus.context_writer import CONTEXT
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import HarvestPlan, Reading, Shard, UnitReader, batches, new_sketch, norm_limit, read_shard
+from sae.harvest.sketch import Quota
 from sae.harvest.units import sample_units as sample
 from sae.subject.model import Subject, load_subject
 
@@ -148,7 +149,8 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     dictionary = make_dictionary(case, subject, corpus)
     neurons = subject.neuron_hook_point(dictionary.hook_point)
     units = sample(dictionary.d_sae, subject.width(neurons), features=case.features, neurons=case.neurons, seed=0)
-    plan = HarvestPlan(units, ROOM, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
+    quota = ROOM if len(units) <= ROOMY_UNITS else Quota(explain=2, judge=6, silent=64, top=16)
+    plan = HarvestPlan(units, quota, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
     reader = UnitReader(subject, dictionary, units)
     reading = Reading(reader, plan, norm_limit(reader, corpus, plan), new_sketch(plan, subject.device))
     saving = Saving(reading)

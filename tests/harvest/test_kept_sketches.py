@@ -99,7 +99,7 @@ def test_shards_without_room_give_the_same_tables(
 ) -> None:
     inputs, others = opened(world), Artifacts(tmp_path)
     with monkeypatch.context() as without_room:
-        without_room.setattr(sampling, "kept_quota", sampling.drawn_quota)
+        without_room.setattr(sampling, "ROOMY_UNITS", 0)
         plan = begin_harvest(inputs, others)
         for number in range(plan.shards):
             harvest_shard(inputs, others, plan, number, quiet)

@@ -74,7 +74,8 @@ class _Measured:
 
 
 def _effect(saved: dict[str, Any]) -> OutputEffect:
-    return OutputEffect(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    return OutputEffect(**values)
 
 
 def _row(unit: TwoSides) -> dict[str, Any]:
