@@ -54,7 +54,7 @@ def keep(
     about = {"norm_limit": plan.norm_limit, "check": plan.check}
     name = f"{folder(reading_key)}/{units}-{'-'.join(map(str, astuple(sketch.quota)))}.npz"
     artifacts.write(name, partial(harvest.save, sketch=sketch, seconds=seconds, note=json.dumps(about)))
-    return KeptSketch(name, **about)
+    return KeptSketch(name, plan.norm_limit, plan.check)
 
 
 def folder(reading_key: str) -> str:
