@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def counted_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by the number of sketches with every batch that is read."""
+    read, add = list[int](), reading._add_batch
+
+    def counted(readings: Sequence[reading.Reading], *rest: Any) -> None:
+        read.append(len(readings))
+        add(readings, *rest)
+
+    monkeypatch.setattr(reading, "_add_batch", counted)
+    return read
+
+
 @pytest.mark.parametrize("other", OTHERS)
 def test_another_number_of_exemplars_is_drawn_without_reading_as_a_harvest_of_its_own_would(
     world: planted.World, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
@@ -84,9 +96,7 @@ def test_another_number_of_exemplars_is_drawn_without_reading_as_a_harvest_of_it
 def test_more_exemplars_than_there_is_room_for_are_read_and_then_serve_the_others(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artifacts, read = Artifacts(tmp_path), list[int]()
-    add = reading._add_batch
-    monkeypatch.setattr(reading, "_add_batch", lambda *given: (read.append(1), add(*given)))
+    artifacts, read = Artifacts(tmp_path), counted_batches(monkeypatch)
     for per_bin, reads in ((4, True), (sampling.ROOM.judge, True), (sampling.ROOM.judge - 1, False), (7, False)):
         read.clear()
         harvest(opened(world, score={"per_bin": per_bin}), artifacts, quiet)
@@ -118,10 +128,7 @@ def test_shards_without_room_give_the_same_tables(
 def test_harvests_of_one_pass_that_differ_in_numbers_of_exemplars_are_read_once(
     world: planted.World, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others, sketches, add = Artifacts(tmp_path), list[int](), reading._add_batch
-    monkeypatch.setattr(
-        reading, "_add_batch", lambda readings, *rest: (sketches.append(len(readings)), add(readings, *rest))
-    )
+    others, sketches = Artifacts(tmp_path), counted_batches(monkeypatch)
     many = [opened(world), opened(world, score={"per_bin": 7}), opened(world, score={"per_bin": 2})]
     found = harvest(many[0], others, quiet, also=many[1:])
     assert set(sketches) == {1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -78,7 +79,12 @@ def test_measuring_that_breaks_off_continues(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(output_effects, "_LOGITS", 1)  # a unit at a time
     inputs, run = open_inputs(two_sided.make(tmp_path / "world", each=2, documents=60).spec(), quiet), list[int]()
     add = output_effects._run
-    monkeypatch.setattr(output_effects, "_run", lambda clamp, *rest: (run.append(len(rest[0])), add(clamp, *rest))[1])
+
+    def counted(clamp: Any, largest: Any, *rest: Any) -> Any:
+        run.append(len(largest))
+        return add(clamp, largest, *rest)
+
+    monkeypatch.setattr(output_effects, "_run", counted)
     whole = merge.harvest(inputs, Artifacts(tmp_path / "whole"), quiet)
     needed, artifacts = len(run), Artifacts(tmp_path / "broken")
     assert needed > 4
