@@ -27,19 +27,23 @@ def prepare(context: Context, run_id: str, job: Job) -> None:
     inputs = context.opened.inputs(context.spec(run_id))
     shared = shards.begin_harvest(inputs, context.artifacts)
     finished = finished_harvest(context.artifacts, shared.key) is not None
+    is_read = shards.kept_sketch(inputs, context.artifacts, shared) is not None
     with context.ledger.write() as tx:
         if finished:
             runs.set_harvest(tx, run_id, shared.key)
         elif not runs.claim_harvest(tx, run_id, shared.key):
             raise Postponed("another run is reading the same harvest", SAME_HARVEST_S)
         jobs.finish(tx, run_id, job.job_key)
-        if finished:
+        if finished or is_read:
             stages.plan_stage(tx, run_id, "merge")
         else:
             stages.plan_stage(
                 tx, run_id, "harvest", [planned_jobs.stage_job("harvest", number) for number in range(shared.shards)]
             )
-        text = "existing harvest used" if finished else f"harvest started: {plural(shared.shards, 'shard')}"
+        started = (
+            "exemplars drawn from a kept sketch" if is_read else f"harvest started: {plural(shared.shards, 'shard')}"
+        )
+        text = "existing harvest used" if finished else started
         events.add(tx, run_id, text, worker=context.worker_id)
 
 

@@ -20,7 +20,7 @@ SIDE_FILES = (
     unit_sides.names,
 )
 """Functions that return the names of the files that a spec requests beside a finished harvest."""
-_PREFIXES = ("studies-", "planted-", "random_", "aids-", "neighbours-", "sides-", "token-effects-")
+_PREFIXES = ("studies-", "planted-", "random_", "basis_", "aids-", "neighbours-", "sides-", "token-effects-")
 
 
 def finished_harvest(artifacts: Artifacts, key: str) -> Path | None:

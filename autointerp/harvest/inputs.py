@@ -68,18 +68,27 @@ class Identified:
     def harvest_key(self, precision: str, version: int = HARVEST_VERSION) -> str:
         """Hash of everything that decides the harvest in a precision."""
         spec = self.spec
-        return content_hash(
-            {
-                "subject": [self.subject, precision],
-                "dictionary": [self.dictionary, self.hook_point],
-                "corpus": self.corpus,
-                "units": spec.identity()["units"] | ({"drawn": list(self.drawn)} if self.drawn else {}),
-                "harvest": spec.identity()["harvest"],
-                "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
-                "judged": [spec.score.per_bin, spec.silent_windows],
-                "version": version,
-            }
-        )
+        chosen = {
+            "harvest": spec.identity()["harvest"],
+            "kept": [spec.explain.top, spec.explain.spread, spec.explain.quiet, spec.explain.min_exemplars],
+            "judged": [spec.score.per_bin, spec.silent_windows],
+        }
+        return content_hash(self._read(precision, version) | chosen)
+
+    def reading_key(self, precision: str, version: int = HARVEST_VERSION) -> str:
+        """Hash of everything that decides which activations are read, however many of them are kept, judged or shown."""
+        harvest = self.spec.harvest
+        counted = [harvest.window_tokens, harvest.skip_positions, harvest.max_norm_ratio]
+        return content_hash(self._read(precision, version) | {"counted": counted})
+
+    def _read(self, precision: str, version: int) -> dict[str, Any]:
+        return {
+            "subject": [self.subject, precision],
+            "dictionary": [self.dictionary, self.hook_point],
+            "corpus": self.corpus,
+            "units": self.spec.identity()["units"] | ({"drawn": list(self.drawn)} if self.drawn else {}),
+            "version": version,
+        }
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,10 @@ class Inputs:
     def harvest_key(self) -> str:
         """Hash of everything that decides the harvest, including the precision in use."""
         return self.identified.harvest_key(self.subject.precision, self.version)
+
+    def reading_key(self) -> str:
+        """Hash of everything that decides which activations are read."""
+        return self.identified.reading_key(self.subject.precision, self.version)
 
     def pass_key(self) -> str:
         """Hash of everything that decides how the subject is run. Harvests with the same pass key can be read in one pass."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from autointerp.errors import UsageError
-from autointerp.harvest import sampling
+from autointerp.harvest import kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import FILES, finished_harvest, local_folder
 from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.kept_sketches import KeptSketch
 from autointerp.harvest.makers import (
     dictionary_checks,
     explainer_windows,
@@ -23,13 +25,20 @@ from autointerp.harvest.makers import (
     unit_sides,
 )
 from autointerp.harvest.plan import SharedPlan
-from autointerp.harvest.shards import PlannedInputs, begin_harvest, check_inputs, harvest_shard, missing_shards
+from autointerp.harvest.shards import (
+    PlannedInputs,
+    begin_harvest,
+    check_inputs,
+    harvest_shard,
+    kept_sketch,
+    missing_shards,
+)
 from autointerp.progress import OnProgress
 from autointerp.spec.spec import Spec
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.exemplars import tables
-from sae.harvest.harvest import new_sketch, restore
-from sae.harvest.sketch import Sketch
+from sae.harvest.harvest import new_sketch, restore, saved_quota
+from sae.harvest.sketch import Quota, Sketch
 from sae.subject.capacity import n_token_ids
 
 
@@ -61,9 +70,19 @@ def harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress, also:
     plan = begin_harvest(inputs, artifacts, on_progress)
     if finished_harvest(artifacts, plan.key) is None:
         others = [PlannedInputs(other, begin_harvest(other, artifacts, on_progress)) for other in also]
+        own = PlannedInputs(inputs, plan)
+        others = [other for other in others if not _serves(own, other)]
         for number in range(plan.shards):
             harvest_shard(inputs, artifacts, plan, number, on_progress, also=others)
     return merge_harvest(inputs, artifacts, plan, on_progress)
+
+
+def _serves(one: PlannedInputs, other: PlannedInputs) -> bool:
+    """Whether the sketch of one harvest will have all events of the other."""
+    same = one.inputs.reading_key() == other.inputs.reading_key() and one.plan.norm_limit == other.plan.norm_limit
+    kept = sampling.kept_quota(one.inputs.spec, len(one.plan.units))
+    drawn = sampling.drawn_quota(other.inputs.spec)
+    return same and all(a >= b for a, b in zip(astuple(kept), astuple(drawn), strict=True))
 
 
 def merge_harvest(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> Path:
@@ -85,7 +104,7 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
     check_inputs(inputs, plan)
     on_progress("merging the harvest", 0, 0)
     try:
-        sketch, seconds = merge_shards(inputs, artifacts, plan)
+        kept = kept_sketch(inputs, artifacts, plan) or _keep_merged(inputs, artifacts, plan)
     except FileNotFoundError:
         if finished_harvest(artifacts, plan.key):  # another worker has merged them and removed the shards
             return
@@ -95,9 +114,17 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
             f"harvest-{plan.key} lacks {len(missing)} of its {plan.shards} shards ({shown}) in {artifacts}: read them first;"
             " all workers must share one folder"
         ) from None
-    _write(inputs, artifacts, plan, sketch, seconds)
+    settings = sampling.harvest_plan(inputs, plan, sampling.drawn_quota(inputs.spec))
+    _write(inputs, artifacts, plan, *restore(artifacts.read(kept.name), settings, inputs.subject.device))
     for name in (*artifacts.list(plan.name("shard-")), *artifacts.list(plan.name("checkpoint-"))):
         artifacts.remove(name)
+
+
+def _keep_merged(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> KeptSketch:
+    """Merge all shards into a sketch that is kept."""
+    sketch, seconds = merge_shards(inputs, artifacts, plan)
+    reading_key = inputs.reading_key()
+    return kept_sketches.keep(artifacts, reading_key, kept_sketches.SAMPLED, plan, sketch, seconds)
 
 
 def merge_shards(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tuple[Sketch, float]:
@@ -105,10 +132,14 @@ def merge_shards(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tupl
 
     Raises `FileNotFoundError` if a shard is missing, `SaeError` if no token was counted.
     """
-    settings, device = sampling.harvest_plan(inputs, plan), inputs.subject.device
-    sketch, seconds = new_sketch(settings, device), 0.0
-    for number in range(plan.shards):
-        shard, shard_seconds = restore(artifacts.read(plan.shard(number)), settings, device)
+    paths = [artifacts.read(plan.shard(number)) for number in range(plan.shards)]
+    # A version that kept no more events than are drawn did not state the quotas of its shards.
+    quotas = [astuple(saved_quota(path) or sampling.drawn_quota(inputs.spec)) for path in paths]
+    settings = sampling.harvest_plan(inputs, plan, Quota(*map(min, zip(*quotas, strict=True))))
+    device, seconds = inputs.subject.device, 0.0
+    sketch = new_sketch(settings, device)
+    for path in paths:
+        shard, shard_seconds = restore(path, settings, device)
         sketch.merge(shard)
         seconds += shard_seconds
     if not sketch.n_counted:

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from autointerp.errors import UsageError
-from autointerp.harvest import dictionary_checks, sampling
+from autointerp.harvest import dictionary_checks, kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.checkpoints import Checkpoint, Timer
 from autointerp.harvest.finished import FILES
 from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.kept_sketches import KeptSketch
 from autointerp.harvest.makers.dictionary_checks import measure_fit
 from autointerp.harvest.plan import Interrupted, SharedPlan, read_plan
 from autointerp.progress import OnProgress, quiet
@@ -36,14 +37,14 @@ class PlannedInputs:
 
 
 def begin_harvest(inputs: Inputs, artifacts: Artifacts, on_progress: OnProgress = quiet) -> SharedPlan:
-    """Write the harvest's plan, or read the existing one.
+    """Write the harvest's plan, or read the existing one. No shard need be read if a kept sketch has all events: see `kept_sketch`.
 
     Raises `SaeError` if units or countable tokens are missing, `UsageError` if the dictionary explains nothing.
     """
     harvest_key = inputs.harvest_key()
     key = harvest_key[:16]
     if not artifacts.exists(f"harvest-{key}/plan.json"):
-        plan = _new_plan(inputs, harvest_key, on_progress)
+        plan = _new_plan(inputs, artifacts, harvest_key, on_progress)
         text = json.dumps(asdict(plan), indent=1)
         artifacts.write_once(plan.name("plan.json"), lambda path: path.write_text(text, encoding="utf-8"))
     plan = read_plan(artifacts, key)
@@ -66,7 +67,7 @@ def harvest_shard(
     checkpoint; `UsageError` if the inputs are not
     those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
     """
-    parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part.plan, number)]
+    parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part, number)]
     if not parts:
         return
     for part in parts:
@@ -79,19 +80,26 @@ def harvest_shard(
     def progress(done: int) -> None:
         if stopping():
             timer.write(done)
+            timer.wait()
             raise Interrupted(plan.shard(number))
         timer.batch_ended(done)
         on_progress("harvesting", before + done, total)
 
     begun = [_begin_reading(part, artifacts, number, inputs.subject, on_progress) for part in parts]
-    timer = Timer([checkpoint for _, checkpoint in begun])
-    harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
+    with Timer([checkpoint for _, checkpoint in begun]) as timer:
+        harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
     for part, (reading, checkpoint) in zip(parts, begun, strict=True):
         save = partial(harvest.save, sketch=reading.sketch, seconds=timer.seconds(checkpoint))
         artifacts.write(part.plan.shard(number), save)
         checkpoint.remove()
         if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
             artifacts.remove(part.plan.shard(number))
+
+
+def kept_sketch(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> KeptSketch | None:
+    """The kept sketch that has all events of the harvest, so that no shard need be read; None if there is none."""
+    quota = sampling.drawn_quota(inputs.spec)
+    return kept_sketches.find(artifacts, inputs.reading_key(), kept_sketches.SAMPLED, quota, plan.norm_limit)
 
 
 def missing_shards(artifacts: Artifacts, plan: SharedPlan) -> list[int]:
@@ -109,8 +117,9 @@ def check_inputs(inputs: Inputs, plan: SharedPlan) -> None:
         )
 
 
-def _is_read(artifacts: Artifacts, plan: SharedPlan, number: int) -> bool:
-    return artifacts.exists(plan.shard(number)) or artifacts.exists(plan.name(FILES[-1]))
+def _is_read(artifacts: Artifacts, part: PlannedInputs, number: int) -> bool:
+    names = part.plan.shard(number), part.plan.name(FILES[-1])
+    return any(map(artifacts.exists, names)) or kept_sketch(part.inputs, artifacts, part.plan) is not None
 
 
 def _begin_reading(
@@ -119,11 +128,14 @@ def _begin_reading(
     """A part's reading of a shard, from the shard's checkpoint on if there is one."""
     plan = sampling.harvest_plan(part.inputs, part.plan)
     reader = harvest.UnitReader(subject, part.inputs.dictionary, plan.units)
-    checkpoint = Checkpoint(artifacts, part.plan, number, plan, subject.device, on_progress)
-    return harvest.Reading(reader, plan, part.plan.norm_limit, checkpoint.sketch, checkpoint.tokens), checkpoint
+    limit = part.plan.norm_limit
+    identity = [part.plan.harvest_key, limit, part.plan.shard_tokens, part.plan.batch_tokens]
+    place = part.plan.checkpoint(number), f"shard {number}"
+    checkpoint = Checkpoint(artifacts, *place, identity, plan, subject.device, on_progress)
+    return harvest.Reading(reader, plan, limit, checkpoint.sketch, checkpoint.tokens), checkpoint
 
 
-def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> SharedPlan:
+def _new_plan(inputs: Inputs, artifacts: Artifacts, harvest_key: str, on_progress: OnProgress) -> SharedPlan:
     settings = inputs.spec.harvest
     plan = SharedPlan(
         key=harvest_key[:16],
@@ -136,6 +148,9 @@ def _new_plan(inputs: Inputs, harvest_key: str, on_progress: OnProgress) -> Shar
         batch_tokens=settings.batch_tokens,
         units=tuple((unit.kind, unit.index, unit.sign) for unit in inputs.units()),
     )
+    quota = sampling.drawn_quota(inputs.spec)
+    if kept := kept_sketches.find(artifacts, inputs.reading_key(), kept_sketches.SAMPLED, quota):
+        return replace(plan, norm_limit=kept.norm_limit, check=kept.check)
     harvest_plan = sampling.harvest_plan(inputs, plan)
     reader = harvest.UnitReader(inputs.subject, inputs.dictionary, harvest_plan.units)
     limit = harvest.norm_limit(reader, inputs.corpus, harvest_plan)

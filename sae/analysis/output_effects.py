@@ -66,16 +66,22 @@ def output_effects(
     largest: Sequence[float],
     contexts: Sequence[np.ndarray],
     seed: int,
+    effects_of: dict[UnitKey, OutputEffect],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[OutputEffect]:
-    """The effects of units of one kind, given their largest activations and contexts: token ids (n, T), n at least 2, BOS included.
+) -> None:
+    """Add the effects of units of one kind to `effects_of`, given their largest activations and contexts: token ids (n, T), n at least
+    2, BOS included.
 
-    Units with contexts of equal length are measured together. Raises `SubjectError` for features that cannot be clamped, and without
+    Units with contexts of equal length are measured together, unless `effects_of` has them all from an earlier call with the same
+    units; `progress` is called when they are added. Raises `SubjectError` for features that cannot be clamped, and without
     an output head.
     """
     lens = LogitLens.of(subject, dictionary)
-    results: dict[int, OutputEffect] = {}
+    done = 0
     for group in _groups(contexts, len(subject.tokenizer)):
+        done += len(group)
+        if all(units[i] in effects_of for i in group):
+            continue
         clamp = make_clamp(subject, dictionary, [units[i] for i in group])
         directions = [
             _with_random(subject, dictionary, units[i], own, seed)
@@ -87,9 +93,8 @@ def output_effects(
             effects = None if lens is None else lens.effects(units[i].kind, of_arms)
             rises = (of_unit[:, 1:] - of_unit[:, :1])[..., usable]
             rises -= rises.mean(dim=2, keepdim=True)
-            results[i] = _effect(subject, rises, None if effects is None else effects[:, usable], usable)
-        progress(len(results), len(units))
-    return [results[i] for i in range(len(units))]
+            effects_of[units[i]] = _effect(subject, rises, None if effects is None else effects[:, usable], usable)
+        progress(done, len(units))
 
 
 def _groups(contexts: Sequence[np.ndarray], vocabulary: int) -> Iterator[list[int]]:

@@ -77,11 +77,13 @@ def two_sides(
     largest: Mapping[UnitKey, float],
     exemplars: pd.DataFrame,
     counted: Counted,
+    outputs: dict[UnitKey, OutputEffect] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[TwoSides]:
     """Measure both sides of the units in `largest`, given their largest activations and the harvest's exemplars.
 
-    Output sides are missing for a dictionary that writes to several layers and a subject without an output head. Raises
+    `outputs` grows by the output sides that are measured, before `progress` is told; those of an earlier call that broke off are not
+    measured again. Output sides are missing for a dictionary that writes to several layers and a subject without an output head. Raises
     `SubjectError` if the subject computes values that are not finite.
     """
     units, active_exemplars = list(largest), exemplars.loc[exemplars["activation"] > 0]
@@ -89,7 +91,7 @@ def two_sides(
     by_unit = dict(iter(active_exemplars.assign(_row=row, _mark=mark).groupby("unit_id")))
     active = {unit: _active(by_unit[unit.unit_id], counted.seed) for unit in units if unit.unit_id in by_unit}
     inputs = _inputs(subject, dictionary, corpus, active, counted)
-    outputs: dict[UnitKey, OutputEffect] = {}
+    outputs, before = {} if outputs is None else outputs, 0
     for kind in dict.fromkeys(unit.kind for unit in units):
         if subject.headless or (kind == "feature" and not dictionary.reconstructs):
             continue
@@ -98,17 +100,17 @@ def two_sides(
             for unit, places in active.items()
             if unit.kind == kind and (ids := _contexts(corpus, places)) is not None
         }
-        before = len(outputs)
-        effects = output_effects(
+        output_effects(
             subject,
             dictionary,
             list(contexts),
             [largest[unit] for unit in contexts],
             list(contexts.values()),
             counted.seed,
+            outputs,
             lambda done, _, before=before: progress(before + done, len(units)),  # type: ignore[misc]
         )
-        outputs |= zip(contexts, effects, strict=True)
+        before += len(contexts)
     return [TwoSides(unit.unit_id, inputs.get(unit), outputs.get(unit)) for unit in units]
 
 

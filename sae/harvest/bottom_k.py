@@ -135,15 +135,18 @@ class BottomK:
 
         All that was returned so far, added to an empty sample, makes the same sample. May not be called while rows are added.
         """
-        parts = [self.rows.take(true_indices(~self._saved)), *self._pending[self._n_saved :]]
-        rows = SampleRows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-        possible = rows.priority <= self.priority_threshold.index_select(0, self._group_of(rows))
+        parts = [self.rows.take(true_indices(~self._saved)), *map(self._possible, self._pending[self._n_saved :])]
         self.mark_saved()
-        return _own_windows(rows.take(true_indices(possible)), self._windows)
+        return _own_windows(SampleRows(*(torch.cat(columns) for columns in zip(*parts, strict=True))), self._windows)
 
     def mark_saved(self) -> None:
         """Leave the rows added so far out of `unsaved`."""
         self._saved, self._n_saved = torch.ones_like(self._saved), len(self._pending)
+
+    def _possible(self, rows: SampleRows) -> SampleRows:
+        """The rows that may be in the sample."""
+        threshold = self.priority_threshold.index_select(0, self._group_of(rows))
+        return rows.take(true_indices(rows.priority <= threshold))
 
     def _claim(self, n: int) -> Tensor:
         """Slots for n windows. The store grows by half at least, so that copying it costs little per window."""
@@ -163,7 +166,8 @@ def _own_windows(rows: SampleRows, windows: Tensor) -> tuple[SampleRows, Tensor]
     """The rows with their windows alone, in the order of the rows."""
     has_activation = rows.slot >= 0
     slot = torch.where(has_activation, has_activation.cumsum(0) - 1, -1).to(torch.int32)
-    return rows._replace(slot=slot), windows[rows.slot[has_activation].long()]
+    own = rows.slot.index_select(0, true_indices(has_activation)).long()
+    return rows._replace(slot=slot), windows.index_select(0, own)
 
 
 def rank_rows(group: Tensor, priority: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ no bit of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -226,19 +226,35 @@ def check_finite(norms: Tensor, hook_point: str) -> None:
         )
 
 
-def save(path: Path, sketch: Sketch, seconds: float) -> None:
-    """Write a shard's sketch and the seconds that reading took, as npz without pickles."""
+def save(path: Path, sketch: Sketch, seconds: float, note: str = "") -> None:
+    """Write a sketch with its quotas, the seconds that reading took and a note, as npz without pickles."""
+    about = {"seconds": np.array(seconds), "quota": np.array(astuple(sketch.quota)), "note": np.array(note)}
     with path.open("wb") as out:
-        np.savez(out, seconds=np.array(seconds), **sketch.state())  # type: ignore[arg-type]
+        np.savez(out, **about, **sketch.state())  # type: ignore[arg-type]
 
 
 def restore(path: Path, plan: HarvestPlan, device: torch.device | str) -> tuple[Sketch, float]:
-    """Read the sketch and the seconds that `save` wrote. Raises `SaeError` if an earlier version wrote them."""
+    """Read the sketch and the seconds that `save` wrote. Quotas of the plan that are smaller than those of the file make the same sketch
+    as reading with them would have. Raises `SaeError` if an earlier version wrote the file, `ValueError` if its quotas are too small."""
     sketch = new_sketch(plan, device)
     with np.load(path, allow_pickle=False) as saved:
         if "events.cluster" not in saved:
             raise SaeError(
                 f"{path}: this part of the harvest was read by an earlier version: delete it, to read it again"
             )
+        if "quota" in saved and (saved["quota"] < astuple(plan.quota)).any():
+            raise ValueError(f"{path}: quotas {saved['quota'].tolist()} are too small for {plan.quota}")
         sketch.restore(saved)
         return sketch, float(saved["seconds"])
+
+
+def saved_quota(path: Path) -> Quota | None:
+    """The quotas of the sketch that `save` wrote; None if an earlier version did, which did not say them."""
+    with np.load(path, allow_pickle=False) as saved:
+        return Quota(*saved["quota"].tolist()) if "quota" in saved else None
+
+
+def saved_note(path: Path) -> str:
+    """The note that `save` wrote."""
+    with np.load(path, allow_pickle=False) as saved:
+        return str(saved["note"])

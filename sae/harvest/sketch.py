@@ -131,7 +131,7 @@ class Sketch:
         }
 
     def unsaved(self) -> dict[str, np.ndarray]:
-        """The sampled events, named as in `state`, that no earlier call returned and that were not restored."""
+        """The sampled events, named as in `state`, that no earlier call returned and that were not restored. They are copies."""
         return _stored("events", *self.events.unsaved()) | _stored("tops", *self.tops.unsaved())
 
     def restore(self, totals: Arrays, samples: Sequence[Arrays] | None = None) -> None:

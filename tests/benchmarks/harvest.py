@@ -6,7 +6,7 @@
 Run with `make bench`, or `python tests/benchmarks/harvest.py [--case NAME ...] [--tokens N] [--rounds N]`. Each case has a process of its
 own. `first` is the ratio of the first stretch of text, when nothing is yet known of any unit; `median` that of the rounds after it;
 `whole` that of all together. `saving` is the time of checkpoints, each after at least 25 seconds of reading, over that of the reading
-between them. `growth` is how far the peak memory of the first half of the rounds was passed in the second.
+between them: that in which reading waits for a copy, and the processor time of the thread that writes, as its share of all cores. `growth` is how far the peak memory of the first half of the rounds was passed in the second.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.nn.functional import linear
 
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.checkpoints import INTERVAL_S, Checkpoint
-from autointerp.harvest.plan import SharedPlan
+from autointerp.harvest.sampling import ROOM, ROOMY_UNITS
 from autointerp.progress import quiet
 from sae.corpus.context_writer import CONTEXT
 from sae.corpus.corpus import Corpus
@@ -149,7 +149,7 @@ def measure(case: Case, tokens: int, rounds: int) -> tuple[str, ...]:
     dictionary = make_dictionary(case, subject, corpus)
     neurons = subject.neuron_hook_point(dictionary.hook_point)
     units = sample(dictionary.d_sae, subject.width(neurons), features=case.features, neurons=case.neurons, seed=0)
-    quota = Quota(explain=2, judge=6, silent=64, top=20)
+    quota = ROOM if len(units) <= ROOMY_UNITS else Quota(explain=2, judge=6, silent=64, top=16)
     plan = HarvestPlan(units, quota, 48, skip_positions=1, max_norm_ratio=10.0, seed=0, batch_tokens=case.batch_tokens)
     reader = UnitReader(subject, dictionary, units)
     reading = Reading(reader, plan, norm_limit(reader, corpus, plan), new_sketch(plan, subject.device))
@@ -184,10 +184,9 @@ class Saving:
 
     def __init__(self, reading: Reading) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        units = tuple((unit.kind, unit.index, unit.sign) for unit in reading.plan.units)
-        shared = SharedPlan("0" * 16, "", "", "", reading.limit, 1, 1 << 18, reading.plan.batch_tokens, units)
         device = torch.device(reading.sketch.device)
-        self.checkpoint = Checkpoint(Artifacts(self.folder.name), shared, 0, reading.plan, device, quiet)
+        artifacts = Artifacts(self.folder.name)
+        self.checkpoint = Checkpoint(artifacts, "checkpoint", "benchmark", [], reading.plan, device, quiet)
         self.checkpoint.sketch = reading.sketch
         self.waiting = self.reading = self.saving = 0.0
 
@@ -196,8 +195,11 @@ class Saving:
         self.waiting += seconds
         if self.waiting >= INTERVAL_S:
             started = time.perf_counter()
-            self.checkpoint.write(1, 0.0)
+            save = self.checkpoint.copied(1, 0.0)
             self.saving += time.perf_counter() - started
+            started = time.thread_time()
+            save()
+            self.saving += (time.thread_time() - started) / torch.get_num_threads()
             self.reading, self.waiting = self.reading + self.waiting, 0.0
 
     def share(self) -> str:

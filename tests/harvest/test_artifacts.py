@@ -170,7 +170,7 @@ def test_a_harvest_over_s3_equals_the_local_one(s3: str, tmp_path: Path) -> None
     assert remote.list("") == [plan.name("plan.json"), plan.shard(2)]
     assert finished_harvest(remote, plan.key) is None
     expected, found = harvest(inputs, local, quiet), harvest(inputs, remote, quiet)
-    assert remote.list("") == sorted(
+    assert remote.list("harvest-") == sorted(
         plan.name(name) for name in (*FILES, "plan.json", "studies-65536.json", "token-effects-1.parquet")
     )
     for name in ("units.parquet", "exemplars.parquet"):

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -49,7 +50,7 @@ class Reading:
         self.batches, self.left = 0, 10**9
         self._add = sae.harvest.harvest._add_batch
         monkeypatch.setattr(sae.harvest.harvest, "_add_batch", self._count)
-        clock = SimpleNamespace(monotonic=lambda: self.batches * BATCH_S)
+        clock = SimpleNamespace(monotonic=lambda: self.batches * BATCH_S, perf_counter=time.perf_counter)
         monkeypatch.setattr(checkpoints, "time", clock)
 
     def _count(self, *arguments: Any) -> None:
@@ -65,9 +66,10 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
     return Reading(monkeypatch)
 
 
-def spec_of(world: planted.World, features: int = 8) -> Spec:
+def spec_of(world: planted.World, features: int = 8, **controls: bool) -> Spec:
     units = {"feature_ids": list(range(features)), "neuron_ids": [f"{i}+" for i in range(8)]}
-    return world.spec(units=units, harvest={"window_tokens": 16, "batch_tokens": 128}, dictionary={"check": False})
+    harvest_ = {"window_tokens": 16, "batch_tokens": 128}
+    return world.spec(units=units, harvest=harvest_, dictionary={"check": False}, controls=controls)
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,25 @@ def test_harvests_that_share_a_pass_continue_each_from_its_own_checkpoint(
     assert_same(arrays(artifacts, plan), whole)
     assert_same(arrays(artifacts, other_plan), expected)
     assert artifacts.list(plan.name("checkpoint-")) == artifacts.list(other_plan.name("checkpoint-")) == []
+
+
+def test_the_pass_of_a_control_continues_from_its_checkpoint(
+    reading: Reading, world: planted.World, tmp_path: Path
+) -> None:
+    inputs = open_inputs(spec_of(world, random_subject=True), quiet)
+    expected = harvest(inputs, Artifacts(tmp_path / "whole"), quiet)
+    needed, reading.batches = reading.batches // 2, 0
+    artifacts = Artifacts(tmp_path / "killed")
+    for left in (needed + 10, 7, 10**9):
+        reading.left = left
+        with suppress(Killed):
+            found = harvest(inputs, artifacts, quiet)
+    assert reading.batches == 2 * needed + 10 % EVERY + 7 % EVERY
+    for path in expected.glob("*.parquet"):
+        assert (found / path.name).read_bytes() == path.read_bytes(), path.name
+    assert artifacts.list(f"{found.name}/random_subject") == sorted(
+        f"{found.name}/{path.name}" for path in expected.glob("random_subject*")
+    )
 
 
 @pytest.mark.parametrize("damage", ["version", "truncated", "part is missing"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,8 +14,10 @@ from autointerp.harvest import merge, unit_sides
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import is_complete
 from autointerp.harvest.inputs import open_inputs
+from autointerp.harvest.makers import unit_sides as maker
 from autointerp.harvest.shards import begin_harvest
 from autointerp.progress import quiet
+from sae.analysis import output_effects
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,6 +72,34 @@ def test_sides_are_made_only_on_request_and_once(tmp_path: Path) -> None:
     made = file.stat().st_mtime_ns
     merge.harvest(requested, artifacts, quiet)
     assert file.stat().st_mtime_ns == made
+
+
+def test_measuring_that_breaks_off_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maker, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(output_effects, "_LOGITS", 1)  # a unit at a time
+    inputs, run = open_inputs(two_sided.make(tmp_path / "world", each=2, documents=60).spec(), quiet), list[int]()
+    add = output_effects._run
+
+    def counted(clamp: Any, largest: Any, *rest: Any) -> Any:
+        run.append(len(largest))
+        return add(clamp, largest, *rest)
+
+    monkeypatch.setattr(output_effects, "_run", counted)
+    whole = merge.harvest(inputs, Artifacts(tmp_path / "whole"), quiet)
+    needed, artifacts = len(run), Artifacts(tmp_path / "broken")
+    assert needed > 4
+
+    def broken(phase: str, done: int, total: int) -> None:
+        if done == 3 and phase.startswith("measuring both sides"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge.harvest(inputs, artifacts, broken)
+    continued = merge.harvest(inputs, artifacts, quiet)
+    assert len(run) == 2 * needed
+    assert [path.name for path in continued.glob("sides-*")] == [path.name for path in whole.glob("sides-*")]
+    for path in whole.glob("sides-*"):
+        assert (continued / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_spec_that_does_not_ask_keeps_its_hash(tmp_path: Path) -> None:

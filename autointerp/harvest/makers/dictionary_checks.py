@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from functools import partial
 
+from autointerp.harvest import kept_sketches
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.dictionary_checks import Figures, names
 from autointerp.harvest.inputs import Inputs
@@ -41,7 +43,15 @@ def as_json(check: FitCheck) -> Figures:
 
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
-    """Write the studies beside the harvest."""
+    """Write the studies beside the harvest, and beside the kept sketch, where harvests of the same reading find them."""
+    [name] = names(inputs.spec)
+    kept = f"{kept_sketches.folder(inputs.reading_key())}/{name}"
+    if not artifacts.exists(kept):
+        artifacts.write_text(kept, json.dumps(_studies(inputs, plan, on_progress), ensure_ascii=False, allow_nan=False))
+    artifacts.write(plan.name(name), partial(shutil.copyfile, artifacts.read(kept)))
+
+
+def _studies(inputs: Inputs, plan: SharedPlan, on_progress: OnProgress) -> Figures:
     spec = inputs.spec
     on_progress("studying the dictionary", 0, spec.studies.tokens)
     figures = study(
@@ -55,6 +65,5 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
         norm_limit=plan.norm_limit,
         progress=lambda done, total: on_progress("studying the dictionary", min(done, total), total),
     )
-    text = json.dumps(plain(figures), ensure_ascii=False, allow_nan=False)
-    [name] = names(spec)
-    artifacts.write_text(plan.name(name), text)
+    values: Figures = plain(figures)
+    return values

@@ -2,7 +2,7 @@
 subject, basis directions and random directions of the values that the dictionary reads.
 
 They are explained and judged like any other unit. Each kind takes one more pass over the corpus, or over the part of it that its `Form`
-states. The random-weight controls have the numbers of the sample's first features.
+states; like a shard, the pass has checkpoints, and its sketch is kept. The random-weight controls have the numbers of the sample's first features.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from functools import partial
 
 import pandas as pd
 
-from autointerp.harvest import sampling
+from autointerp.harvest import kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.checkpoints import Checkpoint, Timer
 from autointerp.harvest.control_units import Form, absence_name, names_by_kind, random_forms
 from autointerp.harvest.control_units import random_names as names
 from autointerp.harvest.inputs import Inputs
+from autointerp.harvest.kept_sketches import KeptSketch
 from autointerp.harvest.plan import SharedPlan
 from autointerp.progress import OnProgress
 from autointerp.records import DIRECTION_KINDS
@@ -41,7 +43,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
             continue
         form = forms[kind]
         try:
-            unit_and_exemplar_tables = _tables(inputs, plan, kind, form, on_progress)
+            unit_and_exemplar_tables = _tables(inputs, artifacts, plan, kind, form, on_progress)
         except SaeError as error:
             if not form.optional:
                 raise
@@ -53,53 +55,71 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
 
 
 def _tables(
-    inputs: Inputs, plan: SharedPlan, kind: str, form: Form, on_progress: OnProgress
+    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, form: Form, on_progress: OnProgress
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The units of a kind and their exemplars."""
-    reading = _reading(inputs, plan, kind, form)
-    _read_corpus(reading, inputs, plan, form.tokens, partial(on_progress, f"reading {kind.replace('_', ' ')}"))
+    """The units of a kind and their exemplars, from a kept sketch if there is one."""
+    keys, quota = _keys(inputs, plan, kind, form), sampling.drawn_quota(inputs.spec)
+    kept = kept_sketches.find(artifacts, inputs.reading_key(), f"{kind}-{form.key}", quota, plan.norm_limit)
+    kept = kept or _read(inputs, artifacts, plan, kind, form, keys, on_progress)
+    settings = replace(sampling.harvest_plan(inputs, plan, quota), units=keys)
+    sketch, _ = harvest.restore(artifacts.read(kept.name), settings, inputs.subject.device)
     selection = sampling.selection(inputs.spec)
     return tables(
-        reading.sketch,
+        sketch,
         inputs.corpus,
-        reading.plan.units,
+        keys,
         {kind: inputs.dictionary.hook_point},
         replace(selection, per_bin=min(selection.per_bin, form.per_bin or selection.per_bin)),
         inputs.token_texts,
     )
 
 
-def _read_corpus(
-    reading: harvest.Reading, inputs: Inputs, plan: SharedPlan, most: int | None, on_progress: partial[None]
-) -> None:
-    """Read the corpus, or contexts of about `most` tokens drawn by the seed, shard by shard into one sketch."""
-    corpus, done = inputs.corpus, 0
+def _read(
+    inputs: Inputs,
+    artifacts: Artifacts,
+    plan: SharedPlan,
+    kind: str,
+    form: Form,
+    keys: tuple[UnitKey, ...],
+    on_progress: OnProgress,
+) -> KeptSketch:
+    """Read the corpus, or contexts of about `form.tokens` tokens drawn by the seed, from a checkpoint on if there is one."""
+    name, corpus, title = f"{kind}-{form.key}", inputs.corpus, f"the {kind.replace('_', ' ')}"
+    settings = replace(sampling.harvest_plan(inputs, plan), units=keys)
+    reader, limit = _source(inputs, plan, kind, settings)
     shards = harvest.shards(corpus, plan.shard_tokens, plan.batch_tokens)
-    if most is not None and most < corpus.n_tokens:
-        shards = [harvest.drawn_shard(corpus, most, plan.batch_tokens, reading.plan.seed)]
-    total = sum(harvest.n_tokens(corpus, shard) for shard in shards)
-    for shard in shards:
+    if form.tokens is not None and form.tokens < corpus.n_tokens:
+        shards = [harvest.drawn_shard(corpus, form.tokens, plan.batch_tokens, settings.seed)]
+    whole = [rows for shard in shards for rows in shard]
+    total = harvest.n_tokens(corpus, whole)
+    place, identity = (plan.name(f"{name}-checkpoint"), title), [plan.harvest_key, limit, plan.batch_tokens]
+    checkpoint = Checkpoint(artifacts, *place, identity, settings, inputs.subject.device, on_progress)
+    reading = harvest.Reading(reader, settings, limit, checkpoint.sketch, checkpoint.tokens)
 
-        def progress(tokens: int, before: int = done) -> None:
-            on_progress(before + tokens, total)
+    def progress(done: int) -> None:
+        timer.batch_ended(done)
+        on_progress(f"reading {title}", done, total)
 
-        harvest.read_shard([reading], corpus, shard, progress)
-        done += harvest.n_tokens(corpus, shard)
+    with Timer([checkpoint]) as timer:
+        harvest.read_shard([reading], corpus, whole, progress)
+    seconds = timer.seconds(checkpoint)
+    kept = kept_sketches.keep(artifacts, inputs.reading_key(), name, plan, reading.sketch, seconds)
+    checkpoint.remove()
+    return kept
 
 
-def _reading(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> harvest.Reading:
+def _keys(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> tuple[UnitKey, ...]:
     features = [index for name, index, _ in plan.units if name == "feature"][: form.units]
-    subject, dictionary, seed = inputs.subject, inputs.dictionary, inputs.spec.units.seed
     if kind in DIRECTION_KINDS:
-        units = directions.sample_directions(kind, dictionary.d_in, len(features), seed)
-    else:
-        units = tuple(UnitKey(kind, index, "") for index in features)
-    settings = replace(sampling.harvest_plan(inputs, plan), units=units)
-    read = (subject, dictionary, inputs.corpus, settings, plan.norm_limit)
+        return directions.sample_directions(kind, inputs.dictionary.d_in, len(features), inputs.spec.units.seed)
+    return tuple(UnitKey(kind, index, "") for index in features)
+
+
+def _source(inputs: Inputs, plan: SharedPlan, kind: str, settings: harvest.HarvestPlan) -> random_weights.UnitSource:
+    """What reads the units of a kind, and the norm limit of a counted token."""
+    read = (inputs.subject, inputs.dictionary, inputs.corpus, settings, plan.norm_limit)
     if kind in DIRECTION_KINDS:
-        reader, limit = directions.of_directions(*read, units)
-    elif kind == "random_dictionary":
-        reader, limit = random_weights.of_dictionary(*read, features)
-    else:
-        reader, limit = random_weights.of_subject(*read, features)
-    return harvest.Reading(reader, settings, limit, harvest.new_sketch(settings, subject.device))
+        return directions.of_directions(*read, settings.units)
+    features = [unit.index for unit in settings.units]
+    make = random_weights.of_dictionary if kind == "random_dictionary" else random_weights.of_subject
+    return make(*read, features)

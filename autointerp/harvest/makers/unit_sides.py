@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.checkpoints import INTERVAL_S
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
 from autointerp.harvest.unit_sides import COLUMNS, names
 from autointerp.progress import OnProgress
+from sae.analysis.output_effects import OutputEffect
 from sae.analysis.two_sides import Counted, TwoSides, two_sides
 from sae.harvest.units import UnitKey
 
@@ -25,6 +31,13 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
     alive = set(units.loc[units["status"] == "alive", "unit_id"])
     keys = [key for key in (UnitKey(*unit) for unit in plan.units) if key.unit_id in alive]
     on_progress("measuring both sides", 0, len(keys))
+    [name] = names(inputs.spec)
+    measured = _Measured(artifacts, plan.name(f"{name}.part"), keys)
+
+    def progress(done: int, total: int) -> None:
+        measured.save_if_due()
+        on_progress("measuring both sides", done, total)
+
     sides = two_sides(
         inputs.subject,
         inputs.dictionary,
@@ -32,11 +45,37 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
         {key: float(largest[key.unit_id]) for key in keys},
         pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))),
         Counted(inputs.spec.harvest.skip_positions, plan.norm_limit, inputs.spec.units.seed),
-        partial(on_progress, "measuring both sides"),
+        measured.outputs,
+        progress,
     )
     table = pd.DataFrame([_row(unit) for unit in sides], columns=COLUMNS)
-    [name] = names(inputs.spec)
     artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+    measured.remove()
+
+
+class _Measured:
+    """The output sides that are measured so far, by unit, in a file beside the harvest: it takes seconds to measure one."""
+
+    def __init__(self, artifacts: Artifacts, name: str, keys: Sequence[UnitKey]) -> None:
+        self._artifacts, self._name, self._saved = artifacts, name, time.monotonic()
+        saved = json.loads(artifacts.read(name).read_text(encoding="utf-8")) if artifacts.exists(name) else {}
+        self.outputs = {key: _effect(saved[key.unit_id]) for key in keys if key.unit_id in saved}
+
+    def save_if_due(self) -> None:
+        """Save them, `INTERVAL_S` after they were last saved."""
+        if time.monotonic() - self._saved > INTERVAL_S:
+            by_id = {key.unit_id: asdict(effect) for key, effect in self.outputs.items()}
+            self._artifacts.write_text(self._name, json.dumps(by_id))
+            self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._artifacts.remove(self._name)
+
+
+def _effect(saved: dict[str, Any]) -> OutputEffect:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    return OutputEffect(**values)
 
 
 def _row(unit: TwoSides) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def deep() -> Subject:
 
 
 def effects(subject: Subject, dictionary: Dictionary, units: list[UnitKey]) -> list[OutputEffect]:
-    return output_effects(subject, dictionary, units, [2.0, 3.0][: len(units)], CONTEXTS[: len(units)], seed=0)
+    found: dict[UnitKey, OutputEffect] = {}
+    output_effects(subject, dictionary, units, [2.0, 3.0][: len(units)], CONTEXTS[: len(units)], 0, found)
+    return [found[unit] for unit in units]
 
 
 def assert_close(one: OutputEffect, other: OutputEffect) -> None:
