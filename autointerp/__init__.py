@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from autointerp import installation
+
 if TYPE_CHECKING:
     from autointerp.api.comparison import ComparedRuns as ComparedRuns
     from autointerp.api.comparison import compare as compare
@@ -51,6 +53,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'autointerp' has no attribute {name!r}")
+    if fault := installation.fault():
+        raise ImportError(fault)
     if name == "harvest":  # also the name of a package, which can be called
         return import_module("autointerp.harvest")
     return getattr(import_module(_HOMES[name]), name)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
 
 import click
@@ -22,6 +21,7 @@ from autointerp.places import file_error, printable
 from autointerp.redaction import hide
 
 if TYPE_CHECKING:
+    from autointerp.cli.ledger_location import LedgerLocation
     from autointerp.ledger.database import Ledger
 
 P = ParamSpec("P")
@@ -98,22 +98,22 @@ def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable
 
 def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     """The ledger, closed when the command ends. A missing one is created only with `make`. Raises `UsageError`."""
-    location = _location()
-    ledger: Ledger = location.open_ledger(results) if make else location.existing_ledger(results)
+    location = _location(results)
+    ledger = location.open() if make else location.open_existing()
     click.get_current_context().call_on_close(ledger.close)
     return ledger
 
 
-def _location() -> ModuleType:
-    """The module that finds ledgers, which imports the database."""
-    from autointerp.cli import ledger_location
+def _location(results: Path) -> LedgerLocation:
+    """The ledger's place, whose module imports the database."""
+    from autointerp.cli.ledger_location import LedgerLocation
 
-    return ledger_location
+    return LedgerLocation(results)
 
 
-def known_run(name: str, ledger: Ledger) -> str:
+def known_run(name: str, results: Path) -> str:
     """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
-    return run_names.find(name, _location().run_ids(ledger))
+    return run_names.find(name, _location(results).run_ids())
 
 
 def finished_run(name: str, results: Path) -> str:
@@ -123,7 +123,7 @@ def finished_run(name: str, results: Path) -> str:
 
 def _complete(context: click.Context, _parameter: click.Parameter, text: str) -> list[CompletionItem]:
     try:
-        ids = _location().existing_run_ids(context.params.get("results") or Path("results"))
+        ids = _location(context.params.get("results") or Path("results")).run_ids()
     except AutointerpError:
         return []
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]

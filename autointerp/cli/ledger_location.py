@@ -1,8 +1,9 @@
-"""Where the command line finds the ledger: where AUTOINTERP_LEDGER says, or else in the results folder."""
+"""Where the command line finds the ledger."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,33 +14,39 @@ from autointerp.monitoring.run_list import run_ids
 from autointerp.settings import Settings
 
 
-def open_ledger(results: Path, settings: Settings | None = None) -> Ledger:
-    """The ledger, made or migrated where need be. Raises `UsageError`."""
-    return Ledger.in_folder(results, (settings or Settings.from_env()).given_ledger)
+@dataclass(frozen=True)
+class LedgerLocation:
+    """The ledger of a results folder: where AUTOINTERP_LEDGER says, or else in the folder. Its methods raise `UsageError`."""
 
+    results: Path
 
-def has_ledger(results: Path) -> bool:
-    """Whether there is a ledger in the results folder, or AUTOINTERP_LEDGER names one. Raises `UsageError`."""
-    return Settings.from_env().given_ledger is not None or (results / "ledger.sqlite").exists()
+    def open(self) -> Ledger:
+        """The ledger, made or migrated where need be."""
+        return Ledger.in_folder(self.results, Settings.from_env().given_ledger)
 
+    def open_existing(self) -> Ledger:
+        """The ledger, for commands that only look: they make none."""
+        given = Settings.from_env().given_ledger
+        path = sqlite_file(given) if given else self._file
+        if path is not None and not path.exists():
+            where = f"{self.results} holds no ledger" if given is None else f"AUTOINTERP_LEDGER: there is no {path}"
+            raise UsageError(
+                f"{where}: start a run with `autointerp run SPEC` or `autointerp submit SPEC`, or name another --results"
+            )
+        return self.open()
 
-def existing_ledger(results: Path, settings: Settings | None = None) -> Ledger:
-    """The ledger, for commands that only look: they make none. Raises `UsageError`."""
-    settings = settings or Settings.from_env()
-    given = settings.given_ledger
-    path = sqlite_file(given) if given else results / "ledger.sqlite"
-    if path is not None and not path.exists():
-        where = f"{results} holds no ledger" if given is None else f"AUTOINTERP_LEDGER: there is no {path}"
-        raise UsageError(
-            f"{where}: start a run with `autointerp run SPEC` or `autointerp submit SPEC`, or name another --results"
-        )
-    return open_ledger(results, settings)
+    def exists(self) -> bool:
+        """Whether there is a ledger in the results folder, or AUTOINTERP_LEDGER names one."""
+        return Settings.from_env().given_ledger is not None or self._file.exists()
 
+    def run_ids(self) -> list[str]:
+        """The ids of all runs in the ledger, newest first."""
+        with closing(self.open_existing()) as ledger:
+            return run_ids(ledger)
 
-def existing_run_ids(results: Path) -> list[str]:
-    """The ids of all runs in the ledger, newest first. Raises `UsageError` if there is no ledger."""
-    with closing(existing_ledger(results)) as ledger:
-        return run_ids(ledger)
+    @property
+    def _file(self) -> Path:
+        return self.results / "ledger.sqlite"
 
 
 def sqlite_file(url: str) -> Path | None:

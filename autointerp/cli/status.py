@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from autointerp.cli.common import RESULTS, command_ledger, known_run, one_line_errors, run_argument
 from autointerp.cli.lazy_group import LazyCommand, LazyGroup
-from autointerp.cli.ledger_location import has_ledger
+from autointerp.cli.ledger_location import LedgerLocation
 from autointerp.errors import UsageError
 from autointerp.ledger.database import schema_of
 from autointerp.monitoring import run_list, run_status, run_watch
@@ -32,11 +32,11 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other: leave one out")
-    if not run_id and not has_ledger(results):
+    if not run_id and not LedgerLocation(results).exists():
         click.echo(json.dumps([]) if as_json else run_list.no_runs(results))
         return 0
     ledger = command_ledger(results)
-    run_id = known_run(run_id, ledger) if run_id else None
+    run_id = known_run(run_id, results) if run_id else None
     if watch:
         return run_watch.watch_run(ledger, results, run_id) if run_id else run_watch.watch_all(ledger, results)
     if as_json:
@@ -59,7 +59,7 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
 @one_line_errors()
 def runs(results: Path) -> None:
     """List the runs in the ledger, newest first: state, start, cost, judge, subject, dictionary and result."""
-    known = has_ledger(results)
+    known = LedgerLocation(results).exists()
     for line in run_list.list_runs(command_ledger(results), results) if known else [run_list.no_runs(results)]:
         click.echo(line)
 
@@ -75,7 +75,7 @@ def logs(run_id: str | None, follow: bool, results: Path) -> None:
         click.echo(run_list.no_runs(results))
         return
     ledger = command_ledger(results)
-    run_id = known_run(run_id, ledger) if run_id else ""
+    run_id = known_run(run_id, results) if run_id else ""
     if follow:
         run_watch.follow_events(ledger, run_id)
         return

@@ -92,7 +92,7 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
     ledger = command_ledger(results)
 
     def one(name: str) -> None:
-        run_id = known_run(name, ledger)
+        run_id = known_run(name, results)
         submission.resume(ledger, run_id, results)
         click.echo(f"{run_id}  resumed")
 
@@ -110,7 +110,7 @@ def cancel(run_ids: tuple[str, ...], results: Path) -> int:
     ledger = command_ledger(results)
 
     def one(name: str) -> None:
-        run_id = known_run(name, ledger)
+        run_id = known_run(name, results)
         submission.cancel(ledger, run_id)
         click.echo(f"{run_id}  cancelled")
 
@@ -133,7 +133,7 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     from autointerp.pipeline import submit as submission
 
     ledger = command_ledger(results)
-    run_id = known_run(run_id, ledger)
+    run_id = known_run(run_id, results)
     n_queued = submission.retry(ledger, run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 

@@ -14,38 +14,6 @@ from support.planted_world import world as planted
 
 from autointerp.spec.third_party import JUDGES, SCORERS
 
-SOURCE = """
-import json
-from autointerp.messages import Reply, Usage
-from autointerp.scorers.base import Scorer, Scores
-
-class Echo:
-    is_llm = True
-    def __init__(self, settings):
-        self.name = settings.model
-    def identity(self):
-        return {"provider": "echo", "model": self.name}
-    def ask(self, prompt):
-        wanted = prompt.schema["properties"]
-        grade = {"reason": "it is said", "grade": 2} if "grade" in wanted else {"explanation": "words of one kind"}
-        return Reply(json.dumps(grade), "complete", Usage(10, 5), "echo-1")
-    def count_tokens(self, prompt):
-        return None
-    def close(self):
-        pass
-
-class Length(Scorer):
-    name = "length"
-    source = "a test"
-    needs_explanation = True
-    steps = ()
-    figures = {"words": "number of words of the explanation"}
-    chance = None
-    def score(self, case, answers):
-        return Scores({"words": float(len(case.explanation.split()))}, 1, 0)
-"""
-
-
 FEW = {"feature_ids": [0, 1, 2, 3], "neuron_ids": ["0+", "1+"]}
 
 
@@ -53,8 +21,8 @@ FEW = {"feature_ids": [0, 1, 2, 3], "neuron_ids": ["0+", "1+"]}
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[planted.World]:
     """A planted world, with the package installed."""
     (tmp_path / "site").mkdir()
-    points = {SCORERS: {"length": "length_scorer:Length"}, JUDGES: {"echo": "length_scorer:Echo"}}
-    other.install(tmp_path / "site", monkeypatch, points, SOURCE, name="length-scorer")
+    points = {SCORERS: {"length": "others_package:Length"}, JUDGES: {"echo": "others_package:Echo"}}
+    other.install(tmp_path / "site", monkeypatch, points)
     yield judged_runs.make(tmp_path / "world")
     monkeypatch.undo()
     other.forget()

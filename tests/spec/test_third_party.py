@@ -24,33 +24,7 @@ from autointerp.spec.providers import PROVIDERS, is_llm
 from autointerp.spec.spec import parse
 from autointerp.spec.third_party import JUDGES, SCORERS
 
-SOURCE = """
-from autointerp.messages import Reply, Usage
-from autointerp.scorers.base import Scorer, Scores
-
-class Echo:
-    is_llm = True
-    def __init__(self, settings):
-        self.name = settings.model
-    def identity(self):
-        return {"provider": "echo"}
-    def ask(self, prompt):
-        return Reply(prompt.user, "complete", Usage(1, 1), "echo")
-    def count_tokens(self, prompt):
-        return None
-    def close(self):
-        pass
-
-class Length(Scorer):
-    name = "length"
-    source = "a test"
-    needs_explanation = True
-    steps = ()
-    figures = {"words": "number of words of the explanation"}
-    chance = None
-    def score(self, case, answers):
-        return Scores({"words": float(len(case.explanation.split()))}, 0, 0)
-
+FAULTY = """
 class Wrong(Length):
     name = "another"
 
@@ -73,7 +47,7 @@ Install = Callable[[], None]
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    other.install(tmp_path, monkeypatch, POINTS, SOURCE)
+    other.install(tmp_path, monkeypatch, POINTS, other.SOURCE + FAULTY)
     yield
     monkeypatch.undo()
     other.forget()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
 import shutil
@@ -8,30 +8,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
 from support.locations import ROOT
+from support.pages import FENCE, PAGES, fences
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*.md")])
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-
-
-def load_generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def fences(language: str) -> list[tuple[str, str]]:
-    """(page, text) of every fenced block of a language."""
-    pages = [(p.relative_to(ROOT).as_posix(), p.read_text(encoding="utf-8")) for p in PAGES]
-    return [(name, body) for name, text in pages for tag, body in FENCE.findall(text) if tag == language]
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -96,14 +79,16 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_check_mode_notices_a_stale_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = load_generator()
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    generator = importlib.import_module("generate")
     monkeypatch.setattr(generator, "DOCS", tmp_path)
+    monkeypatch.setattr(generator, "PAGES", {"one.md": lambda: "one\n", "two.md": lambda: "two\n"})
     assert generator.main(["--check"]) == 1
     assert generator.main([]) == 0
     assert generator.main(["--check"]) == 0
-    (tmp_path / "spec.md").write_text("old")
+    (tmp_path / "two.md").write_text("old")
     assert generator.main(["--check"]) == 1
-    assert (tmp_path / "spec.md").read_text() == "old"
+    assert (tmp_path / "two.md").read_text() == "old"
 
 
 def test_every_key_of_the_spec_is_documented() -> None:
@@ -168,7 +153,7 @@ def test_the_site_has_every_page_and_no_dead_link(tmp_path: Path) -> None:
     zensical = Path(sys.executable).with_name("zensical")
     if not zensical.is_file():
         pytest.skip("zensical is not installed")
-    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("generate*", "__pycache__"))
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     config = shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     done = subprocess.run([zensical, "build", "--config-file", config], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,133 @@
+"""docs/spec.md and docs/spec.schema.json, from the fields of the spec and their docstrings."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from autointerp.spec import section, spec
+from pages.markdown import MARK, one_line, row
+
+EXAMPLE = """\
+name = "layer-12"
+
+[subject]
+model = "google/gemma-2-2b"
+
+[dictionary]
+path = "google/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82"
+hook_point = "resid_post.12"
+
+[corpus]
+sources = ["text/*.jsonl"]
+
+[judge]
+model = "anthropic/claude-haiku-4-5"
+
+[budget]
+usd = 20.0
+"""
+
+INTRO = f"""\
+# Spec reference
+
+A spec is a TOML file that says what to evaluate, with what, and how. Three tables have keys without a default: `subject`,
+`dictionary` and `corpus`. Everything else can be left out:
+
+```toml
+{EXAMPLE}```
+
+- Unknown keys, wrong types and impossible combinations end the command with exit code 2 and one line that names the
+  key, the value and the remedy. Values are not converted: `"5"` is not `5`.
+- Paths that exist beside the spec are taken from the spec's folder.
+- [spec.schema.json](spec.schema.json) is the JSON schema of a spec. Editors that know it complete keys and show their meaning: begin the file with
+  `#:schema PATH/TO/spec.schema.json` for Taplo and Even Better TOML (VS Code).
+- `--set key=value` replaces a key for one command, such as `--set judge.model=embedded`.
+- The run's folder is named after the spec's hash. **Settings**, marked in the last column, stay out of the hash: they
+  decide how a run is carried out and not what it finds, so changing one and running again continues the same run.
+  Changing any other key makes another run, which shares every answer that the change does not touch.
+- A table `[matrix]` with lists of values makes one file several runs, one for each combination, and compares them: see
+  [comparing runs](compare.md#a-matrix-of-dictionaries-and-judges).
+"""
+
+
+def page() -> str:
+    """docs/spec.md: every table and key with its type, default and docstring. Raises `UsageError` if the example is wrong."""
+    spec.parse(tomllib.loads(EXAMPLE))
+    scalars = {n: f for n, f in spec.Spec.model_fields.items() if _section(f.annotation) is None}
+    parts = [MARK + INTRO, "## Top level\n\n" + _rows(scalars)]
+    named: dict[type[section.Section], list[str]] = {}
+    for name, field in spec.Spec.model_fields.items():
+        if table := _section(field.annotation):
+            named.setdefault(table, []).append(name)
+    for table, names in named.items():
+        title = " and ".join(f"`[{name}]`" for name in names)
+        words = [one_line(table.__doc__ or "")]
+        words += [f"`[{n}]`: {d}" for n in names if (d := one_line(spec.Spec.model_fields[n].description or ""))]
+        parts.append(f"## {title}\n\n" + "\n\n".join(words) + "\n\n" + _rows(table.model_fields))
+    return "\n".join(parts)
+
+
+def schema() -> str:
+    """docs/spec.schema.json: the JSON schema of a spec (draft 2020-12), for editors. Names of other packages pass, as plain strings."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "autointerp spec"}
+    return json.dumps(spec.Spec.model_json_schema() | head, indent=1) + "\n"
+
+
+def _section(annotation: Any) -> type[section.Section] | None:
+    options = (annotation, *get_args(annotation))
+    return next((o for o in options if isinstance(o, type) and issubclass(o, section.Section)), None)
+
+
+def _rows(fields: dict[str, FieldInfo]) -> str:
+    lines = ["| key | type | default | meaning | |", "|---|---|---|---|---|"]
+    for name, field in fields.items():
+        extra = field.json_schema_extra
+        setting = "setting" if isinstance(extra, dict) and extra.get("setting") else ""
+        kind = _kind(field.annotation) + _limits(field)
+        cells = (f"`{field.alias or name}`", kind, _default(field), one_line(field.description or ""), setting)
+        lines.append(row(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _kind(annotation: Any) -> str:
+    plain = {str: "string", int: "integer", float: "number", bool: "true or false"}
+    if annotation in plain:
+        return plain[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f'`"{value}"`' for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_kind(a) for a in arguments if a is not type(None))
+    if origin is dict:
+        return "a table"
+    if origin is tuple:
+        return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
+    if _section(annotation):
+        return f"a table like `[{annotation.__name__.lower()}]`"
+    raise TypeError(f"docs/pages/spec.py has no words for the type {annotation!r}: add them to _kind")
+
+
+def _limits(field: FieldInfo) -> str:
+    words = []
+    for limit in field.metadata:
+        for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+            if (bound := getattr(limit, attribute, None)) is not None:
+                words.append(f"{sign} {bound:,}" if isinstance(bound, int) else f"{sign} {bound:g}")
+        if pattern := getattr(limit, "pattern", None):
+            words.append(f"matching `{pattern}`")
+    return ", " + ", ".join(words) if words else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    if field.default is None:
+        return "none"
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
+    return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{field.default}`"
