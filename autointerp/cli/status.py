@@ -71,7 +71,7 @@ def runs(results: Path) -> None:
 @one_line_errors(WATCHING)
 def logs(run_id: str | None, follow: bool, results: Path) -> None:
     """Print the events of RUN, in local time; without RUN, the events of the workers."""
-    if not run_id and not follow and not has_ledger(results):
+    if not run_id and not follow and not LedgerLocation(results).exists():
         click.echo(run_list.no_runs(results))
         return
     ledger = command_ledger(results)
@@ -104,7 +104,7 @@ def workers(context: click.Context, everyone: bool, results: Path) -> None:
 
 @one_line_errors()
 def _list_workers(everyone: bool, results: Path) -> None:
-    known = has_ledger(results)
+    known = LedgerLocation(results).exists()
     for line in run_list.list_workers(command_ledger(results), gone=everyone) if known else [run_list.NO_WORKERS]:
         click.echo(line)
 

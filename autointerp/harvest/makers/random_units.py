@@ -84,7 +84,7 @@ def _read(
     on_progress: OnProgress,
 ) -> KeptSketch:
     """Read the corpus, or contexts of about `form.tokens` tokens drawn by the seed, from a checkpoint on if there is one."""
-    name, corpus, title = f"{kind}-{form.key}", inputs.corpus, kind.replace('_', ' ')
+    name, corpus, title = f"{kind}-{form.key}", inputs.corpus, kind.replace("_", " ")
     settings = replace(sampling.harvest_plan(inputs, plan), units=keys)
     reader, limit = _source(inputs, plan, kind, settings)
     shards = harvest.shards(corpus, plan.shard_tokens, plan.batch_tokens)
