@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ FEW: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
-    return planted.make(tmp_path_factory.mktemp("together"))
+    return planted.make(tmp_path_factory.mktemp("together"), documents=150)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +66,9 @@ def specs(world: planted.World, folders: list[Path]) -> list[Spec]:
     return [world.spec(**FEW, dictionary={"path": str(folder)}) for folder in folders]
 
 
-@pytest.fixture
-def batches_run(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Batches of a harvest that went through the subject."""
+@contextmanager
+def counted_batches() -> Iterator[Counter[str]]:
+    """Counts the batches of harvests that go through the subject."""
     found: Counter[str] = Counter()
     read_batch = sae.harvest.harvest._add_batch
 
@@ -74,8 +76,9 @@ def batches_run(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found["batches"] += 1
         read_batch(*arguments)
 
-    monkeypatch.setattr(sae.harvest.harvest, "_add_batch", counting)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae.harvest.harvest, "_add_batch", counting)
+        yield found
 
 
 def exemplars(results: Path) -> dict[str, bytes]:
@@ -83,21 +86,25 @@ def exemplars(results: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in results.glob("artifacts/harvest-*/exemplars.parquet")}
 
 
-def alone(specs: list[Spec], results: Path) -> dict[str, bytes]:
-    for spec in specs:
-        preparation.prepare(spec, results, Progress(quiet=True))
-    return exemplars(results)
+@pytest.fixture(scope="module")
+def alone(specs: list[Spec], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], int]:
+    """The exemplars of every dictionary read alone, and the number of batches of all of them."""
+    results = tmp_path_factory.mktemp("alone")
+    with counted_batches() as counted:
+        for spec in specs:
+            preparation.prepare(spec, results, Progress(quiet=True))
+    return exemplars(results), counted["batches"]
 
 
 def test_one_process_reads_a_corpus_once_for_three_dictionaries(
-    specs: list[Spec], tmp_path: Path, batches_run: Counter[str]
+    specs: list[Spec], tmp_path: Path, alone: tuple[dict[str, bytes], int]
 ) -> None:
-    expected = alone(specs, tmp_path / "alone")
-    apart = batches_run.pop("batches")
-    preparation.harvest_together(specs, tmp_path / "together", Progress(quiet=True))
-    assert exemplars(tmp_path / "together") == expected
+    expected, apart = alone
+    with counted_batches() as counted:
+        preparation.harvest_together(specs, tmp_path, Progress(quiet=True))
+    assert exemplars(tmp_path) == expected
     assert len(expected) == 3
-    assert 3 * batches_run["batches"] == apart
+    assert 3 * counted["batches"] == apart
 
 
 def test_a_dictionary_that_cannot_be_read_does_not_stop_the_others(
@@ -139,24 +146,25 @@ def test_harvests_of_different_passes_are_refused(specs: list[Spec], world: plan
 
 
 def test_workers_read_a_shard_for_every_run_that_waits_for_it(
-    specs: list[Spec], tmp_path: Path, redis_service: RedisServer, batches_run: Counter[str]
+    specs: list[Spec], tmp_path: Path, redis_service: RedisServer, alone: tuple[dict[str, bytes], int]
 ) -> None:
     """The task of one run prepares the others, reads their shards with its own, and leaves each what it leaves alone."""
-    expected = alone(specs, tmp_path / "alone")
-    apart = batches_run.pop("batches")
-    context = Context(Settings(results=tmp_path / "fleet", broker=redis_service.url), "activations")
+    expected, apart = alone
+    context = Context(Settings(results=tmp_path, broker=redis_service.url), "activations")
     try:
-        ids = [submit(context.ledger, spec, tmp_path / "fleet").run_id for spec in specs]
-        runner.stages(context, ids[0], ("prepare", "harvest", "merge"), 60)
+        ids = [submit(context.ledger, spec, tmp_path).run_id for spec in specs]
+        with counted_batches() as counted:
+            runner.stages(context, ids[0], ("prepare", "harvest", "merge"), 60)
         with context.ledger.read() as tx:
             left = {run_id: jobs.counts(tx, run_id).get("harvest", {}) for run_id in ids}
             states = [runs.get(tx, run_id) for run_id in ids]
         assert [set(counts) for counts in left.values()] == [{"done"}] * 3
         assert all(row is not None and row["state"] == "running" for row in states)
-        for run_id in ids[1:]:
-            runner.stages(context, run_id, ("prepare", "harvest", "merge"), 60)
-        assert exemplars(tmp_path / "fleet") == expected
-        assert 3 * batches_run["batches"] == apart
+        with counted_batches() as later:
+            for run_id in ids[1:]:
+                runner.stages(context, run_id, ("prepare", "harvest", "merge"), 60)
+        assert exemplars(tmp_path) == expected
+        assert 3 * (counted + later)["batches"] == apart
     finally:
         context.close()
 

@@ -37,14 +37,14 @@ from autointerp.spec.spec import Spec
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 BATCH = 128
-SHARDS = {1: 1 << 18, 3: 12_288, 8: 4096}
+SHARDS = {1: 1 << 18, 2: 8192, 4: 4096}
 """Tokens in a shard, by how many shards that makes of the world."""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
     """A planted world whose blocks are no longer passed by, and whose documents differ in length: so do batches, and rounding."""
-    world = planted.make(tmp_path_factory.mktemp("sharding") / "world", documents=540)
+    world = planted.make(tmp_path_factory.mktemp("sharding") / "world", documents=270)
     rng = random.Random(4)
     words = [json.loads(line)["text"].split(" ") for line in world.corpus.read_text().splitlines()]
     cut = [" ".join(text[: rng.randint(6, len(text))]) for text in words]
@@ -85,7 +85,7 @@ def assert_same(found: Path, expected: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_shards", "seed"), [(1, 0), (8, 2), *(pytest.param(*cut, marks=pytest.mark.slow) for cut in [(3, 1), (8, 3)])]
+    ("n_shards", "seed"), [(4, 2), *(pytest.param(*cut, marks=pytest.mark.slow) for cut in [(1, 0), (2, 1), (4, 3)])]
 )
 def test_shards_read_in_any_order_and_some_twice_give_the_same_tables(
     world: planted.World, whole: Path, tmp_path: Path, n_shards: int, seed: int
@@ -107,7 +107,7 @@ def test_shards_read_in_any_order_and_some_twice_give_the_same_tables(
 
 
 def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, tmp_path: Path) -> None:
-    inputs, artifacts = opened(world, 8), Artifacts(tmp_path)
+    inputs, artifacts = opened(world, 4), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
     for number in range(plan.shards):
         harvest_shard(inputs, artifacts, plan, number, quiet)
@@ -115,7 +115,7 @@ def test_shards_merged_in_any_order_give_the_same_sketch(world: planted.World, t
     reading = sampling.harvest_plan(inputs, plan)
     for seed in range(5):
         found = sae.harvest.harvest.new_sketch(reading)
-        for number in random.Random(seed).sample(range(8), 8):
+        for number in random.Random(seed).sample(range(4), 4):
             found.merge(sae.harvest.harvest.restore(artifacts.read(plan.shard(number)), reading, "cpu")[0])
         left, right = expected.state(), found.state()
         for name in left:
@@ -149,10 +149,10 @@ def test_shards_are_runs_of_the_same_blocks(world: planted.World, batch_tokens: 
 def start(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., ForkServerProcess]]:
-    """Starts a worker on 8 shards of the world; its artifacts lie in `tmp_path`."""
+    """Starts a worker on 4 shards of the world; its artifacts lie in `tmp_path`."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     spec = tmp_path / "spec.toml"
-    spec.write_text(spec_of(world, 8).to_toml())
+    spec.write_text(spec_of(world, 4).to_toml())
     started: list[ForkServerProcess] = []
 
     def worker(numbers: list[int], pause_s: float = 0.0) -> ForkServerProcess:
@@ -175,15 +175,15 @@ def wait_for(happened: Callable[[], object]) -> None:
 def test_the_shards_of_a_killed_worker_are_kept_and_the_rest_are_read(
     start: Callable[..., ForkServerProcess], whole: Path, tmp_path: Path
 ) -> None:
-    process = start(list(range(8)), 0.01)
-    wait_for(lambda: len(list(tmp_path.glob("harvest-*/shard-*.npz"))) >= 3)
+    process = start(list(range(4)), 0.01)
+    wait_for(lambda: len(list(tmp_path.glob("harvest-*/shard-*.npz"))) >= 2)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("harvest-*/shard-*.npz")}
-    assert 3 <= len(kept) < 8
-    second = start([7, 6, 5, 4, 3, 2, 1, 0], 0.01)
-    wait_for(lambda: len(list(tmp_path.glob("harvest-*/shard-*.npz"))) >= 7)
+    assert 2 <= len(kept) < 4
+    second = start([3, 2, 1, 0], 0.01)
+    wait_for(lambda: len(list(tmp_path.glob("harvest-*/shard-*.npz"))) >= 3)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished shard was read again"
     second.join(60)
     assert second.exitcode == 0
@@ -193,7 +193,7 @@ def test_the_shards_of_a_killed_worker_are_kept_and_the_rest_are_read(
 def test_two_processes_read_the_same_shards_at_once(
     start: Callable[..., ForkServerProcess], whole: Path, tmp_path: Path
 ) -> None:
-    workers = [start(list(range(8))), start(list(range(8))), start(list(reversed(range(8))))]
+    workers = [start([0, 1, 2, 3]), start([0, 1, 2, 3]), start([3, 2, 1, 0])]
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
@@ -205,7 +205,7 @@ def test_two_processes_read_the_same_shards_at_once(
 def test_of_workers_that_begin_at_once_the_first_one_s_plan_holds(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inputs, artifacts, n = opened(world, 3), Artifacts(tmp_path), 6
+    inputs, artifacts, n = opened(world, 2), Artifacts(tmp_path), 6
     together = threading.Barrier(n)
     monkeypatch.setattr(sae.harvest.harvest, "norm_limit", lambda *_: 100.0 + together.wait())
     monkeypatch.setattr(shards, "measure_fit", lambda *_: None)  # workers share no subject, as these threads do
@@ -228,16 +228,16 @@ def test_the_plan_s_shards_and_limit_hold_for_workers_with_other_settings(
     world: planted.World, whole: Path, tmp_path: Path
 ) -> None:
     artifacts = Artifacts(tmp_path)
-    plan = begin_harvest(opened(world, 3), artifacts)
-    other = opened(world, 8, batch_tokens=512)
+    plan = begin_harvest(opened(world, 2), artifacts)
+    other = opened(world, 4, batch_tokens=512)
     assert begin_harvest(other, artifacts) == plan
-    for number in range(3):
+    for number in range(2):
         harvest_shard(other, artifacts, plan, number, quiet)
     assert_same(merge_harvest(other, artifacts, plan, quiet), whole)
 
 
 def test_a_stopping_worker_ends_between_batches_and_leaves_a_checkpoint(world: planted.World, tmp_path: Path) -> None:
-    inputs, artifacts = opened(world, 3), Artifacts(tmp_path)
+    inputs, artifacts = opened(world, 2), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
     asked: list[int] = []
 
@@ -250,15 +250,15 @@ def test_a_stopping_worker_ends_between_batches_and_leaves_a_checkpoint(world: p
     assert len(asked) == 5
     [head, part] = sorted(artifacts.list(plan.name("checkpoint-00001")), key=len)
     assert sorted(artifacts.list("")) == sorted([head, part, plan.name("plan.json")])
-    assert shards.missing_shards(artifacts, plan) == [0, 1, 2]
+    assert shards.missing_shards(artifacts, plan) == [0, 1]
 
 
 def test_the_error_of_a_merge_names_the_missing_shards(world: planted.World, tmp_path: Path) -> None:
-    inputs, artifacts = opened(world, 8), Artifacts(tmp_path)
+    inputs, artifacts = opened(world, 4), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
-    for number in (0, 1, 3, 4, 5, 6):
+    for number in (0, 2):
         harvest_shard(inputs, artifacts, plan, number, quiet)
-    with pytest.raises(UsageError, match=r"lacks 2 of its 8 shards \(2, 7\)") as caught:
+    with pytest.raises(UsageError, match=r"lacks 2 of its 4 shards \(1, 3\)") as caught:
         merge_harvest(inputs, artifacts, plan, quiet)
     assert "\n" not in str(caught.value)
     assert finished.finished_harvest(artifacts, plan.key) is None
@@ -267,18 +267,18 @@ def test_the_error_of_a_merge_names_the_missing_shards(world: planted.World, tmp
 def test_a_shard_that_is_read_after_the_merge_is_removed(
     world: planted.World, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inputs, artifacts = opened(world, 3), Artifacts(tmp_path)
+    inputs, artifacts = opened(world, 2), Artifacts(tmp_path)
     plan = begin_harvest(inputs, artifacts)
     merged: list[Path] = []
 
     def others_finish() -> bool:
         if not merged:
-            for number in range(3):
+            for number in range(2):
                 harvest_shard(inputs, artifacts, plan, number, quiet)
             merged.append(merge_harvest(inputs, artifacts, plan, quiet))
         return False
 
-    harvest_shard(inputs, artifacts, plan, 2, quiet, others_finish)
+    harvest_shard(inputs, artifacts, plan, 1, quiet, others_finish)
     assert artifacts.list(plan.name("shard-")) == []
     monkeypatch.setattr(sae.harvest.harvest, "read_shard", lambda *_: pytest.fail("read again"))
     harvest_shard(inputs, artifacts, plan, 0, quiet)
@@ -287,11 +287,11 @@ def test_a_shard_that_is_read_after_the_merge_is_removed(
 
 def test_workers_with_other_files_are_refused(world: planted.World, tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path / "artifacts")
-    plan = begin_harvest(opened(world, 3), artifacts)
+    plan = begin_harvest(opened(world, 2), artifacts)
     other = planted.make(tmp_path / "other", documents=20, seed=9)
     for act in (
-        lambda: harvest_shard(opened(other, 3), artifacts, plan, 0, quiet),
-        lambda: merge_harvest(opened(other, 3), artifacts, plan, quiet),
+        lambda: harvest_shard(opened(other, 2), artifacts, plan, 0, quiet),
+        lambda: merge_harvest(opened(other, 2), artifacts, plan, quiet),
     ):
         with pytest.raises(UsageError, match=rf"the plan is harvest-{plan.key}") as caught:
             act()
@@ -303,10 +303,10 @@ def test_workers_with_other_files_are_refused(world: planted.World, tmp_path: Pa
 def test_the_plan_s_precision_holds_on_machines_where_auto_chooses_another(
     world: planted.World, tmp_path: Path
 ) -> None:
-    spec, artifacts = spec_of(world, 3), Artifacts(tmp_path)
+    spec, artifacts = spec_of(world, 2), Artifacts(tmp_path)
     plan = begin_harvest(open_inputs(spec, quiet, precision="bfloat16"), artifacts)
     assert plan.precision == "bfloat16"
     with pytest.raises(UsageError, match="precision"):
         harvest_shard(open_inputs(spec, quiet), artifacts, plan, 0, quiet)
     harvest_shard(open_inputs(spec, quiet, precision=plan.precision), artifacts, plan, 0, quiet)
-    assert shards.missing_shards(artifacts, plan) == [1, 2]
+    assert shards.missing_shards(artifacts, plan) == [1]

@@ -58,7 +58,7 @@ def uncut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("uncut")
 def test_hostile_documents_are_read_as_valid_text(tmp_path: Path) -> None:
-    long = "<script>\x1b[31m" + "x" * 1_000_000
+    long = "<script>\x1b[31m" + "x" * 200_000
     texts = ["\ud800 lone", "pair \U0001f600", "a\x00b", "", "\u202eRTL שלום", long]
     path = write_jsonl(tmp_path / "a.jsonl", texts)
     expected = ["\ufffd lone", "pair \U0001f600", "a\x00b", "\u202eRTL שלום", long]
@@ -66,7 +66,7 @@ def test_hostile_documents_are_read_as_valid_text(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes("\u202e\x07".encode() + long.encode())
     (tmp_path / "c.csv").write_text('text\n"' + long.replace('"', "") + '"\n')
     assert documents(opened(tmp_path / "b.txt")) == ["\u202e\x07" + long]
-    assert documents(opened(tmp_path / "c.csv", max_tokens=200_000)) == [long[:200_000]]
+    assert documents(opened(tmp_path / "c.csv", max_tokens=40_000)) == [long[:40_000]]
 
 
 @pytest.mark.usefixtures("uncut")
