@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp.calls import consent, groups, server_probe
+from autointerp.calls import consent, groups, in_threads, server_probe
 from autointerp.calls.answers import Answer, Ask, call_key
-from autointerp.calls.caller import Caller, Postponed
+from autointerp.calls.caller import Caller
 from autointerp.errors import exit_code_of
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
@@ -26,7 +26,6 @@ from autointerp.judge_check.check_plan import Plan, Question, alone, questions
 from autointerp.judge_check.verdict import FOLDER
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
-from autointerp.judges.limits.limiter import Aborted
 from autointerp.judges.registry import open_judge
 from autointerp.ledger import calls, runs
 from autointerp.ledger.budgets import Limits
@@ -41,8 +40,6 @@ from autointerp.settings import Settings
 from sae.errors import one_line
 
 STAGE = "check"
-PHASE = "asking the judge"
-"""Name of the progress bar."""
 Answers = Answer[list[Grade | ReplyUnusable]]
 
 
@@ -96,13 +93,14 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         cost = expected_cost(plan, judge, left)
         progress.note(forecast(plan, judge, len(all_questions), cost))
         consent.require(cost.usd, plan.usd, progress, agreed=plan.agreed, name="--usd")
-        progress.update(PHASE, len(all_questions) - len(left), len(all_questions))
+        progress.update(in_threads.PHASE, len(all_questions) - len(left), len(all_questions))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
         try:
             if line := server_probe.settle_patiently(caller, plan.settings):
                 progress.note(line)
-            answers = _ask_all(caller, plan, all_questions, progress)
+            asked = [partial(_ask, caller, plan, number, question) for number, question in enumerate(all_questions)]
+            answers = in_threads.ask_all(caller, asked, progress)
         except BaseException as error:
             with ledger.write() as tx:
                 runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
@@ -163,46 +161,8 @@ def _register(ledger: Ledger, plan: Plan, judge: Judge) -> str:
     return run_id
 
 
-def _ask_all(
-    caller: Caller, plan: Plan, all_questions: Sequence[Question], progress: Progress
-) -> list[list[ItemAnswer]]:
-    """The answers to each question's items, in the order of the questions, asked on several threads. Raises the error that stopped one of them."""
-    pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix=STAGE)
-    futures = [pool.submit(_ask, caller, plan, number, question) for number, question in enumerate(all_questions)]
-    waiting = set(futures)
-    try:
-        while waiting:
-            done, waiting = wait(waiting, timeout=0.25, return_when=FIRST_EXCEPTION)
-            if any(future.exception() for future in done):
-                break
-            if done and (progress.wants_update() or not waiting):
-                progress.update(PHASE, len(futures) - len(waiting), len(futures), spent_usd=_spent(caller))
-    except KeyboardInterrupt:
-        progress.note("stopping: waiting for the replies of calls in flight, which may be billed")
-        raise
-    finally:
-        caller.abort()
-        pool.shutdown(wait=True, cancel_futures=True)
-    ended = [future.exception() for future in futures if not future.cancelled()]
-    errors = [error for error in ended if error is not None]
-    if errors:
-        # `Aborted` is only a consequence of the error that stopped the others.
-        raise next((error for error in errors if not isinstance(error, Aborted)), errors[0])
-    return [future.result() for future in futures]
-
-
 def _ask(caller: Caller, plan: Plan, number: int, question: Question) -> list[ItemAnswer]:
-    """The answers to a question's items. An error aborts all other questions, which would fail in the same way."""
-    job = Job(f"{STAGE}-{number}", STAGE)
-    try:
-        while True:
-            try:
-                return _answer(caller.ask, plan, question, job)
-            except Postponed as pause:
-                caller.limiter.sleep(pause.seconds)
-    except BaseException:
-        caller.abort()
-        raise
+    return _answer(caller.ask, plan, question, Job(f"{STAGE}-{number}", STAGE))
 
 
 def _answer(ask: Ask, plan: Plan, question: Question, job: Job) -> list[ItemAnswer]:
@@ -227,9 +187,3 @@ def _item_answer(answer: Answers, number: int) -> ItemAnswer:
     if isinstance(grade, ReplyUnusable):
         return ItemAnswer(grade.outcome, None, None, str(grade))
     return ItemAnswer(Outcome.SCORED, grade.score, grade.expected, grade.reason)
-
-
-def _spent(caller: Caller) -> float | None:
-    with caller.ledger.read() as tx:
-        row = runs.get(tx, caller.run_id)
-    return float(row["spent_usd"]) if row else None

@@ -34,6 +34,7 @@ def render(results: Results) -> str:
             parts += [_table(by_level)]
         parts += [escaped(sentence) for sentence in prose.robustness(summary)]
     parts += [f"Compared with other runs: [{escaped(each.titles[0])}](../{each.href})" for each in results.comparisons]
+    parts += [f"[{escaped(each.title)}]({each.href}): {escaped(' '.join(each.sentences))}" for each in results.studies]
     parts += _bullets(
         [f"{name}: {shown} ({meaning})" for name, shown, meaning in differences.alternative_differences(summary)]
     )

@@ -79,6 +79,7 @@ def render(results: Results) -> str:
         provenance=tables.provenance(summary),
         spec=Markup(escape(visible(results.spec, keep="\n"))),
         comparisons=results.comparisons,
+        made_studies=results.studies,
         shown=contexts.shown_per_unit(len(results.units)),
         window=contexts.WINDOW_TOKENS,
         files=[(name, FILES.get(name, "")) for name in results.files],

@@ -16,9 +16,10 @@ from autointerp.errors import UsageError
 from autointerp.findings.summary import Summary, read_summary
 from autointerp.json_values import none_if_nan
 from autointerp.records import COMPARED, PLANTED
-from autointerp.report import comparison_links
+from autointerp.report import comparison_links, study_links
 from autointerp.report.comparison_links import ComparisonLink
 from autointerp.report.contexts import Row, choose, shown_per_unit, strongest_per_unit
+from autointerp.report.study_links import StudyLink
 
 _UNIT_COLUMNS = [
     *("unit_id", "kind", "index", "explanation", "explanation_outcome", "max_activation", "density", "status"),
@@ -70,6 +71,8 @@ class Results:
     """Names of the files in the folder beside `report.html`, which is written last."""
     comparisons: tuple[ComparisonLink, ...] = ()
     """The comparisons beside the folder that the run is part of."""
+    studies: tuple[StudyLink, ...] = ()
+    """The studies made of the run, such as steering."""
 
 
 def read(folder: Path) -> Results:
@@ -111,6 +114,7 @@ def read(folder: Path) -> Results:
         _confidence(spec),
         _files(folder),
         links,
+        tuple(study_links.of_run(folder)),
     )
 
 

@@ -1,0 +1,74 @@
+"""What the commands of studies share: the options that name their inputs, and how a study is carried out and printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autointerp.cli.common import QUIET, RESULTS, SET, YES, finished_run
+from autointerp.progress import Progress
+from autointerp.studies.given import Given
+
+_INPUTS = (
+    click.option(
+        "--from", "runs", multiple=True, metavar="RUN",
+        help="A finished run, or a spec file: its subject, dictionary, text and explanations. May be repeated.",
+    ),
+    click.option("--subject", metavar="MODEL", help="A hub id, folder or .gguf file, if no run names it."),
+    click.option("--dictionary", "dictionaries", multiple=True, metavar="PATH", help="A further dictionary of the subject. May be repeated."),
+    click.option("--corpus", multiple=True, metavar="FILE", help="Text in place of the run's. May be repeated."),
+    click.option("--hook-point", metavar="NAME", help="Hook point of each --dictionary, if its files do not state it."),
+    click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: in the run's folder]"),
+    click.option("--json", "as_json", is_flag=True, help="Print the contents of study.json."),
+    RESULTS,
+    QUIET,
+)  # fmt: skip
+_JUDGE = (
+    click.option("--judge", metavar="PROVIDER/MODEL", help="The LLM that judges. Without one, nothing is judged."),
+    click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop."),
+    YES,
+    click.option("--dry-run", is_flag=True, help="Compute what needs no judge, and print what judging will cost."),
+    SET,
+)  # fmt: skip
+
+
+def study_options(*, judge: bool = False) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Add the shared options to a command, which gets their values as `given`; with `judge`, also those of a judge."""
+
+    def decorate(command: Callable[..., int | None]) -> Callable[..., int | None]:
+        names = Given.__dataclass_fields__
+
+        @wraps(command)
+        def wrapped(**options: Any) -> int | None:
+            given = Given(**{name: options.pop(name) for name in names if name in options})
+            return command(given=given, **options)
+
+        for option in reversed(_INPUTS + (_JUDGE if judge else ())):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def carry_out(given: Given, name: str, **settings: Any) -> int:
+    """Carry out the study `name` with its settings, and print the finding and the path of its page."""
+    from autointerp.studies import command  # torch
+
+    runs = tuple(run if run.endswith(".toml") else finished_run(run, given.results) for run in given.runs)
+    with Progress(quiet=given.quiet) as progress:
+        outcome = command.carry_out(replace(given, runs=runs), name, settings, progress)
+    if outcome is None:
+        return 0
+    if given.as_json:
+        click.echo(json.dumps(outcome.values, indent=1, ensure_ascii=False))
+        return 0
+    for line in outcome.lines():
+        click.echo(line)
+    progress.say_path("Tables and figures:", outcome.page)
+    return 0

@@ -1,0 +1,120 @@
+"""Questions of a study to a judge, with the prompts' limits, retries and budget of a run.
+
+The answers are in a ledger of their own, `studies/ledger.sqlite` in the results folder: no question is paid for twice, whichever
+study asks it, and a study that was stopped continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from autointerp.calls import consent, in_threads, server_probe
+from autointerp.calls.answers import Answer, call_key
+from autointerp.calls.caller import Caller
+from autointerp.errors import UsageError, exit_code_of
+from autointerp.formatting import dollars, plural
+from autointerp.hashing import content_hash
+from autointerp.judges import cost_model
+from autointerp.judges.base import Judge
+from autointerp.judges.registry import open_judge
+from autointerp.ledger import calls, runs
+from autointerp.ledger.budgets import Limits
+from autointerp.ledger.database import Ledger
+from autointerp.ledger.jobs import Job
+from autointerp.messages import Prompt
+from autointerp.progress import Progress
+from autointerp.settings import Settings
+from autointerp.spec import rubric
+from autointerp.spec.judge_sections import Judge as JudgeSettings
+from sae.errors import one_line
+
+T = TypeVar("T")
+FOLDER = "studies"
+_STAGE = "study"
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """A prompt, and how its reply is read: `parse` raises `ReplyUnusable`."""
+
+    prompt: Prompt
+    parse: Callable[[str], T]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which judge is asked, and what it may cost."""
+
+    settings: JudgeSettings
+    results: Path
+    usd: float | None = None
+    """Budget in dollars."""
+    agreed: bool = False
+    """Whether consent to the cost is given without a budget."""
+    dry: bool = False
+    """Only say what the questions will cost."""
+
+
+class DryRun(Exception):
+    """The forecast was printed, and nothing is asked. Ends the study."""
+
+
+def ask(asking: Asking, study: str, questions: Sequence[Question[T]], progress: Progress) -> list[Answer[T]]:
+    """The answers in the order of the questions. Those that the ledger knows are not asked again.
+
+    Says the forecast first, and asks for consent above a dollar if there is no budget. Raises `DryRun`, `UsageError` for a judge that
+    is no LLM, `BudgetExceeded` and `ProviderStopped`; the same call continues.
+    """
+    with ExitStack() as stack:
+        ledger = Ledger.in_folder(asking.results / FOLDER)
+        stack.callback(ledger.close)
+        judge = open_judge(asking.settings, rubric.load("specificity"))
+        stack.callback(judge.close)
+        if not judge.is_llm:
+            raise UsageError(f"{judge.name} cannot answer a study's questions: give --judge PROVIDER/MODEL of an LLM")
+        run_id = f"study-{content_hash([study, dict(judge.identity())])[:16]}"
+        with ledger.write() as tx:
+            runs.register(tx, run_id=run_id, name=study, spec_hash=run_id, spec="")
+            calls.write_off(tx, run_id)
+        cost = _expected_cost(asking, ledger, run_id, judge, [question.prompt for question in questions])
+        progress.note(_forecast(judge, len(questions), cost))
+        if asking.dry:
+            raise DryRun
+        consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name="--usd")
+        caller = Caller(ledger, run_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
+        try:
+            if line := server_probe.settle_patiently(caller, asking.settings):
+                progress.note(line)
+            asked = [
+                partial(caller.ask, question.prompt, question.parse, Job(f"{_STAGE}-{number}", _STAGE), 0)
+                for number, question in enumerate(questions)
+            ]
+            answers = in_threads.ask_all(caller, asked, progress)
+        except BaseException as error:
+            with ledger.write() as tx:
+                runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
+            raise
+        with ledger.write() as tx:
+            runs.set_state(tx, run_id, "done")
+        return answers
+
+
+def _expected_cost(
+    asking: Asking, ledger: Ledger, run_id: str, judge: Judge, prompts: Sequence[Prompt]
+) -> cost_model.Cost:
+    with ledger.read() as tx:
+        left = [prompt for prompt in prompts if calls.find_answer(tx, run_id, call_key(judge, prompt, 0)) is None]
+    return cost_model.expected(asking.settings, left, judge=judge) if left else cost_model.Cost(0, 0, 0, 0, 0.0, "")
+
+
+def _forecast(judge: Judge, n_questions: int, cost: cost_model.Cost) -> str:
+    questions = f"{plural(n_questions, 'question')} to {judge.name}"
+    if not cost.calls:
+        return f"{questions}: answered already"
+    price = "cost unknown: no price for this model" if cost.usd is None else f"about {dollars(cost.usd)}"
+    return f"{questions}: {plural(cost.calls, 'call')}, {price}"

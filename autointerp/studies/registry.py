@@ -1,0 +1,17 @@
+"""The table of studies. A study's module, which loads torch, is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, cast
+
+from autointerp.studies.study import Study
+
+STUDIES: dict[str, str] = {}
+"""Class of each study's settings, by the name of its command."""
+
+
+def make(name: str, settings: dict[str, Any]) -> Study:
+    """The study with this name and these settings. Raises `UsageError` for values that exclude each other."""
+    module, _, class_name = STUDIES[name].partition(":")
+    return cast(Study, getattr(import_module(module), class_name)(**settings))
