@@ -7,7 +7,10 @@ from typing import Any, cast
 
 from autointerp.studies.study import Study
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "steer": "autointerp.studies.steering.study:Steer",
+    "steer-cases": "autointerp.studies.steering.case_study:SteerCases",
+}
 """Class of each study's settings, by the name of its command."""
 
 
