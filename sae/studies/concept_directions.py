@@ -1,7 +1,8 @@
 """Directions of a concept that two sets of texts define: the difference of their means, and a linear probe's.
 
 *Scaling Monosemanticity* ("Comparison with few-shot probes") steers with the mean residual over positive examples minus that over
-negative ones, at the last token. The probe is a logistic regression with a ridge penalty on standardised values.
+negative ones, at the last token. The probe is a logistic regression with a ridge penalty. All its inputs are divided by one number and
+not each by its own, so that its weights stay a direction of the space that is steered.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sae.errors import SubjectError
 from sae.subject.model import Subject
 
 RIDGE = 1.0
-"""Penalty on the squared length of a probe's weights, in standard deviations."""
+"""Penalty on the squared length of a probe's weights, for values whose deviations have a mean square of 1 per dimension."""
 FOLDS = 5
 
 
@@ -64,8 +65,8 @@ def last_values(subject: Subject, hook_points: Sequence[str], texts: Sequence[st
 
 def fit_probe(x: np.ndarray, is_positive: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights (width,) and intercept of a ridge logistic regression on values x (n, width), in the units of x."""
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    mean = x.mean(axis=0)
+    scale = float(np.sqrt(((x - mean) ** 2).mean())) or 1.0
     z, sign = (x - mean) / scale, np.where(is_positive, 1.0, -1.0)
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -28,7 +28,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt. May be repeated.")
 @click.option("--prompts", "prompt_file", type=_FILE, help="A file with one prompt a line.")
 @click.option(
-    "--factors", default="-5,-2,2,5,10", show_default=True, help="Multiples of the units' maxima, separated by commas."
+    "--factors",
+    default="-2,-0.5,0.5,2,5",
+    show_default=True,
+    help="Multiples of the units' maxima, usually from -10 to 10.",
 )
 @click.option("--add", "added", is_flag=True, help="Add to the activations instead of setting them.")
 @click.option("--chat", is_flag=True, help="Send each prompt as a user's message, in the subject's chat template.")

@@ -10,7 +10,7 @@ import pandas as pd
 from autointerp.report.figures import svg
 from autointerp.studies.finding import Picture
 from autointerp.studies.steering.measurement import FEW_SHOT, PROBE, RANDOM, STEERED
-from autointerp.studies.steering.tables import HEADINGS
+from autointerp.studies.steering.tables import HEADINGS, amount
 
 _WIDTH, _HEIGHT = 640.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 16.0, 44.0, 40.0
@@ -26,9 +26,10 @@ def damage_curve(factors: pd.DataFrame) -> Picture:
         return Picture(
             "damage", caption, svg.figure(_WIDTH, 40, svg.text(8, 24, "no unsteered text to measure"), caption)
         )
-    low, high = math.log10(min(values)), math.log10(max(values))
+    low = math.log10(min(values))
+    high = max(math.log10(max(values)), low + 0.1)
     x = svg.linear((min(0.0, factors["factor"].min()), max(0.0, factors["factor"].max())), (_LEFT + 8, _WIDTH - _RIGHT))
-    y = svg.linear((low, max(high, low + 0.1)), (_HEIGHT - _BOTTOM, _TOP))
+    y = svg.linear((low, high), (_HEIGHT - _BOTTOM, _TOP))
     parts = [_axes(sorted({0.0, *factors["factor"]}), low, high, x, y)]
     parts.append(svg.line(_LEFT, y(math.log10(base)), _WIDTH - _RIGHT, y(math.log10(base)), "floor"))
     arms = [arm for arm in HEADINGS if arm in set(factors["arm"])]
@@ -48,13 +49,21 @@ def _axes(ticks: Sequence[float], low: float, high: float, x: svg.Scale, y: svg.
     for tick in ticks:
         parts.append(svg.line(x(tick), floor, x(tick), floor + 4, "axis"))
         parts.append(svg.text(x(tick), floor + 16, f"{tick:g}".replace("-", "\u2212"), text_anchor="middle"))
-    steps = 4
-    for step in range(steps + 1):
-        level = low + (max(high, low + 0.1) - low) * step / steps
+    for level in _levels(low, high):
         parts.append(svg.line(_LEFT, y(level), _WIDTH - _RIGHT, y(level), "grid"))
-        parts.append(svg.text(_LEFT - 6, y(level) + 4, f"{10**level:.3g}", text_anchor="end"))
+        parts.append(
+            svg.text(_LEFT - 6, y(level) + 4, f"{10**level:,.3g}" if level < 3 else f"1e{level:g}", text_anchor="end")
+        )
     label = "factor: multiples of the maximum"
     return "".join(parts) + svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, label, text_anchor="middle")
+
+
+def _levels(low: float, high: float) -> list[float]:
+    """Exponents of about five ticks: whole ones, or evenly spaced ones if the values span less than two powers of ten."""
+    if high - low < 2:
+        return [low + (high - low) * step / 4 for step in range(5)]
+    step = math.ceil((high - low) / 5)
+    return [float(level) for level in range(math.ceil(low), math.floor(high) + 1, step)]
 
 
 def _curve(points: Sequence[tuple[float, float]], arm: str, x: svg.Scale, y: svg.Scale) -> str:
@@ -62,7 +71,7 @@ def _curve(points: Sequence[tuple[float, float]], arm: str, x: svg.Scale, y: svg
     path = " ".join(f"{x(factor):.1f},{y(math.log10(value)):.1f}" for factor, value in drawn)
     parts = [svg.tag("polyline", points=path, class_=_LINES[arm])]
     for factor, value in drawn:
-        marks = svg.hint(f"{HEADINGS[arm]}, factor {factor:g}: perplexity {value:.3g}") + _mark(
+        marks = svg.hint(f"{HEADINGS[arm]}, factor {factor:g}: perplexity {amount(value)}") + _mark(
             arm, x(factor), y(math.log10(value))
         )
         parts.append(svg.tag("g", marks))

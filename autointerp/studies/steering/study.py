@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,13 +14,16 @@ from autointerp.studies.finding import Finding
 from autointerp.studies.steering import tables
 from autointerp.studies.steering.damage_curve import damage_curve
 from autointerp.studies.steering.grading import Continued, grade
-from autointerp.studies.steering.measurement import Arms, Manner, make_arms, measure_prompt
+from autointerp.studies.steering.measurement import STEERED, Arms, Manner, make_arms, measure_prompt
 from autointerp.studies.steering.rubric import SteeringRubric, load_rubric
 from autointerp.studies.steering.units import SteeredUnit, opened_units
 from autointerp.studies.workbench import Workbench
 
 LARGEST_FACTOR = 100.0
 """Factors beyond this are refused: already at a tenth of it most subjects repeat one token."""
+
+BROKEN = 10.0
+"""Growth of the perplexity beyond which a caution is given."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Steer:
     units: tuple[str, ...]
     """Units, each as `[NAME:]UNIT[=FACTOR][@POSITIONS]`."""
     prompts: tuple[str, ...]
-    factors: tuple[float, ...] = (-5.0, -2.0, 2.0, 5.0, 10.0)
+    factors: tuple[float, ...] = (-2.0, -0.5, 0.5, 2.0, 5.0)
     """Multiples of the units' maxima, times their own factors."""
     added: bool = False
     """Whether activations are raised by the values instead of set to them."""
@@ -79,7 +82,7 @@ class Steer:
             listings=tuple(tables.listings(frame, by_factor)),
             pictures=(damage_curve(by_factor),),
             values=self._values(units, arms, by_factor),
-            cautions=tuple(_cautions(units)),
+            cautions=tuple(_cautions(units, by_factor)),
         )
 
     def _measured(self, bench: Workbench, arms: Arms, units: Sequence[SteeredUnit], number: int) -> pd.DataFrame:
@@ -124,11 +127,20 @@ def check_factors(factors: Sequence[float]) -> None:
         raise UsageError("a factor is given twice: remove one")
 
 
-def _cautions(units: Sequence[SteeredUnit]) -> list[str]:
+def _cautions(units: Sequence[SteeredUnit], by_factor: pd.DataFrame) -> Iterator[str]:
     of_prompts = [unit.unit.unit_id for unit in units if "prompts" in unit.source]
-    if not of_prompts:
-        return []
-    return [
-        f"The maximum of {tables.joined(of_prompts)} was measured in the prompts alone, and is likely below that in ordinary text:"
-        " give --corpus or --from RUN for factors that mean the same as elsewhere."
-    ]
+    if of_prompts:
+        yield (
+            f"The maximum of {tables.joined(of_prompts)} was measured in the prompts alone, and is likely below that in ordinary"
+            " text: give --corpus or --from RUN for factors that mean the same as elsewhere."
+        )
+    own = by_factor[by_factor["arm"] == STEERED]
+    if (own["perplexity"] > BROKEN * own["unsteered_perplexity"]).all():
+        yield (
+            f"At every factor the perplexity of the unsteered text grew more than {BROKEN:g}-fold, so the subject may no longer write"
+            f" text: give factors closer to 0, such as --factors=-{_tenth(own)},{_tenth(own)}."
+        )
+
+
+def _tenth(own: pd.DataFrame) -> str:
+    return f"{own['factor'].abs().min() / 10 or 0.1:g}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autointerp.formatting import number, plural
+from autointerp.formatting import NOT_AVAILABLE, number, plural
 from autointerp.stats import means
 from autointerp.studies.finding import Listing
 from autointerp.studies.steering.measurement import FEW_SHOT, PROBE, RANDOM, STEERED, UNSTEERED, Arms
@@ -28,6 +28,11 @@ _SHOWN = 3
 def joined(names: Sequence[str]) -> str:
     """`a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def amount(value: float) -> str:
+    """A positive number of any size: `4.81`, `1,040`, `n/a`."""
+    return NOT_AVAILABLE if math.isnan(value) else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def by_factor(frame: pd.DataFrame) -> pd.DataFrame:
@@ -148,8 +153,8 @@ def _effect(frame: pd.DataFrame, factors: pd.DataFrame, factor: float) -> str:
     tokens = risen[(risen["arm"] == STEERED) & (risen["factor"] == factor)].head(_SHOWN)["token"].tolist()
     text = (
         f"At factor {_minus(factor)}, {own['n_changed']} of {plural(own['n_prompts'], 'continuation')} changed (random direction:"
-        f" {random['n_changed']}), and the unsteered text's perplexity went from {own['unsteered_perplexity']:.3g} to"
-        f" {own['perplexity']:.3g}{_times(own)} (random direction: {random['perplexity']:.3g})"
+        f" {random['n_changed']}), and the unsteered text's perplexity went from {amount(own['unsteered_perplexity'])} to"
+        f" {amount(own['perplexity'])}{_times(own)} (random direction: {amount(random['perplexity'])})"
     )
     return text + (f"; the tokens that rose most are {joined([repr(token) for token in tokens])}." if tokens else ".")
 
@@ -188,7 +193,7 @@ def _times(row: pd.Series[Any]) -> str:
     if math.isnan(row["damage_low"]):
         return ""
     low, mean, high = (math.exp(min(row[name], 700.0)) for name in ("damage_low", "damage", "damage_high"))
-    return f", {mean:.3g}-fold [{low:.3g}, {high:.3g}]"
+    return f", {amount(mean)}-fold [{amount(low)}, {amount(high)}]"
 
 
 def _perplexity(rows: pd.DataFrame) -> float:
