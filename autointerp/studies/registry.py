@@ -8,10 +8,10 @@ from typing import Any, cast
 from autointerp.studies.study import Study
 
 STUDIES: dict[str, str] = {
-    "steer": "autointerp.studies.steering.study:Steer",
-    "steer-cases": "autointerp.studies.steering.case_study:SteerCases",
+    "steer": "autointerp.studies.steering.study:steer",
+    "steer-cases": "autointerp.studies.steering.case_study:cases_in",
 }
-"""Class of each study's settings, by the name of its command."""
+"""Class of each study's settings, or a function that makes them, by the name of its command."""
 
 
 def make(name: str, settings: dict[str, Any]) -> Study:

@@ -137,9 +137,11 @@ class Intervention:
 
 def intervene(subject: Subject, targets: Sequence[Target], *, added: bool = False) -> Intervention:
     """The intervention that sets these targets. Raises `SubjectError` as `make_clamp` does, and for a unit that is named twice."""
-    groups: dict[tuple[int, str], list[Target]] = {}
+    groups: dict[str | int, list[Target]] = {}
     for target in targets:
-        group = groups.setdefault((id(target.dictionary), target.unit.kind), [])
+        is_neuron = target.unit.kind == "neuron"  # of a layer, whichever of its dictionaries names it
+        key = subject.neuron_hook_point(target.dictionary.hook_point) if is_neuron else id(target.dictionary)
+        group = groups.setdefault(key, [])
         if any(target.unit.index == other.unit.index for other in group):
             raise SubjectError(f"{target.unit.unit_id} is set twice: name each unit, or one sign of a neuron, once")
         group.append(target)

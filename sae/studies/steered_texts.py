@@ -1,6 +1,7 @@
 """What a subject says under an intervention: continuations, changed next tokens, and the loss of texts that it would have written.
 
-Rows of one length run together, at most `BATCH` at a time, so memory does not grow with the number of rows.
+Rows of one length run together, at most `sae.analysis.steering.BATCH` at a time, and fewer for `losses` if their logits would exceed half a
+gigabyte: memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from sae.subject.token_text import REPLACEMENT, token_texts
 
 LEAST_PROBABILITY = 1e-3
 """Tokens that rose are ranked among those with at least this probability after the change: below it, ratios are noise."""
+LEAST_CHANGE = 0.01
+"""Rises of a log-probability below this are left out."""
+_ELEMENTS = 1 << 27
+"""Logits in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,11 @@ def risen_tokens(
     """For each row, the `n` tokens after its ids whose log-probability rose most by the intervention, the largest change first."""
     risen: list[tuple[RisenToken, ...]] = [()] * len(rows)
     for numbers, ids in _batches(rows):
-        plain = _next_logprobs(subject, intervention, [Row(rows[i].ids, rows[i].n_prompt) for i in numbers], ids)
+        distinct = list(dict.fromkeys(rows[i].ids for i in numbers))
+        plain = _next_logprobs(subject, intervention, [Row(row, len(row)) for row in distinct], torch.tensor(distinct))
         changed = _next_logprobs(subject, intervention, [rows[i] for i in numbers], ids)
-        for i, before, after in zip(numbers, plain, changed, strict=True):
-            risen[i] = _risen(subject, before, after, n)
+        for i, after in zip(numbers, changed, strict=True):
+            risen[i] = _risen(subject, plain[distinct.index(rows[i].ids)], after, n)
     return risen
 
 
@@ -106,7 +112,7 @@ def _risen(subject: Subject, before: Tensor, after: Tensor, n: int) -> tuple[Ris
     found = []
     for value, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         text = token_texts(subject.tokenizer, [token])[0]
-        if value > 0 and REPLACEMENT not in text:
+        if value >= LEAST_CHANGE and REPLACEMENT not in text:
             found.append(RisenToken(text, float(before[token].exp()), float(after[token].exp()), value))
     return tuple(found)
 
@@ -115,14 +121,18 @@ def _risen(subject: Subject, before: Tensor, after: Tensor, n: int) -> tuple[Ris
 def losses(subject: Subject, intervention: Intervention, rows: Sequence[Row]) -> list[Tensor]:
     """Cross-entropy in nats, (ids after the prompt,), of the ids that follow each row's prompt."""
     found: dict[int, Tensor] = {}
-    for numbers, ids in _batches(rows):
+    vocabulary = int(subject.model.config.get_text_config(decoder=True).vocab_size)
+    for numbers, ids in _batches(rows, _ELEMENTS // vocabulary):
         with intervention([rows[i] for i in numbers], tuple(ids.shape)):
             batch = subject.losses(ids).cpu()
         found |= {i: row[rows[i].n_prompt - 1 :] for i, row in zip(numbers, batch, strict=True)}
     return [found[i] for i in range(len(rows))]
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[tuple[list[int], Tensor]]:
-    """Numbers of rows whose ids have one length, and these ids (B, T)."""
-    for numbers in groups_of_equal_length([row.ids for row in rows]):
-        yield numbers, torch.tensor([rows[i].ids for i in numbers])
+def _batches(rows: Sequence[Row], tokens: int | None = None) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers of rows whose ids have one length, and these ids (B, T), at most `tokens` of them or one row."""
+    for group in groups_of_equal_length([row.ids for row in rows]):
+        most = len(group) if tokens is None else max(1, tokens // len(rows[group[0]].ids))
+        for first in range(0, len(group), most):
+            numbers = group[first : first + most]
+            yield numbers, torch.tensor([rows[i].ids for i in numbers])

@@ -11,8 +11,6 @@ from autointerp.cli.common import one_line_errors
 from autointerp.cli.studies.options import carry_out, finding, study_options
 from autointerp.errors import UsageError
 from autointerp.studies.given import Given
-from autointerp.studies.steering.cases import load_cases
-from autointerp.studies.steering.rubric import load_rubric
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -79,15 +77,14 @@ def steer(
 
     A unit's maximum is taken from its run, or measured over the corpus, or over the prompts, in this order of preference.
     """
-    scales = load_rubric(rubric) if rubric else None
     if cases:
         if units or prompts or prompt_file:
             raise UsageError("--cases names its own units and prompts: leave --unit, --prompt and --prompts out")
-        checked = finding(given, "steer-cases", cases=load_cases(cases).cases, rubric=scales)
+        checked = finding(given, "steer-cases", file=cases, rubric=rubric)
         return 1 if checked and checked["values"]["failed"] else 0
     if bool(positive) != bool(negative):
         raise UsageError("--positive and --negative come together: give both, or neither")
-    settings |= {"positive": _lines(positive), "negative": _lines(negative), "rubric": scales}
+    settings |= {"positive": _lines(positive), "negative": _lines(negative), "rubric": rubric}
     return carry_out(
         given, "steer", units=units, prompts=prompts + _lines(prompt_file), factors=_factors(factors), **settings
     )

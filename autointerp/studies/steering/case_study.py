@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -11,14 +12,14 @@ import pandas as pd
 from autointerp.errors import UsageError
 from autointerp.formatting import plural
 from autointerp.studies.finding import Finding, Listing
-from autointerp.studies.steering.cases import SteeringCase
+from autointerp.studies.steering.cases import SteeringCase, load_cases
 from autointerp.studies.steering.grading import Continued, Grades, grade
-from autointerp.studies.steering.measurement import RANDOM, make_arms
+from autointerp.studies.steering.measurement import RANDOM, Manner, make_arms, prompt_ids
 from autointerp.studies.steering.rubric import SteeringRubric, load_rubric
 from autointerp.studies.steering.units import opened_units
 from autointerp.studies.workbench import Workbench
 from sae.studies.intervention import Row
-from sae.studies.steered_texts import continuations, encode_prompt
+from sae.studies.steered_texts import continuations
 from sae.subject.token_text import token_texts
 
 CLEAR = 2
@@ -57,9 +58,7 @@ class SteerCases:
             bench.progress.update("running cases", number, len(self.cases))
             units = opened_units(bench, case.units, [case.prompt])
             arms = make_arms(bench, units, added=case.added, seed=self.baseline_seed)
-            ids = encode_prompt(bench.subject, case.prompt, case.tokens, chat=case.chat)
-            for unit in units:
-                unit.positions.check(len(ids))
+            ids = prompt_ids(bench, case.prompt, Manner(case.tokens, case.seed, case.chat), units)
             control = Row(ids, len(ids), 1.0, RANDOM) if case.control == "random" else Row(ids, len(ids))
             rows = [Row(ids, len(ids), 1.0), control]
             added = continuations(bench.subject, arms.intervention, rows, case.tokens, case.seed, ends=case.chat)
@@ -93,6 +92,11 @@ class SteerCases:
 
     def _result(self, case: SteeringCase, steered: str, control: str) -> tuple[bool, str]:
         return _verdict(case, case.expect.holds(steered), case.expect.holds(control))
+
+
+def cases_in(*, file: Path, rubric: Path | None) -> SteerCases:
+    """The study of a case file. Raises `UsageError` for a file that cannot be read."""
+    return SteerCases(load_cases(file).cases, load_rubric(rubric) if rubric else None)
 
 
 def _by_grades(case: SteeringCase, steered: Grades | None, control: Grades | None) -> tuple[bool, str]:

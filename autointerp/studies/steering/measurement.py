@@ -59,8 +59,16 @@ def make_arms(
     return Arms(replace(intervention, directions=directions), (STEERED, *directions), concept)
 
 
+def prompt_ids(bench: Workbench, prompt: str, manner: Manner, units: Sequence[SteeredUnit]) -> tuple[int, ...]:
+    """The ids of a prompt. Raises `SubjectError` as `encode_prompt`, and if it has no such position as a unit names."""
+    ids = encode_prompt(bench.subject, prompt, manner.tokens, chat=manner.chat)
+    for unit in units:
+        unit.positions.check(len(ids))
+    return ids
+
+
 def measure_prompt(
-    bench: Workbench, arms: Arms, prompt: str, factors: Sequence[float], manner: Manner, units: Sequence[SteeredUnit]
+    bench: Workbench, arms: Arms, prompt: str, ids: tuple[int, ...], factors: Sequence[float], manner: Manner
 ) -> pd.DataFrame:
     """One row per arm and factor, the unsteered continuation first.
 
@@ -68,9 +76,6 @@ def measure_prompt(
     intervention. `risen` is JSON: lists of token, probability before, probability after, change of the log-probability.
     """
     subject, intervention = bench.subject, arms.intervention
-    ids = encode_prompt(subject, prompt, manner.tokens, chat=manner.chat)
-    for unit in units:
-        unit.positions.check(len(ids))
     plain = Row(ids, len(ids))
     rows = [plain] + [Row(ids, len(ids), f, "" if arm == STEERED else arm) for arm in arms.names for f in factors]
     added = continuations(subject, intervention, rows, manner.tokens, manner.seed, ends=manner.chat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -14,7 +15,7 @@ from autointerp.studies.finding import Finding
 from autointerp.studies.steering import tables
 from autointerp.studies.steering.damage_curve import damage_curve
 from autointerp.studies.steering.grading import Continued, grade
-from autointerp.studies.steering.measurement import STEERED, Arms, Manner, make_arms, measure_prompt
+from autointerp.studies.steering.measurement import STEERED, Arms, Manner, make_arms, measure_prompt, prompt_ids
 from autointerp.studies.steering.rubric import SteeringRubric, load_rubric
 from autointerp.studies.steering.units import SteeredUnit, opened_units
 from autointerp.studies.workbench import Workbench
@@ -67,7 +68,10 @@ class Steer:
         arms = make_arms(
             bench, units, added=self.added, seed=self.baseline_seed, positive=self.positive, negative=self.negative
         )
-        frame = pd.concat([self._measured(bench, arms, units, i) for i in range(len(self.prompts))], ignore_index=True)
+        manner = Manner(self.tokens, self.seed, self.chat)
+        ids = [prompt_ids(bench, prompt, manner, units) for prompt in self.prompts]
+        parts = [self._measured(bench, arms, number, ids[number], manner) for number in range(len(ids))]
+        frame = pd.concat(parts, ignore_index=True)
         if bench.asking is not None:
             rows = frame[["prompt", "continuation"]].itertuples(index=False, name=None)
             grades = grade(
@@ -78,19 +82,19 @@ class Steer:
         by_factor = tables.by_factor(frame)
         return Finding(
             title=f"Steering with {tables.joined([unit.name for unit in units])}",
-            sentences=tuple(tables.sentences(self, units, arms, frame, by_factor, expected)),
+            sentences=tuple(tables.sentences(units, arms, frame, by_factor, expected)),
             listings=tuple(tables.listings(frame, by_factor)),
             pictures=(damage_curve(by_factor),),
             values=self._values(units, arms, by_factor),
             cautions=tuple(_cautions(units, by_factor)),
         )
 
-    def _measured(self, bench: Workbench, arms: Arms, units: Sequence[SteeredUnit], number: int) -> pd.DataFrame:
-        manner = Manner(self.tokens, self.seed, self.chat)
-
+    def _measured(
+        self, bench: Workbench, arms: Arms, number: int, ids: tuple[int, ...], manner: Manner
+    ) -> pd.DataFrame:
         def make() -> pd.DataFrame:
             bench.progress.update("steering", number, len(self.prompts))
-            return measure_prompt(bench, arms, self.prompts[number], self.factors, manner, units)
+            return measure_prompt(bench, arms, self.prompts[number], ids, self.factors, manner)
 
         return bench.folder.kept_frame(f"prompt-{number}", make)
 
@@ -112,6 +116,11 @@ class Steer:
             "by_factor": by_factor.to_dict("records"),
             "probe_accuracy": dict(arms.concept.accuracy) if arms.concept else None,
         }  # fmt: skip
+
+
+def steer(*, rubric: Path | None, **settings: Any) -> Steer:
+    """The study of a command line. Raises `UsageError` as `Steer` does, and for a rubric that cannot be read."""
+    return Steer(rubric=load_rubric(rubric) if rubric else None, **settings)
 
 
 def check_factors(factors: Sequence[float]) -> None:

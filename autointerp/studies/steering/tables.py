@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,9 @@ from autointerp.studies.finding import Listing
 from autointerp.studies.steering.measurement import FEW_SHOT, PROBE, RANDOM, STEERED, UNSTEERED, Arms
 from autointerp.studies.steering.units import SteeredUnit
 
-if TYPE_CHECKING:
-    from autointerp.studies.steering.study import Steer
-
 HEADINGS = {STEERED: "Steered", RANDOM: "Random direction", FEW_SHOT: "Few-shot direction", PROBE: "Probe direction"}
-_SHOWN = 3
-"""Tokens that a sentence names."""
+_SHOWN, _FIRST = 3, 5
+"""Tokens that a sentence names, and tokens of each factor that the page shows."""
 
 
 def joined(names: Sequence[str]) -> str:
@@ -42,14 +39,14 @@ def by_factor(frame: pd.DataFrame) -> pd.DataFrame:
     """
     plain = frame[frame["arm"] == UNSTEERED].set_index("prompt")
     rows = []
-    for (arm, factor), part in frame[frame["arm"] != UNSTEERED].groupby(["arm", "factor"], sort=False):
+    for arm, factor, part in _groups(frame, "arm"):
         before = plain.loc[part["prompt"]]
         read = part["n_tokens"].to_numpy() > 0
         tokens = part["n_tokens"].to_numpy()[read]
         increase = (part["loss"].to_numpy()[read] - before["loss"].to_numpy()[read]) / tokens
         low, high = _interval(increase)
         row: dict[str, Any] = {
-            "factor": float(factor),
+            "factor": factor,
             "arm": arm,
             "n_prompts": len(part),
             "n_changed": int((part["continuation"].to_numpy() != before["continuation"].to_numpy()).sum()),
@@ -88,7 +85,7 @@ def listings(frame: pd.DataFrame, factors: pd.DataFrame) -> Iterator[Listing]:
         "before": "Probability before", "after": "after",
     }  # fmt: skip
     caption = "Tokens after the prompt whose log-probability rose most, among those that reach 0.001; means over the prompts named"
-    yield Listing("risen", caption, risen, columns, rows=30)
+    yield Listing("risen", caption, risen, columns, rows=int((risen["rank"] <= _FIRST).sum()))
     yield Listing(
         "continuations", "All continuations", frame, {"prompt": "Prompt", "arm": "Arm", "factor": "Factor"}, rows=0
     )
@@ -98,16 +95,19 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per prompt and factor, with a column of continuations for every arm."""
     plain = frame[frame["arm"] == UNSTEERED].set_index("prompt")["continuation"]
     rows = []
-    for (prompt, factor), part in frame[frame["arm"] != UNSTEERED].groupby(["prompt", "factor"], sort=False):
+    for prompt, factor, part in _groups(frame, "prompt"):
         texts = dict(zip(part["arm"], part["continuation"], strict=True))
         rows.append({"prompt": prompt, "factor": factor, UNSTEERED: plain[prompt]} | texts)
     return pd.DataFrame(rows)
 
 
 def risen_tokens(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per arm, factor and token: in how many prompts it is among those that rose most, and its mean change there."""
+    """One row per arm, factor and token: in how many prompts it is among those that rose most, and its mean change there.
+
+    The first tokens of every arm and factor come before all others.
+    """
     rows = []
-    for (arm, factor), part in frame[frame["arm"] != UNSTEERED].groupby(["arm", "factor"], sort=False):
+    for arm, factor, part in _groups(frame, "arm"):
         counts: Counter[str] = Counter()
         sums: dict[str, np.ndarray] = {}
         for text in part["risen"]:
@@ -119,25 +119,35 @@ def risen_tokens(frame: pd.DataFrame) -> pd.DataFrame:
             rows.append({"token": token, "factor": factor, "arm": arm, "n_prompts": n, "change": change, "before": before, "after": after})  # fmt: skip
     columns = ["token", "factor", "arm", "n_prompts", "change", "before", "after"]
     table = pd.DataFrame(rows, columns=columns)
-    is_steered = (table["arm"] != STEERED).astype(int)
-    order = table.assign(_steered=is_steered).sort_values(
-        ["_steered", "factor", "n_prompts", "change"], ascending=[True, False, False, False], kind="stable"
+    table = table.sort_values(["n_prompts", "change"], ascending=False, kind="stable")
+    table["rank"] = table.groupby(["arm", "factor"]).cumcount() + 1
+    keys = table.assign(_later=table["rank"] > _FIRST, _baseline=table["arm"] != STEERED)
+    order = keys.sort_values(
+        ["_later", "_baseline", "arm", "factor", "rank"], ascending=[True, True, True, False, True], kind="stable"
     )
-    return order.drop(columns="_steered").reset_index(drop=True)
+    return order[[*columns, "rank"]].reset_index(drop=True)
+
+
+def _groups(frame: pd.DataFrame, by: str) -> Iterator[tuple[str, float, pd.DataFrame]]:
+    """The changed rows of each value of `by` and each factor, in the order of the frame."""
+    for key, part in frame[frame["arm"] != UNSTEERED].groupby([by, "factor"], sort=False):
+        value, factor = cast("tuple[str, float]", key)
+        yield value, float(factor), part
 
 
 def sentences(
-    study: Steer, units: Sequence[SteeredUnit], arms: Arms, frame: pd.DataFrame, factors: pd.DataFrame, expected: str
+    units: Sequence[SteeredUnit], arms: Arms, frame: pd.DataFrame, factors: pd.DataFrame, expected: str
 ) -> Iterator[str]:
     """What was done, and what it changed at the highest and the lowest factor."""
-    verb = "raised by" if study.added else "set to"
+    values = factors["factor"].drop_duplicates().tolist()
+    verb = "raised by" if arms.intervention.added else "set to"
     means_of = joined([f"{u.name} (maximum {u.maximum:.3g}, {u.source}{_explained(u)})" for u in units])
     beside = joined([HEADINGS[arm].lower() for arm in arms.names[1:]])
     yield (
-        f"{means_of} {'was' if len(units) == 1 else 'were'} {verb} {_factors(study.factors)} times the maximum in"
-        f" {plural(len(study.prompts), 'prompt')}, beside a {beside} of the same norm."
+        f"{means_of} {'was' if len(units) == 1 else 'were'} {verb} {joined([_minus(value) for value in values])} times the maximum in"
+        f" {plural(frame['prompt'].nunique(), 'prompt')}, beside a {beside} of the same norm."
     )
-    for factor in dict.fromkeys([max(study.factors), min(study.factors)]):
+    for factor in dict.fromkeys([max(values), min(values)]):
         yield _effect(frame, factors, factor)
     if arms.concept:
         for hook_point, accuracy in arms.concept.accuracy.items():
@@ -163,7 +173,7 @@ def _graded(factors: pd.DataFrame, expected: str) -> str:
     own = factors[factors["arm"] == STEERED]
     if own["on_target"].isna().all():
         return "No continuation could be graded."
-    best = own.loc[own["on_target"].astype(float).idxmax()]
+    best = own.iloc[int(own["on_target"].fillna(-1).to_numpy().argmax())]
     random = _row(factors, RANDOM, float(best["factor"]))
     return (
         f"For “{expected}” the judge grades continuations highest at factor {_minus(float(best['factor']))}: on target"
@@ -179,10 +189,6 @@ def _row(factors: pd.DataFrame, arm: str, factor: float) -> pd.Series[Any]:
 
 def _explained(unit: SteeredUnit) -> str:
     return f", “{unit.explanation}”" if unit.explanation else ""
-
-
-def _factors(factors: Sequence[float]) -> str:
-    return joined([_minus(factor) for factor in factors])
 
 
 def _minus(factor: float) -> str:
