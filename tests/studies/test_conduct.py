@@ -1,0 +1,142 @@
+"""A study is carried out once for its inputs, continues from kept parts, and asks a judge within a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from support.planted_world import layered
+from support.providers.server import ProviderServer
+
+from autointerp.errors import AutointerpError
+from autointerp.messages import Prompt, TaskMaterial
+from autointerp.progress import Progress
+from autointerp.studies import registry
+from autointerp.studies.command import carry_out
+from autointerp.studies.finding import Finding, Listing
+from autointerp.studies.given import Given
+from autointerp.studies.judging import Question
+from autointerp.studies.workbench import Workbench
+from sae.errors import SaeError
+
+HOOK = f"resid_post.{layered.LAYERS - 1}"
+MODEL = "openai-compatible/small"
+computed: list[str] = []
+
+
+@dataclass(frozen=True)
+class Widths:
+    """A study that lists the widths of dictionaries, and stops once before it has done so."""
+
+    name: ClassVar[str] = "widths"
+    version: ClassVar[int] = 1
+    reads_text: ClassVar[bool] = False
+    stops: bool = False
+    asks: bool = False
+
+    def carry_out(self, bench: Workbench) -> Finding:
+        frame = bench.folder.kept_frame("widths", lambda: self._widths(bench))
+        if self.stops and len(computed) == 1:
+            computed.append("stopped")
+            raise KeyboardInterrupt
+        replies = bench.ask([Question(_prompt(name), str) for name in frame["name"]]) if self.asks else []
+        said = [f"{bench.one.name} has {frame['d_sae'].iloc[0]} features.", *(str(reply.value) for reply in replies)]
+        return Finding("Widths", tuple(said), (Listing("widths", "Widths", frame, {"name": "name", "d_sae": "width"}),))
+
+    def _widths(self, bench: Workbench) -> pd.DataFrame:
+        computed.append("widths")
+        return pd.DataFrame([{"name": each.name, "d_sae": each.dictionary.d_sae} for each in bench.studied])
+
+
+def _prompt(name: str) -> Prompt:
+    return Prompt("You say a word.", f"Say {name}.", {"type": "object"}, 64, TaskMaterial("widths", "", ()))
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed.clear()
+    monkeypatch.setattr(registry, "make", lambda name, settings: Widths(**settings))
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> layered.Deep:
+    return layered.make(tmp_path_factory.mktemp("deep"))
+
+
+@pytest.fixture(scope="module")
+def dictionary(deep: layered.Deep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    subject = deep.subject()
+    values = layered.values(subject, deep.corpus(subject), HOOK)
+    return layered.save(tmp_path_factory.mktemp("dictionaries") / "right", layered.principal(values, HOOK, silent=16))
+
+
+@pytest.fixture
+def given(deep: layered.Deep, dictionary: Path, tmp_path: Path) -> Given:
+    return Given(subject=str(deep.folder), dictionaries=(str(dictionary),), results=tmp_path, quiet=True)
+
+
+def test_a_finding_is_written_once_and_read_again(given: Given, tmp_path: Path) -> None:
+    with Progress(quiet=True) as progress:
+        first = carry_out(given, "widths", {}, progress)
+        again = carry_out(given, "widths", {}, progress)
+    assert first is not None
+    assert again is not None
+    assert computed == ["widths"]
+    assert first.folder.parent == tmp_path / "studies"
+    assert list(first.lines()) == list(again.lines()) == [f"{HOOK} has {2 * layered.RANK + 16} features."]
+    assert pq.read_table(first.folder / "widths.parquet").num_rows == 1
+    assert "Widths" in first.page.read_text(encoding="utf-8")
+
+
+def test_an_interrupted_study_continues_from_its_parts(given: Given) -> None:
+    with Progress(quiet=True) as progress:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(given, "widths", {"stops": True}, progress)
+        assert carry_out(given, "widths", {"stops": True}, progress) is not None
+    assert computed == ["widths", "stopped"]
+
+
+def test_a_judge_is_asked_once_and_its_answers_are_in_the_finding(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ProviderServer(brain=lambda system, user, schema: {"word": user.split()[1]}) as server:
+        judged = replace(given, judge=MODEL, overrides=_judge_keys(server))
+        with Progress(quiet=True) as progress:
+            outcome = carry_out(judged, "widths", {"asks": True}, progress)
+            carry_out(replace(judged, out=given.results / "elsewhere"), "widths", {"asks": True}, progress)
+        assert outcome is not None
+        assert outcome.values["sentences"][1] == f'{{"word": "{HOOK}."}}'
+        assert len(server.books) == 1
+
+
+def test_a_dry_run_asks_nothing(given: Given) -> None:
+    with ProviderServer() as server, Progress(quiet=True) as progress:
+        judged = replace(given, judge=MODEL, overrides=_judge_keys(server), dry_run=True)
+        assert carry_out(judged, "widths", {"asks": True}, progress) is None
+        assert server.books == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"subject": None}, "no subject: give --from"),
+        ({"dictionaries": ()}, "no dictionary: give --from"),
+        ({"runs": ("none-1234",)}, "there is no run"),
+        ({"judge": "embedded"}, "cannot answer a study's questions"),
+        ({"dry_run": True}, "give --judge"),
+        ({}, "widths asks a judge: give --judge"),
+        ({"corpus": ("missing.txt",)}, "missing.txt"),
+    ],
+)
+def test_wrong_inputs_are_one_line(given: Given, changes: dict[str, Any], words: str) -> None:
+    with Progress(quiet=True) as progress, pytest.raises((AutointerpError, SaeError), match=words) as raised:
+        carry_out(replace(given, **changes), "widths", {"asks": True}, progress)
+    assert "\n" not in str(raised.value)
+
+
+def _judge_keys(server: ProviderServer) -> tuple[str, ...]:
+    return (f"judge.base_url={server.url}/v1", "judge.system_role=true", "judge.json=schema")
