@@ -75,12 +75,10 @@ def opened_units(bench: Workbench, units: Sequence[str], texts: Sequence[str]) -
     if not units:
         raise UsageError("no unit: give --unit 641, or --unit neuron-12+")
     requested = [parse_unit(text, bench) for text in units]
-    known = [_maximum_in_run(each) for each in requested]
-    unknown = [each for each, value in zip(requested, known, strict=True) if value is None]
-    measured = iter(_measured(bench, unknown, texts))
     steered = []
-    for each, value in zip(requested, known, strict=True):
-        maximum, source = (value, "in the run") if value is not None else next(measured)
+    for each in requested:
+        known = _maximum_in_run(each)
+        maximum, source = _measured(bench, each, texts) if known is None else (known, "in the run")
         if not maximum > 0:
             raise UsageError(
                 f"{each.unit.unit_id} is silent {source}, so its maximum is 0 and no factor changes anything: give --corpus with"
@@ -99,24 +97,17 @@ def _maximum_in_run(requested: _Requested) -> float | None:
     return float(value) if value else None
 
 
-def _measured(bench: Workbench, requested: Sequence[_Requested], texts: Sequence[str]) -> list[tuple[float, str]]:
-    if not requested:
-        return []
-    by_corpus = bench.request.corpus is not None
-    ids = "-".join(f"{each.studied.name}-{each.unit.unit_id}".replace("/", "_") for each in requested)
+def _measured(bench: Workbench, requested: _Requested, texts: Sequence[str]) -> tuple[float, str]:
+    """The unit's maximum over the corpus, which is kept, or over `texts` if there is no corpus, and where it was measured."""
+    subject, dictionary, unit = bench.subject, requested.studied.dictionary, [requested.unit]
+    if bench.request.corpus is None:
+        return float(maxima_over_texts(subject, dictionary, unit, texts)[0]), "in the prompts"
 
     def measure() -> dict[str, np.ndarray]:
-        bench.progress.update("measuring maxima", 0, 0)
-        values = []
-        for each in requested:
-            dictionary, unit = each.studied.dictionary, [each.unit]
-            values.append(
-                maxima_over_corpus(bench.subject, dictionary, unit, bench.corpus, CORPUS_TOKENS)[0]
-                if by_corpus
-                else maxima_over_texts(bench.subject, dictionary, unit, texts)[0]
-            )
-        return {"maxima": np.array(values, dtype=np.float32)}
+        bench.progress.update("measuring the maximum", 0, 0)
+        return {"maximum": maxima_over_corpus(subject, dictionary, unit, bench.corpus, CORPUS_TOKENS)}
 
-    maxima = bench.folder.kept_arrays(f"maxima-{ids}"[:120], measure)["maxima"]
-    where = f"in the corpus's first {CORPUS_TOKENS:,} tokens" if by_corpus else "in the prompts"
-    return [(float(value), where) for value in maxima]
+    name = f"maximum-{requested.studied.name}-{requested.unit.unit_id}".replace("/", "_")
+    return float(
+        bench.folder.kept_arrays(name, measure)["maximum"][0]
+    ), f"in the corpus's first {CORPUS_TOKENS:,} tokens"

@@ -214,6 +214,26 @@ def test_an_interrupted_study_keeps_the_prompts_that_are_done(
     assert seen == [*PROMPTS, PROMPTS[1]]
 
 
+def test_units_of_several_dictionaries_are_set_at_once(world: planted.World, tmp_path: Path) -> None:
+    second = [
+        "--dictionary",
+        str(world.dictionary),
+        *of_prompts("filler1 harbour2 orchard1"),
+        "--factors=1",
+        "--tokens",
+        "3",
+    ]
+    done = steer(world, tmp_path, *second, "--unit", "resid_post.0/16/1:0", "--unit", "resid_post.0/16/2:1=20")
+    assert done.exit_code == 0, done.output
+    assert "orchard" in table(tmp_path, "side_by_side")["steered"][0]
+    assert [unit["dictionary"] for unit in values(tmp_path)["values"]["units"]] == [
+        "resid_post.0/16/1",
+        "resid_post.0/16/2",
+    ]
+    unclear = steer(world, tmp_path, *second, "--unit", "0")
+    assert "unit '0' does not say of which dictionary: write NAME:0, with one of resid_post.0/16/1, " in unclear.output
+
+
 CASES = """
 [[cases]]
 name = "talks of harbours"
