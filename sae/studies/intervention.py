@@ -55,19 +55,17 @@ class Site:
     targets: tuple[Target, ...]
 
     def changes(self, x: Tensor, rows: Sequence[Row], start: int, added: bool) -> Tensor:
-        """The change (B, T, width written) of rows that begin at position `start`, from the value x (B, T, width read)."""
+        """The change (B, T, width written) of rows that begin at position `start`, from the value x (B, T, width read).
+
+        That of a row without a factor is not used.
+        """
         absolute = torch.arange(start, start + x.shape[1])
         factors = torch.tensor([row.factor or 0.0 for row in rows])
         total: Tensor | None = None
         for number, target in enumerate(self.targets):
             units = torch.full((len(rows),), number, dtype=torch.int64)
             change = self.clamp.changes(x, ClampRows(units, factors * target.value, added=added))
-            masks = [
-                target.positions.mask(absolute, row.n_prompt)
-                if row.factor is not None
-                else torch.zeros_like(absolute, dtype=torch.bool)
-                for row in rows
-            ]
+            masks = [target.positions.mask(absolute, row.n_prompt) for row in rows]
             change = torch.where(torch.stack(masks).to(change.device)[..., None], change, 0.0)
             total = change if total is None else total + change
         assert total is not None

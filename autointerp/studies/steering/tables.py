@@ -67,11 +67,9 @@ def by_factor(frame: pd.DataFrame) -> pd.DataFrame:
 def listings(frame: pd.DataFrame, factors: pd.DataFrame) -> Iterator[Listing]:
     """The tables that readers are shown, and the whole table of continuations."""
     columns = {
-        "factor": "Factor",
-        "arm": "Arm",
-        "n_changed": "Continuations changed",
-        "perplexity": "Perplexity of the unsteered text",
-    }
+        "factor": "Factor", "arm": "Arm", "n_changed": "Continuations changed", "perplexity": "Perplexity of the unsteered text",
+        "damage": "Loss added, nats per token", "damage_low": "95% from", "damage_high": "to",
+    }  # fmt: skip
     if "on_target" in factors:
         columns |= {"on_target": "On target (0-3)", "coherence": "Coherence (0-3)"}
     yield Listing("factors", "Each factor, beside the baselines", factors, columns, rows=40)
@@ -82,13 +80,12 @@ def listings(frame: pd.DataFrame, factors: pd.DataFrame) -> Iterator[Listing]:
     risen = risen_tokens(frame)
     columns = {
         "token": "Token", "factor": "Factor", "arm": "Arm", "n_prompts": "Prompts", "change": "Change of log-probability",
-        "before": "Probability before", "after": "after",
+        "before": "Probability before", "after": "Probability after",
     }  # fmt: skip
     caption = "Tokens after the prompt whose log-probability rose most, among those that reach 0.001; means over the prompts named"
     yield Listing("risen", caption, risen, columns, rows=int((risen["rank"] <= _FIRST).sum()))
-    yield Listing(
-        "continuations", "All continuations", frame, {"prompt": "Prompt", "arm": "Arm", "factor": "Factor"}, rows=0
-    )
+    columns = {"prompt": "Prompt", "arm": "Arm", "factor": "Factor", "continuation": "Continuation"}
+    yield Listing("continuations", "All continuations, with their losses and tokens that rose", frame, columns, rows=5)
 
 
 def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
