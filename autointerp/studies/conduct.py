@@ -91,7 +91,7 @@ def _identity(study: Study, settings: dict[str, Any], bench: Workbench) -> dict[
         "subject": [bench.subject.fingerprint, bench.subject.precision, bench.subject.bos_id],
         "dictionaries": [[each.dictionary.fingerprint, each.dictionary.hook_point] for each in bench.studied],
         "explanations": [content_hash(dict(each.explanations)) for each in bench.studied],
-        "corpus": bench.corpus.fingerprint if study.reads_text else None,
+        "corpus": bench.corpus.fingerprint if study.reads_text else plain(bench.request.corpus),
         "judge": plain(bench.asking.settings.model_dump()) if bench.asking else None,
     }
 

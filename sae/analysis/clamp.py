@@ -26,12 +26,14 @@ class Rows:
     """What each row of a batch is clamped to: unit `units[i]`, a number among the clamp's units, to activation `values[i]`.
 
     `directions` (B, width of `Clamp.writes`), if given, are written in place of the unit's own direction: the unit is silenced, and
-    the value times the row's direction is added instead.
+    the value times the row's direction is added instead. If `added`, the values are added to the units' activations, whatever these
+    are, instead of replacing them.
     """
 
     units: Tensor
     values: Tensor
     directions: Tensor | None = None
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,9 @@ def _neuron_clamp(subject: Subject, hook_point: str, units: Sequence[UnitKey]) -
         units, values = rows.units.to(m.device), rows.values.to(m.device)
         written = directions[units] if rows.directions is None else rows.directions.to(m.device)
         change = (values[:, None] * written)[:, None].repeat(1, m.shape[1], 1)
-        row = torch.arange(len(m), device=m.device)
-        change[row, :, index[units]] -= m[row, :, index[units]]
+        if not rows.added:
+            row = torch.arange(len(m), device=m.device)
+            change[row, :, index[units]] -= m[row, :, index[units]]
         return change
 
     return Clamp(subject, hook_point, hook_point, directions, changes)
@@ -113,8 +116,9 @@ def _feature_clamp(subject: Subject, dictionary: Dictionary, features: Sequence[
         units, values = rows.units.to(x.device), rows.values.to(x.device)
         own = directions[units][:, None]
         written = own if rows.directions is None else rows.directions.to(x.device)[:, None]
-        activations = _activations(encoder, len(features), x, units)
-        features_sum = values[:, None, None] * written - activations[..., None] * own
+        features_sum = (values[:, None, None] * written).expand(-1, x.shape[1], -1)
+        if not rows.added:
+            features_sum = features_sum - _activations(encoder, len(features), x, units)[..., None] * own
         unchanged = chosen.complete_decoding(torch.zeros_like(features_sum), x)
         return chosen.complete_decoding(features_sum, x) - unchanged
 

@@ -26,7 +26,10 @@ BATCH = 32
 """Texts that are continued together."""
 
 
-@torch.no_grad()
+Editing = Callable[[Sequence[int], Sequence[int], int], AbstractContextManager[None]]
+"""The context in which a pass is made, given the numbers of its prompts, its shape (B, T) and the position of its first token."""
+
+
 def continue_texts(
     subject: Subject,
     dictionary: Dictionary,
@@ -49,35 +52,64 @@ def continue_texts(
     clamp, room = make_clamp(subject, dictionary, [unit]), most_tokens(subject) - tokens
     strengths = torch.as_tensor(factor, dtype=torch.float32).expand(len(texts)) * largest
     prompts = [_prompt(subject, row, room) for row in encode_texts(subject, texts)]
-    continuations: dict[int, str] = {}
-    for group in _groups_of_equal_length(prompts):
+
+    def editing(numbers: Sequence[int], shape: Sequence[int], start: int) -> AbstractContextManager[None]:
+        rows = Rows(torch.zeros(len(numbers), dtype=torch.int64), strengths[list(numbers)])
+        return clamp(rows, shape, int(start == 0))
+
+    added = continue_prompts(subject, prompts, tokens, seed, editing)
+    return ["".join(token_texts(subject.tokenizer, row)) for row in added]
+
+
+@torch.no_grad()
+def continue_prompts(
+    subject: Subject,
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    seed: int | None,
+    editing: Editing,
+    *,
+    ends: bool = False,
+) -> list[list[int]]:
+    """The `tokens` ids that follow each prompt's ids, BOS included, when every pass runs in the context `editing`.
+
+    Tokens are chosen as in `continue_texts`. If `ends`, special tokens may come, and a continuation ends before its first one.
+    """
+    continuations: dict[int, list[int]] = {}
+    for group in groups_of_equal_length(prompts):
         uniform = np.stack([_uniform(seed, prompts[i], tokens) for i in group])
-        ids = torch.tensor([prompts[i] for i in group])
-        rows = Rows(torch.zeros(len(group), dtype=torch.int64), strengths[group])
-        new_ids = _continue(subject, partial(clamp, rows), ids, uniform, seed is None)
+        ids = torch.tensor([list(prompts[i]) for i in group])
+        new_ids = _continue(subject, partial(editing, group), ids, uniform, seed is None, ends)
         for i, row in zip(group, new_ids.tolist(), strict=True):
-            continuations[i] = "".join(token_texts(subject.tokenizer, row))
-    return [continuations[i] for i in range(len(texts))]
+            ended = (place for place, token in enumerate(row) if token in subject.special_ids)
+            continuations[i] = row[: next(ended, None)]
+    return [continuations[i] for i in range(len(prompts))]
 
 
 def _continue(
     subject: Subject,
-    clamp: Callable[[Sequence[int], int], AbstractContextManager[None]],
+    editing: Callable[[Sequence[int], int], AbstractContextManager[None]],
     ids: Tensor,
     uniform: np.ndarray,
     greedy: bool,
+    ends: bool,
 ) -> Tensor:
-    """Ids (B, tokens) that follow prompts `ids` (B, T) of one length. `uniform` (B, tokens) are random numbers in [0, 1)."""
+    """Ids (B, tokens or fewer) that follow prompts `ids` (B, T) of one length. `uniform` (B, tokens) are random numbers in [0, 1)."""
     special = torch.tensor(sorted(subject.special_ids), dtype=torch.int64)
+    ended = torch.zeros(len(ids), dtype=torch.bool)
     step, whole, cache = ids, ids, None
     for position in range(uniform.shape[1]):
-        with clamp(tuple(step.shape), int(cache is None)):
+        with editing(tuple(step.shape), whole.shape[1] - step.shape[1]):
             logits, cache = subject.next_logits(step, cache)
         logits = logits.cpu()
-        logits[:, special[special < logits.shape[1]]] = -torch.inf
+        if not ends:
+            logits[:, special[special < logits.shape[1]]] = -torch.inf
         chosen = logits.argmax(dim=1) if greedy else _draw(logits, uniform[:, position])
         whole = torch.cat([whole, chosen[:, None]], dim=1)
         step = whole if cache is None else chosen[:, None]
+        ended |= torch.isin(chosen, special)
+        if ended.all():
+            break
     return whole[:, ids.shape[1] :]
 
 
@@ -100,7 +132,7 @@ def _uniform(seed: int | None, ids: Sequence[int], tokens: int) -> np.ndarray:
     return np.random.default_rng([seed or 0, *ids]).random(tokens)
 
 
-def _groups_of_equal_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def groups_of_equal_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Indices of at most `BATCH` prompts of one length, so that none has to be padded."""
     by_length: dict[int, list[int]] = {}
     for i, prompt in enumerate(prompts):

@@ -70,6 +70,13 @@ def test_the_harvest_benchmark_runs() -> None:
     assert all(float(row[ratio]) > 0 for row in found for ratio in ("first", "median", "whole"))
 
 
+def test_the_steering_benchmark_runs() -> None:
+    header, row = run("steering.py", "--prompts", "2", "--tokens", "2")
+    found = dict(zip(header, row, strict=True))
+    assert (found["prompts"], found["continuations"], found["tokens"]) == ("2", "22", "2")
+    assert float(found["ratio"]) > 0
+
+
 def test_the_gpu_check_without_a_gpu_says_so_in_one_line_and_ends_well() -> None:
     command = [sys.executable, str(ROOT / "tests" / "benchmarks" / "gpu_check.py"), "--json", "never-written.json"]
     done = subprocess.run(

@@ -58,17 +58,23 @@ def study_options(*, judge: bool = False) -> Callable[[Callable[..., int | None]
 
 def carry_out(given: Given, name: str, **settings: Any) -> int:
     """Carry out the study `name` with its settings, and print the finding and the path of its page."""
+    finding(given, name, **settings)
+    return 0
+
+
+def finding(given: Given, name: str, **settings: Any) -> dict[str, Any]:
+    """The contents of `study.json` after `carry_out`; empty after a dry run."""
     from autointerp.studies import command  # torch
 
     runs = tuple(run if run.endswith(".toml") else finished_run(run, given.results) for run in given.runs)
     with Progress(quiet=given.quiet) as progress:
         outcome = command.carry_out(replace(given, runs=runs), name, settings, progress)
     if outcome is None:
-        return 0
+        return {}
     if given.as_json:
         click.echo(json.dumps(outcome.values, indent=1, ensure_ascii=False))
-        return 0
+        return outcome.values
     for line in outcome.lines():
         click.echo(line)
     progress.say_path("Tables and figures:", outcome.page)
-    return 0
+    return outcome.values

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from support.planted_world import layered
+from support.sae.random_subject import random_subject
 from support.sae.tiny_dictionaries import dictionary as any_dictionary
 from support.scorers import cases as scorer_cases
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from sae.analysis.clamp import Rows, make_clamp
 from sae.analysis.steering import _draw, continue_texts
@@ -35,14 +35,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> scorer_cases.Opened:
 @pytest.fixture(scope="module")
 def deep(opened: scorer_cases.Opened) -> Subject:
     """A model whose words depend on one another, with random weights."""
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=len(opened.subject.tokenizer), n_embd=16, n_layer=3, n_head=2, n_positions=64)
-    config.bos_token_id = config.eos_token_id = None
-    model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)
-    return Subject(model, opened.subject.tokenizer, name="deep", fingerprint="x")
+    return random_subject(opened.subject.tokenizer)
 
 
 def values(subject: Subject, text: str, hook_point: str, clamp: object = None) -> Tensor:

@@ -1,0 +1,1 @@
+"""Steering: features and neurons set to chosen activations while the subject continues prompts, and case files that check this."""

@@ -1,0 +1,44 @@
+"""The largest activations of units, measured over the first texts of a corpus or over given texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sae.analysis.unit_probe import largest_activations, read_contexts
+from sae.corpus.corpus import Corpus
+from sae.dictionary import Dictionary
+from sae.harvest.harvest import UnitReader, run_contexts
+from sae.harvest.units import UnitKey
+from sae.subject.model import Subject
+
+CONTEXTS_AT_ONCE = 64
+NORM_RATIO, NORM_CONTEXTS = 10.0, 32
+"""A token whose norm exceeds this multiple of the median over so many contexts does not count, as in a harvest by default."""
+
+
+def maxima_over_corpus(
+    subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey], corpus: Corpus, tokens: int
+) -> np.ndarray:
+    """The largest activation (units,) in the corpus's first contexts with at least `tokens` tokens, or in all of it."""
+    reader = UnitReader(subject, dictionary, units)
+    sample = np.arange(min(NORM_CONTEXTS, len(corpus.contexts)))
+    norms = run_contexts(subject, corpus, sample, [reader.hook_point])[0][reader.hook_point].norm(dim=1)
+    limit = NORM_RATIO * float(norms.median())
+    ends = np.cumsum(corpus.contexts["length"].astype(np.int64))
+    n = min(len(ends), int(np.searchsorted(ends, tokens)) + 1)
+    maxima = np.zeros(len(units), dtype=np.float32)
+    for first in range(0, n, CONTEXTS_AT_ONCE):
+        rows = range(first, min(n, first + CONTEXTS_AT_ONCE))
+        for read in read_contexts(reader, corpus, rows, norm_limit=limit):
+            maxima = np.maximum(maxima, read.activations.max(axis=1, initial=0.0))
+    return maxima
+
+
+def maxima_over_texts(
+    subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey], texts: Sequence[str]
+) -> np.ndarray:
+    """The largest activation (units,) in the texts."""
+    reader = UnitReader(subject, dictionary, units)
+    return np.asarray(largest_activations(reader, texts).max(axis=1, initial=0.0))
