@@ -36,6 +36,9 @@ SECTIONS = {
         "doctor": _command("reference", "doctor", "Check the installation, keys and device."),
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
+    "With features": {
+        "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
+    },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),
         "status": _command("status", "status", "Show the progress of runs."),
