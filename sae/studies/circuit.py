@@ -63,7 +63,7 @@ def trace(
     share: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Circuit:
-    """The circuit of token ids (T,): the `nodes` nodes of each dictionary with the largest attributions, and edges of at least `share`.
+    """The circuit of token ids (T,): the `strongest` nodes of each dictionary, and edges of at least `share`.
 
     Nodes from which no such edge leads on to the difference of logits are left out. One backward pass a node.
     """
@@ -81,17 +81,19 @@ def trace(
 
 
 def strongest(totals: Totals, nodes: int) -> dict[Node, float]:
-    """The `nodes` nodes of each dictionary with the largest absolute attributions, and these attributions, the largest first."""
+    """The `nodes` features of each dictionary with the largest absolute attributions and a third as many errors, with these."""
     kept: dict[Node, float] = {}
     for number, (active, gradient) in enumerate(zip(totals.active, totals.gradients, strict=True)):
         of_pairs, of_errors = active.dot(gradient)
-        position = torch.cat([active.position, torch.arange(len(of_errors), device=of_errors.device)])
-        feature = torch.cat([active.feature, torch.full_like(of_errors, ERROR, dtype=torch.int64)])
-        values = torch.cat([of_pairs, of_errors]).where(position >= FIRST, 0.0)
-        order = values.abs().argsort(descending=True, stable=True)[:nodes]
-        for p, f, value in zip(position[order].tolist(), feature[order].tolist(), values[order].tolist(), strict=True):
-            if value:
-                kept[Node(number, p, f)] = value
+        every = torch.arange(len(of_errors), device=of_errors.device)
+        for position, feature, values, most in (
+            (active.position, active.feature, of_pairs, nodes),
+            (every, torch.full_like(every, ERROR), of_errors, nodes // 3),
+        ):
+            values = values.where(position >= FIRST, 0.0)
+            order = values.abs().argsort(descending=True, stable=True)[:most]
+            columns = (position[order].tolist(), feature[order].tolist(), values[order].tolist())
+            kept |= {Node(number, p, f): value for p, f, value in zip(*columns, strict=True) if value}
     return kept
 
 

@@ -52,7 +52,7 @@ def total_gradients(
 
     def edit_of(number: int) -> Edit:
         def edit(x: Tensor, y: Tensor) -> Tensor:
-            seen[number] = x.detach()[0], y.detach()[0]
+            seen[number] = x.detach()[0].clone(), y.detach()[0].clone()  # the pass may add to them in place
             return y + probes[number]
 
         return edit

@@ -30,7 +30,7 @@ from autointerp.studies.given import Given
     type=click.IntRange(min=1),
     default=12,
     show_default=True,
-    help="Nodes of each dictionary in the graph, at most.",
+    help="Features of each dictionary in the graph, at most.",
 )
 @click.option(
     "--share",

@@ -42,7 +42,7 @@ class Attribute:
     """Pairs of a feature and a position of each dictionary that are ablated: half of them those with the largest attributions, half
     those with the largest activations."""
     nodes: int = 12
-    """Nodes of each dictionary in the graph, at most."""
+    """Features of each dictionary in the graph, at most; errors are a third as many."""
     share: float = 0.02
     """Edges of a smaller share of all contributions to a node are left out of the graph."""
     seed: int = 0

@@ -1,3 +1,5 @@
+"""The graph of a prompt on a subject with known circuits."""
+
 from __future__ import annotations
 
 import random
@@ -5,12 +7,14 @@ import random
 import pytest
 import torch
 from support.planted_world import circuits
-from support.planted_world.circuits import WHOLES, Circuits
+from support.planted_world.circuits import WHOLES, Circuits, part, parts
 
 from sae.formats.load import load_dictionary
 from sae.studies.circuit import ERROR, Circuit, trace
 from sae.studies.gradients import LogitDifference, total_gradients
 from sae.subject.model import Subject
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +40,34 @@ def f1(found: set[object], true: set[object]) -> float:
     return 2 * len(found & true) / (len(found) + len(true))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_edges_of_a_planted_circuit_are_found(world: Circuits, subject: Subject, seed: int) -> None:
-    rng = random.Random(seed)
-    whole, other = rng.sample(range(WHOLES), 2)
-    prompt = world.prompt(whole, rng, also=other)
-    circuit = traced(world, subject, prompt, whole, other)
-    edges = {
+def found(circuit: Circuit) -> set[object]:
+    """The edges between features, and from features to the answer."""
+    return {
         (tuple(edge.source), None if edge.target is None else tuple(edge.target))
         for edge in circuit.edges
         if edge.source.feature != ERROR
     }
-    print(sorted(edges - world.edges(prompt, whole), key=str), sorted(world.edges(prompt, whole) - edges, key=str))
-    assert f1(edges, world.edges(prompt, whole)) >= 0.9
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_edges_of_planted_circuits_are_found(world: Circuits, subject: Subject, seed: int) -> None:
+    rng = random.Random(seed)
+    whole, other = rng.sample(range(WHOLES), 2)
+    prompt = world.prompt(whole, rng, also=other)
+    edges = found(traced(world, subject, prompt, whole, other))
+    assert f1(edges, world.edges(prompt, whole, other)) >= 0.9
+
+
+def test_edges_of_inhibition_are_negative_and_all_nodes_lead_to_the_answer(world: Circuits, subject: Subject) -> None:
+    prompt = world.prompt(0, random.Random(1))
+    circuit = traced(world, subject, prompt, 0, 1)
+    inhibiting = {part(number).inhibiting for number in parts(0)}
+    signs = {
+        edge.source.feature in inhibiting: edge.logits > 0
+        for edge in circuit.edges
+        if edge.source.dictionary == 0 and edge.source.feature != ERROR and edge.target is not None
+    }
+    assert signs == {True: False, False: True}
+    sources = {edge.source for edge in circuit.edges}
+    assert sources == set(circuit.nodes)
+    assert {edge.target for edge in circuit.edges} - {None} <= sources

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -34,7 +34,7 @@ TOKENS = 12
 """Tokens of a prompt."""
 _BIAS = 30.0
 """The constant component of every residual, which keeps the norms nearly constant."""
-_THRESHOLD = 0.2
+_THRESHOLD, _INHIBITION = 0.2, 0.5
 
 Feature = tuple[int, int, int]
 """Layer, position, and number of a feature in the dictionary of the layer."""
@@ -87,20 +87,29 @@ class Circuits:
         rng.shuffle(words)
         return " ".join([*words, "filler0"])
 
-    def edges(self, prompt: str, whole: int) -> set[tuple[Feature, Feature | None]]:
-        """The edges of the circuit of `answer{whole}` after the prompt; None stands for the answer. All its parts must be active."""
+    def edges(self, prompt: str, *wholes: int) -> set[tuple[Feature, Feature | None]]:
+        """The edges of the circuits of `answer{whole}` after the prompt; None stands for the answers. Silent features have none."""
         words = prompt.split()
-        last = len(words)  # after BOS
-        where: dict[int, list[int]] = {}
+        last, seen = len(words), TOKENS / (len(words) + 1)  # after BOS; attention takes the mean over all tokens
+        where: dict[int, list[int]] = {concept: [] for concept in range(CONCEPTS)}
         for position, word in enumerate(words, 1):
             if word.startswith("concept"):
-                where.setdefault(int(word.removeprefix("concept")), []).append(position)
-        found: set[tuple[Feature, Feature | None]] = {((2, last, whole), None)}
-        for number in parts(whole):
-            found.add(((1, last, number), (2, last, whole)))
-            for concept in (*part(number).supporting, part(number).inhibiting):
-                found |= {((0, position, concept), (1, last, number)) for position in where.get(concept, [])}
-        return found | {((0, position, skipped(whole)), (2, last, whole)) for position in where[skipped(whole)]}
+                where[int(word.removeprefix("concept"))].append(position)
+        found: set[tuple[Feature, Feature | None]] = set()
+        for whole in wholes:
+            strength = seen * len(where[skipped(whole)]) - _THRESHOLD
+            own: set[tuple[Feature, Feature | None]] = {((2, last, whole), None)}
+            own |= {((0, position, skipped(whole)), (2, last, whole)) for position in where[skipped(whole)]}
+            for number in parts(whole):
+                support = sum(len(where[concept]) for concept in part(number).supporting)
+                activation = seen * (support - _INHIBITION * len(where[part(number).inhibiting])) - _THRESHOLD
+                if activation > 0:
+                    strength += activation
+                    own.add(((1, last, number), (2, last, whole)))
+                    for concept in (*part(number).supporting, part(number).inhibiting):
+                        own |= {((0, position, concept), (1, last, number)) for position in where[concept]}
+            found |= own if strength > 0 else set()
+        return found
 
 
 def make(folder: Path, *, seed: int = 0) -> Circuits:
@@ -164,7 +173,7 @@ def _write_subject(path: Path, axes: _Axes, number: dict[str, int], turn: Tensor
         for p in range(PARTS):
             first, second = part(p).supporting
             inhibiting = part(p).inhibiting
-            recipes[1].append({axes.seen[first]: 1.0, axes.seen[second]: 1.0, axes.seen[inhibiting]: -0.5})
+            recipes[1].append({axes.seen[first]: 1.0, axes.seen[second]: 1.0, axes.seen[inhibiting]: -_INHIBITION})
         for w in range(WHOLES):
             recipes[2].append({axes.parts[p]: 1.0 for p in parts(w)} | {axes.seen[skipped(w)]: 1.0})
         for layer, written in ((1, axes.parts), (2, axes.wholes)):
@@ -177,6 +186,7 @@ def _write_subject(path: Path, axes: _Axes, number: dict[str, int], turn: Tensor
     model.save_pretrained(path)
     tokenizer = Tokenizer(models.WordLevel(number, unk_token="<s>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<s>", bos_token="<s>").save_pretrained(path)
 
 
