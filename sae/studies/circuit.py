@@ -3,8 +3,8 @@
 A node is a feature at a position, or the error of a dictionary at a position, which has no incoming edges. The edge from u to v is the
 contribution of u to the pre-activation of v, by direct gradients (`sae.studies.gradients`): u's vector times the gradient at u's place,
 through attention and norms as they are, with the features of dictionaries in between held fixed. The edge from u to the difference of
-logits is its direct contribution to that. A share of an edge is its size among all contributions to v, of features and errors, also
-of those that are not in the graph.
+logits is its direct contribution to that. A share of an edge is its size among all contributions to v, of features and errors after the
+first position, also of those that are not in the graph.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ class _Sources:
     """The kept nodes of a dictionary from which edges may start: pairs by their number among the active ones, errors by position."""
 
     active: ActiveFeatures
+    counted: Tensor
+    """Mask of the pairs after the first position."""
     features: list[tuple[Node, int]]
     errors: list[Node]
 
@@ -109,7 +111,7 @@ class _Sources:
     def of(cls, active: ActiveFeatures, number: int, kept: Iterable[Node]) -> _Sources:
         own = [node for node in kept if node.dictionary == number]
         features = [(node, active.number(node.position, node.feature)) for node in own if node.feature != ERROR]
-        return cls(active, features, [node for node in own if node.feature == ERROR])
+        return cls(active, active.position.cpu() >= FIRST, features, [node for node in own if node.feature == ERROR])
 
 
 def _edges_into(
@@ -123,7 +125,7 @@ def _edges_into(
     total = 0.0
     for each, gradient in zip(sources, gradients, strict=True):
         of_pairs, of_errors = (values.cpu() for values in each.active.dot(gradient))
-        total += float(of_pairs.abs().sum() + of_errors.abs().sum())
+        total += float(of_pairs[each.counted].abs().sum() + of_errors[FIRST:].abs().sum())
         found += [(node, float(of_pairs[number])) for node, number in each.features]
         found += [(node, float(of_errors[node.position])) for node in each.errors]
     return [

@@ -52,11 +52,11 @@ def of(ablated: pd.DataFrame, active: int) -> Agreement:
     )
 
 
-def _largest(values: pd.Series, n: int) -> set[int]:
+def _largest(values: pd.Series[float], n: int) -> set[int]:
     return set(values.sort_values(ascending=False, kind="stable").index[:n])
 
 
-def _correlation(one: pd.Series, other: pd.Series) -> float | None:
+def _correlation(one: pd.Series[float], other: pd.Series[float]) -> float | None:
     if len(one) < 3 or not np.ptp(one) or not np.ptp(other):
         return None
     return float(np.corrcoef(one, other)[0, 1])

@@ -132,7 +132,7 @@ class Attribute:
             dictionaries = [active.dictionary for active in totals.active]
             values = differences_without(
                 bench.subject, dictionaries, ids, groups, difference,
-                progress=lambda done, total: bench.progress.update(part, done, total),
+                progress=lambda done, total: bench.progress.update(part.partition("-")[0], done, total),
             )  # fmt: skip
             return {"effect": totals.value - values.numpy()}
 
