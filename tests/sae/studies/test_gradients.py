@@ -73,7 +73,7 @@ def test_an_attribution_equals_finite_differences_of_one_activation(
         only = torch.zeros(len(IDS), place.d_sae)
         only[position, feature] = active.f[pair]
         vector = place.decode(only, active.x) - place.decode(torch.zeros_like(only), active.x)
-        step = 0.01
+        step = 0.01 / float(vector.norm())
         found = (changed(subject, place, step * vector) - changed(subject, place, -step * vector)) / (2 * step)
         assert float(attributions[pair]) == pytest.approx(found, rel=1e-3, abs=1e-3 * float(attributions.abs().max()))
     whole = (totals.gradients[0] * (active.y - place.decode(torch.zeros(len(IDS), place.d_sae), active.x))).sum()
@@ -82,7 +82,7 @@ def test_an_attribution_equals_finite_differences_of_one_activation(
 
 def test_the_pass_with_dictionaries_in_place_is_that_of_the_model(subject: Subject) -> None:
     with torch.no_grad():
-        expected = DIFFERENCE.of(subject.model(IDS[None]).logits[:, -1])[0]
+        expected = DIFFERENCE.of(subject.last_logits(IDS[None]))[0]
     places = [dictionary("jumprelu", hook_point=f"resid_post.{layer}") for layer in (0, 2)]
     totals = total_gradients(subject, places, IDS, DIFFERENCE)
     assert totals.value == float(expected)

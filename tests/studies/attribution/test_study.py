@@ -14,7 +14,10 @@ from support.planted_world import circuits
 from support.planted_world.circuits import Circuits
 
 from autointerp.cli.main import main
+from autointerp.progress import Progress
 from autointerp.studies.attribution import study
+from autointerp.studies.command import carry_out
+from autointerp.studies.given import Given
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,12 +87,15 @@ def test_a_stopped_study_continues_with_what_it_has_measured(
         return measure(*arguments, **options)
 
     monkeypatch.setattr(study, "differences_without", stopped)
-    first = attribute(world, prompt, tmp_path, *ANSWER, places=(0, 1))
-    assert first.exit_code == 130
-    assert "run the same command to continue" in first.output
-    again = attribute(world, prompt, tmp_path, *ANSWER, places=(0, 1))
-    assert again.exit_code == 0, again.output
-    assert len(asked) == 4  # two dictionaries and the random groups, of which the second was measured again
+    given = Given(subject=str(world.subject), dictionaries=tuple(map(str, world.dictionaries[:2])), out=tmp_path)
+    settings = {"prompt": prompt, "target": "answer1", "ablations": 8}
+    with pytest.raises(KeyboardInterrupt), Progress(quiet=True) as progress:
+        carry_out(given, "attribute", settings, progress)
+    with Progress(quiet=True) as progress:
+        again = carry_out(given, "attribute", settings, progress)
+    assert again is not None
+    assert again.values["values"]["interchange"]["size"] > 0
+    assert len(asked) == 4  # two dictionaries and the random groups; the second dictionary was measured again
 
 
 @pytest.mark.parametrize(
