@@ -35,7 +35,7 @@ from autointerp.studies.given import Given
 @click.option(
     "--share",
     type=click.FloatRange(0, 1),
-    default=0.02,
+    default=0.01,
     show_default=True,
     help="Smallest share of the contributions to a node that an edge of the graph has.",
 )

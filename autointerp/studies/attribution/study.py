@@ -43,7 +43,7 @@ class Attribute:
     those with the largest activations."""
     nodes: int = 12
     """Features of each dictionary in the graph, at most; errors are a third as many."""
-    share: float = 0.02
+    share: float = 0.01
     """Edges of a smaller share of all contributions to a node are left out of the graph."""
     seed: int = 0
 
