@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sae.dictionary import Dictionary
-from sae.studies.gradients import LogitDifference
+from sae.studies.gradients import Totals
 from sae.studies.splicing import Edit, features_part, splicing
 from sae.subject.model import Subject
 
@@ -32,17 +32,16 @@ class Place(NamedTuple):
 @torch.no_grad()
 def differences_without(
     subject: Subject,
-    dictionaries: Sequence[Dictionary],
-    ids: Tensor,
+    totals: Totals,
     groups: Sequence[Sequence[Place]],
-    difference: LogitDifference,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
-    """The difference of logits (groups,) after token ids (T,) when all of a group's features are silent, one row of a pass a group.
+    """The difference of logits (groups,) after the text when all of a group's features are silent, one row of a pass a group.
 
     Tokens before the first silent one are read once for all groups that begin there. Memory is that of a pass over `BATCH_TOKENS`
     tokens.
     """
+    ids, dictionaries = totals.ids, totals.dictionaries
     values = torch.zeros(len(groups))
     done = 0
     for start, numbers in _by_start(groups):
@@ -53,7 +52,7 @@ def differences_without(
             batch = ids[None, first:].expand(len(part), -1)
             edits = [_silencing(d, number, [groups[i] for i in part], first) for number, d in enumerate(dictionaries)]
             with splicing(subject, dictionaries, edits, tuple(batch.shape)):
-                values[part] = difference.of(subject.last_logits(batch, cache)).cpu()
+                values[part] = totals.difference.of(subject.last_logits(batch, cache)).cpu()
             progress(done := done + len(part), len(groups))
     return values
 

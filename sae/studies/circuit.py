@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sae.studies.active_features import ActiveFeatures
-from sae.studies.gradients import DirectGradients, LogitDifference, Totals
+from sae.studies.gradients import DirectGradients, Totals
 from sae.subject.model import Subject
 
 ERROR = -1
@@ -55,21 +55,19 @@ class Circuit:
 
 def trace(
     subject: Subject,
-    ids: Tensor,
     totals: Totals,
-    difference: LogitDifference,
     *,
     nodes: int,
     share: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Circuit:
-    """The circuit of token ids (T,): the `strongest` nodes of each dictionary, and edges of at least `share`.
+    """The circuit of a text: the `strongest` nodes of each dictionary, and edges of at least `share`.
 
     Nodes from which no such edge leads on to the difference of logits are left out. One backward pass a node.
     """
     kept = strongest(totals, nodes)
     sources = [_Sources.of(active, number, kept) for number, active in enumerate(totals.active)]
-    direct = DirectGradients(subject, totals.active, ids, difference)
+    direct = DirectGradients(subject, totals)
     edges = _edges_into(None, 1.0, direct.of_difference(), sources, share)
     features = [node for node in kept if node.feature != ERROR]
     for done, node in enumerate(features, 1):

@@ -36,11 +36,18 @@ class LogitDifference:
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """The difference of logits after a text, and for each dictionary its active features and the total gradient (T, d_out)."""
+    """The difference of logits after token ids (T,), and for each dictionary its active features and the total gradient (T, d_out)."""
 
+    ids: Tensor
+    difference: LogitDifference
     value: float
     active: tuple[ActiveFeatures, ...]
     gradients: tuple[Tensor, ...]
+
+    @property
+    def dictionaries(self) -> list[Dictionary]:
+        """The dictionaries, in order."""
+        return [each.dictionary for each in self.active]
 
 
 def total_gradients(
@@ -62,18 +69,16 @@ def total_gradients(
         gradients = _gradients(value, probes, keep=False)
     with torch.no_grad():
         active = tuple(ActiveFeatures.of(d, x, y) for d, (x, y) in zip(dictionaries, seen, strict=True))
-    return Totals(float(value.detach()), active, tuple(gradients))
+    return Totals(ids, difference, float(value.detach()), active, tuple(gradients))
 
 
 class DirectGradients:
     """One pass with direct gradients, from which those of the difference of logits and of any active feature are read."""
 
-    def __init__(
-        self, subject: Subject, active: Sequence[ActiveFeatures], ids: Tensor, difference: LogitDifference
-    ) -> None:
-        dictionaries = [each.dictionary for each in active]
+    def __init__(self, subject: Subject, totals: Totals) -> None:
+        ids, active = totals.ids, totals.active
         self._active = active
-        self._probes = _probes(subject, dictionaries, len(ids))
+        self._probes = _probes(subject, totals.dictionaries, len(ids))
         self._z: list[Tensor] = [Tensor()] * len(active)
 
         def edit_of(number: int) -> Edit:
@@ -85,8 +90,8 @@ class DirectGradients:
             return edit
 
         edits = [edit_of(number) for number in range(len(active))]
-        with torch.enable_grad(), splicing(subject, dictionaries, edits, (1, len(ids))):
-            self._value = difference.of(subject.last_logits(ids[None]))[0]
+        with torch.enable_grad(), splicing(subject, totals.dictionaries, edits, (1, len(ids))):
+            self._value = totals.difference.of(subject.last_logits(ids[None]))[0]
 
     def of_difference(self) -> list[Tensor]:
         """The gradient of the difference of logits at each dictionary's value (T, d_out)."""

@@ -52,7 +52,7 @@ def measure(
     chosen = pairs if ablations is None else agreement.chosen(pairs, ablations)
     places = zip(chosen["position"].tolist(), chosen["feature"].tolist(), strict=True)
     groups = [[Place(0, position, feature)] for position, feature in places]
-    effects = totals.value - differences_without(subject, [dictionary], ids, groups, difference).numpy()
+    effects = totals.value - differences_without(subject, totals, groups).numpy()
     return totals.value, agreement.of(chosen.assign(ablation=effects), len(pairs))
 
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from autointerp.errors import UsageError
 from autointerp.studies.attribution import agreement, drawing, prose, tables
@@ -60,16 +59,16 @@ class Attribute:
         bench.progress.update("gradients", 1, 1)
         names = tables.Names(studied, tables.token_names(subject, ids), self.target)
         pairs = tables.pairs(names, totals)
-        ablated = self._ablated(bench, totals, ids, difference, pairs)
+        ablated = self._ablated(bench, totals, pairs)
         agreements = [
             agreement.of(ablated[ablated["number"] == number], int((pairs["number"] == number).sum()))
             for number in range(len(studied))
         ]
         circuit = trace(
-            subject, ids, totals, difference, nodes=self.nodes, share=self.share,
+            subject, totals, nodes=self.nodes, share=self.share,
             progress=lambda done, total: bench.progress.update("edges", done, total),
         )  # fmt: skip
-        interchange = self._interchange(bench, totals, ids, difference, circuit)
+        interchange = self._interchange(bench, totals, circuit)
         return Finding(
             title=f"Attribution of “{self.target}” after “{self.prompt}”",
             sentences=tuple(
@@ -90,53 +89,39 @@ class Attribute:
             },
         )
 
-    def _ablated(
-        self, bench: Workbench, totals: Totals, ids: Tensor, difference: LogitDifference, pairs: pd.DataFrame
-    ) -> pd.DataFrame:
+    def _ablated(self, bench: Workbench, totals: Totals, pairs: pd.DataFrame) -> pd.DataFrame:
         """The chosen pairs with the effects of their ablation, which are kept for each dictionary."""
-        dictionaries = [active.dictionary for active in totals.active]
         frames = []
-        for number in range(len(dictionaries)):
+        for number in range(len(totals.active)):
             chosen = agreement.chosen(pairs[pairs["number"] == number], self.ablations)
             groups = [
                 [Place(number, p, f)]
                 for p, f in zip(chosen["position"].tolist(), chosen["feature"].tolist(), strict=True)
             ]
-            effects = self._effects(f"ablation-{number}", bench, totals, ids, groups, difference)
+            effects = _effects(f"ablation-{number + 1}", bench, totals, groups)
             frames.append(chosen.assign(ablation=effects))
         return pd.concat(frames, ignore_index=True).sort_values("ablation", ascending=False, kind="stable")
 
-    def _interchange(
-        self, bench: Workbench, totals: Totals, ids: Tensor, difference: LogitDifference, circuit: Circuit
-    ) -> Interchange | None:
+    def _interchange(self, bench: Workbench, totals: Totals, circuit: Circuit) -> Interchange | None:
         """The effect of the graph's supporting features together, and of random groups; None if there are too few other features."""
         group = supporting(circuit)
         draws = random_groups(totals.active, group, DRAWS, self.seed)
         if not group or not draws:
             return None
-        own, *others = self._effects("interchange", bench, totals, ids, [group, *draws], difference)
+        own, *others = _effects("interchange", bench, totals, [group, *draws])
         return Interchange(len(group), float(own), tuple(map(float, others)))
 
-    def _effects(
-        self,
-        part: str,
-        bench: Workbench,
-        totals: Totals,
-        ids: Tensor,
-        groups: list[list[Place]],
-        difference: LogitDifference,
-    ) -> np.ndarray:
-        """How much the silence of each group lowers the difference of logits, kept under the name of the part."""
 
-        def measure() -> dict[str, np.ndarray]:
-            dictionaries = [active.dictionary for active in totals.active]
-            values = differences_without(
-                bench.subject, dictionaries, ids, groups, difference,
-                progress=lambda done, total: bench.progress.update(part.partition("-")[0], done, total),
-            )  # fmt: skip
-            return {"effect": totals.value - values.numpy()}
+def _effects(part: str, bench: Workbench, totals: Totals, groups: list[list[Place]]) -> np.ndarray:
+    """How much the silence of each group lowers the difference of logits, kept under the name of the part."""
 
-        return bench.folder.kept_arrays(part, measure)["effect"]
+    def progress(done: int, total: int) -> None:
+        bench.progress.update(part.replace("-", " "), done, total)
+
+    def measure() -> dict[str, np.ndarray]:
+        return {"effect": totals.value - differences_without(bench.subject, totals, groups, progress).numpy()}
+
+    return bench.folder.kept_arrays(part, measure)["effect"]
 
 
 def _in_order(studied: tuple[Studied, ...]) -> list[Studied]:

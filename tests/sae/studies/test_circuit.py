@@ -33,7 +33,7 @@ def traced(world: Circuits, subject: Subject, prompt: str, whole: int, against: 
     number = subject.tokenizer.convert_tokens_to_ids
     difference = LogitDifference(number(f"answer{whole}"), None if against is None else number(f"answer{against}"))
     totals = total_gradients(subject, dictionaries, ids, difference)
-    return trace(subject, ids, totals, difference, nodes=12, share=0.03)
+    return trace(subject, totals, nodes=12, share=0.03)
 
 
 def f1(found: set[object], true: set[object]) -> float:

@@ -95,7 +95,7 @@ def test_a_total_gradient_is_the_direct_one_plus_those_through_later_features(
 ) -> None:
     places = [dictionary(activation, hook_point=f"resid_post.{layer}", seed=layer) for layer in (0, 1, 2)]
     totals = total_gradients(subject, places, IDS, DIFFERENCE)
-    direct = DirectGradients(subject, totals.active, IDS, DIFFERENCE)
+    direct = DirectGradients(subject, totals)
     expected = direct.of_difference()
     for number in (1, 2):
         active = totals.active[number]
@@ -112,7 +112,7 @@ def test_the_gradient_of_a_feature_is_zero_at_its_own_and_later_dictionaries(sub
     places = [dictionary("relu", hook_point=f"resid_post.{layer}", seed=layer) for layer in (0, 2)]
     totals = total_gradients(subject, places, IDS, DIFFERENCE)
     active = totals.active[0]
-    direct = DirectGradients(subject, totals.active, IDS, DIFFERENCE)
+    direct = DirectGradients(subject, totals)
     gradients = direct.of_feature(0, int(active.position[3]), int(active.feature[3]))
     assert all(not gradient.any() for gradient in gradients)
 
@@ -124,7 +124,7 @@ def test_ablation_sets_one_activation_to_zero_and_keeps_the_error(subject: Subje
     active = totals.active[0]
     pairs = list(range(0, len(active), max(1, len(active) // 12)))
     groups = [[Place(0, int(active.position[p]), int(active.feature[p]))] for p in pairs]
-    found = differences_without(subject, [place], IDS, groups, DIFFERENCE)
+    found = differences_without(subject, totals, groups)
     for value, ((_, position, feature),) in zip(found.tolist(), groups, strict=True):
         f = place.encode(active.x)
         f[position, feature] = 0
@@ -140,7 +140,7 @@ def test_a_group_is_silent_together_in_all_layers(subject: Subject) -> None:
         for number, active in enumerate(totals.active)
         for p in (5, 20, 31)
     ]
-    found = differences_without(subject, places, IDS, [group, []], DIFFERENCE)
+    found = differences_without(subject, totals, [group, []])
 
     def without(number: int) -> object:
         def edit(x: Tensor, y: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ def test_a_transcoder_is_attributed_where_it_writes(subject: Subject) -> None:
     torch.testing.assert_close(active.y, subject.run(IDS[None], ["mlp_out.1"])["mlp_out.1"][0])
     attributions = active.dot(totals.gradients[0])[0]
     groups = [[Place(0, int(active.position[p]), int(active.feature[p]))] for p in range(len(active))]
-    effects = totals.value - differences_without(subject, [place], IDS, groups, DIFFERENCE)
+    effects = totals.value - differences_without(subject, totals, groups)
     assert float(torch.corrcoef(torch.stack([attributions, effects]))[0, 1]) > 0.5
 
 

@@ -81,7 +81,7 @@ def test_a_stopped_study_continues_with_what_it_has_measured(
     measure = study.differences_without
 
     def stopped(*arguments: Any, **options: Any) -> Any:
-        asked.append(len(arguments[3]))
+        asked.append(len(arguments[2]))
         if len(asked) == 2:
             raise KeyboardInterrupt
         return measure(*arguments, **options)
