@@ -77,7 +77,7 @@ class ActiveFeatures:
     @cached_property
     def distinct(self) -> Tensor:
         """The features that are active at any token (m,), ascending."""
-        return self.feature.unique()
+        return torch.bincount(self.feature, minlength=1).nonzero().flatten()
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Pre-activations (T, m) of the distinct features from x (T, d_in), with gradients."""
