@@ -38,6 +38,7 @@ SECTIONS = {
     },
     "With features": {
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
+        "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
     },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),
