@@ -34,7 +34,7 @@ class Place:
     def folder(self, request: Request, name: str) -> Path:
         """The folder of a study with this name."""
         if self.out is not None:
-            return self.out
+            return self.out / name
         return (request.runs[0] if request.runs else self.results) / FOLDER / name
 
 
@@ -69,7 +69,8 @@ def conduct(study: Study, request: Request, place: Place, progress: Progress, as
         with locked(path / ".lock", f"this {study.name}"):
             finding = study.carry_out(bench)
             bench.folder.write(finding, study.name, settings, _inputs(subject, studied, bench, study))
-            _link(request)
+            if place.out is None:
+                _link(request)
     return Outcome(path, read(path))
 
 

@@ -92,6 +92,14 @@ def test_a_finding_is_written_once_and_read_again(given: Given, tmp_path: Path) 
     assert "Widths" in first.page.read_text(encoding="utf-8")
 
 
+def test_studies_in_one_folder_stay_apart(given: Given, tmp_path: Path) -> None:
+    with Progress(quiet=True) as progress:
+        for stops in (False, True):
+            computed[:] = ["stopped before"] * 2
+            carry_out(replace(given, out=tmp_path / "here"), "widths", {"stops": stops}, progress)
+    assert len(list((tmp_path / "here").glob("widths-*/study.json"))) == 2
+
+
 def test_an_interrupted_study_continues_from_its_parts(given: Given) -> None:
     with Progress(quiet=True) as progress:
         with pytest.raises(KeyboardInterrupt):
