@@ -153,7 +153,7 @@ def _profile(midpoint: Floats, z: Floats, y: Bools) -> Floats:
     value: Callable[[Floats], Floats] = lambda log_b: _penalised(np.exp(log_b), midpoint, z, y)  # noqa: E731
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = value(left), value(right)
-    for _ in range(28):
+    for _ in range(20):
         goes_left = at_left > at_right
         low, high = np.where(goes_left, low, left), np.where(goes_left, right, high)
         new = np.where(goes_left, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
@@ -181,7 +181,7 @@ def _end(side: int, z: Floats, y: Bools, floor: Floats, midpoint: Floats, rises:
     # Where presence does not rise, the likeliest midpoint is at infinity: on the side that is open, so beyond the other end.
     inside = np.arcsinh(np.where(rises, midpoint, -side * _FARTHEST))
     outside = np.full(len(z), float(np.arcsinh(side * _FARTHEST)))
-    for _ in range(40):
+    for _ in range(26):
         middle = (inside + outside) / 2
         above = _profile(np.sinh(middle), z, y) >= floor
         inside, outside = np.where(above, middle, inside), np.where(above, outside, middle)
