@@ -34,6 +34,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Other concepts of the list on which a specific feature may fire.",
 )
 @click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    default=0.001,
+    show_default=True,
+    help="Share of the text's tokens on which a specific feature may fire.",
+)
+@click.option(
     "--tokens",
     type=click.IntRange(1),
     default=200_000,

@@ -14,7 +14,7 @@ _FEW = 20
 
 
 def sentences(
-    found: pd.DataFrame, nouns: Mapping[str, str], curves: Sequence[NamedCurve], top: int, others: int
+    found: pd.DataFrame, nouns: Mapping[str, str], curves: Sequence[NamedCurve], top: int, others: int, rate: float
 ) -> Iterator[str]:
     """The shares found, then the curves, then the rule."""
     for name, part in found.groupby("dictionary", sort=False):
@@ -33,8 +33,8 @@ def sentences(
         yield _curve_sentence(curve)
     yield (
         f"A concept is found by activation if one of its {top} most active features, by the mean over the templates at the concept's last"
-        f" token, is active in more than half of the templates and fires on the concept and on at most {others} others of the list; it"
-        " fires on a concept if its mean activation is at least half of its largest one over the list."
+        f" token, is active in more than half of the templates, and fires on the concept, on at most {others} others of the list, and on at"
+        f" most {percent(rate)} of the text's tokens; it fires where it reaches half of its largest mean activation over the list."
     )
 
 

@@ -41,6 +41,9 @@ _CURVES = {
     "times_alive_high": "high ", "shape": "shape",
 }  # fmt: skip
 
+_FIRING = ("n_active", "largest", "n_reached")
+"""Arrays of `Firing`, in its order."""
+
 
 @dataclass(frozen=True)
 class Cover:
@@ -54,6 +57,8 @@ class Cover:
     """Most active features of each concept that are looked at."""
     others: int = 2
     """Other concepts of the list on which a specific feature may fire."""
+    rate: float = 0.001
+    """Largest share of the text's tokens on which a specific feature may fire."""
     tokens: int = 200_000
     """Tokens of the corpus on which a feature has to fire to be alive."""
     seed: int = 0
@@ -62,11 +67,13 @@ class Cover:
 
     def carry_out(self, bench: Workbench) -> Finding:
         """Presence, frequencies and curves. Needs memory for the prompts' values and a few numbers a feature."""
-        fired, n_tokens = self._firing(bench)
-        table = self._candidates(bench, fired, n_tokens)
+        names = [each.name for each in bench.studied]
+        table = self._candidates(bench)
+        fired, n_tokens = self._firing(bench, table)
+        table = presence.in_text(table, names, self.lists, fired, n_tokens)
+        table["specific"] = presence.is_specific(table, self.others, self.rate)
         counts = self._counts(bench)
         table["judged"] = self._judged(bench, table)
-        names = [each.name for each in bench.studied]
         found = presence.concepts(names, self.lists, table, counts, bench.corpus.n_tokens)
         alive = {name: int((each.n_active > 0).sum()) for name, each in zip(names, fired, strict=True)}
         fitted = [curve for way in self._ways(bench) for curve in curves(found, alive, way)]
@@ -75,24 +82,22 @@ class Cover:
     def _ways(self, bench: Workbench) -> list[str]:
         return ["found", "judged"] if bench.asking else ["found"]
 
-    def _firing(self, bench: Workbench) -> tuple[list[Firing], int]:
+    def _firing(self, bench: Workbench, table: pd.DataFrame) -> tuple[list[Firing], int]:
         """How often each dictionary's features fire, and the number of tokens read for that."""
 
         def make() -> dict[str, np.ndarray]:
             each, n = firing(
                 bench.subject, [one.dictionary.to(bench.subject.device) for one in bench.studied], bench.corpus,
-                tokens=self.tokens, seed=self.seed, progress=partial(bench.progress.update, "firing"),
+                [presence.levels(table, one, self.lists) for one in bench.studied], tokens=self.tokens, seed=self.seed, progress=partial(bench.progress.update, "firing"),
             )  # fmt: skip
-            arrays = {
-                f"{part}_{i}": getattr(one, part) for i, one in enumerate(each) for part in ("n_active", "largest")
-            }
+            arrays = {f"{part}_{i}": getattr(one, part) for i, one in enumerate(each) for part in _FIRING}
             return arrays | {"n": np.array(n)}
 
         arrays = bench.folder.kept_arrays("firing", make)
-        fired = [Firing(arrays[f"n_active_{i}"], arrays[f"largest_{i}"]) for i in range(len(bench.studied))]
+        fired = [Firing(*(arrays[f"{part}_{i}"] for part in _FIRING)) for i in range(len(bench.studied))]
         return fired, int(arrays["n"])
 
-    def _candidates(self, bench: Workbench, fired: Sequence[Firing], n_tokens: int) -> pd.DataFrame:
+    def _candidates(self, bench: Workbench) -> pd.DataFrame:
         """The strongest features at every concept."""
 
         def make() -> pd.DataFrame:
@@ -101,10 +106,10 @@ class Cover:
             for family in self.lists:
                 progress = partial(bench.progress.update, f"prompts of {family.name}")
                 values = last_token_values(bench.subject, family.prompts, hook_points, progress)
-                for each, one in zip(bench.studied, fired, strict=True):
+                for each in bench.studied:
                     x = values[each.dictionary.hook_point].unflatten(0, (len(family.concepts), -1))
                     top = strongest(each.dictionary.to(x.device), x, self.top)
-                    frames.append(presence.candidates(each, family, top, one, n_tokens, self.others))
+                    frames.append(presence.candidates(each, family, top))
             return pd.concat(frames, ignore_index=True)
 
         return bench.folder.kept_frame("candidates", make)
@@ -165,7 +170,7 @@ class Cover:
         nouns = {family.name: family.noun for family in self.lists}
         return Finding(
             "Completeness",
-            tuple(prose.sentences(found, nouns, fitted, self.top, self.others)),
+            tuple(prose.sentences(found, nouns, fitted, self.top, self.others, self.rate)),
             listings,
             tuple(pictures(own)),
             values,

@@ -64,11 +64,17 @@ def test_firing_is_counted_at_every_counted_token(opened: scorer_cases.Opened) -
         [str(opened.world.corpus)], tokenizer=subject.tokenizer, tokenizer_fingerprint=subject.fingerprint,
         context_tokens=64, max_tokens=60_000, bos_id=subject.bos_id, special_ids=subject.special_ids,
     )  # fmt: skip
-    (found, again), n = alive_features.firing(subject, [dictionary, dictionary], corpus, tokens=10**6, seed=0)
+    levels = torch.full((2, dictionary.d_sae), torch.inf)
+    levels[1, :4] = 0.5
+    (found, again), n = alive_features.firing(
+        subject, [dictionary, dictionary], corpus, [levels, levels], tokens=10**6, seed=0
+    )
     tokens, counted = corpus.batch(range(len(corpus.contexts)))  # type: ignore[arg-type]
     counted[:, : 1 + (corpus.bos_id is not None)] = False
     x = subject.run(torch.as_tensor(tokens), [dictionary.hook_point])[dictionary.hook_point]
     f = dictionary.activations(x[torch.as_tensor(counted)])
     assert n == counted.sum()
     assert found.n_active.tolist() == again.n_active.tolist() == (f > 0).sum(dim=0).tolist()
+    assert found.n_reached[0].tolist() == [0] * dictionary.d_sae
+    assert found.n_reached[1].tolist() == [*(f >= 0.5).sum(dim=0).tolist()[:4], *[0] * (dictionary.d_sae - 4)]
     assert found.largest.tolist() == pytest.approx(f.amax(dim=0).tolist(), abs=1e-5)

@@ -16,9 +16,13 @@ from support.providers.protocols import Json
 from support.providers.server import ProviderServer
 
 from autointerp.cli.main import main
-from autointerp.studies.completeness import judged_presence
+from autointerp.progress import Progress
+from autointerp.studies import workbench
+from autointerp.studies.command import carry_out
+from autointerp.studies.completeness import judged_presence, study
 from autointerp.studies.completeness.concepts import available, load, shipped
 from autointerp.studies.completeness.study import cover as study_of
+from autointerp.studies.given import Given
 from sae.studies import alive_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,7 +59,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(world: planted.World, results: Path, *arguments: object, dictionaries: int = 1) -> Result:
     inputs = ["--subject", str(world.subject), *["--dictionary", str(world.dictionary)] * dictionaries]
-    inputs += ["--corpus", str(world.corpus), "--results", str(results), "--quiet"]
+    inputs += ["--corpus", str(world.corpus), "--results", str(results), "--quiet", "--rate", "0.05"]
     return CliRunner().invoke(main, ["cover", *inputs, *map(str, arguments)])
 
 
@@ -86,6 +90,18 @@ def test_a_feature_that_fires_on_too_many_others_is_not_specific(
     run(world, tmp_path, "--concepts", things, "--others", 1)
     assert not table(tmp_path, "concepts")["found"].any()
     assert (table(tmp_path, "candidates")["fires_on"] >= 3).any()
+
+
+def test_a_feature_that_fires_on_much_of_the_text_is_not_specific(
+    world: planted.World, things: Path, tmp_path: Path
+) -> None:
+    run(world, tmp_path, "--concepts", things, "--rate", 0.001)
+    assert not table(tmp_path, "concepts")["found"].any()
+    texts = [json.loads(line)["text"].split() for line in world.corpus.read_text().splitlines()]
+    words = [word for text in texts for word in text]
+    strong = sum(bool(re.fullmatch(r"harbour\d", word)) for word in words)
+    rate = table(tmp_path, "candidates").query("unit_id == 'feature-0'")["firing_rate"].iloc[0]
+    assert rate == pytest.approx(strong / len(words), rel=0.1)
 
 
 def test_counts_and_alive_features_are_those_of_the_text(world: planted.World, things: Path, tmp_path: Path) -> None:
@@ -127,8 +143,6 @@ def answer(system: str, user: str, schema: Json) -> Any:
 def test_a_judge_reads_the_explanations_of_a_run(
     world: planted.World, things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autointerp.studies import workbench
-
     texts = {f"feature-{i}": f"words such as {', '.join(answers)}" for i, answers in enumerate(world.features)}
     texts["feature-0"] = "ships in a harbour"
     del texts["feature-1"]
@@ -160,18 +174,21 @@ def test_without_explanations_there_is_nothing_to_judge(world: planted.World, th
 def test_an_interrupted_study_reads_the_text_once(
     world: planted.World, things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autointerp.studies.completeness import study
-
     passes = []
     monkeypatch.setattr(study, "firing", lambda *a, **k: passes.append(1) or alive_features.firing(*a, **k))
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(study, "name_counts", stopped)
-        assert run(world, tmp_path, "--concepts", things).exit_code != 0
-    assert run(world, tmp_path, "--concepts", things).exit_code == 0
+    given = Given(
+        subject=str(world.subject), dictionaries=(str(world.dictionary),), corpus=(str(world.corpus),), results=tmp_path
+    )
+    with Progress(quiet=True) as progress:
+        with monkeypatch.context() as patch:
+            patch.setattr(study, "name_counts", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                carry_out(given, "cover", {"files": (things,)}, progress)
+        assert carry_out(given, "cover", {"files": (things,)}, progress) is not None
     assert len(passes) == 1
 
 
