@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -84,9 +84,10 @@ def _number(value: float | None) -> str:
     return "open" if value is None else f"{value:.2g}" if 0.01 <= value < 1000 else scientific(value)
 
 
-def _interval(low: float | None, high: float | None, write: object = None) -> str:
-    show = scientific if write is scientific else _number
-    return f"[{'open' if low is None else show(low)}, {'open' if high is None else show(high)}]"
+def _interval(low: float | None, high: float | None, write: Callable[[float | None], str] | None = None) -> str:
+    """The interval with `open` for an end that is not limited."""
+    ends = ["open" if end is None else (write or _number)(end) for end in (low, high)]
+    return f"[{ends[0]}, {ends[1]}]"
 
 
 def cautions(found: pd.DataFrame, curves: Sequence[NamedCurve], n_tokens: int, corpus_tokens: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ The curve follows Scaling Monosemanticity, section "Feature Completeness", which
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from autointerp.studies.completeness import presence, prose
 from autointerp.studies.completeness.concepts import ConceptList, available, load, shipped
 from autointerp.studies.completeness.curves import NamedCurve, curves
 from autointerp.studies.completeness.drawing import pictures
-from autointerp.studies.completeness.judged_presence import Claim, PresenceRubric, judge, load_rubric
+from autointerp.studies.completeness.judged_presence import DEFAULT, Claim, PresenceRubric, judge, load_rubric
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.workbench import Workbench
 from sae.corpus.name_counts import name_counts
@@ -62,11 +62,15 @@ class Cover:
     tokens: int = 200_000
     """Tokens of the corpus on which a feature has to fire to be alive."""
     seed: int = 0
-    rubric: dict[str, Any] | None = None
-    """The judge's rubric; None if nothing is judged."""
+    rubric: dict[str, Any] = field(default_factory=dict)
+    """The judge's rubric."""
 
     def carry_out(self, bench: Workbench) -> Finding:
-        """Presence, frequencies and curves. Needs memory for the prompts' values and a few numbers a feature."""
+        """Presence, frequencies and curves.
+
+        Needs memory for the values at the last tokens of a list's prompts, (prompts, d_in), for a chunk of activations, and for two numbers and
+        one for each list a feature.
+        """
         names = [each.name for each in bench.studied]
         table = self._candidates(bench)
         fired, n_tokens = self._firing(bench, table)
@@ -135,14 +139,14 @@ class Cover:
         explained = table[table["explanation"] != ""]
         if explained.empty:
             raise UsageError(
-                "no feature that is active on these concepts has an explanation to judge: leave --judge out, or run with units.feature_ids from candidates.parquet"
+                "no feature that is active on these concepts has an explanation to judge: leave --judge out, or name a run (--from) whose"
+                " units.feature_ids are the candidates of study.json"
             )
         claims = [
             Claim(str(concept), nouns[str(name)], str(explanation))
             for concept, name, explanation in zip(explained["concept"], explained["list"], explained["explanation"], strict=True)
         ]  # fmt: skip
-        rubric = PresenceRubric.model_validate(self.rubric) if self.rubric else load_rubric()
-        verdicts = judge(bench, rubric, claims)
+        verdicts = judge(bench, PresenceRubric.model_validate(self.rubric), claims)
         blank.loc[explained.index] = pd.array([verdicts[claim] for claim in claims], dtype="boolean")
         return blank
 
@@ -184,5 +188,4 @@ def cover(lists: Sequence[str] = (), files: Sequence[Path] = (), rubric: Path | 
     names = [family.name for family in chosen]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"there are two lists with the name {twice[0]!r}: rename one, or leave it out")
-    given = load_rubric(rubric).model_dump(mode="json") if rubric else None
-    return Cover(tuple(chosen), rubric=given, **settings)
+    return Cover(tuple(chosen), rubric=load_rubric(rubric or DEFAULT).model_dump(mode="json"), **settings)
