@@ -51,16 +51,14 @@ def _curve_sentence(named: NamedCurve) -> str:
         }.get(curve.shape, f"presence does not rise with frequency over {plural(curve.n, 'concept')}")
         limits = _limits(named)
         return f"{by}: {reason}, so the frequency at which half are present {limits}."
-    times = (
-        f"{_number(named.times_alive(curve.midpoint))} {_interval(*map(named.times_alive, (curve.low, curve.high)))}"
-    )
+    limits = _interval(named.times_alive(curve.low), named.times_alive(curve.high))
+    times = f"{_number(named.times_alive(curve.midpoint))} {limits}"
     if named.alive is None:
         return (
             f"{by}: half of the concepts are present at {times} times 1/(alive features), with intervals over concepts."
         )
-    own = (
-        f"{scientific(named.power(curve.midpoint))} {_interval(*map(named.power, (curve.low, curve.high)), scientific)}"
-    )
+    limits = _interval(named.power(curve.low), named.power(curve.high), scientific)
+    own = f"{scientific(named.power(curve.midpoint))} {limits}"
     apart = " One frequency separates them exactly, so only the interval counts." if curve.shape == "separated" else ""
     return (
         f"{by}: half of the concepts are present at a frequency of {own} per token, which is {times} times 1/(alive features), with"
