@@ -34,15 +34,15 @@ def last_token_values(
     """Values at each prompt's last token, float32 (prompts, width), by hook point. Raises `SubjectError` for a prompt that is too long
     or empty, and if values are not finite."""
     ids, most = encode_texts(subject, prompts), most_tokens(subject)
-    for prompt, row in zip(prompts, ids, strict=True):
-        if not 0 < len(row) <= most:
-            raise SubjectError(f"the prompt {prompt[:60]!r} has {len(row)} tokens, and 1 to {most} are read: change it")
+    for prompt, own in zip(prompts, ids, strict=True):
+        if not 0 < len(own) <= most:
+            raise SubjectError(f"the prompt {prompt[:60]!r} has {len(own)} tokens, and 1 to {most} are read: change it")
     first = [] if subject.bos_id is None else [subject.bos_id]
-    order = np.argsort([len(row) for row in ids], kind="stable")
+    order = np.argsort([len(row) for row in ids], kind="stable").tolist()
     values = {name: torch.zeros(len(ids), subject.width(name), device=subject.device) for name in hook_points}
     size = max(1, BATCH_TOKENS // (max(map(len, ids), default=1) + 1))
     for start in range(0, len(ids), size):
-        rows = [int(row) for row in order[start : start + size]]
+        rows = order[start : start + size]
         lengths = torch.tensor([len(first) + len(ids[row]) for row in rows])
         tokens = torch.full((len(rows), int(lengths.max())), PAD_ID)
         for place, row in enumerate(rows):

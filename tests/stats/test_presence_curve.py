@@ -19,7 +19,7 @@ def test_the_interval_covers_the_midpoint(world: Concepts) -> None:
 
 
 def test_repeated_concepts_are_no_independent_evidence() -> None:
-    found = repeated(n=50, dictionaries=3, spread=0.7, runs=100, seed=2)
+    found = repeated(n=50, dictionaries=3, spread=0.7, runs=60, seed=2)
     assert found.grouped >= 0.9
     assert found.independent < found.grouped
 
@@ -63,7 +63,7 @@ def test_a_few_concepts_limit_nothing() -> None:
     assert fit([-4.0, -4.0, -4.0], [True, False, False]).midpoint is None
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32 - 1), st.floats(-3, 3))
 def test_a_shift_of_the_frequencies_shifts_midpoint_and_interval(seed: int, shift: float) -> None:
     rng = np.random.default_rng(seed)

@@ -111,7 +111,8 @@ class Cover:
                 progress = partial(bench.progress.update, f"prompts of {family.name}")
                 values = last_token_values(bench.subject, family.prompts, hook_points, progress)
                 for each in bench.studied:
-                    x = values[each.dictionary.hook_point].unflatten(0, (len(family.concepts), -1))
+                    x = values[each.dictionary.hook_point]
+                    x = x.reshape(len(family.concepts), len(family.templates), -1)
                     top = strongest(each.dictionary.to(x.device), x, self.top)
                     frames.append(presence.candidates(each, family, top))
             return pd.concat(frames, ignore_index=True)
