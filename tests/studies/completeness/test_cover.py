@@ -124,12 +124,17 @@ def _fires(answers: tuple[str, ...], words: set[str]) -> bool:
 def test_several_dictionaries_have_a_common_curve_over_concepts(
     world: planted.World, things: Path, tmp_path: Path
 ) -> None:
-    result = run(world, tmp_path, "--concepts", things, dictionaries=2)
+    result = run(world, tmp_path, "--concepts", things, dictionaries=3)
     assert result.exit_code == 0, result.output
     curves = table(tmp_path, "curves")
     assert list(curves["curve"]) == [*table(tmp_path, "concepts")["dictionary"].unique(), "all, rescaled"]
     [page] = tmp_path.glob("studies/cover-*/study.html")
-    assert page.read_text().count("<figure>") == 2
+    text = page.read_text()
+    assert text.count("<figure>") == 2
+    styles = {
+        name for names in re.findall(r'<(?:polyline|rect)[^>]* class="([a-z ]+)"', text) for name in names.split()
+    }
+    assert all(f"svg .{name}" in text for name in styles)
     assert "All dictionaries together" in result.output
 
 
