@@ -36,6 +36,11 @@ SECTIONS = {
         "doctor": _command("reference", "doctor", "Check the installation, keys and device."),
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
+    "With features": {
+        "neighbours": _command(
+            "studies.neighbours", "neighbours", "List features of like directions, map and group them."
+        ),
+    },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),
         "status": _command("status", "status", "Show the progress of runs."),

@@ -39,7 +39,9 @@ class Directions:
         """The directions of these dictionaries. Raises `SaeError` for different widths, and for features that write to several layers."""
         for dictionary in dictionaries:
             if dictionary.W_dec.ndim != 2:
-                raise SaeError(f"{dictionary.path}: its features write to several layers, so they have no one direction")
+                raise SaeError(
+                    f"{dictionary.path}: its features write to several layers, so they have no one direction"
+                )
         widths = sorted({dictionary.W_dec.shape[1] for dictionary in dictionaries})
         if len(widths) > 1:
             raise SaeError(

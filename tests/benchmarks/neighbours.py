@@ -33,7 +33,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     decoder = torch.randn(arguments.features, arguments.width, generator=torch.Generator().manual_seed(0))
     directions = Directions((decoder,), torch.device("cpu"))
-    print(f"{arguments.features:,} features x {arguments.width}, {arguments.threads} threads, load average {os.getloadavg()[0]:.1f}\n")
+    print(
+        f"{arguments.features:,} features x {arguments.width}, {arguments.threads} threads, load average {os.getloadavg()[0]:.1f}\n"
+    )
     print("| | wall s | CPU s | peak MiB added |\n|---|---|---|---|")
     _measured(f"nearest {NEAREST} of all", lambda: nearest_of_all(directions, NEAREST, lambda done, total: None))
     rows = directions.rows(torch.arange(len(directions)))

@@ -26,9 +26,7 @@ CPU = torch.device("cpu")
     block=st.integers(1, 30),
     seed=st.integers(0, 1000),
 )
-def test_nearest_lists_are_those_of_brute_force(
-    sizes: list[int], width: int, n: int, block: int, seed: int
-) -> None:
+def test_nearest_lists_are_those_of_brute_force(sizes: list[int], width: int, n: int, block: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     decoders = tuple(torch.randn(size, width, generator=generator) for size in sizes)
     directions = Directions(decoders, CPU)
