@@ -34,7 +34,7 @@ def of_all(features: Features, numbers: Numbers, cosines: NDArray[np.float32]) -
         f" {number(high)}); for as many random directions it would be about {number(_random_nearest(features))}."
     )
     close = int((first >= CLOSE).sum())
-    yield f"{plural(close, 'feature')} {'has' if close == 1 else 'have'} another within a cosine of {CLOSE}."
+    yield f"{plural(close, 'feature')} {'has' if close == 1 else 'have'} another with a cosine of at least {CLOSE}."
     if len(features.studied) > 1:
         starts = np.array(features.directions.starts)
         own, other = (np.searchsorted(starts, at, side="right") for at in (np.flatnonzero(has), numbers[has, 0]))
@@ -65,7 +65,7 @@ def of_groups(features: Features, hierarchy: Hierarchy, minimum: int) -> Iterato
     alone = population - sum(len(group.members) for group in smallest)
     levels = [sum(group.level == level for group in hierarchy.groups) for level in range(1, hierarchy.levels + 1)]
     yield (
-        f"{plural(population, kind)} {'form' if population > 1 else 'forms'} {plural(len(smallest), 'group')} of at least {minimum} by"
+        f"{plural(population, kind)} form {plural(len(smallest), 'group')} of at least {minimum} by"
         f" direction, in {plural(hierarchy.levels, 'level')} ({', '.join(map(str, levels))} from the top);"
         f" {count(alone)} {'is' if alone == 1 else 'are'} in none."
     )

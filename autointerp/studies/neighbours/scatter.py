@@ -10,9 +10,9 @@ from autointerp.studies.finding import Picture
 from autointerp.studies.neighbours.features import Features
 from autointerp.studies.neighbours.layout import Layout
 
-_WIDTH, _HEIGHT, _MARGIN, _EDGE = 940.0, 560.0, 380.0, 12.0
+_WIDTH, _HEIGHT, _MARGIN, _EDGE = 740.0, 480.0, 320.0, 12.0
 _LINE = 15.0
-_LONGEST = 58
+_LONGEST = 54
 """Characters of a label."""
 COLOURS = ("#2559a8", "#d9822b", "#2a9d8f", "#b5539c", "#7a9a01", "#c8443a", "#7d6bd6", "#8a6d3b")
 _OTHER = "#a39d92"
@@ -44,7 +44,7 @@ def picture(
     ordered = sorted(spots, key=lambda number: number in colour_of)
     parts = [_dot(features, number, spots[number], colour_of.get(number, _OTHER)) for number in ordered]
     parts += _labelled([label for label in labels if label.number in spots], spots)
-    height = _HEIGHT
+    height = max(_HEIGHT, 2 * _EDGE + _LINE * len(labels))
     for colour, words in legend.items():
         height += _LINE
         parts.append(svg.tag("circle", cx=_EDGE, cy=height - 8, r=4, fill=colour))
@@ -62,7 +62,7 @@ def _labelled(labels: Sequence[Label], spots: Mapping[int, Spot]) -> list[str]:
     left, parts = _WIDTH - _MARGIN + 14, []
     ordered = sorted(labels, key=lambda label: spots[label.number][1])
     top = _EDGE + 4
-    step = min(_LINE, (_HEIGHT - 2 * _EDGE) / max(1, len(ordered)))
+    step = max(_LINE, (_HEIGHT - 2 * _EDGE) / len(ordered)) if ordered else _LINE
     for place, label in enumerate(ordered):
         across, down = spots[label.number]
         at = top + step * place

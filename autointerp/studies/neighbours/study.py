@@ -162,7 +162,7 @@ def _labels(
     labelled = [(number, True) for number in chosen] + [(n, False) for n in near if n not in chosen]
     return [
         scatter.Label(n, f"{features.names[n]} {features.explanations[n]}".strip(), is_chosen)
-        for n, is_chosen in labelled[: 2 * _LABELS]
+        for n, is_chosen in labelled[:_LABELS]
     ]
 
 

@@ -40,7 +40,7 @@ def adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
     return (both - expected) / ((first + second) / 2 - expected)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("members", [12, 150], ids=["each direction a leaf", "leaves by k-means"])
 def test_a_planted_hierarchy_is_found(members: int, seed: int) -> None:
     rows, child, parent = planted(members, seed=seed)

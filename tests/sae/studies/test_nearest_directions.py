@@ -18,7 +18,7 @@ from sae.studies.nearest_directions import Directions, nearest_of, nearest_of_al
 CPU = torch.device("cpu")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 25), min_size=1, max_size=3),
     width=st.integers(2, 9),
