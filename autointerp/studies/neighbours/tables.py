@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from autointerp.studies.finding import Listing
 from autointerp.studies.neighbours.assignment import Trial
 from autointerp.studies.neighbours.features import Features
-from autointerp.studies.neighbours.hierarchy import Hierarchy
+from autointerp.studies.neighbours.hierarchy import Group, Hierarchy
 from autointerp.studies.neighbours.layout import Layout
 
 Numbers = NDArray[np.int64]
@@ -65,6 +65,11 @@ def groups(
     for trial, choice in zip(trials, chosen, strict=True):
         if choice is not None:
             right.setdefault(trial.group, []).append(choice == trial.group)
+
+    def tried(group: Group) -> list[bool]:
+        """Whether the members that were tried, of the group and of those within it, were assigned rightly."""
+        return [each for g, of in right.items() if f"{g}.".startswith(f"{group.id}.") for each in of]
+
     frame = pd.DataFrame(
         [
             {
@@ -74,8 +79,8 @@ def groups(
                 "name": names[group.id],
                 "features": len(group.members),
                 "central": features.names[group.central],
-                "held_out": len(right.get(group.id, ())),
-                "right": sum(right.get(group.id, ())),
+                "held_out": len(tried(group)),
+                "right": sum(tried(group)),
             }
             for group in hierarchy.groups
         ]
