@@ -50,8 +50,8 @@ def _leaves(rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         before, leaf_of = leaf_of, _nearest_centre(rows, centres)
         if torch.equal(before, leaf_of):
             break
-    used, leaf_of = leaf_of.unique(return_inverse=True)
-    return leaf_of, centres[used]
+    occupied = torch.bincount(leaf_of, minlength=len(centres)) > 0
+    return (occupied.cumsum(0) - 1)[leaf_of], centres[occupied]
 
 
 def _nearest_centre(rows: Tensor, centres: Tensor) -> Tensor:
