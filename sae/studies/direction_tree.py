@@ -30,7 +30,7 @@ def nested_groups(rows: Tensor, sizes: Sequence[int], seed: int) -> Labels:
     leaf_of, centres = _leaves(rows, seed)
     if len(centres) < 2:
         return np.zeros((len(sizes), len(rows)), dtype=np.int64)
-    tree = linkage(centres.double().cpu().numpy(), "ward")
+    tree = linkage(centres.cpu().double().numpy(), "ward")
     levels = cut_tree(tree, [min(size, len(centres)) for size in sizes])
     labels: Labels = levels[leaf_of.cpu().numpy()].T.astype(np.int64)
     return labels
@@ -64,9 +64,10 @@ def principal_plane(rows: Tensor) -> tuple[NDArray[np.float32], float]:
 
     Their signs are such that the largest coordinate of each is positive.
     """
-    centred = rows.double() - rows.double().mean(dim=0)
+    own = rows.cpu().double()
+    centred = own - own.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     plane = centred @ vectors[:, -2:].flip(1)
     plane *= plane.gather(0, plane.abs().argmax(dim=0, keepdim=True)).sign()
     share = float(values[-2:].sum() / values.sum().clamp(min=1e-30))
-    return plane.float().cpu().numpy(), share
+    return plane.float().numpy(), share

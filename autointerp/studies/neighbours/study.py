@@ -27,8 +27,8 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Settings. Memory beside the dictionaries: 200 MiB for the nearest lists and 12 bytes for each neighbour in the lists; and for the
-    groups, the directions of the grouped features once more."""
+    """Settings. Memory beside the dictionaries: under 100 MiB for the cosines, the tables of neighbours, and for the groups the directions of
+    the grouped features once more."""
 
     name: ClassVar[str] = "neighbours"
     version: ClassVar[int] = 1

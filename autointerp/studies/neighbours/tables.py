@@ -47,8 +47,8 @@ def nearest(frame: pd.DataFrame, n_units: int) -> Listing:
 def closest(frame: pd.DataFrame) -> Listing:
     """All nearest lists in one table, of which the closest pairs are shown."""
     first = frame[frame["rank"] == 1].sort_values("cosine", ascending=False, kind="stable")
-    pair = first[["unit", "neighbour"]].apply(frozenset, axis=1)
-    first = first[~pair.duplicated()].head(200)
+    pairs = pd.Series(map(frozenset, zip(first["unit"], first["neighbour"], strict=True)), index=first.index)
+    first = first[~pairs.duplicated()].head(200)
     caption = "The closest pairs of features by the cosine of their directions"
     return Listing("closest", caption, first.reset_index(drop=True), _NEAREST)
 
