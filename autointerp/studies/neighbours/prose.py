@@ -60,6 +60,7 @@ def of_groups(features: Features, hierarchy: Hierarchy, minimum: int) -> Iterato
     population = len(hierarchy.population)
     kind = "explained feature" if population == len(features.explained) else "feature"
     if not hierarchy.groups:
+        yield f"There are no groups of at least {plural(minimum, 'feature')}."
         return
     smallest = hierarchy.smallest
     alone = population - sum(len(group.members) for group in smallest)

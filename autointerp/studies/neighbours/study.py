@@ -74,7 +74,7 @@ class Neighbours:
                 if chosen
                 else prose.of_all(features, numbers, cosines)
             ),
-            *prose.of_groups(features, hierarchy, self.minimum),
+            *(prose.of_groups(features, hierarchy, self.minimum) if self.groups != (0,) else ()),
             *prose.of_names(names, bench.asking is not None, accuracy, len(trials)),
         ]
         return Finding(

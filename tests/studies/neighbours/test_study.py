@@ -142,6 +142,12 @@ def test_groups_below_the_minimum_are_dissolved(tmp_path: Path) -> None:
     assert {topic_of(text) for text in alone["explanation"]} == {"taxes"}
 
 
+def test_it_is_said_if_no_group_is_large_enough(tmp_path: Path) -> None:
+    found = Neighbours(groups=(60,), minimum=12, map="none").carry_out(bench_of(tmp_path, planted()))
+    assert "There are no groups of at least 12 features." in found.sentences
+    assert [listing.name for listing in found.listings] == ["closest", "neighbours"]
+
+
 def test_a_chosen_features_neighbourhood_is_listed_and_labelled(studied: Studied, tmp_path: Path) -> None:
     unit = next(unit for unit, text in studied.explanations.items() if "fruit" in text)
     found = Neighbours(units=(unit,), nearest=5).carry_out(bench_of(tmp_path, studied))
