@@ -40,6 +40,9 @@ SECTIONS = {
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
         "cover": _command("studies.cover", "cover", "Count the concepts that dictionaries have features for."),
+        "neighbours": _command(
+            "studies.neighbours", "neighbours", "List features of like directions, map and group them."
+        ),
     },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),

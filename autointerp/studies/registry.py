@@ -12,6 +12,7 @@ STUDIES: dict[str, str] = {
     "steer-cases": "autointerp.studies.steering.case_study:cases_in",
     "attribute": "autointerp.studies.attribution.study:Attribute",
     "cover": "autointerp.studies.completeness.study:cover",
+    "neighbours": "autointerp.studies.neighbours.study:Neighbours",
 }
 """Class of each study's settings, or a function that makes them, by the name of its command."""
 

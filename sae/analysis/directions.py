@@ -27,6 +27,8 @@ _ELEMENTS = 1 << 24
 """Cosines or logits in memory at once."""
 _IN_STREAM = ("embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 """Hook points of the residual stream, and of values that are added to it unchanged."""
+_ABOVE_0 = 1e-6
+"""Smaller cosines are 0 but for rounding."""
 _SIGNS = "+-"
 
 
@@ -275,19 +277,25 @@ class LargestCosines:
 
     def add(self, start: int, cosines: Tensor) -> None:
         """Add the cosines (q, c) of c candidates from number `start` on, and write over those of the queries with themselves."""
-        numbers = torch.arange(start, start + cosines.shape[1], device=cosines.device)
-        cosines[self._queries[:, None] == numbers[None]] = -1.0  # no unit is its own neighbour
-        self._best, rank = torch.cat([self._best, cosines], dim=1).topk(self._n, dim=1)
-        self._number = torch.cat([self._number, numbers.expand(len(cosines), -1)], dim=1).gather(1, rank)
+        place = self._queries - start
+        here = (place >= 0) & (place < cosines.shape[1])
+        cosines[here, place[here]] = -1.0  # no unit is its own neighbour
+        largest, rank = cosines.topk(min(self._n, cosines.shape[1]), dim=1)
+        self._best, kept = torch.cat([self._best, largest], dim=1).topk(self._n, dim=1)
+        self._number = torch.cat([self._number, rank + start], dim=1).gather(1, kept)
 
     def numbers(self) -> list[list[int]]:
         """For each query the numbers of these candidates, nearest first, without those whose cosine is not above 0."""
         return [list(of_query) for of_query in self.by_number()]
 
+    def table(self) -> tuple[Tensor, Tensor]:
+        """Numbers (q, n), nearest first and -1 where no further cosine is above 0, and cosines (q, n)."""
+        return self._number.where(self._best > _ABOVE_0, -1), self._best
+
     def by_number(self) -> list[dict[int, float]]:
         """As `numbers`, with the cosines."""
         return [
-            {c: value for c, value in zip(row, values, strict=True) if value > 1e-6}
+            {c: value for c, value in zip(row, values, strict=True) if value > _ABOVE_0}
             for row, values in zip(self._number.tolist(), self._best.tolist(), strict=True)
         ]
 

@@ -159,3 +159,9 @@ def test_the_benchmark_of_reading_runs() -> None:
     found = dict(zip(header, row, strict=True))
     assert found["documents"] == "1,600"
     assert found["tokens"] == "16,000"
+
+
+def test_the_benchmark_of_neighbours_runs() -> None:
+    header, *rows = run("neighbours.py", "--features", "1200", "--width", "16")
+    assert header == ["", "wall s", "CPU s", "peak MiB added"]
+    assert [row[0] for row in rows] == ["nearest 10 of all", "200 groups"]
