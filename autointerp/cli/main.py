@@ -36,6 +36,9 @@ SECTIONS = {
         "doctor": _command("reference", "doctor", "Check the installation, keys and device."),
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
+    "With features": {
+        "split": _command("studies.split", "split", "Say how features split, recur and are absorbed."),
+    },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),
         "status": _command("status", "status", "Show the progress of runs."),

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from autointerp.studies.study import Study
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "split": "autointerp.studies.splits.study:Split",
+}
 """Class of each study's settings, by the name of its command."""
 
 

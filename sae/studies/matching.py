@@ -132,7 +132,9 @@ class _Nearest:
         best, columns = best[better], columns[better]
         self._put(1, columns, start + best, values[best, columns], beside[best, columns])
 
-    def _put(self, side: int, at: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64], value: Floats, beside: Floats) -> None:
+    def _put(
+        self, side: int, at: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64], value: Floats, beside: Floats
+    ) -> None:
         self.nearest[side][at], self.value[side][at], self.beside[side][at] = nearest, value, beside
 
     def mutual(self, side: int) -> Bools:

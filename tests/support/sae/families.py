@@ -43,7 +43,9 @@ class Growing:
 def dictionary(rows: npt.NDArray[np.float64]) -> Dictionary:
     W = torch.as_tensor(rows, dtype=torch.float32)
     b = torch.zeros(len(W))
-    return Dictionary(W_enc=W, b_enc=b, W_dec=W, b_dec=torch.zeros(W.shape[1]), activation="relu", hook_point="resid_post.0")
+    return Dictionary(
+        W_enc=W, b_enc=b, W_dec=W, b_dec=torch.zeros(W.shape[1]), activation="relu", hook_point="resid_post.0"
+    )
 
 
 def firings(dense: npt.NDArray[np.float32]) -> Firings:
