@@ -1,6 +1,6 @@
 """The tokens at which the features of several dictionaries fire, from one pass of the subject over a sample of tokens.
 
-Events are kept, not activations: memory is 8 bytes an event, so it grows with the tokens and with the number of features active at
+Events are kept, not activations: memory is about 32 bytes an event, so it grows with the tokens and with the number of features active at
 one, not with the number of features. Reading ends early at `EVENTS` events.
 """
 
@@ -24,8 +24,8 @@ from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.harvest import check_finite
 from sae.subject.model import Subject
 
-EVENTS = 1 << 27
-"""Events of all dictionaries, a gigabyte, after which no more tokens are read."""
+EVENTS = 1 << 26
+"""Events of all dictionaries after which no more tokens are read: 2 GB, with both orders of them and a copy while they are multiplied."""
 FORWARD_TOKENS = 4096
 SKIP_POSITIONS = 1
 """First tokens of a context that do not count: many models have activations without meaning there."""

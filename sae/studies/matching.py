@@ -2,7 +2,8 @@
 
 The pair that is compared is a feature of one dictionary with its nearest in the other by cosine. Paulo and Belrose (2025, "Sparse
 Autoencoders Trained on the Same Data Learn Different Features") call a feature shared above a cosine of 0.7. Mutual nearest features
-stand here for their assignment, which takes time cubic in the number of features. No array has more than `ELEMENTS` numbers.
+stand here for their assignment, which takes time cubic in the number of features. Pairs are
+compared `ELEMENTS` at a time; beside them, memory is that of the firings and of a float32 copy of one dictionary's decoder.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch.nn.functional import normalize
 from sae.dictionary import Dictionary
 from sae.studies.firing import Firings
 
-ELEMENTS = 1 << 24
-"""Pairs of features that are compared at a time."""
+ELEMENTS = 1 << 23
+"""Pairs of features that are compared at a time, in about 250 MB."""
 FEWEST = 10
 """Tokens at which a feature has to fire before co-activation says anything about it."""
 TOGETHER = 0.1
@@ -100,19 +101,19 @@ def match(one: Side, other: Side) -> tuple[Matches, Matches]:
         jaccard = (chunk.joint / np.maximum(either, 1)).astype(np.float32)
         by_cosine.add(chunk.start, chunk.cosine, jaccard)
         by_jaccard.add(chunk.start, jaccard, jaccard)
-    return tuple(
-        Matches(
-            nearest=by_cosine.nearest[side],
+
+    def of_side(side: int) -> Matches:
+        nearest = by_cosine.nearest[side]
+        known = (counts[side] >= FEWEST) & (counts[1 - side][nearest] >= FEWEST)
+        return Matches(
+            nearest=nearest,
             cosine=by_cosine.value[side],
-            jaccard=np.where(
-                (counts[side] >= FEWEST) & (counts[1 - side][by_cosine.nearest[side]] >= FEWEST),
-                by_cosine.beside[side], np.nan,
-            ).astype(np.float32),
+            jaccard=np.where(known, by_cosine.beside[side], np.nan).astype(np.float32),
             mutual=by_cosine.mutual(side),
-            by_firing=by_jaccard.mutual(side) & (by_jaccard.nearest[side] == by_cosine.nearest[side]),
+            by_firing=by_jaccard.mutual(side) & (by_jaccard.nearest[side] == nearest),
         )
-        for side in (0, 1)
-    )  # type: ignore[return-value]  # two sides  # fmt: skip
+
+    return of_side(0), of_side(1)
 
 
 class _Nearest:

@@ -24,7 +24,7 @@ from sae.studies.matching import Matches, Side
 
 @dataclass(frozen=True)
 class Split:
-    """Settings. Memory: the events of all dictionaries at the tokens read (a gigabyte at most), and 16 million pairs of features at a
+    """Settings. Memory: the events of all dictionaries at the tokens read (2 GB at most), and 8 million pairs of features at a
     time, whatever the number of features."""
 
     name: ClassVar[str] = "split"
