@@ -2,8 +2,8 @@
 
 The pair that is compared is a feature of one dictionary with its nearest in the other by cosine. Paulo and Belrose (2025, "Sparse
 Autoencoders Trained on the Same Data Learn Different Features") call a feature shared above a cosine of 0.7. Mutual nearest features
-stand here for their assignment, which takes time cubic in the number of features. Pairs are
-compared `ELEMENTS` at a time; beside them, memory is that of the firings and of a float32 copy of one dictionary's decoder.
+stand here for their assignment, which takes time cubic in the number of features. Pairs are compared `ELEMENTS` at a time; beside
+them, memory is that of the firings and of a float32 copy of one dictionary's decoder.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Matches:
 
     @property
     def similarity(self) -> Floats:
-        """Mean of cosine and Jaccard index of each feature with its nearest; the cosine if there is no index."""
-        return np.where(np.isnan(self.jaccard), self.cosine, (self.cosine + self.jaccard) / 2)
+        """The smaller of cosine and Jaccard index of each feature with its nearest; the cosine if there is no index."""
+        return np.fmin(self.cosine, self.jaccard)
 
 
 def pairs(one: Side, other: Side) -> Iterator[Pairs]:

@@ -14,8 +14,8 @@ from autointerp.studies.splits.trees import Level
 
 _FAMILIES, _CHILDREN = 5, 7
 _WIDTH, _ROW, _GAP = 760.0, 18.0, 12.0
-_LEFT, _MIDDLE = 14.0, 400.0
-_LONGEST = 52
+_LEFT, _PARENT, _CHILD = 14.0, 330.0, 410.0
+_LONGEST = 50
 """Characters of a label."""
 
 
@@ -31,10 +31,10 @@ def _tree(compared: Compared, level: Level, name: str) -> Picture:
     smaller, larger = compared.name(level.smaller), compared.name(level.larger)
     families = level.most_split(_FAMILIES)
     parts = [
-        svg.text(_LEFT, 16, smaller, class_="strong"),
-        svg.text(_MIDDLE, 16, larger, class_="strong"),
+        svg.text(_PARENT + 4, 16, smaller, class_="strong", text_anchor="end"),
+        svg.text(_CHILD - 4, 16, larger, class_="strong"),
     ]
-    top = 30.0
+    top, half = 30.0, (_PARENT + _CHILD) / 2
     for parent in families:
         children = level.children[parent]
         shown = sorted(children, key=lambda child: -level.parents.cosine[child])[:_CHILDREN]
@@ -44,13 +44,13 @@ def _tree(compared: Compared, level: Level, name: str) -> Picture:
             y = top + _ROW * (row + 0.5)
             cosine = float(level.parents.cosine[child])
             hint = f"cosine {cosine:.2f}, {percent(float(level.parents.inside[child]))} of its tokens inside"
-            path = f"M{_MIDDLE - 76:.1f} {middle:.1f}C{_MIDDLE - 36:.1f} {middle:.1f} {_MIDDLE - 40:.1f} {y:.1f} {_MIDDLE:.1f} {y:.1f}"
+            path = f"M{_PARENT:.1f} {middle:.1f}C{half:.1f} {middle:.1f} {half:.1f} {y:.1f} {_CHILD:.1f} {y:.1f}"
             line = svg.tag("path", svg.hint(hint), d=path, class_="axis line", stroke_width=0.75 + 2 * cosine)
-            parts += [line, _node(compared, level.larger, child, _MIDDLE, y)]
+            parts += [line, _node(compared, level.larger, child, _CHILD, y)]
         if len(children) > len(shown):
             y = top + _ROW * (rows - 0.5)
-            parts.append(svg.text(_MIDDLE + 9, y + 4, f"and {len(children) - len(shown)} more"))
-        parts.append(_node(compared, level.smaller, parent, _LEFT, middle))
+            parts.append(svg.text(_CHILD + 9, y + 4, f"and {len(children) - len(shown)} more"))
+        parts.append(_node(compared, level.smaller, parent, _PARENT, middle, before=True))
         top += _ROW * rows + _GAP
     label = (
         f"Tree of the {plural(len(families), 'feature')} of {smaller} that split most, with their children in {larger}"
@@ -59,12 +59,13 @@ def _tree(compared: Compared, level: Level, name: str) -> Picture:
     return Picture(name, caption, svg.figure(_WIDTH, top, "".join(parts), label))
 
 
-def _node(compared: Compared, number: int, feature: int, x: float, y: float) -> str:
+def _node(compared: Compared, number: int, feature: int, x: float, y: float, *, before: bool = False) -> str:
+    """The dot of a feature with its label after it, or `before` it."""
     explanation = compared.explanation(number, feature)
-    room = _LONGEST - 4
     label = str(feature) + (f" {explanation}" if explanation else "")
-    cut = label if len(label) <= room else label[: room - 1].rstrip() + "…"
-    return svg.tag("g", svg.hint(label), svg.dot(x, y, "feature", 3.5), svg.text(x + 9, y + 4, cut))
+    cut = label if len(label) <= _LONGEST else label[: _LONGEST - 1].rstrip() + "…"
+    words = svg.text(x - 9, y + 4, cut, text_anchor="end") if before else svg.text(x + 9, y + 4, cut)
+    return svg.tag("g", svg.hint(label), svg.dot(x, y, "feature", 3.5), words)
 
 
 def _histogram(compared: Compared, features: pd.DataFrame) -> Picture:

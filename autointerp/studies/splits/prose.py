@@ -25,18 +25,21 @@ def sentences(
     """Stability, grades, splitting and absorption."""
     for studied in compared.studied:
         own = features[features["dictionary"] == studied.name]
-        everywhere, nowhere = (own["found_in"] == own["of"]).sum(), (own["found_in"] == 0).sum()
+        everywhere, nowhere = int((own["found_in"] == own["of"]).sum()), int((own["found_in"] == 0).sum())
         others = "the other dictionary" if len(compared) == 2 else f"all {len(compared) - 1} others"
         if len(own):
             yield (
-                f"{studied.name}: of {plural(len(own), 'feature')} that fire, {percent(everywhere / len(own))} are found again in"
-                f" {others} and {percent(nowhere / len(own))} in none."
+                f"{studied.name}: of {plural(len(own), 'feature')} that fire, {_share(everywhere, len(own))} are found again in"
+                f" {others} and {_share(nowhere, len(own))} in none."
             )
     for row in headlines:
-        yield (
-            f"{row['dictionary']}: the mean grade is {_grade(row['all'])} over {plural(row['all']['n'], 'graded feature')}, and"
-            f" {_grade(row['stable'])} over the {count(row['stable']['n'])} found again in every other dictionary."
+        stable = (
+            f"{_grade(row['stable'])} over the {count(row['stable']['n'])} that are found again in every other dictionary"
+            if row["stable"]["n"]
+            else "none of them is found again in every other dictionary"
         )
+        graded = plural(row["all"]["n"], "graded feature")
+        yield f"{row['dictionary']}: the mean grade is {_grade(row['all'])} over {graded}, and {stable}."
     for level in levels:
         yield from _splitting(level.values(compared))
     if not levels:
@@ -91,6 +94,10 @@ def _absorption(compared: Compared, absorbed: pd.DataFrame) -> Iterator[str]:
             f"The judge says that the explanation holds at {percent(float(rows.mean()))} of the absorbed tokens it was shown, of"
             f" {plural(len(rows), 'pair')} of a feature and an absorber."
         )
+
+
+def _share(n: int, of: int) -> str:
+    return f"{count(n)} ({percent(n / of)})"
 
 
 def _grade(interval: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ def splits(compared: Compared, levels: list[Level]) -> Listing:
             "n_children": len(children),
             "covered": splitting.covered(compared.sides[level.smaller], parent, compared.sides[level.larger], children),
             "larger": compared.name(level.larger),
-            "children": "\n".join(_children(compared, level, children)),
+            "children": "; ".join(_children(compared, level, children)),
         }
         for level in levels
         for parent in level.most_split(len(level.children))
@@ -105,7 +105,7 @@ def edges(compared: Compared, levels: list[Level]) -> Listing:
         "cosine": "cosine", "inside": "child's tokens inside", "n_children": "children",
     }  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(columns))
-    return Listing("tree", "Parents and children", frame, columns, rows=0)
+    return Listing("tree", "Parents and children", frame, columns, rows=10)
 
 
 def _children(compared: Compared, level: Level, children: list[int]) -> Iterator[str]:
