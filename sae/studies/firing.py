@@ -153,12 +153,14 @@ class _Events:
             features.append(feature + chunk.start)
         row, order = torch.cat(rows).sort(stable=True)
         counts = torch.bincount(row, minlength=len(x)).cpu().numpy()
-        feature, value = (torch.cat(part)[order].cpu().numpy() for part in (features, values))
-        self._parts.append((counts, feature.astype(np.int32), value.astype(np.float32)))
-        self.n += len(feature)
+        fired, value = (torch.cat(part)[order].cpu().numpy() for part in (features, values))
+        self._parts.append((counts, fired.astype(np.int32), value.astype(np.float32)))
+        self.n += len(fired)
 
     def finished(self) -> Firings:
         """The events of all rows."""
-        counts, feature, value = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        counts = np.concatenate([part[0] for part in self._parts])
+        feature = np.concatenate([part[1] for part in self._parts])
+        value = np.concatenate([part[2] for part in self._parts])
         first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
         return Firings(first, feature, value, self.dictionary.d_sae)

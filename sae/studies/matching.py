@@ -163,8 +163,8 @@ def chance_cosine(one: Dictionary, other: Dictionary, seed: int) -> float:
 
 def stability(matches: Sequence[Matches], cosine: float) -> tuple[npt.NDArray[np.int64], Floats]:
     """In how many of the other dictionaries each feature is found again, and its mean similarity with its nearest there."""
-    found = np.sum([each.twins(cosine) for each in matches], axis=0, dtype=np.int64)
-    return found, np.mean([each.similarity for each in matches], axis=0).astype(np.float32)
+    found = np.stack([each.twins(cosine) for each in matches]).sum(axis=0)
+    return found, np.stack([each.similarity for each in matches]).mean(axis=0)
 
 
 def _fired(firings: Firings) -> csr_array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def features(compared: Compared, cosine: float) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "dictionary": studied.name,
-                    "unit_id": [unit_id(f) for f in rows],
-                    "explanation": [compared.explanation(number, f) for f in rows],
+                    "unit_id": [unit_id(f) for f in rows.tolist()],
+                    "explanation": [compared.explanation(number, f) for f in rows.tolist()],
                     "found_in": found[rows],
                     "of": len(matches),
                     "score": score[rows],
@@ -41,7 +42,7 @@ def features(compared: Compared, cosine: float) -> pd.DataFrame:
                     ],
                     "cosine": [matches[best[f]].cosine[f] for f in rows],
                     "jaccard": [matches[best[f]].jaccard[f] for f in rows],
-                    "mean_score": [grades.get(unit_id(f), np.nan) for f in rows],
+                    "mean_score": [grades.get(unit_id(f), np.nan) for f in rows.tolist()],
                 }
             )
         )
@@ -121,7 +122,7 @@ def _grades(run: Path | None) -> dict[str, float]:
     return {row["unit_id"]: row["mean_score"] for row in rows if row["mean_score"] is not None}
 
 
-def interval(grades: pd.Series[float], rubric: tuple[int, ...]) -> dict[str, Any]:
+def interval(grades: pd.Series[float], rubric: Sequence[int]) -> dict[str, Any]:
     limits = mean_limits(grades, confidence=0.95, scale=(float(rubric[0]), float(rubric[-1])))
     return {"n": len(grades), "mean": _mean(grades.to_numpy()), "low": limits.low, "high": limits.high}
 

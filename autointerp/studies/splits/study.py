@@ -108,7 +108,7 @@ class Split:
                 bench.subject, [each.dictionary.to(bench.subject.device) for each in studied], bench.corpus,
                 tokens=self.tokens, seed=self.seed, progress=lambda done, total: bench.progress.update("tokens", done, total),
             )  # fmt: skip
-            arrays = {"context": sampled.context, "position": sampled.position}
+            arrays: dict[str, np.ndarray] = {"context": sampled.context, "position": sampled.position}
             for i, each in enumerate(firings):
                 arrays |= {f"first-{i}": each.first, f"feature-{i}": each.feature, f"value-{i}": each.value}
             return arrays

@@ -35,7 +35,7 @@ class Level:
     def values(self, compared: Compared) -> dict[str, Any]:
         """How many features split, stay one, or are not found; and how many are new."""
         fires, new = compared.sides[self.smaller].fires, compared.sides[self.larger].fires
-        sizes = np.array([len(self.children.get(f, ())) for f in np.flatnonzero(fires)], dtype=np.int64)
+        sizes = np.array([len(self.children.get(f, ())) for f in np.flatnonzero(fires).tolist()], dtype=np.int64)
         return {
             "smaller": compared.name(self.smaller),
             "larger": compared.name(self.larger),

@@ -34,7 +34,7 @@ def test_features_fire_at_their_words_and_nowhere_else(opened: Opened) -> None:
     subject, corpus, dictionaries = opened
     sampled, firings = firing.read(subject, dictionaries, corpus, tokens=10_000, seed=0)
     ids = corpus.tokens[corpus.contexts["offset"][sampled.context] + sampled.position]
-    words = np.array([subject.tokenizer.convert_ids_to_tokens(int(i)).lstrip(planted.SPACE) for i in ids])
+    words = np.array([str(subject.tokenizer.convert_ids_to_tokens(int(i))).lstrip(planted.SPACE) for i in ids])
     assert len(words) > 1000
     assert (sampled.position >= firing.SKIP_POSITIONS).all()
     for each, features in zip(firings, (nested.SMALL, nested.LARGE), strict=True):

@@ -19,7 +19,9 @@ from autointerp.cli.main import main
 from autointerp.progress import Progress
 from autointerp.studies.command import carry_out
 from autointerp.studies.given import Given
-from autointerp.studies.splits import stability, study
+from autointerp.studies.splits import stability
+from autointerp.studies.splits.compared import Compared
+from sae.studies import firing, matching
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,7 +125,7 @@ def test_grades_of_all_and_of_stable_features(tmp_path: Path, monkeypatch: pytes
 def test_a_judge_says_whether_the_explanation_holds(
     world: World, paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study.Compared, "explanation", lambda self, number, feature: f"words of {feature}")
+    monkeypatch.setattr(Compared, "explanation", lambda self, number, feature: f"words of {feature}")
     asked: list[str] = []
 
     def brain(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -148,18 +150,18 @@ def test_a_stopped_study_reads_the_text_once(
     world: World, paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    read_firings, match = study.firing.read, study.matching.match
+    read_firings, match = firing.read, matching.match
 
     def counted(*arguments: Any, **options: Any) -> Any:
         reads.append(1)
         return read_firings(*arguments, **options)
 
     def stopped(*arguments: Any) -> Any:
-        monkeypatch.setattr(study.matching, "match", match)
+        monkeypatch.setattr(matching, "match", match)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.firing, "read", counted)
-    monkeypatch.setattr(study.matching, "match", stopped)
+    monkeypatch.setattr(firing, "read", counted)
+    monkeypatch.setattr(matching, "match", stopped)
     given = Given(
         subject=str(world.subject), dictionaries=(str(paths["small"]), str(paths["other"])), corpus=(str(world.corpus),), out=tmp_path
     )  # fmt: skip
