@@ -43,6 +43,7 @@ SECTIONS = {
         "neighbours": _command(
             "studies.neighbours", "neighbours", "List features of like directions, map and group them."
         ),
+        "split": _command("studies.split", "split", "Say how features split, recur and are absorbed."),
     },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),

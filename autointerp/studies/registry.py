@@ -13,6 +13,7 @@ STUDIES: dict[str, str] = {
     "attribute": "autointerp.studies.attribution.study:Attribute",
     "cover": "autointerp.studies.completeness.study:cover",
     "neighbours": "autointerp.studies.neighbours.study:Neighbours",
+    "split": "autointerp.studies.splits.study:Split",
 }
 """Class of each study's settings, or a function that makes them, by the name of its command."""
 

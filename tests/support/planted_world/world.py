@@ -193,7 +193,7 @@ def loudness(word: str) -> tuple[str, float]:
     return _loudness(word, 0)
 
 
-def _reading(answers: Sequence[str]) -> torch.Tensor:
+def reading(answers: Sequence[str]) -> torch.Tensor:
     """(D_MODEL,): the sum of the axes of what a unit answers to."""
     row = torch.zeros(D_MODEL)
     row[[_AXES[answer] for answer in answers]] = 1.0
@@ -220,7 +220,7 @@ def _subject(
             layer.mlp.down_proj.weight.zero_()
             layer.mlp.gate_proj.weight.zero_()
             layer.mlp.gate_proj.weight[:, 0] = 1.0
-            layer.mlp.up_proj.weight.copy_(torch.stack([_reading(answers) for answers in neurons]))
+            layer.mlp.up_proj.weight.copy_(torch.stack([reading(answers) for answers in neurons]))
     model.save_pretrained(folder)
     scores = [(piece, -20.0 if i < 258 else -1.0) for i, piece in enumerate(pieces)]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=True))
@@ -230,7 +230,7 @@ def _subject(
 
 
 def _dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
-    rows = torch.stack([_reading(answers) for answers in features])
+    rows = torch.stack([reading(answers) for answers in features])
     folder.mkdir(parents=True)
     tensors = {
         "W_enc": rows.T.contiguous(),
