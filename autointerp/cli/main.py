@@ -36,6 +36,12 @@ SECTIONS = {
         "doctor": _command("reference", "doctor", "Check the installation, keys and device."),
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
+    "With features": {
+        "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
+        "categories": _command(
+            "studies.categories", "categories", "Find features that respond to safety and other categories."
+        ),
+    },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),
         "status": _command("status", "status", "Show the progress of runs."),

@@ -7,8 +7,11 @@ from typing import Any, cast
 
 from autointerp.studies.study import Study
 
-STUDIES: dict[str, str] = {}
-"""Class of each study's settings, by the name of its command."""
+STUDIES: dict[str, str] = {
+    "find": "autointerp.studies.search.study:find",
+    "categories": "autointerp.studies.categories.study:categories",
+}
+"""Class of each study's settings, or a function that makes them, by the name of its command."""
 
 
 def make(name: str, settings: dict[str, Any]) -> Study:

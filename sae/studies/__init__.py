@@ -1,0 +1,1 @@
+"""Computations of the studies: attribution, interventions, matching, search."""
