@@ -32,9 +32,9 @@ class Find:
     way: Way
 
     def carry_out(self, bench: Workbench) -> Finding:
-        """The finding. Raises `UsageError` and `SaeError`; each dictionary's table is kept."""
+        """The finding. Raises `UsageError` and `SaeError`."""
         frames, sentences, figures = [], [], {}
-        for number, studied in enumerate(bench.studied):
+        for studied in bench.studied:
             found = self.way.find(bench, studied)
             frames.append(described(found.frame.head(KEPT), studied, found.values))
             sentences.append(found.sentence)
