@@ -37,6 +37,7 @@ SECTIONS = {
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
     "With features": {
+        "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
         "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "categories": _command(
             "studies.categories", "categories", "Find features that respond to safety and other categories."

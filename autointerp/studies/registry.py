@@ -8,6 +8,7 @@ from typing import Any, cast
 from autointerp.studies.study import Study
 
 STUDIES: dict[str, str] = {
+    "attribute": "autointerp.studies.attribution.study:Attribute",
     "find": "autointerp.studies.search.study:find",
     "categories": "autointerp.studies.categories.study:categories",
 }

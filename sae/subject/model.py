@@ -130,11 +130,37 @@ class Subject:
         """
         self._need_head()
         options: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
-        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            options["logits_to_keep"] = 1
         with self._arithmetic():
-            out = self.model(input_ids=tokens.to(self.device), use_cache=True, **options)
+            out = self.model(input_ids=tokens.to(self.device), use_cache=True, **options, **self._last_only())
         return out.logits[:, -1].float(), getattr(out, "past_key_values", None)
+
+    def last_logits(self, tokens: Tensor, cache: Any = None) -> Tensor:
+        """Logits (B, vocabulary), float32, of the token after token ids (B, T), with their gradients unless these are switched off.
+
+        The pass runs in the precision of the weights, without autocast: effects of single features are smaller than the rounding of
+        bfloat16. With `cache`, from `prefix`, the ids continue its tokens. Raises `SubjectError` without an output head.
+        """
+        self._need_head()
+        options: dict[str, Any] = (
+            {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
+        )
+        out = self.model(input_ids=tokens.to(self.device), **options, **self._last_only())
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
+
+    @torch.no_grad()
+    def prefix(self, ids: Tensor, rows: int) -> Any:
+        """A cache of token ids (T,), repeated for `rows` texts that begin with them, in the precision of `last_logits`.
+
+        None if the model has no cache that can be repeated.
+        """
+        out = self.model.base_model(input_ids=ids[None].to(self.device), use_cache=True)
+        cache = getattr(out, "past_key_values", None)
+        repeat = getattr(cache, "batch_repeat_interleave", None)
+        if repeat is None:
+            return None
+        repeat(rows)
+        return cache
 
     def editing(
         self, reads: str, edit: Callable[[Tensor], Tensor], shape: Sequence[int], *, writes: str | None = None
@@ -150,6 +176,10 @@ class Subject:
             self._site(f"mlp_out.{layer}")
             stream = self.blocks[layer]
         return hooks.editing(read_site, write_site, edit, shape, stream)
+
+    def _last_only(self) -> dict[str, Any]:
+        """The argument that asks for the logits of the last position alone, if the model has one."""
+        return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
 
     def _need_head(self) -> None:
         if self.headless:

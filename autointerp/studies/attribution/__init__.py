@@ -1,0 +1,1 @@
+"""Attribution: which features, at which tokens of a prompt, carry a difference of logits."""
