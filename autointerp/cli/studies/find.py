@@ -25,6 +25,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--with", "with_file", type=_FILE, help="Features that tell the texts of this file, one a line, from others."
 )
 @click.option("--without", "without_file", type=_FILE, help="With --with: a file of the other texts.")
+@click.option(
+    "--prompt", metavar="TEXT", help="Features that lead from this prompt to the token of --target, by attribution."
+)
+@click.option("--target", metavar="TOKEN", help="With --prompt: the answer, mostly with a space before it.")
+@click.option(
+    "--against", metavar="TOKEN", help="With --prompt: a token whose logit is subtracted.  [default: the mean logit]"
+)
 @click.option("--like", metavar="FEATURE", help="Neighbours of a feature, such as 641 or NAME:641, by decoder cosine.")
 @click.option("--words", metavar="WORDS", help="Features whose explanations have all these words.")
 @click.option("--meaning", metavar="TEXT", help="Features whose explanations mean something like this.")
@@ -56,7 +63,7 @@ def find(given: Given, with_file: Path | None, without_file: Path | None, **opti
     autointerp find --from latest --meaning "famous landmarks"
     autointerp find --from latest --new chats.jsonl
 
-    One of --text, --on, --with, --like, --words, --meaning and --new chooses the way. Texts are read by the subject; --words and --meaning
+    One of --text, --on, --with, --prompt, --like, --words, --meaning and --new chooses the way. Texts are read by the subject; --words and --meaning
     search the explanations of a run.
     """
     sets = {"with": _lines(with_file), "without": _lines(without_file)}

@@ -1,4 +1,4 @@
-"""Ways to find features without reading texts: by their neighbours, and by the words or the meaning of their explanations."""
+"""Ways to find features by their attribution to an answer, by their neighbours, and by the words or the meaning of their explanations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,47 @@ from autointerp.studies.search.way import Best, Found
 from autointerp.studies.unit_names import find_unit
 from autointerp.studies.workbench import Studied, Workbench
 from sae.studies.decoder_cosines import decoder_cosines
+from sae.studies.gradients import LogitDifference, total_gradients
+from sae.studies.prompt import prompt_ids, token_id
+from sae.studies.splicing import check_attributable
 
 _WORD = re.compile(r"\w+")
 _COMMON_FROM = 10
 """Explanations from which their common part is taken out."""
+
+
+@dataclass(frozen=True)
+class ByAttribution:
+    """Features that raise a difference of logits after a prompt, summed over its positions, by gradient times activation.
+
+    Memory is that of the subject's pass with gradients. `autointerp attribute` says more about one prompt: positions, ablation, a graph.
+    """
+
+    name: ClassVar[str] = "--prompt"
+    columns: ClassVar[dict[str, str]] = {"score": "attribution in logits"}
+    prompt: str
+    target: str
+    against: str | None = None
+
+    @property
+    def title(self) -> str:
+        return f"Features that lead from “{self.prompt}” to “{self.target}”"
+
+    def find(self, bench: Workbench, studied: Studied) -> Found:
+        """As `Way.find`; the score is the attribution."""
+        check_attributable(studied.dictionary)
+        against = None if self.against is None else token_id(bench.subject, self.against)
+        difference = LogitDifference(token_id(bench.subject, self.target), against)
+        dictionary = studied.dictionary.to(bench.subject.device)
+        totals = total_gradients(bench.subject, [dictionary], prompt_ids(bench.subject, self.prompt), difference)
+        attribution, _ = totals.active[0].dot(totals.gradients[0])
+        total = np.zeros(dictionary.d_sae)
+        counted = (totals.active[0].position > 0).cpu().numpy()  # the first position has no features of its own
+        np.add.at(total, totals.active[0].feature.cpu().numpy()[counted], attribution.detach().cpu().numpy()[counted])
+        best = Best()
+        best.add(0, total)
+        sentence = f"{plural(best.n, 'feature')} of {studied.name} raise the difference of logits, which is {totals.value:.2f}."
+        return Found(best.frame, sentence, figures={"difference": totals.value})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from autointerp.errors import UsageError
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.search.contexts import described
 from autointerp.studies.search.firing_shift import FiringShift
-from autointerp.studies.search.other_ways import ByMeaning, ByNeighbour, ByWords
+from autointerp.studies.search.other_ways import ByAttribution, ByMeaning, ByNeighbour, ByWords
 from autointerp.studies.search.text_ways import BySets, ByText, ByTexts
 from autointerp.studies.search.way import KEPT, Way
 from autointerp.studies.study import Study
@@ -85,6 +86,7 @@ _WITH = {
     "text": ("at",),
     "on": ("off",),
     "with": ("without",),
+    "prompt": ("target", "against"),
     "new": ("tokens", "fdr"),
 }
 """Options that belong to a way."""
@@ -94,10 +96,17 @@ def _study(way: Way) -> Find:
     return Find(way.name, way)
 
 
-_WAYS = {
+def _attributed(given: Mapping[str, Any]) -> ByAttribution:
+    if "target" not in given:
+        raise UsageError("--prompt needs an answer: give --target with its token")
+    return ByAttribution(given["prompt"], given["target"], given.get("against"))
+
+
+_WAYS: dict[str, Callable[[Mapping[str, Any], int], Study]] = {
     "text": lambda given, seed: _study(ByText(given["text"], given.get("at"))),
     "on": lambda given, seed: _study(ByTexts(given["on"], given.get("off", ()))),
     "with": lambda given, seed: _study(BySets(given["with"], given.get("without", ()), seed)),
+    "prompt": lambda given, seed: _study(_attributed(given)),
     "like": lambda given, seed: _study(ByNeighbour(given["like"])),
     "words": lambda given, seed: _study(ByWords(given["words"])),
     "meaning": lambda given, seed: _study(ByMeaning(given["meaning"])),

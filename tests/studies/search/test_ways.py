@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.planted_world import circuits
 from support.planted_world import lexicon_world as searched
 from support.planted_world import world as planted
 
@@ -15,7 +16,7 @@ from autointerp.progress import Progress
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.given import Given
 from autointerp.studies.request import request_of
-from autointerp.studies.search.other_ways import ByMeaning, ByNeighbour, ByWords
+from autointerp.studies.search.other_ways import ByAttribution, ByMeaning, ByNeighbour, ByWords
 from autointerp.studies.search.text_ways import BySets, ByText, ByTexts
 from autointerp.studies.search.way import Way
 from autointerp.studies.workbench import Workbench, opened
@@ -37,12 +38,21 @@ EXPLANATIONS = {
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     world = searched.make(tmp_path_factory.mktemp("searched"))
-    given = Given(subject=str(world.subject), dictionaries=(str(world.dictionary),))
+    made = bench_of(Given(subject=str(world.subject), dictionaries=(str(world.dictionary),)))
+    return replace(made, studied=(replace(made.one, explanations=EXPLANATIONS),))
+
+
+def bench_of(given: Given) -> Workbench:
     with Progress(quiet=True) as progress:
         request = request_of(given)
         subject, studied = opened(request, progress)
-        studied = (replace(studied[0], explanations=EXPLANATIONS),)
         return Workbench(request, subject, studied, StudyFolder(Path()), progress, "find")
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> tuple[circuits.Circuits, Workbench]:
+    world = circuits.make(tmp_path_factory.mktemp("circuits"))
+    return world, bench_of(Given(subject=str(world.subject), dictionaries=(str(world.dictionaries[2]),)))
 
 
 def first(bench: Workbench, way: Way) -> int:
@@ -111,6 +121,16 @@ def test_sets_that_do_not_differ_are_told_apart_no_better_than_by_chance(bench: 
     found = BySets(tuple(texts[:12]), tuple(texts[12:])).find(bench, bench.one)
     assert found.figures["held_out_auroc"] < 0.8
     assert "AUROC" in found.sentence
+
+
+def test_by_attribution_to_a_difference_of_logits(answering: tuple[circuits.Circuits, Workbench]) -> None:
+    world, bench = answering
+    ways: list[tuple[Way, int]] = []
+    for case in CASES:
+        whole, other = case % circuits.WHOLES, (case + 1) % circuits.WHOLES
+        prompt = world.prompt(whole, random.Random(case), also=other)
+        ways.append((ByAttribution(prompt, f"answer{whole}", f"answer{other}"), whole))
+    assert share_first(bench, ways) >= 0.95
 
 
 def test_neighbours_come_by_cosine_and_without_the_feature_itself(bench: Workbench) -> None:
