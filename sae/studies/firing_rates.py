@@ -96,7 +96,7 @@ def firing_sums(
         lengths[0] += open_length
         for chunk in feature_chunks(dictionary, values[counted]):
             here = slice(chunk.start, chunk.stop)
-            firings = torch.stack([(part > 0).sum(dim=0).float() for part in chunk.f.split(sizes)])
+            firings = torch.stack([(part > 0).sum(dim=0).float() for part in torch.split(chunk.f, sizes)])
             firings[0] += open_firings[here]
             sums.add(chunk.start, firings[:-1], lengths[:-1])
             open_firings[here] = firings[-1]

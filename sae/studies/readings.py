@@ -82,7 +82,9 @@ def values_of(
         lengths = [len(ids[row]) for row in rows]
         by_hook_point, text = run_contexts(subject, corpus, rows, [hook_point])
         check_finite(by_hook_point[hook_point].norm(dim=1)[text], hook_point)
-        for row, x, mask in zip(rows, by_hook_point[hook_point].split(lengths), text.split(lengths), strict=True):
+        for row, x, mask in zip(
+            rows, torch.split(by_hook_point[hook_point], lengths), torch.split(text, lengths), strict=True
+        ):
             mask[:SKIP_POSITIONS] = False
             counted[row] = mask.cpu().numpy()
             values[row] = x[mask]
@@ -100,7 +102,7 @@ def readings(dictionary: Dictionary, values: TextValues) -> Iterator[Readings]:
     norms = dictionary.decoder_norm
     for chunk in feature_chunks(dictionary, values.x):
         activations = chunk.f * norms[chunk.start : chunk.stop].to(chunk.f)
-        parts = activations.split(lengths)
+        parts = torch.split(activations, lengths)
         zeros = activations.new_zeros(activations.shape[1])
         maximum = torch.stack([part.amax(dim=0) if len(part) else zeros for part in parts])
         mean = torch.stack([part.mean(dim=0) if len(part) else zeros for part in parts])

@@ -7,6 +7,7 @@ Each feature's maxima over the texts are compared by a rank-sum test, and within
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,9 +66,7 @@ class Categories:
         listed, rows, texts, general = [], [], [], []
         for order, studied in enumerate(bench.studied):
             values = read_values(bench, studied, [text for each in chosen for text in (*each.probes, *each.controls)])
-            tests = bench.folder.kept_frame(
-                f"tests-{order}", lambda s=studied, v=values: tested(s.dictionary, v, chosen)
-            )  # type: ignore[misc]
+            tests = bench.folder.kept_frame(f"tests-{order}", partial(tested, studied.dictionary, values, chosen))
             found = discovered(tests, self.fdr)
             found = described(found, studied, values)
             listed.append(found)

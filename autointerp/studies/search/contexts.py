@@ -29,7 +29,7 @@ def described(frame: pd.DataFrame, studied: Studied, values: TextValues | None =
         dictionary=studied.name,
         unit_id=ids,
         explanation=[studied.explanation(unit_id) for unit_id in ids],
-        grade=_grades(studied, ids),
+        grade=pd.Series(_grades(studied, ids), index=frame.index, dtype="float64"),
         context=contexts,
     )
 

@@ -167,13 +167,15 @@ def text_vector(text: str, words: Lexicon) -> Vector:
     own = words_of(text)
     if not own:
         return words.text("")
-    total: Vector = np.sum([(words.weight(word) + 1e-3) * words.word(word) for word in own], axis=0)
+    weighted = np.array([(words.weight(word) + 1e-3) * words.word(word) for word in own], dtype=np.float32)
+    total: Vector = weighted.sum(axis=0)
     return _unit(total[None])[0]
 
 
 def _unit(vectors: Vector) -> Vector:
     lengths: Vector = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-9)
+    unit: Vector = vectors / np.maximum(lengths, 1e-9)
+    return unit
 
 
 def _sorted(rows: list[dict[str, float]]) -> pd.DataFrame:

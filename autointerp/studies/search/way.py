@@ -35,9 +35,13 @@ class Way(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
     name: ClassVar[str]
     """The option that chooses it."""
-    title: str
     columns: ClassVar[dict[str, str]]
     """The columns of `Found.frame` that are shown, with their headings."""
+
+    @property
+    def title(self) -> str:
+        """The title of the finding."""
+        ...
 
     def find(self, bench: Workbench, studied: Studied) -> Found:
         """The features of one dictionary. Raises `UsageError` and `SaeError`."""
