@@ -169,12 +169,13 @@ def text_vector(text: str, words: Lexicon) -> Vector:
         return words.text("")
     weighted = np.array([(words.weight(word) + 1e-3) * words.word(word) for word in own], dtype=np.float32)
     total: Vector = weighted.sum(axis=0)
-    return _unit(total[None])[0]
+    unit: Vector = _unit(total[None])[0]
+    return unit
 
 
 def _unit(vectors: Vector) -> Vector:
-    lengths: Vector = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vector = vectors / np.maximum(lengths, 1e-9)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vector = (vectors / np.maximum(lengths, 1e-9)).astype(np.float32)
     return unit
 
 

@@ -106,12 +106,12 @@ def test_in_all_of_these_texts_and_none_of_those(bench: Workbench) -> None:
 
 def test_by_a_classifier_of_two_sets(bench: Workbench) -> None:
     ways: list[tuple[Way, int]] = []
-    for case in CASES[:10]:
+    for case in CASES[:5]:
         rng, concept, shared = random.Random(case), case % 8, (case + 3) % 8
         sides = [tuple(text_with(rng, c, others=(shared,)) for _ in range(8)) for c in (concept, (case + 5) % 8)]
         ways.append((BySets(sides[0], (*sides[1][:4], *(searched.fillers(rng, 8) for _ in range(4)))), concept))
     found = [way.find(bench, bench.one) for way, _ in ways]
-    assert sum(int(f.frame["feature"].iloc[0]) == c for f, (_, c) in zip(found, ways, strict=True)) >= 9
+    assert sum(int(f.frame["feature"].iloc[0]) == c for f, (_, c) in zip(found, ways, strict=True)) == 5
     assert all(f.figures["held_out_auroc"] >= 0.9 for f in found)
 
 
