@@ -44,6 +44,9 @@ SECTIONS = {
             "studies.neighbours", "neighbours", "List features of like directions, map and group them."
         ),
         "split": _command("studies.split", "split", "Say how features split, recur and are absorbed."),
+        "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
+        "categories": _command(
+            "studies.categories", "categories", "Find features that respond to safety and other categories."
     },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),

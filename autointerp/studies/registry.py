@@ -14,6 +14,8 @@ STUDIES: dict[str, str] = {
     "cover": "autointerp.studies.completeness.study:cover",
     "neighbours": "autointerp.studies.neighbours.study:Neighbours",
     "split": "autointerp.studies.splits.study:Split",
+    "find": "autointerp.studies.search.study:find",
+    "categories": "autointerp.studies.categories.study:categories",
 }
 """Class of each study's settings, or a function that makes them, by the name of its command."""
 

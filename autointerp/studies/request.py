@@ -68,11 +68,11 @@ def request_of(given: Given) -> Request:
         raise UsageError("no dictionary: give --from RUN or SPEC, or --dictionary PATH")
     corpus = specs[0][0].corpus if specs else None
     if given.corpus:
-        corpus = _with_sources(corpus, given.corpus)
+        corpus = with_sources(corpus, given.corpus)
     return Request(subject or subjects[0], tuple(sources), corpus)
 
 
-def _with_sources(corpus: Corpus | None, sources: Sequence[str]) -> Corpus:
+def with_sources(corpus: Corpus | None, sources: Sequence[str]) -> Corpus:
     """The corpus with other text, in the same contexts."""
     keys = corpus.model_dump() if corpus else {}
     replaced: Corpus = _section(Corpus, keys | {"sources": tuple(sources)}, "corpus")

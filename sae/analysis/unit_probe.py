@@ -115,7 +115,7 @@ def _read_texts(
     ids, longest = encode_texts(subject, texts), most_tokens(subject)
     kept = [row[:longest] for row in ids]
     contexts = read_contexts(
-        reader, _as_corpus(subject, kept), range(len(kept)), skip_positions=skip_positions, norm_limit=norm_limit
+        reader, as_corpus(subject, kept), range(len(kept)), skip_positions=skip_positions, norm_limit=norm_limit
     )
     return [
         TextActivations(tuple(token_texts(subject.tokenizer, row)), context.activations, len(whole) - len(row))
@@ -201,7 +201,7 @@ def _no_tokens(reader: UnitReader) -> ContextActivations:
     return ContextActivations(np.zeros(0, dtype=TOKEN), np.zeros(0, dtype=np.bool_), empty)
 
 
-def _as_corpus(subject: Subject, texts: Sequence[Sequence[int]]) -> Corpus:
+def as_corpus(subject: Subject, texts: Sequence[Sequence[int]]) -> Corpus:
     """The token ids of texts as a corpus in memory, one context per text, in their order."""
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     contexts = np.zeros(len(texts), dtype=CONTEXT)

@@ -151,7 +151,7 @@ def make(folder: Path, *, documents: int = 300, extra: Sequence[str] = (), idle:
     features += ((STRANGE,),) if extra else ()
     directions = {word: _embedding(word, i) for i, word in enumerate(words)}
     _subject(folder / "subject", words, directions, neurons)
-    _dictionary(folder / "dictionary", features)
+    write_dictionary(folder / "dictionary", features)
     rng = random.Random(seed)
     texts = [" ".join(_sentence(rng) for _ in range(12)) for _ in range(documents)]
     if idle:
@@ -231,6 +231,11 @@ def _subject(
 
 def _dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
     rows = torch.stack([reading(answers) for answers in features])
+
+
+def write_dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
+    """A dictionary whose feature i answers to `features[i]`."""
+    rows = torch.stack([_reading(answers) for answers in features])
     folder.mkdir(parents=True)
     tensors = {
         "W_enc": rows.T.contiguous(),
