@@ -37,16 +37,17 @@ SECTIONS = {
         "completion": _command("reference", "completion", "Print a shell completion script."),
     },
     "With features": {
+        "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
-        "cover": _command("studies.cover", "cover", "Count the concepts that dictionaries have features for."),
         "neighbours": _command(
             "studies.neighbours", "neighbours", "List features of like directions, map and group them."
         ),
         "split": _command("studies.split", "split", "Say how features split, recur and are absorbed."),
-        "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
+        "cover": _command("studies.cover", "cover", "Count the concepts that dictionaries have features for."),
         "categories": _command(
             "studies.categories", "categories", "Find features that respond to safety and other categories."
+        ),
     },
     "With workers": {
         "submit": _command("submit", "submit", "Queue runs for the workers."),

@@ -23,10 +23,10 @@ from autointerp.studies.attribution.agreement import Agreement
 from autointerp.studies.workbench import Studied
 from sae.dictionary import Dictionary
 from sae.formats.load import load_dictionary
-from sae.studies.ablation import Place, differences_without
-from sae.studies.gradients import LogitDifference, total_gradients
-from sae.studies.prompt import prompt_ids, token_id
-from sae.studies.splicing import check_attributable
+from sae.studies.attribution.ablation import Place, differences_without
+from sae.studies.attribution.gradients import LogitDifference, total_gradients
+from sae.studies.attribution.prompt import prompt_ids, token_id
+from sae.studies.attribution.splicing import check_attributable
 from sae.subject.model import Subject, load_subject
 
 PROMPTS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from autointerp.report.figures import svg
 from autointerp.studies.attribution.tables import Names
 from autointerp.studies.finding import Picture
-from sae.studies.circuit import ERROR, Circuit, Edge, Node
+from sae.studies.attribution.circuit import ERROR, Circuit, Edge, Node
 
 _COLUMN, _NODE, _GAP = 88.0, 17.0, 40.0
 _LEFT, _TOP, _BOTTOM = 96.0, 34.0, 34.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.studies.ablation import Place
-from sae.studies.active_features import ActiveFeatures
-from sae.studies.circuit import ERROR, FIRST, Circuit
+from sae.studies.attribution.ablation import Place
+from sae.studies.attribution.active_features import ActiveFeatures
+from sae.studies.attribution.circuit import ERROR, FIRST, Circuit
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from autointerp.formatting import count, number, plural
 from autointerp.studies.attribution.agreement import Agreement
 from autointerp.studies.attribution.interchange import Interchange
 from autointerp.studies.attribution.tables import Names
-from sae.studies.circuit import ERROR, FIRST, Circuit
-from sae.studies.gradients import Totals
+from sae.studies.attribution.circuit import ERROR, FIRST, Circuit
+from sae.studies.attribution.gradients import Totals
 
 
 def sentences(

@@ -15,11 +15,11 @@ from autointerp.studies.attribution import agreement, drawing, prose, tables
 from autointerp.studies.attribution.interchange import Interchange, random_groups, supporting
 from autointerp.studies.finding import Finding
 from autointerp.studies.workbench import Studied, Workbench
-from sae.studies.ablation import Place, differences_without
-from sae.studies.circuit import Circuit, trace
-from sae.studies.gradients import LogitDifference, Totals, total_gradients
-from sae.studies.prompt import prompt_ids, token_id
-from sae.studies.splicing import check_attributable, depth
+from sae.studies.attribution.ablation import Place, differences_without
+from sae.studies.attribution.circuit import Circuit, trace
+from sae.studies.attribution.gradients import LogitDifference, Totals, total_gradients
+from sae.studies.attribution.prompt import prompt_ids, token_id
+from sae.studies.attribution.splicing import check_attributable, depth
 
 DRAWS = 20
 """Random groups of features with which the graph's are compared."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from autointerp.studies.finding import Listing
 from autointerp.studies.workbench import Studied
-from sae.studies.circuit import ERROR, FIRST, Circuit, Node
-from sae.studies.gradients import Totals
+from sae.studies.attribution.circuit import ERROR, FIRST, Circuit, Node
+from sae.studies.attribution.gradients import Totals
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 

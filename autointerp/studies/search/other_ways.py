@@ -15,10 +15,10 @@ from autointerp.judges.embedded.word_vectors import Lexicon, Vector, lexicon
 from autointerp.studies.search.way import Best, Found
 from autointerp.studies.unit_names import find_unit
 from autointerp.studies.workbench import Studied, Workbench
+from sae.studies.attribution.gradients import LogitDifference, total_gradients
+from sae.studies.attribution.prompt import prompt_ids, token_id
+from sae.studies.attribution.splicing import check_attributable
 from sae.studies.decoder_cosines import decoder_cosines
-from sae.studies.gradients import LogitDifference, total_gradients
-from sae.studies.prompt import prompt_ids, token_id
-from sae.studies.splicing import check_attributable
 
 _WORD = re.compile(r"\w+")
 _COMMON_FROM = 10

@@ -229,13 +229,9 @@ def _subject(
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
 
 
-def _dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
-    rows = torch.stack([reading(answers) for answers in features])
-
-
 def write_dictionary(folder: Path, features: Sequence[Sequence[str]]) -> None:
     """A dictionary whose feature i answers to `features[i]`."""
-    rows = torch.stack([_reading(answers) for answers in features])
+    rows = torch.stack([reading(answers) for answers in features])
     folder.mkdir(parents=True)
     tensors = {
         "W_enc": rows.T.contiguous(),

@@ -10,8 +10,8 @@ from support.planted_world import circuits
 from support.planted_world.circuits import WHOLES, Circuits, part, parts
 
 from sae.formats.load import load_dictionary
-from sae.studies.circuit import ERROR, Circuit, trace
-from sae.studies.gradients import LogitDifference, total_gradients
+from sae.studies.attribution.circuit import ERROR, Circuit, trace
+from sae.studies.attribution.gradients import LogitDifference, total_gradients
 from sae.subject.model import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")

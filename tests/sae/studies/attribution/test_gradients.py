@@ -13,10 +13,10 @@ from torch import Tensor
 
 from sae.dictionary import CROSS_LAYER, Dictionary
 from sae.errors import DictionaryError
-from sae.studies.ablation import Place, differences_without
-from sae.studies.active_features import ActiveFeatures
-from sae.studies.gradients import DirectGradients, LogitDifference, total_gradients
-from sae.studies.splicing import check_attributable, splicing
+from sae.studies.attribution.ablation import Place, differences_without
+from sae.studies.attribution.active_features import ActiveFeatures
+from sae.studies.attribution.gradients import DirectGradients, LogitDifference, total_gradients
+from sae.studies.attribution.splicing import check_attributable, splicing
 from sae.subject.model import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sae.dictionary import Dictionary
-from sae.studies.gradients import Totals
-from sae.studies.splicing import Edit, features_part, splicing
+from sae.studies.attribution.gradients import Totals
+from sae.studies.attribution.splicing import Edit, features_part, splicing
 from sae.subject.model import Subject
 
 BATCH_TOKENS = 2048

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sae.dictionary import Dictionary
-from sae.studies.splicing import features_part
+from sae.studies.attribution.splicing import features_part
 
 _ELEMENTS = 1 << 24
 """Elements of a tensor that is computed at a time."""

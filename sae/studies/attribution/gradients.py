@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from sae.dictionary import Dictionary
-from sae.studies.active_features import ActiveFeatures
-from sae.studies.splicing import Edit, splicing
+from sae.studies.attribution.active_features import ActiveFeatures
+from sae.studies.attribution.splicing import Edit, splicing
 from sae.subject.model import Subject
 
 

@@ -1,7 +1,7 @@
 """The graph of one prompt: which features, at which positions, carry a difference of logits, and through which later features.
 
 A node is a feature at a position, or the error of a dictionary at a position, which has no incoming edges. The edge from u to v is the
-contribution of u to the pre-activation of v, by direct gradients (`sae.studies.gradients`): u's vector times the gradient at u's place,
+contribution of u to the pre-activation of v, by direct gradients (`sae.studies.attribution.gradients`): u's vector times the gradient at u's place,
 through attention and norms as they are, with the features of dictionaries in between held fixed. The edge from u to the difference of
 logits is its direct contribution to that. A share of an edge is its size among all contributions to v, of features and errors after the
 first position, also of those that are not in the graph.
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae.studies.active_features import ActiveFeatures
-from sae.studies.gradients import DirectGradients, Totals
+from sae.studies.attribution.active_features import ActiveFeatures
+from sae.studies.attribution.gradients import DirectGradients, Totals
 from sae.subject.model import Subject
 
 ERROR = -1
