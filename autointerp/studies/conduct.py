@@ -34,7 +34,7 @@ class Place:
     def folder(self, request: Request, name: str) -> Path:
         """The folder of a study with this name."""
         if self.out is not None:
-            return self.out / name
+            return self.out
         return (request.runs[0] if request.runs else self.results) / FOLDER / name
 
 
@@ -62,10 +62,11 @@ def conduct(study: Study, request: Request, place: Place, progress: Progress, as
     bench = Workbench(request, subject, studied, StudyFolder(Path()), progress, study.name, asking)
     settings: dict[str, Any] = plain(asdict(study))
     identity = _identity(study, settings, bench)
-    path = place.folder(request, f"{study.name}-{content_hash(identity)[:8]}")
+    name = f"{study.name}-{content_hash(identity)[:8]}"
+    path = open_folder(place.folder(request, name))
     bench.folder = StudyFolder(path)
+    bench.folder.claim(name)
     if not bench.folder.is_finished():
-        open_folder(path)
         with locked(path / ".lock", f"this {study.name}"):
             finding = study.carry_out(bench)
             bench.folder.write(finding, study.name, settings, _inputs(subject, studied, bench, study))

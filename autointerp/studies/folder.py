@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from autointerp.errors import UsageError
 from autointerp.json_values import plain
 from autointerp.places import writing
 from autointerp.studies.finding import Finding
@@ -20,6 +21,7 @@ SCHEMA_VERSION = 1
 RESULT = "study.json"
 PAGE = "study.html"
 _PARTS = "parts"
+_MARK = ".study"
 
 
 class StudyFolder:
@@ -27,6 +29,13 @@ class StudyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def claim(self, name: str) -> None:
+        """Mark the folder as that of the study `name`. Raises `UsageError` if it holds work of another one."""
+        mark, is_used = self.path / _MARK, self.is_finished() or (self.path / _PARTS).exists()
+        if is_used and mark.is_file() and (other := mark.read_text(encoding="utf-8")) != name:
+            raise UsageError(f"{self.path} holds another study, {other}: name another folder")
+        write_text(mark, name)
 
     def is_finished(self) -> bool:
         """Whether the folder holds a finding."""

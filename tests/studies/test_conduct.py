@@ -12,7 +12,7 @@ import pytest
 from support.planted_world import layered
 from support.providers.server import ProviderServer
 
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, UsageError
 from autointerp.messages import Prompt, TaskMaterial
 from autointerp.progress import Progress
 from autointerp.studies import registry
@@ -92,12 +92,13 @@ def test_a_finding_is_written_once_and_read_again(given: Given, tmp_path: Path) 
     assert "Widths" in first.page.read_text(encoding="utf-8")
 
 
-def test_studies_in_one_folder_stay_apart(given: Given, tmp_path: Path) -> None:
+def test_a_folder_holds_one_study(given: Given, tmp_path: Path) -> None:
+    here = replace(given, out=tmp_path / "here")
+    computed[:] = ["stopped before"] * 2
     with Progress(quiet=True) as progress:
-        for stops in (False, True):
-            computed[:] = ["stopped before"] * 2
-            carry_out(replace(given, out=tmp_path / "here"), "widths", {"stops": stops}, progress)
-    assert len(list((tmp_path / "here").glob("widths-*/study.json"))) == 2
+        carry_out(here, "widths", {}, progress)
+        with pytest.raises(UsageError, match="holds another study, widths-"):
+            carry_out(here, "widths", {"stops": True}, progress)
 
 
 def test_an_interrupted_study_continues_from_its_parts(given: Given) -> None:

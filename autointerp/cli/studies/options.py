@@ -24,7 +24,7 @@ _INPUTS = (
     click.option("--dictionary", "dictionaries", multiple=True, metavar="PATH", help="A further dictionary of the subject. May be repeated."),
     click.option("--corpus", multiple=True, metavar="FILE", help="Text in place of the run's. May be repeated."),
     click.option("--hook-point", metavar="NAME", help="Hook point of each --dictionary, if its files do not state it."),
-    click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the study's own.  [default: studies/ in the run's folder]"),
+    click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: in the run's folder]"),
     click.option("--json", "as_json", is_flag=True, help="Print the contents of study.json."),
     RESULTS,
     QUIET,

@@ -38,13 +38,8 @@ def attribute(world: Circuits, prompt: str, out: Path, *options: str, places: tu
     return CliRunner().invoke(main, arguments)
 
 
-def folder_in(out: Path) -> Path:
-    [folder] = out.glob("attribute-*")
-    return folder
-
-
 def found(out: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((folder_in(out) / "study.json").read_text())["values"]
+    values: dict[str, Any] = json.loads((out / "study.json").read_text())["values"]
     return values
 
 
@@ -56,8 +51,7 @@ def test_the_tables_the_graph_and_its_grade(world: Circuits, prompt: str, tmp_pa
     assert result.exit_code == 0, result.output
     assert result.output.startswith("The logit of 'answer1' is +")
     attribution, ablation, nodes, edges = (
-        pd.read_parquet(folder_in(tmp_path) / f"{name}.parquet")
-        for name in ("attribution", "ablation", "nodes", "edges")
+        pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("attribution", "ablation", "nodes", "edges")
     )
     assert set(attribution["dictionary"]) == {"resid_post.0", "resid_post.1", "resid_post.2"}
     assert (attribution["position"] > 0).all()
@@ -70,14 +64,14 @@ def test_the_tables_the_graph_and_its_grade(world: Circuits, prompt: str, tmp_pa
     assert values["dictionaries"]["resid_post.0"]["attribution_ablation"] > 0.95
     assert values["interchange"]["effect"] > 0.9 * values["difference"]
     assert max(values["interchange"]["random"]) < values["interchange"]["effect"] / 2
-    assert (folder_in(tmp_path) / "graph.svg").read_text().startswith("<svg")
+    assert (tmp_path / "graph.svg").read_text().startswith("<svg")
 
 
 def test_one_dictionary_and_the_mean_logit(world: Circuits, prompt: str, tmp_path: Path) -> None:
     result = attribute(world, prompt, tmp_path, "--target", "answer1", places=(1,))
     assert result.exit_code == 0, result.output
     assert "relative to the mean logit" in result.output
-    assert set(pd.read_parquet(folder_in(tmp_path) / "nodes.parquet")["name"]) >= {"feature-2", "feature-3"}
+    assert set(pd.read_parquet(tmp_path / "nodes.parquet")["name"]) >= {"feature-2", "feature-3"}
 
 
 def test_a_stopped_study_continues_with_what_it_has_measured(
