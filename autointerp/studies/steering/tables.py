@@ -72,7 +72,13 @@ def listings(frame: pd.DataFrame, factors: pd.DataFrame) -> Iterator[Listing]:
     }  # fmt: skip
     if "on_target" in factors:
         columns |= {"on_target": "On target (0-3)", "coherence": "Coherence (0-3)"}
-    yield Listing("factors", "Each factor, beside the baselines", factors, columns, rows=40)
+    yield Listing(
+        "factors",
+        "Each factor, beside the baselines; intervals over prompts, from 3 prompts on",
+        factors,
+        columns,
+        rows=40,
+    )
     side = side_by_side(frame)
     shown = {"prompt": "Prompt", "factor": "Factor", UNSTEERED: "Unsteered"}
     shown |= {arm: heading for arm, heading in HEADINGS.items() if arm in side}
