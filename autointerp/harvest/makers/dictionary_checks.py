@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from functools import partial
 
+from autointerp.formatting import number, percent
 from autointerp.harvest import kept_sketches
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.dictionary_checks import Figures, names
@@ -32,7 +33,18 @@ def measure_fit(inputs: Inputs, norm_limit: float, on_progress: OnProgress) -> F
         norm_limit=norm_limit,
         progress=partial(on_progress, "checking the dictionary"),
     )
+    on_progress(_first_result(fit), 0, 0)
     return as_json(fit)
+
+
+def _first_result(fit: FitCheck) -> str:
+    """The first line of a run that tells something of its dictionary."""
+    if fit.said or fit.variance_explained is None:
+        return f"the dictionary {fit.said or 'writes to several layers: its reconstruction is not measured'}"
+    text = f"the dictionary explains {percent(fit.variance_explained)} of the variance"
+    if fit.loss_recovered is not None:
+        text += f" and recovers {percent(fit.loss_recovered)} of the loss"
+    return f"{text}, with {number(fit.l0, 1)} active features per token"
 
 
 def as_json(check: FitCheck) -> Figures:
