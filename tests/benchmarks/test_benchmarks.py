@@ -70,6 +70,7 @@ def test_the_harvest_benchmark_runs() -> None:
     assert all(float(row[ratio]) > 0 for row in found for ratio in ("first", "median", "whole"))
 
 
+@pytest.mark.slow
 def test_the_steering_benchmark_runs() -> None:
     header, row = run("steering.py", "--prompts", "2", "--tokens", "2")
     found = dict(zip(header, row, strict=True))

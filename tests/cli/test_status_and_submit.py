@@ -409,6 +409,7 @@ def test_durations_are_rounded_to_two_percent(seconds: float) -> None:
     assert len(words) <= 4
 
 
+@pytest.mark.slow
 def test_a_run_costs_at_most_the_bounds_that_submit_prints(
     world: planted.World,
     command: Command,

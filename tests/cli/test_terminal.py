@@ -70,7 +70,7 @@ def write_spec(world: planted.World, path: Path, **sections: dict[str, object]) 
     return path
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [80, pytest.param(140, marks=pytest.mark.slow)])
 def test_a_dry_run_shows_its_forecast_below_complete_bars(
     world: planted.World, start: Start, tmp_path: Path, columns: int
 ) -> None:

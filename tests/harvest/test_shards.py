@@ -190,6 +190,7 @@ def test_the_shards_of_a_killed_worker_are_kept_and_the_rest_are_read(
     assert_same(next(tmp_path.glob("harvest-*/facts.json")).parent, whole)
 
 
+@pytest.mark.slow
 def test_two_processes_read_the_same_shards_at_once(
     start: Callable[..., ForkServerProcess], whole: Path, tmp_path: Path
 ) -> None:

@@ -277,6 +277,7 @@ def test_a_killed_night_is_resumed(place: Place) -> None:
     assert place.runs() == [done["scored"][0]["run_id"]]
 
 
+@pytest.mark.slow
 def test_a_run_that_a_night_cannot_afford_is_first_in_the_next(place: Place) -> None:
     """By the server's own books, over two nights."""
     few = {"feature_ids": list(range(4)), "neuron_ids": ["0+", "1+"]}

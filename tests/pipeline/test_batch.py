@@ -58,6 +58,7 @@ def run(*arguments: str, results: Path) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.slow
 def test_a_matrix_is_one_run_for_each_cell_and_one_comparison(
     world: planted.World, other: Path, tmp_path: Path
 ) -> None:
