@@ -10,11 +10,13 @@ from typing import Any
 
 from autointerp import report
 from autointerp.errors import UsageError
+from autointerp.formatting import NOT_AVAILABLE
 from autointerp.hashing import content_hash
 from autointerp.json_values import plain
 from autointerp.locks import locked
 from autointerp.places import open_folder, writing
 from autointerp.progress import Progress
+from autointerp.report.escape import visible
 from autointerp.studies import folder as folders
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.judging import FOLDER, Asking
@@ -22,6 +24,9 @@ from autointerp.studies.request import Request
 from autointerp.studies.study import Study
 from autointerp.studies.workbench import Studied, Workbench, opened
 from sae.subject.model import Subject
+
+_WIDEST = 32
+"""Columns of a cell on a terminal, but for the last one of a row."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,17 @@ class Outcome:
 
     def lines(self) -> Iterator[str]:
         """The cautions and sentences."""
-        yield from self.values["cautions"]
-        yield from self.values["sentences"]
+        yield from map(visible, (*self.values["cautions"], *self.values["sentences"]))
+
+    def first_table(self, width: int) -> Iterator[str]:
+        """The first rows of the first table in aligned columns, without those that are empty, and lines cut to `width`."""
+        for table in list(self.values["tables"].values())[:1]:
+            rows = [table["header"], *([" ".join(visible(cell).split()) for cell in row] for row in table["rows"])]
+            columns = [cells for cells in zip(*rows, strict=True) if not {*cells[1:]} <= {"", NOT_AVAILABLE}]
+            widths = [min(max(map(len, cells)), _WIDEST) for cells in columns]
+            for row in zip(*columns, strict=True):
+                cells = (cell[:wide].ljust(wide) for cell, wide in zip(row[:-1], widths[:-1], strict=True))
+                yield "  ".join([*cells, row[-1]]).rstrip()[:width]
 
 
 def conduct(study: Study, request: Request, place: Place, progress: Progress, asking: Asking | None = None) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from sae.files import write_text, written_whole
 SCHEMA_VERSION = 1
 RESULT = "study.json"
 PAGE = "study.html"
+FIRST_ROWS = 10
+"""Rows of each table in `study.json`, as text."""
 _PARTS = "parts"
 _MARK = ".study"
 
@@ -71,7 +74,7 @@ class StudyFolder:
             "values": finding.values,
             "settings": settings,
             "inputs": inputs,
-            "tables": {listing.name: listing.caption for listing in finding.listings},
+            "tables": {listing.name: asdict(listing.shown(FIRST_ROWS)) for listing in finding.listings},
         }
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)

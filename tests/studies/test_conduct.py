@@ -17,6 +17,7 @@ from autointerp.messages import Prompt, TaskMaterial
 from autointerp.progress import Progress
 from autointerp.studies import registry
 from autointerp.studies.command import carry_out
+from autointerp.studies.conduct import Outcome
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.given import Given
 from autointerp.studies.judging import Question
@@ -90,6 +91,20 @@ def test_a_finding_is_written_once_and_read_again(given: Given, tmp_path: Path) 
     assert list(first.lines()) == list(again.lines()) == [f"{HOOK} has {2 * layered.RANK + 16} features."]
     assert pq.read_table(first.folder / "widths.parquet").num_rows == 1
     assert "Widths" in first.page.read_text(encoding="utf-8")
+
+
+def test_a_terminal_shows_the_first_rows_of_the_first_table(tmp_path: Path) -> None:
+    rows = [["feature-1", "0.5", "n/a", "", "a\x1b[31m red\nword"], ["feature-20", "0.25", "n/a", "", "short"]]
+    header = ["unit", "cosine", "grade", "explanation", "context"]
+    outcome = Outcome(
+        tmp_path, {"tables": {"one": {"header": header, "rows": rows}, "two": {"header": [], "rows": []}}}
+    )
+    shown = list(outcome.first_table(40))
+    assert shown[0] == "unit        cosine  context"
+    assert shown[1].startswith("feature-1   0.5     a")
+    assert "\x1b" not in "".join(shown)
+    assert shown[2] == "feature-20  0.25    short"
+    assert [line[:9] for line in outcome.first_table(9)] == list(outcome.first_table(9))
 
 
 def test_a_folder_holds_one_study(given: Given, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -15,6 +16,8 @@ from autointerp.cli.common import QUIET, RESULTS, SET, YES, finished_run
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
 
+_PIPE_COLUMNS = 200
+"""Columns of a table's lines where there is no terminal."""
 _INPUTS = (
     click.option(
         "--from", "runs", multiple=True, metavar="RUN",
@@ -74,7 +77,8 @@ def finding(given: Given, name: str, **settings: Any) -> dict[str, Any]:
     if given.as_json:
         click.echo(json.dumps(outcome.values, indent=1, ensure_ascii=False))
         return outcome.values
-    for line in outcome.lines():
-        click.echo(line)
+    click.echo("\n".join(outcome.lines()))
+    if rows := "\n".join(outcome.first_table(shutil.get_terminal_size((_PIPE_COLUMNS, 0)).columns)):
+        click.echo(f"\n{rows}\n")
     progress.say_path("Tables and figures:", outcome.page)
     return outcome.values
