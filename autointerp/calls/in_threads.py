@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from autointerp.calls import server_probe
 from autointerp.calls.caller import Caller, Postponed
+from autointerp.errors import exit_code_of
 from autointerp.judges.limits.limiter import Aborted
 from autointerp.ledger import runs
 from autointerp.progress import Progress
+from autointerp.spec.judge_sections import Judge as JudgeSettings
+from sae.errors import one_line
 
 T = TypeVar("T")
 PHASE = "asking the judge"
@@ -43,6 +47,23 @@ def ask_all(caller: Caller, questions: Sequence[Callable[[], T]], progress: Prog
         # `Aborted` is only a consequence of the error that stopped the others.
         raise next((error for error in errors if not isinstance(error, Aborted)), errors[0])
     return [future.result() for future in futures]
+
+
+def ask_run(
+    caller: Caller, settings: JudgeSettings, questions: Sequence[Callable[[], T]], progress: Progress
+) -> list[T]:
+    """As `ask_all`, for a run of these questions alone: its server is looked at first, and the ledger notes how the run ended."""
+    try:
+        if line := server_probe.settle_patiently(caller, settings):
+            progress.note(line)
+        results = ask_all(caller, questions, progress)
+    except BaseException as error:
+        with caller.ledger.write() as tx:
+            runs.set_state(tx, caller.run_id, "stopped", one_line(error), exit_code_of(error))
+        raise
+    with caller.ledger.write() as tx:
+        runs.set_state(tx, caller.run_id, "done")
+    return results
 
 
 def _patiently(caller: Caller, question: Callable[[], T]) -> T:

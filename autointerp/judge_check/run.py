@@ -16,10 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from autointerp.calls import consent, groups, in_threads, server_probe
+from autointerp.calls import consent, groups, in_threads
 from autointerp.calls.answers import Answer, Ask, call_key
 from autointerp.calls.caller import Caller
-from autointerp.errors import exit_code_of
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
 from autointerp.judge_check.check_plan import Plan, Question, alone, questions
@@ -37,7 +36,6 @@ from autointerp.prompts.replies import ReplyUnusable
 from autointerp.prompts.single_grade import Grade
 from autointerp.records import Outcome
 from autointerp.settings import Settings
-from sae.errors import one_line
 
 STAGE = "check"
 Answers = Answer[list[Grade | ReplyUnusable]]
@@ -96,22 +94,14 @@ def run_check(plan: Plan, results: Path, progress: Progress) -> CheckResult:
         progress.update(in_threads.PHASE, len(all_questions) - len(left), len(all_questions))
         limits = Limits(plan.usd, Settings.from_env().month_usd)
         caller = Caller(ledger, run_id, judge, plan.settings, limits)
-        try:
-            if line := server_probe.settle_patiently(caller, plan.settings):
-                progress.note(line)
-            asked = [partial(_ask, caller, plan, number, question) for number, question in enumerate(all_questions)]
-            answers = in_threads.ask_all(caller, asked, progress)
-        except BaseException as error:
-            with ledger.write() as tx:
-                runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
-            raise
+        asked = [partial(_ask, caller, plan, number, question) for number, question in enumerate(all_questions)]
+        answers = in_threads.ask_run(caller, plan.settings, asked, progress)
         first: dict[str, ItemAnswer] = {}
         second: dict[str, ItemAnswer] = {}
         for question, of_items in zip(all_questions, answers, strict=True):
             answered = zip((item.id for item in question.items), of_items, strict=True)
             (first if question.first else second).update(answered)
-        with ledger.write() as tx:
-            runs.set_state(tx, run_id, "done")
+        with ledger.read() as tx:
             totals = calls.totals(tx, run_id)
         return CheckResult(plan, judge.name, judge.is_llm, first, second, totals)
 

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from autointerp.calls import consent, in_threads, server_probe
+from autointerp.calls import consent, in_threads
 from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller
-from autointerp.errors import UsageError, exit_code_of
+from autointerp.errors import UsageError
 from autointerp.formatting import dollars, plural
 from autointerp.hashing import content_hash
 from autointerp.judges import cost_model
@@ -31,7 +31,6 @@ from autointerp.progress import Progress
 from autointerp.settings import Settings
 from autointerp.spec import rubric
 from autointerp.spec.judge_sections import Judge as JudgeSettings
-from sae.errors import one_line
 
 T = TypeVar("T")
 FOLDER = "studies"
@@ -87,21 +86,11 @@ def ask(asking: Asking, study: str, questions: Sequence[Question[T]], progress: 
             raise DryRun
         consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name="--usd")
         caller = Caller(ledger, run_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
-        try:
-            if line := server_probe.settle_patiently(caller, asking.settings):
-                progress.note(line)
-            asked = [
-                partial(caller.ask, question.prompt, question.parse, Job(f"{_STAGE}-{number}", _STAGE), 0)
-                for number, question in enumerate(questions)
-            ]
-            answers = in_threads.ask_all(caller, asked, progress)
-        except BaseException as error:
-            with ledger.write() as tx:
-                runs.set_state(tx, run_id, "stopped", one_line(error), exit_code_of(error))
-            raise
-        with ledger.write() as tx:
-            runs.set_state(tx, run_id, "done")
-        return answers
+        asked = [
+            partial(caller.ask, question.prompt, question.parse, Job(f"{_STAGE}-{number}", _STAGE), 0)
+            for number, question in enumerate(questions)
+        ]
+        return in_threads.ask_run(caller, asking.settings, asked, progress)
 
 
 def _expected_cost(

@@ -14,14 +14,13 @@ from sae.analysis.chunked import reconstruct, variance_explained
 from sae.analysis.token_sample import TokenSample
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError
+from sae.harvest.uncounted import MAX_NORM_RATIO
 from sae.subject.hook_points import KINDS, parse
 from sae.subject.model import Subject
 
 TOKENS = 512
 """Tokens for each alternative: few enough to hold the values of all layers, enough to see a difference of `fit_check.BETTER`."""
 HOOK_POINTS_AT_ONCE = 64
-_MAX_NORM_RATIO = 10.0
-"""Tokens with more than this many times the median norm are left out, at every hook point tried."""
 
 
 class Alternative(NamedTuple):
@@ -75,7 +74,7 @@ def _hook_points(subject: Subject, dictionary: Dictionary, sample: TokenSample) 
         values = _values(subject, sample, sorted({name for pair in part for name in pair}))
         for reads, writes in part:
             norms = values[reads].norm(dim=1)
-            kept = norms <= _MAX_NORM_RATIO * norms.median()
+            kept = norms <= MAX_NORM_RATIO * norms.median()
             explained = _explained(dictionary, values[reads][kept], values[writes][kept])
             yield Alternative(explained, f"it looks trained on {reads}", f'set dictionary.hook_point = "{reads}"')
 

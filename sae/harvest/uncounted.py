@@ -13,6 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+SKIP_POSITIONS = 1
+"""First tokens of a context that do not count by default: many models have activations without meaning there."""
+MAX_NORM_RATIO = 10.0
+"""Tokens with a norm of more than this many medians do not count by default."""
 NAME = "uncounted"
 """The name of the array in the files of shards."""
 

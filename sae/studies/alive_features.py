@@ -15,11 +15,10 @@ from sae.analysis.token_sample import draw
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
+from sae.harvest.uncounted import SKIP_POSITIONS
 from sae.subject.model import Subject
 
 FORWARD_TOKENS = 4096
-SKIP_POSITIONS = 1
-"""First tokens of a context that do not count, as in a harvest."""
 
 Progress = Callable[[int, int], None]
 

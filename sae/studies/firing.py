@@ -22,15 +22,12 @@ from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.harvest import check_finite
+from sae.harvest.uncounted import MAX_NORM_RATIO, SKIP_POSITIONS
 from sae.subject.model import Subject
 
 EVENTS = 1 << 26
 """Events of all dictionaries after which no more tokens are read: 2 GB, with both orders of them and a copy while they are multiplied."""
 FORWARD_TOKENS = 4096
-SKIP_POSITIONS = 1
-"""First tokens of a context that do not count: many models have activations without meaning there."""
-NORM_RATIO = 10.0
-"""Tokens of a larger norm, in medians of the first batch, do not count."""
 
 Progress = Callable[[int, int], None]
 Numbers = npt.NDArray[np.int64]
@@ -117,7 +114,7 @@ def read(
             norms = value.norm(dim=-1)
             check_finite(norms[text], name)
             if text.any():
-                counted &= norms <= limits.setdefault(name, NORM_RATIO * float(norms[text].median()))
+                counted &= norms <= limits.setdefault(name, MAX_NORM_RATIO * float(norms[text].median()))
         row, column = counted.nonzero(as_tuple=True)
         places.append(np.stack([sample.rows[row.cpu().numpy() + n_contexts], column.cpu().numpy() - first]))
         for each in events:

@@ -18,13 +18,11 @@ from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.harvest import check_finite, run_contexts
-from sae.studies.readings import SKIP_POSITIONS
+from sae.harvest.uncounted import MAX_NORM_RATIO, SKIP_POSITIONS
 from sae.subject.model import Subject
 
 BATCH_TOKENS = 4096
 _NORM_CONTEXTS = 32
-_NORM_RATIO = 10.0
-"""Tokens with more than this many times the median norm do not count, as in a harvest."""
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -148,4 +146,4 @@ def _norm_limit(subject: Subject, corpus: Corpus, rows: npt.NDArray[np.int64], h
     values, counted = _values(subject, corpus, rows[:_NORM_CONTEXTS], hook_point, float("inf"))
     if not bool(counted.any()):
         raise SaeError(NOTHING_COUNTED)
-    return float(values[counted].norm(dim=1).median()) * _NORM_RATIO
+    return float(values[counted].norm(dim=1).median()) * MAX_NORM_RATIO

@@ -90,6 +90,13 @@ class Directions:
 
 
 @torch.no_grad()
+def cosines_with(directions: Directions, direction: Tensor) -> Tensor:
+    """The cosine (features,) of `direction` (width,) with every feature's direction, on the CPU; 0 for a decoder row of zeros."""
+    own = normalize(direction.to(directions.device).float(), dim=0)
+    return torch.cat([directions.block(block) @ own for block in directions.blocks()]).cpu()
+
+
+@torch.no_grad()
 def nearest_of_all(directions: Directions, n: int, report: Report) -> tuple[Tensor, Tensor]:
     """For every feature the numbers (features, n) of those with the largest cosines above 0, nearest first, and the cosines.
 

@@ -19,11 +19,9 @@ from sae.analysis.chunked import feature_chunks
 from sae.analysis.unit_probe import BATCH_TOKENS, as_corpus, encode_texts, most_tokens
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import batches, check_finite, run_contexts
+from sae.harvest.uncounted import SKIP_POSITIONS
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
-
-SKIP_POSITIONS = 1
-"""First tokens of a text that do not count, as in a harvest: many models have activations without meaning there."""
 
 Progress = Callable[[int, int], None]
 

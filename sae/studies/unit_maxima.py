@@ -10,12 +10,13 @@ from sae.analysis.unit_probe import largest_activations, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import UnitReader, run_contexts
+from sae.harvest.uncounted import MAX_NORM_RATIO
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
 
 CONTEXTS_AT_ONCE = 64
-NORM_RATIO, NORM_CONTEXTS = 10.0, 32
-"""A token whose norm exceeds this multiple of the median over so many contexts does not count, as in a harvest by default."""
+NORM_CONTEXTS = 32
+"""Contexts whose median norm is taken."""
 
 
 def maxima_over_corpus(
@@ -25,7 +26,7 @@ def maxima_over_corpus(
     reader = UnitReader(subject, dictionary, units)
     sample = np.arange(min(NORM_CONTEXTS, len(corpus.contexts)))
     norms = run_contexts(subject, corpus, sample, [reader.hook_point])[0][reader.hook_point].norm(dim=1)
-    limit = NORM_RATIO * float(norms.median())
+    limit = MAX_NORM_RATIO * float(norms.median())
     ends = np.cumsum(corpus.contexts["length"].astype(np.int64))
     n = min(len(ends), int(np.searchsorted(ends, tokens)) + 1)
     maxima = np.zeros(len(units), dtype=np.float32)

@@ -18,7 +18,7 @@ from autointerp.studies.workbench import Studied, Workbench
 from sae.studies.attribution.gradients import LogitDifference, total_gradients
 from sae.studies.attribution.prompt import prompt_ids, token_id
 from sae.studies.attribution.splicing import check_attributable
-from sae.studies.decoder_cosines import decoder_cosines
+from sae.studies.nearest_directions import Directions, cosines_with
 
 _WORD = re.compile(r"\w+")
 _COMMON_FROM = 10
@@ -80,7 +80,9 @@ class ByNeighbour:
             raise UsageError(
                 f"{owner.name} and {studied.name} write values of different widths: name dictionaries of one width"
             )
-        cosines = decoder_cosines(studied.dictionary, owner.dictionary.W_dec[unit.index]).numpy()
+        cosines = cosines_with(
+            Directions.of([studied.dictionary], bench.subject.device), owner.dictionary.W_dec[unit.index]
+        ).numpy()
         if owner is studied:
             cosines[unit.index] = 0.0
         best = Best()
