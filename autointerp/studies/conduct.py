@@ -76,7 +76,7 @@ def conduct(study: Study, request: Request, place: Place, progress: Progress, as
     bench = Workbench(request, subject, studied, StudyFolder(Path()), progress, study.name, asking)
     settings: dict[str, Any] = plain(asdict(study))
     identity = _identity(study, settings, bench)
-    name = f"{study.name}-{content_hash(identity)[:8]}"
+    bench.study_id = name = f"{study.name}-{content_hash(identity)[:8]}"
     path = open_folder(place.folder(request, name))
     bench.folder = StudyFolder(path)
     bench.folder.claim(name)

@@ -18,7 +18,6 @@ from autointerp.calls.answers import Answer, call_key
 from autointerp.calls.caller import Caller
 from autointerp.errors import UsageError
 from autointerp.formatting import dollars, plural
-from autointerp.hashing import content_hash
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
 from autointerp.judges.registry import open_judge
@@ -63,10 +62,10 @@ class DryRun(Exception):
     """The forecast was printed, and nothing is asked. Ends the study."""
 
 
-def ask(asking: Asking, study: str, questions: Sequence[Question[T]], progress: Progress) -> list[Answer[T]]:
+def ask(asking: Asking, study_id: str, questions: Sequence[Question[T]], progress: Progress) -> list[Answer[T]]:
     """The answers in the order of the questions. Those that the ledger knows are not asked again.
 
-    Says the forecast first, and asks for consent above a dollar if there is no budget. Raises `DryRun`, `UsageError` for a judge that
+    `study_id` is the same for equal studies only: a budget holds for one study. Says the forecast first, and asks for consent above a dollar if there is no budget. Raises `DryRun`, `UsageError` for a judge that
     is no LLM, `BudgetExceeded` and `ProviderStopped`; the same call continues.
     """
     with ExitStack() as stack:
@@ -76,16 +75,15 @@ def ask(asking: Asking, study: str, questions: Sequence[Question[T]], progress: 
         stack.callback(judge.close)
         if not judge.is_llm:
             raise UsageError(f"{judge.name} cannot answer a study's questions: give --judge PROVIDER/MODEL of an LLM")
-        run_id = f"study-{content_hash([study, dict(judge.identity())])[:16]}"
         with ledger.write() as tx:
-            runs.register(tx, run_id=run_id, name=study, spec_hash=run_id, spec="")
-            calls.write_off(tx, run_id)
-        cost = _expected_cost(asking, ledger, run_id, judge, [question.prompt for question in questions])
+            runs.register(tx, run_id=study_id, name=study_id, spec_hash=study_id, spec="")
+            calls.write_off(tx, study_id)
+        cost = _expected_cost(asking, ledger, study_id, judge, [question.prompt for question in questions])
         progress.note(_forecast(judge, len(questions), cost))
         if asking.dry:
             raise DryRun
         consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name="--usd")
-        caller = Caller(ledger, run_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
+        caller = Caller(ledger, study_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
         asked = [
             partial(caller.ask, question.prompt, question.parse, Job(f"{_STAGE}-{number}", _STAGE), 0)
             for number, question in enumerate(questions)

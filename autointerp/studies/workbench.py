@@ -50,6 +50,8 @@ class Workbench:
     progress: Progress
     study: str
     asking: Asking | None = None
+    study_id: str = ""
+    """The study's name with the hash of everything that decides its finding."""
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -69,7 +71,7 @@ class Workbench:
         """The judge's answers, in the order of the questions, as `judging.ask`."""
         if self.asking is None:
             raise UsageError(f"{self.study} asks a judge: give --judge PROVIDER/MODEL")
-        return judging.ask(self.asking, self.study, questions, self.progress)
+        return judging.ask(self.asking, self.study_id, questions, self.progress)
 
 
 def opened(request: Request, progress: Progress) -> tuple[Subject, tuple[Studied, ...]]:

@@ -13,6 +13,8 @@ from support.planted_world import layered
 from support.providers.server import ProviderServer
 
 from autointerp.errors import AutointerpError, UsageError
+from autointerp.ledger import runs
+from autointerp.ledger.database import Ledger
 from autointerp.messages import Prompt, TaskMaterial
 from autointerp.progress import Progress
 from autointerp.studies import registry
@@ -135,6 +137,20 @@ def test_a_judge_is_asked_once_and_its_answers_are_in_the_finding(
         assert outcome is not None
         assert outcome.values["sentences"][1] == f'{{"word": "{HOOK}."}}'
         assert len(server.books) == 1
+
+
+def test_the_budget_of_a_study_is_not_spent_by_another(given: Given) -> None:
+    with ProviderServer(brain=lambda system, user, schema: {"word": "yes"}) as server, Progress(quiet=True) as progress:
+        for stops in (False, True):
+            computed[:] = ["stopped before"] * 2
+            judged = replace(given, judge=MODEL, overrides=_judge_keys(server))
+            carry_out(judged, "widths", {"asks": True, "stops": stops}, progress)
+    ledger = Ledger.in_folder(given.results / "studies")
+    with ledger.read() as tx:
+        ids = {str(row["run_id"]) for row in runs.all_runs(tx)}
+    ledger.close()
+    assert len(ids) == 2
+    assert all(run_id.startswith("widths-") for run_id in ids)
 
 
 def test_a_dry_run_asks_nothing(given: Given) -> None:
