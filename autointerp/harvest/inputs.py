@@ -314,9 +314,9 @@ class InputCache:
         """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
         check_paths(spec.dictionary, spec.subject, spec.corpus)
         section, sources = spec.subject, spec.corpus.sources
-        identity: list[Any] = [section.model_dump(), precision or section.precision, _stamps(section.model)]
+        identity: list[Any] = [section.model_dump(), precision or section.precision, stamps(section.model)]
         subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
-        identity = [spec.dictionary.model_dump(), _stamps(spec.dictionary.path)]
+        identity = [spec.dictionary.model_dump(), stamps(spec.dictionary.path)]
         dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, on_progress))
         subject = with_bos(subject, spec.corpus, dictionary)
         dictionary.check_fits(subject.width(dictionary.hook_point))
@@ -325,7 +325,7 @@ class InputCache:
             subject.bos_id,
             subject.fingerprint,
             template_fingerprint(subject.tokenizer),
-            [_stamps(source) for source in sources],
+            [stamps(source) for source in sources],
         ]
         corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))
         return Inputs(spec, subject, dictionary, corpus)
@@ -339,7 +339,7 @@ class InputCache:
         return kept[key]
 
 
-def _stamps(path: str) -> list[tuple[str, int, int]]:
+def stamps(path: str) -> list[tuple[str, int, int]]:
     """Path, size and modification time of every local file that a path or glob names; empty for hub ids and data sets."""
     local = Path(path).expanduser()
     files = local.iterdir() if local.is_dir() else map(Path, glob.glob(str(local), recursive=True))

@@ -11,12 +11,14 @@ from typing import Any
 from autointerp import report
 from autointerp.errors import UsageError
 from autointerp.formatting import NOT_AVAILABLE
+from autointerp.harvest.inputs import stamps
 from autointerp.hashing import content_hash
 from autointerp.json_values import plain
 from autointerp.locks import locked
 from autointerp.places import open_folder, writing
 from autointerp.progress import Progress
 from autointerp.report.escape import visible
+from autointerp.spec.sections import Corpus
 from autointerp.studies import folder as folders
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.judging import FOLDER, Asking
@@ -107,9 +109,14 @@ def _identity(study: Study, settings: dict[str, Any], bench: Workbench) -> dict[
         "subject": [bench.subject.fingerprint, bench.subject.precision, bench.subject.bos_id],
         "dictionaries": [[each.dictionary.fingerprint, each.dictionary.hook_point] for each in bench.studied],
         "explanations": [content_hash(dict(each.explanations)) for each in bench.studied],
-        "corpus": bench.corpus.fingerprint if study.reads_text else plain(bench.request.corpus),
+        "corpus": bench.corpus.fingerprint if study.reads_text else _unread(bench.request.corpus),
         "judge": plain(bench.asking.settings.model_dump()) if bench.asking else None,
     }
+
+
+def _unread(corpus: Corpus | None) -> Any:
+    """What identifies a corpus that is not read: its section of the spec, and sizes and times of its files."""
+    return corpus and [plain(corpus), [stamps(source) for source in corpus.sources]]
 
 
 def _inputs(subject: Subject, studied: tuple[Studied, ...], bench: Workbench, study: Study) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class FiringShift:
     reads_text: ClassVar[bool] = True
     new: tuple[str, ...]
     """Sources of the new text, as `corpus.sources` names them."""
+    files: str
+    """Hash of the sizes and times of their files."""
     tokens: int = 100_000
     """Tokens that are read of each corpus."""
     fdr: float = 0.05

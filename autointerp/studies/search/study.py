@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from autointerp.errors import UsageError
+from autointerp.harvest.inputs import stamps
+from autointerp.hashing import content_hash
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.search.contexts import described
 from autointerp.studies.search.firing_shift import FiringShift
@@ -111,7 +113,10 @@ _WAYS: dict[str, Callable[[Mapping[str, Any], int], Study]] = {
     "words": lambda given, seed: _study(ByWords(given["words"])),
     "meaning": lambda given, seed: _study(ByMeaning(given["meaning"])),
     "new": lambda given, seed: FiringShift(
-        given["new"], seed=seed, **{k: given[k] for k in _WITH["new"] if k in given}
+        given["new"],
+        content_hash([stamps(source) for source in given["new"]]),
+        seed=seed,
+        **{k: given[k] for k in _WITH["new"] if k in given},
     ),
 }
 """The study of each option that chooses a way."""

@@ -16,6 +16,7 @@ from autointerp.progress import Progress
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.given import Given
 from autointerp.studies.request import request_of
+from autointerp.studies.search import study
 from autointerp.studies.search.other_ways import ByAttribution, ByMeaning, ByNeighbour, ByWords
 from autointerp.studies.search.text_ways import BySets, ByText, ByTexts
 from autointerp.studies.search.way import Way
@@ -184,3 +185,12 @@ def test_wrong_settings_are_one_line(bench: Workbench, way: Way, words: str) -> 
     with pytest.raises(UsageError, match=words) as raised:
         way.find(bench, bench.one)
     assert "\n" not in str(raised.value)
+
+
+def test_new_text_that_was_edited_is_another_study(tmp_path: Path) -> None:
+    new = tmp_path / "new.txt"
+    new.write_text("before")
+    before = study.find(new=(str(new),))
+    assert study.find(new=(str(new),)) == before
+    new.write_text("after it was edited")
+    assert study.find(new=(str(new),)) != before
