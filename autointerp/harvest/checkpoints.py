@@ -11,18 +11,23 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
 
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.plan import Interrupted
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress
-from sae.harvest.harvest import HarvestPlan, new_sketch
+from sae.corpus.corpus import Corpus
+from sae.harvest import harvest
+from sae.harvest.harvest import HarvestPlan, Reading, Shard, new_sketch
+
+T_co = TypeVar("T_co", covariant=True)
 
 VERSION = 2
 """Increase it with every change of the files' content."""
@@ -51,7 +56,7 @@ class Checkpoint:
         device: torch.device,
         on_progress: OnProgress,
     ) -> None:
-        self._artifacts, self._prefix = artifacts, prefix
+        self._artifacts, self._prefix, self.title = artifacts, prefix, title
         self._stamp = content_hash([VERSION, *identity, asdict(reading)])
         self._parts: list[str] = []
         self.tokens, self.seconds, self.sketch = 0, 0.0, new_sketch(reading, device)
@@ -94,6 +99,43 @@ class Checkpoint:
         samples = [_arrays(self._artifacts.read(name)) for name in parts]
         self.sketch.restore(head, samples)
         self._parts, self.tokens, self.seconds = parts, int(head["tokens"]), float(head["seconds"])
+
+
+@dataclass(frozen=True)
+class BegunReading(Generic[T_co]):
+    """A reading that continues from its checkpoint, and `store`, which keeps its sketch once all is read, given the seconds it took."""
+
+    reading: Reading
+    checkpoint: Checkpoint
+    store: Callable[[float], T_co]
+
+
+def read_pass(
+    begun: Sequence[BegunReading[T_co]],
+    corpus: Corpus,
+    shard: Shard,
+    progress: Callable[[int], None],
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[T_co]:
+    """Read a shard once for all readings, with checkpoints, and store each sketch. `progress` is called with the number of tokens done.
+
+    Raises `Interrupted` between batches once `stopping` returns True, after a last checkpoint, and the errors of `read_shard`.
+    """
+
+    def batch_ended(done: int) -> None:
+        if stopping():
+            timer.write(done)
+            timer.wait()
+            raise Interrupted(begun[0].checkpoint.title)
+        timer.batch_ended(done)
+        progress(done)
+
+    with Timer([each.checkpoint for each in begun]) as timer:
+        harvest.read_shard([each.reading for each in begun], corpus, shard, batch_ended)
+    stored = [each.store(timer.seconds(each.checkpoint)) for each in begun]
+    for each in begun:
+        each.checkpoint.remove()
+    return stored
 
 
 class Timer:

@@ -17,12 +17,13 @@ from functools import partial
 from autointerp.errors import UsageError
 from autointerp.harvest import dictionary_checks, kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.checkpoints import Checkpoint, Timer
+from autointerp.harvest.checkpoints import BegunReading, Checkpoint, read_pass
 from autointerp.harvest.finished import FILES
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.kept_sketches import KeptSketch
+from autointerp.harvest.makers import random_units
 from autointerp.harvest.makers.dictionary_checks import measure_fit
-from autointerp.harvest.plan import Interrupted, SharedPlan, read_plan
+from autointerp.harvest.plan import SharedPlan, read_plan
 from autointerp.progress import OnProgress, quiet
 from sae.harvest import harvest
 from sae.subject.model import Subject
@@ -63,9 +64,9 @@ def harvest_shard(
 ) -> None:
     """Read one shard, for the harvests of `also` in the same pass, and write their sketches, each the same as if read alone.
 
-    Continues from checkpoints, and writes them. Raises `Interrupted` between batches once `stopping` returns True, after a last
-    checkpoint; `UsageError` if the inputs are not
-    those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
+    Controls that read the same text from the same subject share the pass of a harvest's only shard. Continues from checkpoints, and
+    writes them. Raises `Interrupted` between batches once `stopping` returns True, after a last checkpoint; `UsageError` if the inputs
+    are not those of the plan or the harvests do not share a pass; `SaeError` if the subject computes values that are not finite.
     """
     parts = [part for part in (PlannedInputs(inputs, plan), *also) if not _is_read(artifacts, part, number)]
     if not parts:
@@ -77,23 +78,17 @@ def harvest_shard(
     shards = harvest.shards(inputs.corpus, plan.shard_tokens, plan.batch_tokens)
     before, total = sum(harvest.n_tokens(inputs.corpus, s) for s in shards[:number]), inputs.corpus.n_tokens
 
-    def progress(done: int) -> None:
-        if stopping():
-            timer.write(done)
-            timer.wait()
-            raise Interrupted(plan.shard(number))
-        timer.batch_ended(done)
-        on_progress("harvesting", before + done, total)
-
-    begun = [_begin_reading(part, artifacts, number, inputs.subject, on_progress) for part in parts]
-    with Timer([checkpoint for _, checkpoint in begun]) as timer:
-        harvest.read_shard([reading for reading, _ in begun], inputs.corpus, shards[number], progress)
-    for part, (reading, checkpoint) in zip(parts, begun, strict=True):
-        save = partial(harvest.save, sketch=reading.sketch, seconds=timer.seconds(checkpoint))
-        artifacts.write(part.plan.shard(number), save)
-        checkpoint.remove()
-        if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
-            artifacts.remove(part.plan.shard(number))
+    begun: list[BegunReading[object]] = []
+    for part in parts:
+        begun.append(_begin_reading(part, artifacts, number, inputs.subject, on_progress))
+        begun += random_units.begin_along(part.inputs, artifacts, part.plan, on_progress)
+    read_pass(
+        begun,
+        inputs.corpus,
+        shards[number],
+        lambda done: on_progress("harvesting", before + done, total),
+        stopping,
+    )
 
 
 def kept_sketch(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> KeptSketch | None:
@@ -124,7 +119,7 @@ def _is_read(artifacts: Artifacts, part: PlannedInputs, number: int) -> bool:
 
 def _begin_reading(
     part: PlannedInputs, artifacts: Artifacts, number: int, subject: Subject, on_progress: OnProgress
-) -> tuple[harvest.Reading, Checkpoint]:
+) -> BegunReading[None]:
     """A part's reading of a shard, from the shard's checkpoint on if there is one."""
     plan = sampling.harvest_plan(part.inputs, part.plan)
     reader = harvest.UnitReader(subject, part.inputs.dictionary, plan.units)
@@ -132,7 +127,15 @@ def _begin_reading(
     identity = [part.plan.harvest_key, limit, part.plan.shard_tokens, part.plan.batch_tokens]
     place = part.plan.checkpoint(number), f"shard {number}"
     checkpoint = Checkpoint(artifacts, *place, identity, plan, subject.device, on_progress)
-    return harvest.Reading(reader, plan, limit, checkpoint.sketch, checkpoint.tokens), checkpoint
+    reading = harvest.Reading(reader, plan, limit, checkpoint.sketch, checkpoint.tokens)
+
+    def store(seconds: float) -> None:
+        shard = part.plan.shard(number)
+        artifacts.write(shard, partial(harvest.save, sketch=reading.sketch, seconds=seconds))
+        if artifacts.exists(part.plan.name(FILES[-1])):  # another worker read the shard too, and has merged since
+            artifacts.remove(shard)
+
+    return BegunReading(reading, checkpoint, store)
 
 
 def _new_plan(inputs: Inputs, artifacts: Artifacts, harvest_key: str, on_progress: OnProgress) -> SharedPlan:

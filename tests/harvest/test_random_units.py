@@ -20,9 +20,10 @@ from autointerp.costs import bounds
 from autointerp.harvest import control_units, finished, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.inputs import open_inputs
+from autointerp.harvest.makers import random_units
 from autointerp.progress import quiet
 from autointerp.questions import planned_jobs
-from autointerp.records import Arm, Exemplar, Unit
+from autointerp.records import DIRECTION_KINDS, Arm, Exemplar, Unit
 from autointerp.spec.spec import Spec, parse
 from sae.controls import random_weights
 from sae.controls.random_weights import random_dictionary, random_subject, rescaled
@@ -72,6 +73,18 @@ def dictionary_of(activation: Any, seed: int, **given: Any) -> Dictionary:
 def data(seed: int, n: int = 500) -> torch.Tensor:
     """Tokens with a large common component, as residual streams have one."""
     return torch.randn(n, 6, generator=torch.Generator().manual_seed(seed)) + torch.tensor([8.0, 0, 0, 0, 0, -3.0])
+
+
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A list that gains, with every pass over text, the kinds of the units that are read in it."""
+    read, reading = list[list[str]](), sae.harvest.harvest.read_shard
+
+    def counted(readings: Any, *rest: Any) -> None:
+        read.append([each.plan.units[0].kind for each in readings])
+        reading(readings, *rest)
+
+    monkeypatch.setattr(sae.harvest.harvest, "read_shard", counted)
+    return read
 
 
 # The random dictionary
@@ -175,14 +188,7 @@ def test_values_are_scaled_to_the_norm_that_the_dictionary_was_trained_on() -> N
 def test_after_a_stop_finished_controls_are_kept_and_not_read_again(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artifacts, read = Artifacts(tmp_path), list[str]()
-    reading = sae.harvest.harvest.read_shard
-
-    def counted(readings: Any, *rest: Any) -> None:
-        read.append(readings[0].plan.units[0].kind)
-        reading(readings, *rest)
-
-    monkeypatch.setattr(sae.harvest.harvest, "read_shard", counted)
+    artifacts, read = Artifacts(tmp_path), passes(monkeypatch)
 
     def stops(phase: str, _done: int, _total: int) -> None:
         if phase == "reading random subject":
@@ -191,12 +197,12 @@ def test_after_a_stop_finished_controls_are_kept_and_not_read_again(
     inputs = open_inputs(spec_of(world, **BOTH), quiet)
     with pytest.raises(KeyboardInterrupt):
         merge.harvest(inputs, artifacts, stops)
-    assert set(read) == {"feature", *BOTH}
+    assert read == [["feature", "random_dictionary"], ["random_subject"]]
     made = shards.begin_harvest(inputs, artifacts)
     assert not finished.is_complete(inputs.spec, artifacts, made)
     read.clear()
     folder = merge.harvest(inputs, artifacts, quiet)
-    assert set(read) == {"random_subject"}
+    assert read == [["random_subject"]]
     assert finished.is_complete(inputs.spec, artifacts, made)
     read.clear()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -206,6 +212,23 @@ def test_after_a_stop_finished_controls_are_kept_and_not_read_again(
     one = open_inputs(spec_of(world, random_subject=True), quiet)
     assert finished.is_complete(one.spec, artifacts, made), "each kind stands by itself"
     assert not control_units.names_by_kind(spec_of(world))
+
+
+def test_controls_are_the_same_in_the_pass_of_the_harvest_and_in_one_of_their_own(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(world, random_dictionary=True, random_directions=True, basis_directions=True)
+    inputs = open_inputs(spec, quiet)
+    together, read = Artifacts(tmp_path / "together"), passes(monkeypatch)
+    folder = merge.harvest(inputs, together, quiet)
+    assert [set(kinds) for kinds in read] == [{"feature", "random_dictionary", *DIRECTION_KINDS}]
+    read.clear()
+    monkeypatch.setattr(random_units, "begin_along", lambda *_: [])
+    alone = merge.harvest(inputs, Artifacts(tmp_path / "alone"), quiet)
+    assert len(read) == 4
+    for names in control_units.names_by_kind(spec).values():
+        for name in names:
+            pd.testing.assert_frame_equal(pd.read_parquet(folder / name), pd.read_parquet(alone / name))
 
 
 def test_the_same_seed_makes_the_same_units(world: planted.World, judged: truth.Result, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 subject, basis directions and random directions of the values that the dictionary reads.
 
 They are explained and judged like any other unit. Each kind takes one more pass over the corpus, or over the part of it that its `Form`
-states; like a shard, the pass has checkpoints, and its sketch is kept. The random-weight controls have the numbers of the sample's first features.
+states, unless it was read along with a harvest in one shard: see `begin_along`. Like a shard, the pass has checkpoints, and its sketch is
+kept. The random-weight controls have the numbers of the sample's first features.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +17,7 @@ import pandas as pd
 
 from autointerp.harvest import kept_sketches, sampling
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.checkpoints import Checkpoint, Timer
+from autointerp.harvest.checkpoints import BegunReading, Checkpoint, read_pass
 from autointerp.harvest.control_units import Form, absence_name, names_by_kind, random_forms
 from autointerp.harvest.control_units import random_names as names
 from autointerp.harvest.inputs import Inputs
@@ -59,8 +61,7 @@ def _tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The units of a kind and their exemplars, from a kept sketch if there is one."""
     keys, quota = _keys(inputs, plan, kind, form), sampling.drawn_quota(inputs.spec)
-    kept = kept_sketches.find(artifacts, inputs.reading_key(), f"{kind}-{form.key}", quota, plan.norm_limit)
-    kept = kept or _read(inputs, artifacts, plan, kind, form, keys, on_progress)
+    kept = _kept(inputs, artifacts, plan, kind, form) or _read(inputs, artifacts, plan, kind, form, on_progress)
     settings = replace(sampling.harvest_plan(inputs, plan, quota), units=keys)
     sketch, _ = harvest.restore(artifacts.read(kept.name), settings, inputs.subject.device)
     selection = sampling.selection(inputs.spec)
@@ -74,38 +75,63 @@ def _tables(
     )
 
 
-def _read(
-    inputs: Inputs,
-    artifacts: Artifacts,
-    plan: SharedPlan,
-    kind: str,
-    form: Form,
-    keys: tuple[UnitKey, ...],
-    on_progress: OnProgress,
-) -> KeptSketch:
-    """Read the corpus, or contexts of about `form.tokens` tokens drawn by the seed, from a checkpoint on if there is one."""
-    name, corpus, title = f"{kind}-{form.key}", inputs.corpus, kind.replace("_", " ")
+def begin_along(
+    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress
+) -> list[BegunReading[KeptSketch]]:
+    """The readings of missing kinds that share the pass of the harvest's only shard, because they read all of it from the same subject.
+
+    None for a harvest of several shards. A kind that cannot be made is left to `make`.
+    """
+    if plan.shards > 1:
+        return []
+    begun = []
+    for kind, form in random_forms(inputs.spec).items():
+        if kind == "random_subject" or _is_partial(form, inputs) or _kept(inputs, artifacts, plan, kind, form):
+            continue
+        with suppress(SaeError):
+            begun.append(_begin(inputs, artifacts, plan, kind, form, on_progress))
+    return begun
+
+
+def _is_partial(form: Form, inputs: Inputs) -> bool:
+    return form.tokens is not None and form.tokens < inputs.corpus.n_tokens
+
+
+def _kept(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, form: Form) -> KeptSketch | None:
+    quota = sampling.drawn_quota(inputs.spec)
+    return kept_sketches.find(artifacts, inputs.reading_key(), f"{kind}-{form.key}", quota, plan.norm_limit)
+
+
+def _begin(
+    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, form: Form, on_progress: OnProgress
+) -> BegunReading[KeptSketch]:
+    """The reading of a kind, from its checkpoint on if there is one."""
+    name, keys = f"{kind}-{form.key}", _keys(inputs, plan, kind, form)
     settings = replace(sampling.harvest_plan(inputs, plan), units=keys)
     reader, limit = _source(inputs, plan, kind, settings)
-    shards = harvest.shards(corpus, plan.shard_tokens, plan.batch_tokens)
-    if form.tokens is not None and form.tokens < corpus.n_tokens:
-        shards = [harvest.drawn_shard(corpus, form.tokens, plan.batch_tokens, settings.seed)]
-    whole = [rows for shard in shards for rows in shard]
-    total = harvest.n_tokens(corpus, whole)
-    place, identity = (plan.name(f"{name}-checkpoint"), title), [plan.harvest_key, limit, plan.batch_tokens]
+    place, identity = (plan.name(f"{name}-checkpoint"), _title(kind)), [plan.harvest_key, limit, plan.batch_tokens]
     checkpoint = Checkpoint(artifacts, *place, identity, settings, inputs.subject.device, on_progress)
     reading = harvest.Reading(reader, settings, limit, checkpoint.sketch, checkpoint.tokens)
+    store = partial(kept_sketches.keep, artifacts, inputs.reading_key(), name, plan, reading.sketch)
+    return BegunReading(reading, checkpoint, store)
 
-    def progress(done: int) -> None:
-        timer.batch_ended(done)
-        on_progress(f"reading {title}", done, total)
 
-    with Timer([checkpoint]) as timer:
-        harvest.read_shard([reading], corpus, whole, progress)
-    seconds = timer.seconds(checkpoint)
-    kept = kept_sketches.keep(artifacts, inputs.reading_key(), name, plan, reading.sketch, seconds)
-    checkpoint.remove()
-    return kept
+def _read(
+    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, form: Form, on_progress: OnProgress
+) -> KeptSketch:
+    """Read the corpus, or contexts of about `form.tokens` tokens drawn by the seed, and keep the sketch."""
+    corpus = inputs.corpus
+    begun = _begin(inputs, artifacts, plan, kind, form, on_progress)
+    shards = harvest.shards(corpus, plan.shard_tokens, plan.batch_tokens)
+    if form.tokens is not None and _is_partial(form, inputs):
+        shards = [harvest.drawn_shard(corpus, form.tokens, plan.batch_tokens, begun.reading.plan.seed)]
+    whole = [rows for shard in shards for rows in shard]
+    total = harvest.n_tokens(corpus, whole)
+    return read_pass([begun], corpus, whole, lambda done: on_progress(f"reading {_title(kind)}", done, total))[0]
+
+
+def _title(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _keys(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> tuple[UnitKey, ...]:
