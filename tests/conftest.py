@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -34,6 +36,22 @@ settings.load_profile("repeatable")
 def _own_cache() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="autointerp-tests-") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOINTERP_CACHE", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new SQLite ledger of this process is a copy of the first one, which the migrations made."""
+    from autointerp.ledger import database, sqlite_file
+
+    first, make = tmp_path_factory.mktemp("migrated") / "ledger.sqlite", database._make
+
+    def copy(path: Path) -> None:
+        sqlite_file.prepare(first, make)
+        shutil.copyfile(first, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_make", copy)
         yield
 
 

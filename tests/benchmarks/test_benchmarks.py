@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from support.locations import ROOT
 from support.planted_world import runs as planted_runs
 
@@ -26,8 +27,25 @@ def run(script: str, *arguments: str) -> list[list[str]]:
     command = [sys.executable, str(ROOT / "tests" / "benchmarks" / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("|") and "---" not in line]
+    return cells(done.stdout)
+
+
+def cells(printed: str) -> list[list[str]]:
+    rows = [line for line in printed.splitlines() if line.startswith("|") and "---" not in line]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a script in this process, which has imported torch already. Returns the text that the script prints."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+
+    def printed(script: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        importlib.import_module(script).main()
+        return capsys.readouterr().out
+
+    return printed
 
 
 @pytest.mark.slow
@@ -78,15 +96,13 @@ def test_the_steering_benchmark_runs() -> None:
     assert float(found["ratio"]) > 0
 
 
-def test_the_gpu_check_without_a_gpu_says_so_in_one_line_and_ends_well() -> None:
-    command = [sys.executable, str(ROOT / "tests" / "benchmarks" / "gpu_check.py"), "--json", "never-written.json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    [line] = done.stdout.splitlines()
+def test_the_gpu_check_without_a_gpu_says_so_in_one_line_and_ends_well(
+    run_here: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    [line] = run_here("gpu_check", "--json", str(tmp_path / "never-written.json")).splitlines()
     assert "torch finds no GPU" in line
-    assert not (ROOT / "never-written.json").exists()
+    assert not (tmp_path / "never-written.json").exists()
 
 
 @pytest.mark.slow
@@ -162,7 +178,7 @@ def test_the_benchmark_of_reading_runs() -> None:
     assert found["tokens"] == "16,000"
 
 
-def test_the_benchmark_of_neighbours_runs() -> None:
-    header, *rows = run("neighbours.py", "--features", "1200", "--width", "16")
+def test_the_benchmark_of_neighbours_runs(run_here: Callable[..., str]) -> None:
+    header, *rows = cells(run_here("neighbours", "--features", "1200", "--width", "16", "--threads", "1"))
     assert header == ["", "wall s", "CPU s", "peak MiB added"]
     assert [row[0] for row in rows] == ["nearest 10 of all", "200 groups"]

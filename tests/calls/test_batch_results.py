@@ -138,7 +138,7 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         served = ProviderServer(**server).start()
         url = f"sqlite:///{tmp_path}/ledger{next(number)}.sqlite"
         if request.param == "postgresql":
-            url = request.getfixturevalue("postgres_service").database()
+            url = request.getfixturevalue("postgres_service").ledger()
         ledger = Ledger.open(url)
         asked = JudgeSettings(model=model, base_url=planted_runs.url(model, served.url), max_output_tokens=100, timeout_s=20.0)  # fmt: skip
         provider, judge = open_batches(asked, settle_s=0.0), open_judge(asked, RULES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from support.locations import ROOT, TESTS
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
@@ -223,7 +221,6 @@ def test_providers_without_batches_are_refused(carried: Carried) -> None:
 def test_a_batch_is_collected_by_the_next_process_after_a_kill(
     model: str, world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     with ProviderServer(think_apart, batch_delay_s=1.0) as server:

@@ -69,7 +69,7 @@ def job(number: int, scorer: str = "") -> Job:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_service").database()
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_service").ledger()
     opened = Ledger.in_folder(tmp_path, url)
     with opened.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
@@ -128,19 +128,19 @@ def ask_as_worker(
     return errors
 
 
-@pytest.mark.parametrize("threads", [1, 64])
 @pytest.mark.parametrize(
-    ("stop", "text", "said"),
+    ("threads", "stop", "text", "said"),
     [
-        ("complete", "Sure! I would give it a 2.", r"\d\d parse failure: .*'Sure! I would.*JSON object"),
-        ("complete", "", "JSON object"),
-        ("truncated", '{"reason": "it', r"\d\d truncated.*raise judge\.max_output_tokens"),
-        ("refusal", "I cannot", r"\d\d refusal.*'I cannot'.*change judge.model"),
-        ("complete", '{"reason": "r", "grade": 99}', r"\d\d out of range"),
+        (64, "complete", "Sure! I would give it a 2.", r"\d\d parse failure: .*'Sure! I would.*JSON object"),
+        (1, "complete", "Sure! I would give it a 2.", r"\d\d parse failure: .*'Sure! I would.*JSON object"),
+        (1, "complete", "", "JSON object"),
+        (1, "truncated", '{"reason": "it', r"\d\d truncated.*raise judge\.max_output_tokens"),
+        (1, "refusal", "I cannot", r"\d\d refusal.*'I cannot'.*change judge.model"),
+        (1, "complete", '{"reason": "r", "grade": 99}', r"\d\d out of range"),
     ],
 )
 def test_at_most_sixty_of_a_thousand_calls_are_spent_on_unusable_replies(
-    stop: str, text: str, said: str, threads: int, ledger: Ledger
+    threads: int, stop: str, text: str, said: str, ledger: Ledger
 ) -> None:
     judge = Judge(lambda number: (stop, text))
     errors = ask_all(ledger, judge, range(N), threads=threads)

@@ -94,7 +94,7 @@ def open_caller(
     monkeypatch.setattr(retry, "_backoff", lambda state: 0.0)
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_service").database()
+        url = request.getfixturevalue("postgres_service").ledger()
     ledger = Ledger.open(url)
     with ledger.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")

@@ -62,7 +62,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """The ledger that the command line finds, of either kind."""
     url = f"sqlite:///{tmp_path / 'results' / 'ledger.sqlite'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_service").database()
+        url = request.getfixturevalue("postgres_service").ledger()
         monkeypatch.setenv("AUTOINTERP_LEDGER", url)
     opened = Ledger.open(url)
     yield opened

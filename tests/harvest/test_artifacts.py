@@ -218,6 +218,7 @@ def test_errors_for_missing_credentials_and_buckets_are_one_line(
 def test_a_server_that_does_not_respond_is_unreachable(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     refused(lambda: Artifacts(s3).write("a", text("b")), Unreachable, s3)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.locations import ROOT, TESTS
 from support.planted_world import world as planted
 from support.services import harvest_worker
 
@@ -247,11 +245,8 @@ def test_a_checkpoint_of_another_version_or_damaged_is_said_and_not_used(
 
 
 @pytest.fixture
-def start(
-    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], ForkServerProcess]]:
+def start(world: planted.World, tmp_path: Path) -> Iterator[Callable[[], ForkServerProcess]]:
     """Starts a worker that reads the shard slowly, and writes checkpoints often."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     spec = tmp_path / "spec.toml"
     spec.write_text(spec_of(world).to_toml())
     started: list[ForkServerProcess] = []

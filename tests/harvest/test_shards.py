@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import threading
@@ -18,7 +17,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.locations import ROOT, TESTS
 from support.planted_world import world as planted
 from support.services import harvest_worker
 
@@ -146,11 +144,8 @@ def test_shards_are_runs_of_the_same_blocks(world: planted.World, batch_tokens: 
 
 
 @pytest.fixture
-def start(
-    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., ForkServerProcess]]:
+def start(world: planted.World, tmp_path: Path) -> Iterator[Callable[..., ForkServerProcess]]:
     """Starts a worker on 4 shards of the world; its artifacts lie in `tmp_path`."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     spec = tmp_path / "spec.toml"
     spec.write_text(spec_of(world, 4).to_toml())
     started: list[ForkServerProcess] = []

@@ -130,7 +130,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    url = request.getfixturevalue("postgres_service").database() if request.param == "postgresql" else None
+    url = request.getfixturevalue("postgres_service").ledger() if request.param == "postgresql" else None
     made = labelled.make(tmp_path, url=url)
     yield made
     made.close()

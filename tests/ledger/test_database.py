@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import threading
 import traceback
 from collections import Counter
@@ -41,6 +39,14 @@ PROMPT = Prompt("system", "user", {}, 16, ScoreMaterial("cats", MarkedText(("cat
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.sqlite"
+    return str(request.getfixturevalue("postgres_service").ledger())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database without tables, or of a file that is not there."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.sqlite"
     return str(request.getfixturevalue("postgres_service").database())
@@ -80,8 +86,8 @@ def differences(connection: sa.Connection) -> list[Any]:
     return [change for change in found if not isinstance(change, list) or {c[0] for c in change} != {"modify_comment"}]
 
 
-def test_migrations_make_the_schema(url: str) -> None:
-    ledger = Ledger.open(url)
+def test_migrations_make_the_schema(empty_url: str) -> None:
+    ledger = Ledger.open(empty_url)
     with ledger.read() as connection:
         assert differences(connection) == []
     ledger.close()
@@ -116,9 +122,9 @@ def of_the_first_schema(url: str) -> None:
     engine.dispose()
 
 
-def test_a_ledger_of_the_first_schema_keeps_its_rows_and_budgets(url: str) -> None:
-    of_the_first_schema(url)
-    ledger = Ledger.open(url)
+def test_a_ledger_of_the_first_schema_keeps_its_rows_and_budgets(empty_url: str) -> None:
+    of_the_first_schema(empty_url)
+    ledger = Ledger.open(empty_url)
     with ledger.read() as connection:
         assert differences(connection) == []
         assert jobs.counts(connection, RUN) == {"score": {"leased": 1, "pending": 1, "done": 1}}
@@ -143,14 +149,6 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     opened(tmp_path, jobs_=3).close()
     with Ledger.in_folder(tmp_path).read() as tx:
         assert jobs.counts(tx, RUN) == {"score": {"pending": 3}}
-
-
-def test_processes_that_open_a_new_ledger_at_once_all_succeed(tmp_path: Path) -> None:
-    code = "import sys, pathlib, autointerp.ledger.database as l; l.Ledger.in_folder(pathlib.Path(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0] * 4, said
 
 
 def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -287,7 +285,7 @@ def test_two_processes_exclude_each_other_from_a_run_over_one_ledger(url: str, t
 
 
 def test_a_run_outlives_the_connection_that_holds_its_lock(postgres_service: PostgresServer, tmp_path: Path) -> None:
-    ledger = opened(postgres_service.database())
+    ledger = opened(postgres_service.ledger())
     name = ledger.engine.url.database
     with run_lock(ledger, tmp_path, RUN):
         postgres_service.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")

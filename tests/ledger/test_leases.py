@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +32,14 @@ LIMITS = Limits(month=1000.0)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.sqlite"
+    return str(request.getfixturevalue("postgres_service").ledger())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database without tables, or of a file that is not there."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.sqlite"
     return str(request.getfixturevalue("postgres_service").database())
 
 
@@ -49,16 +56,11 @@ def ledger(url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def test_one_of_several_processes_creates_the_tables_of_a_new_ledger(url: str) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from autointerp.ledger.database import Ledger; Ledger.open(sys.argv[1])",
-        url,
-    ]
-    opening = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
-    assert [process.communicate(timeout=120)[1] for process in opening] == [""] * 6
-    assert [process.returncode for process in opening] == [0] * 6
+def test_one_of_several_processes_creates_the_tables_of_a_new_ledger(empty_url: str) -> None:
+    with processes(6) as pool:
+        assert list(pool.map(ledger_worker.open_and_close, [empty_url] * 6, timeout=120)) == [None] * 6
+    with closing(Ledger.open(empty_url)) as opened, opened.read() as tx:
+        assert runs.all_runs(tx) == []
 
 
 def state(ledger: Ledger, job_key: str) -> tuple[str, str, int]:

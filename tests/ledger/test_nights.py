@@ -20,7 +20,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     if request.param == "sqlite":
         opened = Ledger.in_folder(tmp_path)
     else:
-        opened = Ledger.open(request.getfixturevalue("postgres_service").database())
+        opened = Ledger.open(request.getfixturevalue("postgres_service").ledger())
     yield opened
     opened.close()
 

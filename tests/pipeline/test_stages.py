@@ -83,7 +83,7 @@ class Fleet:
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_service").database()
+        url = request.getfixturevalue("postgres_service").ledger()
     ledger = Ledger.open(url)
     yield ledger
     ledger.close()

@@ -44,7 +44,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(inputs, "identify", lambda spec, on_progress: Named(spec))
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_service").database()
+        url = request.getfixturevalue("postgres_service").ledger()
     ledger = Ledger.open(url)
     yield ledger
     ledger.close()

@@ -161,7 +161,7 @@ def test_200_threads_in_4_processes_never_exceed_a_budget(
     """And no fewer than what the replies really cost allows: who finds no money waits while others may give some back."""
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if database == "postgresql":
-        url = request.getfixturevalue("postgres_service").database()
+        url = request.getfixturevalue("postgres_service").ledger()
     bound, cost = ledger_worker.MAX_TOKENS, wire.tokens(json.dumps({"grade": 2})) + 3
     most = N_CALLS[scope] * cost
     ledger = Ledger.open(url)

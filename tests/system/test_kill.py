@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from support.locations import ROOT, TESTS
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
@@ -40,7 +39,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> planted.World:
 @pytest.fixture
 def start(world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the same command again and again; its files are `NAME/results` and `NAME/output.txt`."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(TESTS), str(ROOT))))
     for name in planted_runs.KEYS:
         monkeypatch.setenv(name, planted_runs.KEY)
     started: list[ForkServerProcess] = []

@@ -53,7 +53,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     else:
         server: PostgresServer = request.getfixturevalue("postgres_service")
-        yield server.database()
+        yield server.ledger()
 
 
 def run_row(run_id: str, state: str, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas  # noqa: F401
 import torch
+from support.services.forking import fork_context
 from transformers import LlamaForCausalLM  # noqa: F401
 
 from autointerp import progress
@@ -30,9 +30,7 @@ def start_worker(
 
     `log` gets a line when reading begins and one with the tokens done after each batch.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.services.harvest_worker"])
-    process = context.Process(target=_work, args=(spec, artifacts, numbers, pause_s, checkpoint_s, log))
+    process = fork_context().Process(target=_work, args=(spec, artifacts, numbers, pause_s, checkpoint_s, log))
     process.start()
     return process
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import multiprocessing
 import os
 import threading
 import time
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from support.services.forking import fork_context
 
 from autointerp.calls.caller import Caller, Postponed
 from autointerp.errors import BudgetExceeded
@@ -34,11 +35,13 @@ SCHEMA = {"type": "object", "properties": {"grade": {"type": "integer", "enum": 
 
 @contextmanager
 def processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that start at once: forked from a server that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.services.ledger_worker"])
-    with ProcessPoolExecutor(number, mp_context=context) as pool:
+    """Processes that start at once."""
+    with ProcessPoolExecutor(number, mp_context=fork_context()) as pool:
         yield pool
+
+
+def open_and_close(url: str) -> None:
+    Ledger.open(url).close()
 
 
 def run_concurrently(work: Sequence[Callable[[], T]]) -> list[T]:

@@ -5,7 +5,6 @@ The process is a real one, to be killed as such; what it prints goes to a file, 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import pandas  # noqa: F401
 import scipy.stats  # noqa: F401
 import torch  # noqa: F401
 import transformers  # noqa: F401
+from support.services.forking import fork_context
 from transformers import LlamaForCausalLM  # noqa: F401
 
 from autointerp import report  # noqa: F401
@@ -33,9 +33,9 @@ def start_command(
     arguments: Sequence[str], environment: Mapping[str, str], output: Path, waits: Mapping[str, float] | None = None
 ) -> ForkServerProcess:
     """Start `autointerp ARGUMENTS`; the process's `exitcode` is the command's. `waits`: seconds by constant, such as `calls.batch_results.RETRY_S`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.services.run_process"])
-    process = context.Process(target=_main, args=(list(arguments), dict(environment), str(output), dict(waits or {})))
+    process = fork_context().Process(
+        target=_main, args=(list(arguments), dict(environment), str(output), dict(waits or {}))
+    )
     process.start()
     return process
 

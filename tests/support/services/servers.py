@@ -210,6 +210,8 @@ def write_certificates(folder: Path) -> None:
 @dataclass
 class PostgresServer(Server):
     password: str | None = None
+    migrated: str = ""
+    """Name of the first ledger's database."""
 
     gentle = signal.SIGINT
     """Fast shutdown: connections are cut, what was committed is kept."""
@@ -222,11 +224,21 @@ class PostgresServer(Server):
         who = f"autointerp:{self.password}" if self.password else "autointerp"
         return f"postgresql+psycopg://{who}@127.0.0.1:{self.port}/{database}"
 
-    def database(self) -> str:
-        """URL of a new, empty database."""
+    def database(self, options: str = "") -> str:
+        """URL of a new database, empty unless options of `CREATE DATABASE` say otherwise."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name}{options}")
         return self.url_of(name)
+
+    def ledger(self) -> str:
+        """URL of a new ledger: a copy of this server's first one, which the migrations made."""
+        from autointerp.ledger.database import Ledger
+
+        if not self.migrated:
+            first = self.database()
+            Ledger.open(first).close()
+            self.migrated = first.rpartition("/")[2]
+        return self.database(f" TEMPLATE {self.migrated}")
 
     def execute(self, statement: str) -> None:
         import psycopg
