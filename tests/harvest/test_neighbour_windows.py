@@ -21,6 +21,7 @@ from autointerp.questions import planned_jobs
 from autointerp.records import Arm
 from autointerp.run import Run
 from autointerp.spec.spec import Spec
+from sae.analysis import neighbour_places
 from sae.analysis import neighbour_windows as sae_windows
 from sae.analysis.context_search import context_of
 from sae.analysis.explainer_windows import WindowSettings
@@ -122,7 +123,8 @@ def windows_of(made: Made, units: list[UnitKey], exemplars: pd.DataFrame) -> pd.
     """Windows of the units' neighbours, given exemplars of the units."""
     inputs, spec = made.inputs, made.run.spec
     settings = WindowSettings(spec.harvest.window_tokens, 10, 1, math.inf, spec.units.seed)
-    read = (inputs.subject, inputs.dictionary, inputs.corpus, inputs.token_texts)
+    places = neighbour_places.find_places(inputs.subject, inputs.dictionary, inputs.corpus, units, settings)
+    read = (places, inputs.corpus, inputs.token_texts)
     return sae_windows.neighbour_windows(*read, units, exemplars, NEIGHBOURS, settings).windows
 
 
@@ -179,7 +181,7 @@ def test_a_run_without_neighbours_reads_and_asks_as_before(world: planted.World)
 
 @pytest.mark.parametrize("tokens", [0, 1, 64])
 def test_too_few_tokens_leave_no_windows(made: Made, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sae_windows, "TOKENS", tokens)
+    monkeypatch.setattr(neighbour_places, "TOKENS", tokens)
     exemplars = pd.read_parquet(made.run.harvest / "exemplars.parquet")
     found = windows_of(made, [UnitKey("feature", 9, ""), UnitKey("neuron", 2, "+")], exemplars)
     assert found.empty

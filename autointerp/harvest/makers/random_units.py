@@ -62,13 +62,13 @@ def _tables(
     kept = kept_sketches.find(artifacts, inputs.reading_key(), f"{kind}-{form.key}", quota, plan.norm_limit)
     kept = kept or _read(inputs, artifacts, plan, kind, form, keys, on_progress)
     settings = replace(sampling.harvest_plan(inputs, plan, quota), units=keys)
-    sketch, _ = harvest.restore(artifacts.read(kept.name), settings, inputs.subject.device)
+    sketch, _ = harvest.restore(artifacts.read(kept.name), settings, "cpu")
     selection = sampling.selection(inputs.spec)
     return tables(
         sketch,
         inputs.corpus,
         keys,
-        {kind: inputs.dictionary.hook_point},
+        {kind: inputs.dictionary_outline.hook_point},
         replace(selection, per_bin=min(selection.per_bin, form.per_bin or selection.per_bin)),
         inputs.token_texts,
     )
@@ -111,7 +111,7 @@ def _read(
 def _keys(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> tuple[UnitKey, ...]:
     features = [index for name, index, _ in plan.units if name == "feature"][: form.units]
     if kind in DIRECTION_KINDS:
-        return directions.sample_directions(kind, inputs.dictionary.d_in, len(features), inputs.spec.units.seed)
+        return directions.sample_directions(kind, inputs.dictionary_outline.d_in, len(features), inputs.spec.units.seed)
     return tuple(UnitKey(kind, index, "") for index in features)
 
 
