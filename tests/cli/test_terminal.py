@@ -129,6 +129,7 @@ def in_flight(server: ProviderServer, more: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("presses", "columns"), [(1, 80), (2, 140)])
 def test_ctrl_c_with_calls_in_flight_keeps_their_answers_and_a_second_one_leaves_at_once(
     world: planted.World, start: Start, tmp_path: Path, presses: int, columns: int
