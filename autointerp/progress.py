@@ -126,7 +126,7 @@ class Progress:
         """Print a result on stdout, or an error on stderr, even if `quiet`: above the bars, if it goes to their terminal."""
         stream = sys.stderr if err else sys.stdout
         if self._bars.live.is_started and stream.isatty():
-            self.note(text)
+            self._bars.console.print(text, markup=False, soft_wrap=True)  # a path stays one word to copy
         else:
             print(text, file=stream, flush=True)
 
