@@ -13,7 +13,7 @@ import torch
 from support.planted_world import siblings
 from support.planted_world import world as planted
 
-from autointerp.harvest import neighbour_windows
+from autointerp.harvest.control_units import neighbour_names
 from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress, quiet
@@ -61,7 +61,7 @@ def made(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Made
     spec, results = spec_of(world), tmp_path_factory.mktemp("results")
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, results, progress)
-    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_windows.names(spec))
+    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_names(spec))
     nearest = {unit: list(near) for unit, near in zip(units["unit_id"], units["nearest"], strict=True)}
     return Made(run, open_inputs(spec, quiet), windows, nearest)
 
@@ -151,7 +151,7 @@ def test_the_windows_of_a_small_sample_are_those_of_siblings_that_are_not_in_it(
     spec = siblings.spec(world, units={"feature_ids": sampled, "neurons": 0})
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, tmp_path, progress)
-    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_windows.names(spec))
+    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_names(spec))
     assert list(units["nearest"].map(list)) == [[f"feature-{siblings.sibling(i)}"] for i in sampled]
     assert np.concatenate(units["cosine"]) == pytest.approx(0.8)
     assert np.concatenate(units["coactivation"]) == pytest.approx(0)
@@ -172,7 +172,7 @@ def test_the_windows_are_judged_under_the_units_own_explanation(made: Made) -> N
 
 def test_a_run_without_neighbours_reads_and_asks_as_before(world: planted.World) -> None:
     none = spec_of(world, neighbours=0)
-    assert neighbour_windows.names(none) == ()
+    assert neighbour_names(none) == ()
     assert none.hash() == none.as_before().hash()
     assert "neighbours" not in none.identity()["controls"]
     assert none.scorers == none.score.also == ()

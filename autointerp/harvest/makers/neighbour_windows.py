@@ -12,8 +12,9 @@ import pandas as pd
 
 from autointerp.harvest import kept_sketches
 from autointerp.harvest.artifacts import Artifacts
+from autointerp.harvest.control_units import NEIGHBOURS_VERSION
+from autointerp.harvest.control_units import neighbour_names as names
 from autointerp.harvest.inputs import Inputs
-from autointerp.harvest.neighbour_windows import VERSION, names
 from autointerp.harvest.plan import SharedPlan
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress
@@ -60,7 +61,7 @@ def _places(
     inputs: Inputs, artifacts: Artifacts, units: Sequence[UnitKey], settings: WindowSettings, on_progress: OnProgress
 ) -> NeighbourPlaces:
     """The kept places of the units' neighbours, which are read first if there are none."""
-    decided_by = [VERSION, settings.norm_limit, *(unit.unit_id for unit in units)]
+    decided_by = [NEIGHBOURS_VERSION, settings.norm_limit, *(unit.unit_id for unit in units)]
     kept = f"{kept_sketches.folder(inputs.reading_key())}/neighbours-{content_hash(decided_by)[:12]}.npz"
     if not artifacts.exists(kept):
         on_progress("reading neighbour windows", 0, 0)
