@@ -106,8 +106,8 @@ class Progress:
         return time.monotonic() - self._shown > INTERVAL_S
 
     def note(self, text: str) -> None:
-        """Print a line on stderr, above the bars."""
-        self._bars.console.print(text, markup=False, soft_wrap=True)
+        """Print a line on stderr, above the bars; on a terminal it is broken between words."""
+        self._bars.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     def confirm(self, question: str) -> bool | None:
         """Ask a yes-or-no question below the bars, which go on in a new display; None if no person can answer it."""
@@ -126,7 +126,7 @@ class Progress:
         """Print a result on stdout, or an error on stderr, even if `quiet`: above the bars, if it goes to their terminal."""
         stream = sys.stderr if err else sys.stdout
         if self._bars.live.is_started and stream.isatty():
-            self.note(text)
+            self._bars.console.print(text, markup=False, soft_wrap=True)  # a path stays one word to copy
         else:
             print(text, file=stream, flush=True)
 

@@ -98,6 +98,14 @@ def test_a_message_is_a_line_and_leaves_the_phase_as_it_is(monkeypatch: pytest.M
     assert "10 of 10" in bar
 
 
+def test_a_note_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "the dictionary explains 75% of the variance and recovers 97% of the loss, with 8.5 active features per token"
+    )
+    first, second = (line for line in on_a_terminal(80, monkeypatch, lambda progress: progress.note(text)) if line)
+    assert (first, second) == (text[: text.index(" 8.5")], text[text.index("8.5") :])
+
+
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_bar_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def show(progress: Progress) -> None:

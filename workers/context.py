@@ -41,7 +41,7 @@ from workers import broker
 from workers.prefetch import SharedLeases
 
 if TYPE_CHECKING:
-    from autointerp.harvest.inputs import InputCache
+    from autointerp.harvest.input_cache import InputCache
 
 T = TypeVar("T")
 BEAT_S = 3.0
@@ -94,7 +94,7 @@ class Context:
     @cached_property
     def opened(self) -> InputCache:
         """The subjects, dictionaries and corpora that this worker has loaded."""
-        from autointerp.harvest.inputs import InputCache  # torch
+        from autointerp.harvest.input_cache import InputCache  # torch
 
         return InputCache()
 

@@ -38,7 +38,7 @@ SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", hel
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then print what judging will cost. Calls no judge.")
 YES = click.option("--yes", "agreed", is_flag=True, help="Agree to the cost, also without a budget.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
-INTERRUPTED = "stopped; everything done so far is kept: run the same command to continue"
+INTERRUPTED = "stopped; all work so far is kept: run the same command to continue"
 
 
 def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int | None]], Callable[P, None]]:

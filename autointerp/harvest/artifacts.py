@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,11 @@ class Artifacts:
     def write_text(self, name: str, text: str) -> None:
         """Write a text in UTF-8, as `write` does."""
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def copy(self, source: str, target: str) -> None:
+        """Write a file's content as another file too. Raises `FileNotFoundError`."""
+        origin = self.read(source)
+        self.write(target, lambda path: shutil.copyfile(origin, path))
 
     def write_once(self, name: str, save: Save) -> bool:
         """Write the file as `write` does, unless it exists. Returns whether this call wrote it.

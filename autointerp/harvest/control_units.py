@@ -1,4 +1,5 @@
-"""Control units stored beside a harvest: planted units, whose explanations are known, features of random weights, and directions."""
+"""Controls stored beside a harvest: windows of neighbours, planted units, whose explanations are known, features of random weights, and
+directions."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from autointerp.harvest import neighbour_windows
 from autointerp.hashing import content_hash
 from autointerp.records import DIRECTION_KINDS, RANDOM_KINDS
 from autointerp.spec.spec import Spec
 
 PLANTED_VERSION = 1
 """Increase it with every change that can alter a planted unit or its windows."""
+NEIGHBOURS_VERSION = 2
+"""Increase it with every change that can alter the neighbours of units or their windows."""
 RANDOM_VERSION = 1
 """Increase it with every change that can alter a random unit or its windows."""
 
@@ -42,6 +44,14 @@ class Form:
 FULL = Form(32)
 SMALL = Form(16, tokens=1 << 17, per_bin=2, optional=True)
 """The form by default. Units differ more than the bins of a unit, so many units with few exemplars tell more than few units with many."""
+
+
+def neighbour_names(spec: Spec) -> tuple[str, ...]:
+    """Names of the files of the units' neighbours and of their windows; empty if the spec needs neither."""
+    if not spec.controls.neighbours:
+        return ()
+    key = content_hash([NEIGHBOURS_VERSION, spec.controls.neighbours])[:12]
+    return f"neighbours-{key}-units.parquet", f"neighbours-{key}-windows.parquet"
 
 
 def planted_names(spec: Spec) -> tuple[str, ...]:
@@ -125,7 +135,7 @@ def with_controls(harvest: Path, spec: Spec) -> tuple[pd.DataFrame, pd.DataFrame
     `given` holds a planted unit's explanation.
     """
     units, exemplars = pd.read_parquet(harvest / "units.parquet"), pd.read_parquet(harvest / "exemplars.parquet")
-    beside = neighbour_windows.names(spec)
+    beside = neighbour_names(spec)
     if beside and (harvest / beside[1]).is_file():
         exemplars = pd.concat([exemplars, pd.read_parquet(harvest / beside[1])], ignore_index=True)
     for names in (planted_names(spec), *names_by_kind(spec).values()):

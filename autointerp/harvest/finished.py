@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autointerp.harvest import control_units, dictionary_checks, explainer_windows, neighbour_windows, unit_sides
+from autointerp.harvest import control_units, dictionary_checks, explainer_windows, unit_sides
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.plan import SharedPlan
 from autointerp.spec.spec import Spec
@@ -16,7 +16,7 @@ SIDE_FILES = (
     control_units.planted_names,
     control_units.random_names,
     explainer_windows.names,
-    neighbour_windows.names,
+    control_units.neighbour_names,
     unit_sides.names,
 )
 """Functions that return the names of the files that a spec requests beside a finished harvest."""

@@ -5,24 +5,22 @@ A run is named by the content of its inputs, not by their paths: moving a folder
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from autointerp.harvest import given_explanations
 from autointerp.harvest.input_paths import check_paths
 from autointerp.hashing import content_hash
-from autointerp.progress import OnProgress, quiet
+from autointerp.progress import OnProgress
 from autointerp.spec import sections
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 from sae.corpus import corpus as corpora
 from sae.corpus.corpus import Corpus
-from sae.corpus.encoding import template_fingerprint
 from sae.dictionary import Dictionary
 from sae.errors import CorpusError
 from sae.formats.outline import DictionaryOutline, DictionarySource
@@ -93,20 +91,38 @@ class Identified:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A spec's subject, dictionary and corpus, loaded, and the version of their harvest."""
+    """A spec's subject, dictionary and corpus, and the version of their harvest.
+
+    `subject_outline` and `dictionary_outline` may be without weights. `subject` and `dictionary` have them: `load` reads them the first
+    time that one is asked for, and raises `SaeError`.
+    """
 
     spec: Spec
-    subject: Subject
-    dictionary: Dictionary
+    subject_outline: Subject
+    dictionary_outline: Dictionary | DictionaryOutline
     corpus: Corpus
+    load: Callable[[], tuple[Subject, Dictionary]]
     version: int = HARVEST_VERSION
+
+    @classmethod
+    def loaded(cls, spec: Spec, subject: Subject, dictionary: Dictionary, corpus: Corpus) -> Inputs:
+        """Inputs whose weights are in memory."""
+        return cls(spec, subject, dictionary, corpus, lambda: (subject, dictionary))
+
+    @property
+    def subject(self) -> Subject:
+        """The subject with its weights."""
+        return self.load()[0]
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The dictionary with its weights."""
+        return self.load()[1]
 
     @property
     def identified(self) -> Identified:
         """These inputs by content."""
-        dictionary = self.dictionary
-        fingerprints = self.subject.fingerprint, dictionary.fingerprint, dictionary.hook_point, self.corpus.fingerprint
-        return Identified(self.spec, *fingerprints, _drawn_from_given(self.spec, self.subject, dictionary))
+        return _by_content(self.spec, self.subject_outline, self.dictionary_outline, self.corpus)
 
     def run_id(self, rubric: Rubric) -> str:
         """As `Identified.run_id`."""
@@ -114,28 +130,28 @@ class Inputs:
 
     def harvest_key(self) -> str:
         """Hash of everything that decides the harvest, including the precision in use."""
-        return self.identified.harvest_key(self.subject.precision, self.version)
+        return self.identified.harvest_key(self.subject_outline.precision, self.version)
 
     def reading_key(self) -> str:
         """Hash of everything that decides which activations are read."""
-        return self.identified.reading_key(self.subject.precision, self.version)
+        return self.identified.reading_key(self.subject_outline.precision, self.version)
 
     def pass_key(self) -> str:
         """Hash of everything that decides how the subject is run. Harvests with the same pass key can be read in one pass."""
         harvest = self.spec.harvest
-        subject = self.subject.fingerprint, self.subject.precision
+        subject = self.subject_outline.fingerprint, self.subject_outline.precision
         return content_hash([*subject, self.corpus.fingerprint, harvest.shard_tokens, harvest.batch_tokens])
 
     def token_texts(self, ids: np.ndarray) -> list[str]:
         """One string for each of the token ids (n,); joined, they are the decoded text."""
-        return token_texts(self.subject.tokenizer, ids.tolist())
+        return token_texts(self.subject_outline.tokenizer, ids.tolist())
 
     def units(self) -> tuple[UnitKey, ...]:
         """The units that the spec names or draws, or draws from those whose explanations it gives.
 
         Raises `SaeError` if the model has no such units.
         """
-        return _units(self.spec, self.subject, self.dictionary)
+        return _units(self.spec, self.subject_outline, self.dictionary_outline)
 
 
 def _sample(names: Sequence[Any], number: int, seed: int) -> tuple[Any, ...]:
@@ -155,6 +171,24 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
     return joined(spec, subject, dictionary, on_progress)
 
 
+def open_unread(spec: Spec, on_progress: OnProgress) -> Inputs:
+    """As `open_inputs`, but weights are read when they are first asked for, unless the dictionary's outline is not remembered."""
+    check_paths(spec.dictionary, spec.subject, spec.corpus)
+    outline = _source(spec.dictionary).remembered()
+    if outline is None:
+        return open_inputs(spec, on_progress)
+    subject, corpus = _outlined(spec, outline, on_progress)
+
+    @cache
+    def load() -> tuple[Subject, Dictionary]:
+        dictionary = open_dictionary(spec.dictionary, on_progress)
+        whole = with_bos(open_subject(spec.subject, on_progress), spec.corpus, dictionary)
+        dictionary.check_fits(whole.width(dictionary.hook_point))
+        return whole, dictionary
+
+    return Inputs(spec, subject, outline, corpus, load)
+
+
 OpenInputs = Callable[[Spec, OnProgress], Inputs]
 """Opens the inputs of a spec: `open_inputs`, or a function that has some of them in memory."""
 
@@ -165,7 +199,7 @@ def joined(spec: Spec, subject: Subject, dictionary: Dictionary, on_progress: On
     dictionary.check_fits(subject.width(dictionary.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
-    return Inputs(spec, subject, dictionary, corpus)
+    return Inputs.loaded(spec, subject, dictionary, corpus)
 
 
 def identify(spec: Spec, on_progress: OnProgress) -> Identified:
@@ -192,15 +226,26 @@ def precision_of(section: sections.Subject) -> str:
 
 
 def _identified(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress) -> Identified:
+    subject, corpus = _outlined(spec, outline, on_progress)
+    return _by_content(spec, subject, outline, corpus)
+
+
+def _outlined(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress) -> tuple[Subject, Corpus]:
+    """The subject without its weights, and the corpus. Raises `SaeError` as `open_inputs` does, and for units that do not exist."""
     on_progress("reading the configuration", 0, 0)
-    subject = outline_subject(spec.subject.model, revision=spec.subject.revision)
+    section = spec.subject
+    subject = outline_subject(section.model, revision=section.revision, precision=precision_of(section))
     subject = with_bos(subject, spec.corpus, outline)
     outline.check_fits(subject.width(outline.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)
     _check_documents(spec, corpus)
     _units(spec, subject, outline)
-    fingerprints = subject.fingerprint, outline.fingerprint, outline.hook_point, corpus.fingerprint
-    return Identified(spec, *fingerprints, _drawn_from_given(spec, subject, outline))
+    return subject, corpus
+
+
+def _by_content(spec: Spec, subject: Subject, dictionary: Dictionary | DictionaryOutline, corpus: Corpus) -> Identified:
+    fingerprints = subject.fingerprint, dictionary.fingerprint, dictionary.hook_point, corpus.fingerprint
+    return Identified(spec, *fingerprints, _drawn_from_given(spec, subject, dictionary))
 
 
 def _units(spec: Spec, subject: Subject, dictionary: Dictionary | DictionaryOutline) -> tuple[UnitKey, ...]:
@@ -298,49 +343,3 @@ def _check_documents(spec: Spec, corpus: Corpus) -> None:
             " more files in corpus.sources (a short text file is one document, a line of JSONL another), or raise corpus.max_tokens"
             " if documents are long"
         )
-
-
-class InputCache:
-    """Subjects, dictionaries and corpora that a worker keeps in memory for jobs that share them; the least recently used one is
-    dropped first."""
-
-    SIZES: ClassVar[dict[str, int]] = {"subject": 1, "dictionary": 9, "corpus": 4}
-    """Largest number kept of each kind."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.SIZES}
-
-    def inputs(self, spec: Spec, precision: str | None = None, on_progress: OnProgress = quiet) -> Inputs:
-        """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
-        check_paths(spec.dictionary, spec.subject, spec.corpus)
-        section, sources = spec.subject, spec.corpus.sources
-        identity: list[Any] = [section.model_dump(), precision or section.precision, stamps(section.model)]
-        subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
-        identity = [spec.dictionary.model_dump(), stamps(spec.dictionary.path)]
-        dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, on_progress))
-        subject = with_bos(subject, spec.corpus, dictionary)
-        dictionary.check_fits(subject.width(dictionary.hook_point))
-        identity = [
-            spec.corpus.model_dump(),
-            subject.bos_id,
-            subject.fingerprint,
-            template_fingerprint(subject.tokenizer),
-            [stamps(source) for source in sources],
-        ]
-        corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))
-        return Inputs(spec, subject, dictionary, corpus)
-
-    def _get(self, kind: str, identity: Any, load: Callable[[], Any]) -> Any:
-        kept, key = self._kept[kind], content_hash(identity)  # a dict in order of use, the last used at its end
-        loaded = kept.pop(key, None)
-        while loaded is None and len(kept) >= self.SIZES[kind]:
-            del kept[next(iter(kept))]  # before loading, so that memory never holds one more
-        kept[key] = load() if loaded is None else loaded
-        return kept[key]
-
-
-def stamps(path: str) -> list[tuple[str, int, int]]:
-    """Path, size and modification time of every local file that a path or glob names; empty for hub ids and data sets."""
-    local = Path(path).expanduser()
-    files = local.iterdir() if local.is_dir() else map(Path, glob.glob(str(local), recursive=True))
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files) if p.is_file()]

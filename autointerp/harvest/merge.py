@@ -115,7 +115,7 @@ def _merge(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: 
             " all workers must share one folder"
         ) from None
     settings = sampling.harvest_plan(inputs, plan, sampling.drawn_quota(inputs.spec))
-    _write(inputs, artifacts, plan, *restore(artifacts.read(kept.name), settings, inputs.subject.device))
+    _write(inputs, artifacts, plan, *restore(artifacts.read(kept.name), settings, "cpu"))
     for name in (*artifacts.list(plan.name("shard-")), *artifacts.list(plan.name("checkpoint-"))):
         artifacts.remove(name)
 
@@ -148,8 +148,8 @@ def merge_shards(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan) -> tupl
 
 
 def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketch, seconds: float) -> None:
-    units, hook_point = sampling.harvest_plan(inputs, plan).units, inputs.dictionary.hook_point
-    neuron_hook_point = inputs.subject.neuron_hook_point(hook_point)
+    units, hook_point = sampling.harvest_plan(inputs, plan).units, inputs.dictionary_outline.hook_point
+    neuron_hook_point = inputs.subject_outline.neuron_hook_point(hook_point)
     hook_points = {"feature": hook_point, "neuron": neuron_hook_point}
     selection = sampling.selection(inputs.spec)
     unit_and_exemplar_tables = tables(sketch, inputs.corpus, units, hook_points, selection, inputs.token_texts)
@@ -163,7 +163,7 @@ def _write(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, sketch: Sketc
 
 
 def _facts(inputs: Inputs, neuron_hook_point: str) -> dict[str, Any]:
-    subject, dictionary, corpus = inputs.subject, inputs.dictionary, inputs.corpus
+    subject, dictionary, corpus = inputs.subject_outline, inputs.dictionary_outline, inputs.corpus
     return {
         "subject": {
             "name": subject.name,

@@ -144,7 +144,7 @@ def _new_plan(inputs: Inputs, artifacts: Artifacts, harvest_key: str, on_progres
         key=harvest_key[:16],
         harvest_key=harvest_key,
         pass_key=inputs.pass_key(),
-        precision=inputs.subject.precision,
+        precision=inputs.subject_outline.precision,
         norm_limit=0.0,
         shards=len(harvest.shards(inputs.corpus, settings.shard_tokens, settings.batch_tokens)),
         shard_tokens=settings.shard_tokens,

@@ -89,7 +89,7 @@ def check_packages() -> Check:
         ):
             other.append(f"{name} {installed} (tested: {', '.join(sorted(tested[name.lower()]))})")
     if broken:
-        return Check("packages", False, "; ".join(broken), "run `make demo`, or `pip install -c constraints.txt -e .`")
+        return Check("packages", False, "; ".join(broken), _repair("`make demo`"))
     if other:
         return Check(
             "packages", None, "not the tested versions: " + "; ".join(other), "remove .venv and run `make demo`"
@@ -99,6 +99,11 @@ def check_packages() -> Check:
         True,
         "all installed" + (", in the tested versions" if tested else "") + _absent_extras(lines),
     )
+
+
+def _repair(target: str) -> str:
+    """How to install what is missing: with a target of make in a checkout, or else with pip."""
+    return f"run {target}" if tested_versions() else f"run `pip install --upgrade {DISTRIBUTION}`"
 
 
 def _absent_extras(lines: Sequence[str]) -> str:
@@ -137,7 +142,8 @@ def check_device() -> Check:
 
         from sae.subject.model import choose_precision
     except Exception as error:
-        return Check("device", False, f"torch or transformers cannot be imported: {error}", "run `make clean demo`")
+        said = f"torch or transformers cannot be imported: {error}"
+        return Check("device", False, said, _repair("`make clean demo`"))
     if torch.cuda.is_available():
         devices = []
         for i in range(torch.cuda.device_count()):

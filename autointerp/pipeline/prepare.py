@@ -13,15 +13,15 @@ from autointerp.errors import EXPECTED, UsageError
 from autointerp.harvest import dictionary_checks, merge, shards
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.finished import FILES, finished_harvest, is_complete, local_folder
+from autointerp.harvest.input_cache import InputCache
 from autointerp.harvest.inputs import (
     EARLIER_VERSION,
     HARVEST_VERSION,
     Identified,
-    InputCache,
     Inputs,
     OpenInputs,
     identify_unread,
-    open_inputs,
+    open_unread,
     precision_of,
 )
 from autointerp.harvest.plan import MOST_TOGETHER, SharedPlan, read_plan
@@ -43,7 +43,7 @@ Named = TypeVar("Named", Inputs, Identified)
 def prepare(
     spec: Spec, results: Path, progress: Progress, ledger: Ledger | None = None, open_: OpenInputs | None = None
 ) -> Run:
-    """Open the inputs and harvest them, or reuse the harvest, for which no weights are read. Raises `UsageError` and `SaeError`.
+    """Open the inputs and harvest them, or reuse the harvest. Weights are read only if activations are. Raises `UsageError` and `SaeError`.
 
     `ledger`, if it exists, knows which harvest the run began with. `open_` opens inputs that are not at the spec's paths.
     """
@@ -54,9 +54,9 @@ def prepare(
         identified, plan = finished
         harvest = local_folder(artifacts, plan.key)
         return stages.open_run(identified.run_id(rubric_), identified.spec, rubric_, results, harvest)
-    opened = _as_begun((open_ or open_inputs)(spec, progress.update), rubric_, ledger)
+    opened = _as_begun((open_ or open_unread)(spec, progress.update), rubric_, ledger)
     spec, run_id = opened.spec, opened.run_id(rubric_)
-    opened = replace(opened, version=_version(ledger, run_id, opened.identified, opened.subject.precision))
+    opened = replace(opened, version=_version(ledger, run_id, opened.identified, opened.subject_outline.precision))
     key = opened.harvest_key()[:16]
     if opened.version == EARLIER_VERSION and finished_harvest(artifacts, key) is None:
         raise UsageError(
@@ -133,7 +133,7 @@ def harvest_together(specs: Sequence[Spec], results: Path, progress: Progress, l
             if _finished(spec, rubric_, artifacts, progress, ledger) is not None:
                 continue
             inputs = _as_begun(opened.inputs(spec, on_progress=progress.update), rubric_, ledger)
-            version = _version(ledger, inputs.run_id(rubric_), inputs.identified, inputs.subject.precision)
+            version = _version(ledger, inputs.run_id(rubric_), inputs.identified, inputs.subject_outline.precision)
             if version == EARLIER_VERSION:
                 continue
             shards.begin_harvest(inputs, artifacts, progress.update)

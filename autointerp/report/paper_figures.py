@@ -7,7 +7,7 @@ colours; these have a white ground.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ def write(folder: Path, to: Path, format: str) -> list[Path]:
 
 def _curve(summary: Summary, new: Callable[..., Any]) -> Any:
     """Mean grade by activation bin with intervals, and the mean grade of other units' explanations as a dotted line."""
-    figure = new(figsize=(COLUMN, 2.3))
+    figure = new(figsize=(COLUMN, 2.5))
     axes = figure.add_subplot()
     for kind, shift, style in zip(COMPARED, (-0.006, 0.006), ("-", "--"), strict=True):
         rows = [row for row in bins_of(summary, kind) if row.mean is not None]
@@ -82,11 +82,11 @@ def _curve(summary: Summary, new: Callable[..., Any]) -> Any:
                 if bounded
                 else ([], [], [])
             )
-            axes.vlines(places, lows, highs, color=_COLOURS[kind], linewidth=0.8)
+            axes.vlines(places, lows, highs, color=_COLOURS[kind], linewidth=0.8, zorder=1)
     if (floor := summary.controls.shuffled.all.mean) is not None:
         axes.axhline(floor, linestyle=":", color="#8d877c", label="another unit's explanation")
     axes.set(xlabel=_AXIS, ylabel="mean grade", xlim=(0, 1), ylim=_grade_limits(summary), yticks=summary.rubric.grades)
-    axes.legend(loc="upper left", handlelength=2.2)
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -125,7 +125,12 @@ def _controls(summary: Summary, new: Callable[..., Any]) -> Any:
     for part, name in prose.PLANTED.items() if planted else ():
         cell = getattr(planted, part)
         rows += [_Row(sentence(name), "control", cell.mean, cell.ci_low, cell.ci_high)] if cell.mean is not None else []
-    return _intervals(rows, new, "mean grade", _grade_limits(summary))
+    figure = _intervals(rows, new, "mean grade", _grade_limits(summary))
+    if figure is not None:
+        labels = {"feature": "features", "neuron": "neurons", "control": "planted units"}
+        marks = {row.kind: mark for row, mark in zip(rows, figure.axes[0].get_lines(), strict=True)}
+        _legend(figure, marks.values(), [labels[kind] for kind in marks])
+    return figure
 
 
 def _distinction(summary: Summary, new: Callable[..., Any]) -> Any:
@@ -136,9 +141,10 @@ def _distinction(summary: Summary, new: Callable[..., Any]) -> Any:
     rows = [
         _Row(f"{sentence(kind)}s", kind, t.value, t.ci_low, t.ci_high) for kind, t in of_kind if t.value is not None
     ]
-    figure = _intervals(rows, new, "told from their nearest neighbours", (0, 1))
+    figure = _intervals(rows, new, "share told from the nearest neighbours", (0, 1))
     if figure is not None:
-        figure.axes[0].axvline(summary.distinction.feature.chance, linestyle=":", color="#8d877c")
+        line = figure.axes[0].axvline(summary.distinction.feature.chance, linestyle=":", color="#8d877c", zorder=0)
+        _legend(figure, [line], ["chance level"])
     return figure
 
 
@@ -155,12 +161,12 @@ def _intervals(rows: Sequence[_Row], new: Callable[..., Any], label: str, limits
     if not rows:
         return None
     names = list(dict.fromkeys(row.name for row in rows))
-    figure = new(figsize=(COLUMN, 0.55 + 0.26 * len(names)))
+    figure = new(figsize=(COLUMN, 0.75 + 0.26 * len(names)))
     axes = figure.add_subplot()
     for row, at in _places(rows, names):
         axes.plot([row.value], [at], linestyle="none", **_mark(row.kind))
         if row.low is not None and row.high is not None:
-            axes.hlines(at, row.low, row.high, color=_COLOURS[row.kind], linewidth=0.8)
+            axes.hlines(at, row.low, row.high, color=_COLOURS[row.kind], linewidth=0.8, zorder=1)
     axes.set(xlabel=label, xlim=limits, ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
     axes.tick_params(axis="y", length=0)
     return figure
@@ -172,6 +178,14 @@ def _places(rows: Sequence[_Row], names: Sequence[str]) -> Iterator[tuple[_Row, 
     for row in rows:
         shift = {"feature": -0.14, "neuron": 0.14}.get(row.kind, 0.0) if row.name in shared else 0.0
         yield row, names.index(row.name) + shift
+
+
+def _legend(figure: Any, marks: Iterable[Any], labels: Sequence[str]) -> None:
+    """A legend above the axes, where no mark can lie behind it."""
+    figure.legend(
+        list(marks), labels, loc="outside upper left", ncols=min(len(labels), 3), handlelength=2.2, columnspacing=1.2,
+        fontsize=7, borderaxespad=0.1,
+    )  # fmt: skip
 
 
 def _mark(kind: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from autointerp import report
 from autointerp.errors import UsageError
 from autointerp.formatting import NOT_AVAILABLE
-from autointerp.harvest.inputs import stamps
+from autointerp.harvest.input_paths import stamps
 from autointerp.hashing import content_hash
 from autointerp.json_values import plain
 from autointerp.locks import locked

@@ -39,6 +39,11 @@ def context_of(corpus: Corpus, exemplars: pd.DataFrame) -> tuple[npt.NDArray[np.
     return row, position - contexts["position"][row]
 
 
+def shown_to_explainer(exemplars: pd.DataFrame) -> pd.DataFrame:
+    """The exemplars that explainers are shown."""
+    return exemplars.loc[exemplars["role"].isin(_EXPLAIN_ROLES)]
+
+
 def words_of(
     corpus: Corpus, units: Sequence[UnitKey], exemplars: pd.DataFrame
 ) -> tuple[list[npt.NDArray[np.uint32]], list[set[int]]]:
@@ -46,7 +51,7 @@ def words_of(
 
     A unit's words are the token ids that are marked in its active windows, by descending sum of their activations.
     """
-    shown = exemplars.loc[exemplars["role"].isin(_EXPLAIN_ROLES)]
+    shown = shown_to_explainer(exemplars)
     row, mark = context_of(corpus, shown)
     ids = np.asarray(corpus.tokens[corpus.contexts["offset"][row] + mark])
     by_unit = shown.assign(_id=ids).groupby("unit_id")

@@ -13,7 +13,7 @@ from sae.file_hashes import is_settled, stamp
 from sae.files import write_text
 from sae.formats.load import find_location, load_dictionary
 
-READING = 1
+READING = 2
 """Version of the reading of files: increase it with every change that can alter what is read from the same files."""
 
 
@@ -27,6 +27,9 @@ class DictionaryOutline:
     d_in: int
     d_sae: int
     trained_with_bos: bool | None
+    trained_context: int | None
+    format: str
+    architecture: str
 
     @classmethod
     def of(cls, dictionary: Dictionary) -> DictionaryOutline:

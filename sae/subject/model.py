@@ -262,12 +262,12 @@ def load_subject(model: str, *, revision: str | None = None, precision: str = "a
     return _subject(loading.load(model, chosen_precision, torch_device, revision), chosen_precision)
 
 
-def outline_subject(model: str, *, revision: str | None = None) -> Subject:
+def outline_subject(model: str, *, revision: str | None = None, precision: str = "float32") -> Subject:
     """The subject without its weights, on the meta device: its configuration, widths, tokenizer and fingerprint.
 
     Raises `SubjectError` as `load_subject` does, except for damaged weights. A `.gguf` file is converted on first use.
     """
-    return _subject(loading.load(model, "float32", torch.device("meta"), revision), "float32")
+    return _subject(loading.load(model, "float32", torch.device("meta"), revision), precision)
 
 
 def _subject(loaded: loading.Loaded, precision: str) -> Subject:

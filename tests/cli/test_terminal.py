@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -50,12 +51,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
             stack.callback(process.join)
             stack.callback(process.kill)
 
-            def ended(stage: str | None = None) -> int | None:
+            def ended(stage: str | None = None, presses: int = 1) -> int | None:
                 """The exit code; with a stage, after Ctrl-C in it, or later if it is over before anyone can press keys."""
                 while stage and process.is_alive() and stage not in tty.raw:
                     time.sleep(0.01)
-                if stage and process.is_alive() and process.pid:
-                    os.kill(process.pid, signal.SIGINT)
+                for press in range(presses if stage else 0):
+                    if process.is_alive() and process.pid:
+                        time.sleep(0.5 * press)
+                        os.kill(process.pid, signal.SIGINT)
                 process.join(300)
                 tty.settle()
                 return process.exitcode
@@ -115,6 +118,59 @@ def test_ctrl_c_in_any_stage_says_how_to_continue_and_changes_no_result(
     expected = planted_runs.tables(run.folder)
     for name, table in planted_runs.tables(tmp_path / "results" / run.run_id).items():
         pd.testing.assert_frame_equal(table, expected[name])
+
+
+def in_flight(server: ProviderServer, more: int) -> None:
+    """Wait until the server has taken so many requests more than now, the last of which it still holds back."""
+    until, taken = time.monotonic() + 300, len(server.books) + more
+    while len(server.books) < taken:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("presses", "columns"), [(1, 80), (2, 140)])
+def test_ctrl_c_with_calls_in_flight_keeps_their_answers_and_a_second_one_leaves_at_once(
+    world: planted.World, start: Start, tmp_path: Path, presses: int, columns: int
+) -> None:
+    with ProviderServer(think_apart, delay_s=2.0) as server:
+        judge = planted_runs.judge("anthropic/claude-haiku-4-5", server, concurrency=4)
+        spec = write_spec(world, tmp_path / "mine.toml", judge=judge, studies={"tokens": 0}, budget={"usd": 5.0})
+        lost = 0
+        for stage, asked in (("explain", 2), ("score", 10)):
+            tty, ended = start("run", spec, columns=columns)
+            in_flight(server, asked)
+            pressed = time.monotonic()
+            code = ended(stage, presses=presses)
+            seconds = time.monotonic() - pressed
+            lines = [line for line in tty.lines() if line]
+            assert code == 130, lines
+            assert seconds < (2.0 if presses == 2 else 6.0), seconds
+            assert "Traceback" not in tty.raw
+            assert max(map(len, lines)) <= columns
+            assert "stopping: waiting for the replies to calls in flight" in " ".join(lines)
+            assert lines[-1].endswith("run the same command to continue"), lines
+            time.sleep(2.5)  # the server ends what nobody reads
+            answered, open_calls = calls_by_state(tmp_path / "results")
+            assert answered + lost + open_calls == len(server.books)
+            assert bool(open_calls) == (presses == 2)
+            lost += open_calls
+        server.delay_s = 0.0
+        tty, ended = start("run", spec, columns=columns)
+        assert ended() in (0, 3)
+        lines = [line for line in tty.lines() if line]
+        assert (f"{open_calls} calls were in flight when this run was killed" in " ".join(lines)) == bool(open_calls)
+        asked_again = len(server.books) - len({entry.body_hash for entry in server.books})
+        assert asked_again == lost
+        assert list((tmp_path / "results").glob("*/summary.json"))
+
+
+def calls_by_state(results: Path) -> tuple[int, int]:
+    """The calls of a ledger with an answer, and those without."""
+    with closing(sqlite3.connect(results / "ledger.sqlite")) as ledger:
+        states = [state for (state,) in ledger.execute("SELECT state FROM calls")]
+    return len(states) - states.count("open") - states.count("lost"), states.count("open")
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from support.planted_world import world as planted
 
 from autointerp.harvest import inputs
-from autointerp.harvest.inputs import InputCache, identify, open_inputs
+from autointerp.harvest.input_cache import InputCache
+from autointerp.harvest.inputs import identify, open_inputs
 from autointerp.progress import quiet
 from autointerp.spec import rubric
 from autointerp.spec.spec import Spec, parse

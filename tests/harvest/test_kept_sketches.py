@@ -29,8 +29,10 @@ OTHERS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "as many judged as there is room for": {"score": {"per_bin": sampling.ROOM.judge - 1}},
     "more explained": {"explain": {"top": 12, "spread": 16, "quiet": 12, "min_exemplars": 3}},
     "other bins": {"harvest": {"bins": 5, "top": 24}},
-    "more silent windows": {"score": {"also": ["detection"]}},
+    "more silent windows": {"score": {"also": ["sort"]}, "explain": {"quiet": 9}},
 }
+AIDS = {"compare": ["contrast", "neighbours", "logits", "revise"]}
+"""What makes the explainer's side files."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def spec_of(world: planted.World, **sections: Mapping[str, Any]) -> Spec:
         "units": {"feature_ids": list(range(6)), "neuron_ids": ["0+", "1-", "2+"]},
         "harvest": harvest_ | dict(sections.get("harvest", {})),
         "studies": {"tokens": 2000},
-        "controls": {"random_dictionary": True} | dict(sections.get("controls", {})),
+        "controls": {"random_dictionary": True, "neighbours": 6} | dict(sections.get("controls", {})),
     }
     return world.spec(**(dict(sections) | fixed))
 
@@ -62,7 +64,7 @@ def artifacts(world: planted.World, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The tables of a harvest and of its random units, and its studies."""
+    """The tables of a harvest, of its random units and of windows beside it, and its studies."""
     return {
         path.name: path.read_bytes() for path in folder.glob("*") if path.match("*.parquet") or path.match("studies-*")
     }
@@ -91,6 +93,30 @@ def test_another_number_of_exemplars_is_drawn_without_reading_as_a_harvest_of_it
     assert contents(found) == expected
     assert set(TABLES) < expected.keys()
     assert len(pd.read_parquet(found / "exemplars.parquet")) > 100
+
+
+def test_another_number_of_judged_exemplars_reads_no_windows_of_neighbours_and_for_the_explainer(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, inputs = Artifacts(tmp_path / "shared"), opened(world, explain=AIDS, score={"per_bin": 2})
+    expected = contents(harvest(inputs, Artifacts(tmp_path / "own"), quiet))
+    first = contents(harvest(opened(world, explain=AIDS), artifacts, quiet))
+    monkeypatch.setattr(Subject, "run", None)
+    assert contents(harvest(inputs, artifacts, quiet)) == expected
+    [windows] = (name for name in expected if name.startswith("aids-") and name.endswith("-windows.parquet"))
+    assert first[windows] == expected[windows]
+    assert len(pd.read_parquet(next(tmp_path.glob(f"own/*/{windows}")))) > 20
+
+
+def test_another_explainer_sample_reads_windows_for_the_explainer_alone(
+    world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, inputs = Artifacts(tmp_path / "shared"), opened(world, explain=AIDS | {"top": 3})
+    expected = contents(harvest(inputs, Artifacts(tmp_path / "own"), quiet))
+    harvest(opened(world, explain=AIDS), artifacts, quiet)
+    told: list[str] = []
+    assert contents(harvest(inputs, artifacts, lambda phase, done, total: told.append(phase))) == expected
+    assert [phase for phase in told if phase.startswith("reading")] == ["reading explainer windows"]
 
 
 def test_more_exemplars_than_there_is_room_for_are_read_and_then_serve_the_others(

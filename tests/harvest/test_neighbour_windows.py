@@ -13,7 +13,7 @@ import torch
 from support.planted_world import siblings
 from support.planted_world import world as planted
 
-from autointerp.harvest import neighbour_windows
+from autointerp.harvest.control_units import neighbour_names
 from autointerp.harvest.inputs import Inputs, open_inputs
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress, quiet
@@ -21,6 +21,7 @@ from autointerp.questions import planned_jobs
 from autointerp.records import Arm
 from autointerp.run import Run
 from autointerp.spec.spec import Spec
+from sae.analysis import neighbour_places
 from sae.analysis import neighbour_windows as sae_windows
 from sae.analysis.context_search import context_of
 from sae.analysis.explainer_windows import WindowSettings
@@ -60,7 +61,7 @@ def made(world: planted.World, tmp_path_factory: pytest.TempPathFactory) -> Made
     spec, results = spec_of(world), tmp_path_factory.mktemp("results")
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, results, progress)
-    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_windows.names(spec))
+    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_names(spec))
     nearest = {unit: list(near) for unit, near in zip(units["unit_id"], units["nearest"], strict=True)}
     return Made(run, open_inputs(spec, quiet), windows, nearest)
 
@@ -122,7 +123,8 @@ def windows_of(made: Made, units: list[UnitKey], exemplars: pd.DataFrame) -> pd.
     """Windows of the units' neighbours, given exemplars of the units."""
     inputs, spec = made.inputs, made.run.spec
     settings = WindowSettings(spec.harvest.window_tokens, 10, 1, math.inf, spec.units.seed)
-    read = (inputs.subject, inputs.dictionary, inputs.corpus, inputs.token_texts)
+    places = neighbour_places.find_places(inputs.subject, inputs.dictionary, inputs.corpus, units, settings)
+    read = (places, inputs.corpus, inputs.token_texts)
     return sae_windows.neighbour_windows(*read, units, exemplars, NEIGHBOURS, settings).windows
 
 
@@ -149,7 +151,7 @@ def test_the_windows_of_a_small_sample_are_those_of_siblings_that_are_not_in_it(
     spec = siblings.spec(world, units={"feature_ids": sampled, "neurons": 0})
     with Progress(quiet=True) as progress:
         run = preparation.prepare(spec, tmp_path, progress)
-    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_windows.names(spec))
+    units, windows = (pd.read_parquet(run.harvest / name) for name in neighbour_names(spec))
     assert list(units["nearest"].map(list)) == [[f"feature-{siblings.sibling(i)}"] for i in sampled]
     assert np.concatenate(units["cosine"]) == pytest.approx(0.8)
     assert np.concatenate(units["coactivation"]) == pytest.approx(0)
@@ -170,7 +172,7 @@ def test_the_windows_are_judged_under_the_units_own_explanation(made: Made) -> N
 
 def test_a_run_without_neighbours_reads_and_asks_as_before(world: planted.World) -> None:
     none = spec_of(world, neighbours=0)
-    assert neighbour_windows.names(none) == ()
+    assert neighbour_names(none) == ()
     assert none.hash() == none.as_before().hash()
     assert "neighbours" not in none.identity()["controls"]
     assert none.scorers == none.score.also == ()
@@ -179,7 +181,7 @@ def test_a_run_without_neighbours_reads_and_asks_as_before(world: planted.World)
 
 @pytest.mark.parametrize("tokens", [0, 1, 64])
 def test_too_few_tokens_leave_no_windows(made: Made, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sae_windows, "TOKENS", tokens)
+    monkeypatch.setattr(neighbour_places, "TOKENS", tokens)
     exemplars = pd.read_parquet(made.run.harvest / "exemplars.parquet")
     found = windows_of(made, [UnitKey("feature", 9, ""), UnitKey("neuron", 2, "+")], exemplars)
     assert found.empty

@@ -11,7 +11,8 @@ import pytest
 from support.planted_world import world as planted
 
 from autointerp.harvest.artifacts import Artifacts
-from autointerp.harvest.inputs import InputCache, open_inputs
+from autointerp.harvest.input_cache import InputCache
+from autointerp.harvest.inputs import open_inputs
 from autointerp.harvest.merge import harvest
 from autointerp.harvest.tables import exemplars_of
 from autointerp.progress import quiet

@@ -56,6 +56,9 @@ def test_a_missing_or_old_package_fails_and_an_untested_one_is_noted(monkeypatch
     del installed["numpy"]
     check = doctor.check_packages()
     assert (check.ok, check.detail) == (False, "numpy is missing; pandas 2.9 is not <4,>=3")
+    assert check.remedy == "run `make demo`"
+    monkeypatch.setattr(doctor, "tested_versions", dict)  # as in a wheel
+    assert doctor.check_packages().remedy == "run `pip install --upgrade autointerp-eval`"
 
 
 def test_the_lock_pins_every_requirement_and_names_no_address() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ from sae.errors import SaeError
 from sae.formats import outline
 
 FEW = {"feature_ids": [0, 1], "neuron_ids": ["0+"]}
+AIDS = {"compare": ["contrast", "neighbours", "logits", "revise"]}
+"""All that is read for the explainer."""
 
 
 @pytest.fixture
@@ -73,6 +77,24 @@ def test_a_run_with_other_questions_reads_no_weights(
     assert other.run_id != first.run_id
     assert (other.harvest, other.units) == (first.harvest, first.units)
     harvest_together([spec_of(world), spec_of(world, adaptive=True)], tmp_path / "results", Progress(quiet=True))
+
+
+def test_a_run_with_other_numbers_of_exemplars_reads_no_weights(
+    world: planted.World, tmp_path: Path, refuse_weights: Callable[[], None]
+) -> None:
+    def with_judged(n: int) -> Spec:
+        controls = {"neighbours": 4, "random_dictionary": True, "random_directions": True, "planted": 2}
+        return world.spec(units=FEW, controls=controls, explain=AIDS, score={"per_bin": n, "also": ["detection"]})
+
+    first = prepare(with_judged(3), tmp_path / "results", Progress(quiet=True))
+    poison(world)
+    refuse_weights()
+    other = prepare(with_judged(5), tmp_path / "results", Progress(quiet=True))
+    assert other.harvest != first.harvest
+    kinds = [{re.sub("[0-9a-f]{12}", "", path.name) for path in run.harvest.iterdir()} for run in (first, other)]
+    assert kinds[0] == kinds[1] > {"exemplars.parquet", "aids--windows.parquet", "neighbours--windows.parquet"}
+    facts = [json.loads((run.harvest / "facts.json").read_text("utf-8")) for run in (first, other)]
+    assert facts[0] == facts[1]
 
 
 @pytest.mark.parametrize("number", [0, 1])

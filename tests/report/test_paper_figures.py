@@ -60,7 +60,9 @@ def test_figures_are_a_column_or_a_page_wide_and_the_same_every_time(folder: Pat
         assert "mean grade" in texts[0]
         assert "Features" in texts[1]
         assert "Windows of neighbours" not in texts[2]
-        assert "told from their nearest neighbours" in texts[3]
+        assert all(name in texts[2] for name in ("features", "neurons", "planted units"))
+        assert "share told from the nearest neighbours" in texts[3]
+        assert "chance level" in texts[3]
         assert all("Explained and graded by the embedded baseline, not an LLM." in text for text in texts)
 
 

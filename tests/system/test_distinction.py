@@ -17,7 +17,7 @@ from autointerp.judges.base import Judge
 from autointerp.spec import rubric
 from autointerp.spec.sections import Controls
 from autointerp.spec.spec import Spec
-from sae.analysis import neighbour_windows
+from sae.analysis import neighbour_places
 
 GROUPS = {"swapped": siblings.SWAPPED, "broad": siblings.BROAD, "exact": range(40, siblings.UNITS)}
 JUDGES = ("knowing", "embedded")
@@ -165,7 +165,7 @@ def test_a_useless_judge_ends_with_the_grade_withheld(world: Path, useless: Path
 def test_without_windows_of_neighbours_the_summary_gives_the_reason(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbour_windows, "TOKENS", 0)
+    monkeypatch.setattr(neighbour_places, "TOKENS", 0)
     spec = siblings.spec(world, units={"feature_ids": list(range(40, 46)), "neurons": 0})
     result = truth.carry(spec, tmp_path, siblings.Explainer())
     told = result.summary["distinction"]["feature"]

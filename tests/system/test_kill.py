@@ -170,7 +170,7 @@ def test_a_second_ctrl_c_abandons_calls_in_flight(start: Start, tmp_path: Path) 
         assert finish(start("run", server)) == 0
 
 
-STOPPED = "autointerp: stopped; everything done so far is kept: run the same command to continue"
+STOPPED = "autointerp: stopped; all work so far is kept: run the same command to continue"
 
 
 def _said(folder: Path) -> list[str]:

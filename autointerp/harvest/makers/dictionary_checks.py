@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from functools import partial
 
@@ -60,7 +59,7 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
     kept = f"{kept_sketches.folder(inputs.reading_key())}/{name}"
     if not artifacts.exists(kept):
         artifacts.write_text(kept, json.dumps(_studies(inputs, plan, on_progress), ensure_ascii=False, allow_nan=False))
-    artifacts.write(plan.name(name), partial(shutil.copyfile, artifacts.read(kept)))
+    artifacts.copy(kept, plan.name(name))
 
 
 def _studies(inputs: Inputs, plan: SharedPlan, on_progress: OnProgress) -> Figures:

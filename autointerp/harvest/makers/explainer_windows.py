@@ -1,4 +1,8 @@
-"""Makes the aids of the explainer: nearest units, effects on the logits, and windows from contexts that are read again."""
+"""Makes the aids of the explainer: nearest units, effects on the logits, and windows from contexts that are read again.
+
+They depend on the exemplars that the explainer is shown, and not on those that are judged. They are kept beside the sketch too, for
+harvests that show the explainer the same.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ from functools import partial
 
 import pandas as pd
 
+from autointerp.harvest import kept_sketches
 from autointerp.harvest.artifacts import Artifacts
 from autointerp.harvest.explainer_windows import names, requested_aids
 from autointerp.harvest.inputs import Inputs
 from autointerp.harvest.plan import SharedPlan
+from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress
 from autointerp.records import AidCounts
+from sae.analysis.context_search import shown_to_explainer
 from sae.analysis.directions import logit_effects, nearest, nearest_within
 from sae.analysis.explainer_windows import WindowCounts, WindowSettings, find_windows
 from sae.harvest.columns import EXEMPLAR_COLUMNS
@@ -29,11 +36,31 @@ NEAREST = 8
 
 def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress) -> None:
     """Write the aids that the spec needs beside the harvest."""
-    spec = inputs.spec
-    on_progress("reading explainer windows", 0, 0)
-    aids = requested_aids(spec, *spec.explain.compare)
     units = pd.read_parquet(artifacts.read(plan.name("units.parquet")))
     alive = units.loc[units["status"] == "alive"]
+    shown = shown_to_explainer(pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))))
+    beside = names(inputs.spec)
+    kept = [_kept_name(inputs, plan, name, alive, shown) for name in beside]
+    if not all(map(artifacts.exists, kept)):
+        on_progress("reading explainer windows", 0, 0)
+        for name, table in zip(kept, _tables(inputs, plan, alive, shown), strict=True):
+            artifacts.write(name, partial(table.to_parquet, index=False))
+    for name, source in zip(beside, kept, strict=True):
+        artifacts.copy(source, plan.name(name))
+
+
+def _kept_name(inputs: Inputs, plan: SharedPlan, name: str, alive: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """The name of a file of aids beside the sketch: all that decides them, and is not of the reading, is in it."""
+    windows = shown[["unit_id", "role", "document", "position"]]
+    decided_by = [plan.norm_limit, inputs.spec.harvest.bins, list(alive["unit_id"]), windows.to_numpy().tolist()]
+    return f"{kept_sketches.folder(inputs.reading_key())}/{content_hash(decided_by)[:12]}-{name}"
+
+
+def _tables(
+    inputs: Inputs, plan: SharedPlan, alive: pd.DataFrame, shown: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The aids of the units that are alive, and their windows."""
+    aids = requested_aids(inputs.spec, *inputs.spec.explain.compare)
     by_id = {key.unit_id: key for key in (UnitKey(*unit) for unit in plan.units)}
     keys = [by_id[unit_id] for unit_id in alive["unit_id"]]
     within = nearest_within(inputs.subject, inputs.dictionary, keys, NEAREST)
@@ -44,16 +71,14 @@ def make(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: On
             rows[name] = [list(getattr(effect, name)) if effect else [] for effect in effects]
     near = nearest(inputs.subject, inputs.dictionary, keys, NEAREST) if aids.neighbours else [[] for _ in keys]
     rows["nearest"] = [[k.unit_id for k in neighbours] for neighbours in near]
-    windows = _windows(inputs, artifacts, plan, alive, keys, near, aids)
-    for name, table in zip(names(spec), (rows, windows), strict=True):
-        artifacts.write(plan.name(name), partial(table.to_parquet, index=False))
+    return rows, _windows(inputs, plan, alive, shown, keys, near, aids)
 
 
 def _windows(
     inputs: Inputs,
-    artifacts: Artifacts,
     plan: SharedPlan,
     alive: pd.DataFrame,
+    shown: pd.DataFrame,
     keys: Sequence[UnitKey],
     near: Sequence[Sequence[UnitKey]],
     aids: AidCounts,
@@ -69,7 +94,7 @@ def _windows(
         inputs.token_texts,
         [[number[key] for key in neighbours] for neighbours in near],
         alive["max_activation"].tolist(),
-        pd.read_parquet(artifacts.read(plan.name("exemplars.parquet"))),
+        shown,
         WindowCounts(aids.contrast, aids.neighbours, HELD if aids.revise else 0),
         WindowSettings(
             settings.window_tokens, settings.bins, settings.skip_positions, plan.norm_limit, inputs.spec.units.seed

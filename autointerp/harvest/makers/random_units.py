@@ -63,13 +63,13 @@ def _tables(
     keys, quota = _keys(inputs, plan, kind, form), sampling.drawn_quota(inputs.spec)
     kept = _kept(inputs, artifacts, plan, kind, form) or _read(inputs, artifacts, plan, kind, form, on_progress)
     settings = replace(sampling.harvest_plan(inputs, plan, quota), units=keys)
-    sketch, _ = harvest.restore(artifacts.read(kept.name), settings, inputs.subject.device)
+    sketch, _ = harvest.restore(artifacts.read(kept.name), settings, "cpu")
     selection = sampling.selection(inputs.spec)
     return tables(
         sketch,
         inputs.corpus,
         keys,
-        {kind: inputs.dictionary.hook_point},
+        {kind: inputs.dictionary_outline.hook_point},
         replace(selection, per_bin=min(selection.per_bin, form.per_bin or selection.per_bin)),
         inputs.token_texts,
     )
@@ -137,7 +137,7 @@ def _title(kind: str) -> str:
 def _keys(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> tuple[UnitKey, ...]:
     features = [index for name, index, _ in plan.units if name == "feature"][: form.units]
     if kind in DIRECTION_KINDS:
-        return directions.sample_directions(kind, inputs.dictionary.d_in, len(features), inputs.spec.units.seed)
+        return directions.sample_directions(kind, inputs.dictionary_outline.d_in, len(features), inputs.spec.units.seed)
     return tuple(UnitKey(kind, index, "") for index in features)
 
 

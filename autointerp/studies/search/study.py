@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from autointerp.errors import UsageError
-from autointerp.harvest.inputs import stamps
+from autointerp.harvest.input_paths import stamps
 from autointerp.hashing import content_hash
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.search.contexts import described
