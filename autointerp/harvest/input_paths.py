@@ -1,9 +1,11 @@
-"""Are the files that a spec names here? Asked before anything is loaded."""
+"""The local files that a spec names: whether they exist, and their stamps. Asked before anything is loaded."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from autointerp.spec.sections import Corpus, Dictionary, Subject
 from sae.corpus.sources import parse_source
@@ -32,3 +34,10 @@ def _errors(dictionary: Dictionary, subject: Subject | None, corpus: Corpus | No
             check()
         except SaeError as error:
             yield error
+
+
+def stamps(path: str) -> list[tuple[str, int, int]]:
+    """Path, size and modification time of every local file that a path or glob names; empty for hub ids and data sets."""
+    local = Path(path).expanduser()
+    files = local.iterdir() if local.is_dir() else map(Path, glob.glob(str(local), recursive=True))
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files) if p.is_file()]

@@ -5,16 +5,14 @@ A run is named by the content of its inputs, not by their paths: moving a folder
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from autointerp.harvest import given_explanations
-from autointerp.harvest.input_paths import check_paths
+from autointerp.harvest.input_paths import check_paths, stamps
 from autointerp.hashing import content_hash
 from autointerp.progress import OnProgress, quiet
 from autointerp.spec import sections
@@ -32,6 +30,7 @@ from sae.subject.loading import choose_device, choose_precision
 from sae.subject.model import Subject, load_subject, outline_subject
 from sae.subject.token_text import token_texts
 
+T = TypeVar("T")
 HARVEST_VERSION = 6
 """Version of the harvest's content, part of its key: increase it with every change that can alter exemplars."""
 EARLIER_VERSION = 5
@@ -174,7 +173,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
     check_paths(spec.dictionary, spec.subject, spec.corpus)
-    source = _source(spec.dictionary)
+    source = source_of(spec.dictionary)
     outline = source.remembered() or DictionaryOutline.of(open_dictionary(spec.dictionary, on_progress))
     return _identified(spec, outline, on_progress)
 
@@ -182,7 +181,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 def identify_unread(spec: Spec, on_progress: OnProgress) -> Identified | None:
     """As `identify`, but None if the dictionary's weights would have to be read too."""
     check_paths(spec.dictionary, spec.subject, spec.corpus)
-    outline = _source(spec.dictionary).remembered()
+    outline = source_of(spec.dictionary).remembered()
     return _identified(spec, outline, on_progress) if outline else None
 
 
@@ -253,10 +252,11 @@ def open_subject(section: sections.Subject, on_progress: OnProgress, *, precisio
 def open_dictionary(section: sections.Dictionary, on_progress: OnProgress) -> Dictionary:
     """The dictionary that a spec names, whose outline is remembered. Raises `SaeError`."""
     on_progress("loading the dictionary", 0, 0)
-    return _source(section).load()
+    return source_of(section).load()
 
 
-def _source(section: sections.Dictionary) -> DictionarySource:
+def source_of(section: sections.Dictionary) -> DictionarySource:
+    """Where the dictionary of a spec is read from."""
     return DictionarySource(section.path, section.format, section.hook_point, section.revision, section.k)
 
 
@@ -310,14 +310,21 @@ class InputCache:
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {kind: {} for kind in self.SIZES}
 
+    def subject(self, section: sections.Subject, on_progress: OnProgress, precision: str | None = None) -> Subject:
+        """As `open_subject`."""
+        identity: list[Any] = [section.model_dump(), precision or section.precision, stamps(section.model)]
+        return self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
+
+    def dictionary(self, section: sections.Dictionary, on_progress: OnProgress) -> Dictionary:
+        """As `open_dictionary`."""
+        identity = [section.model_dump(), stamps(section.path)]
+        return self._get("dictionary", identity, lambda: open_dictionary(section, on_progress))
+
     def inputs(self, spec: Spec, precision: str | None = None, on_progress: OnProgress = quiet) -> Inputs:
         """As `open_inputs`, but loads only what is not in memory. Local files that have changed are loaded again."""
         check_paths(spec.dictionary, spec.subject, spec.corpus)
-        section, sources = spec.subject, spec.corpus.sources
-        identity: list[Any] = [section.model_dump(), precision or section.precision, stamps(section.model)]
-        subject = self._get("subject", identity, lambda: open_subject(section, on_progress, precision=precision))
-        identity = [spec.dictionary.model_dump(), stamps(spec.dictionary.path)]
-        dictionary = self._get("dictionary", identity, lambda: open_dictionary(spec.dictionary, on_progress))
+        subject = self.subject(spec.subject, on_progress, precision)
+        dictionary = self.dictionary(spec.dictionary, on_progress)
         subject = with_bos(subject, spec.corpus, dictionary)
         dictionary.check_fits(subject.width(dictionary.hook_point))
         identity = [
@@ -325,22 +332,15 @@ class InputCache:
             subject.bos_id,
             subject.fingerprint,
             template_fingerprint(subject.tokenizer),
-            [stamps(source) for source in sources],
+            [stamps(source) for source in spec.corpus.sources],
         ]
         corpus = self._get("corpus", identity, lambda: open_corpus(spec.corpus, subject, on_progress))
         return Inputs(spec, subject, dictionary, corpus)
 
-    def _get(self, kind: str, identity: Any, load: Callable[[], Any]) -> Any:
+    def _get(self, kind: str, identity: Any, load: Callable[[], T]) -> T:
         kept, key = self._kept[kind], content_hash(identity)  # a dict in order of use, the last used at its end
-        loaded = kept.pop(key, None)
+        loaded: T | None = kept.pop(key, None)
         while loaded is None and len(kept) >= self.SIZES[kind]:
             del kept[next(iter(kept))]  # before loading, so that memory never holds one more
-        kept[key] = load() if loaded is None else loaded
-        return kept[key]
-
-
-def stamps(path: str) -> list[tuple[str, int, int]]:
-    """Path, size and modification time of every local file that a path or glob names; empty for hub ids and data sets."""
-    local = Path(path).expanduser()
-    files = local.iterdir() if local.is_dir() else map(Path, glob.glob(str(local), recursive=True))
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files) if p.is_file()]
+        kept[key] = made = load() if loaded is None else loaded
+        return made
