@@ -127,10 +127,7 @@ class Harvest(Section):
 
 
 class Studies(Section):
-    """Measurements without a judge (density, correlation with neurons, rounding of weak activations; of units), and studies carried out after the report.
-
-    The tables of studies are settings: changing one and running again does only what is missing.
-    """
+    """Measurements without a judge: of the whole dictionary (density, correlation with neurons, rounding of weak activations), and of units. Tables in it name studies that follow the report."""
 
     tokens: int = Field(65_536, ge=0)
     """Tokens to measure on, sampled by the seed; 0 skips the measurements. Features that are silent on all of them count as dead: more tokens find rarer features."""

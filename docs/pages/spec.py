@@ -6,7 +6,7 @@ import json
 import tomllib
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -67,7 +67,7 @@ A spec is a TOML file that says what to evaluate, with what, and how. Three tabl
   Changing any other key makes another run, which shares every answer that the change does not touch.
 - Tables `[studies.NAME]` name [studies of features](README.md#using-features), with the settings of the command NAME; written twice, as below, for two
   studies of one kind. They are carried out once the report is written, in `studies/` of the run's folder, and the report links to them. They are settings: the
-  same spec with another study carries out that one alone. A study that fails is one line, the others go on, and the exit code is 1.
+  same spec with another study carries out that one alone. If a study fails, the others are carried out and the exit code is 1.
 - A table `[matrix]` with lists of values makes one file several runs, one for each combination, and compares them: see
   [comparing runs](compare.md#a-matrix-of-dictionaries-and-judges).
 
@@ -151,7 +151,8 @@ def _kind(annotation: Any) -> str:
     if origin is dict:
         return "a table"
     if origin is tuple:
-        return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
+        each = get_args(arguments[0])[0] if get_origin(arguments[0]) is Annotated else arguments[0]
+        return f"list of {_kind(each)}" + ("s" if each in plain else "")
     if _section(annotation):
         return f"a table like `[{annotation.__name__.lower()}]`"
     raise TypeError(f"docs/pages/spec.py has no words for the type {annotation!r}: add them to _kind")
