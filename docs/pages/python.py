@@ -35,7 +35,7 @@ result.figures("figures")
 ai.compare([a, b])
 ai.load("results/mine-1f3c9a20")
 
-found = ai.study("attribute", result, prompt="John is alone. John feels", target=" sad")  # see docs/README.md, "Using features"
+found = ai.study("attribute", result, prompt="John is alone. John feels", target=" sad")
 found.sentences
 found.tables["attribution"]
 
