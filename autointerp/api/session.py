@@ -115,7 +115,7 @@ class Session:
         with self.given.evaluating(), Progress(quiet=self.quiet) as progress, self._ledger() as ledger:
             run = prepare(self.spec, self.place.folder, progress, ledger, self.open)
             opened = judges.open(run.spec)
-            local.execute_run(run, ledger, progress, judges=opened, command=COMMAND, open_=self.open)
+            local.execute_run(run, ledger, progress, judges=opened, command=COMMAND, open_=self.open, agreed=True)
             write_index(self.place.folder)
         return Result(run.folder, keep=self.place.temporary)
 

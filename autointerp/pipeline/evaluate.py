@@ -57,7 +57,7 @@ def evaluate(
     if forecast.asks_llm:
         progress.note(forecast.describe())
         consent.require(forecast.usd, run.spec.budget.usd, progress, agreed=agreed)
-    summary = local.execute_run(run, ledger, progress, command=command)
+    summary = local.execute_run(run, ledger, progress, command=command, agreed=agreed)
     write_index(results)
     progress.end()
     if first := lead(summary):

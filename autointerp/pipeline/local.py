@@ -53,12 +53,14 @@ def execute_run(
     judges: Judges | None = None,
     command: Sequence[str] = (),
     open_: OpenInputs | None = None,
+    agreed: bool = False,
 ) -> Summary:
     """Ask all of a run's questions, write its report, carry out the studies of its spec and return its summary.
 
     An error that stops it is recorded, then raised; that of a study is only recorded.
 
-    `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs.
+    `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs. `agreed`: studies
+    may ask a judge without a budget.
     """
     judges = judges or Judges.open(run.spec, run.rubric)
     with _held(run, ledger, progress, judges):
@@ -66,7 +68,7 @@ def execute_run(
         progress.update("writing the report", 0, 0)
         facts = judge_facts(judges.judge.name, judges.explainer.name)
         summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
-        failed = of_spec.failures(run, Payer(ledger, run.run_id), progress)
+        failed = of_spec.failures(run, Payer(ledger, run.run_id, agreed=agreed), progress)
         with ledger.write() as tx:
             finish.mark_done(tx, run.run_id, summary, failed)
         return summary

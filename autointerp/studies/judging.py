@@ -54,6 +54,8 @@ class Payer:
     limiter: Limiter | None = None
     """A limiter that workers share."""
     worker: str = ""
+    agreed: bool = False
+    """Whether consent to the cost of the run is given without a budget."""
 
 
 @dataclass(frozen=True)

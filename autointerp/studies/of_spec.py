@@ -53,5 +53,5 @@ def _carried_out(run: Run, number: int, payer: Payer, progress: Progress, memory
     request = request_of(
         Given((run.run_id,), dictionaries=section.dictionaries, hook_point=section.hook_point, results=results)
     )
-    asking = Asking(spec.judge, results, spec.budget.usd, payer=payer) if section.asks_judge else None
+    asking = Asking(spec.judge, results, spec.budget.usd, payer.agreed, payer=payer) if section.asks_judge else None
     return conduct(study, request, Place(results), progress, asking, memory)
