@@ -246,6 +246,9 @@ def test_a_study_of_a_spec_is_paid_from_its_runs_row(given: Given) -> None:
         assert [answer.value for answer in ask(asking, "study-1", questions, progress)] == ['{"word": "yes"}'] * 2
         with pytest.raises(BudgetExceeded, match="budget"):
             ask(replace(asking, usd=0.0001), "study-2", [Question(_prompt("three"), str)], progress)
+        dear = asking.settings.model_copy(update={"input_usd_per_mtok": 1e6})
+        with pytest.raises(UsageError, match=r"budget\.usd is not set: give --yes"):
+            ask(replace(asking, settings=dear, usd=None), "study-2", [Question(_prompt("three"), str)], progress)
         assert len(server.books) == 2
     with ledger.read() as tx:
         row = runs.get(tx, "the-run")
