@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from autointerp.api.steps import explain as explain
     from autointerp.api.steps import harvest as harvest
     from autointerp.api.steps import score as score
+    from autointerp.api.study import StudyResult as StudyResult
+    from autointerp.api.study import study as study
     from autointerp.api.unit import UnitResult as UnitResult
     from autointerp.errors import AutointerpError as AutointerpError
 
@@ -34,12 +36,14 @@ _HOMES = {
     "score": "autointerp.api.steps",
     "Probe": "autointerp.api.probe",
     "load": "autointerp.api.result",
+    "study": "autointerp.api.study",
     "compare": "autointerp.api.comparison",
     "Result": "autointerp.api.result",
     "Difference": "autointerp.api.result",
     "UnitResult": "autointerp.api.unit",
     "Harvest": "autointerp.api.steps",
     "Explanations": "autointerp.api.steps",
+    "StudyResult": "autointerp.api.study",
     "ComparedRuns": "autointerp.api.comparison",
     "AutointerpError": "autointerp.errors",
 }

@@ -36,7 +36,9 @@ from autointerp.run import Run
 from autointerp.settings import Settings
 from autointerp.spec import rubric, spec
 from autointerp.spec.judge_sections import Judge as JudgeSettings
+from autointerp.spec.providers import is_llm
 from autointerp.spec.spec import Spec
+from autointerp.studies.judging import Payer
 from workers import broker
 from workers.prefetch import SharedLeases
 
@@ -170,6 +172,17 @@ class Context:
             return Batcher(self.ledger, run.run_id, stage, settings, judge, provider, limits, self.worker_id, handle)
 
         return self._cached(("batcher", run.run_id, settings, limits, self.worker_id, stage), make)
+
+    def payer(self, run: Run) -> Payer:
+        """The run's row for the questions of its studies, with a limiter of their own, which the end of each study aborts."""
+        settings, worker = run.spec.judge, self.worker_id
+        if not is_llm(settings.model):
+            return Payer(self.ledger, run.run_id, worker=worker)
+        recent = partial(calls.last_minute, self.ledger, self._judge(settings, run).name)
+        limiter = SharedLimiter.of(settings, self._redis, worker, recent)
+        with self._lock:
+            self._limiters["studies", run.run_id] = limiter
+        return Payer(self.ledger, run.run_id, limiter, worker)
 
     def stop(self) -> None:
         """Ask every task to end after its current job, and interrupt waits for a rate limit."""

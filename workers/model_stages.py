@@ -1,4 +1,4 @@
-"""Stages that load a model: preparing, harvesting shards, merging, and subject tasks for scorers."""
+"""Stages that load a model: preparing, harvesting shards, merging, subject tasks for scorers, and studies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from autointerp.calls.caller import Postponed
 from autointerp.errors import EXPECTED
+from autointerp.findings.summary import read_summary
 from autointerp.formatting import plural
 from autointerp.harvest import plan, shards
 from autointerp.harvest.finished import finished_harvest, is_complete
@@ -13,9 +14,10 @@ from autointerp.harvest.merge import merge_harvest
 from autointerp.harvest.plan import MOST_TOGETHER, SharedPlan
 from autointerp.ledger import events, jobs, leases, runs
 from autointerp.ledger.jobs import Job
-from autointerp.pipeline import stages
-from autointerp.progress import quiet
+from autointerp.pipeline import finish, stages
+from autointerp.progress import Progress, quiet
 from autointerp.questions import planned_jobs, subject_tasks
+from autointerp.studies import of_spec
 from workers.context import Context
 
 SAME_HARVEST_S = 10.0
@@ -113,6 +115,24 @@ def probe(context: Context, run_id: str, job: Job) -> None:
         stages.advance(tx, run_id)
 
 
+def study(context: Context, run_id: str, job: Job) -> None:
+    """Carry out one study of the run's spec, and plan the next; after the last, mark the run as done."""
+    run = context.run(run_id)
+    with Progress(quiet=True) as progress:
+        why = of_spec.failure(run, job.place, context.payer(run), progress, context.opened)
+    with context.ledger.write() as tx:
+        if why:
+            jobs.fail(tx, run_id, job.job_key, why)
+        else:
+            jobs.finish(tx, run_id, job.job_key)
+        if job.place + 1 < len(run.spec.studies.chosen):
+            stages.plan_stage(tx, run_id, "studies", [planned_jobs.stage_job("studies", job.place + 1)])
+            return
+        failed = [error for each, error in jobs.failed(tx, run_id) if each.stage == "studies"]
+        runs.end_stage(tx, run_id, "studies")
+        finish.mark_done(tx, run_id, read_summary(run.folder), failed)
+
+
 def _harvest_key(context: Context, run_id: str) -> str:
     with context.ledger.read() as tx:
         row = runs.get(tx, run_id)
@@ -120,4 +140,4 @@ def _harvest_key(context: Context, run_id: str) -> str:
     return str(row["harvest_key"])
 
 
-STAGES = {"prepare": prepare, "harvest": harvest, "merge": merge, "probe": probe}
+STAGES = {"prepare": prepare, "harvest": harvest, "merge": merge, "probe": probe, "studies": study}

@@ -33,6 +33,7 @@ QUEUE_OF = {
     "regrade": "judge",
     "plan": "aggregate",
     "finish": "aggregate",
+    "studies": "activations",
 }
 Publish = Callable[[str, str], object]
 """Sends a hint: the name of a task, which is also its queue except for `tend`, and the id of a run or batch."""

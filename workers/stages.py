@@ -1,4 +1,4 @@
-"""Stages without questions to a judge: preparing, harvesting, merging, subject tasks, planning, finishing."""
+"""Stages whose jobs are not questions to a judge: preparing, harvesting, merging, subject tasks, planning, finishing, studies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _plan(context: Context, run_id: str, job: Job) -> None:
 
 
 def _finish(context: Context, run_id: str, job: Job) -> None:
-    """Write tables, statistics, report and index, and mark the run as done."""
+    """Write tables, statistics, report and index. Mark the run as done, or plan the first study of its spec."""
     run = context.run(run_id)
     facts = judge_facts(run.spec.judge.model, run.spec.explained_by.model)
     command = f"autointerp submit {run.spec.name}.toml"
@@ -51,4 +51,7 @@ def _finish(context: Context, run_id: str, job: Job) -> None:
     write_index(context.settings.results)
     with context.ledger.write() as tx:
         jobs.finish(tx, run_id, job.job_key)
-        finish.mark_done(tx, run_id, summary)
+        if run.spec.studies.chosen:
+            stages.plan_stage(tx, run_id, "studies")
+        else:
+            finish.mark_done(tx, run_id, summary)

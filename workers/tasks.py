@@ -25,8 +25,9 @@ def publish_next(queue: str, run_id: str, result: runner.TaskResult) -> None:
 
 @app.task(name="autointerp.activations")
 def activations(run_id: str) -> None:
-    """Prepare a run, harvest shards of its corpus, merge them, and run the subject's tasks for scorers."""
-    result = runner.stages(context.current(), run_id, ("prepare", "harvest", "merge", "probe"), ACTIVATIONS_S)
+    """Prepare a run, harvest shards of its corpus, merge them, run the subject's tasks for scorers, and carry out studies."""
+    stages = ("prepare", "harvest", "merge", "probe", "studies")
+    result = runner.stages(context.current(), run_id, stages, ACTIVATIONS_S)
     publish_next("activations", run_id, result)
 
 

@@ -24,6 +24,8 @@ from sae.objects.statements import bos_of, hook_point_of
 from sae.objects.subject import Named, subject_of
 from sae.subject.model import Subject
 
+OBJECT = "object:"
+"""The beginning of the name of an object in memory, as a spec has it."""
 _CONTEXTS = 32
 """Contexts from which the values are taken on which a dictionary is checked."""
 
@@ -124,5 +126,5 @@ def _name(value: Any, what: str) -> str:
         if isinstance(value, Path)
         else value
         if isinstance(value, str)
-        else f"object:{type(value).__name__}"
+        else f"{OBJECT}{type(value).__name__}"
     )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.api import request
-from autointerp.api.inputs import Given, Opener
+from autointerp.api.inputs import OBJECT, Given, Opener
 from autointerp.api.judges import GivenJudges
 from autointerp.api.result import Result
+from autointerp.errors import UsageError
 from autointerp.findings import tables
 from autointerp.findings.tables import Frames
 from autointerp.ledger.database import Ledger
@@ -97,7 +98,12 @@ class Session:
         )
         with given.evaluating():
             open_ = given.opener(spec, named)
-        return cls(open_.spec(spec), given, open_, place, quiet)
+        spec = open_.spec(spec)
+        if spec.studies.chosen and any(name.startswith(OBJECT) for name in (spec.subject.model, spec.dictionary.path)):
+            raise UsageError(
+                f"studies.{spec.studies.chosen[0].study} reads files: give model and dictionary as paths or ids, or leave it out"
+            )
+        return cls(spec, given, open_, place, quiet)
 
     def harvested(self) -> Run:
         """The run over its harvest, which is made or reused. Raises `UsageError` and `SaeError`."""
@@ -109,7 +115,7 @@ class Session:
         with self.given.evaluating(), Progress(quiet=self.quiet) as progress, self._ledger() as ledger:
             run = prepare(self.spec, self.place.folder, progress, ledger, self.open)
             opened = judges.open(run.spec)
-            local.execute_run(run, ledger, progress, judges=opened, command=COMMAND, open_=self.open)
+            local.execute_run(run, ledger, progress, judges=opened, command=COMMAND, open_=self.open, agreed=True)
             write_index(self.place.folder)
         return Result(run.folder, keep=self.place.temporary)
 

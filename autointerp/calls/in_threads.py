@@ -20,11 +20,15 @@ PHASE = "asking the judge"
 """Name of the progress bar."""
 
 
-def ask_all(caller: Caller, questions: Sequence[Callable[[], T]], progress: Progress) -> list[T]:
+def ask_all(
+    caller: Caller, settings: JudgeSettings, questions: Sequence[Callable[[], T]], progress: Progress
+) -> list[T]:
     """The results of the questions in their order, each a function that asks through `caller`. Postponed ones are asked again.
 
-    Raises the error that stopped one of them; the answers until then are in the ledger.
+    The judge's server is looked at first. Raises the error that stopped one of them; the answers until then are in the ledger.
     """
+    if line := server_probe.settle_patiently(caller, settings):
+        progress.note(line)
     pool = ThreadPoolExecutor(caller.concurrency, thread_name_prefix="ask")
     futures = [pool.submit(_patiently, caller, question) for question in questions]
     waiting = set(futures)
@@ -52,11 +56,9 @@ def ask_all(caller: Caller, questions: Sequence[Callable[[], T]], progress: Prog
 def ask_run(
     caller: Caller, settings: JudgeSettings, questions: Sequence[Callable[[], T]], progress: Progress
 ) -> list[T]:
-    """As `ask_all`, for a run of these questions alone: its server is looked at first, and the ledger notes how the run ended."""
+    """As `ask_all`, for a run of these questions alone: the ledger notes how the run ended."""
     try:
-        if line := server_probe.settle_patiently(caller, settings):
-            progress.note(line)
-        results = ask_all(caller, questions, progress)
+        results = ask_all(caller, settings, questions, progress)
     except BaseException as error:
         with caller.ledger.write() as tx:
             runs.set_state(tx, caller.run_id, "stopped", one_line(error), exit_code_of(error))

@@ -84,7 +84,7 @@ def complaint(what: object) -> str:
 
 
 def run_argument(*, nargs: int = 1, required: bool = True) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """The argument RUN, completed from the runs in the ledger. `known_run` and `finished_run` find the run that it names."""
+    """The argument RUN, completed from the runs in the ledger. `run_list.known_run` and `finished_run` find the run that it names."""
     name = "run_id" if nargs == 1 else "run_ids"
     metavar = "RUN" if nargs == 1 else "RUN..."
     return click.argument(
@@ -109,11 +109,6 @@ def _location(results: Path) -> LedgerLocation:
     from autointerp.cli.ledger_location import LedgerLocation
 
     return LedgerLocation(results)
-
-
-def known_run(name: str, results: Path) -> str:
-    """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
-    return run_names.find(name, _location(results).run_ids())
 
 
 def finished_run(name: str, results: Path) -> str:

@@ -42,7 +42,7 @@ def run(
     results: Path,
     quiet: bool,
 ) -> int:
-    """Evaluate the dictionary that each SPEC (a TOML file) names, and write the reports.
+    """Evaluate the dictionary that each SPEC (a TOML file) names, write the reports, and carry out the studies that SPEC names.
 
     Dictionaries that read the same subject and corpus are harvested in one pass. A SPEC with a [matrix] is a run for each combination of
     the values that it lists: their cost is printed first, a run that fails leaves the others, and one comparison of all ends it. Without

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from autointerp.cli.common import RESULTS, command_ledger, known_run, one_line_errors, run_argument
+from autointerp.cli.common import RESULTS, command_ledger, one_line_errors, run_argument
 from autointerp.cli.lazy_group import LazyCommand, LazyGroup
 from autointerp.cli.ledger_location import LedgerLocation
 from autointerp.errors import UsageError
@@ -36,7 +36,7 @@ def status(run_id: str | None, watch: bool, as_json: bool, results: Path) -> int
         click.echo(json.dumps([]) if as_json else run_list.no_runs(results))
         return 0
     ledger = command_ledger(results)
-    run_id = known_run(run_id, results) if run_id else None
+    run_id = run_list.known_run(run_id, ledger) if run_id else None
     if watch:
         return run_watch.watch_run(ledger, results, run_id) if run_id else run_watch.watch_all(ledger, results)
     if as_json:
@@ -75,7 +75,7 @@ def logs(run_id: str | None, follow: bool, results: Path) -> None:
         click.echo(run_list.no_runs(results))
         return
     ledger = command_ledger(results)
-    run_id = known_run(run_id, results) if run_id else ""
+    run_id = run_list.known_run(run_id, ledger) if run_id else ""
     if follow:
         run_watch.follow_events(ledger, run_id)
         return

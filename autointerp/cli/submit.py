@@ -17,7 +17,6 @@ from autointerp.cli.common import (
     command_ledger,
     complain,
     complaint,
-    known_run,
     one_line_errors,
     run_argument,
 )
@@ -92,7 +91,7 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
     ledger = command_ledger(results)
 
     def one(name: str) -> None:
-        run_id = known_run(name, results)
+        run_id = submission.known_run(name, ledger)
         submission.resume(ledger, run_id, results)
         click.echo(f"{run_id}  resumed")
 
@@ -110,7 +109,7 @@ def cancel(run_ids: tuple[str, ...], results: Path) -> int:
     ledger = command_ledger(results)
 
     def one(name: str) -> None:
-        run_id = known_run(name, results)
+        run_id = submission.known_run(name, ledger)
         submission.cancel(ledger, run_id)
         click.echo(f"{run_id}  cancelled")
 
@@ -133,7 +132,7 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     from autointerp.pipeline import submit as submission
 
     ledger = command_ledger(results)
-    run_id = known_run(run_id, results)
+    run_id = submission.known_run(run_id, ledger)
     n_queued = submission.retry(ledger, run_id, results)
     click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
 

@@ -118,6 +118,12 @@ def _later(spec: Spec) -> Iterator[str]:
     if spec.cascade is not None:
         share, judge = spec.cascade.share, spec.cascade.judge.model
         yield f"not included: {judge} then grades about {share:.0%} of the items again"
+    if chosen := spec.studies.chosen:
+        judged = ", ".join(study.study for study in chosen if study.asks_judge)
+        yield (
+            f"{plural(len(chosen), 'study', 'studies')} after the report: {', '.join(study.study for study in chosen)}"
+            + (f"; not included: the questions of {judged} to the judge" if judged else "")
+        )
     if later := [name for name in spec.scorers if len(scorer(name).steps) > 1]:
         yield f"not included: the later steps of {', '.join(later)}"
 

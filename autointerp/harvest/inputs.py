@@ -174,7 +174,7 @@ def open_inputs(spec: Spec, on_progress: OnProgress, *, precision: str | None = 
 def open_unread(spec: Spec, on_progress: OnProgress) -> Inputs:
     """As `open_inputs`, but weights are read when they are first asked for, unless the dictionary's outline is not remembered."""
     check_paths(spec.dictionary, spec.subject, spec.corpus)
-    outline = _source(spec.dictionary).remembered()
+    outline = source_of(spec.dictionary).remembered()
     if outline is None:
         return open_inputs(spec, on_progress)
     subject, corpus = _outlined(spec, outline, on_progress)
@@ -208,7 +208,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
     Raises `SaeError` as `open_inputs` does, except for damaged weights, and if the units that the spec requests do not exist.
     """
     check_paths(spec.dictionary, spec.subject, spec.corpus)
-    source = _source(spec.dictionary)
+    source = source_of(spec.dictionary)
     outline = source.remembered() or DictionaryOutline.of(open_dictionary(spec.dictionary, on_progress))
     return _identified(spec, outline, on_progress)
 
@@ -216,7 +216,7 @@ def identify(spec: Spec, on_progress: OnProgress) -> Identified:
 def identify_unread(spec: Spec, on_progress: OnProgress) -> Identified | None:
     """As `identify`, but None if the dictionary's weights would have to be read too."""
     check_paths(spec.dictionary, spec.subject, spec.corpus)
-    outline = _source(spec.dictionary).remembered()
+    outline = source_of(spec.dictionary).remembered()
     return _identified(spec, outline, on_progress) if outline else None
 
 
@@ -298,10 +298,11 @@ def open_subject(section: sections.Subject, on_progress: OnProgress, *, precisio
 def open_dictionary(section: sections.Dictionary, on_progress: OnProgress) -> Dictionary:
     """The dictionary that a spec names, whose outline is remembered. Raises `SaeError`."""
     on_progress("loading the dictionary", 0, 0)
-    return _source(section).load()
+    return source_of(section).load()
 
 
-def _source(section: sections.Dictionary) -> DictionarySource:
+def source_of(section: sections.Dictionary) -> DictionarySource:
+    """Where the dictionary of a spec is read from."""
     return DictionarySource(section.path, section.format, section.hook_point, section.revision, section.k)
 
 

@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 5
 """After this many attempts without success a job is given up: it may be what kills its workers."""
 ROUND_STAGES = ("score", "probe", "regrade")
 """Stages whose jobs a `plan` job adds, round after round."""
-STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ROUND_STAGES, "finish")
+STAGES = ("prepare", "harvest", "merge", "explain", "plan", *ROUND_STAGES, "finish", "studies")
 QUESTIONS = ("explain", "score", "regrade")
 """Stages whose jobs are questions to a judge. They are leased several at a time."""
 UNFINISHED = ("pending", "leased", "waiting", "batched")

@@ -13,6 +13,7 @@ from autointerp.formatting import dollars, estimate
 from autointerp.ledger import events, jobs, runs, workers
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.runs import no_such_run
+from autointerp.monitoring import run_names
 from autointerp.monitoring.input_names import InputNames
 from autointerp.monitoring.run_status import current_stage, local_time, short_duration
 
@@ -90,6 +91,11 @@ def run_ids(ledger: Ledger) -> list[str]:
     """The ids of all runs, newest first."""
     with ledger.read() as tx:
         return [row["run_id"] for row in runs.all_runs(tx)]
+
+
+def known_run(name: str, ledger: Ledger) -> str:
+    """The id of the run in the ledger that `name` stands for: its id, the beginning of it, or `latest`. Raises `UsageError`."""
+    return run_names.find(name, run_ids(ledger))
 
 
 def list_workers(ledger: Ledger, *, gone: bool = False) -> Iterator[str]:

@@ -114,12 +114,15 @@ def follow_events(ledger: Ledger, run_id: str) -> None:
         time.sleep(INTERVAL_S)
 
 
-def exit_code(state: str, of_stopped: int) -> int:
-    """The exit code of `autointerp run` for a run in `state`. A cancelled run counts as interrupted."""
+def exit_code(state: str, recorded: int) -> int:
+    """The exit code of `autointerp run` for a run in `state`, and the `recorded` one of a run that was stopped or has a failed study.
+
+    A cancelled run counts as interrupted.
+    """
     codes = {
-        "done": 0,
-        "withheld": WITHHELD_EXIT_CODE,
-        "stopped": of_stopped,
+        "done": recorded,
+        "withheld": recorded or WITHHELD_EXIT_CODE,
+        "stopped": recorded,
         "cancelled": INTERRUPTED_EXIT_CODE,
         "failed": AutointerpError.exit_code,
     }

@@ -11,7 +11,6 @@ from autointerp.costs import bounds, run_forecast
 from autointerp.judges import cost_model, registry
 from autointerp.ledger import calls, runs
 from autointerp.ledger.database import Ledger
-from autointerp.pipeline import local
 from autointerp.progress import Progress
 from autointerp.run import Run
 from autointerp.spec.rubric import Rubric
@@ -64,6 +63,8 @@ class LocalRunner:
         return run_forecast.forecast(self._prepare(spec), self.ledger).usd
 
     def execute(self, spec: Spec, night: str) -> str:
+        from autointerp.pipeline import local  # torch
+
         run = self._prepare(spec)
         with self.ledger.write() as tx:
             runs.register(

@@ -8,10 +8,11 @@ from pathlib import Path
 from autointerp.calls import consent
 from autointerp.costs import options, options_table, run_forecast
 from autointerp.dictionaries.saelens_names import resolved
-from autointerp.errors import WITHHELD_EXIT_CODE
 from autointerp.harvest import control_units
 from autointerp.judges import prices
+from autointerp.ledger import runs
 from autointerp.ledger.database import Ledger
+from autointerp.monitoring import run_watch
 from autointerp.pipeline import local, spec_changes
 from autointerp.pipeline.prepare import prepare
 from autointerp.places import open_folder
@@ -56,7 +57,7 @@ def evaluate(
     if forecast.asks_llm:
         progress.note(forecast.describe())
         consent.require(forecast.usd, run.spec.budget.usd, progress, agreed=agreed)
-    summary = local.execute_run(run, ledger, progress, command=command)
+    summary = local.execute_run(run, ledger, progress, command=command, agreed=agreed)
     write_index(results)
     progress.end()
     if first := lead(summary):
@@ -64,7 +65,10 @@ def evaluate(
     progress.say(verdict(summary).sentence)
     doubts = {doubt for settings in run.spec.judges if (doubt := prices.price_doubt(settings))}
     progress.say_path(f"{closing(summary, doubts)}:", run.folder / "report.html")
-    return run.run_id, WITHHELD_EXIT_CODE if summary.headline.withheld else 0
+    with ledger.read() as tx:
+        row = runs.get(tx, run.run_id)
+    assert row is not None, run.run_id
+    return run.run_id, run_watch.exit_code(row["state"], row["exit_code"])
 
 
 def earlier_ledger(results: Path, open_ledger: Callable[[], Ledger]) -> Ledger | None:

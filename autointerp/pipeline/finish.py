@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from autointerp import report
 from autointerp.dictionaries import registry
-from autointerp.errors import UsageError
+from autointerp.errors import AutointerpError, UsageError
 from autointerp.findings import giveaways, judge_evidence, server_cautions, tables
 from autointerp.findings.summarise import summarise
 from autointerp.findings.summary import Summary, read_summary
@@ -114,11 +114,14 @@ def rebuild(ledger: Ledger, run_id: str, results: Path, artifacts: Artifacts) ->
     return True
 
 
-def mark_done(tx: Connection, run_id: str, summary: Summary) -> None:
-    """Mark a run whose files are written as done, or as withheld."""
+def mark_done(tx: Connection, run_id: str, summary: Summary, failed: Sequence[str] = ()) -> None:
+    """Mark a run whose files are written as done, or as withheld. `failed` holds a line for each study of its spec that failed."""
     withheld = summary.headline.withheld
-    runs.set_state(tx, run_id, "withheld" if withheld else "done", withheld or "")
+    code = AutointerpError.exit_code if failed else 0
+    runs.set_state(tx, run_id, "withheld" if withheld else "done", "; ".join(filter(None, [withheld, *failed])), code)
     events.add(tx, run_id, f"done, headline withheld: {withheld}" if withheld else "done")
+    for line in failed:
+        events.add(tx, run_id, f"failed: {line}", level="error")
 
 
 def _now() -> str:

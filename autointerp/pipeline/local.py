@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from autointerp.calls import batch_results, server_probe
 from autointerp.calls.answers import Ask
@@ -19,6 +18,7 @@ from autointerp.calls.caller import Caller, Postponed
 from autointerp.calls.cost_limits import run_limits
 from autointerp.errors import EXPECTED, LedgerFailed, UsageError, exit_code_of
 from autointerp.findings.summary import Summary
+from autointerp.harvest.inputs import OpenInputs
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import Limiter, LocalLimiter
 from autointerp.judges.registry import Judges, open_batches
@@ -28,15 +28,14 @@ from autointerp.ledger.jobs import Job
 from autointerp.ledger.run_lock import run_lock
 from autointerp.pipeline import finish, stages
 from autointerp.progress import Progress
-from autointerp.questions import handlers
+from autointerp.questions import handlers, subject_tasks
 from autointerp.records import Explanation, ExplanationKey
 from autointerp.run import Run
 from autointerp.spec import spec as spec_
 from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import judge_facts
-
-if TYPE_CHECKING:
-    from autointerp.harvest.inputs import OpenInputs  # torch
+from autointerp.studies import of_spec
+from autointerp.studies.judging import Payer
 
 CHUNK = 64
 FREE_CHUNK = 256
@@ -54,10 +53,14 @@ def execute_run(
     judges: Judges | None = None,
     command: Sequence[str] = (),
     open_: OpenInputs | None = None,
+    agreed: bool = False,
 ) -> Summary:
-    """Ask all of a run's questions, write its report and return its summary. An error that stops it is recorded, then raised.
+    """Ask all of a run's questions, write its report, carry out the studies of its spec and return its summary.
 
-    `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs.
+    An error that stops it is recorded, then raised; that of a study is only recorded.
+
+    `judges` and `open_`, if they are given, replace the judges that the spec names, and the function that opens its inputs. `agreed`: studies
+    may ask a judge without a budget.
     """
     judges = judges or Judges.open(run.spec, run.rubric)
     with _held(run, ledger, progress, judges):
@@ -65,8 +68,9 @@ def execute_run(
         progress.update("writing the report", 0, 0)
         facts = judge_facts(judges.judge.name, judges.explainer.name)
         summary = finish.write_results(ledger, run, judge_facts=facts, command=shlex.join(command))
+        failed = of_spec.failures(run, Payer(ledger, run.run_id, agreed=agreed), progress)
         with ledger.write() as tx:
-            finish.mark_done(tx, run.run_id, summary)
+            finish.mark_done(tx, run.run_id, summary, failed)
         return summary
 
 
@@ -156,9 +160,7 @@ def _do_subject_tasks(
     with ledger.read() as tx:
         if not jobs.exists(tx, run.run_id, ["probe"], jobs.UNFINISHED):
             return
-    from autointerp.questions.subject_tasks import run_all  # torch
-
-    run_all(ledger, run, explanations, progress.update, OWNER, open_)
+    subject_tasks.run_all(ledger, run, explanations, progress.update, OWNER, open_)
 
 
 def _ask_all(

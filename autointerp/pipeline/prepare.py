@@ -20,6 +20,7 @@ from autointerp.harvest.inputs import (
     Identified,
     Inputs,
     OpenInputs,
+    identify,
     identify_unread,
     open_unread,
     precision_of,
@@ -30,11 +31,12 @@ from autointerp.ledger.database import Ledger
 from autointerp.locks import locked
 from autointerp.pipeline import stages
 from autointerp.pipeline.earlier import as_begun
-from autointerp.progress import Progress
+from autointerp.progress import OnProgress, Progress
 from autointerp.run import Run
 from autointerp.spec import rubric
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
+from autointerp.studies import of_spec
 
 Named = TypeVar("Named", Inputs, Identified)
 """A spec's inputs, loaded or known by content alone."""
@@ -47,7 +49,7 @@ def prepare(
 
     `ledger`, if it exists, knows which harvest the run began with. `open_` opens inputs that are not at the spec's paths.
     """
-    check_judges(spec)
+    _check(spec)
     rubric_, artifacts = rubric.load(spec.score.rubric), Artifacts(results / "artifacts")
     finished = None if open_ else _finished(spec, rubric_, artifacts, progress, ledger)
     if finished is not None:
@@ -67,6 +69,18 @@ def prepare(
         harvest = merge.harvest(opened, artifacts, progress.update)
     del opened
     return stages.open_run(run_id, spec, rubric_, results, harvest)
+
+
+def checked(spec: Spec, on_progress: OnProgress) -> Identified:
+    """The inputs of a spec by content. Raises `UsageError` and `SaeError` for everything wrong with it that is known before its weights
+    are read."""
+    _check(spec)
+    return identify(spec, on_progress)
+
+
+def _check(spec: Spec) -> None:
+    check_judges(spec)
+    of_spec.check(spec)
 
 
 def _finished(

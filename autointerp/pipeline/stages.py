@@ -1,9 +1,9 @@
 """The stages of a run as plain functions over the ledger.
 
-    prepare -> harvest (a job per shard) -> merge -> explain (a job per unit) -> plan -> questions -> plan -> ... -> finish
+    prepare -> harvest (a job per shard) -> merge -> explain (a job per unit) -> plan -> questions -> plan -> ... -> finish -> studies
 
 A plan adds a round of questions: `score` for the judge, `probe` for the subject, `regrade` for a second judge. `questions.rounds` decides
-which, and `questions.handlers` does one. `local.py` executes the stages in one process, `workers/` in many. Every function is
+which, and `questions.handlers` does one. The studies of the spec follow one another, so that one budget holds for all. `local.py` executes the stages in one process, `workers/` in many. Every function is
 idempotent.
 """
 
@@ -148,7 +148,7 @@ def _all_asked(tx: Connection, run_id: str) -> bool:
     """Whether a round was planned, all of its jobs have ended, and `finish` is not planned yet."""
     if jobs.exists(tx, run_id, ["finish"]) or not jobs.exists(tx, run_id, ["plan"]):
         return False
-    return not jobs.exists(tx, run_id, STAGES[:-1], jobs.UNFINISHED)
+    return not jobs.exists(tx, run_id, STAGES[: STAGES.index("finish")], jobs.UNFINISHED)
 
 
 def _ended(tx: Connection, run_id: str, stage: str) -> bool:

@@ -9,18 +9,18 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
-from autointerp.calls.cost_limits import check_judges
 from autointerp.dictionaries.saelens_names import resolved
 from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.run_lock import run_lock
+from autointerp.monitoring.run_list import known_run as known_run
 from autointerp.pipeline.earlier import as_begun
 from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs
 from autointerp.spec import matrix, rubric
 from autointerp.spec.matrix import Cell
-from autointerp.spec.spec import Spec
+from autointerp.spec.spec import Spec, from_toml
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def submit(ledger: Ledger, spec: Spec, results: Path, *, night: str = "", on_pro
     run_id = run_id_of_spec(spec)
     with run_lock(ledger, results, run_id), ledger.write() as tx:
         row = runs.lock_row(tx, run_id)
-        if row is not None and row["state"] in ("done", "withheld"):
+        if row is not None and row["state"] in ("done", "withheld") and not _lacks_studies(row, spec):
             return Submitted(run_id, "done")
         queued = row is not None and runs.is_with_workers(row)
         runs.register(
@@ -93,10 +93,9 @@ def run_id_of(spec: Spec, on_progress: OnProgress = quiet) -> str:
 
 def _run_ids(spec: Spec, on_progress: OnProgress) -> Callable[[Spec], str]:
     """Returns the id of the run of a spec with these inputs, which are read once."""
-    from autointerp.harvest.inputs import identify  # torch
+    from autointerp.pipeline.prepare import checked  # torch
 
-    check_judges(spec)
-    identified, scale = identify(spec, on_progress), rubric.load(spec.score.rubric)
+    identified, scale = checked(spec, on_progress), rubric.load(spec.score.rubric)
     return lambda other: replace(identified, spec=other).run_id(scale)
 
 
@@ -168,10 +167,15 @@ def _reopen(tx: Connection, run_id: str) -> None:
     leases.release_orphans(tx, run_id)
     jobs.reopen(tx, run_id)
     jobs.delete_plans_before_explanations(tx, run_id)
-    jobs.delete(tx, run_id, ["finish"])
+    jobs.delete(tx, run_id, ["finish", "studies"])
     if not jobs.exists(tx, run_id, ["merge"], ("done",)):
         # Questions that were planned in one process have to wait for the workers' own harvest.
         jobs.delete_unfinished_questions(tx, run_id)
+
+
+def _lacks_studies(row: Any, spec: Spec) -> bool:
+    """Whether a study of the spec failed in a run that is done, or is not one of those that it was carried out with."""
+    return bool(spec.studies.chosen) and (bool(row["exit_code"]) or from_toml(row["spec"]).studies != spec.studies)
 
 
 def _known(tx: Connection, run_id: str) -> Any:

@@ -72,6 +72,11 @@ def comparison(verdicts: Sequence[str], cautions: Sequence[str], pairs: Sequence
     return _render("comparison", verdicts=verdicts, cautions=cautions, pairs=pairs)
 
 
+def study(title: str, cautions: Sequence[str], sentences: Sequence[str], tables: Sequence[Table], page: str) -> str:
+    """A study in a notebook: its sentences and the first rows of its tables. `page`: its page."""
+    return _render("study", title=title, cautions=cautions, sentences=sentences, tables=tables, page=page)
+
+
 def words(window: Mapping[str, Any], maximum: float | None) -> list[Word]:
     """The tokens around the mark of a window that are shown."""
     mark, activations = int(window["mark"]), window["token_activations"]

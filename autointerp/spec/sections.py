@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from autointerp.spec import third_party
+from autointerp.spec import study_sections, third_party
 from autointerp.spec.section import Section, added, changed, setting
+from autointerp.spec.study_sections import Several, Study, study
 from sae.errors import SubjectError
 from sae.formats.names import NAMES as FORMATS
 from sae.subject import hook_points
@@ -125,12 +127,38 @@ class Harvest(Section):
 
 
 class Studies(Section):
-    """Measurements without a judge: of the whole dictionary (density, correlation with neurons, rounding of weak activations), and of units."""
+    """Measurements without a judge: of the whole dictionary (density, correlation with neurons, rounding of weak activations), and of units. Tables in it name studies that follow the report."""
 
     tokens: int = Field(65_536, ge=0)
     """Tokens to measure on, sampled by the seed; 0 skips the measurements. Features that are silent on all of them count as dead: more tokens find rarer features."""
     two_sided: bool = added(False)
     """Also measure, for each unit of the sample, what makes it fire and what it makes the subject say: see [two sides of a unit](explanations.md#two-sides-of-a-unit). About 2 seconds a unit for a subject of 135 million parameters on two cores."""
+    find: Several[study_sections.Find] = study()
+    """Find features in one way."""
+    steer: Several[study_sections.Steer] = study()
+    """Steer prompts with units."""
+    attribute: Several[study_sections.Attribute] = study()
+    """Attribute an answer to features."""
+    neighbours: Several[study_sections.Neighbours] = study()
+    """Map features and name their groups."""
+    split: Several[study_sections.Split] = study()
+    """Compare dictionaries: splitting, stability, absorption."""
+    cover: Several[study_sections.Cover] = study()
+    """Count the concepts that have features."""
+    categories: Several[study_sections.Categories] = study()
+    """Find features of safety and other categories, and how general features are."""
+
+    @property
+    def chosen(self) -> list[Study]:
+        """The studies in the order in which they are carried out."""
+        return [study for name in study_sections.KINDS for study in getattr(self, name)]
+
+    def with_paths(self, change: Callable[[str], str]) -> Studies:
+        """The same section with every path of its studies changed."""
+        changed = {
+            name: tuple(each.with_paths(change) for each in getattr(self, name)) for name in study_sections.KINDS
+        }
+        return self.model_copy(update=changed)
 
 
 class Explain(Section):

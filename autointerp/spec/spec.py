@@ -19,6 +19,7 @@ from autointerp.errors import UsageError
 from autointerp.hashing import content_hash
 from autointerp.spec.judge_sections import Cascade, Judge
 from autointerp.spec.judge_sections import Judge as JudgeSettings
+from autointerp.spec.providers import is_llm
 from autointerp.spec.section import Section
 from autointerp.spec.sections import (
     Adaptive,
@@ -96,6 +97,11 @@ class Spec(Section):
                 f"score.per_call = {self.score.per_call} does not go with score.ask = logprobs, which reads one digit: ask for"
                 " grade, or one item a call"
             )
+        asking = [study.study for study in self.studies.chosen if study.asks_judge]
+        if asking and not is_llm(self.judge.model):
+            raise ValueError(
+                f"studies.{asking[0]}.judged = true needs an LLM, and judge.model = {self.judge.model} is none: name one, or remove judged"
+            )
         if self.corpus.context_tokens > self.corpus.max_tokens:
             raise ValueError(
                 f"corpus.context_tokens = {self.corpus.context_tokens} exceeds corpus.max_tokens ="
@@ -171,6 +177,7 @@ class Spec(Section):
         given = self.explain.given and change(os.path.expanduser(self.explain.given))
         explain = self.explain.model_copy(update={"given": given}) if given else self.explain
         parts = {"subject": subject, "dictionary": dictionary, "corpus": corpus, "score": score, "explain": explain}
+        parts |= {"studies": self.studies.with_paths(seen)} if self.studies.chosen else {}
         return self.model_copy(update=parts)
 
     def to_toml(self) -> str:

@@ -23,13 +23,22 @@ def template() -> str:
     lines = ["# A spec for autointerp. Values are defaults: remove every line that you do not change.", ""]
     lines += [_key(name, field) for name, field in Spec.model_fields.items() if not _section(field)]
     for name, field in Spec.model_fields.items():
-        section = _section(field)
-        if section:
-            optional = field.default is None
-            lines += ["", *_comment(field.description or section.__doc__ or ""), f"{'# ' if optional else ''}[{name}]"]
-            if not optional:
-                lines += [_key(inner.alias or key, inner) for key, inner in section.model_fields.items()]
+        if section := _section(field):
+            lines += _table(name, field, section)
     return "\n".join(lines)
+
+
+def _table(name: str, field: FieldInfo, section: type[BaseModel]) -> list[str]:
+    """The lines of a table and, after them, of the tables in it. Of an optional table only the head is written, as a comment."""
+    optional = not field.is_required() and not field.default
+    lines = ["", *_comment(field.description or section.__doc__ or ""), f"{'# ' if optional else ''}[{name}]"]
+    if optional:
+        return lines
+    inside = {key: _section(inner) for key, inner in section.model_fields.items()}
+    lines += [_key(inner.alias or key, inner) for key, inner in section.model_fields.items() if not inside[key]]
+    for key, table in inside.items():
+        lines += _table(f"{name}.{key}", section.model_fields[key], table) if table else []
+    return lines
 
 
 def _key(name: str, field: FieldInfo) -> str:

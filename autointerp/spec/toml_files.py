@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from autointerp.errors import UsageError
 from autointerp.redaction import hide
+from autointerp.spec.study_sections import PATHS
 
 
 def read_toml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -42,7 +43,19 @@ def resolve_paths(data: dict[str, Any], base: Path) -> None:
             section[key] = _beside(section[key], base)
     corpus = data.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
-        corpus["sources"] = [_beside(s, base) if isinstance(s, str) else s for s in corpus["sources"]]
+        corpus["sources"] = _all_beside(corpus["sources"], base)
+    studies = data.get("studies")
+    for study in studies.values() if isinstance(studies, dict) else ():
+        for table in study if isinstance(study, list) else [study]:
+            if isinstance(table, dict):
+                table |= {key: _all_beside(table[key], base) for key in PATHS if key in table}
+
+
+def _all_beside(value: Any, base: Path) -> Any:
+    """A path or a list of paths, each as `_beside`; other values as they are."""
+    if isinstance(value, list):
+        return [_all_beside(each, base) for each in value]
+    return _beside(value, base) if isinstance(value, str) else value
 
 
 def _beside(value: str, base: Path) -> str:

@@ -11,21 +11,19 @@ from typing import Any
 from autointerp import report
 from autointerp.errors import UsageError
 from autointerp.formatting import NOT_AVAILABLE
-from autointerp.harvest.input_paths import stamps
-from autointerp.hashing import content_hash
+from autointerp.harvest.input_cache import InputCache
 from autointerp.json_values import plain
 from autointerp.locks import locked
 from autointerp.places import open_folder, writing
 from autointerp.progress import Progress
 from autointerp.report.escape import visible
-from autointerp.spec.sections import Corpus
 from autointerp.studies import folder as folders
 from autointerp.studies.folder import StudyFolder
+from autointerp.studies.identity import opened_contents, study_id, unread_contents
 from autointerp.studies.judging import FOLDER, Asking
 from autointerp.studies.request import Request
 from autointerp.studies.study import Study
-from autointerp.studies.workbench import Studied, Workbench, opened
-from sae.subject.model import Subject
+from autointerp.studies.workbench import Workbench, opened
 
 _WIDEST = 32
 """Columns of a cell on a terminal, but for the last one of a row."""
@@ -72,23 +70,39 @@ class Outcome:
                 yield "  ".join([*cells, row[-1]]).rstrip()[:width]
 
 
-def conduct(study: Study, request: Request, place: Place, progress: Progress, asking: Asking | None = None) -> Outcome:
-    """Carry out a study, or read its finding if it was carried out before on the same inputs. Raises `AutointerpError` and `SaeError`."""
-    subject, studied = opened(request, progress)
-    bench = Workbench(request, subject, studied, StudyFolder(Path()), progress, study.name, asking)
-    settings: dict[str, Any] = plain(asdict(study))
-    identity = _identity(study, settings, bench)
-    bench.study_id = name = f"{study.name}-{content_hash(identity)[:8]}"
-    path = open_folder(place.folder(request, name))
-    bench.folder = StudyFolder(path)
-    bench.folder.claim(name)
-    if not bench.folder.is_finished():
-        with locked(path / ".lock", f"this {study.name}"):
+def conduct(
+    study: Study,
+    request: Request,
+    place: Place,
+    progress: Progress,
+    asking: Asking | None = None,
+    memory: InputCache | None = None,
+) -> Outcome:
+    """Carry out a study, or read its finding if it was carried out before on the same inputs, for which no weights are read.
+
+    `memory` keeps what is loaded, for other studies. Raises `AutointerpError` and `SaeError`.
+    """
+
+    def load() -> Workbench:
+        subject, studied = opened(request, progress, memory or InputCache())
+        return Workbench(request, subject, studied, StudyFolder(Path()), progress, study.name, asking)
+
+    contents, bench = unread_contents(request, progress.update), None
+    if contents is None:
+        bench = load()
+        contents = opened_contents(bench)
+    name = study_id(study, request, contents, asking, progress.update)
+    folder = StudyFolder(open_folder(place.folder(request, name)))
+    folder.claim(name)
+    if not folder.is_finished():
+        with locked(folder.path / ".lock", f"this {study.name}"):
+            bench = bench or load()
+            bench.folder, bench.study_id = folder, name
             finding = study.carry_out(bench)
-            bench.folder.write(finding, study.name, settings, _inputs(subject, studied, bench, study))
+            folder.write(finding, study.name, plain(asdict(study)), _inputs(bench, study))
             if place.out is None:
                 _link(request)
-    return Outcome(path, read(path))
+    return Outcome(folder.path, read(folder.path))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -102,25 +116,9 @@ def read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _identity(study: Study, settings: dict[str, Any], bench: Workbench) -> dict[str, Any]:
-    """Everything that decides the finding."""
-    return {
-        "study": [study.name, study.version, settings],
-        "subject": [bench.subject.fingerprint, bench.subject.precision, bench.subject.bos_id],
-        "dictionaries": [[each.dictionary.fingerprint, each.dictionary.hook_point] for each in bench.studied],
-        "explanations": [content_hash(dict(each.explanations)) for each in bench.studied],
-        "corpus": bench.corpus.fingerprint if study.reads_text else _unread(bench.request.corpus),
-        "judge": plain(bench.asking.settings.model_dump()) if bench.asking else None,
-    }
-
-
-def _unread(corpus: Corpus | None) -> Any:
-    """What identifies a corpus that is not read: its section of the spec, and sizes and times of its files."""
-    return corpus and [plain(corpus), [stamps(source) for source in corpus.sources]]
-
-
-def _inputs(subject: Subject, studied: tuple[Studied, ...], bench: Workbench, study: Study) -> dict[str, Any]:
+def _inputs(bench: Workbench, study: Study) -> dict[str, Any]:
     """The inputs as the page names them."""
+    subject, studied = bench.subject, bench.studied
     inputs: dict[str, Any] = {
         "subject": f"{subject.name} ({subject.precision})",
         "dictionaries": [f"{each.name}: {each.dictionary.path}" for each in studied],

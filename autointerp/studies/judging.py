@@ -1,13 +1,13 @@
 """Questions of a study to a judge, with the prompts' limits, retries and budget of a run.
 
-The answers are in a ledger of their own, `studies/ledger.sqlite` in the results folder: no question is paid for twice, whichever
-study asks it, and a study that was stopped continues.
+The answers to a command are in a ledger of their own, `studies/ledger.sqlite` in the results folder, those to a study of a spec in the ledger
+of its run: no question is paid for twice, whichever study asks it, and a study that was stopped continues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from autointerp.errors import UsageError
 from autointerp.formatting import dollars, plural
 from autointerp.judges import cost_model
 from autointerp.judges.base import Judge
+from autointerp.judges.limits.limiter import Limiter
 from autointerp.judges.registry import open_judge
 from autointerp.ledger import calls, runs
 from autointerp.ledger.budgets import Limits
@@ -45,6 +46,19 @@ class Question(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Payer:
+    """The run in whose row of the ledger calls are counted. By default a study has a row of its own."""
+
+    ledger: Ledger
+    run_id: str
+    limiter: Limiter | None = None
+    """A limiter that workers share."""
+    worker: str = ""
+    agreed: bool = False
+    """Whether consent to the cost of the run is given without a budget."""
+
+
+@dataclass(frozen=True)
 class Asking:
     """Which judge is asked, and what it may cost."""
 
@@ -56,6 +70,8 @@ class Asking:
     """Whether consent to the cost is given without a budget."""
     dry: bool = False
     """Only say what the questions will cost."""
+    payer: Payer | None = None
+    """The run whose spec names the study, and whose budget pays for it."""
 
 
 class DryRun(Exception):
@@ -65,37 +81,47 @@ class DryRun(Exception):
 def ask(asking: Asking, study_id: str, questions: Sequence[Question[T]], progress: Progress) -> list[Answer[T]]:
     """The answers in the order of the questions. Those that the ledger knows are not asked again.
 
-    `study_id` is the same for equal studies only: a budget holds for one study. Says the forecast first, and asks for consent above a dollar if there is no budget. Raises `DryRun`, `UsageError` for a judge that
-    is no LLM, `BudgetExceeded` and `ProviderStopped`; the same call continues.
+    `study_id` is the same for equal studies only: a budget holds for one study, or for its run. Says the forecast first, and asks for
+    consent above a dollar if there is no budget. Raises `DryRun`, `UsageError` for a judge that is no LLM, `BudgetExceeded` and
+    `ProviderStopped`; the same call continues.
     """
     with ExitStack() as stack:
-        ledger = Ledger.in_folder(asking.results / FOLDER)
-        stack.callback(ledger.close)
         judge = open_judge(asking.settings, rubric.load("specificity"))
         stack.callback(judge.close)
         if not judge.is_llm:
             raise UsageError(f"{judge.name} cannot answer a study's questions: give --judge PROVIDER/MODEL of an LLM")
-        with ledger.write() as tx:
-            runs.register(tx, run_id=study_id, name=study_id, spec_hash=study_id, spec="")
-            calls.write_off(tx, study_id)
-        cost = _expected_cost(asking, ledger, study_id, judge, [question.prompt for question in questions])
+        payer = asking.payer or stack.enter_context(_own_row(asking, study_id))
+        cost = _expected_cost(asking, payer, judge, [question.prompt for question in questions])
         progress.note(_forecast(judge, len(questions), cost))
         if asking.dry:
             raise DryRun
-        consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name="--usd")
-        caller = Caller(ledger, study_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
+        name = "budget.usd" if asking.payer else "--usd"
+        consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name=name)
+        limits = Limits(asking.usd, Settings.from_env().month_usd)
+        caller = Caller(
+            payer.ledger, payer.run_id, judge, asking.settings, limits, limiter=payer.limiter, worker=payer.worker
+        )
         asked = [
-            partial(caller.ask, question.prompt, question.parse, Job(f"{_STAGE}-{number}", _STAGE), 0)
+            partial(caller.ask, question.prompt, question.parse, Job(f"{study_id}-{number}", _STAGE), 0)
             for number, question in enumerate(questions)
         ]
-        return in_threads.ask_run(caller, asking.settings, asked, progress)
+        ask_all = in_threads.ask_all if asking.payer else in_threads.ask_run
+        return ask_all(caller, asking.settings, asked, progress)
 
 
-def _expected_cost(
-    asking: Asking, ledger: Ledger, run_id: str, judge: Judge, prompts: Sequence[Prompt]
-) -> cost_model.Cost:
-    with ledger.read() as tx:
-        left = [prompt for prompt in prompts if calls.find_answer(tx, run_id, call_key(judge, prompt, 0)) is None]
+@contextmanager
+def _own_row(asking: Asking, study_id: str) -> Iterator[Payer]:
+    """A row of the study alone, in the ledger of studies. Calls of an earlier process that never returned are written off."""
+    with closing(Ledger.in_folder(asking.results / FOLDER)) as ledger:
+        with ledger.write() as tx:
+            runs.register(tx, run_id=study_id, name=study_id, spec_hash=study_id, spec="")
+            calls.write_off(tx, study_id)
+        yield Payer(ledger, study_id)
+
+
+def _expected_cost(asking: Asking, payer: Payer, judge: Judge, prompts: Sequence[Prompt]) -> cost_model.Cost:
+    with payer.ledger.read() as tx:
+        left = [prompt for prompt in prompts if calls.find_answer(tx, payer.run_id, call_key(judge, prompt, 0)) is None]
     return cost_model.expected(asking.settings, left, judge=judge) if left else cost_model.Cost(0, 0, 0, 0, 0.0, "")
 
 

@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 
 from autointerp.calls.answers import Answer
 from autointerp.errors import UsageError
-from autointerp.harvest.inputs import open_corpus, open_dictionary, open_subject, with_bos
-from autointerp.progress import Progress
+from autointerp.harvest.input_cache import InputCache
+from autointerp.harvest.inputs import open_corpus, with_bos
+from autointerp.progress import OnProgress, Progress
 from autointerp.studies import judging
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.judging import Asking, Question
 from autointerp.studies.request import Request
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
+from sae.formats.outline import DictionaryOutline
 from sae.subject.model import Subject
 
 T = TypeVar("T")
@@ -56,9 +58,7 @@ class Workbench:
     @cached_property
     def corpus(self) -> Corpus:
         """The text in the subject's tokens."""
-        if self.request.corpus is None:
-            raise UsageError(f"{self.study} reads text: give --corpus FILE, or --from RUN")
-        return open_corpus(self.request.corpus, self.subject, self.progress.update)
+        return corpus_of(self.request, self.subject, self.study, self.progress.update)
 
     @property
     def one(self) -> Studied:
@@ -74,22 +74,32 @@ class Workbench:
         return judging.ask(self.asking, self.study_id, questions, self.progress)
 
 
-def opened(request: Request, progress: Progress) -> tuple[Subject, tuple[Studied, ...]]:
-    """Load the subject and the dictionaries of a request. Raises `SaeError` if something is missing or does not fit."""
+def opened(request: Request, progress: Progress, memory: InputCache) -> tuple[Subject, tuple[Studied, ...]]:
+    """The subject and the dictionaries of a request, loaded unless they are in memory. Raises `SaeError` if something is missing or does not fit."""
     request.check()
-    dictionaries = [open_dictionary(source.dictionary, progress.update) for source in request.sources]
-    subject = open_subject(request.subject, progress.update)
-    if request.corpus:
-        subject = with_bos(subject, request.corpus, dictionaries[0])
-    else:
-        subject = subject.with_bos(None, dictionaries[0].trained_with_bos)
+    dictionaries = [memory.dictionary(source.dictionary, progress.update) for source in request.sources]
+    subject = with_bos_of(memory.subject(request.subject, progress.update), request, dictionaries[0])
     for dictionary in dictionaries:
         dictionary.check_fits(subject.width(dictionary.hook_point), subject.name)
     studied = [
         Studied(name, dictionary, explanations_of(source.run), source.run)
-        for name, dictionary, source in zip(_names(dictionaries), dictionaries, request.sources, strict=True)
+        for name, dictionary, source in zip(names_of(dictionaries), dictionaries, request.sources, strict=True)
     ]
     return subject, tuple(studied)
+
+
+def with_bos_of(subject: Subject, request: Request, dictionary: Dictionary | DictionaryOutline) -> Subject:
+    """The subject with BOS before contexts, or without, as the corpus and the first dictionary's files state. Raises `SaeError`."""
+    if request.corpus:
+        return with_bos(subject, request.corpus, dictionary)
+    return subject.with_bos(None, dictionary.trained_with_bos)
+
+
+def corpus_of(request: Request, subject: Subject, study: str, on_progress: OnProgress) -> Corpus:
+    """The text of a request in the subject's tokens. Raises `SaeError`, and `UsageError` if the request has none."""
+    if request.corpus is None:
+        raise UsageError(f"{study} reads text: give --corpus FILE, or --from RUN")
+    return open_corpus(request.corpus, subject, on_progress)
 
 
 def explanations_of(run: Path | None) -> dict[str, str]:
@@ -100,11 +110,12 @@ def explanations_of(run: Path | None) -> dict[str, str]:
     return {row["unit_id"]: row["explanation"] for row in table if row["explanation"]}
 
 
-def _names(dictionaries: Sequence[Dictionary]) -> list[str]:
-    """Short names: the hook point, with the width and a number where that is not enough."""
-    names = [dictionary.hook_point for dictionary in dictionaries]
-    if len(set(names)) < len(names):
-        names = [f"{d.hook_point}/{d.d_sae}" for d in dictionaries]
-    if len(set(names)) < len(names):
-        names = [f"{name}/{number}" for number, name in enumerate(names, 1)]
-    return names
+def names_of(dictionaries: Sequence[Dictionary | DictionaryOutline]) -> list[str]:
+    """Short names: the hook point, with the width where several dictionaries share it, and a number where they share both."""
+    names = _distinct([each.hook_point for each in dictionaries], [str(each.d_sae) for each in dictionaries])
+    return _distinct(names, [str(names[: i + 1].count(name)) for i, name in enumerate(names)])
+
+
+def _distinct(names: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """The names, each of those that occur more than once with its part."""
+    return [f"{name}/{part}" if names.count(name) > 1 else name for name, part in zip(names, parts, strict=True)]

@@ -35,6 +35,10 @@ result.figures("figures")
 ai.compare([a, b])
 ai.load("results/mine-1f3c9a20")
 
+found = ai.study("attribute", result, prompt="John is alone. John feels", target=" sad")
+found.sentences
+found.tables["attribution"]
+
 harvest = ai.harvest(model, dictionary, texts, hook_point="resid_post.8", tokenizer=tokenizer)
 explanations = ai.explain(harvest, judge)
 ai.score(explanations, judge, scorers=["detection"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import tomllib
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -32,6 +33,20 @@ model = "anthropic/claude-haiku-4-5"
 usd = 20.0
 """
 
+STUDIES = """\
+[studies.neighbours]
+minimum = 8
+
+[[studies.steer]]
+units = ["feature-641"]
+prompts = ["I think that", "The best way to"]
+factors = [-2, 2, 5]
+
+[[studies.steer]]
+units = ["feature-12"]
+prompts = ["I think that"]
+"""
+
 INTRO = f"""\
 # Spec reference
 
@@ -50,26 +65,56 @@ A spec is a TOML file that says what to evaluate, with what, and how. Three tabl
 - The run's folder is named after the spec's hash. **Settings**, marked in the last column, stay out of the hash: they
   decide how a run is carried out and not what it finds, so changing one and running again continues the same run.
   Changing any other key makes another run, which shares every answer that the change does not touch.
+- Tables `[studies.NAME]` name [studies of features](README.md#using-features), with the settings of the command NAME; written twice, as below, for two
+  studies of one kind. They are carried out once the report is written, in `studies/` of the run's folder, and the report links to them. They are settings: the
+  same spec with another study carries out that one alone. If a study fails, the others are carried out and the exit code is 1.
 - A table `[matrix]` with lists of values makes one file several runs, one for each combination, and compares them: see
   [comparing runs](compare.md#a-matrix-of-dictionaries-and-judges).
+
+```toml
+{STUDIES}```
 """
 
 
 def page() -> str:
     """docs/spec.md: every table and key with its type, default and docstring. Raises `UsageError` if the example is wrong."""
-    spec.parse(tomllib.loads(EXAMPLE))
+    spec.parse(tomllib.loads(EXAMPLE + STUDIES))
     scalars = {n: f for n, f in spec.Spec.model_fields.items() if _section(f.annotation) is None}
     parts = [MARK + INTRO, "## Top level\n\n" + _rows(scalars)]
     named: dict[type[section.Section], list[str]] = {}
-    for name, field in spec.Spec.model_fields.items():
-        if table := _section(field.annotation):
-            named.setdefault(table, []).append(name)
+    for name, table in _tables(spec.Spec):
+        named.setdefault(table, []).append(name)
     for table, names in named.items():
         title = " and ".join(f"`[{name}]`" for name in names)
         words = [one_line(table.__doc__ or "")]
-        words += [f"`[{n}]`: {d}" for n in names if (d := one_line(spec.Spec.model_fields[n].description or ""))]
-        parts.append(f"## {title}\n\n" + "\n\n".join(words) + "\n\n" + _rows(table.model_fields))
+        words += [
+            f"`[{n}]`: {d}"
+            for n in names
+            if "." not in n and (d := one_line(spec.Spec.model_fields[n].description or ""))
+        ]
+        parts.append(f"## {title}\n\n" + "\n\n".join(words) + "\n\n" + _rows(_keys(table)))
     return "\n".join(parts)
+
+
+def _tables(model: type[section.Section], above: str = "") -> Iterator[tuple[str, type[section.Section]]]:
+    """The tables of the spec by name, each before those in it, which may be repeated. Others are described as tables like another."""
+    for name, field in model.model_fields.items():
+        if (table := _section(field.annotation)) and not above:
+            yield name, table
+            yield from _tables(table, f"{name}.")
+        elif table := _repeated(field.annotation):
+            yield above + name, table
+
+
+def _keys(table: type[section.Section]) -> dict[str, FieldInfo]:
+    """The fields of a table, those of its base last, without tables that have a heading of their own."""
+    own = sorted(table.model_fields, key=lambda name: name not in vars(table)["__annotations__"])
+    return {name: table.model_fields[name] for name in own if not _repeated(table.model_fields[name].annotation)}
+
+
+def _repeated(annotation: Any) -> type[section.Section] | None:
+    """The table of which a field holds a list."""
+    return _section(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
 
 
 def schema() -> str:
@@ -79,7 +124,7 @@ def schema() -> str:
 
 
 def _section(annotation: Any) -> type[section.Section] | None:
-    options = (annotation, *get_args(annotation))
+    options = (annotation, *(get_args(annotation) if get_origin(annotation) is not tuple else ()))
     return next((o for o in options if isinstance(o, type) and issubclass(o, section.Section)), None)
 
 
@@ -106,7 +151,8 @@ def _kind(annotation: Any) -> str:
     if origin is dict:
         return "a table"
     if origin is tuple:
-        return f"list of {_kind(arguments[0])}" + ("s" if arguments[0] in plain else "")
+        each = get_args(arguments[0])[0] if get_origin(arguments[0]) is Annotated else arguments[0]
+        return f"list of {_kind(each)}" + ("s" if each in plain else "")
     if _section(annotation):
         return f"a table like `[{annotation.__name__.lower()}]`"
     raise TypeError(f"docs/pages/spec.py has no words for the type {annotation!r}: add them to _kind")

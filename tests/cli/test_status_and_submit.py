@@ -26,6 +26,7 @@ from support.planted_world.provider_replies import think_apart
 from support.providers.server import ProviderServer
 from support.services.servers import PostgresServer, free_port, postgres_server
 
+from autointerp.cli.ledger_location import LedgerLocation
 from autointerp.cli.main import main
 from autointerp.costs import bounds
 from autointerp.ledger import calls, events, jobs, judgements, runs, workers
@@ -235,7 +236,9 @@ def test_the_rate_is_the_average_if_no_calls_were_measured(command: Command, led
     ("state", "reason", "code"),
     [
         ("done", "", 0),
+        ("done", "studies.find: no such passage", 1),
         ("withheld", "too much is unscored", 3),
+        ("withheld", "too much is unscored; studies.find: no such passage", 1),
         ("stopped", "anthropic/x: the key was refused", 5),
         ("stopped", "KeyboardInterrupt", 130),
         ("failed", "no such dictionary", 1),
@@ -246,7 +249,10 @@ def test_watch_exits_with_the_code_of_the_run(
     state: str, reason: str, code: int, command: Command, tmp_path: Path
 ) -> None:
     run_id = a_run(
-        Ledger.in_folder(tmp_path / "results"), state=state, reason=reason, exit_code=code if state == "stopped" else 0
+        Ledger.in_folder(tmp_path / "results"),
+        state=state,
+        reason=reason,
+        exit_code=code if state == "stopped" or "studies." in reason else 0,
     )
     said = command("status", run_id, "--watch")
     assert said.exit_code == code
@@ -494,6 +500,17 @@ def test_commands_take_the_beginning_of_an_id_and_latest(command: Command, ledge
     refused = command("cancel", "first")
     assert refused.exit_code == 2
     assert "first is the beginning of 2 run ids (first-13, first-12)" in refused.stderr
+
+
+def test_several_runs_are_found_in_a_ledger_that_is_opened_once(
+    command: Command, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run_id in ("first-12", "second-2"):
+        a_run(ledger, run_id)
+    opened, open_ = list[Path](), LedgerLocation.open
+    monkeypatch.setattr(LedgerLocation, "open", lambda self: opened.append(self.results) or open_(self))
+    assert len(lines(command("cancel", "first", "second"))) == 2
+    assert len(opened) == 1
 
 
 def test_open_shows_the_latest_report_in_a_browser(command: Command, tmp_path: Path) -> None:

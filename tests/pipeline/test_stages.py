@@ -22,7 +22,7 @@ from autointerp.questions import planned_jobs
 from autointerp.questions.rounds import Round
 
 RUN = "run-0"
-STAGES = [stage for stage in jobs.STAGES if stage not in ("probe", "regrade")]
+STAGES = [stage for stage in jobs.STAGES if stage not in ("probe", "regrade", "studies")]
 
 
 class Fleet:

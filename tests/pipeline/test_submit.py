@@ -10,18 +10,18 @@ import pytest
 
 from autointerp import locks
 from autointerp.errors import UsageError
-from autointerp.harvest import inputs
 from autointerp.ledger import budgets, calls, events, jobs, judgements, leases, runs, workers
 from autointerp.ledger.budgets import Limits
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.jobs import Job
 from autointerp.messages import MarkedText, Prompt, ScoreMaterial
-from autointerp.pipeline import local, stages, submit
+from autointerp.pipeline import local, prepare, stages, submit
 from autointerp.progress import Progress
 from autointerp.questions import planned_jobs
 from autointerp.records import Arm, Explanation, ExplanationKey, Judgement, Outcome
 from autointerp.run import Run
 from autointerp.spec.rubric import load as load_rubric
+from autointerp.spec.sections import Studies
 from autointerp.spec.spec import Spec, parse
 
 RUN = "night-run"
@@ -41,7 +41,7 @@ class Named:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.setattr(inputs, "identify", lambda spec, on_progress: Named(spec))
+    monkeypatch.setattr(prepare, "identify", lambda spec, on_progress: Named(spec))
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_service").ledger()
@@ -114,6 +114,21 @@ def test_the_same_spec_twice_is_one_run(ledger: Ledger, spec: Spec, tmp_path: Pa
     carried(ledger, {})
     assert submit.submit(ledger, spec, tmp_path).was == "done"
     assert run_state(ledger) == ("fleet", "done")
+
+
+def test_a_done_run_is_queued_again_for_studies_that_it_lacks(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:
+    submit.submit(ledger, spec, tmp_path)
+    carried(ledger, {})
+    with_study = spec.model_copy(update={"studies": Studies.model_validate({"neighbours": {}})})
+    again = submit.submit(ledger, with_study, tmp_path)
+    assert (again.run_id, again.was) == (RUN, "resumed")
+    carried(ledger, {})
+    assert submit.submit(ledger, with_study, tmp_path).was == "done"
+    assert submit.submit(ledger, spec, tmp_path).was == "done"
+    with ledger.write() as tx:
+        runs.set_state(tx, RUN, "done", "studies.neighbours: no space left", 1)
+    assert submit.submit(ledger, with_study, tmp_path).was == "resumed"
+    assert "studies" not in states(ledger)
 
 
 def test_a_run_is_executed_by_workers_or_by_one_process_not_both(ledger: Ledger, spec: Spec, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def test_a_small_spec_and_one_with_every_default_written_out_are_valid() -> None
     SCHEMA.validate(tomllib.loads(parse(SMALL).to_toml()))
     cascade = {"judge": {"model": "openai/x", "json": "schema"} | {"model": "openai-compatible/x", "server": "groq"}}
     SCHEMA.validate(SMALL | {"score": {"also": ["detection", "of-a-package"]}, "cascade": cascade})
+    SCHEMA.validate(SMALL | {"studies": {"neighbours": {"minimum": 8}, "find": [{"text": "a"}, {"with": ["b"]}]}})
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,9 @@ def test_a_small_spec_and_one_with_every_default_written_out_are_valid() -> None
         {"judge": {"temperature": 3}},
         {"harvest": {"bins": 1}},
         {"subject": {}},
+        {"studies": {"neighbours": {"minimum": 1}}},
+        {"studies": {"find": [{"texts": "a"}]}},
+        {"studies": {"neighbors": {}}},
     ],
 )
 def test_wrong_keys_types_and_limits_are_invalid(wrong: dict[str, Any]) -> None:

@@ -55,6 +55,25 @@ def minimal(**sections: Any) -> dict[str, Any]:
             ["corpus.bos = 'maybe': input should be a valid boolean or 'auto'"],
         ),
         (minimal(name="Has Spaces"), ["name = 'Has Spaces'"]),
+        (minimal(studies={"neighbors": {}}), ["unknown key studies.neighbors", "did you mean neighbours?"]),
+        (minimal(studies={"neighbours": {"minimun": 5}}), ["studies.neighbours.minimun = 5", "did you mean minimum?"]),
+        (minimal(studies={"neighbours": 5}), ["studies.neighbours = 5: write a table"]),
+        (
+            minimal(studies={"neighbours": {"groups": [3, 60]}}),
+            ["studies.neighbours.groups = [3, 60]", "the most first"],
+        ),
+        (minimal(studies={"find": {}}), ["studies.find: no way to find features: set one of text, on"]),
+        (minimal(studies={"find": [{"text": "a"}, {"text": "a", "fdr": 0.1}]}), ["fdr belongs to new, not to text"]),
+        (minimal(studies={"steer": {"units": ["1"]}}), ["studies.steer.prompts is missing"]),
+        (
+            minimal(studies={"steer": {"units": ["1"], "prompts": ["a"], "factors": [200]}}),
+            ["studies.steer.factors = 200"],
+        ),
+        (minimal(studies={"cover": {"lists": ["fish"]}}), ["studies.cover.lists = 'fish'", "'elements'"]),
+        (
+            minimal(studies={"cover": {"judged": True}}),
+            ["studies.cover.judged = true needs an LLM", "embedded is none"],
+        ),
         ({"subject": {"model": "a"}}, ["dictionary is missing", "autointerp spec"]),
     ],
 )
@@ -172,3 +191,36 @@ def test_the_template_is_a_spec_of_defaults() -> None:
     assert spec.units == parse(MINIMAL).units
     assert spec.judge == parse(MINIMAL).judge
     assert spec.report == parse(MINIMAL).report
+
+
+STUDIES = {
+    "find": [{"text": "a"}, {"with": ["b", "c"]}],
+    "steer": {"units": ["feature-1"], "prompts": ["I"], "factors": [-2, 5]},
+    "split": {"dictionaries": ["d"]},
+}
+
+
+def test_studies_are_no_part_of_the_hash_and_are_written_and_read_again() -> None:
+    spec = parse(minimal(studies=STUDIES))
+    assert spec.hash() == parse(MINIMAL).hash()
+    assert parse(tomllib.loads(spec.to_toml())) == spec
+    assert [study.study for study in spec.studies.chosen] == ["find", "find", "steer", "split"]
+    assert set(tomllib.loads(parse(MINIMAL).to_toml())["studies"]) == {"tokens", "two_sided"}
+
+
+def test_paths_of_studies_are_those_beside_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "runs" / "run-1").mkdir(parents=True)
+    for name in ("mine.toml", "wider"):
+        (tmp_path / "specs" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    written = parse(
+        minimal(studies={"cover": {"files": ["mine.toml"]}, "split": {"dictionaries": ["wider", "owner/hub"]}})
+    )
+    (tmp_path / "specs" / "spec.toml").write_text(written.to_toml(), encoding="utf-8")
+    spec = load(Path("specs/spec.toml"))
+    assert spec.studies.cover[0].files == ("specs/mine.toml",)
+    assert spec.studies.split[0].dictionaries == ("specs/wider", "owner/hub")
+    saved = spec.relative_to(Path("runs/run-1"))
+    assert saved.studies.cover[0].files == ("../../specs/mine.toml",)
+    assert spec.absolute().studies.split[0].dictionaries == (str(tmp_path / "specs" / "wider"), "owner/hub")

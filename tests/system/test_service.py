@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
+from support.providers.protocols import Json
 from support.providers.server import ProviderServer
 from support.services import fleet as fleet_
 from support.services.compose_file import commands_of
 from support.services.fleet import QUICK_APP, Fleet
 from support.services.servers import PostgresServer
 
-from autointerp.ledger import calls, events, workers
+from autointerp.ledger import calls, events, jobs, runs, workers
 from autointerp.ledger.schema import calls as call_rows
 from autointerp.ledger.schema import jobs as job_rows
 from autointerp.pipeline.submit import submit
@@ -84,6 +85,47 @@ def test_several_runs_end_with_the_tables_of_one_process(
         assert times == 1
         assert int(started.split()[2]) >= 4
         assert texts["existing harvest used"] == len(ids) - 1
+
+
+def test_workers_carry_out_the_studies_of_a_spec_under_its_budget(
+    world: planted.World, tmp_path: Path, postgres_service: PostgresServer
+) -> None:
+    text = "filler1 harbour2 filler3"
+    studies = {
+        "tokens": 0,
+        "find": [{"text": text, "at": "a passage that it has not"}, {"text": text}],
+        "steer": {"units": ["0"], "prompts": [text], "factors": [2], "tokens": 2, "judged": True},
+    }
+
+    def think(system: str, user: str, schema: Json) -> Any:
+        if "on_target" in schema["properties"]:
+            return {"reason": "read", "on_target": 1, "coherence": 2}
+        return think_apart(system, user, schema)
+
+    with ProviderServer(think) as server, fleet_.running(tmp_path / "fleet", postgres_service, forked=True) as fleet:
+        fleet.start_all()
+        spec = world.spec(
+            **FEW, judge=planted_runs.judge(planted_runs.MODELS[0], server), budget={"usd": 5.0}, studies=studies
+        )
+        run_id = submit(fleet.ledger, spec, fleet.results).run_id
+        assert fleet.wait([run_id], patience_s=120)[run_id] in ("done", "withheld")
+        with fleet.ledger.read() as tx:
+            row, counts = runs.get(tx, run_id), jobs.counts(tx, run_id)
+            paid = tx.execute(
+                sa.select(sa.func.sum(call_rows.c.cost_usd)).where(call_rows.c.job_key.like("steer-%"))
+            ).scalar()
+        assert counts["studies"] == {"done": 2, "failed": 1}
+        assert row is not None
+        assert row["exit_code"] == 1
+        assert "studies.find: " in row["reason"]
+        assert paid > 0
+        assert row["spent_usd"] > paid
+        again = submit(fleet.ledger, spec, fleet.results)
+        assert (again.run_id, again.was) == (run_id, "resumed"), "the failed study is tried again"
+    kinds = sorted(path.parent.name.split("-")[0] for path in fleet.results.glob("*/studies/*/study.json"))
+    assert kinds == ["find", "steer"]
+    [graded] = fleet.results.glob("*/studies/steer-*/continuations.parquet")
+    assert set(pd.read_parquet(graded)["on_target"]) == {1}
 
 
 def start_as_composed(fleet: Fleet) -> None:

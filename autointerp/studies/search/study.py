@@ -11,6 +11,7 @@ import pandas as pd
 from autointerp.errors import UsageError
 from autointerp.harvest.input_paths import stamps
 from autointerp.hashing import content_hash
+from autointerp.spec.study_sections import FIND_WAYS
 from autointerp.studies.finding import Finding, Listing
 from autointerp.studies.search.contexts import described
 from autointerp.studies.search.firing_shift import FiringShift
@@ -77,21 +78,11 @@ def find(**settings: Any) -> Study:
             else "no way to find features"
         )
         raise UsageError(f"{problem}: give one of {options}")
-    allowed = {chosen[0], *_WITH.get(chosen[0], ())}
+    allowed = {chosen[0], *FIND_WAYS[chosen[0]]}
     if strange := [name for name in given if name not in allowed]:
-        belongs = next(way for way, names in _WITH.items() if strange[0] in names)
+        belongs = next(way for way, names in FIND_WAYS.items() if strange[0] in names)
         raise UsageError(f"--{strange[0]} belongs to --{belongs}, not to --{chosen[0]}: remove one of them")
     return ways[chosen[0]](given, seed)
-
-
-_WITH = {
-    "text": ("at",),
-    "on": ("off",),
-    "with": ("without",),
-    "prompt": ("target", "against"),
-    "new": ("tokens", "fdr"),
-}
-"""Options that belong to a way."""
 
 
 def _study(way: Way) -> Find:
@@ -116,7 +107,7 @@ _WAYS: dict[str, Callable[[Mapping[str, Any], int], Study]] = {
         given["new"],
         content_hash([stamps(source) for source in given["new"]]),
         seed=seed,
-        **{k: given[k] for k in _WITH["new"] if k in given},
+        **{k: given[k] for k in FIND_WAYS["new"] if k in given},
     ),
 }
 """The study of each option that chooses a way."""

@@ -12,6 +12,7 @@ from support.planted_world import lexicon_world as searched
 from support.planted_world import world as planted
 
 from autointerp.errors import UsageError
+from autointerp.harvest.input_cache import InputCache
 from autointerp.progress import Progress
 from autointerp.studies.folder import StudyFolder
 from autointerp.studies.given import Given
@@ -46,7 +47,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 def bench_of(given: Given) -> Workbench:
     with Progress(quiet=True) as progress:
         request = request_of(given)
-        subject, studied = opened(request, progress)
+        subject, studied = opened(request, progress, InputCache())
         return Workbench(request, subject, studied, StudyFolder(Path()), progress, "find")
 
 

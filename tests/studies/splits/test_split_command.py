@@ -75,7 +75,7 @@ def test_the_tree_is_exact(found: Path) -> None:
 
 def test_features_are_counted_in_the_dictionaries_in_which_they_are_found(found: Path) -> None:
     stability = read(found, "stability")
-    small = stability[stability["dictionary"] == f"{nested.HOOK}/6/2"].set_index("unit_id")["found_in"]
+    small = stability[stability["dictionary"] == f"{nested.HOOK}/6/1"].set_index("unit_id")["found_in"]
     assert small.to_dict() == {f"feature-{i}": n for i, n in enumerate([1, 1, 2, 2, 1, 0])}
     assert set(stability["of"]) == {2}
 
