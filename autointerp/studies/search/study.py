@@ -28,7 +28,7 @@ class Find:
     """Features found in one way, in every dictionary given."""
 
     name: ClassVar[str] = "find"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = False
     by: str
     """Name of the way."""
