@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from autointerp import formatting
@@ -63,7 +64,7 @@ def _cell(value: Any) -> str:
     """A value as text: whole numbers with separated thousands, others with three significant digits."""
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return formatting.NOT_AVAILABLE
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}".replace("-", "\u2212")

@@ -114,7 +114,7 @@ def _summary(category: Category, studied: Studied, tests: pd.DataFrame, found: p
 
 def _sentences(summary: pd.DataFrame, fdr: float) -> list[str]:
     """One sentence for each category and dictionary."""
-    lines = [f"Of the features called found, {percent(fdr)} are expected to be false in each category."]
+    lines = [f"Of the features called found in a category, at most {percent(fdr)} are false on average."]
     for row in summary.to_dict("records"):
         which = f"{row['category']}, {row['dictionary']}: "
         if not row["found"]:

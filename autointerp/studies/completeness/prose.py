@@ -108,7 +108,7 @@ def cautions(found: pd.DataFrame, curves: Sequence[NamedCurve], n_tokens: int, c
             f"{plural(len(ambiguous), 'name')} with another common meaning ({', '.join(most)}) are not part of the curve: their counts"
             " contain false hits. Counts of the others may contain some."
         )
-    if used < _FEW:
+    if 0 < used < _FEW:
         yield f"The curve rests on {plural(used, 'concept')}: read its interval."
     yield (
         f"Alive features are those that fire on {n_tokens:,} tokens; the paper's are those that fire on 10 million. Features that are rarer"

@@ -162,7 +162,7 @@ class Cover:
         first = table.sort_values("specific", ascending=False, kind="stable").reset_index(drop=True)
         records = pd.DataFrame([curve.record for curve in fitted])
         listings = (
-            Listing("curves", "Where half of the concepts are present, with 95% intervals; an empty end is open", records, _CURVES),
+            Listing("curves", "Where half of the concepts are present, with 95% intervals; an end that is n/a is open", records, _CURVES),
             Listing("concepts", "Concepts, found ones first", shown, _CONCEPTS, rows=40),
             Listing("candidates", "The strongest features at each concept, specific ones first", first, _CANDIDATES),
         )  # fmt: skip

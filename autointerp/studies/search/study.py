@@ -20,7 +20,7 @@ from autointerp.studies.search.way import KEPT, Way
 from autointerp.studies.study import Study
 from autointerp.studies.workbench import Workbench
 
-NOT_A_CAUSE = "An active feature is not yet one that the model uses for its answer: `autointerp steer` and `autointerp attribute` test that."
+NOT_A_CAUSE = "An active feature is not yet one that the model uses for its answer: autointerp steer and autointerp attribute test that."
 
 
 @dataclass(frozen=True)

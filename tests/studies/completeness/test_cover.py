@@ -117,6 +117,8 @@ def test_a_concept_whose_token_has_a_massive_norm_is_neither_found_nor_missing(
     assert found.drop("harbour4").notna().all()
     curve = table(tmp_path, "curves").iloc[0]
     assert curve["concepts"] == curve["present"] == 6
+    shown = json.loads(next(tmp_path.glob("studies/cover-*/study.json")).read_text())["tables"]["concepts"]["rows"]
+    assert {row[4] for row in shown} == {"yes", "no", "n/a"}
     assert "1 concept could not be looked for" in next(tmp_path.glob("studies/cover-*/study.html")).read_text()
 
 

@@ -106,6 +106,7 @@ def test_the_planted_groups_are_found_on_both_levels(finding: Finding) -> None:
     assert parents.groupby("top")["explanation"].agg(lambda of: len({t.partition(":")[0] for t in of})).eq(1).all()
     assert finding.values["groups"] == 6
     assert finding.values["levels"] == 2
+    assert any("which lie within" in sentence and "larger ones" in sentence for sentence in finding.sentences)
 
 
 def test_without_a_judge_groups_are_called_by_the_words_that_set_them_apart(finding: Finding) -> None:
