@@ -27,13 +27,15 @@ class Listing:
     """Rows that are shown."""
 
     def shown(self, rows: int | None = None) -> Table:
-        """The rows that are shown, as text."""
+        """The rows that are shown, as text, without columns that are empty in all of them."""
         most = self.rows if rows is None else rows
         caption = self.caption
         if len(self.frame) > most:
             caption += f" ({most:,} of {len(self.frame):,} rows; all in {self.name}.parquet)"
-        records = self.frame.head(most)[list(self.columns)].itertuples(index=False, name=None)
-        return Table(caption, tuple(self.columns.values()), tuple(tuple(map(_cell, row)) for row in records))
+        cells = {name: [_cell(value) for value in self.frame[name].head(most)] for name in self.columns}
+        used = [name for number, name in enumerate(self.columns) if not number or not cells[name] or any(cells[name])]
+        rows = tuple(zip(*(cells[name] for name in used), strict=True))
+        return Table(caption, tuple(self.columns[name] for name in used), rows)
 
 
 @dataclass(frozen=True)
