@@ -79,9 +79,11 @@ def ask(asking: Asking, study_id: str, questions: Sequence[Question[T]], progres
             runs.register(tx, run_id=study_id, name=study_id, spec_hash=study_id, spec="")
             calls.write_off(tx, study_id)
         cost = _expected_cost(asking, ledger, study_id, judge, [question.prompt for question in questions])
-        progress.note(_forecast(judge, len(questions), cost))
+        forecast = _forecast(judge, len(questions), cost)
         if asking.dry:
+            progress.say(forecast)
             raise DryRun
+        progress.note(forecast)
         consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name="--usd")
         caller = Caller(ledger, study_id, judge, asking.settings, Limits(asking.usd, Settings.from_env().month_usd))
         asked = [

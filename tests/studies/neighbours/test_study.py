@@ -254,4 +254,4 @@ def test_a_dry_run_forecasts_names_and_assignments(
         with pytest.raises(DryRun):
             Neighbours(groups=(6, 3), map="none").carry_out(bench)
         assert server.books == []
-    assert "21 questions" in capsys.readouterr().err
+    assert "21 questions" in capsys.readouterr().out

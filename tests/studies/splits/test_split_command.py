@@ -139,6 +139,7 @@ def test_a_judge_says_whether_the_explanation_holds(
         out = tmp_path / "out"
         dry = split(world, [paths["large"], paths["small"]], out, *options, "--dry-run")
         assert (dry.exit_code, asked) == (0, []), dry.output
+        assert dry.output.startswith("3 questions to openai-compatible/small: 3 calls")
         result = split(world, [paths["large"], paths["small"]], out, *options)
     assert result.exit_code == 0, result.output
     assert read(out, "absorption")["held"].tolist() == [1.0]
