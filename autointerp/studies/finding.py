@@ -34,8 +34,8 @@ class Listing:
             caption += f" ({most:,} of {len(self.frame):,} rows; all in {self.name}.parquet)"
         cells = {name: [_cell(value) for value in self.frame[name].head(most)] for name in self.columns}
         used = [name for number, name in enumerate(self.columns) if not number or not cells[name] or any(cells[name])]
-        rows = tuple(zip(*(cells[name] for name in used), strict=True))
-        return Table(caption, tuple(self.columns[name] for name in used), rows)
+        header = tuple(self.columns[name] for name in used)
+        return Table(caption, header, tuple(zip(*(cells[name] for name in used), strict=True)))
 
 
 @dataclass(frozen=True)
