@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from autointerp import formatting
@@ -26,13 +27,15 @@ class Listing:
     """Rows that are shown."""
 
     def shown(self, rows: int | None = None) -> Table:
-        """The rows that are shown, as text."""
+        """The rows that are shown, as text, without columns that are empty in all of them."""
         most = self.rows if rows is None else rows
         caption = self.caption
         if len(self.frame) > most:
             caption += f" ({most:,} of {len(self.frame):,} rows; all in {self.name}.parquet)"
-        records = self.frame.head(most)[list(self.columns)].itertuples(index=False, name=None)
-        return Table(caption, tuple(self.columns.values()), tuple(tuple(map(_cell, row)) for row in records))
+        cells = {name: [_cell(value) for value in self.frame[name].head(most)] for name in self.columns}
+        used = [name for number, name in enumerate(self.columns) if not number or not cells[name] or any(cells[name])]
+        header = tuple(self.columns[name] for name in used)
+        return Table(caption, header, tuple(zip(*(cells[name] for name in used), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def _cell(value: Any) -> str:
     """A value as text: whole numbers with separated thousands, others with three significant digits."""
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return formatting.NOT_AVAILABLE
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}".replace("-", "\u2212")

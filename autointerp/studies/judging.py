@@ -92,9 +92,11 @@ def ask(asking: Asking, study_id: str, questions: Sequence[Question[T]], progres
             raise UsageError(f"{judge.name} cannot answer a study's questions: give --judge PROVIDER/MODEL of an LLM")
         payer = asking.payer or stack.enter_context(_own_row(asking, study_id))
         cost = _expected_cost(asking, payer, judge, [question.prompt for question in questions])
-        progress.note(_forecast(judge, len(questions), cost))
+        forecast = _forecast(judge, len(questions), cost)
         if asking.dry:
+            progress.say(forecast)
             raise DryRun
+        progress.note(forecast)
         name = "budget.usd" if asking.payer else "--usd"
         consent.require(cost.usd, asking.usd, progress, agreed=asking.agreed, name=name)
         limits = Limits(asking.usd, Settings.from_env().month_usd)

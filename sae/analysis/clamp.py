@@ -80,11 +80,16 @@ def make_clamp(subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey
     """A clamp of units of one kind. Raises `SubjectError` for features of a dictionary that writes to several layers."""
     if units[0].kind == "neuron":
         return _neuron_clamp(subject, subject.neuron_hook_point(dictionary.hook_point), units)
+    check_steerable(dictionary)
+    return _feature_clamp(subject, dictionary, [unit.index for unit in units])
+
+
+def check_steerable(dictionary: Dictionary) -> None:
+    """Raise `SubjectError` for a dictionary that writes to several layers: its features have no one place to be set at."""
     if not dictionary.reconstructs:
         raise SubjectError(
-            f"{dictionary.path} writes to several layers: features of such a dictionary cannot be steered"
+            f"{dictionary.path} writes to several layers, so its features cannot be steered: use an autoencoder or the transcoder of one layer"
         )
-    return _feature_clamp(subject, dictionary, [unit.index for unit in units])
 
 
 def _neuron_clamp(subject: Subject, hook_point: str, units: Sequence[UnitKey]) -> Clamp:

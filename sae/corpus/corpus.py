@@ -163,6 +163,8 @@ def open_corpus(
             progress,
         )
     meta = json.loads((folder / "meta.json").read_text())
+    if not meta["n_tokens"]:
+        raise CorpusError(f"the corpus holds no text: every document in {', '.join(sources)} is empty")
     if meta["conversations"]:
         key = hashlib.sha256(f"{key} {template}".encode()).hexdigest()
     return _open(folder, meta, key, bos_id, special_ids, tokenizer)
@@ -171,8 +173,6 @@ def open_corpus(
 def _open(
     folder: Path, meta: dict[str, Any], key: str, bos_id: int | None, special_ids: Collection[int], tokenizer: Any
 ) -> Corpus:
-    if not meta["n_tokens"]:
-        raise CorpusError("the corpus holds no text: every document in corpus.sources is empty")
     template, turns = folder / "template.bin", folder / "turns.bin"
     return Corpus(
         tokens=np.memmap(folder / "tokens.bin", dtype=TOKEN, mode="r"),

@@ -1,7 +1,7 @@
 """Absorption: tokens at which a concept holds and its feature is silent, because a more specific feature writes its direction there.
 
 Chanin et al. (2024, "A is for Absorption", arXiv 2409.14507) find it for first letters with a probe. Here a witness says where the
-concept holds: the feature's twin in another dictionary, or the features that it splits into. An absorber of a feature
+concept holds: the feature's twin in another dictionary, the features that it splits into, or a probe. An absorber of a feature
 
     fires at `FEWEST_MISSED` or more of the tokens at which a witness fires and the feature is silent
     fires at such tokens for half or more of all tokens at which it fires
@@ -70,6 +70,14 @@ class Absorption:
     cosine: float
     carried: float
     examples: tuple[int, ...]
+
+
+def main_feature(firings: Firings, tokens: npt.NDArray[np.int32]) -> int | None:
+    """The feature whose firing agrees best with some tokens, by F1; None if none fires at them."""
+    active, joint = np.unique(_events_at(firings, tokens)[1], return_counts=True)
+    if not len(active):
+        return None
+    return int(active[np.argmax(2 * joint / (firings.counts[active] + len(tokens)))])
 
 
 def absorbers(side: Side, feature: int, witness: Witness) -> Iterator[Absorption]:

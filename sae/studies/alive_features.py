@@ -16,6 +16,7 @@ from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
 from sae.harvest.uncounted import SKIP_POSITIONS
+from sae.studies.counted_tokens import NormLimits
 from sae.subject.model import Subject
 
 FORWARD_TOKENS = 4096
@@ -44,9 +45,9 @@ def firing(
     seed: int,
     progress: Progress = lambda done, total: None,
 ) -> tuple[list[Firing], int]:
-    """The firing of every dictionary's features, and the number of counted tokens, about `tokens`. Raises `SaeError` if none counts.
+    """The firing of every dictionary's features, and the number of counted tokens, about `tokens`.
 
-    `levels`: for each dictionary, positive activations (levels, d_sae); infinite ones are never reached.
+    Raises `SaeError` if no token counts, and `SubjectError` for values that are not finite. `levels`: for each dictionary, positive activations (levels, d_sae); infinite ones are never reached.
     """
     names = list(dict.fromkeys(dictionary.hook_point for dictionary in dictionaries))
     counts = [torch.zeros(d.d_sae, dtype=torch.int64, device=subject.device) for d in dictionaries]
@@ -54,18 +55,19 @@ def firing(
     # As thresholds of f, before it is multiplied by the decoder's norm.
     least = [(each / d.decoder_norm).to(subject.device) for each, d in zip(levels, dictionaries, strict=True)]
     reached = [torch.zeros(each.shape, dtype=torch.int64, device=subject.device) for each in least]
-    n = 0
+    n, limits = 0, NormLimits()
     for ids, text in draw(corpus, tokens, seed, SKIP_POSITIONS).batches(FORWARD_TOKENS, subject.device):
         values = subject.run(ids, names)
-        n += int(text.sum())
+        counted = limits.counted(values, text)
+        n += int(counted.sum())
         for number, dictionary in enumerate(dictionaries):
-            x = values[dictionary.hook_point][text]
+            x = values[dictionary.hook_point][counted]
             for chunk in feature_chunks(dictionary, x) if len(x) else ():
                 here = slice(chunk.start, chunk.stop)
                 counts[number][here] += (chunk.f > 0).sum(dim=0)
                 largest[number][here] = torch.maximum(largest[number][here], chunk.f.amax(dim=0))
-                for counted, level in zip(reached[number], least[number], strict=True):
-                    counted[here] += (chunk.f >= level[here]).sum(dim=0)
+                for times, level in zip(reached[number], least[number], strict=True):
+                    times[here] += (chunk.f >= level[here]).sum(dim=0)
         progress(n, tokens)
     if not n:
         raise SaeError(NOTHING_COUNTED)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sae.analysis.unit_probe import encode_texts, most_tokens
 from sae.errors import SubjectError
+from sae.harvest.uncounted import MAX_NORM_RATIO
 from sae.subject.model import Subject
 
 RIDGE = 1.0
@@ -50,9 +51,11 @@ def concept_directions(
 
 
 def last_values(subject: Subject, hook_points: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Values (texts, width) at the last token of each text."""
+    """Values (texts, width) at the last token of each text. Raises `SubjectError` for an empty text, and for one whose last token has a
+    massive norm: it does not count."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in hook_points}
-    room = most_tokens(subject)
+    norms: dict[str, list[Tensor]] = {name: [] for name in hook_points}
+    room, first = most_tokens(subject), int(subject.bos_id is not None)
     for text, ids in zip(texts, encode_texts(subject, texts), strict=True):
         if not ids:
             raise SubjectError(f"text {text!r} is empty: remove it")
@@ -60,6 +63,13 @@ def last_values(subject: Subject, hook_points: Sequence[str], texts: Sequence[st
         values = subject.run(torch.tensor([row]), list(hook_points))
         for name in hook_points:
             found[name].append(values[name][0, -1].double().cpu().numpy())
+            norms[name].append(values[name][0, first:].norm(dim=1))
+    for of_texts in norms.values():
+        limit = MAX_NORM_RATIO * float(torch.cat(of_texts).median())
+        if massive := [text for text, of_text in zip(texts, of_texts, strict=True) if of_text[-1] > limit]:
+            raise SubjectError(
+                f"text {massive[0][:40]!r} ends in a token of massive norm, which does not count: put other words at its end"
+            )
     return {name: np.stack(rows) for name, rows in found.items()}
 
 

@@ -21,8 +21,8 @@ from sae.analysis.chunked import feature_chunks
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
-from sae.harvest.harvest import check_finite
-from sae.harvest.uncounted import MAX_NORM_RATIO, SKIP_POSITIONS
+from sae.harvest.uncounted import SKIP_POSITIONS
+from sae.studies.counted_tokens import NormLimits
 from sae.subject.model import Subject
 
 EVENTS = 1 << 26
@@ -105,16 +105,11 @@ def read(
     first = int(corpus.bos_id is not None)
     places: list[Numbers] = []
     events = [_Events(dictionary) for dictionary in dictionaries]
-    limits: dict[str, float] = {}
+    limits = NormLimits()
     n_contexts = n_tokens = 0
     for ids, text in sample.batches(FORWARD_TOKENS, subject.device):
         values = subject.run(ids, names)
-        counted = text.clone()
-        for name, value in values.items():
-            norms = value.norm(dim=-1)
-            check_finite(norms[text], name)
-            if text.any():
-                counted &= norms <= limits.setdefault(name, MAX_NORM_RATIO * float(norms[text].median()))
+        counted = limits.counted(values, text)
         row, column = counted.nonzero(as_tuple=True)
         places.append(np.stack([sample.rows[row.cpu().numpy() + n_contexts], column.cpu().numpy() - first]))
         for each in events:

@@ -17,12 +17,10 @@ from sae.analysis.chunked import feature_chunks
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.errors import NOTHING_COUNTED, SaeError
-from sae.harvest.harvest import check_finite, run_contexts
-from sae.harvest.uncounted import MAX_NORM_RATIO, SKIP_POSITIONS
+from sae.studies.counted_tokens import NormLimits, counted_values
 from sae.subject.model import Subject
 
 BATCH_TOKENS = 4096
-_NORM_CONTEXTS = 32
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -77,13 +75,13 @@ def firing_sums(
 ) -> FiringSums:
     """The sums over documents of about `tokens` tokens together, drawn by the seed. Raises `SaeError` if no token counts."""
     rows = _rows(corpus, tokens, seed)
-    limit = _norm_limit(subject, corpus, rows, dictionary.hook_point)
+    limits = NormLimits()
     sums = FiringSums.zeros(dictionary.d_sae)
     open_firings = torch.zeros(dictionary.d_sae, device=subject.device)
     open_length, n_read, total = 0.0, 0, int(corpus.contexts["length"][rows].sum())
     previous = -1
     for batch in _batches(corpus, rows):
-        values, counted = _values(subject, corpus, batch, dictionary.hook_point, limit)
+        values, counted = counted_values(subject, corpus, batch, [dictionary.hook_point], limits)
         document = np.repeat(corpus.contexts["document"][batch], corpus.contexts["length"][batch])[
             counted.cpu().numpy()
         ]
@@ -92,7 +90,7 @@ def firing_sums(
         sizes = [int((document == each).sum()) for each in order]
         lengths = np.array(sizes, dtype=np.float64)
         lengths[0] += open_length
-        for chunk in feature_chunks(dictionary, values[counted]):
+        for chunk in feature_chunks(dictionary, values[dictionary.hook_point][counted]):
             here = slice(chunk.start, chunk.stop)
             firings = torch.stack([(part > 0).sum(dim=0).float() for part in torch.split(chunk.f, sizes)])
             firings[0] += open_firings[here]
@@ -127,23 +125,3 @@ def _batches(corpus: Corpus, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArra
     size = max(1, BATCH_TOKENS // longest)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def _values(
-    subject: Subject, corpus: Corpus, rows: npt.NDArray[np.int64], hook_point: str, limit: float
-) -> tuple[Tensor, Tensor]:
-    """Values (N, width) at the contexts' N tokens, and a mask (N,) of those that count."""
-    by_hook_point, text = run_contexts(subject, corpus, rows, [hook_point])
-    values = by_hook_point[hook_point]
-    norms = values.norm(dim=1)
-    check_finite(norms[text], hook_point)
-    column = torch.cat([torch.arange(int(n), device=norms.device) for n in corpus.contexts["length"][rows]])
-    return values, text & (column >= SKIP_POSITIONS) & (norms <= limit)
-
-
-def _norm_limit(subject: Subject, corpus: Corpus, rows: npt.NDArray[np.int64], hook_point: str) -> float:
-    """Largest norm of a token that counts."""
-    values, counted = _values(subject, corpus, rows[:_NORM_CONTEXTS], hook_point, float("inf"))
-    if not bool(counted.any()):
-        raise SaeError(NOTHING_COUNTED)
-    return float(values[counted].norm(dim=1).median()) * MAX_NORM_RATIO

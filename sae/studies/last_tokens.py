@@ -1,5 +1,7 @@
 """The features that are most active at the last token of prompts, and on how many concepts of a family each of them fires.
 
+A last token of massive norm does not count, so that its prompt says nothing.
+
 The values at the last tokens are kept, (prompts, d_in), and every chunk of features is encoded from them in turn: memory grows with the
 prompts, and with the number of features only by the weights themselves.
 """
@@ -18,7 +20,8 @@ from sae.analysis.unit_probe import encode_texts, most_tokens
 from sae.corpus.corpus import PAD_ID
 from sae.dictionary import Dictionary
 from sae.errors import SubjectError
-from sae.harvest.harvest import check_finite
+from sae.harvest.uncounted import SKIP_POSITIONS
+from sae.studies.counted_tokens import NormLimits
 from sae.subject.model import Subject
 
 BATCH_TOKENS = 4096
@@ -30,9 +33,11 @@ Progress = Callable[[int, int], None]
 
 def last_token_values(
     subject: Subject, prompts: Sequence[str], hook_points: Sequence[str], progress: Progress = lambda done, total: None
-) -> dict[str, Tensor]:
-    """Values at each prompt's last token, float32 (prompts, width), by hook point. Raises `SubjectError` for a prompt that is too long
-    or empty, and if values are not finite."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Values at each prompt's last token, float32 (prompts, width), by hook point, and a mask (prompts,) of the tokens that count.
+
+    Raises `SubjectError` for a prompt that is too long or empty, and if values are not finite.
+    """
     ids, most = encode_texts(subject, prompts), most_tokens(subject)
     for prompt, own in zip(prompts, ids, strict=True):
         if not 0 < len(own) <= most:
@@ -40,6 +45,7 @@ def last_token_values(
     first = [] if subject.bos_id is None else [subject.bos_id]
     order = np.argsort([len(row) for row in ids], kind="stable").tolist()
     values = {name: torch.zeros(len(ids), subject.width(name), device=subject.device) for name in hook_points}
+    counted, limits = torch.zeros(len(ids), dtype=torch.bool, device=subject.device), NormLimits()
     size = max(1, BATCH_TOKENS // (max(map(len, ids), default=1) + 1))
     for start in range(0, len(ids), size):
         rows = order[start : start + size]
@@ -47,20 +53,23 @@ def last_token_values(
         tokens = torch.full((len(rows), int(lengths.max())), PAD_ID)
         for place, row in enumerate(rows):
             tokens[place, : int(lengths[place])] = torch.tensor(first + ids[row])
-        for name, x in subject.run(tokens, hook_points).items():
-            at_last = x[torch.arange(len(rows)), (lengths - 1).to(x.device)]
-            check_finite(at_last.norm(dim=1), name)
-            values[name][rows] = at_last
+        found = subject.run(tokens, hook_points)
+        column, last = torch.arange(tokens.shape[1]), lengths - 1
+        text = (column >= len(first) + SKIP_POSITIONS) & (column < lengths[:, None])
+        counted[rows] = limits.counted(found, text.to(subject.device))[torch.arange(len(rows)), last]
+        for name, x in found.items():
+            values[name][rows] = x[torch.arange(len(rows)), last]
         progress(start + len(rows), len(ids))
-    return values
+    return values, counted
 
 
 @dataclass(frozen=True)
 class Strongest:
     """The k most active features at each of n concepts, strongest first. Arrays are (n, k) on the CPU; a feature with the activation 0 is none.
 
-    `activation` is the mean over the templates, `active` the share of the templates in which the feature is active, `largest` its
-    largest mean over the concepts, and `fires_on` the number of concepts on which it fires.
+    `activation` is the mean over the templates whose token counts, `active` the share of them in which the feature is active, `largest`
+    its largest mean over the concepts, and `fires_on` the number of concepts on which it fires. `counted` (n,) is the number of templates
+    whose token counts; without any, activations are 0.
     """
 
     feature: Tensor
@@ -68,21 +77,25 @@ class Strongest:
     active: Tensor
     largest: Tensor
     fires_on: Tensor
+    counted: Tensor
 
 
 @torch.inference_mode()
-def strongest(dictionary: Dictionary, x: Tensor, k: int) -> Strongest:
-    """The features that are most active at the concepts of a family, from values x (n concepts, templates, d_in)."""
+def strongest(dictionary: Dictionary, x: Tensor, counted: Tensor, k: int) -> Strongest:
+    """The features that are most active at the concepts of a family, from values x (n concepts, templates, d_in), `counted` of which
+    (n, templates) are of tokens that count."""
     n, templates = x.shape[:2]
     kept: list[Tensor] | None = None
     norms = dictionary.decoder_norm
+    n_counted, of_counted = counted.sum(dim=1), counted[..., None]
+    least_one = n_counted.clamp(min=1)[:, None]
     for chunk in feature_chunks(dictionary, x.flatten(0, 1)):
         f = (chunk.f * norms[chunk.start : chunk.stop].to(chunk.f)).reshape(n, templates, -1)
-        mean = f.mean(dim=1)
+        mean = (f * of_counted).sum(dim=1) / least_one
         largest = mean.amax(dim=0)
         fires_on = ((mean >= FIRES * largest) & (mean > 0)).sum(dim=0)
         value, index = mean.topk(min(k, mean.shape[1]), dim=1)
-        active = (f > 0).float().mean(dim=1).gather(1, index)
+        active = (((f > 0) & of_counted).sum(dim=1) / least_one).gather(1, index)
         new = [value, index + chunk.start, active, largest[index], fires_on[index]]
         if kept is not None:
             new = [torch.cat(parts, dim=1) for parts in zip(kept, new, strict=True)]
@@ -91,4 +104,4 @@ def strongest(dictionary: Dictionary, x: Tensor, k: int) -> Strongest:
         kept = new
     assert kept is not None
     value, feature, active, largest, fires_on = (part.cpu() for part in kept)
-    return Strongest(feature, value, active, largest, fires_on)
+    return Strongest(feature, value, active, largest, fires_on, n_counted.cpu())

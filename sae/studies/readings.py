@@ -1,6 +1,6 @@
 """Maximum and mean activation of every feature of a dictionary over each of many texts.
 
-A text is read as `sae.analysis.unit_probe` reads it. The values at all tokens are kept, (tokens, d_in), and every chunk of features is
+A text is read as `sae.analysis.unit_probe` reads it, and tokens of massive norm do not count. The values at all tokens are kept, (tokens, d_in), and every chunk of features is
 encoded from them in turn: memory grows with the tokens of the texts, and not with the number of features.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from sae.analysis.chunked import feature_chunks
 from sae.analysis.unit_probe import BATCH_TOKENS, as_corpus, encode_texts, most_tokens
 from sae.dictionary import Dictionary
-from sae.harvest.harvest import batches, check_finite, run_contexts
-from sae.harvest.uncounted import SKIP_POSITIONS
+from sae.harvest.harvest import batches
+from sae.studies.counted_tokens import NormLimits, counted_values
 from sae.subject.model import Subject
 from sae.subject.token_text import token_texts
 
@@ -75,15 +75,13 @@ def values_of(
     corpus = as_corpus(subject, ids)
     counted = [np.zeros(len(row), dtype=np.bool_) for row in ids]
     values: list[Tensor] = [torch.zeros(0, subject.width(hook_point), device=subject.device)] * len(ids)
-    n_read = 0
+    n_read, limits = 0, NormLimits()
     for rows in batches(corpus, np.array([n for n, row in enumerate(ids) if row], dtype=np.int64), BATCH_TOKENS):
         lengths = [len(ids[row]) for row in rows]
-        by_hook_point, text = run_contexts(subject, corpus, rows, [hook_point])
-        check_finite(by_hook_point[hook_point].norm(dim=1)[text], hook_point)
+        by_hook_point, counts = counted_values(subject, corpus, rows, [hook_point], limits)
         for row, x, mask in zip(
-            rows, torch.split(by_hook_point[hook_point], lengths), torch.split(text, lengths), strict=True
+            rows, torch.split(by_hook_point[hook_point], lengths), torch.split(counts, lengths), strict=True
         ):
-            mask[:SKIP_POSITIONS] = False
             counted[row] = mask.cpu().numpy()
             values[row] = x[mask]
         n_read += len(rows)

@@ -1,4 +1,4 @@
-"""The largest activations of units, measured over the first texts of a corpus or over given texts."""
+"""The largest activations of units at counted tokens, measured over the first texts of a corpus or over given texts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sae.analysis.unit_probe import largest_activations, read_contexts
+from sae.analysis.unit_probe import as_corpus, encode_texts, largest_activations, most_tokens, read_contexts
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
-from sae.harvest.harvest import UnitReader, run_contexts
-from sae.harvest.uncounted import MAX_NORM_RATIO
+from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
+from sae.studies.counted_tokens import NormLimits, counted_values
 from sae.subject.model import Subject
 
 CONTEXTS_AT_ONCE = 64
@@ -24,9 +24,7 @@ def maxima_over_corpus(
 ) -> np.ndarray:
     """The largest activation (units,) in the corpus's first contexts with at least `tokens` tokens, or in all of it."""
     reader = UnitReader(subject, dictionary, units)
-    sample = np.arange(min(NORM_CONTEXTS, len(corpus.contexts)))
-    norms = run_contexts(subject, corpus, sample, [reader.hook_point])[0][reader.hook_point].norm(dim=1)
-    limit = MAX_NORM_RATIO * float(norms.median())
+    limit = _limit(reader, corpus)
     ends = np.cumsum(corpus.contexts["length"].astype(np.int64))
     n = min(len(ends), int(np.searchsorted(ends, tokens)) + 1)
     maxima = np.zeros(len(units), dtype=np.float32)
@@ -42,4 +40,14 @@ def maxima_over_texts(
 ) -> np.ndarray:
     """The largest activation (units,) in the texts."""
     reader = UnitReader(subject, dictionary, units)
-    return np.asarray(largest_activations(reader, texts).max(axis=1, initial=0.0))
+    ids = [row[: most_tokens(subject)] for row in encode_texts(subject, texts)]
+    limit = _limit(reader, as_corpus(subject, ids))
+    return np.asarray(largest_activations(reader, texts, norm_limit=limit).max(axis=1, initial=0.0))
+
+
+def _limit(reader: UnitReader, corpus: Corpus) -> float:
+    """The largest norm of a counted token, from the corpus's first contexts with tokens."""
+    rows, limits = np.flatnonzero(corpus.contexts["length"])[:NORM_CONTEXTS], NormLimits()
+    if len(rows):
+        counted_values(reader.subject, corpus, rows, [reader.hook_point], limits)
+    return limits.of(reader.hook_point)

@@ -8,10 +8,8 @@ from typing import Any
 import click
 
 from autointerp.cli.common import one_line_errors
-from autointerp.cli.studies.options import carry_out, study_options
+from autointerp.cli.studies.options import TEXTS, carry_out, lines, study_options
 from autointerp.studies.given import Given
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -22,9 +20,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--off", multiple=True, metavar="TEXT", help="With --on: and in none of these. May be repeated.")
 @click.option(
-    "--with", "with_file", type=_FILE, help="Features that tell the texts of this file, one a line, from others."
+    "--with", "with_file", type=TEXTS, help="Features that tell the texts of this file, one a line, from others."
 )
-@click.option("--without", "without_file", type=_FILE, help="With --with: a file of the other texts.")
+@click.option("--without", "without_file", type=TEXTS, help="With --with: a file of the other texts.")
 @click.option(
     "--prompt", metavar="TEXT", help="Features that lead from this prompt to the token of --target, by attribution."
 )
@@ -66,12 +64,5 @@ def find(given: Given, with_file: Path | None, without_file: Path | None, **opti
     One of --text, --on, --with, --prompt, --like, --words, --meaning and --new chooses the way. Texts are read by the subject; --words and --meaning
     search the explanations of a run.
     """
-    sets = {"with": _lines(with_file), "without": _lines(without_file)}
+    sets = {"with": lines(with_file), "without": lines(without_file)}
     return carry_out(given, "find", **options, **sets)
-
-
-def _lines(path: Path | None) -> tuple[str, ...]:
-    """The lines of a file that are not empty."""
-    if path is None:
-        return ()
-    return tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())

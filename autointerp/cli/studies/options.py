@@ -13,11 +13,14 @@ from typing import Any
 import click
 
 from autointerp.cli.common import QUIET, RESULTS, SET, YES, finished_run
+from autointerp.errors import UsageError
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
 
 _PIPE_COLUMNS = 200
 """Columns of a table's lines where there is no terminal."""
+TEXTS = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""A file of texts, one a line, which `lines` reads."""
 _INPUTS = (
     click.option(
         "--from", "runs", multiple=True, metavar="RUN",
@@ -57,6 +60,19 @@ def study_options(*, judge: bool = False) -> Callable[[Callable[..., int | None]
         return wrapped
 
     return decorate
+
+
+def lines(path: Path | None) -> tuple[str, ...]:
+    """The lines of a file that are not blank; none without a file. Raises `UsageError` if it has none or is not UTF-8."""
+    if path is None:
+        return ()
+    try:
+        found = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8: save it as UTF-8") from None
+    if not found:
+        raise UsageError(f"{path} is empty: write one text a line")
+    return found
 
 
 def carry_out(given: Given, name: str, **settings: Any) -> int:

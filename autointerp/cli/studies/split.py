@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from autointerp.cli.common import one_line_errors
-from autointerp.cli.studies.options import carry_out, study_options
+from autointerp.cli.studies.options import TEXTS, carry_out, lines, study_options
 from autointerp.studies.given import Given
 
 
@@ -38,10 +41,18 @@ from autointerp.studies.given import Given
     show_default=True,
     help="Questions to the judge about absorbed tokens, at most.",
 )
+@click.option(
+    "--witness-texts",
+    nargs=2,
+    type=TEXTS,
+    metavar="FILE FILE",
+    help="Texts that end in a token of a concept, and texts that do not, one a line: a linear probe of them is a further witness of"
+    " absorption.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the sample of tokens.")
 @study_options(judge=True)
 @one_line_errors()
-def split(given: Given, tokens: int, cosine: float, child_cosine: float, asked: int, seed: int) -> int:  # fmt: skip
+def split(given: Given, witness_texts: tuple[Path, Path] | None, **settings: Any) -> int:
     """Say how features split, which are found again, and what absorbs them.
 
     Compares two or more dictionaries of one place in one model, of several sizes or seeds. All read the same tokens in one pass.
@@ -49,6 +60,5 @@ def split(given: Given, tokens: int, cosine: float, child_cosine: float, asked: 
     \b
     autointerp split --from latest --dictionary wider/ --dictionary other-seed/
     """
-    return carry_out(
-        given, "split", tokens=tokens, cosine=cosine, child_cosine=child_cosine, asked=asked, seed=seed
-    )  # fmt: skip
+    positive, negative = map(lines, witness_texts or (None, None))
+    return carry_out(given, "split", positive=positive, negative=negative, **settings)

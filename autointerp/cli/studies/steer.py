@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from autointerp.cli.common import one_line_errors
-from autointerp.cli.studies.options import carry_out, finding, study_options
+from autointerp.cli.studies.options import TEXTS, carry_out, finding, lines, study_options
 from autointerp.errors import UsageError
 from autointerp.studies.given import Given
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -24,7 +22,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A feature or neuron: [NAME:]UNIT[=FACTOR][@POSITIONS]. May be repeated; all are set at once.",
 )
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt. May be repeated.")
-@click.option("--prompts", "prompt_file", type=_FILE, help="A file with one prompt a line.")
+@click.option("--prompts", "prompt_file", type=TEXTS, help="A file with one prompt a line.")
 @click.option(
     "--factors",
     default="-2,-0.5,0.5,2,5",
@@ -40,9 +38,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--seed", type=click.IntRange(0), help="Draw tokens with this seed.  [default: take the most likely token]"
 )
 @click.option(
-    "--positive", type=_FILE, help="Texts with a concept, one a line, for the few-shot and the probe's direction."
+    "--positive", type=TEXTS, help="Texts with a concept, one a line, for the few-shot and the probe's direction."
 )
-@click.option("--negative", type=_FILE, help="Texts without the concept, one a line.")
+@click.option("--negative", type=TEXTS, help="Texts without the concept, one a line.")
 @click.option(
     "--expect",
     "expected",
@@ -50,8 +48,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     default="",
     help="What steering should bring, for the judge.  [default: the units' explanations]",
 )
-@click.option("--rubric", type=_FILE, help="Scales of the judge.  [default: rubrics/steering/continuations.toml]")
-@click.option("--cases", type=_FILE, help="A TOML file of cases to check instead; exit code 1 if one fails.")
+@click.option("--rubric", type=TEXTS, help="Scales of the judge.  [default: rubrics/steering/continuations.toml]")
+@click.option("--cases", type=TEXTS, help="A TOML file of cases to check instead; exit code 1 if one fails.")
 @study_options(judge=True)
 @one_line_errors()
 def steer(
@@ -84,23 +82,10 @@ def steer(
         return 1 if checked and checked["values"]["failed"] else 0
     if bool(positive) != bool(negative):
         raise UsageError("--positive and --negative come together: give both, or neither")
-    settings |= {"positive": _lines(positive), "negative": _lines(negative), "rubric": rubric}
+    settings |= {"positive": lines(positive), "negative": lines(negative), "rubric": rubric}
     return carry_out(
-        given, "steer", units=units, prompts=prompts + _lines(prompt_file), factors=_factors(factors), **settings
+        given, "steer", units=units, prompts=prompts + lines(prompt_file), factors=_factors(factors), **settings
     )
-
-
-def _lines(path: Path | None) -> tuple[str, ...]:
-    """The lines of a file that are not blank. Raises `UsageError` if there are none."""
-    if path is None:
-        return ()
-    try:
-        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text in UTF-8: save it as UTF-8") from None
-    if not lines:
-        raise UsageError(f"{path} is empty: write one text a line")
-    return lines
 
 
 def _factors(text: str) -> tuple[float, ...]:

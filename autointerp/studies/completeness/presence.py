@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,15 @@ MOST_TEMPLATES = 0.5
 
 
 def candidates(studied: Studied, family: ConceptList, found: Strongest) -> pd.DataFrame:
-    """The strongest features at each concept of a family, one row each."""
+    """The strongest features at each concept of a family, one row each, those with the activation 0 among them.
+
+    `templates` is the number of the concept's templates whose token counts.
+    """
     n, k = found.feature.shape
     feature = found.feature.flatten().numpy()
     activation = found.activation.flatten().numpy().astype(np.float64)
     ids = [f"feature-{index}" for index in feature]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "dictionary": studied.name,
             "list": family.name,
@@ -31,13 +34,13 @@ def candidates(studied: Studied, family: ConceptList, found: Strongest) -> pd.Da
             "rank": np.tile(np.arange(1, k + 1), n),
             "unit_id": ids,
             "activation": activation,
+            "templates": np.repeat(found.counted.numpy(), k),
             "active_templates": found.active.flatten().numpy().astype(np.float64),
             "largest_in_list": found.largest.flatten().numpy().astype(np.float64),
             "fires_on": found.fires_on.flatten().numpy().astype(np.int64),
             "explanation": [studied.explanation(unit_id) for unit_id in ids],
         }
     )
-    return frame[frame["activation"] > 0].reset_index(drop=True)
 
 
 def levels(table: pd.DataFrame, studied: Studied, lists: Sequence[ConceptList]) -> torch.Tensor:
@@ -81,12 +84,18 @@ def _features(table: pd.DataFrame) -> list[int]:
 
 
 def concepts(
-    names: Sequence[str], families: Sequence[ConceptList], table: pd.DataFrame, counts: Mapping[str, int], n_tokens: int
+    names: Sequence[str],
+    families: Sequence[ConceptList],
+    table: pd.DataFrame,
+    counts: Mapping[str, int],
+    n_tokens: int,
+    uncounted: Set[tuple[str, str]] = frozenset(),
 ) -> pd.DataFrame:
     """One row for each dictionary and concept: its frequency in the corpus, and whether it is found.
 
-    `found`: a feature is specific. `judged`: the judge passes an explanation; False if all of the concept's features have
-    explanations and none passes; otherwise not known.
+    `found`: a feature is specific; not known of the `uncounted`, pairs of a list and a concept, whose token counts in no template.
+    `judged`: the judge passes an explanation; False if all of the concept's features have explanations and none passes; otherwise not
+    known.
     """
     by_concept = dict(iter(table.groupby(["dictionary", "list", "concept"], sort=False)))
     rows = []
@@ -103,13 +112,13 @@ def concepts(
                         "ambiguous": concept in family.ambiguous,
                         "count": counts[concept],
                         "frequency": counts[concept] / n_tokens,
-                        "found": bool(len(chosen)),
+                        "found": None if (family.name, concept) in uncounted else bool(len(chosen)),
                         "unit_id": chosen["unit_id"].iloc[0] if len(chosen) else None,
                         "explanation": chosen["explanation"].iloc[0] if len(chosen) else None,
                         "judged": _judged(part),
                     }
                 )
-    return pd.DataFrame(rows).astype({"judged": "boolean"})
+    return pd.DataFrame(rows).astype({"found": "boolean", "judged": "boolean"})
 
 
 def _judged(part: pd.DataFrame) -> bool | None:

@@ -20,8 +20,8 @@ def sentences(
     for name, part in found.groupby("dictionary", sort=False):
         shares = []
         for family, rows in part.groupby("list", sort=False):
-            n = int(rows["found"].sum())
-            shares.append(f"{n} of {len(rows)} concepts of {family} ({percent(n / len(rows))})")
+            n, of = int(rows["found"].sum()), int(rows["found"].count())
+            shares.append(f"{n} of {plural(of, 'concept')} of {family} ({percent(n / max(1, of))})")
         yield f"{name} has a specific feature for {', '.join(shares)}, by activation."
         judged = part["judged"].dropna()
         if len(judged):
@@ -93,6 +93,10 @@ def cautions(found: pd.DataFrame, curves: Sequence[NamedCurve], n_tokens: int, c
     one = found[found["dictionary"] == found["dictionary"].iloc[0]]
     absent, ambiguous = int((one["count"] == 0).sum()), one[one["ambiguous"] & (one["count"] > 0)]
     used = curves[0].curve.n if curves else 0
+    if unread := int(one["found"].isna().sum()):
+        yield (
+            f"{plural(unread, 'concept')} could not be looked for: the last token has a massive norm in every template and does not count."
+        )
     if absent:
         yield (
             f"{absent} of {plural(len(one), 'concept')} do not occur in the {corpus_tokens:,} tokens of text between spaces and are not part of"
@@ -104,7 +108,7 @@ def cautions(found: pd.DataFrame, curves: Sequence[NamedCurve], n_tokens: int, c
             f"{plural(len(ambiguous), 'name')} with another common meaning ({', '.join(most)}) are not part of the curve: their counts"
             " contain false hits. Counts of the others may contain some."
         )
-    if used < _FEW:
+    if 0 < used < _FEW:
         yield f"The curve rests on {plural(used, 'concept')}: read its interval."
     yield (
         f"Alive features are those that fire on {n_tokens:,} tokens; the paper's are those that fire on 10 million. Features that are rarer"

@@ -50,7 +50,7 @@ class Cover:
     """Which concepts the dictionaries cover."""
 
     name: ClassVar[str] = "cover"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = True
     lists: tuple[ConceptList, ...]
     top: int = 5
@@ -72,13 +72,16 @@ class Cover:
         one for each list a feature.
         """
         names = [each.name for each in bench.studied]
-        table = self._candidates(bench)
+        read = self._candidates(bench)
+        table = read[read["activation"] > 0].reset_index(drop=True)
         fired, n_tokens = self._firing(bench, table)
         table = presence.in_text(table, names, self.lists, fired, n_tokens)
         table["specific"] = presence.is_specific(table, self.others, self.rate)
         counts = self._counts(bench)
         table["judged"] = self._judged(bench, table)
-        found = presence.concepts(names, self.lists, table, counts, bench.corpus.n_tokens)
+        unread = read[read["templates"] == 0]
+        uncounted = set(zip(unread["list"], unread["concept"], strict=True))
+        found = presence.concepts(names, self.lists, table, counts, bench.corpus.n_tokens, uncounted)
         alive = {name: int((each.n_active > 0).sum()) for name, each in zip(names, fired, strict=True)}
         fitted = [curve for way in self._ways(bench) for curve in curves(found, alive, way)]
         return self._finding(bench, found, table, fitted, n_tokens)
@@ -102,18 +105,19 @@ class Cover:
         return fired, int(arrays["n"])
 
     def _candidates(self, bench: Workbench) -> pd.DataFrame:
-        """The strongest features at every concept."""
+        """The strongest features at every concept, silent ones among them."""
 
         def make() -> pd.DataFrame:
             hook_points = list(dict.fromkeys(each.dictionary.hook_point for each in bench.studied))
             frames = []
             for family in self.lists:
                 progress = partial(bench.progress.update, f"prompts of {family.name}")
-                values = last_token_values(bench.subject, family.prompts, hook_points, progress)
+                values, counted = last_token_values(bench.subject, family.prompts, hook_points, progress)
+                counted = counted.reshape(len(family.concepts), -1)
                 for each in bench.studied:
                     x = values[each.dictionary.hook_point]
                     x = x.reshape(len(family.concepts), len(family.templates), -1)
-                    top = strongest(each.dictionary.to(x.device), x, self.top)
+                    top = strongest(each.dictionary.to(x.device), x, counted, self.top)
                     frames.append(presence.candidates(each, family, top))
             return pd.concat(frames, ignore_index=True)
 
@@ -158,14 +162,17 @@ class Cover:
         first = table.sort_values("specific", ascending=False, kind="stable").reset_index(drop=True)
         records = pd.DataFrame([curve.record for curve in fitted])
         listings = (
-            Listing("curves", "Where half of the concepts are present, with 95% intervals; an empty end is open", records, _CURVES),
+            Listing("curves", "Where half of the concepts are present, with 95% intervals; an end that is n/a is open", records, _CURVES),
             Listing("concepts", "Concepts, found ones first", shown, _CONCEPTS, rows=40),
             Listing("candidates", "The strongest features at each concept, specific ones first", first, _CANDIDATES),
         )  # fmt: skip
         values = {
             "curves": records.astype(object).where(records.notna(), None).to_dict("records"),
             "found": {
-                name: {family: [int(part["found"].sum()), len(part)] for family, part in of.groupby("list", sort=False)}
+                name: {
+                    family: [int(part["found"].sum()), int(part["found"].count())]
+                    for family, part in of.groupby("list", sort=False)
+                }
                 for name, of in found.groupby("dictionary", sort=False)
             },
             "tokens": n_tokens,

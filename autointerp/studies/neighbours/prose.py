@@ -64,11 +64,11 @@ def of_groups(features: Features, hierarchy: Hierarchy, minimum: int) -> Iterato
         return
     smallest = hierarchy.smallest
     alone = population - sum(len(group.members) for group in smallest)
-    levels = [sum(group.level == level for group in hierarchy.groups) for level in range(1, hierarchy.levels + 1)]
+    above = [sum(group.level == level for group in hierarchy.groups) for level in range(hierarchy.levels - 1, 0, -1)]
+    larger = "".join(f", which lie within {plural(n, 'larger one')}" for n in above)
+    in_none = f"; {count(alone)} {'is' if alone == 1 else 'are'} in none" if alone else ""
     yield (
-        f"{plural(population, kind)} form {plural(len(smallest), 'group')} of at least {minimum} by"
-        f" direction, in {plural(hierarchy.levels, 'level')} ({', '.join(map(str, levels))} from the top);"
-        f" {count(alone)} {'is' if alone == 1 else 'are'} in none."
+        f"{plural(population, kind)} form {plural(len(smallest), 'group')} of at least {minimum} by direction{larger}{in_none}."
     )
 
 

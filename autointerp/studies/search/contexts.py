@@ -65,8 +65,10 @@ def run_contexts(studied: Studied, unit_ids: Sequence[str]) -> list[str]:
 
 def marked(tokens: Sequence[str], mark: int) -> str:
     """The tokens around a mark as one line, the marked one between « and »."""
-    before, after = "".join(tokens[:mark]), "".join(tokens[mark + 1 :])
-    line = f"{before[-_BEFORE:]}«{tokens[mark]}»{after[:_AFTER]}"
+    before, token, after = "".join(tokens[:mark]), tokens[mark], "".join(tokens[mark + 1 :])
+    word = token.strip() or token
+    start, end = token.split(word, 1) if word != token else ("", "")
+    line = f"{before[-_BEFORE:]}{start}«{word}»{end}{after[:_AFTER]}"
     return " ".join(line.split())
 
 

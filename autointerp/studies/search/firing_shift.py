@@ -35,7 +35,7 @@ class FiringShift:
     """Features that fire more or less often on new text. Memory is that of a batch of tokens and of eight numbers a feature."""
 
     name: ClassVar[str] = "find"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = True
     new: tuple[str, ...]
     """Sources of the new text, as `corpus.sources` names them."""

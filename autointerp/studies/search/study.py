@@ -21,7 +21,7 @@ from autointerp.studies.search.way import KEPT, Way
 from autointerp.studies.study import Study
 from autointerp.studies.workbench import Workbench
 
-NOT_A_CAUSE = "An active feature is not yet one that the model uses for its answer: `autointerp steer` and `autointerp attribute` test that."
+NOT_A_CAUSE = "An active feature is not yet one that the model uses for its answer: autointerp steer and autointerp attribute test that."
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Find:
     """Features found in one way, in every dictionary given."""
 
     name: ClassVar[str] = "find"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = False
     by: str
     """Name of the way."""

@@ -44,7 +44,7 @@ class ByText:
             values = values.within(self.at)
             if not values.lengths[0]:
                 raise UsageError(
-                    f"--at {self.at!r} is the first token of the text, which does not count: begin earlier"
+                    f"--at {self.at!r} has no token that counts (neither the first of the text nor one of massive norm does): give another passage"
                 )
         best = Best()
         for chunk in readings(studied.dictionary, values):
@@ -148,7 +148,7 @@ def read_values(bench: Workbench, studied: Studied, texts: Sequence[str]) -> Tex
     for text, length in zip(texts, values.lengths, strict=True):
         if not length:
             raise UsageError(
-                f"the text {text[:40]!r} has no token that counts (the first never does): give a longer one"
+                f"the text {text[:40]!r} has no token that counts (neither the first nor one of massive norm does): give a longer one"
             )
     if values.n_cut:
         raise UsageError(f"{plural(values.n_cut, 'text')} exceed the tokens that the subject is given: shorten them")

@@ -14,13 +14,15 @@ from autointerp.studies.splits import windows
 from autointerp.studies.splits.compared import Compared, unit_id
 from autointerp.studies.splits.trees import Level
 from sae.corpus.corpus import Corpus
-from sae.studies.absorption import Absorption, Witness, absorbers
+from sae.studies.absorption import Absorption, Witness, absorbers, main_feature
 from sae.subject.model import Subject
 
 _COLUMNS = (
     "unit_id", "dictionary", "explanation", "absorber", "absorber_explanation", "witness", "n_holds", "n_missed", "n_absorbed",
     "inside", "cosine", "carried", "tokens", "example",
 )  # fmt: skip
+
+PROBE = "probe of the texts"
 
 
 def table(compared: Compared, levels: list[Level], cosine: float, subject: Subject, corpus: Corpus) -> pd.DataFrame:
@@ -45,7 +47,7 @@ def listing(frame: pd.DataFrame, *, judged: bool) -> Listing:
     """The table of absorption."""
     columns = {
         "unit_id": "feature", "dictionary": "of", "explanation": "explanation", "absorber": "absorber",
-        "absorber_explanation": "its explanation", "n_missed": "tokens missed", "n_absorbed": "with absorber", "n_holds": "of",
+        "absorber_explanation": "its explanation", "witness": "witness", "n_missed": "tokens missed", "n_absorbed": "with absorber", "n_holds": "of",
         "cosine": "cosine", "carried": "carried", "example": "example",
     } | ({"held": "explanation holds"} if judged else {})  # fmt: skip
     return Listing(
@@ -78,6 +80,8 @@ def _witnesses(
 ) -> Iterator[tuple[int, Witness, str, str]]:
     """Features of a dictionary that fire, each with a witness, its name, and an explanation of what it stands for."""
     fires = compared.sides[number].fires
+    if compared.probe is not None and (main := main_features(compared)[number]) is not None:
+        yield main, Witness(compared.probe, (0,)), PROBE, ""
     for other in range(len(compared)):
         if other == number:
             continue
@@ -93,6 +97,13 @@ def _witnesses(
                 if len(children) > 1:
                     name = f"{compared.name(level.larger)}: {len(children)} children"
                     yield parent, Witness(firings, tuple(children)), name, ""
+
+
+def main_features(compared: Compared) -> list[int | None]:
+    """For each dictionary the feature whose firing agrees best with the probe."""
+    if compared.probe is None:
+        return [None] * len(compared)
+    return [main_feature(side.firings, compared.probe.tokens_of(0)) for side in compared.sides]
 
 
 def _row(compared: Compared, number: int, found: Absorption, witness: str, explanation: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autointerp.studies.workbench import Studied
-from sae.studies.firing import Sampled
+from sae.studies.firing import Firings, Sampled
 from sae.studies.matching import Matches, Side
 
 Pair = tuple[int, int]
@@ -23,6 +23,8 @@ class Compared:
     sampled: Sampled
     matches: Mapping[Pair, Matches]
     chance: Mapping[Pair, float]
+    probe: Firings | None = None
+    """Where a probe of the user's texts says that its concept holds."""
 
     def __len__(self) -> int:
         return len(self.studied)

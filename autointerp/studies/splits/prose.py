@@ -9,7 +9,7 @@ import pandas as pd
 
 from autointerp.formatting import count, estimate, number, percent, plural
 from autointerp.studies.splits import absorption
-from autointerp.studies.splits.compared import Compared
+from autointerp.studies.splits.compared import Compared, unit_id
 from autointerp.studies.splits.trees import Level
 from sae.studies.matching import FEWEST, TOGETHER
 
@@ -48,6 +48,24 @@ def sentences(
     yield (
         f"Found again: each other's nearest by decoder cosine, at {number(cosine)} or more, and a Jaccard index of firing of at least"
         f" {number(TOGETHER)} if both fire at {FEWEST} tokens or more. {plural(len(compared.sampled.context), 'token')} were read."
+    )
+
+
+def of_probe(compared: Compared, accuracy: float | None) -> Iterator[str]:
+    """How well the probe of the user's texts works, if there is one, and which features it is the witness of."""
+    if compared.probe is None:
+        return
+    tested = (
+        "there are too few texts to test it" if accuracy is None
+        else f"on texts that it was not fitted to it has a balanced accuracy of {number(accuracy)}"
+    )  # fmt: skip
+    mains = [
+        f"{unit_id(main)} of {compared.name(i)}"
+        for i, main in enumerate(absorption.main_features(compared)) if main is not None
+    ]  # fmt: skip
+    yield (
+        f"The probe of the texts says that its concept holds at {plural(int(compared.probe.counts[0]), 'token')}; {tested}. It is a witness of"
+        f" the feature whose firing agrees best with it: {', '.join(mains) or 'none'}."
     )
 
 

@@ -16,7 +16,9 @@ from autointerp.errors import UsageError
 from autointerp.studies.finding import Finding
 from autointerp.studies.splits import absorption, judged, pictures, prose, stability, trees
 from autointerp.studies.splits.compared import Compared, Pair
+from autointerp.studies.splits.probe import Probe, probe_of
 from autointerp.studies.workbench import Studied, Workbench
+from sae.dictionary import Dictionary
 from sae.studies import firing, matching
 from sae.studies.firing import Firings, Sampled
 from sae.studies.matching import Matches, Side
@@ -39,11 +41,15 @@ class Split:
     asked: int = 100
     """Questions to a judge about absorbed tokens, at most."""
     seed: int = 0
+    positive: tuple[str, ...] = ()
+    """Texts whose last tokens are of a concept; with `negative`, a probe of them is a further witness of absorption."""
+    negative: tuple[str, ...] = ()
 
     def carry_out(self, bench: Workbench) -> Finding:
         """The finding. Raises `UsageError` for fewer than two dictionaries or dictionaries of different places."""
         studied = _in_order(bench.studied)
-        compared = self._compared(bench, studied)
+        probe = self._probe(bench, studied[0].dictionary.hook_point)
+        compared = self._compared(bench, studied, probe)
         features = stability.features(compared, self.cosine)
         levels = trees.levels(compared, self.child_cosine)
         absorbed = absorption.table(compared, levels, self.cosine, bench.subject, bench.corpus)
@@ -53,7 +59,10 @@ class Split:
         headlines = stability.headlines(compared, features)
         return Finding(
             title=f"Splitting, stability and absorption in {len(studied)} dictionaries of {bench.subject.name}",
-            sentences=tuple(prose.sentences(compared, features, headlines, levels, absorbed, self.cosine)),
+            sentences=(
+                *prose.sentences(compared, features, headlines, levels, absorbed, self.cosine),
+                *prose.of_probe(compared, probe.accuracy if probe else None),
+            ),
             listings=(
                 trees.splits(compared, levels),
                 trees.edges(compared, levels),
@@ -69,15 +78,19 @@ class Split:
                 "stability": stability.values(compared, features),
                 "splitting": [level.values(compared) for level in levels],
                 "absorption": absorption.values(absorbed),
+                "probe_accuracy": probe.accuracy if probe else None,
             },
             cautions=tuple(prose.cautions(compared, self.tokens, self.cosine)),
         )
 
-    def _compared(self, bench: Workbench, studied: Sequence[Studied]) -> Compared:
+    def _probe(self, bench: Workbench, hook_point: str) -> Probe | None:
+        return probe_of(bench.subject, hook_point, self.positive, self.negative) if self.positive else None
+
+    def _compared(self, bench: Workbench, studied: Sequence[Studied], probe: Probe | None) -> Compared:
         """The dictionaries with their firings and matches, which are kept."""
         dictionaries = [each.dictionary.to(bench.subject.device) for each in studied]
-        sampled, firings = self._read(bench, studied)
-        sides = [Side(*parts) for parts in zip(dictionaries, firings, strict=True)]
+        sampled, firings = self._read(bench, [*dictionaries, *([probe.dictionary] if probe else [])])
+        sides = [Side(*parts) for parts in zip(dictionaries, firings[: len(studied)], strict=True)]
         matches: dict[Pair, Matches] = {}
         chance: dict[Pair, float] = {}
         numbers = list(combinations(range(len(sides)), 2))
@@ -98,14 +111,14 @@ class Split:
                 matches[pair] = Matches(**{f.name: kept[f"{side}-{f.name}"] for f in fields(Matches)})
                 chance[pair] = float(kept["chance"])
         bench.progress.update("pairs of dictionaries", len(numbers), len(numbers))
-        return Compared(tuple(studied), tuple(sides), sampled, matches, chance)
+        return Compared(tuple(studied), tuple(sides), sampled, matches, chance, firings[-1] if probe else None)
 
-    def _read(self, bench: Workbench, studied: Sequence[Studied]) -> tuple[Sampled, list[Firings]]:
+    def _read(self, bench: Workbench, dictionaries: Sequence[Dictionary]) -> tuple[Sampled, list[Firings]]:
         """The firings of all dictionaries, which are kept."""
 
         def measure() -> dict[str, np.ndarray]:
             sampled, firings = firing.read(
-                bench.subject, [each.dictionary.to(bench.subject.device) for each in studied], bench.corpus,
+                bench.subject, [each.to(bench.subject.device) for each in dictionaries], bench.corpus,
                 tokens=self.tokens, seed=self.seed, progress=lambda done, total: bench.progress.update("tokens", done, total),
             )  # fmt: skip
             arrays: dict[str, np.ndarray] = {"context": sampled.context, "position": sampled.position}
@@ -115,8 +128,8 @@ class Split:
 
         kept = bench.folder.kept_arrays("firings", measure)
         firings = [
-            Firings(kept[f"first-{i}"], kept[f"feature-{i}"], kept[f"value-{i}"], each.dictionary.d_sae)
-            for i, each in enumerate(studied)
+            Firings(kept[f"first-{i}"], kept[f"feature-{i}"], kept[f"value-{i}"], each.d_sae)
+            for i, each in enumerate(dictionaries)
         ]
         return Sampled(kept["context"], kept["position"]), firings
 

@@ -31,7 +31,7 @@ class SteerCases:
     """Settings: the cases. A case passes if the steered continuation has the expected change and the control has not."""
 
     name: ClassVar[str] = "steer"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = False
 
     cases: tuple[SteeringCase, ...]

@@ -32,7 +32,7 @@ class Steer:
     """Settings of a steering study."""
 
     name: ClassVar[str] = "steer"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = False
 
     units: tuple[str, ...]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from autointerp.errors import UsageError
 from autointerp.studies.unit_names import find_unit
 from autointerp.studies.workbench import Studied, Workbench
+from sae.analysis.clamp import check_steerable
 from sae.harvest.units import UnitKey
 from sae.studies.intervention import Target
 from sae.studies.positions import Positions, parse_positions
@@ -70,11 +71,15 @@ def parse_unit(text: str, bench: Workbench) -> _Requested:
 def opened_units(bench: Workbench, units: Sequence[str], texts: Sequence[str]) -> list[SteeredUnit]:
     """The named units with their maxima: from the run of their dictionary, else measured over the corpus, else over `texts`.
 
-    Raises `UsageError` for a unit that does not exist, or that is silent wherever it was measured.
+    Raises `UsageError` for a unit that does not exist, or that is silent wherever it was measured, and `SubjectError` for a feature of a
+    dictionary that writes to several layers.
     """
     if not units:
         raise UsageError("no unit: give --unit 641, or --unit neuron-12+")
     requested = [parse_unit(text, bench) for text in units]
+    for each in requested:
+        if each.unit.kind == "feature":
+            check_steerable(each.studied.dictionary)
     steered = []
     for each in requested:
         known = _maximum_in_run(each)

@@ -25,8 +25,9 @@ def test_values_are_those_of_each_prompt_alone(opened: scorer_cases.Opened, monk
     monkeypatch.setattr(last_tokens, "BATCH_TOKENS", 40)
     prompts = [" ".join(f"filler{j}" for j in range(n)) + " harbour4" for n in (3, 1, 9, 5, 2)]
     hook_point = opened.dictionary.hook_point
-    values = last_token_values(opened.subject, prompts, [hook_point])[hook_point]
-    for prompt, row in zip(prompts, values, strict=True):
+    values, counted = last_token_values(opened.subject, prompts, [hook_point])
+    assert counted.all()
+    for prompt, row in zip(prompts, values[hook_point], strict=True):
         (ids,) = encode_texts(opened.subject, [prompt])
         alone = opened.subject.run(torch.tensor([ids]), [hook_point])[hook_point][0, -1]
         assert torch.allclose(row, alone, atol=1e-5)
@@ -45,9 +46,10 @@ def test_the_strongest_features_are_those_of_the_whole_encoding(
     dictionary = any_dictionary(activation)
     x = torch.randn(7, 3, dictionary.d_in, generator=torch.Generator().manual_seed(1))
     mean = dictionary.activations(x).mean(dim=1)
-    whole = strongest(dictionary, x, 5)
+    counted = torch.ones(7, 3, dtype=torch.bool)
+    whole = strongest(dictionary, x, counted, 5)
     monkeypatch.setattr(chunked, "ELEMENTS", 21 * 8)
-    for found in (whole, strongest(dictionary, x, 5)):
+    for found in (whole, strongest(dictionary, x, counted, 5)):
         assert torch.allclose(found.activation, mean.topk(5).values, atol=1e-5)
         assert torch.allclose(found.activation, mean.gather(1, found.feature), atol=1e-5)
         assert torch.allclose(found.largest, mean.amax(dim=0)[found.feature], atol=1e-5)

@@ -1,16 +1,14 @@
-"""The rank-sum test agrees with scipy's, counts ties exactly, and keeps the false discovery rate within its level."""
+"""The rank-sum test agrees with scipy's and counts ties exactly."""
 
 from __future__ import annotations
 
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from autointerp.studies.categories import rank_sums
-from autointerp.studies.categories.study import discovered
 
 GROUP = np.arange(24) < 12
 
@@ -50,21 +48,3 @@ def test_the_smallest_p_is_reached_by_the_best_order() -> None:
         assert rank_sums.higher(values, GROUP)[1][0] == pytest.approx(
             rank_sums.smallest_p(np.array([active]), 12, 12)[0]
         )
-
-
-@pytest.mark.parametrize("true", [0, 30])
-def test_false_discoveries_are_within_their_level(true: int) -> None:
-    rng, false_share, found_true = np.random.default_rng(2), [], []
-    for _ in range(25):
-        topics = rng.normal(size=(24, 6))  # features are correlated through what the texts are about
-        values = topics @ rng.normal(size=(6, 300)) + rng.normal(size=(24, 300)) - rng.uniform(-1, 2, 300)
-        values[:12, :true] += 12
-        values = np.maximum(values, 0.0)
-        tested = np.flatnonzero(rank_sums.smallest_p((values > 0).sum(axis=0), 12, 12) <= 0.001)
-        auroc, p = rank_sums.higher(values[:, tested], GROUP)
-        rows = {"category": "c", "feature": tested, "auroc": auroc, "p": p, "mean_probe": 0.0, "mean_control": 0.0}
-        found = discovered(pd.DataFrame(rows), 0.05)["feature"]
-        false_share.append(float((found >= true).mean()) if len(found) else 0.0)
-        found_true.append(int((found < true).sum()))
-    assert np.mean(false_share) <= 0.05 + 2 * np.std(false_share) / np.sqrt(25)
-    assert np.mean(found_true) >= 0.9 * true

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from support.planted_world import massive
 from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.providers.protocols import Json
@@ -102,6 +104,22 @@ def test_a_feature_that_fires_on_much_of_the_text_is_not_specific(
     strong = sum(bool(re.fullmatch(r"harbour\d", word)) for word in words)
     rate = table(tmp_path, "candidates").query("unit_id == 'feature-0'")["firing_rate"].iloc[0]
     assert rate == pytest.approx(strong / len(words), rel=0.1)
+
+
+def test_a_concept_whose_token_has_a_massive_norm_is_neither_found_nor_missing(
+    world: planted.World, things: Path, tmp_path: Path
+) -> None:
+    subject = massive.subject_with(world, "harbour4", tmp_path / "massive")
+    result = run(replace(world, subject=subject), tmp_path, "--concepts", things)
+    assert result.exit_code == 0, result.output
+    found = table(tmp_path, "concepts").set_index("concept")["found"]
+    assert pd.isna(found["harbour4"])
+    assert found.drop("harbour4").notna().all()
+    curve = table(tmp_path, "curves").iloc[0]
+    assert curve["concepts"] == curve["present"] == 6
+    shown = json.loads(next(tmp_path.glob("studies/cover-*/study.json")).read_text())["tables"]["concepts"]["rows"]
+    assert {row[4] for row in shown} == {"yes", "no", "n/a"}
+    assert "1 concept could not be looked for" in next(tmp_path.glob("studies/cover-*/study.html")).read_text()
 
 
 def test_counts_and_alive_features_are_those_of_the_text(world: planted.World, things: Path, tmp_path: Path) -> None:

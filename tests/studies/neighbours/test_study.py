@@ -106,6 +106,7 @@ def test_the_planted_groups_are_found_on_both_levels(finding: Finding) -> None:
     assert parents.groupby("top")["explanation"].agg(lambda of: len({t.partition(":")[0] for t in of})).eq(1).all()
     assert finding.values["groups"] == 6
     assert finding.values["levels"] == 2
+    assert any("which lie within" in sentence and "larger ones" in sentence for sentence in finding.sentences)
 
 
 def test_without_a_judge_groups_are_called_by_the_words_that_set_them_apart(finding: Finding) -> None:
@@ -253,4 +254,4 @@ def test_a_dry_run_forecasts_names_and_assignments(
         with pytest.raises(DryRun):
             Neighbours(groups=(6, 3), map="none").carry_out(bench)
         assert server.books == []
-    assert "21 questions" in capsys.readouterr().err
+    assert "21 questions" in capsys.readouterr().out

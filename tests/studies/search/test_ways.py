@@ -172,7 +172,7 @@ def test_meanings_of_explanations(bench: Workbench) -> None:
     ("way", "words"),
     [
         (ByText("filler1 filler2", "harbour0"), "does not occur"),
-        (ByText("filler1 filler2", "filler1"), "first token"),
+        (ByText("filler1 filler2", "filler1"), "neither the first of the text"),
         (ByText(""), "no token that counts"),
         (ByText(" ".join(["filler1"] * 600)), "shorten"),
         (BySets(("filler1 filler2",), ("filler3 filler4",)), "5 or more on each side"),

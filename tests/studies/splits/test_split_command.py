@@ -139,11 +139,34 @@ def test_a_judge_says_whether_the_explanation_holds(
         out = tmp_path / "out"
         dry = split(world, [paths["large"], paths["small"]], out, *options, "--dry-run")
         assert (dry.exit_code, asked) == (0, []), dry.output
+        assert dry.output.startswith("3 questions to openai-compatible/small: 3 calls")
         result = split(world, [paths["large"], paths["small"]], out, *options)
     assert result.exit_code == 0, result.output
     assert read(out, "absorption")["held"].tolist() == [1.0]
     assert len(asked) == 3
     assert "words of 10" in asked[0]
+
+
+def test_a_probe_of_texts_is_a_witness_where_no_dictionary_is_one(
+    world: World, paths: dict[str, Path], tmp_path: Path
+) -> None:
+    elsewhere = nested.save(tmp_path / "elsewhere", [nested.Feature((44, 45, 46))])
+    concept = range(18, 24)  # feature 10 of the larger one stands for it, but is silent at the last of these words
+    others = [word for word in range(planted.FILLERS) if word not in concept]
+    for name, words in (("with", [*concept] * 9), ("without", others)):
+        (tmp_path / name).write_text("\n".join(f"filler{i % 17} filler{word}" for i, word in enumerate(words)))
+    dictionaries = [paths["large"], elsewhere]
+    assert split(world, dictionaries, tmp_path / "none").exit_code == 0
+    assert read(tmp_path / "none", "absorption").empty
+    out = tmp_path / "out"
+    result = split(world, dictionaries, out, "--witness-texts", str(tmp_path / "with"), str(tmp_path / "without"))
+    assert result.exit_code == 0, result.output
+    (row,) = read(out, "absorption").to_dict("records")
+    assert (row["unit_id"], row["absorber"], row["witness"]) == ("feature-10", "feature-11", "probe of the texts")
+    assert row["n_missed"] == row["n_absorbed"]
+    assert "filler23>>" in row["example"]
+    assert values(out)["values"]["probe_accuracy"] >= 0.95
+    assert "It is a witness of the feature whose firing agrees best with it: " in result.output
 
 
 def test_a_stopped_study_reads_the_text_once(
