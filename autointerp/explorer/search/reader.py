@@ -1,0 +1,202 @@
+"""An open index: searches answered from memory, units and examples read from its files when they are shown."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from autointerp.errors import UsageError
+from autointerp.explorer.index.folder import EXAMPLES, UNITS, IndexFolder
+from autointerp.explorer.index.schema import HISTOGRAM_PARTS
+from autointerp.explorer.search.background import in_background
+from autointerp.explorer.search.columns import KINDS, KNOWN, Columns
+from autointerp.explorer.search.meaning import Meanings
+from autointerp.explorer.search.query import MATCH, Query
+from autointerp.explorer.search.texts import Texts, words_in
+from autointerp.judges.embedded.word_vectors import lexicon
+
+Rows = NDArray[np.int64]
+_ROWS_AT_ONCE = 65_536
+_SPARK_PARTS = 20
+"""Bars of the small histogram in a list."""
+_SPARK_LEVELS = 100
+_REMEMBERED = 16
+"""Searches whose rows are remembered: 8 bytes for each unit found."""
+_PROMOTED_WEIGHT = 0.5
+"""What a word among the promoted tokens adds to the score of a match, as against 1 or more for one in the explanation."""
+_SHOWN_TOKENS = 5
+_SNIPPET = (14, 8)
+"""Tokens of the strongest example that a list shows before and after the mark."""
+_GROUPS_REMEMBERED = 256
+
+
+class Reader:
+    """An index. Threads may share it; the parts that need a pass over all units are read in the background, in the order of their use."""
+
+    def __init__(self, folder: IndexFolder) -> None:
+        self.folder, self.about = folder, folder.about
+        self._files = threading.Lock()
+        self._examples = pq.ParquetFile(folder.path / EXAMPLES, memory_map=True)
+        self._columns, self._sparks, self._promoted, self._explanations, self._meanings = in_background(
+            lambda: Columns(folder),
+            self._read_sparks,
+            self._read_promoted,
+            lambda: Texts.of(self.columns.labels["explanation"]),
+            lambda: Meanings(self._explanations.result(), lexicon()),
+        )
+        self.find = lru_cache(maxsize=_REMEMBERED)(self._find)
+        self._strongest = lru_cache(maxsize=_GROUPS_REMEMBERED)(self._read_strongest)
+
+    @property
+    def columns(self) -> Columns:
+        columns: Columns = self._columns.result()
+        return columns
+
+    def _find(self, query: Query) -> Rows:
+        """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
+        columns = self.columns
+        kept = np.ones(len(columns), dtype=bool)
+        if query.kind:
+            kept &= columns.kind == KINDS.index(query.kind)
+        if query.explained is not None:
+            kept &= columns.explained == query.explained
+        for name, low, high in query.ranges:
+            values = columns.numbers[name]
+            kept &= (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
+        score = np.zeros(len(columns), dtype=np.float32)
+        for text, fits in ((query.words, self._fits_words), (query.meaning, self._fits_meaning)):
+            if text:
+                found, own = fits(text)
+                kept &= found
+                score += own
+        if query.sort == MATCH:
+            rows = np.flatnonzero(kept)
+            best: Rows = rows[np.argsort(-score[rows], kind="stable")]
+            return best
+        order = columns.order(query.sort, query.descending)
+        ordered: Rows = order[kept[order]]
+        return ordered
+
+    def _fits_words(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The units with every word of a text, or with words that begin so, in an explanation or among the promoted tokens.
+
+        The score counts the words that stand there whole, plus the share that they are of the explanation.
+        """
+        words = words_in(text)
+        if not words:
+            raise UsageError(f"{text[:40]!r} has no word to search for: give one")
+        columns, texts = self.columns, self._explanations.result()
+        places = columns.label[columns.explained]
+        lengths = np.maximum(texts.counts.sum(axis=1), 1)[places]
+        kept, score = np.ones(len(columns), dtype=bool), np.zeros(len(columns), dtype=np.float32)
+        for word in words:
+            promoted, _ = self._promoted.result().with_word(word)
+            begins, whole = texts.with_word(word)
+            found, own = promoted > 0, _PROMOTED_WEIGHT * (promoted > 0)
+            found[columns.explained] |= begins[places] > 0
+            own[columns.explained] += (whole[places] > 0) + (begins[places] > 0) / lengths
+            kept &= found
+            score += own
+        return kept, score
+
+    def _fits_meaning(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The units with an explanation, and how similar it is to a text."""
+        columns = self.columns
+        similarity = self._meanings.result().similarity(text)
+        if similarity is None:
+            raise UsageError(f"{text[:40]!r} has no word whose meaning is known: give one")
+        score = np.zeros(len(columns), dtype=np.float32)
+        score[columns.explained] = similarity[columns.label[columns.explained]]
+        return columns.explained, score
+
+    def cards(self, rows: Rows) -> list[dict[str, Any]]:
+        """What a list shows of each unit, from memory."""
+        columns, sparks, promoted = self.columns, self._sparks.result(), self._promoted.result()
+        return [
+            {
+                **self.name(int(row)),
+                "density": _short(columns.numbers["density"][row]),
+                "maximum": _short(columns.numbers["maximum"][row]),
+                **{name: _short(columns.numbers[name][row]) for name in KNOWN},
+                "spark": sparks[row].tolist(),
+                "promoted": promoted.tokens_of(int(row), _SHOWN_TOKENS),
+            }
+            for row in rows
+        ]
+
+    def name(self, row: int) -> dict[str, Any]:
+        """A unit's row, id, kind, explanation and grade."""
+        columns = self.columns
+        return {
+            "row": row,
+            "unit_id": columns.unit_ids[row].as_py(),
+            "kind": KINDS[columns.kind[row]],
+            "explanation": columns.explanation(row),
+            "grade": _short(columns.numbers["grade"][row]),
+        }
+
+    def strongest(self, row: int) -> dict[str, Any] | None:
+        """The tokens around the mark of a unit's strongest example, or None if it has none."""
+        place = bisect_right(self.about.groups, row, key=lambda group: group[0]) - 1
+        return self._strongest(self.about.groups[place][2]).get(row) if place >= 0 else None
+
+    def unit(self, row: int) -> dict[str, Any]:
+        """Everything about a unit: its row of `units.parquet` with its neighbours' names, its labels, and its examples in their order."""
+        with self._files:
+            unit, examples = self.folder.unit(row), self.folder.examples(row)
+        n = len(self.columns)
+        for column in ("nearest", "together"):
+            unit[column] = [
+                {**entry, **self.name(entry["row"])} for entry in unit[column] or [] if 0 <= entry["row"] < n
+            ]
+        return {**unit, "labels": self.columns.labels_of(row), "examples": examples}
+
+    def _read_strongest(self, group: int) -> dict[int, dict[str, Any]]:
+        columns = ["row", "bin", "rank", "mark", "tokens", "activations"]
+        with self._files:
+            table = self._examples.read_row_group(group, columns=columns)
+        first = pc.and_(pc.equal(table["bin"], 0), pc.equal(table["rank"], 0))
+        return {example["row"]: _snippet(example) for example in table.filter(first).to_pylist()}
+
+    def _read_sparks(self) -> NDArray[np.uint8]:
+        """The histogram of each unit in fewer parts (n_units, 20), as the logarithm of the events in hundredths of its largest."""
+        parts = []
+        for batch in self._batches("histogram"):
+            counts = batch.flatten().to_numpy().reshape(-1, HISTOGRAM_PARTS)
+            logs = np.log1p(counts.reshape(len(counts), _SPARK_PARTS, -1).sum(axis=2))
+            parts.append((_SPARK_LEVELS * logs / np.maximum(logs.max(axis=1, keepdims=True), 1)).round().astype("u1"))
+        return np.concatenate(parts) if parts else np.zeros((0, _SPARK_PARTS), dtype=np.uint8)
+
+    def _read_promoted(self) -> Texts:
+        """The promoted tokens of each unit, the most promoted first."""
+        return Texts.of_lists(
+            (pc.struct_field(batch.flatten(), "token"), pc.list_value_length(batch))
+            for batch in self._batches("promoted")
+        )
+
+    def _batches(self, column: str) -> Iterator[pa.Array]:
+        """A column of `units.parquet` in parts, which no other thread reads meanwhile."""
+        for batch in pq.ParquetFile(self.folder.path / UNITS).iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield batch.column(0)
+
+
+def _snippet(example: dict[str, Any]) -> dict[str, Any]:
+    """The tokens around the mark, their activations, and the place of the mark among them."""
+    mark, (before, after) = int(example["mark"]), _SNIPPET
+    first, last = max(0, mark - before), mark + after + 1
+    activations = [_short(value) for value in example["activations"][first:last]]
+    return {"tokens": example["tokens"][first:last], "activations": activations, "mark": mark - first}
+
+
+def _short(value: float) -> float | None:
+    """A number with four digits, which is what a page shows, or None for no value."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")
