@@ -90,7 +90,7 @@ def make(
     path: Path, *, n_features: int = 120, n_neurons: int = 20, labelled: float = 0.6, per_bin: int = 2, n_tokens: int = 40,
     detailed: int | None = None, hostile: Sequence[str] = (), run: str | None = None, seed: int = 0,
 ) -> IndexFolder:  # fmt: skip
-    """Write an index into `path`. Units from number `detailed` on have one example. `hostile` texts become explanations and tokens of the
+    """Write an index into `path`. With `detailed`, only every such group of 64 units has more than one example. `hostile` texts become explanations and tokens of the
     first units."""
     rng = np.random.default_rng(seed)
     n = n_features + n_neurons
@@ -105,7 +105,7 @@ def make(
     with folder.writer(EXAMPLES) as writer:
         for number, first in enumerate(range(0, n, EXAMPLE_UNITS)):
             rows = np.arange(first, min(n, first + EXAMPLE_UNITS))
-            whole = detailed is None or first < detailed
+            whole = detailed is None or number % detailed == 0
             writer.write_table(_examples(rows, rng, per_bin if whole else 0, _TOP if whole else 1, n_tokens, hostile))
             groups.append((first, len(rows), number))
     folder.finish(

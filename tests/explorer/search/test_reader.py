@@ -108,7 +108,7 @@ def test_meaning_is_the_cosine_without_what_all_explanations_share(reader: Reade
     vectors, own = vectors - common, own - common * float(own @ common)
     cosines = vectors @ own / np.linalg.norm(vectors, axis=1) / np.linalg.norm(own)
     rows = reader.find(Query.of({"meaning": "a judge decides in court"}))
-    place = {row: cosine for row, cosine in zip(explained["row"], cosines, strict=True)}
+    place = dict(zip(explained["row"], cosines, strict=True))
     assert sorted(rows.tolist()) == sorted(place)
     assert np.diff([place[row] for row in rows.tolist()]).max() < 1e-5
 

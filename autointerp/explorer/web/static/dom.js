@@ -50,6 +50,9 @@ export const short = value => {
   return (size >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)))).replace('-', '\u2212');
 };
 
+/** Two decimals and a true minus sign. @param {number} value */
+export const fixed = value => value.toFixed(2).replace('-', '\u2212');
+
 /** @param {number} n @param {string} noun */
 export const many = (n, noun) => n.toLocaleString('en') + ' ' + noun + (n === 1 ? '' : 's');
 

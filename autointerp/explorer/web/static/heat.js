@@ -15,7 +15,7 @@ export const heat = (example, maximum, first = 0, last = example.tokens.length) 
     const activation = example.activations[i] ?? 0;
     const [, space, words] = /** @type {RegExpMatchArray} */ (visible(example.tokens[i]).match(/^( *)([^]*)$/));
     const strength = level(activation, maximum);
-    line.push(space);
+    if (i > first) line.push(space);
     const shown = words || (i === example.mark || strength ? (space ? '\u2423' : '\u25cc') : '');
     if (i === example.mark) line.push(el('mark', {class: 'h' + strength, title: activation.toPrecision(3)}, shown));
     else if (strength) line.push(el('span', {class: 'h' + strength, title: activation.toPrecision(3)}, shown));

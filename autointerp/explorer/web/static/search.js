@@ -33,7 +33,7 @@ const fillForm = given => {
   fields.by.value = by;
   for (const name of ['kind', 'explained', 'sort']) if (fields[name]) fields[name].value = given.get(name) ?? '';
   for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
-  if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = true;
+  if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
 const describe = () => {
   fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and promoted tokens' : 'a description, such as: names of French cities';
@@ -58,12 +58,13 @@ const draw = place => {
     el('a', {href: base + 'u/' + encodeURIComponent(row.unit_id), onclick: leave},
       el('span', {class: 'id'}, el('i', {}), row.unit_id),
       says,
-      el('span', {class: 'window', dir: 'auto'}, example ? heat(example, row.maximum) : '\u00a0'),
+      el('span', {class: 'window', dir: 'auto'}, example ? heat(example, row.maximum, Math.max(0, example.mark - roomBefore())) : '\u00a0'),
       bars(row.spark, 100, 'spark ' + row.kind),
       el('span', {class: 'num density', title: rate(row.density)}, short(row.density)),
       el('span', {class: 'num maximum'}, short(row.maximum)),
       row.grade === null && row.probability !== null ? el('span', {class: 'grade none', title: 'probability of a propagated explanation'}, Math.round(100 * row.probability) + '%') : grade(row.grade)));
 };
+const roomBefore = () => Math.max(3, Math.round($('list').clientWidth / 110));  // tokens before the mark, so that the mark is on the screen
 const marked = text => {  // the words searched for, marked
   const words = fields.by.value === 'q' ? fields.text.value.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? [] : [];
   if (!words.length) return visible(text);

@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, base, bars, el, fetchJson, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
 import {heat} from './heat.js';
 
 const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around the mark; examples shown of the strongest and of a bin
@@ -24,7 +24,7 @@ const from = source => source.startsWith('run:') ? ['from the run ', el('a', {hr
 const label = (each, leading) => {
   const notes = [from(each.source)];
   if (each.judge) notes.push(['graded by ', visible(each.judge)]);
-  if (each.distinction !== null) notes.push(['distinction ', short(each.distinction)]);
+  if (each.distinction !== null) notes.push(['distinction ', fixed(each.distinction)]);
   if (each.probability !== null) notes.push([Math.round(100 * each.probability) + '% probable']);
   return el('div', {class: leading ? 'label leading' : 'label'}, grade(each.grade),
     el('div', {}, el('p', {class: 'said', dir: 'auto'}, visible(each.explanation)), el('p', {class: 'soft'}, notes.map((note, i) => [i ? ' \u00b7 ' : '', note]))));
@@ -76,7 +76,7 @@ const tokens = (title, list) => {
   return el('div', {}, el('h3', {}, title), list.length ? el('ol', {class: 'tokens ' + title}, list.map(each => {
     const bar = el('i', {});
     bar.style.width = (100 * Math.abs(each.effect) / most).toFixed(0) + '%';
-    return el('li', {}, token(each.token), el('span', {class: 'bar'}, bar), el('span', {class: 'num'}, short(each.effect)));
+    return el('li', {}, token(each.token), el('span', {class: 'bar'}, bar), el('span', {class: 'num'}, fixed(each.effect)));
   })) : nothing('none'));
 };
 const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, list.map(each => el('li', {},
@@ -85,16 +85,16 @@ const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, li
 const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
-      .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {title: note}, value))))),
+      .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
   el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.')),
   el('div', {class: 'columns'},
     examples(unit),
     el('aside', {'aria-label': 'figures and neighbours'},
       part('Activations', '', histogram(unit)),
       part('Effect on the next token', 'in logits', el('div', {class: 'pair'}, tokens('promotes', unit.promoted ?? []), tokens('suppresses', unit.suppressed ?? []))),
-      part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => short(each.cosine))),
+      part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => fixed(each.cosine))),
       part('Active together', 'share of its tokens', neighbours(unit.together, each => Math.round(100 * each.share) + '%')),
-      unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, short(each.correlation)),
+      unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, fixed(each.correlation)),
         unit.about.n_neurons ? el('a', {href: addressOf(each.unit_id)}, each.unit_id) : el('span', {}, each.unit_id))))) : null)),
 ];
 
