@@ -50,7 +50,6 @@ const rowAt = place => pages.get(Math.floor(place / PAGE))?.[place % PAGE];
 const draw = place => {
   const row = rowAt(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
-  const example = strongest.get(row.row);
   const says = row.explanation === null
     ? el('span', {class: 'explanation none'}, row.promoted.length ? ['not explained; promotes ', row.promoted.map(each => [token(each), ' '])] : 'not explained')
     : el('span', {class: 'explanation', dir: 'auto'}, marked(row.explanation));
@@ -58,13 +57,17 @@ const draw = place => {
     el('a', {href: base + 'u/' + encodeURIComponent(row.unit_id), onclick: leave},
       el('span', {class: 'id'}, el('i', {}), row.unit_id),
       says,
-      el('span', {class: 'window', dir: 'auto'}, example ? heat(example, row.maximum, Math.max(0, example.mark - roomBefore())) : '\u00a0'),
+      el('span', {class: 'window', dir: 'auto'}, snippet(row)),
       bars(row.spark, 100, 'spark ' + row.kind),
       el('span', {class: 'num density', title: rate(row.density)}, short(row.density)),
       el('span', {class: 'num maximum'}, short(row.maximum)),
       row.grade === null && row.probability !== null ? el('span', {class: 'grade none', title: 'probability of a propagated explanation'}, Math.round(100 * row.probability) + '%') : grade(row.grade)));
 };
-const roomBefore = () => Math.max(3, Math.round($('list').clientWidth / 110));  // tokens before the mark, so that the mark is on the screen
+const snippet = row => {
+  const example = strongest.get(row.row);
+  const room = Math.max(3, Math.round($('list').clientWidth / 110));  // tokens before the mark, so that the mark is on the screen
+  return example ? heat(example, row.maximum, Math.max(0, example.mark - room)) : [];
+};
 const marked = text => {  // the words searched for, marked
   const words = fields.by.value === 'q' ? fields.text.value.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? [] : [];
   if (!words.length) return visible(text);
@@ -108,7 +111,10 @@ const illustrate = async (first, last) => {  // the strongest examples, which co
   try {
     const examples = await fetchJson(base + 'api/strongest?rows=' + rows.join(','));
     for (const [row, example] of Object.entries(examples)) strongest.set(Number(row), example);
-    list.redraw(...list.range());
+    for (const [place, drawn] of list.drawn) {  // in place: a row that is being clicked must stay
+      const row = rowAt(place);
+      if (row && row.row in examples) drawn.querySelector('.window')?.replaceChildren(...snippet(row));
+    }
   } catch (error) { problem(error.message); }
 };
 const list = new VirtualList($('list'), $('rows'), draw, need);
@@ -151,11 +157,10 @@ for (const head of document.querySelectorAll('[data-sort]')) head.addEventListen
 // Keys, and the way back from a unit.
 const select = place => {
   if (!list.n) return;
-  const before = active;
+  list.drawn.get(active)?.classList.remove('active');
   active = Math.max(0, Math.min(list.n - 1, place));
   list.reveal(active);
-  list.redraw(before, before + 1);
-  list.redraw(active, active + 1);
+  list.drawn.get(active)?.classList.add('active');
   list.drawn.get(active)?.querySelector('a')?.focus({preventScroll: true});
 };
 const leave = event => {
