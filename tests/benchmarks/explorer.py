@@ -1,4 +1,4 @@
-"""The explorer's answers on an index of a million units, over HTTP: percentiles in milliseconds, and the memory of the server.
+"""The explorer's answers on an index of a million units, over HTTP: percentiles in milliseconds, processor time, and the server's memory.
 
     python tests/benchmarks/explorer.py FOLDER [--units 1000000] [--each 60]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import sys
@@ -70,7 +71,7 @@ def _measure(url: str, pid: int | None, units: int, each: int) -> int:
     print(f"first rows after {rows_s:.1f} s, search by meaning after {time.perf_counter() - began:.1f} s")
     failed = 0
     for name, paths in _requests(units).items():
-        times = []
+        times, cpu_s = [], _cpu_s(pid)
         for _ in range(WARM_UP + each):
             path = next(paths)
             started = time.perf_counter()
@@ -80,7 +81,11 @@ def _measure(url: str, pid: int | None, units: int, each: int) -> int:
         middle, high, most = ordered[len(ordered) // 2], ordered[int(0.95 * len(ordered))], ordered[-1]
         limit = LIMITS_MS.get(name, LIMIT_MS)
         failed += high > limit
-        print(f"{name:<22} p50 {middle:6.0f}   p95 {high:6.0f}   max {most:6.0f}   limit {limit:.0f}")
+        cpu_ms = 1000 * (_cpu_s(pid) - cpu_s) / (WARM_UP + each)
+        print(
+            f"{name:<22} p50 {middle:6.0f}   p95 {high:6.0f}   max {most:6.0f}   limit {limit:.0f}   CPU {cpu_ms:.0f}",
+            flush=True,
+        )
     peak = 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
     failed += peak > LIMIT_BYTES
     print(f"memory of the server   {peak / 1e9:.2f} GB at most   limit {LIMIT_BYTES / 1e9:.0f}")
@@ -120,12 +125,20 @@ def _requests(units: int) -> dict[str, Iterator[str]]:
         "words, a beginning": rows(lambda: {"q": f"{rng.choice(explorer_index.WORDS)[:2]} w{rng.randrange(99)}"}),
         "meaning": rows(lambda: {"meaning": some(3)}),
         "filter": rows(lambda: {"density": low(), "grade": f"{rng.uniform(0, 2):.3f}.."}),
-        "sort": rows(lambda: {"sort": rng.choice(["", "-"]) + rng.choice(["density", "maximum", "grade", "distinction"])}),
+        "sort": rows(
+            lambda: {"sort": rng.choice(["", "-"]) + rng.choice(["density", "maximum", "grade", "distinction"])}
+        ),
         "filter, sort and words": rows(lambda: {"q": some(1), "density": low(), "sort": "-maximum"}),
         "scroll": scroll(),
         "20 strongest examples": snippets(),
         "unit": unit(full=True),
     }
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _get(address: str) -> Any:

@@ -71,15 +71,24 @@ class IndexFolder:
 
     def examples(self, row: int) -> list[dict[str, Any]]:
         """A unit's rows of `examples.parquet`, in their order; none if it has no example."""
-        place = bisect_right(self.about.groups, row, key=lambda group: group[0]) - 1
-        if place < 0:
+        number = self.group_of(row)
+        if number is None:
             return []
-        first, n_rows, number = self.about.groups[place]
-        if row >= first + n_rows:
-            return []
-        group = self._examples.read_row_group(number)
+        group = self.group(number)
         found: list[dict[str, Any]] = group.filter(pc.equal(group["row"], row)).to_pylist()
         return found
+
+    def group_of(self, row: int) -> int | None:
+        """The number of the row group of `examples.parquet` with a unit's examples, or None if it has no example."""
+        place = bisect_right(self.about.groups, row, key=lambda group: group[0]) - 1
+        if place < 0:
+            return None
+        first, n_rows, number = self.about.groups[place]
+        return number if row < first + n_rows else None
+
+    def group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Some columns of a row group of `examples.parquet`."""
+        return self._examples.read_row_group(number, columns=columns and list(columns))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Some columns of a file for all rows; an empty table if the folder lacks the file."""

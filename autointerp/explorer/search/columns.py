@@ -36,6 +36,7 @@ class Columns:
         self.labels = folder.table(LABELS)
         self.label = _leading(self.labels, len(units))
         self.explained = self.label >= 0
+        self.explained_rows = np.flatnonzero(self.explained)
         for name in KNOWN:
             values = np.append(_floats(self.labels[name]), np.float32("nan"))
             self.numbers[name] = values[self.label]
@@ -66,8 +67,23 @@ class Columns:
 
     def _order(self, name: str, descending: bool) -> NDArray[np.int64]:
         """The rows by a column. Units without a value come last, and equal ones in the order of their rows."""
-        values = self.numbers[name]
-        return np.argsort(-values if descending else values, kind="stable")
+        values = -self.numbers[name] if descending else self.numbers[name]
+        if values.dtype == np.float32:
+            return ascending(values, np.arange(len(self)))
+        return np.argsort(values, kind="stable")
+
+
+def ascending(values: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ascending `rows` by their values, NaN last and equal values in the order of the rows.
+
+    Twice as fast as a stable sort of the values: each value and its row are one whole number. The bits of a positive number are in the order
+    of the numbers, and those of a negative one in the order of their magnitudes.
+    """
+    finite = np.where(np.isnan(values), np.float32("inf"), values + np.float32(0))  # -0 + 0 is 0
+    bits = finite.view(np.int32)
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32 | rows
+    keys.sort()
+    return keys & 0xFFFFFFFF
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float32 | np.float64]:

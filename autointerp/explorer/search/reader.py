@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -15,10 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
-from autointerp.explorer.index.folder import EXAMPLES, UNITS, IndexFolder
+from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import in_background
-from autointerp.explorer.search.columns import KINDS, KNOWN, Columns
+from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
 from autointerp.explorer.search.meaning import Meanings
 from autointerp.explorer.search.query import MATCH, Query
 from autointerp.explorer.search.texts import Texts, words_in
@@ -45,13 +44,13 @@ class Reader:
     def __init__(self, folder: IndexFolder) -> None:
         self.folder, self.about = folder, folder.about
         self._files = threading.Lock()
-        self._examples = pq.ParquetFile(folder.path / EXAMPLES, memory_map=True)
-        self._columns, self._sparks, self._promoted, self._explanations, self._meanings = in_background(
+        self._columns, self._sparks, self._promoted, self._explanations, self._meanings, _ = in_background(
             lambda: Columns(folder),
             self._read_sparks,
             self._read_promoted,
             lambda: Texts.of(self.columns.labels["explanation"]),
             lambda: Meanings(self._explanations.result(), lexicon()),
+            lambda: self.unit(0),  # the footers of the files are read
         )
         self.find = lru_cache(maxsize=_REMEMBERED)(self._find)
         self._strongest = lru_cache(maxsize=_GROUPS_REMEMBERED)(self._read_strongest)
@@ -80,8 +79,7 @@ class Reader:
                 score += own
         if query.sort == MATCH:
             rows = np.flatnonzero(kept)
-            best: Rows = rows[np.argsort(-score[rows], kind="stable")]
-            return best
+            return ascending(-score[rows], rows)
         order = columns.order(query.sort, query.descending)
         ordered: Rows = order[kept[order]]
         return ordered
@@ -95,17 +93,17 @@ class Reader:
         if not words:
             raise UsageError(f"{text[:40]!r} has no word to search for: give one")
         columns, texts = self.columns, self._explanations.result()
-        places = columns.label[columns.explained]
-        lengths = np.maximum(texts.counts.sum(axis=1), 1)[places]
+        rows = columns.explained_rows
+        places = columns.label[rows]
+        lengths = np.maximum(texts.lengths, 1)[places]
         kept, score = np.ones(len(columns), dtype=bool), np.zeros(len(columns), dtype=np.float32)
         for word in words:
-            promoted, _ = self._promoted.result().with_word(word)
-            begins, whole = texts.with_word(word)
-            found, own = promoted > 0, _PROMOTED_WEIGHT * (promoted > 0)
-            found[columns.explained] |= begins[places] > 0
-            own[columns.explained] += (whole[places] > 0) + (begins[places] > 0) / lengths
+            found = self._promoted.result().with_word(word)[0] > 0
+            begins, whole = (counts[places] > 0 for counts in texts.with_word(word))
+            score += _PROMOTED_WEIGHT * found
+            score[rows] += whole + begins / lengths
+            found[rows] |= begins
             kept &= found
-            score += own
         return kept, score
 
     def _fits_meaning(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -115,7 +113,7 @@ class Reader:
         if similarity is None:
             raise UsageError(f"{text[:40]!r} has no word whose meaning is known: give one")
         score = np.zeros(len(columns), dtype=np.float32)
-        score[columns.explained] = similarity[columns.label[columns.explained]]
+        score[columns.explained_rows] = similarity[columns.label[columns.explained_rows]]
         return columns.explained, score
 
     def cards(self, rows: Rows) -> list[dict[str, Any]]:
@@ -146,8 +144,8 @@ class Reader:
 
     def strongest(self, row: int) -> dict[str, Any] | None:
         """The tokens around the mark of a unit's strongest example, or None if it has none."""
-        place = bisect_right(self.about.groups, row, key=lambda group: group[0]) - 1
-        return self._strongest(self.about.groups[place][2]).get(row) if place >= 0 else None
+        group = self.folder.group_of(row)
+        return None if group is None else self._strongest(group).get(row)
 
     def unit(self, row: int) -> dict[str, Any]:
         """Everything about a unit: its row of `units.parquet` with its neighbours' names, its labels, and its examples in their order."""
@@ -163,7 +161,7 @@ class Reader:
     def _read_strongest(self, group: int) -> dict[int, dict[str, Any]]:
         columns = ["row", "bin", "rank", "mark", "tokens", "activations"]
         with self._files:
-            table = self._examples.read_row_group(group, columns=columns)
+            table = self.folder.group(group, columns)
         first = pc.and_(pc.equal(table["bin"], 0), pc.equal(table["rank"], 0))
         return {example["row"]: _snippet(example) for example in table.filter(first).to_pylist()}
 

@@ -23,6 +23,8 @@ class Texts:
 
     def __init__(self, vocabulary: pa.Array, words: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
         self.vocabulary = vocabulary
+        self._known = pc.utf8_lower(pc.utf8_trim_whitespace(vocabulary))
+        self.lengths = np.diff(starts).astype(np.float32)
         ones = np.ones(len(words), dtype=np.float32)
         self.counts = sparse.csr_array((ones, words, starts), shape=(len(starts) - 1, len(vocabulary)))
 
@@ -50,11 +52,14 @@ class Texts:
 
     def with_word(self, word: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """For each text: how many of its words begin with `word`, and how many are that word, in small letters and without spaces."""
-        known = pc.utf8_lower(pc.utf8_trim_whitespace(self.vocabulary))
-        begins = pc.starts_with(known, word).to_numpy(zero_copy_only=False).astype(np.float32)
-        equals = pc.equal(known, word).to_numpy(zero_copy_only=False).astype(np.float32)
-        whole = self.counts @ equals if equals.any() else np.zeros(len(self), dtype=np.float32)
-        return (self.counts @ begins if begins.any() else np.zeros(len(self), dtype=np.float32)), whole
+        return self._count(pc.starts_with(self._known, word)), self._count(pc.equal(self._known, word))
+
+    def _count(self, wanted: pa.Array) -> NDArray[np.float32]:
+        """How many words of each text are among those wanted of the vocabulary."""
+        if not pc.any(wanted).as_py():
+            return np.zeros(len(self), dtype=np.float32)
+        counts: NDArray[np.float32] = self.counts @ wanted.to_numpy(zero_copy_only=False).astype(np.float32)
+        return counts
 
     def tokens_of(self, text: int, most: int) -> list[str]:
         """The first words of a text."""
