@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
-from autointerp.explorer.search.background import in_background
+from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
 from autointerp.explorer.search.meaning import Meanings
 from autointerp.explorer.search.query import MATCH, Query
@@ -27,12 +28,14 @@ Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 65_536
 _SPARK_PARTS = 20
 """Bars of the small histogram in a list."""
-_SPARK_LEVELS = 100
+_SPARK_LEVELS, _LEAST_LOG = 100, 1e-9
 _REMEMBERED = 16
 """Searches whose rows are remembered: 8 bytes for each unit found."""
-_PROMOTED_WEIGHT = 0.5
-"""What a word among the promoted tokens adds to the score of a match, as against 1 or more for one in the explanation."""
-_SHOWN_TOKENS = 5
+_MARKED_WEIGHT, _PROMOTED_WEIGHT = 0.75, 0.5
+"""The score of a word among the marked or promoted tokens, as against 1 to 3 in the explanation."""
+_SHOWN_TOKENS = 4
+MOST_MARKED = 100_000
+"""Largest index whose marked tokens are read, which takes about 10 s for so many units."""
 _SNIPPET = (14, 8)
 """Tokens of the strongest example that a list shows before and after the mark."""
 _GROUPS_REMEMBERED = 256
@@ -44,21 +47,21 @@ class Reader:
     def __init__(self, folder: IndexFolder) -> None:
         self.folder, self.about = folder, folder.about
         self._files = threading.Lock()
-        self._columns, self._sparks, self._promoted, self._explanations, self._meanings, _ = in_background(
-            lambda: Columns(folder),
-            self._read_sparks,
-            self._read_promoted,
-            lambda: Texts.of(self.columns.labels["explanation"]),
-            lambda: Meanings(self._explanations.result(), lexicon()),
-            lambda: self.unit(0),  # the footers of the files are read
-        )
+        background = Background()
+        self._columns = background.add(lambda: Columns(folder))
+        self._sparks = background.add(self._read_sparks)
+        self._promoted = background.add(self._read_promoted)
+        self._marked = background.add(self._read_marked)
+        self._explanations = background.add(lambda: Texts.of(self.columns.labels["explanation"]))
+        self._meanings = background.add(lambda: Meanings(self._explanations.result(), lexicon()))
+        background.start()
         self.find = lru_cache(maxsize=_REMEMBERED)(self._find)
         self._strongest = lru_cache(maxsize=_GROUPS_REMEMBERED)(self._read_strongest)
 
     @property
     def columns(self) -> Columns:
-        columns: Columns = self._columns.result()
-        return columns
+        """The columns that are searched and sorted."""
+        return self._columns.result()
 
     def _find(self, query: Query) -> Rows:
         """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
@@ -85,9 +88,9 @@ class Reader:
         return ordered
 
     def _fits_words(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """The units with every word of a text, or with words that begin so, in an explanation or among the promoted tokens.
+        """The units with every word of a text, or with words that begin so, in an explanation or among the marked or promoted tokens.
 
-        The score counts the words that stand there whole, plus the share that they are of the explanation.
+        The score of a word is highest where it stands whole in a short explanation, and lowest among the promoted tokens.
         """
         words = words_in(text)
         if not words:
@@ -98,13 +101,19 @@ class Reader:
         lengths = np.maximum(texts.lengths, 1)[places]
         kept, score = np.ones(len(columns), dtype=bool), np.zeros(len(columns), dtype=np.float32)
         for word in words:
-            found = self._promoted.result().with_word(word)[0] > 0
+            own = np.zeros(len(columns), dtype=np.float32)
+            for tokens, weight in self._token_lists():
+                own[tokens.with_word(word)[0] > 0] = weight
             begins, whole = (counts[places] > 0 for counts in texts.with_word(word))
-            score += _PROMOTED_WEIGHT * found
-            score[rows] += whole + begins / lengths
-            found[rows] |= begins
-            kept &= found
+            own[rows] = np.maximum(own[rows], begins * (1 + whole + 1 / lengths))
+            kept &= own > 0
+            score += own
         return kept, score
+
+    def _token_lists(self) -> Iterator[tuple[Texts, float]]:
+        """The lists of tokens in which words are found, and what a word among them is worth, the least first."""
+        yield self._promoted.result(), _PROMOTED_WEIGHT
+        yield self._marked.result(), _MARKED_WEIGHT
 
     def _fits_meaning(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """The units with an explanation, and how similar it is to a text."""
@@ -118,7 +127,7 @@ class Reader:
 
     def cards(self, rows: Rows) -> list[dict[str, Any]]:
         """What a list shows of each unit, from memory."""
-        columns, sparks, promoted = self.columns, self._sparks.result(), self._promoted.result()
+        columns, sparks = self.columns, self._sparks.result()
         return [
             {
                 **self.name(int(row)),
@@ -126,15 +135,24 @@ class Reader:
                 "maximum": _short(columns.numbers["maximum"][row]),
                 **{name: _short(columns.numbers[name][row]) for name in KNOWN},
                 "spark": sparks[row].tolist(),
-                "promoted": promoted.tokens_of(int(row), _SHOWN_TOKENS),
             }
             for row in rows
         ]
 
     def name(self, row: int) -> dict[str, Any]:
-        """A unit's row, id, kind, explanation and grade."""
+        """A unit's row, id, kind, explanation and grade, and without an explanation the tokens that it is strongest at and those that it
+        promotes."""
         columns = self.columns
+        tokens = (
+            {}
+            if columns.explained[row]
+            else {
+                "marked": self._marked.result().tokens_of(row, _SHOWN_TOKENS),
+                "promoted": self._promoted.result().tokens_of(row, _SHOWN_TOKENS),
+            }
+        )
         return {
+            **tokens,
             "row": row,
             "unit_id": columns.unit_ids[row].as_py(),
             "kind": KINDS[columns.kind[row]],
@@ -171,7 +189,9 @@ class Reader:
         for batch in self._batches("histogram"):
             counts = batch.flatten().to_numpy().reshape(-1, HISTOGRAM_PARTS)
             logs = np.log1p(counts.reshape(len(counts), _SPARK_PARTS, -1).sum(axis=2))
-            parts.append((_SPARK_LEVELS * logs / np.maximum(logs.max(axis=1, keepdims=True), 1)).round().astype("u1"))
+            parts.append(
+                (_SPARK_LEVELS * logs / np.maximum(logs.max(axis=1, keepdims=True), _LEAST_LOG)).round().astype("u1")
+            )
         return np.concatenate(parts) if parts else np.zeros((0, _SPARK_PARTS), dtype=np.uint8)
 
     def _read_promoted(self) -> Texts:
@@ -180,6 +200,24 @@ class Reader:
             (pc.struct_field(batch.flatten(), "token"), pc.list_value_length(batch))
             for batch in self._batches("promoted")
         )
+
+    def _read_marked(self) -> Texts:
+        """The different marked tokens of each unit's strongest examples, the most frequent first; none in a very large index."""
+        n, tokens = len(self.columns), []
+        lengths = np.zeros(n, dtype=np.int64)
+        for _, _, number in self.about.groups if n <= MOST_MARKED else []:
+            with self._files:
+                group = self.folder.group(number, ["row", "bin", "mark", "tokens"])
+            group = group.filter(pc.equal(group["bin"], 0)).combine_chunks()
+            lists = group["tokens"].combine_chunks()
+            places = pc.add(lists.offsets.slice(0, len(lists)), group["mark"].combine_chunks())
+            counted: dict[int, Counter[str]] = {}
+            for row, token in zip(group["row"].to_pylist(), lists.values.take(places).to_pylist(), strict=True):
+                counted.setdefault(row, Counter())[token] += 1
+            for row, counts in counted.items():  # ascending, as the rows of the file
+                lengths[row] = len(counts)
+                tokens += [token for token, _ in counts.most_common()]
+        return Texts.of_lists([(pa.array(tokens, pa.string()), pa.array(lengths))])
 
     def _batches(self, column: str) -> Iterator[pa.Array]:
         """A column of `units.parquet` in parts, which no other thread reads meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_filters_and_orders_are_those_of_pandas(data: st.DataObject, reader: Rea
     assert reader.find(query).tolist() == ordered["row"].tolist()
 
 
-def test_words_are_found_at_their_beginning_in_explanations_and_among_promoted_tokens(
+def test_words_are_found_at_their_beginning_in_explanations_and_among_marked_and_promoted_tokens(
     reader: Reader, table: pd.DataFrame
 ) -> None:
     found = set(reader.find(Query.of({"q": "LEG football"})).tolist())
@@ -81,6 +82,8 @@ def test_words_are_found_at_their_beginning_in_explanations_and_among_promoted_t
     for unit in table.itertuples():
         words = [] if pd.isna(unit.explanation) else unit.explanation.split()
         words += [entry["token"].strip() for entry in unit.promoted]
+        strongest = [example for example in reader.unit(unit.row)["examples"] if example["bin"] == 0]
+        words += [example["tokens"][example["mark"]].strip() for example in strongest]
         if all(any(word.startswith(asked) for word in words) for asked in ("leg", "football")):
             expected.add(unit.row)
     assert found == expected
@@ -97,7 +100,7 @@ def test_units_with_the_whole_words_in_their_explanation_come_first(reader: Read
 def text_vector(text: str) -> np.ndarray:
     """As `autointerp find --meaning` computes it."""
     words = lexicon()
-    total = sum((words.weight(word) + 1e-3) * words.word(word) for word in text.split())
+    total = sum((words.weight(word) + 1e-3) * words.word(word) for word in text.lower().split())
     return np.asarray(total / np.linalg.norm(total))
 
 
@@ -120,14 +123,19 @@ def test_a_text_without_words_is_an_error_in_one_line(reader: Reader) -> None:
 
 
 def test_a_card_shows_what_the_files_hold(reader: Reader, table: pd.DataFrame) -> None:
-    rows = np.array([0, 5, N_FEATURES])
+    rows = np.arange(20)
     for card, row in zip(reader.cards(rows), rows, strict=True):
         unit = table.loc[row]
         assert card["unit_id"] == unit["unit_id"]
         assert card["kind"] == unit["kind"]
         assert card["explanation"] == (None if pd.isna(unit["explanation"]) else unit["explanation"])
         assert card["density"] == pytest.approx(unit["density"], rel=1e-3)
-        assert card["promoted"] == [entry["token"] for entry in unit["promoted"][:5]]
+        assert ("marked" in card) == ("promoted" in card) == (card["explanation"] is None)
+        if card["explanation"] is None:
+            examples = pd.DataFrame(reader.unit(int(row))["examples"]).query("bin == 0")
+            marked = [tokens[mark] for tokens, mark in zip(examples["tokens"], examples["mark"], strict=True)]
+            assert card["marked"] == [token for token, _ in Counter(marked).most_common(4)]
+            assert card["promoted"] == [entry["token"] for entry in unit["promoted"][:4]]
         assert max(card["spark"]) == 100
         for name in KNOWN:
             assert card[name] == (None if pd.isna(unit[name]) else pytest.approx(unit[name], rel=1e-3))

@@ -38,6 +38,12 @@ export const visible = text => text.replace(INVISIBLE, character => {
 /** A token on its own, with a symbol for a space. @param {string} token */
 export const token = token => el('code', {class: 'token'}, visible(token).replace(/ /g, '\u2423') || '\u25cc');
 
+/** What is known of a unit without an explanation. @param {{marked: string[], promoted: string[]}} unit */
+export const unexplained = unit => {
+  const parts = [['strongest at ', unit.marked], ['promotes ', unit.promoted]].filter(([, tokens]) => tokens.length);
+  return parts.length ? parts.map(([words, tokens]) => [el('span', {}, words), tokens.map(each => [token(each), ' '])]) : 'not explained';
+};
+
 const SUPERSCRIPTS = '\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079';
 /** A number of any magnitude in a few characters: 0.0123, 4.9x10^-5, 1,234. @param {number | null | undefined} value */
 export const short = value => {

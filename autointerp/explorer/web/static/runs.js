@@ -11,7 +11,7 @@ const draw = run => el('li', {class: 'run ' + run.state, id: run.run_id},
   run.live && run.jobs ? el('progress', {max: run.jobs, value: run.ended, 'aria-label': 'jobs that have ended'}) : null,
   el('p', {class: 'soft facts'}, Object.entries(names).filter(([key]) => run[key]).map(([key, name]) => el('span', {}, name + ' ', el('b', {}, visible(run[key])))), cost(run.spent_usd) && el('span', {}, 'cost ', el('b', {}, cost(run.spent_usd)))),
   el('p', {class: 'links'},
-    run.index ? el('a', {href: '/runs/' + encodeURIComponent(run.run_id) + '/'}, 'explore') : el('span', {class: 'soft'}, 'no index'),
+    run.index ? el('a', {href: '/runs/' + encodeURIComponent(run.run_id) + '/'}, 'explore') : el('span', {class: 'soft'}, 'no index yet: ', el('code', {}, 'autointerp index ' + visible(run.run_id))),
     run.report ? el('a', {href: '/runs/' + encodeURIComponent(run.run_id) + '/report.html'}, 'report') : null));
 const refresh = async () => {
   try {

@@ -1,5 +1,5 @@
 // The list of units. The address holds the search; rows are fetched by the hundred while they scroll into view.
-import {$, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {$, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, unexplained, visible} from './dom.js';
 import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
@@ -36,7 +36,7 @@ const fillForm = given => {
   if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
 const describe = () => {
-  fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and promoted tokens' : 'a description, such as: names of French cities';
+  fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and tokens' : 'a description, such as: names of French cities';
   const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort'].includes(name)).length;
   $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
   for (const head of document.querySelectorAll('[data-sort]')) {
@@ -51,7 +51,7 @@ const draw = place => {
   const row = rowAt(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
   const says = row.explanation === null
-    ? el('span', {class: 'explanation none'}, row.promoted.length ? ['not explained; promotes ', row.promoted.map(each => [token(each), ' '])] : 'not explained')
+    ? el('span', {class: 'explanation none'}, unexplained(row))
     : el('span', {class: 'explanation', dir: 'auto'}, marked(row.explanation));
   return el('div', {class: 'hit ' + row.kind + (place === active ? ' active' : ''), role: 'listitem'},
     el('a', {href: base + 'u/' + encodeURIComponent(row.unit_id), onclick: leave},

@@ -81,7 +81,8 @@ const tokens = (title, list) => {
 };
 const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, list.map(each => el('li', {},
   el('span', {class: 'num'}, value(each)), el('a', {href: addressOf(each.unit_id)}, each.unit_id),
-  el('span', {class: each.explanation === null ? 'soft' : 'explanation', dir: 'auto'}, each.explanation === null ? 'not explained' : visible(each.explanation))))) : nothing('none');
+  each.explanation === null ? el('span', {class: 'soft'}, each.marked.length ? [each.marked.map(word => [token(word), ' '])] : 'not explained')
+    : el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation))))) : nothing('none');
 const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
