@@ -69,7 +69,7 @@ class Columns:
         """The rows by a column. Units without a value come last, and equal ones in the order of their rows."""
         values = -self.numbers[name] if descending else self.numbers[name]
         if values.dtype == np.float32:
-            return ascending(values, np.arange(len(self)))
+            return ascending(values.astype(np.float32, copy=False), np.arange(len(self)))
         return np.argsort(values, kind="stable")
 
 
