@@ -24,15 +24,33 @@ from urllib.parse import quote, urlencode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from playwright.sync_api import sync_playwright
 from support import explorer_index
 from support.explorer_server import served
 
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.web.library import Library
+from autointerp.monitoring.doctor import find_chromium
 
 LIMITS_MS = {"unit": 200.0}
 LIMIT_MS, LIMIT_BYTES = 300.0, 2e9
+BLANK_MS = 200.0
 WARM_UP = 3
+WATCH = """() => {
+  window.blanks = [];
+  let since = null;
+  const look = now => {
+    const list = document.getElementById('list').getBoundingClientRect();
+    const rows = [...document.querySelectorAll('.hit')].map(row => [row, row.getBoundingClientRect()]);
+    const shown = rows.filter(([, place]) => place.bottom > list.top && place.top < list.bottom);
+    const blank = !shown.length || shown.some(([row]) => row.classList.contains('waiting'));
+    if (blank && since === null) since = now;
+    if (!blank && since !== null) { window.blanks.push(now - since); since = null; }
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}"""
+"""Notes in a page how long a row on the screen was empty, in milliseconds."""
 
 
 def main() -> int:
@@ -86,10 +104,38 @@ def _measure(url: str, pid: int | None, units: int, each: int) -> int:
             f"{name:<22} p50 {middle:6.0f}   p95 {high:6.0f}   max {most:6.0f}   limit {limit:.0f}   CPU {cpu_ms:.0f}",
             flush=True,
         )
+    failed += _scroll_in_browser(url)
     peak = 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
     failed += peak > LIMIT_BYTES
     print(f"memory of the server   {peak / 1e9:.2f} GB at most   limit {LIMIT_BYTES / 1e9:.0f}")
     return 1 if failed else 0
+
+
+def _scroll_in_browser(url: str) -> int:
+    """How long rows on the screen are empty while a browser scrolls by the wheel and by jumps: 1 if for too long."""
+    found = find_chromium()
+    if found is None:
+        print("scrolling              not measured: no Chromium on this machine")
+        return 0
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{url}/?sort=-density")
+        page.locator(".hit:not(.waiting)").first.wait_for(timeout=120_000)
+        page.evaluate(WATCH)
+        page.mouse.move(700, 600)
+        for _ in range(100):
+            page.mouse.wheel(0, 600)
+            page.wait_for_timeout(16)
+        for place in range(1, 30):
+            page.evaluate("share => { const list = document.getElementById('list'); list.scrollTop = share * list.scrollHeight }",
+                          (place * 7 % 30) / 30)  # fmt: skip
+            page.wait_for_timeout(300)
+        blanks = sorted(page.evaluate("window.blanks"))
+        browser.close()
+    most = blanks[-1] if blanks else 0.0
+    print(f"scrolling              {len(blanks)} times empty rows, {most:.0f} ms at most   limit {BLANK_MS:.0f}")
+    return int(most > BLANK_MS)
 
 
 def _requests(units: int) -> dict[str, Iterator[str]]:
