@@ -20,7 +20,11 @@ from autointerp.cli.common import RESULTS, existing_ledger, one_line_errors, run
     help="Address to listen on. One that other machines reach asks for a token, which the printed address has.",
 )
 @click.option(
-    "--token", metavar="TEXT", help="Ask for this token.  [default: a random one if other machines reach --host]"
+    "--token",
+    metavar="TEXT",
+    envvar="AUTOINTERP_EXPLORER_TOKEN",
+    show_envvar=True,
+    help="Ask every visitor for this token. Without it, a random one if other machines reach --host, else none.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
