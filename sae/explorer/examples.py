@@ -89,8 +89,10 @@ class _Windows:
         return replace(self, rows=self.rows[index])
 
     def values(self) -> NDArray[np.float32]:
-        bits = np.append(self.bits, np.zeros_like(self.bits, shape=(1, self.bits.shape[1])), axis=0)[self.rows]
-        return (bits.astype(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        bits = np.zeros((len(self.rows), self.bits.shape[1]), dtype=np.uint32)
+        active = self.rows >= 0
+        bits[active] = self.bits[self.rows[active]].astype(np.uint16)
+        return (bits << 16).view(np.float32)
 
 
 def examples(sketch: Sketch, corpus: Corpus, choice: Choice, strings: TokenStrings) -> Iterator[Examples]:
@@ -109,12 +111,13 @@ def examples(sketch: Sketch, corpus: Corpus, choice: Choice, strings: TokenStrin
 
 
 def _events(state: dict[str, np.ndarray], name: str) -> _Events:
-    columns = {field: state[f"{name}.{field}"].astype(np.int64) for field in ("token", "priority", "start", "length")}
+    token, priority, start, length = (
+        state[f"{name}.{field}"].astype(np.int64) for field in ("token", "priority", "start", "length")
+    )
     unit = state[f"{name}.head"].astype(np.int64) >> 1
     windows = _Windows(state[f"{name}.windows"], state[f"{name}.slot"].astype(np.int64))
-    return _Events(
-        unit=unit, activation=state[f"{name}.activation"], windows=windows, level=np.zeros_like(unit), **columns
-    )
+    activation = state[f"{name}.activation"]
+    return _Events(unit, token, priority, activation, start, length, windows, np.zeros_like(unit))
 
 
 def _of_units(events: _Events, first: int, end: int) -> _Events:
@@ -122,7 +125,7 @@ def _of_units(events: _Events, first: int, end: int) -> _Events:
 
 
 def _strongest(events: _Events) -> _Events:
-    return events.take(np.lexsort([events.token, -events.activation, events.unit]))
+    return events.take(np.lexsort((events.token, -events.activation, events.unit)))
 
 
 def _sampled(
@@ -135,10 +138,10 @@ def _sampled(
     events = events.take(events.priority <= limits[events.unit - first, bin_ - 1])
     document, _ = _documents(corpus, events.token)
     group = events.unit * (choice.bins + 1) + events.level
-    order = np.lexsort([events.token, events.priority, document, group])
+    order = np.lexsort((events.token, events.priority, document, group))
     in_document = np.empty_like(order)
     in_document[order] = places(document[order], group[order])
-    order = np.lexsort([events.token, events.priority, in_document, group])
+    order = np.lexsort((events.token, events.priority, in_document, group))
     return events.take(order[places(group[order]) < _CANDIDATES * choice.per_bin])
 
 
@@ -149,7 +152,7 @@ def _shown(
     unit = np.concatenate([strongest.unit, sampled.unit])
     token = np.concatenate([strongest.token, sampled.token])
     level = np.concatenate([strongest.level, sampled.level])
-    order = np.lexsort([np.arange(len(unit)), level, unit])
+    order = np.lexsort((np.arange(len(unit)), level, unit))
     quota = np.array([choice.top, *[choice.per_bin] * choice.bins])
     chosen = first_unlike(alike(corpus, token[order], unit[order]), unit[order], level[order], quota)
     index = order[chosen]

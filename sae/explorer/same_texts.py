@@ -49,7 +49,7 @@ def alike(corpus: Corpus, token: Numbers, unit: Numbers) -> Numbers:
     one, other = counts.row.astype(np.int64), counts.col.astype(np.int64)
     kept = (one < other) & (counts.data >= SAME * np.minimum(distinct[one], distinct[other]))
     pairs = np.stack([one[kept], other[kept]], axis=1)
-    found: Numbers = pairs[np.lexsort([pairs[:, 0], pairs[:, 1]])]
+    found: Numbers = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
     return found
 
 

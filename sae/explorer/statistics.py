@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,15 @@ class Statistics(NamedTuple):
     maximum: NDArray[np.float32]
     mean: NDArray[np.float32]
     histogram: NDArray[np.int64]
+
+    def rows(self, first: int, end: int) -> Statistics:
+        """Those of the units from `first` up to `end`."""
+        return Statistics._make(column[first:end] for column in self)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Statistics]) -> Statistics:
+        """Those of several passes, one after another."""
+        return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def statistics(

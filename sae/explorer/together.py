@@ -19,6 +19,10 @@ class Ranked(NamedTuple):
     number: NDArray[np.int64]
     value: NDArray[np.float32]
 
+    def rows(self, first: int, end: int) -> Ranked:
+        """The lists from `first` up to `end`."""
+        return Ranked(self.number[first:end], self.value[first:end])
+
 
 @dataclass(frozen=True)
 class Active:
@@ -58,7 +62,7 @@ def together(active: Active, first: int, end: int, n: int) -> Ranked:
     excess = share - n_active[other] / max(active.tokens, 1)
     kept = (other != row + first) & (excess > 0) & (n_active[row + first] >= FEWEST)
     row, other, share, excess = row[kept], other[kept], share[kept], excess[kept]
-    order = np.lexsort([other, -excess, row])
+    order = np.lexsort((other, -excess, row))
     return _table(row[order], other[order], share[order], end - first, n)
 
 

@@ -118,7 +118,7 @@ class WholeSketch(Sketch):
         """What is kept of the sampled tokens: `active.token`, `active.unit`, `active.value`, sorted by token and unit, and `neurons.token`,
         `neurons.values`, sorted by token."""
         arrays = self._active.arrays() | self._neurons.arrays()
-        active = np.lexsort([arrays["active.unit"], arrays["active.token"]])
+        active = np.lexsort((arrays["active.unit"], arrays["active.token"]))
         neurons = np.argsort(arrays["neurons.token"], kind="stable")
         return {name: array[active if name.startswith("active") else neurons] for name, array in arrays.items()}
 

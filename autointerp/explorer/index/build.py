@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autointerp.explorer.index import labels, schema, tables
-from autointerp.explorer.index.folder import ABOUT, EXAMPLES, UNITS, IndexFolder
+from autointerp.explorer.index import feature_map, labels, schema, tables
+from autointerp.explorer.index.folder import ABOUT, EXAMPLES, MAP, UNITS, IndexFolder
 from autointerp.explorer.index.inputs import IndexInputs, open_inputs, source_names
 from autointerp.explorer.index.passes import Pass, passes, read
 from autointerp.explorer.index.schema import About, DictionaryAbout, SubjectAbout
@@ -38,7 +39,7 @@ from sae.studies.nearest_directions import Directions, nearest_of_all
 FOLDER, OF_OTHERS = "index", "indexes"
 """The index's folder in that of its run, and the folder of those without a run in the results folder."""
 _PARTS = "parts"
-_DISK_BYTES = 16_000
+_DISK_BYTES = 6_000
 """Of a unit's rows in the files, about."""
 
 
@@ -54,9 +55,13 @@ def build(given: Given, progress: Progress, **settings: Any) -> IndexFolder:
     folder = IndexFolder(open_folder(given.out or own))
     with locked(folder.path / ".lock", "this index"):
         if not (folder.is_finished() and folder.about.identity == identity):
-            (folder.path / ABOUT).unlink(missing_ok=True)
+            for name in (ABOUT, MAP):
+                (folder.path / name).unlink(missing_ok=True)
             make(folder, inputs, progress)
         labels.write(folder, inputs)
+        if not folder.has(MAP):
+            progress.update("map", 0, 0)
+            feature_map.write(folder, inputs.dictionary)
     return IndexFolder(folder.path)
 
 
@@ -67,7 +72,7 @@ def make(folder: IndexFolder, inputs: IndexInputs, progress: Progress) -> None:
     limit = _norm_limit(parts, inputs, len(all_passes), progress)
     for one in all_passes:
         phase = f" {one.number + 1} of {len(all_passes)}" if len(all_passes) > 1 else ""
-        read(inputs, one, limit, lambda name, done, total, phase=phase: progress.update(name + phase, done, total))
+        read(inputs, one, limit, progress.update, phase)
     _write_units(folder, parts, inputs, all_passes, progress)
     groups = _write_examples(folder, all_passes)
     folder.finish(_about(inputs, groups, int(all_passes[0].array("n_counted"))))
@@ -143,7 +148,7 @@ def _write_units(
     missing = [group for group in groups if not group[0].has(UNITS)]
     if missing:
         lists, written = _Lists.of(inputs, all_passes, progress), WrittenTokens(inputs.subject, inputs.dictionary)
-        found = Statistics(*map(np.concatenate, zip(*(one.statistics() for one in all_passes), strict=True)))
+        found = Statistics.joined(one.statistics() for one in all_passes)
         for own, first, end in missing:
             progress.update("units", first, inputs.n_units)
             own.write_table(UNITS, _unit_rows(inputs, lists, written, found, first, end))
@@ -155,7 +160,7 @@ def _write_units(
 
 def _unit_rows(
     inputs: IndexInputs, lists: _Lists, written: WrittenTokens, found: Statistics, first: int, end: int
-) -> tables.pa.Table:
+) -> pa.Table:
     units, d_sae = inputs.units(first, end), inputs.dictionary.d_sae
     low, high = min(first, d_sae), min(end, d_sae)
     by_kind = [written.of(part, schema.TOKENS) for part in (units[: high - low], units[high - low :])]
@@ -163,12 +168,12 @@ def _unit_rows(
     return tables.unit_rows(
         first,
         units,
-        Statistics(*(column[first:end] for column in found)),
+        found.rows(first, end),
         promoted,
         suppressed,
-        Ranked(*(column[low:high] for column in lists.nearest)),
+        lists.nearest.rows(low, high),
         together(lists.active, low, high, schema.NEIGHBOURS),
-        Ranked(*(column[low:high] for column in lists.neurons)),
+        lists.neurons.rows(low, high),
     )
 
 

@@ -68,9 +68,11 @@ def passes(path: Path, inputs: IndexInputs) -> list[Pass]:
     ]
 
 
-def read(inputs: IndexInputs, one: Pass, limit: float, on_progress: OnProgress) -> None:
-    """Read a pass, unless it is finished. `limit` is the largest norm of a counted token. Raises `SaeError` if no token is counted, and
-    `SubjectError` if the subject computes values that are not finite."""
+def read(inputs: IndexInputs, one: Pass, limit: float, on_progress: OnProgress, which: str = "") -> None:
+    """Read a pass, unless it is finished. `limit` is the largest norm of a counted token; `which` says in the progress which pass it is.
+
+    Raises `SaeError` if no token is counted, and `SubjectError` if the subject computes values that are not finite.
+    """
     if one.is_read:
         return
     subject, corpus = inputs.subject, inputs.corpus
@@ -87,7 +89,7 @@ def read(inputs: IndexInputs, one: Pass, limit: float, on_progress: OnProgress) 
 
         def progress(done: int) -> None:
             timer.batch_ended(done)
-            on_progress("reading", done, corpus.n_tokens)
+            on_progress(f"reading{which}", done, corpus.n_tokens)
 
         harvest.read_shard([reading], corpus, shard, progress)
     assert isinstance(checkpoint.sketch, WholeSketch)

@@ -22,7 +22,7 @@ from autointerp.errors import UsageError
 from autointerp.explorer.index import build as builds
 from autointerp.explorer.index import passes, schema
 from autointerp.explorer.index.build import build
-from autointerp.explorer.index.folder import EXAMPLES, LABELS, UNITS, IndexFolder
+from autointerp.explorer.index.folder import EXAMPLES, LABELS, MAP, UNITS, IndexFolder
 from autointerp.explorer.index.settings import IndexSettings
 from autointerp.harvest import checkpoints
 from autointerp.progress import Progress
@@ -91,6 +91,16 @@ def test_figures_of_a_unit_agree_with_each_other(index: IndexFolder) -> None:
             if example["bin"]:
                 share = example["activation"] / unit["maximum"] * about.bins
                 assert example["bin"] - 1 - 0.05 < share < example["bin"] + 0.05
+
+
+def test_the_map_has_all_features_in_named_clusters(world: planted.World, index: IndexFolder) -> None:
+    places, clusters = index.table(MAP).to_pylist(), index.clusters()
+    assert [place["row"] for place in places] == list(range(len(world.features)))
+    assert {place["cluster"] for place in places} == {cluster.cluster for cluster in clusters}
+    assert sum(cluster.size for cluster in clusters) == len(places)
+    assert all(cluster.name for cluster in clusters)
+    first = [place for place in places if place["cluster"] == clusters[0].cluster]
+    assert clusters[0].x == pytest.approx(np.mean([place["x"] for place in first]), abs=1e-5)
 
 
 def test_row_groups_hold_the_units_that_index_json_names(index: IndexFolder) -> None:

@@ -53,21 +53,24 @@ class Whole:
     def reading(self, plan: WholePlan) -> WholeReading:
         reader = WholeReader(self.subject, self.dictionary, plan.units)
         limit = harvest.norm_limit(reader, self.corpus, plan)
-        return WholeReading(reader, plan, limit, WholeSketch(plan, self.subject.width(self.neuron_hook_point), "cpu"))
+        return WholeReading(reader, plan, limit, self.new_sketch(plan))
 
-    @torch.inference_mode()
     def read(self, plan: WholePlan, shard_tokens: int = 1 << 30) -> WholeSketch:
-        """The sketch of all shards, merged from the last to the first."""
+        """The sketch of all shards, saved, restored and merged from the last to the first."""
         merged: WholeSketch | None = None
         for shard in reversed(harvest.shards(self.corpus, shard_tokens, plan.batch_tokens)):
             reading = self.reading(plan)
             harvest.read_shard([reading], self.corpus, shard)
-            assert isinstance(reading.sketch, WholeSketch)
+            sketch = self.new_sketch(plan)
+            sketch.restore(reading.sketch.state())
             if merged is not None:
-                reading.sketch.merge(merged)
-            merged = reading.sketch
+                sketch.merge(merged)
+            merged = sketch
         assert merged is not None
         return merged
+
+    def new_sketch(self, plan: WholePlan) -> WholeSketch:
+        return WholeSketch(plan, self.subject.width(self.neuron_hook_point), "cpu")
 
     @cached_property
     def sketch(self) -> WholeSketch:
