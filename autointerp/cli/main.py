@@ -25,7 +25,6 @@ SECTIONS = {
         "compare": _command("compare", "compare", "Say which of several finished runs is better, if it can be told."),
         "report": _command("run", "report", "Write the report of a run again."),
         "open": _command("run", "open_report", "Open the report of a run in a browser."),
-        "explore": _command("explore", "explore", "Look at every feature of a dictionary in a browser."),
         "figures": _command("figures", "figures", "Write the figures of a run for a paper."),
         "export": _command("export", "export", "Write a run for Neuronpedia, the hub, W&B and others."),
         "runs": _command("status", "runs", "List the runs in the ledger, newest first."),
@@ -41,6 +40,7 @@ SECTIONS = {
         "index": _command(
             "studies.index", "index", "Index every feature of a dictionary: examples, tokens, neighbours."
         ),
+        "explore": _command("studies.explore", "explore", "Look at every feature in a browser, and search them."),
         "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),
