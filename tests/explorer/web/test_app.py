@@ -248,15 +248,24 @@ def test_the_command_serves_until_it_is_stopped(results: Path) -> None:
     assert (process.returncode, complaints) == (0, "stopped\n")
 
 
-def test_a_run_without_an_index_says_which_command_makes_it(results: Path, tmp_path: Path) -> None:
-    assert find_index(None, results) == find_index("latest", results) == results / RUN / INDEX
-    assert find_index(str(results / RUN / INDEX), tmp_path) == results / RUN / INDEX
+def test_a_name_means_a_run_with_or_without_an_index(results: Path, tmp_path: Path) -> None:
+    index = results / RUN / INDEX
+    assert find_index(None, results) == find_index("latest", results) == find_index(RUN[:6], results) == (index, RUN)
+    assert find_index(str(index), tmp_path) == (index, str(index))
+    assert find_index("spec.toml", tmp_path) == (None, "spec.toml")
     labelled.make(tmp_path).close()
-    for name in (RUN, None, "latest"):
-        with pytest.raises(UsageError, match="autointerp index"):
-            find_index(name, tmp_path)
+    assert find_index(None, tmp_path) == find_index(RUN, tmp_path) == (None, RUN)
     with pytest.raises(UsageError, match="no finished run other"):
         find_index("other", tmp_path)
+    with pytest.raises(UsageError, match="no latest run"):
+        find_index(None, tmp_path / "nowhere")
+
+
+def test_a_read_only_explorer_makes_no_index(tmp_path: Path) -> None:
+    labelled.make(tmp_path).close()
+    done = CliRunner().invoke(main, ["explore", RUN, "--read-only", "--results", str(tmp_path)])
+    assert done.exit_code == 2
+    assert f"make it with `autointerp index {RUN}`" in done.stderr
 
 
 def test_a_token_that_is_easily_guessed_is_refused(results: Path) -> None:
