@@ -104,6 +104,11 @@ def command_ledger(results: Path, *, make: bool = False) -> Ledger:
     return ledger
 
 
+def existing_ledger(results: Path) -> Ledger | None:
+    """The ledger, closed when the command ends; None if there is none."""
+    return command_ledger(results) if _location(results).exists() else None
+
+
 def _location(results: Path) -> LedgerLocation:
     """The ledger's place, whose module imports the database."""
     from autointerp.cli.ledger_location import LedgerLocation

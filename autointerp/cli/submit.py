@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
@@ -25,6 +25,7 @@ from autointerp.places import open_folder
 from autointerp.progress import Progress
 
 if TYPE_CHECKING:
+    from autointerp.ledger.database import Ledger
     from autointerp.pipeline.submit import CostBound
     from autointerp.spec.matrix import Cell
 
@@ -86,16 +87,8 @@ def submit(
 @one_line_errors()
 def resume(run_ids: tuple[str, ...], results: Path) -> int:
     """Queue RUNs that were stopped, cancelled or failed again. Finished work is kept."""
-    from autointerp.pipeline import submit as submission
-
     ledger = command_ledger(results)
-
-    def one(name: str) -> None:
-        run_id = submission.known_run(name, ledger)
-        submission.resume(ledger, run_id, results)
-        click.echo(f"{run_id}  resumed")
-
-    return _each(run_ids, one)
+    return _each(run_ids, lambda name: _act("resume", ledger, name, results))
 
 
 @click.command()
@@ -104,16 +97,8 @@ def resume(run_ids: tuple[str, ...], results: Path) -> int:
 @one_line_errors()
 def cancel(run_ids: tuple[str, ...], results: Path) -> int:
     """Cancel RUNs: start no new calls. Calls in flight finish, and finished work is kept: `resume` continues from there."""
-    from autointerp.pipeline import submit as submission
-
     ledger = command_ledger(results)
-
-    def one(name: str) -> None:
-        run_id = submission.known_run(name, ledger)
-        submission.cancel(ledger, run_id)
-        click.echo(f"{run_id}  cancelled")
-
-    return _each(run_ids, one)
+    return _each(run_ids, lambda name: _act("cancel", ledger, name, results))
 
 
 @click.command()
@@ -129,12 +114,24 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
     """Retry failed questions of RUN and what depends on them, then rebuild the report."""
     if not failed:
         raise UsageError(f"choose what to retry: `autointerp retry --failed {run_id}`")
+    _act("retry", command_ledger(results), run_id, results)
+
+
+def _act(action: Literal["resume", "cancel", "retry"], ledger: Ledger, name: str, results: Path) -> None:
+    """Do something with a run, and print its id and what was done."""
     from autointerp.pipeline import submit as submission
 
-    ledger = command_ledger(results)
-    run_id = submission.known_run(run_id, ledger)
-    n_queued = submission.retry(ledger, run_id, results)
-    click.echo(f"{run_id}  {n_queued:,} failed jobs queued" if n_queued else f"{run_id}  nothing failed")
+    run_id = submission.known_run(name, ledger)
+    if action == "retry":
+        n_queued = submission.retry(ledger, run_id, results)
+        done = f"{n_queued:,} failed jobs queued" if n_queued else "nothing failed"
+    elif action == "resume":
+        submission.resume(ledger, run_id, results)
+        done = "resumed"
+    else:
+        submission.cancel(ledger, run_id)
+        done = "cancelled"
+    click.echo(f"{run_id}  {done}")
 
 
 def _each(

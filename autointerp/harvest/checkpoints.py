@@ -26,6 +26,7 @@ from autointerp.progress import OnProgress
 from sae.corpus.corpus import Corpus
 from sae.harvest import harvest
 from sae.harvest.harvest import HarvestPlan, Reading, Shard, new_sketch
+from sae.harvest.sketch import Sketch
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -38,12 +39,15 @@ INTERVAL_S = 25.0
 SHORTEST_S = 10.0
 """Shortest time between checkpoints, however long writing takes."""
 
+MakeSketch = Callable[[HarvestPlan, torch.device], Sketch]
+"""Makes the empty sketch of a plan."""
+
 
 class Checkpoint:
     """The checkpoint of one reading, a shard or a whole corpus, and its sketch. `title` names it in messages.
 
     `tokens` are those of the reading that the sketch has, and `seconds` the time that reading them took: those of an existing checkpoint
-    below `prefix` with the same `identity` and version, or 0.
+    below `prefix` with the same `identity` and version, or 0. `make` makes the sketch, if it is of a class of its own.
     """
 
     def __init__(
@@ -55,15 +59,16 @@ class Checkpoint:
         reading: HarvestPlan,
         device: torch.device,
         on_progress: OnProgress,
+        make: MakeSketch = new_sketch,
     ) -> None:
         self._artifacts, self._prefix, self.title = artifacts, prefix, title
         self._stamp = content_hash([VERSION, *identity, asdict(reading)])
         self._parts: list[str] = []
-        self.tokens, self.seconds, self.sketch = 0, 0.0, new_sketch(reading, device)
+        self.tokens, self.seconds, self.sketch = 0, 0.0, make(reading, device)
         try:
             self._restore()
         except (ValueError, KeyError, EOFError, FileNotFoundError):
-            self.sketch = new_sketch(reading, device)
+            self.sketch = make(reading, device)
             on_progress(f"{title}: its checkpoint is of another version or damaged: reading it all", 0, 0)
 
     def copied(self, tokens: int, seconds: float) -> Callable[[], None]:

@@ -9,12 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import secrets
-import socket
-import sys
-import webbrowser
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -34,28 +30,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from autointerp.errors import LedgerFailed, UsageError
+from autointerp.errors import LedgerFailed
 from autointerp.hashing import content_hash
-from autointerp.labelling.connections import BoundedConnections
+from autointerp.labelling import local_server
+from autointerp.labelling.local_server import HEADERS, HOST, NAMES
 from autointerp.labelling.sheet import Sheet
 from autointerp.report import page
 from autointerp.report.escape import script_json
 
-HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")
-"""Accepted Host names; `localhost` is what a browser sends through an ssh tunnel."""
 BODY_BYTES = 1024
 NUMBER = re.compile(r"[0-9]{1,9}")
 """An item's number in an address."""
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = (Path(page.__file__).parent / "templates" / "base.css", TEMPLATES / "label.css")
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class Pages:
@@ -174,59 +161,14 @@ def _ledger_failed(request: Request, error: Exception) -> JSONResponse:
 def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say: Callable[[str], None]) -> None:
     """Serve a sheet until Ctrl-C. `then` is the command to run afterwards. Raises `UsageError` if the port is taken."""
     token = secrets.token_urlsafe(24)
-    listening = _listen(sheet, port)
+    listening = local_server.listen(port, [sheet.run_id, sheet.rater])
     address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
     say(address)
     pages = Pages(sheet, token, then)
     with closing(listening), TemporaryDirectory(prefix="autointerp-label-") as folder, suppress(KeyboardInterrupt):
-        if open_browser and _has_screen():
-            webbrowser.open(private_link(Path(folder), address).as_uri())
-        uvicorn.Server(settings(pages)).run(sockets=[listening])
-
-
-def private_link(folder: Path, address: str) -> Path:
-    """A page in a private folder that leads to the address. Without it, the token would be in the browser's command line."""
-    page = folder / "open.html"
-    page.write_text(
-        f'<!doctype html><meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0; url={address}">'
-    )
-    page.chmod(0o600)
-    return page
-
-
-def settings(pages: Pages) -> uvicorn.Config:
-    """uvicorn's settings: no logs, no server header, and no trust in proxy headers."""
-    return uvicorn.Config(
-        pages.app(), log_config=None, access_log=False, lifespan="off", ws="none", http=BoundedConnections, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-
-
-def _listen(sheet: Sheet, port: int | None) -> socket.socket:
-    """A socket at `port` or, without one, at the usual port of this run and rater, where an open page finds the server again.
-
-    Usual ports lie below those that systems assign to outgoing connections (from 32,768 on Linux), which could occupy them by chance.
-    """
-    usual = 20_000 + int(content_hash(["port", sheet.run_id, sheet.rater])[:8], 16) % 12_000
-    for tried in (usual, 0) if port is None else (port,):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, tried))
-            listening.listen(64)
-        except OSError as error:
-            listening.close()
-            refused = error.strerror
-            continue
-        return listening
-    raise UsageError(f"--port {port} cannot be used ({refused}): name another port, or leave it out")
-
-
-def _has_screen() -> bool:
-    """Whether a browser would open on the rater's screen: not on the other side of ssh, and not inside this terminal."""
-    if "SSH_CONNECTION" in os.environ:
-        return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+        if open_browser:
+            local_server.open_page(Path(folder), address)
+        uvicorn.Server(local_server.settings(pages.app())).run(sockets=[listening])
 
 
 def _hash(text: str) -> str:

@@ -277,16 +277,15 @@ def _migrate(engine: sa.Engine) -> None:
             f"ledger {_shown(engine.url)} has schema {schema}, newer than this program's {newest}: upgrade autointerp"
         )
     # Importing Alembic takes longer than most commands run, and only a migration needs it.
-    from alembic import command
-    from alembic.config import Config
+    from alembic import command, config
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    options = config.Config()
+    options.set_main_option("script_location", str(MIGRATIONS))
     # If several processes arrive here at once, the first one migrates and the others find nothing left to do.
     with engine.connect().execution_options(write=True) as connection, connection.begin():
         advisory_lock(connection, "schema")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        options.attributes["connection"] = connection
+        command.upgrade(options, "head")
 
 
 def _is_conflict(error: BaseException) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import RowMapping
 
@@ -28,7 +29,7 @@ def list_runs(ledger: Ledger, results: Path) -> Iterator[str]:
         rows = runs.all_runs(tx)
     if not rows:
         yield no_runs(results)
-    yield from _table([(row, local_time(row["created_at"]), _outcome(results, row)) for row in rows])
+    yield from _table([(row, local_time(row["created_at"]), outcome(results, row)) for row in rows])
 
 
 def no_runs(results: Path) -> str:
@@ -57,7 +58,7 @@ def list_progress(ledger: Ledger, results: Path) -> Iterator[str]:
             (
                 row,
                 local_time(row["updated_at"]),
-                current_stage(stages) if row["state"] in runs.LIVE else _outcome(results, row),
+                current_stage(stages) if row["state"] in runs.LIVE else outcome(results, row),
             )
             for row, stages in shown
         ]
@@ -110,7 +111,7 @@ def list_workers(ledger: Ledger, *, gone: bool = False) -> Iterator[str]:
         yield f"{row['worker_id']:<44} {row['state']:<5} {where:<28} {row['queues']:<20} {beat}"
 
 
-def _outcome(results: Path, row: RowMapping) -> str:
+def outcome(results: Path, row: Mapping[str, Any] | RowMapping) -> str:
     """Why a run stopped, or its headline; empty if it has neither."""
     if row["reason"]:
         return str(row["reason"])

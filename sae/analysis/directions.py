@@ -96,14 +96,19 @@ def logit_effects(
     lens = LogitLens.of(subject, dictionary)
     if lens is None:
         return results
-    for kind, rows in _directions_by_kind(subject, dictionary, units):
+    for kind in {unit.kind: None for unit in units}:
         of_kind = [number for number, unit in enumerate(units) if unit.kind == kind]
-        own = _directions(rows, [units[i] for i in of_kind]).to(subject.device)
-        directions = _to_stream(subject, dictionary, kind, own)
+        directions = stream_directions(subject, dictionary, [units[i] for i in of_kind])
         if directions is not None:
             for number, effects in zip(of_kind, _effects(lens, directions, n), strict=True):
                 results[number] = effects
     return results
+
+
+def stream_directions(subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey]) -> Tensor | None:
+    """The directions (n, d_model) in the residual stream of units of one kind, on the subject's device; None if undefined."""
+    [(kind, rows)] = _directions_by_kind(subject, dictionary, units)
+    return _to_stream(subject, dictionary, kind, _directions(rows, units).to(subject.device))
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,13 @@ class LogitLens:
         exact = weight.dtype == torch.float32
         logits = normed @ weight.float().T if exact else (normed.to(weight.dtype) @ weight.T).float()
         return logits - logits.mean(dim=1, keepdim=True)
+
+    def usable(self) -> Tensor:
+        """Mask of the vocabulary's tokens without the special ones. Logits beyond it belong to no token."""
+        known = min(len(self.subject.tokenizer), len(self.weight))
+        usable = torch.ones(known, dtype=torch.bool, device=self.weight.device)
+        usable[[i for i in sorted(self.subject.special_ids) if i < known]] = False
+        return usable
 
 
 class FinalNorm:
@@ -306,9 +318,8 @@ def _unit_length(rows: Tensor) -> Tensor:
 
 def _effects(lens: LogitLens, directions: Tensor, n: int) -> Iterator[LogitEffects]:
     subject, weight = lens.subject, lens.weight
-    known = min(len(subject.tokenizer), len(weight))
-    usable = torch.ones(known, dtype=torch.bool, device=weight.device)
-    usable[[i for i in sorted(subject.special_ids) if i < known]] = False
+    usable = lens.usable()
+    known = len(usable)
     for part in torch.split(directions, max(1, _ELEMENTS // len(weight))):
         for row in lens.of_stream(part)[:, :known]:
             yield LogitEffects(*(_tokens(subject, sign * row, usable, n) for sign in (1, -1)))

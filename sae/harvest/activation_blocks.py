@@ -41,6 +41,9 @@ class Block(Protocol):
     def maxima(self) -> Tensor:
         """The largest activation (u,) at a counted token."""
 
+    def sums(self) -> Tensor:
+        """The sum of the activations (u,) at counted tokens."""
+
     def events_above(self, bound: Tensor) -> Events:
         """Active events at counted tokens whose activation exceeds their unit's bound (u,), ordered by unit and column."""
 
@@ -75,6 +78,11 @@ class DenseBlock:
     def maxima(self) -> Tensor:
         largest = self._values.amax(dim=1)
         return largest * (largest > self._floor)
+
+    def sums(self) -> Tensor:
+        if self._active_events is not None:
+            return _sums(self._active_events, len(self.units))
+        return (self._values * _exceeds(self._values, self._floor)).sum(dim=1)
 
     def events_above(self, bound: Tensor) -> Events:
         if self._active_events is not None:
@@ -127,6 +135,9 @@ class SparseBlock:
         largest = torch.zeros(len(self.units), device=self._values.device)
         return largest.scatter_reduce_(0, self._active_events.unit, self._active_events.value, "amax")
 
+    def sums(self) -> Tensor:
+        return _sums(self._active_events, len(self.units))
+
     def events_above(self, bound: Tensor) -> Events:
         return _above(self._active_events, bound)
 
@@ -170,6 +181,10 @@ def _exceeds(values: Tensor, bound: Tensor) -> Tensor:
     if values.device.type == "cpu":
         return torch.from_numpy(values.numpy() > bound.numpy()[:, None])
     return values > bound.unsqueeze(1)
+
+
+def _sums(events: Events, n: int) -> Tensor:
+    return torch.zeros(n, device=events.value.device).index_add_(0, events.unit, events.value)
 
 
 def _above(events: Events, bound: Tensor) -> Events:

@@ -94,6 +94,10 @@ class Reading:
     sketch: Sketch
     done: int = 0
 
+    def add(self, layout: BatchLayout, values: Mapping[str, Tensor], for_each: ForEach) -> None:
+        """Add one batch, given the values (N, width) at the reader's hook points."""
+        self.sketch.update(layout, self.reader.blocks(values, layout.counted), for_each)
+
 
 def new_sketch(plan: HarvestPlan, device: torch.device | str = "cpu") -> Sketch:
     """An empty sketch for the plan's units."""
@@ -184,7 +188,7 @@ def _add_batch(
         check_finite(norms[text], reading.reader.hook_point)
         counted = text & (norms <= reading.limit) & (column >= reading.plan.skip_positions)
         layout = BatchLayout(counted, length, document, position, ordinal)
-        reading.sketch.update(layout, reading.reader.blocks(values, counted), for_each)
+        reading.add(layout, values, for_each)
 
 
 @torch.inference_mode()

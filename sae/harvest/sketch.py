@@ -1,16 +1,14 @@
 """A mergeable sample of activations: random within every activation bin, exact, and the same in whatever order events arrive.
 
-Every event (unit, document, position) has a priority: a hash of the seed and the token, shifted by an offset of the unit's own.
-For each unit, split and fine interval of activation the sketch keeps events of the k documents of lowest priority, that of their
-first event: the events of one document resemble each other. Such bottom-k samples merge
-exactly (unite, keep the k lowest), so batches, shards and restarts cannot change the outcome. The bins depend on a unit's
-maximum, known only at the end: fine intervals are equal parts of (0, s], s the power of two at or above the running maximum, and
-pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches: Cohen and Kaplan, "Summarizing Data using
-Bottom-k Sketches", PODC 2007.)
+Every event (unit, document, position) has a priority: a hash of the seed and the token, shifted by an offset of the unit's own. For each
+unit, split and fine interval of activation the sketch keeps events of the k documents of lowest priority, that of their first event: the
+events of one document resemble each other. Such bottom-k samples merge exactly (unite, keep the k lowest), so batches, shards and
+restarts cannot change the outcome. The bins depend on a unit's maximum, known only at the end: fine intervals are equal parts of (0, s],
+s the power of two at or above the running maximum, and pairs of them merge whenever s doubles, which is exact too. (Bottom-k sketches:
+Cohen and Kaplan, "Summarizing Data using Bottom-k Sketches", PODC 2007.)
 
-Nearly all events are silent or weak, and nearly all of those come too late in priority to be kept. They are found without looking
-at the others: in order of their hashes the tokens form a ring, and the tokens of lowest priority for a unit are those that follow
-the unit's own start on the ring.
+Nearly all events are silent or weak, and nearly all of those come too late in priority to be kept. They are found without looking at the
+others: in order of their hashes the tokens form a ring, and the tokens of lowest priority for a unit follow the unit's own start on it.
 
 Documents are split by hash into an explaining and a judging half before anything is sampled, so the two never share one.
 """
@@ -64,6 +62,8 @@ class Sketch:
     to the first one of the k-th document, at most `PER_CLUSTER` of each; and `tops` the strongest event of each of the `top` strongest contexts of a unit and split.
     """
 
+    positions_of = TokenPositions
+
     def __init__(self, unit_ids: Sequence[str], quota: Quota, *, window: int, seed: int, device: str = "cpu") -> None:
         n = len(unit_ids)
         self.unit_ids, self.quota, self.seed, self.window, self.device = tuple(unit_ids), quota, seed, window, device
@@ -80,7 +80,7 @@ class Sketch:
 
     def update(self, batch: BatchLayout, blocks: Iterable[MakeBlock], for_each: ForEach = one_by_one) -> None:
         """Add one batch: `blocks` hold each unit exactly once. No context may be added twice."""
-        positions = TokenPositions(batch, self.seed, self.window)
+        positions = self.positions_of(batch, self.seed, self.window)
         self.n_counted += int(batch.counted.sum())
         self.uncounted.add(positions.ordinal.index_select(0, true_indices(~batch.counted)))
         for_each(lambda make: self._add_block(make(), positions), blocks)

@@ -47,16 +47,14 @@ class TokenPositions:
         column = torch.arange(n_tokens, device=device)
         self.ordinal = batch.ordinal[self.context] + column - context_start
         self.document = batch.document.long()[self.context]
-        self.split = split_of(batch.document, seed)[self.context]
+        self.split = self._splits(seed)[self.context]
         document_hash = mix(batch.document.to(torch.int32) ^ hash32(f"{seed}/token"))[self.context]
         position = (batch.position[self.context] + column - context_start).to(torch.int32)
         self.hash = mix(document_hash + position * 0x1E3779B1)
         length = batch.length[self.context]
-        # Where the token stands in its window depends on its hash alone, so it is distributed alike for all units and arms and
-        # tells a judge nothing. Windows that would leave their context are moved back into it.
-        place_in_window = mix(self.hash ^ hash32("place")).long().remainder(window)
+        # Windows that would leave their context are moved back into it.
         last_start = context_start + (length - window).clamp(min=0)
-        self.window_start = torch.minimum(torch.maximum(column - place_in_window, context_start), last_start)
+        self.window_start = torch.minimum(torch.maximum(column - self._places(window), context_start), last_start)
         self.window_length = (context_start + length - self.window_start).clamp(max=window)
         self.ring_origin = torch.tensor([0, RING_DISTANCE], device=device)
         self.ring, self.ring_column = self._make_ring()
@@ -64,6 +62,15 @@ class TokenPositions:
     def clusters(self, events: Events) -> Tensor:
         """The document of each active event. Silent events, -1, are clusters of their own: of one document they are as good as of many."""
         return torch.where(events.value > 0, self.document.index_select(0, events.column), -1)
+
+    def _splits(self, seed: int) -> Tensor:
+        """The split of each context's document."""
+        return split_of(self.batch.document, seed)
+
+    def _places(self, window: int) -> Tensor:
+        """Where each token stands in its window. That depends on its hash alone, so it is distributed alike for all units and arms and
+        tells a judge nothing."""
+        return mix(self.hash ^ hash32("place")).long().remainder(window)
 
     def _make_ring(self) -> tuple[Tensor, Tensor]:
         """The counted tokens' hashes and columns: explaining ring twice, then judging ring twice, ascending throughout.

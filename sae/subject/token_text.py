@@ -24,10 +24,19 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     tokenizer; byte-level BPE and SentencePiece vocabularies are read byte by byte, any other is decoded prefix by prefix.
     """
     ids = [int(i) for i in ids]
+    to_bytes = _bytes_of(tokenizer)
+    return _by_prefix(tokenizer, ids) if to_bytes is None else _decode(to_bytes(ids))
+
+
+def has_bytes(tokenizer: Any) -> bool:
+    """Whether the vocabulary defines the bytes of each token, so that a token of whole characters has the same text beside any other."""
+    return _bytes_of(tokenizer) is not None
+
+
+def _bytes_of(tokenizer: Any) -> _TokenBytes | None:
     if tokenizer not in _known:
         _known[tokenizer] = _token_bytes(tokenizer)
-    to_bytes = _known[tokenizer]
-    return _by_prefix(tokenizer, ids) if to_bytes is None else _decode(to_bytes(ids))
+    return _known[tokenizer]
 
 
 def _decode(pieces: Iterable[bytes]) -> list[str]:

@@ -20,7 +20,7 @@ from support.results import labels as labelled
 from support.results.labels import RUN, TOKEN, scores
 
 from autointerp.errors import UsageError
-from autointerp.labelling import web_page
+from autointerp.labelling import local_server, web_page
 from autointerp.labelling.connections import MAX_CONNECTIONS
 from autointerp.labelling.sheet import Sheet
 
@@ -200,12 +200,15 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
 def test_a_port_in_use_is_avoided_or_refused(tmp_path: Path) -> None:
     ledger = labelled.make(tmp_path)
     sheet = labelled.sheet(ledger, tmp_path, n=ITEMS)
-    with web_page._listen(sheet, None) as first, web_page._listen(sheet, None) as second:
+    with (
+        local_server.listen(None, [sheet.run_id, sheet.rater]) as first,
+        local_server.listen(None, [sheet.run_id, sheet.rater]) as second,
+    ):
         ports = [found.getsockname() for found in (first, second)]
         assert ports[0][1] != ports[1][1]
         assert {host for host, _ in ports} == {"127.0.0.1"}
         with pytest.raises(UsageError, match=f"--port {ports[0][1]} cannot be used"):
-            web_page._listen(sheet, ports[0][1])
+            local_server.listen(ports[0][1], [sheet.run_id, sheet.rater])
     ledger.close()
 
 
@@ -274,8 +277,8 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
         assert path.stat().st_mode & 0o077 == 0
         opened.append((link, path.read_text()))
 
-    monkeypatch.setattr(web_page, "_has_screen", lambda: True)
-    monkeypatch.setattr(web_page.webbrowser, "open", remember)
+    monkeypatch.setattr(local_server, "_has_screen", lambda: True)
+    monkeypatch.setattr(local_server.webbrowser, "open", remember)
     monkeypatch.setattr(web_page.uvicorn.Server, "run", lambda self, sockets: None)
     said: list[str] = []
     web_page.serve(sheet, port=None, open_browser=True, then="", say=said.append)

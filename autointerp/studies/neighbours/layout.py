@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from autointerp.errors import UsageError
 from autointerp.formatting import count, percent
@@ -51,7 +52,7 @@ def layout(features: Features, way: str, always: Sequence[int], seed: int) -> La
     )
     rows = features.directions.rows(torch.from_numpy(numbers))
     if way == "umap":
-        at = _umap().UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(rows.cpu().numpy())
+        at = coordinates(rows, way, seed)
         how = "UMAP of their directions by cosine. Distances between far groups mean little"
     else:
         at, share = principal_plane(rows)
@@ -59,7 +60,15 @@ def layout(features: Features, way: str, always: Sequence[int], seed: int) -> La
             f"The first two principal components (PCA) of their directions, which carry {percent(share)} of the variance:"
             " features that are close here need not be close in the model, as the list of neighbours says"
         )
-    return Layout(numbers.astype(np.int64), np.asarray(at, dtype=np.float32), f"Map of {of}. {how}.")
+    return Layout(numbers.astype(np.int64), at, f"Map of {of}. {how}.")
+
+
+def coordinates(rows: Tensor, way: str, seed: int) -> NDArray[np.float32]:
+    """Coordinates (n, 2) of unit vectors `rows` (n, width), by `pca` or `umap`."""
+    if way == "umap":
+        at = _umap().UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(rows.cpu().numpy())
+        return np.asarray(at, dtype=np.float32)
+    return principal_plane(rows)[0]
 
 
 def _umap() -> Any:

@@ -46,7 +46,7 @@ def by_words(features: Features, hierarchy: Hierarchy) -> dict[str, str]:
     counts = {group.id: _counts(features, group.named_from) for group in hierarchy.groups}
     overall = _counts(features, [n for group in hierarchy.smallest for n in group.named_from])
     return {
-        group.id: _distinctive(counts[group.id], overall) or f"around {features.names[group.central]}"
+        group.id: distinctive_words(counts[group.id], overall) or f"around {features.names[group.central]}"
         for group in hierarchy.groups
     }
 
@@ -67,11 +67,16 @@ def questions(features: Features, hierarchy: Hierarchy, seed: int) -> list[Quest
 
 def _counts(features: Features, numbers: Sequence[int]) -> tuple[Counter[str], int]:
     """How many explanations have each word, and how many there are."""
-    texts = [features.explanations[n] for n in numbers if features.explanations[n]]
+    return word_counts([features.explanations[n] for n in numbers if features.explanations[n]])
+
+
+def word_counts(texts: Sequence[str]) -> tuple[Counter[str], int]:
+    """How many of the texts have each word of three letters or more, and how many texts there are."""
     return Counter(word for text in texts for word in set(_WORD.findall(text.lower()))), len(texts)
 
 
-def _distinctive(own: tuple[Counter[str], int], overall: tuple[Counter[str], int]) -> str:
+def distinctive_words(own: tuple[Counter[str], int], overall: tuple[Counter[str], int]) -> str:
+    """The words with the largest p log(p / q), from the number of texts with each word and the number of texts, of a group and of all."""
     (words, n), (everywhere, total) = own, overall
 
     def weight(word: str) -> float:

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 import uvicorn
 from support.results import summaries
 
+from autointerp.labelling.local_server import settings
 from autointerp.labelling.sheet import Sheet, open_sheet
-from autointerp.labelling.web_page import Pages, settings
+from autointerp.labelling.web_page import Pages
 from autointerp.ledger import labels, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import explanations, judgements
@@ -92,7 +93,7 @@ def served(sheet: Sheet, port: int = 0, token: str = TOKEN) -> Iterator[str]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(64)
-    server = uvicorn.Server(settings(Pages(sheet, token, THEN)))
+    server = uvicorn.Server(settings(Pages(sheet, token, THEN).app()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -1,0 +1,78 @@
+"""`autointerp explore`: a whole dictionary in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autointerp.cli.common import QUIET, RESULTS, existing_ledger, one_line_errors, run_argument
+from autointerp.errors import UsageError
+from autointerp.progress import Progress
+from autointerp.studies.given import Given
+
+
+@click.command()
+@run_argument(required=False)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the pages, for a tunnel or a bookmark.")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. One that other machines reach asks for a token, which the printed address has.",
+)
+@click.option(
+    "--token",
+    metavar="TEXT",
+    envvar="AUTOINTERP_EXPLORER_TOKEN",
+    show_envvar=True,
+    help="Ask every visitor for this token. Without it, a random one if other machines reach --host, else none.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
+@click.option("--read-only", is_flag=True, help="Make no index, and refuse every change.")
+@RESULTS
+@QUIET
+@one_line_errors("stopped")
+def explore(
+    run_id: str | None,
+    port: int | None,
+    host: str,
+    token: str | None,
+    no_browser: bool,
+    read_only: bool,
+    results: Path,
+    quiet: bool,
+) -> None:
+    """Open the dictionary of RUN in a browser: each feature with its explanation, examples and neighbours, and a search over all.
+
+    A run without an index gets one first, as from `autointerp index`. The pages are served on this machine alone until Ctrl-C, and list the
+    other runs of the folder too. RUN may also be a spec file or the folder of an index; without it, the newest run with an index.
+    """
+    from autointerp.explorer import command
+
+    command.check_token(token)
+    index, run = command.find_index(run_id, results)
+    if index is None and read_only:
+        raise UsageError(f"{run} has no index, and --read-only makes none: make it with `autointerp index {run}`")
+    command.explore(
+        index or _made(run, results, quiet),
+        results,
+        existing_ledger(results),
+        host=host,
+        token=token,
+        port=port,
+        read_only=read_only,
+        open_browser=not no_browser,
+        say=click.echo,
+    )
+    click.echo("stopped", err=True)
+
+
+def _made(run: str, results: Path, quiet: bool) -> Path:
+    """The folder of the index of a run or a spec, made if it is not there."""
+    from autointerp.explorer.index import build  # torch
+
+    with Progress(quiet=quiet) as progress:
+        progress.note(f"the index of {run} is made, once")
+        return build.build(Given(runs=(run,), results=results, quiet=quiet), progress).path

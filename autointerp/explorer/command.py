@@ -1,0 +1,51 @@
+"""What `autointerp explore` does: finds the index that is meant, and serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from autointerp.errors import UsageError
+from autointerp.explorer.web.library import INDEX, Library, is_index
+from autointerp.explorer.web.server import access_of, serve
+from autointerp.ledger.database import Ledger
+from autointerp.monitoring import run_names
+
+SHORTEST_TOKEN = 12
+"""Characters of a token that a user chooses."""
+
+
+def check_token(token: str | None) -> None:
+    """Raise `UsageError` for a token that is easily guessed."""
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise UsageError(
+            f"--token has {len(token)} characters: give at least {SHORTEST_TOKEN}, or leave it out for a random one"
+        )
+
+
+def explore(
+    index: Path, results: Path, ledger: Ledger | None, *, host: str, token: str | None, port: int | None, read_only: bool,
+    open_browser: bool, say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
+    library = Library(results, index)
+    library.reader(
+        None
+    )  # before the address is printed, so that an index that cannot be read is an error of the command
+    serve(library, access_of(host, token, read_only=read_only), ledger, port=port, open_browser=open_browser, say=say)
+
+
+def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:
+    """The folder of an index, and the name of its run.
+
+    `name` is a run or the folder of an index; without it, the newest run with an index is meant, or else the newest run. The folder is
+    None if the run has no index yet, or if `name` is a spec. Raises `UsageError` for an unknown run.
+    """
+    if name and (name.endswith(".toml") or is_index(Path(name))):
+        return (None if name.endswith(".toml") else Path(name)), name
+    library, runs = Library(results, None), run_names.finished(results)
+    indexed = [run for run in runs if library.has_index(run)]
+    run = indexed[0] if name is None and indexed else run_names.find(name or run_names.LATEST, runs)
+    if run not in runs:
+        raise UsageError(f"there is no finished run {run} in {results}: `autointerp runs` lists the runs")
+    return (library.folder_of(run) / INDEX if run in indexed else None), run

@@ -1,0 +1,66 @@
+"""A search as its address writes it: `q=legal+terms&density=0.001..0.01&sort=-maximum`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autointerp.errors import UsageError
+from autointerp.explorer.search.columns import KINDS, NUMBERS
+
+MATCH = "match"
+"""The order of a search for words or by meaning: the best first."""
+MOST_CHARACTERS = 300
+"""Longest text that is searched for."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for. `ranges` holds a column, its least and its largest value, both included and each None if it is open."""
+
+    words: str = ""
+    meaning: str = ""
+    kind: str = ""
+    explained: bool | None = None
+    ranges: tuple[tuple[str, float | None, float | None], ...] = ()
+    sort: str = "row"
+    descending: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Query:
+        """The query in the parameters of an address; other parameters are ignored. Raises `UsageError` for a value that is wrong."""
+        words, meaning = given.get("q", "").strip(), given.get("meaning", "").strip()
+        for text in (words, meaning):
+            if len(text) > MOST_CHARACTERS:
+                raise UsageError(f"a search of {len(text)} characters is too long: give at most {MOST_CHARACTERS}")
+        kind, explained = given.get("kind", ""), given.get("explained", "")
+        if kind not in ("", *KINDS):
+            raise UsageError(f"kind={kind[:40]!r} is none of {', '.join(KINDS)}: name one, or leave it out")
+        if explained not in ("", "yes", "no"):
+            raise UsageError(f"explained={explained[:40]!r} is neither yes nor no: give one, or leave it out")
+        sort = given.get("sort", "") or (MATCH if words or meaning else "row")
+        column = sort.removeprefix("-")
+        if column not in (MATCH, *NUMBERS):
+            raise UsageError(
+                f"sort={sort[:40]!r} is no column: give one of {', '.join(NUMBERS)}, with - for descending"
+            )
+        if column == MATCH and not (words or meaning):
+            column = "row"
+        return cls(
+            words, meaning, kind, None if not explained else explained == "yes",
+            tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
+            column, sort.startswith("-") and column != MATCH,
+        )  # fmt: skip
+
+
+def _range(name: str, written: str) -> tuple[float | None, float | None]:
+    """Both ends of `0.1..0.5`, `0.1..` or `..0.5`."""
+    low, dots, high = written.partition("..")
+    try:
+        ends = float(low) if low else None, float(high) if high else None
+        if dots and (low or high) and not any(end is not None and math.isnan(end) for end in ends):
+            return ends
+    except ValueError:
+        pass
+    raise UsageError(f"{name}={written[:40]!r} is no range: write LOW..HIGH, LOW.. or ..HIGH")

@@ -1,0 +1,238 @@
+"""An open index: searches answered from memory, units and examples read from its files when they are shown."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from autointerp.errors import UsageError
+from autointerp.explorer.index.folder import UNITS, IndexFolder
+from autointerp.explorer.index.schema import HISTOGRAM_PARTS
+from autointerp.explorer.search.background import Background
+from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
+from autointerp.explorer.search.meaning import Meanings
+from autointerp.explorer.search.query import MATCH, Query
+from autointerp.explorer.search.texts import Texts, words_in
+from autointerp.judges.embedded.word_vectors import lexicon
+
+Rows = NDArray[np.int64]
+_ROWS_AT_ONCE = 65_536
+_SPARK_PARTS = 20
+"""Bars of the small histogram in a list."""
+_SPARK_LEVELS, _LEAST_LOG = 100, 1e-9
+_REMEMBERED = 16
+"""Searches whose rows are remembered: 8 bytes for each unit found."""
+_MARKED_WEIGHT, _PROMOTED_WEIGHT = 0.75, 0.5
+"""The score of a word among the marked or promoted tokens, as against 1 to 3 in the explanation."""
+_SHOWN_TOKENS = 4
+MOST_MARKED = 100_000
+"""Largest index whose marked tokens are read, which takes about 10 s for so many units."""
+_SNIPPET = (14, 8)
+"""Tokens of the strongest example that a list shows before and after the mark."""
+_GROUPS_REMEMBERED = 256
+
+
+class Reader:
+    """An index. Threads may share it; the parts that need a pass over all units are read in the background, in the order of their use."""
+
+    def __init__(self, folder: IndexFolder) -> None:
+        self.folder, self.about = folder, folder.about
+        self._files = threading.Lock()
+        background = Background()
+        self._columns = background.add(lambda: Columns(folder))
+        self._sparks = background.add(self._read_sparks)
+        self._promoted = background.add(self._read_promoted)
+        self._marked = background.add(self._read_marked)
+        self._explanations = background.add(lambda: Texts.of(self.columns.labels["explanation"]))
+        self._meanings = background.add(lambda: Meanings(self._explanations.result(), lexicon()))
+        background.start()
+        self.find = lru_cache(maxsize=_REMEMBERED)(self._find)
+        self._strongest = lru_cache(maxsize=_GROUPS_REMEMBERED)(self._read_strongest)
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that are searched and sorted."""
+        return self._columns.result()
+
+    def _find(self, query: Query) -> Rows:
+        """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
+        columns = self.columns
+        kept = np.ones(len(columns), dtype=bool)
+        if query.kind:
+            kept &= columns.kind == KINDS.index(query.kind)
+        if query.explained is not None:
+            kept &= columns.explained == query.explained
+        for name, low, high in query.ranges:
+            values = columns.numbers[name]
+            kept &= (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
+        score = np.zeros(len(columns), dtype=np.float32)
+        for text, fits in ((query.words, self._fits_words), (query.meaning, self._fits_meaning)):
+            if text:
+                found, own = fits(text)
+                kept &= found
+                score += own
+        if query.sort == MATCH:
+            rows = np.flatnonzero(kept)
+            return ascending(-score[rows], rows)
+        order = columns.order(query.sort, query.descending)
+        ordered: Rows = order[kept[order]]
+        return ordered
+
+    def _fits_words(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The units with every word of a text, or with words that begin so, in an explanation or among the marked or promoted tokens.
+
+        The score of a word is highest where it stands whole in a short explanation, and lowest among the promoted tokens.
+        """
+        words = words_in(text)
+        if not words:
+            raise UsageError(f"{text[:40]!r} has no word to search for: give one")
+        columns, texts = self.columns, self._explanations.result()
+        rows = columns.explained_rows
+        places = columns.label[rows]
+        lengths = np.maximum(texts.lengths, 1)[places]
+        kept, score = np.ones(len(columns), dtype=bool), np.zeros(len(columns), dtype=np.float32)
+        for word in words:
+            own = np.zeros(len(columns), dtype=np.float32)
+            for tokens, weight in self._token_lists():
+                own[tokens.with_word(word)[0] > 0] = weight
+            begins, whole = (counts[places] > 0 for counts in texts.with_word(word))
+            own[rows] = np.maximum(own[rows], begins * (1 + whole + 1 / lengths))
+            kept &= own > 0
+            score += own
+        return kept, score
+
+    def _token_lists(self) -> Iterator[tuple[Texts, float]]:
+        """The lists of tokens in which words are found, and what a word among them is worth, the least first."""
+        yield self._promoted.result(), _PROMOTED_WEIGHT
+        yield self._marked.result(), _MARKED_WEIGHT
+
+    def _fits_meaning(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The units with an explanation, and how similar it is to a text."""
+        columns = self.columns
+        similarity = self._meanings.result().similarity(text)
+        if similarity is None:
+            raise UsageError(f"{text[:40]!r} has no word whose meaning is known: give one")
+        score = np.zeros(len(columns), dtype=np.float32)
+        score[columns.explained_rows] = similarity[columns.label[columns.explained_rows]]
+        return columns.explained, score
+
+    def cards(self, rows: Rows) -> list[dict[str, Any]]:
+        """What a list shows of each unit, from memory."""
+        columns, sparks = self.columns, self._sparks.result()
+        return [
+            {
+                **self.name(int(row)),
+                "density": _short(columns.numbers["density"][row]),
+                "maximum": _short(columns.numbers["maximum"][row]),
+                **{name: _short(columns.numbers[name][row]) for name in KNOWN},
+                "spark": sparks[row].tolist(),
+            }
+            for row in rows
+        ]
+
+    def name(self, row: int) -> dict[str, Any]:
+        """A unit's row, id, kind, explanation and grade, and without an explanation the tokens that it is strongest at and those that it
+        promotes."""
+        columns = self.columns
+        tokens = (
+            {}
+            if columns.explained[row]
+            else {
+                "marked": self._marked.result().tokens_of(row, _SHOWN_TOKENS),
+                "promoted": self._promoted.result().tokens_of(row, _SHOWN_TOKENS),
+            }
+        )
+        return {
+            **tokens,
+            "row": row,
+            "unit_id": columns.unit_ids[row].as_py(),
+            "kind": KINDS[columns.kind[row]],
+            "explanation": columns.explanation(row),
+            "grade": _short(columns.numbers["grade"][row]),
+        }
+
+    def strongest(self, row: int) -> dict[str, Any] | None:
+        """The tokens around the mark of a unit's strongest example, or None if it has none."""
+        group = self.folder.group_of(row)
+        return None if group is None else self._strongest(group).get(row)
+
+    def unit(self, row: int) -> dict[str, Any]:
+        """Everything about a unit: its row of `units.parquet` with its neighbours' names, its labels, and its examples in their order."""
+        with self._files:
+            unit, examples = self.folder.unit(row), self.folder.examples(row)
+        n = len(self.columns)
+        for column in ("nearest", "together"):
+            unit[column] = [
+                {**entry, **self.name(entry["row"])} for entry in unit[column] or [] if 0 <= entry["row"] < n
+            ]
+        return {**unit, "labels": self.columns.labels_of(row), "examples": examples}
+
+    def _read_strongest(self, group: int) -> dict[int, dict[str, Any]]:
+        columns = ["row", "bin", "rank", "mark", "tokens", "activations"]
+        with self._files:
+            table = self.folder.group(group, columns)
+        first = pc.and_(pc.equal(table["bin"], 0), pc.equal(table["rank"], 0))
+        return {example["row"]: _snippet(example) for example in table.filter(first).to_pylist()}
+
+    def _read_sparks(self) -> NDArray[np.uint8]:
+        """The histogram of each unit in fewer parts (n_units, 20), as the logarithm of the events in hundredths of its largest."""
+        parts = []
+        for batch in self._batches("histogram"):
+            counts = batch.flatten().to_numpy().reshape(-1, HISTOGRAM_PARTS)
+            logs = np.log1p(counts.reshape(len(counts), _SPARK_PARTS, -1).sum(axis=2))
+            parts.append(
+                (_SPARK_LEVELS * logs / np.maximum(logs.max(axis=1, keepdims=True), _LEAST_LOG)).round().astype("u1")
+            )
+        return np.concatenate(parts) if parts else np.zeros((0, _SPARK_PARTS), dtype=np.uint8)
+
+    def _read_promoted(self) -> Texts:
+        """The promoted tokens of each unit, the most promoted first."""
+        return Texts.of_lists(
+            (pc.struct_field(batch.flatten(), "token"), pc.list_value_length(batch))
+            for batch in self._batches("promoted")
+        )
+
+    def _read_marked(self) -> Texts:
+        """The different marked tokens of each unit's strongest examples, the most frequent first; none in a very large index."""
+        n, tokens = len(self.columns), []
+        lengths = np.zeros(n, dtype=np.int64)
+        for _, _, number in self.about.groups if n <= MOST_MARKED else []:
+            with self._files:
+                group = self.folder.group(number, ["row", "bin", "mark", "tokens"])
+            group = group.filter(pc.equal(group["bin"], 0)).combine_chunks()
+            lists = group["tokens"].combine_chunks()
+            places = pc.add(lists.offsets.slice(0, len(lists)), group["mark"].combine_chunks())
+            counted: dict[int, Counter[str]] = {}
+            for row, token in zip(group["row"].to_pylist(), lists.values.take(places).to_pylist(), strict=True):
+                counted.setdefault(row, Counter())[token] += 1
+            for row, counts in counted.items():  # ascending, as the rows of the file
+                lengths[row] = len(counts)
+                tokens += [token for token, _ in counts.most_common()]
+        return Texts.of_lists([(pa.array(tokens, pa.string()), pa.array(lengths))])
+
+    def _batches(self, column: str) -> Iterator[pa.Array]:
+        """A column of `units.parquet` in parts, which no other thread reads meanwhile."""
+        for batch in pq.ParquetFile(self.folder.path / UNITS).iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield batch.column(0)
+
+
+def _snippet(example: dict[str, Any]) -> dict[str, Any]:
+    """The tokens around the mark, their activations, and the place of the mark among them."""
+    mark, (before, after) = int(example["mark"]), _SNIPPET
+    first, last = max(0, mark - before), mark + after + 1
+    activations = [_short(value) for value in example["activations"][first:last]]
+    return {"tokens": example["tokens"][first:last], "activations": activations, "mark": mark - first}
+
+
+def _short(value: float) -> float | None:
+    """A number with four digits, which is what a page shows, or None for no value."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -1,0 +1,1 @@
+"""The explorer's pages: an application for any ASGI server. Each page is a module with its handlers."""

@@ -1,0 +1,49 @@
+"""The explorer as an application for any ASGI server."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from autointerp.errors import LedgerFailed, UsageError
+from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.web.guard import Access, Guard
+from autointerp.explorer.web.library import Library
+from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC
+from autointerp.ledger.database import Ledger
+
+PAGES = (search_page, unit_page)
+"""The pages of an index, each a module whose `routes(prefix)` are its addresses."""
+_NOT_STORED = {"Cache-Control": "no-cache"}
+
+
+def application(library: Library, access: Access, ledger: Ledger | None = None) -> Starlette:
+    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger."""
+    app = Starlette(
+        routes=[
+            Route("/static/base.css", _colours),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            *(route for prefix in PREFIXES for page in PAGES for route in page.routes(prefix)),
+            *runs_page.routes(),
+        ],
+        middleware=[Middleware(Guard, access=access)],
+        exception_handlers={UsageError: _wrong, LedgerFailed: _away},
+    )
+    app.state.library, app.state.ledger = library, ledger
+    return app
+
+
+def _colours(request: Request) -> FileResponse:
+    return FileResponse(COLOURS, headers=_NOT_STORED)
+
+
+def _wrong(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 422)
+
+
+def _away(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 503)

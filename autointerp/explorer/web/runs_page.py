@@ -1,0 +1,83 @@
+"""The runs of the results folder: the page, their state as data, and the files of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from autointerp.explorer.web.library import Library
+from autointerp.explorer.web.site import answer, library, render
+from autointerp.ledger import jobs, runs
+from autointerp.ledger.database import Ledger
+from autointerp.monitoring import run_list, run_names
+from autointerp.monitoring.input_names import InputNames
+from autointerp.monitoring.run_status import count_ended, current_stage
+
+REPORT = "report.html"
+SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
+"""The policy of a run's files beside their own: a report runs its script, but cannot ask the explorer for anything."""
+
+
+def routes() -> list[Route]:
+    """The page, its data, and a run's files."""
+    return [Route("/runs", show), Route("/api/runs", data), Route("/runs/{run}/{file}", file)]
+
+
+def show(request: Request) -> HTMLResponse:
+    """The page, which fetches the runs again while one is live."""
+    return render(request, "runs.html.j2", about=None, results=str(library(request).results))
+
+
+def data(request: Request) -> JSONResponse:
+    """All runs, newest first: those of the ledger, then the folders of finished runs that it does not know."""
+    books, ledger = library(request), request.app.state.ledger
+    rows = _from_ledger(books, ledger) if ledger else []
+    known = {row["run_id"] for row in rows}
+    alone = [run for run in run_names.finished(books.results) if run not in known]
+    return answer([*rows, *(_row(books, {"run_id": run, "reason": ""}, {}) for run in alone)])
+
+
+def file(request: Request) -> FileResponse:
+    """A file that lies directly in the folder of a run."""
+    folder = library(request).folder_of(request.path_params["run"])
+    path = folder / request.path_params["file"]
+    if path.name.startswith(".") or path.parent != folder or path.is_symlink() or not path.is_file():
+        raise HTTPException(404, "the run has no such file")
+    return FileResponse(path, headers={"Content-Security-Policy": SANDBOX})
+
+
+def _from_ledger(books: Library, ledger: Ledger) -> list[dict[str, Any]]:
+    with ledger.read() as tx:
+        rows = [dict(row) for row in runs.all_runs(tx)]
+        stages = {row["run_id"]: jobs.counts(tx, row["run_id"]) for row in rows if row["state"] in runs.LIVE}
+    return [_row(books, row, stages.get(row["run_id"], {})) for row in rows]
+
+
+def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """A run as the page shows it. Without a row of the ledger only its folder is known."""
+    names = InputNames.of(row["spec"]).short if "spec" in row else ("", "", "")
+    verdict = ""
+    with suppress(KeyError, TypeError, ValueError):  # a summary of another version
+        verdict = run_list.outcome(books.results, row)
+    ended = sum(count_ended(states) for states in stages.values())
+    return {
+        "run_id": row["run_id"],
+        "state": row.get("state", "finished"),
+        "live": row.get("state") in runs.LIVE,
+        "created_at": row.get("created_at"),
+        "updated_at": row.get("updated_at"),
+        "spent_usd": row.get("spent_usd"),
+        **dict(zip(("judge", "subject", "dictionary"), names, strict=True)),
+        "verdict": verdict,
+        "stage": current_stage(stages),
+        "ended": ended,
+        "jobs": sum(sum(states.values()) for states in stages.values()),
+        "report": (books.results / row["run_id"] / REPORT).is_file(),
+        "index": books.has_index(row["run_id"]),
+    }

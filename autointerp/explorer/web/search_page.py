@@ -1,0 +1,54 @@
+"""The list of units: the page, the rows of a search, and the strongest examples of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from autointerp.errors import UsageError
+from autointerp.explorer.search.query import Query
+from autointerp.explorer.web.site import answer, reader, render
+
+MOST_ROWS = 200
+"""Most rows of one answer."""
+
+
+def routes(prefix: str) -> list[Route]:
+    """The page and its data."""
+    return [
+        Route(f"{prefix}/", show),
+        Route(f"{prefix}/api/rows", rows),
+        Route(f"{prefix}/api/strongest", strongest),
+    ]
+
+
+def show(request: Request) -> HTMLResponse:
+    """The page, which fetches its rows."""
+    return render(request, "search.html.j2", about=reader(request).about)
+
+
+def rows(request: Request) -> JSONResponse:
+    """The number of units that a search finds, and `limit` of them from place `from` on."""
+    index = reader(request)
+    found = index.find(Query.of(request.query_params))
+    first, limit = _number(request, "from", 0), min(MOST_ROWS, _number(request, "limit", 100))
+    return answer({"n": len(found), "of": len(index.columns), "rows": index.cards(found[first : first + limit])})
+
+
+def strongest(request: Request) -> JSONResponse:
+    """The tokens around the mark of the strongest example of each of `rows`, written `3,7,12`; null for a unit without examples."""
+    index = reader(request)
+    written = request.query_params.get("rows", "").split(",")[:MOST_ROWS]
+    if not all(row.isdecimal() and len(row) < 10 for row in written):
+        raise UsageError("rows are numbers with commas between them: rows=3,7,12")
+    wanted = np.unique([int(row) for row in written])  # in their order, so that each part of the file is read once
+    return answer({str(row): index.strongest(int(row)) for row in wanted})
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    written = request.query_params.get(name, str(default))
+    if not (written.isdecimal() and len(written) < 10):
+        raise UsageError(f"{name}={written[:40]!r} is no number of rows: give a whole number")
+    return int(written)

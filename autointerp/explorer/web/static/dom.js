@@ -1,0 +1,115 @@
+// Elements, numbers and keys, for all pages. Text from a corpus, an explanation or a run enters a page as text content, never as markup.
+
+/** An element with attributes and children; a child is text, an element, a list of both, or null.
+ * @param {string} tag @param {Record<string, any>} attributes @param {...any} children */
+export const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+
+/** The same for SVG. @param {string} tag @param {Record<string, any>} attributes @param {...any} children */
+export const shape = (tag, attributes = {}, ...children) => fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+
+const fill = (node, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? '' : String(value));
+  }
+  node.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  return node;
+};
+
+/** @param {string} id @returns {any} */
+export const $ = id => document.getElementById(id);
+
+/** The address below which the pages of this index are. */
+export const base = document.body.dataset.base ?? '/';
+
+const NAMED = {'\n': '\u21b5', '\r': '\u240d', '\t': '\u21e5', '\x7f': '\u2421', '\u061c': '\u27e8ALM\u27e9', '\u200e': '\u27e8LRM\u27e9', '\u200f': '\u27e8RLM\u27e9',
+  '\u2028': '\u27e8LS\u27e9', '\u2029': '\u27e8PS\u27e9', '\u202a': '\u27e8LRE\u27e9', '\u202b': '\u27e8RLE\u27e9', '\u202c': '\u27e8PDF\u27e9', '\u202d': '\u27e8LRO\u27e9',
+  '\u202e': '\u27e8RLO\u27e9', '\u2066': '\u27e8LRI\u27e9', '\u2067': '\u27e8RLI\u27e9', '\u2068': '\u27e8FSI\u27e9', '\u2069': '\u27e8PDI\u27e9'};
+const INVISIBLE = /[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\u{e0000}-\u{e007f}]/gu;
+
+/** A text with every control, bidirectional or zero-width character replaced by a visible symbol or its name, as in the report.
+ * @param {string} text */
+export const visible = text => text.replace(INVISIBLE, character => {
+  const code = /** @type {number} */ (character.codePointAt(0));
+  return NAMED[character] ?? (code < 0x20 ? String.fromCharCode(0x2400 + code) : '\u27e8U+' + code.toString(16).toUpperCase().padStart(4, '0') + '\u27e9');
+});
+
+/** A token on its own, with a symbol for a space. @param {string} token */
+export const token = token => el('code', {class: 'token'}, visible(token).replace(/ /g, '\u2423') || '\u25cc');
+
+/** What is known of a unit without an explanation. @param {{marked: string[], promoted: string[]}} unit */
+export const unexplained = unit => {
+  const parts = [['strongest at ', unit.marked], ['promotes ', unit.promoted]].filter(([, tokens]) => tokens.length);
+  return parts.length ? parts.map(([words, tokens]) => [el('span', {}, words), tokens.map(each => [token(each), ' '])]) : 'not explained';
+};
+
+const SUPERSCRIPTS = '\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079';
+/** A number of any magnitude in a few characters: 0.0123, 4.9x10^-5, 1,234. @param {number | null | undefined} value */
+export const short = value => {
+  if (value === null || value === undefined) return '\u2013';
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.001) {
+    const [digits, power] = value.toExponential(1).split('e');
+    return digits.replace('-', '\u2212') + '\u00d710' + power.replace('-', '\u207b').replace('+', '').replace(/\d/g, digit => SUPERSCRIPTS[Number(digit)]);
+  }
+  return (size >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)))).replace('-', '\u2212');
+};
+
+/** Two decimals and a true minus sign. @param {number} value */
+export const fixed = value => value.toFixed(2).replace('-', '\u2212');
+
+/** @param {number} n @param {string} noun */
+export const many = (n, noun) => n.toLocaleString('en') + ' ' + noun + (n === 1 ? '' : 's');
+
+/** How often, in words: "1 in 1,200 tokens". @param {number} density */
+export const rate = density => density > 0 ? '1 in ' + Math.max(1, Math.round(1 / density)).toLocaleString('en') + ' tokens' : 'never';
+
+/** A grade on the colours of the report's scale. @param {number | null} grade */
+export const grade = grade => grade === null || grade === undefined ? el('span', {class: 'grade none'}, '\u2013')
+  : el('span', {class: 'grade k' + Math.max(0, Math.min(3, Math.round(grade)))}, grade.toFixed(2));
+
+/** Values as bars from 0 to `most`. @param {number[]} values @param {number} most @param {string} name @param {(place: number) => string} [say] */
+export const bars = (values, most, name, say) => shape('svg', {viewBox: '0 0 ' + values.length * 4 + ' 24', preserveAspectRatio: 'none', class: name, 'aria-hidden': 'true'},
+  values.map((value, i) => shape('rect', {x: i * 4, y: 23.5, width: 3.4, height: 0.5, class: 'base'})),
+  values.map((value, i) => value > 0 && shape('rect', {x: i * 4, y: 24 - Math.max(1, 24 * value / most), width: 3.4, height: Math.max(1, 24 * value / most)},
+    say && shape('title', {}, say(i)))));
+
+/** The JSON at an address below `base`. Rejects with the server's sentence. @param {string} path @param {AbortSignal} [signal] */
+export const fetchJson = async (path, signal) => {
+  let answer;
+  try { answer = await fetch(path, {signal}); } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Error('The explorer does not answer: if it was stopped, start the same command again.');
+  }
+  if (answer.ok) return answer.json();
+  const said = await answer.text();
+  let message = said;
+  try { message = JSON.parse(said).error; } catch { /* plain text */ }
+  throw new Error(message || 'The explorer answered with an error (' + answer.status + ').');
+};
+
+/** Show a problem, or hide it for null. @param {string | null} message */
+export const problem = message => { $('problem').textContent = message ?? ''; $('problem').hidden = !message; };
+
+/** Call the action of a key that is pressed outside an input. @param {Record<string, () => void>} actions */
+export const onKeys = actions => {
+  const help = $('help');
+  const toggle = () => { if (help.open) help.close(); else help.showModal(); };
+  $('help-button').addEventListener('click', toggle);
+  document.addEventListener('keydown', event => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (target.matches('input:not([type=radio]), select, textarea')) return;
+    const action = event.key === '?' ? toggle : help.open ? null : actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+};
+
+/** The last search of this index in this tab, as the query of an address. */
+const KEPT = 'autointerp-search ' + base;
+export const lastSearch = () => { try { return sessionStorage.getItem(KEPT) ?? ''; } catch { return ''; } };
+/** @param {string} query */
+export const keepSearch = query => { try { sessionStorage.setItem(KEPT, query); } catch { /* storage is forbidden: units then have the neighbours of the whole list */ } };

@@ -1,0 +1,183 @@
+// The list of units. The address holds the search; rows are fetched by the hundred while they scroll into view.
+import {$, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, unexplained, visible} from './dom.js';
+import {heat} from './heat.js';
+import {VirtualList} from './list.js';
+
+const PAGE = 100, TYPING = 150, RESTING = 60, KEPT = 400;  // rows in a request; ms; pages kept
+const RANGES = ['density', 'maximum', 'grade', 'distinction'];
+const form = /** @type {HTMLFormElement} */ ($('search'));
+const fields = form.elements;
+/** @type {Map<number, any[]>} */
+const pages = new Map();
+/** @type {Map<number, AbortController>} */
+const asked = new Map();
+/** @type {Map<number, any>} */
+const strongest = new Map();
+let query = '', active = 0, found = null;
+
+// The form and the address.
+const params = () => {
+  const given = new URLSearchParams();
+  const text = fields.text.value.trim();
+  if (text) given.set(fields.by.value, text);
+  for (const name of ['kind', 'explained', 'sort']) if (fields[name]?.value) given.set(name, fields[name].value);
+  for (const name of RANGES) {
+    const low = fields[name + '-low'].value.trim(), high = fields[name + '-high'].value.trim();
+    if (low || high) given.set(name, low + '..' + high);
+  }
+  return given;
+};
+const fillForm = given => {
+  const by = given.has('meaning') ? 'meaning' : 'q';
+  fields.text.value = given.get(by) ?? '';
+  fields.by.value = by;
+  for (const name of ['kind', 'explained', 'sort']) if (fields[name]) fields[name].value = given.get(name) ?? '';
+  for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
+  if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
+};
+const describe = () => {
+  fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and tokens' : 'a description, such as: names of French cities';
+  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort'].includes(name)).length;
+  $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
+  for (const head of document.querySelectorAll('[data-sort]')) {
+    const column = head.dataset.sort, sort = fields.sort.value;
+    head.textContent = column + (sort === '-' + column ? ' \u2193' : sort === column ? ' \u2191' : '');
+  }
+};
+
+// Rows.
+const rowAt = place => pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+const draw = place => {
+  const row = rowAt(place);
+  if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
+  const says = row.explanation === null
+    ? el('span', {class: 'explanation none'}, unexplained(row))
+    : el('span', {class: 'explanation', dir: 'auto'}, marked(row.explanation));
+  return el('div', {class: 'hit ' + row.kind + (place === active ? ' active' : ''), role: 'listitem'},
+    el('a', {href: base + 'u/' + encodeURIComponent(row.unit_id), onclick: leave},
+      el('span', {class: 'id'}, el('i', {}), row.unit_id),
+      says,
+      el('span', {class: 'window', dir: 'auto'}, snippet(row)),
+      bars(row.spark, 100, 'spark ' + row.kind),
+      el('span', {class: 'num density', title: rate(row.density)}, short(row.density)),
+      el('span', {class: 'num maximum'}, short(row.maximum)),
+      row.grade === null && row.probability !== null ? el('span', {class: 'grade none', title: 'probability of a propagated explanation'}, Math.round(100 * row.probability) + '%') : grade(row.grade)));
+};
+const snippet = row => {
+  const example = strongest.get(row.row);
+  const room = Math.max(3, Math.round($('list').clientWidth / 110));  // tokens before the mark, so that the mark is on the screen
+  return example ? heat(example, row.maximum, Math.max(0, example.mark - room)) : [];
+};
+const marked = text => {  // the words searched for, marked
+  const words = fields.by.value === 'q' ? fields.text.value.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? [] : [];
+  if (!words.length) return visible(text);
+  const parts = visible(text).split(/([\p{L}\p{N}\p{M}_]+)/u);
+  return parts.map((part, i) => i % 2 && words.some(word => part.toLowerCase().startsWith(word)) ? el('b', {}, part) : part);
+};
+const need = (first, last) => {
+  if (found === null || !list.n) return;
+  const wanted = new Set();
+  for (const place of [first, last - 1, first - PAGE / 2, last + PAGE / 2]) {
+    const page = Math.floor(place / PAGE);
+    if (page >= 0 && page * PAGE < list.n) wanted.add(page);
+  }
+  for (const [page, controller] of asked) if (!wanted.has(page)) { controller.abort(); asked.delete(page); }
+  for (const page of wanted) if (!pages.has(page) && !asked.has(page)) load(page);
+  clearTimeout(need.timer);
+  need.timer = setTimeout(() => illustrate(first, last), RESTING);
+};
+const load = async page => {
+  const controller = new AbortController();
+  asked.set(page, controller);
+  const of = query;
+  try {
+    const answer = await fetchJson(base + 'api/rows?' + query + '&from=' + page * PAGE + '&limit=' + PAGE, controller.signal);
+    if (of === query) keep(page, answer.rows);
+    list.redraw(page * PAGE, (page + 1) * PAGE);
+  } catch (error) {
+    if (!controller.signal.aborted) problem(error.message);
+  } finally {
+    if (asked.get(page) === controller) asked.delete(page);
+  }
+};
+const keep = (page, rows) => {
+  pages.set(page, rows);
+  if (pages.size > KEPT) pages.delete(pages.keys().next().value);
+};
+const illustrate = async (first, last) => {  // the strongest examples, which come from the disk, after the rows
+  const rows = [];
+  for (let place = first; place < last; place++) { const row = rowAt(place); if (row && !strongest.has(row.row)) rows.push(row.row); }
+  if (!rows.length) return;
+  try {
+    const examples = await fetchJson(base + 'api/strongest?rows=' + rows.join(','));
+    for (const [row, example] of Object.entries(examples)) strongest.set(Number(row), example);
+    for (const [place, drawn] of list.drawn) {  // in place: a row that is being clicked must stay
+      const row = rowAt(place);
+      if (row && row.row in examples) drawn.querySelector('.window')?.replaceChildren(...snippet(row));
+    }
+  } catch (error) { problem(error.message); }
+};
+const list = new VirtualList($('list'), $('rows'), draw, need);
+
+// Searching.
+const search = async (place = 0) => {
+  describe();
+  query = params().toString();
+  history.replaceState(history.state, '', query ? '?' + query : location.pathname);
+  keepSearch(query);
+  search.controller?.abort();
+  const controller = search.controller = new AbortController();
+  const page = Math.floor(place / PAGE);
+  try {
+    const answer = await fetchJson(base + 'api/rows?' + query + '&from=' + page * PAGE + '&limit=' + PAGE, controller.signal);
+    for (const each of asked.values()) each.abort();
+    asked.clear();
+    pages.clear();
+    keep(page, answer.rows);
+    found = answer.n;
+    active = Math.min(place, Math.max(0, found - 1));
+    problem(null);
+    $('count').textContent = found === answer.of ? found.toLocaleString('en') + ' units' : found.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en');
+    $('list').classList.toggle('empty', found === 0);
+    list.reset(found, place ? Math.max(0, place - 2) : 0);
+  } catch (error) {
+    if (!controller.signal.aborted) { problem(error.message); $('count').textContent = ''; }
+  }
+};
+const typed = () => { clearTimeout(typed.timer); describe(); typed.timer = setTimeout(search, TYPING); };
+form.addEventListener('input', typed);
+form.addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed.timer); search(); $('list').focus(); });
+form.addEventListener('reset', () => setTimeout(search));
+for (const head of document.querySelectorAll('[data-sort]')) head.addEventListener('click', () => {
+  const column = head.dataset.sort;
+  fields.sort.value = fields.sort.value === '-' + column ? column : fields.sort.value === column ? '' : '-' + column;
+  search();
+});
+
+// Keys, and the way back from a unit.
+const select = place => {
+  if (!list.n) return;
+  list.drawn.get(active)?.classList.remove('active');
+  active = Math.max(0, Math.min(list.n - 1, place));
+  list.reveal(active);
+  list.drawn.get(active)?.classList.add('active');
+  list.drawn.get(active)?.querySelector('a')?.focus({preventScroll: true});
+};
+const leave = event => {
+  const place = Number(event.currentTarget.parentNode.getAttribute('aria-posinset')) - 1;
+  active = place;
+  history.replaceState({place}, '');
+};
+const focusSearch = () => { $('text').focus(); $('text').select(); };
+onKeys({
+  j: () => select(document.activeElement?.closest('.hit') ? active + 1 : active), ArrowDown: () => select(active + 1), k: () => select(active - 1), ArrowUp: () => select(active - 1),
+  Enter: () => { const link = list.drawn.get(active)?.querySelector('a'); if (document.activeElement instanceof HTMLButtonElement || document.activeElement?.matches('a, summary')) /** @type {HTMLElement} */ (document.activeElement).click(); else link?.click(); },
+  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, g: () => select(0), G: () => select(list.n - 1),
+});
+$('text').addEventListener('keydown', event => { if (event.key === 'Escape' || event.key === 'ArrowDown') { event.preventDefault(); select(active); } });
+window.addEventListener('popstate', () => { fillForm(new URLSearchParams(location.search)); search(history.state?.place ?? 0); });
+
+fillForm(new URLSearchParams(location.search));
+$('count').textContent = 'reading the index';
+search(history.state?.place ?? 0);
+if (location.hash === '#search') focusSearch();

@@ -1,0 +1,57 @@
+"""A unit: the page, and everything about it with its neighbours in a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from autointerp.explorer.search.query import Query
+from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.web.site import answer, reader, render
+
+
+def routes(prefix: str) -> list[Route]:
+    """The page and its data."""
+    return [Route(f"{prefix}/u/{{unit}}", show), Route(f"{prefix}/api/units/{{unit}}", data)]
+
+
+def show(request: Request) -> HTMLResponse:
+    """The page, which fetches the unit. 404 for an unknown one."""
+    index = reader(request)
+    _row(index, request)
+    return render(request, "unit.html.j2", about=index.about, unit_id=request.path_params["unit"])
+
+
+def data(request: Request) -> JSONResponse:
+    """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
+    index = reader(request)
+    row = _row(index, request)
+    about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens")}
+    return answer({**index.unit(row), "about": about, "within": _within(index, Query.of(request.query_params), row)})
+
+
+def _within(index: Reader, query: Query, row: int) -> dict[str, Any]:
+    """The place of a unit among those that a query finds, from 0 and None if it is none of them, and its neighbours' ids."""
+    found = index.find(query)
+    places = np.flatnonzero(found == row)
+    ids = index.columns.unit_ids
+    place = int(places[0]) if len(places) else None
+    before, after = (None, 0) if place is None else (place - 1, place + 1)
+    return {
+        "n": len(found),
+        "place": place,
+        "previous": ids[int(found[before])].as_py() if before is not None and before >= 0 else None,
+        "next": ids[int(found[after])].as_py() if after < len(found) else None,
+    }
+
+
+def _row(index: Reader, request: Request) -> int:
+    row = index.columns.row_of(request.path_params["unit"])
+    if row is None:
+        raise HTTPException(404, f"the index has no unit {request.path_params['unit'][:80]!r}")
+    return row
