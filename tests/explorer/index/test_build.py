@@ -27,6 +27,8 @@ from autointerp.explorer.index.settings import IndexSettings
 from autointerp.harvest import checkpoints
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
+from sae.errors import SubjectError
+from sae.subject.model import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHOWN = 10
@@ -91,6 +93,24 @@ def test_figures_of_a_unit_agree_with_each_other(index: IndexFolder) -> None:
             if example["bin"]:
                 share = example["activation"] / unit["maximum"] * about.bins
                 assert example["bin"] - 1 - 0.05 < share < example["bin"] + 0.05
+
+
+def test_a_subject_without_neurons_has_features_without_correlations(
+    world: planted.World, index: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = Subject.width
+
+    def refused(subject: Subject, hook_point: str) -> int:
+        if hook_point.startswith("mlp_act"):
+            raise SubjectError("neurons of a mixture of experts")
+        return width(subject, hook_point)
+
+    monkeypatch.setattr(Subject, "width", refused)
+    found = made(world, tmp_path)
+    assert [len(found.unit(row)["neurons"]) for row in range(8)] == [0] * 8
+    assert found.unit(3)["together"] == index.unit(3)["together"]
+    with pytest.raises(SubjectError):
+        made(world, tmp_path, neurons=True)
 
 
 def test_the_map_has_all_features_in_named_clusters(world: planted.World, index: IndexFolder) -> None:
