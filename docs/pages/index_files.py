@@ -44,7 +44,8 @@ never evidence. Neither the size of batches nor the number of passes changes the
 
 A pass reads as many units as fit into `--memory`, about {unit_kb} KB a unit with windows of 48 tokens, so 2 GB are {in_2gb} units; a wider
 dictionary takes several passes over the corpus, each a forward pass over all tokens: give a wide one more memory. Beside that are the subject and the encoders of the units that are read; TopK has to compute all
-features, so its whole encoder is in memory. The nearest features of all F features take F x F products of decoder vectors, in blocks.
+features, so its whole encoder is in memory. The sampled tokens take 16 bytes for each feature that is active there: 2 MB for each one that is
+active at a token on average. The nearest features of all F features take F x F products of decoder vectors, in blocks.
 
 ## Files
 
