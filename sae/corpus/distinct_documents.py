@@ -39,12 +39,13 @@ class Contents(NamedTuple):
 
     @property
     def statement(self) -> str:
-        """The numbers in one line."""
-        line = (
-            f"{_documents(self.duplicates, 'duplicate')} left out, {_documents(self.near_duplicates, 'near-duplicate')}"
-        )
-        line += " counted as one document with the text that they resemble" if self.near_duplicates else ""
-        return line + (f"; {_documents(self.cut, 'long document')} cut into {self.pieces:,} pieces" if self.cut else "")
+        """What was done, in one line."""
+        done = [f"{_documents(self.duplicates, 'duplicate')} left out"] if self.duplicates else []
+        if self.near_duplicates:
+            near = _documents(self.near_duplicates, "near-duplicate")
+            done.append(f"{near} counted as one document with the text that they resemble")
+        cut = [f"{_documents(self.cut, 'long document')} cut into {self.pieces:,} pieces"] if self.cut else []
+        return "; ".join([", ".join(done) or "no duplicates", *cut])
 
 
 def distinct_documents(

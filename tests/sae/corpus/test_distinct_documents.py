@@ -111,4 +111,4 @@ def test_the_statement_says_what_was_done() -> None:
         "1 duplicate left out, 2 near-duplicates counted as one document with the text that they resemble;"
         " 1 long document cut into 60 pieces"
     )
-    assert Contents().statement == "0 duplicates left out, 0 near-duplicates"
+    assert Contents(cut=2, pieces=11).statement == "no duplicates; 2 long documents cut into 11 pieces"
