@@ -145,8 +145,9 @@ def _cautions(units: Sequence[SteeredUnit], by_factor: pd.DataFrame) -> Iterator
         )
     own = by_factor[by_factor["arm"] == STEERED]
     if (own["perplexity"] > BROKEN * own["unsteered_perplexity"]).all():
+        at = "At every factor" if len(own) > 1 else "At this factor"
         yield (
-            f"At every factor the perplexity of the unsteered text grew more than {BROKEN:g}-fold, so the subject may no longer write"
+            f"{at} the perplexity of the unsteered text grew more than {BROKEN:g}-fold, so the subject may no longer write"
             f" text: give factors closer to 0, such as --factors=-{_tenth(own)},{_tenth(own)}."
         )
 

@@ -178,8 +178,9 @@ def _graded(factors: pd.DataFrame, expected: str) -> str:
         return "No continuation could be graded."
     best = own.iloc[int(own["on_target"].fillna(-1).to_numpy().argmax())]
     random = _row(factors, RANDOM, float(best["factor"]))
+    highest = "highest " if len(own) > 1 else ""
     return (
-        f"For “{expected}” the judge grades continuations highest at factor {_minus(float(best['factor']))}: on target"
+        f"For “{expected}” the judge grades continuations {highest}at factor {_minus(float(best['factor']))}: on target"
         f" {number(best['on_target'])} of 3 (random direction {number(random['on_target'])}, unsteered"
         f" {number(best['unsteered_on_target'])}), coherence {number(best['coherence'])} of 3 (random direction"
         f" {number(random['coherence'])}, unsteered {number(best['unsteered_coherence'])})."
