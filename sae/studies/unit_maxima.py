@@ -24,9 +24,7 @@ def maxima_over_corpus(
 ) -> np.ndarray:
     """The largest activation (units,) in the corpus's first contexts with at least `tokens` tokens, or in all of it."""
     reader = UnitReader(subject, dictionary, units)
-    sample = np.arange(min(NORM_CONTEXTS, len(corpus.contexts)))
-    norms = run_contexts(subject, corpus, sample, [reader.hook_point])[0][reader.hook_point].norm(dim=1)
-    limit = MAX_NORM_RATIO * float(norms.median())
+    limit = norm_limit(subject, corpus, reader.hook_point)
     ends = np.cumsum(corpus.contexts["length"].astype(np.int64))
     n = min(len(ends), int(np.searchsorted(ends, tokens)) + 1)
     maxima = np.zeros(len(units), dtype=np.float32)
@@ -35,6 +33,13 @@ def maxima_over_corpus(
         for read in read_contexts(reader, corpus, rows, norm_limit=limit):
             maxima = np.maximum(maxima, read.activations.max(axis=1, initial=0.0))
     return maxima
+
+
+def norm_limit(subject: Subject, corpus: Corpus, hook_point: str) -> float:
+    """The largest norm of a token that counts, by the median over the corpus's first contexts."""
+    sample = np.arange(min(NORM_CONTEXTS, len(corpus.contexts)))
+    norms = run_contexts(subject, corpus, sample, [hook_point])[0][hook_point].norm(dim=1)
+    return MAX_NORM_RATIO * float(norms.median())
 
 
 def maxima_over_texts(
