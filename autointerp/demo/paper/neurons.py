@@ -22,7 +22,7 @@ from sae.studies.unit_maxima import norm_limit
 
 FEATURES = 512
 """Features that are drawn at random; those that are silent on the text do not count."""
-TOKENS = 65_536
+TOKENS = 32_768
 SEED = 0
 FILE = "neurons.json"
 

@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT, _MARGIN, _EDGE = 740.0, 480.0, 320.0, 12.0
 _LINE = 15.0
 _LONGEST = 54
 """Characters of a label."""
-COLOURS = ("#2559a8", "#d9822b", "#2a9d8f", "#b5539c", "#7a9a01", "#c8443a", "#7d6bd6", "#8a6d3b")
+COLOURS = ("#3f7fd6", "#d9822b", "#2a9d8f", "#b5539c", "#7a9a01", "#c8443a", "#7d6bd6", "#8a6d3b")
 _OTHER = "#a39d92"
 
 Spot = tuple[float, float]

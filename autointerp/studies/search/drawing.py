@@ -53,7 +53,7 @@ def _mark(x: float, middle: float, is_first: bool) -> str:
 
 def _label(studied: Studied, feature: int, middle: float) -> str:
     explanation = studied.explanation(f"feature-{feature}")
-    words = f"feature-{feature}" + (f": {explanation}" if explanation else "")
+    words = f"{feature} {explanation}" if explanation else f"feature-{feature}"
     cut = words if len(words) <= _LONGEST else words[: _LONGEST - 1].rstrip() + "…"
     return svg.tag("g", svg.hint(words), svg.text(_LEFT + _NAME - 14, middle + 4, cut, text_anchor="end"))
 
