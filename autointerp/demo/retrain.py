@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autointerp.demo.assets import SHIPPED, prepare
-from autointerp.dictionaries import training_file
+from autointerp.demo.training import train_on_demo
 from autointerp.errors import UsageError
 from autointerp.progress import Progress
 from sae.training.trainer import REPORT
@@ -27,11 +27,7 @@ L0_TOLERANCE, VARIANCE_TOLERANCE = 1.0, 0.01
 def main(folder: Path, *, ship: bool) -> int:
     """Train into `folder`, or resume there, and print both dictionaries' figures. Returns 1 if they differ."""
     with Progress() as progress:
-        assets = prepare(progress.update)
-        sources = ", ".join(json.dumps(str(path)) for path in assets.corpus_files)
-        overrides = [f"subject.model={json.dumps(str(assets.model))}", f"corpus.sources=[{sources}]"]
-        training = training_file.load(Path(__file__).with_name("training.toml"), overrides)
-        training_file.train_from(training, folder, progress.update)
+        train_on_demo(Path(__file__).with_name("training.toml"), prepare(progress.update), folder, progress.update)
     new = _figures(folder)
     if ship:
         _ship(folder)

@@ -40,7 +40,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a study, in SVG for the page: the elements take the page's colours."""
+    """A figure of a study, as `svg.figure` draws it: the elements take the page's colours, or in `NAME.svg` colours of their own."""
 
     name: str
     caption: str

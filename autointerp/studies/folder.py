@@ -14,6 +14,7 @@ import pandas as pd
 from autointerp.errors import UsageError
 from autointerp.json_values import plain
 from autointerp.places import writing
+from autointerp.report.figures import svg
 from autointerp.studies.finding import Finding
 from autointerp.studies.page import html
 from sae.files import write_text, written_whole
@@ -82,7 +83,7 @@ class StudyFolder:
                 with written_whole(self.path / f"{listing.name}.parquet") as partial:
                     listing.frame.to_parquet(partial, index=False)
             for picture in finding.pictures:
-                write_text(self.path / f"{picture.name}.svg", picture.svg)
+                write_text(self.path / f"{picture.name}.svg", svg.alone(picture.svg))
             write_text(self.path / PAGE, html(finding, study, settings, inputs))
             text = json.dumps(plain(values), indent=1, ensure_ascii=False, allow_nan=False)
             write_text(self.path / RESULT, text + "\n")

@@ -24,7 +24,7 @@ def maxima_over_corpus(
 ) -> np.ndarray:
     """The largest activation (units,) in the corpus's first contexts with at least `tokens` tokens, or in all of it."""
     reader = UnitReader(subject, dictionary, units)
-    limit = _limit(reader, corpus)
+    limit = norm_limit(subject, corpus, reader.hook_point)
     ends = np.cumsum(corpus.contexts["length"].astype(np.int64))
     n = min(len(ends), int(np.searchsorted(ends, tokens)) + 1)
     maxima = np.zeros(len(units), dtype=np.float32)
@@ -35,19 +35,19 @@ def maxima_over_corpus(
     return maxima
 
 
+def norm_limit(subject: Subject, corpus: Corpus, hook_point: str) -> float:
+    """The largest norm of a counted token, from the corpus's first contexts with tokens."""
+    rows, limits = np.flatnonzero(corpus.contexts["length"])[:NORM_CONTEXTS], NormLimits()
+    if len(rows):
+        counted_values(subject, corpus, rows, [hook_point], limits)
+    return limits.of(hook_point)
+
+
 def maxima_over_texts(
     subject: Subject, dictionary: Dictionary, units: Sequence[UnitKey], texts: Sequence[str]
 ) -> np.ndarray:
     """The largest activation (units,) in the texts."""
     reader = UnitReader(subject, dictionary, units)
     ids = [row[: most_tokens(subject)] for row in encode_texts(subject, texts)]
-    limit = _limit(reader, as_corpus(subject, ids))
+    limit = norm_limit(subject, as_corpus(subject, ids), reader.hook_point)
     return np.asarray(largest_activations(reader, texts, norm_limit=limit).max(axis=1, initial=0.0))
-
-
-def _limit(reader: UnitReader, corpus: Corpus) -> float:
-    """The largest norm of a counted token, from the corpus's first contexts with tokens."""
-    rows, limits = np.flatnonzero(corpus.contexts["length"])[:NORM_CONTEXTS], NormLimits()
-    if len(rows):
-        counted_values(reader.subject, corpus, rows, [reader.hook_point], limits)
-    return limits.of(reader.hook_point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from html import escape
 
@@ -14,10 +15,17 @@ PALETTE = """
 text{font-family:-apple-system,BlinkMacSystemFont,"Segoe UI","Helvetica Neue",Arial,"Liberation Sans",system-ui,sans-serif;font-size:11px;fill:#57534c}
 .ground{fill:#fff}.strong{fill:#1c1b19;font-weight:600}.head{font-size:15px}.axis{stroke:#8d877c}.grid{stroke:#e7e3da}
 .g0{fill:#e6e0d2}.g1{fill:#a5cdc3}.g2{fill:#469a94}.g3{fill:#10545a}.un{fill:none;stroke:#8d877c;stroke-dasharray:2 2}
-.feature{stroke:#2559a8;fill:#2559a8}.neuron{stroke:#77716a;fill:#fff}.line{fill:none;stroke-width:1.75}.dashed{stroke-dasharray:5 3}
-.floor{stroke:#8d877c;stroke-dasharray:1 3}
+.feature{stroke:#2559a8;fill:#2559a8}.neuron{stroke:#77716a;fill:#fff}.second{stroke:#469a94}.second.dot{fill:#fff}.dot{stroke-width:1.75}
+.line{fill:none;stroke-width:1.75}.dashed{stroke-dasharray:5 3}.floor{stroke:#8d877c;stroke-dasharray:1 3}
+.halo{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}
+@media (prefers-color-scheme:dark){
+text{fill:#b3aea4}.ground{fill:#161614}.strong{fill:#eceae4}.axis,.un,.floor{stroke:#7d786f}.grid{stroke:#2e2d2a}
+.g0{fill:#3d3b36}.g1{fill:#28585a}.g2{fill:#4a9f98}.g3{fill:#b9eadf}
+.feature{stroke:#7fb0f5;fill:#7fb0f5}.neuron{stroke:#a59f95;fill:#161614}.second{stroke:#4a9f98}.second.dot{fill:#161614}.line{fill:none}.halo{stroke:#161614}
+}
 """
-"""Light colours for a figure that stands alone. In the page the same classes take the page's colours."""
+"""Colours for a figure that stands alone, on light and dark screens. In the page the same classes take the page's colours."""
+_FIGURE = re.compile(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)" role="img" aria-label="([^"]*)"[^>]*>')
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
@@ -81,20 +89,20 @@ def figure(
     width: float, height: float, body: str, label: str, *, standalone: bool = False, class_: str | None = None
 ) -> str:
     """The svg element of a figure. `label` describes it to people who cannot see it."""
-    content = hint(label) + body if standalone else body
-    if standalone:
-        content = f"<style>{PALETTE}</style>" + tag("rect", width=width, height=height, class_="ground") + content
-    return tag(
-        "svg",
-        content,
-        xmlns="http://www.w3.org/2000/svg" if standalone else None,
-        viewBox=f"0 0 {_value(width)} {_value(height)}",
-        width=width if standalone else None,
-        height=height if standalone else None,
-        role="img",
-        aria_label=visible(label),
-        class_=class_,
-    )
+    size = f"0 0 {_value(width)} {_value(height)}"
+    drawing = tag("svg", body, viewBox=size, role="img", aria_label=visible(label), class_=class_)
+    return alone(drawing) if standalone else drawing
+
+
+def alone(drawing: str) -> str:
+    """What `figure` returned, as a file of its own: with a name space, a size, a ground and colours."""
+    start = _FIGURE.match(drawing)
+    assert start is not None, "not drawn by `figure`"
+    width, height, label = start.groups()
+    ground = tag("rect", width=width, height=height, class_="ground")
+    attributes = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    head = f'<svg {attributes} role="img" aria-label="{label}"><style>{PALETTE}</style>{ground}<title>{label}</title>'
+    return head + drawing[start.end() :]
 
 
 def _value(value: object) -> str:

@@ -48,10 +48,21 @@ def _dictionary(names: Names, totals: Totals, agreement: Agreement, of_number: i
     )
     yield (
         f"Over {which}, the effect of ablation correlates with attribution by {number(agreement.attribution_ablation)} and with"
-        f" activation by {number(agreement.activation_ablation)}; of the {agreement.top} with the largest effects,"
+        f" activation by {number(agreement.activation_ablation)}; by ranks, with attribution by {number(agreement.ranks)}. Of the {agreement.top} with the largest effects,"
         f" {agreement.top_attribution} are among the {agreement.top} largest by attribution and {agreement.top_activation} by"
         " activation."
     )
+
+
+def cautions(names: Names, agreements: Sequence[Agreement]) -> Iterator[str]:
+    """Correlations that one pair decides."""
+    for studied, agreement in zip(names.studied, agreements, strict=True):
+        if agreement.is_decided_by_one:
+            yield (
+                f"{studied.name}: one pair decides the correlation of attribution with ablation,"
+                f" {number(agreement.attribution_ablation)}: without {agreement.outlier} it is {number(agreement.without_outlier)}."
+                " Attribution is a linear estimate, and silencing a feature that makes up much of its token's vector is no small step."
+            )
 
 
 def _graph(circuit: Circuit, interchange: Interchange | None, totals: Totals) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Attribute:
     """Settings of an attribution. Memory is that of the subject's pass with gradients, whatever the number of features."""
 
     name: ClassVar[str] = "attribute"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_text: ClassVar[bool] = False
     prompt: str
     target: str
@@ -82,6 +82,7 @@ class Attribute:
                 tables.errors(names, totals),
             ),
             pictures=(drawing.picture(names, circuit),) if circuit.nodes else (),
+            cautions=tuple(prose.cautions(names, agreements)),
             values={
                 "difference": totals.value,
                 "dictionaries": {each.name: asdict(found) for each, found in zip(studied, agreements, strict=True)},

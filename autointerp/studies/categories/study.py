@@ -11,7 +11,7 @@ import pandas as pd
 
 from autointerp.formatting import number, percent, plural
 from autointerp.hashing import content_hash
-from autointerp.studies.categories import evidence, generality
+from autointerp.studies.categories import drawing, evidence, generality
 from autointerp.studies.categories.discoveries import discovered, tested
 from autointerp.studies.categories.probe_lists import Category, parallel_lists, probe_lists
 from autointerp.studies.finding import Finding, Listing
@@ -75,6 +75,7 @@ class Categories:
                 Listing("evidence", "Texts with the activations of the first features", pd.concat(texts, ignore_index=True), evidence.COLUMNS, 60),
                 *generality.listings(general, several),
             ),
+            pictures=(drawing.picture(general, several=bool(several)),),
             values={"categories": summary.to_dict("records"), "generality": [each.figures for each in general]},
             cautions=(WARNING,),
         )  # fmt: skip

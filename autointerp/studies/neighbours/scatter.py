@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT, _MARGIN, _EDGE = 740.0, 480.0, 320.0, 12.0
 _LINE = 15.0
 _LONGEST = 54
 """Characters of a label."""
-COLOURS = ("#2559a8", "#d9822b", "#2a9d8f", "#b5539c", "#7a9a01", "#c8443a", "#7d6bd6", "#8a6d3b")
+COLOURS = ("#3f7fd6", "#d9822b", "#2a9d8f", "#b5539c", "#7a9a01", "#c8443a", "#7d6bd6", "#8a6d3b")
 _OTHER = "#a39d92"
 
 Spot = tuple[float, float]
@@ -40,9 +40,17 @@ def picture(
         int(number): (x(float(across)), y(float(up)))
         for number, (across, up) in zip(layout.numbers, layout.at, strict=True)
     }
-    # Grey dots lie below those of groups.
-    ordered = sorted(spots, key=lambda number: number in colour_of)
-    parts = [_dot(features, number, spots[number], colour_of.get(number, _OTHER)) for number in ordered]
+    # Grey dots lie below those of groups, and features without an explanation below those that have one.
+    colours = {
+        number: colour_of.get(number, _OTHER) for number in sorted(spots, key=lambda number: number in colour_of)
+    }
+    explained = [number for number in colours if features.explanations[number]]
+    others = {number: colour for number, colour in colours.items() if not features.explanations[number]}
+    parts = [
+        _cloud([spots[number] for number in others if others[number] == colour], colour)
+        for colour in dict.fromkeys(others.values())
+    ]
+    parts += [_dot(features, number, spots[number], colours[number]) for number in explained]
     parts += _labelled([label for label in labels if label.number in spots], spots)
     height = max(_HEIGHT, 2 * _EDGE + _LINE * len(labels))
     for colour, words in legend.items():
@@ -52,9 +60,16 @@ def picture(
     return Picture("map", layout.statement, svg.figure(_WIDTH, height + 4, "".join(parts), "Map of the features"))
 
 
+def _cloud(spots: Sequence[Spot], colour: str) -> str:
+    """Dots of one colour as one path of points, which is a tenth of the text of circles."""
+    points = "".join(f"M{across:.1f} {down:.1f}h0" for across, down in spots)
+    style = {"stroke": colour, "stroke_width": 3.2, "stroke_linecap": "round", "stroke_opacity": 0.75}
+    return svg.tag("path", d=points, fill="none", **style)
+
+
 def _dot(features: Features, number: int, spot: Spot, colour: str) -> str:
-    hint = (svg.hint(features.label(number)),) if features.explanations[number] else ()
-    return svg.tag("circle", *hint, cx=spot[0], cy=spot[1], r=2.4 if hint else 1.6, fill=colour, fill_opacity=0.75)
+    hint = svg.hint(features.label(number))
+    return svg.tag("circle", hint, cx=spot[0], cy=spot[1], r=2.4, fill=colour, fill_opacity=0.75)
 
 
 def _labelled(labels: Sequence[Label], spots: Mapping[int, Spot]) -> list[str]:

@@ -13,6 +13,7 @@ from autointerp.harvest.input_paths import stamps
 from autointerp.hashing import content_hash
 from autointerp.spec.study_sections import FIND_WAYS
 from autointerp.studies.finding import Finding, Listing
+from autointerp.studies.search import drawing
 from autointerp.studies.search.contexts import described
 from autointerp.studies.search.firing_shift import FiringShift
 from autointerp.studies.search.other_ways import ByAttribution, ByMeaning, ByNeighbour, ByWords
@@ -37,9 +38,13 @@ class Find:
 
     def carry_out(self, bench: Workbench) -> Finding:
         """The finding. Raises `UsageError` and `SaeError`."""
-        frames, sentences, figures = [], [], {}
-        for studied in bench.studied:
+        frames, sentences, pictures, figures = [], [], [], {}
+        for number, studied in enumerate(bench.studied, 1):
             found = self.way.find(bench, studied)
+            if found.values is not None and found.n_first and len(found.frame):
+                name = "texts" if len(bench.studied) == 1 else f"texts-{number}"
+                features = found.frame["feature"].astype(int).tolist()
+                pictures.append(drawing.picture(studied, features, found.values, found.n_first, name))
             frames.append(described(found.frame.head(KEPT), studied, found.values))
             sentences.append(found.sentence)
             figures[studied.name] = {"listed": len(found.frame), **found.figures}
@@ -60,6 +65,7 @@ class Find:
             self.way.title,
             (*_first(frame), *sentences),
             (Listing("features", self.way.title, frame, columns),),
+            pictures=tuple(pictures),
             values={"dictionaries": figures},
             cautions=(NOT_A_CAUSE,) if self.way.name in ("--text", "--on", "--with") else (),
         )

@@ -78,7 +78,7 @@ class ByTexts:
             best.add(chunk.start, weakest * silent, mean=chunk.mean[:n_on].mean(dim=0).numpy())
         sentence = f"{plural(n_all, 'feature')} of {studied.name} fire in all of {plural(n_on, 'text')}"
         sentence += f", {best.n:,} of them in none of {plural(len(self.off), 'other')}." if self.off else "."
-        return Found(best.frame, sentence, values)
+        return Found(best.frame, sentence, values, n_first=n_on)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,12 @@ class BySets:
             f" {number(fitted.chance_low)} to {number(fitted.chance_high)}); one feature alone reaches"
             f" {number(float(frame['auroc'].max()) if len(frame) else None)} on all texts."
         )
-        return Found(frame, sentence, values, {"held_out_auroc": fitted.auroc, "chance": [fitted.chance_low, fitted.chance_high], "penalty": fitted.penalty})  # fmt: skip
+        figures = {
+            "held_out_auroc": fitted.auroc,
+            "chance": [fitted.chance_low, fitted.chance_high],
+            "penalty": fitted.penalty,
+        }
+        return Found(frame, sentence, values, figures, n_first=len(self.with_texts))
 
 
 def read_values(bench: Workbench, studied: Studied, texts: Sequence[str]) -> TextValues:

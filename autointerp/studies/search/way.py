@@ -27,6 +27,8 @@ class Found:
     values: TextValues | None = None
     """The texts in which the strongest contexts are looked for; by default they are those of the dictionary's run."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+    n_first: int = 0
+    """With two sets of texts, the number of texts of the first one, which come first in `values`."""
 
 
 class Way(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
@@ -18,16 +18,21 @@ _LEFT, _PARENT, _CHILD = 14.0, 330.0, 410.0
 _LONGEST = 50
 """Characters of a label."""
 
+Described = Callable[[int, int], str]
+"""What a feature (number of the dictionary, number of the feature) stands for, in a few words."""
 
-def pictures(compared: Compared, levels: list[Level], features: pd.DataFrame) -> Iterator[Picture]:
+
+def pictures(
+    compared: Compared, levels: list[Level], features: pd.DataFrame, described: Described
+) -> Iterator[Picture]:
     """A tree for each level at which a feature splits, and the histogram."""
     for number, level in enumerate(levels, 1):
         if level.most_split(1):
-            yield _tree(compared, level, "tree" if len(levels) == 1 else f"tree-{number}")
+            yield _tree(compared, level, described, "tree" if len(levels) == 1 else f"tree-{number}")
     yield _histogram(compared, features)
 
 
-def _tree(compared: Compared, level: Level, name: str) -> Picture:
+def _tree(compared: Compared, level: Level, described: Described, name: str) -> Picture:
     smaller, larger = compared.name(level.smaller), compared.name(level.larger)
     families = level.most_split(_FAMILIES)
     parts = [
@@ -46,26 +51,28 @@ def _tree(compared: Compared, level: Level, name: str) -> Picture:
             hint = f"cosine {cosine:.2f}, {percent(float(level.parents.inside[child]))} of its tokens inside"
             path = f"M{_PARENT:.1f} {middle:.1f}C{half:.1f} {middle:.1f} {half:.1f} {y:.1f} {_CHILD:.1f} {y:.1f}"
             line = svg.tag("path", svg.hint(hint), d=path, class_="axis line", stroke_width=0.75 + 2 * cosine)
-            parts += [line, _node(compared, level.larger, child, _CHILD, y)]
+            parts += [line, _node(child, described(level.larger, child), _CHILD, y)]
         if len(children) > len(shown):
             y = top + _ROW * (rows - 0.5)
             parts.append(svg.text(_CHILD + 9, y + 4, f"and {len(children) - len(shown)} more"))
-        parts.append(_node(compared, level.smaller, parent, _PARENT, middle, before=True))
+        parts.append(_node(parent, described(level.smaller, parent), _PARENT, middle, before=True))
         top += _ROW * rows + _GAP
     label = (
         f"Tree of the {plural(len(families), 'feature')} of {smaller} that split most, with their children in {larger}"
     )
-    caption = f"The features of {smaller} with the most children in {larger}. Wider lines: larger decoder cosines."
+    caption = (
+        f"The features of {smaller} with the most children in {larger}, with explanations or the tokens at which they are most active."
+        " Wider lines: larger decoder cosines."
+    )
     return Picture(name, caption, svg.figure(_WIDTH, top, "".join(parts), label))
 
 
-def _node(compared: Compared, number: int, feature: int, x: float, y: float, *, before: bool = False) -> str:
+def _node(feature: int, words: str, x: float, y: float, *, before: bool = False) -> str:
     """The dot of a feature with its label after it, or `before` it."""
-    explanation = compared.explanation(number, feature)
-    label = str(feature) + (f" {explanation}" if explanation else "")
+    label = f"{feature} {words}"
     cut = label if len(label) <= _LONGEST else label[: _LONGEST - 1].rstrip() + "…"
-    words = svg.text(x - 9, y + 4, cut, text_anchor="end") if before else svg.text(x + 9, y + 4, cut)
-    return svg.tag("g", svg.hint(label), svg.dot(x, y, "feature", 3.5), words)
+    drawn = svg.text(x - 9, y + 4, cut, text_anchor="end") if before else svg.text(x + 9, y + 4, cut)
+    return svg.tag("g", svg.hint(label), svg.dot(x, y, "feature", 3.5), drawn)
 
 
 def _histogram(compared: Compared, features: pd.DataFrame) -> Picture:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import combinations
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from autointerp.errors import UsageError
 from autointerp.studies.finding import Finding
-from autointerp.studies.splits import absorption, judged, pictures, prose, stability, trees
+from autointerp.studies.splits import absorption, judged, pictures, prose, stability, trees, windows
 from autointerp.studies.splits.compared import Compared, Pair
 from autointerp.studies.splits.probe import Probe, probe_of
 from autointerp.studies.workbench import Studied, Workbench
@@ -22,6 +23,9 @@ from sae.dictionary import Dictionary
 from sae.studies import firing, matching
 from sae.studies.firing import Firings, Sampled
 from sae.studies.matching import Matches, Side
+
+_TOKENS = 4
+"""Tokens that stand for a feature without an explanation."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Split:
                 absorption.listing(absorbed, judged=bench.asking is not None),
                 stability.pairs_listing(pairs),
             ),
-            pictures=tuple(pictures.pictures(compared, levels, features)),
+            pictures=tuple(pictures.pictures(compared, levels, features, partial(_described, bench, compared))),
             values={
                 "tokens": len(compared.sampled.context),
                 "pairs": pairs.to_dict("records"),
@@ -132,6 +136,15 @@ class Split:
             for i, each in enumerate(dictionaries)
         ]
         return Sampled(kept["context"], kept["position"]), firings
+
+
+def _described(bench: Workbench, compared: Compared, number: int, feature: int) -> str:
+    """A feature's explanation, or else the tokens at which it is most active."""
+    firings = compared.sides[number].firings
+    return compared.explanation(number, feature) or " ".join(
+        f"“{token.strip()}”"
+        for token in windows.strongest(bench.subject, bench.corpus, compared.sampled, firings, feature, _TOKENS)
+    )
 
 
 def _in_order(studied: tuple[Studied, ...]) -> list[Studied]:

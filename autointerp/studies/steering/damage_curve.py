@@ -54,6 +54,7 @@ def _axes(ticks: Sequence[float], low: float, high: float, x: svg.Scale, y: svg.
         parts.append(
             svg.text(_LEFT - 6, y(level) + 4, f"{10**level:,.3g}" if level < 3 else f"1e{level:g}", text_anchor="end")
         )
+    parts.append(svg.text(8, _TOP - 10, "perplexity"))
     label = "factor: multiples of the maximum"
     return "".join(parts) + svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, label, text_anchor="middle")
 

@@ -15,7 +15,7 @@ from support.planted_world import lexicon_world as searched
 from support.planted_world import world as planted
 
 from autointerp.cli.main import main
-from autointerp.studies.categories import generality, probe_lists
+from autointerp.studies.categories import drawing, generality, probe_lists
 from sae.dictionary import Dictionary
 from sae.studies.readings import TextValues
 
@@ -62,6 +62,7 @@ def test_the_planted_feature_of_each_category_is_found_with_its_texts(world: sea
     assert list(texts["side"]) == ["probe"] * 12 + ["control"] * 12
     assert "«harbour1»" in texts["context"].iloc[0].replace(" ", "")
     assert "not finding the behaviour" in result.output
+    assert (out / "generality.svg").read_text().count("nothing fires") == 4  # the planted subject knows no language
 
 
 def test_a_missing_category_is_one_line(world: searched.Searched, tmp_path: Path) -> None:
@@ -114,6 +115,27 @@ def test_find_writes_its_table_and_refuses_two_ways(world: searched.Searched, tm
         refused = invoke(world, tmp_path / "other", "find", *arguments)
         assert refused.exit_code == 2
         assert words in refused.output
+
+
+def test_generality_is_drawn_beside_chance() -> None:
+    shares = {"kept": 0.5, "low": 0.4, "high": 0.6, "by_chance": 0.1}
+    rows = [
+        {"set": "s", "from": "English", "to": to, "dictionary": "resid_post.9", **shares} for to in ("French", "Thai")
+    ]
+    drawn = drawing.picture([generality.Generality(pd.DataFrame(rows), pd.DataFrame(), ())], several=True)
+    assert drawn.svg.count("50% kept, 10% by chance") == 2
+    assert "English to Thai, resid_post.9" in drawn.svg
+
+
+def test_two_sets_of_texts_have_a_picture_with_a_mark_for_each_text(world: searched.Searched, tmp_path: Path) -> None:
+    texts = ["--on", "filler1 filler2 harbour1", "--on", "filler3 filler4 harbour4", "--off", "filler1 filler2 filler3"]
+    result = invoke(world, tmp_path / "out", "find", *texts)
+    assert result.exit_code == 0, result.output
+    drawn = (tmp_path / "out" / "texts.svg").read_text()
+    n = len(pd.read_parquet(tmp_path / "out" / "features.parquet"))
+    # Each row's two filled and one open marks, and the legend's.
+    assert (drawn.count("<circle"), drawn.count('class="neuron dot"')) == (2 * n + 1, n + 1)
+    assert "feature-0" in drawn
 
 
 def test_features_that_fire_more_often_on_new_text_are_found(world: searched.Searched, tmp_path: Path) -> None:

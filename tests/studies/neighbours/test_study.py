@@ -215,7 +215,7 @@ def test_the_map_says_how_it_was_made_and_shows_a_sample_of_many_features(tmp_pa
     )  # fmt: skip
     found = Neighbours(groups=(0,), nearest=1).carry_out(bench_of(tmp_path, Studied("x", dictionary)))
     [picture] = found.pictures
-    assert picture.svg.count("<circle") == len(frame(found, "points")) == 3000
+    assert picture.svg.count("h0") == len(frame(found, "points")) == 3000
     assert "3,000 of 3,200 features, a random sample" in picture.caption
     assert "(PCA)" in picture.caption
 
