@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pages import cli, corpora, dictionaries, python, spec, summary, training
+from pages import cli, corpora, dictionaries, index_files, python, spec, summary, training
 
 DOCS = Path(__file__).parent
 PAGES: dict[str, Callable[[], str]] = {
@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "dictionaries.md": dictionaries.page,
     "corpora.md": corpora.page,
+    "index-files.md": index_files.page,
     "summary.md": summary.page,
     "summary.schema.json": summary.schema,
     "python.md": python.page,

@@ -167,6 +167,7 @@ def _shown(
     values[~is_top] = sampled.windows[index[~is_top] - n].values()
     mark, length, activation = column("start"), column("length"), column("activation")
     values[np.arange(len(index)), mark] = activation  # the event's own in float32, where the window has bfloat16
+    values += 0.0  # a harvest may leave -0.0 at silent tokens
     place = np.arange(values.shape[1])
     within = place < length[:, None]
     at = np.minimum((token - mark)[:, None] + place, len(corpus.tokens) - 1)[within]

@@ -85,7 +85,7 @@ def correlated(
     active = csr_matrix((value[here], (feature[here], row[here])), shape=(features, len(neurons_at)))
     number = np.full((features, n), -1, dtype=np.int64)
     correlation = np.zeros((features, n), dtype=np.float32)
-    if not len(neurons_at):
+    if not neurons.size:
         return Ranked(number, correlation)
     centred = neurons.astype(np.float32)
     centred -= centred.mean(axis=0)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from harvest import Case, demo, gpt2, make_dictionary, peak_mib, tiny
+from harvest import Case, demo, make_dictionary, peak_mib, tiny
 
 from autointerp.explorer.index import build, passes
 from autointerp.explorer.index.folder import IndexFolder
@@ -89,7 +89,6 @@ CASES: dict[str, Callable[[], Work]] = {
     "demo": shipped,
     "smollm2-4096": random_dictionary(demo, "jumprelu", 4096),
     "smollm2-topk-4096": random_dictionary(demo, "topk", 4096),
-    "gpt2-topk-16k": random_dictionary(gpt2, "topk", 16_384),
     "tiny": random_dictionary(tiny, "topk", 256),
 }
 

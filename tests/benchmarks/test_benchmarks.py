@@ -71,6 +71,15 @@ def test_the_harvest_benchmark_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_the_index_runs() -> None:
+    header, row = run("index.py", "--case", "tiny", "--tokens", "4096", "--rounds", "1", "--units", "32")
+    found = dict(zip(header, row, strict=True))
+    assert (found["case"], found["features"], found["units"]) == ("tiny", "256", "32")
+    assert float(found["ratio"]) > 0
+    assert int(found["bytes a unit"].replace(",", "")) > 100
+
+
+@pytest.mark.slow
 def test_the_steering_benchmark_runs() -> None:
     header, row = run("steering.py", "--prompts", "2", "--tokens", "2")
     found = dict(zip(header, row, strict=True))

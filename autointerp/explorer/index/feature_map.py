@@ -1,18 +1,22 @@
 """The map of an index: features by their decoder directions in the plane, and clusters of them with names.
 
 As the study `neighbours` does it: UMAP if `umap-learn` is installed, else the plane of the first two principal components; clusters by
-Ward's method. A cluster is named by words that set its features' explanations apart, or the tokens that they promote if they have none.
+Ward's method. A cluster is named by words that set its features apart: those of their explanations, or of the tokens at which features
+without one are most active.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
-from autointerp.explorer.index.folder import LABELS, MAP, UNITS, IndexFolder
+from autointerp.explorer.index.folder import EXAMPLES, LABELS, MAP, IndexFolder
 from autointerp.explorer.index.schema import Cluster
 from autointerp.studies.neighbours.hierarchy import sizes_for
 from autointerp.studies.neighbours.layout import coordinates
@@ -55,11 +59,25 @@ def _clusters(folder: IndexFolder, cluster_of: np.ndarray, at: np.ndarray) -> li
 
 
 def _texts(folder: IndexFolder, n: int) -> list[str]:
-    """The explanation of each feature, or the tokens that it promotes."""
-    promoted = folder.table(UNITS, ["promoted"])["promoted"].slice(0, n).to_pylist()
-    texts = [" ".join(effect["token"] for effect in effects) for effects in promoted]
-    labels = folder.table(LABELS, ["row", "explanation"]).to_pylist()
-    for label in labels:
+    """The explanation of each feature, or the tokens marked in its strongest examples."""
+    texts = [""] * n
+    for row, token in _marked(folder):
+        if row < n:
+            texts[row] += f" {token}"
+    for label in folder.table(LABELS, ["row", "explanation"]).to_pylist():
         if label["row"] < n and label["explanation"]:
             texts[label["row"]] = label["explanation"]
     return texts
+
+
+def _marked(folder: IndexFolder) -> Iterator[tuple[int, str]]:
+    """The row and the marked token of each strongest example."""
+    with pq.ParquetFile(folder.path / EXAMPLES) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=["row", "bin", "mark", "tokens"])
+            table = table.filter(pc.equal(table["bin"], 0))
+            for tokens, mark, row in zip(
+                table["tokens"].chunks, table["mark"].chunks, table["row"].chunks, strict=True
+            ):
+                at = tokens.offsets.to_numpy()[:-1] + mark.to_numpy()
+                yield from zip(row.to_pylist(), tokens.values.take(pa.array(at)).to_pylist(), strict=True)

@@ -21,6 +21,7 @@ from autointerp.studies.request import request_of
 from autointerp.studies.workbench import opened
 from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
+from sae.errors import SubjectError
 from sae.explorer.whole_sketch import WholePlan
 from sae.harvest.units import UnitKey
 from sae.subject.model import Subject
@@ -51,8 +52,13 @@ class IndexInputs:
 
     @property
     def neuron_width(self) -> int:
-        """Neurons of the layer."""
-        return self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
+        """Neurons of the layer; 0 if the subject has none that can be read, as in a mixture of experts, and none are asked for."""
+        try:
+            return self.subject.width(self.subject.neuron_hook_point(self.dictionary.hook_point))
+        except SubjectError:
+            if self.settings.neurons:
+                raise
+            return 0
 
     @property
     def n_units(self) -> int:
@@ -94,7 +100,7 @@ class IndexInputs:
     def plan(self, first: int, end: int) -> WholePlan:
         """How the units of some rows are read."""
         tokens = max(1, int(np.asarray(self.corpus.contexts["length"], dtype=np.int64).sum()))
-        neuron_tokens = NEURON_BYTES // (2 * self.neuron_width)
+        neuron_tokens = NEURON_BYTES // max(1, 2 * self.neuron_width)
         return WholePlan(
             units=self.units(first, end),
             quota=self.settings.quota,

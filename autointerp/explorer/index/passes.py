@@ -77,8 +77,9 @@ def read(inputs: IndexInputs, one: Pass, limit: float, on_progress: OnProgress, 
         return
     subject, corpus = inputs.subject, inputs.corpus
     plan = inputs.plan(one.first, one.end)
-    reader = (WholeReader if one.number == 0 else UnitReader)(subject, inputs.dictionary, plan.units)
     artifacts, width = Artifacts(one.path), inputs.neuron_width
+    reads_neurons = one.number == 0 and width  # every pass has the same sample of tokens
+    reader = (WholeReader if reads_neurons else UnitReader)(subject, inputs.dictionary, plan.units)
     checkpoint = Checkpoint(
         artifacts, "checkpoint", f"pass {one.number + 1}", [inputs.identity(), limit], plan, subject.device, on_progress,
         lambda _plan, device: WholeSketch(plan, width, device),

@@ -11,10 +11,8 @@ A unit is named by its `row` in `units.parquet`, to which all other files refer.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION = 1
 UNIT_ROWS = 4096
@@ -27,64 +25,84 @@ TOKENS, NEIGHBOURS, NEURONS = 10, 10, 5
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class SubjectAbout(_Frozen):
     """The language model whose activations were read."""
 
     name: str
+    """Its name or hub id."""
     precision: str
+    """Precision of the forward pass."""
     n_layers: int
+    """Number of its layers."""
 
 
 class DictionaryAbout(_Frozen):
-    """The dictionary. `architecture` is its activation function: relu, jumprelu, topk or groupmax."""
+    """The dictionary."""
 
     path: str
+    """Where it was loaded from."""
     hook_point: str
+    """Hook point that it reads."""
     d_sae: int
+    """Number of its features."""
     architecture: str
+    """Its activation function: relu, jumprelu, topk, groupmax or called."""
 
 
 class About(_Frozen):
-    """`index.json`."""
+    """`index.json`, written last: a folder that has it is complete."""
 
     schema_version: int = SCHEMA_VERSION
+    """Raised when a field or column is removed or changes its meaning."""
     identity: str
     """Hash of everything that decides the contents of `units.parquet` and `examples.parquet`."""
     name: str
+    """The run's id, or the name of the dictionary."""
     run: str | None = None
     """Id of the run that the index was made of."""
     subject: SubjectAbout
+    """The language model."""
     dictionary: DictionaryAbout
+    """The dictionary."""
     corpus: str
     """The corpus in a few words."""
     n_tokens: int
     """Counted tokens: the denominator of densities."""
     n_documents: int
+    """Documents of the corpus."""
     n_features: int
+    """Features: the first rows of `units.parquet`."""
     n_neurons: int
-    """Signed neurons: each sign is a unit."""
+    """Signed neurons, which follow them: each sign is a unit."""
     histogram_parts: int = HISTOGRAM_PARTS
+    """Parts of each histogram."""
     bins: int
+    """Activation bins, equal parts of (0, maximum]."""
     top: int
     """Most examples in bin 0, the strongest of all."""
     per_bin: int
     """Most examples in each of the other bins."""
-    groups: list[Annotated[tuple[int, int, int], Field(description="first_row, n_rows, row group number")]]
+    groups: list[tuple[int, int, int]]
     """Units whose examples are in each row group of `examples.parquet`: the first row in `units.parquet`, the number of rows, and the
     number of the row group. Ascending; a group without any examples is left out."""
 
 
 class Cluster(_Frozen):
-    """One entry of `clusters.json`: a group of units on the map, and its centre."""
+    """One entry of `clusters.json`: a group of features on the map."""
 
     cluster: int
+    """Its number, as in `map.parquet`."""
     name: str
+    """Words that set its features apart from the others."""
     size: int
+    """Number of its features."""
     x: float
+    """Mean place of its features."""
     y: float
+    """Mean place of its features."""
 
 
 def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
@@ -109,17 +127,17 @@ UNITS = _schema(
     (
         "nearest",
         pa.list_(pa.struct([("row", pa.int32()), ("cosine", pa.float32())])),
-        f"The {NEIGHBOURS} features with the nearest decoder vectors.",
+        f"The {NEIGHBOURS} features with the nearest decoder vectors. Empty for neurons.",
     ),
     (
         "together",
         pa.list_(pa.struct([("row", pa.int32()), ("share", pa.float32())])),
-        f"The {NEIGHBOURS} features that are most often active at the tokens at which the unit is, and at what share of them.",
+        f"The {NEIGHBOURS} features that are active at a larger share of this feature's tokens than of others, the largest excess first, and that share. Empty for neurons.",
     ),
     (
         "neurons",
         pa.list_(pa.struct([("unit_id", pa.string()), ("correlation", pa.float32())])),
-        f"The {NEURONS} neurons whose activations correlate most with the feature's.",
+        f"The {NEURONS} neurons, with their sign, whose values correlate most with the feature's activations. Empty for neurons.",
     ),
 )
 """Sorted by `row`: features first, then neurons."""

@@ -17,10 +17,10 @@ NEURON_BYTES = 1 << 26
 """Values of neurons, in float16, that are kept for correlations."""
 _ROW_BYTES = 41
 """Bytes of a sampled event beside its window."""
-_ROOM = 2.0
-"""Memory of a sketch while it is sorted and saved, over that of its rows."""
-_FILLED = 0.6
-"""Share of a unit's strata that hold events, about: strong activations are rare."""
+_ROOM = 3.0
+"""Memory of a sketch while it is sorted and its examples are chosen, over that of its rows."""
+_FILLED = 0.5
+"""Sampled events of a unit over those of full strata, about: strong activations are rare. Neurons of SmolLM2 have 0.47, features 0.25."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
 from support.locations import ROOT, TESTS
 from support.planted_world import world as planted
@@ -27,6 +28,10 @@ from autointerp.explorer.index.settings import IndexSettings
 from autointerp.harvest import checkpoints
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
+from sae.dictionary import Dictionary
+from sae.errors import SubjectError
+from sae.formats.saelens import writer
+from sae.subject.model import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHOWN = 10
@@ -93,12 +98,51 @@ def test_figures_of_a_unit_agree_with_each_other(index: IndexFolder) -> None:
                 assert example["bin"] - 1 - 0.05 < share < example["bin"] + 0.05
 
 
+def test_a_subject_without_neurons_has_features_without_correlations(
+    world: planted.World, index: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = Subject.width
+
+    def refused(subject: Subject, hook_point: str) -> int:
+        if hook_point.startswith("mlp_act"):
+            raise SubjectError("neurons of a mixture of experts")
+        return width(subject, hook_point)
+
+    monkeypatch.setattr(Subject, "width", refused)
+    found = made(world, tmp_path)
+    assert [len(found.unit(row)["neurons"]) for row in range(8)] == [0] * 8
+    assert found.unit(3)["together"] == index.unit(3)["together"]
+    with pytest.raises(SubjectError):
+        made(world, tmp_path, neurons=True)
+
+
+@pytest.mark.parametrize("activation", ["relu", "topk"])
+def test_dictionaries_without_any_event_and_with_few_features_have_an_index(
+    world: planted.World, tmp_path: Path, activation: str
+) -> None:
+    silent = activation == "relu"
+    rows = torch.eye(3, planted.D_MODEL)
+    dictionary = Dictionary(
+        W_enc=rows, b_enc=torch.full((3,), -100.0 if silent else 0.0), W_dec=rows, b_dec=torch.zeros(planted.D_MODEL),
+        activation=activation, k=None if silent else 1, hook_point="resid_post.1",
+    )  # fmt: skip
+    writer.save(tmp_path / "dictionary", dictionary, model_name="planted")
+    with Progress(quiet=True) as progress:
+        index = build(given(world, tmp_path / "index", dictionaries=(str(tmp_path / "dictionary"),)), progress)
+    events = [index.unit(row)["events"] for row in range(3)]
+    assert (sum(events) == 0) == silent
+    assert [bool(index.examples(row)) for row in range(3)] == [n > 0 for n in events]
+    assert index.table(MAP).num_rows == 0
+    assert index.about.dictionary.architecture == activation
+
+
 def test_the_map_has_all_features_in_named_clusters(world: planted.World, index: IndexFolder) -> None:
     places, clusters = index.table(MAP).to_pylist(), index.clusters()
     assert [place["row"] for place in places] == list(range(len(world.features)))
     assert {place["cluster"] for place in places} == {cluster.cluster for cluster in clusters}
     assert sum(cluster.size for cluster in clusters) == len(places)
-    assert all(cluster.name for cluster in clusters)
+    words = {word for cluster in clusters for word in cluster.name.split(", ")}
+    assert words & set(planted.CONCEPTS)
     first = [place for place in places if place["cluster"] == clusters[0].cluster]
     assert clusters[0].x == pytest.approx(np.mean([place["x"] for place in first]), abs=1e-5)
 

@@ -47,6 +47,7 @@ def test_examples_have_the_activations_and_the_text_of_their_windows(whole: Whol
     ends = np.cumsum(found.length)
     assert len(found.unit) > 500
     assert np.allclose(found.activation, activations[found.unit, token], atol=1e-4)
+    assert not np.signbit(found.activations).any()
     for i in range(0, len(token), 23):
         first, window = token[i] - found.mark[i], slice(ends[i] - found.length[i], ends[i])
         true = activations[found.unit[i], first : first + found.length[i]]

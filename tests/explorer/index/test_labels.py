@@ -1,0 +1,74 @@
+"""Labels of an index are those of its run, and those of other sources are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from support.planted_world import world as planted
+
+from autointerp.explorer.index import schema
+from autointerp.explorer.index.build import build
+from autointerp.explorer.index.folder import LABELS, IndexFolder
+from autointerp.progress import Progress
+from autointerp.studies.given import Given
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+UNITS: list[dict[str, Any]] = [
+    {"unit_id": "feature-3", "explanation": "glaciers", "mean_score": 2.5, "distinction": 0.75},
+    {"unit_id": "neuron-1-", "explanation": "orchards", "mean_score": None, "distinction": None},
+    {"unit_id": "feature-5", "explanation": "", "mean_score": None, "distinction": None},
+    {"unit_id": "planted-0", "explanation": "a control", "mean_score": 3.0, "distinction": None},
+]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a finished run, as far as an index reads it."""
+    folder = tmp_path_factory.mktemp("labels")
+    spec = planted.make(folder / "world", documents=40).spec(judge={"model": "embedded"})
+    run = folder / "results" / "planted-1"
+    run.mkdir(parents=True)
+    (run / "spec.toml").write_text(spec.to_toml())
+    (run / "summary.json").write_text("{}")
+    pd.DataFrame(UNITS).to_parquet(run / "units.parquet")
+    return folder / "results"
+
+
+def index(results: Path, **settings: Any) -> IndexFolder:
+    with Progress(quiet=True) as progress:
+        return build(Given(runs=("planted-1",), results=results, quiet=True), progress, **settings)
+
+
+def test_explanations_and_grades_of_the_run_are_at_the_rows_of_their_units(results: Path) -> None:
+    found = index(results, neurons=True)
+    assert found.path == results / "planted-1" / "index"
+    assert found.about.run == found.about.name == "planted-1"
+    labels = found.table(LABELS).to_pylist()
+    assert [found.unit(label["row"])["unit_id"] for label in labels] == ["feature-3", "neuron-1-"]
+    own = {"source": "run:planted-1", "judge": "embedded", "probability": None}
+    assert labels[0] == {"row": 3, "explanation": "glaciers", "grade": 2.5, "distinction": 0.75} | own
+    assert (labels[1]["grade"], labels[1]["distinction"]) == (None, None)
+
+
+def test_labels_of_other_sources_are_kept_when_the_run_has_new_ones(results: Path) -> None:
+    found = index(results)
+    live = dict.fromkeys(schema.LABELS.names) | {"row": 1, "explanation": "mine", "source": "live", "judge": ""}
+    rows = [live, *found.table(LABELS).to_pylist()]
+    found.write_table(LABELS, pa.Table.from_pylist(rows, schema=schema.LABELS))
+    changed = [UNITS[0] | {"explanation": "ice"}, *UNITS[1:]]
+    pd.DataFrame(changed).to_parquet(results / "planted-1" / "units.parquet")
+    labels = index(results).table(LABELS).to_pylist()
+    assert [(label["row"], label["explanation"]) for label in labels] == [(1, "mine"), (3, "ice")]
+
+
+def test_a_run_of_an_earlier_version_without_distinctions_has_labels(results: Path) -> None:
+    units = pd.DataFrame(UNITS).drop(columns="distinction")
+    units.to_parquet(results / "planted-1" / "units.parquet")
+    labels = index(results).table(LABELS).to_pylist()
+    assert {label["distinction"] for label in labels} == {None}
+    assert "glaciers" in [label["explanation"] for label in labels]
