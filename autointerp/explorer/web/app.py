@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -13,7 +14,7 @@ from autointerp.errors import LedgerFailed, UsageError
 from autointerp.explorer.web import runs_page, search_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
-from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC
+from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
 from autointerp.ledger.database import Ledger
 
 PAGES = (search_page, unit_page)
@@ -31,7 +32,7 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
-        exception_handlers={UsageError: _wrong, LedgerFailed: _away},
+        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
     )
     app.state.library, app.state.ledger = library, ledger
     return app
@@ -41,9 +42,11 @@ def _colours(request: Request) -> FileResponse:
     return FileResponse(COLOURS, headers=_NOT_STORED)
 
 
-def _wrong(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, 422)
+def _wrong(request: Request, error: Exception) -> Response:
+    """The answer to a wrong request: a page, or JSON for a request for data."""
+    status, message = (error.status_code, error.detail) if isinstance(error, HTTPException) else (422, str(error))
+    return problem(request, message, status)
 
 
-def _away(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, 503)
+def _away(request: Request, error: Exception) -> Response:
+    return problem(request, str(error), 503)

@@ -14,6 +14,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlencode
 
 from starlette.datastructures import URL, Headers, MutableHeaders, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,7 +70,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        await (answer or self.app)(scope, receive, send_with_headers)
+        await (answer or self.app)(scope, _bounded(receive), send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """The response to a request that is not admitted, or that brings the token; None if the application answers."""
@@ -104,6 +105,21 @@ class Guard:
         if _same(_cookie(headers, name), token):
             return None
         return PlainTextResponse("open the address that the command printed: it has the token", 401)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The parts of a request's body, of which a route gets at most `MOST_BODY` bytes; more raises `HTTPException`."""
+    size = 0
+
+    async def receive_part() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MOST_BODY:
+            raise HTTPException(413, "the body of the request is too large")
+        return message
+
+    return receive_part
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.library import Library
@@ -35,9 +35,19 @@ def reader(request: Request) -> Reader:
 
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:
     """A page from a template, with `base`, the address below which the pages of its index are."""
-    run = request.path_params.get("run")
+    return _page(request, request.path_params.get("run"), template, values)
+
+
+def problem(request: Request, message: str, status: int) -> Response:
+    """What is wrong with a request: a page, or JSON for a request for data."""
+    if "/api/" in request.url.path:
+        return JSONResponse({"error": message}, status)
+    return _page(request, None, "problem.html.j2", {"about": None, "message": message}, status)
+
+
+def _page(request: Request, run: str | None, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
     known = {"base": f"/runs/{run}/" if run else "/", "has_index": run is not None or library(request).main is not None}
-    return HTMLResponse(_environment().get_template(template).render(**known, **values))
+    return HTMLResponse(_environment().get_template(template).render(**known, **values), status)
 
 
 def answer(value: Any) -> JSONResponse:
