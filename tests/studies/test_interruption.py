@@ -106,7 +106,7 @@ def test_a_command_that_is_stopped_at_any_part_continues_to_the_same_finding(
         stopped = runner.invoke(main, [*arguments(command), "--out", str(tmp_path / "again")])
         assert stopped.exit_code == 130, stopped.output
         assert stopped.output == (
-            "autointerp: stopped; everything done so far is kept: run the same command to continue\n"
+            "autointerp: stopped; all work so far is kept: run the same command to continue\n"
         )
         assert not (tmp_path / "again" / "study.json").exists()
         assert {path.stem for path in (tmp_path / "again" / "parts").iterdir()} == set(parts[: stops.at])
