@@ -21,7 +21,7 @@ SMALLER = {
     "feature-641": "feature-0",
     "results/mine-1f3c9a20": "{run}",
     "tokenizer=tokenizer)\nexplanations": "tokenizer=tokenizer, features=[0, 1, 2], neurons=['0+'], spec=settings)\nexplanations",
-    'target=" sad"': 'target="d"',
+    'target=" sad"': 'target=" filler1"',
     "features=32)": "features=4, tokens=4096)",
 }
 """Texts of the example, and those in their place: a model, units and a text that keep the test small."""

@@ -171,7 +171,9 @@ def test_a_dictionary_that_has_changed_makes_another_study(given: Given, diction
 def test_names_of_dictionaries_hold_no_more_than_tells_them_apart(
     places: list[tuple[str, int]], names: list[str]
 ) -> None:
-    dictionaries = [DictionaryOutline("", "", hook_point, 8, d_sae, None, None, "saelens", "topk") for hook_point, d_sae in places]
+    dictionaries = [
+        DictionaryOutline("", "", hook_point, 8, d_sae, None, None, "saelens", "topk") for hook_point, d_sae in places
+    ]
     assert workbench.names_of(dictionaries) == names
 
 

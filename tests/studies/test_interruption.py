@@ -105,9 +105,7 @@ def test_a_command_that_is_stopped_at_any_part_continues_to_the_same_finding(
         stops.kept.clear()
         stopped = runner.invoke(main, [*arguments(command), "--out", str(tmp_path / "again")])
         assert stopped.exit_code == 130, stopped.output
-        assert stopped.output == (
-            "autointerp: stopped; all work so far is kept: run the same command to continue\n"
-        )
+        assert stopped.output == ("autointerp: stopped; all work so far is kept: run the same command to continue\n")
         assert not (tmp_path / "again" / "study.json").exists()
         assert {path.stem for path in (tmp_path / "again" / "parts").iterdir()} == set(parts[: stops.at])
     stops.at = None
