@@ -82,9 +82,9 @@ def _correlation(one: pd.Series[float], other: pd.Series[float]) -> float | None
 
 def _outlier(one: np.ndarray, other: np.ndarray) -> tuple[int, float] | tuple[None, None]:
     """The place without which Pearson's correlation changes most, and the correlation then; None if there are too few."""
-    x, y, n = one - one.mean(), other - other.mean(), len(one) - 1
-    if n < 3 or not np.ptp(one) or not np.ptp(other):
+    if len(one) < 4 or not np.ptp(one) or not np.ptp(other):
         return None, None
+    x, y, n = one - one.mean(), other - other.mean(), len(one) - 1
     # Without place i, the sum of the centred x is -x[i].
     covariance = x @ y - x * y - x * y / n
     variances = ((values @ values - values**2 - values**2 / n) for values in (x, y))

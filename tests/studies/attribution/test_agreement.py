@@ -33,7 +33,7 @@ def test_the_pair_that_decides_a_correlation_is_named_with_the_correlation_of_th
     assert found.ranks > 0.8
 
 
-@pytest.mark.parametrize("n", [1, 3, 5])
+@pytest.mark.parametrize("n", [0, 1, 3, 5])
 def test_few_or_equal_pairs_have_no_correlation_that_one_decides(n: int) -> None:
     found = agreement.of(pairs(np.zeros(n), np.arange(n, dtype=float)), n)
     assert (found.outlier, found.without_outlier, found.is_decided_by_one) == (None, None, False)
