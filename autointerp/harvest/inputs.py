@@ -177,7 +177,7 @@ def open_unread(spec: Spec, on_progress: OnProgress) -> Inputs:
     outline = source_of(spec.dictionary).remembered()
     if outline is None:
         return open_inputs(spec, on_progress)
-    subject, corpus = _outlined(spec, outline, on_progress)
+    subject, corpus = _outlined(spec, outline, on_progress, precision_of(spec.subject))
 
     @cache
     def load() -> tuple[Subject, Dictionary]:
@@ -230,11 +230,15 @@ def _identified(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress)
     return _by_content(spec, subject, outline, corpus)
 
 
-def _outlined(spec: Spec, outline: DictionaryOutline, on_progress: OnProgress) -> tuple[Subject, Corpus]:
-    """The subject without its weights, and the corpus. Raises `SaeError` as `open_inputs` does, and for units that do not exist."""
+def _outlined(
+    spec: Spec, outline: DictionaryOutline, on_progress: OnProgress, precision: str = "float32"
+) -> tuple[Subject, Corpus]:
+    """The subject without its weights, which would be in `precision`, and the corpus.
+
+    Raises `SaeError` as `open_inputs` does, and for units that do not exist.
+    """
     on_progress("reading the configuration", 0, 0)
-    section = spec.subject
-    subject = outline_subject(section.model, revision=section.revision, precision=precision_of(section))
+    subject = outline_subject(spec.subject.model, revision=spec.subject.revision, precision=precision)
     subject = with_bos(subject, spec.corpus, outline)
     outline.check_fits(subject.width(outline.hook_point))
     corpus = open_corpus(spec.corpus, subject, on_progress)

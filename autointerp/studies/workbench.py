@@ -14,6 +14,7 @@ from autointerp.calls.answers import Answer
 from autointerp.errors import UsageError
 from autointerp.harvest.input_cache import InputCache
 from autointerp.harvest.inputs import open_corpus, with_bos
+from autointerp.judges.embedded.explanation_parser import NOTHING
 from autointerp.progress import OnProgress, Progress
 from autointerp.studies import judging
 from autointerp.studies.folder import StudyFolder
@@ -103,11 +104,11 @@ def corpus_of(request: Request, subject: Subject, study: str, on_progress: OnPro
 
 
 def explanations_of(run: Path | None) -> dict[str, str]:
-    """The explanations of a finished run by unit id."""
+    """The explanations of a finished run by unit id, without those that make no claim."""
     if run is None:
         return {}
     table = pq.read_table(run / "units.parquet", columns=["unit_id", "explanation"]).to_pylist()
-    return {row["unit_id"]: row["explanation"] for row in table if row["explanation"]}
+    return {row["unit_id"]: row["explanation"] for row in table if row["explanation"] not in (None, "", NOTHING)}
 
 
 def names_of(dictionaries: Sequence[Dictionary | DictionaryOutline]) -> list[str]:

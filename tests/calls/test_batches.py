@@ -26,6 +26,8 @@ from autointerp.ledger import schema as tables_
 from autointerp.ledger.database import Ledger
 from autointerp.pipeline import local
 
+pytestmark = pytest.mark.slow
+
 MODELS = planted_runs.MODELS[:2]
 FEW = {
     "units": {"feature_ids": list(range(6)), "neuron_ids": [f"{i}+" for i in range(6)]},

@@ -37,6 +37,7 @@ def option(plan: options.Plan, per_bin: int, per_call: int = 1) -> options.Optio
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_call", [1, 5])
 @pytest.mark.parametrize("controls", [{"repeated": 9}, {"planted": 0, "shuffled": 0}], ids=["repeats", "no controls"])
 def test_a_plan_with_a_harvest_counts_the_questions_that_the_run_asks(
@@ -78,6 +79,7 @@ def test_more_exemplars_cost_more_for_narrower_intervals_and_groups_cost_less(
     assert alone.widths == together.widths
 
 
+@pytest.mark.slow
 def test_expected_widths_come_from_the_newest_run_of_the_same_judge(world: planted.World, tmp_path: Path) -> None:
     spec = judged_runs.spec(world, "seen")
     assert options.plan_of(spec, tmp_path).spreads.source.startswith("the demo")

@@ -110,6 +110,7 @@ def test_no_cached_tokens_are_forecast_for_an_undocumented_cache(world: planted.
         assert [stage.cost.cached_tokens for stage in run_forecast.forecast(run, ledger).stages] == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", ["reason", "grade"])
 def test_grouped_questions_are_forecast(ask: str, world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
@@ -144,6 +145,7 @@ def test_a_question_that_several_units_share_is_forecast_once(world: planted.Wor
     assert summary["calls"] < len(judged) + len(run.units), "the world has no question that two units share"
 
 
+@pytest.mark.slow
 def test_answers_of_another_run_are_not_asked_again(world: planted.World, tmp_path: Path) -> None:
     with ProviderServer(think_apart) as server:
         settings: dict[str, Any] = {
@@ -164,6 +166,7 @@ def test_answers_of_another_run_are_not_asked_again(world: planted.World, tmp_pa
     assert set(planted_runs.tables(second.folder)["judgements"]["outcome"]) == {"scored"}
 
 
+@pytest.mark.slow
 def test_embedded_explanations_are_made_for_the_forecast(world: planted.World, tmp_path: Path) -> None:
     """With the embedded explainer the judge's prompts are known in full."""
     with ProviderServer(think_apart) as server:

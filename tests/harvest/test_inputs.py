@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from support.planted_world import world as planted
 
-from autointerp.harvest import inputs
+from autointerp.harvest import input_cache
 from autointerp.harvest.input_cache import InputCache
 from autointerp.harvest.inputs import identify, open_inputs
 from autointerp.progress import quiet
@@ -167,8 +167,10 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was loaded, in order."""
     found: list[str] = []
     for name in ("open_subject", "open_dictionary", "open_corpus"):
-        real = getattr(inputs, name)
-        monkeypatch.setattr(inputs, name, lambda *a, name=name, real=real, **k: found.append(name[5:]) or real(*a, **k))
+        real = getattr(input_cache, name)
+        monkeypatch.setattr(
+            input_cache, name, lambda *a, name=name, real=real, **k: found.append(name[5:]) or real(*a, **k)
+        )
     return found
 
 

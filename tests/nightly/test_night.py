@@ -43,6 +43,8 @@ from autointerp.report import index
 from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 MODEL = planted_runs.MODELS[0]
 Tensors = dict[str, torch.Tensor]
 Edit = Callable[[Tensors], None]

@@ -29,6 +29,8 @@ from autointerp.scorers import unit_metrics
 from autointerp.spec.spec import Spec
 from autointerp.stats import stopping
 
+pytestmark = pytest.mark.slow
+
 UNITS = {"feature_ids": [0, 1, 8, 9, 12, 13], "neuron_ids": [f"{i}+" for i in (0, 1, 4, 5, 10, 11)]}
 """Two features and two neurons of each sort."""
 

@@ -143,6 +143,7 @@ def test_intervals_of_units_cover_after_stopping() -> None:
     assert used < 12
 
 
+@pytest.mark.slow
 def test_the_difference_covers_after_stopping() -> None:
     """A small version of `simulations/simulate_stopping.py`."""
     share, _ = run_cover(PAIRS["demo"], Adaptive(run=0.5), units=30, bins=4, runs=30)

@@ -229,6 +229,7 @@ def test_pickled_code_is_never_executed(world: Path, tmp_path: Path, folder: str
     assert mark.exists(), "the payload must work, or the test shows nothing"
 
 
+@pytest.mark.slow
 def test_a_real_process_prints_one_line(world: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     (world / "dictionary" / "sae_weights.safetensors").write_bytes(pickle.dumps(Payload(mark)))

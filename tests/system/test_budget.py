@@ -94,6 +94,7 @@ def test_a_budget_stops_the_run_before_it_is_exceeded(command: Command, whole: f
     assert len(list((tmp_path / "results").glob("planted-*"))) == 1, "a budget does not name a run"
 
 
+@pytest.mark.slow
 def test_threads_wait_for_each_others_reservations(command: Command, whole: float) -> None:
     """Money for little more than one reservation at a time: the run goes on to its end all the same."""
     with ProviderServer(think_apart, delay_s=0.002) as server:
@@ -102,6 +103,7 @@ def test_threads_wait_for_each_others_reservations(command: Command, whole: floa
     assert planted_runs.bill(MODEL, server.books) == pytest.approx(whole)
 
 
+@pytest.mark.slow
 def test_replies_that_never_came_count_at_their_upper_bound(command: Command, whole: float) -> None:
     """The server bills them, and nobody told us how much."""
     faults = Faults(0.3, seed=2, kinds=("drop_body", "not_json", "truncated", "refusal", "invalid_json"))
@@ -113,6 +115,7 @@ def test_replies_that_never_came_count_at_their_upper_bound(command: Command, wh
     assert any(entry.billed and not entry.delivered for entry in server.books)
 
 
+@pytest.mark.slow
 def test_a_server_that_counts_no_tokens_cannot_outrun_a_budget(command: Command, whole: float) -> None:
     model = planted_runs.MODELS[2]
     with ProviderServer(think_apart, report_usage=False) as server:

@@ -12,6 +12,8 @@ from support.sae.comparison import agrees, close, reference, refused, sparse, wr
 
 from sae.formats.load import load_dictionary
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = {
     "relu": ("relu_transcoder", "mlp_in.1", "none"),
     "jumprelu": ("jumprelu_transcoder", "resid_mid.1", "none"),

@@ -13,6 +13,8 @@ from support.sae.comparison import agrees, refused, written
 
 from sae.formats.load import load_dictionary
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = {
     "AutoEncoder": ("relu", True),
     "AutoEncoderNew": ("relu", False),

@@ -36,6 +36,8 @@ from torch import Tensor
 
 from sae.formats.load import load_dictionary
 
+pytestmark = pytest.mark.slow
+
 WRITER = PEER_SCRIPTS / "write_saelens.py"
 ONE = {
     "gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82": "resid_post.12",

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from sae.formats.load import load_dictionary
 
+pytestmark = pytest.mark.slow
+
 D_IN, D_SAE = 12, 48
 EXPECTED = {
     "dataset-wise": ("jumprelu", "scale", None),

@@ -38,6 +38,8 @@ from sae.formats.location import DictionaryLocation
 from sae.formats.saelens import overrides as saelens_overrides
 from sae.formats.saelens import reader, writer
 
+pytestmark = pytest.mark.slow
+
 WRITER = PEER_SCRIPTS / "write_saelens.py"
 ARCHITECTURES = ("standard", "gated", "topk", "jumprelu")
 TRANSCODERS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")

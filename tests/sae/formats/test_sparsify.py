@@ -13,6 +13,8 @@ from support.sae.comparison import agrees, reference, refused, written
 
 from sae.formats.load import load_dictionary
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = {
     "layers.5": ("topk", 6, "resid_post.5", None),
     "layers.3.mlp": ("topk_transcoder", 5, "mlp_in.3", "mlp_out.3"),
