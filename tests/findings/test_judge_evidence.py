@@ -184,6 +184,7 @@ def test_the_same_exemplar_in_two_arms_is_not_a_repeat() -> None:
     assert judge_evidence.repeats(table, OPTIONS) is None
 
 
+@pytest.mark.slow
 def test_the_headline_of_a_random_judge_is_withheld(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def number(page: playwright.Page) -> int:
     return int(str(page.evaluate("location.hash")).removeprefix("#"))
 
 
+@pytest.mark.slow
 def test_fifty_labels_with_a_reload_and_an_undo_are_all_saved(page: playwright.Page, url: str, ledger: Ledger) -> None:
     """The expected labels are recorded key by key from what the page shows, and compared with the ledger's rows."""
     rng, pressed = random.Random(3), dict[int, int | None]()
@@ -106,6 +107,7 @@ def test_fifty_labels_with_a_reload_and_an_undo_are_all_saved(page: playwright.P
     assert scores(ledger) == pressed
 
 
+@pytest.mark.slow
 def test_two_raters_at_once_see_the_same_items_in_another_order(
     browser: playwright.Browser, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_two_raters_at_once_see_the_same_items_in_another_order(
     assert set(orders["anna"]) == set(orders["ben"]) == set(range(1, ITEMS + 1))
 
 
+@pytest.mark.slow
 def test_two_tabs_of_one_rater_share_their_labels(browser: playwright.Browser, url: str, ledger: Ledger) -> None:
     with browser.new_context() as context:
         tabs, pressed = [context.new_page(), context.new_page()], dict[int, int]()

@@ -86,6 +86,7 @@ def noticed(result: truth.Result, name: str) -> float:
     return float(((told < TOLD) | units["unit_id"].isin(rows["unit_id"])).mean())
 
 
+@pytest.mark.slow
 def test_too_broad_and_swapped_explanations_are_noticed_and_exact_ones_left_alone(result: truth.Result) -> None:
     assert {name: len(of_group(result, name)) for name in GROUPS} == dict.fromkeys(GROUPS, 20)
     assert noticed(result, "broad") >= 0.9

@@ -173,6 +173,7 @@ def test_injected_orders_do_not_change_a_grade(
     assert set(grades["score"]) == {0, 1, 3}
 
 
+@pytest.mark.slow
 def test_a_model_that_obeys_text_outside_fences_grades_the_same(
     world: planted.World, attacked: tuple[Path, pd.DataFrame], root: Path
 ) -> None:

@@ -200,6 +200,7 @@ def test_a_run_stops_in_one_line_and_the_same_command_continues(
     assert set(planted_runs.tables(folder)["judgements"]["outcome"]) == {"scored"}
 
 
+@pytest.mark.slow
 def test_no_answer_is_lost_if_a_server_goes_away(small: Callable[..., list[str]], tmp_path: Path) -> None:
     model = planted_runs.MODELS[2]
     with ProviderServer(think_apart, Script(*[None] * 8, then="drop")) as server:
@@ -219,6 +220,7 @@ def test_no_answer_is_lost_if_a_server_goes_away(small: Callable[..., list[str]]
     assert set(tables["judgements"]["outcome"]) == {"scored"}
 
 
+@pytest.mark.slow
 def test_pauses_that_a_provider_asks_for_are_waited_for(small: Callable[..., list[str]], tmp_path: Path) -> None:
     """More 429 in a row than there are attempts: the item goes back to the ledger until its time, and nothing is unscored."""
     with ProviderServer(think_apart, Script(*[None] * 20, *["429", "overloaded"] * 60)) as server:

@@ -63,6 +63,7 @@ def everything_in(folder: Path) -> dict[str, str]:
     return texts
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_leaves_holds_a_key_that_the_server_echoes(command: Command, tmp_path: Path) -> None:
     results = tmp_path / "q?mode=ro #1 é"
     with ProviderServer(echo, Script("401")) as server:
@@ -79,6 +80,7 @@ def test_nothing_that_a_run_leaves_holds_a_key_that_the_server_echoes(command: C
     assert {path.name for path in tmp_path.iterdir()} == {results.name, "spec.toml"}
 
 
+@pytest.mark.slow
 def test_a_run_whose_results_cannot_be_written_stops_and_resumes(command: Command, tmp_path: Path) -> None:
     results = tmp_path / "results"
     with ProviderServer(think_apart) as server:
