@@ -46,13 +46,14 @@ def foreseen(forecast: run_forecast.Forecast) -> tuple[int, int]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "done"),
     [
-        pytest.param(planted_runs.MODELS[0], 0, marks=pytest.mark.slow),
+        (planted_runs.MODELS[0], 0),
         (planted_runs.MODELS[0], 60),
         (planted_runs.MODELS[1], 9),
-        pytest.param(planted_runs.MODELS[2], 0, marks=pytest.mark.slow),
+        (planted_runs.MODELS[2], 0),
         (planted_runs.MODELS[2], 60),
     ],
 )
@@ -74,12 +75,13 @@ def test_calls_are_exact_and_tokens_within_a_tenth(model: str, done: int, world:
     assert foreseen(run_forecast.forecast(run, ledger)) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "done"),
     [
         (planted_runs.MODELS[0], 60),
-        pytest.param(planted_runs.MODELS[1], 0, marks=pytest.mark.slow),
-        pytest.param(planted_runs.MODELS[1], 60, marks=pytest.mark.slow),
+        (planted_runs.MODELS[1], 0),
+        (planted_runs.MODELS[1], 60),
     ],
 )
 def test_cached_tokens_are_forecast(model: str, done: int, world: planted.World, tmp_path: Path) -> None:

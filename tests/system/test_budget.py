@@ -149,12 +149,13 @@ def test_no_call_costs_more_than_its_reservation(command: Command) -> None:
     assert most >= (prices.cost(Usage(output_tokens=200, cache_write_tokens=bytes_), price) or 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("database", "scope"),
     [
         ("sqlite", "run"),
-        pytest.param("postgresql", "run", marks=pytest.mark.slow),
-        pytest.param("sqlite", "month", marks=pytest.mark.slow),
+        ("postgresql", "run"),
+        ("sqlite", "month"),
         ("postgresql", "night"),
     ],
 )
