@@ -81,7 +81,7 @@ def harvest_shard(
     begun: list[BegunReading[object]] = []
     for part in parts:
         begun.append(_begin_reading(part, artifacts, number, inputs.subject, on_progress))
-        begun += random_units.begin_along(part.inputs, artifacts, part.plan, on_progress)
+        begun += random_units.begin_along(part.inputs, inputs.subject, artifacts, part.plan, on_progress)
     read_pass(
         begun,
         inputs.corpus,

@@ -107,6 +107,27 @@ def test_one_process_reads_a_corpus_once_for_three_dictionaries(
     assert 3 * counted["batches"] == apart
 
 
+def test_controls_of_all_dictionaries_are_read_in_the_same_pass(
+    world: planted.World, folders: list[Path], tmp_path: Path
+) -> None:
+    one_shard = FEW["harvest"] | {"shard_tokens": 1 << 20}
+    controls = {"random_dictionary": "small", "random_subject": False}
+    specs = [
+        world.spec(**FEW | {"harvest": one_shard, "controls": controls}, dictionary={"path": str(folder)})
+        for folder in folders[:2]
+    ]
+    found = []
+    for name, given in (("together", specs), ("alone", specs[1:])):
+        with counted_batches() as counted:
+            preparation.harvest_together(given, tmp_path / name, Progress(quiet=True))
+        files = (tmp_path / name).glob("artifacts/harvest-*/random_dictionary-*-exemplars.parquet")
+        found.append((counted["batches"], {file.parent.name: file.read_bytes() for file in files}))
+    (batches, tables), (batches_alone, table_alone) = found
+    assert batches == batches_alone
+    assert table_alone.items() <= tables.items()
+    assert (len(tables), len(table_alone)) == (2, 1)
+
+
 def test_a_dictionary_that_cannot_be_read_does_not_stop_the_others(
     specs: list[Spec], world: planted.World, tmp_path: Path
 ) -> None:

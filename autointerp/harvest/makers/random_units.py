@@ -30,6 +30,7 @@ from sae.errors import SaeError
 from sae.harvest import harvest
 from sae.harvest.exemplars import tables
 from sae.harvest.units import UnitKey
+from sae.subject.model import Subject
 
 __all__ = ["make", "names"]
 
@@ -76,11 +77,12 @@ def _tables(
 
 
 def begin_along(
-    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress
+    inputs: Inputs, subject: Subject, artifacts: Artifacts, plan: SharedPlan, on_progress: OnProgress
 ) -> list[BegunReading[KeptSketch]]:
     """The readings of missing kinds that share the pass of the harvest's only shard, because they read all of it from the same subject.
 
-    None for a harvest of several shards. A kind that cannot be made is left to `make`.
+    None for a harvest of several shards. A kind that cannot be made is left to `make`. `subject` is the one that is run in
+    the pass.
     """
     if plan.shards > 1:
         return []
@@ -89,7 +91,7 @@ def begin_along(
         if kind == "random_subject" or _is_partial(form, inputs) or _kept(inputs, artifacts, plan, kind, form):
             continue
         with suppress(SaeError):
-            begun.append(_begin(inputs, artifacts, plan, kind, form, on_progress))
+            begun.append(_begin(inputs, subject, artifacts, plan, kind, form, on_progress))
     return begun
 
 
@@ -103,14 +105,20 @@ def _kept(inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, for
 
 
 def _begin(
-    inputs: Inputs, artifacts: Artifacts, plan: SharedPlan, kind: str, form: Form, on_progress: OnProgress
+    inputs: Inputs,
+    subject: Subject,
+    artifacts: Artifacts,
+    plan: SharedPlan,
+    kind: str,
+    form: Form,
+    on_progress: OnProgress,
 ) -> BegunReading[KeptSketch]:
     """The reading of a kind, from its checkpoint on if there is one."""
     name, keys = f"{kind}-{form.key}", _keys(inputs, plan, kind, form)
     settings = replace(sampling.harvest_plan(inputs, plan), units=keys)
-    reader, limit = _source(inputs, plan, kind, settings)
+    reader, limit = _source(inputs, subject, plan, kind, settings)
     place, identity = (plan.name(f"{name}-checkpoint"), _title(kind)), [plan.harvest_key, limit, plan.batch_tokens]
-    checkpoint = Checkpoint(artifacts, *place, identity, settings, inputs.subject.device, on_progress)
+    checkpoint = Checkpoint(artifacts, *place, identity, settings, subject.device, on_progress)
     reading = harvest.Reading(reader, settings, limit, checkpoint.sketch, checkpoint.tokens)
     store = partial(kept_sketches.keep, artifacts, inputs.reading_key(), name, plan, reading.sketch)
     return BegunReading(reading, checkpoint, store)
@@ -121,7 +129,7 @@ def _read(
 ) -> KeptSketch:
     """Read the corpus, or contexts of about `form.tokens` tokens drawn by the seed, and keep the sketch."""
     corpus = inputs.corpus
-    begun = _begin(inputs, artifacts, plan, kind, form, on_progress)
+    begun = _begin(inputs, inputs.subject, artifacts, plan, kind, form, on_progress)
     shards = harvest.shards(corpus, plan.shard_tokens, plan.batch_tokens)
     if form.tokens is not None and _is_partial(form, inputs):
         shards = [harvest.drawn_shard(corpus, form.tokens, plan.batch_tokens, begun.reading.plan.seed)]
@@ -141,9 +149,11 @@ def _keys(inputs: Inputs, plan: SharedPlan, kind: str, form: Form) -> tuple[Unit
     return tuple(UnitKey(kind, index, "") for index in features)
 
 
-def _source(inputs: Inputs, plan: SharedPlan, kind: str, settings: harvest.HarvestPlan) -> random_weights.UnitSource:
+def _source(
+    inputs: Inputs, subject: Subject, plan: SharedPlan, kind: str, settings: harvest.HarvestPlan
+) -> random_weights.UnitSource:
     """What reads the units of a kind, and the norm limit of a counted token."""
-    read = (inputs.subject, inputs.dictionary, inputs.corpus, settings, plan.norm_limit)
+    read = (subject, inputs.dictionary, inputs.corpus, settings, plan.norm_limit)
     if kind in DIRECTION_KINDS:
         return directions.of_directions(*read, settings.units)
     features = [unit.index for unit in settings.units]
