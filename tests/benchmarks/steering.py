@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from support.planted_world import world as planted
 
+from autointerp.harvest.input_cache import InputCache
 from autointerp.progress import Progress
 from autointerp.spec.sections import Dictionary, Subject
 from autointerp.studies.folder import StudyFolder
@@ -52,7 +53,7 @@ def main() -> None:
             given.subject, given.dictionary = str(world.subject), str(world.dictionary)
             prompts = tuple(f"filler{i} harbour{i % 5} filler{i + 1}" for i in range(given.prompts))
         request = Request(Subject(model=given.subject), (Source(Dictionary(path=given.dictionary)),))
-        subject, studied = opened(request, Progress(quiet=True))
+        subject, studied = opened(request, Progress(quiet=True), InputCache())
         bench = Workbench(request, subject, studied, StudyFolder(Path(folder) / "out"), Progress(quiet=True), "steer")
         unit = str(_active(bench, prompts))
         cpu, wall = time.process_time(), time.perf_counter()
