@@ -21,6 +21,7 @@ from autointerp.cli.common import (
     run_argument,
 )
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
+from autointerp.monitoring import run_list
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 
@@ -121,7 +122,7 @@ def _act(action: Literal["resume", "cancel", "retry"], ledger: Ledger, name: str
     """Do something with a run, and print its id and what was done."""
     from autointerp.pipeline import submit as submission
 
-    run_id = submission.known_run(name, ledger)
+    run_id = run_list.known_run(name, ledger)
     if action == "retry":
         n_queued = submission.retry(ledger, run_id, results)
         done = f"{n_queued:,} failed jobs queued" if n_queued else "nothing failed"

@@ -29,9 +29,7 @@ def explore(
 ) -> None:  # fmt: skip
     """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
-    library.reader(
-        None
-    )  # before the address is printed, so that an index that cannot be read is an error of the command
+    library.reader(None)  # an index that cannot be read is an error before the address is printed
     serve(library, access_of(host, token, read_only=read_only), ledger, port=port, open_browser=open_browser, say=say)
 
 

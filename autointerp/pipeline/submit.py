@@ -14,7 +14,6 @@ from autointerp.errors import UsageError
 from autointerp.ledger import calls, events, jobs, judgements, leases, run_progress, runs
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.run_lock import run_lock
-from autointerp.monitoring.run_list import known_run as known_run
 from autointerp.pipeline.earlier import as_begun
 from autointerp.progress import OnProgress, quiet
 from autointerp.questions import planned_jobs

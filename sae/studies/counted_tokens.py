@@ -16,6 +16,9 @@ from sae.harvest.harvest import check_finite, run_contexts
 from sae.harvest.uncounted import MAX_NORM_RATIO, SKIP_POSITIONS
 from sae.subject.model import Subject
 
+NORM_CONTEXTS = 32
+"""Contexts whose median norm is taken."""
+
 
 class NormLimits:
     """The largest norm of a counted token at each hook point: `MAX_NORM_RATIO` times the median of the first tokens that are read there."""
@@ -51,3 +54,11 @@ def counted_values(
     values, text = run_contexts(subject, corpus, rows, hook_points)
     column = torch.cat([torch.arange(int(n), device=text.device) for n in corpus.contexts["length"][rows]])
     return values, limits.counted(values, text & (column >= SKIP_POSITIONS))
+
+
+def norm_limit(subject: Subject, corpus: Corpus, hook_point: str) -> float:
+    """The largest norm of a counted token, from the corpus's first contexts with tokens."""
+    rows, limits = np.flatnonzero(corpus.contexts["length"])[:NORM_CONTEXTS], NormLimits()
+    if len(rows):
+        counted_values(subject, corpus, rows, [hook_point], limits)
+    return limits.of(hook_point)

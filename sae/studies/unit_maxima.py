@@ -11,12 +11,10 @@ from sae.corpus.corpus import Corpus
 from sae.dictionary import Dictionary
 from sae.harvest.harvest import UnitReader
 from sae.harvest.units import UnitKey
-from sae.studies.counted_tokens import NormLimits, counted_values
+from sae.studies.counted_tokens import norm_limit
 from sae.subject.model import Subject
 
 CONTEXTS_AT_ONCE = 64
-NORM_CONTEXTS = 32
-"""Contexts whose median norm is taken."""
 
 
 def maxima_over_corpus(
@@ -33,14 +31,6 @@ def maxima_over_corpus(
         for read in read_contexts(reader, corpus, rows, norm_limit=limit):
             maxima = np.maximum(maxima, read.activations.max(axis=1, initial=0.0))
     return maxima
-
-
-def norm_limit(subject: Subject, corpus: Corpus, hook_point: str) -> float:
-    """The largest norm of a counted token, from the corpus's first contexts with tokens."""
-    rows, limits = np.flatnonzero(corpus.contexts["length"])[:NORM_CONTEXTS], NormLimits()
-    if len(rows):
-        counted_values(subject, corpus, rows, [hook_point], limits)
-    return limits.of(hook_point)
 
 
 def maxima_over_texts(

@@ -19,7 +19,7 @@ from autointerp.studies.workbench import opened
 from sae.analysis import dictionary_studies
 from sae.files import write_text
 from sae.harvest.uncounted import SKIP_POSITIONS
-from sae.studies.unit_maxima import norm_limit
+from sae.studies.counted_tokens import norm_limit
 
 FEATURES = 512
 """Features that are drawn at random; those that are silent on the text do not count."""

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autointerp.errors import UsageError
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.index.settings import NEURON_BYTES, TOGETHER_TOKENS, VERSION, IndexSettings
@@ -100,7 +98,7 @@ class IndexInputs:
 
     def plan(self, first: int, end: int) -> WholePlan:
         """How the units of some rows are read."""
-        tokens = max(1, int(np.asarray(self.corpus.contexts["length"], dtype=np.int64).sum()))
+        tokens = max(1, self.corpus.n_tokens)
         neuron_tokens = NEURON_BYTES // max(1, 2 * self.neuron_width)
         return WholePlan(
             units=self.units(first, end),

@@ -83,10 +83,8 @@ class Guard:
                 return PlainTextResponse("this request did not come from a page of the explorer", 403)
             if self.access.read_only:
                 return PlainTextResponse("the explorer was started with --read-only", 403)
-            if (
-                not headers.get("content-length", "0").isdecimal()
-                or int(headers.get("content-length", "0")) > MOST_BODY
-            ):
+            length = headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > MOST_BODY:
                 return PlainTextResponse("the body of the request is too large", 413)
         if self.access.token is not None:
             return self._ask_for_token(scope, headers, self.access.token)
