@@ -21,7 +21,6 @@ from autointerp.cli.common import (
     run_argument,
 )
 from autointerp.errors import EXPECTED, UsageError, exit_code_of
-from autointerp.monitoring import run_list
 from autointerp.places import open_folder
 from autointerp.progress import Progress
 
@@ -120,6 +119,7 @@ def retry(run_id: str, failed: bool, results: Path) -> None:
 
 def _act(action: Literal["resume", "cancel", "retry"], ledger: Ledger, name: str, results: Path) -> None:
     """Do something with a run, and print its id and what was done."""
+    from autointerp.monitoring import run_list
     from autointerp.pipeline import submit as submission
 
     run_id = run_list.known_run(name, ledger)
