@@ -18,6 +18,8 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
+NAVIGATION = (("search", ""),)
+"""The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
 
@@ -46,7 +48,12 @@ def problem(request: Request, message: str, status: int) -> Response:
 
 
 def _page(request: Request, run: str | None, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
-    known = {"base": f"/runs/{run}/" if run else "/", "has_index": run is not None or library(request).main is not None}
+    has_index = run is not None or library(request).main is not None
+    known = {
+        "base": f"/runs/{run}/" if run else "/",
+        "has_index": has_index,
+        "pages": NAVIGATION if has_index else (),
+    }
     return HTMLResponse(_environment().get_template(template).render(**known, **values), status)
 
 

@@ -75,11 +75,11 @@ export const bars = (values, most, name, say) => shape('svg', {viewBox: '0 0 ' +
   values.map((value, i) => value > 0 && shape('rect', {x: i * 4, y: 24 - Math.max(1, 24 * value / most), width: 3.4, height: Math.max(1, 24 * value / most)},
     say && shape('title', {}, say(i)))));
 
-/** The JSON at an address below `base`. Rejects with the server's sentence. @param {string} path @param {AbortSignal} [signal] */
-export const fetchJson = async (path, signal) => {
+/** The JSON that an address answers with. Rejects with the server's sentence. @param {string} path @param {RequestInit} [how] */
+const ask = async (path, how = {}) => {
   let answer;
-  try { answer = await fetch(path, {signal}); } catch (error) {
-    if (signal?.aborted) throw error;
+  try { answer = await fetch(path, how); } catch (error) {
+    if (how.signal?.aborted) throw error;
     throw new Error('The explorer does not answer: if it was stopped, start the same command again.');
   }
   if (answer.ok) return answer.json();
@@ -88,6 +88,10 @@ export const fetchJson = async (path, signal) => {
   try { message = JSON.parse(said).error; } catch { /* plain text */ }
   throw new Error(message || 'The explorer answered with an error (' + answer.status + ').');
 };
+/** The JSON at an address. @param {string} path @param {AbortSignal} [signal] */
+export const fetchJson = (path, signal) => ask(path, {signal});
+/** The answer to a change or a question that is sent as JSON. @param {string} path @param {any} body @param {AbortSignal} [signal] @param {string} [method] */
+export const sendJson = (path, body, signal, method = 'POST') => ask(path, {method, signal, headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
 
 /** Show a problem, or hide it for null. @param {string | null} message */
 export const problem = message => { $('problem').textContent = message ?? ''; $('problem').hidden = !message; };
