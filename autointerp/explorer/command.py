@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from autointerp.errors import UsageError
@@ -29,8 +30,10 @@ def explore(
 ) -> None:  # fmt: skip
     """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
-    library.reader(None)  # an index that cannot be read is an error before the address is printed
-    serve(library, access_of(host, token, read_only=read_only), ledger, port=port, open_browser=open_browser, say=say)
+    with closing(library):
+        library.reader(None)  # an index that cannot be read is an error before the address is printed
+        access = access_of(host, token, read_only=read_only)
+        serve(library, access, ledger, port=port, open_browser=open_browser, say=say)
 
 
 def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from autointerp.explorer.index import schema
+from autointerp.explorer.index import marked, schema
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, UNITS, IndexFolder
 from autointerp.explorer.index.schema import EXAMPLE_UNITS, HISTOGRAM_PARTS, About, DictionaryAbout, SubjectAbout
 
@@ -96,18 +96,21 @@ def make(
     n = n_features + n_neurons
     folder = IndexFolder(path)
     path.mkdir(parents=True, exist_ok=True)
-    with folder.writer(UNITS) as writer:
+    of_units, of_labels, of_examples = rng.spawn(3)
+    groups: list[tuple[int, int, int]] = []
+    with folder.writer(UNITS) as units, folder.writer(EXAMPLES) as examples:
         for first in range(0, n, schema.UNIT_ROWS):
-            rows = np.arange(first, min(n, first + schema.UNIT_ROWS))
-            writer.write_table(_units(rows, n_features, n, rng, hostile))
-    folder.write_table(LABELS, _labels(n, labelled, rng, hostile, run))
-    groups = []
-    with folder.writer(EXAMPLES) as writer:
-        for number, first in enumerate(range(0, n, EXAMPLE_UNITS)):
-            rows = np.arange(first, min(n, first + EXAMPLE_UNITS))
-            whole = detailed is None or number % detailed == 0
-            writer.write_table(_examples(rows, rng, per_bin if whole else 0, _TOP if whole else 1, n_tokens, hostile))
-            groups.append((first, len(rows), number))
+            end, lists = min(n, first + schema.UNIT_ROWS), []
+            for low in range(first, end, EXAMPLE_UNITS):
+                rows = np.arange(low, min(end, low + EXAMPLE_UNITS))
+                whole = detailed is None or len(groups) % detailed == 0
+                shown = per_bin if whole else 0, _TOP if whole else 1
+                table = _examples(rows, of_examples, *shown, n_tokens, hostile)
+                lists.append(marked.of_examples(table, low, low + len(rows)))
+                examples.write_table(table)
+                groups.append((low, len(rows), len(groups)))
+            units.write_table(_units(np.arange(first, end), n_features, n, of_units, hostile, pa.concat_arrays(lists)))
+    folder.write_table(LABELS, _labels(n, labelled, of_labels, hostile, run))
     folder.finish(
         About(
             identity=f"synthetic-{seed}", name="a synthetic dictionary", run=run,
@@ -122,7 +125,9 @@ def make(
     return folder
 
 
-def _units(rows: np.ndarray, n_features: int, n: int, rng: np.random.Generator, hostile: Sequence[str]) -> pa.Table:
+def _units(
+    rows: np.ndarray, n_features: int, n: int, rng: np.random.Generator, hostile: Sequence[str], strongest: pa.Array
+) -> pa.Table:
     density = 10 ** rng.uniform(-6, -1, len(rows))
     maximum = rng.gamma(4.0, 3.0, len(rows))
     histogram = (density[:, None] * 1e6 * np.exp(-np.arange(HISTOGRAM_PARTS) / 6)).astype(np.int64)
@@ -139,6 +144,7 @@ def _units(rows: np.ndarray, n_features: int, n: int, rng: np.random.Generator, 
         "nearest": _others(rows, n, "cosine", rng), "together": _others(rows, n, "share", rng),
         "neurons": _structs({"unit_id": rng.choice([f"neuron-{i}+" for i in range(50)], 5 * len(rows)),
                              "correlation": rng.uniform(-1, 1, 5 * len(rows))}, 5),
+        "marked": strongest,
     }  # fmt: skip
     return pa.table({name: _column(name, value) for name, value in columns.items()}, schema=schema.UNITS)
 

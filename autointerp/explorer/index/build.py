@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autointerp.explorer.index import feature_map, labels, schema, tables
+from autointerp.explorer.index import feature_map, labels, marked, schema, tables
 from autointerp.explorer.index.folder import ABOUT, EXAMPLES, MAP, UNITS, IndexFolder
 from autointerp.explorer.index.inputs import IndexInputs, open_inputs, source_names
 from autointerp.explorer.index.passes import Pass, passes, read
@@ -58,6 +58,8 @@ def build(given: Given, progress: Progress, **settings: Any) -> IndexFolder:
             for name in (ABOUT, MAP):
                 (folder.path / name).unlink(missing_ok=True)
             make(folder, inputs, progress)
+        if not folder.has_all_columns(UNITS):
+            marked.add(folder)
         labels.write(folder, inputs)
         if not folder.has(MAP):
             progress.update("map", 0, 0)
@@ -145,13 +147,14 @@ def _write_units(
         (IndexFolder(parts / f"rows-{number:05d}"), first, min(first + schema.UNIT_ROWS, inputs.n_units))
         for number, first in enumerate(range(0, inputs.n_units, schema.UNIT_ROWS))
     ]
-    missing = [group for group in groups if not group[0].has(UNITS)]
+    missing = [group for group in groups if not group[0].has_all_columns(UNITS)]
     if missing:
         lists, written = _Lists.of(inputs, all_passes, progress), WrittenTokens(inputs.subject, inputs.dictionary)
         found = Statistics.joined(one.statistics() for one in all_passes)
         for own, first, end in missing:
             progress.update("units", first, inputs.n_units)
-            own.write_table(UNITS, _unit_rows(inputs, lists, written, found, first, end))
+            [strongest] = [one.marked(first, end) for one in all_passes if one.first <= first < one.end]
+            own.write_table(UNITS, _unit_rows(inputs, lists, written, found, strongest, first, end))
     with folder.writer(UNITS) as writer:
         for own, _, _ in groups:
             writer.write_table(own.table(UNITS))
@@ -159,7 +162,13 @@ def _write_units(
 
 
 def _unit_rows(
-    inputs: IndexInputs, lists: _Lists, written: WrittenTokens, found: Statistics, first: int, end: int
+    inputs: IndexInputs,
+    lists: _Lists,
+    written: WrittenTokens,
+    found: Statistics,
+    strongest: pa.Array,
+    first: int,
+    end: int,
 ) -> pa.Table:
     units, d_sae = inputs.units(first, end), inputs.dictionary.d_sae
     low, high = min(first, d_sae), min(end, d_sae)
@@ -174,6 +183,7 @@ def _unit_rows(
         lists.nearest.rows(low, high),
         together(lists.active, low, high, schema.NEIGHBOURS),
         lists.neurons.rows(low, high),
+        strongest,
     )
 
 

@@ -60,6 +60,10 @@ class IndexFolder:
         """Whether the folder has this file."""
         return (self.path / name).is_file()
 
+    def has_all_columns(self, name: str) -> bool:
+        """Whether a file is there with every column of its schema: an earlier version wrote fewer."""
+        return self.has(name) and set(_SCHEMAS[name].names) <= set(pq.read_schema(self.path / name).names)
+
     def unit(self, row: int) -> dict[str, Any]:
         """One row of `units.parquet`. Raises `IndexError` if there is none."""
         units = self._units

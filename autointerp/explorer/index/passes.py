@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from autointerp.explorer.index import schema, tables
+from autointerp.explorer.index import marked, schema, tables
 from autointerp.explorer.index.folder import EXAMPLES, IndexFolder
 from autointerp.explorer.index.inputs import IndexInputs
 from autointerp.harvest.artifacts import Artifacts
@@ -52,6 +54,19 @@ class Pass:
         """An array of a finished pass: those of `Statistics`, those of `WholeSketch.sample`, and `n_counted`."""
         with np.load(self.path / _ARRAYS) as stored:
             return np.asarray(stored[name])
+
+    def marked(self, first: int, end: int) -> pa.Array:
+        """The tokens at which the units of the rows from `first` up to `end` are strongest; `first` begins a row group of the examples."""
+        size = schema.EXAMPLE_UNITS
+        with pq.ParquetFile(self.path / EXAMPLES) as file:
+            return pa.concat_arrays(
+                marked.of_examples(
+                    file.read_row_group((low - self.first) // size, columns=list(marked.NEEDED)),
+                    low,
+                    min(low + size, end),
+                )
+                for low in range(first, end, size)
+            )
 
     def statistics(self) -> Statistics:
         """The statistics of a finished pass."""

@@ -21,7 +21,7 @@ EXAMPLE_UNITS = 64
 """Units in a row group of `examples.parquet`."""
 HISTOGRAM_PARTS = 40
 TOKENS, NEIGHBOURS, NEURONS = 10, 10, 5
-"""Most entries of the columns `promoted` and `suppressed`, `nearest` and `together`, and `neurons`."""
+"""Most entries of the columns `promoted`, `suppressed` and `marked`, `nearest` and `together`, and `neurons`."""
 
 
 class _Frozen(BaseModel):
@@ -138,6 +138,11 @@ UNITS = _schema(
         "neurons",
         pa.list_(pa.struct([("unit_id", pa.string()), ("correlation", pa.float32())])),
         f"The {NEURONS} neurons, with their sign, whose values correlate most with the feature's activations. Empty for neurons.",
+    ),
+    (
+        "marked",
+        pa.list_(pa.string()),
+        f"The {TOKENS} most frequent of the different tokens at which the unit is strongest: those marked in its examples of bin 0.",
     ),
 )
 """Sorted by `row`: features first, then neurons."""

@@ -48,6 +48,7 @@ def unit_rows(
     nearest: Ranked,
     together: Ranked,
     neurons: Ranked,
+    marked: pa.Array,
 ) -> pa.Table:
     """Rows of `units.parquet` from row `first` on. The lists are of features, which come first; neurons have none but their tokens."""
     n, parts = len(units), statistics.histogram.shape[1]
@@ -66,6 +67,7 @@ def unit_rows(
         "nearest": _ranked(nearest, n, "row", "cosine"),
         "together": _ranked(together, n, "row", "share"),
         "neurons": _ranked(neurons, n, "unit_id", "correlation"),
+        "marked": marked,
     }
     arrays = [pa.array(columns[name]) for name in schema.UNITS.names]
     table = pa.Table.from_arrays(arrays, names=schema.UNITS.names)

@@ -11,13 +11,16 @@ T = TypeVar("T")
 
 
 class Background:
-    """Values that a thread makes after `start`, in the order in which they were added.
+    """Values that a thread makes after `start`, in the order in which they were added, until `stop`.
 
-    The thread is a daemon, so that the program ends without waiting for it.
+    The thread is a daemon, so that an error elsewhere ends the program. A program that ends well stops it first: the interpreter would
+    abort if it ended while the thread is in a library that is written in C++.
     """
 
     def __init__(self) -> None:
         self._work: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._thread = threading.Thread(target=self._run, name="reads an index", daemon=True)
+        self._stopped = threading.Event()
 
     def add(self, make: Callable[[], T]) -> Future[T]:
         """The value that `make` will return. `result` of the future waits for it, and raises the error of `make`."""
@@ -27,10 +30,18 @@ class Background:
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._run, name="reads an index", daemon=True).start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Wait for the value that is being made. Those after it are not made."""
+        self._stopped.set()
+        self._thread.join()
 
     def _run(self) -> None:
         for make, future in self._work:
+            if self._stopped.is_set():
+                future.cancel()
+                continue
             try:
                 future.set_result(make())
             except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import UNITS, IndexFolder
+from autointerp.explorer.index.marked import MARKED, of_index
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
@@ -34,8 +34,8 @@ _REMEMBERED = 16
 _MARKED_WEIGHT, _PROMOTED_WEIGHT = 0.75, 0.5
 """The score of a word among the marked or promoted tokens, as against 1 to 3 in the explanation."""
 _SHOWN_TOKENS = 4
-MOST_MARKED = 100_000
-"""Largest index whose marked tokens are read, which takes about 10 s for so many units."""
+MOST_EXAMPLES_READ = 100_000
+"""Largest index of an earlier version whose examples are read for the tokens at which units are strongest."""
 _SNIPPET = (14, 8)
 """Tokens of the strongest example that a list shows before and after the mark."""
 _GROUPS_REMEMBERED = 256
@@ -47,7 +47,7 @@ class Reader:
     def __init__(self, folder: IndexFolder) -> None:
         self.folder, self.about = folder, folder.about
         self._files = threading.Lock()
-        background = Background()
+        self._background = background = Background()
         self._columns = background.add(lambda: Columns(folder))
         self._sparks = background.add(self._read_sparks)
         self._promoted = background.add(self._read_promoted)
@@ -57,6 +57,10 @@ class Reader:
         background.start()
         self.find = lru_cache(maxsize=_REMEMBERED)(self._find)
         self._strongest = lru_cache(maxsize=_GROUPS_REMEMBERED)(self._read_strongest)
+
+    def close(self) -> None:
+        """Stop reading in the background."""
+        self._background.stop()
 
     @property
     def columns(self) -> Columns:
@@ -202,22 +206,15 @@ class Reader:
         )
 
     def _read_marked(self) -> Texts:
-        """The different marked tokens of each unit's strongest examples, the most frequent first; none in a very large index."""
-        n, tokens = len(self.columns), []
-        lengths = np.zeros(n, dtype=np.int64)
-        for _, _, number in self.about.groups if n <= MOST_MARKED else []:
-            with self._files:
-                group = self.folder.group(number, ["row", "bin", "mark", "tokens"])
-            group = group.filter(pc.equal(group["bin"], 0)).combine_chunks()
-            lists = group["tokens"].combine_chunks()
-            places = pc.add(lists.offsets.slice(0, len(lists)), group["mark"].combine_chunks())
-            counted: dict[int, Counter[str]] = {}
-            for row, token in zip(group["row"].to_pylist(), lists.values.take(places).to_pylist(), strict=True):
-                counted.setdefault(row, Counter())[token] += 1
-            for row, counts in counted.items():  # ascending, as the rows of the file
-                lengths[row] = len(counts)
-                tokens += [token for token, _ in counts.most_common()]
-        return Texts.of_lists([(pa.array(tokens, pa.string()), pa.array(lengths))])
+        """The tokens at which each unit is strongest, the most frequent first. An earlier version did not write them: then they are read off
+        the examples, unless these are very many."""
+        if self.folder.has_all_columns(UNITS):
+            lists = self._batches(MARKED)
+        elif len(self.columns) <= MOST_EXAMPLES_READ:
+            lists = of_index(IndexFolder(self.folder.path))  # files of its own, which no other thread reads
+        else:
+            lists = iter([pa.nulls(len(self.columns), pa.list_(pa.string()))])
+        return Texts.of_lists((batch.flatten(), pc.list_value_length(batch)) for batch in lists)
 
     def _batches(self, column: str) -> Iterator[pa.Array]:
         """A column of `units.parquet` in parts, which no other thread reads meanwhile."""

@@ -48,6 +48,11 @@ class Library:
                 self._open.popitem(last=False)
         return known[1]
 
+    def close(self) -> None:
+        """Stop reading the indexes that are open."""
+        for _, reader in self._open.values():
+            reader.close()
+
     def folder_of(self, run: str) -> Path:
         """The folder of a run. Raises `UsageError` for a name that is no run id."""
         if not _RUN.fullmatch(run) or run.startswith("."):

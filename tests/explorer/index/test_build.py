@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def test_figures_of_a_unit_agree_with_each_other(index: IndexFolder) -> None:
         assert unit["density"] == pytest.approx(unit["events"] / about.n_tokens)
         assert len(unit["promoted"]) <= schema.TOKENS
         assert all(near["row"] != row for near in (*unit["nearest"], *unit["together"]))
+        strongest = Counter(example["tokens"][example["mark"]] for example in shown if example["bin"] == 0)
+        assert unit["marked"] == [token for token, _ in strongest.most_common(schema.TOKENS)]
         if not unit["events"]:
             continue
         assert shown[0]["activation"] == pytest.approx(unit["maximum"], rel=1e-5)
@@ -173,10 +176,13 @@ def test_passes_and_row_groups_change_nothing(
 def test_an_index_is_made_once_for_its_inputs(
     world: planted.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = made(world, tmp_path).about
+    index = made(world, tmp_path)
+    first, units = index.about, index.table(UNITS)
     with monkeypatch.context() as patch:
         patch.setattr(builds, "make", not_to_be_called)
         assert made(world, tmp_path).about == first
+        pq.write_table(units.drop_columns(["marked"]), tmp_path / UNITS, row_group_size=schema.UNIT_ROWS)
+        assert made(world, tmp_path).table(UNITS).equals(units), "a column that an earlier version lacked is added"
     more = made(world, tmp_path, tokens=2000).about
     assert more.n_tokens < first.n_tokens
     assert more.identity != first.identity
