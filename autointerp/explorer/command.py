@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,8 @@ from autointerp.monitoring import run_names
 
 SHORTEST_TOKEN = 12
 """Characters of a token that a user chooses."""
+_ORIGIN = re.compile(r"(https?)://([a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?")
+_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def check_token(token: str | None) -> None:
@@ -24,15 +27,28 @@ def check_token(token: str | None) -> None:
         )
 
 
+def origin_of(public_url: str | None) -> str | None:
+    """The origin of the address under which a proxy makes the explorer known, as a browser writes it. Raises `UsageError` if it is none."""
+    if public_url is None:
+        return None
+    written = _ORIGIN.fullmatch(public_url.lower())
+    if written is None:
+        raise UsageError(
+            f"--public-url {public_url!r} is no address of a server: write it as https://dict.example.org, without a path"
+        )
+    scheme, name, port = written.groups()
+    return f"{scheme}://{name}" if port is None or port == _USUAL_PORTS[scheme] else f"{scheme}://{name}:{port}"
+
+
 def explore(
-    index: Path, results: Path, ledger: Ledger | None, *, host: str, token: str | None, port: int | None, read_only: bool,
-    open_browser: bool, say: Callable[[str], None],
+    index: Path, results: Path, ledger: Ledger | None, *, host: str, public_url: str | None, token: str | None,
+    port: int | None, read_only: bool, open_browser: bool, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
     with closing(library):
         library.reader(None)  # an index that cannot be read is an error before the address is printed
-        access = access_of(host, token, read_only=read_only)
+        access = access_of(host, token, read_only=read_only, public=origin_of(public_url))
         serve(library, access, ledger, port=port, open_browser=open_browser, say=say)
 
 
@@ -45,7 +61,7 @@ def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:
     if name and (name.endswith(".toml") or is_index(Path(name))):
         return (None if name.endswith(".toml") else Path(name)), name
     library, runs = Library(results, None), run_names.finished(results)
-    indexed = [run for run in runs if library.has_index(run)]
+    indexed = [run for run in runs if is_index(library.folder_of(run) / INDEX)]
     run = indexed[0] if name is None and indexed else run_names.find(name or run_names.LATEST, runs)
     if run not in runs:
         raise UsageError(f"there is no finished run {run} in {results}: `autointerp runs` lists the runs")

@@ -23,6 +23,11 @@ from autointerp.studies.given import Given
     help="Address to listen on. One that other machines reach asks for a token, which the printed address has.",
 )
 @click.option(
+    "--public-url",
+    metavar="URL",
+    help="Address under which a proxy with TLS makes the pages known, such as https://dict.example.org. It asks for a token.",
+)
+@click.option(
     "--token",
     metavar="TEXT",
     envvar="AUTOINTERP_EXPLORER_TOKEN",
@@ -38,6 +43,7 @@ def explore(
     run_id: str | None,
     port: int | None,
     host: str,
+    public_url: str | None,
     token: str | None,
     no_browser: bool,
     read_only: bool,
@@ -52,6 +58,7 @@ def explore(
     from autointerp.explorer import command
 
     command.check_token(token)
+    command.origin_of(public_url)
     index, run = command.find_index(run_id, results)
     if index is None and read_only:
         raise UsageError(f"{run} has no index, and --read-only makes none: make it with `autointerp index {run}`")
@@ -60,6 +67,7 @@ def explore(
         results,
         existing_ledger(results),
         host=host,
+        public_url=public_url,
         token=token,
         port=port,
         read_only=read_only,

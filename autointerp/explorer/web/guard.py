@@ -1,20 +1,25 @@
 """Admits requests to the explorer, and isolates its responses from pages of other sites.
 
-Other sites are kept out by the Host header (DNS rebinding), by the Origin header that a browser sends with every change (cross-site
-requests), and by the headers of each response. On an address that other machines reach, a request also needs the token.
+Other sites are kept out by the Host header (DNS rebinding), by the Origin header that a browser sends with every change and the
+Sec-Fetch-Site header that it sends with every request (cross-site requests), and by the headers of each response. On an address that
+other machines reach, a request also needs the token. Headers of a proxy (`Forwarded`, `X-Forwarded-...`) are never read: the address
+that visitors use is `Access.public`, which the user names.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlencode
 
-from starlette.datastructures import URL, Headers, MutableHeaders, QueryParams
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,21 +36,44 @@ POLICY = "; ".join(
 READING = ("GET", "HEAD")
 MOST_BODY = 64 * 1024
 """Largest body of a request, in bytes."""
+MOST_ADDRESS, MOST_HEADERS = 16 * 1024, 32 * 1024
+"""Largest address, and largest headers together, in bytes."""
+OWN = ("same-origin", "none")
+"""What a browser says in Sec-Fetch-Site of requests by a page of the explorer, and of an address that the user opened."""
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.IGNORECASE)
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+_CLOSE = {"Connection": "close"}
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may use the explorer: `host` is the address that it listens on; `token` is None if none is asked for."""
+    """Who may use the explorer: `host` is the address that it listens on; `token` is None if none is asked for; `public` is the origin that
+    visitors see if a proxy is in front, such as `https://dict.example.org`."""
 
     host: str = NAMES[0]
     token: str | None = None
     read_only: bool = False
+    public: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """The scheme by which visitors come."""
+        return self.public.partition(":")[0] if self.public else "http"
+
+    def origin(self, host: str) -> str:
+        """The origin of the explorer's own pages, for a visitor whose Host header is `host`."""
+        return self.public or f"http://{host}"
 
     def accepts_host(self, header: str) -> bool:
-        """Whether a Host header names this server. On an address that other machines reach, each IP address may be one of its own: a page of
-        another site cannot have one as its name."""
-        name = URL(f"http://{header}").hostname or ""
-        if name in (*NAMES, self.host):
+        """Whether a Host header names this server. With `public` it has no other name. Else, on an address that other machines reach, each IP
+        address may be one of its own: a page of another site cannot have one as its name."""
+        written = _HOST.fullmatch(header)
+        if written is None:
+            return False
+        if self.public is not None:
+            return f"{self.scheme}://{header.lower()}".removesuffix(_USUAL_PORTS[self.scheme]) == self.public
+        name = written[1].lower()
+        if name.strip("[]") in (*NAMES, self.host.lower()):
             return True
         if is_loopback(self.host):
             return False
@@ -61,6 +89,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        scope = scope | {"scheme": self.access.scheme}
         answer = self._refusal(scope)
 
         async def send_with_headers(message: Message) -> None:
@@ -70,39 +99,61 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        await (answer or self.app)(scope, _bounded(receive), send_with_headers)
+        with suppress(ClientDisconnect):  # while a body was read: nobody is there to be answered
+            await (answer or self.app)(scope, _bounded(receive), send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """The response to a request that is not admitted, or that brings the token; None if the application answers."""
         headers = Headers(scope=scope)
         host, method = headers.get("host", ""), scope["method"]
         if not self.access.accepts_host(host):
-            return PlainTextResponse("this server has another name: open the address that the command printed", 400)
+            name = self.access.public or "the address that the command printed"
+            return PlainTextResponse(f"this server has another name: open {name}", 400)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_ADDRESS:
+            return PlainTextResponse("the address is too long", 414, _CLOSE)
+        if sum(len(name) + len(value) for name, value in headers.raw) > MOST_HEADERS:
+            return PlainTextResponse("the headers of the request are too large", 431, _CLOSE)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MOST_BODY:
+            return PlainTextResponse("the body of the request is too large", 413, _CLOSE)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return PlainTextResponse("the length of the request is stated in two ways", 400, _CLOSE)
+        if not _is_own(headers, method):
+            return PlainTextResponse("this request did not come from a page of the explorer", 403)
         if method not in READING:
-            if headers.get("origin") not in (f"http://{host}", f"https://{host}"):
+            if headers.get("origin") != self.access.origin(host):
                 return PlainTextResponse("this request did not come from a page of the explorer", 403)
             if self.access.read_only:
                 return PlainTextResponse("the explorer was started with --read-only", 403)
-            length = headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > MOST_BODY:
-                return PlainTextResponse("the body of the request is too large", 413)
         if self.access.token is not None:
             return self._ask_for_token(scope, headers, self.access.token)
         return None
 
     def _ask_for_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         """None if the request has the token in its cookie. In the address it becomes the cookie."""
-        name = f"autointerp-explorer-{scope['server'][1]}"
+        secure = self.access.scheme == "https"
+        # A browser accepts a name with this prefix from this host alone, and over TLS alone.
+        name = f"{'__Host-' if secure else ''}autointerp-explorer-{scope['server'][1]}"
         given = QueryParams(scope["query_string"])
         if _same(given.get("token", ""), token):
             rest = [(key, value) for key, value in given.multi_items() if key != "token"]
-            moved = RedirectResponse(scope["path"] + (f"?{urlencode(rest)}" if rest else ""), 303)
+            path = "/" + scope["raw_path"].decode("ascii", "replace").lstrip("/")  # `//name` would be another server
+            moved = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
             # Lax: a strict cookie is not sent after the redirect that sets it if another page led here.
-            moved.set_cookie(name, token, httponly=True, samesite="lax")
+            moved.set_cookie(name, token, httponly=True, secure=secure, samesite="lax")
             return moved
         if _same(_cookie(headers, name), token):
             return None
         return PlainTextResponse("open the address that the command printed: it has the token", 401)
+
+
+def _is_own(headers: Headers, method: str) -> bool:
+    """Whether a request is by a page of the explorer, or opens one: a link on another page may lead here, but nothing of the explorer may be
+    fetched or framed there."""
+    if headers.get("sec-fetch-site", OWN[0]) in OWN:
+        return True
+    opened = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return method in READING and opened == ("navigate", "document")
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -114,7 +165,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > MOST_BODY:
-            raise HTTPException(413, "the body of the request is too large")
+            raise HTTPException(413, "the body of the request is too large", _CLOSE)
         return message
 
     return receive_part

@@ -38,6 +38,10 @@ class Library:
         path = self.main if run is None else self.folder_of(run) / INDEX
         if path is None:
             raise UsageError("the explorer was started without an index: open one from the list of runs")
+        if path != self.main and not self._is_own(path):
+            raise UsageError(
+                f"{run} is a symbolic link, which the explorer does not follow: name it as `autointerp explore {run}`"
+            )
         with self._lock:
             stamp = _stamp(path / name for name in (ABOUT, LABELS))
             known = self._open.pop(path, None)
@@ -61,7 +65,26 @@ class Library:
 
     def has_index(self, run: str) -> bool:
         """Whether a run has a finished index."""
-        return is_index(self.folder_of(run) / INDEX)
+        folder = self.folder_of(run) / INDEX
+        return is_index(folder) and self._is_own(folder)
+
+    def file(self, run: str, name: str) -> Path | None:
+        """A file that lies directly in the folder of a run; None if there is none. Raises `UsageError` for a name that is no run id."""
+        path = self.folder_of(run) / name
+        try:
+            own = (
+                path.parent == self.folder_of(run)
+                and not name.startswith(".")
+                and self._is_own(path)
+                and path.is_file()
+            )
+        except (OSError, ValueError):  # a name that no file can have
+            return None
+        return path if own else None
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether something in the results folder is reached without a symbolic link, which could lead to anything on this machine."""
+        return path.resolve() == self.results.resolve() / path.relative_to(self.results)
 
 
 def is_index(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from autointerp.monitoring.input_names import InputNames
 from autointerp.monitoring.run_status import count_ended, current_stage
 
 REPORT = "report.html"
-SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
+SANDBOX = "sandbox allow-scripts allow-downloads allow-popups; frame-ancestors 'none'"
 """The policy of a run's files beside their own: a report runs its script, but cannot ask the explorer for anything."""
 
 
@@ -45,9 +45,8 @@ def data(request: Request) -> JSONResponse:
 
 def file(request: Request) -> FileResponse:
     """A file that lies directly in the folder of a run."""
-    folder = library(request).folder_of(request.path_params["run"])
-    path = folder / request.path_params["file"]
-    if path.name.startswith(".") or path.parent != folder or path.is_symlink() or not path.is_file():
+    path = library(request).file(request.path_params["run"], request.path_params["file"])
+    if path is None:
         raise HTTPException(404, "the run has no such file")
     return FileResponse(path, headers={"Content-Security-Policy": SANDBOX})
 
@@ -78,6 +77,6 @@ def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[st
         "stage": current_stage(stages),
         "ended": ended,
         "jobs": sum(sum(states.values()) for states in stages.values()),
-        "report": (books.results / row["run_id"] / REPORT).is_file(),
+        "report": books.file(row["run_id"], REPORT) is not None,
         "index": books.has_index(row["run_id"]),
     }

@@ -20,11 +20,12 @@ from autointerp.ledger.database import Ledger
 _TOKEN_BYTES = 24
 
 
-def access_of(host: str, token: str | None, *, read_only: bool) -> Access:
-    """Who may use an explorer on `host`. An address that other machines reach gets a token if none is given."""
-    if token is None and not is_loopback(host):
+def access_of(host: str, token: str | None, *, read_only: bool, public: str | None = None) -> Access:
+    """Who may use an explorer on `host`, or behind a proxy that makes it known as `public`. An address that other machines reach gets a token
+    if none is given."""
+    if token is None and (public or not is_loopback(host)):
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-    return Access(host, token, read_only)
+    return Access(host, token, read_only, public)
 
 
 def serve(
@@ -34,8 +35,11 @@ def serve(
     listening = local_server.listen(port, ["explorer", str(library.results.resolve()), str(library.main)], access.host)
     name = f"[{access.host}]" if ":" in access.host else access.host
     question = f"?{urlencode({'token': access.token})}" if access.token else ""
-    address = f"http://{name}:{listening.getsockname()[1]}/{question}"
+    local = f"http://{name}:{listening.getsockname()[1]}"
+    address = f"{access.public or local}/{question}"
     say(address)
+    if access.public:
+        say(f"for the proxy: {local}")
     config = local_server.settings(application(library, access, ledger))
     with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder, suppress(KeyboardInterrupt):
         if open_browser:
