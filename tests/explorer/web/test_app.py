@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ from autointerp.explorer.index.folder import LABELS
 from autointerp.explorer.web.guard import MOST_BODY, Access, Guard, is_loopback
 from autointerp.explorer.web.library import INDEX, Library
 from autointerp.explorer.web.server import access_of
+from autointerp.labelling import local_server
 
 TOKEN = "a token of the test"
 
@@ -232,6 +235,11 @@ def test_a_token_is_asked_for_and_becomes_a_cookie(library: Library) -> None:
         assert ask(url, "/api/rows", Cookie=cookie)[0] == 200
         assert ask(url, "/api/rows", Cookie=cookie.partition("=")[0] + "=wrong")[0] == 401
         assert ask(url, "/api/rows", Cookie="\x7f;=")[0] == 401
+
+
+def test_answers_on_a_kept_connection_are_not_held_back() -> None:
+    with closing(local_server.listen(0, [])) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # what asyncio looks at before it turns Nagle's algorithm off
 
 
 def test_an_address_that_other_machines_reach_has_a_token(library: Library) -> None:
