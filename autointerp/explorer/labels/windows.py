@@ -7,14 +7,14 @@ strongest ones and a fair sample of the others: the order in which they are used
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
 
-from autointerp.explorer.index.folder import UNITS, IndexFolder
+from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.hashing import content_hash
 from autointerp.records import Aids, Exemplar, Unit
@@ -36,8 +36,6 @@ class Windows:
     def __init__(self, index: IndexFolder, spec: Spec) -> None:
         self.folder, self.spec, self._seed = IndexFolder(index.path), spec, spec.units.seed
         self.bins, self._files = self.folder.about.bins, threading.RLock()
-        self.unit_ids: list[str] = self.folder.table(UNITS, ["unit_id"])["unit_id"].to_pylist()
-        self.rows = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
         self.row = lru_cache(maxsize=_REMEMBERED)(self._read_row)
         self.exemplars = lru_cache(maxsize=_REMEMBERED)(self._read_exemplars)
         self._group = lru_cache(maxsize=2)(self.folder.group)
@@ -53,6 +51,18 @@ class Windows:
             found["unit_id"], found["kind"], found["number"], sign, self.folder.about.dictionary.hook_point,
             found["maximum"], found["density"], "dead" if not found["events"] else "barely_active" if few else "alive",
         )  # fmt: skip
+
+    def unit_id(self, row: int) -> str:
+        """The id of a row's unit: features come first, then both signs of each neuron."""
+        n = self.folder.about.n_features
+        return f"feature-{row}" if row < n else f"neuron-{(row - n) // 2}{'+-'[(row - n) % 2]}"
+
+    def row_of(self, unit_id: str) -> int:
+        """The row of a unit of the index."""
+        kind, _, number = unit_id.partition("-")
+        if kind == "feature":
+            return int(number)
+        return self.folder.about.n_features + 2 * int(number[:-1]) + (number[-1] == "-")
 
     def aids(self, row: int) -> Aids:
         """The tokens whose logits the unit raises and lowers most, the one aid that an index has."""
@@ -151,12 +161,11 @@ class Windows:
 class ByUnit(Mapping[str, T]):
     """Something of each unit of an index, made when it is looked up. Its keys are the units that were asked for; it has those of all."""
 
-    def __init__(self, make: Any, rows: Mapping[str, int], asked: Sequence[str]) -> None:
-        self._make, self._rows, self._asked = make, rows, asked
+    def __init__(self, make: Callable[[int], T], row_of: Callable[[str], int], asked: Sequence[str]) -> None:
+        self._make, self._row_of, self._asked = make, row_of, asked
 
     def __getitem__(self, unit_id: str) -> T:
-        found: T = self._make(self._rows[unit_id])
-        return found
+        return self._make(self._row_of(unit_id))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._asked)

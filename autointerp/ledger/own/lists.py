@@ -67,7 +67,7 @@ def make(connection: Connection, dictionary: str, name: str, unit_ids: Sequence[
         raise UsageError(f"there are {MOST_LISTS} lists of this dictionary, the most that are kept: delete one")
     row = {"dictionary": dictionary, "name": name, "changed_at": now(connection)}
     made = sa.insert(unit_lists).values(**row).returning(unit_lists.c.list_id)
-    list_id = connection.execute(made).scalar_one()
+    list_id: int = connection.execute(made).scalar_one()
     put(connection, list_id, unit_ids)
     return list_id
 
