@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
@@ -34,7 +35,8 @@ def explore(
     run = library.reader(None).about.run  # an index that cannot be read is an error before the address is printed
     may_spend = Allowance(DEFAULT_USD if usd is None else usd)
     if run is not None and (spec := library.folder_of(run) / "spec.toml").is_file():
-        may_spend = allowance(load(spec), usd, ledger, run)
+        with suppress(UsageError):  # pages say why nothing can be asked
+            may_spend = allowance(load(spec), usd, ledger, run)
     if may_spend.line and not read_only:
         note(may_spend.line)
     access = access_of(host, token, read_only=read_only)

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from autointerp.errors import UsageError
+from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.desk import Desk, Kind
 from autointerp.explorer.web.site import answer, ledger_to_write, reader
 from autointerp.explorer.web.unit_page import row_of
@@ -29,12 +30,10 @@ def price(request: Request) -> JSONResponse:
     if of not in ("explain", "grade"):
         raise UsageError(f"of={of[:40]!r} is neither explain nor grade: give one")
     kind: Kind = "grade" if of == "grade" else "explain"
-    index, desk = reader(request), _desk(request)
     if request.app.state.read_only:
         raise UsageError("the explorer was started with --read-only: nothing can be asked")
-    if why := desk.why_not(index):
-        raise UsageError(why)
-    return answer(desk.price(index, row_of(index, request), kind, ledger_to_write(request)))
+    index, row = _asked(request)
+    return answer(_desk(request).price(index, row, kind, ledger_to_write(request)))
 
 
 def explain(request: Request) -> JSONResponse:
@@ -56,9 +55,16 @@ def task(request: Request) -> JSONResponse:
 
 
 def _begin(request: Request, kind: Kind) -> JSONResponse:
+    index, row = _asked(request)
+    return answer(_desk(request).begin(index, row, kind, ledger_to_write(request)).shown(), 202)
+
+
+def _asked(request: Request) -> tuple[Reader, int]:
+    """The index and the row of the unit that is asked about. Raises `UsageError` if the index has no judge."""
     index = reader(request)
-    begun = _desk(request).begin(index, row_of(index, request), kind, ledger_to_write(request))
-    return answer(begun.shown(), 202)
+    if why := _desk(request).why_not(index):
+        raise UsageError(why)
+    return index, row_of(index, request)
 
 
 def _desk(request: Request) -> Desk:

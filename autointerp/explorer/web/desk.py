@@ -76,8 +76,6 @@ class Desk:
 
     def begin(self, index: Reader, row: int, kind: Kind, ledger: Ledger) -> Task:
         """Put a request into the queue; the same request that waits or runs already is not put there again. Raises `UsageError`."""
-        if why := self.why_not(index):
-            raise UsageError(why)
         unit_id = index.columns.unit_ids[row].as_py()
         if kind == "grade" and index.columns.explanation(row) is None:
             raise UsageError(f"{unit_id} has no explanation to grade: explain it first")
@@ -166,7 +164,7 @@ def _line(price: Price, judge: str, kind: Kind, left: float | None) -> str:
     if not price.units:
         return "This unit has too few examples to be explained and graded."
     if not price.is_llm:
-        return f"Free: {questions} to the judge {judge}, which is not an LLM."
+        return f"Free: {questions} to the {judge} judge, which is not an LLM."
     if not price.calls:
         return (
             f"Free: {judge} has answered {'this question' if price.questions == 1 else f'these {questions}'} already."

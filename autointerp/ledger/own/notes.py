@@ -73,7 +73,7 @@ def texts(connection: Connection, dictionary: str, unit_ids: list[str]) -> dict[
         rows = connection.execute(
             sa.select(unit_notes.c.unit_id, unit_notes.c.text).where(some, unit_notes.c.text != "")
         )
-        found |= dict(rows.tuples().all())
+        found |= {row.unit_id: row.text for row in rows}
     return found
 
 

@@ -27,7 +27,7 @@ const named = judge => [visible(judge), judge === 'embedded' ? ', which is not a
 const label = (each, leading) => {
   const notes = [from(each.source)];
   if (each.explainer && each.explainer !== each.judge) notes.push(['explained by ', named(each.explainer)]);
-  if (each.judge) notes.push([each.explainer === each.judge ? 'explained and graded by ' : 'graded by ', named(each.judge), each.graded === null ? null : ' on ' + many(each.graded, 'held-out example')]);
+  if (each.judge) notes.push([each.explainer === each.judge ? 'explained and graded' : 'graded', each.graded === null ? null : ' on ' + many(each.graded, 'held-out example'), ' by ', named(each.judge)]);
   if (each.silent_grade !== null) notes.push(['control: ' + fixed(each.silent_grade) + ' at other units\u2019 tokens']);
   if (each.shuffled_grade !== null) notes.push(['control: ' + fixed(each.shuffled_grade) + ' for another unit\u2019s explanation']);
   if (each.distinction !== null) notes.push(['distinction ', fixed(each.distinction)]);
