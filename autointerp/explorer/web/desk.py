@@ -138,7 +138,8 @@ class Desk:
 
         path = index.folder.path
         with self._lock:
-            if path not in self._labellers:
+            known = self._labellers.get(path)
+            if known is None or known.index.about.identity != index.about.identity:
                 run = index.about.run or ""
                 self._labellers[path] = Labeller(
                     index.folder, spec_of_run(self._spec(run).parent), ledger, usd=self.usd

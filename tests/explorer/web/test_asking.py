@@ -86,11 +86,11 @@ def test_what_may_be_spent_is_a_hard_stop_over_all_units(tmp_path: Path, provide
         task = finished(nothing, send(nothing, "/api/units/feature-3/explain", {})[1])
         assert task["error"].startswith("--usd = 0 could be exceeded by the next call")
     assert len(provider.books) == 0
-    with served(Library(tmp_path, tmp_path / RUN / INDEX), usd=0.12) as url:
-        ends = [finished(url, send(url, f"/api/units/feature-{n}/explain", {})[1]) for n in range(8)]
+    with served(Library(tmp_path, tmp_path / RUN / INDEX), usd=0.09) as url:
+        ends = [finished(url, send(url, f"/api/units/feature-{n}/explain", {})[1]) for n in range(4)]
         assert {task["state"] for task in ends} == {"done", "failed"}
         left = get(url, "/api/units/feature-9/price?of=explain")[1]["left_usd"]
-        assert 0 <= left < 0.12
+        assert 0 <= left < 0.09
 
 
 def test_errors_are_one_line_that_names_the_cause(tmp_path: Path) -> None:
