@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
+from autointerp.explorer.labels.allowance import DEFAULT_USD, Allowance, allowance
 from autointerp.explorer.web.library import INDEX, Library, is_index
 from autointerp.explorer.web.server import access_of, serve
 from autointerp.ledger.database import Ledger
 from autointerp.monitoring import run_names
+from autointerp.spec.spec import load
 
 SHORTEST_TOKEN = 12
 """Characters of a token that a user chooses."""
@@ -42,14 +44,21 @@ def origin_of(public_url: str | None) -> str | None:
 
 def explore(
     index: Path, results: Path, ledger: Ledger | None, *, host: str, public_url: str | None, token: str | None,
-    port: int | None, read_only: bool, open_browser: bool, say: Callable[[str], None],
+    port: int | None, read_only: bool, usd: float | None, open_browser: bool, say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
     with closing(library):
-        library.reader(None)  # an index that cannot be read is an error before the address is printed
+        run = library.reader(None).about.run  # an index that cannot be read is an error before the address is printed
+        may_spend = Allowance(DEFAULT_USD if usd is None else usd)
+        if run is not None and (spec := library.folder_of(run) / "spec.toml").is_file():
+            with suppress(UsageError):  # pages say why nothing can be asked
+                may_spend = allowance(load(spec), usd, ledger, run)
+        if may_spend.line and not read_only:
+            note(may_spend.line)
         access = access_of(host, token, read_only=read_only, public=origin_of(public_url))
-        serve(library, access, ledger, port=port, open_browser=open_browser, say=say)
+        serve(library, access, ledger, usd=may_spend.usd, port=port, open_browser=open_browser, say=say)
 
 
 def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:

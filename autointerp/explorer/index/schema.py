@@ -11,8 +11,12 @@ A unit is named by its `row` in `units.parquet`, to which all other files refer.
 
 from __future__ import annotations
 
+import os
+
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
+
+from autointerp.hashing import content_hash
 
 SCHEMA_VERSION = 1
 UNIT_ROWS = 4096
@@ -50,6 +54,14 @@ class DictionaryAbout(_Frozen):
     """Number of its features."""
     architecture: str
     """Its activation function: relu, jumprelu, topk, groupmax or called."""
+    fingerprint: str = ""
+    """Hash of its weights; empty in an index of an earlier version."""
+
+    @property
+    def key(self) -> str:
+        """The same for all indexes of this dictionary: the hash of its weights, or else its path, and its hook point."""
+        identity = self.fingerprint or os.path.normpath(self.path)
+        return content_hash([identity, self.hook_point])
 
 
 class About(_Frozen):
@@ -176,6 +188,18 @@ LABELS = _schema(
     ("grade", pa.float32(), "Mean grade; null if it has none."),
     ("distinction", pa.float32(), "How well the explanation tells the unit from its neighbours; null if unknown."),
     ("probability", pa.float32(), "Probability that a propagated explanation is right; null for others."),
+    ("explainer", pa.string(), "The model that wrote the explanation; null if unknown."),
+    ("graded", pa.int32(), "Held-out examples that a live grade is the mean of; null for others."),
+    (
+        "silent_grade",
+        pa.float32(),
+        "Mean grade of a live explanation at tokens of other units, a control; null without one.",
+    ),
+    (
+        "shuffled_grade",
+        pa.float32(),
+        "Mean grade of another unit's explanation on a unit's own examples, a control; null without one.",
+    ),
 )
 """Sorted by `row`. A unit may have several labels, or none."""
 
