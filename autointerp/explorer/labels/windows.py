@@ -133,7 +133,7 @@ class Windows:
     def _in_order(self, unit: Row, examples: Sequence[Row], own: Sequence[Exemplar]) -> list[list[Exemplar]]:
         """The examples of each bin from the highest down, in an order in which the first few are a fair sample of the bin's events.
 
-        Each key is u^(1/w), with u uniform by a hash and w the number of events that the example stands for (Efraimidis and Spirakis 2006).
+        A strong example stands for itself, and one of the sample for its share of the bin's other events.
         """
         edges = np.round(np.linspace(0, HISTOGRAM_PARTS, self.bins + 1)).astype(int)[:-1]
         events = np.add.reduceat(np.asarray(unit["histogram"], dtype=np.int64), edges)
@@ -142,8 +142,8 @@ class Windows:
             here = [(e, example["bin"] == 0) for e, example in zip(own, examples, strict=True) if e.bin == bin_]
             n_strongest = sum(is_strongest for _, is_strongest in here)
             each = max(1.0, (events[bin_ - 1] - n_strongest) / max(1, len(here) - n_strongest))
-            keys = [_uniform(e, self._seed) ** (1.0 if is_strongest else 1 / each) for e, is_strongest in here]
-            ordered.append([here[i][0] for i in sorted(range(len(here)), key=lambda i: -keys[i])])
+            weights = [1.0 if is_strongest else each for _, is_strongest in here]
+            ordered.append([here[i][0] for i in fair_order([_uniform(e, self._seed) for e, _ in here], weights)])
         return ordered
 
     def _exemplar(self, unit: Row, example: Row, role: Any) -> Exemplar:
@@ -172,6 +172,15 @@ class ByUnit(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._asked)
+
+
+def fair_order(uniform: Sequence[float], weights: Sequence[float]) -> list[int]:
+    """Places in an order in which the first few are a sample without replacement by the weights, given a uniform number for each.
+
+    The keys are u^(1/w), the largest first (Efraimidis and Spirakis 2006).
+    """
+    keys = [u ** (1 / w) for u, w in zip(uniform, weights, strict=True)]
+    return sorted(range(len(keys)), key=lambda i: -keys[i])
 
 
 def _half(exemplar: Exemplar) -> int:

@@ -70,8 +70,12 @@ def test_a_unit_is_explained_graded_noted_and_listed_by_keys_alone(page: playwri
     assert page.locator(".said").count() == 0
     assert serious(page) == []
     page.keyboard.press("e")
+    page.keyboard.press("n")  # while the answer is on its way
+    page.keyboard.type("begun early")
     playwright.expect(page.locator(".said")).to_contain_text("words like those of group")
     playwright.expect(page.locator(".label .soft")).to_contain_text("explained by openai-compatible/a-model")
+    assert page.locator("textarea").input_value() == "begun early"
+    page.get_by_role("button", name="discard").press("Enter")
     page.keyboard.press("g")
     playwright.expect(page.locator(".price .confirm")).to_be_focused()
     page.keyboard.press("Enter")
@@ -114,9 +118,11 @@ def test_lists_are_renamed_emptied_deleted_and_brought_back(page: playwright.Pag
     page.get_by_role("button", name="put 2 units back").press("Enter")
     playwright.expect(page.locator(".list").first).to_contain_text("2 units")
     page.get_by_role("button", name="delete 1st").press("Enter")
+    undo = page.get_by_role("button", name="undo the deletion of 1st")
+    undo.wait_for()
     assert [each["name"] for each in get(url, "/api/lists")[1]["lists"]] == ["second"]
     assert serious(page) == []
-    page.get_by_role("button", name="undo the deletion of 1st").press("Enter")
+    undo.press("Enter")
     page.get_by_role("link", name="1st").wait_for()
     assert len(get(url, "/api/lists")[1]["lists"]) == 2
     assert fits(page)

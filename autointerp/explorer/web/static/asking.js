@@ -11,15 +11,18 @@ let panel = null;
 const address = unit => base + 'api/units/' + encodeURIComponent(unit.unit_id);
 const keyOf = (unit, kind) => unit.unit_id + ' ' + kind;
 
-/** The buttons of a unit's page. `finished` is called with the unit's id when a label was made.
+/** The buttons of a unit's page, the price, and the progress. `finished` is called with the unit's id when a label was made.
  * @param {any} unit @param {(id: string) => void} finished */
 export const asking = (unit, finished) => {
-  const status = el('p', {class: 'price', role: 'status'});
+  const status = el('p', {class: 'price', role: 'status'}), work = el('p', {class: 'work'});
   const button = kind => el('button', {type: 'button', class: 'tool', disabled: kind === 'grade' && !unit.labels.length, onclick: () => press(kind)}, NAMES[kind][0], ' ', el('kbd', {'aria-hidden': 'true'}, NAMES[kind][2]));
-  panel = {unit, finished, status, confirming: null, buttons: {explain: button('explain'), grade: button('grade')}};
-  for (const kind of ['explain', 'grade']) if (running.has(keyOf(unit, kind))) progress(panel, kind);
-  return {buttons: [panel.buttons.explain, panel.buttons.grade], status};
+  panel = {unit, finished, status, work, confirming: null, buttons: {explain: button('explain'), grade: button('grade')}};
+  progress(panel);
+  return {buttons: [panel.buttons.explain, panel.buttons.grade], status, work};
 };
+
+/** The unit has other labels now; what is open stays. @param {any} unit */
+export const relabelled = unit => { if (panel?.unit.unit_id === unit.unit_id) { panel.unit = unit; progress(panel); } };
 
 /** What the key or the button of a kind does: it names the price, and confirms it when it is pressed again. @param {'explain' | 'grade'} kind */
 export const press = async kind => {
@@ -36,7 +39,7 @@ export const press = async kind => {
     const confirm = possible && el('button', {type: 'button', class: 'tool confirm', onclick: () => begin(of, kind)}, NAMES[kind][1], ' ', el('kbd', {'aria-hidden': 'true'}, NAMES[kind][2]));
     const cancel = el('button', {type: 'button', class: 'tool', onclick: () => { of.confirming = null; of.status.replaceChildren(); of.buttons[kind].focus(); }}, possible ? 'not now' : 'close');
     of.status.replaceChildren(el('span', {}, visible(price.line), price.notes.map(note => [' ', el('span', {class: 'soft'}, visible(note) + '.')])), ' ', el('span', {class: 'choice'}, confirm, cancel));
-    (confirm || cancel).focus();
+    if (!document.activeElement?.matches('textarea, input')) (confirm || cancel).focus();
   } catch (error) { fail(of, error.message); }
 };
 
@@ -45,33 +48,37 @@ const begin = async (of, kind) => {
   const key = keyOf(of.unit, kind);
   if (running.has(key)) return;
   running.set(key, {done: 0, total: 0});
-  progress(of, kind);
+  of.status.replaceChildren();
+  progress(of);
+  const isShown = () => panel.unit.unit_id === of.unit.unit_id;
   try {
     let task = await sendJson(address(of.unit) + '/' + kind, {});
     while (task.state === 'waiting' || task.state === 'running') {
       running.set(key, task);
-      if (panel.unit.unit_id === of.unit.unit_id) progress(panel, kind);
+      if (isShown()) progress(panel);
       await new Promise(resolve => setTimeout(resolve, POLL));
       task = await fetchJson(base + 'api/tasks/' + task.task_id);
     }
     running.delete(key);
     if (task.state === 'failed') throw new Error(task.error);
-    of.finished(of.unit.unit_id);
+    await of.finished(of.unit.unit_id);
   } catch (error) {
     running.delete(key);
-    if (panel.unit.unit_id === of.unit.unit_id) fail(panel, error.message);
+    if (isShown()) fail(panel, error.message);
   }
+  if (isShown()) progress(panel);
 };
 
 const say = (of, ...words) => of.status.replaceChildren(...words);
-const fail = (of, message) => {
-  of.buttons.explain.disabled = false;
-  of.buttons.grade.disabled = !of.unit.labels.length;
-  say(of, el('span', {class: 'failed', role: 'alert'}, visible(message)));
-};
-const progress = (of, kind) => {
-  const {done, total} = running.get(keyOf(of.unit, kind)) ?? {done: 0, total: 0};
-  of.buttons[kind].disabled = true;
-  const words = kind === 'explain' ? 'Asking for an explanation' : 'Grading on held-out examples';
-  say(of, el('span', {}, words, total > 1 ? ', ' + done + ' of ' + total + ' ' : ' \u2026 '), total > 1 ? el('progress', {max: total, value: done, 'aria-label': words}) : null);
+const fail = (of, message) => say(of, el('span', {class: 'failed', role: 'alert'}, visible(message)));
+const WORDS = {explain: 'Asking for an explanation', grade: 'Grading on held-out examples'};
+/** The requests of this unit that run, and the buttons that can be pressed. */
+const progress = of => {
+  const kinds = Object.keys(NAMES).filter(kind => running.has(keyOf(of.unit, kind)));
+  of.work.replaceChildren(...kinds.flatMap(kind => {
+    const {done, total} = running.get(keyOf(of.unit, kind)) ?? {done: 0, total: 0};
+    return [el('span', {}, WORDS[kind], total > 1 ? ', ' + done + ' of ' + total : ' \u2026'), ...(total > 1 ? [el('progress', {max: total, value: done, 'aria-label': WORDS[kind]})] : [])];
+  }));
+  of.buttons.explain.disabled = kinds.includes('explain');
+  of.buttons.grade.disabled = kinds.includes('grade') || !of.unit.labels.length;
 };

@@ -1,6 +1,6 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
 import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
-import {asking, press} from './asking.js';
+import {asking, press, relabelled} from './asking.js';
 import {heat} from './heat.js';
 import {editNote, openLists, ownOf} from './notes.js';
 
@@ -97,14 +97,23 @@ const tools = unit => {
     el('button', {type: 'button', class: 'tool', id: 'note-button', onclick: editNote}, 'note ', el('kbd', {'aria-hidden': 'true'}, 'n')),
     el('button', {type: 'button', class: 'tool', onclick: openLists}, 'lists ', el('kbd', {'aria-hidden': 'true'}, 'l'))] : null,
     asks && asks !== 'yes' ? el('p', {class: 'soft'}, asks) : null),
-  asked?.status, kept?.noteBox, kept?.listBox];
+  asked?.work, asked?.status, kept?.noteBox, kept?.listBox];
 };
-const relabel = id => { fetched.delete(id); if (shown === id) show(id, false); };
+const labelsOf = unit => unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : [nothing('Not explained yet.')];
+const relabel = async id => {  // the labels alone, because a note may be open
+  fetched.delete(id);
+  const unit = await fetchUnit(id);
+  if (shown !== id) return;
+  document.querySelector('.labels > div')?.replaceChildren(...labelsOf(unit));
+  document.title = titleOf(unit);
+  relabelled(unit);
+};
+const titleOf = unit => unit.unit_id + ': ' + (unit.labels[0]?.explanation ?? 'not explained');
 const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
-  el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.'), tools(unit)),
+  el('div', {class: 'labels'}, el('div', {}, labelsOf(unit)), tools(unit)),
   el('div', {class: 'columns'},
     examples(unit),
     el('aside', {'aria-label': 'figures and neighbours'},
@@ -125,7 +134,7 @@ const show = async (id, top = true) => {
     const unit = await fetchUnit(id);
     if (shown !== id) return;
     problem(null);
-    document.title = unit.unit_id + ': ' + (unit.labels[0]?.explanation ?? 'not explained');
+    document.title = titleOf(unit);
     $('unit').replaceChildren(...drawUnit(unit));
     const {place, n, previous, next} = unit.within;
     $('within').textContent = place === null ? 'not in ' + searchInWords() : (place + 1).toLocaleString('en') + ' of ' + n.toLocaleString('en') + ' in ' + searchInWords().replace('all units', 'the dictionary');
