@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.harvest.given_explanations import GivenExplanations
-from autointerp.records import Exemplar, Item, Unit
+from autointerp.records import Aids, Exemplar, Item, Unit
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.spec import Spec
 
@@ -38,6 +38,8 @@ class Run:
     """Explanations that the spec gives; None if an explainer is asked for them."""
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By feature, the sampled features with the most similar decoder directions, most similar first."""
+    aids: Mapping[str, Aids] | None = None
+    """What the explainer may be shown of each unit besides its windows, by unit id; None if it is beside the harvest."""
 
     @cached_property
     def alive(self) -> Mapping[str, Sequence[str]]:

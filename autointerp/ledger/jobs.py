@@ -252,6 +252,12 @@ def delete_unfinished_questions(connection: Connection, run_id: str) -> None:
     connection.execute(sa.delete(jobs).where(mine))
 
 
+def delete_unasked(connection: Connection, run_id: str) -> None:
+    """Delete the questions that no judge was asked yet. Those in a provider's batch stay."""
+    mine = sa.and_(jobs.c.run_id == run_id, jobs.c.stage.in_(QUESTIONS), jobs.c.state.in_(UNFINISHED))
+    connection.execute(sa.delete(jobs).where(mine, jobs.c.state != "batched"))
+
+
 def delete_plans_before_explanations(connection: Connection, run_id: str) -> None:
     """Delete the plans of a run whose explanations were withdrawn after them: rounds are planned anew once all are there."""
     if exists(connection, run_id, ["explain"], UNFINISHED):

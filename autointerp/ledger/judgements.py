@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from autointerp.ledger import calls
 from autointerp.ledger.database import insert_new
@@ -169,6 +169,15 @@ def judgement_rows(connection: Connection, run_id: str) -> list[dict[str, object
     order = (judgements.c.unit_id, judgements.c.arm, judgements.c.exemplar_id, judgements.c.repeat)
     statement = sa.select(judgements).where(judgements.c.run_id == run_id).order_by(*order)
     return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def judgements_of(connection: Connection, run_id: str, keys: Sequence[str]) -> dict[str, RowMapping]:
+    """Those of a run's judgements that are stored under some keys, by key."""
+    found: dict[str, RowMapping] = {}
+    for start in range(0, len(keys), 500):
+        mine = sa.and_(judgements.c.run_id == run_id, judgements.c.job_key.in_(keys[start : start + 500]))
+        found |= {row["job_key"]: row for row in connection.execute(sa.select(judgements).where(mine)).mappings()}
+    return found
 
 
 def answered_jobs(connection: Connection, run_id: str) -> set[str]:

@@ -29,6 +29,16 @@ def run_lock(ledger: Ledger, results: Path, run_id: str) -> Iterator[None]:
 
 
 @contextmanager
+def row_lock(ledger: Ledger, file: Path, run_id: str, what: str) -> Iterator[None]:
+    """Hold a row of the ledger that is no run, by a lock file of its own, while the block runs. Raises as `run_lock`."""
+    with ExitStack() as stack:
+        stack.enter_context(locked(file, what))
+        if ledger.sqlite_path is None:
+            stack.enter_context(_database_lock(ledger, run_id))
+        yield
+
+
+@contextmanager
 def _database_lock(ledger: Ledger, what: str) -> Iterator[None]:
     """Hold a lock of PostgreSQL, which is freed when the connection ends: a killed process holds none."""
     with ledger.read() as connection:

@@ -18,8 +18,9 @@ from autointerp.ledger.schema import runs
 LIVE = ("queued", "running")
 _BEGUN = "@"
 """Prefix of a stage's key in `stage_s` whose value is the time at which the stage was planned, not its seconds."""
-Carrier = Literal["local", "fleet"]
-"""Who executes a run: one process by itself, or the workers of the service."""
+Carrier = Literal["local", "fleet", "explorer"]
+"""Who executes a run: one process by itself, or the workers of the service. The questions that the explorer asks about an index have a row
+of their own, which is no run."""
 LIVE_WITH_WORKERS = sa.and_(runs.c.state.in_(LIVE), runs.c.carrier == "fleet")
 
 
@@ -102,8 +103,9 @@ def hold_live(connection: Connection, run_id: str) -> None:
 
 
 def all_runs(connection: Connection) -> list[RowMapping]:
-    """All runs, newest first."""
-    return list(connection.execute(sa.select(runs).order_by(runs.c.created_at.desc())).mappings())
+    """All runs, newest first. The rows of explorers are left out."""
+    statement = sa.select(runs).where(runs.c.carrier != "explorer").order_by(runs.c.created_at.desc())
+    return list(connection.execute(statement).mappings())
 
 
 def live_with_workers(connection: Connection) -> list[RowMapping]:

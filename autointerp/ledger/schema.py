@@ -47,7 +47,14 @@ runs = Table(
     Column("reserved_usd", Float, nullable=False, default=0.0, comment="upper bound of what calls in flight may cost"),
     Column("lost_usd", Float, nullable=False, default=0.0, comment="upper bound of calls whose cost is unknown"),
     Column("stage_s", Text, nullable=False, default="{}", comment="JSON: seconds by stage"),
-    Column("carrier", ShortText(8), nullable=False, default="local", server_default="local", comment="local | fleet"),
+    Column(
+        "carrier",
+        ShortText(8),
+        nullable=False,
+        default="local",
+        server_default="local",
+        comment="local | fleet | explorer",
+    ),
     Column(
         "harvest_key", ShortText(16), nullable=False, default="", server_default="", comment="folder of its harvest"
     ),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 
+from sqlalchemy import Connection
+
 from autointerp.calls import batch_results, server_probe
 from autointerp.calls.answers import Ask
 from autointerp.calls.batches import Batcher
@@ -81,7 +83,7 @@ def answer_run(
     with _held(run, ledger, progress, judges):
         if only_explain:
             limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
-            _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
+            ask_stage(run, ledger, progress, judges.explainer, "explain", {}, limiters)
         else:
             _explain_and_score(run, ledger, progress, judges, open_)
         with ledger.write() as tx:
@@ -121,26 +123,31 @@ def _resume(run: Run, ledger: Ledger, progress: Progress) -> None:
         )
     stages.register(ledger, run)
     with ledger.write() as tx:
-        leases.release(tx, run.run_id)
         jobs.delete_plans_before_explanations(tx, run.run_id)
-        batches.release_claims(tx, run.run_id)
-        lost = calls.write_off(tx, run.run_id)
+        lost = release_held(tx, run.run_id)
         events.add(tx, run.run_id, "started in one process" if known is None else "resumed in one process")
     if lost:
         progress.note(f"{lost} calls were in flight when this run was killed: they may have been billed")
 
 
+def release_held(tx: Connection, run_id: str) -> int:
+    """Release what a killed process held of a run. Returns the number of its calls in flight, which may have been billed."""
+    leases.release(tx, run_id)
+    batches.release_claims(tx, run_id)
+    return calls.write_off(tx, run_id)
+
+
 def _explain_and_score(run: Run, ledger: Ledger, progress: Progress, judges: Judges, open_: OpenInputs | None) -> None:
     # One limiter for each account and model, so that the tokens of explaining count when scoring begins.
     limiters = {settings: LocalLimiter.of(settings) for settings in run.spec.judges}
-    _ask_all(run, ledger, progress, judges.explainer, "explain", {}, limiters)
+    ask_stage(run, ledger, progress, judges.explainer, "explain", {}, limiters)
     with ledger.read() as tx:
         explanations = judgements.explanations_of(tx, run.run_id)
     while True:
-        _ask_all(run, ledger, progress, judges.judge, "score", explanations, limiters)
+        ask_stage(run, ledger, progress, judges.judge, "score", explanations, limiters)
         _do_subject_tasks(run, ledger, explanations, progress, open_)
         if judges.second is not None:
-            _ask_all(run, ledger, progress, judges.second, "regrade", explanations, limiters)
+            ask_stage(run, ledger, progress, judges.second, "regrade", explanations, limiters)
         with ledger.read() as tx:
             number = jobs.next_place(tx, run.run_id, "plan")
         if number is None:
@@ -163,7 +170,7 @@ def _do_subject_tasks(
     subject_tasks.run_all(ledger, run, explanations, progress.update, OWNER, open_)
 
 
-def _ask_all(
+def ask_stage(
     run: Run,
     ledger: Ledger,
     progress: Progress,

@@ -62,7 +62,9 @@ def explain_unit(ledger: Ledger, run: Run, ask: Ask, job: Job) -> None:
 def explanation_of(run: Run, job: Job, ask: Callable[[Prompt, Callable[[str], str], int], Answer[str]]) -> Explanation:
     """A unit's explanation, or the reason why there is none. `ask` takes a prompt, a parser and the number of the repeat."""
     spec, unit = run.spec, run.units[job.unit_id]
-    harvested = explainer_windows.aids_of_unit(run.harvest, spec, job.unit_id)
+    harvested = (
+        explainer_windows.aids_of_unit(run.harvest, spec, job.unit_id) if run.aids is None else run.aids[job.unit_id]
+    )
     aids = harvested.only(explainer_windows.requested_aids(spec, job.arm))
     max_tokens = spec.explained_by.max_output_tokens
 

@@ -37,16 +37,16 @@ def score_items(spec: Spec, units: Sequence[Unit], exemplars: Mapping[str, Seque
     for unit in alive:
         own, main = ExplanationKey(unit.unit_id), main_exemplars(exemplars[unit.unit_id])
         planned += main_items(spec, unit, main)
-        planned += [_item(e, Arm.NEAR, own) for e in exemplars[unit.unit_id] if e.role == "near"]
+        planned += [item_of(e, Arm.NEAR, own) for e in exemplars[unit.unit_id] if e.role == "near"]
         partner = partners.get(unit.unit_id)
         if partner:
             planned += [
-                _item(e, Arm.SHUFFLED, ExplanationKey(partner)) for e in _across_bins(main, spec.controls.shuffled)
+                item_of(e, Arm.SHUFFLED, ExplanationKey(partner)) for e in across_bins(main, spec.controls.shuffled)
             ]
         silent = [e for e in exemplars[unit.unit_id] if e.role == "quiet"][: spec.controls.base_rate]
-        planned += [_item(e, Arm.BASE_RATE, own) for e in silent]
+        planned += [item_of(e, Arm.BASE_RATE, own) for e in silent]
         beside = [e for e in exemplars[unit.unit_id] if e.role == "neighbour"][: spec.controls.neighbours]
-        planned += [_item(e, Arm.NEIGHBOUR, own) for e in beside]
+        planned += [item_of(e, Arm.NEIGHBOUR, own) for e in beside]
     return planned
 
 
@@ -54,10 +54,10 @@ def main_items(spec: Spec, unit: Unit, exemplars: Sequence[Exemplar]) -> Iterato
     """A unit's exemplars under its own explanation, once per repeat, and under those made with the aids in `explain.compare`."""
     for exemplar in exemplars:
         for repeat in range(spec.score.repeats):
-            yield _item(exemplar, Arm.MAIN, ExplanationKey(unit.unit_id), repeat)
+            yield item_of(exemplar, Arm.MAIN, ExplanationKey(unit.unit_id), repeat)
         if unit.kind in COMPARED:
             for aid in spec.explain.compare:
-                yield _item(exemplar, Arm.VARIANT, ExplanationKey(unit.unit_id, aid))
+                yield item_of(exemplar, Arm.VARIANT, ExplanationKey(unit.unit_id, aid))
 
 
 def repeated_items(spec: Spec, planned: Sequence[Item]) -> list[Item]:
@@ -131,7 +131,7 @@ def scorer_job(
     )
 
 
-def _across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
+def across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
     """Up to `n` exemplars, taken in turn from every bin, the strongest bin first, so that they span the bins."""
     by_bin: dict[int, list[Exemplar]] = {}
     for exemplar in exemplars:
@@ -145,7 +145,8 @@ def _across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
     return (first + [exemplar for exemplar in in_turn if exemplar not in first])[:n]
 
 
-def _item(exemplar: Exemplar, arm: Arm, explained_by: ExplanationKey, repeat: int = 0) -> Item:
+def item_of(exemplar: Exemplar, arm: Arm, explained_by: ExplanationKey, repeat: int = 0) -> Item:
+    """An exemplar to be judged under an explanation, with the key of its judgement."""
     return _keyed(Item("", exemplar.unit_id, exemplar.exemplar_id, arm, repeat, explained_by), "score")
 
 

@@ -91,10 +91,13 @@ class IndexFolder:
         return self._examples.read_row_group(number, columns=columns and list(columns))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Some columns of a file for all rows; an empty table if the folder lacks the file."""
+        """Some columns of a file for all rows, null where an earlier version wrote none; an empty table if the folder lacks the file."""
         if not self.has(name):
             return _SCHEMAS[name].empty_table().select(columns or _SCHEMAS[name].names)
-        return pq.read_table(self.path / name, columns=columns and list(columns), memory_map=True)
+        known = pq.read_schema(self.path / name).names
+        read = [column for column in columns or _SCHEMAS[name].names if column in known]
+        table = pq.read_table(self.path / name, columns=read, memory_map=True)
+        return _with_columns(table, name, columns or _SCHEMAS[name].names)
 
     def clusters(self) -> list[Cluster]:
         """`clusters.json`; none if the folder lacks it."""
@@ -112,9 +115,10 @@ class IndexFolder:
             yield writer
 
     def write_table(self, name: str, rows: pa.Table) -> None:
-        """Write `units.parquet`, `labels.parquet` or `map.parquet` from a table in memory. Raises `PlaceFailed`."""
+        """Write `units.parquet`, `labels.parquet` or `map.parquet` from a table in memory; missing columns become null. Raises `PlaceFailed`."""
         with self.writer(name) as writer:
-            writer.write_table(rows.cast(_SCHEMAS[name]), row_group_size=schema.UNIT_ROWS)
+            whole = _with_columns(rows, name, _SCHEMAS[name].names)
+            writer.write_table(whole.cast(_SCHEMAS[name]), row_group_size=schema.UNIT_ROWS)
 
     def write_clusters(self, clusters: Sequence[Cluster]) -> None:
         """Write `clusters.json`. Raises `PlaceFailed`."""
@@ -133,3 +137,11 @@ class IndexFolder:
     @cached_property
     def _examples(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.path / EXAMPLES, memory_map=True)
+
+
+def _with_columns(table: pa.Table, name: str, columns: Sequence[str]) -> pa.Table:
+    """These columns of a table, null where it lacks one."""
+    for column in columns:
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), _SCHEMAS[name].field(column).type))
+    return table.select(list(columns))

@@ -171,6 +171,18 @@ LABELS = _schema(
     ("grade", pa.float32(), "Mean grade; null if it has none."),
     ("distinction", pa.float32(), "How well the explanation tells the unit from its neighbours; null if unknown."),
     ("probability", pa.float32(), "Probability that a propagated explanation is right; null for others."),
+    ("explainer", pa.string(), "The model that wrote the explanation; null if unknown."),
+    ("graded", pa.int32(), "Held-out examples that a live grade is the mean of; null for others."),
+    (
+        "silent_grade",
+        pa.float32(),
+        "Mean grade of a live explanation at tokens of other units, a control; null without one.",
+    ),
+    (
+        "shuffled_grade",
+        pa.float32(),
+        "Mean grade of another unit's explanation on a unit's own examples, a control; null without one.",
+    ),
 )
 """Sorted by `row`. A unit may have several labels, or none."""
 

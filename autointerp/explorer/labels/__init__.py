@@ -1,0 +1,1 @@
+"""Explains and grades any units of an index with a judge, and says the price first."""
