@@ -49,7 +49,7 @@ class World:
         return fits
 
 
-def make(seed: int, n: int = 4096, families: int = 160, zipf: float = 1.1, noise: float = 1.0) -> World:
+def make(seed: int, n: int = 4096, families: int = 100, zipf: float = 1.3, noise: float = 1.0) -> World:
     """A world of `n` units. `noise` scales the noise of decoder directions."""
     rng = np.random.default_rng(seed)
     family, part = _members(rng, n, families, zipf)
@@ -62,7 +62,9 @@ def make(seed: int, n: int = 4096, families: int = 160, zipf: float = 1.1, noise
     own = [_own_tokens(rng, tokens_of, family[i], part[i], kind[i], keep[family[i]]) for i in range(n)]
     directions = _directions(rng, family, part, topic_of, noise)
     marked = _marked(rng, own, shown)
-    density = 10 ** np.where(kind == 2, rng.uniform(-1, -0.3, n), np.where(rare, rng.uniform(-5, -4, n), rng.uniform(-4, -2, n)))
+    density = 10 ** np.where(
+        kind == 2, rng.uniform(-1, -0.3, n), np.where(rare, rng.uniform(-5, -4, n), rng.uniform(-4, -2, n))
+    )
     evidence = Evidence.of(
         directions=directions,
         promoted=_promoted(rng, family, families),
@@ -98,7 +100,9 @@ def _tokens(rng: np.random.Generator, families: int, topic_of: np.ndarray) -> np
     return tokens
 
 
-def _own_tokens(rng: np.random.Generator, tokens_of: np.ndarray, family: int, part: int, kind: int, keep: float) -> np.ndarray:
+def _own_tokens(
+    rng: np.random.Generator, tokens_of: np.ndarray, family: int, part: int, kind: int, keep: float
+) -> np.ndarray:
     if kind == 2:
         return rng.integers(0, _COMMON, _OWN_TOKENS)
     if kind == 1:
@@ -110,7 +114,9 @@ def _own_tokens(rng: np.random.Generator, tokens_of: np.ndarray, family: int, pa
     return rng.permutation(chosen)[: max(2, int(keep * len(chosen)))]
 
 
-def _directions(rng: np.random.Generator, family: np.ndarray, part: np.ndarray, topic_of: np.ndarray, noise: float) -> np.ndarray:
+def _directions(
+    rng: np.random.Generator, family: np.ndarray, part: np.ndarray, topic_of: np.ndarray, noise: float
+) -> np.ndarray:
     def unit(x: np.ndarray) -> np.ndarray:
         return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
@@ -131,7 +137,9 @@ def _marked(rng: np.random.Generator, own: list[np.ndarray], shown: np.ndarray) 
     return sparse.coo_array((rng.uniform(0.3, 1, len(row)), (row, token)), shape=(len(own), TOKENS)).tocsr()
 
 
-def _contexts(rng: np.random.Generator, family: np.ndarray, topic_of: np.ndarray, shown: np.ndarray) -> sparse.csr_array:
+def _contexts(
+    rng: np.random.Generator, family: np.ndarray, topic_of: np.ndarray, shown: np.ndarray
+) -> sparse.csr_array:
     """Eight words of each example: two or three of the topic, one of the family at most, the others of any text."""
     of_topic = rng.integers(0, WORDS, (topic_of.max() + 1, 40))
     of_family = rng.integers(0, WORDS, (len(topic_of), 15))
@@ -173,11 +181,18 @@ def _nearest(directions: np.ndarray) -> sparse.csr_array:
         others.append(best.ravel())
         values.append(np.take_along_axis(cosine, best, axis=1).ravel())
     n = len(unit)
-    return sparse.coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(others))), shape=(n, n)).tocsr()
+    return sparse.coo_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(others))), shape=(n, n)
+    ).tocsr()
 
 
 def _together(
-    rng: np.random.Generator, family: np.ndarray, part: np.ndarray, topic_of: np.ndarray, kind: np.ndarray, rare: np.ndarray
+    rng: np.random.Generator,
+    family: np.ndarray,
+    part: np.ndarray,
+    topic_of: np.ndarray,
+    kind: np.ndarray,
+    rare: np.ndarray,
 ) -> sparse.csr_array:
     """The lists of 10: members of the family, of its topic, dense features and chance. Half of the rare features have none."""
     n = len(family)
@@ -196,7 +211,9 @@ def _together(
             groups += [(own, 0.1, 0.55), (rng.choice(in_topic[topic_of[family[i]]], 8), 0.05, 0.35)]
         other = np.concatenate([group for group, _, _ in groups])
         share = np.concatenate([rng.uniform(low, high, len(group)) for group, low, high in groups])
-        if family[i] >= 0 and part[i]:  # the whole family's features are active at a part's tokens, other parts' are not
+        if (
+            family[i] >= 0 and part[i]
+        ):  # the whole family's features are active at a part's tokens, other parts' are not
             apart = (family[other] == family[i]) & (part[other] > 0) & (part[other] != part[i])
             share = np.where(apart, 0.2 * share, share)
         other, first = np.unique(other, return_index=True)

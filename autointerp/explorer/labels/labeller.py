@@ -92,7 +92,7 @@ class Labeller:
         Exact for up to `MOST_PRICED` rows, except that an explanation which is not there yet has a usual length.
         """
         sample = sorted(random.Random(0).sample(list(rows), min(len(rows), MOST_PRICED)))
-        alive = [row for row in sample if not self._why_not(row)]
+        alive = [row for row in sample if not self.why_not(row)]
         scale = len(rows) / max(1, len(sample))
         explainer, judge, problem = self.account.open()
         stages: list[StagePrice] = []
@@ -125,8 +125,8 @@ class Labeller:
         Raises `BudgetExceeded`, `ProviderStopped`, `UsageError` for a missing key or an index that another process asks about, and the error
         of `on_progress`; explanations that are there by then are labels.
         """
-        failed = {row: why for row in rows if (why := self._why_not(row))}
-        run = self._run([row for row in rows if row not in failed])
+        failed = {row: why for row in rows if (why := self.why_not(row))}
+        run = self.run_of([row for row in rows if row not in failed])
         made: dict[int, Label] = {}
         try:
             planned = planned_jobs.explain_jobs(run.units.values())
@@ -151,7 +151,7 @@ class Labeller:
         `texts` holds the explanations by row; by default each unit's leading one is graded. Raises as `explain`; units that are fully judged by
         then are labels.
         """
-        failed = {row: why for row in rows if (why := self._why_not(row))}
+        failed = {row: why for row in rows if (why := self.why_not(row))}
         known, made = Texts(self.index), dict[int, Label]()
         all_judged: list[Judged] = []
         for row in rows:
@@ -160,7 +160,7 @@ class Labeller:
                 failed[row] = "it has no explanation to grade: explain it first"
             elif row not in failed and text:
                 all_judged.append(grading.judged(self.windows, known, row, text))
-        run = self._run([one.row for one in all_judged])
+        run = self.run_of([one.row for one in all_judged])
         items = [item for one in all_judged for item in one.items]
         try:
             planned = planned_jobs.question_jobs(self.spec, items)
@@ -204,7 +204,7 @@ class Labeller:
     def _label(self, row: int, text: str) -> Label:
         return {"row": row, "explanation": text, "source": LIVE, "judge": "", "explainer": self.spec.explained_by.model}
 
-    def _why_not(self, row: int) -> str:
+    def why_not(self, row: int) -> str:
         """Why a unit cannot be asked about; empty if it can."""
         unit = self.windows.unit(row)
         if unit.status == "dead":
@@ -214,7 +214,7 @@ class Labeller:
             "" if unit.status == "alive" else f"too few documents have examples of it (explain.min_exemplars = {least})"
         )
 
-    def _run(self, rows: Sequence[int]) -> Run:
+    def run_of(self, rows: Sequence[int]) -> Run:
         """The units of the index as those of a run; `rows` are asked about."""
         windows, unit_ids = self.windows, [self.windows.unit_ids[row] for row in rows]
 
@@ -243,7 +243,7 @@ class Labeller:
             grading.judged(self.windows, texts, row, (texts.leading(row) if known else None) or stand_ins.EXPLANATION)
             for row in rows
         ]
-        run, shown = self._run(rows), grading.explanations(all_judged)
+        run, shown = self.run_of(rows), grading.explanations(all_judged)
         items = [item for one in all_judged for item in one.items]
         planned = planned_jobs.question_jobs(self.spec, items)
         questions = [handlers.question(run, job, shown) for job in planned]

@@ -19,7 +19,7 @@ from autointerp.explorer.propagation.pair_model import Floats, Prior
 
 PAIRS = Prior(mean=(-5.0, 1.0, 0.5, 1.0, 0.7, 0.7, 0.5, 0.5, 0.7, 0.1), precision=(0.3, *[4.0] * len(NAMES)))
 """Odds of a pair before any unit is labelled. The scores are signed logarithms of standard deviations, so that 1.5 is clear evidence."""
-COMPETITION = Prior(mean=(0.0, 1.0, -0.3), precision=(1.0, 10.0, 10.0))
+COMPETITION = Prior(mean=(0.0, 1.0, -0.3), precision=(1.0, 3.0, 3.0))
 FOLDS = 20
 _LEAST_RIVAL = -4.0
 """Log-odds below which a competing explanation no longer counts."""
@@ -30,12 +30,18 @@ _MOST_PAIRS = 200_000
 @dataclass(frozen=True)
 class Targets:
     """What is known of L labelled units: `right` (L, L) says whether the explanation of a column is right for the unit of a row, and `known`
-    (L, L) which pairs have been judged. The diagonal is left out. `by_chance` (L,) says which units were drawn by chance: the others were
+    (L, L) which pairs have been judged. The diagonal says whether an explanation is right for its own unit. `by_chance` (L,) says which units were drawn by chance: the others were
     chosen to be unlike each other, so that what is right for them is no measure of what is right for units without a label."""
 
     right: NDArray[np.bool_]
     known: NDArray[np.bool_]
     by_chance: NDArray[np.bool_]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Whose explanation is right for the unit itself, or has not been judged: no other is passed on."""
+        own: NDArray[np.bool_] = np.diagonal(self.right) | ~np.diagonal(self.known)
+        return own
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Propagation:
     pair: Floats
     competition: Floats
     rivals: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
     own: Decisions
     own_right: NDArray[np.bool_]
     own_known: NDArray[np.bool_]
@@ -61,11 +68,11 @@ class Propagation:
         """The decisions about some units, which have no label. Units without any evidence have none."""
         source, probability = np.full(len(rows), -1), np.zeros(len(rows))
         has = comparison.evidence.has_any()[rows]
-        at = np.flatnonzero(has) if len(comparison.sources) else np.zeros(0, np.int64)
+        at = np.flatnonzero(has) if self.usable.any() else np.zeros(0, np.int64)
         done = 0
         for part, scores in comparison.blocks(rows[at]):
             place = at[done : done + len(part)]
-            best, features = _summary(pair_model.log_odds(scores, self.pair), self.rivals)
+            best, features = _summary(pair_model.log_odds(scores, self.pair), self.rivals, self.usable)
             source[place] = best
             probability[place] = pair_model.probability(pair_model.log_odds(features, self.competition))
             done += len(part)
@@ -75,7 +82,9 @@ class Propagation:
 def fit(comparison: Comparison, targets: Targets, seed: int = 0) -> Propagation:
     """Fit both regressions on the labelled units of a comparison."""
     n = len(comparison.sources)
-    scores = np.concatenate([np.zeros((0, n, len(NAMES)), np.float32), *(s for _, s in comparison.blocks(comparison.sources))])
+    scores = np.concatenate(
+        [np.zeros((0, n, len(NAMES)), np.float32), *(s for _, s in comparison.blocks(comparison.sources))]
+    )
     apart = ~np.eye(n, dtype=bool)
     used = targets.known & apart
     rivals = _rivals(targets)
@@ -86,13 +95,16 @@ def fit(comparison: Comparison, targets: Targets, seed: int = 0) -> Propagation:
         pair = _fit_pairs(scores, targets.right, used & ~held[:, None] & ~held[None, :], seed)
         odds = pair_model.log_odds(scores[held], pair)
         odds[~apart[held]] = -np.inf
-        source[held], features[held] = _summary(odds, rivals)
-    right = targets.right[np.arange(n), source] if n > 1 else np.zeros(n, dtype=bool)
-    known = used[np.arange(n), source] if n > 1 else np.zeros(n, dtype=bool)
-    known = known & targets.by_chance
+        source[held], features[held] = _summary(odds, rivals, targets.usable)
+    decided = np.isfinite(features[:, 0])
+    source[~decided], features[~decided] = -1, 0
+    right = decided & targets.right[np.arange(n), source]
+    known = decided & used[np.arange(n), source] & targets.by_chance
     competition = pair_model.fit(features[known], right[known], COMPETITION)
     own = Decisions(source, _held_out(features, right, known, fold))
-    return Propagation(_fit_pairs(scores, targets.right, used, seed), competition, rivals, own, right, known)
+    return Propagation(
+        _fit_pairs(scores, targets.right, used, seed), competition, rivals, targets.usable, own, right, known
+    )
 
 
 def _held_out(features: Floats, right: NDArray[np.bool_], known: NDArray[np.bool_], fold: NDArray[np.int64]) -> Floats:
@@ -123,11 +135,14 @@ def _rivals(targets: Targets) -> NDArray[np.bool_]:
     return ~(fits | fits.T | np.eye(len(fits), dtype=bool))
 
 
-def _summary(odds: NDArray[np.floating], rivals: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
-    """The place of the largest log-odds of each unit (n,), and (n, 2): it, and the sum of its rivals'."""
+def _summary(
+    odds: NDArray[np.floating], rivals: NDArray[np.bool_], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Floats]:
+    """The place of the largest log-odds of each unit (n,) among the usable explanations, and (n, 2): it, and the sum of its rivals'."""
+    odds = np.where(usable, odds, -np.inf)
     best = odds.argmax(axis=1)
     others = np.where(rivals[best], odds, -np.inf)
-    most = np.maximum(others.max(axis=1), _LEAST_RIVAL)
+    most = np.maximum(others.max(axis=1, initial=-np.inf), _LEAST_RIVAL)
     total = most + np.log(np.exp(others - most[:, None]).sum(axis=1) + np.exp(_LEAST_RIVAL - most))
     top = odds[np.arange(len(odds)), best]
     return best, np.column_stack([top, total]).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class Prior:
 
 
 def fit(scores: NDArray[np.floating], right: NDArray[np.bool_], prior: Prior) -> Floats:
-    """The weights (1 + K,) of largest posterior probability, given scores (n, K) of which some are `right`.
+    """The weights (1 + K,), intercept first, of largest posterior probability, given scores (n, K) of which some are `right`.
 
     Newton's method on a convex function; a step that does not improve it is halved.
     """
@@ -49,12 +50,12 @@ def fit(scores: NDArray[np.floating], right: NDArray[np.bool_], prior: Prior) ->
     return weights
 
 
-def log_odds(scores: NDArray[np.floating], weights: Floats) -> NDArray[np.floating]:
+def log_odds(scores: NDArray[Any], weights: Floats) -> NDArray[Any]:
     """The log-odds (...,) of scores (..., K)."""
-    found: NDArray[np.floating] = scores @ weights[1:].astype(scores.dtype) + scores.dtype.type(weights[0])
+    found: NDArray[Any] = scores @ weights[1:].astype(scores.dtype) + scores.dtype.type(weights[0])
     return found
 
 
-def probability(odds: NDArray[np.floating]) -> NDArray[np.floating]:
+def probability(odds: NDArray[Any]) -> NDArray[Any]:
     """The probability of log-odds."""
     return 1 / (1 + np.exp(-np.clip(odds, -_MOST, _MOST)))
