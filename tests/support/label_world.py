@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from autointerp.explorer.propagation.checks import Ask
 from autointerp.explorer.propagation.evidence import Evidence
 
 D, TOKENS, WORDS, VECTOR = 256, 6000, 3000, 64
@@ -223,3 +224,21 @@ def _together(
         others += other[best][kept].tolist()
         shares += share[first][best][kept].tolist()
     return sparse.coo_array((np.array(shares, np.float32), (rows, others)), shape=(n, n)).tocsr()
+
+
+def oracle(world: World, sources: NDArray[np.int64], wrong: float = 0.0, seed: int = 0) -> Ask:
+    """A judge that knows the world and answers wrongly in a share of all cases."""
+    rng = np.random.default_rng(seed)
+
+    def ask(units: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        answers = world.right(units, sources[places]) ^ (rng.random(len(units)) < wrong)
+        return answers, np.ones(len(units), dtype=bool)
+
+    return ask
+
+
+def calibration_error(probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
+    """The expected calibration error: over bins of probability, the mean distance of probability and share of right ones, by size."""
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    here = [place == i for i in range(bins) if np.any(place == i)]
+    return float(sum(abs(probability[at].mean() - right[at].mean()) * at.mean() for at in here))

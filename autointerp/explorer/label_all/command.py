@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from autointerp.calls import consent
 from autointerp.errors import UsageError
 from autointerp.explorer.command import find_index
-from autointerp.explorer.index import labels
 from autointerp.explorer.index.folder import UNITS, IndexFolder
-from autointerp.explorer.label_all import checks, known_labels, outcome
-from autointerp.explorer.label_all.known_labels import PROPAGATED, Known
+from autointerp.explorer.label_all import known_labels, outcome
+from autointerp.explorer.label_all.known_labels import Known
 from autointerp.explorer.label_all.outcome import Outcome
-from autointerp.explorer.labels.fits import checking, fits
+from autointerp.explorer.label_all.propagate import propagate
+from autointerp.explorer.labels.fits import checking
 from autointerp.explorer.labels.labeller import Labeller
 from autointerp.explorer.labels.price import Price, total
-from autointerp.explorer.propagation import choice, curve, decisions, index_evidence
-from autointerp.explorer.propagation.decisions import Decisions, Propagation
-from autointerp.explorer.propagation.evidence import Comparison, Evidence
+from autointerp.explorer.propagation import checks, choice, index_evidence
+from autointerp.explorer.propagation.evidence import Evidence
 from autointerp.formatting import dollars, plural
 from autointerp.ledger.database import Ledger
 from autointerp.progress import Progress
@@ -87,7 +85,7 @@ def label_all(folder: IndexFolder, spec: Spec, ledger: Ledger, request: Request,
     )
     if request.propagate and evidence is not None:
         checker = _checker(labeller, spec, ledger, request.usd)
-        found = _propagate(folder, checker, evidence, known, found, request.least_probability, progress)
+        found = propagate(checker, evidence, known, found, request.least_probability, progress)
     outcome.save(folder, found)
     return found
 
@@ -136,11 +134,9 @@ def _checker(labeller: Labeller, spec: Spec, ledger: Ledger, usd: float | None) 
 
 
 def _price_of_checks(labeller: Labeller, spec: Spec, ledger: Ledger, n_labelled: int) -> Price:
-    """The price of the checks of as many labelled units, each at a unit as costly as the first features."""
-    n = min(n_labelled, checks.MOST_UNITS)
-    each = 1 + min(checks.LIKELY + checks.ANY, max(0, n_labelled - 1))
+    """The price of the checks of as many labelled units, and of those at units without a label."""
     active = np.flatnonzero(labeller.index.table(UNITS, ["events"])["events"].to_numpy()).tolist() or [0]
-    rows = [active[i % len(active)] for i in range(n * each)]
+    rows = [active[i % len(active)] for i in range(checks.most_checks(n_labelled))]
     return _checker(labeller, spec, ledger, None).price(rows, explain=False, grade=True)
 
 
@@ -163,58 +159,6 @@ def _announce(price: Price, check_price: Price | None, request: Request, progres
     if problem := next((each.problem for each in prices if each.problem), ""):
         raise UsageError(problem)
     consent.require(usd, request.usd, progress, agreed=request.agreed, name="--usd")
-
-
-def _propagate(
-    folder: IndexFolder,
-    checker: Labeller,
-    evidence: Evidence,
-    known: Known,
-    found: Outcome,
-    least: float | None,
-    progress: Progress,
-) -> Outcome:
-    """Fit the probabilities, and replace the propagated labels of the index."""
-    if not len(known.rows):
-        raise UsageError("no feature has an explanation to propagate: give a larger --units or --share")
-    comparison = Comparison(evidence, known.rows)
-    by_chance = known.of_run | np.isin(known.rows, found.by_chance)
-    by_chance = by_chance if by_chance.any() else np.ones_like(by_chance)
-    places = checks.pairs(comparison, by_chance)
-    answers = fits(checker, checks.asked(places, known), progress.update)
-    propagation = decisions.fit(comparison, checks.targets(places, known, answers, by_chance))
-    rest = np.setdiff1d(np.arange(len(evidence)), known.rows)
-    decided = _decided(propagation, comparison, rest, progress)
-    chosen = curve.least_probability(decided.probability) if least is None else least
-    kept = (decided.probability >= (2.0 if chosen is None else chosen)) & (decided.source >= 0)
-    made = [
-        {
-            "row": row, "explanation": known.texts[source], "source": PROPAGATED, "judge": "", "probability": probability,
-            "from_row": int(known.rows[source]),
-        }
-        for row, source, probability in zip(
-            rest[kept].tolist(), decided.source[kept].tolist(), decided.probability[kept].tolist(), strict=True
-        )
-    ]  # fmt: skip
-    labels.put(folder, made, lambda table: pc.equal(table["source"], PROPAGATED))
-    return found.model_copy(
-        update={
-            "least_probability": chosen,
-            "point": None if chosen is None else curve.point(decided.probability, propagation, chosen),
-            "curve": tuple(curve.points(decided.probability, propagation, chosen)),
-        }
-    )
-
-
-def _decided(propagation: Propagation, comparison: Comparison, rest: np.ndarray, progress: Progress) -> Decisions:
-    """The decisions of all units without a label, part by part."""
-    parts = []
-    for at in range(0, len(rest), 8192):
-        progress.update("propagation", at, len(rest))
-        parts.append(propagation.decide(comparison, rest[at : at + 8192]))
-    progress.update("propagation", len(rest), len(rest))
-    empty = parts or [Decisions(np.zeros(0, np.int64), np.zeros(0))]
-    return Decisions(np.concatenate([p.source for p in empty]), np.concatenate([p.probability for p in empty]))
 
 
 def index_and_spec(name: str | None, results: Path, judge: str | None) -> tuple[IndexFolder, Spec]:

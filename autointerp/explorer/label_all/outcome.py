@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autointerp.explorer.index.folder import IndexFolder
-from autointerp.explorer.propagation.curve import Point
+from autointerp.explorer.propagation.curve import Checked, Point
 from autointerp.formatting import percent, plural
 from autointerp.places import writing
 from sae.files import write_text
@@ -14,7 +14,7 @@ FILE = "propagation.json"
 
 
 class Outcome(BaseModel):
-    """What is known of the labels of all features. The last six fields are of the last propagation, and null before the first."""
+    """What is known of the labels of all features. The last five fields are of the last propagation, and null before the first."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -34,6 +34,8 @@ class Outcome(BaseModel):
     """Least probability of a propagated explanation."""
     point: Point | None = None
     """The point of the curve at this probability."""
+    sample: Checked | None = None
+    """Checks of propagated explanations, drawn by chance from all of them."""
     curve: tuple[Point, ...] = ()
     """Coverage against risk."""
 
@@ -48,15 +50,11 @@ class Outcome(BaseModel):
         if point is None or not point.units:
             rest = f"none probable enough to be propagated, {self.unknown:,} unknown"
             return f"{plural(self.features, 'feature')}: {self.explained:,} explained, {rest}"
-        checked = (
-            f"; of {plural(point.checked, 'such explanation')} that the judge checked {point.right:,} "
-            f"{'was' if point.right == 1 else 'were'} right [{percent(point.low)}, {percent(point.high)}]"
-            if point.checked
-            else "; none of them was checked"
-        )
+        sample = self.sample or Checked()
+        checked = f"the judge found {sample.right} of {sample.n} right that were drawn by chance [{percent(sample.low)}, {percent(sample.high)}]"
         return (
             f"{plural(self.features, 'feature')}: {self.explained:,} explained, {point.units:,} propagated with a probability of"
-            f" {point.probability:.2f} or more ({percent(point.precision)} expected right{checked}), {self.unknown:,} unknown"
+            f" {point.probability:.2f} or more ({percent(point.precision)} expected right; {checked}), {self.unknown:,} unknown"
         )
 
 
@@ -78,13 +76,11 @@ def save(folder: IndexFolder, outcome: Outcome) -> None:
 
 def table(points: tuple[Point, ...]) -> list[str]:
     """The curve as lines of text."""
-    lines = ["probability  coverage     units  expected right  checked: right"]
+    lines = ["probability  coverage     units  expected right  checked in this band: right"]
     for point in points:
-        checked = (
-            f"{point.right} of {point.checked} [{percent(point.low)}, {percent(point.high)}]" if point.checked else "-"
-        )
+        of = point.checked
+        checked = f"{of.right} of {of.n} [{percent(of.low)}, {percent(of.high)}]" if of.n else "-"
         expected = percent(point.precision) if point.precision is not None else "-"
-        lines.append(
-            f"{f'>= {point.probability:.2f}':>11}  {percent(point.coverage):>8}  {point.units:>8,}  {expected:>14}  {checked}"
-        )
+        level = f">= {point.probability:.2f}"
+        lines.append(f"{level:>11}  {percent(point.coverage):>8}  {point.units:>8,}  {expected:>14}  {checked}")
     return lines

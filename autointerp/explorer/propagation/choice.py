@@ -47,6 +47,13 @@ def choose(evidence: Evidence, n: int, labelled: Rows, seed: int = 0) -> Choice:
     return Choice(np.concatenate([chosen, drawn]), np.arange(n) >= len(chosen))
 
 
+def at_random(evidence: Evidence, n: int, labelled: Rows, seed: int = 0) -> Choice:
+    """`n` units with evidence and without a label, drawn by chance."""
+    free = np.setdiff1d(np.flatnonzero(evidence.has_any()), labelled)
+    rows = np.random.default_rng(seed).choice(free, min(n, len(free)), replace=False)
+    return Choice(rows, np.ones(len(rows), dtype=bool))
+
+
 def _probabilities(evidence: Evidence, sources: Rows, units: Rows) -> np.ndarray:
     """How probable it is before any data that the explanation of each source is right for each unit (n_units, n_sources), float16."""
     if not len(sources):

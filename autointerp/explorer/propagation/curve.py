@@ -11,12 +11,32 @@ from autointerp.explorer.propagation.decisions import Propagation
 
 PRECISION = 0.9
 """Share of propagated explanations that should be right."""
-LEVELS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+BANDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+"""Least probabilities of the bands of the curve."""
 _TAIL = 0.05
 
 
+class Checked(BaseModel):
+    """How many explanations the judge checked and found right, and an interval of the share that covers 90% (Clopper and Pearson 1934)."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    n: int = 0
+    right: int = 0
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, right: NDArray[np.bool_]) -> Checked:
+        """Of the answers about some explanations."""
+        n, hits = len(right), int(right.sum())
+        low = float(stats.beta.ppf(_TAIL, hits, n - hits + 1)) if hits else 0.0
+        high = float(stats.beta.ppf(1 - _TAIL, hits + 1, n - hits)) if hits < n else 1.0
+        return cls(n=n, right=hits, low=low, high=high)
+
+
 class Point(BaseModel):
-    """What is propagated if `probability` is the least."""
+    """What is propagated if `probability` is the least, and how the explanations between it and the next higher one were checked."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -28,36 +48,29 @@ class Point(BaseModel):
     """Their share of all units without a label of their own."""
     precision: float | None
     """Mean probability of these explanations: the share that is expected to be right. Null if there is none."""
-    checked: int
-    """Labelled units, drawn by chance, for which the judge graded the explanation that they would have been given, of this probability."""
-    right: int
-    """How many of the graded explanations were right."""
-    low: float | None
-    high: float | None
-    """Interval of the share of right ones that covers 90% (Clopper and Pearson 1934). Null if none was checked."""
+    checked: Checked
+    """Checks of explanations of a probability from this to the next higher point: those of other units, each by probabilities that were fitted
+    without it."""
 
 
-def points(probability: NDArray[np.float64], propagation: Propagation, extra: float | None = None) -> list[Point]:
-    """The curve at `LEVELS` and one more probability, the highest first."""
-    levels = sorted({*LEVELS, *([] if extra is None else [extra])}, reverse=True)
-    return [point(probability, propagation, level) for level in levels]
-
-
-def point(probability: NDArray[np.float64], propagation: Propagation, least: float) -> Point:
-    """The point of the curve at one probability."""
-    kept = probability[(probability >= least) & (probability > 0)]
-    checked = propagation.own_known & (propagation.own.probability >= least)
-    n, right = int(checked.sum()), int((checked & propagation.own_right).sum())
-    return Point(
-        probability=least,
-        units=len(kept),
-        coverage=len(kept) / max(1, len(probability)),
-        precision=float(kept.mean()) if len(kept) else None,
-        checked=n,
-        right=right,
-        low=(float(stats.beta.ppf(_TAIL, right, n - right + 1)) if right else 0.0) if n else None,
-        high=(float(stats.beta.ppf(1 - _TAIL, right + 1, n - right)) if right < n else 1.0) if n else None,
-    )
+def points(probability: NDArray[np.float64], propagation: Propagation, extra: float | None = None) -> tuple[Point, ...]:
+    """The curve at `BANDS` and one more probability, the highest first."""
+    levels = sorted({*BANDS, *([] if extra is None else [extra])}, reverse=True)
+    tested, known = propagation.tested.probability, propagation.known
+    found = []
+    for least, next_higher in zip(levels, [np.inf, *levels], strict=False):
+        kept = probability[(probability >= least) & (probability > 0)]
+        here = known & (tested >= least) & (tested < next_higher)
+        found.append(
+            Point(
+                probability=least,
+                units=len(kept),
+                coverage=len(kept) / max(1, len(probability)),
+                precision=float(kept.mean()) if len(kept) else None,
+                checked=Checked.of(propagation.right[here]),
+            )
+        )
+    return tuple(found)
 
 
 def least_probability(probability: NDArray[np.float64], precision: float = PRECISION) -> float | None:

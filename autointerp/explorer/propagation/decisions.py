@@ -2,8 +2,8 @@
 
 A first regression says from the evidence of a pair how probable it is that the explanation of one is right for the other. Each unit takes the
 explanation of largest odds. A second regression, drawn to the first one's probability, corrects it by how far explanations compete
-that are not right for each other. Both are fitted on labelled units, for which it is known which explanations are right; the second one on
-decisions made with a first one that has not seen the unit (cross-validation by unit, not by pair).
+that are not right for each other. Both are fitted on pairs that the judge has graded; the second one on decisions made with a first one
+that has not seen the unit (cross-validation by unit, not by pair).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from autointerp.explorer.propagation import pair_model
 from autointerp.explorer.propagation.evidence import NAMES, Comparison, Rows, Scores
 from autointerp.explorer.propagation.pair_model import Floats, Prior
+from autointerp.progress import OnProgress, quiet
 
 PAIRS = Prior(mean=(-5.0, 1.0, 0.5, 1.0, 0.7, 0.7, 0.5, 0.5, 0.7, 0.1), precision=(0.3, *[4.0] * len(NAMES)))
 """Odds of a pair before any unit is labelled. The scores are signed logarithms of standard deviations, so that 1.5 is clear evidence."""
@@ -28,20 +29,38 @@ _MOST_PAIRS = 200_000
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What is known of L labelled units: `right` (L, L) says whether the explanation of a column is right for the unit of a row, and `known`
-    (L, L) which pairs have been judged. The diagonal says whether an explanation is right for its own unit. `by_chance` (L,) says which units were drawn by chance: the others were
-    chosen to be unlike each other, so that what is right for them is no measure of what is right for units without a label."""
+class Judged:
+    """Pairs that the judge has graded: `right` (U, L) says whether the explanation of the source of a column is right for the unit of a row, and
+    `known` (U, L) which pairs were graded.
 
+    `units` (U,) are rows of the evidence: labelled units, and others at which explanations were checked. `by_chance` (U,) says for which
+    a decision is a fair sample of those about units without a label: units that were chosen to be explained are unlike each other, so
+    that what is right for them says little of the others.
+    """
+
+    units: Rows
     right: NDArray[np.bool_]
     known: NDArray[np.bool_]
     by_chance: NDArray[np.bool_]
 
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """Whose explanation is right for the unit itself, or has not been judged: no other is passed on."""
-        own: NDArray[np.bool_] = np.diagonal(self.right) | ~np.diagonal(self.known)
-        return own
+    def among(self, sources: Rows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """`right` and `known` (L, L) between the sources themselves; a source that is none of the units has no row that is known."""
+        place = {int(unit): i for i, unit in enumerate(self.units)}
+        right = np.zeros((len(sources), len(sources)), dtype=bool)
+        known = right.copy()
+        for i, source in enumerate(sources.tolist()):
+            if source in place:
+                right[i], known[i] = self.right[place[source]], self.known[place[source]]
+        return right, known
+
+    def joined(self, other: Judged) -> Judged:
+        """These pairs and those of other units."""
+        return Judged(
+            *(
+                np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in ("units", "right", "known", "by_chance")
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -54,21 +73,21 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Propagation:
-    """Fitted regressions, and the decisions about the labelled units themselves, each made without its own label, with their truth."""
+    """Fitted regressions, which explanations compete and which may be passed on, and `tested`: decisions about the judged units, each by
+    regressions that have not seen it, where the judge's answer `right` is `known`."""
 
     pair: Floats
     competition: Floats
     rivals: NDArray[np.bool_]
     usable: NDArray[np.bool_]
-    own: Decisions
-    own_right: NDArray[np.bool_]
-    own_known: NDArray[np.bool_]
+    tested: Decisions
+    right: NDArray[np.bool_]
+    known: NDArray[np.bool_]
 
-    def decide(self, comparison: Comparison, rows: Rows) -> Decisions:
+    def decide(self, comparison: Comparison, rows: Rows, on_decided: OnProgress = quiet) -> Decisions:
         """The decisions about some units, which have no label. Units without any evidence have none."""
         source, probability = np.full(len(rows), -1), np.zeros(len(rows))
-        has = comparison.evidence.has_any()[rows]
-        at = np.flatnonzero(has) if self.usable.any() else np.zeros(0, np.int64)
+        at = np.flatnonzero(comparison.evidence.has_any()[rows]) if self.usable.any() else np.zeros(0, np.int64)
         done = 0
         for part, scores in comparison.blocks(rows[at]):
             place = at[done : done + len(part)]
@@ -76,34 +95,36 @@ class Propagation:
             source[place] = best
             probability[place] = pair_model.probability(pair_model.log_odds(features, self.competition))
             done += len(part)
+            on_decided("propagation", done, len(at))
         return Decisions(source, probability)
 
 
-def fit(comparison: Comparison, targets: Targets, seed: int = 0) -> Propagation:
-    """Fit both regressions on the labelled units of a comparison."""
-    n = len(comparison.sources)
+def fit(comparison: Comparison, judged: Judged, seed: int = 0) -> Propagation:
+    """Fit both regressions on the pairs that the judge has graded."""
+    units, sources = judged.units, comparison.sources
+    n = len(units)
     scores = np.concatenate(
-        [np.zeros((0, n, len(NAMES)), np.float32), *(s for _, s in comparison.blocks(comparison.sources))]
+        [np.zeros((0, len(sources), len(NAMES)), np.float32), *(s for _, s in comparison.blocks(units))]
     )
-    apart = ~np.eye(n, dtype=bool)
-    used = targets.known & apart
-    rivals = _rivals(targets)
+    own = units[:, None] == sources
+    used = judged.known & ~own
+    right, known = judged.among(sources)
+    rivals, usable = _rivals(right, known), np.diagonal(right) | ~np.diagonal(known)
     fold = np.random.default_rng(seed).permutation(n) % min(FOLDS, max(n, 1))
     source, features = np.full(n, -1), np.zeros((n, 2))
-    for number in range(min(FOLDS, n)):
+    for number in np.unique(fold):
         held = fold == number
-        pair = _fit_pairs(scores, targets.right, used & ~held[:, None] & ~held[None, :], seed)
-        odds = pair_model.log_odds(scores[held], pair)
-        odds[~apart[held]] = -np.inf
-        source[held], features[held] = _summary(odds, rivals, targets.usable)
+        pair = _fit_pairs(scores, judged.right, used & ~held[:, None] & ~np.isin(sources, units[held]), seed)
+        odds = np.where(own[held], -np.inf, pair_model.log_odds(scores[held], pair))
+        source[held], features[held] = _summary(odds, rivals, usable)
     decided = np.isfinite(features[:, 0])
     source[~decided], features[~decided] = -1, 0
-    right = decided & targets.right[np.arange(n), source]
-    known = decided & used[np.arange(n), source] & targets.by_chance
-    competition = pair_model.fit(features[known], right[known], COMPETITION)
-    own = Decisions(source, _held_out(features, right, known, fold))
+    tested = decided & judged.by_chance & used[np.arange(n), source]
+    is_right = tested & judged.right[np.arange(n), source]
+    competition = pair_model.fit(features[tested], is_right[tested], COMPETITION)
+    decisions = Decisions(source, _held_out(features, is_right, tested, fold))
     return Propagation(
-        _fit_pairs(scores, targets.right, used, seed), competition, rivals, targets.usable, own, right, known
+        _fit_pairs(scores, judged.right, used, seed), competition, rivals, usable, decisions, is_right, tested
     )
 
 
@@ -129,9 +150,9 @@ def _fit_pairs(scores: Scores, right: NDArray[np.bool_], used: NDArray[np.bool_]
     return weights
 
 
-def _rivals(targets: Targets) -> NDArray[np.bool_]:
+def _rivals(right: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which explanations (L, L) compete: neither is right for the other's unit."""
-    fits = targets.right & targets.known
+    fits = right & known
     return ~(fits | fits.T | np.eye(len(fits), dtype=bool))
 
 

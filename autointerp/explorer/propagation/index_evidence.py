@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +17,16 @@ from autointerp.explorer.index import schema
 from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.propagation.evidence import Evidence
 from autointerp.judges.embedded.word_vectors import lexicon
+from autointerp.progress import OnProgress
 
 CONTEXT = 12
 """Tokens on either side of the mark whose words are a context."""
 _WORD = r"^[\pL\pM]{3,}$"
 _COLUMNS = ("row", "bin", "mark", "tokens", "activations")
-OnRead = Callable[[str, int, int], None]
 Floats = NDArray[np.float32]
 
 
-def read(folder: IndexFolder, directions: Floats | None, on_read: OnRead) -> Evidence:
+def read(folder: IndexFolder, directions: Floats | None, on_read: OnProgress) -> Evidence:
     """The evidence of all features, in the order of their rows. Without `directions` (F, d) the index's lists of near features stand in."""
     n = folder.about.n_features
     marked, contexts, vocabulary = _bags(folder, n, on_read)
@@ -62,7 +62,9 @@ class _Vocabulary:
         return numbers[encoded.indices.to_numpy()] if len(strings) else np.zeros(0, np.int64)
 
 
-def _bags(folder: IndexFolder, n: int, on_read: OnRead) -> tuple[sparse.csr_array, sparse.csr_array, dict[str, int]]:
+def _bags(
+    folder: IndexFolder, n: int, on_read: OnProgress
+) -> tuple[sparse.csr_array, sparse.csr_array, dict[str, int]]:
     """Of each feature's strongest examples: the tokens at which it is active, by the share of its maximum, and the words around them."""
     vocabulary = _Vocabulary()
     parts: list[tuple[sparse.csr_array, sparse.csr_array, int]] = []

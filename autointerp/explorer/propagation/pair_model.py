@@ -58,4 +58,5 @@ def log_odds(scores: NDArray[Any], weights: Floats) -> NDArray[Any]:
 
 def probability(odds: NDArray[Any]) -> NDArray[Any]:
     """The probability of log-odds."""
-    return 1 / (1 + np.exp(-np.clip(odds, -_MOST, _MOST)))
+    found: NDArray[Any] = 1 / (1 + np.exp(-np.clip(odds, -_MOST, _MOST)))
+    return found
