@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from support import explorer_index, label_world
 from support.label_world import World, calibration_error, oracle
 

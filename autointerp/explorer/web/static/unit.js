@@ -19,10 +19,10 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const from = source => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
-  : source === 'propagated' ? ['propagated from similar features'] : ['made in the explorer'];
+const from = ({source, from: unit}) => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
+  : source === 'propagated' ? ['propagated from ', unit ? el('a', {href: addressOf(unit)}, unit) : 'similar features'] : ['made in the explorer'];
 const label = (each, leading) => {
-  const notes = [from(each.source)];
+  const notes = [from(each)];
   if (each.judge) notes.push(['graded by ', visible(each.judge)]);
   if (each.distinction !== null) notes.push(['distinction ', fixed(each.distinction)]);
   if (each.probability !== null) notes.push([Math.round(100 * each.probability) + '% probable']);
