@@ -182,7 +182,7 @@ def _labels(n: int, share: float, rng: np.random.Generator, hostile: Sequence[st
             "distinction": pa.array(rng.uniform(0, 1, len(rows)), mask=propagated),
             "probability": pa.array(rng.uniform(0.5, 1, len(rows)), mask=~propagated),
         }
-    ).cast(schema.LABELS)  # fmt: skip
+    )  # fmt: skip
 
 
 def _examples(

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from autointerp.costs import stand_ins
 from autointerp.explorer.index.folder import LABELS, IndexFolder
@@ -186,10 +188,12 @@ class Labeller:
         known: set[tuple[int, str]] = set()
 
         def same(table: pa.Table) -> pa.Array:
-            columns = (table[name].to_pylist() for name in ("row", "explanation", "source"))
-            return pa.array(
-                [source == LIVE and (row, text) in texts for row, text, source in zip(*columns, strict=True)]
-            )
+            near = pc.and_(pc.equal(table["source"], LIVE), pc.is_in(table["row"], pa.array(list(made), pa.int32())))
+            mask = near.to_numpy().astype(bool)
+            places = np.flatnonzero(mask)
+            pairs = table.select(["row", "explanation"]).take(places).to_pylist()
+            mask[places] = [(pair["row"], pair["explanation"]) in texts for pair in pairs]
+            return pa.array(mask)
 
         if not made:
             return
@@ -239,9 +243,11 @@ class Labeller:
     def _graded(self, rows: Sequence[int], scale: float, *, known: bool) -> Asked:
         """The questions to the judge. An explanation that is not there yet is replaced by one of usual length."""
         texts, per_call = Texts(self.index), self.spec.score.per_call
+        explained = {} if known else self._explanations()
+        said = (texts.leading(row) if known else explained.get(row) for row in rows)
         all_judged = [
-            grading.judged(self.windows, texts, row, (texts.leading(row) if known else None) or stand_ins.EXPLANATION)
-            for row in rows
+            grading.judged(self.windows, texts, row, text or stand_ins.EXPLANATION)
+            for row, text in zip(rows, said, strict=True)
         ]
         run, shown = self.run_of(rows), grading.explanations(all_judged)
         items = [item for one in all_judged for item in one.items]
@@ -251,6 +257,12 @@ class Labeller:
         n, n_items = round(scale * len(prompts)), round(scale * len(items))
         tries, alone = (1, 0) if per_call == 1 else (TRIES_OF_GROUP, n_items)
         return Asked(self.spec.judge, prompts, n, tries, alone)
+
+    def _explanations(self) -> dict[int, str]:
+        """The explanations that were made here, by row."""
+        with self.ledger.read() as tx:
+            known = judgements.explanations_of(tx, self.run_id)
+        return {self.windows.rows[key.unit_id]: found.text for key, found in known.items() if found.text}
 
     def _notes(self, rows: Sequence[int], sample: Sequence[int], alive: Sequence[int]) -> Iterator[str]:
         if len(sample) < len(rows):
