@@ -63,10 +63,11 @@ def explain(
         raise UsageError("--all, --share and --units exclude each other: give one")
     if everything and propagate:
         raise UsageError("--all leaves no feature to propagate to: leave out --propagate, or give --share or --units")
-    from autointerp.explorer.label_all import command, outcome  # torch
+    from autointerp.explorer import explain as inputs  # torch
+    from autointerp.explorer.label_all import label_all, outcome
 
-    folder, spec = command.index_and_spec(run_id, results, judge)
-    request = command.Request(
+    folder, spec = inputs.index_and_spec(run_id, results, judge)
+    request = label_all.Request(
         units=units,
         share=0.01 if share is None and units is None else share,
         everything=everything,
@@ -77,7 +78,7 @@ def explain(
         dry=dry,
     )
     with Progress(quiet=quiet) as progress:
-        found = command.label_all(folder, spec, command_ledger(results, make=True), request, progress)
+        found = label_all.label_all(folder, spec, command_ledger(results, make=True), request, progress)
     if found is None:
         return
     if found.curve:

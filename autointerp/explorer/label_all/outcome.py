@@ -48,7 +48,11 @@ class Outcome(BaseModel):
         """The same for a page's head."""
         parts = [f"{self.explained:,} of {plural(self.features, 'feature')} explained"]
         if self.point and self.point.units:
-            checked = f"{self.sample.right} of {self.sample.n} checked ones right" if self.sample and self.sample.n else "none checked"
+            checked = (
+                f"{self.sample.right} of {self.sample.n} checked ones right"
+                if self.sample and self.sample.n
+                else "none checked"
+            )
             expected = f"{percent(self.point.precision)} expected right, {checked}"
             parts.append(f"{self.point.units:,} propagated with {self.point.probability:.2f} or more ({expected})")
         return " \u00b7 ".join([*parts, f"{self.unknown:,} unknown"])

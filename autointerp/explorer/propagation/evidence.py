@@ -18,7 +18,7 @@ NAMES = ("directions", "promoted", "marked", "covered", "contexts", "meanings", 
 """Kinds of evidence, in the order of the last axis of scores."""
 BLOCK = 1024
 """Units that are compared with all labelled ones at once."""
-_RANDOM_PAIRS = 4096
+_RANDOM_UNITS = 1024
 _FLOOR = 1e-5
 _LEAST_SPREAD = 1e-6
 
@@ -90,7 +90,16 @@ class Comparison:
             name: getattr(evidence, name)[sources].T.tocsc() for name in ("promoted", "marked", "has", "contexts")
         }
         self._source_together = evidence.together[:, sources].tocsr()
-        self._mean, self._spread = self._background(np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        n = len(evidence)
+        self.use_background(rng.choice(n, size=min(n, _RANDOM_UNITS), replace=False))
+
+    def use_background(self, rows: Rows) -> None:
+        """Take the pairs of these units with the sources as random pairs."""
+        pairs = self._raw(rows)[rows[:, None] != self.sources]
+        spread = pairs.std(axis=0) if len(pairs) else np.zeros(len(NAMES), np.float32)
+        self._mean = pairs.mean(axis=0) if len(pairs) else spread
+        self._spread = np.where(spread > _LEAST_SPREAD, spread, 1).astype(np.float32)
 
     def scores(self, rows: Rows) -> Scores:
         """The evidence that the explanation of each source is right for each of some units (n, n_sources, n_kinds)."""
@@ -118,17 +127,6 @@ class Comparison:
         found[..., 7] = np.log10(self._walk[rows].toarray() + _FLOOR)
         found[..., 8] = -np.abs(evidence.density[rows][:, None] - evidence.density[sources])
         return found
-
-    def _background(self, rng: np.random.Generator) -> tuple[Scores, Scores]:
-        """Mean and standard deviation of each kind of evidence over random pairs of a unit and a source."""
-        rows = rng.choice(len(self.evidence), size=min(len(self.evidence), _RANDOM_PAIRS // 4), replace=False)
-        raw = self._raw(rows)
-        own = rows[:, None] == self.sources
-        pairs = raw[~own]
-        if not len(pairs):
-            return np.zeros(len(NAMES), np.float32), np.ones(len(NAMES), np.float32)
-        spread = pairs.std(axis=0)
-        return pairs.mean(axis=0), np.where(spread > _LEAST_SPREAD, spread, 1).astype(np.float32)
 
 
 def _rare(weights: sparse.csr_array) -> sparse.csr_array:

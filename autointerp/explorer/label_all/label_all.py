@@ -1,18 +1,15 @@
-"""What `autointerp explain` does: chooses units, has them explained, and propagates their explanations to the rest."""
+"""Labels all features of an index: chooses units, has them explained, and propagates their explanations to the rest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from autointerp.calls import consent
 from autointerp.errors import UsageError
-from autointerp.explorer.command import find_index
 from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.label_all import known_labels, outcome
 from autointerp.explorer.label_all.known_labels import Known
@@ -26,8 +23,7 @@ from autointerp.explorer.propagation.evidence import Evidence
 from autointerp.formatting import dollars, plural
 from autointerp.ledger.database import Ledger
 from autointerp.progress import Progress
-from autointerp.spec.spec import Spec, load
-from autointerp.spec.toml_files import wrong_key
+from autointerp.spec.spec import Spec
 from sae.errors import SaeError
 from sae.formats.load import load_dictionary
 
@@ -159,24 +155,3 @@ def _announce(price: Price, check_price: Price | None, request: Request, progres
     if problem := next((each.problem for each in prices if each.problem), ""):
         raise UsageError(problem)
     consent.require(usd, request.usd, progress, agreed=request.agreed, name="--usd")
-
-
-def index_and_spec(name: str | None, results: Path, judge: str | None) -> tuple[IndexFolder, Spec]:
-    """The index that a command line means, and the spec of its run, with another model in place of explainer and judge if one is given.
-
-    Raises `UsageError`.
-    """
-    path, run = find_index(name, results)
-    if path is None:
-        raise UsageError(f"{run} has no index: make it with `autointerp index {run}`")
-    folder = IndexFolder(path)
-    if folder.about.run is None:
-        raise UsageError(f"{path} is of no run, whose judge could be asked: give a run")
-    spec = load(results / folder.about.run / "spec.toml")
-    if judge is None:
-        return folder, spec
-    data = spec.model_dump() | {"judge": {"model": judge}, "explainer": None}
-    try:
-        return folder, Spec.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(wrong_key(error, Spec, "--judge")) from None
