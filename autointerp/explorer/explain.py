@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from autointerp.errors import UsageError
 from autointerp.explorer.command import find_index
 from autointerp.explorer.index.folder import IndexFolder
+from autointerp.spec.judge_sections import Judge
 from autointerp.spec.spec import Spec, load
 from autointerp.spec.toml_files import wrong_key
 
@@ -27,8 +28,8 @@ def index_and_spec(name: str | None, results: Path, judge: str | None) -> tuple[
     spec = load(results / folder.about.run / "spec.toml")
     if judge is None:
         return folder, spec
-    data = spec.model_dump() | {"judge": {"model": judge}, "explainer": None}
     try:
-        return folder, Spec.model_validate(data)
+        settings = Judge.model_validate({"model": judge})
     except ValidationError as error:
-        raise UsageError(wrong_key(error, Spec, "--judge")) from None
+        raise UsageError(wrong_key(error, Judge, "--judge")) from None
+    return folder, spec.model_copy(update={"judge": settings, "explainer": None})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from autointerp.calls import consent
-from autointerp.errors import UsageError
+from autointerp.errors import BudgetExceeded, UsageError
 from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.label_all import known_labels, outcome
 from autointerp.explorer.label_all.known_labels import Known
@@ -81,7 +82,8 @@ def label_all(folder: IndexFolder, spec: Spec, ledger: Ledger, request: Request,
     )
     if request.propagate and evidence is not None:
         checker = _checker(labeller, spec, ledger, request.usd)
-        found = propagate(checker, evidence, known, found, request.least_probability, progress)
+        with _told_as_one(request.usd, labeller, checker):
+            found = propagate(checker, evidence, known, found, request.least_probability, progress)
     outcome.save(folder, found)
     return found
 
@@ -127,6 +129,20 @@ def _checker(labeller: Labeller, spec: Spec, ledger: Ledger, usd: float | None) 
     """A labeller that checks pairs, with what is left of the budget."""
     left = None if usd is None else max(0.0, usd - labeller.spent_usd)
     return Labeller(labeller.index, checking(spec), ledger, usd=left)
+
+
+@contextmanager
+def _told_as_one(usd: float | None, *labellers: Labeller) -> Iterator[None]:
+    """Name the whole budget in the error of a part of it."""
+    try:
+        yield
+    except BudgetExceeded as error:
+        if usd is None or not str(error).startswith("--usd"):
+            raise
+        spent = dollars(sum(labeller.spent_usd for labeller in labellers))
+        raise BudgetExceeded(
+            f"--usd = {usd:g} could be exceeded by the next call: {spent} spent; give more, and ask again: what was paid for is kept"
+        ) from None
 
 
 def _price_of_checks(labeller: Labeller, spec: Spec, ledger: Ledger, n_labelled: int) -> Price:

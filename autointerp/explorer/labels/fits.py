@@ -16,13 +16,17 @@ Pair = tuple[int, str]
 """The row of a unit, and an explanation."""
 EXAMPLES_PER_BIN, SILENT = 1, 4
 """What is graded of a pair: examples of each activation bin, and windows in which the unit is silent."""
+ITEMS_PER_CALL = 8
+"""Least number of items in one question, because there are many: the instructions are sent once for all."""
 _RIGHT, _MARGIN = 0.5, 0.25
 """Least grade of a right explanation, and how far it has to be above the grade where the unit is silent, as shares of the best grade."""
 
 
 def checking(spec: Spec) -> Spec:
     """The spec with as few items as are needed to say whether an explanation fits."""
-    score = spec.score.model_copy(update={"per_bin": EXAMPLES_PER_BIN, "repeats": 1})
+    per_call, ask = max(ITEMS_PER_CALL, spec.score.per_call), spec.score.ask
+    ask = "grade" if ask == "logprobs" else ask  # probabilities are those of one item
+    score = spec.score.model_copy(update={"per_bin": EXAMPLES_PER_BIN, "repeats": 1, "per_call": per_call, "ask": ask})
     controls = spec.controls.model_copy(update={"shuffled": 0, "base_rate": SILENT})
     return spec.model_copy(update={"score": score, "controls": controls})
 
