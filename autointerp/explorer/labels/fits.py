@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from autointerp.explorer.labels import grading
-from autointerp.explorer.labels.grading import Texts
+from autointerp.explorer.labels.grading import Judged, Texts
 from autointerp.explorer.labels.labeller import Labeller
 from autointerp.ledger import judgements
 from autointerp.progress import OnProgress, quiet
@@ -48,11 +49,26 @@ def fits(labeller: Labeller, pairs: Sequence[Pair], on_progress: OnProgress = qu
         found = judgements.judgements_of(tx, labeller.run_id, list(items))
     best = labeller.rubric.grades[-1]
     answers: dict[Pair, bool] = {}
-    for pair, one in zip(able, judged, strict=True):
-        columns: Mapping[str, float | None] = grading.grades(labeller.windows, [one], found).get(one.row, {})
-        if (grade := columns.get("grade")) is not None:
-            answers[pair] = is_right(grade, columns.get("silent_grade"), best)
+    for together in _of_different_units(judged):
+        graded = grading.grades(labeller.windows, together, found)
+        for one in together:
+            columns: Mapping[str, float | None] = graded.get(one.row, {})
+            if (grade := columns.get("grade")) is not None:
+                answers[one.row, one.text] = is_right(grade, columns.get("silent_grade"), best)
     return answers
+
+
+def _of_different_units(judged: Sequence[Judged]) -> list[list[Judged]]:
+    """The judged explanations in groups, none of which has two of one unit."""
+    groups: list[list[Judged]] = []
+    taken: Counter[int] = Counter()
+    for one in judged:
+        place = taken[one.row]
+        taken[one.row] += 1
+        if place == len(groups):
+            groups.append([])
+        groups[place].append(one)
+    return groups
 
 
 def is_right(grade: float, silent: float | None, best: int) -> bool:

@@ -120,10 +120,15 @@ def test_a_share_is_explained_and_the_others_get_these_explanations_with_a_proba
     shown = Reader(index).unit(next(iter(taken)))["labels"][0]
     assert shown["from"] == f"feature-{shown['from_row']}"
 
-    asked = len(server.books)
-    again = explain(tmp_path, "--units", "12", "--usd", "50")
-    assert again.stdout == done.stdout
-    assert len(server.books) == asked, "nothing is asked twice"
+
+@pytest.mark.slow
+def test_the_same_command_asks_nothing_again_and_finds_the_same(
+    index: IndexFolder, server: ProviderServer, tmp_path: Path
+) -> None:
+    done = explain(tmp_path, "--units", "12", "--usd", "50")
+    taken, asked = labels(index, "propagated"), len(server.books)
+    assert explain(tmp_path, "--units", "12", "--usd", "50").stdout == done.stdout
+    assert len(server.books) == asked
     assert labels(index, "propagated") == taken
 
 
@@ -191,6 +196,7 @@ def test_all_features_are_explained_and_none_is_propagated(
     assert len(server.books) == N - 1
 
 
+@pytest.mark.slow
 def test_without_propagation_only_the_chosen_ones_are_explained(
     index: IndexFolder, server: ProviderServer, tmp_path: Path
 ) -> None:

@@ -17,13 +17,14 @@ from autointerp.explorer.propagation.choice import Choice
 from autointerp.explorer.propagation.decisions import Decisions, Judged, Propagation
 from autointerp.explorer.propagation.evidence import Comparison, Evidence
 
+N = 600
 NONE = np.zeros(0, dtype=np.int64)
 Outcome = tuple[Propagation, np.ndarray, Decisions]
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return label_world.make(3, n=900, families=24)
+    return label_world.make(3, n=N, families=24)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_probabilities_hold_and_most_units_get_a_right_explanation(
 def test_units_for_which_no_explanation_is_right_stay_unknown(world: World, chosen: Choice, fitted: Outcome) -> None:
     _, rest, decided = fitted
     possible = world.right(rest[:, None], chosen.rows).any(axis=1)
-    assert (~possible).sum() > 50
+    assert (~possible).sum() > 30
     assert (decided.probability[~possible] >= 0.9).mean() < 0.15
     assert (decided.probability[possible] >= 0.9).mean() > 0.7
 
@@ -71,7 +72,7 @@ def test_the_curve_counts_what_is_kept_and_what_was_checked(fitted: Outcome) -> 
 
 
 def test_a_unit_without_evidence_has_no_explanation(world: World, chosen: Choice) -> None:
-    unit = int(np.setdiff1d(np.arange(900), chosen.rows)[0])
+    unit = int(np.setdiff1d(np.arange(N), chosen.rows)[0])
     evidence = silent(world.evidence, unit)
     _, rest, decided = checks.fit(
         Comparison(evidence, chosen.rows), chosen.by_chance, oracle(world, chosen.rows), rounds=0
@@ -79,7 +80,7 @@ def test_a_unit_without_evidence_has_no_explanation(world: World, chosen: Choice
     place = int(np.flatnonzero(rest == unit)[0])
     assert (decided.source[place], decided.probability[place]) == (-1, 0.0)
     assert (np.delete(decided.source, place) >= 0).all()
-    assert unit not in choice.choose(evidence, 899, NONE).rows
+    assert unit not in choice.choose(evidence, N - 1, NONE).rows
 
 
 def test_an_explanation_that_does_not_fit_its_own_unit_is_not_passed_on(world: World, chosen: Choice) -> None:
@@ -87,20 +88,20 @@ def test_an_explanation_that_does_not_fit_its_own_unit_is_not_passed_on(world: W
     right[4] = right[:, 4] = False
     judged = Judged(chosen.rows, right, np.ones_like(right), chosen.by_chance)
     comparison = Comparison(world.evidence, chosen.rows)
-    decided = decisions.fit(comparison, judged).decide(comparison, np.arange(900))
+    decided = decisions.fit(comparison, judged).decide(comparison, np.arange(N))
     assert 4 not in decided.source
     assert len(np.unique(decided.source)) > 10
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 2**16))
 def test_the_order_of_the_units_changes_nothing(world: World, chosen: Choice, fitted: Outcome, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(900)
+    order = np.random.default_rng(seed).permutation(N)
     place = np.argsort(order)
     right = world.right(chosen.rows[:, None], chosen.rows)
     judged = Judged(chosen.rows, right, np.ones_like(right), chosen.by_chance)
     moved = replace(judged, units=place[chosen.rows])
-    rest = np.setdiff1d(np.arange(900), chosen.rows)[:200]
+    rest = np.setdiff1d(np.arange(N), chosen.rows)[:200]
     same = fixed_background(Comparison(world.evidence, chosen.rows))
     other = fixed_background(Comparison(permuted(world.evidence, order), place[chosen.rows]))
     before = decisions.fit(same, judged).decide(same, rest)
@@ -110,7 +111,7 @@ def test_the_order_of_the_units_changes_nothing(world: World, chosen: Choice, fi
 
 
 def test_chosen_units_serve_more_than_units_drawn_by_chance(world: World, chosen: Choice) -> None:
-    rest = np.arange(900)
+    rest = np.arange(N)
     random = [choice.at_random(world.evidence, 24, NONE, seed).rows for seed in range(5)]
     served = [world.right(rest[:, None], rows).any(axis=1).mean() for rows in (chosen.rows, *random)]
     assert served[0] > max(served[1:])
