@@ -14,7 +14,7 @@ FILE = "propagation.json"
 
 
 class Outcome(BaseModel):
-    """What is known of the labels of all features. The last five fields are of the last propagation, and null before the first."""
+    """What is known of the labels of all features."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -37,7 +37,7 @@ class Outcome(BaseModel):
     sample: Checked | None = None
     """Checks of propagated explanations, drawn by chance from all of them."""
     curve: tuple[Point, ...] = ()
-    """Coverage against risk."""
+    """Coverage against risk, from the highest probability to the lowest. Empty before the first propagation, as the three fields above."""
 
     @property
     def unknown(self) -> int:
@@ -49,12 +49,14 @@ class Outcome(BaseModel):
         parts = [f"{self.explained:,} of {plural(self.features, 'feature')} explained"]
         if self.point and self.point.units:
             checked = (
-                f"{self.sample.right} of {self.sample.n} checked ones right"
+                f"{self.sample.right} of {self.sample.n} checked were"
                 if self.sample and self.sample.n
                 else "none checked"
             )
             expected = f"{percent(self.point.precision)} expected right, {checked}"
-            parts.append(f"{self.point.units:,} propagated with {self.point.probability:.2f} or more ({expected})")
+            parts.append(
+                f"{self.point.units:,} propagated, each at least {percent(self.point.probability)} probable ({expected})"
+            )
         return " \u00b7 ".join([*parts, f"{self.unknown:,} unknown"])
 
     def sentence(self) -> str:

@@ -22,9 +22,13 @@ class Checked(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     n: int = 0
+    """Explanations that were checked."""
     right: int = 0
+    """Those that the judge found right."""
     low: float = 0.0
+    """Lower end of the interval of the share of right ones."""
     high: float = 1.0
+    """Upper end."""
 
     @classmethod
     def of(cls, right: NDArray[np.bool_]) -> Checked:
