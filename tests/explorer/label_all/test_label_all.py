@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +19,13 @@ import pytest
 from click.testing import CliRunner, Result
 from support import explorer_index
 from support.explorer_spec import spec
+from support.locations import ROOT
 from support.providers import protocols as wire
 from support.providers.server import ProviderServer, Script
 
 from autointerp.calls import caller
 from autointerp.cli.main import main
+from autointerp.errors import INTERRUPTED_EXIT_CODE
 from autointerp.explorer.index import schema
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, UNITS, IndexFolder
 from autointerp.explorer.label_all.outcome import FILE
@@ -170,6 +177,27 @@ def test_a_budget_that_is_spent_stops_and_more_continues(
     assert len(explained) == len(server.books)
     assert len(server.books) > asked
     assert labels(index, "propagated")
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_same_command_continues(index: IndexFolder, server: ProviderServer, tmp_path: Path) -> None:
+    server.delay_s = 0.3
+    options = ["explain", RUN, "--results", str(tmp_path), "--units", "12", "--usd", "50", "--no-propagate"]
+    command = [sys.executable, "-m", "autointerp", *options]
+    running = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
+    while len(server.books) < 3 and running.poll() is None:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == INTERRUPTED_EXIT_CODE, said
+    assert "run the same command to continue" in said
+    assert "Traceback" not in said
+    server.delay_s = 0.0
+    first, asked = labels(index, "live"), len(server.books)
+    assert 0 < len(first) <= asked
+    assert explain(tmp_path, *options[4:]).exit_code == 0
+    assert len(labels(index, "live")) == 12
+    assert len(server.books) - asked == 12 - len(first)
 
 
 @pytest.mark.slow
