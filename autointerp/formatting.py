@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 NOT_AVAILABLE = "n/a"
 _MINUS = "\u2212"
 
@@ -59,6 +62,15 @@ def count(value: int | None) -> str:
 def plural(value: int, noun: str, nouns: str | None = None) -> str:
     """`1 call`, `2 calls`. `nouns` is the plural, if it is not formed with s."""
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {nouns or noun + 's'}"
+
+
+_FORMULA = re.compile(r"^(?=\s*[=+\-@].)", re.DOTALL)
+"""The beginning of a formula; the sign of a neuron alone is none."""
+
+
+def as_text_cell(value: Any) -> Any:
+    """A value for a CSV file: a text that a spreadsheet would read as a formula is preceded by an apostrophe."""
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value
 
 
 def sentence(text: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
+from autointerp.explorer.labels.allowance import DEFAULT_USD, Allowance, allowance
 from autointerp.explorer.web.library import INDEX, Library, is_index
 from autointerp.explorer.web.server import access_of, serve
 from autointerp.ledger.database import Ledger
 from autointerp.monitoring import run_names
+from autointerp.spec.spec import load
 
 SHORTEST_TOKEN = 12
 """Characters of a token that a user chooses."""
@@ -25,12 +28,19 @@ def check_token(token: str | None) -> None:
 
 def explore(
     index: Path, results: Path, ledger: Ledger | None, *, host: str, token: str | None, port: int | None, read_only: bool,
-    open_browser: bool, say: Callable[[str], None],
+    usd: float | None, open_browser: bool, say: Callable[[str], None], note: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
-    library.reader(None)  # an index that cannot be read is an error before the address is printed
-    serve(library, access_of(host, token, read_only=read_only), ledger, port=port, open_browser=open_browser, say=say)
+    run = library.reader(None).about.run  # an index that cannot be read is an error before the address is printed
+    may_spend = Allowance(DEFAULT_USD if usd is None else usd)
+    if run is not None and (spec := library.folder_of(run) / "spec.toml").is_file():
+        with suppress(UsageError):  # pages say why nothing can be asked
+            may_spend = allowance(load(spec), usd, ledger, run)
+    if may_spend.line and not read_only:
+        note(may_spend.line)
+    access = access_of(host, token, read_only=read_only)
+    serve(library, access, ledger, usd=may_spend.usd, port=port, open_browser=open_browser, say=say)
 
 
 def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from autointerp.exports.request import Request
 from autointerp.exports.run_tables import TABLES, Row, RunTables
+from autointerp.formatting import as_text_cell
 from sae.files import written_whole
-
-_FORMULA = re.compile(r"^(?=\s*[=+\-@].)", re.DOTALL)
-"""The beginning of a formula; the sign of a neuron alone is none."""
 
 
 def export(run: RunTables, request: Request) -> str:
@@ -41,4 +38,4 @@ def _write(path: Path, rows: list[Row]) -> None:
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    return _FORMULA.sub("'", value) if isinstance(value, str) else value
+    return as_text_cell(value)

@@ -5,22 +5,16 @@ A change of a table needs a new migration in `migrations/versions`; a test compa
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Table, Text
 
+from autointerp.ledger.metadata import metadata as metadata
+from autointerp.ledger.metadata import partial_index
+from autointerp.ledger.own import tables
 from autointerp.ledger.text_column import AnyText, ShortText
-
-metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
-)
 
 
 def _run_id(*, primary_key: bool = False) -> Column[str]:
     return Column("run_id", ShortText(96), ForeignKey("runs.run_id"), primary_key=primary_key, nullable=False)
-
-
-def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index of the rows for which `where` holds."""
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 runs = Table(
@@ -98,9 +92,9 @@ jobs = Table(
     Column("lease_owner", ShortText(64), nullable=False, default="", server_default="", comment="worker that holds it"),
     Column("last_error", AnyText, nullable=False, default=""),
     Index(None, "run_id", "stage", "state", "place"),
-    _partial_index("ix_jobs_leased", "lease_owner", where="lease_owner <> ''"),
-    _partial_index("ix_jobs_waiting", "run_id", "stage", "not_before", where="state = 'waiting'"),
-    _partial_index("ix_jobs_attempts", "run_id", "attempts", where="attempts > 0"),
+    partial_index("ix_jobs_leased", "lease_owner", where="lease_owner <> ''"),
+    partial_index("ix_jobs_waiting", "run_id", "stage", "not_before", where="state = 'waiting'"),
+    partial_index("ix_jobs_attempts", "run_id", "attempts", where="attempts > 0"),
 )
 
 texts = Table(
@@ -139,9 +133,9 @@ calls = Table(
     Index(None, "call_key"),
     Index(None, "run_id", "state"),
     Index(None, "started_at"),
-    _partial_index("ix_calls_batch_key", "batch_key", where="batch_key <> ''"),
+    partial_index("ix_calls_batch_key", "batch_key", where="batch_key <> ''"),
     # The same question can be in flight only once, in whichever run.
-    _partial_index("uq_calls_open", "call_key", where="state = 'open'", unique=True),
+    partial_index("uq_calls_open", "call_key", where="state = 'open'", unique=True),
 )
 
 explanations = Table(
@@ -179,7 +173,7 @@ judgements = Table(
     Column("asked_in", ShortText(64), nullable=False, default="", server_default="", comment="job that asked for it"),
     Column("reason", AnyText, nullable=False),
     Column("call_key", ShortText(64), nullable=True),
-    _partial_index("ix_judgements_unscored", "run_id", "outcome", where="outcome <> 'scored'"),
+    partial_index("ix_judgements_unscored", "run_id", "outcome", where="outcome <> 'scored'"),
 )
 
 answers = Table(
@@ -316,7 +310,7 @@ dictionaries = Table(
     Column("run_id", ShortText(96), nullable=False, default=""),
     Index(None, "night"),
     # The same weights are scored once, however many paths hold them.
-    _partial_index("uq_dictionaries_fingerprint", "fingerprint", where="state not in ('copy', 'corrupt')", unique=True),
+    partial_index("uq_dictionaries_fingerprint", "fingerprint", where="state not in ('copy', 'corrupt')", unique=True),
 )
 
 anchors = Table(
@@ -333,3 +327,6 @@ anchors = Table(
     Column("score", Integer, nullable=True),
     Column("call_key", ShortText(64), nullable=True),
 )
+
+OWN = (tables.unit_notes, tables.unit_lists, tables.list_members)
+"""Notes and lists of readers, in a module of their own."""

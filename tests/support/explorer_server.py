@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from autointerp.explorer.web.app import application
+from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access
 from autointerp.explorer.web.library import Library
 from autointerp.labelling import local_server
@@ -17,10 +17,11 @@ from autointerp.ledger.database import Ledger
 
 
 @contextmanager
-def served(library: Library, ledger: Ledger | None = None, **access: Any) -> Iterator[str]:
+def served(library: Library, ledger: Ledger | None = None, *, usd: float | None = None, **access: Any) -> Iterator[str]:
     """The explorer's address, without a slash at its end, while a server thread serves it."""
     listening = local_server.listen(0, [])
-    server = uvicorn.Server(local_server.settings(application(library, Access(**access), ledger)))
+    app = application(library, Access(**access), ledger, usd=usd)
+    server = uvicorn.Server(local_server.settings(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -28,4 +29,5 @@ def served(library: Library, ledger: Ledger | None = None, **access: Any) -> Ite
     finally:
         server.should_exit = True
         thread.join()
+        close(app)
         listening.close()

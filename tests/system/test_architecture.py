@@ -20,6 +20,7 @@ MOST_LATE_IMPORTS = 45
 LATE_IMPORTS = {
     "autointerp/cli",  # commands that need torch or pandas
     "autointerp/demo/spec.py",
+    "autointerp/explorer/web/desk.py",  # torch, which no page needs
     "autointerp/judges",  # SDKs, llama.cpp, word vectors
     "autointerp/ledger/database.py",  # Alembic
     "autointerp/monitoring/doctor.py",  # torch, whose absence it reports

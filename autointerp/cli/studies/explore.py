@@ -30,6 +30,12 @@ from autointerp.studies.given import Given
     help="Ask every visitor for this token. Without it, a random one if other machines reach --host, else none.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
+@click.option(
+    "--usd",
+    type=click.FloatRange(min=0),
+    metavar="DOLLARS",
+    help="Dollars at most for explanations and grades that are asked for on the pages, in all. Without it, what is left of the run's budget, or 1.",
+)
 @click.option("--read-only", is_flag=True, help="Make no index, and refuse every change.")
 @RESULTS
 @QUIET
@@ -40,6 +46,7 @@ def explore(
     host: str,
     token: str | None,
     no_browser: bool,
+    usd: float | None,
     read_only: bool,
     results: Path,
     quiet: bool,
@@ -63,8 +70,10 @@ def explore(
         token=token,
         port=port,
         read_only=read_only,
+        usd=usd,
         open_browser=not no_browser,
         say=click.echo,
+        note=lambda line: click.echo(line, err=True),
     )
     click.echo("stopped", err=True)
 

@@ -204,6 +204,7 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
             hook_point=dictionary.hook_point,
             d_sae=dictionary.d_sae,
             architecture=dictionary.activation,
+            fingerprint=dictionary.fingerprint,
         ),
         corpus=f"{source_names(inputs)}: {corpus.contents.statement}",
         n_tokens=n_counted,

@@ -11,8 +11,12 @@ A unit is named by its `row` in `units.parquet`, to which all other files refer.
 
 from __future__ import annotations
 
+import os
+
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
+
+from autointerp.hashing import content_hash
 
 SCHEMA_VERSION = 1
 UNIT_ROWS = 4096
@@ -50,6 +54,14 @@ class DictionaryAbout(_Frozen):
     """Number of its features."""
     architecture: str
     """Its activation function: relu, jumprelu, topk, groupmax or called."""
+    fingerprint: str = ""
+    """Hash of its weights; empty in an index of an earlier version."""
+
+    @property
+    def key(self) -> str:
+        """The same for all indexes of this dictionary: the hash of its weights, or else its path, and its hook point."""
+        identity = self.fingerprint or os.path.normpath(self.path)
+        return content_hash([identity, self.hook_point])
 
 
 class About(_Frozen):

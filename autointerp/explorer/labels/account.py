@@ -9,6 +9,7 @@ from autointerp.errors import BudgetExceeded, UsageError, exit_code_of
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.formatting import dollars
 from autointerp.hashing import content_hash
+from autointerp.judges import prices
 from autointerp.judges.base import Judge
 from autointerp.judges.limits.limiter import LocalLimiter
 from autointerp.judges.registry import Judges, open_judge
@@ -20,6 +21,7 @@ from autointerp.pipeline import local
 from autointerp.progress import OnProgress, Progress
 from autointerp.questions import handlers
 from autointerp.run import Run
+from autointerp.spec.providers import is_llm
 from autointerp.spec.rubric import Rubric
 from autointerp.spec.sections import Budget
 from autointerp.spec.spec import Spec
@@ -54,7 +56,14 @@ class Account:
         return judges.explainer, judges.judge, ""
 
     def judges(self) -> Judges:
-        """The explainer and the judge. Raises `UsageError`, as for a missing key."""
+        """The explainer and the judge. Raises `UsageError`, as for a missing key, or for a price that is not known and has a limit."""
+        for settings in (self.spec.explained_by, self.spec.judge):
+            unknown = is_llm(settings.model) and prices.price_of(settings.model, settings) is None
+            if self.usd is not None and unknown:
+                raise UsageError(
+                    f"--usd = {self.usd:g} cannot be kept: no price is known for {settings.model}; give judge.input_usd_per_mtok and"
+                    " judge.output_usd_per_mtok in the spec of the run"
+                )
         judge = open_judge(self.spec.judge, self.rubric)
         same = self.spec.explained_by == self.spec.judge
         return Judges(judge if same else open_judge(self.spec.explained_by, self.rubric), judge)

@@ -79,7 +79,7 @@ def judged(windows: Windows, texts: Texts, row: int, text: str) -> Judged:
     found = windows.row(row)
     alike = [each["row"] for name in ("nearest", "together") for each in found[name] or ()]
     if spec.controls.shuffled and (other := texts.of_another(row, alike)):
-        by = _key(windows.unit_ids[other[0]], other[1])
+        by = _key(windows.unit_id(other[0]), other[1])
         shown[by] = other[1]
         items += [item_of(e, Arm.SHUFFLED, by) for e in across_bins(main, spec.controls.shuffled)]
     items += [item_of(e, Arm.BASE_RATE, own) for e in exemplars if e.role == "quiet"]

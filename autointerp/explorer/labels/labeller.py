@@ -137,7 +137,7 @@ class Labeller:
             with self.ledger.read() as tx:
                 known = judgements.explanations_of(tx, self.run_id)
             for unit_id in run.units:
-                found, row = known.get(ExplanationKey(unit_id)), self.windows.rows[unit_id]
+                found, row = known.get(ExplanationKey(unit_id)), self.windows.row_of(unit_id)
                 if found is not None and found.text:
                     made[row] = self._label(row, found.text)
                 elif found is not None:
@@ -220,10 +220,10 @@ class Labeller:
 
     def run_of(self, rows: Sequence[int]) -> Run:
         """The units of the index as those of a run; `rows` are asked about."""
-        windows, unit_ids = self.windows, [self.windows.unit_ids[row] for row in rows]
+        windows, unit_ids = self.windows, [self.windows.unit_id(row) for row in rows]
 
         def by_unit(make: Any) -> ByUnit[Any]:
-            return ByUnit(make, windows.rows, unit_ids)
+            return ByUnit(make, windows.row_of, unit_ids)
 
         units: ByUnit[Unit] = by_unit(windows.unit)
         exemplars: ByUnit[Sequence[Exemplar]] = by_unit(windows.exemplars)
@@ -262,7 +262,7 @@ class Labeller:
         """The explanations that were made here, by row."""
         with self.ledger.read() as tx:
             known = judgements.explanations_of(tx, self.run_id)
-        return {self.windows.rows[key.unit_id]: found.text for key, found in known.items() if found.text}
+        return {self.windows.row_of(key.unit_id): found.text for key, found in known.items() if found.text}
 
     def _notes(self, rows: Sequence[int], sample: Sequence[int], alive: Sequence[int]) -> Iterator[str]:
         if len(sample) < len(rows):

@@ -7,14 +7,14 @@ strongest ones and a fair sample of the others: the order in which they are used
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
 
-from autointerp.explorer.index.folder import UNITS, IndexFolder
+from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.hashing import content_hash
 from autointerp.records import Aids, Exemplar, Unit
@@ -36,8 +36,6 @@ class Windows:
     def __init__(self, index: IndexFolder, spec: Spec) -> None:
         self.folder, self.spec, self._seed = IndexFolder(index.path), spec, spec.units.seed
         self.bins, self._files = self.folder.about.bins, threading.RLock()
-        self.unit_ids: list[str] = self.folder.table(UNITS, ["unit_id"])["unit_id"].to_pylist()
-        self.rows = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
         self.row = lru_cache(maxsize=_REMEMBERED)(self._read_row)
         self.exemplars = lru_cache(maxsize=_REMEMBERED)(self._read_exemplars)
         self._group = lru_cache(maxsize=2)(self.folder.group)
@@ -53,6 +51,18 @@ class Windows:
             found["unit_id"], found["kind"], found["number"], sign, self.folder.about.dictionary.hook_point,
             found["maximum"], found["density"], "dead" if not found["events"] else "barely_active" if few else "alive",
         )  # fmt: skip
+
+    def unit_id(self, row: int) -> str:
+        """The id of a row's unit: features come first, then both signs of each neuron."""
+        n = self.folder.about.n_features
+        return f"feature-{row}" if row < n else f"neuron-{(row - n) // 2}{'+-'[(row - n) % 2]}"
+
+    def row_of(self, unit_id: str) -> int:
+        """The row of a unit of the index."""
+        kind, _, number = unit_id.partition("-")
+        if kind == "feature":
+            return int(number)
+        return self.folder.about.n_features + 2 * int(number[:-1]) + (number[-1] == "-")
 
     def aids(self, row: int) -> Aids:
         """The tokens whose logits the unit raises and lowers most, the one aid that an index has."""
@@ -123,7 +133,7 @@ class Windows:
     def _in_order(self, unit: Row, examples: Sequence[Row], own: Sequence[Exemplar]) -> list[list[Exemplar]]:
         """The examples of each bin from the highest down, in an order in which the first few are a fair sample of the bin's events.
 
-        Each key is u^(1/w), with u uniform by a hash and w the number of events that the example stands for (Efraimidis and Spirakis 2006).
+        A strong example stands for itself, and one of the sample for its share of the bin's other events.
         """
         edges = np.round(np.linspace(0, HISTOGRAM_PARTS, self.bins + 1)).astype(int)[:-1]
         events = np.add.reduceat(np.asarray(unit["histogram"], dtype=np.int64), edges)
@@ -132,8 +142,8 @@ class Windows:
             here = [(e, example["bin"] == 0) for e, example in zip(own, examples, strict=True) if e.bin == bin_]
             n_strongest = sum(is_strongest for _, is_strongest in here)
             each = max(1.0, (events[bin_ - 1] - n_strongest) / max(1, len(here) - n_strongest))
-            keys = [_uniform(e, self._seed) ** (1.0 if is_strongest else 1 / each) for e, is_strongest in here]
-            ordered.append([here[i][0] for i in sorted(range(len(here)), key=lambda i: -keys[i])])
+            weights = [1.0 if is_strongest else each for _, is_strongest in here]
+            ordered.append([here[i][0] for i in fair_order([_uniform(e, self._seed) for e, _ in here], weights)])
         return ordered
 
     def _exemplar(self, unit: Row, example: Row, role: Any) -> Exemplar:
@@ -151,18 +161,26 @@ class Windows:
 class ByUnit(Mapping[str, T]):
     """Something of each unit of an index, made when it is looked up. Its keys are the units that were asked for; it has those of all."""
 
-    def __init__(self, make: Any, rows: Mapping[str, int], asked: Sequence[str]) -> None:
-        self._make, self._rows, self._asked = make, rows, asked
+    def __init__(self, make: Callable[[int], T], row_of: Callable[[str], int], asked: Sequence[str]) -> None:
+        self._make, self._row_of, self._asked = make, row_of, asked
 
     def __getitem__(self, unit_id: str) -> T:
-        found: T = self._make(self._rows[unit_id])
-        return found
+        return self._make(self._row_of(unit_id))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._asked)
 
     def __len__(self) -> int:
         return len(self._asked)
+
+
+def fair_order(uniform: Sequence[float], weights: Sequence[float]) -> list[int]:
+    """Places in an order in which the first few are a sample without replacement by the weights, given a uniform number for each.
+
+    The keys are u^(1/w), the largest first (Efraimidis and Spirakis 2006).
+    """
+    keys = [u ** (1 / w) for u, w in zip(uniform, weights, strict=True)]
+    return sorted(range(len(keys)), key=lambda i: -keys[i])
 
 
 def _half(exemplar: Exemplar) -> int:

@@ -23,6 +23,8 @@ LIKELY, ANY = 5, 1
 """Explanations of others that are checked at each of them: the most probable ones before any data, and some by chance."""
 ROUNDS, PER_ROUND = 2, 60
 """How often explanations are checked at units without a label before the probabilities are final, and at how many units."""
+MOST_LOOKED = 16_384
+"""Units without a label among which those to be checked are found."""
 SAMPLE = 40
 """Propagated explanations that are checked at the end."""
 _RANGES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -48,12 +50,13 @@ def fit(
     sources = comparison.sources
     rest = np.setdiff1d(np.arange(len(comparison.evidence)), sources)
     judged = _at_labelled(comparison, by_chance if by_chance.any() else np.ones_like(by_chance), ask)
-    free = np.ones(len(rest), dtype=bool)
+    looked = rest if len(rest) <= MOST_LOOKED else np.random.default_rng(0).choice(rest, MOST_LOOKED, replace=False)
+    free = np.ones(len(looked), dtype=bool)
     for number in range(rounds):
-        decided = decisions.fit(comparison, judged).decide(comparison, rest, on_decided)
+        decided = decisions.fit(comparison, judged).decide(comparison, looked, on_decided)
         at = spread(decided.probability, free, PER_ROUND, number)
         free[at] = False
-        judged = judged.joined(_at_decided(rest[at], decided.source[at], len(sources), ask))
+        judged = judged.joined(_at_decided(looked[at], decided.source[at], len(sources), ask))
     propagation = decisions.fit(comparison, judged)
     return propagation, rest, propagation.decide(comparison, rest, on_decided)
 

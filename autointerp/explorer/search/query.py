@@ -26,6 +26,10 @@ class Query:
     ranges: tuple[tuple[str, float | None, float | None], ...] = ()
     sort: str = "row"
     descending: bool = False
+    list_id: int | None = None
+    """A list of units; the index does not know it, and finds the units of all."""
+    noted: bool | None = None
+    """Whether the units have a note, which the index does not know either."""
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Query:
@@ -34,11 +38,11 @@ class Query:
         for text in (words, meaning):
             if len(text) > MOST_CHARACTERS:
                 raise UsageError(f"a search of {len(text)} characters is too long: give at most {MOST_CHARACTERS}")
-        kind, explained = given.get("kind", ""), given.get("explained", "")
+        kind, explained, noted, list_id = (given.get(name, "") for name in ("kind", "explained", "noted", "list"))
         if kind not in ("", *KINDS):
             raise UsageError(f"kind={kind[:40]!r} is none of {', '.join(KINDS)}: name one, or leave it out")
-        if explained not in ("", "yes", "no"):
-            raise UsageError(f"explained={explained[:40]!r} is neither yes nor no: give one, or leave it out")
+        if list_id and not (list_id.isdecimal() and len(list_id) < 10):
+            raise UsageError(f"list={list_id[:40]!r} is no number of a list: the page of lists has them")
         sort = given.get("sort", "") or (MATCH if words or meaning else "row")
         column = sort.removeprefix("-")
         if column not in (MATCH, *NUMBERS):
@@ -48,10 +52,17 @@ class Query:
         if column == MATCH and not (words or meaning):
             column = "row"
         return cls(
-            words, meaning, kind, None if not explained else explained == "yes",
+            words, meaning, kind, _yes_or_no("explained", explained),
             tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
             column, sort.startswith("-") and column != MATCH,
+            int(list_id) if list_id else None, _yes_or_no("noted", noted),
         )  # fmt: skip
+
+
+def _yes_or_no(name: str, written: str) -> bool | None:
+    if written not in ("", "yes", "no"):
+        raise UsageError(f"{name}={written[:40]!r} is neither yes nor no: give one, or leave it out")
+    return None if not written else written == "yes"
 
 
 def _range(name: str, written: str) -> tuple[float | None, float | None]:

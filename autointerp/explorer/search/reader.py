@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
 
@@ -44,14 +45,15 @@ _GROUPS_REMEMBERED = 256
 class Reader:
     """An index. Threads may share it; the parts that need a pass over all units are read in the background, in the order of their use."""
 
-    def __init__(self, folder: IndexFolder) -> None:
+    def __init__(self, folder: IndexFolder, before: Reader | None = None) -> None:
+        """`before` is a reader of the same index with other labels, whose other parts are used again."""
         self.folder, self.about = folder, folder.about
         self._files = threading.Lock()
         background = Background()
         self._columns = background.add(lambda: Columns(folder))
-        self._sparks = background.add(self._read_sparks)
-        self._promoted = background.add(self._read_promoted)
-        self._marked = background.add(self._read_marked)
+        self._sparks: Future[NDArray[np.uint8]] = before._sparks if before else background.add(self._read_sparks)
+        self._promoted: Future[Texts] = before._promoted if before else background.add(self._read_promoted)
+        self._marked: Future[Texts] = before._marked if before else background.add(self._read_marked)
         self._explanations = background.add(lambda: Texts.of(self.columns.labels["explanation"]))
         self._meanings = background.add(lambda: Meanings(self._explanations.result(), lexicon()))
         background.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -11,19 +13,25 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
-from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.labels.allowance import DEFAULT_USD
+from autointerp.explorer.web import asking_page, lists_page, notes_page, runs_page, search_page, unit_page
+from autointerp.explorer.web.desk import Desk
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
 from autointerp.ledger.database import Ledger
+from autointerp.places import PlaceFailed
 
-PAGES = (search_page, unit_page)
+PAGES = (search_page, unit_page, asking_page, notes_page, lists_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
 
-def application(library: Library, access: Access, ledger: Ledger | None = None) -> Starlette:
-    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger."""
+def application(
+    library: Library, access: Access, ledger: Ledger | None = None, *, usd: float | None = DEFAULT_USD
+) -> Starlette:
+    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger. `usd` is what explanations and
+    grades that are asked for on the pages may cost in all. At its end `close` it."""
     app = Starlette(
         routes=[
             Route("/static/base.css", _colours),
@@ -32,10 +40,19 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
-        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
+        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away, PlaceFailed: _away},
     )
-    app.state.library, app.state.ledger = library, ledger
+    app.state.library, app.state.ledger, app.state.given_ledger = library, ledger, ledger
+    app.state.read_only, app.state.making_ledger = access.read_only, threading.Lock()
+    app.state.desk = Desk(library.results, usd)
     return app
+
+
+def close(app: Starlette) -> None:
+    """Stop what is asked in the background, and close the ledger if the application made it."""
+    app.state.desk.close()
+    if app.state.ledger is not app.state.given_ledger:
+        app.state.ledger.close()
 
 
 def _colours(request: Request) -> FileResponse:

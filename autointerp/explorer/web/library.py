@@ -42,7 +42,8 @@ class Library:
             stamp = _stamp(path / name for name in (ABOUT, LABELS))
             known = self._open.pop(path, None)
             if known is None or known[0] != stamp:
-                known = stamp, Reader(IndexFolder(path))
+                same_index = known[1] if known is not None and known[0][0] == stamp[0] else None
+                known = stamp, Reader(IndexFolder(path), before=same_index)
             self._open[path] = known
             while len(self._open) > _OPEN:
                 self._open.popitem(last=False)

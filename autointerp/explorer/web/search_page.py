@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from autointerp.errors import UsageError
 from autointerp.explorer.label_all import outcome
-from autointerp.explorer.search.query import Query
+from autointerp.explorer.web import own
 from autointerp.explorer.web.site import answer, reader, render
 
 MOST_ROWS = 200
@@ -28,13 +28,14 @@ def routes(prefix: str) -> list[Route]:
 def show(request: Request) -> HTMLResponse:
     """The page, which fetches its rows."""
     index = reader(request)
-    return render(request, "search.html.j2", about=index.about, labels=outcome.load(index.folder))
+    labels = outcome.load(index.folder)
+    return render(request, "search.html.j2", about=index.about, own=own.access(request), labels=labels)
 
 
 def rows(request: Request) -> JSONResponse:
     """The number of units that a search finds, and `limit` of them from place `from` on."""
     index = reader(request)
-    found = index.find(Query.of(request.query_params))
+    found = own.found(request, index)
     first, limit = _number(request, "from", 0), min(MOST_ROWS, _number(request, "limit", 100))
     return answer({"n": len(found), "of": len(index.columns), "rows": index.cards(found[first : first + limit])})
 

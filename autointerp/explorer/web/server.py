@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import uvicorn
 
-from autointerp.explorer.web.app import application
+from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access, is_loopback
 from autointerp.explorer.web.library import Library
 from autointerp.labelling import local_server
@@ -28,7 +28,8 @@ def access_of(host: str, token: str | None, *, read_only: bool) -> Access:
 
 
 def serve(
-    library: Library, access: Access, ledger: Ledger | None, *, port: int | None, open_browser: bool, say: Callable[[str], None]
+    library: Library, access: Access, ledger: Ledger | None, *, usd: float | None, port: int | None, open_browser: bool,
+    say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Print the address, open it in a browser, and serve until Ctrl-C. Raises `UsageError` if the address cannot be used."""
     listening = local_server.listen(port, ["explorer", str(library.results.resolve()), str(library.main)], access.host)
@@ -36,8 +37,12 @@ def serve(
     question = f"?{urlencode({'token': access.token})}" if access.token else ""
     address = f"http://{name}:{listening.getsockname()[1]}/{question}"
     say(address)
-    config = local_server.settings(application(library, access, ledger))
-    with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder, suppress(KeyboardInterrupt):
-        if open_browser:
-            local_server.open_page(Path(folder), address)
-        uvicorn.Server(config).run(sockets=[listening])
+    app = application(library, access, ledger, usd=usd)
+    with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder:
+        try:
+            with suppress(KeyboardInterrupt):
+                if open_browser:
+                    local_server.open_page(Path(folder), address)
+                uvicorn.Server(local_server.settings(app)).run(sockets=[listening])
+        finally:
+            close(app)

@@ -13,12 +13,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.library import Library
+from autointerp.ledger.database import Ledger
+from autointerp.places import open_folder
+from autointerp.settings import Settings
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
-NAVIGATION = (("search", ""),)
+NAVIGATION = (("search", ""), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
@@ -57,9 +60,25 @@ def _page(request: Request, run: str | None, template: str, values: dict[str, An
     return HTMLResponse(_environment().get_template(template).render(**known, **values), status)
 
 
-def answer(value: Any) -> JSONResponse:
+def answer(value: Any, status: int = 200) -> JSONResponse:
     """A value as JSON, in which numbers that JSON does not have are null."""
-    return JSONResponse(_finite(value))
+    return JSONResponse(_finite(value), status)
+
+
+def known_ledger(request: Request) -> Ledger | None:
+    """The ledger of the results folder, if there is one."""
+    found: Ledger | None = request.app.state.ledger
+    return found
+
+
+def ledger_to_write(request: Request) -> Ledger:
+    """The ledger, which is made if there is none. Raises `UsageError` if it cannot be."""
+    state = request.app.state
+    with state.making_ledger:
+        if state.ledger is None:
+            state.ledger = Ledger.in_folder(open_folder(library(request).results), Settings.from_env().given_ledger)
+    made: Ledger = state.ledger
+    return made
 
 
 def _finite(value: Any) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from autointerp.explorer.search.query import Query
 from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.web import own
 from autointerp.explorer.web.site import answer, reader, render
 
 
@@ -23,21 +24,28 @@ def routes(prefix: str) -> list[Route]:
 def show(request: Request) -> HTMLResponse:
     """The page, which fetches the unit. 404 for an unknown one."""
     index = reader(request)
-    _row(index, request)
-    return render(request, "unit.html.j2", about=index.about, unit_id=request.path_params["unit"])
+    row_of(index, request)
+    asks = "" if request.app.state.read_only else request.app.state.desk.why_not(index) or "yes"
+    return render(
+        request,
+        "unit.html.j2",
+        about=index.about,
+        unit_id=request.path_params["unit"],
+        own=own.access(request),
+        asks=asks,
+    )
 
 
 def data(request: Request) -> JSONResponse:
     """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
     index = reader(request)
-    row = _row(index, request)
+    row = row_of(index, request)
     about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens")}
-    return answer({**index.unit(row), "about": about, "within": _within(index, Query.of(request.query_params), row)})
+    return answer({**index.unit(row), "about": about, "within": _within(index, own.found(request, index), row)})
 
 
-def _within(index: Reader, query: Query, row: int) -> dict[str, Any]:
-    """The place of a unit among those that a query finds, from 0 and None if it is none of them, and its neighbours' ids."""
-    found = index.find(query)
+def _within(index: Reader, found: NDArray[np.int64], row: int) -> dict[str, Any]:
+    """The place of a unit among those that a search finds, from 0 and None if it is none of them, and its neighbours' ids."""
     places = np.flatnonzero(found == row)
     ids = index.columns.unit_ids
     place = int(places[0]) if len(places) else None
@@ -50,7 +58,8 @@ def _within(index: Reader, query: Query, row: int) -> dict[str, Any]:
     }
 
 
-def _row(index: Reader, request: Request) -> int:
+def row_of(index: Reader, request: Request) -> int:
+    """The row of the unit that an address names. Raises `HTTPException` for one that the index lacks."""
     row = index.columns.row_of(request.path_params["unit"])
     if row is None:
         raise HTTPException(404, f"the index has no unit {request.path_params['unit'][:80]!r}")

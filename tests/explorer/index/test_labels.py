@@ -50,9 +50,9 @@ def test_explanations_and_grades_of_the_run_are_at_the_rows_of_their_units(resul
     assert found.about.run == found.about.name == "planted-1"
     labels = found.table(LABELS).to_pylist()
     assert [found.unit(label["row"])["unit_id"] for label in labels] == ["feature-3", "neuron-1-"]
-    own = {"source": "run:planted-1", "judge": "embedded", "probability": None}
-    known = {"row": 3, "explanation": "glaciers", "grade": 2.5, "distinction": 0.75, "from_row": None} | own
-    assert {name: labels[0][name] for name in known} == known
+    own = {"source": "run:planted-1", "judge": "embedded", "explainer": "embedded", "probability": None}
+    own |= dict.fromkeys(("from_row", "graded", "silent_grade", "shuffled_grade"))
+    assert labels[0] == {"row": 3, "explanation": "glaciers", "grade": 2.5, "distinction": 0.75} | own
     assert (labels[1]["grade"], labels[1]["distinction"]) == (None, None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from support.explorer_spec import USD_PER_MTOK, spec
 from support.providers.server import ProviderServer, Script
 
 from autointerp.calls import caller
+from autointerp.calls.answers import Answer
 from autointerp.errors import BudgetExceeded, ProviderStopped, UsageError
 from autointerp.explorer.index import schema
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
@@ -21,7 +23,12 @@ from autointerp.explorer.labels.labeller import Labeller
 from autointerp.judges import retry
 from autointerp.ledger import calls, runs
 from autointerp.ledger.database import Ledger
+from autointerp.ledger.jobs import Job
 from autointerp.ledger.runs import all_runs
+from autointerp.messages import Prompt
+from autointerp.questions import handlers
+from autointerp.records import Outcome
+from autointerp.run import Run
 
 ROWS = [3, 5, 7, 9]
 
@@ -154,7 +161,7 @@ def test_a_question_has_the_promoted_tokens_and_the_silent_windows(
 def test_the_budget_is_a_hard_stop_and_what_was_paid_for_is_kept(
     index: IndexFolder, ledger: Ledger, server: ProviderServer
 ) -> None:
-    rows = list(range(3, 40))
+    rows = list(range(3, 15))
     judge = spec(server.url, concurrency=1)
     most = Labeller(index, judge, ledger).price([3], grade=False).most_usd
     assert most is not None
@@ -242,7 +249,7 @@ def test_units_without_enough_examples_are_not_asked_about(
     assert graded.labels[3]["shuffled_grade"] is None, "no other unit has an explanation"
 
 
-def test_groups_of_items_and_batches_are_asked_as_in_a_run(index: IndexFolder, ledger: Ledger) -> None:
+def test_several_items_are_asked_about_at_once_if_the_spec_says_so(index: IndexFolder, ledger: Ledger) -> None:
     with ProviderServer() as server:
         together = spec(server.url)
         together = together.model_copy(update={"score": together.score.model_copy(update={"per_call": 5})})
@@ -252,6 +259,49 @@ def test_groups_of_items_and_batches_are_asked_as_in_a_run(index: IndexFolder, l
         asked = len(server.books)
         assert sorted(labeller.grade(ROWS).labels) == ROWS
         assert len(server.books) - asked == price.calls < sum(label["graded"] for label in live(index).values())
+
+
+@pytest.mark.slow
+def test_the_questions_go_in_batches_if_the_spec_says_so(
+    index: IndexFolder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ProviderServer() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        labeller = Labeller(index, spec(None, model="openai/gpt-5-mini", transport="batch"), ledger, usd=5.0)
+        price = labeller.price(ROWS, grade=False)
+        assert "in batches, which take up to a day" in price.notes
+        assert sorted(labeller.explain(ROWS).labels) == ROWS
+        assert len(server.batches) == 1
+        assert sorted(labeller.grade(ROWS).labels) == ROWS
+        assert price.most_usd is not None
+        assert labeller.spent_usd > 0
+
+
+def test_the_explainer_is_asked_as_in_a_run_with_the_same_windows(
+    index: IndexFolder, ledger: Ledger, server: ProviderServer
+) -> None:
+    judged_by = spec(server.url)
+    judged_by = judged_by.model_copy(update={"explain": judged_by.explain.model_copy(update={"logits": 0})})
+    labeller = Labeller(index, judged_by, ledger)
+    labeller.explain([3])
+    unit, exemplars = labeller.windows.unit(3), labeller.windows.exemplars(3)
+    harvested = [replace(e, uncounted=frozenset({0}), inclusion_probability=0.5) for e in reversed(exemplars)]
+    silent = [e for e in exemplars if e.role == "explain_quiet"]
+    harvested = [e for e in harvested if e.role != "explain_quiet"] + silent
+    of_a_run = Run(
+        "run", judged_by, labeller.rubric, index.path, index.path, {}, {unit.unit_id: unit}, {unit.unit_id: harvested}
+    )
+    asked: list[Prompt] = []
+
+    def ask(prompt: Prompt, parse: Any, repeat: int) -> Answer[str]:
+        asked.append(prompt)
+        return Answer("words", Outcome.SCORED, "", None)
+
+    handlers.explanation_of(of_a_run, Job("a job", "explain", unit.unit_id), ask)
+    with ledger.read() as tx:
+        assert tx.exec_driver_sql('SELECT "user" FROM calls').scalars().all() == [asked[0].user]
+        assert tx.exec_driver_sql("SELECT text FROM texts").scalars().all() == [asked[0].system]
 
 
 def test_the_row_of_an_explorer_is_no_run(index: IndexFolder, ledger: Ledger) -> None:

@@ -84,9 +84,9 @@ const ask = async (path, how = {}) => {
   }
   if (answer.ok) return answer.json();
   const said = await answer.text();
-  let message = said;
-  try { message = JSON.parse(said).error; } catch { /* plain text */ }
-  throw new Error(message || 'The explorer answered with an error (' + answer.status + ').');
+  let message = said, body = null;
+  try { body = JSON.parse(said); message = body.error; } catch { /* plain text */ }
+  throw Object.assign(new Error(message || 'The explorer answered with an error (' + answer.status + ').'), {status: answer.status, body});
 };
 /** The JSON at an address. @param {string} path @param {AbortSignal} [signal] */
 export const fetchJson = (path, signal) => ask(path, {signal});
@@ -104,8 +104,8 @@ export const onKeys = actions => {
   document.addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (target.matches('input:not([type=radio]), select, textarea')) return;
-    const action = event.key === '?' ? toggle : help.open ? null : actions[event.key];
+    if (target.matches('input:not([type=radio], [type=checkbox]), select, textarea')) return;
+    const action = event.key === '?' ? toggle : document.querySelector('dialog[open]') ? null : actions[event.key];
     if (!action) return;
     event.preventDefault();
     action();

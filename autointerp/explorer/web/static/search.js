@@ -4,7 +4,7 @@ import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
 const PAGE = 100, TYPING = 150, RESTING = 60, KEPT = 400;  // rows in a request; ms; pages kept
-const RANGES = ['density', 'maximum', 'grade', 'distinction'];
+const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort'];
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
 /** @type {Map<number, any[]>} */
@@ -20,7 +20,7 @@ const params = () => {
   const given = new URLSearchParams();
   const text = fields.text.value.trim();
   if (text) given.set(fields.by.value, text);
-  for (const name of ['kind', 'explained', 'sort']) if (fields[name]?.value) given.set(name, fields[name].value);
+  for (const name of CHOICES) if (fields[name]?.value) given.set(name, fields[name].value);
   for (const name of RANGES) {
     const low = fields[name + '-low'].value.trim(), high = fields[name + '-high'].value.trim();
     if (low || high) given.set(name, low + '..' + high);
@@ -31,7 +31,7 @@ const fillForm = given => {
   const by = given.has('meaning') ? 'meaning' : 'q';
   fields.text.value = given.get(by) ?? '';
   fields.by.value = by;
-  for (const name of ['kind', 'explained', 'sort']) if (fields[name]) fields[name].value = given.get(name) ?? '';
+  for (const name of CHOICES) if (fields[name]) fields[name].value = given.get(name) ?? '';
   for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
   if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
@@ -177,6 +177,17 @@ onKeys({
 $('text').addEventListener('keydown', event => { if (event.key === 'Escape' || event.key === 'ArrowDown') { event.preventDefault(); select(active); } });
 window.addEventListener('popstate', () => { fillForm(new URLSearchParams(location.search)); search(history.state?.place ?? 0); });
 
+const addLists = async () => {  // the choices of the filter, before the form is filled from the address
+  if (!fields.list) return;
+  try {
+    const {lists} = await fetchJson(base + 'api/lists');
+    fields.list.append(...lists.map(list => el('option', {value: list.list_id}, visible(list.name))));
+  } catch { /* a published page has no lists */ }
+  const wanted = new URLSearchParams(location.search).get('list');
+  if (wanted && ![...fields.list.options].some(option => option.value === wanted)) fields.list.append(el('option', {value: wanted}, 'list ' + visible(wanted)));
+};
+const withLists = addLists();
+if (new URLSearchParams(location.search).has('list')) await withLists;
 fillForm(new URLSearchParams(location.search));
 $('count').textContent = 'reading the index';
 search(history.state?.place ?? 0);

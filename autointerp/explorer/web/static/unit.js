@@ -1,6 +1,8 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
 import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {asking, press} from './asking.js';
 import {heat} from './heat.js';
+import {editNote, openLists, ownOf} from './notes.js';
 
 const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around the mark; examples shown of the strongest and of a bin
 /** @type {Map<string, Promise<any>>} */
@@ -21,9 +23,13 @@ const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
 const from = ({source, from: unit}) => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
   : source === 'propagated' ? ['propagated from ', unit ? el('a', {href: addressOf(unit)}, unit) : 'similar features'] : ['made in the explorer'];
+const named = judge => [visible(judge), judge === 'embedded' ? ', which is not an LLM' : null];
 const label = (each, leading) => {
   const notes = [from(each)];
-  if (each.judge) notes.push(['graded by ', visible(each.judge)]);
+  if (each.explainer && each.explainer !== each.judge) notes.push(['explained by ', named(each.explainer)]);
+  if (each.judge) notes.push([each.explainer === each.judge ? 'explained and graded' : 'graded', each.graded === null ? null : ' on ' + many(each.graded, 'held-out example'), ' by ', named(each.judge)]);
+  if (each.silent_grade !== null) notes.push(['control: ' + fixed(each.silent_grade) + ' at other units\u2019 tokens']);
+  if (each.shuffled_grade !== null) notes.push(['control: ' + fixed(each.shuffled_grade) + ' for another unit\u2019s explanation']);
   if (each.distinction !== null) notes.push(['distinction ', fixed(each.distinction)]);
   if (each.probability !== null) notes.push([Math.round(100 * each.probability) + '% probable']);
   return el('div', {class: leading ? 'label leading' : 'label'}, grade(each.grade),
@@ -83,11 +89,22 @@ const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, li
   el('span', {class: 'num'}, value(each)), el('a', {href: addressOf(each.unit_id)}, each.unit_id),
   each.explanation === null ? el('span', {class: 'soft'}, each.marked.length ? [each.marked.map(word => [token(word), ' '])] : 'not explained')
     : el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation))))) : nothing('none');
+const {asks, own} = $('unit').dataset;
+const tools = unit => {
+  const asked = asks === 'yes' ? asking(unit, relabel) : null;
+  const kept = own ? ownOf(unit, own === 'write') : null;
+  return [el('div', {class: 'tools'}, asked?.buttons, own === 'write' ? [
+    el('button', {type: 'button', class: 'tool', id: 'note-button', onclick: editNote}, 'note ', el('kbd', {'aria-hidden': 'true'}, 'n')),
+    el('button', {type: 'button', class: 'tool', onclick: openLists}, 'lists ', el('kbd', {'aria-hidden': 'true'}, 'l'))] : null,
+    asks && asks !== 'yes' ? el('p', {class: 'soft'}, asks) : null),
+  asked?.status, kept?.noteBox, kept?.listBox];
+};
+const relabel = id => { fetched.delete(id); if (shown === id) show(id, false); };
 const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
-  el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.')),
+  el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.'), tools(unit)),
   el('div', {class: 'columns'},
     examples(unit),
     el('aside', {'aria-label': 'figures and neighbours'},
@@ -130,7 +147,7 @@ document.addEventListener('click', event => {
   go(link);
 });
 window.addEventListener('popstate', () => show(idIn(location.pathname), false));
-onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, '/': () => { location.href = $('back').href + '#search'; }});
+onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, e: () => press('explain'), g: () => press('grade'), n: editNote, l: openLists, '/': () => { location.href = $('back').href + '#search'; }});
 $('back').href = base + (lastSearch() ? '?' + lastSearch() : '');
 $('back').textContent = lastSearch() ? 'back to ' + searchInWords() : 'all units';
 show(idIn(location.pathname));
