@@ -41,6 +41,9 @@ SECTIONS = {
             "studies.index", "index", "Index every feature of a dictionary: examples, tokens, neighbours."
         ),
         "explore": _command("studies.explore", "explore", "Look at every feature in a browser, and search them."),
+        "explain": _command(
+            "studies.explain", "explain", "Explain every feature of an index, or a share and the rest from it."
+        ),
         "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from autointerp.explorer.index import folder, schema
 from autointerp.explorer.index.settings import GIB, IndexSettings
+from autointerp.explorer.label_all import outcome
+from autointerp.explorer.propagation import curve
 from pages.markdown import MARK, one_line, table
 from sae.explorer.together import FEWEST
 
@@ -76,6 +78,9 @@ def page() -> str:
     parts = [MARK + INTRO.format(**facts), "### index.json\n\n" + _fields(schema.About)]
     for name, (columns, about) in FILES.items():
         parts.append(f"### {name}\n\n{about}\n\n{_columns(columns)}")
+    about = f"What `autointerp explain` chose and propagated, if it was used.\n\n{_fields(outcome.Outcome)}"
+    of_point = f"Of `point` and each entry of `curve`, and of `sample` those of `checked`:\n\n{_fields(curve.Point)}"
+    parts.append(f"### {outcome.FILE}\n\n{about}\n{of_point}")
     parts.append(f"### {folder.CLUSTERS}\n\nA list of clusters of the map.\n\n{_fields(schema.Cluster)}")
     return "\n".join(parts)
 

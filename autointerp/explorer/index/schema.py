@@ -188,6 +188,7 @@ LABELS = _schema(
     ("grade", pa.float32(), "Mean grade; null if it has none."),
     ("distinction", pa.float32(), "How well the explanation tells the unit from its neighbours; null if unknown."),
     ("probability", pa.float32(), "Probability that a propagated explanation is right; null for others."),
+    ("from_row", pa.int32(), "Row of the unit that a propagated explanation was made for; null for others."),
     ("explainer", pa.string(), "The model that wrote the explanation; null if unknown."),
     ("graded", pa.int32(), "Held-out examples that a live grade is the mean of; null for others."),
     (

@@ -180,7 +180,13 @@ class Reader:
             unit[column] = [
                 {**entry, **self.name(entry["row"])} for entry in unit[column] or [] if 0 <= entry["row"] < n
             ]
-        return {**unit, "labels": self.columns.labels_of(row), "examples": examples}
+        labels = [{**label, "from": self._unit_id(label.get("from_row"))} for label in self.columns.labels_of(row)]
+        return {**unit, "labels": labels, "examples": examples}
+
+    def _unit_id(self, row: Any) -> str | None:
+        """The id of the unit in a row; None without one."""
+        known = row is not None and 0 <= row < len(self.columns)
+        return str(self.columns.unit_ids[row].as_py()) if known else None
 
     def _read_strongest(self, group: int) -> dict[int, dict[str, Any]]:
         columns = ["row", "bin", "rank", "mark", "tokens", "activations"]

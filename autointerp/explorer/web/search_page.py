@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from autointerp.errors import UsageError
+from autointerp.explorer.label_all import outcome
 from autointerp.explorer.web import own
 from autointerp.explorer.web.site import answer, reader, render
 
@@ -26,7 +27,9 @@ def routes(prefix: str) -> list[Route]:
 
 def show(request: Request) -> HTMLResponse:
     """The page, which fetches its rows."""
-    return render(request, "search.html.j2", about=reader(request).about, own=own.access(request))
+    index = reader(request)
+    labels = outcome.load(index.folder)
+    return render(request, "search.html.j2", about=index.about, own=own.access(request), labels=labels)
 
 
 def rows(request: Request) -> JSONResponse:

@@ -51,7 +51,7 @@ def test_explanations_and_grades_of_the_run_are_at_the_rows_of_their_units(resul
     labels = found.table(LABELS).to_pylist()
     assert [found.unit(label["row"])["unit_id"] for label in labels] == ["feature-3", "neuron-1-"]
     own = {"source": "run:planted-1", "judge": "embedded", "explainer": "embedded", "probability": None}
-    own |= dict.fromkeys(("graded", "silent_grade", "shuffled_grade"))
+    own |= dict.fromkeys(("from_row", "graded", "silent_grade", "shuffled_grade"))
     assert labels[0] == {"row": 3, "explanation": "glaciers", "grade": 2.5, "distinction": 0.75} | own
     assert (labels[1]["grade"], labels[1]["distinction"]) == (None, None)
 

@@ -21,11 +21,11 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const from = source => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
-  : source === 'propagated' ? ['propagated from similar features'] : ['made in the explorer'];
+const from = ({source, from: unit}) => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
+  : source === 'propagated' ? ['propagated from ', unit ? el('a', {href: addressOf(unit)}, unit) : 'similar features'] : ['made in the explorer'];
 const named = judge => [visible(judge), judge === 'embedded' ? ', which is not an LLM' : null];
 const label = (each, leading) => {
-  const notes = [from(each.source)];
+  const notes = [from(each)];
   if (each.explainer && each.explainer !== each.judge) notes.push(['explained by ', named(each.explainer)]);
   if (each.judge) notes.push([each.explainer === each.judge ? 'explained and graded' : 'graded', each.graded === null ? null : ' on ' + many(each.graded, 'held-out example'), ' by ', named(each.judge)]);
   if (each.silent_grade !== null) notes.push(['control: ' + fixed(each.silent_grade) + ' at other units\u2019 tokens']);
