@@ -1,0 +1,183 @@
+"""A run's items in memory, read again while the run goes on, and searched."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from autointerp.errors import UsageError
+from autointerp.explorer.items import frames
+from autointerp.explorer.items.frames import Frames
+from autointerp.explorer.items.names import EXPLAIN
+from autointerp.explorer.items.query import CALLS, Query, facets, in_order, matches
+from autointerp.explorer.items.windows import Windows
+from autointerp.explorer.items.words import WordSearch
+from autointerp.ledger import run_items, runs
+from autointerp.ledger.database import Ledger
+
+MAX_LOAD = 0.1
+"""Largest share of the time that reading the items of a live run may take."""
+READ_S = 0.4
+"""How long one request reads prompts and replies."""
+_KEPT_RUNS, _KEPT_SEARCHES = 2, 8
+
+
+class Listing:
+    """The items of one run at one moment."""
+
+    def __init__(self, ledger: Ledger | None, read: Frames, windows: Windows) -> None:
+        self.ledger, self.frames, self.windows = ledger, read, windows
+        self._lock = threading.Lock()
+        self._searches: OrderedDict[tuple[str, ...], WordSearch] = OrderedDict()
+        self.facets = lru_cache(maxsize=2)(lambda of: facets(self.frame(of)))
+
+    def frame(self, of: str) -> pd.DataFrame:
+        """The items or the calls."""
+        return self.frames.calls if of == CALLS else self.frames.items
+
+    def find(self, query: Query) -> tuple[NDArray[np.int64], tuple[int, int]]:
+        """The rows that a query finds, and of how many calls prompt and reply were read for it so far, and of how many in all."""
+        frame = self.frame(query.of)
+        found, progress = matches(frame, query), (0, 0)
+        if query.words:
+            has, progress = self._with_words(frame, query.words)
+            found &= has
+        return in_order(frame, np.flatnonzero(found), query.sort), progress
+
+    def row(self, item: str) -> tuple[str, int] | None:
+        """Whether an id is that of an item or a call, and its row; None for an unknown id."""
+        of = CALLS if item.startswith("call-") else "items"
+        rows = np.flatnonzero((self.frame(of)["id"] == item).to_numpy())
+        return (of, int(rows[0])) if len(rows) else None
+
+    def explanation(self, row: Any) -> str | None:
+        """The explanation that an item shows the judge, or that it brought."""
+        return self.frames.explanations.get(row.explained_by)
+
+    def _with_words(self, frame: pd.DataFrame, words: tuple[str, ...]) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+        """The rows that have every word in what the judge was shown or replied, as far as it was read."""
+        search, everywhere = self._search(words), np.ones(len(frame), dtype=bool)
+        call_ids = frame["call_id"].to_numpy(dtype=np.float64)
+        explanations = {key: text.casefold() for key, text in self.frames.explanations.items()}
+        for number, word in enumerate(words):
+            with_it = {key for key, text in explanations.items() if word in text}
+            here = frame["explained_by"].isin(with_it).to_numpy()
+            for column in ("reason", "answer", "unit_id"):
+                here = here | _contains(frame[column], word)
+            here = here | self.windows.with_word(frame["exemplar_id"].tolist(), word)
+            everywhere &= here | search.among(call_ids, number)
+        return everywhere, (search.read, search.of)
+
+    def _search(self, words: tuple[str, ...]) -> WordSearch:
+        with self._lock:
+            search = self._searches.pop(words, None)
+            if search is None:
+                both = pd.concat([self.frames.calls["call_id"], self.frames.items["call_id"].dropna()])
+                search = WordSearch(np.unique(both.to_numpy(dtype=np.int64)), words)
+            self._searches[words] = search
+            while len(self._searches) > _KEPT_SEARCHES:
+                self._searches.popitem(last=False)
+            if self.ledger is not None and search.read < search.of:
+                search.go_on(self.ledger, READ_S)
+        return search
+
+
+class Listings:
+    """The items of the runs that were asked for last."""
+
+    def __init__(self, results: Path, ledger: Ledger | None) -> None:
+        self.results, self.ledger = results, ledger
+        self._kept: OrderedDict[str, tuple[Any, float, Listing]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, folder: Path, *, newest: bool = False) -> Listing:
+        """The items of the run in a folder: those of a moment ago while it is live, unless `newest`. Raises `UsageError` for an unknown run."""
+        run_id = folder.name
+        with self._lock:
+            stamp, live = self._stamp(folder)
+            known = self._kept.pop(run_id, None)
+            if known is None or (known[0] != stamp and (newest or not live or time.monotonic() >= known[1])):
+                began = time.monotonic()
+                listing = self._read(folder)
+                ended = time.monotonic()
+                known = stamp, ended + (ended - began) / MAX_LOAD, listing
+            self._kept[run_id] = known
+            while len(self._kept) > _KEPT_RUNS:
+                self._kept.popitem(last=False)
+        return known[2]
+
+    def harvest_of(self, run_id: str) -> Path | None:
+        """The folder of a run's harvest, if it lies in the results folder."""
+        row = self._row(run_id)
+        return self.results / "artifacts" / f"harvest-{row['harvest_key']}" if row and row["harvest_key"] else None
+
+    def _row(self, run_id: str) -> Any:
+        if self.ledger is None:
+            return None
+        with self.ledger.read() as tx:
+            return runs.get(tx, run_id)
+
+    def _stamp(self, folder: Path) -> tuple[Any, bool]:
+        """What changes with the items of a run, and whether the run is live."""
+        row = self._row(folder.name)
+        if row is None:
+            path = folder / frames.JUDGEMENTS
+            if not path.is_file():
+                raise UsageError(f"there is no run {folder.name} in the ledger or in {self.results}: `autointerp runs` lists them")  # fmt: skip
+            return path.stat().st_mtime, False
+        assert self.ledger is not None
+        with self.ledger.read() as tx:
+            return (row["state"], row["updated_at"], run_items.counts(tx, folder.name)), row["state"] in runs.LIVE
+
+    def _read(self, folder: Path) -> Listing:
+        run_id = folder.name
+        windows = Windows.of_run(folder, self.harvest_of(run_id))
+        if self.ledger is None or self._row(run_id) is None:
+            return Listing(None, frames.of_files(folder), windows)
+        with self.ledger.read() as tx:
+            return Listing(self.ledger, frames.of_ledger(tx, run_id), windows)
+
+
+def _contains(column: pd.Series[str], word: str) -> NDArray[np.bool_]:
+    """Which texts have a word, upper and lower case alike."""
+    texts = pa.array(column, pa.string(), from_pandas=True)
+    return np.asarray(
+        pc.match_substring(texts, word, ignore_case=True).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
+    )
+
+
+def card(listing: Listing, of: str, row: Any) -> dict[str, Any]:
+    """A row of the list as a page shows it."""
+    explanation = listing.explanation(row)
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "unit_id": row.unit_id,
+        "arm": row.arm,
+        "repeat": int(row.repeat) if row.repeat == row.repeat else 0,
+        "judge": row.judge,
+        "state": row.outcome,
+        "grade": row.score,
+        "expected": row.expected,
+        "answer": row.answer if row.kind != EXPLAIN else None,
+        "reason": row.reason[:300],
+        "explanation": explanation,
+        "window": listing.windows.snippet(row.exemplar_id) if row.exemplar_id else None,
+        "asked": row.call_id == row.call_id or of == CALLS,
+        "input_tokens": row.input_tokens,
+        "cached_tokens": row.cache_read_tokens,
+        "output_tokens": row.output_tokens,
+        "cost_usd": row.cost_usd,
+        "duration_s": row.duration_s,
+        "started_at": row.started_at,
+    }
