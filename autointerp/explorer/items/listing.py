@@ -121,6 +121,11 @@ class Listings:
         row = self._row(run_id)
         return self.results / "artifacts" / f"harvest-{row['harvest_key']}" if row and row["harvest_key"] else None
 
+    def is_live(self, run_id: str) -> bool:
+        """Whether the run is queued or running."""
+        row = self._row(run_id)
+        return row is not None and row["state"] in runs.LIVE
+
     def _row(self, run_id: str) -> Any:
         if self.ledger is None:
             return None

@@ -11,7 +11,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
-from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.items.listing import Listings
+from autointerp.explorer.items.rebuilt import OpenRuns
+from autointerp.explorer.overview.one_run import RunStates
+from autointerp.explorer.web import calls_page, run_page, runs_page, search_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
@@ -29,12 +32,16 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
             Route("/static/base.css", _colours),
             Mount("/static", StaticFiles(directory=STATIC)),
             *(route for prefix in PREFIXES for page in PAGES for route in page.routes(prefix)),
+            *run_page.routes(),
+            *calls_page.routes(),
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
         exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
     )
     app.state.library, app.state.ledger = library, ledger
+    app.state.run_states = RunStates(library.results, ledger)
+    app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)
     return app
 
 
