@@ -24,10 +24,16 @@ _FACTS = (
 
 def calls_of(listing: Listing, of: str, row: Any) -> list[Mapping[str, Any]]:
     """The stored calls of an item, the first one first, those of another run that answered it included; of a call that call alone."""
-    if listing.ledger is None:
-        return []
-    wanted = [int(row.call_id)] if of == "calls" else _ids(listing.frames.calls, row)
-    if not wanted:
+    return _read(listing, [int(row.call_id)] if of == "calls" else _ids(listing.frames.calls, row))
+
+
+def calls_of_question(listing: Listing, row: Any) -> list[Mapping[str, Any]]:
+    """The stored calls of the question that an item or a call belongs to."""
+    return _read(listing, _ids(listing.frames.calls, row))
+
+
+def _read(listing: Listing, wanted: list[int]) -> list[Mapping[str, Any]]:
+    if not wanted or listing.ledger is None:
         return []
     with listing.ledger.read() as tx:
         return [dict(each) for each in run_items.call_texts(tx, wanted)]

@@ -80,7 +80,8 @@ def rebuilt(place: Place, opened: OpenRun) -> dict[str, Any]:
     calls = attempts.calls_of(place.listing, place.of, place.row)
     if not calls and not row.call_key and not place.listing.frames.missing:
         return common  # nobody was asked
-    by_text = {call["user"]: stored_reply(call["reply"], call["state"]) for call in calls if call["reply"]}
+    question = attempts.calls_of_question(place.listing, place.row)
+    by_text = {call["user"]: stored_reply(call["reply"], call["state"]) for call in question if call["reply"]}
     asked = opened.ask_again(job, place.listing.frames.explanations, by_text.get)
     main = attempts.answering(calls, place.row)
     found = _the_one(asked, main, row.call_key)
@@ -111,12 +112,11 @@ def _the_one(asked: list[Asked], main: Mapping[str, Any] | None, key: str | None
 
 def _job(opened: OpenRun, row: Any) -> Job:
     """The job of an item: that of its group, or one made from the item."""
-    if row.asked_in or (row.kind not in (EXPLAIN, GRADE)):
-        if opened.ledger is not None:
-            with opened.ledger.read() as tx:
-                known = jobs.by_key(tx, opened.run.run_id, [row.asked_in or row.job_key])
-            if known:
-                return next(iter(known.values()))
+    if (row.asked_in or row.kind not in (EXPLAIN, GRADE)) and opened.ledger is not None:
+        with opened.ledger.read() as tx:
+            known = jobs.by_key(tx, opened.run.run_id, [row.asked_in or row.job_key])
+        if known:
+            return next(iter(known.values()))
     if row.kind == EXPLAIN:
         return Job(row.job_key, "explain", row.unit_id, arm=row.arm)
     stage = "regrade" if row.judge == SECOND_JUDGE else "score"
@@ -127,6 +127,8 @@ def _results(place: Place) -> list[dict[str, Any]]:
     """The items that a call's reply answered."""
     items, row = place.listing.frames.items, place.row
     mine = (items["call_key"] == row.call_key) | (items["job_key"] == row.job_key) | (items["asked_in"] == row.job_key)
+    if row.kind == EXPLAIN:
+        mine |= (items["kind"] == EXPLAIN) & (items["unit_id"] == row.unit_id) & (items["arm"] == row.arm)
     return [card(place.listing, "items", each) for each in items.loc[mine].head(50).itertuples(index=False)]
 
 

@@ -74,20 +74,24 @@ def of_files(folder: Path) -> Frames:
     return Frames(_in_order(items), _calls([]), texts, NOT_IN_FILES)
 
 
+def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a frame. By columns, because pandas looks at every row of another type than a tuple by itself."""
+    values: Sequence[Any] = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return pd.DataFrame(dict(zip(columns, values, strict=True)))
+
+
 def _judged(rows: Sequence[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(run_items.JUDGED)).rename(columns={"explanation_unit_id": "explained_by"})
+    frame = _frame(rows, run_items.JUDGED).rename(columns={"explanation_unit_id": "explained_by"})
     return _with_columns(frame, kind=GRADE, answer=None, id=frame["job_key"].str[:ID_CHARACTERS])
 
 
 def _answered(rows: Sequence[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(run_items.ANSWERED)).rename(columns={"scorer": "kind", "number": "repeat"})
+    frame = _frame(rows, run_items.ANSWERED).rename(columns={"scorer": "kind", "number": "repeat"})
     return _with_columns(frame, explained_by=frame["unit_id"], id=frame["job_key"].str[:ID_CHARACTERS])
 
 
 def _explained(rows: Sequence[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(run_items.EXPLAINED)).rename(
-        columns={"unit_id": "explained_by", "text": "answer"}
-    )
+    frame = _frame(rows, run_items.EXPLAINED).rename(columns={"unit_id": "explained_by", "text": "answer"})
     keys = [ExplanationKey.parse(key) for key in frame["explained_by"]]
     ids = [explanation_id(key.text) for key in keys]
     return _with_columns(
@@ -96,7 +100,7 @@ def _explained(rows: Sequence[Any]) -> pd.DataFrame:
 
 
 def _calls(rows: Sequence[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(run_items.CALLED)).rename(columns={"state": "outcome"})
+    frame = _frame(rows, run_items.CALLED).rename(columns={"state": "outcome"})
     kinds = [kind_of(stage, scorer) for stage, scorer in zip(frame["stage"], frame["scorer"], strict=True)]
     frame["judge"] = ""
     of_unit = frame["unit_id"].fillna("")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -92,29 +93,67 @@ class Listing:
         return search
 
 
+class _Known(NamedTuple):
+    """A listing, what changes with it, and until when it is shown while its run is live."""
+
+    listing: Listing
+    stamp: Any
+    until: float
+
+
 class Listings:
-    """The items of the runs that were asked for last."""
+    """The items of the runs that were asked for last. They are read in a thread of their own: a live run's are shown as they were while
+    they are read again."""
 
     def __init__(self, results: Path, ledger: Ledger | None) -> None:
         self.results, self.ledger = results, ledger
-        self._kept: OrderedDict[str, tuple[Any, float, Listing]] = OrderedDict()
+        self._kept: OrderedDict[str, _Known] = OrderedDict()
+        self._reading: dict[str, Future[Listing]] = {}
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="items")
         self._lock = threading.Lock()
 
     def of(self, folder: Path, *, newest: bool = False) -> Listing:
         """The items of the run in a folder: those of a moment ago while it is live, unless `newest`. Raises `UsageError` for an unknown run."""
-        run_id = folder.name
+        known, reading, is_live = self._known(folder, newest)
+        if known is not None and (reading is None or (is_live and not newest)):
+            return known.listing
+        assert reading is not None
+        return reading.result()
+
+    def begin(self, folder: Path) -> None:
+        """Read the items of a run before they are asked for. Raises `UsageError` for an unknown run."""
+        self._known(folder, newest=False)
+
+    def _known(self, folder: Path, newest: bool) -> tuple[_Known | None, Future[Listing] | None, bool]:
+        """What is kept of a run, its reading if there is anything to read, and whether the run is live."""
+        run_id, (stamp, is_live) = folder.name, self._stamp(folder)
         with self._lock:
-            stamp, live = self._stamp(folder)
-            known = self._kept.pop(run_id, None)
-            if known is None or (known[0] != stamp and (newest or not live or time.monotonic() >= known[1])):
-                began = time.monotonic()
-                listing = self._read(folder)
-                ended = time.monotonic()
-                known = stamp, ended + (ended - began) / MAX_LOAD, listing
-            self._kept[run_id] = known
+            known = self._kept.get(run_id)
+            if known is not None:
+                self._kept.move_to_end(run_id)
+                if known.stamp == stamp or (is_live and not newest and time.monotonic() < known.until):
+                    return known, None, is_live
+            if run_id not in self._reading:
+                self._reading[run_id] = self._reader.submit(self._keep, folder, stamp)
+            return known, self._reading[run_id], is_live
+
+    def _keep(self, folder: Path, stamp: Any) -> Listing:
+        """Read a run's items, and keep them."""
+        began = time.monotonic()
+        try:
+            listing = self._read(folder)
+        except BaseException:
+            with self._lock:
+                del self._reading[folder.name]
+            raise
+        ended = time.monotonic()
+        with self._lock:
+            self._kept[folder.name] = _Known(listing, stamp, ended + (ended - began) / MAX_LOAD)
+            self._kept.move_to_end(folder.name)
             while len(self._kept) > _KEPT_RUNS:
                 self._kept.popitem(last=False)
-        return known[2]
+            del self._reading[folder.name]
+        return listing
 
     def harvest_of(self, run_id: str) -> Path | None:
         """The folder of a run's harvest, if it lies in the results folder."""

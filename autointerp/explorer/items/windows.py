@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 _COLUMNS = ["exemplar_id", "mark", "tokens", "activation", "activation_fraction", "bin", "document", "position"]
-_AROUND = 14
-"""Tokens of a list's snippet on each side of the mark."""
+_BEFORE, _AFTER = 12, 24
+"""Tokens of a list's snippet before and after the mark."""
 
 
 class Windows:
@@ -48,8 +48,8 @@ class Windows:
         row = self.get(exemplar_id)
         if row is None:
             return None
-        first = max(0, row["mark"] - _AROUND)
-        return {"tokens": row["tokens"][first : row["mark"] + _AROUND + 1], "mark": row["mark"] - first}
+        first = max(0, row["mark"] - _BEFORE)
+        return {"tokens": row["tokens"][first : row["mark"] + _AFTER + 1], "mark": row["mark"] - first}
 
     def with_word(self, exemplar_ids: Sequence[str], word: str) -> NDArray[np.bool_]:
         """Which of the exemplars have a word in their text, upper and lower case alike."""

@@ -44,6 +44,7 @@ STAGES = {
     "studies": "carry out studies",
 }
 """What each stage does."""
+_GIVEN = "given explanations: "
 RETRIED = ("provider_error", "gave_up")
 """Outcomes whose questions `autointerp retry --failed` asks again."""
 
@@ -76,7 +77,7 @@ class RunStates:
             "live": live,
             "stages": [_stage(name, stage) for name, stage in status["stages"].items()],
             "errors": [{"text": hide(error), "n": n} for error, n in status["errors"].items()],
-            "unscored": [{"outcome": outcome, "meaning": prose.OUTCOMES.get(outcome, outcome), "n": n} for outcome, n in sorted(status["unscored"].items())],
+            "unscored": [{"outcome": outcome, "meaning": prose.OUTCOMES.get(outcome, outcome), "n": n} for outcome, n in sorted(status["unscored"].items(), key=lambda each: -each[1])],
             "cost": status["cost"] | {"in_words": cost_line(status["cost"]), "forecast_usd": self._forecast(run_id, spec)},
             "budgets": [{"name": name, **use} for name, use in status["budgets"].items()],
             "calls": calls_line(status["calls"]),
@@ -180,15 +181,15 @@ def _spec(text: str) -> Spec | None:
 
 
 def _judges(spec: Spec | None) -> list[dict[str, Any]]:
-    """Who explains and who grades."""
+    """Who explains and who grades. `is_llm` is None for explanations that the spec gives."""
     if spec is None:
         return []
     roles = [("explains", spec.explained_by.model), ("grades", spec.judge.model)]
     if spec.explain.given:
-        roles[0] = ("explains", f"given explanations: {spec.explain.given}")
+        roles[0] = ("explains", f"{_GIVEN}{spec.explain.given}")
     if spec.cascade is not None:
         roles.append(("grades a sample again", spec.cascade.judge.model))
-    return [{"role": role, "model": hide(model), "is_llm": role == "explains" and bool(spec.explain.given) or is_llm(model)} for role, model in roles]  # fmt: skip
+    return [{"role": role, "model": hide(model), "is_llm": None if model.startswith(_GIVEN) else is_llm(model)} for role, model in roles]  # fmt: skip
 
 
 def _verdict(summary: Summary | None) -> dict[str, Any] | None:

@@ -21,9 +21,10 @@ def routes() -> list[Route]:
 
 
 def show(request: Request) -> HTMLResponse:
-    """The page, which fetches the state again while the run is live."""
-    run = library(request).folder_of(request.path_params["run"]).name
-    return render(request, "run.html.j2", about=None, run=run)
+    """The page, which fetches the state again while the run is live. 422 for an unknown run."""
+    folder = library(request).folder_of(request.path_params["run"])
+    request.app.state.listings.begin(folder)  # the list of judgements is one click away
+    return render(request, "run.html.j2", about=None, run=folder.name)
 
 
 def data(request: Request) -> JSONResponse:

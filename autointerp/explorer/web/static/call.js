@@ -31,11 +31,11 @@ const seen = (given, made) => {
   const stored = given.prompt, prompt = stored ?? made?.prompt;
   if (!prompt) return el('p', {class: 'soft'}, given.missing && made?.why ? visible(made.why) : made === null ? 'reading the run' : made.why ? visible(made.why) : given.item.kind === 'explain' && given.item.state === 'scored' ? 'Nobody was asked: the explanation was given.' : 'Nobody was asked.');
   const note = stored ? 'as it was sent' : BUILT[String(made.same)];
-  return [verbatim('System prompt', note, prompt.system), verbatim('Message', note, prompt.user), ...format(given, made)];
+  return [verbatim('System prompt', note, prompt.system), verbatim('Message', note, prompt.user)];
 };
 const format = (given, made) => {
-  if (made === null) return [el('p', {class: 'soft'}, 'reading the run for the reply\u2019s schema')];
-  if (!made.prompt) return [made.why ? el('p', {class: 'soft'}, 'The schema and the parameters are not stored with a call, and cannot be made again: ', visible(made.why)) : null];
+  if (made === null) return [el('p', {class: 'soft'}, 'reading the run')];
+  if (!made.prompt) return [made.why && given.prompt ? el('p', {class: 'soft'}, 'The schema and the parameters are not stored with a call, and cannot be made again: ', visible(made.why)) : null];
   if (given.prompt && !made.same) return [el('p', {class: 'problem'}, 'The schema is not known: the question as this version makes it is not the one that was sent. The rubric, the spec or the program has changed since.')];
   const limit = el('p', {class: 'soft'}, 'At most ' + many(made.prompt.max_tokens, 'token') + ' of reply', made.prompt.choices.length ? '; the probabilities of ' + made.prompt.choices.join(', ') + ' were asked for' : '', '.');
   return [limit, made.prompt.choices.length ? null : json('Schema of the reply', 'made again by the same builders', made.prompt.schema), json('Parameters', 'of the judge, from the spec', made.parameters)];
@@ -45,12 +45,14 @@ const probabilities = given => given && el('ol', {class: 'tokens probabilities',
   bar.style.width = (100 * p).toFixed(1) + '%';
   return el('li', {}, el('code', {class: 'token'}, visible(token)), el('span', {class: 'bar'}, bar), el('span', {class: 'num'}, p.toFixed(3)));
 }));
+const value = given => Array.isArray(given) && given.length === 1 ? value(given[0]) : Array.isArray(given) && given.some(each => typeof each === 'object') ? [el('ol', {class: 'plain numbered'}, given.map(each => el('li', {}, value(each))))]
+  : given?.unusable ? [el('span', {class: 'why'}, 'not read'), ' ', visible(given.unusable)] : given && typeof given === 'object' && 'grade' in given ? ['grade ' + given.grade, given.expected === null ? null : ', expected ' + given.expected.toFixed(2), given.reason ? [': ', el('span', {dir: 'auto', class: 'soft'}, visible(given.reason))] : null].flat()
+  : [el('code', {}, visible(typeof given === 'string' ? given : JSON.stringify(given)))];
 const read = made => {
   if (!made?.reading) return null;
   const {reading} = made;
   if (reading.outcome !== 'scored') return el('p', {class: 'reading'}, el('b', {}, 'Not read'), ': ' + visible(reading.reason || reading.outcome));
-  const said = typeof reading.value === 'string' ? reading.value : JSON.stringify(reading.value);
-  return el('p', {class: 'reading'}, el('b', {}, 'Read as'), ' ', el('code', {}, visible(said)));
+  return el('p', {class: 'reading'}, el('b', {}, 'Read as'), ' ', value(reading.value));
 };
 const replied = (given, made) => {
   const main = given.calls.find(each => each.call_id === given.main);
@@ -75,7 +77,7 @@ const drawItem = (given, made) => {
     facts(given),
     given.missing ? el('p', {class: 'problem'}, given.missing) : null,
     el('div', {class: 'two'}, part('What the judge saw', made?.judge ? made.judge + (made.is_llm ? '' : ', not an LLM') : '', seen(given, made)), el('div', {}, part('What it replied', '', replied(given, made)),
-      given.calls.length ? part('Calls', many(given.calls.length, 'attempt'), given.calls.map(each => attempt(each, given.main))) : null, others(given))),
+      given.calls.length ? part('Calls', many(given.calls.length, 'attempt'), given.calls.map(each => attempt(each, given.main))) : null, others(given), made?.prompt || given.prompt ? part('Form of the reply', '', format(given, made)) : null)),
   ].filter(Boolean);
 };
 

@@ -77,6 +77,8 @@ const list = new VirtualList($('list'), $('rows'), draw, need);
 
 // Searching, again while the run is live.
 const tell = answer => {
+  const filters = [...params().keys()].filter(name => !['q', 'of', 'sort'].includes(name)).length;
+  $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
   const searched = answer.to_read && answer.read < answer.to_read ? ', ' + Math.floor(100 * answer.read / answer.to_read) + '% of the prompts read' : '';
   $('count').textContent = (answer.n === answer.of ? answer.n.toLocaleString('en') : answer.n.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en')) + (fields.of.value ? ' calls' : ' items') + searched;
   $('missing').textContent = answer.missing;
@@ -139,12 +141,13 @@ const focusSearch = () => { $('text').focus(); $('text').select(); };
 onKeys({
   j: () => select(document.activeElement?.closest('.hit') ? active + 1 : active), ArrowDown: () => select(active + 1), k: () => select(active - 1), ArrowUp: () => select(active - 1),
   Enter: () => { const link = list.drawn.get(active)?.querySelector('a'); if (document.activeElement instanceof HTMLButtonElement || document.activeElement?.matches('a')) /** @type {HTMLElement} */ (document.activeElement).click(); else link?.click(); },
-  '/': focusSearch, n: () => { fields.state.value = fields.state.value === 'unscored' ? '' : 'unscored'; search(); }, g: () => select(0), G: () => select(list.n - 1), u: () => { location.href = base + 'about'; },
+  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, n: () => { fields.state.value = fields.state.value === 'unscored' ? '' : 'unscored'; search(); }, g: () => select(0), G: () => select(list.n - 1), u: () => { location.href = base + 'about'; },
 });
 $('text').addEventListener('keydown', event => { if (event.key === 'Escape' || event.key === 'ArrowDown') { event.preventDefault(); select(active); } });
 window.addEventListener('popstate', () => { fillForm(new URLSearchParams(location.search)); search(history.state?.place ?? 0); });
 
 fillForm(new URLSearchParams(location.search));
+$('filters').open = matchMedia('(min-width: 46rem)').matches;
 $('count').textContent = 'reading the judgements';
 fetchJson(base + 'api/about').then(given => $('pages').replaceChildren(...pagesOfRun(run, {index: given.index, report: given.files.some(each => each.name === 'report.html')}, 'judgements'))).catch(() => {});
 let first = true;

@@ -9,8 +9,8 @@ const PARTS = /(<<[^]*?>>|<\/?[a-z_]+(?: \d+)?>)/g;
 const lines = text => text.split('\n').map(visible).join('\n');
 
 /** Marks and tags of a prompt as elements. @param {string} text */
-const parts = text => text.split(PARTS).map((part, i) => i % 2 === 0 ? lines(part) : part.startsWith('<<')
-  ? el('mark', {}, lines(part)) : el('span', {class: 'tag'}, part));
+const parts = text => text.split(PARTS).map((part, i) => i % 2 === 0 ? lines(part) : part.startsWith('<<') && part !== '<< and >>'
+  ? el('mark', {}, lines(part)) : part.startsWith('<<') ? part : el('span', {class: 'tag'}, part));
 
 /** A text with its name, a button to copy it, and one to unfold it. @param {string} title @param {string | null} note @param {string} text @param {boolean} [isPrompt] */
 export const verbatim = (title, note, text, isPrompt = true) => {

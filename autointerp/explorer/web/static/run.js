@@ -6,6 +6,7 @@ import {follow} from './live.js';
 const AGAIN = 2000;  // ms
 const CLASSES = [['done', 'done'], ['failed', 'failed'], ['leased', 'in work'], ['batched', 'in a batch'], ['waiting', 'waiting for the provider'], ['pending', 'queued'], ['later', 'later']];
 const run = decodeURIComponent(base.split('/')[2]);
+const log = $('events');
 let seen = 0, before = '';
 
 // Parts of the page.
@@ -33,8 +34,8 @@ const usage = given => given.usage.length ? part('Calls', given.calls, el('div',
   el('thead', {}, el('tr', {}, ['kind', 'calls', 'input', 'from cache', 'output', 'cost'].map(name => el('th', {scope: 'col'}, name)))),
   el('tbody', {}, given.usage.map(each => el('tr', {}, el('th', {scope: 'row'}, link(visible(each.kind), {of: 'calls', kind: each.kind})),
     [each.calls, each.input_tokens + each.cache_write_tokens + each.cache_read_tokens, each.cache_read_tokens, each.output_tokens].map(n => el('td', {class: 'num'}, n.toLocaleString('en'))), el('td', {class: 'num'}, dollars(each.cost_usd)))))))) :
-  given.judges.length && !given.judges.some(each => each.is_llm) ? part('Calls', '', el('p', {class: 'soft'}, 'None: the judge is a function on this machine, not an LLM.')) : null;
-const judges = given => part('Judge', '', el('ul', {class: 'plain'}, given.judges.map(each => el('li', {}, el('span', {class: 'soft'}, each.role + ' '), el('b', {}, visible(each.model)), each.is_llm ? '' : el('span', {class: 'not-llm'}, 'not an LLM')))),
+  given.judges.length && given.judges.every(each => each.is_llm === false) ? part('Calls', '', el('p', {class: 'soft'}, 'None: the judge is a function on this machine, not an LLM.')) : null;
+const judges = given => part('Judge', '', el('ul', {class: 'plain'}, given.judges.map(each => el('li', {}, el('span', {class: 'soft'}, each.role + ' '), el('b', {}, visible(each.model)), each.is_llm !== false ? '' : el('span', {class: 'not-llm'}, 'not an LLM')))),
   given.verdict ? el('p', {class: 'trust ' + given.verdict.trust.verdict}, el('b', {}, given.verdict.trust.label), visible(given.verdict.trust.sentence)) : null);
 const verdict = given => given.verdict ? el('div', {class: 'verdict'}, given.verdict.lead ? el('p', {}, visible(given.verdict.lead)) : null, el('p', {}, visible(given.verdict.sentence))) : null;
 const inputs = given => part('Inputs', '', el('dl', {class: 'inputs'}, [['model', given.subject], ['dictionary', given.dictionary], ['began', time(given.created_at)], ['changed', time(given.updated_at)], ['carried by', given.carrier === 'fleet' ? 'workers' + (given.workers === null ? '' : ', ' + given.workers + ' alive') : given.carrier === 'local' ? 'one process' : ''], ['night', given.night]]
@@ -47,7 +48,7 @@ const draw = given => [
     el('p', {class: 'status'}, 'The run ' + given.in_words + (given.reason ? ': ' + visible(given.reason) : '') + '.')),
   verdict(given),
   given.missing ? el('p', {class: 'problem'}, given.missing) : null,
-  el('div', {class: 'columns'}, el('div', {}, given.stages.length ? stages(given) : null, unscored(given), usage(given)),
+  el('div', {class: 'columns'}, el('div', {}, given.stages.length ? stages(given) : null, unscored(given), usage(given), log),
     el('aside', {'aria-label': 'cost, judge and files'}, money(given), judges(given), commands(given), inputs(given), files(given))),
 ];
 const event = each => el('li', {class: each.level}, el('time', {datetime: new Date(1000 * each.at).toISOString()}, moment(each.at)), el('span', {}, visible(each.text)), each.worker ? el('code', {}, visible(each.worker)) : null);
@@ -66,7 +67,7 @@ const load = async () => {
       $('pages').replaceChildren(...pagesOfRun(given.run_id, {index: given.index, report: given.files.some(each => each.name === 'report.html')}, 'overview'));
     }
     before = text;
-    if (events.length) { seen = events.at(-1).event_id; $('log').append(...events.map(event)); $('events').hidden = false; }
+    if (events.length) { seen = events.at(-1).event_id; /** @type {HTMLElement} */ (log.querySelector('ol')).append(...events.map(event)); log.hidden = false; }
     $('live').textContent = given.live ? 'live' : '';
     problem(null);
     $('run').setAttribute('aria-busy', 'false');

@@ -19,10 +19,10 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const from = source => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
+const from = (source, unit) => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs/' + encodeURIComponent(source.slice(4)) + '/about'}, visible(source.slice(4))), ', ', el('a', {href: '/runs/' + encodeURIComponent(source.slice(4)) + '/calls?unit=' + encodeURIComponent(unit)}, 'judgements of this unit')]
   : source === 'propagated' ? ['propagated from similar features'] : ['made in the explorer'];
-const label = (each, leading) => {
-  const notes = [from(each.source)];
+const label = (each, leading, unit) => {
+  const notes = [from(each.source, unit)];
   if (each.judge) notes.push(['graded by ', visible(each.judge)]);
   if (each.distinction !== null) notes.push(['distinction ', fixed(each.distinction)]);
   if (each.probability !== null) notes.push([Math.round(100 * each.probability) + '% probable']);
@@ -87,7 +87,7 @@ const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
-  el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.')),
+  el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0, unit.unit_id)) : nothing('Not explained yet.')),
   el('div', {class: 'columns'},
     examples(unit),
     el('aside', {'aria-label': 'figures and neighbours'},
