@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,18 +71,20 @@ def make(
     return keys
 
 
-def add_failed_attempt(ledger: Ledger, key: str, run: str = RUN) -> None:
-    """An attempt at an item's question that failed before the one that was answered."""
+def add_failed_attempt(ledger: Ledger, key: str, reason: str, run: str = RUN) -> None:
+    """An attempt at an item's question that failed, beside the one that was answered."""
     with ledger.write() as tx:
         row = dict(tx.execute(sa.select(calls_table).where(calls_table.c.job_key == key)).mappings().one())
-        row |= {
-            "call_id": None,
-            "state": "error",
-            "reason": "anthropic answered 500: sk-ant-api03-abcdefghijklmnop",
-            "reply": "",
-        }
         del row["call_id"]
-        tx.execute(sa.insert(calls_table), [row | {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}])
+        failed = {
+            "state": "error",
+            "reason": reason,
+            "reply": "",
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "cost_usd": 0.0,
+        }
+        tx.execute(sa.insert(calls_table), [row | failed])
 
 
 def finish_one(ledger: Ledger, run: str = RUN) -> None:
@@ -162,13 +163,3 @@ def _answer(run: str) -> dict[str, Any]:
         "run_id": run, "job_key": content_hash([run, "answer"]), "scorer": "detection", "unit_id": "feature-0", "step": 0, "number": 0,
         "outcome": "scored", "answer": "[true, false]", "reason": "", "call_key": None,
     }  # fmt: skip
-
-
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    began = time.time()
-    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-    make(Ledger.in_folder(Path(sys.argv[1])), int(sys.argv[2]), units=512, padding=150)
-    print(f"{time.time() - began:.0f} s")

@@ -26,7 +26,7 @@ COLUMNS = (
 """The columns of items and of calls. `outcome` of a call is its state, and `explained_by` is the key of the explanation that is shown."""
 SPENT = ("call_id", *TOKENS, "cost_usd", "started_at", "duration_s")
 """The columns of the call that answered an item; null if none did."""
-JUDGEMENTS, EXPLANATIONS = "judgements.parquet", "explanations.parquet"
+JUDGEMENTS, EXPLANATIONS, UNITS = "judgements.parquet", "explanations.parquet", "units.parquet"
 NOT_IN_FILES = (
     "The ledger does not know this run: its grades and explanations are those of its files. Prompts as they were sent, replies, costs,"
     " times, failed attempts and answers to other evaluations were in the ledger."
@@ -66,7 +66,7 @@ def of_ledger(tx: Connection, run_id: str) -> Frames:
 
 def of_files(folder: Path) -> Frames:
     """The frames of a finished run whose ledger is gone; empty if it has no tables."""
-    explained = _explained(_written_explanations(folder / EXPLANATIONS))
+    explained = _explained(_written_explanations(folder))
     items = pd.concat([_judged(_written_judgements(folder / JUDGEMENTS)), explained], ignore_index=True)
     for name in SPENT:
         items[name] = float("nan")
@@ -76,8 +76,9 @@ def of_files(folder: Path) -> Frames:
 
 def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows as a frame. By columns, because pandas looks at every row of another type than a tuple by itself."""
-    values: Sequence[Any] = list(zip(*rows, strict=True)) or [()] * len(columns)
-    return pd.DataFrame(dict(zip(columns, values, strict=True)))
+    if not rows:
+        return pd.DataFrame(columns=list(columns), dtype="object")
+    return pd.DataFrame(dict(zip(columns, zip(*rows, strict=True), strict=True)))
 
 
 def _judged(rows: Sequence[Any]) -> pd.DataFrame:
@@ -149,14 +150,19 @@ def _written_judgements(path: Path) -> list[Any]:
             "judge": SECOND_JUDGE if second else "",
             "asked_in": "",
         }
-        rows.append([named[name] for name in run_items.JUDGED])
+        rows.append([named.get(name) for name in run_items.JUDGED])  # earlier versions wrote fewer columns
     return rows
 
 
-def _written_explanations(path: Path) -> list[Any]:
-    if not path.is_file():
+def _written_explanations(folder: Path) -> list[Any]:
+    """The explanations of a finished run; those of earlier versions are in its table of units alone."""
+    if (folder / EXPLANATIONS).is_file():
+        rows = pq.read_table(folder / EXPLANATIONS).to_pylist()
+    elif (folder / UNITS).is_file():
+        table = pq.read_table(folder / UNITS, columns=["unit_id", "explanation"]).drop_null()
+        rows = [{**row, "aid": ""} for row in table.to_pylist()]
+    else:
         return []
-    rows = pq.read_table(path).to_pylist()
     return [
         (ExplanationKey(row["unit_id"], row["aid"] or "").text, "scored", row["explanation"], "", None) for row in rows
     ]

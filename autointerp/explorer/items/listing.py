@@ -20,7 +20,7 @@ from autointerp.errors import UsageError
 from autointerp.explorer.items import frames
 from autointerp.explorer.items.frames import Frames
 from autointerp.explorer.items.names import EXPLAIN
-from autointerp.explorer.items.query import CALLS, Query, facets, in_order, matches
+from autointerp.explorer.items.query import CALLS, ITEMS, Query, facets, in_order, matches
 from autointerp.explorer.items.windows import Windows
 from autointerp.explorer.items.words import WordSearch
 from autointerp.ledger import run_items, runs
@@ -28,9 +28,16 @@ from autointerp.ledger.database import Ledger
 
 MAX_LOAD = 0.1
 """Largest share of the time that reading the items of a live run may take."""
-READ_S = 0.4
+READ_S = 0.3
 """How long one request reads prompts and replies."""
 _KEPT_RUNS, _KEPT_SEARCHES = 2, 8
+
+
+class _Shown(NamedTuple):
+    """Which of a few texts each row shows: `codes` are places among them, -1 for none."""
+
+    codes: NDArray[np.int64]
+    texts: list[str]
 
 
 class Listing:
@@ -40,6 +47,7 @@ class Listing:
         self.ledger, self.frames, self.windows = ledger, read, windows
         self._lock = threading.Lock()
         self._searches: OrderedDict[tuple[str, ...], WordSearch] = OrderedDict()
+        self._texts = lru_cache(maxsize=2)(self._read_texts)
         self.facets = lru_cache(maxsize=2)(lambda of: facets(self.frame(of)))
 
     def frame(self, of: str) -> pd.DataFrame:
@@ -57,7 +65,7 @@ class Listing:
 
     def row(self, item: str) -> tuple[str, int] | None:
         """Whether an id is that of an item or a call, and its row; None for an unknown id."""
-        of = CALLS if item.startswith("call-") else "items"
+        of = CALLS if item.startswith("call-") else ITEMS
         rows = np.flatnonzero((self.frame(of)["id"] == item).to_numpy())
         return (of, int(rows[0])) if len(rows) else None
 
@@ -68,16 +76,25 @@ class Listing:
     def _with_words(self, frame: pd.DataFrame, words: tuple[str, ...]) -> tuple[NDArray[np.bool_], tuple[int, int]]:
         """The rows that have every word in what the judge was shown or replied, as far as it was read."""
         search, everywhere = self._search(words), np.ones(len(frame), dtype=bool)
+        texts, keys = self._texts(frame is self.frames.calls)
         call_ids = frame["call_id"].to_numpy(dtype=np.float64)
-        explanations = {key: text.casefold() for key, text in self.frames.explanations.items()}
         for number, word in enumerate(words):
-            with_it = {key for key, text in explanations.items() if word in text}
-            here = frame["explained_by"].isin(with_it).to_numpy()
-            for column in ("reason", "answer", "unit_id"):
-                here = here | _contains(frame[column], word)
-            here = here | self.windows.with_word(frame["exemplar_id"].tolist(), word)
+            with_it = [word in text.casefold() for text in keys.texts]
+            here = np.append(np.array(with_it, dtype=bool), False)[keys.codes]  # code -1: no explanation
+            here = here | _contains(texts, word) | self.windows.with_word(frame["exemplar_id"], word)
             everywhere &= here | search.among(call_ids, number)
         return everywhere, (search.read, search.of)
+
+    def _read_texts(self, of_calls: bool) -> tuple[pa.Array, _Shown]:
+        """Reason, answer and unit of each row as one text, and the explanation that it shows."""
+        frame = self.frame(CALLS if of_calls else ITEMS)
+        columns = [
+            pa.array(frame[name], pa.string(), from_pandas=True).fill_null("")
+            for name in ("reason", "answer", "unit_id")
+        ]
+        codes, keys = pd.factorize(frame["explained_by"])
+        texts = [self.frames.explanations.get(key, "") for key in keys]
+        return pc.binary_join_element_wise(*columns, "\n"), _Shown(np.asarray(codes, dtype=np.int64), texts)
 
     def _search(self, words: tuple[str, ...]) -> WordSearch:
         with self._lock:
@@ -192,12 +209,9 @@ class Listings:
             return Listing(self.ledger, frames.of_ledger(tx, run_id), windows)
 
 
-def _contains(column: pd.Series[str], word: str) -> NDArray[np.bool_]:
+def _contains(texts: pa.Array, word: str) -> NDArray[np.bool_]:
     """Which texts have a word, upper and lower case alike."""
-    texts = pa.array(column, pa.string(), from_pandas=True)
-    return np.asarray(
-        pc.match_substring(texts, word, ignore_case=True).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
-    )
+    return np.asarray(pc.match_substring(texts, word, ignore_case=True).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def card(listing: Listing, of: str, row: Any) -> dict[str, Any]:

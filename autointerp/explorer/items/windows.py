@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ class Windows:
         first = max(0, row["mark"] - _BEFORE)
         return {"tokens": row["tokens"][first : row["mark"] + _AFTER + 1], "mark": row["mark"] - first}
 
-    def with_word(self, exemplar_ids: Sequence[str], word: str) -> NDArray[np.bool_]:
-        """Which of the exemplars have a word in their text, upper and lower case alike."""
+    def with_word(self, exemplar_ids: Iterable[str], word: str) -> NDArray[np.bool_]:
+        """Which of the exemplars have a word in their text, upper and lower case alike; one False for all if no file has them."""
         if self._table is None:
-            return np.zeros(len(exemplar_ids), dtype=bool)
+            return np.zeros(1, dtype=bool)
         if self._texts is None:
             self._texts = pc.binary_join(self._table["tokens"], "")
         has = pc.match_substring(self._texts, word, ignore_case=True).to_numpy(zero_copy_only=False).astype(bool)
