@@ -24,7 +24,7 @@ from autointerp.spec.spec import Spec, from_toml
 
 STATES = {
     "queued": "waits for a worker",
-    "running": "is running",
+    "running": "is in progress",
     "stopped": "was stopped before its end",
     "cancelled": "was cancelled by hand",
     "failed": "cannot be executed",

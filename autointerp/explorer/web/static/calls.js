@@ -38,7 +38,7 @@ const offer = (select, counts) => {  // the values that the run has, with their 
 const rowAt = place => pages.get(Math.floor(place / PAGE))?.[place % PAGE];
 const below = row => row.state !== 'scored' && row.reason ? el('span', {class: 'reason'}, visible(row.reason))
   : row.window ? [ARMS[row.arm] ? el('span', {class: 'chip'}, ARMS[row.arm]) : null, el('span', {class: 'window', dir: 'auto'}, marked(row.window))]
-  : el('span', {class: 'reason soft'}, visible(row.reason));
+  : el('span', {class: 'reason soft'}, row.reason ? visible(row.reason) : row.answer === null ? '' : 'question ' + (row.repeat + 1));
 const draw = place => {
   const row = rowAt(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));

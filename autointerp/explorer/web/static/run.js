@@ -20,7 +20,7 @@ const stage = each => el('li', {class: 'stage'},
     return bar;
   })),
   el('p', {class: 'soft num'}, each.in_words));
-const stages = given => part('Stages', given.live ? 'jobs' : '', el('ol', {class: 'stages'}, given.stages.map(stage)),
+const stages = given => part('Stages', '', el('ol', {class: 'stages'}, given.stages.map(stage)),
   given.errors.length ? el('div', {class: 'errors'}, el('h3', {}, 'Failed'), el('ul', {}, given.errors.map(each => el('li', {}, el('b', {class: 'num'}, each.n.toLocaleString('en')), ' ', visible(each.text))))) : null);
 const unscored = given => given.unscored.length ? part('Unscored judgements', 'never counted as a grade', el('ul', {class: 'plain'}, given.unscored.map(each => el('li', {}, link([el('b', {class: 'num'}, each.n.toLocaleString('en')), ' ' + each.meaning], {kind: 'grade', state: each.outcome}))))) : null;
 const money = given => {
@@ -40,7 +40,7 @@ const judges = given => part('Judge', '', el('ul', {class: 'plain'}, given.judge
 const verdict = given => given.verdict ? el('div', {class: 'verdict'}, given.verdict.lead ? el('p', {}, visible(given.verdict.lead)) : null, el('p', {}, visible(given.verdict.sentence))) : null;
 const inputs = given => part('Inputs', '', el('dl', {class: 'inputs'}, [['model', given.subject], ['dictionary', given.dictionary], ['began', time(given.created_at)], ['changed', time(given.updated_at)], ['carried by', given.carrier === 'fleet' ? 'workers' + (given.workers === null ? '' : ', ' + given.workers + ' alive') : given.carrier === 'local' ? 'one process' : ''], ['night', given.night]]
   .filter(([, value]) => value).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, visible(value))))));
-const files = given => part('Files', '', el('ul', {class: 'plain'}, given.files.map(each => el('li', {}, el('a', {href: base + encodeURIComponent(each.name)}, visible(each.name)), ' ', el('span', {class: 'soft num'}, size(each.bytes))))));
+const files = given => given.files.length === 0 ? null : part('Files', '', el('ul', {class: 'plain'}, given.files.map(each => el('li', {}, el('a', {href: base + encodeURIComponent(each.name)}, visible(each.name)), ' ', el('span', {class: 'soft num'}, size(each.bytes))))));
 const commands = given => given.commands.length ? part('Commands', '', el('ul', {class: 'plain'}, given.commands.map(each => el('li', {}, el('p', {class: 'soft'}, each.purpose), command(each.command))))) : null;
 
 const draw = given => [
@@ -49,7 +49,7 @@ const draw = given => [
   verdict(given),
   given.missing ? el('p', {class: 'problem'}, given.missing) : null,
   el('div', {class: 'columns'}, el('div', {}, given.stages.length ? stages(given) : null, unscored(given), usage(given), log),
-    el('aside', {'aria-label': 'cost, judge and files'}, money(given), judges(given), commands(given), inputs(given), files(given))),
+    el('aside', {'aria-label': 'cost, judge and files'}, [money(given), judges(given), commands(given), inputs(given), files(given)])),
 ];
 const event = each => el('li', {class: each.level}, el('time', {datetime: new Date(1000 * each.at).toISOString()}, moment(each.at)), el('span', {}, visible(each.text)), each.worker ? el('code', {}, visible(each.worker)) : null);
 

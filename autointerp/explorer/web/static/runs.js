@@ -21,7 +21,7 @@ const draw = run => el('li', {class: 'run ' + run.state, id: run.run_id},
 
 // The list.
 const words = run => [run.run_id, run.judge, run.subject, run.dictionary, run.state, run.verdict].join(' ').toLowerCase();
-const ORDERS = {new: run => -(run.created_at ?? 0), changed: run => -(run.updated_at ?? 0), cost: run => -(run.spent_usd ?? -1), name: run => run.run_id};
+const ORDERS = {new: run => (run.live ? -1e12 : 0) - (run.created_at ?? 0), changed: run => -(run.updated_at ?? 0), cost: run => -(run.spent_usd ?? -1), name: run => run.run_id};
 const show = () => {
   const asked = fields.q.value.toLowerCase().split(/\s+/).filter(Boolean), state = fields.state.value, order = ORDERS[fields.sort.value || 'new'];
   const found = runs.filter(run => asked.every(word => words(run).includes(word)) && (!state || (state === 'live' ? run.live : state === 'done' ? ['done', 'finished', 'withheld'].includes(run.state) : run.state === state)));
