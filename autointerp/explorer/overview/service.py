@@ -12,7 +12,7 @@ from autointerp.errors import UsageError
 from autointerp.ledger import budgets, nights, run_progress, runs, workers
 from autointerp.ledger.database import Ledger, now
 from autointerp.ledger.nights import QUEUED, WAITING, DictionaryVersion
-from autointerp.nightly import config as nightly
+from autointerp.nightly import schedule
 from autointerp.redaction import hide
 from autointerp.report.index import night_line
 from autointerp.settings import Settings
@@ -56,7 +56,7 @@ def _night(ledger: Ledger | None, results: Path, file: Path | None) -> dict[str,
     plan, problem = None, ""
     if file is not None:
         try:
-            night = nightly.load(file).night
+            night = schedule.load(file)
             plan = {"start": night.start, "deadline": night.deadline, "usd": night.usd, "order": night.order}
         except UsageError as error:
             problem = hide(str(error))

@@ -160,11 +160,18 @@ def test_a_night_shows_what_it_does_and_what_waits(
     night = service.read(ledger, tmp_path)["night"]
     assert (night["running"]["date"], night["running"]["usd"], night["running"]["n_queued"]) == ("2026-11-29", 10.0, 1)
     assert [each["path"] for each in night["waiting"]] == ["sparse/b"]
-    (tmp_path / "night.toml").write_text("nonsense = 1")
+    (tmp_path / "night.toml").write_text("[night]\nstart = '25:00'")
     monkeypatch.setenv("AUTOINTERP_NIGHTLY", str(tmp_path / "night.toml"))
     night = service.read(ledger, tmp_path)["night"]
     assert night["plan"] is None
     assert "night.toml" in night["problem"]
+    (tmp_path / "night.toml").write_text("[night]\nstart = '02:30'\nusd = 4.0")
+    assert service.read(ledger, tmp_path)["night"]["plan"] == {
+        "start": "02:30",
+        "deadline": None,
+        "usd": 4.0,
+        "order": "change",
+    }
 
 
 def test_a_slow_value_is_kept_for_ten_times_as_long_as_it_took() -> None:
