@@ -71,17 +71,17 @@ def describe(status: Mapping[str, Any]) -> Iterator[str]:
         if status[name]:
             yield f"  {name:<10} {status[name]}"
     for name, stage in status["stages"].items():
-        yield f"  {name:<10} {_stage_line(stage)}"
+        yield f"  {name:<10} {stage_line(stage)}"
     for error, n in status["errors"].items():
         yield f"  error      {n:,} x {error}"
     if status["unscored"]:
         yield "  unscored   " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(status["unscored"].items()))
-    yield f"  cost       {_cost_line(status['cost'])}"
+    yield f"  cost       {cost_line(status['cost'])}"
     for scope, use in status["budgets"].items():
         kind, date = scope.split()
         limit = "" if use["limit_usd"] is None else f" of {dollars(use['limit_usd'])}"
         yield f"  {kind:<10} {dollars(use['spent_usd'])}{limit} ({date})"
-    yield f"  calls      {_calls_line(status['calls'])}"
+    yield f"  calls      {calls_line(status['calls'])}"
     if runs.is_with_workers(status) and not status["workers"]:
         yield f"  workers    no live workers in the last {run_progress.SILENT_S:.0f} s: start one to continue"
     if status["report"]:
@@ -145,7 +145,8 @@ def _rate(progress: RunProgress, name: str, measured: Mapping[str, float]) -> fl
     return done / max(progress.at - begun, 1.0) if begun is not None else None
 
 
-def _stage_line(stage: Mapping[str, Any]) -> str:
+def stage_line(stage: Mapping[str, Any]) -> str:
+    """The jobs of a stage of `status_values` in words: how many are done, what becomes of the others, and the time left."""
     if stage["done"] == stage["jobs"]:
         return f"{plural(stage['done'], 'job')} done" + (
             f" in {short_duration(stage['seconds'])}" if stage["seconds"] else ""
@@ -168,7 +169,8 @@ def _clock(at: float) -> str:
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def _cost_line(cost: Mapping[str, Any]) -> str:
+def cost_line(cost: Mapping[str, Any]) -> str:
+    """The cost of `status_values` in words."""
     parts = [dollars(cost["spent_usd"])]
     if cost["budget_usd"] is not None:
         parts[0] += f" of {dollars(cost['budget_usd'])} (budget.usd)"
@@ -180,7 +182,8 @@ def _cost_line(cost: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _calls_line(states: Mapping[str, int]) -> str:
+def calls_line(states: Mapping[str, int]) -> str:
+    """Numbers of calls by state in words."""
     answered = sum(n for state, n in states.items() if state not in NO_REPLY)
     parts = [f"{answered:,} answered"] if answered else []
     others = {

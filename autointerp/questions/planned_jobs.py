@@ -69,7 +69,7 @@ def repeated_items(spec: Spec, planned: Sequence[Item]) -> list[Item]:
         return []
     ordered = sorted((item for item in planned if item.arm is Arm.MAIN), key=lambda item: _place(spec, item))
     return [
-        _keyed(replace(item, repeat=repeat), "score")
+        keyed(replace(item, repeat=repeat), "score")
         for item in ordered[: spec.controls.repeated]
         for repeat in range(1, spec.controls.repeats)
     ]
@@ -92,7 +92,7 @@ def question_jobs(spec: Spec, items: Sequence[Item], stage: str = "score") -> li
     Repeats of an item are never in the same question, because the answers would not be independent.
     """
     if stage != "score":
-        items = [_keyed(item, stage) for item in items]
+        items = [keyed(item, stage) for item in items]
     if spec.score.per_call == 1:
         return [single_item_job(spec, item, stage) for item in items]
     planned: list[Job] = []
@@ -147,10 +147,10 @@ def across_bins(exemplars: Sequence[Exemplar], n: int) -> list[Exemplar]:
 
 def item_of(exemplar: Exemplar, arm: Arm, explained_by: ExplanationKey, repeat: int = 0) -> Item:
     """An exemplar to be judged under an explanation, with the key of its judgement."""
-    return _keyed(Item("", exemplar.unit_id, exemplar.exemplar_id, arm, repeat, explained_by), "score")
+    return keyed(Item("", exemplar.unit_id, exemplar.exemplar_id, arm, repeat, explained_by), "score")
 
 
-def _keyed(item: Item, stage: str) -> Item:
+def keyed(item: Item, stage: str) -> Item:
     """The item with the key of its judgement in a stage: the key of a job that asks about this item alone."""
     identity = [stage, item.unit_id, item.exemplar_id, str(item.arm), item.repeat, item.explained_by.text]
     return replace(item, key=content_hash(identity))

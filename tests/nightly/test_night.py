@@ -33,10 +33,11 @@ from autointerp.ledger import nights
 from autointerp.ledger import runs as run_rows
 from autointerp.ledger.database import Ledger
 from autointerp.nightly import webhook
-from autointerp.nightly.config import Night, load
+from autointerp.nightly.config import load
 from autointerp.nightly.night import plan_night, preview, run_night
 from autointerp.nightly.night_summary import describe, finish_night
 from autointerp.nightly.runners import FleetRunner, LocalRunner, Runner, upper_bound_usd
+from autointerp.nightly.schedule import Night
 from autointerp.pipeline import prepare as preparation
 from autointerp.progress import Progress
 from autointerp.report import index

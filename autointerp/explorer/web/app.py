@@ -13,8 +13,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
+from autointerp.explorer.items.listing import Listings
+from autointerp.explorer.items.rebuilt import OpenRuns
 from autointerp.explorer.labels.allowance import DEFAULT_USD
-from autointerp.explorer.web import asking_page, lists_page, notes_page, runs_page, search_page, unit_page
+from autointerp.explorer.overview.one_run import RunStates
+from autointerp.explorer.web import (
+    asking_page,
+    calls_page,
+    lists_page,
+    notes_page,
+    run_page,
+    runs_page,
+    search_page,
+    unit_page,
+)
 from autointerp.explorer.web.desk import Desk
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
@@ -37,6 +49,8 @@ def application(
             Route("/static/base.css", _colours),
             Mount("/static", StaticFiles(directory=STATIC)),
             *(route for prefix in PREFIXES for page in PAGES for route in page.routes(prefix)),
+            *run_page.routes(),
+            *calls_page.routes(),
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
@@ -45,6 +59,8 @@ def application(
     app.state.library, app.state.ledger, app.state.given_ledger = library, ledger, ledger
     app.state.read_only, app.state.making_ledger = access.read_only, threading.Lock()
     app.state.desk = Desk(library.results, usd)
+    app.state.run_states = RunStates(library.results, ledger)
+    app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)
     return app
 
 

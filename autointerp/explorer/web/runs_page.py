@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -11,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.routing import Route
 
+from autointerp.explorer.overview import service
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.site import answer, library, render
 from autointerp.ledger import jobs, runs
@@ -18,6 +21,7 @@ from autointerp.ledger.database import Ledger
 from autointerp.monitoring import run_list, run_names
 from autointerp.monitoring.input_names import InputNames
 from autointerp.monitoring.run_status import count_ended, current_stage
+from autointerp.redaction import hide
 
 REPORT = "report.html"
 SANDBOX = "sandbox allow-scripts allow-downloads allow-popups; frame-ancestors 'none'"
@@ -35,12 +39,13 @@ def show(request: Request) -> HTMLResponse:
 
 
 def data(request: Request) -> JSONResponse:
-    """All runs, newest first: those of the ledger, then the folders of finished runs that it does not know."""
+    """All runs, newest first: those of the ledger, then the folders of finished runs that it does not know; with workers, night and month."""
     books, ledger = library(request), request.app.state.ledger
     rows = _from_ledger(books, ledger) if ledger else []
     known = {row["run_id"] for row in rows}
     alone = [run for run in run_names.finished(books.results) if run not in known]
-    return answer([*rows, *(_row(books, {"run_id": run, "reason": ""}, {}) for run in alone)])
+    rows += [_row(books, {"run_id": run, "reason": ""}, {}) for run in alone]
+    return answer({"runs": rows, **service.read(ledger, books.results)})
 
 
 def file(request: Request) -> FileResponse:
@@ -61,9 +66,6 @@ def _from_ledger(books: Library, ledger: Ledger) -> list[dict[str, Any]]:
 def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """A run as the page shows it. Without a row of the ledger only its folder is known."""
     names = InputNames.of(row["spec"]).short if "spec" in row else ("", "", "")
-    verdict = ""
-    with suppress(KeyError, TypeError, ValueError):  # a summary of another version
-        verdict = run_list.outcome(books.results, row)
     ended = sum(count_ended(states) for states in stages.values())
     return {
         "run_id": row["run_id"],
@@ -73,10 +75,25 @@ def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[st
         "updated_at": row.get("updated_at"),
         "spent_usd": row.get("spent_usd"),
         **dict(zip(("judge", "subject", "dictionary"), names, strict=True)),
-        "verdict": verdict,
+        "verdict": hide(_outcome(books, row)),
         "stage": current_stage(stages),
         "ended": ended,
         "jobs": sum(sum(states.values()) for states in stages.values()),
         "report": books.file(row["run_id"], REPORT) is not None,
         "index": books.has_index(row["run_id"]),
     }
+
+
+def _outcome(books: Library, row: Mapping[str, Any]) -> str:
+    """Why a run stopped, or its headline. A summary is read again when it has changed."""
+    if row["reason"]:
+        return str(row["reason"])
+    path = books.results / row["run_id"] / "summary.json"
+    return _headline(books.results, row["run_id"], path.stat().st_mtime) if path.is_file() else ""
+
+
+@lru_cache(maxsize=2_000)
+def _headline(results: Path, run_id: str, changed_at: float) -> str:
+    with suppress(KeyError, TypeError, ValueError):  # a summary of another version
+        return run_list.outcome(results, {"run_id": run_id, "reason": ""})
+    return ""

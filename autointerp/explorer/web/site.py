@@ -51,7 +51,7 @@ def problem(request: Request, message: str, status: int) -> Response:
 
 
 def _page(request: Request, run: str | None, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
-    has_index = run is not None or library(request).main is not None
+    has_index = library(request).has_index(run) if run else library(request).main is not None
     known = {
         "base": f"/runs/{run}/" if run else "/",
         "has_index": has_index,

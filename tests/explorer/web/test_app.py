@@ -172,7 +172,7 @@ def test_rows_beyond_the_last_are_none(url: str) -> None:
 
 
 def test_runs_are_listed_with_their_verdict_and_their_pages(url: str) -> None:
-    [run] = get(url, "/api/runs")
+    [run] = get(url, "/api/runs")["runs"]
     assert run["run_id"] == RUN
     assert run["state"] == "done"
     assert not run["live"]
@@ -197,7 +197,7 @@ def test_labels_that_are_replaced_are_shown_without_a_restart(tmp_path: Path) ->
 
 def test_an_explorer_without_an_index_shows_the_runs(results: Path) -> None:
     with served(Library(results, None)) as url:
-        assert [run["run_id"] for run in get(url, "/api/runs")] == [RUN]  # from its folder, without a ledger
+        assert [run["run_id"] for run in get(url, "/api/runs")["runs"]] == [RUN]  # from its folder, without a ledger
         assert ask(url, "/runs")[0] == 200
         assert ask(url, "/")[0] == 422
 

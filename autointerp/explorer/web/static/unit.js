@@ -21,11 +21,13 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const from = ({source, from: unit}) => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
-  : source === 'propagated' ? ['propagated from ', unit ? el('a', {href: addressOf(unit)}, unit) : 'similar features'] : ['made in the explorer'];
+const ofRun = (run, unit) => ['from the run ', el('a', {href: '/runs/' + encodeURIComponent(run) + '/about'}, visible(run)), ', ',
+  el('a', {href: '/runs/' + encodeURIComponent(run) + '/calls?unit=' + encodeURIComponent(unit)}, 'judgements of this unit')];
+const from = ({source, from: origin}, unit) => source.startsWith('run:') ? ofRun(source.slice(4), unit)
+  : source === 'propagated' ? ['propagated from ', origin ? el('a', {href: addressOf(origin)}, origin) : 'similar features'] : ['made in the explorer'];
 const named = judge => [visible(judge), judge === 'embedded' ? ', which is not an LLM' : null];
-const label = (each, leading) => {
-  const notes = [from(each)];
+const label = (each, leading, unit) => {
+  const notes = [from(each, unit)];
   if (each.explainer && each.explainer !== each.judge) notes.push(['explained by ', named(each.explainer)]);
   if (each.judge) notes.push([each.explainer === each.judge ? 'explained and graded' : 'graded', each.graded === null ? null : ' on ' + many(each.graded, 'held-out example'), ' by ', named(each.judge)]);
   if (each.silent_grade !== null) notes.push(['control: ' + fixed(each.silent_grade) + ' at other units\u2019 tokens']);
@@ -99,7 +101,7 @@ const tools = unit => {
     asks && asks !== 'yes' ? el('p', {class: 'soft'}, asks) : null),
   asked?.work, asked?.status, kept?.noteBox, kept?.listBox];
 };
-const labelsOf = unit => unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : [nothing('Not explained yet.')];
+const labelsOf = unit => unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0, unit.unit_id)) : [nothing('Not explained yet.')];
 const relabel = async id => {  // the labels alone, because a note may be open
   fetched.delete(id);
   const unit = await fetchUnit(id);

@@ -1,0 +1,75 @@
+"""The calls that were made for one item: prompts, replies and costs as the ledger holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autointerp.explorer.items.listing import Listing
+from autointerp.explorer.items.names import STATES
+from autointerp.ledger import run_items
+from autointerp.messages import unpack_probabilities
+from autointerp.redaction import hide, hide_known
+
+MOST = 40
+"""The calls of an item that are shown, the last ones if there are more."""
+_FACTS = (
+    "call_id", "judge", "served_model", "state", "reason", "input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens",
+    "reserved_usd", "cost_usd", "request_id", "started_at", "duration_s", "worker", "batch_key", "call_key",
+)  # fmt: skip
+
+
+def calls_of(listing: Listing, of: str, row: Any) -> list[Mapping[str, Any]]:
+    """The stored calls of an item, the first one first, those of another run that answered it included; of a call that call alone."""
+    return _read(listing, [int(row.call_id)] if of == "calls" else _ids(listing.frames.calls, row))
+
+
+def calls_of_question(listing: Listing, row: Any) -> list[Mapping[str, Any]]:
+    """The stored calls of the question that an item or a call belongs to."""
+    return _read(listing, _ids(listing.frames.calls, row))
+
+
+def _read(listing: Listing, wanted: list[int]) -> list[Mapping[str, Any]]:
+    if not wanted or listing.ledger is None:
+        return []
+    with listing.ledger.read() as tx:
+        return [dict(each) for each in run_items.call_texts(tx, wanted)]
+
+
+def _ids(calls: pd.DataFrame, row: Any) -> list[int]:
+    job_key = row.asked_in or row.job_key
+    mine = np.zeros(len(calls), dtype=bool)
+    if row.call_key:
+        mine |= (calls["call_key"] == row.call_key).to_numpy()
+    if job_key:
+        mine |= (calls["job_key"] == job_key).to_numpy()
+    if row.kind == "explain":
+        mine |= ((calls["kind"] == "explain") & (calls["unit_id"] == row.unit_id) & (calls["arm"] == row.arm)).to_numpy()  # fmt: skip
+    ids = {int(each) for each in calls.loc[mine, "call_id"]}
+    if row.call_id == row.call_id:
+        ids.add(int(row.call_id))
+    return sorted(ids)[-MOST:]
+
+
+def answering(calls: Sequence[Mapping[str, Any]], row: Any) -> Mapping[str, Any] | None:
+    """The call whose reply became the item's answer, or else the last one; None without calls."""
+    mine = [call for call in calls if call["call_id"] == row.call_id]
+    return mine[0] if mine else calls[-1] if calls else None
+
+
+def shown(call: Mapping[str, Any], run_id: str, main: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as a page shows it: its prompt only where it differs from that of the `main` call."""
+    said, probabilities = unpack_probabilities(call["reply"])
+    return {
+        **{name: call[name] for name in _FACTS},
+        "reason": hide(call["reason"]),
+        "meaning": STATES.get(call["state"], call["state"]),
+        "reply": hide_known(said),
+        "probabilities": probabilities,
+        "run_id": None if call["run_id"] == run_id else call["run_id"],
+        "system": None if call["system"] == main["system"] else hide_known(call["system"]),
+        "user": None if call["user"] == main["user"] else hide_known(call["user"]),
+    }

@@ -1,0 +1,117 @@
+"""The questions of a run and the judge's replies: the list with its search, and each item with what the judge saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from autointerp.errors import UsageError
+from autointerp.explorer.items import detail, listing, names
+from autointerp.explorer.items.detail import Place
+from autointerp.explorer.items.listing import Listing, Listings
+from autointerp.explorer.items.query import Query
+from autointerp.explorer.web.site import answer, library, render
+
+MOST_ROWS = 200
+"""Most rows of one answer."""
+
+
+def routes() -> list[Route]:
+    """The pages and their data. Their addresses are beside the pages of the run's index."""
+    return [
+        Route("/runs/{run}/calls", show_list),
+        Route("/runs/{run}/calls/{item}", show_item),
+        Route("/runs/{run}/api/calls", rows),
+        Route("/runs/{run}/api/calls/{item}", item),
+        Route("/runs/{run}/api/calls/{item}/rebuilt", rebuilt),
+    ]
+
+
+def show_list(request: Request) -> HTMLResponse:
+    """The list, which fetches its rows."""
+    return render(request, "calls.html.j2", about=None, run=_run(request), states=names.STATES, arms=names.ARMS)
+
+
+def show_item(request: Request) -> HTMLResponse:
+    """An item, which is fetched."""
+    return render(request, "call.html.j2", about=None, run=_run(request), item=request.path_params["item"])
+
+
+def rows(request: Request) -> JSONResponse:
+    """The number of items that a search finds, and `limit` of them from place `from` on; `read` of `to_read` calls were searched so far."""
+    found_in, query = _listing(request), Query.of_address(request.query_params)
+    found, (read, to_read) = found_in.find(query)
+    first, limit = _number(request, "from", 0), min(MOST_ROWS, _number(request, "limit", 100))
+    frame = found_in.frame(query.of)
+    some = frame.iloc[found[first : first + limit]].itertuples(index=False)
+    return answer(
+        {
+            "n": len(found), "of": len(frame), "read": read, "to_read": to_read, "facets": found_in.facets(query.of),
+            "rows": [listing.card(found_in, query.of, row) for row in some], "has_calls": len(found_in.frames.calls) > 0,
+            "missing": found_in.frames.missing, "live": _is_live(request),
+        }
+    )  # fmt: skip
+
+
+def item(request: Request) -> JSONResponse:
+    """What is stored of an item, and under `within` its place in the search that the address also holds."""
+    place = _place(request)
+    stored = detail.stored(place, _run(request))
+    return answer(stored | {"within": _within(place, Query.of_address(request.query_params))})
+
+
+def rebuilt(request: Request) -> JSONResponse:
+    """The item's question as the program makes it; `why` if parts of the run that this needs are missing."""
+    place = _place(request)
+    try:
+        return answer(detail.rebuilt(place, request.app.state.open_runs.of(_run(request))))
+    except UsageError as error:
+        return answer({"prompt": None, "why": str(error)})
+
+
+def _within(place: Place, query: Query) -> dict[str, Any]:
+    """The place of an item among those that a query finds, from 0 and None if it is none of them, and its neighbours' ids."""
+    found, _ = place.listing.find(query)
+    ids = place.listing.frame(query.of)["id"]
+    places = np.flatnonzero((ids.iloc[found] == place.row.id).to_numpy())
+    at = int(places[0]) if len(places) else None
+    before, after = (None, 0) if at is None else (at - 1, at + 1)
+    return {
+        "n": len(found),
+        "place": at,
+        "previous": ids.iloc[found[before]] if before is not None and before >= 0 else None,
+        "next": ids.iloc[found[after]] if after < len(found) else None,
+    }
+
+
+def _place(request: Request) -> Place:
+    name = request.path_params["item"]
+    found = Place.find(_listing(request), name) or Place.find(_listing(request, newest=True), name)
+    if found is None:
+        raise HTTPException(404, f"the run has no item {name[:80]!r}: it may have been withdrawn and asked again")
+    return found
+
+
+def _listing(request: Request, *, newest: bool = False) -> Listing:
+    listings: Listings = request.app.state.listings
+    return listings.of(library(request).folder_of(request.path_params["run"]), newest=newest)
+
+
+def _is_live(request: Request) -> bool:
+    return bool(request.app.state.listings.is_live(_run(request)))
+
+
+def _run(request: Request) -> str:
+    return library(request).folder_of(request.path_params["run"]).name
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    written = request.query_params.get(name, str(default))
+    if not (written.isdecimal() and len(written) < 10):
+        raise UsageError(f"{name}={written[:40]!r} is no number of rows: give a whole number")
+    return int(written)
