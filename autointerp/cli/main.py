@@ -41,6 +41,7 @@ SECTIONS = {
             "studies.index", "index", "Index every feature of a dictionary: examples, tokens, neighbours."
         ),
         "explore": _command("studies.explore", "explore", "Look at every feature in a browser, and search them."),
+        "publish": _command("studies.publish", "publish", "Write the explorer as files for any web host."),
         "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),

@@ -14,7 +14,7 @@ from autointerp.errors import LedgerFailed, UsageError
 from autointerp.explorer.web import runs_page, search_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
-from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
+from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, problem
 from autointerp.ledger.database import Ledger
 
 PAGES = (search_page, unit_page)
@@ -22,8 +22,11 @@ PAGES = (search_page, unit_page)
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
 
-def application(library: Library, access: Access, ledger: Ledger | None = None) -> Starlette:
-    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger."""
+def application(
+    library: Library, access: Access, ledger: Ledger | None = None, snapshot: Snapshot | None = None
+) -> Starlette:
+    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger. With a `snapshot`, its pages are
+    those of a published folder."""
     app = Starlette(
         routes=[
             Route("/static/base.css", _colours),
@@ -34,7 +37,7 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
         middleware=[Middleware(Guard, access=access)],
         exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
     )
-    app.state.library, app.state.ledger = library, ledger
+    app.state.library, app.state.ledger, app.state.snapshot = library, ledger, snapshot
     return app
 
 

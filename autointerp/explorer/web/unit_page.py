@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from autointerp.explorer.search.query import Query
 from autointerp.explorer.search.reader import Reader
-from autointerp.explorer.web.site import answer, reader, render
+from autointerp.explorer.web.site import answer, reader, render, snapshot
 
 
 def routes(prefix: str) -> list[Route]:
@@ -21,9 +21,10 @@ def routes(prefix: str) -> list[Route]:
 
 
 def show(request: Request) -> HTMLResponse:
-    """The page, which fetches the unit. 404 for an unknown one."""
+    """The page, which fetches the unit. 404 for an unknown one. A published page takes the unit from its address, and serves all."""
     index = reader(request)
-    _row(index, request)
+    if not snapshot(request):
+        _row(index, request)
     return render(request, "unit.html.j2", about=index.about, unit_id=request.path_params["unit"])
 
 
@@ -31,8 +32,13 @@ def data(request: Request) -> JSONResponse:
     """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
     index = reader(request)
     row = _row(index, request)
-    about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens")}
-    return answer({**index.unit(row), "about": about, "within": _within(index, Query.of(request.query_params), row)})
+    return answer({**described(index, row), "within": _within(index, Query.of(request.query_params), row)})
+
+
+def described(index: Reader, row: int) -> dict[str, Any]:
+    """A unit by itself, as the page shows it."""
+    about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens", "n_neurons")}
+    return {**index.unit(row), "about": about}
 
 
 def _within(index: Reader, query: Query, row: int) -> dict[str, Any]:

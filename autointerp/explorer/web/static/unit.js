@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {$, addressOf, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, unitIn, visible} from './dom.js';
 import {heat} from './heat.js';
 
 const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around the mark; examples shown of the strongest and of a bin
@@ -7,7 +7,6 @@ const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around
 const fetched = new Map();
 let whole = false, shown = '';
 
-const addressOf = id => base + 'u/' + encodeURIComponent(id);
 const fetchUnit = id => {
   const known = fetched.get(id) ?? fetchJson(base + 'api/units/' + encodeURIComponent(id) + '?' + lastSearch());
   known.catch(() => fetched.delete(id));
@@ -19,7 +18,7 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const from = source => source.startsWith('run:') ? ['from the run ', el('a', {href: '/runs#' + encodeURIComponent(source.slice(4))}, visible(source.slice(4)))]
+const from = source => source.startsWith('run:') ? ['from the run ', el('a', {href: addressOfRun(source.slice(4))}, visible(source.slice(4)))]
   : source === 'propagated' ? ['propagated from similar features'] : ['made in the explorer'];
 const label = (each, leading) => {
   const notes = [from(each.source)];
@@ -118,19 +117,18 @@ const show = async (id, top = true) => {
     if (top) window.scrollTo(0, 0);
   } catch (error) { if (shown === id) problem(error.message); } finally { $('unit').setAttribute('aria-busy', 'false'); }
 };
-const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); show(idIn(path)); };
-const idIn = path => decodeURIComponent(path.slice((base + 'u/').length));
+const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); show(unitIn(path)); };
 const unfoldAll = () => { whole = !whole; for (const item of document.querySelectorAll('.ex')) item.dispatchEvent(new CustomEvent('unfold', {detail: whole})); };
 const back = () => { location.href = $('back').href; };
 
 document.addEventListener('click', event => {
   const link = /** @type {Element} */ (event.target).closest?.('a');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button || !link.getAttribute('href')?.startsWith(base + 'u/')) return;
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button || unitIn(link.href) === null) return;
   event.preventDefault();
   go(link);
 });
-window.addEventListener('popstate', () => show(idIn(location.pathname), false));
+window.addEventListener('popstate', () => show(unitIn(location.href) ?? '', false));
 onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, '/': () => { location.href = $('back').href + '#search'; }});
-$('back').href = base + (lastSearch() ? '?' + lastSearch() : '');
+$('back').href = addressOfSearch(lastSearch());
 $('back').textContent = lastSearch() ? 'back to ' + searchInWords() : 'all units';
-show(idIn(location.pathname));
+show(unitIn(location.href) ?? '');

@@ -1,0 +1,54 @@
+"""Asks the explorer for a page or for data without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+
+from autointerp.errors import UsageError
+
+_FOUND = 200
+
+
+def page(app: Starlette, address: str) -> bytes:
+    """The body that the explorer answers with. Raises `UsageError` if it answers with a problem."""
+    status, body = asyncio.run(_ask(app, address))
+    if status != _FOUND:
+        raise UsageError(f"{address} cannot be published: the explorer answers {status} ({body[:200].decode('utf-8', 'replace')})")
+    return body
+
+
+def data(app: Starlette, address: str) -> Any:
+    """The JSON at an address."""
+    return json.loads(page(app, address))
+
+
+def file_of(asked: str) -> str:
+    """The file of an address of data, given after `api/`; `static/published.js` finds it by the same rule."""
+    return re.sub(r"[^A-Za-z0-9._/-]+", "-", asked) + ".json.gz"
+
+
+async def _ask(app: Starlette, address: str) -> tuple[int, bytes]:
+    path, _, query = address.partition("?")
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
+        "headers": [(b"host", b"localhost")], "server": ("localhost", 80), "client": ("localhost", 1),
+    }  # fmt: skip
+    status, body = 500, []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        body.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return status, b"".join(body)

@@ -1,0 +1,72 @@
+"""What `autointerp publish` does and says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
+from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.publication import Published, publish
+from autointerp.progress import Progress
+
+_MB, _GB = 10**6, 10**9
+LARGEST_FILE, LARGEST_SITE = 100 * _MB, _GB
+"""What GitHub takes of a file and publishes of a site: https://docs.github.com/en/pages/getting-started-with-github-pages/github-pages-limits."""
+
+
+def announce(indexes: Sequence[Published], say: Callable[[str], None]) -> None:
+    """Say what everyone will see to whom the folder is given."""
+    for each in indexes:
+        folder = IndexFolder(each.index)
+        about, examples = folder.about, pq.read_metadata(folder.path / EXAMPLES).num_rows
+        neurons = f" and {about.n_neurons:,} neurons" if about.n_neurons else ""
+        say(
+            f"{about.name}: {about.n_features:,} features{neurons}, {examples:,} excerpts of the corpus,"
+            f" {len(folder.table(LABELS, ['row'])):,} explanations"
+            + (", and the run's report and tables" if each.run else "")
+        )
+    say("not published: the ledger, notes, specs, and folders of this machine")
+
+
+def write(indexes: Sequence[Published], results: Path, to: Path, progress: Progress) -> PublishedFolder:
+    """Publish into a folder that is not finished yet. Raises `UsageError` for a folder with other files, and `PlaceFailed`."""
+    folder = PublishedFolder(to)
+    total, done = units_of(indexes), 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == total or progress.wants_update():
+            progress.update("units", done, total)
+
+    publish(indexes, results, folder, version("autointerp-eval"), step)
+    return folder
+
+
+def sizes(folder: PublishedFolder, n_units: int) -> list[str]:
+    """The size of a publication, and the limits of hosts that it exceeds."""
+    by_file = folder.sizes
+    total = sum(by_file.values())
+    lines = [f"{_size(total)} in {len(by_file):,} files, {_size(total / max(1, n_units))} a unit; {folder.n_changed:,} files changed"]
+    large = [name for name, size in by_file.items() if size > LARGEST_FILE]
+    if large:
+        lines.append(f"GitHub takes no file of more than {_size(LARGEST_FILE)}: {', '.join(large)}")
+    if total > LARGEST_SITE:
+        lines.append(f"GitHub Pages publishes at most {_size(LARGEST_SITE)}: use a bucket, or a Space of the hub")
+    return lines
+
+
+def units_of(indexes: Sequence[Published]) -> int:
+    """The units of all indexes."""
+    return sum(about.n_features + about.n_neurons for about in (IndexFolder(each.index).about for each in indexes))
+
+
+def _size(size: float) -> str:
+    for name, unit in (("GB", _GB), ("MB", _MB), ("kB", 1000)):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size:.0f} bytes"
