@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,8 @@ _FOUND = 200
 
 def page(app: Starlette, address: str) -> bytes:
     """The body that the explorer answers with. Raises `UsageError` if it answers with a problem."""
-    status, body = asyncio.run(_ask(app, address))
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own, also for a caller who is in one
+        status, body = thread.submit(lambda: asyncio.run(_ask(app, address))).result()
     if status != _FOUND:
         raise UsageError(f"{address} cannot be published: the explorer answers {status} ({body[:200].decode('utf-8', 'replace')})")
     return body

@@ -1,4 +1,4 @@
-"""Takes the folders of this machine out of texts that are published: of a path, its last name is left."""
+"""Takes the folders of this machine out of texts that are published: of a path, its last name is left, and the home folder is `~`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Private:
         """A text in which every path of this machine is its last name."""
         for name in self._names:
             text = text.replace(name, last_name(name))
-        return self._paths.sub(lambda path: last_name(path[0]), text)
+        return self._paths.sub(lambda path: "~" if Path(path[0]) == Path.home() else last_name(path[0]), text)
 
 
 def last_name(path: str) -> str:

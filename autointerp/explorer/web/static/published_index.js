@@ -144,7 +144,7 @@ export class PublishedIndex {
 
   /** An entry of one of the files that hold some units each. @param {string} kind @param {number} row */
   async entry(kind, row) {
-    const {parts} = await this.about, file = Math.floor(row / parts[kind].units);
-    return (await fetchData(this.place + kind + '/' + Math.floor(file / parts.files) + '/' + file % parts.files + '.json.gz'))[row % parts[kind].units];
+    const {units, files} = (await this.about).parts[kind], file = Math.floor(row / units);
+    return (await fetchData(this.place + kind + '/' + Math.floor(file / files) + '/' + file % files + '.json.gz'))[row % units];
   }
 }
