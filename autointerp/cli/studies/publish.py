@@ -20,10 +20,15 @@ from autointerp.progress import Progress
     metavar="FOLDER",
     help="Folder to write to: a new one, or one that was published before.",
 )
+@click.option("--csv", is_flag=True, help="Write units, explanations and examples as CSV too.")
+@click.option("--neuronpedia", is_flag=True, help="Write all features as Neuronpedia imports them too.")
+@click.option("--name", metavar="MODEL/SOURCE", help="With --neuronpedia: the names there.  [default: made of the run's]")
 @RESULTS
 @QUIET
 @one_line_errors("stopped: the folder is not complete, run the same command again")
-def publish(run_ids: tuple[str, ...], to: Path, results: Path, quiet: bool) -> None:
+def publish(
+    run_ids: tuple[str, ...], to: Path, csv: bool, neuronpedia: bool, name: str | None, results: Path, quiet: bool
+) -> None:
     """Write the pages of RUN, as `autointerp explore` shows them, as files that every web host serves without a program.
 
     \b
@@ -38,9 +43,10 @@ def publish(run_ids: tuple[str, ...], to: Path, results: Path, quiet: bool) -> N
 
     found = [explorer.find_index(name, results) for name in run_ids or (None,)]
     indexes = publication.named([index or made_index(run, results, quiet) for index, run in found], results)
+    asked = command.tables_of(csv=csv, for_neuronpedia=neuronpedia, name=name, n_indexes=len(indexes))
     with Progress(quiet=quiet) as progress:
         command.announce(indexes, progress.note)
-        folder = command.write(indexes, results, to, progress)
+        folder = command.write(indexes, results, to, progress, asked)
         folder.finish()
     for line in command.sizes(folder, command.units_of(indexes)):
         click.echo(line)

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
+from autointerp.explorer.publishing import neuronpedia, tables
 from autointerp.explorer.publishing.folder import PublishedFolder
-from autointerp.explorer.publishing.publication import Published, publish
+from autointerp.explorer.publishing.publication import Published, Table, publish
+from autointerp.explorer.search.reader import Reader
 from autointerp.progress import Progress
 
 _MB, _GB = 10**6, 10**9
 LARGEST_FILE, LARGEST_SITE = 100 * _MB, _GB
 """What GitHub takes of a file and publishes of a site: https://docs.github.com/en/pages/getting-started-with-github-pages/github-pages-limits."""
+
+_TABLES = {"csv", "neuronpedia"}
 
 
 def announce(indexes: Sequence[Published], say: Callable[[str], None]) -> None:
@@ -32,7 +37,22 @@ def announce(indexes: Sequence[Published], say: Callable[[str], None]) -> None:
     say("not published: the ledger, notes, specs, and folders of this machine")
 
 
-def write(indexes: Sequence[Published], results: Path, to: Path, progress: Progress) -> PublishedFolder:
+def tables_of(*, csv: bool, for_neuronpedia: bool, name: str | None, n_indexes: int) -> list[Table]:
+    """The tables that are asked for. Raises `UsageError` for a name that does not fit."""
+    if name is not None and not for_neuronpedia:
+        raise UsageError("--name has no meaning without --neuronpedia: remove it")
+    if name is not None and n_indexes > 1:
+        raise UsageError(f"--name {name} cannot name {n_indexes} dictionaries: publish them one by one, or leave it out")
+
+    def write_neuronpedia(folder: PublishedFolder, at: str, reader: Reader) -> None:
+        neuronpedia.write(folder, at, reader, neuronpedia.source_of(reader, name))
+
+    return [tables.write] * csv + [write_neuronpedia] * for_neuronpedia
+
+
+def write(
+    indexes: Sequence[Published], results: Path, to: Path, progress: Progress, asked: Sequence[Table] = ()
+) -> PublishedFolder:
     """Publish into a folder that is not finished yet. Raises `UsageError` for a folder with other files, and `PlaceFailed`."""
     folder = PublishedFolder(to)
     total, done = units_of(indexes), 0
@@ -43,15 +63,18 @@ def write(indexes: Sequence[Published], results: Path, to: Path, progress: Progr
         if done == total or progress.wants_update():
             progress.update("units", done, total)
 
-    publish(indexes, results, folder, version("autointerp-eval"), step)
+    publish(indexes, results, folder, version("autointerp-eval"), step, asked)
     return folder
 
 
 def sizes(folder: PublishedFolder, n_units: int) -> list[str]:
     """The size of a publication, and the limits of hosts that it exceeds."""
     by_file = folder.sizes
-    total = sum(by_file.values())
-    lines = [f"{_size(total)} in {len(by_file):,} files, {_size(total / max(1, n_units))} a unit; {folder.n_changed:,} files changed"]
+    total, extra = sum(by_file.values()), sum(size for name, size in by_file.items() if _TABLES & set(name.split("/")))
+    lines = [
+        f"{_size(total)} in {len(by_file):,} files, of which {folder.n_changed:,} changed",
+        f"{_size(total - extra)} are pages, {_size((total - extra) / max(1, n_units))} a unit",
+    ]
     large = [name for name, size in by_file.items() if size > LARGEST_FILE]
     if large:
         lines.append(f"GitHub takes no file of more than {_size(LARGEST_FILE)}: {', '.join(large)}")

@@ -40,16 +40,24 @@ class Published:
         return "" if self.is_main else f"runs/{self.run}/"
 
 
+Table = Callable[[PublishedFolder, str, Reader], None]
+"""Writes an index in another format into a folder, below a name in it."""
+
+
 def publish(
-    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, step: Callable[[int], None]
-) -> None:
-    """Write the pages of indexes, the first of which is the main one, and what they show."""
+    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, step: Callable[[int], None],
+    tables: Sequence[Table] = (),
+) -> None:  # fmt: skip
+    """Write the pages of indexes, the first of which is the main one, what they show, and `tables` of each. `step` is told of the units that
+    are written."""
     library = PublishedLibrary(results, indexes)
     for each in indexes:
         reader = library.reader(None if each.is_main else each.run)
         about = columns.write(folder, f"{each.at}data/", reader)
         units.write(folder, f"{each.at}data/", reader, step)
         folder.put(f"{each.at}data/about.json.gz", packed_json({"n": len(reader.columns), "parts": units.PARTS, **about}))
+        for table in tables:
+            table(folder, each.at, reader)
         if each.run is not None:
             run_files.write(folder, results / each.run, library.private)
     data_app = application(library, Access())
