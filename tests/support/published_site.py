@@ -28,7 +28,9 @@ LINK = '<a href="units.parquet">units.parquet</a> <a href="spec.toml">spec.toml<
 def make_results(root: Path, *, runs: Sequence[str] = (RUN,), **options: Any) -> Path:
     """A results folder with finished runs, a report that names this machine's folders, and an index of each run."""
     labelled.make(root).close()
-    (root / RUN / "report.html").write_text(f"<!doctype html><title>a report</title><link rel=icon href=data:,><p>{root}/{RUN} {Path.home()}/models/tiny</p>{LINK}")
+    (root / RUN / "report.html").write_text(
+        f"<!doctype html><title>a report</title><link rel=icon href=data:,><p>{root}/{RUN} {Path.home()}/models/tiny</p>{LINK}"
+    )
     for number, run in enumerate(runs):
         if run != RUN:
             shutil.copytree(root / RUN, root / run, ignore=shutil.ignore_patterns(INDEX))

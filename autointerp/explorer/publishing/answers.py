@@ -21,7 +21,9 @@ def page(app: Starlette, address: str) -> bytes:
     with ThreadPoolExecutor(1) as thread:  # a loop of its own, also for a caller who is in one
         status, body = thread.submit(lambda: asyncio.run(_ask(app, address))).result()
     if status != _FOUND:
-        raise UsageError(f"{address} cannot be published: the explorer answers {status} ({body[:200].decode('utf-8', 'replace')})")
+        raise UsageError(
+            f"{address} cannot be published: the explorer answers {status} ({body[:200].decode('utf-8', 'replace')})"
+        )
     return body
 
 

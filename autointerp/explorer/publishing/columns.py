@@ -35,10 +35,16 @@ def write(folder: PublishedFolder, at: str, reader: Reader) -> dict[str, Any]:
 def _all_texts(reader: Reader) -> dict[str, tuple[Texts, NDArray[np.int64] | None]]:
     """The texts in which words are found, and which of them: explanations only of the leading labels, in the order of their units."""
     leading = reader.columns.label[reader.columns.explained_rows]
-    return {"explanations": (reader.explanations, leading), "promoted": (reader.promoted, None), "marked": (reader.marked, None)}
+    return {
+        "explanations": (reader.explanations, leading),
+        "promoted": (reader.promoted, None),
+        "marked": (reader.marked, None),
+    }
 
 
-def _texts(folder: PublishedFolder, path: str, texts: Texts, rows: NDArray[np.int64] | None) -> tuple[dict[str, str], list[str]]:
+def _texts(
+    folder: PublishedFolder, path: str, texts: Texts, rows: NDArray[np.int64] | None
+) -> tuple[dict[str, str], list[str]]:
     """Write texts as numbered words. Returns the kinds of the numbers, and the words."""
     counts = texts.counts if rows is None else texts.counts[rows]
     known = pc.utf8_lower(pc.utf8_trim_whitespace(texts.vocabulary))

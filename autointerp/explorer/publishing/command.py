@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
-from autointerp.explorer.publishing import neuronpedia, tables
+from autointerp.explorer.publishing import hub, neuronpedia, tables
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.publication import Published, Table, publish
 from autointerp.explorer.search.reader import Reader
@@ -42,12 +42,15 @@ def tables_of(*, csv: bool, for_neuronpedia: bool, name: str | None, n_indexes: 
     if name is not None and not for_neuronpedia:
         raise UsageError("--name has no meaning without --neuronpedia: remove it")
     if name is not None and n_indexes > 1:
-        raise UsageError(f"--name {name} cannot name {n_indexes} dictionaries: publish them one by one, or leave it out")
+        raise UsageError(
+            f"--name {name} cannot name {n_indexes} dictionaries: publish them one by one, or leave it out"
+        )
 
     def write_neuronpedia(folder: PublishedFolder, at: str, reader: Reader) -> None:
         neuronpedia.write(folder, at, reader, neuronpedia.source_of(reader, name))
 
-    return [tables.write] * csv + [write_neuronpedia] * for_neuronpedia
+    asked: list[Table] = [tables.write] if csv else []
+    return [*asked, write_neuronpedia] if for_neuronpedia else asked
 
 
 def write(
@@ -93,3 +96,27 @@ def _size(size: float) -> str:
         if size >= unit:
             return f"{size / unit:.1f} {name}"
     return f"{size:.0f} bytes"
+
+
+def check_hub(space: str | None, dataset: str | None, *, public: bool) -> None:
+    """Raise `UsageError` for names on the hub that are wrong, before anything is written."""
+    hub.check_name("--hub", space)
+    hub.check_name("--hub-data", dataset)
+    if public and space is None and dataset is None:
+        raise UsageError("--public has no meaning without --hub or --hub-data, because nothing is uploaded: remove it")
+
+
+def push(
+    folder: PublishedFolder,
+    indexes: Sequence[Published],
+    results: Path,
+    *,
+    hub_space: str | None,
+    hub_data: str | None,
+    public: bool,
+) -> Iterator[str]:
+    """Upload what is asked for. Yields the addresses. Raises `UsageError` if the hub refuses it or cannot be reached."""
+    if hub_space is not None:
+        yield hub.push_space(hub_space, folder.path, folder.sizes, indexes, results, public=public)
+    if hub_data is not None:
+        yield hub.push_dataset(hub_data, indexes[0], results, public=public)

@@ -102,7 +102,9 @@ def _known(path: Path) -> set[str]:
         marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
         return {str(name) for name in marker["files"] if _is_inside(str(name))}
     except FileNotFoundError:
-        others = sorted(each.name for each in path.iterdir() if not (each.name.startswith(".") or each.name in _ALLOWED))
+        others = sorted(
+            each.name for each in path.iterdir() if not (each.name.startswith(".") or each.name in _ALLOWED)
+        )
         if others:
             raise UsageError(f"--to {path} has other files, such as {others[0]}: name a new folder") from None
         return set()

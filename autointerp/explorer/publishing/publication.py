@@ -55,7 +55,9 @@ def publish(
         reader = library.reader(None if each.is_main else each.run)
         about = columns.write(folder, f"{each.at}data/", reader)
         units.write(folder, f"{each.at}data/", reader, step)
-        folder.put(f"{each.at}data/about.json.gz", packed_json({"n": len(reader.columns), "parts": units.PARTS, **about}))
+        folder.put(
+            f"{each.at}data/about.json.gz", packed_json({"n": len(reader.columns), "parts": units.PARTS, **about})
+        )
         for table in tables:
             table(folder, each.at, reader)
         if each.run is not None:
@@ -89,11 +91,12 @@ class PublishedLibrary(Library):
 def _runs(indexes: Sequence[Published], results: Path, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The published runs in the order in which they are named, as the list of runs shows them."""
     rows = {row["run_id"]: row for row in known}
-    return [
-        {**rows[each.run], **run_files.names_of(results / each.run), "index": True, "address": f"./{each.at}index.html"}
-        for each in indexes
-        if each.run in rows
-    ]
+    shown = []
+    for each in indexes:
+        if each.run is not None and each.run in rows:
+            names = run_files.names_of(results / each.run)
+            shown.append({**rows[each.run], **names, "index": True, "address": f"./{each.at}index.html"})
+    return shown
 
 
 def _date(indexes: Sequence[Published]) -> str:

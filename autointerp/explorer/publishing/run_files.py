@@ -20,7 +20,10 @@ _OF_THE_RUN = re.compile(r'<a href="([\w.-]+)">([^<]*)</a>')
 
 def write(folder: PublishedFolder, run: Path, private: Private) -> None:
     """Write the files of a run. Its spec stays out, because it may name servers; so do links to files that are not there."""
-    at, there = f"runs/{run.name}/", {name for name in (*_TEXTS, *(f"{table}.parquet" for table in _TABLES)) if (run / name).is_file()}
+    at, there = (
+        f"runs/{run.name}/",
+        {name for name in (*_TEXTS, *(f"{table}.parquet" for table in _TABLES)) if (run / name).is_file()},
+    )
     for name in sorted(there):
         data = (run / name).read_bytes()
         if name in _TEXTS:

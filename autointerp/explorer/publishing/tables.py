@@ -30,9 +30,11 @@ def write(folder: PublishedFolder, at: str, reader: Reader) -> None:
 @contextmanager
 def compressing(file: BinaryIO) -> Iterator[TextIO]:
     """Text that is written into a file compressed, without a time and a name."""
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-        with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
-            yield text
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+    ):
+        yield text
 
 
 def _put(folder: PublishedFolder, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:

@@ -28,7 +28,6 @@ PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
 
 
-
 @dataclass(frozen=True)
 class Snapshot:
     """A published folder: the pages are files that lead to each other by relative addresses, and no server answers them."""

@@ -74,7 +74,10 @@ def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site
 
 def test_the_list_of_runs_has_the_published_ones_with_their_pages_and_reports(site: Path, results: Path) -> None:
     rows = read(site / "data" / "api" / "runs.json.gz")
-    assert [(row["run_id"], row["address"]) for row in rows] == [(RUN, "./index.html"), (OTHER, f"./runs/{OTHER}/index.html")]
+    assert [(row["run_id"], row["address"]) for row in rows] == [
+        (RUN, "./index.html"),
+        (OTHER, f"./runs/{OTHER}/index.html"),
+    ]
     assert all("features minus neurons" in row["verdict"] and row["report"] for row in rows)
     report = (site / "runs" / RUN / "report.html").read_text()
     assert f"<p>{RUN} tiny</p>" in report
@@ -83,7 +86,9 @@ def test_the_list_of_runs_has_the_published_ones_with_their_pages_and_reports(si
 
 
 def test_nothing_names_a_folder_of_this_machine(site: Path, results: Path) -> None:
-    folders = [str(folder).encode() for folder in (results, site.parent, Path.home(), Path.cwd()) if len(str(folder)) > 5]
+    folders = [
+        str(folder).encode() for folder in (results, site.parent, Path.home(), Path.cwd()) if len(str(folder)) > 5
+    ]
     for path in site.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
@@ -109,7 +114,12 @@ def test_the_same_inputs_give_the_same_bytes_and_other_labels_change_what_shows_
     publish_to(tmp_path / "site", again)
     changed = {str(path.relative_to(first.path)) for path, data in before.items() if path.read_bytes() != data}
     assert {"index.html", "data/texts/explanations.words.gz", "data/units/0/0.json.gz"} <= changed
-    assert not changed & {"data/columns/density.gz", "data/ids.json.gz", "static/dom.js", "data/texts/promoted.words.gz"}
+    assert not changed & {
+        "data/columns/density.gz",
+        "data/ids.json.gz",
+        "static/dom.js",
+        "data/texts/promoted.words.gz",
+    }
 
 
 def test_files_that_are_published_no_longer_are_removed_and_others_stay(results: Path, tmp_path: Path) -> None:
@@ -129,7 +139,7 @@ def test_files_that_are_published_no_longer_are_removed_and_others_stay(results:
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(UsageError, match="has other files, such as thesis.tex"):
+    with pytest.raises(UsageError, match=r"has other files, such as thesis\.tex"):
         PublishedFolder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match="is a file"):

@@ -87,7 +87,9 @@ def asked(page: playwright.Page, address: str, given: dict[str, str]) -> Any:
     )
 
 
-def test_searches_find_what_the_explorer_finds_in_its_order(browser: playwright.Browser, url: str, results: Path) -> None:
+def test_searches_find_what_the_explorer_finds_in_its_order(
+    browser: playwright.Browser, url: str, results: Path
+) -> None:
     reader = Reader(IndexFolder(results / RUN / INDEX))
     page = browser.new_page()
     page.goto(f"{url}/runs.html")
@@ -215,6 +217,8 @@ def test_axe_finds_nothing_serious(browser: playwright.Browser, url: str, path: 
         page.locator(".hit .window, .ex, .run").first.wait_for()
         page.wait_for_timeout(300)
         found = axe.Axe().run(page).response["violations"]
-        serious = [(rule["id"], rule["nodes"][0]["target"]) for rule in found if rule["impact"] in ("serious", "critical")]
+        serious = [
+            (rule["id"], rule["nodes"][0]["target"]) for rule in found if rule["impact"] in ("serious", "critical")
+        ]
         assert serious == []
         context.close()

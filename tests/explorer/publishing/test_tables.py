@@ -194,3 +194,11 @@ def test_a_name_that_does_not_fit_is_refused(reader: Reader) -> None:
         neuronpedia.source_of(reader, "tiny/7-res")
     assert neuronpedia.source_of(reader, None).name == "2-layers-resid-post-dictionary"
     assert neuronpedia_rows.PER_BATCH == 1024
+
+
+def test_an_empty_batch_at_which_the_import_fails_is_not_written(tmp_path: Path) -> None:
+    index = explorer_index.make(tmp_path / "index", n_features=8, n_neurons=0, n_tokens=4, labelled=0.0)
+    folder = PublishedFolder(tmp_path / "site")
+    reader = Reader(IndexFolder(index.path))
+    neuronpedia.write(folder, "", reader, neuronpedia.source_of(reader, NAME))
+    assert {name.split("/")[3] for name in folder.sizes if name.endswith(".gz")} == {"features", "activations"}
