@@ -23,6 +23,7 @@ from autointerp.explorer.publishing.packing import rounded
 from autointerp.explorer.publishing.publication import named
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.library import INDEX
+from autointerp.explorer.web.site import NAVIGATION, NEED_A_SERVER
 from autointerp.explorer.web.unit_page import described
 from sae.corpus.sources import clean
 
@@ -70,6 +71,11 @@ def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site
         assert "unsafe" not in text
         assert re.search(r"Copy of <time>\d{4}-\d\d-\d\d</time>, autointerp 1.2.3", text)
         assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|style=", text)
+
+
+def test_every_page_is_published_or_known_to_need_a_server() -> None:
+    """A new page of the explorer needs its data in `publishing/pages.py`, a test here in the browser, and its name in this list."""
+    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search"}
 
 
 def test_the_list_of_runs_has_the_published_ones_with_their_pages_and_reports(site: Path, results: Path) -> None:

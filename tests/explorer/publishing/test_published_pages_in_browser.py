@@ -180,6 +180,10 @@ def test_runs_lead_to_their_reports_and_dictionaries(page: playwright.Page, url:
 def test_an_address_is_permanent_and_one_without_a_unit_is_explained(page: playwright.Page, url: str) -> None:
     page.goto(f"{url}/unit.html?u=neuron-3%2B")
     playwright.expect(page.locator("h1")).to_have_text("neuron-3+")
+    page.locator(".ex").first.wait_for()
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.url.endswith("unit.html?u=neuron-3%2B#main")
     page.goto(f"{url}/unit.html?u=%3Cscript%3E")
     playwright.expect(page.locator("#problem")).to_contain_text("the index has no unit")
     assert page.locator("#unit script").count() == 0

@@ -145,6 +145,6 @@ export class PublishedIndex {
   /** An entry of one of the files that hold some units each. @param {string} kind @param {number} row */
   async entry(kind, row) {
     const {units, files} = (await this.about).parts[kind], file = Math.floor(row / units);
-    return (await fetchData(this.place + kind + '/' + Math.floor(file / files) + '/' + file % files + '.json.gz'))[row % units];
+    return (await fetchData(this.place + kind + '/' + Math.floor(file / files) + '/' + file % files + '.json.gz', kind === 'units' ? 'large' : 'small'))[row % units];
   }
 }

@@ -123,7 +123,8 @@ const back = () => { location.href = $('back').href; };
 
 document.addEventListener('click', event => {
   const link = /** @type {Element} */ (event.target).closest?.('a');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button || unitIn(link.href) === null) return;
+  const address = link?.getAttribute('href') ?? '#';
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button || address.startsWith('#') || unitIn(address) === null) return;
   event.preventDefault();
   go(link);
 });
