@@ -17,24 +17,26 @@ _FOUND = 200
 
 
 def page(app: Starlette, address: str) -> bytes:
-    """The body that the explorer answers with. Raises `UsageError` if it answers with a problem."""
-    with ThreadPoolExecutor(1) as thread:  # a loop of its own, also for a caller who is in one
-        status, body = thread.submit(lambda: asyncio.run(_ask(app, address))).result()
+    """The page at an address. Raises `UsageError` if the explorer answers with a problem."""
+    status, body = _answer(app, address)
     if status != _FOUND:
-        raise UsageError(
-            f"{address} cannot be published: the explorer answers {status} ({body[:200].decode('utf-8', 'replace')})"
-        )
+        raise UsageError(f"{address} cannot be published: the explorer answers {status}")
     return body
 
 
 def data(app: Starlette, address: str) -> Any:
-    """The JSON at an address."""
-    return json.loads(page(app, address))
+    """The JSON at an address. A problem, such as that an index has no map, is JSON too: `{"error": ...}`."""
+    return json.loads(_answer(app, address)[1])
 
 
 def file_of(asked: str) -> str:
     """The file of an address of data, given after `api/`; `static/published.js` finds it by the same rule."""
     return re.sub(r"[^A-Za-z0-9._/-]+", "-", asked) + ".json.gz"
+
+
+def _answer(app: Starlette, address: str) -> tuple[int, bytes]:
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own, also for a caller who is in one
+        return thread.submit(lambda: asyncio.run(_ask(app, address))).result()
 
 
 async def _ask(app: Starlette, address: str) -> tuple[int, bytes]:

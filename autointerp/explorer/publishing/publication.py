@@ -56,7 +56,8 @@ def publish(
         about = columns.write(folder, f"{each.at}data/", reader)
         units.write(folder, f"{each.at}data/", reader, step)
         folder.put(
-            f"{each.at}data/about.json.gz", packed_json({"n": len(reader.columns), "parts": units.PARTS, **about})
+            f"{each.at}data/about.json.gz",
+            packed_json({"n": len(reader.columns), "features": reader.about.n_features, "parts": units.PARTS, **about}),
         )
         for table in tables:
             table(folder, each.at, reader)

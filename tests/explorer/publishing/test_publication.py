@@ -17,12 +17,14 @@ from support.results.labels import RUN
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import LABELS, IndexFolder
-from autointerp.explorer.publishing import units
+from autointerp.explorer.publishing import pages, units
 from autointerp.explorer.publishing.folder import MARKER, PublishedFolder
 from autointerp.explorer.publishing.packing import rounded
 from autointerp.explorer.publishing.publication import named
 from autointerp.explorer.search.reader import Reader
-from autointerp.explorer.web.library import INDEX
+from autointerp.explorer.web.app import application
+from autointerp.explorer.web.guard import Access
+from autointerp.explorer.web.library import INDEX, Library
 from autointerp.explorer.web.site import NAVIGATION, NEED_A_SERVER
 from autointerp.explorer.web.unit_page import described
 from sae.corpus.sources import clean
@@ -57,11 +59,11 @@ def test_files_hold_what_the_explorer_answers_of_every_unit(results: Path, site:
 
 
 def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site: Path) -> None:
-    pages = [path for path in site.rglob("*.html") if path.name != "report.html"]
-    assert {str(path.relative_to(site)) for path in pages} >= {
+    written = [path for path in site.rglob("*.html") if path.name != "report.html"]
+    assert {str(path.relative_to(site)) for path in written} >= {
         "index.html", "unit.html", "runs.html", f"runs/{OTHER}/index.html", f"runs/{OTHER}/unit.html",
     }  # fmt: skip
-    for path in pages:
+    for path in written:
         text = path.read_text(encoding="utf-8")
         links = re.findall(r'(?:href|src)="([^"#]+)"', text)
         assert any(link.endswith(".js") for link in links)
@@ -194,3 +196,13 @@ def test_an_index_without_explanations_is_published_without_meaning(tmp_path: Pa
     about = published_site.read(tmp_path / "site" / "data" / "about.json.gz")
     assert (about["n"], about["meaning"]) == (20, False)
     assert not (tmp_path / "site" / "data" / "meaning").exists()
+
+
+def test_data_with_one_address_is_a_file_of_its_name_even_if_the_explorer_answers_with_a_problem(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "DATA", ("rows?limit=2", "rows?kind=cat"))
+    folder = PublishedFolder(tmp_path / "site")
+    pages.write_data(folder, application(Library(results, results / RUN / INDEX), Access()), f"/runs/{OTHER}/", "x/")
+    assert len(read(tmp_path / "site" / "x" / "data" / "api" / "rows-limit-2.json.gz")["rows"]) == 2
+    assert "kind='cat'" in read(tmp_path / "site" / "x" / "data" / "api" / "rows-kind-cat.json.gz")["error"]

@@ -112,6 +112,11 @@ def test_searches_find_what_the_explorer_finds_in_its_order(
             reader.find(Query.of(given))
         assert asked(page, "./api/rows?", given) == str(refused.value), given
     assert "no unit" in asked(page, "./api/units/feature-99999?", {})
+    chosen = asked(page, "./api/rows?", {"rows": "7,3-5,698-900", "sort": "-row"})
+    assert [row["row"] for row in chosen["rows"]] == [699, 698, 7, 5, 4, 3]
+    assert "is no list of rows" in asked(page, "./api/rows?", {"rows": "5-3"})
+    features = asked(page, "./api/found?", {"sort": "-density"})["rows"]
+    assert features == [row for row in reader.find(Query.of({"sort": "-density"})).tolist() if row < N_UNITS - 40]
     page.close()
 
 

@@ -13,6 +13,10 @@ const rows = async (index, given) => {
   return {n: found.length, of: (await index.about).n, rows: await Promise.all([...shown].map(async row => (await index.entry('cards', row)).card))};
 };
 const strongest = async (index, given) => Object.fromEntries(await Promise.all(given.get('rows').split(',').map(async row => [row, (await index.entry('cards', Number(row))).strongest])));
+const features = async (index, given) => {
+  const [found, about] = await Promise.all([index.find(given), index.about]);
+  return {rows: [...found].filter(row => row < about.features)};
+};
 const unit = async (index, given, id) => {
   const ids = await index.ids, row = ids.indexOf(id);
   if (row < 0) throw new Error('the index has no unit \u2018' + id.slice(0, 80) + '\u2019');
@@ -28,7 +32,10 @@ export const answer = async path => {
   if (asked === 'rows') return rows(indexAt(place), given);
   if (asked === 'strongest') return strongest(indexAt(place), given);
   if (asked.startsWith('units/')) return unit(indexAt(place), given, decodeURIComponent(asked.slice('units/'.length)));
-  return fetchData(place + 'api/' + fileOf(asked, url.search));
+  if (asked === 'found') return features(indexAt(place), given);
+  const known = await fetchData(place + 'api/' + fileOf(asked, url.search));
+  if (known?.error) throw new Error(known.error);  // what the explorer would answer, such as that an index has no map
+  return known;
 };
 
 /** The file of an address: autointerp/explorer/publishing/answers.py names it in the same way. */

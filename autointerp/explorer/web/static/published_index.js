@@ -77,6 +77,11 @@ export class PublishedIndex {
       const [least, most] = [low === null ? -Infinity : exact(low), high === null ? Infinity : exact(high)];
       keep(row => values[row] >= least && values[row] <= most);
     }
+    if (query.rows.length) {
+      const among = new Uint8Array(n);
+      for (const [first, last] of query.rows) among.fill(1, first, last + 1);
+      keep(row => among[row]);
+    }
     const score = new Float32Array(n);
     for (const [text, fits] of [[query.words, this.fitsWords], [query.meaning, this.fitsMeaning]]) {
       if (!text) continue;

@@ -1,5 +1,5 @@
 // A search as its address writes it, read as the server reads it: autointerp/explorer/search/query.py.
-const KINDS = ['feature', 'neuron'], MOST_CHARACTERS = 300;
+const KINDS = ['feature', 'neuron'], MOST_CHARACTERS = 300, MOST_ROWS_CHARACTERS = 8000;
 export const MATCH = 'match';
 const NUMBER = /^\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)\s*$/i;
 const quoted = text => "'" + text.slice(0, 40) + "'";
@@ -11,6 +11,14 @@ const rangeOf = (name, written) => {
   const ends = dots < 0 ? [] : [written.slice(0, dots), written.slice(dots + 2)];
   if (!ends.some(Boolean) || ends.some(end => end && !NUMBER.test(end))) throw new Error(name + '=' + quoted(written) + ' is no range: write LOW..HIGH, LOW.. or ..HIGH');
   return [name, ...ends.map(end => end ? number(end) : null)];
+};
+
+/** The first and last rows of `3,7-12`. */
+const rowsOf = written => {
+  if (written.length > MOST_ROWS_CHARACTERS) throw new Error('rows of ' + written.length.toLocaleString('en') + ' characters are too many: give at most ' + MOST_ROWS_CHARACTERS.toLocaleString('en'));
+  const ranges = (written ? written.split(',') : []).map(part => /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part)).map(part => part && [Number(part[1]), Number(part[2] ?? part[1])]);
+  if (ranges.some(range => !range || range[0] > range[1])) throw new Error('rows=' + quoted(written) + ' is no list of rows: write 3,7-12');
+  return ranges;
 };
 
 /** @param {URLSearchParams} given @param {string[]} columns that can be filtered and sorted */
@@ -26,6 +34,7 @@ export const queryOf = (given, columns) => {
   if (column === MATCH && !words && !meaning) column = 'row';
   return {
     words, meaning, kind: KINDS.indexOf(kind), explained: explained && explained === 'yes', sort: column, descending: sort.startsWith('-') && column !== MATCH,
+    rows: rowsOf(given.get('rows') ?? ''),
     ranges: columns.filter(name => given.get(name)).map(name => rangeOf(name, given.get(name))),
   };
 };
