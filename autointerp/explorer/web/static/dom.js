@@ -34,8 +34,10 @@ export const unitIn = address => {
   if (published) return url.pathname === units.pathname ? url.searchParams.get('u') : null;
   return url.pathname.startsWith(units.pathname) ? decodeURIComponent(url.pathname.slice(units.pathname.length)) : null;
 };
+/** A page of this index, such as `map`; the list of units for an empty name. @param {string} name */
+export const addressOfPage = name => base + (published ? (name || 'index') + '.html' : name);
 /** The list of units with a search. @param {string} [query] */
-export const addressOfSearch = query => base + (published ? 'index.html' : '') + (query ? '?' + query : '');
+export const addressOfSearch = query => addressOfPage('') + (query ? '?' + query : '');
 /** A run in the list of runs. @param {string} run */
 export const addressOfRun = run => root + (published ? 'runs.html' : 'runs') + '#' + encodeURIComponent(run);
 /** A file of a run. @param {string} run @param {string} file */
