@@ -107,16 +107,16 @@ def test_nothing_names_a_folder_of_this_machine(site: Path, results: Path) -> No
 
 
 def test_the_same_inputs_give_the_same_bytes_and_other_labels_change_what_shows_them(
-    results: Path, site: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    again = make_results(tmp_path / "results", n_features=80, n_neurons=10, n_tokens=12)
+    again = make_results(tmp_path / "results", n_features=24, n_neurons=0, n_tokens=6)
     first = publish_to(tmp_path / "site", again)
     before = {path: path.read_bytes() for path in first.path.rglob("*") if path.is_file()}
     assert publish_to(tmp_path / "site", again).n_changed == 0
     assert {path: path.read_bytes() for path in first.path.rglob("*") if path.is_file()} == before
     labels = again / RUN / INDEX / LABELS
     time = labels.stat().st_mtime
-    other = explorer_index.make(tmp_path / "other", n_features=80, n_neurons=10, labelled=0.1, run=RUN)
+    other = explorer_index.make(tmp_path / "other", n_features=24, n_neurons=0, labelled=0.2, run=RUN)
     os.replace(other.path / LABELS, labels)
     os.utime(labels, (time, time))
     publish_to(tmp_path / "site", again)
@@ -130,7 +130,8 @@ def test_the_same_inputs_give_the_same_bytes_and_other_labels_change_what_shows_
     }
 
 
-def test_files_that_are_published_no_longer_are_removed_and_others_stay(results: Path, tmp_path: Path) -> None:
+def test_files_that_are_published_no_longer_are_removed_and_others_stay(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", runs=(RUN, OTHER), n_features=4, n_neurons=0, n_tokens=4, labelled=0.0)
     site = tmp_path / "site"
     (site / ".git").mkdir(parents=True)
     (site / "CNAME").write_text("example.org")
