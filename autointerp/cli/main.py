@@ -44,6 +44,7 @@ SECTIONS = {
         "explain": _command(
             "studies.explain", "explain", "Explain every feature of an index, or a share and the rest from it."
         ),
+        "publish": _command("studies.publish", "publish", "Write the explorer as files for any web host."),
         "find": _command("studies.find", "find", "Find features by texts, neighbours or explanations."),
         "steer": _command("studies.steer", "steer", "Continue prompts while features or neurons are set."),
         "attribute": _command("studies.attribute", "attribute", "Say which features carry the answer to a prompt."),

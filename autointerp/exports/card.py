@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -57,13 +58,23 @@ def card(run: RunTables, repo: str) -> str:
     body = _BODY.format(
         name=escaped(summary.name),
         verdict=escaped(tracking.verdict(summary)),
-        facts="| | |\n|---|---|\n" + "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts),
+        facts=fact_table(facts),
         cautions="\n".join(f"- {escaped(caution)}" for caution in summary.cautions) or "None.",
         files="\n".join(f"- `{name}.parquet`: {_ABOUT[name]}" for name in present),
         repo=repo,
         corpus=escaped(", ".join(summary.corpus.sources)),
     )
-    return f"---\n{yaml.safe_dump(_metadata(run, present), sort_keys=False, allow_unicode=True)}---\n\n{body}"
+    return with_metadata(_metadata(run, present), body)
+
+
+def fact_table(facts: Iterable[tuple[str, str]]) -> str:
+    """Names and values as a table in Markdown, without markup of their own."""
+    return "| | |\n|---|---|\n" + "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts)
+
+
+def with_metadata(metadata: Mapping[str, Any], body: str) -> str:
+    """A card: the metadata that the hub reads, then its text."""
+    return f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True)}---\n\n{body}"
 
 
 def _metadata(run: RunTables, present: list[str]) -> dict[str, Any]:

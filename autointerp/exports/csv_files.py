@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from autointerp.exports.request import Request
 from autointerp.exports.run_tables import TABLES, Row, RunTables
@@ -27,12 +28,16 @@ def export(run: RunTables, request: Request) -> str:
     return str(request.out)
 
 
+def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a table into a file that was opened with `newline=""`."""
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+
+
 def _write(path: Path, rows: list[Row]) -> None:
-    columns = list(rows[0]) if rows else []
     with written_whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+        write_rows(file, list(rows[0]) if rows else [], rows)
 
 
 def _cell(value: Any) -> Any:

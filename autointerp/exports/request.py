@@ -38,11 +38,17 @@ class Source:
 
 
 def source_of(summary: Summary, name: str | None) -> Source:
+    """The names of a run's source, as `named_source` gives them. Raises `UsageError`."""
+    return named_source(name, summary.subject.name, summary.hook_point, summary.dictionary.name)
+
+
+def named_source(name: str | None, subject: str, hook_point: str, dictionary: str) -> Source:
     """The names that `--name MODEL/SOURCE` gives, or else those made of the subject's, the hook point's and the dictionary's. Raises `UsageError`."""
-    kind, _, layer = summary.hook_point.partition(".")
+    layer = next(iter(re.findall(r"\d+", hook_point)), "0")
     if name is None:
-        set_ = f"{kind.replace('_', '-')}-{slug(summary.dictionary.name)}"
-        return Source(slug(summary.subject.name), f"{layer}-{set_}", int(layer))
+        kind = re.sub(r"[._]+", "-", hook_point.replace(layer, "", 1)).strip("-")
+        set_ = f"{kind}-{slug(dictionary)}"
+        return Source(slug(subject), f"{layer}-{set_}", int(layer))
     model, _, source = name.partition("/")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not source.startswith(f"{layer}-"):
         raise UsageError(

@@ -70,7 +70,7 @@ def explore(
     if index is None and read_only:
         raise UsageError(f"{run} has no index, and --read-only makes none: make it with `autointerp index {run}`")
     command.explore(
-        index or _made(run, results, quiet),
+        index or made_index(run, results, quiet),
         results,
         existing_ledger(results),
         host=host,
@@ -86,7 +86,7 @@ def explore(
     click.echo("stopped", err=True)
 
 
-def _made(run: str, results: Path, quiet: bool) -> Path:
+def made_index(run: str, results: Path, quiet: bool) -> Path:
     """The folder of the index of a run or a spec, made if it is not there."""
     from autointerp.explorer.index import build  # torch
 

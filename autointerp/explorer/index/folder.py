@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,10 @@ class IndexFolder:
 
     def unit(self, row: int) -> dict[str, Any]:
         """One row of `units.parquet`. Raises `IndexError` if there is none."""
-        units = self._units
-        if not 0 <= row < units.metadata.num_rows:
+        if not 0 <= row < self._units.metadata.num_rows:
             raise IndexError(f"the index has no row {row}")
         group, place = divmod(row, schema.UNIT_ROWS)
-        found: dict[str, Any] = units.read_row_group(group).slice(place, 1).to_pylist()[0]
+        found: dict[str, Any] = self._last_units(group).slice(place, 1).to_pylist()[0]
         return found
 
     def examples(self, row: int) -> list[dict[str, Any]]:
@@ -78,7 +77,7 @@ class IndexFolder:
         number = self.group_of(row)
         if number is None:
             return []
-        group = self.group(number)
+        group = self._last_examples(number)
         found: list[dict[str, Any]] = group.filter(pc.equal(group["row"], row)).to_pylist()
         return found
 
@@ -133,6 +132,15 @@ class IndexFolder:
         """Write `index.json`, which completes the index. Raises `PlaceFailed`."""
         with writing(self.path):
             write_text(self.path / ABOUT, about.model_dump_json(indent=None))
+
+    @cached_property
+    def _last_units(self) -> Callable[[int], pa.Table]:
+        """The row group of `units.parquet` that was read last is kept: units are mostly read one after another."""
+        return lru_cache(maxsize=1)(lambda number: self._units.read_row_group(number))
+
+    @cached_property
+    def _last_examples(self) -> Callable[[int], pa.Table]:
+        return lru_cache(maxsize=1)(lambda number: self.group(number))
 
     @cached_property
     def _units(self) -> pq.ParquetFile:

@@ -21,32 +21,36 @@ _ZERO = 1e-9
 
 
 class Meanings:
-    """What `texts` mean. Memory is 8 bytes for each text, and 1 kB for each word of the vocabulary."""
+    """What `texts` mean. Memory is 8 bytes for each text, and 1 kB for each word of the vocabulary.
+
+    `lengths` are those of the texts' sums of vectors (n_texts,), `common` is what all texts have in common, and `rests` the lengths of their
+    unit vectors without it.
+    """
 
     def __init__(self, texts: Texts, lexicon: Lexicon) -> None:
         self._counts, self._lexicon = texts.counts, lexicon
-        self._table = np.array([self._word(word) for word in texts.vocabulary.to_pylist()], dtype=np.float32)
+        self._table = np.array([self.word(word) for word in texts.vocabulary.to_pylist()], dtype=np.float32)
         self._table = self._table.reshape(-1, len(lexicon.word("")))
-        self._length = np.concatenate([np.zeros(0, np.float32), *map(self._lengths, self._chunks())])
+        self.lengths = np.concatenate([np.zeros(0, np.float32), *map(self._lengths, self._chunks())])
         n = len(texts)
-        shares = self._counts.T @ (1 / self._length) / n if n >= COMMON_FROM else np.zeros(len(self._table))
-        self._common: Vector = (shares @ self._table).astype(np.float32)
-        along = self._dots(self._common) / self._length
-        squared = 1 - 2 * along + float(self._common @ self._common)
-        self._rest: NDArray[np.float32] = np.sqrt(np.maximum(squared, _ZERO**2)).astype(np.float32)
+        shares = self._counts.T @ (1 / self.lengths) / n if n >= COMMON_FROM else np.zeros(len(self._table))
+        self.common: Vector = (shares @ self._table).astype(np.float32)
+        along = self._dots(self.common) / self.lengths
+        squared = 1 - 2 * along + float(self.common @ self.common)
+        self.rests: NDArray[np.float32] = np.sqrt(np.maximum(squared, _ZERO**2)).astype(np.float32)
 
     def similarity(self, text: str) -> NDArray[np.float32] | None:
         """The cosine with each text (n_texts,), from -1 to 1; None if no word of `text` has a vector."""
-        own = np.sum([self._word(word) for word in words_in(text)], axis=0, dtype=np.float32)
+        own = np.sum([self.word(word) for word in words_in(text)], axis=0, dtype=np.float32)
         if not np.any(own):
             return None
         own = own / np.linalg.norm(own)
-        own = own - self._common * float(own @ self._common)
+        own = own - self.common * float(own @ self.common)
         own = own / max(float(np.linalg.norm(own)), _ZERO)
-        cosine: NDArray[np.float32] = (self._dots(own) / self._length - float(self._common @ own)) / self._rest
+        cosine: NDArray[np.float32] = (self._dots(own) / self.lengths - float(self.common @ own)) / self.rests
         return cosine
 
-    def _word(self, word: str) -> Vector:
+    def word(self, word: str) -> Vector:
         """A word's vector by its weight."""
         weighted: Vector = (self._lexicon.weight(word) + _LEAST_WEIGHT) * self._lexicon.word(word)
         return weighted

@@ -69,6 +69,26 @@ class Reader:
         """The columns that are searched and sorted."""
         return self._columns.result()
 
+    @property
+    def explanations(self) -> Texts:
+        """The words of all explanations, in the order of the labels."""
+        return self._explanations.result()
+
+    @property
+    def promoted(self) -> Texts:
+        """The tokens that each unit promotes."""
+        return self._promoted.result()
+
+    @property
+    def marked(self) -> Texts:
+        """The tokens at which each unit is strongest."""
+        return self._marked.result()
+
+    @property
+    def meanings(self) -> Meanings:
+        """The meanings of all explanations. Raises `UsageError` if the word vectors cannot be read."""
+        return self._meanings.result()
+
     def _find(self, query: Query) -> Rows:
         """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
         columns = self.columns
@@ -101,7 +121,7 @@ class Reader:
         words = words_in(text)
         if not words:
             raise UsageError(f"{text[:40]!r} has no word to search for: give one")
-        columns, texts = self.columns, self._explanations.result()
+        columns, texts = self.columns, self.explanations
         rows = columns.explained_rows
         places = columns.label[rows]
         lengths = np.maximum(texts.lengths, 1)[places]
@@ -118,13 +138,13 @@ class Reader:
 
     def _token_lists(self) -> Iterator[tuple[Texts, float]]:
         """The lists of tokens in which words are found, and what a word among them is worth, the least first."""
-        yield self._promoted.result(), _PROMOTED_WEIGHT
-        yield self._marked.result(), _MARKED_WEIGHT
+        yield self.promoted, _PROMOTED_WEIGHT
+        yield self.marked, _MARKED_WEIGHT
 
     def _fits_meaning(self, text: str) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """The units with an explanation, and how similar it is to a text."""
         columns = self.columns
-        similarity = self._meanings.result().similarity(text)
+        similarity = self.meanings.similarity(text)
         if similarity is None:
             raise UsageError(f"{text[:40]!r} has no word whose meaning is known: give one")
         score = np.zeros(len(columns), dtype=np.float32)
@@ -153,8 +173,8 @@ class Reader:
             {}
             if columns.explained[row]
             else {
-                "marked": self._marked.result().tokens_of(row, _SHOWN_TOKENS),
-                "promoted": self._promoted.result().tokens_of(row, _SHOWN_TOKENS),
+                "marked": self.marked.tokens_of(row, _SHOWN_TOKENS),
+                "promoted": self.promoted.tokens_of(row, _SHOWN_TOKENS),
             }
         )
         return {

@@ -30,7 +30,7 @@ from autointerp.explorer.web import (
 from autointerp.explorer.web.desk import Desk
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
-from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
+from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, problem
 from autointerp.ledger.database import Ledger
 from autointerp.places import PlaceFailed
 
@@ -40,10 +40,16 @@ _NOT_STORED = {"Cache-Control": "no-cache"}
 
 
 def application(
-    library: Library, access: Access, ledger: Ledger | None = None, *, usd: float | None = DEFAULT_USD
+    library: Library,
+    access: Access,
+    ledger: Ledger | None = None,
+    *,
+    usd: float | None = DEFAULT_USD,
+    snapshot: Snapshot | None = None,
 ) -> Starlette:
     """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger. `usd` is what explanations and
-    grades that are asked for on the pages may cost in all. At its end `close` it."""
+    grades that are asked for on the pages may cost in all. With a `snapshot`, its pages are those of a published folder. At its end
+    `close` it."""
     app = Starlette(
         routes=[
             Route("/static/base.css", _colours),
@@ -58,6 +64,7 @@ def application(
     )
     app.state.library, app.state.ledger, app.state.given_ledger = library, ledger, ledger
     app.state.read_only, app.state.making_ledger = access.read_only, threading.Lock()
+    app.state.snapshot = snapshot
     app.state.desk = Desk(library.results, usd)
     app.state.run_states = RunStates(library.results, ledger)
     app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)

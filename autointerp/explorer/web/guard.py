@@ -33,6 +33,8 @@ POLICY = "; ".join(
     ]
 )  # fmt: skip
 """The content security policy of every response that has none of its own: scripts and styles are files of the explorer alone."""
+PUBLISHED_POLICY = POLICY.replace("frame-ancestors 'none'; ", "")
+"""The same for pages of a published folder, which can only say it themselves: there, browsers ignore who may frame a page."""
 READING = ("GET", "HEAD")
 MOST_BODY = 64 * 1024
 """Largest body of a request, in bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.web.guard import PUBLISHED_POLICY
 from autointerp.explorer.web.library import Library
 from autointerp.ledger.database import Ledger
 from autointerp.places import open_folder
@@ -23,8 +25,47 @@ COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
 NAVIGATION = (("search", ""), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
+NEED_A_SERVER = ("try", "lists")
+"""Pages that a published folder lacks."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published folder: the pages are files that lead to each other by relative addresses, and no server answers them."""
+
+    version: str
+    """Of autointerp."""
+    date: str
+    """The day on which the data was last changed."""
+    stamp: str = ""
+    """Changes with the data, so that no page reads files of another publication from a cache."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a page finds the others: `root` is above everything, `base` above the pages of one index."""
+
+    root: str
+    base: str
+    suffix: str = ""
+
+    @classmethod
+    def of(cls, run: str | None, snapshot: Snapshot | None) -> Addresses:
+        """The addresses on a page of the index of a run, or of the main one for None."""
+        if snapshot is None:
+            return cls("/", f"/runs/{run}/" if run else "/")
+        return cls("../../" if run else "./", "./", ".html")
+
+    def page(self, address: str) -> str:
+        """A page of the index."""
+        return self.base + (f"{address or 'index'}{self.suffix}" if self.suffix else address)
+
+    @property
+    def runs(self) -> str:
+        """The list of runs."""
+        return f"{self.root}runs{self.suffix}"
 
 
 def library(request: Request) -> Library:
@@ -38,8 +79,14 @@ def reader(request: Request) -> Reader:
     return library(request).reader(request.path_params.get("run"))
 
 
+def snapshot(request: Request) -> Snapshot | None:
+    """What is published, or None if a server answers."""
+    found: Snapshot | None = request.app.state.snapshot
+    return found
+
+
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:
-    """A page from a template, with `base`, the address below which the pages of its index are."""
+    """A page from a template, with `at`, the addresses of the others."""
     return _page(request, request.path_params.get("run"), template, values)
 
 
@@ -52,10 +99,14 @@ def problem(request: Request, message: str, status: int) -> Response:
 
 def _page(request: Request, run: str | None, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
     has_index = library(request).has_index(run) if run else library(request).main is not None
+    published = snapshot(request)
     known = {
-        "base": f"/runs/{run}/" if run else "/",
+        "at": Addresses.of(run, published),
+        "base": Addresses.of(run, published).base,
+        "published": published,
         "has_index": has_index,
-        "pages": NAVIGATION if has_index else (),
+        "pages": [page for page in NAVIGATION if not (published and page[0] in NEED_A_SERVER)] if has_index else [],
+        "policy": PUBLISHED_POLICY,
     }
     return HTMLResponse(_environment().get_template(template).render(**known, **values), status)
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web import own
-from autointerp.explorer.web.site import answer, reader, render
+from autointerp.explorer.web.site import answer, reader, render, snapshot
 
 
 def routes(prefix: str) -> list[Route]:
@@ -22,9 +22,10 @@ def routes(prefix: str) -> list[Route]:
 
 
 def show(request: Request) -> HTMLResponse:
-    """The page, which fetches the unit. 404 for an unknown one."""
+    """The page, which fetches the unit. 404 for an unknown one. A published page takes the unit from its address, and serves all."""
     index = reader(request)
-    row_of(index, request)
+    if not snapshot(request):
+        row_of(index, request)
     asks = "" if request.app.state.read_only else request.app.state.desk.why_not(index) or "yes"
     return render(
         request,
@@ -40,8 +41,13 @@ def data(request: Request) -> JSONResponse:
     """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
     index = reader(request)
     row = row_of(index, request)
-    about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens")}
-    return answer({**index.unit(row), "about": about, "within": _within(index, own.found(request, index), row)})
+    return answer({**described(index, row), "within": _within(index, own.found(request, index), row)})
+
+
+def described(index: Reader, row: int) -> dict[str, Any]:
+    """A unit by itself, as the page shows it."""
+    about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens", "n_neurons")}
+    return {**index.unit(row), "about": about}
 
 
 def _within(index: Reader, found: NDArray[np.int64], row: int) -> dict[str, Any]:

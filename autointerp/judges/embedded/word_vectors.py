@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import files, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ Vector = NDArray[np.float32]
 _FIRST_MERGE, _FIRST_CHARACTER = 259, 29871
 """Ids in the tokenizer's vocabulary: 3 special tokens and 256 bytes, then the merged pieces in order, then single characters."""
 _SPACE = 29871
+_BEGINS_A_WORD = "\u2581"
+"""What the tokenizer writes for the space before a word."""
 _MOST_FREQUENT, _CHARACTER, _RARE = 0.05, 1e-4, 1e-5
 """Assumed frequencies of the first piece, of a single character, and of a word that is not a piece."""
 
@@ -53,6 +55,12 @@ class Lexicon:
         mean: Vector = self._table[ids].mean(axis=0)
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
+    def frequent_words(self, n: int) -> list[str]:
+        """The first `n` words in small letters that are pieces of their own, the most frequent first."""
+        pieces = sorted(self._tokenizer.get_vocab().items(), key=lambda piece: piece[1])
+        words = (piece[1:].lower() for piece, _ in pieces if piece.startswith(_BEGINS_A_WORD))
+        return list(dict.fromkeys(word for word in words if word.isalpha()))[:n]
+
     def frequency(self, word: str) -> float:
         """The approximate share of `word` among running words, from 0.05 ("the") down to 0.00001 (not a piece of its own)."""
         return max(self._piece_frequency(word), self._piece_frequency(word.capitalize()))
@@ -81,3 +89,9 @@ class Lexicon:
 def lexicon() -> Lexicon:
     """The one lexicon of this process."""
     return Lexicon()
+
+
+def licence() -> bytes:
+    """The licence under which the vectors may be passed on."""
+    [path] = [path for path in files("wordllama") or [] if path.name == "LICENSE"]
+    return path.read_binary()

@@ -24,7 +24,9 @@ class Hub:
 
     url: str = ""
     visibility: dict[str, str] = field(default_factory=dict)
-    """Of each dataset."""
+    """Of each repository."""
+    sdks: dict[str, str] = field(default_factory=dict)
+    """Of each Space."""
     files: dict[str, bytes] = field(default_factory=dict)
     """By `OWNER/NAME/PATH`."""
     commits: list[str] = field(default_factory=list)
@@ -55,10 +57,12 @@ def running() -> Iterator[Hub]:
                 repo = f"{asked['organization']}/{asked['name']}"
                 if asked["organization"] != "me":
                     return 403, {"error": "You don't have the rights to create a dataset under this namespace"}
-                url = f"{hub.url}/datasets/{repo}"
+                url = f"{hub.url}/{asked['type']}s/{repo}"
                 if repo in hub.visibility:
                     return 409, {"error": "You already created this dataset repo", "url": url}
                 hub.visibility[repo] = asked["visibility"]
+                if asked["type"] == "space":
+                    hub.sdks[repo] = asked["sdk"]
                 return 200, {"url": url, "name": repo}
             if path == "/api/validate-yaml":
                 return 200, {"errors": [], "warnings": []}
@@ -75,7 +79,11 @@ def running() -> Iterator[Hub]:
                         hub.commits.append(line["value"]["summary"])
                     else:
                         hub.files[f"{repo}/{line['value']['path']}"] = base64.b64decode(line["value"]["content"])
-                return 200, {"commitUrl": f"{hub.url}/datasets/{repo}/commit/abc", "commitOid": "abc", "success": True}
+                return 200, {
+                    "commitUrl": f"{hub.url}/{path.split('/')[2]}/{repo}/commit/abc",
+                    "commitOid": "abc",
+                    "success": True,
+                }
             return 404, {"error": path}
 
         def _answer(self, status: int, body: dict[str, Any]) -> None:

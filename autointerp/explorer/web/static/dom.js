@@ -20,8 +20,28 @@ const fill = (node, attributes, children) => {
 /** @param {string} id @returns {any} */
 export const $ = id => document.getElementById(id);
 
-/** The address below which the pages of this index are. */
-export const base = document.body.dataset.base ?? '/';
+/** The addresses below which the pages of this index are, and below which all are. */
+export const base = document.body.dataset.base ?? '/', root = document.body.dataset.root ?? '/';
+/** Whether the page is a file of a published folder, where no server answers: buttons that need one are not shown, and data comes from files. */
+export const published = 'published' in document.body.dataset;
+
+const UNITS = base + (published ? 'unit.html?u=' : 'u/');
+/** The permanent address of a unit. @param {string} id */
+export const addressOf = id => UNITS + encodeURIComponent(id);
+/** The unit that an address leads to, or null. @param {string} address */
+export const unitIn = address => {
+  const url = new URL(address, location.href), units = new URL(UNITS, location.href);
+  if (published) return url.pathname === units.pathname ? url.searchParams.get('u') : null;
+  return url.pathname.startsWith(units.pathname) ? decodeURIComponent(url.pathname.slice(units.pathname.length)) : null;
+};
+/** A page of this index, such as `map`; the list of units for an empty name. @param {string} name */
+export const addressOfPage = name => base + (published ? (name || 'index') + '.html' : name);
+/** The list of units with a search. @param {string} [query] */
+export const addressOfSearch = query => addressOfPage('') + (query ? '?' + query : '');
+/** The page of a run; in a published folder its place in the list of runs. @param {string} run */
+export const addressOfRun = run => root + (published ? 'runs.html#' + encodeURIComponent(run) : 'runs/' + encodeURIComponent(run) + '/about');
+/** A file of a run. @param {string} run @param {string} file */
+export const fileOfRun = (run, file) => root + 'runs/' + encodeURIComponent(run) + '/' + file;
 
 const NAMED = {'\n': '\u21b5', '\r': '\u240d', '\t': '\u21e5', '\x7f': '\u2421', '\u061c': '\u27e8ALM\u27e9', '\u200e': '\u27e8LRM\u27e9', '\u200f': '\u27e8RLM\u27e9',
   '\u2028': '\u27e8LS\u27e9', '\u2029': '\u27e8PS\u27e9', '\u202a': '\u27e8LRE\u27e9', '\u202b': '\u27e8RLE\u27e9', '\u202c': '\u27e8PDF\u27e9', '\u202d': '\u27e8LRO\u27e9',
@@ -77,6 +97,10 @@ export const bars = (values, most, name, say) => shape('svg', {viewBox: '0 0 ' +
 
 /** The JSON that an address answers with. Rejects with the server's sentence. @param {string} path @param {RequestInit} [how] */
 const ask = async (path, how = {}) => {
+  if (published) {
+    if (how.method) throw new Error('This is a published copy, which nothing can be sent to: open the dictionary with autointerp explore.');
+    return (await import('./published.js')).answer(path);
+  }
   let answer;
   try { answer = await fetch(path, how); } catch (error) {
     if (how.signal?.aborted) throw error;
@@ -113,7 +137,7 @@ export const onKeys = actions => {
 };
 
 /** The last search of this index in this tab, as the query of an address. */
-const KEPT = 'autointerp-search ' + base;
+const KEPT = 'autointerp-search ' + new URL(base, location.href).pathname;
 export const lastSearch = () => { try { return sessionStorage.getItem(KEPT) ?? ''; } catch { return ''; } };
 /** @param {string} query */
 export const keepSearch = query => { try { sessionStorage.setItem(KEPT, query); } catch { /* storage is forbidden: units then have the neighbours of the whole list */ } };

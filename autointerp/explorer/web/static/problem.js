@@ -1,4 +1,4 @@
 // A page that cannot be shown: keys alone.
-import {base, onKeys} from './dom.js';
+import {addressOfSearch, onKeys} from './dom.js';
 
-onKeys({'/': () => { location.href = base + '#search'; }});
+onKeys({'/': () => { location.href = addressOfSearch() + '#search'; }});

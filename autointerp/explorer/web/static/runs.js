@@ -1,5 +1,5 @@
 // The runs of the results folder, with the workers, the night and the month.
-import {$, el, fetchJson, many, onKeys, problem, visible} from './dom.js';
+import {$, addressOfRun, el, fetchJson, many, onKeys, problem, root, visible} from './dom.js';
 import {dollars, duration, pagesOfRun, time} from './figures.js';
 import {follow} from './live.js';
 
@@ -9,10 +9,9 @@ const fields = /** @type {HTMLFormElement} */ ($('filter')).elements;
 let runs = [], before = '';
 
 // One run.
-const address = (run, page) => '/runs/' + encodeURIComponent(run.run_id) + '/' + page;
 const outcome = run => visible(run.verdict) || (run.live ? visible(run.stage) || 'planned' : 'no verdict');
 const draw = run => el('li', {class: 'run ' + run.state, id: run.run_id},
-  el('div', {class: 'head'}, el('h2', {}, el('a', {href: address(run, 'about')}, visible(run.run_id))), el('span', {class: 'state'}, run.state), el('span', {class: 'soft'}, time(run.created_at))),
+  el('div', {class: 'head'}, el('h2', {}, el('a', {href: addressOfRun(run.run_id)}, visible(run.run_id))), el('span', {class: 'state'}, run.state), el('span', {class: 'soft'}, time(run.created_at))),
   el('p', {class: 'verdict', dir: 'auto'}, outcome(run)),
   run.live && run.jobs ? el('progress', {max: run.jobs, value: run.ended, 'aria-label': 'jobs that have ended'}) : null,
   el('p', {class: 'soft facts'}, Object.entries(NAMES).filter(([key]) => run[key]).map(([key, name]) => el('span', {}, name + ' ', el('b', {}, visible(run[key])))),
@@ -45,7 +44,7 @@ const workers = (list, live) => list.length ? el('details', {}, el('summary', {}
   : live ? el('p', {}, 'No workers are alive: runs of the queue wait for one.') : null;
 const version = each => el('li', {}, el('code', {}, visible(each.path)), el('span', {class: 'soft'},
   [each.state, each.change === null ? 'first version' : 'changed by ' + Math.round(100 * each.change) + '%', each.forecast_usd ? 'about ' + dollars(each.forecast_usd) : '', each.reason].filter(Boolean).map(visible).join(', ')),
-  each.run_id ? el('a', {href: '/runs/' + encodeURIComponent(each.run_id) + '/about'}, visible(each.run_id)) : null);
+  each.run_id ? el('a', {href: addressOfRun(each.run_id)}, visible(each.run_id)) : null);
 const night = given => given && el('section', {class: 'night'}, el('h2', {}, 'Night'),
   given.problem ? el('p', {class: 'problem'}, visible(given.problem)) : null,
   given.plan ? el('p', {}, 'Starts at ' + given.plan.start, given.plan.deadline ? ', and no run is started after ' + given.plan.deadline : '', given.plan.usd === null ? '' : ', within ' + dollars(given.plan.usd),
@@ -56,7 +55,7 @@ const night = given => given && el('section', {class: 'night'}, el('h2', {}, 'Ni
 
 const load = async () => {
   try {
-    const given = await fetchJson('/api/runs');
+    const given = await fetchJson(root + 'api/runs');
     const live = given.runs.filter(run => run.live).length, text = JSON.stringify([given.runs, given.night, given.month]);
     if (text !== before) {
       runs = given.runs;

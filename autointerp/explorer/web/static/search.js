@@ -1,5 +1,5 @@
 // The list of units. The address holds the search; rows are fetched by the hundred while they scroll into view.
-import {$, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, unexplained, visible} from './dom.js';
+import {$, addressOf, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, unexplained, visible} from './dom.js';
 import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
@@ -54,7 +54,7 @@ const draw = place => {
     ? el('span', {class: 'explanation none'}, unexplained(row))
     : el('span', {class: 'explanation', dir: 'auto'}, marked(row.explanation));
   return el('div', {class: 'hit ' + row.kind + (place === active ? ' active' : ''), role: 'listitem'},
-    el('a', {href: base + 'u/' + encodeURIComponent(row.unit_id), onclick: leave},
+    el('a', {href: addressOf(row.unit_id), onclick: leave},
       el('span', {class: 'id'}, el('i', {}), row.unit_id),
       says,
       el('span', {class: 'window', dir: 'auto'}, snippet(row)),

@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {$, addressOf, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, problem, published, rate, short, token, unitIn, visible} from './dom.js';
 import {asking, press, relabelled} from './asking.js';
 import {heat} from './heat.js';
 import {editNote, openLists, ownOf} from './notes.js';
@@ -9,7 +9,6 @@ const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around
 const fetched = new Map();
 let whole = false, shown = '';
 
-const addressOf = id => base + 'u/' + encodeURIComponent(id);
 const fetchUnit = id => {
   const known = fetched.get(id) ?? fetchJson(base + 'api/units/' + encodeURIComponent(id) + '?' + lastSearch());
   known.catch(() => fetched.delete(id));
@@ -21,8 +20,8 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const ofRun = (run, unit) => ['from the run ', el('a', {href: '/runs/' + encodeURIComponent(run) + '/about'}, visible(run)), ', ',
-  el('a', {href: '/runs/' + encodeURIComponent(run) + '/calls?unit=' + encodeURIComponent(unit)}, 'judgements of this unit')];
+const ofRun = (run, unit) => ['from the run ', el('a', {href: addressOfRun(run)}, visible(run)),
+  published ? null : [', ', el('a', {href: fileOfRun(run, 'calls?unit=' + encodeURIComponent(unit))}, 'judgements of this unit')]];
 const from = ({source, from: origin}, unit) => source.startsWith('run:') ? ofRun(source.slice(4), unit)
   : source === 'propagated' ? ['propagated from ', origin ? el('a', {href: addressOf(origin)}, origin) : 'similar features'] : ['made in the explorer'];
 const named = judge => [visible(judge), judge === 'embedded' ? ', which is not an LLM' : null];
@@ -146,19 +145,19 @@ const show = async (id, top = true) => {
     if (top) window.scrollTo(0, 0);
   } catch (error) { if (shown === id) problem(error.message); } finally { $('unit').setAttribute('aria-busy', 'false'); }
 };
-const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); show(idIn(path)); };
-const idIn = path => decodeURIComponent(path.slice((base + 'u/').length));
+const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); show(unitIn(path)); };
 const unfoldAll = () => { whole = !whole; for (const item of document.querySelectorAll('.ex')) item.dispatchEvent(new CustomEvent('unfold', {detail: whole})); };
 const back = () => { location.href = $('back').href; };
 
 document.addEventListener('click', event => {
   const link = /** @type {Element} */ (event.target).closest?.('a');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button || !link.getAttribute('href')?.startsWith(base + 'u/')) return;
+  const address = link?.getAttribute('href') ?? '#';
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button || address.startsWith('#') || unitIn(address) === null) return;
   event.preventDefault();
   go(link);
 });
-window.addEventListener('popstate', () => show(idIn(location.pathname), false));
+window.addEventListener('popstate', () => show(unitIn(location.href) ?? '', false));
 onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, e: () => press('explain'), g: () => press('grade'), n: editNote, l: openLists, '/': () => { location.href = $('back').href + '#search'; }});
-$('back').href = base + (lastSearch() ? '?' + lastSearch() : '');
+$('back').href = addressOfSearch(lastSearch());
 $('back').textContent = lastSearch() ? 'back to ' + searchInWords() : 'all units';
-show(idIn(location.pathname));
+show(unitIn(location.href) ?? '');

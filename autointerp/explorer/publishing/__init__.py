@@ -1,0 +1,1 @@
+"""The explorer as a folder of files that any static host serves."""

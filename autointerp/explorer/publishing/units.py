@@ -1,0 +1,39 @@
+"""The units of an index in files of some units each: what a list shows of them, and everything about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.packing import packed_json
+from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.web.unit_page import described
+
+PARTS = {"cards": {"units": 64, "files": 256}, "units": {"units": 16, "files": 256}}
+"""Units of a file, and files of a folder. A list reads a card for each row on the screen, so a file of cards has about 20 kB and one of units 100 kB."""
+
+
+def write(folder: PublishedFolder, at: str, reader: Reader, step: Callable[[int], None]) -> None:
+    """Write the files below `at`; `step` is told of the units that are written."""
+    n = len(reader.columns)
+    for kind, entry in (("cards", _card), ("units", described)):
+        size = PARTS[kind]["units"]
+        for first in range(0, n, size):
+            entries = [entry(reader, row) for row in range(first, min(n, first + size))]
+            folder.put(at + path(kind, first), packed_json(entries))
+            if kind == "units":
+                step(len(entries))
+
+
+def path(kind: str, row: int) -> str:
+    """The file with a unit."""
+    group, number = divmod(row // PARTS[kind]["units"], PARTS[kind]["files"])
+    return f"{kind}/{group}/{number}.json.gz"
+
+
+def _card(reader: Reader, row: int) -> dict[str, Any]:
+    [card] = reader.cards(np.array([row]))
+    return {"card": card, "strongest": reader.strongest(row)}

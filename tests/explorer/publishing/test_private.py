@@ -1,0 +1,35 @@
+"""Texts that are published name no folder of this machine, and keep everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autointerp.explorer.publishing.private import Private
+
+SPEC = {
+    "subject": {"model": "/srv/models/tiny.gguf"},
+    "dictionary": {"path": "../saes/layer 3"},
+    "corpus": {"sources": ["~/texts/news.jsonl", "org/data", "https://example.org/a.jsonl"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("model = '/srv/models/tiny.gguf', precision", "model = 'tiny.gguf', precision"),
+        ("<td>../saes/layer 3</td>", "<td>layer 3</td>"),
+        ("~/texts/news.jsonl, org/data", "news.jsonl, org/data"),
+        ("https://example.org/a.jsonl", "https://example.org/a.jsonl"),
+        ("--results /data/runs/demo-1/index --to x", "--results index --to x"),
+        ('{"out":"/data/runs"}', '{"out":"runs"}'),
+        ("1/2 of </p> a/b /elsewhere", "1/2 of </p> a/b /elsewhere"),
+    ],
+)
+def test_of_a_path_the_last_name_is_left(text: str, published: str) -> None:
+    assert Private(SPEC, Path("/data/runs")).without(text) == published
+
+
+def test_the_home_folder_is_not_named() -> None:
+    assert Private({}).without(f"read {Path.home()}/.cache/x.bin and {Path.home()}/") == "read x.bin and ~"
