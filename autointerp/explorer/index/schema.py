@@ -96,7 +96,7 @@ class Cluster(_Frozen):
     cluster: int
     """Its number, as in `map.parquet`."""
     name: str
-    """Words that set its features apart from the others."""
+    """The words nearest in meaning to what its features have in common; empty if they have too little in common."""
     size: int
     """Number of its features."""
     x: float
