@@ -17,12 +17,10 @@ from scipy.cluster.vq import kmeans, vq
 
 from autointerp.explorer.index.cluster_names import names_of
 from autointerp.explorer.index.folder import MAP, UNITS, IndexFolder
-from autointerp.explorer.index.schema import NEIGHBOURS, Cluster
+from autointerp.explorer.index.schema import MOST_ON_MAP, NEIGHBOURS, Cluster
 from sae.explorer.plane import Plane, layout
 
-MOST_FEATURES = 1 << 17
-"""A dictionary with more features has no map: its layout would take minutes, and a page cannot show as many points."""
-FEWEST_FEATURES = 10
+_FEWEST = 10
 _MEAN_SIZE, _MOST_CLUSTERS = 32, 200
 _LEAVES, _PRECISION = 1000, 0.05
 """Small groups that are joined to clusters, where there are more points, and by how much the mean distance to their centres may still fall."""
@@ -33,7 +31,7 @@ Report = Callable[[int, int], None]
 def write(folder: IndexFolder, report: Report | None = None) -> None:
     """Write the map of an index's features, unless they are too few or too many, or nothing is known of which are alike."""
     n = folder.about.n_features
-    if not FEWEST_FEATURES <= n <= MOST_FEATURES:
+    if not _FEWEST <= n <= MOST_ON_MAP:
         return
     neighbours = _neighbours(folder, n)
     if (neighbours < 0).all():

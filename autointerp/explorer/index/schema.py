@@ -20,6 +20,8 @@ UNIT_ROWS = 4096
 EXAMPLE_UNITS = 64
 """Units in a row group of `examples.parquet`."""
 HISTOGRAM_PARTS = 40
+MOST_ON_MAP = 1 << 17
+"""An index of more features has no map: its layout would take minutes, and a page cannot show as many points."""
 TOKENS, NEIGHBOURS, NEURONS = 10, 10, 5
 """Most entries of the columns `promoted` and `suppressed`, `nearest` and `together`, and `neurons`."""
 

@@ -11,13 +11,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
-from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.web import map_page, runs_page, search_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
 from autointerp.ledger.database import Ledger
 
-PAGES = (search_page, unit_page)
+PAGES = (search_page, map_page, unit_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
-from autointerp.explorer.index.folder import ABOUT, LABELS, IndexFolder
+from autointerp.explorer.index.folder import ABOUT, LABELS, MAP, IndexFolder
 from autointerp.explorer.search.reader import Reader
 
 INDEX = "index"
@@ -39,7 +39,7 @@ class Library:
         if path is None:
             raise UsageError("the explorer was started without an index: open one from the list of runs")
         with self._lock:
-            stamp = _stamp(path / name for name in (ABOUT, LABELS))
+            stamp = _stamp(path / name for name in (ABOUT, LABELS, MAP))
             known = self._open.pop(path, None)
             if known is None or known[0] != stamp:
                 known = stamp, Reader(IndexFolder(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
-NAVIGATION = (("search", ""),)
+NAVIGATION = (("search", ""), ("map", "map"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
@@ -60,6 +61,15 @@ def _page(request: Request, run: str | None, template: str, values: dict[str, An
 def answer(value: Any) -> JSONResponse:
     """A value as JSON, in which numbers that JSON does not have are null."""
     return JSONResponse(_finite(value))
+
+
+def large(request: Request, body: bytes) -> Response:
+    """JSON that seldom changes, which a browser that has it already is not sent again."""
+    tag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _finite(value: Any) -> Any:

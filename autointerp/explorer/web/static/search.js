@@ -4,6 +4,7 @@ import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
 const PAGE = 100, TYPING = 150, RESTING = 60, KEPT = 400;  // rows in a request; ms; pages kept
+const NAMED = ['kind', 'explained', 'sort', 'rows'];
 const RANGES = ['density', 'maximum', 'grade', 'distinction'];
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
@@ -20,7 +21,7 @@ const params = () => {
   const given = new URLSearchParams();
   const text = fields.text.value.trim();
   if (text) given.set(fields.by.value, text);
-  for (const name of ['kind', 'explained', 'sort']) if (fields[name]?.value) given.set(name, fields[name].value);
+  for (const name of NAMED) if (fields[name]?.value) given.set(name, fields[name].value);
   for (const name of RANGES) {
     const low = fields[name + '-low'].value.trim(), high = fields[name + '-high'].value.trim();
     if (low || high) given.set(name, low + '..' + high);
@@ -31,13 +32,14 @@ const fillForm = given => {
   const by = given.has('meaning') ? 'meaning' : 'q';
   fields.text.value = given.get(by) ?? '';
   fields.by.value = by;
-  for (const name of ['kind', 'explained', 'sort']) if (fields[name]) fields[name].value = given.get(name) ?? '';
+  for (const name of NAMED) if (fields[name]) fields[name].value = given.get(name) ?? '';
+  $('among').hidden = !fields.rows.value;
   for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
-  if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
+  if ([...given.keys()].some(name => !['q', 'meaning', 'sort', 'rows'].includes(name))) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
 const describe = () => {
   fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and tokens' : 'a description, such as: names of French cities';
-  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort'].includes(name)).length;
+  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort', 'rows'].includes(name)).length;
   $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
   for (const head of document.querySelectorAll('[data-sort]')) {
     const column = head.dataset.sort, sort = fields.sort.value;
@@ -147,7 +149,9 @@ const search = async (place = 0) => {
 const typed = () => { clearTimeout(typed.timer); describe(); typed.timer = setTimeout(search, TYPING); };
 form.addEventListener('input', typed);
 form.addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed.timer); search(); $('list').focus(); });
-form.addEventListener('reset', () => setTimeout(search));
+const whole = () => { fields.rows.value = ''; $('among').hidden = true; search(); };  // a reset keeps hidden fields
+$('among').addEventListener('click', whole);
+form.addEventListener('reset', () => setTimeout(whole));
 for (const head of document.querySelectorAll('[data-sort]')) head.addEventListener('click', () => {
   const column = head.dataset.sort;
   fields.sort.value = fields.sort.value === '-' + column ? column : fields.sort.value === column ? '' : '-' + column;
