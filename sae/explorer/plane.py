@@ -24,6 +24,8 @@ _START = 1e-2
 _SPACING, _MOST_CELLS = 0.5, 512
 """Distance between the nodes of the grid, in units in which neighbours are about 1 apart, and its most cells along one side."""
 _LONGEST_STEP = 5.0
+_INWARDS = 1e-4
+"""Pull to the middle over that of neighbours at a distance of 1. It keeps parts of the graph that nothing joins to the others at its rim."""
 _NODES = 4
 """Nodes of the grid along each side between which a point is interpolated, with cubic polynomials."""
 
@@ -47,7 +49,7 @@ def layout(neighbours: NDArray[np.int64], seed: int, report: Report | None = Non
         across = at[rows] - at[pull.indices]
         forces.data = weights / (1 + np.einsum("ij,ij->i", across, across))
         together = forces.sum(axis=1)[:, None] * at - forces @ at
-        gradient = 4 * ((_EXAGGERATION if early else 1.0) * together - _apart(at))
+        gradient = 4 * ((_EXAGGERATION if early else 1.0) * together + _INWARDS / n * at - _apart(at))
         gains = np.where((gradient > 0) == (step > 0), 0.8 * gains, gains + 0.2).clip(0.01)
         step = (0.5 if early else 0.8) * step - (n / (_EXAGGERATION if early else 4)) * gains * gradient
         np.clip(step, -_LONGEST_STEP, _LONGEST_STEP, out=step)
@@ -95,9 +97,16 @@ def _apart(at: NDArray[np.float32]) -> NDArray[np.float32]:
     waves, squared = fft.rfft2(grid), fft.rfft2(kernel * kernel)
     near = fft.irfft2(np.concatenate([waves * squared, waves[:1] * fft.rfft2(kernel)]), s=(side, side))
     felt = onto @ near.reshape(4, -1).T.astype(np.float32)
-    pairs = max(float(felt[:, 3].sum()) - len(at), 1e-9)  # without each point's own share
+    pairs = max(float(felt[:, 3].sum()) - _own_share(onto.data.reshape(-1, _NODES**2), spacing), 1e-9)
     push: NDArray[np.float32] = spacing * (on_grid * felt[:, :1] - felt[:, 1:3]) / pairs
     return push
+
+
+def _own_share(weights: NDArray[np.float32], spacing: float) -> float:
+    """What the points contribute to the interpolated kernel at their own places."""
+    node = spacing * np.array([(i, j) for i in range(_NODES) for j in range(_NODES)])
+    kernel = 1 / (1 + ((node[:, None] - node) ** 2).sum(axis=2))
+    return float(((weights @ kernel.astype(np.float32)) * weights).sum(dtype=np.float64))
 
 
 def _interpolation(at: NDArray[np.float32], side: int) -> Any:
