@@ -75,7 +75,7 @@ const drawOver = () => {  // what lies over the points: the named one, the marke
 };
 const paint = () => {
   if (!map || !answer) return;
-  painted = coloured(fields.colour.value, answer, map);
+  painted = coloured(answer.column, answer, map);
   const states = new Uint8Array(at.length / 2).fill(found ? DIM : PLAIN), colours = painted.colours;
   if (found) {
     for (const point of found) states[point] = FOUND;
@@ -106,7 +106,7 @@ const name = point => {
 };
 const tip = (point, unit) => {
   const cluster = map.clusters.find(each => each.cluster === map.cluster[point]), value = answer.values?.[point];
-  const column = fields.colour.value, said = value === undefined || value === null || column === 'label' || column === 'grade' ? null : column + ' ' + Number(value.toPrecision(3));
+  const {column} = answer, said = value === undefined || value === null || column === 'label' || column === 'grade' ? null : column + ' ' + Number(value.toPrecision(3));
   $('tip').replaceChildren(el('span', {class: 'id'}, unit.unit_id, unit.grade !== null && grade(unit.grade), said && el('span', {}, said)), says(unit), cluster?.name ? el('span', {class: 'soft', dir: 'auto'}, visible(cluster.name)) : '');
   $('tip').hidden = false;
   place(point);
@@ -156,11 +156,14 @@ const params = () => {
   if (text) kept.set(fields.by.value, text);
   return kept;
 };
+const writeAddress = () => {
+  const kept = params();
+  for (const [key, value] of [['colour', fields.colour.value], ['unit', given.get('unit')]]) if (value && value !== 'cluster') kept.set(key, value);
+  history.replaceState(null, '', kept.toString() ? '?' + kept : location.pathname);
+};
 const search = async () => {
-  const asked = params(), written = asked.toString();
-  asked.delete('sort');
-  for (const [key, value] of [['colour', fields.colour.value], ['unit', given.get('unit')]]) if (value && value !== 'cluster') asked.set(key, value);
-  history.replaceState(null, '', asked.toString() ? '?' + asked : location.pathname);
+  const written = params().toString();
+  writeAddress();
   keepSearch(written);
   describe(params());
   search.controller?.abort();
@@ -188,7 +191,7 @@ const recolour = async () => {
   try {
     const values = column === 'cluster' ? {} : await fetchJson(base + 'api/map/values?column=' + column);
     if (column !== fields.colour.value) return;
-    answer = values;
+    answer = {...values, column};
     paint();
   } catch (error) { problem(error.message); }
 };
@@ -252,7 +255,7 @@ const mark = async id => {
 const typed = () => { clearTimeout(typed.timer); typed.timer = setTimeout(search, TYPING); };
 const when = act => () => { if (plot) act(); };
 
-form.addEventListener('input', event => { if (event.target === fields.colour) { recolour(); search(); } else typed(); });
+form.addEventListener('input', event => { if (!plot) return; if (event.target === fields.colour) { writeAddress(); recolour(); } else typed(); });
 form.addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed.timer); when(search)(); $('map').focus(); });
 fields.by.value = given.has('meaning') ? 'meaning' : 'q';
 fields.text.value = given.get(fields.by.value) ?? '';
