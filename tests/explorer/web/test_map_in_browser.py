@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -104,9 +103,9 @@ def test_a_search_dims_the_rest_and_the_found_ones_can_be_opened_as_a_list(page:
     whole = drawn(pixels(page))
     page.keyboard.press("/")
     page.keyboard.type("legal judges")
-    page.wait_for_function("location.search.includes('judges')")
+    playwright.expect(page).to_have_url(f"{url}/map?q=legal+judges")
     playwright.expect(page.locator("#count")).to_contain_text(f" of {N_UNITS}")
-    assert "q=legal+judges" in page.url
+    playwright.expect(page.locator("#take-found")).to_be_enabled()
     n = int(page.locator("#count").inner_text().split()[0])
     assert 0 < n < N_UNITS
     assert drawn(pixels(page)) < 0.8 * whole

@@ -255,7 +255,8 @@ const mark = async id => {
 const typed = () => { clearTimeout(typed.timer); typed.timer = setTimeout(search, TYPING); };
 const when = act => () => { if (plot) act(); };
 
-form.addEventListener('input', event => { if (!plot) return; if (event.target === fields.colour) { writeAddress(); recolour(); } else typed(); });
+form.addEventListener('input', () => { if (plot) typed(); });
+$('colour').addEventListener('input', when(() => { writeAddress(); recolour(); }));  // it stands outside the form
 form.addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed.timer); when(search)(); $('map').focus(); });
 fields.by.value = given.has('meaning') ? 'meaning' : 'q';
 fields.text.value = given.get(fields.by.value) ?? '';
