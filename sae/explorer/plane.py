@@ -2,8 +2,7 @@
 
 The points pull their neighbours and push all others apart. The push is interpolated on a grid, where it is a convolution (FIt-SNE, Linderman
 et al. 2019), so that an iteration takes time in proportion to the number of points. Nothing is drawn by chance after the start. Written
-here because UMAP and openTSNE need scikit-learn, and UMAP numba, 260 MB, which holds numpy back, for a picture that a program of
-which torch is a part can do without.
+here because openTSNE needs scikit-learn and UMAP numba too, together up to 260 MB, which bind the version of numpy.
 """
 
 from __future__ import annotations
