@@ -96,16 +96,9 @@ def _apart(at: NDArray[np.float32]) -> NDArray[np.float32]:
     waves, squared = fft.rfft2(grid), fft.rfft2(kernel * kernel)
     near = fft.irfft2(np.concatenate([waves * squared, waves[:1] * fft.rfft2(kernel)]), s=(side, side))
     felt = onto @ near.reshape(4, -1).T.astype(np.float32)
-    pairs = max(float(felt[:, 3].sum()) - _own_share(onto.data.reshape(-1, _NODES**2), spacing), 1e-9)
+    pairs = max(float(felt[:, 3].sum()) - len(at), 1e-9)  # without each point's own share, about 1
     push: NDArray[np.float32] = spacing * (on_grid * felt[:, :1] - felt[:, 1:3]) / pairs
     return push
-
-
-def _own_share(weights: NDArray[np.float32], spacing: float) -> float:
-    """What the points contribute to the interpolated kernel at their own places."""
-    node = spacing * np.array([(i, j) for i in range(_NODES) for j in range(_NODES)])
-    kernel = 1 / (1 + ((node[:, None] - node) ** 2).sum(axis=2))
-    return float(((weights @ kernel.astype(np.float32)) * weights).sum(dtype=np.float64))
 
 
 def _interpolation(at: NDArray[np.float32], side: int) -> Any:

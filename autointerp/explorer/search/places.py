@@ -25,32 +25,33 @@ SIDE = 10_000
 
 
 class Places:
-    """The map of an open index. Raises `UsageError` if it has none."""
+    """The map of an open index, without a point if it has none."""
 
     def __init__(self, folder: IndexFolder, columns: Callable[[], Columns]) -> None:
         self._folder, self._columns = folder, columns
         table = folder.table(MAP)
-        if not len(table):
-            raise UsageError(_no_map(folder.about.n_features))
+        self.why_none = "" if len(table) else _no_map(folder.about.n_features)
         self.rows: NDArray[np.int64] = table["row"].to_numpy()
         at = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()]).astype(np.float64)
         self._cluster = table["cluster"]
-        self._least = at.min(axis=0)
-        self._scale = (SIDE - 1) / max(float((at - self._least).max()), 1e-9)
+        self._least = at.min(axis=0, initial=np.inf)
+        self._scale = (SIDE - 1) / max(float((at - self._least).max(initial=0)), 1e-9)
         self._at = self._steps(at)
         self.values = lru_cache(maxsize=len(VALUES))(self._values)
 
     @cached_property
     def drawn(self) -> bytes:
-        """All points and clusters: `rows` is the number of points if theirs are 0, 1, 2 and so on; `x` and `y` are steps from 0 to `side`."""
+        """All points and clusters: `rows` is the number of points if theirs are 0, 1, 2 and so on; `x` and `y` are steps from 0 to `side`;
+        `why_none` says why there are none."""
         n = len(self.rows)
         clusters = []
-        for cluster in self._folder.clusters():
+        for cluster in self._folder.clusters() if n else []:
             x, y = self._steps(np.array([[cluster.x, cluster.y]]))[0].tolist()
             clusters.append({"cluster": cluster.cluster, "name": cluster.name, "size": cluster.size, "x": x, "y": y})
         return _written(
             {
                 "rows": n if np.array_equal(self.rows, np.arange(n)) else self.rows.tolist(),
+                "why_none": self.why_none,
                 "side": SIDE,
                 "x": self._at[:, 0].tolist(),
                 "y": self._at[:, 1].tolist(),

@@ -66,7 +66,7 @@ class Reader:
 
     @cached_property
     def places(self) -> Places:
-        """The map. Raises `UsageError` if the index has none."""
+        """The map."""
         return Places(self.folder, lambda: self.columns)
 
     def _find(self, query: Query) -> Rows:

@@ -130,16 +130,18 @@ def test_units_can_be_listed_by_their_rows_and_searched_among(url: str) -> None:
 def test_an_index_without_a_map_says_so(tmp_path: Path) -> None:
     made = explorer_index.make(tmp_path / "index", n_features=5, n_neurons=0)
     with served(Library(tmp_path, made.path)) as address:
-        status, answer, _ = ask(address, "/api/map")
-        assert status == 422
-        assert answer["error"].startswith("This index has no map")
+        none = ask(address, "/api/map")[1]
+        assert none["why_none"].startswith("This index has no map")
+        assert (none["rows"], none["x"], none["clusters"]) == (0, [], [])
+        assert ask(address, "/api/map/values?column=grade")[1] == {"values": []}
         explorer_index.add_map(made, 5, ("one",))
-        assert ask(address, "/api/map")[0] == 200
+        drawn = ask(address, "/api/map")[1]
+        assert (drawn["why_none"], drawn["rows"]) == ("", 5)
     wide = made.about.model_copy(update={"n_features": MOST_ON_MAP + 1})
     (made.path / MAP).unlink()
     made.finish(wide)
     with served(Library(tmp_path, made.path)) as address:
-        assert f"{MOST_ON_MAP:,}" in ask(address, "/api/map")[1]["error"]
+        assert f"{MOST_ON_MAP:,}" in ask(address, "/api/map")[1]["why_none"]
 
 
 def test_the_largest_map_is_a_few_megabytes(tmp_path: Path) -> None:

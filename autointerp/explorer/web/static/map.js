@@ -219,6 +219,7 @@ const zoomTo = points => {
 // The page.
 const start = async () => {
   map = await fetchJson(base + 'api/map');
+  if (map.why_none) throw new Error(map.why_none);
   at = new Float32Array(2 * map.x.length);
   for (let i = 0; i < map.x.length; i++) { at[2 * i] = map.x[i] / map.side; at[2 * i + 1] = map.y[i] / map.side; }
   for (const cluster of map.clusters) { cluster.x /= map.side; cluster.y /= map.side; }

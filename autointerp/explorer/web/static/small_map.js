@@ -6,7 +6,7 @@ const WIDE = 400, HIGH = 240, EDGE = 10;  // pixels
 /** @type {Promise<any> | null} */
 let fetched = null;
 /** The map, once for a page; null for an index without one. */
-const fetchMap = () => fetched ??= fetchJson(base + 'api/map').catch(() => null);
+const fetchMap = () => fetched ??= fetchJson(base + 'api/map').then(map => map.why_none ? null : map).catch(() => null);
 
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const draw = (canvas, map, point) => {
