@@ -10,8 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from autointerp.explorer.index import marked, schema
-from autointerp.explorer.index.folder import EXAMPLES, LABELS, UNITS, IndexFolder
-from autointerp.explorer.index.schema import EXAMPLE_UNITS, HISTOGRAM_PARTS, About, DictionaryAbout, SubjectAbout
+from autointerp.explorer.index.folder import EXAMPLES, LABELS, MAP, UNITS, IndexFolder
+from autointerp.explorer.index.schema import (
+    EXAMPLE_UNITS,
+    HISTOGRAM_PARTS,
+    About,
+    Cluster,
+    DictionaryAbout,
+    SubjectAbout,
+)
 
 WORDS = [
     "the",
@@ -123,6 +130,31 @@ def make(
         )
     )  # fmt: skip
     return folder
+
+
+def add_map(folder: IndexFolder, n: int, names: Sequence[str], seed: int = 0) -> None:
+    """Add a map of `n` features, in a cluster around its own place for each name, all of one size and in the order of their rows."""
+    rng = np.random.default_rng(seed)
+    cluster = np.arange(n) * len(names) // n
+    centres = np.array(
+        [[20 * np.cos(a), 20 * np.sin(a)] for a in np.linspace(0, 2 * np.pi, len(names), endpoint=False)]
+    )
+    at = centres[cluster] + rng.normal(size=(n, 2))
+    folder.write_table(MAP, pa.table({"row": np.arange(n), "x": at[:, 0], "y": at[:, 1], "cluster": cluster}))
+    sizes = np.bincount(cluster, minlength=len(names))
+    places = [at[cluster == number].mean(axis=0) for number in range(len(names))]
+    folder.write_clusters(
+        [
+            Cluster(
+                cluster=number,
+                name=name,
+                size=int(sizes[number]),
+                x=float(places[number][0]),
+                y=float(places[number][1]),
+            )
+            for number, name in enumerate(names)
+        ]
+    )
 
 
 def _units(

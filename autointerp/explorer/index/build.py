@@ -62,8 +62,7 @@ def build(given: Given, progress: Progress, **settings: Any) -> IndexFolder:
             marked.add(folder)
         labels.write(folder, inputs)
         if not folder.has(MAP):
-            progress.update("map", 0, 0)
-            feature_map.write(folder, inputs.dictionary)
+            feature_map.write(folder, lambda done, total: progress.update("map", done, total))
     return IndexFolder(folder.path)
 
 

@@ -1,83 +1,74 @@
-"""The map of an index: features by their decoder directions in the plane, and clusters of them with names.
+"""The map of an index: features in the plane, near each other if they are alike, and clusters of them with names.
 
-As the study `neighbours` does it: UMAP if `umap-learn` is installed, else the plane of the first two principal components; clusters by
-Ward's method. A cluster is named by words that set its features apart: those of their explanations, or of the tokens at which features
-without one are most active.
+Two features are alike if their decoder vectors are among each other's nearest or if they are active at the same tokens, as
+`units.parquet` says. The map needs nothing but the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.vq import kmeans, vq
 
-from autointerp.explorer.index.folder import EXAMPLES, LABELS, MAP, IndexFolder
-from autointerp.explorer.index.schema import Cluster
-from autointerp.studies.neighbours.hierarchy import sizes_for
-from autointerp.studies.neighbours.layout import coordinates
-from autointerp.studies.neighbours.naming import distinctive_words, word_counts
-from sae.dictionary import Dictionary
-from sae.studies.direction_tree import nested_groups
-from sae.studies.nearest_directions import Directions
+from autointerp.explorer.index.cluster_names import names_of
+from autointerp.explorer.index.folder import MAP, UNITS, IndexFolder
+from autointerp.explorer.index.schema import MOST_ON_MAP, NEIGHBOURS, Cluster
+from sae.explorer.plane import Plane, layout
 
-MOST_FEATURES = 1 << 17
-"""A dictionary with more features has no map: all directions would have to be in memory at once."""
-MOST_UMAP = 1 << 15
-"""UMAP lays out as many features in minutes."""
-_FEWEST = 5
+_FEWEST = 10
+_MEAN_SIZE, _MOST_CLUSTERS = 32, 200
+_LEAVES, _PRECISION = 1000, 0.05
+"""Small groups that are joined to clusters, where there are more points, and by how much the mean distance to their centres may still fall."""
+
+Report = Callable[[int, int], None]
 
 
-def write(folder: IndexFolder, dictionary: Dictionary) -> None:
-    """Write the map of a dictionary's features, if they have directions and are not too few or too many."""
-    n = dictionary.d_sae
-    if dictionary.W_dec.ndim != 2 or not 2 * _FEWEST <= n <= MOST_FEATURES:
+def write(folder: IndexFolder, report: Report | None = None) -> None:
+    """Write the map of an index's features, unless they are too few or too many, or nothing is known of which are alike."""
+    n = folder.about.n_features
+    if not _FEWEST <= n <= MOST_ON_MAP:
         return
-    rows = Directions.of([dictionary], torch.device("cpu")).rows(torch.arange(n))
-    way = "umap" if n <= MOST_UMAP and find_spec("umap") else "pca"
-    at = coordinates(rows, way, seed=0)
-    [cluster_of] = nested_groups(rows, sizes_for(n, _FEWEST)[:1], seed=0)
+    neighbours = _neighbours(folder, n)
+    if (neighbours < 0).all():
+        return
+    at = layout(neighbours, seed=0, report=report)
+    cluster_of = _clusters(at)
     columns = {"row": np.arange(n), "x": at[:, 0], "y": at[:, 1], "cluster": cluster_of}
+    named = names_of(folder, cluster_of)
+    folder.write_clusters([_cluster(number, named[number], at[cluster_of == number]) for number in range(len(named))])
     folder.write_table(MAP, pa.table({name: pa.array(column) for name, column in columns.items()}))
-    folder.write_clusters(_clusters(folder, cluster_of, at))
 
 
-def _clusters(folder: IndexFolder, cluster_of: np.ndarray, at: np.ndarray) -> list[Cluster]:
-    texts = _texts(folder, len(at))
-    overall = word_counts(texts)
-    clusters = []
-    for number in np.unique(cluster_of).tolist():
-        members = np.flatnonzero(cluster_of == number)
-        x, y = at[members].mean(axis=0).tolist()
-        name = distinctive_words(word_counts([texts[i] for i in members]), overall)
-        clusters.append(Cluster(cluster=number, name=name or f"cluster {number}", size=len(members), x=x, y=y))
-    return clusters
+def _neighbours(folder: IndexFolder, n: int) -> NDArray[np.int64]:
+    """The rows (n, 20) of the features that are like each, -1 where there are fewer."""
+    table = folder.table(UNITS, ["nearest", "together"]).slice(0, n)
+    return np.hstack([_rows(table[name].combine_chunks(), n) for name in table.column_names])
 
 
-def _texts(folder: IndexFolder, n: int) -> list[str]:
-    """The explanation of each feature, or the tokens marked in its strongest examples."""
-    texts = [""] * n
-    for row, token in _marked(folder):
-        if row < n:
-            texts[row] += f" {token}"
-    for label in folder.table(LABELS, ["row", "explanation"]).to_pylist():
-        if label["row"] < n and label["explanation"]:
-            texts[label["row"]] = label["explanation"]
-    return texts
+def _rows(lists: pa.ListArray, n: int) -> NDArray[np.int64]:
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    places = np.arange(NEIGHBOURS) < counts[:, None]
+    rows = np.full((n, NEIGHBOURS), -1, dtype=np.int64)
+    rows[places] = pc.struct_field(lists.flatten(), "row").to_numpy()
+    return rows
 
 
-def _marked(folder: IndexFolder) -> Iterator[tuple[int, str]]:
-    """The row and the marked token of each strongest example."""
-    with pq.ParquetFile(folder.path / EXAMPLES) as file:
-        for number in range(file.num_row_groups):
-            table = file.read_row_group(number, columns=["row", "bin", "mark", "tokens"])
-            table = table.filter(pc.equal(table["bin"], 0))
-            for tokens, mark, row in zip(
-                table["tokens"].chunks, table["mark"].chunks, table["row"].chunks, strict=True
-            ):
-                at = tokens.offsets.to_numpy()[:-1] + mark.to_numpy()
-                yield from zip(row.to_pylist(), tokens.values.take(pa.array(at)).to_pylist(), strict=True)
+def _clusters(at: Plane) -> NDArray[np.int64]:
+    """The cluster of each point, numbered from 0: groups whose union raises the distances to their mean least (Ward's method)."""
+    centres, leaf_of = at.astype(np.float64), np.arange(len(at))
+    if len(at) > _LEAVES:
+        centres, _ = kmeans(centres, _LEAVES, iter=1, thresh=_PRECISION, rng=np.random.default_rng(0))
+        leaf_of, _ = vq(at.astype(np.float64), centres)
+    n = int(np.clip(len(at) // _MEAN_SIZE, 2, min(_MOST_CLUSTERS, len(centres))))
+    of: NDArray[np.int64] = cut_tree(linkage(centres, "ward"), n)[leaf_of, 0].astype(np.int64)
+    return of
+
+
+def _cluster(number: int, name: str, at: Plane) -> Cluster:
+    x, y = at.mean(axis=0).tolist()
+    return Cluster(cluster=number, name=name, size=len(at), x=x, y=y)

@@ -24,6 +24,8 @@ UNIT_ROWS = 4096
 EXAMPLE_UNITS = 64
 """Units in a row group of `examples.parquet`."""
 HISTOGRAM_PARTS = 40
+MOST_ON_MAP = 1 << 17
+"""An index of more features has no map: its layout would take minutes, and a page cannot show as many points."""
 TOKENS, NEIGHBOURS, NEURONS = 10, 10, 5
 """Most entries of the columns `promoted`, `suppressed` and `marked`, `nearest` and `together`, and `neurons`."""
 
@@ -108,7 +110,7 @@ class Cluster(_Frozen):
     cluster: int
     """Its number, as in `map.parquet`."""
     name: str
-    """Words that set its features apart from the others."""
+    """The words nearest in meaning to what its features have in common; empty if they have too little in common."""
     size: int
     """Number of its features."""
     x: float

@@ -10,9 +10,10 @@ from starlette.applications import Starlette
 from autointerp.explorer.publishing import answers
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
+from autointerp.explorer.search.places import VALUES
 from autointerp.explorer.web.site import COLOURS, NAVIGATION, NEED_A_SERVER, STATIC
 
-DATA: tuple[str, ...] = ()
+DATA = ("map", *(f"map/values?column={name}" for name in VALUES))
 """Data of an index with one address each, after `api/`."""
 _UNIT = "u/unit"
 """The page of every unit, whichever is named."""

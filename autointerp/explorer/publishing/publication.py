@@ -66,7 +66,7 @@ def publish(
     data_app = application(library, Access(read_only=True))
     for each in indexes:
         pages.write_data(folder, data_app, each.live, each.at)
-    pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")))
+    pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")["runs"]))
     app = application(library, Access(read_only=True), snapshot=Snapshot(version, _date(indexes), folder.stamp))
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)

@@ -1,8 +1,9 @@
-"""A search as its address writes it: `q=legal+terms&density=0.001..0.01&sort=-maximum`."""
+"""A search as its address writes it: `q=legal+terms&density=0.001..0.01&sort=-maximum`, or units by their rows: `rows=3,7-12`."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ MATCH = "match"
 """The order of a search for words or by meaning: the best first."""
 MOST_CHARACTERS = 300
 """Longest text that is searched for."""
+MOST_ROWS_CHARACTERS = 8_000
+"""Longest list of rows, about as many as an address may have; `static/map.js` knows it too."""
+_ROW = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Query:
     ranges: tuple[tuple[str, float | None, float | None], ...] = ()
     sort: str = "row"
     descending: bool = False
+    rows: tuple[tuple[int, int], ...] = ()
+    """First and last rows of ranges of units, of which the others are filtered; all units if it is empty."""
     list_id: int | None = None
     """A list of units; the index does not know it, and finds the units of all."""
     noted: bool | None = None
@@ -54,7 +60,7 @@ class Query:
         return cls(
             words, meaning, kind, _yes_or_no("explained", explained),
             tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
-            column, sort.startswith("-") and column != MATCH,
+            column, sort.startswith("-") and column != MATCH, _rows(given.get("rows", "")),
             int(list_id) if list_id else None, _yes_or_no("noted", noted),
         )  # fmt: skip
 
@@ -63,6 +69,17 @@ def _yes_or_no(name: str, written: str) -> bool | None:
     if written not in ("", "yes", "no"):
         raise UsageError(f"{name}={written[:40]!r} is neither yes nor no: give one, or leave it out")
     return None if not written else written == "yes"
+
+
+def _rows(written: str) -> tuple[tuple[int, int], ...]:
+    """The ranges of `3,7-12`."""
+    if len(written) > MOST_ROWS_CHARACTERS:
+        raise UsageError(f"rows of {len(written):,} characters are too many: give at most {MOST_ROWS_CHARACTERS:,}")
+    found = [_ROW.fullmatch(part) for part in written.split(",")] if written else []
+    ranges = [(int(part[1]), int(part[2] or part[1])) for part in found if part]
+    if len(ranges) < len(found) or any(first > last for first, last in ranges):
+        raise UsageError(f"rows={written[:40]!r} is no list of rows: write 3,7-12")
+    return tuple(ranges)
 
 
 def _range(name: str, written: str) -> tuple[float | None, float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
 from autointerp.explorer.search.meaning import Meanings
+from autointerp.explorer.search.places import Places
 from autointerp.explorer.search.query import MATCH, Query
 from autointerp.explorer.search.texts import Texts, words_in
 from autointerp.judges.embedded.word_vectors import lexicon
@@ -89,6 +90,11 @@ class Reader:
         """The meanings of all explanations. Raises `UsageError` if the word vectors cannot be read."""
         return self._meanings.result()
 
+    @cached_property
+    def places(self) -> Places:
+        """The map."""
+        return Places(self.folder, lambda: self.columns)
+
     def _find(self, query: Query) -> Rows:
         """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
         columns = self.columns
@@ -97,6 +103,11 @@ class Reader:
             kept &= columns.kind == KINDS.index(query.kind)
         if query.explained is not None:
             kept &= columns.explained == query.explained
+        if query.rows:
+            among = np.zeros(len(columns), dtype=bool)
+            for first, last in query.rows:
+                among[first : last + 1] = True
+            kept &= among
         for name, low, high in query.ranges:
             values = columns.numbers[name]
             kept &= (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))

@@ -21,6 +21,7 @@ from autointerp.explorer.web import (
     asking_page,
     calls_page,
     lists_page,
+    map_page,
     notes_page,
     run_page,
     runs_page,
@@ -34,7 +35,7 @@ from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, pr
 from autointerp.ledger.database import Ledger
 from autointerp.places import PlaceFailed
 
-PAGES = (search_page, unit_page, asking_page, notes_page, lists_page)
+PAGES = (search_page, map_page, unit_page, asking_page, notes_page, lists_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
-from autointerp.explorer.index.folder import ABOUT, LABELS, IndexFolder
+from autointerp.explorer.index.folder import ABOUT, LABELS, MAP, IndexFolder
 from autointerp.explorer.search.reader import Reader
 
 INDEX = "index"
@@ -43,7 +43,7 @@ class Library:
                 f"{run} is a symbolic link, which the explorer does not follow: name it as `autointerp explore {run}`"
             )
         with self._lock:
-            stamp = _stamp(path / name for name in (ABOUT, LABELS))
+            stamp = _stamp(path / name for name in (ABOUT, LABELS, MAP))
             known = self._open.pop(path, None)
             if known is None or known[0] != stamp:
                 same_index = known[1] if known is not None and known[0][0] == stamp[0] else None

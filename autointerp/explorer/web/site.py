@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
-NAVIGATION = (("search", ""), ("lists", "lists"))
+NAVIGATION = (("search", ""), ("map", "map"), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 NEED_A_SERVER = ("try", "lists")
 """Pages that a published folder lacks."""
@@ -130,6 +131,15 @@ def ledger_to_write(request: Request) -> Ledger:
             state.ledger = Ledger.in_folder(open_folder(library(request).results), Settings.from_env().given_ledger)
     made: Ledger = state.ledger
     return made
+
+
+def large(request: Request, body: bytes) -> Response:
+    """JSON that seldom changes, which a browser that has it already is not sent again."""
+    tag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _finite(value: Any) -> Any:

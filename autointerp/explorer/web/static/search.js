@@ -4,7 +4,7 @@ import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
 const PAGE = 100, TYPING = 150, RESTING = 60, KEPT = 400;  // rows in a request; ms; pages kept
-const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort'];
+const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort', 'rows'];
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
 /** @type {Map<number, any[]>} */
@@ -32,12 +32,13 @@ const fillForm = given => {
   fields.text.value = given.get(by) ?? '';
   fields.by.value = by;
   for (const name of CHOICES) if (fields[name]) fields[name].value = given.get(name) ?? '';
+  $('among').hidden = !fields.rows.value;
   for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
-  if ([...given.keys()].some(name => name !== 'q' && name !== 'meaning' && name !== 'sort')) $('filters').open = matchMedia('(min-width: 46rem)').matches;
+  if ([...given.keys()].some(name => !['q', 'meaning', 'sort', 'rows'].includes(name))) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
 const describe = () => {
   fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and tokens' : 'a description, such as: names of French cities';
-  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort'].includes(name)).length;
+  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort', 'rows'].includes(name)).length;
   $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
   for (const head of document.querySelectorAll('[data-sort]')) {
     const column = head.dataset.sort, sort = fields.sort.value;
@@ -147,7 +148,9 @@ const search = async (place = 0) => {
 const typed = () => { clearTimeout(typed.timer); describe(); typed.timer = setTimeout(search, TYPING); };
 form.addEventListener('input', typed);
 form.addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed.timer); search(); $('list').focus(); });
-form.addEventListener('reset', () => setTimeout(search));
+const whole = () => { fields.rows.value = ''; $('among').hidden = true; search(); };  // a reset keeps hidden fields
+$('among').addEventListener('click', whole);
+form.addEventListener('reset', () => setTimeout(whole));
 for (const head of document.querySelectorAll('[data-sort]')) head.addEventListener('click', () => {
   const column = head.dataset.sort;
   fields.sort.value = fields.sort.value === '-' + column ? column : fields.sort.value === column ? '' : '-' + column;

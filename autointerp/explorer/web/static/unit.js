@@ -3,6 +3,7 @@ import {$, addressOf, addressOfRun, addressOfSearch, base, bars, el, fetchJson, 
 import {asking, press, relabelled} from './asking.js';
 import {heat} from './heat.js';
 import {editNote, openLists, ownOf} from './notes.js';
+import {onTheMap} from './small_map.js';
 
 const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around the mark; examples shown of the strongest and of a bin
 /** @type {Map<string, Promise<any>>} */
@@ -122,6 +123,7 @@ const drawUnit = unit => [
       part('Effect on the next token', 'in logits', el('div', {class: 'pair'}, tokens('promotes', unit.promoted ?? []), tokens('suppresses', unit.suppressed ?? []))),
       part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => fixed(each.cosine))),
       part('Active together', 'share of its tokens', neighbours(unit.together, each => Math.round(100 * each.share) + '%')),
+      onTheMap(unit),
       unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, fixed(each.correlation)),
         unit.about.n_neurons ? el('a', {href: addressOf(each.unit_id)}, each.unit_id) : el('span', {}, each.unit_id))))) : null)),
 ];
