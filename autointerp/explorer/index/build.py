@@ -198,12 +198,15 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
         identity=inputs.identity(),
         name=inputs.name,
         run=inputs.run.name if inputs.run else None,
-        subject=SubjectAbout(name=subject.name, precision=subject.precision, n_layers=subject.n_layers),
+        subject=SubjectAbout(
+            name=subject.name, precision=subject.precision, n_layers=subject.n_layers, fingerprint=subject.fingerprint
+        ),
         dictionary=DictionaryAbout(
             path=dictionary.path,
             hook_point=dictionary.hook_point,
             d_sae=dictionary.d_sae,
             architecture=dictionary.activation,
+            fingerprint=dictionary.fingerprint,
         ),
         corpus=f"{source_names(inputs)}: {corpus.contents.statement}",
         n_tokens=n_counted,

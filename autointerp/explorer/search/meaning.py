@@ -46,6 +46,17 @@ class Meanings:
         cosine: NDArray[np.float32] = (self._dots(own) / self._length - float(self._common @ own)) / self._rest
         return cosine
 
+    def between(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The cosine (n,) of each of the texts numbered `first` with the one numbered `second` in its place."""
+        found = np.ones(len(first), dtype=np.float32)
+        for at in range(0, len(first), _TEXTS_AT_ONCE):
+            here = slice(at, at + _TEXTS_AT_ONCE)
+            one, other = (
+                (self._counts[texts[here]] @ self._table) / self._length[texts[here], None] - self._common for texts in (first, second)
+            )
+            found[here] = (one * other).sum(axis=1) / (self._rest[first[here]] * self._rest[second[here]])
+        return found.clip(-1, 1)
+
     def _word(self, word: str) -> Vector:
         """A word's vector by its weight."""
         weighted: Vector = (self._lexicon.weight(word) + _LEAST_WEIGHT) * self._lexicon.word(word)
