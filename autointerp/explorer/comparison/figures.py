@@ -125,6 +125,13 @@ def lengths(pairs: Pairs) -> dict[str, int]:
     }
 
 
+def texts(pairs: Pairs) -> dict[str, Any]:
+    """Of how many pairs both features are explained, how many of these have two different explanations, and how alike those are."""
+    similarity = _finite(pairs.similarity(pairs.changed))
+    both = int(np.isfinite(pairs.similarity(pairs.pairs)).sum())
+    return {"explained": both, "changed": len(similarity), "similarity": float(np.median(similarity)) if len(similarity) else None}
+
+
 def _shares(half: Half, mask: NDArray[np.bool_]) -> list[float]:
     n = max(int(half.active.sum()), 1)
     cosines = np.sort(half.cosine[mask])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from autointerp.explorer.comparison.relation import Side
+from autointerp.explorer.comparison.relation import RESULTS, Side
 from autointerp.explorer.comparison.schema import MATCHES, SCHEMA_VERSION, Matching
 from autointerp.explorer.index.folder import COMPRESSION
 from autointerp.explorer.index.schema import UNIT_ROWS
@@ -20,7 +20,7 @@ from sae.files import write_text, written_whole
 _PREFIX = "matches-"
 _DIGITS = 12
 """Digits of the other index's identity in the names of the files."""
-_RESULTS = ("summary.json", "judgements.parquet", "units.parquet")
+_TABLES = ("judgements.parquet", "units.parquet")
 
 
 def table_path(folder: Path, other: str) -> Path:
@@ -63,10 +63,10 @@ def results_hash(a: Side, b: Side) -> str:
         return ""
     digest = sha256()
     for run in (a.run, b.run):
-        for name in _RESULTS:
+        for name in _TABLES:
             path = run / name
             digest.update(f"{path.stat().st_size if path.is_file() else None}\n".encode())
-        digest.update((run / _RESULTS[0]).read_bytes())
+        digest.update((run / RESULTS).read_bytes())
     return digest.hexdigest()
 
 

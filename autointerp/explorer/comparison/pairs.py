@@ -35,7 +35,7 @@ class Entries(NamedTuple):
     place: NDArray[np.int8]
     family: Integers
 
-    def take(self, places: Integers | Bools) -> Entries:
+    def take(self, places: Integers | Bools | slice) -> Entries:
         """Some of the entries."""
         return Entries(*(column[places] for column in self))
 

@@ -6,11 +6,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from autointerp.errors import UsageError
+from pydantic import BaseModel, ValidationError
+
 from autointerp.explorer.comparison.schema import Relation
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.index.schema import About
-from autointerp.findings.summary import Summary, read_summary
+
+RESULTS = "summary.json"
+
+
+class _Input(BaseModel):
+    fingerprint: str
+
+
+class Results(BaseModel):
+    """The facts of a run's `summary.json` that are needed here. The model of the whole file takes two seconds to import."""
+
+    judge: str
+    explainer: str
+    subject: _Input
+    dictionary: _Input
 
 
 @dataclass(frozen=True)
@@ -28,14 +43,14 @@ class Side:
     def run(self) -> Path | None:
         """The folder of the run in whose folder the index is."""
         parent = self.folder.path.resolve().parent
-        return parent if (parent / "summary.json").is_file() else None
+        return parent if (parent / RESULTS).is_file() else None
 
     @cached_property
-    def summary(self) -> Summary | None:
-        """The run's results; None without a run, or if they cannot be read."""
+    def summary(self) -> Results | None:
+        """Facts of the run; None without a run, or if they cannot be read."""
         try:
-            return None if self.run is None else read_summary(self.run)
-        except UsageError:
+            return Results.model_validate_json((self.run / RESULTS).read_bytes()) if self.run else None
+        except (OSError, ValidationError):
             return None
 
     @property

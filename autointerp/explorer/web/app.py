@@ -11,13 +11,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
-from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.comparison.opened import Comparisons
+from autointerp.explorer.web import compare_page, runs_page, search_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
 from autointerp.ledger.database import Ledger
 
-PAGES = (search_page, unit_page)
+PAGES = (search_page, unit_page, compare_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
@@ -35,6 +36,7 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
         exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
     )
     app.state.library, app.state.ledger = library, ledger
+    app.state.comparisons = Comparisons()
     return app
 
 

@@ -1,5 +1,6 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
 import {$, base, bars, el, fetchJson, fixed, grade, lastSearch, many, onKeys, problem, rate, short, token, visible} from './dom.js';
+import {elsewhere} from './elsewhere.js';
 import {heat} from './heat.js';
 
 const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around the mark; examples shown of the strongest and of a bin
@@ -94,6 +95,7 @@ const drawUnit = unit => [
       part('Activations', '', histogram(unit)),
       part('Effect on the next token', 'in logits', el('div', {class: 'pair'}, tokens('promotes', unit.promoted ?? []), tokens('suppresses', unit.suppressed ?? []))),
       part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => fixed(each.cosine))),
+      elsewhere(unit.unit_id),
       part('Active together', 'share of its tokens', neighbours(unit.together, each => Math.round(100 * each.share) + '%')),
       unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, fixed(each.correlation)),
         unit.about.n_neurons ? el('a', {href: addressOf(each.unit_id)}, each.unit_id) : el('span', {}, each.unit_id))))) : null)),
