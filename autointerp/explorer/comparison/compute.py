@@ -107,7 +107,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_stdin() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # not sys.stdin.buffer, whose lock would be held when the interpreter ends
+        pass
     os._exit(1)
 
 
