@@ -9,10 +9,10 @@ export const elsewhere = id => {
 };
 const show = (part, found) => {
   if (!found.length) return;
-  part.replaceChildren(el('h2', {}, 'In other dictionaries', el('span', {}, 'cosine of decoder vectors')), found.map(each => [
+  part.replaceChildren(el('h2', {}, 'In other dictionaries', el('span', {}, 'cosine of decoder vectors')), ...found.flatMap(each => [
     el('h3', {}, el('a', {href: base + 'compare?with=' + encodeURIComponent(each.run)}, visible(each.run)), ' ', el('span', {}, kind(each))),
     el('ol', {class: 'others'}, [each.nearest, ...each.others].filter(Boolean).map(unit => line(each, unit))),
-    each.n_others > each.others.length ? el('p', {class: 'soft'}, (each.n_others - each.others.length).toLocaleString('en') + ' more') : ''].flat()).flat());
+    each.n_others > each.others.length ? el('p', {class: 'soft'}, (each.n_others - each.others.length).toLocaleString('en') + ' more') : '']));
   part.hidden = false;
 };
 const kind = each => each.relation === 'same' ? 'the same dictionary' : !each.near ? 'nothing near: the nearest' : !each.mutual ? 'nearer to another feature' : each.n_others ? 'mutual nearest, and others near it' : 'mutual nearest';
