@@ -57,7 +57,9 @@ def make_run(
         graded_runs.write(results / run, *grades, dictionary=run, judge=judge)
     saved = write_dictionary(results / "dictionaries" / run, decoder)
     folder = explorer_index.make(results / run / INDEX, n_features=len(decoder), run=run, seed=seed, **index)
-    change_about(folder, identity=f"{run}-{seed}".ljust(64, "0"), dictionary={"path": str(saved), "hook_point": "resid_post.2"})
+    change_about(
+        folder, identity=f"{run}-{seed}".ljust(64, "0"), dictionary={"path": str(saved), "hook_point": "resid_post.2"}
+    )
     fingerprint = load_dictionary(str(saved)).fingerprint
     return Side(change_about(folder, dictionary={"fingerprint": fingerprint}))
 
@@ -127,5 +129,8 @@ def _decoders(seed: int) -> tuple[torch.Tensor, torch.Tensor, Planted]:
         only_other=np.sort(b[-n_apart:]),
     )
     scale = [rng.uniform(0.5, 2, (len(rows), 1)) for rows in (own, other)]  # cosines ignore lengths
-    rows = [torch.tensor((rows * size)[order], dtype=torch.float32) for rows, size, order in zip((own, other), scale, orders, strict=True)]
+    rows = [
+        torch.tensor((rows * size)[order], dtype=torch.float32)
+        for rows, size, order in zip((own, other), scale, orders, strict=True)
+    ]
     return rows[0], rows[1], planted

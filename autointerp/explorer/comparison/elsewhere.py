@@ -62,7 +62,11 @@ def _named(match: dict[str, Any], other: IndexFolder) -> dict[str, Any]:
     nearest = [] if match["nearest"] is None else [{"row": match["nearest"], "cosine": match["cosine"]}]
     known = _labels(other, [each["row"] for each in (*nearest, *shown)])
     named = [
-        {"unit_id": f"feature-{each['row']}", "cosine": each["cosine"], **known.get(each["row"], {"explanation": None, "grade": None})}
+        {
+            "unit_id": f"feature-{each['row']}",
+            "cosine": each["cosine"],
+            **known.get(each["row"], {"explanation": None, "grade": None}),
+        }
         for each in (*nearest, *shown)
     ]
     return {
@@ -85,6 +89,4 @@ def _labels(folder: IndexFolder, rows: Iterable[int]) -> dict[int, dict[str, Any
         folder.path / LABELS, columns=["row", "explanation", "source", "grade"], filters=[("row", "in", wanted)]
     )
     labels = sorted(table.to_pylist(), key=lambda label: label["source"] == PROPAGATED)
-    return {
-        label["row"]: {"explanation": label["explanation"], "grade": label["grade"]} for label in reversed(labels)
-    }
+    return {label["row"]: {"explanation": label["explanation"], "grade": label["grade"]} for label in reversed(labels)}

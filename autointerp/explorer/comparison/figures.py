@@ -84,7 +84,9 @@ def distributions(own: Reader, other: Reader) -> list[dict[str, Any]]:
         found.append(_histogram(name, logs, log=True, basis="census"))
     grades = [_finite(reader.columns.numbers["grade"][: reader.about.n_features]) for reader in (own, other)]
     if all(len(each) for each in grades):
-        found.append(_histogram("grade", grades, log=False, basis="sample", ends=(0.0, max(3.0, *(g.max() for g in grades)))))
+        found.append(
+            _histogram("grade", grades, log=False, basis="sample", ends=(0.0, max(3.0, *(g.max() for g in grades))))
+        )
     return found
 
 
@@ -129,7 +131,11 @@ def texts(pairs: Pairs) -> dict[str, Any]:
     """Of how many pairs both features are explained, how many of these have two different explanations, and how alike those are."""
     similarity = _finite(pairs.similarity(pairs.changed))
     both = int(np.isfinite(pairs.similarity(pairs.pairs)).sum())
-    return {"explained": both, "changed": len(similarity), "similarity": float(np.median(similarity)) if len(similarity) else None}
+    return {
+        "explained": both,
+        "changed": len(similarity),
+        "similarity": float(np.median(similarity)) if len(similarity) else None,
+    }
 
 
 def _shares(half: Half, mask: NDArray[np.bool_]) -> list[float]:
@@ -165,11 +171,13 @@ def _histogram(
 def _active(reader: Reader, name: str) -> Values:
     """A column of the features that are active."""
     numbers, n = reader.columns.numbers, reader.about.n_features
-    return numbers[name][:n][numbers["events"][:n] > 0].astype(np.float64)
+    active: Values = numbers[name][:n][numbers["events"][:n] > 0].astype(np.float64)
+    return active
 
 
 def _finite(values: NDArray[np.floating]) -> Values:
-    return values[np.isfinite(values)].astype(np.float64)
+    known: Values = values[np.isfinite(values)].astype(np.float64)
+    return known
 
 
 def _median(values: Values) -> float:

@@ -37,7 +37,9 @@ def read(side: Side, other: str) -> Matching | None:
 def read_all(side: Side) -> Iterator[Matching]:
     """The finished comparisons of an index, by the ids of the other runs."""
     found = [_read(path) for path in side.folder.path.glob(f"{_PREFIX}*.json")]
-    yield from sorted((each for each in found if each and each.own == side.about.identity), key=lambda each: each.run or "")
+    yield from sorted(
+        (each for each in found if each and each.own == side.about.identity), key=lambda each: each.run or ""
+    )
 
 
 def write(side: Side, matching: Matching, rows: pa.Table | None) -> None:

@@ -26,7 +26,9 @@ def grades_of(a: Side, b: Side) -> Grades | None:
     except UsageError as error:
         return Grades(verdict=str(error), tone="", confidence=CONFIDENCE, notes=[], measures=[], changed={})
     [pair] = comparison.pairs
-    results = sorted((each for each in pair.results if each.difference is not None), key=lambda each: each.measure != pair.main)
+    results = sorted(
+        (each for each in pair.results if each.difference is not None), key=lambda each: each.measure != pair.main
+    )
     changed = pair.units.loc[pair.units["change"].isin(_CHANGED)]
     return Grades(
         verdict=prose.verdict(pair),

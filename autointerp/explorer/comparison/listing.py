@@ -38,7 +38,13 @@ SORTS: dict[str, Callable[[Pairs, Entries], Floats | Integers]] = {
     "rise": lambda pairs, entries: pairs.ratio(entries, "maximum"),
 }
 """The columns by which pairs are sorted."""
-_USUAL = {"pairs": "-cosine", "graded": "-change", "changed": "similarity", "only-own": "-density", "only-other": "-density-other"}
+_USUAL = {
+    "pairs": "-cosine",
+    "graded": "-change",
+    "changed": "similarity",
+    "only-own": "-density",
+    "only-other": "-density-other",
+}
 _REMEMBERED = 8
 
 

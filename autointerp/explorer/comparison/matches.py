@@ -53,9 +53,7 @@ def of_two_dictionaries(a: Side, b: Side, with_examples: bool, report: OnProgres
         return "The features of one dictionary write to several layers and have no one direction: only distributions are compared."
     widths = [dictionary.d_out for dictionary in loaded]
     if widths[0] != widths[1]:
-        return (
-            f"The decoder vectors have {widths[0]:,} and {widths[1]:,} numbers, so features cannot be matched: only distributions are compared."
-        )
+        return f"The decoder vectors have {widths[0]:,} and {widths[1]:,} numbers, so features cannot be matched: only distributions are compared."
     device = choose_device("auto")
     one, other = (Directions.of([dictionary], device) for dictionary in loaded)
     found = nearest_between(one, other, lambda done, total: report("matching features", done, total))
@@ -86,7 +84,7 @@ def _tables(
     strongest = [_strongest(side) for side in (a, b)] if with_examples else None
     rows = []
     for own, back, place in ((one, other, 0), (other, one, 1)):
-        examples = strongest and _shared(strongest[place], strongest[1 - place], own.nearest)
+        examples = _shared(strongest[place], strongest[1 - place], own.nearest) if strongest else None
         rows.append(_rows(own, _children(back, len(own.nearest)) if families else None, examples))
     return Matched((rows[0], rows[1]), chance)
 
@@ -126,7 +124,9 @@ def _strongest(side: Side) -> pa.Table:
             group = file.read_row_group(number, columns=["row", "bin", "document", "position"])
             kept = pc.and_(pc.equal(group["bin"], 0), pc.less(group["row"], side.about.n_features))
             parts.append(group.filter(kept).drop_columns("bin"))
-    empty = pa.table({"row": pa.array([], pa.int32()), "document": pa.array([], pa.int64()), "position": pa.array([], pa.int32())})
+    empty = pa.table(
+        {"row": pa.array([], pa.int32()), "document": pa.array([], pa.int64()), "position": pa.array([], pa.int32())}
+    )
     return pa.concat_tables([empty, *parts])
 
 
@@ -145,5 +145,7 @@ def _shared(own: pa.Table, other: pa.Table, nearest: Integers) -> tuple[Integers
 
 def _tokens(examples: pa.Table) -> Integers:
     """One number for each document and position."""
-    places: Integers = (examples["document"].to_numpy().astype(np.int64) << 32) | examples["position"].to_numpy().astype(np.int64)
+    places: Integers = (examples["document"].to_numpy().astype(np.int64) << 32) | examples[
+        "position"
+    ].to_numpy().astype(np.int64)
     return places

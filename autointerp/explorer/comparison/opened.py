@@ -78,7 +78,9 @@ class Comparisons:
         if state["state"] != "done":
             raise UsageError("this comparison is not computed yet: open its page, which computes it")
         if opened.listing is None:
-            raise UsageError("the features of these two dictionaries cannot be matched: only distributions are compared")
+            raise UsageError(
+                "the features of these two dictionaries cannot be matched: only distributions are compared"
+            )
         return opened.listing
 
     def ask(self, own: Reader, other: Reader) -> bool:

@@ -37,7 +37,9 @@ class Entries(NamedTuple):
 
     def take(self, places: Integers | Bools | slice) -> Entries:
         """Some of the entries."""
-        return Entries(*(column[places] for column in self))
+        return Entries(
+            self.own[places], self.other[places], self.cosine[places], self.place[places], self.family[places]
+        )
 
     def __len__(self) -> int:
         return len(self.own)
@@ -154,7 +156,9 @@ class Pairs:
     def _meanings(self) -> Meanings:
         """The explanations of both indexes in one list, the own ones first."""
         texts = [half.reader.columns.labels["explanation"] for half in (self.own, self.other)]
-        return Meanings(Texts.of(pa.chunked_array([chunk for text in texts for chunk in text.chunks], pa.string())), lexicon())
+        return Meanings(
+            Texts.of(pa.chunked_array([chunk for text in texts for chunk in text.chunks], pa.string())), lexicon()
+        )
 
     def _alone(self, half: Half, back: Half) -> Bools:
         return half.active & (~back.active if self.same else ~half.near)

@@ -78,7 +78,10 @@ def relation_of(a: Side, b: Side) -> tuple[Relation, str]:
         )
     points = one.dictionary.hook_point, other.dictionary.hook_point
     where = f"at {points[0]}" if points[0] == points[1] else f"at {points[0]} and at {points[1]}"
-    return "space", f"Two dictionaries of one subject, {where}: features are matched by the cosine of their decoder vectors."
+    return (
+        "space",
+        f"Two dictionaries of one subject, {where}: features are matched by the cosine of their decoder vectors.",
+    )
 
 
 def same_tokens(a: Side, b: Side) -> bool:

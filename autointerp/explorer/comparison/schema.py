@@ -109,5 +109,9 @@ MATCHES = columns(
         pa.int16(),
         "Tokens at which both features have one of their strongest examples; null if the indexes counted other tokens.",
     ),
-    ("compared", pa.int16(), "The number of strongest examples of the feature with fewer: the most that `shared` can be."),
+    (
+        "compared",
+        pa.int16(),
+        "The number of strongest examples of the feature with fewer: the most that `shared` can be.",
+    ),
 )

@@ -52,7 +52,8 @@ class Meanings:
         for at in range(0, len(first), _TEXTS_AT_ONCE):
             here = slice(at, at + _TEXTS_AT_ONCE)
             one, other = (
-                (self._counts[texts[here]] @ self._table) / self._length[texts[here], None] - self._common for texts in (first, second)
+                (self._counts[texts[here]] @ self._table) / self._length[texts[here], None] - self._common
+                for texts in (first, second)
             )
             found[here] = (one * other).sum(axis=1) / (self._rest[first[here]] * self._rest[second[here]])
         return found.clip(-1, 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,14 +87,14 @@ def test_a_family_is_found_whole_by_one_of_its_features(listing: Listing) -> Non
 def test_wrong_parameters_are_named() -> None:
     assert Request.of({"with": "x"}) == Request()
     assert Request.of({"cosine": "0.7..", "q": " a ", "show": "splits"}) == Request("splits", "a", 0.7)
-    for given, complaint in (
+    for parameters, complaint in (
         ({"show": "all"}, "show='all' is no list"),
         ({"sort": "size"}, "sort='size' is no column"),
         ({"cosine": "high"}, "cosine='high' is no range"),
         ({"q": "x" * 301}, "301 characters"),
     ):
         with pytest.raises(UsageError, match=complaint):
-            Request.of(given)
+            Request.of(parameters)
 
 
 def test_counts_are_those_of_the_lists(listing: Listing) -> None:

@@ -178,7 +178,9 @@ def test_features_that_are_never_active_are_in_no_list(runs: Path) -> None:
 def test_another_width_or_subject_leaves_only_distributions(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     a = explorer_pair.make_run(tmp_path, OWN, torch.randn(20, 16, generator=generator), n_tokens=12)
-    b = explorer_pair.make_run(tmp_path, OTHER, torch.randn(20, 24, generator=generator), n_tokens=12, seed=1, graded=False)
+    b = explorer_pair.make_run(
+        tmp_path, OTHER, torch.randn(20, 24, generator=generator), n_tokens=12, seed=1, graded=False
+    )
     compute.compare(a, b, silent)
     found = files.read(a, b.about.identity)
     assert found is not None

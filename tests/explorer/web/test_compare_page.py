@@ -94,7 +94,11 @@ def test_a_computed_comparison_has_a_verdict_and_lists(planted: tuple[Path, Plan
     page = ask(url, f"/api/compare/rows?with={OTHER}&sort=number&from=3&limit=5")[1]
     assert page["n"] == found["lengths"]["pairs"]
     assert len(page["rows"]) == 5
-    partner = dict(truth.pairs.tolist()) | {a: b for a, b, _ in truth.splits.tolist()} | {b: a for a, b, _ in truth.joins.tolist()}
+    partner = (
+        dict(truth.pairs.tolist())
+        | {a: b for a, b, _ in truth.splits.tolist()}
+        | {b: a for a, b, _ in truth.joins.tolist()}
+    )
     assert all(partner[row["own"]["row"]] == row["other"]["row"] for row in page["rows"])
     turned = ask(url, f"/runs/{OTHER}/api/compare?with={OWN}")[1]
     assert turned["lengths"]["only-other"] == len(truth.only_own)

@@ -47,7 +47,7 @@ const overview = answer => {
     answer.state === 'done' ? verdict(answer.grades, sides) : null,
     again && answer.relation === 'space' ? part('Found again', 'of all active features', found(again, sides)) : null,
     answer.texts?.explained ? part('Explanations', 'of pairs in which both features are explained', el('p', {},
-      answer.texts.changed.toLocaleString('en') + ' of ' + many(answer.texts.explained, 'pair') + ' have different explanations'
+      'Different explanations in ' + answer.texts.changed.toLocaleString('en') + ' of ' + many(answer.texts.explained, 'pair')
       + (answer.texts.similarity === null ? '.' : '; the median cosine of their meanings is ' + fixed(answer.texts.similarity) + '.'))) : null,
     part('Figures', census, figuresTable(answer.figures.filter(each => each.basis === 'census'), sides)),
     part('Distributions', 'of active features; grades of those that are graded', el('div', {class: 'charts'}, answer.distributions.map(each => distribution(each, sides)))),

@@ -48,6 +48,7 @@ export class PairList {
     [this.fields.low.value, this.fields.high.value] = (given.get('cosine') ?? '..').split('..');
     this.fields.sort.value = SORTS.some(([value]) => value === given.get('sort')) ? given.get('sort') : '';
     this.form.querySelector('.range').hidden = this.same;
+    $('head-cosine').textContent = this.same ? 'meaning' : 'cosine';
     this.search(history.state?.place ?? 0, !history.state);
   }
 
@@ -114,7 +115,7 @@ export class PairList {
       el('span', {class: 'num cosine'}, row.place === PARENT ? '' : fixed(row.cosine)), row.own ? this.side(row.own, 0, place) : this.side(row.other, 1, place));
     return el('div', {class: 'pair-row' + state, role: 'listitem'},
       el('span', {class: 'num cosine', title: row.shared === null ? 'cosine' : row.shared + ' of ' + row.compared + ' strongest examples at the same tokens'},
-        this.same ? row.similarity === null ? '' : fixed(row.similarity) : fixed(row.cosine), el('small', {}, this.same ? row.similarity === null ? '' : 'alike' : row.shared === null ? '' : row.shared + '/' + row.compared)),
+        this.same ? row.similarity === null ? '' : fixed(row.similarity) : fixed(row.cosine), el('small', {}, row.shared === null || this.same ? '' : row.shared + '/' + row.compared)),
       row.own ? this.side(row.own, 0, place) : el('span', {}), row.other ? this.side(row.other, 1, place) : el('span', {}),
       el('span', {class: 'num change ' + row.change, title: row.change ? row.change + ' there, beyond chance' : 'difference of grade'},
         row.difference === null ? '' : (row.difference > 0 ? '+' : '') + fixed(row.difference), row.change ? el('small', {}, row.change) : null));

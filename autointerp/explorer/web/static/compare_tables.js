@@ -11,7 +11,7 @@ const head = (sides, ...more) => el('thead', {}, el('tr', {}, el('th', {scope: '
 export const figuresTable = (figures, sides) => el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'figures'}, el('table', {class: 'figures-table'}, head(sides, 'difference'),
   el('tbody', {}, figures.map(each => {
     const say = FORMATS[each.format];
-    const difference = each.format === 'share' && each.difference !== null ? (100 * each.difference).toFixed(1).replace('-', '\u2212') + ' points' : say(each.difference);
+    const difference = each.format === 'share' && each.difference !== null ? short(100 * each.difference) + ' points' : say(each.difference);
     return el('tr', {}, el('th', {scope: 'row'}, each.name), each.values.map(value => el('td', {}, say(value))), el('td', {}, signed(each.difference, difference)));
   }))));
 
