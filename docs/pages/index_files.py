@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pydantic import BaseModel
 
+from autointerp.explorer.comparison.schema import MATCHES, Matching
 from autointerp.explorer.index import folder, schema
 from autointerp.explorer.index.settings import GIB, IndexSettings
 from autointerp.explorer.label_all import outcome
@@ -65,6 +66,11 @@ FILES = {
     folder.MAP: (schema.MAP, "Places of features on the map, for dictionaries of up to 131,072 features."),
 }
 
+COMPARED = (
+    "The features of this index matched with those of another, once the explorer has compared them; ID is the beginning of the other's identity."
+    " One row for each feature, in their order. Missing if features cannot be matched. The other index's folder has the same from its side."
+)
+
 
 def page() -> str:
     """docs/index-files.md: every file of an index, column by column."""
@@ -82,6 +88,10 @@ def page() -> str:
     of_point = f"Of `point` and each entry of `curve`, and of `sample` those of `checked`:\n\n{_fields(curve.Point)}"
     parts.append(f"### {outcome.FILE}\n\n{about}\n{of_point}")
     parts.append(f"### {folder.CLUSTERS}\n\nA list of clusters of the map.\n\n{_fields(schema.Cluster)}")
+    parts.append(f"### matches-ID.parquet\n\n{COMPARED}\n\n{_columns(MATCHES)}")
+    parts.append(
+        f"### matches-ID.json\n\nWritten after the matches, which count once it is there.\n\n{_fields(Matching)}"
+    )
     return "\n".join(parts)
 
 

@@ -43,6 +43,8 @@ class SubjectAbout(_Frozen):
     """Precision of the forward pass."""
     n_layers: int
     """Number of its layers."""
+    fingerprint: str = ""
+    """Hash of its weights; empty in indexes of early versions."""
 
 
 class DictionaryAbout(_Frozen):
@@ -119,14 +121,14 @@ class Cluster(_Frozen):
     """Mean place of its features."""
 
 
-def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
+def columns(*described: tuple[str, pa.DataType, str]) -> pa.Schema:
     """A schema whose fields say what they mean, in the file too."""
-    return pa.schema([pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in columns])
+    return pa.schema([pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in described])
 
 
 _TOKENS = pa.list_(pa.struct([("token", pa.string()), ("effect", pa.float32())]))
 
-UNITS = _schema(
+UNITS = columns(
     ("row", pa.int32(), "Number of the row, from 0. The rows are in this order."),
     ("unit_id", pa.string(), "`feature-641`, or a neuron and the sign that counts as active: `neuron-12+`."),
     ("kind", pa.string(), "`feature` or `neuron`."),
@@ -161,7 +163,7 @@ UNITS = _schema(
 )
 """Sorted by `row`: features first, then neurons."""
 
-EXAMPLES = _schema(
+EXAMPLES = columns(
     ("row", pa.int32(), "The unit's row in `units.parquet`."),
     (
         "bin",
@@ -182,7 +184,7 @@ EXAMPLES = _schema(
 )
 """Sorted by `row`, then `bin` in the order 0, `bins`, ..., 1, then `rank`. No two examples of a unit show the same text."""
 
-LABELS = _schema(
+LABELS = columns(
     ("row", pa.int32(), "The unit's row in `units.parquet`."),
     ("explanation", pa.string(), "The explanation."),
     ("source", pa.string(), "Where it is from: `run:<id>`, `live` or `propagated`."),
@@ -206,7 +208,7 @@ LABELS = _schema(
 )
 """Sorted by `row`. A unit may have several labels, or none."""
 
-MAP = _schema(
+MAP = columns(
     ("row", pa.int32(), "The unit's row in `units.parquet`."),
     ("x", pa.float32(), "Place on the map."),
     ("y", pa.float32(), "Place on the map."),

@@ -50,6 +50,18 @@ class Meanings:
         cosine: NDArray[np.float32] = (self._dots(own) / self.lengths - float(self.common @ own)) / self.rests
         return cosine
 
+    def between(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The cosine (n,) of each of the texts numbered `first` with the one numbered `second` in its place."""
+        found = np.ones(len(first), dtype=np.float32)
+        for at in range(0, len(first), _TEXTS_AT_ONCE):
+            here = slice(at, at + _TEXTS_AT_ONCE)
+            one, other = (
+                (self._counts[texts[here]] @ self._table) / self.lengths[texts[here], None] - self.common
+                for texts in (first, second)
+            )
+            found[here] = (one * other).sum(axis=1) / (self.rests[first[here]] * self.rests[second[here]])
+        return found.clip(-1, 1)
+
     def word(self, word: str) -> Vector:
         """A word's vector by its weight."""
         weighted: Vector = (self._lexicon.weight(word) + _LEAST_WEIGHT) * self._lexicon.word(word)

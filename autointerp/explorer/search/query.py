@@ -59,7 +59,7 @@ class Query:
             column = "row"
         return cls(
             words, meaning, kind, _yes_or_no("explained", explained),
-            tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
+            tuple((name, *range_of(name, given[name])) for name in NUMBERS if given.get(name)),
             column, sort.startswith("-") and column != MATCH, _rows(given.get("rows", "")),
             int(list_id) if list_id else None, _yes_or_no("noted", noted),
         )  # fmt: skip
@@ -82,8 +82,8 @@ def _rows(written: str) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-def _range(name: str, written: str) -> tuple[float | None, float | None]:
-    """Both ends of `0.1..0.5`, `0.1..` or `..0.5`."""
+def range_of(name: str, written: str) -> tuple[float | None, float | None]:
+    """Both ends of `0.1..0.5`, `0.1..` or `..0.5`, None for an open one. Raises `UsageError` for another text."""
     low, dots, high = written.partition("..")
     try:
         ends = float(low) if low else None, float(high) if high else None

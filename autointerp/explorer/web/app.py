@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
+from autointerp.explorer.comparison.opened import Comparisons
 from autointerp.explorer.items.listing import Listings
 from autointerp.explorer.items.rebuilt import OpenRuns
 from autointerp.explorer.labels.allowance import DEFAULT_USD
@@ -20,6 +21,7 @@ from autointerp.explorer.overview.one_run import RunStates
 from autointerp.explorer.web import (
     asking_page,
     calls_page,
+    compare_page,
     lists_page,
     map_page,
     notes_page,
@@ -35,7 +37,7 @@ from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, pr
 from autointerp.ledger.database import Ledger
 from autointerp.places import PlaceFailed
 
-PAGES = (search_page, map_page, unit_page, asking_page, notes_page, lists_page)
+PAGES = (search_page, map_page, compare_page, unit_page, asking_page, notes_page, lists_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
@@ -69,6 +71,7 @@ def application(
     app.state.desk = Desk(library.results, usd)
     app.state.run_states = RunStates(library.results, ledger)
     app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)
+    app.state.comparisons = Comparisons()
     return app
 
 

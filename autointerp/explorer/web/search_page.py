@@ -36,7 +36,7 @@ def rows(request: Request) -> JSONResponse:
     """The number of units that a search finds, and `limit` of them from place `from` on."""
     index = reader(request)
     found = own.found(request, index)
-    first, limit = _number(request, "from", 0), min(MOST_ROWS, _number(request, "limit", 100))
+    first, limit = whole_number(request, "from", 0), min(MOST_ROWS, whole_number(request, "limit", 100))
     return answer({"n": len(found), "of": len(index.columns), "rows": index.cards(found[first : first + limit])})
 
 
@@ -50,7 +50,8 @@ def strongest(request: Request) -> JSONResponse:
     return answer({str(row): index.strongest(int(row)) for row in wanted})
 
 
-def _number(request: Request, name: str, default: int) -> int:
+def whole_number(request: Request, name: str, default: int) -> int:
+    """A number of rows in the address of a request. Raises `UsageError` for another text."""
     written = request.query_params.get(name, str(default))
     if not (written.isdecimal() and len(written) < 10):
         raise UsageError(f"{name}={written[:40]!r} is no number of rows: give a whole number")

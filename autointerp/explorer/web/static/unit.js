@@ -1,6 +1,7 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
 import {$, addressOf, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, problem, published, rate, short, token, unitIn, visible} from './dom.js';
 import {asking, press, relabelled} from './asking.js';
+import {elsewhere} from './elsewhere.js';
 import {heat} from './heat.js';
 import {editNote, openLists, ownOf} from './notes.js';
 import {onTheMap} from './small_map.js';
@@ -122,6 +123,7 @@ const drawUnit = unit => [
       part('Activations', '', histogram(unit)),
       part('Effect on the next token', 'in logits', el('div', {class: 'pair'}, tokens('promotes', unit.promoted ?? []), tokens('suppresses', unit.suppressed ?? []))),
       part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => fixed(each.cosine))),
+      elsewhere(unit.unit_id),
       part('Active together', 'share of its tokens', neighbours(unit.together, each => Math.round(100 * each.share) + '%')),
       onTheMap(unit),
       unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, fixed(each.correlation)),

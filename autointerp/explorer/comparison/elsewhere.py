@@ -1,0 +1,92 @@
+"""A feature in other dictionaries: its matches in the comparisons that are computed already, read from their files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from autointerp.errors import UsageError
+from autointerp.explorer.comparison import files
+from autointerp.explorer.comparison.relation import Side
+from autointerp.explorer.comparison.schema import NEAR, Matching
+from autointerp.explorer.index.folder import LABELS, IndexFolder
+from autointerp.explorer.index.schema import UNIT_ROWS
+from autointerp.explorer.search.columns import PROPAGATED
+
+_MOST_CHILDREN = 5
+
+
+def elsewhere(folder: IndexFolder, row: int, folder_of: Callable[[str], Path]) -> list[dict[str, Any]]:
+    """For each computed comparison with the index of a run that has not changed since: the feature's nearest there, whether they are near
+    and mutual, and further features near it. `folder_of` returns the folder of the index of a run."""
+    if row >= folder.about.n_features:
+        return []
+    side = Side(folder)
+    found = []
+    for matching in files.read_all(side):
+        if matching.run is None or matching.relation == "apart":
+            continue
+        other = IndexFolder(folder_of(matching.run))
+        if _is_current(other, matching):
+            match = _match(files.table_path(folder.path, matching.other), row)
+            if match is not None:
+                found.append({"run": matching.run, "relation": matching.relation, **_named(match, other)})
+    return found
+
+
+def _is_current(other: IndexFolder, matching: Matching) -> bool:
+    try:
+        return other.about.identity == matching.other
+    except UsageError:
+        return False
+
+
+def _match(path: Path, row: int) -> dict[str, Any] | None:
+    """A feature's row of a file of matches; None without the file."""
+    if not path.is_file():
+        return None
+    group, place = divmod(row, UNIT_ROWS)
+    with pq.ParquetFile(path) as file:
+        found: dict[str, Any] = file.read_row_group(group).slice(place, 1).to_pylist()[0]
+    return found
+
+
+def _named(match: dict[str, Any], other: IndexFolder) -> dict[str, Any]:
+    """The nearest feature and those whose nearest is this one, with their labels."""
+    children = [child for child in match["children"] if child["row"] != match["nearest"]]
+    shown = children[:_MOST_CHILDREN]
+    nearest = [] if match["nearest"] is None else [{"row": match["nearest"], "cosine": match["cosine"]}]
+    known = _labels(other, [each["row"] for each in (*nearest, *shown)])
+    named = [
+        {
+            "unit_id": f"feature-{each['row']}",
+            "cosine": each["cosine"],
+            **known.get(each["row"], {"explanation": None, "grade": None}),
+        }
+        for each in (*nearest, *shown)
+    ]
+    return {
+        "nearest": named[0] if nearest else None,
+        "near": match["cosine"] >= NEAR,
+        "mutual": match["mutual"],
+        "shared": match["shared"],
+        "compared": match["compared"],
+        "others": named[len(nearest) :],
+        "n_others": len(children),
+    }
+
+
+def _labels(folder: IndexFolder, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """The leading explanation and grade of some rows, from the parts of the file that have them."""
+    wanted = sorted(set(rows))
+    if not wanted or not folder.has(LABELS):
+        return {}
+    table: pa.Table = pq.read_table(
+        folder.path / LABELS, columns=["row", "explanation", "source", "grade"], filters=[("row", "in", wanted)]
+    )
+    labels = sorted(table.to_pylist(), key=lambda label: label["source"] == PROPAGATED)
+    return {label["row"]: {"explanation": label["explanation"], "grade": label["grade"]} for label in reversed(labels)}
