@@ -20,7 +20,8 @@ from autointerp.ledger.database import Ledger
 def served(library: Library, ledger: Ledger | None = None, **access: Any) -> Iterator[str]:
     """The explorer's address, without a slash at its end, while a server thread serves it."""
     listening = local_server.listen(0, [])
-    server = uvicorn.Server(local_server.settings(application(library, Access(**access), ledger)))
+    app = application(library, Access(**access), ledger)
+    server = uvicorn.Server(local_server.settings(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -29,3 +30,4 @@ def served(library: Library, ledger: Ledger | None = None, **access: Any) -> Ite
         server.should_exit = True
         thread.join()
         listening.close()
+        app.state.live.close()

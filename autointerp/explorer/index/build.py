@@ -198,7 +198,9 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
         identity=inputs.identity(),
         name=inputs.name,
         run=inputs.run.name if inputs.run else None,
-        subject=SubjectAbout(name=subject.name, precision=subject.precision, n_layers=subject.n_layers),
+        subject=SubjectAbout(
+            name=subject.name, precision=subject.precision, n_layers=subject.n_layers, model=inputs.model
+        ),
         dictionary=DictionaryAbout(
             path=dictionary.path,
             hook_point=dictionary.hook_point,

@@ -37,6 +37,8 @@ class SubjectAbout(_Frozen):
     """Precision of the forward pass."""
     n_layers: int
     """Number of its layers."""
+    model: str = ""
+    """Its hub id, or where it was loaded from; empty in an index of an earlier version."""
 
 
 class DictionaryAbout(_Frozen):

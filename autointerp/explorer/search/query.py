@@ -13,6 +13,8 @@ MATCH = "match"
 """The order of a search for words or by meaning: the best first."""
 MOST_CHARACTERS = 300
 """Longest text that is searched for."""
+MOST_FIRING = 1_000
+"""Longest text on which units are to fire, or not to."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class Query:
 
     words: str = ""
     meaning: str = ""
+    fires: str = ""
+    """A text on which units fire."""
+    without: str = ""
+    """A text on which they do not."""
     kind: str = ""
     explained: bool | None = None
     ranges: tuple[tuple[str, float | None, float | None], ...] = ()
@@ -31,24 +37,31 @@ class Query:
     def of(cls, given: Mapping[str, str]) -> Query:
         """The query in the parameters of an address; other parameters are ignored. Raises `UsageError` for a value that is wrong."""
         words, meaning = given.get("q", "").strip(), given.get("meaning", "").strip()
-        for text in (words, meaning):
-            if len(text) > MOST_CHARACTERS:
-                raise UsageError(f"a search of {len(text)} characters is too long: give at most {MOST_CHARACTERS}")
+        fires, without = given.get("fires", "").strip(), given.get("without", "").strip()
+        for text, most in (
+            (words, MOST_CHARACTERS),
+            (meaning, MOST_CHARACTERS),
+            (fires, MOST_FIRING),
+            (without, MOST_FIRING),
+        ):
+            if len(text) > most:
+                raise UsageError(f"a search of {len(text)} characters is too long: give at most {most}")
+        matches = bool(words or meaning or fires)
         kind, explained = given.get("kind", ""), given.get("explained", "")
         if kind not in ("", *KINDS):
             raise UsageError(f"kind={kind[:40]!r} is none of {', '.join(KINDS)}: name one, or leave it out")
         if explained not in ("", "yes", "no"):
             raise UsageError(f"explained={explained[:40]!r} is neither yes nor no: give one, or leave it out")
-        sort = given.get("sort", "") or (MATCH if words or meaning else "row")
+        sort = given.get("sort", "") or (MATCH if matches else "row")
         column = sort.removeprefix("-")
         if column not in (MATCH, *NUMBERS):
             raise UsageError(
                 f"sort={sort[:40]!r} is no column: give one of {', '.join(NUMBERS)}, with - for descending"
             )
-        if column == MATCH and not (words or meaning):
+        if column == MATCH and not matches:
             column = "row"
         return cls(
-            words, meaning, kind, None if not explained else explained == "yes",
+            words, meaning, fires, without if fires else "", kind, None if not explained else explained == "yes",
             tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
             column, sort.startswith("-") and column != MATCH,
         )  # fmt: skip

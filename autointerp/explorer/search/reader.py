@@ -19,6 +19,7 @@ from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
+from autointerp.explorer.search.firing import Firing
 from autointerp.explorer.search.meaning import Meanings
 from autointerp.explorer.search.query import MATCH, Query
 from autointerp.explorer.search.texts import Texts, words_in
@@ -63,8 +64,11 @@ class Reader:
         """The columns that are searched and sorted."""
         return self._columns.result()
 
-    def _find(self, query: Query) -> Rows:
-        """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
+    def _find(self, query: Query, firing: Firing | None = None) -> Rows:
+        """The rows of the units that a query finds, in its order; `firing` are those that fire on its text.
+
+        Raises `UsageError` for a text without words.
+        """
         columns = self.columns
         kept = np.ones(len(columns), dtype=bool)
         if query.kind:
@@ -80,6 +84,15 @@ class Reader:
                 found, own = fits(text)
                 kept &= found
                 score += own
+        if query.fires and firing is None:
+            raise UsageError(
+                "units that fire on a text are found on the page of the search alone: search by words or by meaning"
+            )
+        if firing is not None:
+            fires = np.zeros(len(columns), dtype=bool)
+            fires[firing.rows] = True
+            kept &= fires
+            score[firing.rows] += firing.shares
         if query.sort == MATCH:
             rows = np.flatnonzero(kept)
             return ascending(-score[rows], rows)

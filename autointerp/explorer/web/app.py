@@ -11,19 +11,26 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from autointerp.errors import LedgerFailed, UsageError
-from autointerp.explorer.web import runs_page, search_page, unit_page
+from autointerp.explorer.live.host import LiveHost
+from autointerp.explorer.live.process import ModelFailed
+from autointerp.explorer.live.visitors import Visitors
+from autointerp.explorer.web import runs_page, search_page, try_page, unit_page
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
+from autointerp.explorer.web.model import Firings
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, problem
 from autointerp.ledger.database import Ledger
 
-PAGES = (search_page, unit_page)
+PAGES = (search_page, unit_page, try_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
 
 def application(library: Library, access: Access, ledger: Ledger | None = None) -> Starlette:
-    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger."""
+    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger.
+
+    Who serves it closes `state.live` afterwards, which ends the process of the model that is open.
+    """
     app = Starlette(
         routes=[
             Route("/static/base.css", _colours),
@@ -32,9 +39,10 @@ def application(library: Library, access: Access, ledger: Ledger | None = None) 
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
-        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away},
+        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away, ModelFailed: _away},
     )
     app.state.library, app.state.ledger = library, ledger
+    app.state.live, app.state.visitors, app.state.firings = LiveHost(), Visitors(), Firings()
     return app
 
 

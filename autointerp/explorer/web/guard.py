@@ -29,6 +29,8 @@ POLICY = "; ".join(
 )  # fmt: skip
 """The content security policy of every response that has none of its own: scripts and styles are files of the explorer alone."""
 READING = ("GET", "HEAD")
+QUESTIONS = "/api/live/"
+"""Part of the addresses at which a model is asked something. They change nothing, so that `--read-only` does not refuse them."""
 MOST_BODY = 64 * 1024
 """Largest body of a request, in bytes."""
 
@@ -78,10 +80,12 @@ class Guard:
         host, method = headers.get("host", ""), scope["method"]
         if not self.access.accepts_host(host):
             return PlainTextResponse("this server has another name: open the address that the command printed", 400)
+        if headers.get("sec-fetch-site") == "cross-site" and "/api/" in scope["path"]:
+            return PlainTextResponse("this request did not come from a page of the explorer", 403)
         if method not in READING:
             if headers.get("origin") not in (f"http://{host}", f"https://{host}"):
                 return PlainTextResponse("this request did not come from a page of the explorer", 403)
-            if self.access.read_only:
+            if self.access.read_only and QUESTIONS not in scope["path"]:
                 return PlainTextResponse("the explorer was started with --read-only", 403)
             length = headers.get("content-length", "0")
             if not length.isdecimal() or int(length) > MOST_BODY:

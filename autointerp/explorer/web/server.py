@@ -36,8 +36,14 @@ def serve(
     question = f"?{urlencode({'token': access.token})}" if access.token else ""
     address = f"http://{name}:{listening.getsockname()[1]}/{question}"
     say(address)
-    config = local_server.settings(application(library, access, ledger))
-    with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder, suppress(KeyboardInterrupt):
+    app = application(library, access, ledger)
+    config = local_server.settings(app)
+    with (
+        closing(listening),
+        closing(app.state.live),
+        TemporaryDirectory(prefix="autointerp-explore-") as folder,
+        suppress(KeyboardInterrupt),
+    ):
         if open_browser:
             local_server.open_page(Path(folder), address)
         uvicorn.Server(config).run(sockets=[listening])

@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
-NAVIGATION = (("search", ""),)
+NAVIGATION = (("search", ""), ("try", "try"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from autointerp.explorer.search.query import Query
-from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.search.reader import Reader, Rows
+from autointerp.explorer.web.model import find
 from autointerp.explorer.web.site import answer, reader, render
 
 
@@ -27,17 +29,18 @@ def show(request: Request) -> HTMLResponse:
     return render(request, "unit.html.j2", about=index.about, unit_id=request.path_params["unit"])
 
 
-def data(request: Request) -> JSONResponse:
+async def data(request: Request) -> JSONResponse:
     """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
     index = reader(request)
-    row = _row(index, request)
+    row = await run_in_threadpool(_row, index, request)
     about = {name: getattr(index.about, name) for name in ("bins", "top", "per_bin", "n_tokens")}
-    return answer({**index.unit(row), "about": about, "within": _within(index, Query.of(request.query_params), row)})
+    found = await find(request, index, Query.of(request.query_params), wait=False)
+    unit = await run_in_threadpool(index.unit, row)
+    return answer({**unit, "about": about, "within": _within(index, found, row)})
 
 
-def _within(index: Reader, query: Query, row: int) -> dict[str, Any]:
-    """The place of a unit among those that a query finds, from 0 and None if it is none of them, and its neighbours' ids."""
-    found = index.find(query)
+def _within(index: Reader, found: Rows, row: int) -> dict[str, Any]:
+    """The place of a unit among those that a search found, from 0 and None if it is none of them, and its neighbours' ids."""
     places = np.flatnonzero(found == row)
     ids = index.columns.unit_ids
     place = int(places[0]) if len(places) else None
