@@ -42,14 +42,18 @@ def continued(model: LiveModel, job: Continue) -> Iterator[dict[str, str]]:
     written: dict[str, list[int]] = {name: [] for name in rows}
     ended: set[str] = set()
     steps = next_ids(subject, intervention, list(rows.values()), job.tokens, job.seed, job.temperature, ends=job.chat)
+    shown: dict[str, str] = {}
     for chosen in steps:
         for name, token in zip(rows, chosen, strict=True):
             if job.chat and token in subject.special_ids:
                 ended.add(name)
             if name not in ended:
                 written[name].append(token)
-        yield {name: _text(model, ids, partial=True) for name, ids in written.items()}
-    yield {name: _text(model, ids) for name, ids in written.items()}
+        shown = {name: _text(model, ids, partial=True) for name, ids in written.items()}
+        yield shown
+    last = {name: _text(model, ids) for name, ids in written.items()}
+    if last != shown:
+        yield last
     if PLAIN in written:
         remember(model.continuations, key, written[PLAIN])
 

@@ -8,6 +8,7 @@ const fetched = new Map();
 let whole = false, shown = '';
 
 const addressOf = id => base + 'u/' + encodeURIComponent(id);
+const tryIt = id => base + 'try?' + new URLSearchParams({feature: id});
 const fetchUnit = id => {
   const known = fetched.get(id) ?? fetchJson(base + 'api/units/' + encodeURIComponent(id) + '?' + lastSearch());
   known.catch(() => fetched.delete(id));
@@ -84,7 +85,7 @@ const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, li
   each.explanation === null ? el('span', {class: 'soft'}, each.marked.length ? [each.marked.map(word => [token(word), ' '])] : 'not explained')
     : el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation))))) : nothing('none');
 const drawUnit = unit => [
-  el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
+  el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id, unit.events ? el('a', {class: 'try-it', href: tryIt(unit.unit_id)}, 'try it') : null),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
   el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.')),
@@ -101,7 +102,7 @@ const drawUnit = unit => [
 
 // The page.
 const step = (link, id) => { link.hidden = !id; if (id) link.setAttribute('href', addressOf(id)); };
-const searchInWords = () => { const given = new URLSearchParams(lastSearch()); const text = given.get('q') ?? given.get('meaning'); return text ? '\u201c' + visible(text) + '\u201d' : [...given].length ? 'the list' : 'all units'; };
+const searchInWords = () => { const given = new URLSearchParams(lastSearch()); const text = given.get('q') ?? given.get('meaning') ?? given.get('fires'); return text ? '\u201c' + visible(text) + '\u201d' : [...given].length ? 'the list' : 'all units'; };
 const show = async (id, top = true) => {
   shown = id;
   try {
@@ -130,7 +131,7 @@ document.addEventListener('click', event => {
   go(link);
 });
 window.addEventListener('popstate', () => show(idIn(location.pathname), false));
-onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, '/': () => { location.href = $('back').href + '#search'; }});
+onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, t: () => { document.querySelector('.try-it')?.click(); }, '/': () => { location.href = $('back').href + '#search'; }});
 $('back').href = base + (lastSearch() ? '?' + lastSearch() : '');
 $('back').textContent = lastSearch() ? 'back to ' + searchInWords() : 'all units';
 show(idIn(location.pathname));
