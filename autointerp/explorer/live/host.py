@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from autointerp.explorer.index.folder import ABOUT, IndexFolder
 from autointerp.explorer.live.process import ModelFailed, ModelProcess
 from autointerp.explorer.live.questions import Answer, Continue, Reading, Ready, Source
 
@@ -21,7 +22,8 @@ class LiveHost:
     """The open model. Its methods are called from one event loop, and `close` after that has ended."""
 
     def __init__(self) -> None:
-        self._process: ModelProcess | None = None
+        self.process: ModelProcess | None = None
+        """The process of the model that was asked last; None before the first question."""
         self._failed: tuple[Source, float, str] | None = None
 
     async def ready(self, source: Source) -> Ready:
@@ -68,11 +70,11 @@ class LiveHost:
 
     def close(self) -> None:
         """End the model's process."""
-        if self._process is not None:
-            self._process.close()
+        if self.process is not None:
+            self.process.close()
 
     def _started(self, source: Source) -> ModelProcess:
-        known = self._process
+        known = self.process
         if known is not None and known.code is None and not known.ready.cancelled():
             if known.source == source:
                 return known
@@ -83,16 +85,22 @@ class LiveHost:
             failed, at, message = self._failed
             if failed == source and time.monotonic() - at < _FAILED_S:
                 raise ModelFailed(message)
-        self._failed, self._process = None, ModelProcess(source)
-        return self._process
+        self._failed, self.process = None, ModelProcess(source)
+        return self.process
 
 
 class JobRefused(ValueError):
     """A job cannot be done: the reason in one sentence."""
 
 
-def source_of(index: Path, run: str | None, results: Path) -> Source:
-    """Where the subject and the dictionary of an index are named: by its run's spec if that is there, else by the index."""
-    folders = [index.parent, *([results / run] if run else [])] if run else []
+def source_of(index: IndexFolder, results: Path) -> Source:
+    """Where the subject and the dictionary of an index are named: by its run's spec if that is there, else by the index.
+
+    Raises `ModelFailed` if it is nowhere.
+    """
+    run = index.about.run
+    folders = (index.path.parent, results / run) if run else ()
     found = next((folder for folder in folders if (folder / _SPEC).is_file()), None)
-    return Source(index=str(index.resolve()), run=str(found.resolve()) if found else None)
+    if found is None and not index.about.subject.model:
+        raise ModelFailed(f"{index.path / ABOUT} does not say where the subject is, and its run has no spec: make the index again")
+    return Source(index=str(index.path.resolve()), run=str(found.resolve()) if found else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from autointerp.errors import UsageError
-from autointerp.explorer.index.folder import ABOUT, IndexFolder
+from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.index.schema import About
 from autointerp.explorer.live.model import LiveModel
 from autointerp.explorer.live.questions import Source
@@ -32,11 +32,10 @@ def open_model(source: Source) -> LiveModel:
     On a CPU the pass runs in float32: a pass over few tokens in bfloat16 spends its time on the conversion of weights. Raises
     `UsageError` and `SaeError` if something is missing, broken, or no longer that of the index.
     """
-    index = Path(source.index)
-    about = IndexFolder(index).about
+    about = IndexFolder(Path(source.index)).about
     torch.set_num_threads(min(torch.get_num_threads(), _THREADS))
     spec = load(Path(source.run) / "spec.toml") if source.run else None
-    request = Request(spec.subject, (Named(spec.dictionary),)) if spec else _named_in(about, index)
+    request = Request(spec.subject, (Named(spec.dictionary),)) if spec else _named_in(about)
     if choose_device(request.subject.device).type == "cpu":
         request = replace(request, subject=request.subject.model_copy(update={"precision": "float32"}))
     subject, (studied,) = opened(request, Progress(quiet=True), InputCache())
@@ -51,8 +50,6 @@ def open_model(source: Source) -> LiveModel:
     return LiveModel(subject, studied, spec.harvest if spec else sections.Harvest())
 
 
-def _named_in(about: About, index: Path) -> Request:
-    if not about.subject.model:
-        raise UsageError(f"{index / ABOUT} does not say where the subject is: make the index again")
+def _named_in(about: About) -> Request:
     dictionary = sections.Dictionary(path=about.dictionary.path, hook_point=about.dictionary.hook_point)
     return Request(sections.Subject(model=about.subject.model), (Named(dictionary),))

@@ -51,8 +51,18 @@ class ModelProcess:
             thread.start()
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not answered yet."""
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
-        """Whether the model is being opened, or a job is not answered yet."""
+        """Whether the model is being opened or used."""
         return self.code is None and bool(not self.ready.done() or self._waiting)
 
     def ask(self, job: Reading | Continue, on_answer: OnAnswer) -> int:

@@ -54,9 +54,9 @@ def host(request: Request) -> LiveHost:
 
 
 def model_of(request: Request) -> Source:
-    """Where the model of the index is named that the address of a request names. Raises `UsageError` if there is no such index."""
-    index = reader(request)
-    return source_of(index.folder.path, index.about.run, library(request).results)
+    """Where the model of the index is named that the address of a request names. Raises `UsageError` if there is no such index, and
+    `ModelFailed` if it names none."""
+    return source_of(reader(request).folder, library(request).results)
 
 
 async def part_of(request: Request, question: Reading) -> dict[str, Any]:

@@ -9,7 +9,7 @@ const BEFORE = 24, FACTOR = 2;  // tokens of a feature's strongest example that 
 const text = /** @type {HTMLTextAreaElement} */ ($('text'));
 let limits = {}, isOpen = false, retried = false;
 
-const asks = () => ({text: text.value, chat: $('chat').checked});
+const asks = () => ({text: text.value.toWellFormed?.() ?? text.value, chat: $('chat').checked});
 const reading = new Reading({changed: () => keep(), set: unit => steering.toggle(unit), isSet: id => steering.has(id)});
 const steering = new Steering({asks, changed: () => { keep(); reading.drawList(); readSoon(0); }, failed: error => failed(error)});
 
