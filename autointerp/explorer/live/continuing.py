@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.explorer.live import limits
@@ -14,10 +15,11 @@ from sae.studies.steered_texts import encode_prompt, next_ids
 from sae.subject.token_text import REPLACEMENT, token_texts
 
 PLAIN, STEERED, CONTROL = "plain", "steered", "control"
+N = "n"
 
 
-def continued(model: LiveModel, job: Continue) -> Iterator[dict[str, str]]:
-    """After each token the texts so far of those of `PLAIN`, `STEERED` and `CONTROL` that were asked for.
+def continued(model: LiveModel, job: Continue) -> Iterator[dict[str, Any]]:
+    """After each token the texts so far of those of `PLAIN`, `STEERED` and `CONTROL` that were asked for, and their tokens `n`.
 
     All run as one batch, and with the same random numbers. The plain one does not change with the units: a finished one is remembered
     and shown at once. Raises `SubjectError` and `UsageError` for a text or units that cannot be used.
@@ -42,18 +44,18 @@ def continued(model: LiveModel, job: Continue) -> Iterator[dict[str, str]]:
     written: dict[str, list[int]] = {name: [] for name in rows}
     ended: set[str] = set()
     steps = next_ids(subject, intervention, list(rows.values()), job.tokens, job.seed, job.temperature, ends=job.chat)
-    shown: dict[str, str] = {}
-    for chosen in steps:
+    n, shown = 0, {}
+    for n, chosen in enumerate(steps, 1):
         for name, token in zip(rows, chosen, strict=True):
             if job.chat and token in subject.special_ids:
                 ended.add(name)
             if name not in ended:
                 written[name].append(token)
         shown = {name: _text(model, ids, partial=True) for name, ids in written.items()}
-        yield shown
+        yield {N: n, **shown}
     last = {name: _text(model, ids) for name, ids in written.items()}
     if last != shown:
-        yield last
+        yield {N: n, **last}
     if PLAIN in written:
         remember(model.continuations, key, written[PLAIN])
 

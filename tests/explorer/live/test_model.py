@@ -15,7 +15,7 @@ from support.planted_world import world as planted
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import ABOUT, IndexFolder
 from autointerp.explorer.live import limits, ranking
-from autointerp.explorer.live.continuing import CONTROL, PLAIN, STEERED, continued
+from autointerp.explorer.live.continuing import CONTROL, PLAIN, STEERED, N, continued
 from autointerp.explorer.live.inputs import open_model
 from autointerp.explorer.live.model import LiveModel
 from autointerp.explorer.live.questions import Continue, Reading, Source
@@ -53,6 +53,7 @@ def last(model: LiveModel, **job: object) -> dict[str, str]:
     """The whole texts of a continuation."""
     texts: dict[str, str] = {}
     for part in continued(model, Continue.model_validate({"text": TEXT, "values": {}, "tokens": 6} | job)):
+        part.pop(N, None)
         assert all(text.startswith(texts.get(name, "")) for name, text in part.items())
         texts |= part
     return texts

@@ -104,7 +104,8 @@ def test_a_text_is_read_and_continued(site: Site) -> None:
     status, lines = site.ask("continue", LONG | {"control": True})
     assert status == 200
     assert lines[-1] == {"end": "length"}
-    assert set(lines[-2]) == {"plain", "steered", "control"}
+    assert set(lines[-2]) == {"plain", "steered", "control", "n"}
+    assert lines[-2]["n"] == limits.NEW_TOKENS
     assert len(lines) > limits.NEW_TOKENS
 
 

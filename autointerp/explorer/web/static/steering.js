@@ -110,19 +110,19 @@ export class Steering {
     const body = {...asks, units, tokens: Number($('new-tokens').value), temperature: Number($('temperature').value), seed: Number($('seed').value), control: $('control').checked};
     const shown = ['plain', 'steered', ...(body.control ? ['control'] : [])];
     this.panels(shown, asks);
+    $('pace').textContent = '';
     let steps = 0, first = 0;
     try {
       await sendForLines(base + 'api/live/continue', body, line => {
         if (line.error) throw Object.assign(new Error(line.error), {again: line.again});
         if (line.end) { $('pace').textContent = this.pace(line.end, steps, first, performance.now()); return; }
         for (const kind of shown) if (kind in line) $('continuations').querySelector('.' + kind + ' .more-text').textContent = lines(line[kind]);
-        if ('steered' in line) { steps++; first ||= performance.now(); }
+        if (line.n) { steps = line.n; first ||= performance.now(); }
       }, controller.signal);
       this.settle();
     } catch (error) {
       if (controller.signal.aborted) return;
       this.settle();
-      $('pace').textContent = '';
       this.page.failed(error);
     }
   }

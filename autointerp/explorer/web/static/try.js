@@ -3,7 +3,7 @@ import {$, base, fetchJson, many, onKeys, problem, sendJson} from './dom.js';
 import {Reading} from './reading.js';
 import {Steering} from './steering.js';
 
-const TYPING = 60, RESTING = 600, AGAIN = 1000;  // ms after a key until the text is read, and until it is continued; until a model that ended is opened again
+const TYPING = 60, RESTING = 600, SLOW = 800, AGAIN = 1000;  // ms after a key until the text is read, and until it is continued; until a wait is said; until a model that ended is opened again
 const EXAMPLE = 'The court ruled that the museum in Paris had to return the painting to the family';
 const BEFORE = 24, FACTOR = 2;  // tokens of a feature's strongest example that are tried with it; the multiple of its maximum that it is set to at first
 const text = /** @type {HTMLTextAreaElement} */ ($('text'));
@@ -66,6 +66,7 @@ const read = async () => {
   read.controller?.abort();
   const controller = read.controller = new AbortController();
   if (!text.value) { reading.show(null); $('reading').hidden = true; say(''); return; }
+  const slow = setTimeout(() => say('waiting for the model'), SLOW);
   try {
     const answer = await sendJson(base + 'api/live/read', {...asks(), units: [...new Set([...steering.ids(), ...reading.wanted()])].slice(0, limits.units)}, controller.signal);
     if (controller.signal.aborted) return;
@@ -74,7 +75,7 @@ const read = async () => {
     reading.show(answer);
     $('reading').hidden = false;
     say(many(answer.tokens.length, 'token') + (answer.n_cut ? ', and ' + answer.n_cut.toLocaleString('en') + ' more that are not read' : '') + ', ' + many(answer.n_active, 'active feature'));
-  } catch (error) { if (!controller.signal.aborted) failed(error); }
+  } catch (error) { if (!controller.signal.aborted) failed(error); } finally { clearTimeout(slow); }
 };
 const readSoon = wait => { clearTimeout(readSoon.timer); readSoon.timer = setTimeout(read, wait); };
 const say = words => { $('size').textContent = words; };
