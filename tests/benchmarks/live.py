@@ -120,7 +120,11 @@ def _measure(visitor: Visitor, other: Visitor, pids: list[int], each: int) -> in
     print(f"{'':<34} {'p50':>6} {'p95':>6} {'cpu':>6}   limit      tokens a second p5, p50")
     failed = [
         _row("reading", "reading", _repeat(visitor.read, each, pids)),
-        _row("slider, unchanged one known", "first token", _repeat(lambda: visitor.steer(known, next(factors)), each, pids)),
+        _row(
+            "slider, unchanged one known",
+            "first token",
+            _repeat(lambda: visitor.steer(known, next(factors)), each, pids),
+        ),
         _row("slider, both", "first token", _repeat(visitor.steer, each, pids)),
         _row("page of the explorer", "", _repeat(visitor.page, each, pids)),
     ]
@@ -146,7 +150,11 @@ def _row(name: str, limit: str, measured: Measured) -> bool:
     times, per_s = measured.times_ms, measured.per_s
     middle, high = times[len(times) // 2], times[int(0.95 * (len(times) - 1))]
     most = LIMITS_MS.get(limit)
-    speed = f"   {per_s[int(0.05 * len(per_s))]:.1f}, {per_s[len(per_s) // 2]:.1f} (at least {LEAST_PER_S:.0f})" if per_s else ""
+    speed = (
+        f"   {per_s[int(0.05 * len(per_s))]:.1f}, {per_s[len(per_s) // 2]:.1f} (at least {LEAST_PER_S:.0f})"
+        if per_s
+        else ""
+    )
     said = f"{most:5.0f}" if most else "     "
     print(f"{name:<34} {middle:6.0f} {high:6.0f} {1000 * measured.cpu_s:6.0f}   {said}   {speed}", flush=True)
     return bool(most and high > most) or bool(per_s and per_s[len(per_s) // 2] < LEAST_PER_S)

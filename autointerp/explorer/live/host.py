@@ -102,5 +102,7 @@ def source_of(index: IndexFolder, results: Path) -> Source:
     folders = (index.path.parent, results / run) if run else ()
     found = next((folder for folder in folders if (folder / _SPEC).is_file()), None)
     if found is None and not index.about.subject.model:
-        raise ModelFailed(f"{index.path / ABOUT} does not say where the subject is, and its run has no spec: make the index again")
+        raise ModelFailed(
+            f"{index.path / ABOUT} does not say where the subject is, and its run has no spec: make the index again"
+        )
     return Source(index=str(index.path.resolve()), run=str(found.resolve()) if found else None)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from support.locations import ROOT
 
 from autointerp.errors import UsageError
 from autointerp.explorer.live import limits
 from autointerp.explorer.live.questions import Continuing, Reading, read_question
 
+DOCS = ROOT / "docs" / "explorer.md"
 SET = {"unit": "feature-1", "factor": 2.0}
 
 
@@ -55,3 +57,16 @@ def test_factors_become_activations() -> None:
 def test_a_unit_that_is_never_active_cannot_be_set() -> None:
     with pytest.raises(UsageError, match="feature-1 is never active in the corpus of the index"):
         Continuing(text="x", units=(SET,)).job({"feature-1": 0.0})
+
+
+def test_the_limits_are_those_of_the_documentation() -> None:
+    said = " ".join(DOCS.read_text().split())
+    for sentence in (
+        f"{limits.CHARACTERS:,} characters; {limits.TOKENS} tokens are read",
+        f"{limits.NEW_TOKENS} tokens, {limits.CONTINUE_S:.0f} seconds",
+        f"a reading | {limits.READ_S:.0f} seconds",
+        f"set at once | {limits.UNITS} |",
+        f"{limits.OF_VISITOR} of one network address, {limits.OF_ALL} of all",
+        f"-{limits.FACTOR:.0f} to {limits.FACTOR:.0f} times their maximum",
+    ):
+        assert sentence in said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -70,7 +69,13 @@ def test_a_model_that_is_nowhere_is_said_in_a_sentence(url: str, library: Librar
         assert "does not say where the subject is, and its run has no spec: make the index again" in error
         assert str(library.main) in error
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    for path, status in (("/try", 200), ("/", 200), ("/api/rows", 200), ("/api/units/feature-1?fires=x", 200), ("/api/rows?fires=x", 503)):
+    for path, status in (
+        ("/try", 200),
+        ("/", 200),
+        ("/api/rows", 200),
+        ("/api/units/feature-1?fires=x", 200),
+        ("/api/rows?fires=x", 503),
+    ):
         connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()

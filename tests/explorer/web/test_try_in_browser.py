@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 from support import live_model
+from support.explorer_server import serving
 from support.hostile_text import WORDS
 from support.planted_world import world as planted
 
@@ -21,7 +22,6 @@ from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
 from autointerp.explorer.web.library import Library
 from sae.corpus.sources import clean
-from support.explorer_server import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
