@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.explorer.search.columns import Columns
-from autointerp.explorer.search.firing import Firing
+from autointerp.explorer.search.query import Firing
 from autointerp.explorer.search.reader import Reader
 
 LISTED = 40

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autointerp.errors import UsageError
 from autointerp.explorer.search.columns import KINDS, NUMBERS
 
@@ -65,6 +68,14 @@ class Query:
             tuple((name, *_range(name, given[name])) for name in NUMBERS if given.get(name)),
             column, sort.startswith("-") and column != MATCH,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Firing:
+    """The rows of the units that fire on a query's text, and the largest share of its maximum that each reaches there."""
+
+    rows: NDArray[np.int64]
+    shares: NDArray[np.float32]
 
 
 def _range(name: str, written: str) -> tuple[float | None, float | None]:

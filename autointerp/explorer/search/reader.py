@@ -19,9 +19,8 @@ from autointerp.explorer.index.folder import UNITS, IndexFolder
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
-from autointerp.explorer.search.firing import Firing
 from autointerp.explorer.search.meaning import Meanings
-from autointerp.explorer.search.query import MATCH, Query
+from autointerp.explorer.search.query import MATCH, Firing, Query
 from autointerp.explorer.search.texts import Texts, words_in
 from autointerp.judges.embedded.word_vectors import lexicon
 

@@ -19,8 +19,7 @@ from autointerp.explorer.live.host import JobRefused, LiveHost, source_of
 from autointerp.explorer.live.questions import Reading, Source
 from autointerp.explorer.live.ranking import firing
 from autointerp.explorer.live.visitors import Visitors, address_of
-from autointerp.explorer.search.firing import Firing
-from autointerp.explorer.search.query import Query
+from autointerp.explorer.search.query import Firing, Query
 from autointerp.explorer.search.reader import Reader, Rows
 from autointerp.explorer.web.site import library, reader
 

@@ -140,6 +140,7 @@ def test_hostile_texts_and_explanations_are_shown_as_text(page: playwright.Page,
     assert page.evaluate("window.pwned") is None
 
 
+@pytest.mark.parametrize("page", [("light", 1400)], indirect=True)
 def test_a_model_that_ends_is_said_and_opened_again(page: playwright.Page, site: Site) -> None:
     opened(page, f"{site.url}/try")
     process = site.live.process

@@ -85,7 +85,7 @@ const neighbours = (list, value) => list.length ? el('ol', {class: 'others'}, li
   each.explanation === null ? el('span', {class: 'soft'}, each.marked.length ? [each.marked.map(word => [token(word), ' '])] : 'not explained')
     : el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation))))) : nothing('none');
 const drawUnit = unit => [
-  el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id, unit.events ? el('a', {class: 'try-it', href: tryIt(unit.unit_id)}, 'try it') : null),
+  el('header', {class: 'top-of-unit ' + unit.kind}, el('div', {class: 'named'}, el('h1', {}, el('i', {}), unit.unit_id), unit.events ? el('a', {class: 'try-it', href: tryIt(unit.unit_id)}, 'try it') : null),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
   el('div', {class: 'labels'}, unit.labels.length ? unit.labels.map((each, i) => label(each, i === 0)) : nothing('Not explained yet.')),
