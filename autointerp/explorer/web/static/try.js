@@ -24,7 +24,7 @@ const keep = () => {
 };
 const restore = async () => {
   const given = new URLSearchParams(location.hash.slice(1)), named = new URLSearchParams(location.search).get('feature');
-  if (named && !given.has('f')) { given.append('f', named + ':' + FACTOR); given.set('colour', named); }
+  if (named && !given.has('text')) { given.append('f', named + ':' + FACTOR); given.set('colour', named); }
   text.value = given.get('text') ?? (named ? await strongest(named) : EXAMPLE);
   $('chat').checked = given.has('chat');
   reading.read(given);
