@@ -20,6 +20,7 @@ from autointerp.spec.spec import load
 from autointerp.studies.request import Request
 from autointerp.studies.request import Source as Named
 from autointerp.studies.workbench import opened
+from sae.subject.few_rows import speed_up
 from sae.subject.loading import choose_device
 
 _THREADS = 8
@@ -47,6 +48,7 @@ def open_model(source: Source) -> LiveModel:
             f"{dictionary.path} has {dictionary.d_sae} features of {dictionary.hook_point}, and the index {about.n_features} of"
             f" {about.dictionary.hook_point}: make the index again"
         )
+    speed_up(subject.model)
     return LiveModel(subject, studied, spec.harvest if spec else sections.Harvest())
 
 
