@@ -28,6 +28,8 @@ BATCH = 32
 
 Editing = Callable[[Sequence[int], Sequence[int], int], AbstractContextManager[None]]
 """The context in which a pass is made, given the numbers of its prompts, its shape (B, T) and the position of its first token."""
+EditingPass = Callable[[Sequence[int], int], AbstractContextManager[None]]
+"""The same for prompts that always run together, given the shape and the position."""
 
 
 def continue_texts(
@@ -77,7 +79,7 @@ def continue_prompts(
     """
     continuations: dict[int, list[int]] = {}
     for group in groups_of_equal_length(prompts):
-        uniform = np.stack([_uniform(seed, prompts[i], tokens) for i in group])
+        uniform = np.stack([random_numbers(seed, prompts[i], tokens) for i in group])
         ids = torch.tensor([list(prompts[i]) for i in group])
         new_ids = _continue(subject, partial(editing, group), ids, uniform, seed is None, ends)
         for i, row in zip(group, new_ids.tolist(), strict=True):
@@ -88,13 +90,26 @@ def continue_prompts(
 
 def _continue(
     subject: Subject,
-    editing: Callable[[Sequence[int], int], AbstractContextManager[None]],
+    editing: EditingPass,
     ids: Tensor,
     uniform: np.ndarray,
     greedy: bool,
     ends: bool,
 ) -> Tensor:
     """Ids (B, tokens or fewer) that follow prompts `ids` (B, T) of one length. `uniform` (B, tokens) are random numbers in [0, 1)."""
+    steps = list(next_tokens(subject, editing, ids, uniform, temperature=0.0 if greedy else 1.0, ends=ends))
+    return torch.stack(steps, dim=1) if steps else ids[:, :0]
+
+
+@torch.no_grad()
+def next_tokens(
+    subject: Subject, editing: EditingPass, ids: Tensor, uniform: np.ndarray, *, temperature: float, ends: bool
+) -> Iterator[Tensor]:
+    """The ids (B,) that follow prompts `ids` (B, T) of one length, step by step, until all have ended if `ends`.
+
+    `uniform` (B, tokens) are random numbers in [0, 1), one for each step; at temperature 0 the most likely token is taken. Special tokens
+    come only if `ends`. No pass runs and no hook stands between two steps, so that other texts may be read meanwhile.
+    """
     special = torch.tensor(sorted(subject.special_ids), dtype=torch.int64)
     ended = torch.zeros(len(ids), dtype=torch.bool)
     step, whole, cache = ids, ids, None
@@ -104,13 +119,13 @@ def _continue(
         logits = logits.cpu()
         if not ends:
             logits[:, special[special < logits.shape[1]]] = -torch.inf
-        chosen = logits.argmax(dim=1) if greedy else _draw(logits, uniform[:, position])
+        chosen = logits.argmax(dim=1) if temperature == 0 else _draw(logits / temperature, uniform[:, position])
         whole = torch.cat([whole, chosen[:, None]], dim=1)
         step = whole if cache is None else chosen[:, None]
+        yield chosen
         ended |= torch.isin(chosen, special)
         if ended.all():
             break
-    return whole[:, ids.shape[1] :]
 
 
 def _draw(logits: Tensor, uniform: np.ndarray) -> Tensor:
@@ -127,7 +142,7 @@ def _prompt(subject: Subject, ids: list[int], room: int) -> list[int]:
     return ([] if subject.bos_id is None else [subject.bos_id]) + ids[-room:]
 
 
-def _uniform(seed: int | None, ids: Sequence[int], tokens: int) -> np.ndarray:
+def random_numbers(seed: int | None, ids: Sequence[int], tokens: int) -> np.ndarray:
     """Random numbers (tokens,) in [0, 1) that depend on the seed and the prompt alone."""
     return np.random.default_rng([seed or 0, *ids]).random(tokens)
 

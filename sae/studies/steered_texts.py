@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sae.analysis.steering import continue_prompts, groups_of_equal_length
+from sae.analysis.steering import continue_prompts, groups_of_equal_length, next_tokens, random_numbers
 from sae.errors import SubjectError, one_line
 from sae.studies.intervention import Intervention, Row
 from sae.subject.capacity import n_positions
@@ -44,7 +45,7 @@ def encode_prompt(subject: Subject, prompt: str, tokens: int, *, chat: bool = Fa
 
     Raises `SubjectError` for an empty prompt, for one that leaves no room for `tokens` more, and without a chat template.
     """
-    text = _in_template(subject, prompt) if chat else prompt
+    text = in_template(subject, prompt) if chat else prompt
     try:
         ids = [int(i) for i in subject.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
     except Exception as error:
@@ -61,7 +62,8 @@ def encode_prompt(subject: Subject, prompt: str, tokens: int, *, chat: bool = Fa
     return tuple(ids)
 
 
-def _in_template(subject: Subject, prompt: str) -> str:
+def in_template(subject: Subject, prompt: str) -> str:
+    """A user's message in the subject's chat template, up to where the reply begins. Raises `SubjectError` if it has none."""
     if not subject.tokenizer.chat_template:
         raise SubjectError(f"{subject.name} has no chat template: give prompts without --chat, or use the chat model")
     messages = [{"role": "user", "content": prompt}]
@@ -80,6 +82,20 @@ def continuations(
         return intervention([rows[i] for i in numbers], shape, start)
 
     return continue_prompts(subject, [row.ids for row in rows], tokens, seed, editing, ends=ends)
+
+
+def next_ids(
+    subject: Subject, intervention: Intervention, rows: Sequence[Row], tokens: int, seed: int, temperature: float, *, ends: bool
+) -> Iterator[list[int]]:  # fmt: skip
+    """The ids that follow rows of one prompt, as `next_tokens`: all rows draw by the same random numbers."""
+    uniform = np.tile(random_numbers(seed, rows[0].ids, tokens), (len(rows), 1))
+
+    def editing(shape: Sequence[int], start: int) -> AbstractContextManager[None]:
+        return intervention(rows, shape, start)
+
+    ids = torch.tensor([row.ids for row in rows])
+    for chosen in next_tokens(subject, editing, ids, uniform, temperature=temperature, ends=ends):
+        yield [int(i) for i in chosen]
 
 
 @torch.no_grad()

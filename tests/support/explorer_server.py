@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
 from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access
@@ -19,8 +20,14 @@ from autointerp.ledger.database import Ledger
 @contextmanager
 def served(library: Library, ledger: Ledger | None = None, *, usd: float | None = None, **access: Any) -> Iterator[str]:
     """The explorer's address, without a slash at its end, while a server thread serves it."""
+    with serving(application(library, Access(**access), ledger, usd=usd)) as url:
+        yield url
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    """The same for an application of the explorer."""
     listening = local_server.listen(0, [])
-    app = application(library, Access(**access), ledger, usd=usd)
     server = uvicorn.Server(local_server.settings(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -208,7 +208,11 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
         name=inputs.name,
         run=inputs.run.name if inputs.run else None,
         subject=SubjectAbout(
-            name=subject.name, precision=subject.precision, n_layers=subject.n_layers, fingerprint=subject.fingerprint
+            name=subject.name,
+            precision=subject.precision,
+            n_layers=subject.n_layers,
+            model=inputs.model,
+            fingerprint=subject.fingerprint,
         ),
         dictionary=DictionaryAbout(
             path=dictionary.path,

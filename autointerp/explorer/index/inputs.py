@@ -38,6 +38,8 @@ class IndexInputs:
     seed: int
     settings: IndexSettings
     run: Path | None
+    model: str = ""
+    """The subject as it was named, with the whole path if it is a file or folder."""
 
     @property
     def name(self) -> str:
@@ -124,6 +126,7 @@ def open_inputs(given: Given, settings: IndexSettings, progress: Progress) -> In
     request = replace(request, corpus=corpus)
     subject, (studied,) = opened(request, progress, InputCache())
     spec = _spec(given, studied.run)
+    local = Path(request.subject.model).expanduser()
     return IndexInputs(
         subject=subject,
         dictionary=studied.dictionary,
@@ -133,6 +136,7 @@ def open_inputs(given: Given, settings: IndexSettings, progress: Progress) -> In
         seed=spec.units.seed if spec else 0,
         settings=settings,
         run=studied.run,
+        model=str(local.absolute()) if local.exists() else request.subject.model,
     )
 
 

@@ -45,6 +45,8 @@ class SubjectAbout(_Frozen):
     """Number of its layers."""
     fingerprint: str = ""
     """Hash of its weights; empty in indexes of early versions."""
+    model: str = ""
+    """Its hub id, or where it was loaded from; empty in an index of an earlier version."""
 
 
 class DictionaryAbout(_Frozen):

@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autointerp.errors import UsageError
 from autointerp.explorer.search.columns import KINDS, NUMBERS
 
@@ -17,6 +20,8 @@ MOST_CHARACTERS = 300
 MOST_ROWS_CHARACTERS = 8_000
 """Longest list of rows, about as many as an address may have; `static/map.js` knows it too."""
 _ROW = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+MOST_FIRING = 1_000
+"""Longest text on which units are to fire, or not to."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,10 @@ class Query:
 
     words: str = ""
     meaning: str = ""
+    fires: str = ""
+    """A text on which units fire."""
+    without: str = ""
+    """A text on which they do not."""
     kind: str = ""
     explained: bool | None = None
     ranges: tuple[tuple[str, float | None, float | None], ...] = ()
@@ -41,28 +50,43 @@ class Query:
     def of(cls, given: Mapping[str, str]) -> Query:
         """The query in the parameters of an address; other parameters are ignored. Raises `UsageError` for a value that is wrong."""
         words, meaning = given.get("q", "").strip(), given.get("meaning", "").strip()
-        for text in (words, meaning):
-            if len(text) > MOST_CHARACTERS:
-                raise UsageError(f"a search of {len(text)} characters is too long: give at most {MOST_CHARACTERS}")
+        fires, without = given.get("fires", "").strip(), given.get("without", "").strip()
+        for text, most in (
+            (words, MOST_CHARACTERS),
+            (meaning, MOST_CHARACTERS),
+            (fires, MOST_FIRING),
+            (without, MOST_FIRING),
+        ):
+            if len(text) > most:
+                raise UsageError(f"a search of {len(text)} characters is too long: give at most {most}")
+        matches = bool(words or meaning or fires)
         kind, explained, noted, list_id = (given.get(name, "") for name in ("kind", "explained", "noted", "list"))
         if kind not in ("", *KINDS):
             raise UsageError(f"kind={kind[:40]!r} is none of {', '.join(KINDS)}: name one, or leave it out")
         if list_id and not (list_id.isdecimal() and len(list_id) < 10):
             raise UsageError(f"list={list_id[:40]!r} is no number of a list: the page of lists has them")
-        sort = given.get("sort", "") or (MATCH if words or meaning else "row")
+        sort = given.get("sort", "") or (MATCH if matches else "row")
         column = sort.removeprefix("-")
         if column not in (MATCH, *NUMBERS):
             raise UsageError(
                 f"sort={sort[:40]!r} is no column: give one of {', '.join(NUMBERS)}, with - for descending"
             )
-        if column == MATCH and not (words or meaning):
+        if column == MATCH and not matches:
             column = "row"
         return cls(
-            words, meaning, kind, _yes_or_no("explained", explained),
+            words, meaning, fires, without if fires else "", kind, _yes_or_no("explained", explained),
             tuple((name, *range_of(name, given[name])) for name in NUMBERS if given.get(name)),
             column, sort.startswith("-") and column != MATCH, _rows(given.get("rows", "")),
             int(list_id) if list_id else None, _yes_or_no("noted", noted),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Firing:
+    """The rows of the units that fire on a query's text, and the largest share of its maximum that each reaches there."""
+
+    rows: NDArray[np.int64]
+    shares: NDArray[np.float32]
 
 
 def _yes_or_no(name: str, written: str) -> bool | None:

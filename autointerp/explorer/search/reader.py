@@ -22,7 +22,7 @@ from autointerp.explorer.search.background import Background
 from autointerp.explorer.search.columns import KINDS, KNOWN, Columns, ascending
 from autointerp.explorer.search.meaning import Meanings
 from autointerp.explorer.search.places import Places
-from autointerp.explorer.search.query import MATCH, Query
+from autointerp.explorer.search.query import MATCH, Firing, Query
 from autointerp.explorer.search.texts import Texts, words_in
 from autointerp.judges.embedded.word_vectors import lexicon
 
@@ -95,8 +95,11 @@ class Reader:
         """The map."""
         return Places(self.folder, lambda: self.columns)
 
-    def _find(self, query: Query) -> Rows:
-        """The rows of the units that a query finds, in its order. Raises `UsageError` for a text without words."""
+    def _find(self, query: Query, firing: Firing | None = None) -> Rows:
+        """The rows of the units that a query finds, in its order; `firing` are those that fire on its text.
+
+        Raises `UsageError` for a text without words.
+        """
         columns = self.columns
         kept = np.ones(len(columns), dtype=bool)
         if query.kind:
@@ -117,6 +120,15 @@ class Reader:
                 found, own = fits(text)
                 kept &= found
                 score += own
+        if query.fires and firing is None:
+            raise UsageError(
+                "units that fire on a text are found on the page of the search alone: search by words or by meaning"
+            )
+        if firing is not None:
+            fires = np.zeros(len(columns), dtype=bool)
+            fires[firing.rows] = True
+            kept &= fires
+            score[firing.rows] += firing.shares
         if query.sort == MATCH:
             rows = np.flatnonzero(kept)
             return ascending(-score[rows], rows)

@@ -17,6 +17,9 @@ from autointerp.explorer.comparison.opened import Comparisons
 from autointerp.explorer.items.listing import Listings
 from autointerp.explorer.items.rebuilt import OpenRuns
 from autointerp.explorer.labels.allowance import DEFAULT_USD
+from autointerp.explorer.live.host import LiveHost
+from autointerp.explorer.live.process import ModelFailed
+from autointerp.explorer.live.visitors import Visitors
 from autointerp.explorer.overview.one_run import RunStates
 from autointerp.explorer.web import (
     asking_page,
@@ -28,16 +31,18 @@ from autointerp.explorer.web import (
     run_page,
     runs_page,
     search_page,
+    try_page,
     unit_page,
 )
 from autointerp.explorer.web.desk import Desk
 from autointerp.explorer.web.guard import Access, Guard
 from autointerp.explorer.web.library import Library
+from autointerp.explorer.web.model import Firings
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, problem
 from autointerp.ledger.database import Ledger
 from autointerp.places import PlaceFailed
 
-PAGES = (search_page, map_page, compare_page, unit_page, asking_page, notes_page, lists_page)
+PAGES = (search_page, map_page, try_page, compare_page, unit_page, asking_page, notes_page, lists_page)
 """The pages of an index, each a module whose `routes(prefix)` are its addresses."""
 _NOT_STORED = {"Cache-Control": "no-cache"}
 
@@ -63,7 +68,13 @@ def application(
             *runs_page.routes(),
         ],
         middleware=[Middleware(Guard, access=access)],
-        exception_handlers={UsageError: _wrong, HTTPException: _wrong, LedgerFailed: _away, PlaceFailed: _away},
+        exception_handlers={
+            UsageError: _wrong,
+            HTTPException: _wrong,
+            LedgerFailed: _away,
+            PlaceFailed: _away,
+            ModelFailed: _away,
+        },
     )
     app.state.library, app.state.ledger, app.state.given_ledger = library, ledger, ledger
     app.state.read_only, app.state.making_ledger = access.read_only, threading.Lock()
@@ -72,12 +83,14 @@ def application(
     app.state.run_states = RunStates(library.results, ledger)
     app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)
     app.state.comparisons = Comparisons()
+    app.state.live, app.state.visitors, app.state.firings = LiveHost(), Visitors(), Firings()
     return app
 
 
 def close(app: Starlette) -> None:
-    """Stop what is asked in the background, and close the ledger if the application made it."""
+    """Stop what is asked in the background, end the model that is open, and close the ledger if the application made it."""
     app.state.desk.close()
+    app.state.live.close()
     if app.state.ledger is not app.state.given_ledger:
         app.state.ledger.close()
 

@@ -36,6 +36,8 @@ POLICY = "; ".join(
 PUBLISHED_POLICY = POLICY.replace("frame-ancestors 'none'; ", "")
 """The same for pages of a published folder, which can only say it themselves: there, browsers ignore who may frame a page."""
 READING = ("GET", "HEAD")
+QUESTIONS = "/api/live/"
+"""Part of the addresses at which a model is asked something. They change nothing, so that `--read-only` does not refuse them."""
 MOST_BODY = 64 * 1024
 """Largest body of a request, in bytes."""
 MOST_ADDRESS, MOST_HEADERS = 16 * 1024, 32 * 1024
@@ -125,7 +127,7 @@ class Guard:
         if method not in READING:
             if headers.get("origin") != self.access.origin(host):
                 return PlainTextResponse("this request did not come from a page of the explorer", 403)
-            if self.access.read_only:
+            if self.access.read_only and QUESTIONS not in scope["path"]:
                 return PlainTextResponse("the explorer was started with --read-only", 403)
         if self.access.token is not None:
             return self._ask_for_token(scope, headers, self.access.token)

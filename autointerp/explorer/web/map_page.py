@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from autointerp.explorer.search.query import Query
 from autointerp.explorer.web import own
+from autointerp.explorer.web.model import find
 from autointerp.explorer.web.site import answer, large, reader, render
 
 
@@ -35,8 +37,8 @@ def values(request: Request) -> Response:
     return large(request, reader(request).places.values(request.query_params.get("column", "")))
 
 
-def found(request: Request) -> JSONResponse:
+async def found(request: Request) -> JSONResponse:
     """The rows of all features that a search finds, in its order."""
     index = reader(request)
-    rows = own.found(request, index)
+    rows = await find(request, index, Query.of(request.query_params))
     return answer({"rows": rows[rows < index.about.n_features].tolist()})

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from autointerp.errors import UsageError
-from autointerp.explorer.search.query import Query
+from autointerp.explorer.search.query import Firing, Query
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.site import known_ledger, reader
 from autointerp.ledger.own import lists, notes
@@ -45,11 +45,10 @@ def read(request: Request, look: Callable[[Connection, str], T], none: T) -> T:
         return look(tx, reader(request).about.dictionary.key)
 
 
-def found(request: Request, index: Reader) -> NDArray[np.int64]:
-    """The rows that the query of an address finds, in its order. A list without another order has its own."""
-    query = Query.of(request.query_params)
+def found(request: Request, index: Reader, query: Query, firing: Firing | None) -> NDArray[np.int64]:
+    """The rows that a query finds, in its order; `firing` are those that fire on its text. A list without another order has its own."""
     plain = replace(query, list_id=None, noted=None)
-    rows = index.find(plain)
+    rows = index.find(plain, firing)
     if query.list_id is not None:
         list_id = query.list_id
         members = read(request, lambda tx, key: lists.units(tx, lists.get(tx, key, list_id).list_id), NO_UNITS)

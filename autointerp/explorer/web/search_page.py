@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from autointerp.errors import UsageError
 from autointerp.explorer.label_all import outcome
+from autointerp.explorer.search.query import Query
 from autointerp.explorer.web import own
+from autointerp.explorer.web.model import find
 from autointerp.explorer.web.site import answer, reader, render
 
 MOST_ROWS = 200
@@ -32,12 +35,13 @@ def show(request: Request) -> HTMLResponse:
     return render(request, "search.html.j2", about=index.about, own=own.access(request), labels=labels)
 
 
-def rows(request: Request) -> JSONResponse:
+async def rows(request: Request) -> JSONResponse:
     """The number of units that a search finds, and `limit` of them from place `from` on."""
     index = reader(request)
-    found = own.found(request, index)
+    found = await find(request, index, Query.of(request.query_params))
     first, limit = whole_number(request, "from", 0), min(MOST_ROWS, whole_number(request, "limit", 100))
-    return answer({"n": len(found), "of": len(index.columns), "rows": index.cards(found[first : first + limit])})
+    cards = await run_in_threadpool(index.cards, found[first : first + limit])
+    return answer({"n": len(found), "of": len(index.columns), "rows": cards})
 
 
 def strongest(request: Request) -> JSONResponse:

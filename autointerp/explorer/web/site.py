@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
-NAVIGATION = (("search", ""), ("map", "map"), ("compare", "compare"), ("lists", "lists"))
+NAVIGATION = (("search", ""), ("map", "map"), ("try", "try"), ("compare", "compare"), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
 NEED_A_SERVER = ("try", "compare", "lists")
 """Pages that a published folder lacks."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from autointerp.explorer.search.reader import Reader
+from autointerp.explorer.search.query import Query
+from autointerp.explorer.search.reader import Reader, Rows
 from autointerp.explorer.web import own
+from autointerp.explorer.web.model import find
 from autointerp.explorer.web.site import answer, reader, render, snapshot
 
 
@@ -37,11 +39,13 @@ def show(request: Request) -> HTMLResponse:
     )
 
 
-def data(request: Request) -> JSONResponse:
+async def data(request: Request) -> JSONResponse:
     """A unit, and under `within` its place in the search that the address also holds, with the units before and after it."""
     index = reader(request)
-    row = row_of(index, request)
-    return answer({**described(index, row), "within": _within(index, own.found(request, index), row)})
+    row = await run_in_threadpool(row_of, index, request)
+    found = await find(request, index, Query.of(request.query_params), wait=False)
+    unit = await run_in_threadpool(described, index, row)
+    return answer({**unit, "within": _within(index, found, row)})
 
 
 def described(index: Reader, row: int) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def described(index: Reader, row: int) -> dict[str, Any]:
     return {**index.unit(row), "about": about}
 
 
-def _within(index: Reader, found: NDArray[np.int64], row: int) -> dict[str, Any]:
+def _within(index: Reader, found: Rows, row: int) -> dict[str, Any]:
     """The place of a unit among those that a search finds, from 0 and None if it is none of them, and its neighbours' ids."""
     places = np.flatnonzero(found == row)
     ids = index.columns.unit_ids

@@ -95,27 +95,40 @@ export const bars = (values, most, name, say) => shape('svg', {viewBox: '0 0 ' +
   values.map((value, i) => value > 0 && shape('rect', {x: i * 4, y: 24 - Math.max(1, 24 * value / most), width: 3.4, height: Math.max(1, 24 * value / most)},
     say && shape('title', {}, say(i)))));
 
-/** The JSON that an address answers with. Rejects with the server's sentence. @param {string} path @param {RequestInit} [how] */
-const ask = async (path, how = {}) => {
-  if (published) {
-    if (how.method) throw new Error('This is a published copy, which nothing can be sent to: open the dictionary with autointerp explore.');
-    return (await import('./published.js')).answer(path);
-  }
+/** The answer of an address. Rejects with the server's sentence, the `status` and the `body`. @param {string} path @param {RequestInit} [how] */
+const answerTo = async (path, how = {}) => {
   let answer;
   try { answer = await fetch(path, how); } catch (error) {
     if (how.signal?.aborted) throw error;
     throw new Error('The explorer does not answer: if it was stopped, start the same command again.');
   }
-  if (answer.ok) return answer.json();
+  if (answer.ok) return answer;
   const said = await answer.text();
   let message = said, body = null;
   try { body = JSON.parse(said); message = body.error; } catch { /* plain text */ }
   throw Object.assign(new Error(message || 'The explorer answered with an error (' + answer.status + ').'), {status: answer.status, body});
 };
+const ask = async (path, how = {}) => {
+  if (!published) return (await answerTo(path, how)).json();
+  if (how.method) throw new Error('This is a published copy, which nothing can be sent to: open the dictionary with autointerp explore.');
+  return (await import('./published.js')).answer(path);
+};
+const posted = (body, signal, method = 'POST') => ({method, signal, headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
 /** The JSON at an address. @param {string} path @param {AbortSignal} [signal] */
 export const fetchJson = (path, signal) => ask(path, {signal});
 /** The answer to a change or a question that is sent as JSON. @param {string} path @param {any} body @param {AbortSignal} [signal] @param {string} [method] */
-export const sendJson = (path, body, signal, method = 'POST') => ask(path, {method, signal, headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
+export const sendJson = (path, body, signal, method = 'POST') => ask(path, posted(body, signal, method));
+/** Ask as `sendJson`; `take` gets each line of the answer, which is JSON, as it comes. @param {string} path @param {any} body @param {(line: any) => void} take @param {AbortSignal} [signal] */
+export const sendForLines = async (path, body, take, signal) => {
+  const reader = (await answerTo(path, posted(body, signal))).body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ''; ;) {
+    const {done, value} = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split('\n');
+    rest = /** @type {string} */ (lines.pop());
+    for (const line of lines) take(JSON.parse(line));
+  }
+};
 
 /** Show a problem, or hide it for null. @param {string | null} message */
 export const problem = message => { $('problem').textContent = message ?? ''; $('problem').hidden = !message; };

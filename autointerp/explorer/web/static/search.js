@@ -3,8 +3,9 @@ import {$, addressOf, base, bars, el, fetchJson, grade, keepSearch, onKeys, prob
 import {heat} from './heat.js';
 import {VirtualList} from './list.js';
 
-const PAGE = 100, TYPING = 150, RESTING = 60, KEPT = 400;  // rows in a request; ms; pages kept
+const PAGE = 100, TYPING = 150, RESTING = 60, SLOW = 300, KEPT = 400;  // rows in a request; ms; pages kept
 const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort', 'rows'];
+const WAYS = {q: 'words in explanations and tokens', meaning: 'a description, such as: names of French cities', fires: 'a text on which units fire'};
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
 /** @type {Map<number, any[]>} */
@@ -20,6 +21,7 @@ const params = () => {
   const given = new URLSearchParams();
   const text = fields.text.value.trim();
   if (text) given.set(fields.by.value, text);
+  if (text && fields.by.value === 'fires' && fields.without?.value.trim()) given.set('without', fields.without.value.trim());
   for (const name of CHOICES) if (fields[name]?.value) given.set(name, fields[name].value);
   for (const name of RANGES) {
     const low = fields[name + '-low'].value.trim(), high = fields[name + '-high'].value.trim();
@@ -28,17 +30,20 @@ const params = () => {
   return given;
 };
 const fillForm = given => {
-  const by = given.has('meaning') ? 'meaning' : 'q';
+  const by = Object.keys(WAYS).find(way => given.has(way)) ?? 'q';
+  fields.without.value = given.get('without') ?? '';
   fields.text.value = given.get(by) ?? '';
   fields.by.value = by;
   for (const name of CHOICES) if (fields[name]) fields[name].value = given.get(name) ?? '';
   $('among').hidden = !fields.rows.value;
   for (const name of RANGES) [fields[name + '-low'].value, fields[name + '-high'].value] = (given.get(name) ?? '..').split('..');
-  if ([...given.keys()].some(name => !['q', 'meaning', 'sort', 'rows'].includes(name))) $('filters').open = matchMedia('(min-width: 46rem)').matches;
+  if ([...given.keys()].some(isFilter)) $('filters').open = matchMedia('(min-width: 46rem)').matches;
 };
+const isFilter = name => !(name in WAYS || ['without', 'sort', 'rows'].includes(name));
 const describe = () => {
-  fields.text.placeholder = fields.by.value === 'q' ? 'words in explanations and tokens' : 'a description, such as: names of French cities';
-  const filters = [...params().keys()].filter(name => !['q', 'meaning', 'sort', 'rows'].includes(name)).length;
+  fields.text.placeholder = WAYS[fields.by.value];
+  $('without').hidden = fields.by.value !== 'fires';
+  const filters = [...params().keys()].filter(isFilter).length;
   $('filters').querySelector('summary').textContent = filters ? 'filters (' + filters + ')' : 'filters';
   for (const head of document.querySelectorAll('[data-sort]')) {
     const column = head.dataset.sort, sort = fields.sort.value;
@@ -127,9 +132,11 @@ const search = async (place = 0) => {
   history.replaceState(history.state, '', query ? '?' + query : location.pathname);
   keepSearch(query);
   search.controller?.abort();
+  clearTimeout(search.slow);
   const controller = search.controller = new AbortController();
   const page = Math.floor(place / PAGE);
   try {
+    if (fields.by.value === 'fires' && fields.text.value.trim()) search.slow = setTimeout(() => { $('count').textContent = 'asking the model'; }, SLOW);
     const answer = await fetchJson(base + 'api/rows?' + query + '&from=' + page * PAGE + '&limit=' + PAGE, controller.signal);
     for (const each of asked.values()) each.abort();
     asked.clear();
@@ -143,7 +150,7 @@ const search = async (place = 0) => {
     list.reset(found, place ? Math.max(0, place - 2) : 0);
   } catch (error) {
     if (!controller.signal.aborted) { problem(error.message); $('count').textContent = ''; }
-  }
+  } finally { if (search.controller === controller) clearTimeout(search.slow); }
 };
 const typed = () => { clearTimeout(typed.timer); describe(); typed.timer = setTimeout(search, TYPING); };
 form.addEventListener('input', typed);

@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, addressOf, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, problem, published, rate, short, token, unitIn, visible} from './dom.js';
+import {$, addressOf, addressOfPage, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, problem, published, rate, short, token, unitIn, visible} from './dom.js';
 import {asking, press, relabelled} from './asking.js';
 import {elsewhere} from './elsewhere.js';
 import {heat} from './heat.js';
@@ -11,6 +11,7 @@ const BEFORE = 22, AFTER = 12, FIRST = {strongest: 5, bin: 2};  // tokens around
 const fetched = new Map();
 let whole = false, shown = '';
 
+const tryIt = id => addressOfPage('try') + '?' + new URLSearchParams({feature: id});
 const fetchUnit = id => {
   const known = fetched.get(id) ?? fetchJson(base + 'api/units/' + encodeURIComponent(id) + '?' + lastSearch());
   known.catch(() => fetched.delete(id));
@@ -113,7 +114,7 @@ const relabel = async id => {  // the labels alone, because a note may be open
 };
 const titleOf = unit => unit.unit_id + ': ' + (unit.labels[0]?.explanation ?? 'not explained');
 const drawUnit = unit => [
-  el('header', {class: 'top-of-unit ' + unit.kind}, el('h1', {}, el('i', {}), unit.unit_id),
+  el('header', {class: 'top-of-unit ' + unit.kind}, el('div', {class: 'named'}, el('h1', {}, el('i', {}), unit.unit_id), unit.events && !published ? el('a', {class: 'try-it', href: tryIt(unit.unit_id)}, 'try it') : null),
     el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
   el('div', {class: 'labels'}, el('div', {}, labelsOf(unit)), tools(unit)),
@@ -132,7 +133,7 @@ const drawUnit = unit => [
 
 // The page.
 const step = (link, id) => { link.hidden = !id; if (id) link.setAttribute('href', addressOf(id)); };
-const searchInWords = () => { const given = new URLSearchParams(lastSearch()); const text = given.get('q') ?? given.get('meaning'); return text ? '\u201c' + visible(text) + '\u201d' : [...given].length ? 'the list' : 'all units'; };
+const searchInWords = () => { const given = new URLSearchParams(lastSearch()); const text = given.get('q') ?? given.get('meaning') ?? given.get('fires'); return text ? '\u201c' + visible(text) + '\u201d' : [...given].length ? 'the list' : 'all units'; };
 const show = async (id, top = true) => {
   shown = id;
   try {
@@ -161,7 +162,7 @@ document.addEventListener('click', event => {
   go(link);
 });
 window.addEventListener('popstate', () => show(unitIn(location.href) ?? '', false));
-onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, e: () => press('explain'), g: () => press('grade'), n: editNote, l: openLists, '/': () => { location.href = $('back').href + '#search'; }});
+onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, t: () => { document.querySelector('.try-it')?.click(); }, e: () => press('explain'), g: () => press('grade'), n: editNote, l: openLists, '/': () => { location.href = $('back').href + '#search'; }});
 $('back').href = addressOfSearch(lastSearch());
 $('back').textContent = lastSearch() ? 'back to ' + searchInWords() : 'all units';
 show(unitIn(location.href) ?? '');
