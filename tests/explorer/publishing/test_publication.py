@@ -77,11 +77,11 @@ def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site
 
 def test_every_page_is_published_or_known_to_need_a_server() -> None:
     """A new page of the explorer needs its data in `publishing/pages.py`, a test here in the browser, and its name in this list."""
-    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search"}
+    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search", "map"}
 
 
 def test_the_list_of_runs_has_the_published_ones_with_their_pages_and_reports(site: Path, results: Path) -> None:
-    rows = read(site / "data" / "api" / "runs.json.gz")
+    rows = read(site / "data" / "api" / "runs.json.gz")["runs"]
     assert [(row["run_id"], row["address"]) for row in rows] == [
         (RUN, "./index.html"),
         (OTHER, f"./runs/{OTHER}/index.html"),
