@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from support import explorer_index
 from support.results import labels as labelled
 from support.results.labels import RUN
 
+from autointerp.explorer.comparison.compute import compare
+from autointerp.explorer.comparison.relation import Side
+from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.publication import named, publish
 from autointerp.explorer.web.library import INDEX
+from autointerp.progress import Progress, quiet
 
 OTHER = "other-0a1b2c3d"
 LINK = '<a href="units.parquet">units.parquet</a> <a href="spec.toml">spec.toml</a>'
@@ -35,13 +40,15 @@ def make_results(root: Path, *, runs: Sequence[str] = (RUN,), **options: Any) ->
         if run != RUN:
             shutil.copytree(root / RUN, root / run, ignore=shutil.ignore_patterns(INDEX))
         explorer_index.make(root / run / INDEX, **({"run": run, "seed": number} | options))
+    for one, other in combinations(runs, 2):  # here, because a process of its own takes seconds to start
+        compare(*(Side(IndexFolder(root / run / INDEX)) for run in (one, other)), quiet)
     return root
 
 
 def publish_to(to: Path, results: Path, runs: Sequence[str] = (RUN,)) -> PublishedFolder:
     """Publish runs."""
     folder = PublishedFolder(to)
-    publish(named([results / run / INDEX for run in runs], results), results, folder, "1.2.3", lambda n: None)
+    publish(named([results / run / INDEX for run in runs], results), results, folder, "1.2.3", Progress(quiet=True))
     folder.finish()
     return folder
 

@@ -65,7 +65,7 @@ def publish(
         command.announce(indexes, progress.note)
         folder = command.write(indexes, results, to, progress, asked)
         folder.finish()
-    for line in command.sizes(folder, command.units_of(indexes)):
+    for line in command.sizes(folder, publication.n_units(indexes)):
         click.echo(line)
     progress.say_path("Published:", to)
     for address in command.push(folder, indexes, results, hub_space=hub, hub_data=hub_data, public=public):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def elsewhere(folder: IndexFolder, row: int, folder_of: Callable[[str], Path]) -
         if _is_current(other, matching):
             match = _match(files.table_path(folder.path, matching.other), row)
             if match is not None:
-                found.append({"run": matching.run, "relation": matching.relation, **_named(match, other)})
+                known = named(match, partial(_labels, other))
+                found.append({"run": matching.run, "relation": matching.relation, **known})
     return found
 
 
@@ -55,12 +57,13 @@ def _match(path: Path, row: int) -> dict[str, Any] | None:
     return found
 
 
-def _named(match: dict[str, Any], other: IndexFolder) -> dict[str, Any]:
-    """The nearest feature and those whose nearest is this one, with their labels."""
+def named(match: dict[str, Any], labels: Callable[[list[int]], dict[int, dict[str, Any]]]) -> dict[str, Any]:
+    """The nearest feature and those whose nearest is this one, from a row of a file of matches; `labels` returns the explanation and grade of
+    rows of the other index that have them."""
     children = [child for child in match["children"] if child["row"] != match["nearest"]]
     shown = children[:_MOST_CHILDREN]
     nearest = [] if match["nearest"] is None else [{"row": match["nearest"], "cosine": match["cosine"]}]
-    known = _labels(other, [each["row"] for each in (*nearest, *shown)])
+    known = labels([each["row"] for each in (*nearest, *shown)])
     named = [
         {
             "unit_id": f"feature-{each['row']}",

@@ -38,13 +38,14 @@ SORTS: dict[str, Callable[[Pairs, Entries], Floats | Integers]] = {
     "rise": lambda pairs, entries: pairs.ratio(entries, "maximum"),
 }
 """The columns by which pairs are sorted."""
-_USUAL = {
+USUAL = {
     "pairs": "-cosine",
     "graded": "-change",
     "changed": "similarity",
     "only-own": "-density",
     "only-other": "-density-other",
 }
+"""The usual order of the lists that are no families."""
 _REMEMBERED = 8
 
 
@@ -92,7 +93,7 @@ class Listing:
         if request.show in FAMILIES:
             return entries.take(np.isin(entries.family, entries.family[kept]))
         entries = entries.take(kept)
-        return entries.take(self._order(entries, request.sort or _USUAL[request.show]))
+        return entries.take(self._order(entries, request.sort or USUAL[request.show]))
 
     def _with_words(self, entries: Entries, words: str) -> Any:
         """Mask of the entries of which one feature has the words, as the search of an index finds them."""
@@ -114,6 +115,7 @@ class Listing:
         """What a list shows of some entries."""
         pairs = self.pairs
         difference, similarity = pairs.difference(entries), pairs.similarity(entries)
+        shared, compared = pairs.shared(entries)
         changed = pairs.matching.grades.changed if pairs.matching.grades else {}
         cards = []
         for i in range(len(entries)):
@@ -127,7 +129,8 @@ class Listing:
                     "difference": _short(difference[i]),
                     "similarity": _short(similarity[i]),
                     "change": changed.get(own["unit_id"], "") if own and pairs.same else "",
-                    **self._shared(entries, i),
+                    "shared": None if shared[i] == NONE else int(shared[i]),
+                    "compared": None if shared[i] == NONE else int(compared[i]),
                 }
             )
         return cards
@@ -144,13 +147,6 @@ class Listing:
             "maximum": _short(numbers["maximum"][row]),
             "distinction": _short(numbers["distinction"][row]),
         }
-
-    def _shared(self, entries: Entries, i: int) -> dict[str, int | None]:
-        """How many of the strongest examples are at the same tokens, of how many; null if that is not known of the pair."""
-        own, other, half = int(entries.own[i]), int(entries.other[i]), self.pairs.own
-        if own == NONE or other == NONE or half.nearest[own] != other or half.shared[own] == NONE:
-            return {"shared": None, "compared": None}
-        return {"shared": int(half.shared[own]), "compared": int(half.compared[own])}
 
 
 def _short(value: float) -> float | None:

@@ -152,6 +152,12 @@ class Pairs:
             found[known] = self._meanings.between(places[0][known], places[1][known] + n_own)
         return found
 
+    def shared(self, entries: Entries) -> tuple[Integers, Integers]:
+        """How many of the strongest examples are at the same tokens, and of how many; `NONE` if that is not known of the pair."""
+        half = self.own
+        known = (entries.own != NONE) & (entries.other != NONE) & (half.nearest[entries.own] == entries.other)
+        return np.where(known, half.shared[entries.own], NONE), np.where(known, half.compared[entries.own], NONE)
+
     @cached_property
     def _meanings(self) -> Meanings:
         """The explanations of both indexes in one list, the own ones first."""

@@ -12,7 +12,8 @@ from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
 from autointerp.explorer.publishing import hub, neuronpedia, tables
 from autointerp.explorer.publishing.folder import PublishedFolder
-from autointerp.explorer.publishing.publication import Published, Table, publish
+from autointerp.explorer.publishing.publication import Table, publish
+from autointerp.explorer.publishing.published import Published
 from autointerp.explorer.search.reader import Reader
 from autointerp.progress import Progress
 
@@ -58,15 +59,7 @@ def write(
 ) -> PublishedFolder:
     """Publish into a folder that is not finished yet. Raises `UsageError` for a folder with other files, and `PlaceFailed`."""
     folder = PublishedFolder(to)
-    total, done = units_of(indexes), 0
-
-    def step(n: int) -> None:
-        nonlocal done
-        done += n
-        if done == total or progress.wants_update():
-            progress.update("units", done, total)
-
-    publish(indexes, results, folder, version("autointerp-eval"), step, asked)
+    publish(indexes, results, folder, version("autointerp-eval"), progress, asked)
     return folder
 
 
@@ -84,11 +77,6 @@ def sizes(folder: PublishedFolder, n_units: int) -> list[str]:
     if total > LARGEST_SITE:
         lines.append(f"GitHub Pages publishes at most {_size(LARGEST_SITE)}: use a bucket, or a Space of the hub")
     return lines
-
-
-def units_of(indexes: Sequence[Published]) -> int:
-    """The units of all indexes."""
-    return sum(about.n_features + about.n_neurons for about in (IndexFolder(each.index).about for each in indexes))
 
 
 def _size(size: float) -> str:

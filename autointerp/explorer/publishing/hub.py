@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import ABOUT, CLUSTERS, EXAMPLES, LABELS, MAP, UNITS
 from autointerp.explorer.publishing.folder import MARKER
-from autointerp.explorer.publishing.publication import Published, PublishedLibrary
+from autointerp.explorer.publishing.published import Published, PublishedLibrary
 from autointerp.explorer.publishing.run_files import spec_of
 from autointerp.explorer.search.columns import PROPAGATED
 from autointerp.explorer.search.reader import Reader

@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import ABOUT, LABELS, IndexFolder
 from autointerp.explorer.publishing import answers, columns, pages, run_files, units
+from autointerp.explorer.publishing.comparisons import PublishedComparisons
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
-from autointerp.explorer.publishing.private import Private
+from autointerp.explorer.publishing.published import Published, PublishedLibrary
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
-from autointerp.explorer.web.library import INDEX, Library
+from autointerp.explorer.web.library import INDEX
 from autointerp.explorer.web.site import Snapshot
-
-
-@dataclass(frozen=True)
-class Published:
-    """An index that is published: `run` is None for one that no run has."""
-
-    index: Path
-    run: str | None
-    is_main: bool
-
-    @property
-    def live(self) -> str:
-        """The address below which the explorer has its pages."""
-        return "/" if self.is_main else f"/runs/{self.run}/"
-
-    @property
-    def at(self) -> str:
-        """The folder of its pages in the published one."""
-        return "" if self.is_main else f"runs/{self.run}/"
-
+from autointerp.progress import Progress
 
 Table = Callable[[PublishedFolder, str, Reader], None]
 """Writes an index in another format into a folder, below a name in it."""
 
 
 def publish(
-    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, step: Callable[[int], None],
-    tables: Sequence[Table] = (),
+    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, progress: Progress, tables: Sequence[Table] = ()
 ) -> None:  # fmt: skip
-    """Write the pages of indexes, the first of which is the main one, what they show, and `tables` of each. `step` is told of the units that
-    are written."""
+    """Write the pages of indexes, the first of which is the main one, what they show, comparisons between them, and `tables` of each."""
     library = PublishedLibrary(results, indexes)
+    data_app = application(library, Access(read_only=True))
+    comparisons = PublishedComparisons(data_app, library, indexes)
+    comparisons.compute(progress)
+    step = _counted(progress, n_units(indexes))
     for each in indexes:
-        reader = library.reader(None if each.is_main else each.run)
+        reader = library.of(each)
         about = columns.write(folder, f"{each.at}data/", reader)
-        units.write(folder, f"{each.at}data/", reader, step)
+        units.write(folder, f"{each.at}data/", reader, step, comparisons.elsewhere(each))
         folder.put(
             f"{each.at}data/about.json.gz",
             packed_json({"n": len(reader.columns), "features": reader.about.n_features, "parts": units.PARTS, **about}),
@@ -63,8 +46,7 @@ def publish(
             table(folder, each.at, reader)
         if each.run is not None:
             run_files.write(folder, results / each.run, library.private)
-    data_app = application(library, Access(read_only=True))
-    for each in indexes:
+        comparisons.write(folder, each)
         pages.write_data(folder, data_app, each.live, each.at)
     pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")["runs"]))
     app = application(library, Access(read_only=True), snapshot=Snapshot(version, _date(indexes), folder.stamp))
@@ -73,20 +55,22 @@ def publish(
     pages.write_shared(folder, app)
 
 
-class PublishedLibrary(Library):
-    """The published indexes, without the paths of this machine."""
+def n_units(indexes: Sequence[Published]) -> int:
+    """The units of all indexes."""
+    return sum(about.n_features + about.n_neurons for about in (IndexFolder(each.index).about for each in indexes))
 
-    def __init__(self, results: Path, indexes: Sequence[Published]) -> None:
-        super().__init__(results, indexes[0].index)
-        specs = {each.run: run_files.spec_of(results / each.run) for each in indexes if each.run}
-        self.private = Private(specs, results, *(each.index for each in indexes))
 
-    def reader(self, run: str | None) -> Reader:
-        """An open index, whose description has no path of this machine."""
-        reader = super().reader(run)
-        about = reader.about.model_dump_json()
-        reader.about = type(reader.about).model_validate_json(self.private.without(about))
-        return reader
+def _counted(progress: Progress, total: int) -> Callable[[int], None]:
+    """Shows the units that are written, of `total`."""
+    done = 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == total or progress.wants_update():
+            progress.update("units", done, total)
+
+    return step
 
 
 def _runs(indexes: Sequence[Published], results: Path, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

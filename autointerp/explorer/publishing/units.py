@@ -16,10 +16,18 @@ PARTS = {"cards": {"units": 64, "files": 256}, "units": {"units": 16, "files": 2
 """Units of a file, and files of a folder. A list reads a card for each row on the screen, so a file of cards has about 20 kB and one of units 100 kB."""
 
 
-def write(folder: PublishedFolder, at: str, reader: Reader, step: Callable[[int], None]) -> None:
-    """Write the files below `at`; `step` is told of the units that are written."""
+def write(
+    folder: PublishedFolder, at: str, reader: Reader, step: Callable[[int], None],
+    elsewhere: Callable[[int], list[dict[str, Any]]],
+) -> None:  # fmt: skip
+    """Write the files below `at`; `step` is told of the units that are written, and `elsewhere` returns the matches of a unit in other indexes."""
+
+    def whole(reader: Reader, row: int) -> dict[str, Any]:
+        found = elsewhere(row)
+        return described(reader, row) | ({"elsewhere": found} if found else {})
+
     n = len(reader.columns)
-    for kind, entry in (("cards", _card), ("units", described)):
+    for kind, entry in (("cards", _card), ("units", whole)):
         size = PARTS[kind]["units"]
         for first in range(0, n, size):
             entries = [entry(reader, row) for row in range(first, min(n, first + size))]

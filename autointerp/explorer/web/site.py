@@ -26,7 +26,7 @@ COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
 NAVIGATION = (("search", ""), ("map", "map"), ("try", "try"), ("compare", "compare"), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
-NEED_A_SERVER = ("try", "compare", "lists")
+NEED_A_SERVER = ("try", "lists")
 """Pages that a published folder lacks."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""

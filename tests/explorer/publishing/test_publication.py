@@ -16,6 +16,7 @@ from support.published_site import OTHER, make_results, publish_to, read
 from support.results.labels import RUN
 
 from autointerp.errors import UsageError
+from autointerp.explorer.comparison import jobs
 from autointerp.explorer.index.folder import LABELS, IndexFolder
 from autointerp.explorer.publishing import pages, units
 from autointerp.explorer.publishing.folder import MARKER, PublishedFolder
@@ -53,6 +54,7 @@ def test_files_hold_what_the_explorer_answers_of_every_unit(results: Path, site:
         assert read(at / "ids.json.gz") == reader.columns.unit_ids.to_pylist()
         for row in range(N_UNITS):
             own = {kind: read(at / units.path(kind, row))[row % units.PARTS[kind]["units"]] for kind in units.PARTS}
+            own["units"].pop("elsewhere", None)
             assert own["units"] == json.loads(json.dumps(rounded(described(reader, row))))
             [card] = reader.cards(np.array([row]))
             assert own["cards"] == json.loads(json.dumps(rounded({"card": card, "strongest": reader.strongest(row)})))
@@ -77,7 +79,32 @@ def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site
 
 def test_every_page_is_published_or_known_to_need_a_server() -> None:
     """A new page of the explorer needs its data in `publishing/pages.py`, a test here in the browser, and its name in this list."""
-    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search", "map"}
+    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search", "map", "compare"}
+
+
+def test_units_of_a_published_index_have_their_matches_in_the_others_with_relative_addresses(site: Path) -> None:
+    for at, run, there in ((site, OTHER, f"./runs/{OTHER}/"), (site / "runs" / OTHER, RUN, "../../")):
+        [match] = read(at / "data" / units.path("units", 20))[20 % units.PARTS["units"]["units"]]["elsewhere"]
+        assert (match["run"], match["base"], match["nearest"]["unit_id"]) == (run, there, "feature-20")
+        assert read(at / "data" / "compare" / "runs.json.gz") == {"runs": [{"run": run, "index": True}]}
+        about = read(at / "data" / "compare" / run / "about.json.gz")
+        assert [side["base"] for side in about["sides"]] == ["./", there]
+        assert "elsewhere" not in read(at / "data" / units.path("units", 85))[85 % units.PARTS["units"]["units"]]
+
+
+def test_a_comparison_that_fails_is_said_and_published_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    results = make_results(tmp_path / "results", runs=(RUN, OTHER), n_features=4, n_neurons=0, n_tokens=4, labelled=0.0)
+    for path in results.glob(f"*/{INDEX}/matches-*"):
+        path.unlink()
+    monkeypatch.setattr(jobs, "_WORK", "no_such_module")
+    publish_to(tmp_path / "site", results, (RUN, OTHER))
+    about = read(tmp_path / "site" / "data" / "compare" / OTHER / "about.json.gz")
+    assert about["state"] == "failed"
+    assert "no_such_module" in about["error"]
+    assert f"{RUN} and {OTHER} are published without their comparison" in capfd.readouterr().err
+    assert (tmp_path / "site" / "data" / "units" / "0" / "0.json.gz").is_file()
 
 
 def test_the_list_of_runs_has_the_published_ones_with_their_pages_and_reports(site: Path, results: Path) -> None:

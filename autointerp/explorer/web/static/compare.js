@@ -1,5 +1,5 @@
 // Two indexes side by side. The address names the other run; a comparison that is not there is asked for, and its progress shown.
-import {$, base, el, fetchJson, fixed, many, onKeys, problem, sendJson, visible} from './dom.js';
+import {$, addressOfPage, base, el, fetchJson, fixed, many, onKeys, problem, published, sendJson, visible} from './dom.js';
 import {distribution, found} from './compare_charts.js';
 import {figuresTable, measuresTable} from './compare_tables.js';
 import {PairList} from './compare_list.js';
@@ -20,7 +20,7 @@ const FACTS = [
 ];
 const facts = sides => el('table', {class: 'facts-table'},
   el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'hidden'}, 'fact')), sides.map((side, i) =>
-    el('th', {scope: 'col', class: i ? 'other' : 'own'}, el('i', {}), el('a', {href: side.base}, visible(side.name)))))),
+    el('th', {scope: 'col', class: i ? 'other' : 'own'}, el('i', {}), el('a', {href: addressOfPage('', side.base)}, visible(side.name)))))),
   el('tbody', {}, FACTS.map(([name, value]) => {
     const values = sides.map(value);
     return el('tr', {class: values[0] === values[1] ? 'alike' : 'differs'}, el('th', {scope: 'row'}, name), values[0] === values[1]
@@ -59,10 +59,10 @@ const progress = answer => {
   $('work').hidden = answer.state === 'done';
   if (answer.state === 'done') return;
   const words = {new: 'asking for the comparison', waiting: 'waiting for another comparison', failed: answer.error}[answer.state] ?? answer.phase;
-  $('work').replaceChildren(el('p', {}, answer.state === 'failed' ? 'Not compared: ' : 'Comparing: ', visible(words ?? ''),
+  $('work').replaceChildren(...[el('p', {}, answer.state === 'failed' ? 'Not compared: ' : 'Comparing: ', visible(words ?? ''),
       answer.total > 1 ? ', ' + answer.done.toLocaleString('en') + ' of ' + answer.total.toLocaleString('en') : ''),
-    answer.state === 'failed' ? el('button', {type: 'button', onclick: () => start()}, 'try again')
-      : el('progress', {'aria-label': 'progress of the comparison', ...(answer.total > 1 ? {max: answer.total, value: answer.done} : {})}));
+    answer.state === 'failed' ? !published && el('button', {type: 'button', onclick: () => start()}, 'try again')
+      : el('progress', {'aria-label': 'progress of the comparison', ...(answer.total > 1 ? {max: answer.total, value: answer.done} : {})})].filter(Boolean));
 };
 const start = async () => {
   try {
@@ -78,12 +78,12 @@ const load = async () => {
     if (run !== other()) return;
     problem(null);
     progress(answer);
+    $('overview').setAttribute('aria-busy', String(!['done', 'failed'].includes(answer.state)));
     const version = run + ' ' + (answer.state === 'done');
     if (version !== drawn) {
       drawn = version;
       document.title = answer.sides.map(side => side.name).join(' and ');
       $('overview').replaceChildren(...overview(answer).filter(Boolean));
-      $('overview').setAttribute('aria-busy', String(answer.state !== 'done'));
       $('matched').hidden = !answer.lengths;
       if (answer.lengths) (list ??= new PairList()).open(run, answer);
     }
@@ -97,14 +97,15 @@ const choose = async () => {
   try {
     const {runs} = await fetchJson(base + 'api/compare');
     const indexed = runs.filter(run => run.index);
-    $('with').replaceChildren(el('option', {value: ''}, indexed.length ? 'choose a run' : 'no other run has an index'),
+    $('with').replaceChildren(el('option', {value: ''}, indexed.length ? 'choose a run' : published ? 'no other run' : 'no other run has an index'),
       ...runs.map(run => el('option', {value: run.run, disabled: !run.index}, visible(run.run) + (run.index ? '' : ' (no index)'))));
     $('with').disabled = !indexed.length;
     $('with').value = other();
     const lacking = runs.filter(run => !run.index);
+    const none = published ? 'This folder holds one run: publish it with others to compare them.' : 'No other run of this results folder has an index yet.';
     $('no-runs').hidden = Boolean(other());
     $('no-runs').replaceChildren(
-      el('p', {class: 'soft'}, indexed.length ? 'Choose a run to compare with, or open one:' : 'No other run of this results folder has an index yet.'),
+      el('p', {class: 'soft'}, indexed.length ? 'Choose a run to compare with, or open one:' : none),
       el('ul', {class: 'choices'}, indexed.map(run => el('li', {}, el('a', {href: '?with=' + encodeURIComponent(run.run)}, visible(run.run))))),
       lacking.length ? el('p', {class: 'soft'}, 'These have none; the command makes one:') : '',
       el('ul', {class: 'choices'}, lacking.map(run => el('li', {}, el('code', {}, 'autointerp index ' + visible(run.run))))));

@@ -25,17 +25,17 @@ export const base = document.body.dataset.base ?? '/', root = document.body.data
 /** Whether the page is a file of a published folder, where no server answers: buttons that need one are not shown, and data comes from files. */
 export const published = 'published' in document.body.dataset;
 
-const UNITS = base + (published ? 'unit.html?u=' : 'u/');
-/** The permanent address of a unit. @param {string} id */
-export const addressOf = id => UNITS + encodeURIComponent(id);
+const unitsOf = index => index + (published ? 'unit.html?u=' : 'u/');
+/** The permanent address of a unit. @param {string} id @param {string} [index] the address below which its index is, if it is another */
+export const addressOf = (id, index = base) => unitsOf(index) + encodeURIComponent(id);
 /** The unit that an address leads to, or null. @param {string} address */
 export const unitIn = address => {
-  const url = new URL(address, location.href), units = new URL(UNITS, location.href);
+  const url = new URL(address, location.href), units = new URL(unitsOf(base), location.href);
   if (published) return url.pathname === units.pathname ? url.searchParams.get('u') : null;
   return url.pathname.startsWith(units.pathname) ? decodeURIComponent(url.pathname.slice(units.pathname.length)) : null;
 };
-/** A page of this index, such as `map`; the list of units for an empty name. @param {string} name */
-export const addressOfPage = name => base + (published ? (name || 'index') + '.html' : name);
+/** A page of an index, such as `map`; the list of units for an empty name. @param {string} name @param {string} [index] another than this one */
+export const addressOfPage = (name, index = base) => index + (published ? (name || 'index') + '.html' : name);
 /** The list of units with a search. @param {string} [query] */
 export const addressOfSearch = query => addressOfPage('') + (query ? '?' + query : '');
 /** The page of a run; in a published folder its place in the list of runs. @param {string} run */

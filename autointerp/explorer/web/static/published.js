@@ -1,11 +1,23 @@
 // Answers for a published folder: searches by the index in its files, and everything else from the file of its address.
 import {fetchData} from './published_files.js';
 import {PublishedIndex} from './published_index.js';
+import {PublishedPairs} from './published_pairs.js';
 
 const MOST_ROWS = 200;
 /** @type {Map<string, PublishedIndex>} */
 const open = new Map();
 const indexAt = place => open.get(place) ?? open.set(place, new PublishedIndex(place)).get(place);
+
+/** @type {Map<string, PublishedPairs>} */
+const compared = new Map();
+const pairsOf = async (place, run) => {
+  const path = place + 'compare/' + encodeURIComponent(run) + '/', known = compared.get(path);
+  if (known) return known;
+  const about = await fetchData(path + 'about.json.gz');
+  const there = new URL('../' + about.sides[1].base + 'data/', new URL(place, location.href)).pathname;
+  const made = new PublishedPairs(path, about, [indexAt(place), indexAt(there)]);
+  return compared.set(path, made) && made;
+};
 
 const rows = async (index, given) => {
   const found = await index.find(given), first = Number(given.get('from') ?? 0);
@@ -25,6 +37,11 @@ const unit = async (index, given, id) => {
   return {...whole, within: {n: found.length, place: place < 0 ? null : place, previous: ids[found[place < 0 ? -1 : place - 1]] ?? null, next: ids[found[place + 1]] ?? null}};
 };
 
+const elsewhere = async (index, id) => {
+  const row = (await index.ids).indexOf(id);
+  return row < 0 ? [] : (await index.entry('units', row)).elsewhere ?? [];
+};
+
 /** The JSON that a server would answer with. @param {string} path */
 export const answer = async path => {
   const url = new URL(path, location.href), at = url.pathname.lastIndexOf('/api/');
@@ -32,6 +49,9 @@ export const answer = async path => {
   if (asked === 'rows') return rows(indexAt(place), given);
   if (asked === 'strongest') return strongest(indexAt(place), given);
   if (asked.startsWith('units/')) return unit(indexAt(place), given, decodeURIComponent(asked.slice('units/'.length)));
+  if (asked === 'compare') return given.get('with') ? (await pairsOf(place, given.get('with'))).about : fetchData(place + 'compare/runs.json.gz');
+  if (asked === 'compare/rows') return (await pairsOf(place, given.get('with') ?? '')).rows(given, MOST_ROWS);
+  if (asked.startsWith('elsewhere/')) return elsewhere(indexAt(place), decodeURIComponent(asked.slice('elsewhere/'.length)));
   if (asked === 'found') return features(indexAt(place), given);
   const known = await fetchData(place + 'api/' + fileOf(asked, url.search));
   if (known?.error) throw new Error(known.error);  // what the explorer would answer, such as that an index has no map

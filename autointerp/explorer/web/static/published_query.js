@@ -1,12 +1,13 @@
 // A search as its address writes it, read as the server reads it: autointerp/explorer/search/query.py.
-const KINDS = ['feature', 'neuron'], MOST_CHARACTERS = 300, MOST_ROWS_CHARACTERS = 8000;
+export const MOST_CHARACTERS = 300;
+const KINDS = ['feature', 'neuron'], MOST_ROWS_CHARACTERS = 8000;
 export const MATCH = 'match';
 const NUMBER = /^\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)\s*$/i;
-const quoted = text => "'" + text.slice(0, 40) + "'";
+export const quoted = text => "'" + text.slice(0, 40) + "'";
 const number = text => /inf/i.test(text) ? (text.trim().startsWith('-') ? -Infinity : Infinity) : Number(text);
 
 /** Both ends of `0.1..0.5`, `0.1..` or `..0.5`, null for an open one. */
-const rangeOf = (name, written) => {
+export const rangeOf = (name, written) => {
   const dots = written.indexOf('..');
   const ends = dots < 0 ? [] : [written.slice(0, dots), written.slice(dots + 2)];
   if (!ends.some(Boolean) || ends.some(end => end && !NUMBER.test(end))) throw new Error(name + '=' + quoted(written) + ' is no range: write LOW..HIGH, LOW.. or ..HIGH');
