@@ -45,10 +45,10 @@ def make_results(root: Path, *, runs: Sequence[str] = (RUN,), **options: Any) ->
     return root
 
 
-def publish_to(to: Path, results: Path, runs: Sequence[str] = (RUN,)) -> PublishedFolder:
+def publish_to(to: Path, results: Path, runs: Sequence[str] = (RUN,), *, says: bool = False) -> PublishedFolder:
     """Publish runs."""
     folder = PublishedFolder(to)
-    publish(named([results / run / INDEX for run in runs], results), results, folder, "1.2.3", Progress(quiet=True))
+    publish(named([results / run / INDEX for run in runs], results), results, folder, "1.2.3", Progress(quiet=not says))
     folder.finish()
     return folder
 

@@ -99,11 +99,11 @@ def test_a_comparison_that_fails_is_said_and_published_with_the_reason(
     for path in results.glob(f"*/{INDEX}/matches-*"):
         path.unlink()
     monkeypatch.setattr(jobs, "_WORK", "no_such_module")
-    publish_to(tmp_path / "site", results, (RUN, OTHER))
+    publish_to(tmp_path / "site", results, (RUN, OTHER), says=True)
     about = read(tmp_path / "site" / "data" / "compare" / OTHER / "about.json.gz")
     assert about["state"] == "failed"
     assert "no_such_module" in about["error"]
-    assert f"{RUN} and {OTHER} are published without their comparison" in capfd.readouterr().err
+    assert f"{RUN} and {OTHER} are published without their comparison: the comparison" in capfd.readouterr().err
     assert (tmp_path / "site" / "data" / "units" / "0" / "0.json.gz").is_file()
 
 
