@@ -24,6 +24,7 @@ from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.publication import named, publish
 from autointerp.explorer.web.library import INDEX
+from autointerp.ledger.database import Ledger
 from autointerp.progress import Progress, quiet
 
 OTHER = "other-0a1b2c3d"
@@ -45,10 +46,19 @@ def make_results(root: Path, *, runs: Sequence[str] = (RUN,), **options: Any) ->
     return root
 
 
-def publish_to(to: Path, results: Path, runs: Sequence[str] = (RUN,), *, says: bool = False) -> PublishedFolder:
+def publish_to(
+    to: Path, results: Path, runs: Sequence[str] = (RUN,), *, says: bool = False, ledger: Ledger | None = None
+) -> PublishedFolder:
     """Publish runs."""
     folder = PublishedFolder(to)
-    publish(named([results / run / INDEX for run in runs], results), results, folder, "1.2.3", Progress(quiet=not says))
+    publish(
+        named([results / run / INDEX for run in runs], results),
+        results,
+        folder,
+        "1.2.3",
+        Progress(quiet=not says),
+        ledger=ledger,
+    )
     folder.finish()
     return folder
 

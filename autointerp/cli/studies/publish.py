@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, one_line_errors, run_argument
+from autointerp.cli.common import QUIET, RESULTS, existing_ledger, one_line_errors, run_argument
 from autointerp.cli.studies.explore import made_index
 from autointerp.progress import Progress
 
@@ -20,6 +20,7 @@ from autointerp.progress import Progress
     metavar="FOLDER",
     help="Folder to write to: a new one, or one that was published before.",
 )
+@click.option("--notes", is_flag=True, help="Publish your notes and lists of the dictionaries too.")
 @click.option("--csv", is_flag=True, help="Write units, explanations and examples as CSV too.")
 @click.option("--neuronpedia", is_flag=True, help="Write all features as Neuronpedia imports them too.")
 @click.option(
@@ -36,6 +37,7 @@ from autointerp.progress import Progress
 def publish(
     run_ids: tuple[str, ...],
     to: Path,
+    notes: bool,
     csv: bool,
     neuronpedia: bool,
     name: str | None,
@@ -51,8 +53,8 @@ def publish(
     autointerp publish latest --to site
     python -m http.server --directory site
 
-    Of several runs, the first is shown first. The pages have everything but what needs the model: trying texts, new explanations and
-    notes. A run without an index gets one first. RUN may also be the folder of an index; without it, the newest run with an index.
+    Of several runs, the first is shown first. The pages have everything but what needs the model or the ledger: trying texts, new
+    explanations and judgements, and your notes and lists without --notes. A run without an index gets one first. RUN may also be the folder of an index; without it, the newest run with an index.
     """
     from autointerp.explorer import command as explorer
     from autointerp.explorer.publishing import command, publication
@@ -60,10 +62,11 @@ def publish(
     command.check_hub(hub, hub_data, public=public)
     found = [explorer.find_index(name, results) for name in run_ids or (None,)]
     indexes = publication.named([index or made_index(run, results, quiet) for index, run in found], results)
+    ledger = command.ledger_of(existing_ledger(results), results) if notes else None
     asked = command.tables_of(csv=csv, for_neuronpedia=neuronpedia, name=name, n_indexes=len(indexes))
     with Progress(quiet=quiet) as progress:
-        command.announce(indexes, progress.note)
-        folder = command.write(indexes, results, to, progress, asked)
+        command.announce(indexes, progress.note, ledger)
+        folder = command.write(indexes, results, to, progress, asked, ledger)
         folder.finish()
     for line in command.sizes(folder, publication.n_units(indexes)):
         click.echo(line)

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
-from autointerp.explorer.publishing import hub, neuronpedia, tables
+from autointerp.explorer.publishing import hub, neuronpedia, notes, tables
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.publication import Table, publish
 from autointerp.explorer.publishing.published import Published
 from autointerp.explorer.search.reader import Reader
+from autointerp.ledger.database import Ledger
 from autointerp.progress import Progress
 
 _MB, _GB = 10**6, 10**9
@@ -24,8 +25,8 @@ LARGEST_FILE, LARGEST_SITE = 100 * _MB, _GB
 _TABLES = {"csv", "neuronpedia"}
 
 
-def announce(indexes: Sequence[Published], say: Callable[[str], None]) -> None:
-    """Say what everyone will see to whom the folder is given."""
+def announce(indexes: Sequence[Published], say: Callable[[str], None], ledger: Ledger | None = None) -> None:
+    """Say what everyone will see to whom the folder is given; with a `ledger` also how many notes and lists."""
     for each in indexes:
         folder = IndexFolder(each.index)
         about, examples = folder.about, pq.read_metadata(folder.path / EXAMPLES).num_rows
@@ -35,7 +36,17 @@ def announce(indexes: Sequence[Published], say: Callable[[str], None]) -> None:
             f" {len(folder.table(LABELS, ['row'])):,} explanations"
             + (", and the run's report and tables" if each.run else "")
         )
-    say("not published: the ledger, notes, specs, and folders of this machine")
+        if ledger is not None:
+            n_notes, n_lists = notes.counts(ledger, folder)
+            say(f"{about.name}: {n_notes:,} of your notes and {n_lists:,} of your lists")
+    say(f"not published: the ledger,{'' if ledger else ' notes,'} specs, and folders of this machine")
+
+
+def ledger_of(ledger: Ledger | None, results: Path) -> Ledger:
+    """The ledger that has the notes. Raises `UsageError` if there is none."""
+    if ledger is None:
+        raise UsageError(f"--notes has no meaning without a ledger, and {results} has none: leave it out")
+    return ledger
 
 
 def tables_of(*, csv: bool, for_neuronpedia: bool, name: str | None, n_indexes: int) -> list[Table]:
@@ -55,11 +66,12 @@ def tables_of(*, csv: bool, for_neuronpedia: bool, name: str | None, n_indexes: 
 
 
 def write(
-    indexes: Sequence[Published], results: Path, to: Path, progress: Progress, asked: Sequence[Table] = ()
-) -> PublishedFolder:
+    indexes: Sequence[Published], results: Path, to: Path, progress: Progress, asked: Sequence[Table] = (),
+    ledger: Ledger | None = None,
+) -> PublishedFolder:  # fmt: skip
     """Publish into a folder that is not finished yet. Raises `UsageError` for a folder with other files, and `PlaceFailed`."""
     folder = PublishedFolder(to)
-    publish(indexes, results, folder, version("autointerp-eval"), progress, asked)
+    publish(indexes, results, folder, version("autointerp-eval"), progress, asked, ledger)
     return folder
 
 

@@ -11,7 +11,7 @@ from autointerp.explorer.publishing import answers
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
 from autointerp.explorer.search.places import VALUES
-from autointerp.explorer.web.site import COLOURS, NAVIGATION, NEED_A_SERVER, STATIC
+from autointerp.explorer.web.site import COLOURS, STATIC
 
 DATA = ("map", *(f"map/values?column={name}" for name in VALUES))
 """Data of an index with one address each, after `api/`."""
@@ -27,9 +27,8 @@ def write_data(folder: PublishedFolder, app: Starlette, live: str, at: str) -> N
 
 def write_pages(folder: PublishedFolder, app: Starlette, live: str, at: str) -> None:
     """Write the pages of an index."""
-    for name, address in NAVIGATION:
-        if name not in NEED_A_SERVER:
-            folder.put(f"{at}{address or 'index'}.html", answers.page(app, live + address))
+    for _, address in app.state.snapshot.pages:
+        folder.put(f"{at}{address or 'index'}.html", answers.page(app, live + address))
     folder.put(f"{at}unit.html", answers.page(app, live + _UNIT))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import ABOUT, LABELS, IndexFolder
-from autointerp.explorer.publishing import answers, columns, pages, run_files, units
+from autointerp.explorer.publishing import answers, columns, notes, pages, run_files, units
 from autointerp.explorer.publishing.comparisons import PublishedComparisons
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
@@ -19,6 +19,7 @@ from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
 from autointerp.explorer.web.library import INDEX
 from autointerp.explorer.web.site import Snapshot
+from autointerp.ledger.database import Ledger
 from autointerp.progress import Progress
 
 Table = Callable[[PublishedFolder, str, Reader], None]
@@ -26,9 +27,11 @@ Table = Callable[[PublishedFolder, str, Reader], None]
 
 
 def publish(
-    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, progress: Progress, tables: Sequence[Table] = ()
+    indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, progress: Progress, tables: Sequence[Table] = (),
+    ledger: Ledger | None = None,
 ) -> None:  # fmt: skip
-    """Write the pages of indexes, the first of which is the main one, what they show, comparisons between them, and `tables` of each."""
+    """Write the pages of indexes, the first of which is the main one, what they show, comparisons between them, and `tables` of
+    each; with a `ledger` also the notes and lists in it."""
     library = PublishedLibrary(results, indexes)
     data_app = application(library, Access(read_only=True))
     comparisons = PublishedComparisons(data_app, library, indexes)
@@ -47,9 +50,12 @@ def publish(
         if each.run is not None:
             run_files.write(folder, results / each.run, library.private)
         comparisons.write(folder, each)
+        if ledger is not None:
+            notes.write(folder, f"{each.at}data/", ledger, reader.folder, library.private)
         pages.write_data(folder, data_app, each.live, each.at)
     pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")["runs"]))
-    app = application(library, Access(read_only=True), snapshot=Snapshot(version, _date(indexes), folder.stamp))
+    snapshot = Snapshot(version, _date(indexes), folder.stamp, notes=ledger is not None)
+    app = application(library, Access(read_only=True), ledger, snapshot=snapshot)
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)
     pages.write_shared(folder, app)

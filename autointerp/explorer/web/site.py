@@ -26,8 +26,10 @@ COLOURS = _HERE.parents[1] / "report" / "templates" / "base.css"
 """The report's colours and fonts."""
 NAVIGATION = (("search", ""), ("map", "map"), ("try", "try"), ("compare", "compare"), ("lists", "lists"))
 """The pages of an index that every page leads to: the name of each, which is the class of its `body` too, and its address."""
-NEED_A_SERVER = ("try", "lists")
+NEED_A_SERVER = ("try",)
 """Pages that a published folder lacks."""
+WITH_NOTES = ("lists",)
+"""Pages that a published folder has if it has its reader's notes and lists."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
 
@@ -42,6 +44,14 @@ class Snapshot:
     """The day on which the data was last changed."""
     stamp: str = ""
     """Changes with the data, so that no page reads files of another publication from a cache."""
+    notes: bool = False
+    """Whether it has its reader's notes and lists."""
+
+    @property
+    def pages(self) -> list[tuple[str, str]]:
+        """The pages of an index that are published, as in `NAVIGATION`."""
+        lacking = NEED_A_SERVER if self.notes else NEED_A_SERVER + WITH_NOTES
+        return [page for page in NAVIGATION if page[0] not in lacking]
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def _page(request: Request, run: str | None, template: str, values: dict[str, An
         "base": Addresses.of(run, published).base,
         "published": published,
         "has_index": has_index,
-        "pages": [page for page in NAVIGATION if not (published and page[0] in NEED_A_SERVER)] if has_index else [],
+        "pages": (published.pages if published else NAVIGATION) if has_index else [],
         "policy": PUBLISHED_POLICY,
     }
     return HTMLResponse(_environment().get_template(template).render(**known, **values), status)

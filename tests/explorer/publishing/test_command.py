@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from support.published_site import OTHER, make_results
+from support.published_site import OTHER, make_results, read
 from support.results.labels import RUN
 from support.services import local_hub
 from support.services.local_hub import Hub
@@ -18,6 +18,8 @@ from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.publishing import command
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.web.library import INDEX, is_index
+from autointerp.ledger.database import Ledger
+from autointerp.ledger.own import lists, notes
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,26 @@ def test_it_says_what_is_published_and_how_large_it_is(results: Path, tmp_path: 
     assert "of which 0 changed" in again.stdout
 
 
+def test_notes_and_lists_are_published_only_if_they_are_asked_for(results: Path, tmp_path: Path) -> None:
+    key = IndexFolder(results / RUN / INDEX).about.dictionary.key
+    ledger = Ledger.in_folder(results)
+    with ledger.write() as tx:
+        notes.write(tx, key, "feature-3", f"a note about {Path.home()}/models/tiny", 0)
+        lists.make(tx, key, "odd", ["feature-3", "feature-1"])
+    ledger.close()
+    done = published(results, tmp_path / "site", RUN)
+    assert "not published: the ledger, notes, specs" in done.stderr
+    assert not (tmp_path / "site" / "data" / "notes.json.gz").exists()
+    assert not (tmp_path / "site" / "lists.html").exists()
+    done = published(results, tmp_path / "site", RUN, "--notes")
+    assert "1 of your notes and 1 of your lists" in done.stderr
+    assert "not published: the ledger, specs" in done.stderr
+    own = read(tmp_path / "site" / "data" / "notes.json.gz")
+    assert own["notes"] == {"feature-3": "a note about tiny"}
+    assert [(each["name"], each["units"]) for each in own["lists"]] == [("odd", ["feature-3", "feature-1"])]
+    assert (tmp_path / "site" / "lists.html").is_file()
+
+
 def test_an_index_of_no_run_is_published_from_its_folder(results: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     (results / OTHER / INDEX).rename(alone)
@@ -65,6 +87,8 @@ def test_an_index_of_no_run_is_published_from_its_folder(results: Path, tmp_path
     finally:
         alone.rename(results / OTHER / INDEX)
     assert done.exit_code == 0, done.output
+    refused = published(tmp_path / "nowhere", tmp_path / "site", str(results / OTHER / INDEX), "--notes")
+    assert "--notes has no meaning without a ledger" in refused.stderr
     assert (tmp_path / "site" / "unit.html").is_file()
     assert not (tmp_path / "site" / "runs").exists()
 

@@ -26,7 +26,7 @@ from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
 from autointerp.explorer.web.library import INDEX, Library
-from autointerp.explorer.web.site import NAVIGATION, NEED_A_SERVER
+from autointerp.explorer.web.site import NAVIGATION, NEED_A_SERVER, WITH_NOTES
 from autointerp.explorer.web.unit_page import described
 from sae.corpus.sources import clean
 
@@ -79,7 +79,7 @@ def test_pages_lead_to_each_other_by_relative_addresses_to_files_that_exist(site
 
 def test_every_page_is_published_or_known_to_need_a_server() -> None:
     """A new page of the explorer needs its data in `publishing/pages.py`, a test here in the browser, and its name in this list."""
-    assert {name for name, _ in NAVIGATION} - set(NEED_A_SERVER) == {"search", "map", "compare"}
+    assert {name for name, _ in NAVIGATION} - {*NEED_A_SERVER, *WITH_NOTES} == {"search", "map", "compare"}
 
 
 def test_units_of_a_published_index_have_their_matches_in_the_others_with_relative_addresses(site: Path) -> None:

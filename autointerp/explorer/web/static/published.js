@@ -1,5 +1,6 @@
 // Answers for a published folder: searches by the index in its files, and everything else from the file of its address.
 import {fetchData} from './published_files.js';
+import {listsOf, noteOf} from './published_notes.js';
 import {PublishedIndex} from './published_index.js';
 import {PublishedPairs} from './published_pairs.js';
 
@@ -52,6 +53,8 @@ export const answer = async path => {
   if (asked === 'compare') return given.get('with') ? (await pairsOf(place, given.get('with'))).about : fetchData(place + 'compare/runs.json.gz');
   if (asked === 'compare/rows') return (await pairsOf(place, given.get('with') ?? '')).rows(given, MOST_ROWS);
   if (asked.startsWith('elsewhere/')) return elsewhere(indexAt(place), decodeURIComponent(asked.slice('elsewhere/'.length)));
+  if (asked === 'lists') return listsOf(place, given.get('unit'));
+  if (asked.startsWith('notes/')) return noteOf(place, decodeURIComponent(asked.slice('notes/'.length)));
   if (asked === 'found') return features(indexAt(place), given);
   const known = await fetchData(place + 'api/' + fileOf(asked, url.search));
   if (known?.error) throw new Error(known.error);  // what the explorer would answer, such as that an index has no map

@@ -1,5 +1,6 @@
 // The index of a published folder: searches in the browser that find what the server finds, in its order: autointerp/explorer/search/reader.py.
 import {fetchData, fetchNumbers} from './published_files.js';
+import {notedIn, unitsOf} from './published_notes.js';
 import {MATCH, queryOf} from './published_query.js';
 
 const REMEMBERED = 16;  // searches
@@ -66,8 +67,15 @@ export class PublishedIndex {
     return known;
   }
 
+  /** The rows of units, without those that the index lacks. @param {string[]} units */
+  async rowsOf(units) {
+    const rows = new Map((await this.ids).map((id, row) => [id, row]));
+    return units.map(id => rows.get(id) ?? -1).filter(row => row >= 0);
+  }
+
   async search(query) {
     const {n} = await this.about;
+    const listed = query.list === null ? null : await this.rowsOf(await unitsOf(this.place, query.list));
     const kept = new Uint8Array(n).fill(1);
     const keep = fits => { for (let row = 0; row < n; row++) if (kept[row] && !fits(row)) kept[row] = 0; };
     if (query.kind >= 0) { const kind = await this.column('kind'); keep(row => kind[row] === query.kind); }
@@ -82,6 +90,9 @@ export class PublishedIndex {
       for (const [first, last] of query.rows) among.fill(1, first, last + 1);
       keep(row => among[row]);
     }
+    if (query.noted !== '') { const noted = new Set(await this.rowsOf(await notedIn(this.place))); keep(row => noted.has(row) === query.noted); }
+    if (listed) { const among = new Set(listed); keep(row => among.has(row)); }
+    if (listed && query.plain) return Int32Array.from(listed.filter(row => kept[row]));  // a list without another order has its own
     const score = new Float32Array(n);
     for (const [text, fits] of [[query.words, this.fitsWords], [query.meaning, this.fitsMeaning]]) {
       if (!text) continue;

@@ -26,16 +26,19 @@ const rowsOf = written => {
 export const queryOf = (given, columns) => {
   const words = (given.get('q') ?? '').trim(), meaning = (given.get('meaning') ?? '').trim();
   for (const text of [words, meaning]) if ([...text].length > MOST_CHARACTERS) throw new Error('a search of ' + [...text].length + ' characters is too long: give at most ' + MOST_CHARACTERS);
-  const kind = given.get('kind') ?? '', explained = given.get('explained') ?? '';
+  const [kind, explained, noted, list] = ['kind', 'explained', 'noted', 'list'].map(name => given.get(name) ?? '');
   if (kind && !KINDS.includes(kind)) throw new Error('kind=' + quoted(kind) + ' is none of ' + KINDS.join(', ') + ': name one, or leave it out');
-  if (explained && explained !== 'yes' && explained !== 'no') throw new Error('explained=' + quoted(explained) + ' is neither yes nor no: give one, or leave it out');
+  for (const [name, value] of [['explained', explained], ['noted', noted]]) if (value && value !== 'yes' && value !== 'no') throw new Error(name + '=' + quoted(value) + ' is neither yes nor no: give one, or leave it out');
+  if (list && !/^\d{1,9}$/.test(list)) throw new Error('list=' + quoted(list) + ' is no number of a list: the page of lists has them');
   const sort = given.get('sort') || (words || meaning ? MATCH : 'row');
   let column = sort.replace(/^-/, '');
   if (column !== MATCH && !columns.includes(column)) throw new Error('sort=' + quoted(sort) + ' is no column: give one of ' + columns.join(', ') + ', with - for descending');
   if (column === MATCH && !words && !meaning) column = 'row';
-  return {
+  const query = {
     words, meaning, kind: KINDS.indexOf(kind), explained: explained && explained === 'yes', sort: column, descending: sort.startsWith('-') && column !== MATCH,
-    rows: rowsOf(given.get('rows') ?? ''),
+    noted: noted && noted === 'yes', list: list ? Number(list) : null, rows: rowsOf(given.get('rows') ?? ''),
     ranges: columns.filter(name => given.get(name)).map(name => rangeOf(name, given.get(name))),
   };
+  const plain = !(words || meaning || kind || explained || query.ranges.length || query.rows.length) && query.sort === 'row' && !query.descending;
+  return {...query, plain};
 };
