@@ -172,7 +172,7 @@ def test_runs_lead_to_their_reports_and_dictionaries(page: playwright.Page, url:
     page.goto(f"{url}/")
     page.get_by_role("link", name="runs").click()
     playwright.expect(page.locator(".run")).to_have_count(2)
-    page.locator(f'[id="{OTHER}"]').get_by_role("link", name="explore").click()
+    page.locator(f'[id="{OTHER}"]').get_by_role("link", name="units").click()
     hits(page).first.wait_for()
     assert f"/someone/site/runs/{OTHER}/index.html" in page.url
     hits(page).first.locator("a").click()
